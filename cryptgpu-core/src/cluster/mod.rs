@@ -1,0 +1,1 @@
+//! Three party processes and their control protocol.

@@ -1,0 +1,138 @@
+//! Shapes of two-dimensional windows: one place that knows how stride, padding and dilation
+//! make an output size, for convolution and pooling, private and plaintext.
+
+/// Why a window does not fit its input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GeometryError {
+    /// A size that must be at least one is zero.
+    #[error("{what} must be at least 1")]
+    Zero {
+        /// Which size.
+        what: &'static str,
+    },
+    /// The dilated kernel is larger than the padded input.
+    #[error("a window of {window} does not fit an input of {input} with padding {before} + {after} ({axis})")]
+    TooSmall {
+        /// Height or width.
+        axis: &'static str,
+        /// Extent of the dilated window.
+        window: usize,
+        /// Input size.
+        input: usize,
+        /// Padding before.
+        before: usize,
+        /// Padding after.
+        after: usize,
+    },
+    /// Channels do not divide into groups.
+    #[error("{channels} {what} channels do not divide into {groups} groups")]
+    Groups {
+        /// Input or output.
+        what: &'static str,
+        /// How many channels.
+        channels: usize,
+        /// How many groups.
+        groups: usize,
+    },
+}
+
+/// A two-dimensional window that slides over an image: kernel, stride, padding on each side
+/// (they may differ, as TensorFlow's do), dilation. Pairs are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct PoolGeometry {
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Stride.
+    pub stride: [usize; 2],
+    /// Padding: top, bottom, left, right.
+    pub padding: [usize; 4],
+    /// Distance between the kernel's taps; 1 is dense.
+    pub dilation: [usize; 2],
+}
+
+impl PoolGeometry {
+    /// A square kernel with the same stride and padding on all sides, dense.
+    pub fn square(kernel: usize, stride: usize, padding: usize) -> Self {
+        PoolGeometry { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], dilation: [1; 2] }
+    }
+
+    /// Output height and width for an input of `[height, width]`: ⌊(in + pad − dilation·(kernel − 1) − 1) / stride⌋ + 1.
+    ///
+    /// # Errors
+    /// When a size is zero or the window does not fit.
+    pub fn output(&self, input: [usize; 2]) -> Result<[usize; 2], GeometryError> {
+        let mut out = [0; 2];
+        for axis in 0..2 {
+            let (before, after) = (self.padding[2 * axis], self.padding[2 * axis + 1]);
+            let checks =
+                [("kernel", self.kernel[axis]), ("stride", self.stride[axis]), ("dilation", self.dilation[axis])];
+            for (what, value) in checks {
+                if value == 0 {
+                    return Err(GeometryError::Zero { what });
+                }
+            }
+            let window = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+            let padded = input[axis] + before + after;
+            if window > padded {
+                let axis_name = ["height", "width"][axis];
+                return Err(GeometryError::TooSmall { axis: axis_name, window, input: input[axis], before, after });
+            }
+            out[axis] = (padded - window) / self.stride[axis] + 1;
+        }
+        Ok(out)
+    }
+}
+
+/// A two-dimensional convolution: input NCHW, weight `[out, in / groups, kernel height, kernel width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct ConvGeometry {
+    /// Images in the batch.
+    pub batch: usize,
+    /// Input channels.
+    pub in_channels: usize,
+    /// Input height and width.
+    pub input: [usize; 2],
+    /// Output channels.
+    pub out_channels: usize,
+    /// The window.
+    pub window: PoolGeometry,
+    /// Groups: each output channel sees `in_channels / groups` input channels.
+    pub groups: usize,
+}
+
+impl ConvGeometry {
+    /// Output height and width.
+    ///
+    /// # Errors
+    /// When the window does not fit, or channels do not divide into groups.
+    pub fn output(&self) -> Result<[usize; 2], GeometryError> {
+        if self.groups == 0 {
+            return Err(GeometryError::Zero { what: "groups" });
+        }
+        for (what, channels) in [("input", self.in_channels), ("output", self.out_channels)] {
+            if channels % self.groups != 0 {
+                return Err(GeometryError::Groups { what, channels, groups: self.groups });
+            }
+        }
+        self.window.output(self.input)
+    }
+
+    /// Shape of the input: batch, channels, height, width.
+    pub fn input_shape(&self) -> [usize; 4] {
+        [self.batch, self.in_channels, self.input[0], self.input[1]]
+    }
+
+    /// Shape of the weight.
+    pub fn weight_shape(&self) -> [usize; 4] {
+        [self.out_channels, self.in_channels / self.groups.max(1), self.window.kernel[0], self.window.kernel[1]]
+    }
+
+    /// Shape of the output: batch, out channels, height, width.
+    ///
+    /// # Errors
+    /// As [`ConvGeometry::output`].
+    pub fn output_shape(&self) -> Result<[usize; 4], GeometryError> {
+        let [height, width] = self.output()?;
+        Ok([self.batch, self.out_channels, height, width])
+    }
+}

@@ -1,0 +1,1 @@
+//! Replicated sharing and every protocol.

@@ -1,0 +1,95 @@
+//! What can go wrong on a link.
+
+use super::{PartyId, Tag};
+use std::time::Duration;
+
+/// An error of the transport. Each names the party that reports it, its peer and the step.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NetError {
+    /// Nothing came from a peer within the deadline.
+    #[error(
+        "party {party}: party {peer} sent nothing for {waited:?} at step {step}: is it still running and reachable?"
+    )]
+    Deadline {
+        /// The party that waited.
+        party: PartyId,
+        /// Whom it waited for.
+        peer: PartyId,
+        /// The step it was in.
+        step: String,
+        /// The deadline that passed.
+        waited: Duration,
+    },
+    /// The link is down.
+    #[error("party {party}: the link to party {peer} is closed at step {step}: {reason}")]
+    PeerClosed {
+        /// The party that noticed.
+        party: PartyId,
+        /// The peer at the other end.
+        peer: PartyId,
+        /// The step it was in.
+        step: String,
+        /// Why, as far as is known.
+        reason: String,
+    },
+    /// A message with another tag or length than the one waited for.
+    #[error(
+        "party {party}: expected message {expected:?} of {expected_words} words from party {peer} at step {step}, got {got:?} of {got_words} words: the parties' programs have diverged"
+    )]
+    Diverged {
+        /// The party that reports.
+        party: PartyId,
+        /// The sender.
+        peer: PartyId,
+        /// The step.
+        step: String,
+        /// The tag waited for.
+        expected: Tag,
+        /// The tag that came.
+        got: Tag,
+        /// The length waited for, in words.
+        expected_words: usize,
+        /// The length that came, in words.
+        got_words: usize,
+    },
+    /// A frame that breaks the wire format: wrong magic, sequence number, length or checksum.
+    #[error("party {party}: bad frame from party {peer} at step {step}: {detail}")]
+    BadFrame {
+        /// The party that reports.
+        party: PartyId,
+        /// The sender.
+        peer: PartyId,
+        /// The step.
+        step: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A message larger than the transport allows.
+    #[error(
+        "party {party}: a message of {bytes} bytes to or from party {peer} at step {step} exceeds the limit of {limit} bytes: use a smaller batch or raise the limit"
+    )]
+    TooLarge {
+        /// The party that reports.
+        party: PartyId,
+        /// The peer.
+        peer: PartyId,
+        /// The step.
+        step: String,
+        /// Size of the message.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Connecting, listening or the TLS handshake failed.
+    #[error("party {party}: cannot {action}: {detail}. {hint}")]
+    Setup {
+        /// The party that reports.
+        party: PartyId,
+        /// What was tried.
+        action: String,
+        /// What the operating system or TLS said.
+        detail: String,
+        /// What to do about it.
+        hint: String,
+    },
+}

@@ -1,0 +1,105 @@
+//! Messages between the three parties. A message is an array of 64-bit words with a [`Tag`];
+//! the [`Network`] trait hides whether it travels through memory, TCP or a shaped link. Nothing
+//! here knows what a message means.
+
+use std::fmt;
+use std::time::Duration;
+
+mod error;
+mod stats;
+
+pub use error::NetError;
+pub use stats::{LinkStats, Stats};
+
+/// One of the three parties. Arithmetic is modulo three: `next` of party 2 is party 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct PartyId(u8);
+
+impl PartyId {
+    /// The three parties, in order.
+    pub const ALL: [PartyId; 3] = [PartyId(0), PartyId(1), PartyId(2)];
+
+    /// Party `index`, which must be 0, 1 or 2.
+    pub fn new(index: usize) -> Option<Self> {
+        (index < 3).then_some(PartyId(index as u8))
+    }
+    /// 0, 1 or 2.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+    /// The party after this one: i + 1 mod 3.
+    pub fn next(self) -> Self {
+        PartyId((self.0 + 1) % 3)
+    }
+    /// The party before this one: i − 1 mod 3.
+    pub fn prev(self) -> Self {
+        PartyId((self.0 + 2) % 3)
+    }
+}
+
+impl From<PartyId> for u8 {
+    fn from(party: PartyId) -> u8 {
+        party.0
+    }
+}
+
+impl TryFrom<u8> for PartyId {
+    type Error = String;
+    fn try_from(index: u8) -> Result<Self, String> {
+        PartyId::new(usize::from(index))
+            .ok_or_else(|| format!("party {index} does not exist: there are parties 0, 1 and 2"))
+    }
+}
+
+impl fmt::Display for PartyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for PartyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "P{}", self.0)
+    }
+}
+
+/// What both ends know about a message before it is sent. A receiver names the tag it waits for,
+/// so parties whose programs have diverged get an error and not garbage.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Tag {
+    /// Position of the correlated randomness, equal on all parties by construction.
+    pub position: u64,
+    /// Which message of a protocol this is (a constant of the protocol's code).
+    pub kind: u16,
+}
+
+/// A party's links to the other two. Sending never waits for the receiver (post both sends
+/// before either receive); every receive has a deadline. Links are ordered and reliable.
+pub trait Network: Send {
+    /// The party at this end.
+    fn id(&self) -> PartyId;
+
+    /// Posts `words` to `to`. Returns at once; an error says that the link is already down.
+    fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError>;
+
+    /// The next message of `from`, which must carry `tag` and have `len` words.
+    ///
+    /// # Errors
+    /// [`NetError::Deadline`] when nothing came in time, [`NetError::Diverged`] when tag or length
+    /// is not the expected one, [`NetError::PeerClosed`] when the link is down, and whatever the
+    /// link found wrong with the frame.
+    fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError>;
+
+    /// Everything counted so far. Cheap: a copy of a few integers.
+    fn stats(&self) -> Stats;
+
+    /// Names the step that errors should mention (`conv1/truncation`).
+    fn set_step(&self, step: &str);
+
+    /// How long a receive may wait.
+    fn deadline(&self) -> Duration;
+
+    /// Ends all links at once: both peers see [`NetError::PeerClosed`] with `reason`.
+    fn abort(&self, reason: &str);
+}

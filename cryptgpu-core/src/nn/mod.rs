@@ -1,0 +1,1 @@
+//! Layers, networks, weights, the plaintext oracle and private evaluation.
