@@ -1,1 +1,4 @@
 //! The CPU implementation of the tensor API.
+
+pub mod conv;
+pub mod gemm;
