@@ -8,6 +8,7 @@
 //! | `tensor.rs` | [`Tensor`]: a buffer with a shape, and its element-wise operations |
 //! | `steps.rs` | local steps of the protocols, dispatched to a device |
 //! | `pool.rs` | windows over images |
+//! | `product.rs` | ring products |
 //! | `geometry.rs` | shapes of windows |
 //! | `cpu/` | the CPU's kernels |
 
@@ -15,6 +16,7 @@ mod buffer;
 mod error;
 mod geometry;
 mod pool;
+mod product;
 mod steps;
 mod tensor;
 

@@ -2,7 +2,9 @@
 //! operations, with the widest vectors that the processor has.
 
 pub mod bit_product;
+pub mod conv;
 pub mod elementwise;
+pub mod gemm;
 mod parallel;
 mod planes;
 pub mod pool;
