@@ -13,6 +13,8 @@ mod intercept;
 pub mod memory;
 mod shaped;
 mod stats;
+pub mod tcp;
+mod tls;
 
 pub use error::NetError;
 pub use frame::HEADER_BYTES;
@@ -20,6 +22,8 @@ pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
 pub use memory::MemoryNetwork;
 pub use shaped::Link;
 pub use stats::{LinkStats, Stats};
+pub use tcp::TcpNetwork;
+pub use tls::{Fingerprint, Identity};
 
 /// What every kind of link can be told.
 #[derive(Clone, Debug, PartialEq)]
