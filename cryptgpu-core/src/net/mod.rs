@@ -11,6 +11,7 @@ mod frame;
 mod inbox;
 mod intercept;
 pub mod memory;
+mod pool;
 mod shaped;
 mod stats;
 pub mod tcp;

@@ -38,12 +38,7 @@ pub fn listen(party: PartyId, address: SocketAddr) -> Result<TcpListener, NetErr
             io::ErrorKind::PermissionDenied => "Ports below 1024 need privileges: choose a higher one.",
             _ => "Check the address.",
         };
-        NetError::Setup {
-            party,
-            action: format!("listen on {address}"),
-            detail: error.to_string(),
-            hint: hint.into(),
-        }
+        NetError::Setup { party, action: format!("listen on {address}"), detail: error.to_string(), hint: hint.into() }
     };
     let listener = TcpListener::bind(address).map_err(setup)?;
     listener.set_nonblocking(true).map_err(setup)?;
@@ -186,7 +181,8 @@ async fn secure_incoming(config: &Config, stream: TcpStream) -> io::Result<(Part
     let (mut stream, shown): (Box<dyn Stream>, Option<PartyId>) = match &config.security {
         Security::InsecurePlaintext => (Box::new(stream), None),
         Security::Tls { identity, peers } => {
-            let accepted: Vec<Fingerprint> = [config.id.next(), config.id.prev()].map(|peer| peers[peer.index()]).into();
+            let accepted: Vec<Fingerprint> =
+                [config.id.next(), config.id.prev()].map(|peer| peers[peer.index()]).into();
             let server = identity.server_config(&accepted).map_err(io::Error::other)?;
             let stream = TlsAcceptor::from(server).accept(stream).await?;
             let shown = tls::party_of(stream.get_ref().1.peer_certificates(), peers);

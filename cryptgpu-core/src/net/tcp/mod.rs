@@ -8,11 +8,14 @@
 
 mod connect;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use super::endpoint::Endpoint;
 use super::frame::{FrameKind, Header, MAX_REASON_BYTES, encode_reason};
 use super::inbox::Fault;
+use super::pool::Pool;
 use super::tls::{Fingerprint, Identity};
 use super::{NetError, Network, Options, PartyId, Stats, Tag};
 use std::net::{SocketAddr, TcpListener};
@@ -105,11 +108,13 @@ impl TcpNetwork {
         let end = Arc::new(Endpoint::new(id, config.options.clone()));
         let with_checksum = matches!(config.security, Security::InsecurePlaintext);
         let connections = runtime.block_on(connect::all(config))?;
+        let pool = Arc::new(Pool::default());
         let mut outlets = [None, None, None];
         for (peer, connection) in connections {
             let inbox = end.inbox(peer).clone();
-            runtime.spawn(reader::run(connection.incoming, peer, inbox.clone(), end.options().clone(), with_checksum));
-            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, inbox, with_checksum));
+            let (options, pool) = (end.options().clone(), pool.clone());
+            runtime.spawn(reader::run(connection.incoming, peer, inbox.clone(), options, pool.clone(), with_checksum));
+            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, inbox, pool, with_checksum));
         }
         Ok(TcpNetwork { end, outlets, runtime: Some(runtime) })
     }

@@ -2,6 +2,7 @@
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, MAX_REASON_BYTES, decode_reason};
 use super::super::inbox::{Fault, Inbox, Incoming};
+use super::super::pool::Pool;
 use super::super::shaped::Shaper;
 use super::super::{Options, PartyId};
 use super::Stream;
@@ -16,9 +17,10 @@ pub(super) async fn run(
     peer: PartyId,
     inbox: Arc<Inbox>,
     options: Options,
+    pool: Arc<Pool>,
     with_checksum: bool,
 ) {
-    let mut reader = Reader { shaper: Shaper::new(options.link), options, with_checksum, expected: 0 };
+    let mut reader = Reader { shaper: Shaper::new(options.link), options, pool, with_checksum, expected: 0 };
     loop {
         match reader.frame(&mut stream).await {
             Ok(Arrived::Message(message)) => {
@@ -39,6 +41,7 @@ enum Arrived {
 
 struct Reader {
     options: Options,
+    pool: Arc<Pool>,
     with_checksum: bool,
     shaper: Shaper,
     expected: u64,
@@ -59,7 +62,7 @@ impl Reader {
         };
         header.admit(self.expected, limit)?;
         self.expected += 1;
-        let mut words = vec![0u64; header.words as usize];
+        let mut words = self.pool.take(header.words as usize);
         stream.read_exact(bytemuck::cast_slice_mut(&mut words)).await.map_err(within_frame)?;
         if self.with_checksum {
             header.verify(&words)?;

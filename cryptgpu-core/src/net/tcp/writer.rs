@@ -2,6 +2,7 @@
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::{Fault, Inbox};
+use super::super::pool::Pool;
 use super::Stream;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -31,6 +32,7 @@ struct Shared {
     queued: AtomicUsize,
     given_up: AtomicBool,
     inbox: Arc<Inbox>,
+    pool: Arc<Pool>,
 }
 
 /// A frame and how much of it has left.
@@ -50,12 +52,19 @@ struct Sink {
 
 impl Outlet {
     /// Takes over a connection. Errors of writing go to `inbox`, where the peer's end shows.
-    pub(super) fn new(runtime: &Runtime, stream: Box<dyn Stream>, inbox: Arc<Inbox>, with_checksum: bool) -> Self {
+    pub(super) fn new(
+        runtime: &Runtime,
+        stream: Box<dyn Stream>,
+        inbox: Arc<Inbox>,
+        pool: Arc<Pool>,
+        with_checksum: bool,
+    ) -> Self {
         let shared = Arc::new(Shared {
             sink: Mutex::new(Sink { stream, sequence: 0, with_checksum }),
             queued: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
             inbox,
+            pool,
         });
         let (queue, orders) = unbounded_channel();
         let writer = runtime.spawn(run(shared.clone(), orders));
@@ -144,6 +153,7 @@ async fn run(shared: Arc<Shared>, mut orders: UnboundedReceiver<Frame>) {
             return;
         }
         shared.queued.fetch_sub(1, Ordering::AcqRel);
+        shared.pool.put(frame.words);
     }
     let closed = poll_fn(|context| {
         let mut sink = shared.sink.lock().unwrap_or_else(PoisonError::into_inner);
