@@ -73,12 +73,9 @@ impl Endpoint {
         let popped = self.inbox(from).pop(start + self.options.deadline);
         self.counters.waited(start.elapsed());
         let message = popped.map_err(|empty| match empty {
-            Empty::Deadline => NetError::Deadline {
-                party: self.id,
-                peer: from,
-                step: self.step(),
-                waited: self.options.deadline,
-            },
+            Empty::Deadline => {
+                NetError::Deadline { party: self.id, peer: from, step: self.step(), waited: self.options.deadline }
+            }
             Empty::Down(fault) => self.error(from, fault),
         })?;
         if message.tag != tag || message.words.len() != len {

@@ -14,8 +14,8 @@
 //!
 //! Everything that can be checked is checked before memory is taken for the payload.
 
-use super::inbox::Fault;
 use super::Tag;
+use super::inbox::Fault;
 
 /// Size of a frame's header.
 pub const HEADER_BYTES: usize = 40;

@@ -11,8 +11,11 @@ mod frame;
 mod inbox;
 mod intercept;
 pub mod memory;
+mod pool;
 mod shaped;
 mod stats;
+pub mod tcp;
+mod tls;
 
 pub use error::NetError;
 pub use frame::HEADER_BYTES;
@@ -20,6 +23,8 @@ pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
 pub use memory::MemoryNetwork;
 pub use shaped::Link;
 pub use stats::{LinkStats, Stats};
+pub use tcp::TcpNetwork;
+pub use tls::{Fingerprint, Identity};
 
 /// What every kind of link can be told.
 #[derive(Clone, Debug, PartialEq)]

@@ -68,9 +68,8 @@ impl FromStr for Link {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hint = || {
-            format!("`{text}` is not a link: use `none`, `lan`, `wan`, or `<MB/s>:<one-way ms>` such as `125:1`")
-        };
+        let hint =
+            || format!("`{text}` is not a link: use `none`, `lan`, `wan`, or `<MB/s>:<one-way ms>` such as `125:1`");
         match text {
             "none" => return Ok(Link::None),
             "lan" => return Ok(Link::Lan),
@@ -80,7 +79,8 @@ impl FromStr for Link {
         let (megabytes, millis) = text.split_once(':').ok_or_else(hint)?;
         let megabytes_per_second: f64 = megabytes.parse().map_err(|_| hint())?;
         let latency_ms: f64 = millis.parse().map_err(|_| hint())?;
-        let valid = megabytes_per_second > 0.0 && megabytes_per_second.is_finite() && (0.0..=60e3).contains(&latency_ms);
+        let valid =
+            megabytes_per_second > 0.0 && megabytes_per_second.is_finite() && (0.0..=60e3).contains(&latency_ms);
         valid.then_some(Link::Custom { megabytes_per_second, latency_ms }).ok_or_else(hint)
     }
 }
