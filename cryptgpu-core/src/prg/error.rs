@@ -28,10 +28,10 @@ pub enum PrgError {
     #[error("seed sequence: a pool of {0} words is too small: use at least 4, the default")]
     PoolSize(usize),
 
-    /// A generator that was made from a key was asked for children.
+    /// A generator without a seed sequence was asked for children.
     #[error(
-        "philox: a generator made from a key has no seed sequence to spawn from: make it from a seed, or use jumped() \
-         or other keys for parallel streams"
+        "philox: a generator made from a key or a state, or by jumped(), has no seed sequence to spawn from: make it \
+         from a seed, or use jumped() or other keys for parallel streams"
     )]
     NoSeedSequence,
 

@@ -154,9 +154,10 @@ impl Philox {
     }
 
     /// A generator as if 2¹³⁰·`jumps` words had been drawn from this one: disjoint streams for
-    /// parallel use.
+    /// parallel use. It has no seed sequence, lest both spawn the same children (NumPy gives it a
+    /// random one).
     pub fn jumped(&self, jumps: impl Into<Int256>) -> Self {
-        let mut jumped = self.clone();
+        let mut jumped = Philox { state: self.state, seeds: None };
         jumped.advance(jumps.into().shl_128());
         jumped
     }
@@ -164,7 +165,7 @@ impl Philox {
     /// `n` generators from the next `n` children of the seed sequence.
     ///
     /// # Errors
-    /// [`PrgError::NoSeedSequence`] when it was made from a key or a state.
+    /// [`PrgError::NoSeedSequence`] when it was made from a key or a state, or is a jumped one.
     pub fn spawn(&mut self, n: usize) -> Result<Vec<Philox>, PrgError> {
         let seeds = self.seeds.as_mut().ok_or(PrgError::NoSeedSequence)?;
         Ok(seeds.spawn(n).into_iter().map(Self::from_seed_sequence).collect())

@@ -142,7 +142,7 @@ pub(super) fn bounded(bits: &mut Philox, range: u64) -> u64 {
     match range {
         0 => 0,
         NARROW => u64::from(bits.random_u32()),
-        ..NARROW => lemire_narrow(range, 32, || u64::from(bits.random_u32())),
+        1..NARROW => lemire_narrow(range, 32, || u64::from(bits.random_u32())),
         u64::MAX => bits.random_raw(),
         _ => {
             let n = u128::from(range) + 1;

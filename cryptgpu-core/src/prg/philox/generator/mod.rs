@@ -212,6 +212,10 @@ impl Generator {
     /// `n` random bytes: NumPy's `bytes(n)`.
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         let mut out = vec![0; n];
+        if n == 0 {
+            // NumPy rounds −1/4 up and draws once.
+            self.bits.random_u32();
+        }
         self.bits.fill_bytes(&mut out);
         out
     }

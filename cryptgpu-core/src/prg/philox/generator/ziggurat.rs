@@ -2,7 +2,7 @@
 //! NumPy has them, taken bit for bit from its outputs. Block 0 holds the tail.
 
 /// Where the tail begins.
-pub(super) const R: f64 = 3.654_152_885_361_008_8;
+pub(super) const R: f64 = 3.654_152_885_361_009;
 
 /// Per block: a draw of 52 bits below this lies within the block's rectangle under the curve.
 #[rustfmt::skip]
