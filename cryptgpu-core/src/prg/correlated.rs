@@ -4,11 +4,34 @@
 //! Party i holds kᵢ (in common with party i−1) and kᵢ₊₁ (in common with party i+1).
 
 use super::{Key, Prg, Randomness, Stream};
+use std::fmt;
 
 /// The right to draw one stream. Not `Clone`: a stream consumes it.
-#[derive(Debug)]
+///
+/// ```compile_fail,E0382
+/// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
+/// # let key = Key::from_bytes([1; 16]);
+/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+/// let nonce = correlated.nonce();
+/// let mask = correlated.with_prev(nonce);
+/// let reused = correlated.with_next(nonce); // use of moved value: `nonce`
+/// ```
+///
+/// ```compile_fail,E0599
+/// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
+/// # let key = Key::from_bytes([1; 16]);
+/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+/// let nonce = correlated.nonce();
+/// let copy = nonce.clone(); // no method named `clone`
+/// ```
 #[must_use = "a nonce that is drawn and not used wastes nothing but says the program is wrong"]
 pub struct Nonce(u64);
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nonce(..)")
+    }
+}
 
 /// Streams whose difference over the three parties is zero: `plus − minus` at each party.
 #[derive(Debug)]
@@ -20,7 +43,30 @@ pub struct Zero {
 }
 
 /// A party's correlated randomness.
-#[derive(Debug)]
+///
+/// Nonces start at zero, so a set of keys serves one `Correlated` per party: keys are drawn anew
+/// for every session.
+///
+/// ```
+/// use cryptgpu_core::prg::{Correlated, Key, Randomness};
+/// // Party i holds keys i and i + 1.
+/// let keys = [Key::from_os()?, Key::from_os()?, Key::from_os()?];
+/// let mut zero = [0u64; 4];
+/// for party in 0..3 {
+///     let own = Key::from_os()?;
+///     let mut correlated = Correlated::new(Randomness::Aes128Ctr, &keys[party], &keys[(party + 1) % 3], &own);
+///     let nonce = correlated.nonce();
+///     let share = correlated.zero(nonce);
+///     let (mut plus, mut minus) = ([0; 4], [0; 4]);
+///     share.plus.fill(0, &mut plus);
+///     share.minus.fill(0, &mut minus);
+///     for i in 0..4 {
+///         zero[i] = zero[i].wrapping_add(plus[i]).wrapping_sub(minus[i]);
+///     }
+/// }
+/// assert_eq!(zero, [0; 4]);
+/// # Ok::<(), cryptgpu_core::prg::PrgError>(())
+/// ```
 pub struct Correlated {
     prev: Prg,
     next: Prg,
@@ -42,6 +88,7 @@ impl Correlated {
     /// The next nonce. All parties draw the same nonces in the same order, used or not.
     pub fn nonce(&mut self) -> Nonce {
         let nonce = Nonce(self.position);
+        // At one nonce a nanosecond this would wrap after five centuries.
         self.position += 1;
         nonce
     }
@@ -73,5 +120,11 @@ impl Correlated {
             plus: Stream { prg: self.prev.clone(), nonce: nonce.0 },
             minus: Stream { prg: self.next.clone(), nonce: nonce.0 },
         }
+    }
+}
+
+impl fmt::Debug for Correlated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Correlated({:?})", self.own)
     }
 }

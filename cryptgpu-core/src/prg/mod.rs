@@ -7,12 +7,16 @@
 
 mod aes_ctr;
 mod correlated;
+mod error;
 mod key;
 
 pub use aes_ctr::Aes128Ctr;
 pub use correlated::{Correlated, Nonce, Zero};
+pub use error::PrgError;
 pub use key::Key;
 
+use rayon::prelude::*;
+use std::fmt;
 use std::sync::Arc;
 
 /// Which generator the parties draw from.
@@ -24,7 +28,7 @@ pub enum Randomness {
     Aes128Ctr,
 }
 
-/// A keyed generator: random access into 2^64 independent streams of 2^65 words each.
+/// A keyed generator: random access into 2⁶⁴ independent streams of 2⁶⁵ words each.
 #[derive(Clone, Debug)]
 pub enum Prg {
     /// AES-128 in counter mode.
@@ -50,16 +54,54 @@ impl Prg {
 ///
 /// It cannot be cloned, and making it consumes its nonce, so no two uses see the same words. Any
 /// thread may fill any range ([`Stream::fill`]); the user of a stream fills each range once.
-#[derive(Debug)]
+///
+/// ```compile_fail,E0599
+/// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
+/// # let key = Key::from_bytes([1; 16]);
+/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+/// let nonce = correlated.nonce();
+/// let stream = correlated.own(nonce);
+/// let again = stream.clone(); // no method named `clone`
+/// ```
 pub struct Stream {
     prg: Prg,
     nonce: u64,
 }
 
+/// Words that one task of [`Stream::fill_parallel`] makes: 512 KiB, large against the cost of a task.
+const PARALLEL_CHUNK: usize = 1 << 16;
+
 impl Stream {
     /// Words `offset .. offset + out.len()` of the stream. Any offset; even ones are fastest
-    /// (an AES block is two words).
+    /// (an AES block is two words), and multiples of 128 a little more so (a batch of blocks).
+    ///
+    /// ```
+    /// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
+    /// # let key = Key::from_os()?;
+    /// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+    /// let nonce = correlated.nonce();
+    /// let stream = correlated.own(nonce);
+    /// let (mut whole, mut part) = ([0; 100], [0; 7]);
+    /// stream.fill(0, &mut whole);
+    /// stream.fill(31, &mut part);
+    /// assert_eq!(part, whole[31..38]);
+    /// # Ok::<(), cryptgpu_core::prg::PrgError>(())
+    /// ```
     pub fn fill(&self, offset: usize, out: &mut [u64]) {
         self.prg.fill(self.nonce, offset as u64, out);
+    }
+
+    /// The words of [`Stream::fill`], made by all threads of the current rayon pool: the same
+    /// words whatever their number. Pays from about a mebibyte on.
+    pub fn fill_parallel(&self, offset: usize, out: &mut [u64]) {
+        out.par_chunks_mut(PARALLEL_CHUNK)
+            .enumerate()
+            .for_each(|(i, chunk)| self.fill(offset + i * PARALLEL_CHUNK, chunk));
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stream({:?})", self.prg)
     }
 }
