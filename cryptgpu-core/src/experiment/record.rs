@@ -140,8 +140,11 @@ pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
 /// # Errors
 /// [`File`](ExperimentError::File) or [`Line`](ExperimentError::Line), with the line's number.
 pub fn read(path: &Path) -> Result<Vec<Record>, ExperimentError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ExperimentError::File { path: path.to_path_buf(), action: "read", source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ExperimentError::File {
+        path: path.to_path_buf(),
+        action: "read",
+        source,
+    })?;
     parse(path, &text)
 }
 

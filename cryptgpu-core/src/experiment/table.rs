@@ -94,7 +94,12 @@ impl InferenceRow {
 /// [`Dataset`](ExperimentError::Dataset) if the published figures cannot be read.
 pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, ExperimentError> {
     let mut published = HashMap::new();
-    for figure in [Table::Inference, Table::BatchInference].map(Table::figures).into_iter().collect::<Result<Vec<_>, _>>()?.concat() {
+    for figure in [Table::Inference, Table::BatchInference]
+        .map(Table::figures)
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .concat()
+    {
         let batch = figure.batch.map(|batch| batch as usize);
         let key = (figure.network.clone(), batch, figure.system.clone(), figure.quantity.clone());
         // Where two sources have a figure the first stands: the published one.
@@ -121,7 +126,9 @@ pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, Experime
             accuracy: record.accuracy,
             speed_up: cryptgpu_seconds.as_ref().and_then(|cited| ratio(cited.value, record.seconds)),
             cryptgpu_seconds,
-            bytes_fraction: cryptgpu_bytes_sent.as_ref().and_then(|cited| ratio(record.total_bytes() as f64, cited.value)),
+            bytes_fraction: cryptgpu_bytes_sent
+                .as_ref()
+                .and_then(|cited| ratio(record.total_bytes() as f64, cited.value)),
             cryptgpu_bytes_sent,
             cryptgpu_bytes_published: find("CryptGPU", quantity::BYTES_PUBLISHED_COUNT),
             falcon_seconds: find("Falcon", quantity::SECONDS),
@@ -184,7 +191,8 @@ mod tests {
 
     #[test]
     fn ours_stand_beside_the_papers_with_their_sources() {
-        let records = [sample("lenet", 0.019, 467_500), sample("resnet50", 4.655, 1 << 20), sample("lenet-maxpool", 1.0, 1)];
+        let records =
+            [sample("lenet", 0.019, 467_500), sample("resnet50", 4.655, 1 << 20), sample("lenet-maxpool", 1.0, 1)];
         let rows = inference_table(&records).unwrap();
         assert_eq!(rows[0].cryptgpu_seconds, Some(Cited { value: 0.38, source: "T4".into(), verified: true }));
         assert!((rows[0].speed_up.unwrap() - 20.0).abs() < 1e-9);
