@@ -53,6 +53,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_weights_are_those_of_the_record_and_accurate_enough() {
+        let record: serde_json::Value = serde_json::from_str(LENET_MNIST_RECORD).unwrap();
+        assert_eq!(record["weights_sha256"], sha256_hex(LENET_MNIST_SAFETENSORS));
+        assert!(record["test_accuracy_percent"].as_f64().unwrap() >= 98.8);
+        assert_eq!(record["normalisation"]["mean"][0].as_f64().unwrap() as f32, Normalisation::mnist().mean[0]);
+        assert_eq!(record["normalisation"]["std"][0].as_f64().unwrap() as f32, Normalisation::mnist().std[0]);
+        for entry in crate::manifest::entries().unwrap().iter().filter(|entry| entry.dataset == "mnist") {
+            assert_eq!(record["data_sha256"][&entry.member], entry.sha256, "{}", entry.member);
+        }
+        // 431,080 parameters of four bytes, behind a header of a few hundred.
+        assert!((431_080 * 4..431_080 * 4 + 1024).contains(&LENET_MNIST_SAFETENSORS.len()));
+    }
+
     const PIXELS_SHA256: &str = "f8f3c5a608a9f7d4bd5e9d69b90c53932b8b99371d9db26121b42f62f3abcd56";
     const LABELS_SHA256: &str = "d14ba0a1a3818edefa35518ed001ece84b7ac0eabe9394551c73928493175d3f";
 }

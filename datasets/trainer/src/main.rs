@@ -24,11 +24,11 @@ use model::LeNet;
 /// Trains LeNet on MNIST and writes its weights, with a record of how they were made.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Needs MNIST: run scripts/fetch-datasets mnist first. Ten epochs take about ten minutes of CPU time."
+    after_help = "Needs MNIST: run scripts/fetch-datasets mnist first. It takes about ten minutes of CPU time."
 )]
 struct Settings {
     /// Passes over the 60,000 training images
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 6)]
     epochs: usize,
     /// Images per step
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
