@@ -1,5 +1,7 @@
 //! In-memory links: order, counts, deadlines, faults.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use cryptgpu_core::net::{Interceptor, Message, NetError, Network, Options, PartyId, Recorder, Tag, Verdict, memory};
 use std::time::{Duration, Instant};
 

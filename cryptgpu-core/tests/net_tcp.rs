@@ -1,5 +1,7 @@
 //! Links over TCP: order, counts, deadlines, faults, certificates.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{Identity, Link, NetError, Network, Options, PartyId, Tag, TcpNetwork};
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! Links leave no thread behind. A test binary of its own, so that only its threads count.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{Identity, Network, Options, PartyId, Tag, TcpNetwork};
 use std::time::{Duration, Instant};

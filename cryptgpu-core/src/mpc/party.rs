@@ -16,7 +16,7 @@ pub enum Fidelity {
     #[default]
     Exact,
     /// What CryptGPU's code does (ABY3, §5.1): a local shift of two shares, which is wrong by
-    /// 2^(64−d) with probability about |x| / 2^63. For comparison only.
+    /// 2^(64−d) with probability about |x| / 2^64. For comparison only.
     Paper,
 }
 

@@ -106,3 +106,31 @@ impl Shaper {
         Some(end + latency)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_read_and_nonsense_is_refused() {
+        for link in [Link::None, Link::Lan, Link::Wan] {
+            assert_eq!(link.to_string().parse::<Link>().unwrap(), link);
+        }
+        assert_eq!("1250:0.2".parse::<Link>().unwrap(), Link::Lan);
+        for text in ["", "LAN", "100", "0:1", "-1:1", "1:-1", "inf:1", "1:1e9", "NaN:1", "1:2:3", "a:b"] {
+            assert!(text.parse::<Link>().unwrap_err().contains("one-way"), "{text}");
+        }
+    }
+
+    #[test]
+    fn frames_queue_behind_each_other_and_then_travel() {
+        let mut shaper = Shaper::new("100:40".parse().unwrap());
+        let start = Instant::now();
+        let millis = |ms| Some(start + Duration::from_millis(ms));
+        assert_eq!(shaper.deliver(start, 1_000_000), millis(50));
+        assert_eq!(shaper.deliver(start, 2_000_000), millis(70), "the second waits for the first");
+        let later = start + Duration::from_millis(100);
+        assert_eq!(shaper.deliver(later, 1_000_000), millis(150), "an idle link is free at once");
+        assert_eq!(Shaper::new(Link::None).deliver(start, 1), None);
+    }
+}

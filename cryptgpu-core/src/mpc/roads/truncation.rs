@@ -145,12 +145,8 @@ impl Party {
         let [a1, mu, nu, y1] = zero.nonces;
         let count = zero.elements.len();
         let mut message = device.alloc(count + planes * zero.words.len());
-        let streams = [
-            &self.prg.with_next(a1),
-            &self.prg.with_next(mu),
-            &self.prg.with_prev(nu),
-            &self.prg.with_next(y1),
-        ];
+        let streams =
+            [&self.prg.with_next(a1), &self.prg.with_next(mu), &self.prg.with_prev(nu), &self.prg.with_next(y1)];
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
         let y1_out = b.slice_mut(zero.elements.clone());
         device.truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
@@ -189,14 +185,15 @@ impl Party {
 
     /// ABY3's truncation (CCS 2018, §5.1.1), which CryptGPU's code uses: role 0 shifts x₀ + x₁,
     /// roles 1 and 2 shift x₂, both arithmetically. Wrong by 2^(64−d) whenever the two summands
-    /// wrap: with probability about |x|/2^63. Role 0 sends y₀ = (x₀ + x₁)/2^d − y₁ to role 2, y₁ of
+    /// wrap: with probability about |x|/2^64. Role 0 sends y₀ = (x₀ + x₁)/2^d − y₁ to role 2, y₁ of
     /// F₁. 8 bytes an element, 1 round.
     fn truncate_paper(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
         let (n, device) = (x.len(), self.device());
         self.declare(cost::truncate_shared_paper(n));
         let [zero, one, two] = self.parts::<1>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
-        let shift = |x: &Tensor, range| x.view().slice(range).to_host().into_iter().map(move |w| (w as i64 >> d) as u64);
+        let shift =
+            |x: &Tensor, range| x.view().slice(range).to_host().into_iter().map(move |w| (w as i64 >> d) as u64);
 
         let [y1] = zero.nonces;
         device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));

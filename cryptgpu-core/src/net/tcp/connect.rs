@@ -203,7 +203,7 @@ async fn secure_incoming(config: &Config, stream: TcpStream) -> io::Result<(Part
     Ok((peer, stream))
 }
 
-const READ_BUFFER_BYTES: usize = 128 << 10;
+const READ_BUFFER_BYTES: usize = 64 << 10;
 
 fn setup(party: PartyId, action: &str, detail: &str, hint: &str) -> NetError {
     NetError::Setup { party, action: action.into(), detail: detail.into(), hint: hint.into() }

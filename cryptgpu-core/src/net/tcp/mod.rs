@@ -13,7 +13,7 @@ mod tests;
 mod writer;
 
 use super::endpoint::Endpoint;
-use super::frame::{FrameKind, Header, MAX_REASON_BYTES, encode_reason};
+use super::frame::{FrameKind, Header, encode_reason};
 use super::inbox::Fault;
 use super::pool::Pool;
 use super::tls::{Fingerprint, Identity};
@@ -134,8 +134,6 @@ impl TcpNetwork {
         }
     }
 }
-
-const _: () = assert!(MAX_REASON_BYTES < u32::MAX as usize);
 
 /// Threads of the transport at each party.
 const WORKERS: usize = 1;
