@@ -73,7 +73,7 @@ fn generator_table() {
     const N: usize = 1 << 16;
     let mut rng = Generator::seeded(1u64);
     println!("{:<32}{:>12}", "Generator, 65,536 at a time", "ns each");
-    let mut row = |name: &str, seconds: f64| println!("{name:<32}{:>12.2}", seconds / N as f64 * 1e9);
+    let row = |name: &str, seconds: f64| println!("{name:<32}{:>12.2}", seconds / N as f64 * 1e9);
     row("random, f64", best(|| drop(black_box(rng.random(N)))));
     row("standard_normal", best(|| drop(black_box(rng.standard_normal(N)))));
     row("integers(0..1000), i64", best(|| drop(black_box(rng.integers(0i64..1000, N)))));
