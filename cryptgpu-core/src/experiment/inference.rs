@@ -57,7 +57,7 @@ pub struct Inference {
     pub window: SignWindow,
     /// Images, from the first on, whose results are compared with plaintext evaluation, which takes
     /// seconds an image for the large networks.
-    pub check: usize,
+    pub compare: usize,
 }
 
 /// Where images come from.
@@ -168,7 +168,7 @@ impl Inference {
             fidelity: Fidelity::Exact,
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
             window: SignWindow::default(),
-            check: if small { usize::MAX } else { 1 },
+            compare: if small { usize::MAX } else { 1 },
         })
     }
 
@@ -206,7 +206,7 @@ impl Inference {
     ///
     /// # Errors
     /// Which field cannot be used, and what can.
-    pub fn check(&self) -> Result<(), ExperimentError> {
+    pub fn validate(&self) -> Result<(), ExperimentError> {
         let graph = self.graph()?;
         self.settings()?;
         for (field, value) in [("batch", self.batch), ("iterations", self.iterations)] {
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn lenet_is_declared_with_real_digits_and_its_trained_weights() {
         let lenet = Inference::of("lenet").unwrap();
-        lenet.check().unwrap();
+        lenet.validate().unwrap();
         let graph = lenet.graph().unwrap();
         assert_eq!(lenet.load_weights(&graph).unwrap().len(), 8);
         let images = lenet.open_images(&graph).unwrap();
@@ -366,7 +366,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Inference)| {
             let mut changed = lenet.clone();
             change(&mut changed);
-            changed.check().unwrap_err().to_string()
+            changed.validate().unwrap_err().to_string()
         };
         assert!(refused(&|x| x.batch = 0).contains("batch 0"));
         assert!(refused(&|x| x.iterations = 0).contains("iterations 0"));
