@@ -3,24 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod nn_support;
+
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::nn::{Graph, NnError, Op, Weights, fold_batch_norm, plaintext, zoo};
-use ndarray::{ArrayD, IxDyn};
+use ndarray::ArrayD;
+use nn_support::{every_operation, image, max_difference};
 use proptest::prelude::*;
-
-/// Deterministic values in ±1 that differ from element to element.
-fn image(shape: &[usize], salt: usize) -> ArrayD<f64> {
-    let mut index = salt;
-    ArrayD::from_shape_simple_fn(IxDyn(shape), || {
-        index += 1;
-        ((index * 2_654_435_761) % 1009) as f64 / 504.5 - 1.0
-    })
-}
-
-fn max_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
-    assert_eq!(a.shape(), b.shape());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-}
 
 /// The pixel at row `y` and column `xx`, or `None` where there is padding.
 fn padded(x: &ArrayD<f64>, n: usize, c: usize, y: isize, xx: isize) -> Option<f64> {
@@ -101,26 +90,6 @@ proptest! {
         });
         prop_assert!(max_difference(&fast, &slow) < 1e-12);
     }
-}
-
-/// A network that uses every operation.
-fn every_operation() -> Result<Graph, NnError> {
-    let same = PoolGeometry { padding: [0, 1, 0, 1], ..PoolGeometry::square(3, 2, 0) };
-    let three = PoolGeometry::square(3, 1, 1);
-    let mut net = Graph::builder("every-operation", [3, 18, 18]);
-    let mut x = net.conv_bn(["conv1", "bn1"], net.input(), 8, same, 1)?;
-    x = net.add("relu1", Op::Relu6, &[x])?;
-    x = net.add("pool1", Op::MaxPool { window: PoolGeometry::square(3, 2, 1) }, &[x])?;
-    let depthwise = net.conv_bn(["conv2", "bn2"], x, 8, three, 8)?;
-    let grouped = net.conv_bn(["conv3", "bn3"], depthwise, 8, three, 2)?;
-    let sum = net.add("add", Op::Add, &[grouped, x])?;
-    let relu = net.relu("relu2", sum)?;
-    let both = net.add("concat", Op::Concat, &[relu, depthwise])?;
-    let mean = net.add("avgpool", Op::AvgPool { window: PoolGeometry::square(2, 2, 0) }, &[both])?;
-    let mean = net.add("globalpool", Op::GlobalAvgPool, &[mean])?;
-    let flat = net.flatten("flatten", mean)?;
-    let fc = net.linear("fc", flat, 5)?;
-    net.finish(fc)
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What can go wrong with a network, its weights or its evaluation.
 
-use crate::device::GeometryError;
+use crate::device::{DeviceError, GeometryError};
+use crate::mpc::MpcError;
+use crate::net::PartyId;
+use crate::ring::RingError;
 
 /// An error of the `nn` layer. Each names the node or tensor it is about, and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -184,4 +187,36 @@ pub enum NnError {
         /// Why not, and what to do.
         what: String,
     },
+    /// Someone who should not brings an input, or the owner brings none.
+    #[error(
+        "party {party}: party {owner} owns the {what} and brings them; the other parties bring none \
+         (pass Some at the owner and None elsewhere)"
+    )]
+    Owner {
+        /// Which input.
+        what: &'static str,
+        /// Its owner.
+        owner: PartyId,
+        /// The party that reports.
+        party: PartyId,
+    },
+    /// A weight or a pixel that does not fit the ring.
+    #[error("tensor `{tensor}`: {source}")]
+    Encode {
+        /// The tensor.
+        tensor: String,
+        /// What the codec said.
+        source: RingError,
+    },
+    /// A local operation on shares that refused its operands.
+    #[error("{node}: {source}")]
+    Local {
+        /// The node.
+        node: String,
+        /// What the device said.
+        source: DeviceError,
+    },
+    /// A protocol failed; the error names party, peer and step.
+    #[error(transparent)]
+    Mpc(#[from] MpcError),
 }

@@ -36,7 +36,7 @@ pub fn evaluate_with(
     mut observe: impl FnMut(&str, &ArrayD<f64>),
 ) -> Result<ArrayD<f64>, NnError> {
     weights.check(graph)?;
-    check_input(graph, input.shape())?;
+    check_shape(graph.name(), graph.input_shape(), input.shape())?;
     let mut uses: Vec<usize> = graph.consumers().iter().map(Vec::len).collect();
     uses[graph.output().index()] += 1;
     let mut values: Vec<Option<ArrayD<f64>>> = vec![None; graph.nodes().len()];
@@ -55,12 +55,11 @@ pub fn evaluate_with(
     values[graph.output().index()].take().ok_or_else(|| wiring(graph.name()))
 }
 
-/// Checks the shape of a batch of images.
-pub(super) fn check_input(graph: &Graph, shape: &[usize]) -> Result<(), NnError> {
-    let expected = graph.input_shape();
+/// Checks the shape of a batch of images for the network called `graph`.
+pub(super) fn check_shape(graph: &str, expected: [usize; 3], shape: &[usize]) -> Result<(), NnError> {
     match shape {
         [batch, image @ ..] if *batch > 0 && image == expected.as_slice() => Ok(()),
-        _ => Err(NnError::Input { graph: graph.name().into(), expected, found: shape.into() }),
+        _ => Err(NnError::Input { graph: graph.into(), expected, found: shape.into() }),
     }
 }
 
