@@ -123,7 +123,9 @@ impl FromStr for Images {
             "mnist-test" => Ok(Images::MnistTest),
             "cifar10-test" => Ok(Images::Cifar10Test),
             "random" => Ok(Images::Random(1)),
-            _ => Err(format!("`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test, cifar10-test or random")),
+            _ => Err(format!(
+                "`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test, cifar10-test or random"
+            )),
         }
     }
 }
@@ -254,7 +256,10 @@ impl Inference {
             };
             if images.shape() != graph.input_shape() {
                 let (has, takes) = (images.shape(), graph.input_shape());
-                return refuse(format!("its images have shape {has:?} and {} takes {takes:?}; use random", self.network));
+                return refuse(format!(
+                    "its images have shape {has:?} and {} takes {takes:?}; use random",
+                    self.network
+                ));
             }
             if self.batch > images.len() {
                 return refuse(format!("it has {} images, fewer than a batch of {}", images.len(), self.batch));
@@ -374,10 +379,12 @@ mod tests {
         assert!(refused(&|x| x.fraction_bits = 60).contains("fraction bits 60"));
         assert!(refused(&|x| x.network = "vgg16-cifar10".into()).contains("LeNet's"));
         assert!(refused(&|x| x.network = "lenet6".into()).contains("lenet"));
-        assert!(refused(&|x| {
-            x.network = "resnet50".into();
-            x.weights = WeightSource::Random(1);
-        })
-        .contains("use random"));
+        assert!(
+            refused(&|x| {
+                x.network = "resnet50".into();
+                x.weights = WeightSource::Random(1);
+            })
+            .contains("use random")
+        );
     }
 }

@@ -166,7 +166,8 @@ fn record(
     let slowest = slowest(reports, median).ok_or_else(|| ExperimentError::Reports("they are empty".to_owned()))?;
     let at = |report: &PartyReport| report.iterations.get(median).map(|iteration| iteration.stats);
     let stats = reports.each_ref().map(|report| at(report).unwrap_or_default());
-    let depth = |when: usize| stats.iter().filter_map(|stats| stats.get(when)).map(|stats| stats.rounds).max().unwrap_or(0);
+    let depth =
+        |when: usize| stats.iter().filter_map(|stats| stats.get(when)).map(|stats| stats.rounds).max().unwrap_or(0);
     let fraction = |right: usize, all: usize| (all > 0).then(|| right as f64 / all as f64);
     let all_compared = verdict.compared == verdict.images && verdict.labelled == verdict.images;
     Ok(Record {

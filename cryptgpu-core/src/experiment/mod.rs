@@ -15,7 +15,7 @@ pub use error::ExperimentError;
 pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS_OWNER, WeightSource};
 pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rss_bytes};
 pub use measure::{Parties, Stage, measure};
-pub use party::{IterationReport, PartyReport, run_party};
+pub use party::{IterationReport, PartyReport, PartyRun, run_party};
 pub use record::{Record, append, read};
 pub use table::{Cited, InferenceRow, inference_caption, inference_table, latest};
 pub use threads::Threads;

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::inference::{IMAGES_OWNER, WEIGHTS_OWNER};
+use super::inference::{IMAGES_OWNER, ImageSource, WEIGHTS_OWNER};
 use super::{ExperimentError, Inference, peak_rss_bytes};
 use crate::mpc::Party;
 use crate::net::Stats;
-use crate::nn::{SharedModel, private};
+use crate::nn::{Graph, SharedModel, private};
 
 /// What one party has to report of a private inference.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,9 +39,72 @@ pub struct IterationReport {
     pub result: Vec<u64>,
 }
 
-/// Runs `declaration` as one of the three parties: shares the weights, then evaluates one batch that
-/// is not counted and [`iterations`](Inference::iterations) that are. `progress` is told the number of
-/// evaluations that are done, from 0 (the weights are shared) to iterations + 1.
+/// A private inference under way at one party: the weights are shared, and batches are evaluated one
+/// after the other.
+#[derive(Debug)]
+pub struct PartyRun<'a> {
+    declaration: &'a Inference,
+    graph: Graph,
+    model: SharedModel,
+    /// At their owner.
+    images: Option<ImageSource>,
+    report: PartyReport,
+}
+
+impl<'a> PartyRun<'a> {
+    /// Shares the weights.
+    ///
+    /// # Errors
+    /// A declaration, weights or images that cannot be used; the link's errors.
+    pub fn start(p: &mut Party, declaration: &'a Inference) -> Result<Self, ExperimentError> {
+        let graph = declaration.graph()?;
+        p.set_settings(declaration.settings()?);
+        let weights = (p.id() == WEIGHTS_OWNER).then(|| declaration.load_weights(&graph)).transpose()?;
+        let images = (p.id() == IMAGES_OWNER).then(|| declaration.open_images(&graph)).transpose()?;
+        let (start, before) = (Instant::now(), p.stats());
+        let model = SharedModel::share(p, &graph, WEIGHTS_OWNER, weights, declaration.lowering())?;
+        let (setup_seconds, setup) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
+        let report = PartyReport { setup_seconds, setup, iterations: Vec::new(), peak_rss_bytes: 0 };
+        Ok(Self { declaration, graph, model, images, report })
+    }
+
+    /// How many evaluations there are: the one that is not timed, then the iterations.
+    pub fn evaluations(&self) -> usize {
+        self.declaration.iterations + 1
+    }
+
+    /// Evaluation `number`. The first, number 0, is not timed and is on the first batch; so is the
+    /// first that is.
+    ///
+    /// # Errors
+    /// Whatever ends the run at this party; it names party, peer and step.
+    pub fn evaluate(&mut self, p: &mut Party, number: usize) -> Result<(), ExperimentError> {
+        let size = self.declaration.batch;
+        let batch = |images: &ImageSource| images.batch(number.saturating_sub(1), size);
+        let images = self.images.as_ref().map(batch).transpose()?;
+        let (start, before) = (Instant::now(), p.stats());
+        let x = private::share_images(p, &self.graph, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
+        let mut seconds_by_kind = BTreeMap::from([("input".to_owned(), start.elapsed().as_secs_f64())]);
+        let y = self.model.infer_traced(p, x, |step| {
+            *seconds_by_kind.entry(step.kind.to_owned()).or_default() += step.time.as_secs_f64();
+        })?;
+        let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
+        if number > 0 {
+            let result = y.components().0.to_array().into_iter().collect();
+            self.report.iterations.push(IterationReport { seconds, seconds_by_kind, stats, result });
+        }
+        Ok(())
+    }
+
+    /// What this party has to report.
+    pub fn finish(mut self) -> PartyReport {
+        self.report.peak_rss_bytes = peak_rss_bytes();
+        self.report
+    }
+}
+
+/// Runs `declaration` as one of the three parties. `progress` is told the number of evaluations that
+/// are done, from 0 (the weights are shared) on.
 ///
 /// # Errors
 /// Whatever ends the run at this party; it names party, peer and step.
@@ -50,34 +113,11 @@ pub fn run_party(
     declaration: &Inference,
     mut progress: impl FnMut(usize),
 ) -> Result<PartyReport, ExperimentError> {
-    let graph = declaration.graph()?;
-    p.set_settings(declaration.settings()?);
-    let mine = |owner| p.id() == owner;
-    let weights = mine(WEIGHTS_OWNER).then(|| declaration.load_weights(&graph)).transpose()?;
-    let images = mine(IMAGES_OWNER).then(|| declaration.open_images(&graph)).transpose()?;
-
-    let (start, before) = (Instant::now(), p.stats());
-    let model = SharedModel::share(p, &graph, WEIGHTS_OWNER, weights, declaration.lowering())?;
-    let (setup_seconds, setup) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
+    let mut run = PartyRun::start(p, declaration)?;
     progress(0);
-
-    let mut iterations = Vec::with_capacity(declaration.iterations);
-    for number in 0..=declaration.iterations {
-        // The one that is not counted is on the first batch, and so is the first that is.
-        let index = number.saturating_sub(1);
-        let batch = images.as_ref().map(|images| images.batch(index, declaration.batch)).transpose()?;
-        let (start, before) = (Instant::now(), p.stats());
-        let x = private::share_images(p, &graph, IMAGES_OWNER, batch.as_ref().map(|x| x.view()), declaration.batch)?;
-        let mut seconds_by_kind = BTreeMap::from([("input".to_owned(), start.elapsed().as_secs_f64())]);
-        let y = model.infer_traced(p, x, |step| {
-            *seconds_by_kind.entry(step.kind.to_owned()).or_default() += step.time.as_secs_f64();
-        })?;
-        let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
-        if number > 0 {
-            let result = y.components().0.to_array().into_iter().collect();
-            iterations.push(IterationReport { seconds, seconds_by_kind, stats, result });
-        }
+    for number in 0..run.evaluations() {
+        run.evaluate(p, number)?;
         progress(number + 1);
     }
-    Ok(PartyReport { setup_seconds, setup, iterations, peak_rss_bytes: peak_rss_bytes() })
+    Ok(run.finish())
 }

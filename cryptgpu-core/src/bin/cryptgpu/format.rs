@@ -46,7 +46,13 @@ pub fn large(count: u64) -> String {
 
 /// Three significant digits, without an exponent.
 pub fn digits(value: f64) -> String {
-    let decimals = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{value:.decimals$}")
 }
 

@@ -68,9 +68,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         column.set_cell_alignment(CellAlignment::Right);
     }
     writeln!(out, "{table}")?;
-    writeln!(out, "For one image; memory is an estimate. Linear outputs are those of convolutions and fully connected layers.")?;
+    writeln!(
+        out,
+        "For one image; memory is an estimate. Linear outputs are those of convolutions and fully connected layers."
+    )?;
     if !arguments.all {
-        writeln!(out, "These are the ten networks of the paper; --all lists {} more.", zoo::names().len() - rows.len())?;
+        writeln!(
+            out,
+            "These are the ten networks of the paper; --all lists {} more.",
+            zoo::names().len() - rows.len()
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,9 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use cryptgpu_core::device::Device;
-use cryptgpu_core::experiment::{
-    Images, Inference, Parties, Record, Suite, Threads, WeightSource, append, measure,
-};
+use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, Threads, WeightSource, append, measure};
 use cryptgpu_core::mpc::{Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
 
@@ -242,7 +240,8 @@ mod tests {
 
     #[test]
     fn arguments_become_declarations() {
-        let all = declarations("--networks lenet,resnet50 --iterations 3 --link wan --fidelity paper --seed 7").unwrap();
+        let all =
+            declarations("--networks lenet,resnet50 --iterations 3 --link wan --fidelity paper --seed 7").unwrap();
         assert_eq!((all[0].network.as_str(), all[1].network.as_str()), ("lenet", "resnet50"));
         assert_eq!((all[0].iterations, all[0].link, all[0].fidelity), (3, Link::Wan, Fidelity::Paper));
         assert_eq!((&all[0].weights, &all[1].weights), (&WeightSource::Bundled, &WeightSource::Random(7)));

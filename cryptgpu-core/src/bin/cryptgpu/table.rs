@@ -58,15 +58,26 @@ fn draw(rows: &[InferenceRow]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header([
-        "network", "batch", "link", "time", "CryptGPU's", "faster", "sent", "CryptGPU's code sends", "of theirs", "rounds",
-        "max error", "accuracy",
+        "network",
+        "batch",
+        "link",
+        "time",
+        "CryptGPU's",
+        "faster",
+        "sent",
+        "CryptGPU's code sends",
+        "of theirs",
+        "rounds",
+        "max error",
+        "accuracy",
     ]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     let cite = |cited: &Option<Cited>, show: fn(f64) -> String| {
         or_dash(cited.as_ref().map(|cited| format!("{} ({})", show(cited.value), cited.tag())))
     };
     for row in rows {
-        let network = if row.fidelity == "exact" { row.network.clone() } else { format!("{} ({})", row.network, row.fidelity) };
+        let network =
+            if row.fidelity == "exact" { row.network.clone() } else { format!("{} ({})", row.network, row.fidelity) };
         table.add_row([
             network,
             row.batch.to_string(),
