@@ -174,7 +174,8 @@ macro_rules! both {
     };
 }
 
-/// Defines a pass over two diagonals: sums (d, d − 1) += their products in a chunk; without `add` the sums start from zero.
+/// Defines a pass over two diagonals: sums (d, d − 1) += their products in a
+/// chunk; without `add` the sums start from zero.
 macro_rules! pass {
     ($name:ident, $d:literal, $lower:literal, [$($i:literal $low:literal),*]) => {
         /// # Safety
@@ -213,6 +214,8 @@ macro_rules! pass {
                     sums = in(reg) sums,
                     row = in(reg) 64_usize,
                     add = in(reg) u32::from(add),
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _,
                     options(nostack),
                 );
             }

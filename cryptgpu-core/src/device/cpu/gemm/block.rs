@@ -120,7 +120,7 @@ pub(crate) const PARALLEL_PRODUCTS: usize = 1 << 19;
 /// Least products of a task.
 const TASK_PRODUCTS: usize = 1 << 18;
 /// Tasks per thread, so that a late thread does not hold up the others.
-const TASKS_PER_THREAD: usize = 3;
+const TASKS_PER_THREAD: usize = 2;
 
 /// Sizes of the blocks of an output of `m` × `n` that make the tasks: (rows, columns).
 fn cut<K: Kernel>(m: usize, n: usize, depth: usize) -> (usize, usize) {
