@@ -58,8 +58,7 @@ const fn product(name: &'static str, m: usize, n: usize, depth: usize, transpose
 /// A square convolution: [batch, input channels, size, output channels, kernel, stride, padding, groups].
 const fn convolution(name: &'static str, parameters: [usize; 8]) -> Case {
     let [batch, in_channels, size, out_channels, kernel, stride, padding, groups] = parameters;
-    let window =
-        PoolGeometry { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], dilation: [1; 2] };
+    let window = PoolGeometry { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4], dilation: [1; 2] };
     let input = [size; 2];
     let geometry = ConvGeometry { batch, in_channels, input, out_channels, window, groups };
     Case { name, shape: Shape::Convolution(geometry) }

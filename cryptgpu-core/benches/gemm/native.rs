@@ -53,7 +53,11 @@ impl Compiled {
             let handle = libc::dlopen(path.as_ptr(), libc::RTLD_NOW);
             if handle.is_null() {
                 let why = libc::dlerror();
-                return Err(if why.is_null() { "dlopen failed".into() } else { CStr::from_ptr(why).to_string_lossy().into() });
+                return Err(if why.is_null() {
+                    "dlopen failed".into()
+                } else {
+                    CStr::from_ptr(why).to_string_lossy().into()
+                });
             }
             libc::dlsym(handle, c"product".as_ptr())
         };

@@ -23,7 +23,9 @@ impl FromStr for Device {
                 device: name.to_owned(),
                 reason: "this build has no CUDA support".to_owned(),
             }),
-            _ => Err(DeviceError::Unavailable { device: name.to_owned(), reason: "there is no such device".to_owned() }),
+            _ => {
+                Err(DeviceError::Unavailable { device: name.to_owned(), reason: "there is no such device".to_owned() })
+            }
         }
     }
 }

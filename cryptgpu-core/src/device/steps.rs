@@ -168,14 +168,7 @@ impl Device {
         truncation::product_role0(d, host(z), opened(bits), gamma, y0, host_mut(message), host_mut(y));
     }
     /// Truncation of a replicated tensor, role 0: [`truncation::shared_role0`].
-    pub fn truncation_shared_role0(
-        &self,
-        d: u32,
-        x: [View; 2],
-        streams: [&Stream; 4],
-        message: ViewMut,
-        y1: ViewMut,
-    ) {
+    pub fn truncation_shared_role0(&self, d: u32, x: [View; 2], streams: [&Stream; 4], message: ViewMut, y1: ViewMut) {
         truncation::shared_role0(d, x.map(host), streams, host_mut(message), host_mut(y1));
     }
     /// Truncation of a replicated tensor, roles 1 and 2: [`truncation::shared_term`].

@@ -34,10 +34,7 @@ impl Tensor {
         S: Data<Elem = u64>,
         D: Dimension,
     {
-        Tensor {
-            buffer: Arc::new(device.upload(array.iter().copied().collect())),
-            shape: array.shape().to_vec(),
-        }
+        Tensor { buffer: Arc::new(device.upload(array.iter().copied().collect())), shape: array.shape().to_vec() }
     }
 
     /// Words that are all `value`.

@@ -70,7 +70,11 @@ pub(crate) fn pack<const L: usize>(n: usize, out: &mut [u64], f: impl Fn(usize) 
 
 /// Calls `f(index, bit)` for every element of a unit, its bit (0 or 1) taken from packed words.
 #[inline(always)]
-pub(crate) fn for_bits<const L: usize, const K: usize>(n: usize, words: [&[u64]; K], mut f: impl FnMut(usize, [u64; K])) {
+pub(crate) fn for_bits<const L: usize, const K: usize>(
+    n: usize,
+    words: [&[u64]; K],
+    mut f: impl FnMut(usize, [u64; K]),
+) {
     let mut lanes = [[0u64; L]; K];
     for k in 0..K {
         lanes[k].copy_from_slice(words[k]);

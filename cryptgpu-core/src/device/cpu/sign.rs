@@ -74,7 +74,14 @@ pub fn share_bits(
         let (message, top, top_mask) = unsafe {
             (message.range(unit.planes(planes)), top.range(unit.words.clone()), top_mask.range(unit.words.clone()))
         };
-        share_bits_unit(unit.lanes(), window, &x[0][unit.elements.clone()], &x[1][unit.elements.clone()], masks, message);
+        share_bits_unit(
+            unit.lanes(),
+            window,
+            &x[0][unit.elements.clone()],
+            &x[1][unit.elements.clone()],
+            masks,
+            message,
+        );
         top.copy_from_slice(&message[..unit.lanes()]);
         top_mask.copy_from_slice(&masks[..unit.lanes()]);
     });
@@ -117,8 +124,7 @@ pub fn share_carries(
     let (carry, top) = (Out::new(carry), Out::new(top));
     for_units(Layout::new(b.len()), |unit| {
         // SAFETY: each unit takes its own ranges, once.
-        let (carry, top) =
-            unsafe { (carry.range(unit.planes(window.carry_planes())), top.range(unit.words.clone())) };
+        let (carry, top) = unsafe { (carry.range(unit.planes(window.carry_planes())), top.range(unit.words.clone())) };
         let shared = &shared[unit.planes(window.shared_planes())];
         share_carries_unit(unit.lanes(), window, with_constants, &b[unit.elements.clone()], shared, carry, top);
     });

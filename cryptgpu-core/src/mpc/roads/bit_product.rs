@@ -44,11 +44,8 @@ impl Party {
         // Role 0: splits u, sends its pad.
         let [u1, alpha, beta, f, mu, nu] = zero.nonces;
         let u1 = self.packed(&self.prg.with_next(u1), zero.words.len());
-        let u2 = self.xor3(
-            &u1,
-            &self.copy(bits.a.slice(zero.words.clone())),
-            &self.copy(bits.b.slice(zero.words.clone())),
-        );
+        let u2 =
+            self.xor3(&u1, &self.copy(bits.a.slice(zero.words.clone())), &self.copy(bits.b.slice(zero.words.clone())));
         self.post_copy(Side::Prev, Kind::BitsOpen, u2.view())?;
         let streams = [
             &self.prg.with_next(alpha),

@@ -113,14 +113,7 @@ impl Party {
     }
 
     /// Plane 0 of `bits`, the share of role 0's top bits, to `to`.
-    fn copy_top(
-        &self,
-        bits: &Buffer,
-        planes: usize,
-        elements: usize,
-        to: &mut Buffer,
-        words: &std::ops::Range<usize>,
-    ) {
+    fn copy_top(&self, bits: &Buffer, planes: usize, elements: usize, to: &mut Buffer, words: &std::ops::Range<usize>) {
         self.device().first_plane(elements, planes, bits.view(), to.slice_mut(words.clone()));
     }
 }

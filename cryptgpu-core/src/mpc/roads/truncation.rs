@@ -145,12 +145,8 @@ impl Party {
         let [a1, mu, nu, y1] = zero.nonces;
         let count = zero.elements.len();
         let mut message = device.alloc(count + planes * zero.words.len());
-        let streams = [
-            &self.prg.with_next(a1),
-            &self.prg.with_next(mu),
-            &self.prg.with_prev(nu),
-            &self.prg.with_next(y1),
-        ];
+        let streams =
+            [&self.prg.with_next(a1), &self.prg.with_next(mu), &self.prg.with_prev(nu), &self.prg.with_next(y1)];
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
         let y1_out = b.slice_mut(zero.elements.clone());
         device.truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
@@ -196,7 +192,8 @@ impl Party {
         self.declare(cost::truncate_shared_paper(n));
         let [zero, one, two] = self.parts::<1>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
-        let shift = |x: &Tensor, range| x.view().slice(range).to_host().into_iter().map(move |w| (w as i64 >> d) as u64);
+        let shift =
+            |x: &Tensor, range| x.view().slice(range).to_host().into_iter().map(move |w| (w as i64 >> d) as u64);
 
         let [y1] = zero.nonces;
         device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));
