@@ -56,7 +56,7 @@ pub fn print(records: &[Record]) -> Result<()> {
 
 fn draw(rows: &[InferenceRow]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header([
         "network",
         "batch",
