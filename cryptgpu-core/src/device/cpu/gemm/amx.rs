@@ -120,11 +120,9 @@ impl Kernel for Amx {
     }
 
     fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
-        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE)) {
-            let depth = first..(first + CHUNK).min(depth.end);
-            // SAFETY: `self` witnesses AVX-512 with VBMI.
-            unsafe { pack_a_chunk(a, depth, rows.clone(), &mut self.words.0, chunk) };
-        }
+        let words = &mut self.words.0[..CHUNK];
+        // SAFETY: `self` witnesses AVX-512 with VBMI.
+        unsafe { pack_rows(a, depth, rows, words, dst) };
     }
 
     fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
@@ -176,7 +174,8 @@ macro_rules! both {
     };
 }
 
-/// Defines a pass over two diagonals: sums (d, d − 1) += their products in a chunk; without `add` the sums start from zero.
+/// Defines a pass over two diagonals: sums (d, d − 1) += their products in a
+/// chunk; without `add` the sums start from zero.
 macro_rules! pass {
     ($name:ident, $d:literal, $lower:literal, [$($i:literal $low:literal),*]) => {
         /// # Safety
@@ -215,6 +214,8 @@ macro_rules! pass {
                     sums = in(reg) sums,
                     row = in(reg) 64_usize,
                     add = in(reg) u32::from(add),
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _,
                     options(nostack),
                 );
             }
@@ -262,24 +263,23 @@ static BY_FOUR_ROWS: [u8; 64] = {
     order
 };
 
-/// Splits a chunk of at most 16 rows of A.
+/// Splits at most 16 rows of A, each from start to end: the processor prefetches along rows.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vbmi")]
-fn pack_a_chunk(
-    a: &Concat<'_, Lanes<'_>>,
-    depth: Range<usize>,
-    rows: Range<usize>,
-    words: &mut [u64; CHUNK * NR],
-    chunk: &mut [u64],
-) {
-    let words = &mut words[..CHUNK * MR];
-    let direct = depth.len() == CHUNK && rows.len() == MR && a.contiguous(depth.clone(), rows.start).is_some();
-    if !direct {
-        a.pack_by_lane(depth.clone(), rows.clone(), words, CHUNK);
-    }
-    for (row, words) in words.as_chunks::<CHUNK>().0.iter().enumerate() {
-        let lane = if direct { a.contiguous(depth.clone(), rows.start + row) } else { None };
-        let words = lane.unwrap_or(words);
-        split(std::array::from_fn(|part| &words[8 * part..]), None, &mut chunk[row * 8..], TILE);
+fn pack_rows(a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, words: &mut [u64], dst: &mut [u64]) {
+    for (row, lane) in (rows.start..rows.start + MR).enumerate() {
+        let lanes = lane..(lane + 1).min(rows.end).max(lane);
+        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE)) {
+            let range = first..(first + CHUNK).min(depth.end);
+            let direct = a.contiguous(range.clone(), lanes.clone()).filter(|words| words.len() == CHUNK);
+            let words = match direct {
+                Some(direct) => direct,
+                None => {
+                    a.pack_by_lane(range, lanes.clone(), words, CHUNK);
+                    &*words
+                }
+            };
+            split(std::array::from_fn(|part| &words[8 * part..]), None, &mut chunk[row * 8..], TILE);
+        }
     }
 }
 
