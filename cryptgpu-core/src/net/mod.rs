@@ -5,11 +5,43 @@
 use std::fmt;
 use std::time::Duration;
 
+mod endpoint;
 mod error;
+mod frame;
+mod inbox;
+mod intercept;
+pub mod memory;
+mod pool;
+mod shaped;
 mod stats;
+pub mod tcp;
+mod tls;
 
 pub use error::NetError;
+pub use frame::HEADER_BYTES;
+pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
+pub use memory::MemoryNetwork;
+pub use shaped::Link;
 pub use stats::{LinkStats, Stats};
+pub use tcp::TcpNetwork;
+pub use tls::{Fingerprint, Identity};
+
+/// What every kind of link can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// How long a receive may wait before it is [`NetError::Deadline`]: 30 s unless told.
+    pub deadline: Duration,
+    /// Bandwidth and latency to imitate: none unless told.
+    pub link: Link,
+    /// The largest payload of one message, checked before memory is taken: 1 GiB unless told.
+    pub max_message_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { deadline: Duration::from_secs(30), link: Link::None, max_message_bytes: 1 << 30 }
+    }
+}
 
 /// One of the three parties. Arithmetic is modulo three: `next` of party 2 is party 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -1,1 +1,12 @@
-//! The CPU implementation of the tensor API.
+//! The CPU implementation of the tensor API: functions on slices, one file a family of
+//! operations, with the widest vectors that the processor has.
+
+pub mod bit_product;
+pub mod conv;
+pub mod elementwise;
+pub mod gemm;
+mod parallel;
+mod planes;
+pub mod pool;
+pub mod sign;
+pub mod truncation;

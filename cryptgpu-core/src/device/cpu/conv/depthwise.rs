@@ -1,0 +1,77 @@
+//! Convolution with one input channel per group: each output plane is its input plane filtered by
+//! one kernel, too little work per word for a product of matrices. Tap by tap, a row of the output
+//! gets a multiple of a row of the input.
+
+use super::ConvTerm;
+use crate::device::cpu::gemm::{GemmError, Isa, PARALLEL_PRODUCTS, vectorised};
+use crate::device::{ConvGeometry, PoolGeometry};
+use rayon::prelude::*;
+
+/// Sum of convolutions, plane by plane. The caller has checked shapes and instruction set.
+pub(super) fn convolve(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[ConvTerm<'_>],
+    y: &mut [u64],
+) -> Result<(), GemmError> {
+    let output = geometry.output()?;
+    let multiplier = geometry.out_channels / geometry.groups;
+    let plane = geometry.input[0] * geometry.input[1];
+    let taps = geometry.window.kernel[0] * geometry.window.kernel[1];
+    let one = |(index, out): (usize, &mut [u64])| {
+        let (batch, channel) = (index / geometry.out_channels, index % geometry.out_channels);
+        let source = (batch * geometry.in_channels + channel / multiplier) * plane;
+        out.fill(0);
+        for term in terms {
+            let kernel = &term.weight[channel * taps..][..taps];
+            let image = &term.input[source..][..plane];
+            filter(isa, &geometry.window, kernel, image, geometry.input, out, output);
+        }
+    };
+    let pixels = output[0] * output[1];
+    if y.len() * taps * terms.len() < PARALLEL_PRODUCTS {
+        y.chunks_exact_mut(pixels).enumerate().for_each(one);
+    } else {
+        y.par_chunks_exact_mut(pixels).enumerate().for_each(one);
+    }
+    Ok(())
+}
+
+vectorised! {
+    /// Adds the filtered `image` to `out`.
+    fn filter(
+        window: &PoolGeometry,
+        kernel: &[u64],
+        image: &[u64],
+        input: [usize; 2],
+        out: &mut [u64],
+        output: [usize; 2],
+    ) {
+        let [stride_y, stride_x] = window.stride;
+        let (top, left) = (window.padding[0], window.padding[2]);
+        for (tap, &weight) in kernel.iter().enumerate() {
+            let shift_y = tap / window.kernel[1] * window.dilation[0];
+            let shift_x = tap % window.kernel[1] * window.dilation[1];
+            // Output columns whose input lies inside the image.
+            let from = left.saturating_sub(shift_x).div_ceil(stride_x);
+            let to = (input[1] + left).saturating_sub(shift_x).div_ceil(stride_x).min(output[1]);
+            if from >= to {
+                continue;
+            }
+            for (row, out) in out.chunks_exact_mut(output[1]).enumerate() {
+                let y = (row * stride_y + shift_y).wrapping_sub(top);
+                if y >= input[0] {
+                    continue;
+                }
+                let source = &image[y * input[1] + from * stride_x + shift_x - left..];
+                let out = &mut out[from..to];
+                if stride_x == 1 {
+                    out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(weight)));
+                } else {
+                    let source = source.iter().step_by(stride_x);
+                    out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(weight)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+use super::*;
+use crate::device::PoolGeometry;
+use proptest::prelude::*;
+
+fn words(count: usize, seed: &mut u64) -> Vec<u64> {
+    let mut next = || {
+        *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (*seed ^ *seed >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// The definition: seven loops.
+fn reference(geometry: &ConvGeometry, terms: &[ConvTerm<'_>]) -> Vec<u64> {
+    let [batch, out_channels, height, width] = geometry.output_shape().unwrap();
+    let [_, channels, kernel_height, kernel_width] = geometry.weight_shape();
+    let PoolGeometry { stride, padding, dilation, .. } = geometry.window;
+    let mut y = Vec::new();
+    for index in 0..batch * out_channels * height * width {
+        let (column, row) = (index % width, index / width % height);
+        let (out, image) = (index / width / height % out_channels, index / width / height / out_channels);
+        let group = out / (out_channels / geometry.groups);
+        let mut sum = 0u64;
+        for term in terms {
+            for tap in 0..channels * kernel_height * kernel_width {
+                let (kx, ky) = (tap % kernel_width, tap / kernel_width % kernel_height);
+                let channel = tap / kernel_width / kernel_height;
+                let iy = (row * stride[0] + ky * dilation[0]) as isize - padding[0] as isize;
+                let ix = (column * stride[1] + kx * dilation[1]) as isize - padding[2] as isize;
+                let [input_height, input_width] = geometry.input.map(|size| size as isize);
+                if (0..input_height).contains(&iy) && (0..input_width).contains(&ix) {
+                    let plane = image * geometry.in_channels + group * channels + channel;
+                    let x =
+                        term.input[plane * geometry.input[0] * geometry.input[1] + (iy * input_width + ix) as usize];
+                    let w = term.weight[out * channels * kernel_height * kernel_width + tap];
+                    sum = sum.wrapping_add(x.wrapping_mul(w));
+                }
+            }
+        }
+        y.push(sum);
+    }
+    y
+}
+
+fn compare(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
+    let data: Vec<_> = (0..terms)
+        .map(|_| {
+            let input = words(geometry.input_shape().iter().product(), &mut seed);
+            (input, words(geometry.weight_shape().iter().product(), &mut seed))
+        })
+        .collect();
+    let terms: Vec<_> = data.iter().map(|(input, weight)| ConvTerm { input, weight }).collect();
+    let expected = reference(geometry, &terms);
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
+        let mut y = vec![u64::MAX; expected.len()];
+        conv2d_with(isa, geometry, &terms, &mut y).unwrap();
+        assert!(y == expected, "{isa}: {geometry:?}");
+    }
+}
+
+prop_compose! {
+    fn geometries()(
+        batch in 1usize..4, groups in 1usize..4, depthwise in any::<bool>(),
+        channels in 1usize..6, multiplier in 1usize..9,
+        input in [1usize..15, 1usize..22], kernel in [1usize..5, 1usize..5],
+        stride in [1usize..4, 1usize..4], padding in prop::array::uniform4(0usize..4), dilation in [1usize..3, 1usize..3],
+    ) -> ConvGeometry {
+        let channels = if depthwise { 1 } else { channels };
+        ConvGeometry {
+            batch, in_channels: groups * channels, input, out_channels: groups * multiplier,
+            window: PoolGeometry { kernel, stride, padding, dilation }, groups,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_implementation_equals_the_definition(geometry in geometries(), terms in 0usize..3, seed in any::<u64>()) {
+        prop_assume!(geometry.output().is_ok());
+        compare(&geometry, terms, seed);
+    }
+}
+
+#[test]
+fn layers_of_real_networks() {
+    let layer = |batch, in_channels, size, out_channels, kernel, stride, padding, groups| ConvGeometry {
+        batch,
+        in_channels,
+        input: [size; 2],
+        out_channels,
+        window: PoolGeometry::square(kernel, stride, padding),
+        groups,
+    };
+    compare(&layer(1, 1, 28, 20, 5, 1, 0, 1), 2, 1);
+    compare(&layer(2, 3, 32, 40, 7, 2, 3, 1), 2, 2);
+    compare(&layer(9, 64, 7, 40, 1, 1, 0, 1), 2, 3);
+    compare(&layer(1, 90, 7, 70, 3, 1, 1, 1), 1, 4);
+    compare(&layer(2, 24, 14, 24, 3, 2, 1, 24), 2, 5);
+    compare(&layer(1, 40, 9, 33, 1, 2, 0, 1), 1, 6);
+}
+
+#[test]
+fn wrong_shapes_are_refused_and_nothing_is_written() {
+    let window = PoolGeometry::square(3, 1, 1);
+    let geometry = ConvGeometry { batch: 1, in_channels: 2, input: [4, 4], out_channels: 2, window, groups: 1 };
+    let (input, weight, mut y) = (vec![1; 32], vec![1; 36], vec![9; 32]);
+    let short = ConvTerm { input: &input, weight: &weight[1..] };
+    let found = conv2d_sum(&geometry, &[short], &mut y);
+    assert!(matches!(found, Err(GemmError::Tensor { what: "weight", expected: 36, found: 35, .. })), "{found:?}");
+    let term = ConvTerm { input: &input, weight: &weight };
+    assert!(matches!(conv2d_sum(&geometry, &[term], &mut y[1..]), Err(GemmError::Output { expected: 32, .. })));
+    assert!(matches!(
+        conv2d_sum(&ConvGeometry { groups: 3, ..geometry }, &[term], &mut y),
+        Err(GemmError::Geometry(_))
+    ));
+    assert_eq!(y, vec![9; 32]);
+}

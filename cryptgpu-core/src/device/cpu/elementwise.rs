@@ -1,0 +1,152 @@
+//! Element-wise ring operations, fused where an intermediate would only travel through memory.
+
+use super::parallel::{Out, for_units};
+use super::planes::unit_kernel;
+use crate::prg::{Stream, Zero};
+use crate::ring::{BLOCK, Layout};
+
+/// An element-wise operation of two tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// x + y.
+    Add,
+    /// x − y.
+    Sub,
+    /// x · y.
+    Mul,
+    /// x ⊕ y.
+    Xor,
+}
+
+/// An element-wise operation of a tensor and a public word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    /// x + c.
+    Add(u64),
+    /// c · x; −1 negates.
+    Mul(u64),
+    /// x ⊕ c; all ones complements.
+    Xor(u64),
+}
+
+/// `out` = x ∘ y.
+pub fn binary(op: Binary, x: &[u64], y: &[u64], out: &mut [u64]) {
+    let layout = Layout::new(x.len());
+    let out = Out::new(out);
+    for_units(layout, |unit| {
+        let e = unit.elements.clone();
+        // SAFETY: each unit takes its own range, once.
+        let out = unsafe { out.range(e.clone()) };
+        binary_unit(unit.lanes(), op, &x[e.clone()], &y[e], out);
+    });
+}
+
+unit_kernel! {
+    fn binary_unit(L, op: Binary, x: &[u64], y: &[u64], out: &mut [u64]) {
+        let n = if out.len() == 64 * L { 64 * L } else { out.len() };
+        let (x, y, out) = (&x[..n], &y[..n], &mut out[..n]);
+        match op {
+            Binary::Add => (0..n).for_each(|i| out[i] = x[i].wrapping_add(y[i])),
+            Binary::Sub => (0..n).for_each(|i| out[i] = x[i].wrapping_sub(y[i])),
+            Binary::Mul => (0..n).for_each(|i| out[i] = x[i].wrapping_mul(y[i])),
+            Binary::Xor => (0..n).for_each(|i| out[i] = x[i] ^ y[i]),
+        }
+    }
+}
+
+/// `out` = x ∘ c.
+pub fn unary(op: Unary, x: &[u64], out: &mut [u64]) {
+    let layout = Layout::new(x.len());
+    let out = Out::new(out);
+    for_units(layout, |unit| {
+        let e = unit.elements.clone();
+        // SAFETY: each unit takes its own range, once.
+        let out = unsafe { out.range(e.clone()) };
+        unary_unit(unit.lanes(), op, &x[e], out);
+    });
+}
+
+unit_kernel! {
+    fn unary_unit(L, op: Unary, x: &[u64], out: &mut [u64]) {
+        let n = if out.len() == 64 * L { 64 * L } else { out.len() };
+        let (x, out) = (&x[..n], &mut out[..n]);
+        match op {
+            Unary::Add(c) => (0..n).for_each(|i| out[i] = x[i].wrapping_add(c)),
+            Unary::Mul(c) => (0..n).for_each(|i| out[i] = x[i].wrapping_mul(c)),
+            Unary::Xor(c) => (0..n).for_each(|i| out[i] = x[i] ^ c),
+        }
+    }
+}
+
+/// Words `0..` of a stream, on several threads when that pays.
+pub fn fill(stream: &Stream, out: &mut [u64]) {
+    let layout = Layout::new(out.len());
+    let out = Out::new(out);
+    for_units(layout, |unit| {
+        // SAFETY: each unit takes its own range, once.
+        let out = unsafe { out.range(unit.elements.clone()) };
+        stream.fill(unit.elements.start, out);
+    });
+}
+
+/// `z` += F(kᵢ) − F(kᵢ₊₁): a zero-share on top of additive shares.
+pub fn add_zero(zero: &Zero, z: &mut [u64]) {
+    let layout = Layout::new(z.len());
+    let z = Out::new(z);
+    for_units(layout, |unit| {
+        let mut pads = [[0u64; BLOCK]; 2];
+        let [plus, minus] = &mut pads;
+        let n = unit.elements.len();
+        zero.plus.fill(unit.elements.start, &mut plus[..n]);
+        zero.minus.fill(unit.elements.start, &mut minus[..n]);
+        // SAFETY: each unit takes its own range, once.
+        let z = unsafe { z.range(unit.elements.clone()) };
+        add_zero_unit(unit.lanes(), &plus[..n], &minus[..n], z);
+    });
+}
+
+unit_kernel! {
+    fn add_zero_unit(L, plus: &[u64], minus: &[u64], z: &mut [u64]) {
+        let n = if z.len() == 64 * L { 64 * L } else { z.len() };
+        let (plus, minus, z) = (&plus[..n], &minus[..n], &mut z[..n]);
+        for i in 0..n {
+            z[i] = z[i].wrapping_add(plus[i]).wrapping_sub(minus[i]);
+        }
+    }
+}
+
+/// One party's additive share of an element-wise product, without its zero-share:
+/// `out` = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ.
+pub fn product_share(x: [&[u64]; 2], y: [&[u64]; 2], out: &mut [u64]) {
+    let layout = Layout::new(out.len());
+    let out = Out::new(out);
+    for_units(layout, |unit| {
+        let e = unit.elements.clone();
+        // SAFETY: each unit takes its own range, once.
+        let out = unsafe { out.range(e.clone()) };
+        product_share_unit(unit.lanes(), &x[0][e.clone()], &x[1][e.clone()], &y[0][e.clone()], &y[1][e], out);
+    });
+}
+
+unit_kernel! {
+    fn product_share_unit(L, x0: &[u64], x1: &[u64], y0: &[u64], y1: &[u64], out: &mut [u64]) {
+        let n = if out.len() == 64 * L { 64 * L } else { out.len() };
+        let (x0, x1, y0, y1, out) = (&x0[..n], &x1[..n], &y0[..n], &y1[..n], &mut out[..n]);
+        for i in 0..n {
+            out[i] = x0[i].wrapping_mul(y0[i].wrapping_add(y1[i])).wrapping_add(x1[i].wrapping_mul(y0[i]));
+        }
+    }
+}
+
+/// `z` += bias, where each entry of the bias belongs to `inner` elements in a row and the whole
+/// repeats (a batch): the bias of a convolution's channels or of a layer's outputs.
+pub fn add_bias(bias: &[u64], inner: usize, z: &mut [u64]) {
+    if inner == 0 || bias.is_empty() {
+        return;
+    }
+    for image in z.chunks_exact_mut(bias.len() * inner) {
+        for (channel, &b) in image.chunks_exact_mut(inner).zip(bias) {
+            channel.iter_mut().for_each(|word| *word = word.wrapping_add(b));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Products of matrices over Z_2⁶⁴, the work of every linear layer. Slices and strides only: no
+//! tensor, no sharing, no protocol. [`gemm_sum`] computes the sum of products that every replicated
+//! multiplication is made of, zᵢ = xᵢ·(yᵢ + yᵢ₊₁) + xᵢ₊₁·yᵢ, as one product of twice the depth.
+//!
+//! The layers: [`MatRef`] operands are packed into panels (`pack`), blocks of the output become
+//! tasks (`block`), and one micro-kernel per instruction set multiplies panels (`portable`, `avx2`,
+//! `avx512`, `amx`; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
+//! skip the packing (`thin`).
+
+mod block;
+mod error;
+mod isa;
+mod pack;
+mod portable;
+mod thin;
+mod vector;
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
+
+pub use error::GemmError;
+pub use isa::{ISA_VARIABLE, Isa};
+
+pub(crate) use block::{Output, PARALLEL_PRODUCTS};
+pub(crate) use pack::{Concat, Lanes, Operand};
+pub(crate) use vector::vectorised;
+
+/// A matrix in a slice: element (row, column) is `data[row·row_stride + column·col_stride]`.
+#[derive(Clone, Copy)]
+pub struct MatRef<'a> {
+    /// The words.
+    pub data: &'a [u64],
+    /// Words from one row to the next.
+    pub row_stride: usize,
+    /// Words from one column to the next.
+    pub col_stride: usize,
+}
+
+impl<'a> MatRef<'a> {
+    /// A contiguous row-major matrix with `columns` columns.
+    pub fn row_major(data: &'a [u64], columns: usize) -> Self {
+        MatRef { data, row_stride: columns, col_stride: 1 }
+    }
+
+    /// The transposed matrix, at no cost.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        MatRef { data: self.data, row_stride: self.col_stride, col_stride: self.row_stride }
+    }
+
+    /// Does the slice hold `rows` × `columns` elements?
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        let last = |count: usize, stride: usize| (count - 1).checked_mul(stride);
+        rows == 0
+            || columns == 0
+            || last(rows, self.row_stride)
+                .zip(last(columns, self.col_stride))
+                .and_then(|(r, c)| r.checked_add(c))
+                .is_some_and(|last| last < self.data.len())
+    }
+}
+
+impl std::fmt::Debug for MatRef<'_> {
+    /// Strides only: the words may be a share.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MatRef({} words, strides {}, {})", self.data.len(), self.row_stride, self.col_stride)
+    }
+}
+
+/// One product of a sum: A of m × `depth` times B of `depth` × n.
+#[derive(Clone, Copy, Debug)]
+pub struct Term<'a> {
+    /// Columns of A and rows of B.
+    pub depth: usize,
+    /// The left operand.
+    pub a: MatRef<'a>,
+    /// The right operand.
+    pub b: MatRef<'a>,
+}
+
+/// C = A·B (or C += A·B with `accumulate`) modulo 2⁶⁴: A is m × k, B is k × n, C row-major m × n.
+///
+/// ```
+/// use cryptgpu_core::device::cpu::gemm::{MatRef, gemm};
+/// let (a, b) = ([1, 2, 3, u64::MAX], [5, 6, 7, 8]);
+/// let mut c = [0; 4];
+/// gemm(2, 2, 2, MatRef::row_major(&a, 2), MatRef::row_major(&b, 2).transposed(), &mut c, false)?;
+/// assert_eq!(c, [17, 23, 9, 13]);
+/// # Ok::<(), cryptgpu_core::device::cpu::gemm::GemmError>(())
+/// ```
+///
+/// # Errors
+/// When a slice is too short for its matrix, `c` is not m·n words, or `CRYPTGPU_ISA` asks for what
+/// this machine cannot run. Then nothing is written.
+pub fn gemm(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: MatRef<'_>,
+    b: MatRef<'_>,
+    c: &mut [u64],
+    accumulate: bool,
+) -> Result<(), GemmError> {
+    gemm_sum(m, n, &[Term { depth: k, a, b }], c, accumulate)
+}
+
+/// C = Σₜ Aₜ·Bₜ (or C += …) modulo 2⁶⁴, in one pass over C.
+///
+/// # Errors
+/// As [`gemm`].
+pub fn gemm_sum(m: usize, n: usize, terms: &[Term<'_>], c: &mut [u64], accumulate: bool) -> Result<(), GemmError> {
+    gemm_with(Isa::active()?, m, n, terms, c, accumulate)
+}
+
+/// [`gemm_sum`] on a given instruction set, for tests and benches.
+///
+/// # Errors
+/// As [`gemm`], and when this machine does not support `isa`.
+pub fn gemm_with(
+    isa: Isa,
+    m: usize,
+    n: usize,
+    terms: &[Term<'_>],
+    c: &mut [u64],
+    accumulate: bool,
+) -> Result<(), GemmError> {
+    let isa = isa.checked()?;
+    check(m, n, terms, c)?;
+    let out = Output::matrix(c, n, accumulate);
+    let a: Vec<_> = terms.iter().map(|term| Lanes::rows(term.a, term.depth)).collect();
+    let b: Vec<_> = terms.iter().map(|term| Lanes::columns(term.b, term.depth)).collect();
+    product(isa, [m, n], &Concat(&a), &Concat(&b), out);
+    Ok(())
+}
+
+/// Are the slices as long as the shapes say?
+fn check(m: usize, n: usize, terms: &[Term<'_>], c: &[u64]) -> Result<(), GemmError> {
+    let operation = "ring product";
+    let Some(expected) = m.checked_mul(n) else {
+        return Err(GemmError::TooLarge { operation, shape: vec![m, n] });
+    };
+    if c.len() != expected {
+        return Err(GemmError::Output { operation, shape: vec![m, n], expected, found: c.len() });
+    }
+    for (term, &Term { depth, a, b }) in terms.iter().enumerate() {
+        for (side, matrix, rows, columns) in [("left", a, m, depth), ("right", b, depth, n)] {
+            if !matrix.holds(rows, columns) {
+                let MatRef { data, row_stride, col_stride } = matrix;
+                let words = data.len();
+                return Err(GemmError::Operand { side, term, rows, columns, row_stride, col_stride, words });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The product of checked operands on a supported instruction set.
+pub(crate) fn product<B: Operand>(
+    isa: Isa,
+    [m, n]: [usize; 2],
+    a: &Concat<'_, Lanes<'_>>,
+    b: &Concat<'_, B>,
+    out: Output<'_>,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    if a.depth() == 0 {
+        return out.clear();
+    }
+    if thin::multiply(isa, [m, n], a, b, &out) {
+        return;
+    }
+    match isa {
+        Isa::Portable => block::multiply(|| portable::Portable, [m, n], a, b, &out),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller has checked that the machine supports the instruction set.
+        Isa::Avx2 => block::multiply(|| unsafe { avx2::Avx2::new() }, [m, n], a, b, &out),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512 => block::multiply(|| unsafe { avx512::Avx512::new() }, [m, n], a, b, &out),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Amx => block::multiply(|| unsafe { amx::Amx::new() }, [m, n], a, b, &out),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => block::multiply(|| portable::Portable, [m, n], a, b, &out),
+    }
+}

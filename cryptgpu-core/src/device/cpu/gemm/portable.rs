@@ -1,0 +1,49 @@
+//! The micro-kernel for any machine: 4 × 4 accumulators in registers, one multiplication and one
+//! addition of 64-bit words per product. Floor on x86-64: one `imul` per cycle.
+
+use super::block::Kernel;
+use super::pack::{Concat, Lanes, Operand};
+use std::ops::Range;
+
+/// Scalar arithmetic.
+pub(super) struct Portable;
+
+const MR: usize = 4;
+const NR: usize = 4;
+
+impl Kernel for Portable {
+    const MR: usize = MR;
+    const NR: usize = NR;
+    const DEPTH_UNIT: usize = 1;
+    const DEPTH_BLOCK: usize = 512;
+    const ROW_BLOCK: usize = 128;
+    const COLUMN_BLOCK: usize = 512;
+
+    fn a_words(depth: usize) -> usize {
+        depth * MR
+    }
+
+    fn b_words(depth: usize) -> usize {
+        depth * NR
+    }
+
+    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
+        a.pack::<MR>(depth, rows, dst);
+    }
+
+    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
+        b.pack::<NR>(depth, columns, dst);
+    }
+
+    fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]) {
+        let mut sums = [[0u64; NR]; MR];
+        for (a, b) in a.as_chunks::<MR>().0.iter().zip(b.as_chunks::<NR>().0) {
+            for (row, &a) in sums.iter_mut().zip(a) {
+                for (sum, &b) in row.iter_mut().zip(b) {
+                    *sum = sum.wrapping_add(a.wrapping_mul(b));
+                }
+            }
+        }
+        out.copy_from_slice(sums.as_flattened());
+    }
+}

@@ -1,0 +1,115 @@
+//! Windows over image planes: sums and single taps. Memory-bound: every input word is read once
+//! a tap from cache, every output word written once.
+
+use crate::device::PoolGeometry;
+use rayon::prelude::*;
+
+/// Output planes smaller than this stay on one thread.
+const PARALLEL_MIN: usize = 1 << 15;
+
+/// The input rows (or columns) that tap `k` of every output position sees: start + stride·i, or
+/// none where that is padding.
+fn source(position: usize, tap: usize, stride: usize, dilation: usize, before: usize, size: usize) -> Option<usize> {
+    (position * stride + tap * dilation).checked_sub(before).filter(|&at| at < size)
+}
+
+fn for_planes(x: &[u64], input: [usize; 2], out: [usize; 2], body: impl Fn(&[u64], &mut [u64]) + Sync) -> Vec<u64> {
+    let (from, to) = (input[0] * input[1], out[0] * out[1]);
+    if from == 0 || to == 0 {
+        return vec![];
+    }
+    let mut result = vec![0u64; x.len() / from * to];
+    if x.len() < PARALLEL_MIN {
+        x.chunks_exact(from).zip(result.chunks_exact_mut(to)).for_each(|(x, y)| body(x, y));
+    } else {
+        x.par_chunks_exact(from).zip(result.par_chunks_exact_mut(to)).for_each(|(x, y)| body(x, y));
+    }
+    result
+}
+
+/// Sum over each window of every plane of `x`.
+pub fn sum(x: &[u64], input: [usize; 2], window: &PoolGeometry, out: [usize; 2]) -> Vec<u64> {
+    let [height, width] = input;
+    for_planes(x, input, out, |plane, result| {
+        // Rows first, then columns: kh + kw additions an output instead of kh·kw.
+        let mut row = vec![0u64; width];
+        for oy in 0..out[0] {
+            row.fill(0);
+            for ky in 0..window.kernel[0] {
+                let Some(y) = source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height) else {
+                    continue;
+                };
+                row.iter_mut().zip(&plane[y * width..]).for_each(|(sum, &v)| *sum = sum.wrapping_add(v));
+            }
+            for (ox, sum) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
+                for kx in 0..window.kernel[1] {
+                    let at = source(ox, kx, window.stride[1], window.dilation[1], window.padding[2], width);
+                    *sum = sum.wrapping_add(at.map_or(0, |x| row[x]));
+                }
+            }
+        }
+    })
+}
+
+/// Tap (ky, kx) of each window of every plane of `x`, `fill` where it is padding.
+pub fn tap(
+    x: &[u64],
+    input: [usize; 2],
+    window: &PoolGeometry,
+    out: [usize; 2],
+    tap: [usize; 2],
+    fill: u64,
+) -> Vec<u64> {
+    let [height, width] = input;
+    for_planes(x, input, out, |plane, result| {
+        for oy in 0..out[0] {
+            let y = source(oy, tap[0], window.stride[0], window.dilation[0], window.padding[0], height);
+            for (ox, value) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
+                let x = source(ox, tap[1], window.stride[1], window.dilation[1], window.padding[2], width);
+                *value = match (y, x) {
+                    (Some(y), Some(x)) => plane[y * width + x],
+                    _ => fill,
+                };
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn window() -> impl Strategy<Value = ([usize; 2], PoolGeometry)> {
+        let pair = |range: std::ops::Range<usize>| [range.clone(), range];
+        (pair(1..4), pair(1..4), [0usize..3, 0usize..3, 0usize..3, 0usize..3], pair(1..3), pair(6..12)).prop_map(
+            |(kernel, stride, padding, dilation, input)| (input, PoolGeometry { kernel, stride, padding, dilation }),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_sums_of_taps((input, window) in window(), seed in any::<u64>()) {
+            let len = 3 * input[0] * input[1];
+            let x: Vec<u64> = (0..len as u64).map(|i| (i + 1).wrapping_mul(seed | 1)).collect();
+            let out = window.output(input).unwrap();
+            let sums = sum(&x, input, &window, out);
+            let mut expected = vec![0u64; sums.len()];
+            for ky in 0..window.kernel[0] {
+                for kx in 0..window.kernel[1] {
+                    let taps = tap(&x, input, &window, out, [ky, kx], 0);
+                    expected.iter_mut().zip(taps).for_each(|(e, t)| *e = e.wrapping_add(t));
+                }
+            }
+            prop_assert_eq!(sums, expected);
+        }
+    }
+
+    #[test]
+    fn padding_is_filled() {
+        let window = PoolGeometry::square(2, 2, 1);
+        let x: Vec<u64> = (1..=4).collect();
+        assert_eq!(tap(&x, [2, 2], &window, [2, 2], [0, 0], 9), [9, 9, 9, 4]);
+        assert_eq!(tap(&x, [2, 2], &window, [2, 2], [1, 1], 9), [1, 9, 9, 9]);
+    }
+}

@@ -1,0 +1,206 @@
+//! A buffer with a shape, row-major. Cloning shares the words; nothing changes them afterwards.
+
+use super::{Binary, Buffer, Device, DeviceError, Unary, View};
+use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
+use std::sync::Arc;
+
+/// Ring words of some shape on a device. `Debug` shows shape and device, never the words.
+#[derive(Clone)]
+pub struct Tensor {
+    buffer: Arc<Buffer>,
+    shape: Vec<usize>,
+}
+
+impl Tensor {
+    /// The words of `buffer` with `shape`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shape has another number of elements.
+    pub fn new(buffer: Buffer, shape: &[usize]) -> Result<Self, DeviceError> {
+        if buffer.len() != shape.iter().product::<usize>() {
+            return Err(DeviceError::Shape {
+                operation: "tensor",
+                lhs: vec![buffer.len()],
+                rhs: shape.to_vec(),
+                rule: "the shape must have as many elements as there are words",
+            });
+        }
+        Ok(Tensor { buffer: Arc::new(buffer), shape: shape.to_vec() })
+    }
+
+    /// A copy of an array on `device`.
+    pub fn from_array<S, D>(device: Device, array: &ArrayBase<S, D>) -> Self
+    where
+        S: Data<Elem = u64>,
+        D: Dimension,
+    {
+        Tensor { buffer: Arc::new(device.upload(array.iter().copied().collect())), shape: array.shape().to_vec() }
+    }
+
+    /// Words that are all `value`.
+    pub fn full(device: Device, shape: &[usize], value: u64) -> Self {
+        let len = shape.iter().product();
+        let buffer = if value == 0 { device.alloc(len) } else { device.upload(vec![value; len]) };
+        Tensor { buffer: Arc::new(buffer), shape: shape.to_vec() }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// The device it lives on.
+    pub fn device(&self) -> Device {
+        self.buffer.device()
+    }
+
+    /// The buffer that holds the words.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    /// The words.
+    pub fn view(&self) -> View<'_> {
+        self.buffer.view()
+    }
+
+    /// The same words with another shape; nothing is copied.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shape has another number of elements.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self, DeviceError> {
+        if self.len() != shape.iter().product::<usize>() {
+            return Err(DeviceError::Shape {
+                operation: "reshape",
+                lhs: self.shape.clone(),
+                rhs: shape.to_vec(),
+                rule: "both must have the same number of elements",
+            });
+        }
+        Ok(Tensor { buffer: Arc::clone(&self.buffer), shape: shape.to_vec() })
+    }
+
+    /// x ∘ y element by element. `operation` is the caller's name for it, for errors.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] or [`DeviceError::Mixed`].
+    pub fn binary(&self, operation: &'static str, op: Binary, rhs: &Tensor) -> Result<Self, DeviceError> {
+        if self.shape != rhs.shape {
+            return Err(DeviceError::Shape {
+                operation,
+                lhs: self.shape.clone(),
+                rhs: rhs.shape.clone(),
+                rule: "both must have the same shape",
+            });
+        }
+        if self.device() != rhs.device() {
+            return Err(DeviceError::Mixed { operation });
+        }
+        let device = self.device();
+        let mut out = device.alloc(self.len());
+        device.binary(op, self.view(), rhs.view(), out.view_mut());
+        Tensor::new(out, &self.shape)
+    }
+
+    /// x ∘ c element by element.
+    pub fn unary(&self, op: Unary) -> Self {
+        let device = self.device();
+        let mut out = device.alloc(self.len());
+        device.unary(op, self.view(), out.view_mut());
+        Tensor { buffer: Arc::new(out), shape: self.shape.clone() }
+    }
+
+    /// The sum of all elements, as a tensor of shape `[1]`.
+    ///
+    /// # Errors
+    /// None on a CPU.
+    pub fn sum(&self) -> Result<Self, DeviceError> {
+        let Buffer::Cpu(words) = self.buffer();
+        let sum = words.iter().fold(0u64, |sum, &word| sum.wrapping_add(word));
+        Tensor::new(Buffer::Cpu(vec![sum]), &[1])
+    }
+
+    /// Tensors one after the other along the first axis.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when there are none or their other axes differ.
+    pub fn concat(parts: &[&Tensor]) -> Result<Self, DeviceError> {
+        let bad = |lhs: &[usize], rhs: &[usize]| DeviceError::Shape {
+            operation: "concat",
+            lhs: lhs.to_vec(),
+            rhs: rhs.to_vec(),
+            rule: "all axes but the first must be equal",
+        };
+        let first = parts.first().ok_or_else(|| bad(&[], &[]))?;
+        let (rows, rest) = first.shape.split_first().ok_or_else(|| bad(&first.shape, &[]))?;
+        let (mut rows, device) = (*rows, first.device());
+        for part in &parts[1..] {
+            match part.shape.split_first() {
+                Some((more, other)) if other == rest => rows += more,
+                _ => return Err(bad(&first.shape, &part.shape)),
+            }
+        }
+        let mut out = device.alloc(parts.iter().map(|part| part.len()).sum());
+        let mut at = 0;
+        for part in parts {
+            out.slice_mut(at..at + part.len()).copy_from(part.view());
+            at += part.len();
+        }
+        Tensor::new(out, &[&[rows], rest].concat())
+    }
+
+    /// Entries `range` of the first axis.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the range reaches beyond the axis.
+    pub fn narrow(&self, range: std::ops::Range<usize>) -> Result<Self, DeviceError> {
+        let bad = || DeviceError::Shape {
+            operation: "narrow",
+            lhs: self.shape.clone(),
+            rhs: vec![range.start, range.end],
+            rule: "the range must lie within the first axis",
+        };
+        let (&rows, rest) = self.shape.split_first().ok_or_else(bad)?;
+        if range.start > range.end || range.end > rows {
+            return Err(bad());
+        }
+        let inner: usize = rest.iter().product();
+        let words = self.view().slice(range.start * inner..range.end * inner).to_host();
+        Tensor::new(self.device().upload(words), &[&[range.len()], rest].concat())
+    }
+
+    /// The buffer, without a copy when this is its only owner.
+    pub fn into_buffer(self) -> Buffer {
+        Arc::try_unwrap(self.buffer).unwrap_or_else(|shared| (*shared).clone())
+    }
+
+    /// The words as an array in main memory.
+    pub fn to_array(&self) -> ArrayD<u64> {
+        // The lengths agree by construction, so the fallback is never taken.
+        ArrayD::from_shape_vec(IxDyn(&self.shape), self.view().to_host()).unwrap_or_default()
+    }
+
+    /// The words in main memory, without a copy when this is their only owner.
+    pub fn into_host(self) -> Vec<u64> {
+        match Arc::try_unwrap(self.buffer) {
+            Ok(buffer) => buffer.into_host(),
+            Err(shared) => shared.view().to_host(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({:?}, {})", self.shape, self.device())
+    }
+}

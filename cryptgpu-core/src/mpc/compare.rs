@@ -1,0 +1,52 @@
+//! Comparison, ReLU and maximum: a sign bit, and a bit times a tensor.
+
+use super::{MpcError, Party, Rep, RepBits};
+use crate::device::DeviceError;
+
+impl Party {
+    /// One bit an element: 1 where x < y. Exact while |x − y| < 2^63. 49 bytes an element, 7 rounds.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] when the shapes differ; the link's errors.
+    pub fn less_than(&mut self, x: &Rep, y: &Rep) -> Result<RepBits, MpcError> {
+        let difference = x.sub(y).map_err(|e| self.device_error(e))?;
+        self.sign(&difference)
+    }
+
+    /// max(x, 0), exactly. 89.1 bytes an element, 10 rounds.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn relu(&mut self, x: &Rep) -> Result<Rep, MpcError> {
+        let positive = self.sign(x)?.not(self.id());
+        self.bit_product(&positive, x)
+    }
+
+    /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
+    /// Twice the bytes of a ReLU, 10 rounds.
+    ///
+    /// # Errors
+    /// [`MpcError::Ring`] when the limit cannot be encoded; the link's errors.
+    pub fn clipped_relu(&mut self, x: &Rep, limit: f64) -> Result<Rep, MpcError> {
+        let word = self.codec().encode(limit).map_err(|e| self.ring_error(e))?;
+        let (n, shape) = (x.len(), x.shape().to_vec());
+        let fail = |p: &Party, e: DeviceError| p.device_error(e);
+        let flat = x.reshape(&[n]).map_err(|e| fail(self, e))?;
+        let beyond = flat.add_word(self.id(), word.wrapping_neg());
+        let both = Rep::concat(&[flat, beyond]).map_err(|e| fail(self, e))?;
+        let both = self.relu(&both)?;
+        let parts = both.narrow(0..n).and_then(|low| low.sub(&both.narrow(n..2 * n)?));
+        parts.and_then(|clipped| clipped.reshape(&shape)).map_err(|e| fail(self, e))
+    }
+
+    /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^63.
+    /// 89.1 bytes an element, 10 rounds.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] when the shapes differ; the link's errors.
+    pub fn maximum(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
+        let difference = y.sub(x).map_err(|e| self.device_error(e))?;
+        let gain = self.relu(&difference)?;
+        x.add(&gain).map_err(|e| self.device_error(e))
+    }
+}

@@ -1,0 +1,130 @@
+//! What each protocol costs: payload bytes summed over the three parties, and rounds. The
+//! formulas are exact, padding of packed bits included, and tests hold them against what the
+//! transport counted. n is the number of elements, W = ⌈n/64⌉ the words of a packed bit.
+
+use crate::device::Window;
+use std::ops::{Add, AddAssign};
+
+/// Bytes and rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cost {
+    /// Payload bytes, summed over the three parties.
+    pub bytes: u64,
+    /// Rounds: the longest chain of messages that wait for one another.
+    pub rounds: u64,
+}
+
+impl Cost {
+    /// No communication.
+    pub const FREE: Cost = Cost { bytes: 0, rounds: 0 };
+
+    fn words(words: usize, rounds: u64) -> Cost {
+        Cost { bytes: 8 * words as u64, rounds }
+    }
+
+    /// The same protocol `times` times, one after the other.
+    #[must_use]
+    pub fn times(self, times: u64) -> Cost {
+        Cost { bytes: self.bytes * times, rounds: self.rounds * times }
+    }
+}
+
+/// One protocol after the other.
+impl Add for Cost {
+    type Output = Cost;
+    fn add(self, other: Cost) -> Cost {
+        Cost { bytes: self.bytes + other.bytes, rounds: self.rounds + other.rounds }
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Cost) {
+        *self = *self + other;
+    }
+}
+
+/// An owner's input of n elements.
+pub fn input(n: usize) -> Cost {
+    Cost::words(n, u64::from(n > 0))
+}
+
+/// Opening n elements to all parties.
+pub fn open(n: usize) -> Cost {
+    Cost::words(3 * n, u64::from(n > 0))
+}
+
+/// Opening n elements to one party.
+pub fn open_to(n: usize) -> Cost {
+    Cost::words(n, u64::from(n > 0))
+}
+
+/// Additive shares of n elements to replicated ones: any product without truncation.
+pub fn reshare(n: usize) -> Cost {
+    Cost::words(3 * n, u64::from(n > 0))
+}
+
+/// Truncation by d bits of a product whose additive shares the parties hold; the product included.
+pub fn truncate_product(n: usize, d: u32) -> Cost {
+    if d == 0 {
+        return reshare(n);
+    }
+    Cost::words(3 * n + n.div_ceil(64) * (d as usize + 2), if n > 0 { 3 } else { 0 })
+}
+
+/// The same as the paper's code computes it: a product, then a local shift that may wrap.
+pub fn truncate_product_paper(n: usize) -> Cost {
+    reshare(n) + truncate_shared_paper(n)
+}
+
+/// Truncation by d bits of a replicated tensor.
+pub fn truncate_shared(n: usize, d: u32) -> Cost {
+    if d == 0 {
+        return Cost::FREE;
+    }
+    Cost::words(n + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
+}
+
+/// The same as the paper's code computes it.
+pub fn truncate_shared_paper(n: usize) -> Cost {
+    Cost::words(n, u64::from(n > 0))
+}
+
+/// The sign bit of n elements.
+pub fn sign(n: usize, window: Window) -> Cost {
+    let pairs = window.width as usize / 2;
+    let levels = pairs.trailing_zeros() as usize;
+    let shared = 3 * pairs - 1;
+    let carries = 2 * (2 * pairs - 1);
+    let tree = 3 * (2 * (pairs - 1) - levels);
+    Cost::words(n.div_ceil(64) * (shared + carries + tree), if n > 0 { 2 + levels as u64 } else { 0 })
+}
+
+/// A secret bit times a secret tensor of n elements.
+pub fn bit_product(n: usize) -> Cost {
+    Cost::words(n.div_ceil(64) + 5 * n, if n > 0 { 3 } else { 0 })
+}
+
+/// n packed bits to arithmetic shares.
+pub fn bits_to_ring(n: usize) -> Cost {
+    Cost::words(3 * n, if n > 0 { 2 } else { 0 })
+}
+
+/// ReLU of n elements: a sign bit and a bit product.
+pub fn relu(n: usize, window: Window) -> Cost {
+    sign(n, window) + bit_product(n)
+}
+
+/// Pairwise maximum of n elements: x + ReLU(y − x).
+pub fn maximum(n: usize, window: Window) -> Cost {
+    relu(n, window)
+}
+
+/// The maximum over windows of `taps` elements, `n` windows: a tree of pairwise maxima.
+pub fn max_pool(n: usize, taps: usize, window: Window) -> Cost {
+    let (mut left, mut cost) = (taps, Cost::FREE);
+    while left > 1 {
+        cost += maximum(left / 2 * n, window);
+        left = left.div_ceil(2);
+    }
+    cost
+}

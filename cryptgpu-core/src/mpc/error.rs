@@ -1,0 +1,55 @@
+//! What can go wrong in a protocol.
+
+use crate::device::DeviceError;
+use crate::net::{NetError, PartyId};
+use crate::ring::RingError;
+
+/// An error of a protocol. It names the party and the step it was in.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum MpcError {
+    /// A link failed; the error names party, peer and step.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A local operation refused its operands.
+    #[error("party {party}, step {step}: {source}")]
+    Device {
+        /// The party that reports.
+        party: PartyId,
+        /// The step it was in.
+        step: String,
+        /// What the device said.
+        source: DeviceError,
+    },
+    /// A value that does not fit the ring.
+    #[error("party {party}, step {step}: {source}")]
+    Ring {
+        /// The party that reports.
+        party: PartyId,
+        /// The step it was in.
+        step: String,
+        /// What the codec said.
+        source: RingError,
+    },
+    /// Arguments that make no sense together.
+    #[error("party {party}, step {step}: {operation}: {detail}")]
+    Argument {
+        /// The party that reports.
+        party: PartyId,
+        /// The step it was in.
+        step: String,
+        /// The operation.
+        operation: &'static str,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// A closure that came back with an error of its own.
+    #[error("party {party}, step {step}: {detail}")]
+    Other {
+        /// The party that reports.
+        party: PartyId,
+        /// The step it was in.
+        step: String,
+        /// What happened.
+        detail: String,
+    },
+}

@@ -1,0 +1,66 @@
+//! Pooling: averages are a local sum and a truncation, maxima a tree of pairwise maxima.
+
+use super::{MpcError, Party, Rep};
+use crate::device::PoolGeometry;
+
+/// What padding counts as in a maximum: below every value that protocols allow, and near enough
+/// that differences stay in the ring.
+const LOWEST: u64 = (-(1i64 << 61)) as u64;
+
+impl Party {
+    /// The average over each window, padding counted as zeros: a local sum, times 1/area,
+    /// truncated. A power of two needs only the truncation. 8 + 3d/8 bytes an element of the
+    /// result for d bits cut (f, or log₂ area), 2 rounds.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] when the tensor is no image or the window does not fit; the link's errors.
+    pub fn avg_pool(&mut self, x: &Rep, window: &PoolGeometry) -> Result<Rep, MpcError> {
+        let sums = x.sum_pool(window).map_err(|e| self.device_error(e))?;
+        let area = window.kernel[0] * window.kernel[1];
+        if area.is_power_of_two() {
+            return self.truncate(&sums, area.trailing_zeros());
+        }
+        self.mul_constant(&sums, 1.0 / area as f64)
+    }
+
+    /// The maximum over each window, padding never winning: ⌈log₂ area⌉ levels of pairwise maxima.
+    ///
+    /// 89.1 bytes for each of the area − 1 maxima, 10 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] when the tensor is no image or the window does not fit; the link's errors.
+    pub fn max_pool(&mut self, x: &Rep, window: &PoolGeometry) -> Result<Rep, MpcError> {
+        let mut shape = vec![];
+        let mut taps = Vec::with_capacity(window.kernel[0] * window.kernel[1]);
+        // Padding is the public value LOWEST: component 0 holds it, the others zero.
+        let fill = [0, 1].map(|k| if (self.id().index() + k) % 3 == 0 { LOWEST } else { 0 });
+        for ky in 0..window.kernel[0] {
+            for kx in 0..window.kernel[1] {
+                let tap = |x: &crate::device::Tensor, fill| {
+                    x.pool_tap(window, [ky, kx], fill).map_err(|e| self.device_error(e))
+                };
+                let rep = Rep { a: tap(&x.a, fill[0])?, b: tap(&x.b, fill[1])? };
+                shape = rep.shape().to_vec();
+                taps.push(rep.reshape(&[1, rep.len()]).map_err(|e| self.device_error(e))?);
+            }
+        }
+        let mut all = Rep::concat(&taps).map_err(|e| self.device_error(e))?;
+        drop(taps);
+        while all.shape()[0] > 1 {
+            all = self.halve(&all)?;
+        }
+        all.reshape(&shape).map_err(|e| self.device_error(e))
+    }
+
+    /// Pairwise maxima of the first and second half of the rows; an odd row is kept.
+    fn halve(&mut self, rows: &Rep) -> Result<Rep, MpcError> {
+        let (count, half) = (rows.shape()[0], rows.shape()[0] / 2);
+        let narrow = |range| rows.narrow(range).map_err(|e| self.device_error(e));
+        let (low, high, odd) = (narrow(0..half)?, narrow(half..2 * half)?, narrow(2 * half..count)?);
+        let larger = self.maximum(&low, &high)?;
+        if odd.is_empty() {
+            return Ok(larger);
+        }
+        Rep::concat(&[larger, odd]).map_err(|e| self.device_error(e))
+    }
+}

@@ -1,0 +1,103 @@
+//! Where a link's messages wait for their receiver: a queue that the link fills and one thread
+//! empties, with a deadline, and with the fault that ended the link behind the last message.
+
+use super::Tag;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// A message that arrived whole and was checked against its header.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) tag: Tag,
+    pub(super) rounds: u32,
+    pub(super) words: Vec<u64>,
+    /// On shaped links: when the imitated link delivers it.
+    pub(super) ready: Option<Instant>,
+}
+
+/// Why a link is down. The receiver adds who and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Closed(String),
+    BadFrame(String),
+    TooLarge { bytes: u64, limit: u64 },
+}
+
+/// Why nothing could be taken from an inbox.
+#[derive(Debug)]
+pub(super) enum Empty {
+    Deadline,
+    Down(Fault),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Incoming>,
+    fault: Option<Fault>,
+}
+
+/// The receiving end of one direction of a link.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Inbox {
+    /// Adds a message; false when the link is down already.
+    pub(super) fn push(&self, message: Incoming) -> bool {
+        let mut state = self.lock();
+        if state.fault.is_some() {
+            return false;
+        }
+        state.queue.push_back(message);
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
+    /// The link is down after the messages that already came. The first fault is kept.
+    pub(super) fn close(&self, fault: Fault) {
+        self.lock().fault.get_or_insert(fault);
+        self.changed.notify_all();
+    }
+
+    /// The link is down now: messages that wait are dropped. The first fault is kept.
+    pub(super) fn abort(&self, fault: Fault) {
+        let mut state = self.lock();
+        state.queue.clear();
+        state.fault.get_or_insert(fault);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Why the link is down, if it is.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.lock().fault.clone()
+    }
+
+    /// The next message, once there is one and its imitated link has delivered it.
+    pub(super) fn pop(&self, deadline: Instant) -> Result<Incoming, Empty> {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let until = match (state.queue.front().map(|message| message.ready), &state.fault) {
+                (Some(ready), _) if ready.is_none_or(|ready| ready <= now) => {
+                    return state.queue.pop_front().ok_or(Empty::Deadline);
+                }
+                (Some(Some(ready)), _) => ready.min(deadline),
+                (_, Some(fault)) => return Err(Empty::Down(fault.clone())),
+                _ => deadline,
+            };
+            if now >= deadline {
+                return Err(Empty::Deadline);
+            }
+            state = self.changed.wait_timeout(state, until - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,177 @@
+//! Links within one process: for tests, and for three parties on three threads. They have the
+//! deadlines, checks and counts of real ones, and an [`Interceptor`] may look into them.
+
+use super::endpoint::Endpoint;
+use super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
+use super::inbox::{Fault, Inbox, Incoming};
+use super::intercept::{Interceptor, Message, Verdict};
+use super::shaped::Shaper;
+use super::{NetError, Network, Options, PartyId, Stats, Tag};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Three parties, linked with each other.
+///
+/// ```
+/// use cryptgpu_core::net::{Network, Options, Tag, memory};
+///
+/// let [p0, p1, _p2] = memory::trio(Options::default());
+/// let tag = Tag { position: 0, kind: 7 };
+/// p0.send(p1.id(), tag, vec![1, 2, 3])?;
+/// assert_eq!(p1.recv(p0.id(), tag, 3)?, [1, 2, 3]);
+/// assert_eq!(p0.stats().payload_bytes(), 24);
+/// assert_eq!(p1.stats().rounds, 1);
+/// # Ok::<(), cryptgpu_core::net::NetError>(())
+/// ```
+pub fn trio(options: Options) -> [MemoryNetwork; 3] {
+    trio_with(options, None)
+}
+
+/// Three parties whose messages pass `interceptor`.
+pub fn trio_with(options: Options, interceptor: Option<Interceptor>) -> [MemoryNetwork; 3] {
+    let ends = PartyId::ALL.map(|id| Arc::new(Endpoint::new(id, options.clone())));
+    PartyId::ALL.map(|id| MemoryNetwork {
+        end: ends[id.index()].clone(),
+        outlets: PartyId::ALL.map(|to| Mutex::new(Outlet::new(id, to, ends[to.index()].inbox(id).clone(), &options))),
+        interceptor: interceptor.clone(),
+    })
+}
+
+/// A party's end of in-memory links. Dropping it closes them; its peers still get what it sent.
+#[derive(Debug)]
+pub struct MemoryNetwork {
+    end: Arc<Endpoint>,
+    /// By the receiver's index.
+    outlets: [Mutex<Outlet>; 3],
+    interceptor: Option<Interceptor>,
+}
+
+/// A frame on its way.
+#[derive(Clone, Debug)]
+struct Frame {
+    header: Header,
+    words: Vec<u64>,
+    delay: Duration,
+}
+
+/// One direction of a link: numbers what it is given, and checks what comes out for the receiver.
+#[derive(Debug)]
+struct Outlet {
+    from: PartyId,
+    to: PartyId,
+    inbox: Arc<Inbox>,
+    shaper: Shaper,
+    max_bytes: u64,
+    next_sequence: u64,
+    expected_sequence: u64,
+    overtaken: Option<Frame>,
+}
+
+impl Outlet {
+    fn new(from: PartyId, to: PartyId, inbox: Arc<Inbox>, options: &Options) -> Self {
+        let (shaper, max_bytes) = (Shaper::new(options.link), options.max_message_bytes);
+        Outlet { from, to, inbox, shaper, max_bytes, next_sequence: 0, expected_sequence: 0, overtaken: None }
+    }
+
+    /// Hands `frame` to the receiver, checked as on a real link.
+    fn deliver(&mut self, frame: Frame, verify: bool) {
+        let header = frame.header;
+        let checked = header.admit(self.expected_sequence, self.max_bytes).and_then(|()| match verify {
+            true => header.verify(&frame.words),
+            false => Ok(()),
+        });
+        if let Err(fault) = checked {
+            self.inbox.close(fault);
+            return;
+        }
+        self.expected_sequence += 1;
+        let start = Instant::now() + frame.delay;
+        let shaped = self.shaper.deliver(start, (HEADER_BYTES + 8 * frame.words.len()) as u64);
+        let ready = shaped.or((!frame.delay.is_zero()).then_some(start));
+        self.inbox.push(Incoming { tag: header.tag, rounds: header.rounds, words: frame.words, ready });
+    }
+
+    /// Lets `interceptor` decide what becomes of a frame.
+    fn intercept(&mut self, interceptor: &Interceptor, mut header: Header, words: Vec<u64>) {
+        header.payload_crc = checksum(&words);
+        let (from, to, sequence, tag) = (self.from, self.to, header.sequence, header.tag);
+        let mut message = Message { from, to, sequence, tag, words };
+        let verdict = interceptor.judge(&mut message);
+        header.tag = message.tag;
+        let mut frame = Frame { header, words: message.words, delay: Duration::ZERO };
+        let earlier = self.overtaken.take();
+        match verdict {
+            Verdict::Pass => self.deliver(frame, true),
+            Verdict::Drop => {}
+            Verdict::Duplicate => {
+                self.deliver(frame.clone(), true);
+                self.deliver(frame, true);
+            }
+            Verdict::Delay(delay) => {
+                frame.delay = delay;
+                self.deliver(frame, true);
+            }
+            Verdict::Overtaken => self.overtaken = Some(frame),
+        }
+        if let Some(earlier) = earlier {
+            self.deliver(earlier, true);
+        }
+    }
+}
+
+impl Network for MemoryNetwork {
+    fn id(&self) -> PartyId {
+        self.end.id()
+    }
+
+    fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
+        let len = self.end.check_send(to, &words)?;
+        if let Some(fault) = self.end.inbox(to).fault() {
+            return Err(self.end.error(to, fault));
+        }
+        let mut outlet = self.outlets[to.index()].lock().unwrap_or_else(PoisonError::into_inner);
+        let rounds = self.end.counters.sent(to, u64::from(len) * 8);
+        let sequence = outlet.next_sequence;
+        outlet.next_sequence += 1;
+        let header = Header { kind: FrameKind::Message, tag, rounds, words: len, sequence, payload_crc: 0 };
+        match &self.interceptor {
+            Some(interceptor) => outlet.intercept(interceptor, header, words),
+            None => outlet.deliver(Frame { header, words, delay: Duration::ZERO }, false),
+        }
+        Ok(())
+    }
+
+    fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
+        self.end.recv(from, tag, len)
+    }
+
+    fn stats(&self) -> Stats {
+        self.end.counters.stats()
+    }
+
+    fn set_step(&self, step: &str) {
+        self.end.set_step(step);
+    }
+
+    fn deadline(&self) -> Duration {
+        self.end.options().deadline
+    }
+
+    fn abort(&self, reason: &str) {
+        let reason = format!("party {} gave up: {reason}", self.id());
+        self.end.abort(&reason);
+        for peer in [self.id().next(), self.id().prev()] {
+            let outlet = self.outlets[peer.index()].lock().unwrap_or_else(PoisonError::into_inner);
+            outlet.inbox.abort(Fault::Closed(reason.clone()));
+        }
+    }
+}
+
+impl Drop for MemoryNetwork {
+    fn drop(&mut self) {
+        for peer in [self.id().next(), self.id().prev()] {
+            let outlet = self.outlets[peer.index()].lock().unwrap_or_else(PoisonError::into_inner);
+            outlet.inbox.close(Fault::Closed(format!("party {} has ended", self.end.id())));
+        }
+    }
+}

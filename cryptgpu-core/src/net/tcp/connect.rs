@@ -1,0 +1,210 @@
+//! Linking up: every party connects to both others and is connected to by both.
+
+use super::super::tls::{self, Fingerprint};
+use super::super::{NetError, PartyId};
+use super::{Config, Security, Stream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// The two connections with one peer.
+pub(super) struct Connection {
+    pub(super) incoming: Box<dyn Stream>,
+    pub(super) outgoing: Box<dyn Stream>,
+}
+
+/// Listens on `address`, where port 0 means any free one.
+///
+/// ```
+/// use cryptgpu_core::net::{PartyId, tcp};
+/// let listener = tcp::listen(PartyId::ALL[0], "127.0.0.1:0".parse()?)?;
+/// let taken = tcp::listen(PartyId::ALL[0], listener.local_addr()?);
+/// assert!(taken.unwrap_err().to_string().contains("another port"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`NetError::Setup`] when the port is taken or the address is not one of this machine.
+pub fn listen(party: PartyId, address: SocketAddr) -> Result<TcpListener, NetError> {
+    let setup = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "The port is in use: choose another port, or 0 for any free one.",
+            io::ErrorKind::AddrNotAvailable => "Is this an address of this machine? 0.0.0.0 stands for all of them.",
+            io::ErrorKind::PermissionDenied => "Ports below 1024 need privileges: choose a higher one.",
+            _ => "Check the address.",
+        };
+        NetError::Setup { party, action: format!("listen on {address}"), detail: error.to_string(), hint: hint.into() }
+    };
+    let listener = TcpListener::bind(address).map_err(setup)?;
+    listener.set_nonblocking(true).map_err(setup)?;
+    Ok(listener)
+}
+
+/// Links up with both peers.
+pub(super) async fn all(config: Config) -> Result<Vec<(PartyId, Connection)>, NetError> {
+    let config = Arc::new(config);
+    let id = config.id;
+    let until = Instant::now() + config.connect_within;
+    let listener = config
+        .listener
+        .try_clone()
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .and_then(tokio::net::TcpListener::from_std)
+        .map_err(|error| setup(id, "listen", &error.to_string(), "Pass a listener made by `tcp::listen`."))?;
+    let (next, prev) = (id.next(), id.prev());
+    let (to_next, to_prev, incoming) =
+        tokio::try_join!(dial(&config, next, until), dial(&config, prev, until), accept(&config, &listener, until))?;
+    let [mut from_0, mut from_1, mut from_2] = incoming;
+    let mut take = |peer: PartyId| [&mut from_0, &mut from_1, &mut from_2][peer.index()].take();
+    let mut connections = Vec::with_capacity(2);
+    for (peer, outgoing) in [(next, to_next), (prev, to_prev)] {
+        let incoming = take(peer).ok_or_else(|| setup(id, "accept", "no connection", "Try again."))?;
+        connections.push((peer, Connection { incoming, outgoing }));
+    }
+    Ok(connections)
+}
+
+/// Says who connects to whom, for which session. The other end answers with the same.
+const HELLO_BYTES: usize = 24;
+
+fn hello(from: PartyId, to: PartyId, session: &[u8; 16]) -> [u8; HELLO_BYTES] {
+    let mut bytes = [0u8; HELLO_BYTES];
+    bytes[..4].copy_from_slice(b"CGPH");
+    bytes[4] = from.into();
+    bytes[5] = to.into();
+    bytes[8..].copy_from_slice(session);
+    bytes
+}
+
+/// Connects to `peer`, which may not listen yet.
+async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn Stream>, NetError> {
+    let address = config.addresses[peer.index()];
+    let action = format!("connect to party {peer} at {address}");
+    let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
+    let stream = reach(address, until).await.map_err(|error| {
+        fail(&error.to_string(), "Is that party running, and does a firewall let this port through?")
+    })?;
+    let secured = tokio::time::timeout_at(until.into(), secure_outgoing(config, peer, stream));
+    match secured.await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(fail(
+            &error.to_string(),
+            "Do all parties belong to the same session, with the same certificates and the same security?",
+        )),
+        Err(_) => Err(fail("no answer to the handshake in time", "Is that party running?")),
+    }
+}
+
+async fn reach(address: SocketAddr, until: Instant) -> io::Result<TcpStream> {
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if left < pause => return Err(error),
+            Ok(Err(_)) => tokio::time::sleep(pause).await,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+        }
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+async fn secure_outgoing(config: &Config, peer: PartyId, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+    stream.set_nodelay(true)?;
+    let mut stream: Box<dyn Stream> = match &config.security {
+        Security::InsecurePlaintext => Box::new(stream),
+        Security::Tls { identity, peers } => {
+            let client = identity.client_config(peers[peer.index()]).map_err(io::Error::other)?;
+            Box::new(TlsConnector::from(client).connect(tls::server_name(), stream).await?)
+        }
+    };
+    let hello = hello(config.id, peer, &config.session);
+    stream.write_all(&hello).await?;
+    stream.flush().await?;
+    // In TLS 1.3 a client learns by the first answer only that it was accepted.
+    let mut answer = [0u8; HELLO_BYTES];
+    stream.read_exact(&mut answer).await?;
+    match answer == hello {
+        true => Ok(stream),
+        false => Err(io::Error::other("the other end belongs to another session")),
+    }
+}
+
+/// Accepts both peers. Whoever else comes is turned away, and named if a peer is missing at last.
+async fn accept(
+    config: &Arc<Config>,
+    listener: &tokio::net::TcpListener,
+    until: Instant,
+) -> Result<[Option<Box<dyn Stream>>; 3], NetError> {
+    let mut streams = [None, None, None];
+    let mut refused = String::new();
+    // Side by side: someone who connects and stays silent must not keep the peers out.
+    let mut handshakes = JoinSet::new();
+    let mut missing = 2;
+    while missing > 0 {
+        tokio::select! {
+            connection = listener.accept() => match connection {
+                Ok((stream, from)) => {
+                    let config = config.clone();
+                    handshakes.spawn(async move { (secure_incoming(&config, stream).await, from) });
+                }
+                Err(error) => refused = format!("; {error}"),
+            },
+            Some(Ok((outcome, from))) = handshakes.join_next() => match outcome {
+                Ok((peer, stream)) if streams[peer.index()].is_none() => {
+                    streams[peer.index()] = Some(stream);
+                    missing -= 1;
+                }
+                Ok((peer, _)) => refused = format!("; {from} connected as party {peer} a second time"),
+                Err(error) => refused = format!("; refused {from}: {error}"),
+            },
+            () = tokio::time::sleep_until(until.into()) => {
+                let absent = [config.id.next(), config.id.prev()].into_iter().filter(|peer| streams[peer.index()].is_none());
+                let absent: Vec<String> = absent.map(|peer| format!("party {peer}")).collect();
+                let detail = format!("{} did not connect within {:?}{refused}", absent.join(" and "), config.connect_within);
+                return Err(setup(config.id, "accept the other parties", &detail, "Are all three parties running?"));
+            }
+        }
+    }
+    Ok(streams)
+}
+
+async fn secure_incoming(config: &Config, stream: TcpStream) -> io::Result<(PartyId, Box<dyn Stream>)> {
+    stream.set_nodelay(true)?;
+    // The TLS layer reads 4 KiB at a time: a buffer below it saves system calls.
+    let stream = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
+    let (mut stream, shown): (Box<dyn Stream>, Option<PartyId>) = match &config.security {
+        Security::InsecurePlaintext => (Box::new(stream), None),
+        Security::Tls { identity, peers } => {
+            let accepted: Vec<Fingerprint> =
+                [config.id.next(), config.id.prev()].map(|peer| peers[peer.index()]).into();
+            let server = identity.server_config(&accepted).map_err(io::Error::other)?;
+            let stream = TlsAcceptor::from(server).accept(stream).await?;
+            let shown = tls::party_of(stream.get_ref().1.peer_certificates(), peers);
+            (Box::new(stream), shown)
+        }
+    };
+    let mut greeting = [0u8; HELLO_BYTES];
+    stream.read_exact(&mut greeting).await?;
+    let peer = [config.id.next(), config.id.prev()]
+        .into_iter()
+        .find(|&peer| greeting == hello(peer, config.id, &config.session))
+        .ok_or_else(|| io::Error::other("it belongs to another session"))?;
+    if shown.is_some_and(|shown| shown != peer) {
+        return Err(io::Error::other(format!("it says party {peer} but shows another party's certificate")));
+    }
+    stream.write_all(&greeting).await?;
+    stream.flush().await?;
+    Ok((peer, stream))
+}
+
+const READ_BUFFER_BYTES: usize = 64 << 10;
+
+fn setup(party: PartyId, action: &str, detail: &str, hint: &str) -> NetError {
+    NetError::Setup { party, action: action.into(), detail: detail.into(), hint: hint.into() }
+}

@@ -1,0 +1,98 @@
+//! The receiving end of a link: reads frames as they come, checks them, and queues them.
+
+use super::super::frame::{FrameKind, HEADER_BYTES, Header, MAX_REASON_BYTES, decode_reason};
+use super::super::inbox::{Fault, Inbox, Incoming};
+use super::super::pool::Pool;
+use super::super::shaped::Shaper;
+use super::super::{Options, PartyId};
+use super::Stream;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::io::AsyncReadExt;
+
+/// The task: fills `inbox` until the link ends, and says there why it ended.
+pub(super) async fn run(
+    mut stream: Box<dyn Stream>,
+    peer: PartyId,
+    inbox: Arc<Inbox>,
+    options: Options,
+    pool: Arc<Pool>,
+    with_checksum: bool,
+) {
+    let mut reader = Reader { shaper: Shaper::new(options.link), options, pool, with_checksum, expected: 0 };
+    loop {
+        match reader.frame(&mut stream).await {
+            Ok(Arrived::Message(message)) => {
+                inbox.push(message);
+            }
+            Ok(Arrived::Abort(reason)) => return inbox.abort(Fault::Closed(format!("party {peer} gave up: {reason}"))),
+            Ok(Arrived::End) => return inbox.close(Fault::Closed(format!("party {peer} has ended"))),
+            Err(fault) => return inbox.close(fault),
+        }
+    }
+}
+
+enum Arrived {
+    Message(Incoming),
+    Abort(String),
+    End,
+}
+
+struct Reader {
+    options: Options,
+    pool: Arc<Pool>,
+    with_checksum: bool,
+    shaper: Shaper,
+    expected: u64,
+}
+
+impl Reader {
+    /// The next frame. Everything that the header tells is checked before memory is taken.
+    async fn frame(&mut self, stream: &mut Box<dyn Stream>) -> Result<Arrived, Fault> {
+        let mut head = [0u8; HEADER_BYTES];
+        stream.read_exact(&mut head[..1]).await.map_err(between_frames)?;
+        let start = Instant::now();
+        stream.read_exact(&mut head[1..]).await.map_err(within_frame)?;
+        let header = Header::decode(&head)?;
+        let limit = match header.kind {
+            FrameKind::Message => self.options.max_message_bytes,
+            FrameKind::Abort => MAX_REASON_BYTES as u64,
+            FrameKind::End => 0,
+        };
+        header.admit(self.expected, limit)?;
+        self.expected += 1;
+        let mut words = self.pool.take(header.words as usize);
+        stream.read_exact(bytemuck::cast_slice_mut(&mut words)).await.map_err(within_frame)?;
+        if self.with_checksum {
+            header.verify(&words)?;
+        }
+        Ok(match header.kind {
+            FrameKind::Abort => Arrived::Abort(decode_reason(&words)),
+            FrameKind::End => Arrived::End,
+            FrameKind::Message => {
+                let ready = self.shaper.deliver(start, (HEADER_BYTES + 8 * words.len()) as u64);
+                Arrived::Message(Incoming { tag: header.tag, rounds: header.rounds, words, ready })
+            }
+        })
+    }
+}
+
+fn between_frames(error: io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            Fault::Closed("the connection ended without notice: the process at the other end has died".into())
+        }
+        io::ErrorKind::InvalidData => Fault::BadFrame(format!("TLS refused a record: {error}")),
+        _ => Fault::Closed(error.to_string()),
+    }
+}
+
+fn within_frame(error: io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            Fault::Closed("the connection ended within a frame: the process at the other end has died".into())
+        }
+        _ => between_frames(error),
+    }
+}

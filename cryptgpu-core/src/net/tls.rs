@@ -1,0 +1,241 @@
+//! TLS 1.3 with both ends authenticated by certificates made for one session. There is no
+//! authority: each end knows the SHA-256 of the only certificate that it accepts.
+
+use super::PartyId;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// SHA-256 of a certificate: what a peer is known by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    fn of(certificate: &CertificateDer<'_>) -> Self {
+        Fingerprint(Sha256::digest(certificate.as_ref()).into())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// A key pair and its self-signed certificate, for one session. `Debug` shows the fingerprint
+/// only. It can be serialised, to reach a party's process over a private channel.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    certificate: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl Identity {
+    /// A new key pair (ECDSA, P-256) and its certificate.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn generate() -> Result<Self, rcgen::Error> {
+        let key = rcgen::KeyPair::generate()?;
+        let certificate = rcgen::CertificateParams::new(vec![SERVER_NAME.to_string()])?.self_signed(&key)?;
+        Ok(Identity { certificate: certificate.der().to_vec(), key: Zeroizing::new(key.serialize_der()) })
+    }
+
+    /// What peers know this identity by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&CertificateDer::from(self.certificate.as_slice()))
+    }
+
+    /// For the end that connects: accepts exactly `server`.
+    ///
+    /// # Errors
+    /// When key and certificate do not fit each other.
+    pub fn client_config(&self, server: Fingerprint) -> Result<Arc<ClientConfig>, Error> {
+        let provider = provider();
+        let verifier = Arc::new(Pinned { accepted: vec![server], provider: provider.clone() });
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_auth_cert(self.chain(), self.private_key())?;
+        config.enable_sni = false;
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
+    /// For the end that listens: accepts exactly `clients`, each of which must show a certificate.
+    ///
+    /// # Errors
+    /// When key and certificate do not fit each other.
+    pub fn server_config(&self, clients: &[Fingerprint]) -> Result<Arc<ServerConfig>, Error> {
+        let provider = provider();
+        let verifier = Arc::new(Pinned { accepted: clients.to_vec(), provider: provider.clone() });
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(self.chain(), self.private_key())?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![CertificateDer::from(self.certificate.clone())]
+    }
+
+    fn private_key(&self) -> rustls::pki_types::PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.to_vec()).into()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.fingerprint())
+    }
+}
+
+/// Which party of `peers` (by index) the other end of a connection has shown to be.
+pub(super) fn party_of(certificates: Option<&[CertificateDer<'_>]>, peers: &[Fingerprint; 3]) -> Option<PartyId> {
+    let shown = Fingerprint::of(certificates?.first()?);
+    PartyId::ALL.into_iter().find(|party| peers[party.index()] == shown)
+}
+
+/// The name in every certificate. It is not looked at: the fingerprint is.
+pub(super) fn server_name() -> ServerName<'static> {
+    match ServerName::try_from(SERVER_NAME) {
+        Ok(name) => name,
+        Err(_) => ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),
+    }
+}
+
+const SERVER_NAME: &str = "cryptgpu.invalid";
+
+/// AES-128-GCM first: parties protect what is already secret-shared, and it is the fastest.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+            ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+            ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        ..ring::default_provider()
+    })
+}
+
+/// Accepts certificates by fingerprint, and proves by the handshake's signature that the other
+/// end has the key.
+#[derive(Debug)]
+struct Pinned {
+    accepted: Vec<Fingerprint>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Pinned {
+    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        match self.accepted.contains(&Fingerprint::of(certificate)) {
+            true => Ok(()),
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn check_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn only_tls13() -> Error {
+        Error::General("only TLS 1.3 is spoken here".into())
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check(end_entity).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Self::only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Pinned {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.check(end_entity).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Self::only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

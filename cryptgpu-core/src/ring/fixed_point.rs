@@ -1,0 +1,179 @@
+//! Reals as ring elements: x is stored as round(x · 2^f) in two's complement.
+
+use ndarray::{ArrayBase, ArrayD, Data, Dimension};
+
+/// Fraction bits when nobody asks for others: the paper's 20.
+pub const DEFAULT_FRACTION_BITS: u32 = 20;
+
+/// Encodings stay below 2^62 in absolute value: the range in which truncation is exact.
+const LIMIT: f64 = (1u64 << 62) as f64;
+
+/// What can go wrong when reals become ring elements.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RingError {
+    /// A value that does not fit.
+    #[error(
+        "cannot encode {value} at index {index}: with {fraction_bits} fraction bits values must stay below 2^{} in absolute value; use fewer fraction bits or scale the data",
+        62 - fraction_bits
+    )]
+    OutOfRange {
+        /// The value.
+        value: f64,
+        /// Where it stands, in row-major order.
+        index: usize,
+        /// The codec's fraction bits.
+        fraction_bits: u32,
+    },
+    /// NaN or an infinity.
+    #[error("cannot encode {value} at index {index}: only finite numbers have a place in the ring")]
+    NotFinite {
+        /// The value.
+        value: f64,
+        /// Where it stands, in row-major order.
+        index: usize,
+    },
+    /// A scale that leaves no room.
+    #[error("{bits} fraction bits are too many: at most {max} leave room for a product")]
+    FractionBits {
+        /// What was asked for.
+        bits: u32,
+        /// The largest possible.
+        max: u32,
+    },
+}
+
+/// The fixed-point codec with `f` fraction bits: encode(x) = round(x · 2^f) mod 2^64, half away from zero.
+///
+/// The absolute error of a round trip is at most 2^−(f+1).
+///
+/// ```
+/// use cryptgpu_core::ring::FixedPoint;
+/// let codec = FixedPoint::new(20)?;
+/// assert_eq!(codec.encode(-1.5)?, (-1.5f64 * 1048576.0) as i64 as u64);
+/// assert_eq!(codec.decode(codec.encode(0.25)?), 0.25);
+/// assert!(codec.encode(1e13).is_err());
+/// # Ok::<(), cryptgpu_core::ring::RingError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FixedPoint {
+    fraction_bits: u32,
+}
+
+impl Default for FixedPoint {
+    fn default() -> Self {
+        FixedPoint { fraction_bits: DEFAULT_FRACTION_BITS }
+    }
+}
+
+impl FixedPoint {
+    /// The largest number of fraction bits: the square of one must fit below 2^62.
+    pub const MAX_FRACTION_BITS: u32 = 30;
+
+    /// A codec with `fraction_bits`.
+    ///
+    /// # Errors
+    /// [`RingError::FractionBits`] above [`FixedPoint::MAX_FRACTION_BITS`].
+    pub fn new(fraction_bits: u32) -> Result<Self, RingError> {
+        if fraction_bits > Self::MAX_FRACTION_BITS {
+            return Err(RingError::FractionBits { bits: fraction_bits, max: Self::MAX_FRACTION_BITS });
+        }
+        Ok(FixedPoint { fraction_bits })
+    }
+
+    /// The number of fraction bits.
+    pub fn fraction_bits(&self) -> u32 {
+        self.fraction_bits
+    }
+
+    /// One value.
+    ///
+    /// # Errors
+    /// [`RingError::OutOfRange`] or [`RingError::NotFinite`].
+    pub fn encode(&self, value: f64) -> Result<u64, RingError> {
+        self.encode_scaled(value, 0, 0)
+    }
+
+    /// `value` with `extra` more fraction bits than the codec's, for biases that are added to a
+    /// product before its truncation; `index` is where it stands, for the error.
+    ///
+    /// # Errors
+    /// As [`FixedPoint::encode`].
+    pub fn encode_scaled(&self, value: f64, extra: u32, index: usize) -> Result<u64, RingError> {
+        if !value.is_finite() {
+            return Err(RingError::NotFinite { value, index });
+        }
+        let bits = self.fraction_bits + extra;
+        let scaled = (value * 2f64.powi(bits as i32)).round();
+        if scaled.abs() >= LIMIT {
+            return Err(RingError::OutOfRange { value, index, fraction_bits: bits });
+        }
+        Ok(scaled as i64 as u64)
+    }
+
+    /// The real that a ring element stands for.
+    pub fn decode(&self, word: u64) -> f64 {
+        word as i64 as f64 / 2f64.powi(self.fraction_bits as i32)
+    }
+
+    /// Every element of `array`, in the same shape.
+    ///
+    /// # Errors
+    /// As [`FixedPoint::encode`], naming the first element that fails.
+    pub fn encode_array<S, D>(&self, array: &ArrayBase<S, D>) -> Result<ArrayD<u64>, RingError>
+    where
+        S: Data,
+        S::Elem: Copy + Into<f64>,
+        D: Dimension,
+    {
+        let mut out = ArrayD::zeros(array.shape());
+        for (index, (word, &value)) in out.iter_mut().zip(array.iter()).enumerate() {
+            *word = self.encode_scaled(value.into(), 0, index)?;
+        }
+        Ok(out)
+    }
+
+    /// Every element of `array`, in the same shape.
+    pub fn decode_array<S, D>(&self, array: &ArrayBase<S, D>) -> ArrayD<f64>
+    where
+        S: Data<Elem = u64>,
+        D: Dimension,
+    {
+        array.mapv(|word| self.decode(word)).into_dyn()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn round_trip_is_within_half_a_unit(value in -1e9f64..1e9, bits in 0u32..=30) {
+            let codec = FixedPoint::new(bits).unwrap();
+            let back = codec.decode(codec.encode(value).unwrap());
+            prop_assert!((back - value).abs() <= 2f64.powi(-(bits as i32) - 1) + value.abs() * 1e-15);
+        }
+    }
+
+    #[test]
+    fn the_range_is_checked_and_named() {
+        let codec = FixedPoint::default();
+        assert!(codec.encode(2f64.powi(42) - 1.0).is_ok());
+        let error = codec.encode_array(&array![0.0, 5e12, 1.0]).unwrap_err();
+        assert_eq!(error, RingError::OutOfRange { value: 5e12, index: 1, fraction_bits: 20 });
+        assert!(error.to_string().contains("5000000000000 at index 1"), "{error}");
+        assert!(matches!(codec.encode(f64::NAN), Err(RingError::NotFinite { .. })));
+        assert!(matches!(codec.encode(f64::NEG_INFINITY), Err(RingError::NotFinite { .. })));
+        assert!(FixedPoint::new(31).is_err());
+    }
+
+    #[test]
+    fn arrays_keep_their_shape() {
+        let codec = FixedPoint::new(12).unwrap();
+        let words = codec.encode_array(&array![[1.5f32, -2.0], [0.0, 0.25]]).unwrap();
+        assert_eq!(words.shape(), [2, 2]);
+        assert_eq!(codec.decode_array(&words), array![[1.5, -2.0], [0.0, 0.25]].into_dyn());
+    }
+}

@@ -1,0 +1,50 @@
+//! Links leave no thread behind. A test binary of its own, so that only its threads count.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use cryptgpu_core::net::tcp::{self, Config, Security};
+use cryptgpu_core::net::{Identity, Network, Options, PartyId, Tag, TcpNetwork};
+use std::time::{Duration, Instant};
+
+fn transport_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("net-")).count()
+}
+
+#[test]
+fn no_thread_is_left_after_good_and_bad_ends() {
+    for abort in [false, true] {
+        let identities = PartyId::ALL.map(|_| Identity::generate().unwrap());
+        let peers = identities.each_ref().map(Identity::fingerprint);
+        let listeners = PartyId::ALL.map(|id| tcp::listen(id, "127.0.0.1:0".parse().unwrap()).unwrap());
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let parties: Vec<_> = listeners
+            .into_iter()
+            .zip(identities)
+            .zip(PartyId::ALL)
+            .map(|((listener, identity), id)| Config {
+                id,
+                listener,
+                addresses,
+                security: Security::Tls { identity, peers },
+                session: [1; 16],
+                connect_within: Duration::from_secs(5),
+                options: Options::default(),
+            })
+            .map(|config| std::thread::spawn(|| TcpNetwork::connect(config).unwrap()))
+            .collect();
+        let parties: Vec<TcpNetwork> = parties.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(transport_threads() >= 3);
+        parties[0].send(parties[1].id(), Tag { position: 0, kind: 0 }, vec![1; 1_000_000]).unwrap();
+        if abort {
+            parties[0].abort("a test");
+        }
+        drop(parties);
+        let until = Instant::now() + Duration::from_secs(5);
+        while transport_threads() > 0 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(transport_threads(), 0);
+    }
+}
