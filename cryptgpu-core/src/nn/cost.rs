@@ -33,3 +33,41 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
         PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+
+    /// Megabytes that CryptGPU's code really sends for one image, all parties, by a counter in that code; and
+    /// which part of them ours may send.
+    const PAPER: [(&str, f64, f64); 10] = [
+        ("lenet", 4.675, 0.42),
+        ("alexnet-cifar10", 3.766, 0.42),
+        ("vgg16-cifar10", 86.520, 0.42),
+        ("alexnet-tiny", 21.410, 0.42),
+        ("vgg16-tiny", 345.733, 0.42),
+        ("alexnet-imagenet", 362.909, 0.42),
+        ("vgg16-imagenet", 4232.0, 0.42),
+        ("resnet50", 4121.0, 0.30),
+        ("resnet101", 6238.0, 0.30),
+        ("resnet152", 8853.0, 0.30),
+    ];
+
+    #[test]
+    fn every_network_sends_less_than_is_aimed_at() {
+        for (name, theirs, aim) in PAPER {
+            let plan =
+                lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default()).unwrap();
+            let ours = infer(&plan, 1, &Settings::default());
+            let part = ours.bytes as f64 / (theirs * 1e6);
+            println!(
+                "{name}: {:.3} MB, {:.1} % of {theirs} MB, {} rounds",
+                ours.bytes as f64 / 1e6,
+                100.0 * part,
+                ours.rounds
+            );
+            assert!(part <= aim, "{name}: {part}");
+        }
+    }
+}
