@@ -1,6 +1,6 @@
 //! What a CryptGPU notebook shows with: data frames ([`frame`]), figures ([`figure`]), pictures ([`picture`]), progress
-//! ([`progress`]), several of these in one output ([`show::Bundle`]), and the paper's experiments as [`tables`] and
-//! [`plots`].
+//! ([`progress`]), several of these in one output ([`show::Bundle`]), and the paper's experiments: run by
+//! [`measure`], shown as [`tables`] and [`plots`].
 //!
 //! polars and plotters live here and in nothing that a party process links. What is shown is made from plain records;
 //! protocols, networks and clusters belong to `cryptgpu-core`.
@@ -8,6 +8,7 @@
 mod error;
 pub mod figure;
 pub mod frame;
+pub mod measure;
 pub mod picture;
 pub mod plots;
 pub mod progress;
@@ -27,5 +28,5 @@ pub mod prelude {
     pub use crate::picture::Picture;
     pub use crate::progress::Progress;
     pub use crate::show::{Bundle, Show};
-    pub use crate::{NotebookError, plots, tables};
+    pub use crate::{NotebookError, measure, plots, tables};
 }
