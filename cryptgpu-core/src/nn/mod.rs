@@ -11,6 +11,7 @@ pub mod graph;
 pub mod lower;
 pub mod plaintext;
 pub mod private;
+mod source;
 pub mod weights;
 pub mod zoo;
 
@@ -19,4 +20,5 @@ pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
 pub use private::SharedModel;
+pub use source::WeightSource;
 pub use weights::Weights;
