@@ -6,7 +6,7 @@
 use cryptgpu_core::prg::{Correlated, Key, Prg, Randomness, Stream};
 use std::collections::HashSet;
 
-const ALL: &[Randomness] = &[Randomness::Aes128Ctr];
+const ALL: &[Randomness] = &[Randomness::Aes128Ctr, Randomness::InsecurePhilox];
 
 fn key(i: u8) -> Key {
     Key::from_bytes(std::array::from_fn(|j| i.wrapping_mul(37).wrapping_add(j as u8)))

@@ -3,10 +3,14 @@
 use super::job::{Job, JobError, PartyContext};
 use super::self_test::SelfTest;
 
-/// A job by name: decodes its value from bytes, runs it, and appends its encoded output to a buffer.
+/// Decodes a job from bytes, runs it, and appends its encoded output to a buffer.
+type Runner = fn(&[u8], &mut PartyContext, &mut Vec<u8>) -> Result<(), JobError>;
+
+/// A job by name.
+#[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) name: &'static str,
-    pub(super) run: fn(&[u8], &mut PartyContext, &mut Vec<u8>) -> Result<(), JobError>,
+    name: &'static str,
+    pub(super) run: Runner,
 }
 
 /// Every job there is.
@@ -34,4 +38,19 @@ fn run<J: Job>(body: &[u8], context: &mut PartyContext, output: &mut Vec<u8>) ->
     *output = postcard::to_extend(&value, std::mem::take(output))
         .map_err(|error| JobError::Other(format!("cannot encode the output of `{}`: {error}", J::NAME)))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_an_unknown_one_is_named() {
+        for (at, entry) in JOBS.iter().enumerate() {
+            assert!(JOBS[..at].iter().all(|other| other.name != entry.name), "{}", entry.name);
+            assert_eq!(find(entry.name).unwrap().name, entry.name);
+        }
+        let error = find("make-tea").unwrap_err().to_string();
+        assert!(error.contains("make-tea") && error.contains(SelfTest::NAME), "{error}");
+    }
 }

@@ -14,6 +14,7 @@
 //! | `linear.rs` | products, matrix products, convolutions |
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `pool.rs` | average and max-pooling |
+//! | `world.rs` | three parties in one process |
 //! | `cost.rs` | declared costs |
 
 pub mod cost;
@@ -27,8 +28,10 @@ mod roads;
 mod share;
 #[cfg(test)]
 mod tests;
+mod world;
 
 pub use cost::Cost;
 pub use error::MpcError;
 pub use party::{Fidelity, Party, Settings, SignWindow};
 pub use share::{Operand, Rep, RepBits};
+pub use world::{World, deal};

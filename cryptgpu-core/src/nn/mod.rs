@@ -1,1 +1,22 @@
-//! Layers, networks, weights, the plaintext oracle and private evaluation.
+//! Networks: what they are ([`graph`], [`zoo`]), what they hold ([`weights`], [`fold`]), what they
+//! cost ([`count`], [`cost`]), what they compute ([`plaintext`], the oracle), in which order the
+//! parties evaluate them ([`lower`]), and their evaluation on shares ([`private`]). A [`Graph`] is
+//! public and names no device, no share and no party; protocols live in [`crate::mpc`].
+
+pub mod cost;
+pub mod count;
+mod error;
+pub mod fold;
+pub mod graph;
+pub mod lower;
+pub mod plaintext;
+pub mod private;
+pub mod weights;
+pub mod zoo;
+
+pub use error::NnError;
+pub use fold::fold_batch_norm;
+pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
+pub use lower::{LowerOptions, Plan};
+pub use private::SharedModel;
+pub use weights::Weights;

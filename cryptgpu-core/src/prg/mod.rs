@@ -9,23 +9,61 @@ mod aes_ctr;
 mod correlated;
 mod error;
 mod key;
+pub mod philox;
 
 pub use aes_ctr::Aes128Ctr;
 pub use correlated::{Correlated, Nonce, Zero};
 pub use error::PrgError;
 pub use key::Key;
 
+use philox::InsecurePhilox;
 use rayon::prelude::*;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Which generator the parties draw from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Randomness {
-    /// AES-128 in counter mode: cryptographic, the default.
+    /// AES-128 in counter mode: cryptographic, the default. Written `aes128-ctr`.
     #[default]
     Aes128Ctr,
+    /// Philox4x64-10: fast, and **no protection at all**; for measuring what the cipher costs.
+    /// Written `insecure-philox`.
+    InsecurePhilox,
+}
+
+/// The name that serde uses: those of insecure choices say so.
+impl fmt::Display for Randomness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Randomness::Aes128Ctr => "aes128-ctr",
+            Randomness::InsecurePhilox => "insecure-philox",
+        })
+    }
+}
+
+/// Reads the name that [`Randomness`] is written with.
+///
+/// ```
+/// use cryptgpu_core::prg::Randomness;
+/// for randomness in [Randomness::Aes128Ctr, Randomness::InsecurePhilox] {
+///     assert_eq!(randomness.to_string().parse::<Randomness>()?, randomness);
+/// }
+/// assert!("philox".parse::<Randomness>().is_err(), "insecure choices are named so");
+/// # Ok::<(), cryptgpu_core::prg::PrgError>(())
+/// ```
+impl FromStr for Randomness {
+    type Err = PrgError;
+
+    fn from_str(name: &str) -> Result<Self, PrgError> {
+        [Randomness::Aes128Ctr, Randomness::InsecurePhilox]
+            .into_iter()
+            .find(|randomness| randomness.to_string() == name)
+            .ok_or_else(|| PrgError::UnknownRandomness(name.to_owned()))
+    }
 }
 
 /// A keyed generator: random access into 2⁶⁴ independent streams of 2⁶⁵ words each.
@@ -33,19 +71,24 @@ pub enum Randomness {
 pub enum Prg {
     /// AES-128 in counter mode.
     Aes128Ctr(Arc<Aes128Ctr>),
+    /// Philox4x64-10, insecure.
+    InsecurePhilox(Arc<InsecurePhilox>),
 }
 
 impl Prg {
-    /// The generator of kind `randomness` with `key`.
+    /// The generator of kind `randomness` with `key`. An insecure kind prints a warning on standard
+    /// error, once a process.
     pub fn new(randomness: Randomness, key: &Key) -> Self {
         match randomness {
             Randomness::Aes128Ctr => Prg::Aes128Ctr(Arc::new(Aes128Ctr::new(key))),
+            Randomness::InsecurePhilox => Prg::InsecurePhilox(Arc::new(InsecurePhilox::new(key))),
         }
     }
 
     fn fill(&self, nonce: u64, offset: u64, out: &mut [u64]) {
         match self {
             Prg::Aes128Ctr(prg) => prg.fill(nonce, offset, out),
+            Prg::InsecurePhilox(prg) => prg.fill(nonce, offset, out),
         }
     }
 }

@@ -49,7 +49,7 @@ impl Layout {
 
     /// The words of one plane that `elements` (a part as [`Layout::third`] gives it) stand in.
     pub fn word_range(elements: &Range<usize>) -> Range<usize> {
-        elements.start / 64..elements.end.div_ceil(64)
+        elements.start.div_ceil(64)..elements.end.div_ceil(64)
     }
 
     /// Bits, one an element, into words. The slow way, for inputs and tests.
@@ -101,6 +101,7 @@ mod tests {
             prop_assert!(parts[0].end == parts[1].start && parts[1].end == parts[2].start);
             let words: usize = parts.iter().map(|p| Layout::word_range(p).len()).sum();
             prop_assert_eq!(words, layout.words());
+            prop_assert!(parts.iter().all(|p| p.is_empty() == Layout::word_range(p).is_empty()));
             let sizes = parts.map(|p| p.len());
             prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 2 * BLOCK);
         }

@@ -68,8 +68,9 @@ impl Party {
         device.bit_product_role1_open(own_bits, own_x, &self.prg.with_prev(alpha), d.view_mut());
         self.post(Side::Next, Kind::BitsRole1, d.into_host())?;
 
-        // Role 2: answers.
+        // Role 2: answers. (The pad for role 1 came first on the same link.)
         let [_, _, beta, f, _, nu] = two.nonces;
+        let pad = self.take(Side::Prev, Kind::BitsPad, one.elements.len())?;
         let u2 = self.take(Side::Next, Kind::BitsOpen, two.words.len())?;
         let d = self.take(Side::Prev, Kind::BitsRole1, two.elements.len())?;
         let streams = [&self.prg.with_next(beta), &self.prg.with_next(f), &self.prg.with_next(nu)];
@@ -82,7 +83,6 @@ impl Party {
         self.post(Side::Prev, Kind::BitsRole2, message.into_host())?;
 
         // Role 1: closes.
-        let pad = self.take(Side::Prev, Kind::BitsPad, one.elements.len())?;
         let received = self.take(Side::Next, Kind::BitsRole2, 2 * one.elements.len())?;
         let mu = self.prg.with_prev(mu_one);
         let mut message = device.alloc(one.elements.len());

@@ -185,7 +185,7 @@ impl Party {
 
     /// ABY3's truncation (CCS 2018, §5.1.1), which CryptGPU's code uses: role 0 shifts x₀ + x₁,
     /// roles 1 and 2 shift x₂, both arithmetically. Wrong by 2^(64−d) whenever the two summands
-    /// wrap: with probability about |x|/2^63. Role 0 sends y₀ = (x₀ + x₁)/2^d − y₁ to role 2, y₁ of
+    /// wrap: with probability about |x|/2^64. Role 0 sends y₀ = (x₀ + x₁)/2^d − y₁ to role 2, y₁ of
     /// F₁. 8 bytes an element, 1 round.
     fn truncate_paper(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
         let (n, device) = (x.len(), self.device());

@@ -55,13 +55,6 @@ pub(super) struct Part<const K: usize> {
     pub nonces: [Nonce; K],
 }
 
-impl<const K: usize> Part<K> {
-    /// How many elements.
-    pub fn len(&self) -> usize {
-        self.elements.len()
-    }
-}
-
 impl Party {
     /// This party's part in role 0, 1 and 2, with `K` nonces each. All parties draw the nonces of
     /// all parts in the same order.

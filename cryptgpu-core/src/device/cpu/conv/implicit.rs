@@ -71,7 +71,19 @@ struct Images<'a> {
     data: &'a [u64],
 }
 
-/// Output pixels whose inputs lie `stride` apart in memory.
+/// Output pixels of one row of one image, next to each other.
+#[derive(Clone, Copy, Default)]
+struct Segment {
+    /// First lane of the panel.
+    lane: usize,
+    len: usize,
+    /// Offset of the image.
+    image: usize,
+    row: usize,
+    column: usize,
+}
+
+/// Output pixels whose inputs under one tap lie inside the image, `stride` apart in memory.
 #[derive(Clone, Copy, Default)]
 struct Run {
     /// First lane of the panel.
@@ -86,29 +98,39 @@ impl<'a> Images<'a> {
         Images { shape, data: &input[group * shape.channels * shape.input[0] * shape.input[1]..] }
     }
 
-    /// The inputs of lanes `lanes` under tap (row, column) of the kernel: at most one run per lane.
-    fn runs<const W: usize>(&self, tap: [usize; 2], lanes: Range<usize>) -> ([Run; W], usize) {
-        let Shape { image, input, output, window, .. } = *self.shape;
-        let (mut runs, mut count) = ([Run::default(); W], 0);
-        let shift = |axis: usize| tap[axis] * window.dilation[axis];
-        let mut pixel = lanes.start;
-        while pixel < lanes.end {
-            let (row, column) = (pixel / output[1], pixel % output[1]);
-            let (batch, row) = (row / output[0], row % output[0]);
-            let len = (output[1] - column).min(lanes.end - pixel);
-            let y = (row * window.stride[0] + shift(0)).wrapping_sub(window.padding[0]);
-            // Columns whose input lies inside: left padding ≤ column·stride + shift < input + left padding.
-            let (left, stride) = (window.padding[2], window.stride[1]);
-            let from = left.saturating_sub(shift(1)).div_ceil(stride).max(column);
-            let to = (input[1] + left).saturating_sub(shift(1)).div_ceil(stride).min(column + len);
-            if y < input[0] && from < to {
-                let source = batch * image + y * input[1] + from * stride + shift(1) - left;
-                runs[count] = Run { lane: pixel - lanes.start + from - column, len: to - from, source };
-                count += 1;
+    /// The segments that make up `lanes`.
+    fn segments<const W: usize>(&self, lanes: Range<usize>) -> ([Segment; W], usize) {
+        let Shape { image, output, .. } = *self.shape;
+        let (mut segments, mut count, mut lane) = ([Segment::default(); W], 0, 0);
+        let (row, mut column) = (lanes.start / output[1], lanes.start % output[1]);
+        let (mut batch, mut row) = (row / output[0], row % output[0]);
+        while lane < lanes.len() {
+            let len = (output[1] - column).min(lanes.len() - lane);
+            segments[count] = Segment { lane, len, image: batch * image, row, column };
+            (lane, count, column, row) = (lane + len, count + 1, 0, row + 1);
+            if row == output[0] {
+                (batch, row) = (batch + 1, 0);
             }
-            pixel += len;
         }
-        (runs, count)
+        (segments, count)
+    }
+
+    /// The part of a segment that has inputs under tap (row, column) of the kernel.
+    #[inline(always)]
+    fn run(&self, tap: [usize; 2], segment: &Segment) -> Option<Run> {
+        let Shape { input, window, .. } = self.shape;
+        let (left, stride) = (window.padding[2], window.stride[1]);
+        let [down, across] = [tap[0] * window.dilation[0], tap[1] * window.dilation[1]];
+        let y = (segment.row * window.stride[0] + down).wrapping_sub(window.padding[0]);
+        // left padding ≤ column·stride + across < input + left padding
+        let divide = |x: usize| if stride == 1 { x } else { x.div_ceil(stride) };
+        let from = divide(left.saturating_sub(across)).max(segment.column);
+        let to = divide((input[1] + left).saturating_sub(across)).min(segment.column + segment.len);
+        (y < input[0] && from < to).then(|| Run {
+            lane: segment.lane + from - segment.column,
+            len: to - from,
+            source: segment.image + y * input[1] + from * stride + across - left,
+        })
     }
 }
 
@@ -118,27 +140,33 @@ impl Operand for Images<'_> {
     }
 
     /// Tap by tap, so that the runs of pixels are found once for all channels.
+    #[inline(always)]
     fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
         let (plane, stride) = (self.shape.input[0] * self.shape.input[1], self.shape.window.stride[1]);
         let [height, width] = self.shape.window.kernel;
-        let taps = height * width;
-        let rows = dst.as_chunks_mut::<W>().0;
-        for tap in 0..taps {
-            let channels = depth.start.saturating_sub(tap).div_ceil(taps)..depth.end.saturating_sub(tap).div_ceil(taps);
-            if channels.is_empty() {
-                continue;
+        let (taps, rows) = (height * width, dst.as_chunks_mut::<W>().0);
+        let (segments, count) = self.segments::<W>(lanes);
+        let segments = &segments[..count];
+        let (mut channel, mut tap) = (depth.start / taps, depth.start % taps);
+        // The first row of each tap in this range; its other channels follow `taps` rows apart.
+        for first in 0..taps.min(depth.len()) {
+            let (mut runs, mut count, mut filled) = ([Run::default(); W], 0, 0);
+            for run in segments.iter().filter_map(|segment| self.run([tap / width, tap % width], segment)) {
+                runs[count] = run;
+                (count, filled) = (count + 1, filled + run.len);
             }
-            let (runs, count) = self.runs::<W>([tap / width, tap % width], lanes.clone());
-            let runs = &runs[..count];
-            let full = runs.iter().map(|run| run.len).sum::<usize>() == W;
-            for channel in channels {
-                let row = &mut rows[channel * taps + tap - depth.start];
-                if !full {
-                    row.fill(0);
+            let rows = rows[first..depth.len()].iter_mut().step_by(taps);
+            for (offset, row) in rows.enumerate() {
+                if filled < W {
+                    *row = [0; W];
                 }
-                for run in runs {
-                    copy(row, run, &self.data[channel * plane + run.source..], stride);
+                for run in &runs[..count] {
+                    copy(row, run, &self.data[(channel + offset) * plane + run.source..], stride);
                 }
+            }
+            tap += 1;
+            if tap == taps {
+                (channel, tap) = (channel + 1, 0);
             }
         }
     }
@@ -147,16 +175,23 @@ impl Operand for Images<'_> {
 /// Copies one run into its lanes.
 #[inline(always)]
 fn copy<const W: usize>(row: &mut [u64; W], run: &Run, source: &[u64], stride: usize) {
+    let target = &mut row[run.lane..][..run.len];
     if stride == 1 {
-        if run.len == W
-            && let Some(source) = source.first_chunk::<W>()
-        {
-            *row = *source;
-            return;
-        }
-        row[run.lane..run.lane + run.len].iter_mut().zip(source).for_each(|(d, s)| *d = *s);
+        // A memcpy of so few words is dearer in its call than in its work.
+        let (target, source) = copy_blocks::<16>(target, &source[..run.len]);
+        let (target, source) = copy_blocks::<4>(target, source);
+        copy_blocks::<1>(target, source);
     } else {
-        let target = &mut row[run.lane..run.lane + run.len];
         target.iter_mut().zip(source.iter().step_by(stride)).for_each(|(d, s)| *d = *s);
     }
+}
+
+/// Copies whole blocks; returns what is left.
+#[inline(always)]
+fn copy_blocks<'a, 'b, const N: usize>(target: &'a mut [u64], source: &'b [u64]) -> (&'a mut [u64], &'b [u64]) {
+    let ((targets, target), (sources, source)) = (target.as_chunks_mut::<N>(), source.as_chunks::<N>());
+    for (target, source) in targets.iter_mut().zip(sources) {
+        *target = *source;
+    }
+    (target, source)
 }

@@ -107,6 +107,7 @@ impl Kernel for Amx {
     const DEPTH_UNIT: usize = CHUNK;
     const DEPTH_BLOCK: usize = DEPTH_BLOCK;
     const ROW_BLOCK: usize = 256;
+    const COLUMN_BLOCK: usize = 512;
 
     /// Chunk, limb, then a tile: row, depth.
     fn a_words(depth: usize) -> usize {
@@ -119,57 +120,37 @@ impl Kernel for Amx {
     }
 
     fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
-        let words = &mut self.words.0[..CHUNK * MR];
-        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE)) {
-            a.pack_by_lane(first..(first + CHUNK).min(depth.end), rows.clone(), words, CHUNK);
-            let mut rows = words.as_chunks::<CHUNK>().0.iter();
-            for (row, words) in rows.by_ref().enumerate() {
-                let parts = std::array::from_fn(|part| &words[8 * part..]);
-                // SAFETY: `self` witnesses AVX-512 with VBMI.
-                unsafe { split(parts, &BY_WORD, &mut chunk[row * 8..], TILE) };
-            }
-        }
+        let words = &mut self.words.0[..CHUNK];
+        // SAFETY: `self` witnesses AVX-512 with VBMI.
+        unsafe { pack_rows(a, depth, rows, words, dst) };
     }
 
     fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
-        let words = &mut self.words.0;
         for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE * NR / 16)) {
-            b.pack::<NR>(first..(first + CHUNK).min(depth.end), columns.clone(), words);
-            for (row, words) in words.as_chunks::<{ 4 * NR }>().0.iter().enumerate() {
-                for tile in 0..NR / 16 {
-                    let parts = std::array::from_fn(|part| &words[part / 2 * NR + tile * 16 + part % 2 * 8..]);
-                    let target = &mut chunk[tile * TILE + row * 8..];
-                    // SAFETY: `self` witnesses AVX-512 with VBMI.
-                    unsafe { split(parts, &BY_FOUR_ROWS, target, TILE * NR / 16) };
-                }
-            }
+            let depth = first..(first + CHUNK).min(depth.end);
+            // SAFETY: `self` witnesses AVX-512 with VBMI.
+            unsafe { pack_b_chunk(b, depth, columns.clone(), &mut self.words.0, chunk) };
         }
     }
 
     fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]) {
-        let chunks = a.len() / (LIMBS * TILE);
-        assert!(chunks > 0 && b.len() >= chunks * LIMBS * TILE * NR / 16, "panels of different depths");
+        let chunks = a.chunks_exact(LIMBS * TILE).zip(b.chunks_exact(LIMBS * TILE * NR / 16));
         let sums = self.sums.0.as_mut_ptr().cast::<u8>();
-        for chunk in (0..chunks).step_by(PASS) {
-            let (count, add) = (PASS.min(chunks - chunk), chunk > 0);
-            let a = a[chunk * LIMBS * TILE..].as_ptr();
-            let b = b[chunk * LIMBS * TILE * NR / 16..].as_ptr();
-            // SAFETY: `self` witnesses configured tiles; `count` chunks of both panels follow the
-            // pointers (checked above), and `sums` is the whole array of sums.
+        for (index, (a, b)) in chunks.enumerate() {
+            let (a, b, add) = (a.as_ptr(), b.as_ptr(), index > 0);
+            // SAFETY: `self` witnesses configured tiles; the pointers are to a chunk of each panel
+            // and to the whole array of sums.
             unsafe {
-                diagonals_7_6(a, b, sums, count, add);
-                diagonals_5_4(a, b, sums, count, add);
-                diagonals_3_2(a, b, sums, count, add);
-                diagonals_1_0(a, b, sums, count, add);
+                diagonals_7_6(a, b, sums, add);
+                diagonals_5_4(a, b, sums, add);
+                diagonals_3_2(a, b, sums, add);
+                diagonals_1_0(a, b, sums, add);
             }
         }
         // SAFETY: `self` witnesses AVX-512.
         unsafe { carry(&self.sums, out.as_chunks_mut().0) };
     }
 }
-
-/// Chunks that a pass over two diagonals multiplies before the next pass.
-const PASS: usize = 1;
 
 /// The products of limbs (A `$i`, B `$high` and B `$low`) of diagonals `$high + $i` and `$low + $i`, for
 /// both tiles of columns; tiles 5 and 6 already hold the limbs `$high` of B.
@@ -193,14 +174,15 @@ macro_rules! both {
     };
 }
 
-/// Defines a pass over two diagonals: sums (d, d − 1) += their products over `count` chunks.
+/// Defines a pass over two diagonals: sums (d, d − 1) += their products in a
+/// chunk; without `add` the sums start from zero.
 macro_rules! pass {
     ($name:ident, $d:literal, $lower:literal, [$($i:literal $low:literal),*]) => {
         /// # Safety
-        /// Tiles are configured as in [`TILES`]; `count` ≥ 1 chunks of both panels and the array of
-        /// sums can be accessed at the pointers.
+        /// Tiles are configured as in [`TILES`]; a chunk of both panels and the array of sums can be
+        /// accessed at the pointers.
         #[inline]
-        unsafe fn $name(a: *const u64, b: *const u64, sums: *mut u8, count: usize, add: bool) {
+        unsafe fn $name(a: *const u64, b: *const u64, sums: *mut u8, add: bool) {
             // SAFETY: the caller's promise. Tile registers hold nothing between the blocks of this file.
             unsafe {
                 asm!(
@@ -223,20 +205,17 @@ macro_rules! pass {
                     concat!("tileloadd tmm4, [{a} + {row}*1 + ", $d, "*1024]"),
                     "tdpbuud tmm0, tmm4, tmm5",
                     "tdpbuud tmm1, tmm4, tmm6",
-                    "add {a}, 8192",
-                    "add {b}, 16384",
-                    "dec {count}",
-                    "jnz 3b",
                     concat!("tilestored [{sums} + {row}*1 + ", $d, "*2048], tmm0"),
                     concat!("tilestored [{sums} + {row}*1 + ", $d, "*2048 + 1024], tmm1"),
                     concat!("tilestored [{sums} + {row}*1 + ", $lower, "*2048], tmm2"),
                     concat!("tilestored [{sums} + {row}*1 + ", $lower, "*2048 + 1024], tmm3"),
-                    a = inout(reg) a => _,
-                    b = inout(reg) b => _,
+                    a = in(reg) a,
+                    b = in(reg) b,
                     sums = in(reg) sums,
                     row = in(reg) 64_usize,
-                    count = inout(reg) count => _,
                     add = in(reg) u32::from(add),
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _,
                     options(nostack),
                 );
             }
@@ -274,16 +253,6 @@ static BY_LIMB: [u8; 64] = {
     order
 };
 
-/// The order of A: as the words came.
-static BY_WORD: [u8; 64] = {
-    let (mut order, mut byte) = ([0; 64], 0);
-    while byte < 64 {
-        order[byte] = byte as u8;
-        byte += 1;
-    }
-    order
-};
-
 /// The order of B: of four rows of sixteen words, the first of each row, the second of each row, …
 static BY_FOUR_ROWS: [u8; 64] = {
     let (mut order, mut byte) = ([0; 64], 0);
@@ -294,17 +263,60 @@ static BY_FOUR_ROWS: [u8; 64] = {
     order
 };
 
-/// Splits 64 words, eight at the start of each part, into limbs: limb l of all, in the given order,
+/// Splits at most 16 rows of A, each from start to end: the processor prefetches along rows.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vbmi")]
+fn pack_rows(a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, words: &mut [u64], dst: &mut [u64]) {
+    for (row, lane) in (rows.start..rows.start + MR).enumerate() {
+        let lanes = lane..(lane + 1).min(rows.end).max(lane);
+        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE)) {
+            let range = first..(first + CHUNK).min(depth.end);
+            let direct = a.contiguous(range.clone(), lanes.clone()).filter(|words| words.len() == CHUNK);
+            let words = match direct {
+                Some(direct) => direct,
+                None => {
+                    a.pack_by_lane(range, lanes.clone(), words, CHUNK);
+                    &*words
+                }
+            };
+            split(std::array::from_fn(|part| &words[8 * part..]), None, &mut chunk[row * 8..], TILE);
+        }
+    }
+}
+
+/// Splits a chunk of at most 32 columns of B.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vbmi")]
+fn pack_b_chunk<B: Operand>(
+    b: &Concat<'_, B>,
+    depth: Range<usize>,
+    columns: Range<usize>,
+    words: &mut [u64; CHUNK * NR],
+    chunk: &mut [u64],
+) {
+    b.pack::<NR>(depth, columns, words);
+    let order = load(&BY_FOUR_ROWS);
+    for (row, words) in words.as_chunks::<{ 4 * NR }>().0.iter().enumerate() {
+        for tile in 0..NR / 16 {
+            let parts = std::array::from_fn(|part| &words[part / 2 * NR + tile * 16 + part % 2 * 8..]);
+            split(parts, Some(order), &mut chunk[tile * TILE + row * 8..], TILE * NR / 16);
+        }
+    }
+}
+
+/// An order of bytes, for `vpermb`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(order: &[u8; 64]) -> __m512i {
+    // SAFETY: 64 bytes; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(order.as_ptr().cast()) }
+}
+
+/// Splits 64 words, eight at the start of each part, into limbs: limb l of all, reordered if asked,
 /// becomes 64 bytes at `dst[l·stride]`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vbmi")]
-fn split(parts: [&[u64]; 8], order: &[u8; 64], dst: &mut [u64], stride: usize) {
+fn split(parts: [&[u64]; 8], order: Option<__m512i>, dst: &mut [u64], stride: usize) {
     let parts = parts.map(|part| part.as_chunks::<8>().0);
-    let bytes = |words: &[u8; 64]| {
-        // SAFETY: 64 bytes; the load needs no alignment.
-        unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
-    };
-    let (by_limb, order) = (bytes(&BY_LIMB), bytes(order));
+    let by_limb = load(&BY_LIMB);
     let v: [__m512i; 8] = std::array::from_fn(|part| {
         // SAFETY: as above.
         let words = unsafe { _mm512_loadu_si512(parts[part][0].as_ptr().cast()) };
@@ -320,9 +332,10 @@ fn split(parts: [&[u64]; 8], order: &[u8; 64], dst: &mut [u64], stride: usize) {
         let ((ab_even, ab_odd), (cd_even, cd_odd)) = (quarter(a, b), quarter(c, d));
         let ((l0, l4), (l2, l6)) = (quarter(ab_even, cd_even), quarter(ab_odd, cd_odd));
         for (limb, bytes) in [(0, l0), (2, l2), (4, l4), (6, l6)] {
+            let bytes = order.map_or(bytes, |order| _mm512_permutexvar_epi8(order, bytes));
             let target = &mut dst[(limb + odd) * stride..][..8];
             // SAFETY: 64 bytes; the store needs no alignment.
-            unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), _mm512_permutexvar_epi8(order, bytes)) };
+            unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), bytes) };
         }
     }
 }

@@ -34,6 +34,7 @@ impl Kernel for Avx2 {
     const DEPTH_UNIT: usize = 1;
     const DEPTH_BLOCK: usize = 384;
     const ROW_BLOCK: usize = 96;
+    const COLUMN_BLOCK: usize = 384;
 
     fn a_words(depth: usize) -> usize {
         depth * MR

@@ -37,6 +37,7 @@ impl Kernel for Avx512 {
     const DEPTH_UNIT: usize = 2;
     const DEPTH_BLOCK: usize = 384;
     const ROW_BLOCK: usize = 192;
+    const COLUMN_BLOCK: usize = 512;
 
     /// Words as they are, then one word of 12-bit factors per pair of depths.
     fn a_words(depth: usize) -> usize {
@@ -49,15 +50,17 @@ impl Kernel for Avx512 {
 
     fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
         let (words, factors) = dst.split_at_mut(dst.len() / 3 * 2);
-        a.pack::<MR>(depth, rows, words);
         // SAFETY: `self` witnesses AVX-512.
+        unsafe { copy::<_, MR>(a, depth, rows, words) };
+        // SAFETY: as above.
         unsafe { factors_a(words.as_chunks().0, factors.as_chunks_mut().0) };
     }
 
     fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
         let (words, factors) = dst.split_at_mut(dst.len() / 3 * 2);
-        b.pack::<NR>(depth, columns, words);
         // SAFETY: `self` witnesses AVX-512.
+        unsafe { copy::<_, NR>(b, depth, columns, words) };
+        // SAFETY: as above.
         unsafe { factors_b(words.as_chunks().0, factors.as_chunks_mut().0) };
     }
 
@@ -69,6 +72,12 @@ impl Kernel for Avx512 {
         // SAFETY: `self` witnesses AVX-512.
         unsafe { tile(steps.zip(pairs), out.as_chunks_mut().0) };
     }
+}
+
+/// [`Concat::pack`], compiled for this instruction set.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn copy<O: Operand, const W: usize>(from: &Concat<'_, O>, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
+    from.pack::<W>(depth, lanes, dst);
 }
 
 /// The 12-bit factors of A: (a₁, a mod 2¹²) of two depths, in 16-bit fields from the lowest.

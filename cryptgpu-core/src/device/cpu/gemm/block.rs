@@ -1,9 +1,9 @@
 //! The loops around a micro-kernel. The output is cut into blocks, one task each; a task walks the
-//! depth in blocks that fit the second-level cache, packs its rows of A once per depth block, and
-//! packs the columns of B panel by panel, multiplying each while it is in cache. Addition
+//! depth in blocks, packs rows of A (they stay in the second-level cache) and columns of B panel by
+//! panel, multiplying each while it is in cache; what is packed serves the whole block. Addition
 //! modulo 2⁶⁴ is associative, so neither the cut nor the number of threads changes a result.
 
-use super::pack::{Concat, Lanes, Operand, Scratch};
+use super::pack::{Concat, Lanes, Operand, Scratch, prefetch};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -20,8 +20,10 @@ pub(super) trait Kernel {
     const DEPTH_UNIT: usize;
     /// Largest depth of a panel, a multiple of `DEPTH_UNIT`.
     const DEPTH_BLOCK: usize;
-    /// Most rows of A that a task packs at once, a multiple of `MR`.
+    /// Most rows of A packed at once, a multiple of `MR`: with depth, half of the second-level cache.
     const ROW_BLOCK: usize;
+    /// Most columns of B packed at once, a multiple of `NR`, where there are several row blocks.
+    const COLUMN_BLOCK: usize;
 
     /// Words of a panel of A of this (padded) depth.
     fn a_words(depth: usize) -> usize;
@@ -77,6 +79,15 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Asks for the rows of a tile, so that they are in cache when it has been computed. (Where a
+    /// tile spans two images, only for the first.)
+    fn prefetch(&self, rows: Range<usize>, column: usize) {
+        let base = column / self.image * self.image_stride + column % self.image;
+        for row in rows {
+            prefetch(self.data.wrapping_add(base + row * self.row_stride));
+        }
+    }
+
     /// Stores a tile of rows of `stride` words, or adds it to what is there.
     ///
     /// # Safety
@@ -109,18 +120,18 @@ pub(crate) const PARALLEL_PRODUCTS: usize = 1 << 19;
 /// Least products of a task.
 const TASK_PRODUCTS: usize = 1 << 18;
 /// Tasks per thread, so that a late thread does not hold up the others.
-const TASKS_PER_THREAD: usize = 3;
+const TASKS_PER_THREAD: usize = 2;
 
 /// Sizes of the blocks of an output of `m` × `n` that make the tasks: (rows, columns).
 fn cut<K: Kernel>(m: usize, n: usize, depth: usize) -> (usize, usize) {
     let even = |size: usize, parts: usize, unit: usize| size.div_ceil(parts).next_multiple_of(unit);
-    let (mut row_parts, mut column_parts) = (m.div_ceil(K::ROW_BLOCK), 1);
-    let threads = rayon::current_num_threads();
     let work = m.saturating_mul(n).saturating_mul(depth);
+    let threads = rayon::current_num_threads();
     if threads == 1 || work < PARALLEL_PRODUCTS {
-        return (even(m, row_parts, K::MR), n);
+        return (m, n);
     }
     let most = (work / TASK_PRODUCTS).min(threads * TASKS_PER_THREAD);
+    let (mut row_parts, mut column_parts) = (1, 1);
     while row_parts * column_parts < most {
         let (rows, columns) = (m.div_ceil(row_parts), n.div_ceil(column_parts));
         match (rows > K::MR, columns > K::NR) {
@@ -183,27 +194,43 @@ unsafe fn block<K: Kernel, B: Operand>(
     out: &Output<'_>,
     buffers: &mut Buffers,
 ) {
-    let depth = a.depth();
+    let (depth, first_row, first_column) = (a.depth(), rows.start, columns.start);
     let depth_step = depth.div_ceil(depth.div_ceil(K::DEPTH_BLOCK)).next_multiple_of(K::DEPTH_UNIT);
-    for first in (0..depth).step_by(depth_step) {
-        let range = first..(first + depth_step).min(depth);
+    let one_row_block = rows.len() <= K::ROW_BLOCK;
+    // A panel of B that no second row block needs is overwritten by the next one, in cache.
+    let column_step = if one_row_block { K::NR } else { K::COLUMN_BLOCK };
+    for range in steps(0..depth, depth_step) {
         let padded = range.len().next_multiple_of(K::DEPTH_UNIT);
-        let panel = K::a_words(padded);
-        let packed_a = buffers.a.words(panel * rows.len().div_ceil(K::MR));
-        let packed_b = buffers.b.words(K::b_words(padded));
-        let tile = buffers.tile.words(K::MR * K::NR);
-        let add = out.accumulate || first > 0;
-        for (row, panel) in rows.clone().step_by(K::MR).zip(packed_a.chunks_exact_mut(panel)) {
-            kernel.pack_a(a, range.clone(), row..(row + K::MR).min(rows.end), panel);
-        }
-        for column in columns.clone().step_by(K::NR) {
-            let lanes = column..(column + K::NR).min(columns.end);
-            kernel.pack_b(b, range.clone(), lanes.clone(), packed_b);
-            for (row, panel) in rows.clone().step_by(K::MR).zip(packed_a.chunks_exact(panel)) {
-                kernel.tile(panel, packed_b, tile);
-                // SAFETY: the caller's promise: the block is ours.
-                unsafe { out.store(tile, K::NR, row..(row + K::MR).min(rows.end), lanes.clone(), add) };
+        let (a_panel, b_panel) = (K::a_words(padded), K::b_words(padded));
+        let add = out.accumulate || range.start > 0;
+        for columns in steps(columns.clone(), column_step) {
+            let packed_b = buffers.b.words(b_panel * columns.len().div_ceil(K::NR));
+            for rows in steps(rows.clone(), K::ROW_BLOCK) {
+                let packed_a = buffers.a.words(a_panel * rows.len().div_ceil(K::MR));
+                if !one_row_block || columns.start == first_column {
+                    for (rows, panel) in steps(rows.clone(), K::MR).zip(packed_a.chunks_exact_mut(a_panel)) {
+                        kernel.pack_a(a, range.clone(), rows, panel);
+                    }
+                }
+                for (columns, b_panel) in steps(columns.clone(), K::NR).zip(packed_b.chunks_exact_mut(b_panel)) {
+                    if rows.start == first_row {
+                        kernel.pack_b(b, range.clone(), columns.clone(), b_panel);
+                    }
+                    for (rows, a_panel) in steps(rows.clone(), K::MR).zip(packed_a.chunks_exact(a_panel)) {
+                        let tile = buffers.tile.words(K::MR * K::NR);
+                        out.prefetch(rows.clone(), columns.start);
+                        kernel.tile(a_panel, b_panel, tile);
+                        // SAFETY: the caller's promise: the block is ours.
+                        unsafe { out.store(tile, K::NR, rows, columns.clone(), add) };
+                    }
+                }
             }
         }
     }
+}
+
+/// A range in steps.
+fn steps(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(step).map(move |first| first..(first + step).min(end))
 }

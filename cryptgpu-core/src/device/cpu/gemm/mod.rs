@@ -4,7 +4,7 @@
 //!
 //! The layers: [`MatRef`] operands are packed into panels (`pack`), blocks of the output become
 //! tasks (`block`), and one micro-kernel per instruction set multiplies panels (`portable`, `avx2`,
-//! `avx512`, `amx`; chosen by [`Isa`]). Products with a few rows, limited by the memory they read,
+//! `avx512`, `amx`; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
 //! skip the packing (`thin`).
 
 mod block;
@@ -133,9 +133,6 @@ pub fn gemm_with(
     let isa = isa.checked()?;
     check(m, n, terms, c)?;
     let out = Output::matrix(c, n, accumulate);
-    if thin::multiply(isa, [m, n], terms, &out) {
-        return Ok(());
-    }
     let a: Vec<_> = terms.iter().map(|term| Lanes::rows(term.a, term.depth)).collect();
     let b: Vec<_> = terms.iter().map(|term| Lanes::columns(term.b, term.depth)).collect();
     product(isa, [m, n], &Concat(&a), &Concat(&b), out);
@@ -176,6 +173,9 @@ pub(crate) fn product<B: Operand>(
     }
     if a.depth() == 0 {
         return out.clear();
+    }
+    if thin::multiply(isa, [m, n], a, b, &out) {
+        return;
     }
     match isa {
         Isa::Portable => block::multiply(|| portable::Portable, [m, n], a, b, &out),

@@ -10,7 +10,12 @@ pub(crate) trait Operand: Sync {
     /// Length of the dimension summed over.
     fn depth(&self) -> usize;
 
-    /// Copies a panel: `dst[(k − depth.start)·W + (x − lanes.start)]` for each k and lane, zeros for
+    /// The lanes as they lie in memory, where they do.
+    fn in_memory(&self) -> Option<Lanes<'_>> {
+        None
+    }
+
+    /// Copies a panel, inlined into code for the kernel's instruction set: `dst[(k − depth.start)·W + (x − lanes.start)]` for each k and lane, zeros for
     /// the lanes beyond `lanes` (of which there are at most `W`).
     fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]);
 }
@@ -36,6 +41,7 @@ impl<'a> Lanes<'a> {
     }
 
     /// Copies a panel lane by lane: `dst[(x − lanes.start)·stride + (k − depth.start)]`.
+    #[inline(always)]
     fn pack_by_lane(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64], stride: usize) {
         let len = depth.len();
         for (x, row) in lanes.zip(dst.chunks_mut(stride)) {
@@ -56,6 +62,11 @@ impl Operand for Lanes<'_> {
         self.depth
     }
 
+    fn in_memory(&self) -> Option<Lanes<'_>> {
+        Some(*self)
+    }
+
+    #[inline(always)]
     fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
         let rows = dst.as_chunks_mut::<W>().0;
         let (count, start) = (lanes.len(), lanes.start * self.lane_stride);
@@ -111,6 +122,7 @@ impl<O: Operand> Concat<'_, O> {
     }
 
     /// A panel by depth, as [`Operand::pack`]; depths of `dst` beyond `depth` become zeros.
+    #[inline(always)]
     pub fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
         let filled = depth.len() * W;
         for (operand, part, offset) in self.parts(depth) {
@@ -122,7 +134,17 @@ impl<O: Operand> Concat<'_, O> {
 }
 
 impl Concat<'_, Lanes<'_>> {
+    /// Part `depth` of a single lane, where it lies contiguous in one operand.
+    #[inline(always)]
+    pub fn contiguous(&self, depth: Range<usize>, lanes: Range<usize>) -> Option<&[u64]> {
+        let (operand, part, _) = self.parts(depth.clone()).next()?;
+        let start = part.start + lanes.start * operand.lane_stride;
+        (lanes.len() == 1 && operand.depth_stride == 1 && part.len() == depth.len())
+            .then(|| &operand.data[start..][..part.len()])
+    }
+
     /// A panel by lane: `dst[(x − lanes.start)·stride + (k − depth.start)]`, zeros elsewhere.
+    #[inline(always)]
     pub fn pack_by_lane(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64], stride: usize) {
         if depth.len() < stride || lanes.len() * stride < dst.len() {
             dst.fill(0);
@@ -131,6 +153,19 @@ impl Concat<'_, Lanes<'_>> {
             operand.pack_by_lane(part, lanes.clone(), &mut dst[offset..], stride);
         }
     }
+}
+
+/// Asks for the 32 words from here on to be brought into the second-level cache; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(words: *const u64) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..4 {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch touches no memory, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(words.wrapping_add(8 * line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = words;
 }
 
 /// One cache line; buffers of lines are aligned for every vector and tile load.

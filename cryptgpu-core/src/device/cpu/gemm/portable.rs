@@ -17,6 +17,7 @@ impl Kernel for Portable {
     const DEPTH_UNIT: usize = 1;
     const DEPTH_BLOCK: usize = 512;
     const ROW_BLOCK: usize = 128;
+    const COLUMN_BLOCK: usize = 512;
 
     fn a_words(depth: usize) -> usize {
         depth * MR

@@ -1,69 +1,105 @@
-//! Products with few rows on the left: a fully connected layer at a small batch. Each word of B
-//! takes part in `m` multiplications only, so the product is limited by reading B: nothing is
-//! packed, and B is read once, in the order of memory.
+//! Products with few rows on the left or few columns on the right: a fully connected layer at a
+//! small batch, a convolution with a handful of output pixels. Each word of the other side, the
+//! weights, takes part in a few multiplications only, so the product is limited by reading them:
+//! nothing is packed, and they are read once, in the order of memory.
 
+use super::Isa;
 use super::block::{Output, PARALLEL_PRODUCTS};
-use super::pack::Lanes;
+use super::pack::{Concat, Lanes, Operand};
 use super::vector::vectorised;
-use super::{Isa, Term};
 use rayon::prelude::*;
 
-/// Most rows of A for which reading B without packing is faster.
-const MOST_ROWS: usize = 6;
-/// Columns of a task.
-const COLUMNS: usize = 128;
-/// Depths for which the rows of A stay in the first-level cache.
+/// Most lanes of the side with few for which reading the other one without packing is faster.
+const FEW: usize = 8;
+/// Lanes of the other side in a task.
+const MANY: usize = 128;
+/// Depths for which the few lanes stay in the first-level cache.
 const DEPTH: usize = 512;
 
-/// C = Σₜ Aₜ·Bₜ, or C += …, when A has few rows and each B is contiguous in one direction; false
+/// Results of a task.
+type Tile = [[u64; MANY]; FEW];
+
+/// C = A·B, or C += A·B, when one side has few lanes and the other can be read as it lies; false
 /// (and nothing done) otherwise. The caller has checked operands and instruction set.
-pub(super) fn multiply(isa: Isa, [m, n]: [usize; 2], terms: &[Term<'_>], out: &Output<'_>) -> bool {
-    let contiguous = |term: &Term<'_>| term.b.row_stride == 1 || term.b.col_stride == 1;
-    if m > MOST_ROWS || !terms.iter().all(contiguous) {
-        return false;
+pub(super) fn multiply<B: Operand>(
+    isa: Isa,
+    [m, n]: [usize; 2],
+    a: &Concat<'_, Lanes<'_>>,
+    b: &Concat<'_, B>,
+    out: &Output<'_>,
+) -> bool {
+    let streams = |lanes: &Lanes<'_>| lanes.depth_stride == 1 || lanes.lane_stride == 1;
+    let in_memory = || b.0.iter().map(|b| b.in_memory().filter(streams)).collect::<Option<Vec<_>>>();
+    if m <= FEW
+        && let Some(many) = in_memory()
+    {
+        let few: Vec<_> = a.0.iter().map(|a| gather(a, m)).collect();
+        let store = |tile: &Tile, columns| {
+            // SAFETY: the columns of different tasks do not overlap.
+            unsafe { out.store(tile.as_flattened(), MANY, 0..m, columns, out.accumulates()) };
+        };
+        stream(isa, [m, n], &few, &many, store);
+        return true;
     }
-    let rows: Vec<Vec<u64>> = terms.iter().map(|term| contiguous_rows(m, term)).collect();
-    let task = |first: usize| {
-        let columns = first..(first + COLUMNS).min(n);
-        let mut tile = [[0; COLUMNS]; MOST_ROWS];
-        for (term, a) in terms.iter().zip(&rows) {
-            let b = Lanes::columns(term.b, term.depth);
-            match term.b.row_stride {
-                1 => dot_columns(isa, a, b, columns.start, columns.len(), &mut tile),
-                _ => add_rows(isa, a, b, columns.start, columns.len(), &mut tile),
-            }
-        }
-        // SAFETY: the columns of different tasks do not overlap.
-        unsafe { out.store(tile.as_flattened(), COLUMNS, 0..m, columns, out.accumulates()) };
-    };
-    let work: usize = terms.iter().map(|term| term.depth).sum::<usize>().saturating_mul(m * n);
-    let starts = (0..n).into_par_iter().step_by(COLUMNS);
-    if work < PARALLEL_PRODUCTS || n <= COLUMNS {
-        (0..n).step_by(COLUMNS).for_each(task);
-    } else {
-        starts.for_each(task);
+    if n <= FEW && a.0.iter().all(streams) {
+        let few: Vec<_> = b.0.iter().map(|b| gather(b, n)).collect();
+        let store = |tile: &Tile, rows| {
+            let transposed: [[u64; FEW]; MANY] = std::array::from_fn(|row| tile.map(|lane| lane[row]));
+            // SAFETY: the rows of different tasks do not overlap.
+            unsafe { out.store(transposed.as_flattened(), FEW, rows, 0..n, out.accumulates()) };
+        };
+        stream(isa, [n, m], &few, a.0, store);
+        return true;
     }
-    true
+    false
 }
 
-/// The rows of A one after the other.
-fn contiguous_rows(m: usize, term: &Term<'_>) -> Vec<u64> {
-    let element = |index: usize| {
-        let (row, k) = (index / term.depth, index % term.depth);
-        term.a.data[row * term.a.row_stride + k * term.a.col_stride]
+/// The lanes of an operand one after the other.
+fn gather(operand: &impl Operand, lanes: usize) -> Vec<u64> {
+    let depth = operand.depth();
+    let mut words = vec![0; lanes * depth];
+    for (lane, words) in words.chunks_exact_mut(depth.max(1)).enumerate() {
+        operand.pack::<1>(0..depth, lane..lane + 1, words);
+    }
+    words
+}
+
+/// Products of a few gathered lanes with `count` others, stored tile by tile.
+fn stream(
+    isa: Isa,
+    [few_count, count]: [usize; 2],
+    few: &[Vec<u64>],
+    many: &[Lanes<'_>],
+    store: impl Fn(&Tile, std::ops::Range<usize>) + Sync,
+) {
+    let task = |first: usize| {
+        let range = first..(first + MANY).min(count);
+        let mut tile = [[0; MANY]; FEW];
+        for (&many, few) in many.iter().zip(few) {
+            match many.depth_stride {
+                1 => dot_lanes(isa, few, many, first, range.len(), &mut tile),
+                _ => add_lanes(isa, few, many, first, range.len(), &mut tile),
+            }
+        }
+        store(&tile, range);
     };
-    (0..m * term.depth).map(element).collect()
+    let depth: usize = many.iter().map(|many| many.depth).sum();
+    if depth.saturating_mul(few_count * count) < PARALLEL_PRODUCTS {
+        (0..count).step_by(MANY).for_each(task);
+    } else {
+        (0..count).into_par_iter().step_by(MANY).for_each(task);
+    }
 }
 
 vectorised! {
-    /// tile[i][j] += Σₖ a[i][k]·b[k][first + j] for columns of B contiguous along the depth.
-    fn dot_columns(a: &[u64], b: Lanes<'_>, first: usize, columns: usize, tile: &mut [[u64; COLUMNS]; MOST_ROWS]) {
-        for start in (0..b.depth).step_by(DEPTH) {
-            let len = DEPTH.min(b.depth - start);
-            for j in 0..columns {
-                let column = &b.data[(first + j) * b.lane_stride + start..][..len];
-                for (a, tile) in a.chunks_exact(b.depth).zip(tile.iter_mut()) {
-                    let products = a[start..start + len].iter().zip(column).map(|(a, b)| a.wrapping_mul(*b));
+    /// tile[i][j] += Σₖ few[i][k]·many[k][first + j] for lanes contiguous along the depth.
+    fn dot_lanes(few: &[u64], many: Lanes<'_>, first: usize, count: usize, tile: &mut Tile) {
+        for start in (0..many.depth).step_by(DEPTH) {
+            let len = DEPTH.min(many.depth - start);
+            for j in 0..count {
+                let lane = &many.data[(first + j) * many.lane_stride + start..][..len];
+                for (a, tile) in few.chunks_exact(many.depth).zip(tile.iter_mut()) {
+                    let products = a[start..start + len].iter().zip(lane).map(|(a, b)| a.wrapping_mul(*b));
                     tile[j] = products.fold(tile[j], u64::wrapping_add);
                 }
             }
@@ -72,11 +108,11 @@ vectorised! {
 }
 
 vectorised! {
-    /// tile[i][j] += Σₖ a[i][k]·b[k][first + j] for rows of B contiguous along the columns.
-    fn add_rows(a: &[u64], b: Lanes<'_>, first: usize, columns: usize, tile: &mut [[u64; COLUMNS]; MOST_ROWS]) {
-        for k in 0..b.depth {
-            let row = &b.data[k * b.depth_stride + first..][..columns];
-            for (a, tile) in a.chunks_exact(b.depth).zip(tile.iter_mut()) {
+    /// tile[i][j] += Σₖ few[i][k]·many[k][first + j] for lanes next to each other.
+    fn add_lanes(few: &[u64], many: Lanes<'_>, first: usize, count: usize, tile: &mut Tile) {
+        for k in 0..many.depth {
+            let row = &many.data[k * many.depth_stride + first..][..count];
+            for (a, tile) in few.chunks_exact(many.depth).zip(tile.iter_mut()) {
                 tile.iter_mut().zip(row).for_each(|(t, b)| *t = t.wrapping_add(a[k].wrapping_mul(*b)));
             }
         }

@@ -1,0 +1,390 @@
+//! Private inference as a declaration: which network, whose images, how often, over which links. All
+//! three parties and the caller get the same declaration and find weights and images from it by
+//! themselves, each only what its part allows.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use cryptgpu_datasets::{LabelledImages, Split, bundled, cifar10, mnist};
+use ndarray::{ArrayD, IxDyn};
+use serde::{Deserialize, Serialize};
+
+use super::ExperimentError;
+use crate::device::Device;
+use crate::mpc::{Fidelity, Settings, SignWindow};
+use crate::net::{Link, PartyId};
+use crate::nn::{Graph, LowerOptions, Weights, zoo};
+use crate::prg::{Aes128Ctr, Key};
+use crate::ring::FixedPoint;
+
+/// The party that brings the weights.
+pub const WEIGHTS_OWNER: PartyId = PartyId::ALL[1];
+/// The party that brings the images.
+pub const IMAGES_OWNER: PartyId = PartyId::ALL[0];
+
+/// Private inference of one network.
+///
+/// ```
+/// use cryptgpu_core::experiment::Inference;
+///
+/// let lenet = Inference::of("lenet")?; // real digits, the bundled weights, five timed iterations
+/// assert_eq!((lenet.batch, lenet.iterations), (1, 5));
+/// assert!(Inference::of("resnet51").unwrap_err().to_string().contains("resnet50"));
+/// # Ok::<(), cryptgpu_core::experiment::ExperimentError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inference {
+    /// The network, as [`zoo::names`] has them.
+    pub network: String,
+    /// The images.
+    pub images: Images,
+    /// The weights.
+    pub weights: WeightSource,
+    /// Images at a time.
+    pub batch: usize,
+    /// Timed iterations, each on the next batch of images; one more goes before and is not counted.
+    pub iterations: usize,
+    /// The links that the parties imitate.
+    pub link: Link,
+    /// Where the parties compute.
+    pub device: Device,
+    /// Which truncation runs.
+    pub fidelity: Fidelity,
+    /// Fraction bits of the fixed-point codec.
+    pub fraction_bits: u32,
+    /// Bits that comparisons look at.
+    pub window: SignWindow,
+    /// Images, from the first on, whose results are compared with plaintext evaluation, which takes
+    /// seconds an image for the large networks.
+    pub compare: usize,
+}
+
+/// Where images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Images {
+    /// The bundled first 1,000 MNIST test images.
+    MnistBundled,
+    /// The 10,000 MNIST test images, downloaded.
+    MnistTest,
+    /// The 10,000 CIFAR-10 test images, downloaded.
+    Cifar10Test,
+    /// Uniform in ±1.73 (mean 0, variance 1, as normalised images have), from a seed, without labels.
+    Random(u64),
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WeightSource {
+    /// Those of LeNet, trained on MNIST, that are part of the program.
+    Bundled,
+    /// Random ones from a seed, as [`Weights::seeded`].
+    Random(u64),
+    /// A safetensors file with PyTorch's names, at the party that owns the weights.
+    File(PathBuf),
+}
+
+/// A set of networks to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// The networks that fit in about two minutes.
+    Small,
+    /// The ten networks of the paper.
+    Full,
+}
+
+impl Suite {
+    /// The networks, in the order of the paper's tables.
+    pub fn networks(self) -> &'static [&'static str] {
+        match self {
+            Suite::Small => &zoo::PAPER[..7],
+            Suite::Full => &zoo::PAPER,
+        }
+    }
+}
+
+impl fmt::Display for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Images::MnistBundled => "mnist-test-1000",
+            Images::MnistTest => "mnist-test",
+            Images::Cifar10Test => "cifar10-test",
+            Images::Random(_) => "random",
+        })
+    }
+}
+
+impl FromStr for Images {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mnist-test-1000" => Ok(Images::MnistBundled),
+            "mnist-test" => Ok(Images::MnistTest),
+            "cifar10-test" => Ok(Images::Cifar10Test),
+            "random" => Ok(Images::Random(1)),
+            _ => Err(format!(
+                "`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test, cifar10-test or random"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for WeightSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WeightSource::Bundled => f.write_str("bundled"),
+            WeightSource::Random(seed) => write!(f, "random, seed {seed}"),
+            WeightSource::File(path) => match path.file_name() {
+                Some(name) => write!(f, "{}", name.to_string_lossy()),
+                None => write!(f, "{}", path.display()),
+            },
+        }
+    }
+}
+
+impl Inference {
+    /// One image at a time of `network`, five timed iterations. LeNet gets the bundled digits and its
+    /// trained weights; the other CIFAR-sized networks real CIFAR-10 images if they are downloaded; all
+    /// others random images. Weights but LeNet's are random, which changes neither time nor bytes.
+    ///
+    /// # Errors
+    /// [`Nn`](ExperimentError::Nn) for an unknown network, with the nearest names.
+    pub fn of(network: &str) -> Result<Self, ExperimentError> {
+        let graph = zoo::by_name(network)?;
+        let images = match graph.input_shape() {
+            [1, 28, 28] => Images::MnistBundled,
+            [3, 32, 32] if cifar10_is_downloaded() => Images::Cifar10Test,
+            _ => Images::Random(1),
+        };
+        let weights = if network == "lenet" { WeightSource::Bundled } else { WeightSource::Random(1) };
+        let small = crate::nn::count::count(&graph).macs < 1_000_000_000;
+        Ok(Inference {
+            network: network.to_owned(),
+            images,
+            weights,
+            batch: 1,
+            iterations: 5,
+            link: Link::None,
+            device: Device::default(),
+            fidelity: Fidelity::Exact,
+            fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
+            window: SignWindow::default(),
+            compare: if small { usize::MAX } else { 1 },
+        })
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// [`Nn`](ExperimentError::Nn) for an unknown one, with the nearest names.
+    pub fn graph(&self) -> Result<Graph, ExperimentError> {
+        Ok(zoo::by_name(&self.network)?)
+    }
+
+    /// How each party computes.
+    ///
+    /// # Errors
+    /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room.
+    pub fn settings(&self) -> Result<Settings, ExperimentError> {
+        let codec = FixedPoint::new(self.fraction_bits).map_err(|error| ExperimentError::Declaration {
+            field: "fraction bits",
+            value: self.fraction_bits.to_string(),
+            hint: error.to_string(),
+        })?;
+        Ok(Settings { device: self.device, codec, fidelity: self.fidelity, window: self.window })
+    }
+
+    /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].
+    pub fn lowering(&self) -> LowerOptions {
+        match self.fidelity {
+            Fidelity::Exact => LowerOptions::default(),
+            Fidelity::Paper => LowerOptions { defer_averages: false, max_before_relu: false },
+        }
+    }
+
+    /// Tests what can be tested before anything starts: network, counts, settings, that the images fit
+    /// the network and are enough.
+    ///
+    /// # Errors
+    /// Which field cannot be used, and what can.
+    pub fn validate(&self) -> Result<(), ExperimentError> {
+        let graph = self.graph()?;
+        self.settings()?;
+        for (field, value) in [("batch", self.batch), ("iterations", self.iterations)] {
+            if value == 0 {
+                let (value, hint) = ("0".to_owned(), "it must be at least 1".to_owned());
+                return Err(ExperimentError::Declaration { field, value, hint });
+            }
+        }
+        if self.weights == WeightSource::Bundled && self.network != "lenet" {
+            let hint = "bundled weights are LeNet's; give a safetensors file, or random ones".to_owned();
+            return Err(ExperimentError::Declaration { field: "weights", value: self.weights.to_string(), hint });
+        }
+        self.open_images(&graph).map(drop)
+    }
+
+    /// The weights; only their owner and the caller's plaintext evaluation ask for them.
+    ///
+    /// # Errors
+    /// [`Nn`](ExperimentError::Nn) for a file that is missing or not the network's.
+    pub fn load_weights(&self, graph: &Graph) -> Result<Weights, ExperimentError> {
+        let weights = match &self.weights {
+            WeightSource::Bundled => Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "the bundled LeNet")?,
+            WeightSource::Random(seed) => Weights::seeded(graph, *seed),
+            WeightSource::File(path) => Weights::load(path)?,
+        };
+        weights.check(graph)?;
+        Ok(weights)
+    }
+
+    /// Opens the images; only their owner and the caller's plaintext evaluation ask for them.
+    ///
+    /// # Errors
+    /// [`Dataset`](ExperimentError::Dataset), or [`Declaration`](ExperimentError::Declaration) when they
+    /// do not fit the network or are too few.
+    pub fn open_images(&self, graph: &Graph) -> Result<ImageSource, ExperimentError> {
+        let source = match &self.images {
+            Images::MnistBundled => ImageSource::Labelled(bundled::mnist_test_1000()?),
+            Images::MnistTest => ImageSource::Labelled(mnist::load(Split::Test)?),
+            Images::Cifar10Test => ImageSource::Labelled(cifar10::load(Split::Test)?),
+            Images::Random(seed) => ImageSource::Random { seed: *seed, shape: graph.input_shape() },
+        };
+        if let ImageSource::Labelled(images) = &source {
+            let refuse = |hint: String| {
+                Err(ExperimentError::Declaration { field: "data set", value: self.images.to_string(), hint })
+            };
+            if images.shape() != graph.input_shape() {
+                let (has, takes) = (images.shape(), graph.input_shape());
+                return refuse(format!(
+                    "its images have shape {has:?} and {} takes {takes:?}; use random",
+                    self.network
+                ));
+            }
+            if self.batch > images.len() {
+                return refuse(format!("it has {} images, fewer than a batch of {}", images.len(), self.batch));
+            }
+        }
+        Ok(source)
+    }
+}
+
+fn cifar10_is_downloaded() -> bool {
+    let dir = cryptgpu_datasets::downloads_dir();
+    cryptgpu_datasets::manifest::entries().is_ok_and(|entries| {
+        let mut test = entries.iter().filter(|entry| entry.member.contains("test_") && entry.dataset == "cifar10");
+        test.all(|entry| entry.is_present(&dir))
+    })
+}
+
+/// Images to take batches from.
+#[derive(Debug)]
+pub enum ImageSource {
+    /// A data set; after its last whole batch it begins again.
+    Labelled(LabelledImages),
+    /// Random ones without end.
+    Random {
+        /// The seed.
+        seed: u64,
+        /// Channels, height, width.
+        shape: [usize; 3],
+    },
+}
+
+impl ImageSource {
+    /// Batch number `index` as a network takes it, [batch, channels, height, width].
+    ///
+    /// # Errors
+    /// [`Dataset`](ExperimentError::Dataset) if a data set has fewer images than a batch.
+    pub fn batch(&self, index: usize, batch: usize) -> Result<ArrayD<f64>, ExperimentError> {
+        match self {
+            ImageSource::Labelled(images) => {
+                let range = Self::range(images, index, batch);
+                Ok(images.batch(range)?.mapv(f64::from).into_dyn())
+            }
+            ImageSource::Random { seed, shape } => {
+                let count = batch * shape.iter().product::<usize>();
+                let mut words = vec![0; count];
+                let mut key = [0; 16];
+                key[..8].copy_from_slice(&seed.to_le_bytes());
+                Aes128Ctr::new(&Key::from_bytes(key)).fill(index as u64, 0, &mut words);
+                // The upper 53 bits as a fraction in [0, 1), then to variance 1.
+                let uniform = |word: u64| ((word >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0) * 3f64.sqrt();
+                let values = words.into_iter().map(uniform);
+                Ok(ArrayD::from_shape_fn(IxDyn(&[&[batch][..], shape].concat()), {
+                    let mut values = values;
+                    move |_| values.next().unwrap_or(0.0)
+                }))
+            }
+        }
+    }
+
+    /// The labels of batch number `index`, if there are labels.
+    ///
+    /// # Errors
+    /// As [`batch`](Self::batch).
+    pub fn labels(&self, index: usize, batch: usize) -> Result<Option<&[u8]>, ExperimentError> {
+        match self {
+            ImageSource::Labelled(images) => Ok(Some(images.labels_of(Self::range(images, index, batch))?)),
+            ImageSource::Random { .. } => Ok(None),
+        }
+    }
+
+    fn range(images: &LabelledImages, index: usize, batch: usize) -> std::ops::Range<usize> {
+        let start = index % (images.len() / batch.max(1)).max(1) * batch;
+        start..start + batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lenet_is_declared_with_real_digits_and_its_trained_weights() {
+        let lenet = Inference::of("lenet").unwrap();
+        lenet.validate().unwrap();
+        let graph = lenet.graph().unwrap();
+        assert_eq!(lenet.load_weights(&graph).unwrap().len(), 8);
+        let images = lenet.open_images(&graph).unwrap();
+        assert_eq!(images.batch(3, 2).unwrap().shape(), [2, 1, 28, 28]);
+        assert_eq!(images.labels(0, 10).unwrap().unwrap(), [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
+        assert_eq!(images.labels(1000, 1).unwrap().unwrap(), [7], "it begins again after the last image");
+    }
+
+    #[test]
+    fn random_images_are_the_same_for_everyone_and_of_variance_one() {
+        let resnet = Inference::of("resnet50").unwrap();
+        let images = resnet.open_images(&resnet.graph().unwrap()).unwrap();
+        let first = images.batch(0, 1).unwrap();
+        assert_eq!(first, images.batch(0, 1).unwrap());
+        assert_ne!(first, images.batch(1, 1).unwrap());
+        let mean = first.sum() / first.len() as f64;
+        let variance = first.mapv(|x| (x - mean) * (x - mean)).sum() / first.len() as f64;
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+        assert_eq!(images.labels(0, 1).unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_with_a_hint() {
+        let lenet = Inference::of("lenet").unwrap();
+        let refused = |change: &dyn Fn(&mut Inference)| {
+            let mut changed = lenet.clone();
+            change(&mut changed);
+            changed.validate().unwrap_err().to_string()
+        };
+        assert!(refused(&|x| x.batch = 0).contains("batch 0"));
+        assert!(refused(&|x| x.iterations = 0).contains("iterations 0"));
+        assert!(refused(&|x| x.batch = 1001).contains("1000 images"));
+        assert!(refused(&|x| x.fraction_bits = 60).contains("fraction bits 60"));
+        assert!(refused(&|x| x.network = "vgg16-cifar10".into()).contains("LeNet's"));
+        assert!(refused(&|x| x.network = "lenet6".into()).contains("lenet"));
+        assert!(
+            refused(&|x| {
+                x.network = "resnet50".into();
+                x.weights = WeightSource::Random(1);
+            })
+            .contains("use random")
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! Our records beside the published figures of the same network and batch, as rows of plain values.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use cryptgpu_datasets::paper::{self, Figure, Table, quantity};
+use serde::Serialize;
+
+use super::{ExperimentError, Record};
+
+/// A published figure with what must be said of it wherever it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Cited {
+    /// The figure: seconds, or bytes.
+    pub value: f64,
+    /// Tag of its source; `cryptgpu_datasets::paper::sources` explains it.
+    pub source: String,
+    /// Whether it was checked against the source; if not, it is shown as "unverified".
+    pub verified: bool,
+}
+
+impl From<Figure> for Cited {
+    fn from(figure: Figure) -> Self {
+        Self { value: figure.value, source: figure.source, verified: figure.verified }
+    }
+}
+
+impl Cited {
+    /// The source's tag, and "unverified" where that is so: `T4`, `mem, unverified`.
+    pub fn tag(&self) -> impl fmt::Display + '_ {
+        format!("{}{}", self.source, if self.verified { "" } else { ", unverified" })
+    }
+}
+
+/// A line of the inference table: a record of ours, and what is published for the same network and
+/// batch. Columns of CryptGPU are its paper's and its code's, on three V100.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InferenceRow {
+    /// The network.
+    pub network: String,
+    /// Our images.
+    pub dataset: String,
+    /// Images at a time.
+    pub batch: usize,
+    /// Our links.
+    pub link: String,
+    /// Our protocols: `exact` or `paper`.
+    pub fidelity: String,
+    /// Our seconds.
+    pub seconds: f64,
+    /// Our payload bytes, all parties together.
+    pub bytes: u64,
+    /// Our rounds.
+    pub rounds: u64,
+    /// Our largest absolute error against plaintext; or none.
+    pub max_abs_error: Option<f64>,
+    /// Our accuracy, from 0 to 1; or none.
+    pub accuracy: Option<f64>,
+    /// CryptGPU's seconds.
+    pub cryptgpu_seconds: Option<Cited>,
+    /// How many times as fast ours is: CryptGPU's seconds by ours.
+    pub speed_up: Option<f64>,
+    /// Bytes that CryptGPU's code really sends.
+    pub cryptgpu_bytes_sent: Option<Cited>,
+    /// Our bytes as a fraction of those.
+    pub bytes_fraction: Option<f64>,
+    /// The bytes that CryptGPU published, whose counter leaves out one-byte messages.
+    pub cryptgpu_bytes_published: Option<Cited>,
+    /// Falcon's seconds.
+    pub falcon_seconds: Option<Cited>,
+    /// Falcon's bytes.
+    pub falcon_bytes: Option<Cited>,
+}
+
+impl InferenceRow {
+    /// The sources cited in the row.
+    pub fn citations(&self) -> impl Iterator<Item = &Cited> {
+        let all = [
+            &self.cryptgpu_seconds,
+            &self.cryptgpu_bytes_sent,
+            &self.cryptgpu_bytes_published,
+            &self.falcon_seconds,
+            &self.falcon_bytes,
+        ];
+        all.into_iter().flatten()
+    }
+}
+
+/// One row for each record of an inference, in the order given.
+///
+/// A variant of a network (`lenet-maxpool`) is another network: it has no published figures.
+///
+/// # Errors
+/// [`Dataset`](ExperimentError::Dataset) if the published figures cannot be read.
+pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, ExperimentError> {
+    let mut published = HashMap::new();
+    for figure in [Table::Inference, Table::BatchInference]
+        .map(Table::figures)
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .concat()
+    {
+        let batch = figure.batch.map(|batch| batch as usize);
+        let key = (figure.network.clone(), batch, figure.system.clone(), figure.quantity.clone());
+        // Where two sources have a figure the first stands: the published one.
+        published.entry(key).or_insert_with(|| Cited::from(figure));
+    }
+    let row = |record: &Record| {
+        let find = |system: &str, quantity: &str| {
+            let key = (record.network.clone(), Some(record.batch), system.to_owned(), quantity.to_owned());
+            published.get(&key).cloned()
+        };
+        let cryptgpu_seconds = find("CryptGPU", quantity::SECONDS);
+        let cryptgpu_bytes_sent = find("CryptGPU", quantity::BYTES_SENT);
+        let ratio = |above: f64, below: f64| (below > 0.0).then(|| above / below);
+        InferenceRow {
+            network: record.network.clone(),
+            dataset: record.dataset.clone(),
+            batch: record.batch,
+            link: record.link.clone(),
+            fidelity: record.fidelity.clone(),
+            seconds: record.seconds,
+            bytes: record.total_bytes(),
+            rounds: record.rounds,
+            max_abs_error: record.max_abs_error,
+            accuracy: record.accuracy,
+            speed_up: cryptgpu_seconds.as_ref().and_then(|cited| ratio(cited.value, record.seconds)),
+            cryptgpu_seconds,
+            bytes_fraction: cryptgpu_bytes_sent
+                .as_ref()
+                .and_then(|cited| ratio(record.total_bytes() as f64, cited.value)),
+            cryptgpu_bytes_sent,
+            cryptgpu_bytes_published: find("CryptGPU", quantity::BYTES_PUBLISHED_COUNT),
+            falcon_seconds: find("Falcon", quantity::SECONDS),
+            falcon_bytes: find("Falcon", quantity::BYTES_TOTAL),
+        }
+    };
+    Ok(records.iter().filter(|record| record.experiment == "inference").map(row).collect())
+}
+
+/// What a reader of the inference table must know, with the sources that its rows cite.
+///
+/// # Errors
+/// [`Dataset`](ExperimentError::Dataset) if the list of sources cannot be read.
+pub fn inference_caption(rows: &[InferenceRow]) -> Result<String, ExperimentError> {
+    let mut caption = String::from(
+        "Bytes are payload, all parties together, decimal units. Ours are compared with what CryptGPU's code really \
+         sends: the communication it published is of a counter that leaves out every one-byte message, that is, all \
+         AND-gate traffic of the sign bit.",
+    );
+    for source in paper::sources()? {
+        if rows.iter().flat_map(InferenceRow::citations).any(|cited| cited.source == source.tag) {
+            let mark = if source.verified { "" } else { " (unverified)" };
+            caption.push_str(&format!("\n  {}{mark}: {}", source.tag, source.description));
+        }
+    }
+    Ok(caption)
+}
+
+/// Of the records that measure the same thing (experiment, network, data set, batch, device, link,
+/// fidelity, fraction bits, parties), the last; in the order in which each first appears.
+pub fn latest(records: &[Record]) -> Vec<Record> {
+    let mut kept: Vec<Record> = Vec::new();
+    for record in records {
+        match kept.iter_mut().find(|kept| key(kept) == key(record)) {
+            Some(earlier) => *earlier = record.clone(),
+            None => kept.push(record.clone()),
+        }
+    }
+    kept
+}
+
+fn key(record: &Record) -> (&str, &str, &str, usize, &str, &str, &str, u32, &str) {
+    (
+        &record.experiment,
+        &record.network,
+        &record.dataset,
+        record.batch,
+        &record.device,
+        &record.link,
+        &record.fidelity,
+        record.fraction_bits,
+        &record.parties,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::sample;
+    use super::*;
+
+    #[test]
+    fn ours_stand_beside_the_papers_with_their_sources() {
+        let records =
+            [sample("lenet", 0.019, 467_500), sample("resnet50", 4.655, 1 << 20), sample("lenet-maxpool", 1.0, 1)];
+        let rows = inference_table(&records).unwrap();
+        assert_eq!(rows[0].cryptgpu_seconds, Some(Cited { value: 0.38, source: "T4".into(), verified: true }));
+        assert!((rows[0].speed_up.unwrap() - 20.0).abs() < 1e-9);
+        assert_eq!((rows[0].bytes, rows[0].bytes_fraction), (1_402_500, Some(0.3)));
+        assert_eq!(rows[0].falcon_seconds.as_ref().unwrap().value, 0.038);
+        let unverified = rows[1].cryptgpu_seconds.as_ref().unwrap();
+        assert_eq!((unverified.verified, unverified.tag().to_string()), (false, "mem, unverified".to_owned()));
+        assert!(rows[2].citations().next().is_none());
+    }
+
+    #[test]
+    fn a_batch_is_compared_with_the_same_batch_only() {
+        let mut record = sample("resnet50", 40.0, 1);
+        record.batch = 8;
+        assert_eq!(inference_table(&[record.clone()]).unwrap()[0].cryptgpu_seconds.as_ref().unwrap().value, 42.99);
+        record.batch = 7;
+        assert_eq!(inference_table(&[record]).unwrap()[0].citations().count(), 0);
+    }
+
+    #[test]
+    fn the_caption_explains_what_is_cited_and_nothing_else() {
+        let rows = inference_table(&[sample("lenet", 0.02, 1)]).unwrap();
+        let caption = inference_caption(&rows).unwrap();
+        assert!(caption.contains("one-byte message") && caption.contains("\n  T4: "), "{caption}");
+        assert!(!caption.contains("unverified"), "{caption}");
+        let rows = inference_table(&[sample("resnet152", 20.0, 1)]).unwrap();
+        assert!(inference_caption(&rows).unwrap().contains("mem (unverified): "));
+    }
+
+    #[test]
+    fn the_last_record_of_a_measurement_stands() {
+        let mut other_link = sample("lenet", 3.0, 1);
+        other_link.link = "wan".into();
+        let kept = latest(&[sample("lenet", 1.0, 1), other_link, sample("lenet", 2.0, 1)]);
+        assert_eq!(kept.iter().map(|record| record.seconds).collect::<Vec<_>>(), [2.0, 3.0]);
+    }
+}

@@ -1,0 +1,28 @@
+//! Costs of whole compositions, and the figures the documentation promises.
+
+use super::{array, evaluate, samples};
+use crate::mpc::{World, cost};
+
+#[test]
+fn a_relu_sends_at_most_95_bytes_an_element_and_a_product_28() {
+    let n = 1 << 16;
+    let window = crate::device::Window { low: 0, width: 64 };
+    assert!(cost::relu(n, window).bytes <= 95 * n as u64);
+    assert_eq!(cost::relu(n, window).rounds, 10);
+    assert!(cost::truncate_product(n, 20).bytes <= 28 * n as u64);
+    let short = crate::device::Window { low: 0, width: 32 };
+    assert!(cost::relu(n, short).bytes <= 66 * n as u64);
+}
+
+#[test]
+fn a_chain_of_protocols_costs_their_sum() {
+    // Every part has elements, so every protocol's last round is waited for by the next.
+    let n = 40_000;
+    let x = array(&[n], samples(n, 3).iter().map(|w| (*w as i64 >> 40) as u64).collect());
+    evaluate(&World::seeded(1), &[x], |p, v| {
+        let y = p.relu(v[0])?;
+        let y = p.mul(&y, v[0])?;
+        let y = p.truncate(&y, 3)?;
+        p.maximum(&y, v[0])
+    });
+}

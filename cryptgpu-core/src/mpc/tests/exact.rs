@@ -1,0 +1,404 @@
+//! Every protocol against plaintext arithmetic, over all shapes of the packing and the ring's
+//! edge values; costs are checked on the way.
+
+use super::{SIZES, array, combine, evaluate, mix, samples};
+use crate::device::{ConvGeometry, PoolGeometry, Tensor};
+use crate::mpc::{Fidelity, Operand, Party, Rep, SignWindow, World};
+use crate::net::PartyId;
+use ndarray::{ArrayD, Axis};
+
+/// ⌊x/2^d⌋ or one more.
+fn assert_truncated(results: &ArrayD<u64>, exact: impl Iterator<Item = u64>, d: u32) {
+    for (i, (&y, x)) in results.iter().zip(exact).enumerate() {
+        let floor = (x as i64 >> d) as u64;
+        let error = y.wrapping_sub(floor);
+        assert!(error <= 1, "element {i}: {x} / 2^{d} gave {y}, not {floor} or one more");
+    }
+}
+
+/// Values below 2^62 in absolute value.
+fn small(words: Vec<u64>) -> Vec<u64> {
+    words
+        .into_iter()
+        .map(|w| (w as i64 >> 2) as u64)
+        .map(|w| if w == (1u64 << 61).wrapping_neg() { 0 } else { w })
+        .collect()
+}
+
+#[test]
+fn truncation_of_shares_is_never_off_by_more_than_one() {
+    for n in SIZES {
+        for d in [1, 7, 20, 40, 61] {
+            let mut x = small(samples(n, 3 + u64::from(d)));
+            x[0] = (1 << 62) - 1;
+            x[n / 2] = ((1u64 << 62) - 1).wrapping_neg();
+            let x = array(&[n], x);
+            let y = evaluate(&World::seeded(n as u64), &[x.clone()], |p, x| p.truncate(x[0], d));
+            assert_truncated(&y, x.iter().copied(), d);
+        }
+    }
+}
+
+#[test]
+fn truncation_of_products_is_never_off_by_more_than_one() {
+    for n in SIZES {
+        for d in [1, 13, 20, 30] {
+            let mut world = World::seeded(n as u64 + 5);
+            world.settings.codec = crate::ring::FixedPoint::new(d).unwrap();
+            // Products near the top of the range: |xy| just below 2^62.
+            let x: Vec<u64> = (0..n as u64).map(|i| mix(i) >> 40 | 1).collect();
+            let y: Vec<u64> = x
+                .iter()
+                .enumerate()
+                .map(|(i, &x)| {
+                    let top = ((1u64 << 62) - 1) / x - mix(i as u64) % 3;
+                    if i % 2 == 0 { top } else { top.wrapping_neg() }
+                })
+                .collect();
+            let exact: Vec<u64> = x.iter().zip(&y).map(|(x, y)| x.wrapping_mul(*y)).collect();
+            let z = evaluate(&world, &[array(&[n], x), array(&[n], y)], |p, v| p.mul(v[0], v[1]));
+            assert_truncated(&z, exact.into_iter(), d);
+        }
+    }
+}
+
+/// The formula of the truncation on a ring of eight bits, for every additive sharing (u, v) of
+/// every value in range, every cut and every dealt bit: the error is always 0 or 1.
+#[test]
+fn truncation_is_exact_on_a_small_ring_for_every_sharing() {
+    const L: u32 = 8;
+    let ring = |x: i32| x.rem_euclid(1 << L);
+    let mut cases = 0;
+    for d in 1..=L as i32 - 3 {
+        let constant = 1 - (1 << (L as i32 - d)) - (1 << (L as i32 - 2 - d));
+        for z in -(1 << (L - 2))..(1 << (L - 2)) {
+            for u in 0..1 << L {
+                let v = ring(z + (1 << (L - 2)) - u);
+                let (a, b) = (1 - (u >> (L - 1)), 1 - (v >> (L - 1)));
+                for bits in 0..4 {
+                    let (alpha, beta) = (bits & 1, bits >> 1);
+                    let (e, f) = (a ^ alpha, b ^ beta);
+                    let ab = e * f
+                        + e * (1 - 2 * f) * beta
+                        + f * (1 - 2 * e) * alpha
+                        + (1 - 2 * e) * (1 - 2 * f) * alpha * beta;
+                    assert_eq!(ab, a * b);
+                    let y = ring((u >> d) + (v >> d) + constant + (ab << (L as i32 - d)));
+                    let error = ring(y - ring(z >> d));
+                    assert!(error <= 1, "z {z}, u {u}, v {v}, d {d}: off by {error}");
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 5 * 128 * 256 * 4);
+}
+
+#[test]
+fn truncation_rounds_up_with_probability_equal_to_the_fraction() {
+    // A quarter above an integer: a quarter of the results are one larger.
+    let n = 200_000;
+    let x = array(&[n], vec![(5 << 20) + (1 << 18); n]);
+    let y = evaluate(&World::seeded(77), &[x], |p, x| p.truncate(x[0], 20));
+    let up = y.iter().filter(|&&y| y == 6).count() as f64 / n as f64;
+    assert!(y.iter().all(|&y| y == 5 || y == 6));
+    assert!((up - 0.25).abs() < 0.006, "rounded up in {up} of the cases");
+}
+
+#[test]
+fn the_papers_truncation_wraps_where_ours_does_not() {
+    let n = 20_000;
+    let x = array(&[n], vec![1 << 58; n]);
+    let wrong = |fidelity| {
+        let mut world = World::seeded(4);
+        world.settings.fidelity = fidelity;
+        let y = evaluate(&world, &[x.clone()], |p, x| p.truncate(x[0], 20));
+        y.iter().filter(|&&y| y.wrapping_sub(1 << 38).wrapping_add(1) > 2).count()
+    };
+    assert_eq!(wrong(Fidelity::Exact), 0);
+    // |x| / 2^64 is 1/64 for this x: about 312 of 20,000.
+    let wrapped = wrong(Fidelity::Paper);
+    assert!((220..410).contains(&wrapped), "{wrapped} of {n} wrapped");
+}
+
+#[test]
+fn the_papers_products_have_their_declared_cost_and_small_values_are_right() {
+    let mut world = World::seeded(4);
+    world.settings.fidelity = Fidelity::Paper;
+    let x: Vec<u64> = samples(3000, 6).iter().map(|w| (*w as i64 >> 43) as u64).collect();
+    let exact: Vec<u64> = x.iter().map(|x| x.wrapping_mul(*x)).collect();
+    let y = evaluate(&world, &[array(&[3000], x)], |p, v| p.mul(v[0], v[0]));
+    for (y, x) in y.iter().zip(exact) {
+        assert!(y.wrapping_sub((x as i64 >> 20) as u64).wrapping_add(1) <= 2);
+    }
+}
+
+fn bits_of(world: &World, x: &ArrayD<u64>, protocol: impl Fn(&mut Party, &Rep) -> Vec<bool> + Sync) -> Vec<bool> {
+    let shares = world.deal(x).unwrap();
+    let [a, b, c] = world.run(|p| protocol(p, &shares[p.id().index()]));
+    assert!(a == b && b == c);
+    a
+}
+
+#[test]
+fn the_sign_is_exact_on_all_64_bits() {
+    for n in SIZES {
+        let x = array(&[n], samples(n, 9));
+        let signs = bits_of(&World::seeded(n as u64), &x, |p, x| {
+            let before = p.declared();
+            let bits = p.sign(x).unwrap();
+            assert_eq!(p.declared().rounds - before.rounds, 7);
+            p.open_bits(&bits).unwrap()
+        });
+        let expected: Vec<bool> = x.iter().map(|&x| (x as i64) < 0).collect();
+        assert_eq!(signs, expected, "n = {n}");
+    }
+}
+
+#[test]
+fn a_window_is_exact_within_its_range() {
+    for (low, width) in [(0, 32), (0, 16), (8, 32), (12, 16), (32, 32)] {
+        let mut world = World::seeded(u64::from(low));
+        world.settings.window = SignWindow::new(low, width).unwrap();
+        let shift = 64 - (low + width);
+        // The window's own lowest value is out of its range: |x| < 2^(low + width − 1).
+        let lowest = (1u64 << (low + width - 1)).wrapping_neg();
+        let x =
+            samples(3000, 1).into_iter().map(|w| (w as i64 >> shift) as u64).map(|x| if x == lowest { 0 } else { x });
+        let x = array(&[3000], x.collect());
+        let signs = bits_of(&world, &x, |p, x| {
+            let bits = p.sign(x).unwrap();
+            p.open_bits(&bits).unwrap()
+        });
+        for (&x, sign) in x.iter().zip(signs) {
+            let x = x as i64;
+            if x < 0 || x >= 1 << low {
+                assert_eq!(sign, x < 0, "x = {x}, window {low} + {width}");
+            }
+        }
+        let relu = evaluate(&world, &[x.clone()], |p, x| p.relu(x[0]));
+        for (&x, &y) in x.iter().zip(&relu) {
+            let x = x as i64;
+            assert!(y as i64 == x.max(0) || (y == 0 && x < 1 << low), "ReLU({x}) = {y}");
+        }
+    }
+    assert!(SignWindow::new(40, 32).is_none() && SignWindow::new(0, 20).is_none());
+}
+
+#[test]
+fn relu_and_maximum_are_exact() {
+    for n in SIZES {
+        let world = World::seeded(n as u64);
+        let x = array(&[n], samples(n, 11));
+        let relu = evaluate(&world, &[x.clone()], |p, x| p.relu(x[0]));
+        assert_eq!(relu, x.mapv(|x| (x as i64).max(0) as u64), "n = {n}");
+        let (x, y) = (array(&[n], small(samples(n, 1))), array(&[n], small(samples(n, 2))));
+        let larger = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.maximum(v[0], v[1]));
+        let expected: Vec<u64> = x.iter().zip(&y).map(|(&x, &y)| (x as i64).max(y as i64) as u64).collect();
+        assert_eq!(larger, array(&[n], expected));
+    }
+}
+
+#[test]
+fn clipped_relu_is_exact() {
+    let world = World::seeded(8);
+    let x = array(&[2, 700], (0..1400).map(|i| ((i - 700) * 20_000) as u64).collect());
+    let y = evaluate(&world, &[x.clone()], |p, x| p.clipped_relu(x[0], 6.0));
+    assert_eq!(y, x.mapv(|x| (x as i64).clamp(0, 6 << 20) as u64));
+}
+
+#[test]
+fn comparison_and_bits_as_ring_elements() {
+    for n in SIZES {
+        let world = World::seeded(n as u64);
+        let (x, y) = (array(&[n], small(samples(n, 5))), array(&[n], small(samples(n, 6))));
+        let less = evaluate(&world, &[x.clone(), y.clone()], |p, v| {
+            let bits = p.less_than(v[0], v[1])?;
+            p.bits_to_ring(&bits)
+        });
+        let expected: Vec<u64> = x.iter().zip(&y).map(|(&x, &y)| u64::from((x as i64) < y as i64)).collect();
+        assert_eq!(less, array(&[n], expected), "n = {n}");
+    }
+}
+
+#[test]
+fn products_without_truncation_are_exact() {
+    let world = World::seeded(2);
+    for n in SIZES {
+        let (x, y) = (array(&[n], samples(n, 1)), array(&[n], samples(n, 2)));
+        let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.mul_integer(v[0], v[1]));
+        let expected: Vec<u64> = x.iter().zip(&y).map(|(x, y)| x.wrapping_mul(*y)).collect();
+        assert_eq!(z, array(&[n], expected));
+    }
+}
+
+#[test]
+fn inputs_and_openings() {
+    for owner in PartyId::ALL {
+        let x = array(&[7, 3], samples(21, 8));
+        let value = Tensor::from_array(Default::default(), &x);
+        let world = World::seeded(1);
+        let outs = world.run(|p| {
+            let mine = (p.id() == owner).then_some(&value);
+            let share = p.input(owner, mine, &[7, 3]).unwrap();
+            let all = p.open(&share).unwrap().to_array();
+            let one = p.open_to(owner.next(), &share).unwrap().map(|t| t.to_array());
+            (share, all, one, p.declared(), p.stats())
+        });
+        // Sparse openings overlap, so the chain is shorter than the sum of the declared rounds.
+        let bytes: u64 = outs.iter().map(|o| o.4.payload_bytes()).sum();
+        assert_eq!(bytes, outs[0].3.bytes);
+        assert!(outs.iter().all(|o| o.4.rounds <= o.3.rounds && o.3.rounds == 3));
+        for (id, (_, all, one, _, _)) in PartyId::ALL.into_iter().zip(&outs) {
+            assert_eq!(all, &x);
+            assert_eq!(one.as_ref(), (id == owner.next()).then_some(&x));
+        }
+        assert_eq!(combine(outs.map(|o| o.0)), x);
+    }
+}
+
+#[test]
+fn only_the_owner_may_bring_an_input() {
+    let value = Tensor::full(Default::default(), &[2], 1);
+    let results = World::seeded(1).run(|p| p.input(PartyId::ALL[0], Some(&value), &[2]).map(|_| ()));
+    assert!(results[0].is_ok() && results[1].is_err() && results[2].is_err());
+}
+
+/// x · y modulo 2^64 by 128-bit arithmetic.
+fn plain_matmul(x: &ArrayD<u64>, y: &ArrayD<u64>) -> Vec<i128> {
+    let (m, k, n) = (x.shape()[0], x.shape()[1], y.shape()[1]);
+    let mut out = vec![0i128; m * n];
+    for i in 0..m {
+        for j in 0..n {
+            out[i * n + j] = (0..k).map(|l| i128::from(x[[i, l]] as i64) * i128::from(y[[l, j]] as i64)).sum();
+        }
+    }
+    out
+}
+
+fn fixed(n: usize, seed: u64) -> Vec<u64> {
+    (0..n as u64).map(|i| (mix(i ^ seed << 32) as i64 >> 41) as u64).collect()
+}
+
+#[test]
+fn matrix_products_and_layers_with_bias() {
+    let world = World::seeded(6);
+    let (x, y) = (array(&[5, 33], fixed(165, 1)), array(&[33, 700], fixed(33 * 700, 2)));
+    let exact = plain_matmul(&x, &y);
+    let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.matmul(v[0], v[1]));
+    assert_eq!(z.shape(), [5, 700]);
+    assert_truncated(&z, exact.iter().map(|&z| z as u64), 20);
+
+    let w = y.t().as_standard_layout().to_owned();
+    let bias = array(&[700], (0..700).map(|i| (i << 35) - (200 << 35)).map(|b: i64| b as u64).collect());
+    let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % 700]]));
+    let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
+        let w = Operand::new(v[1].clone()).unwrap();
+        p.linear(v[0], &w, Some(v[2]), 21)
+    });
+    assert_truncated(&z, with_bias, 21);
+}
+
+#[test]
+fn convolutions_with_padding_stride_groups_and_dilation() {
+    let world = World::seeded(6);
+    let window = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [1, 2] };
+    let geometry = ConvGeometry { batch: 2, in_channels: 4, input: [9, 8], out_channels: 6, window, groups: 2 };
+    let out = geometry.output_shape().unwrap();
+    let x = array(&geometry.input_shape(), fixed(2 * 4 * 72, 3));
+    let w = array(&geometry.weight_shape(), fixed(6 * 2 * 6, 4));
+    let bias = array(&[6], fixed(6, 5));
+    let mut exact = ArrayD::<u64>::zeros(out.to_vec());
+    for ((b, o, oy, ox), y) in exact.view_mut().into_dimensionality::<ndarray::Ix4>().unwrap().indexed_iter_mut() {
+        *y = bias[[o]];
+        for (c, ky, kx) in itertools(2, 3, 2) {
+            let (iy, ix) = ((oy * 2 + ky).wrapping_sub(1), ox + 2 * kx);
+            if iy < 9 && ix < 8 {
+                *y = y.wrapping_add(x[[b, o / 3 * 2 + c, iy, ix]].wrapping_mul(w[[o, c, ky, kx]]));
+            }
+        }
+    }
+    let z = evaluate(&world, &[x, w, bias], |p, v| {
+        let w = Operand::new(v[1].clone()).unwrap();
+        p.conv2d(v[0], &w, &geometry, Some(v[2]), 20)
+    });
+    assert_eq!(z.shape(), out);
+    assert_truncated(&z, exact.iter().copied(), 20);
+}
+
+fn itertools(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
+}
+
+#[test]
+fn pooling_of_images() {
+    let world = World::seeded(6);
+    let x = array(&[2, 3, 11, 10], fixed(660, 3));
+    for window in [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), PoolGeometry::square(3, 1, 0)] {
+        let out = window.output([11, 10]).unwrap();
+        let shape = [2, 3, out[0], out[1]];
+        let (mut largest, mut sums) =
+            (ArrayD::from_elem(shape.to_vec(), i64::MIN), ArrayD::<i64>::zeros(shape.to_vec()));
+        let pad = window.padding[0];
+        for ((b, c, oy, ox), top) in
+            largest.view_mut().into_dimensionality::<ndarray::Ix4>().unwrap().indexed_iter_mut()
+        {
+            for (_, ky, kx) in itertools(1, window.kernel[0], window.kernel[1]) {
+                let (iy, ix) =
+                    ((oy * window.stride[0] + ky).wrapping_sub(pad), (ox * window.stride[1] + kx).wrapping_sub(pad));
+                if iy < 11 && ix < 10 {
+                    *top = (*top).max(x[[b, c, iy, ix]] as i64);
+                    sums[[b, c, oy, ox]] += x[[b, c, iy, ix]] as i64;
+                }
+            }
+        }
+        let pooled = evaluate(&world, &[x.clone()], |p, x| p.max_pool(x[0], &window));
+        assert_eq!(pooled.mapv(|x| x as i64), largest, "{window:?}");
+        let pooled = evaluate(&world, &[x.clone()], |p, x| p.avg_pool(x[0], &window));
+        let area = (window.kernel[0] * window.kernel[1]) as f64;
+        for (y, sum) in pooled.iter().zip(&sums) {
+            let error = *y as i64 as f64 - *sum as f64 / area;
+            // The reciprocal is encoded to half a unit of 2^−20.
+            assert!(error.abs() <= 1.0 + (*sum as f64).abs() / (1 << 21) as f64, "off by {error}");
+        }
+    }
+}
+
+#[test]
+fn local_operations_are_linear() {
+    let world = World::seeded(3);
+    let (x, y) = (array(&[4, 5], samples(20, 1)), array(&[4, 5], samples(20, 2)));
+    let c = Tensor::from_array(Default::default(), &y);
+    let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| {
+        let id = p.id();
+        let both = v[0].add(v[1]).and_then(|s| s.sub(&v[1].neg())).unwrap();
+        let both = both.mul_word(3).add_word(id, 7).add_public(id, &c).unwrap();
+        let both = both.mul_public(&c).and_then(|s| s.sub(&Rep::public(id, &c))).unwrap();
+        let tall = Rep::concat(&[both.clone(), both]).unwrap();
+        Ok(tall.narrow(4..8).and_then(|s| s.reshape(&[20])).unwrap())
+    });
+    let expected = ndarray::Zip::from(&x).and(&y).map_collect(|&x, &y| {
+        let s = x.wrapping_add(y.wrapping_mul(2)).wrapping_mul(3).wrapping_add(7).wrapping_add(y);
+        s.wrapping_mul(y).wrapping_sub(y)
+    });
+    assert_eq!(z, array(&[20], expected.iter().copied().collect()));
+    let total = evaluate(&world, &[x.clone()], |_, v| Ok(v[0].sum().unwrap()));
+    assert_eq!(total[[0]], x.iter().fold(0u64, |s, x| s.wrapping_add(*x)));
+    assert_eq!(x.len_of(Axis(0)), 4);
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    let x = array(&[70_000], samples(70_000, 1));
+    let shares = World::seeded(5).deal(&x).unwrap();
+    let with = |threads: usize| {
+        World::seeded(5).run(|p| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mine = &shares[p.id().index()];
+            let y = pool.install(|| p.relu(mine)).unwrap();
+            let y = pool.install(|| p.truncate(&y, 9)).unwrap();
+            (y.components().0.to_array(), y.components().1.to_array())
+        })
+    };
+    assert_eq!(with(1), with(3));
+}

@@ -1,0 +1,135 @@
+//! Three parties in one process, on three threads with in-memory links: for tests, for examples,
+//! and for a first try of a protocol before it runs in three processes.
+
+use super::{Party, Rep, Settings};
+use crate::device::{DeviceError, Tensor};
+use crate::net::{Interceptor, Network, Options, PartyId, Stats, memory};
+use crate::prg::{Correlated, Key, Randomness};
+use ndarray::{ArrayBase, Data, Dimension};
+
+/// A world of three parties. Keys come from its seed, so a run can be repeated: **not for
+/// secrets**; real parties draw their keys from the operating system.
+///
+/// ```
+/// use cryptgpu_core::mpc::World;
+/// use ndarray::array;
+///
+/// let world = World::seeded(1);
+/// let codec = world.settings.codec;
+/// let x = world.deal(&codec.encode_array(&array![1.5, -2.0])?)?;
+/// let opened = world.run(|p| {
+///     let mine = &x[p.id().index()];
+///     let y = p.relu(mine)?;
+///     p.open(&y)
+/// });
+/// let [result, _, _] = opened;
+/// assert_eq!(codec.decode_array(&result?.to_array()), array![1.5, 0.0].into_dyn());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct World {
+    /// What all keys are derived from.
+    pub seed: u64,
+    /// How the parties compute.
+    pub settings: Settings,
+    /// Which generator they draw from.
+    pub randomness: Randomness,
+    /// Their links.
+    pub options: Options,
+    /// Who looks into the links, if anyone does.
+    pub interceptor: Option<Interceptor>,
+}
+
+impl World {
+    /// A world with default settings and links.
+    pub fn seeded(seed: u64) -> Self {
+        World {
+            seed,
+            settings: Settings::default(),
+            randomness: Randomness::default(),
+            options: Options::default(),
+            interceptor: None,
+        }
+    }
+
+    fn key(&self, purpose: u64) -> Key {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[8..].copy_from_slice(&purpose.to_le_bytes());
+        Key::from_bytes(bytes)
+    }
+
+    /// Replicated shares of ring elements, by party.
+    ///
+    /// # Errors
+    /// None on a CPU.
+    pub fn deal<S, D>(&self, value: &ArrayBase<S, D>) -> Result<[Rep; 3], DeviceError>
+    where
+        S: Data<Elem = u64>,
+        D: Dimension,
+    {
+        let value = Tensor::from_array(self.settings.device, value);
+        let key = self.key(99);
+        deal(&value, &mut Correlated::new(self.randomness, &key, &key, &key))
+    }
+
+    /// Runs `body` as all three parties at once, each on a thread of its own, and returns what
+    /// each came back with. A party that returns closes its links, so the others never hang.
+    ///
+    /// # Panics
+    /// When `body` panics: the panic goes on in the caller.
+    pub fn run<R: Send>(&self, body: impl Fn(&mut Party) -> R + Sync) -> [R; 3] {
+        self.run_counted(body).map(|(result, _)| result)
+    }
+
+    /// As [`World::run`], with what each party's transport counted.
+    ///
+    /// # Panics
+    /// When `body` panics: the panic goes on in the caller.
+    pub fn run_counted<R: Send>(&self, body: impl Fn(&mut Party) -> R + Sync) -> [(R, Stats); 3] {
+        let nets = memory::trio_with(self.options.clone(), self.interceptor.clone());
+        let body = &body;
+        std::thread::scope(|scope| {
+            let handles = nets.map(|net| {
+                let id = net.id();
+                let prg = Correlated::new(
+                    self.randomness,
+                    &self.key(id.index() as u64),
+                    &self.key(id.next().index() as u64),
+                    &self.key(10 + id.index() as u64),
+                );
+                scope.spawn(move || {
+                    let mut party = Party::new(Box::new(net), prg, self.settings);
+                    let result = body(&mut party);
+                    (result, party.stats())
+                })
+            });
+            handles.map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+}
+
+/// Replicated shares of a tensor, by party, from a generator that only the dealer has: how the
+/// owner of a value outside the three parties (a notebook) shares it.
+///
+/// Components 0 and 1 are uniform (the dealer's own streams), component 2 makes the sum right.
+///
+/// # Errors
+/// None on a CPU.
+pub fn deal(value: &Tensor, prg: &mut Correlated) -> Result<[Rep; 3], DeviceError> {
+    use crate::device::Binary::Sub;
+    let (device, shape) = (value.device(), value.shape());
+    let mut uniform = || {
+        let mut words = device.alloc(value.len());
+        let nonce = prg.nonce();
+        device.fill(&prg.own(nonce), words.view_mut());
+        Tensor::new(words, shape)
+    };
+    let (first, second) = (uniform()?, uniform()?);
+    let third = value.binary("deal", Sub, &first)?.binary("deal", Sub, &second)?;
+    let components = [first, second, third];
+    let rep = |party: PartyId| {
+        Rep::from_components(components[party.index()].clone(), components[party.next().index()].clone())
+    };
+    Ok([rep(PartyId::ALL[0])?, rep(PartyId::ALL[1])?, rep(PartyId::ALL[2])?])
+}

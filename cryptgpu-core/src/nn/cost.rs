@@ -1,0 +1,73 @@
+//! What private evaluation of a plan costs in bytes and rounds, by the declarations of the
+//! protocols it uses. Tests hold this against what the transport counts.
+
+use super::Plan;
+use super::lower::{PlanOp, Step};
+use super::private::cut;
+use crate::mpc::{Cost, Fidelity, Settings, cost};
+
+/// Sharing the weights: 8 bytes for each weight and bias, to one party; nobody waits for more than one message.
+pub fn share_weights(plan: &Plan) -> Cost {
+    Cost { bytes: 8 * plan.weight_elements(), rounds: u64::from(plan.weight_elements() > 0) }
+}
+
+/// Evaluating `plan` on `batch` shared images: the sum of its steps.
+pub fn infer(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
+    plan.steps().iter().fold(Cost::FREE, |sum, step| sum + of_step(plan, step, batch, settings))
+}
+
+/// One step.
+pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> Cost {
+    let elements = batch * plan.shape(step.output).iter().product::<usize>();
+    let cut = cut(&step.op, settings.codec.fraction_bits());
+    let window = settings.window.into();
+    let paper = settings.fidelity == Fidelity::Paper && cut > 0;
+    match &step.op {
+        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if paper => cost::truncate_product_paper(elements),
+        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => cost::truncate_product(elements, cut),
+        PlanOp::Rescale { .. } if paper => cost::truncate_shared_paper(elements),
+        PlanOp::Rescale { .. } => cost::truncate_shared(elements, cut),
+        PlanOp::Relu => cost::relu(elements, window),
+        PlanOp::Relu6 => cost::relu(2 * elements, window),
+        PlanOp::MaxPool { window: pool } => cost::max_pool(elements, pool.kernel[0] * pool.kernel[1], window),
+        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+
+    /// Megabytes that CryptGPU's code really sends for one image, all parties, by a counter in that code; and
+    /// which part of them ours may send.
+    const PAPER: [(&str, f64, f64); 10] = [
+        ("lenet", 4.675, 0.42),
+        ("alexnet-cifar10", 3.766, 0.42),
+        ("vgg16-cifar10", 86.520, 0.42),
+        ("alexnet-tiny", 21.410, 0.42),
+        ("vgg16-tiny", 345.733, 0.42),
+        ("alexnet-imagenet", 362.909, 0.42),
+        ("vgg16-imagenet", 4232.0, 0.42),
+        ("resnet50", 4121.0, 0.30),
+        ("resnet101", 6238.0, 0.30),
+        ("resnet152", 8853.0, 0.30),
+    ];
+
+    #[test]
+    fn every_network_sends_less_than_is_aimed_at() {
+        for (name, theirs, aim) in PAPER {
+            let plan =
+                lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default()).unwrap();
+            let ours = infer(&plan, 1, &Settings::default());
+            let part = ours.bytes as f64 / (theirs * 1e6);
+            println!(
+                "{name}: {:.3} MB, {:.1} % of {theirs} MB, {} rounds",
+                ours.bytes as f64 / 1e6,
+                100.0 * part,
+                ours.rounds
+            );
+            assert!(part <= aim, "{name}: {part}");
+        }
+    }
+}

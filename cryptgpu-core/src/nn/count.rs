@@ -1,0 +1,92 @@
+//! What a network costs before anything runs: activations, multiply-accumulates, parameters, and the
+//! memory of a private run.
+
+use super::{Graph, Node, Op, Plan};
+
+/// Sizes of a network for one image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counts {
+    /// Elements that go through a ReLU or ReLU6.
+    pub relus: u64,
+    /// Output elements of convolutions and fully connected layers.
+    pub linear_outputs: u64,
+    /// Multiply-accumulates of convolutions and fully connected layers; taps on padding count.
+    pub macs: u64,
+    /// Trained parameters: running statistics of batch normalisation are not.
+    pub parameters: u64,
+}
+
+/// Counts of `graph` for one image; a batch multiplies all but the parameters.
+pub fn count(graph: &Graph) -> Counts {
+    let mut counts = Counts::default();
+    for node in graph.nodes() {
+        let elements = size(&node.shape);
+        match node.op {
+            Op::Relu | Op::Relu6 => counts.relus += elements,
+            Op::Conv2d { .. } | Op::Linear { .. } => counts.linear_outputs += elements,
+            _ => {}
+        }
+        counts.macs += macs(graph, node);
+    }
+    let trained = graph.parameters().into_iter().filter(|parameter| !parameter.name.contains(".running_"));
+    counts.parameters = trained.map(|parameter| size(&parameter.shape)).sum();
+    counts
+}
+
+/// Multiply-accumulates of one node for one image.
+pub fn macs(graph: &Graph, node: &Node) -> u64 {
+    let input = graph.input_of(node);
+    match &node.op {
+        Op::Conv2d { window, groups, .. } => {
+            size(&node.shape) * (input[0] / groups) as u64 * (window.kernel[0] * window.kernel[1]) as u64
+        }
+        Op::Linear { .. } => size(&node.shape) * input[0] as u64,
+        _ => 0,
+    }
+}
+
+/// Memory of one party during a private run, in bytes: an estimate made before the run, so that a
+/// machine that is too small is known at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Memory {
+    /// Shares of the weights: yᵢ and yᵢ + yᵢ₊₁, two words for each.
+    pub weights: u64,
+    /// The largest sum, over the steps, of what is live: two words for each element of an activation, and
+    /// the workspace of the step's protocol.
+    pub activations: u64,
+}
+
+impl Memory {
+    /// Weights and activations.
+    pub fn total(&self) -> u64 {
+        self.weights + self.activations
+    }
+}
+
+/// Words that a protocol holds for each element of its result besides the result's shares: masks,
+/// bit-packed intermediate values, messages. Rounded up from the sign bit, the hungriest.
+const WORKSPACE_WORDS: u64 = 10;
+
+/// The memory that `plan` needs at one party for `batch` images.
+pub fn memory(plan: &Plan, batch: usize) -> Memory {
+    let mut live = vec![0u64; plan.shapes().len()];
+    let share = |shape: &[usize]| 16 * batch as u64 * size(shape);
+    let mut activations = 0;
+    if let (Some(input), Some(shape)) = (live.first_mut(), plan.shapes().first()) {
+        *input = share(shape);
+    }
+    for step in plan.steps() {
+        let shape = &plan.shapes()[step.output.index()];
+        live[step.output.index()] = share(shape);
+        let workspace = 8 * WORKSPACE_WORDS * batch as u64 * size(shape);
+        activations = activations.max(live.iter().sum::<u64>() + workspace);
+        for released in &step.release {
+            live[released.index()] = 0;
+        }
+    }
+    Memory { weights: 16 * plan.weight_elements(), activations }
+}
+
+fn size(shape: &[usize]) -> u64 {
+    shape.iter().map(|&size| size as u64).product()
+}

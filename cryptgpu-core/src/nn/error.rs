@@ -1,0 +1,222 @@
+//! What can go wrong with a network, its weights or its evaluation.
+
+use crate::device::{DeviceError, GeometryError};
+use crate::mpc::MpcError;
+use crate::net::PartyId;
+use crate::ring::RingError;
+
+/// An error of the `nn` layer. Each names the node or tensor it is about, and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NnError {
+    /// No network has this name.
+    #[error("there is no network called `{name}`; did you mean {nearest}? All names: {all}")]
+    UnknownNetwork {
+        /// What was asked for.
+        name: String,
+        /// The closest names.
+        nearest: String,
+        /// Every name.
+        all: String,
+    },
+    /// Two nodes have the same name, or one has none.
+    #[error("a node called `{name}` cannot be added to network `{graph}`: names are unique and not empty")]
+    NodeName {
+        /// The network.
+        graph: String,
+        /// The name.
+        name: String,
+    },
+    /// A node refers to a node that does not exist (yet), or to the wrong number of them.
+    #[error("{node}: {what}")]
+    Wiring {
+        /// The node.
+        node: String,
+        /// What is wrong with its inputs.
+        what: String,
+    },
+    /// A node cannot take inputs of these shapes.
+    #[error("{node}: {op} of shapes {inputs:?}: {what} (shapes are without the batch: [channels, height, width])")]
+    Shape {
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+        /// Shapes of its inputs.
+        inputs: Vec<Vec<usize>>,
+        /// What does not fit.
+        what: String,
+    },
+    /// A window does not fit its input.
+    #[error("{node}: {op} of shape {input:?}: {source}")]
+    Geometry {
+        /// The node.
+        node: String,
+        /// Its operation.
+        op: &'static str,
+        /// Shape of its input.
+        input: Vec<usize>,
+        /// What does not fit.
+        source: GeometryError,
+    },
+    /// Input of the wrong shape given to a network.
+    #[error(
+        "network `{graph}` takes inputs of shape [batch, {expected:?}] with batch at least 1, and was given {found:?}"
+    )]
+    Input {
+        /// The network.
+        graph: String,
+        /// Channels, height, width.
+        expected: [usize; 3],
+        /// What was given.
+        found: Vec<usize>,
+    },
+    /// A weight file could not be read.
+    #[error("cannot read the weights in {path}: {source}; check the path and the permissions")]
+    Read {
+        /// The file.
+        path: String,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+    /// A weight file could not be written.
+    #[error("cannot write the weights to {path}: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+    /// A weight file is not in the safetensors format, or is cut short.
+    #[error(
+        "{path} is not a whole safetensors file ({bytes} bytes): {source}; \
+         fetch or export it again (PyTorch: safetensors.torch.save_file(model.state_dict(), …))"
+    )]
+    Format {
+        /// The file.
+        path: String,
+        /// Its size.
+        bytes: usize,
+        /// What the reader found.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor's element type cannot be used.
+    #[error(
+        "{path}: tensor `{tensor}` has elements of type {dtype}; convert it to F32 (F16, BF16 and F64 are read too)"
+    )]
+    Dtype {
+        /// The file.
+        path: String,
+        /// The tensor.
+        tensor: String,
+        /// Its type in the file.
+        dtype: String,
+    },
+    /// A tensor that the network needs is missing.
+    #[error("network `{graph}` needs the tensor `{tensor}` of shape {shape:?}, which the weights lack; {hint}")]
+    MissingTensor {
+        /// The network.
+        graph: String,
+        /// The tensor.
+        tensor: String,
+        /// Shape it must have.
+        shape: Vec<usize>,
+        /// The nearest name that the weights do have.
+        hint: String,
+    },
+    /// Tensors that the network does not know.
+    #[error(
+        "the weights hold tensors that network `{graph}` does not have: {tensors}; are they those of another network?"
+    )]
+    ExtraTensors {
+        /// The network.
+        graph: String,
+        /// Their names.
+        tensors: String,
+    },
+    /// A tensor has the wrong shape.
+    #[error(
+        "tensor `{tensor}` has shape {found:?}, network `{graph}` needs {expected:?}; are the weights those of another network?"
+    )]
+    TensorShape {
+        /// The network.
+        graph: String,
+        /// The tensor.
+        tensor: String,
+        /// Shape that the network needs.
+        expected: Vec<usize>,
+        /// Shape found.
+        found: Vec<usize>,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error("tensor `{tensor}` holds {value} at flat index {index}: weights must be finite (did training diverge?)")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// Position in row-major order.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A variance that is negative, so that a batch normalisation has no meaning.
+    #[error("tensor `{tensor}` holds the variance {value} at index {index}: variances plus eps must be positive")]
+    Variance {
+        /// The tensor.
+        tensor: String,
+        /// Channel.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A batch normalisation that cannot be folded.
+    #[error(
+        "{node}: this batch normalisation follows {before}, and only one that alone follows a convolution \
+         can be folded; private evaluation needs it folded"
+    )]
+    CannotFold {
+        /// The batch normalisation.
+        node: String,
+        /// What it follows.
+        before: String,
+    },
+    /// An operation that private evaluation has not got.
+    #[error("{node}: {what}")]
+    CannotLower {
+        /// The node.
+        node: String,
+        /// Why not, and what to do.
+        what: String,
+    },
+    /// Someone who should not brings an input, or the owner brings none.
+    #[error(
+        "party {party}: party {owner} owns the {what} and brings them; the other parties bring none \
+         (pass Some at the owner and None elsewhere)"
+    )]
+    Owner {
+        /// Which input.
+        what: &'static str,
+        /// Its owner.
+        owner: PartyId,
+        /// The party that reports.
+        party: PartyId,
+    },
+    /// A weight or a pixel that does not fit the ring.
+    #[error("tensor `{tensor}`: {source}")]
+    Encode {
+        /// The tensor.
+        tensor: String,
+        /// What the codec said.
+        source: RingError,
+    },
+    /// A local operation on shares that refused its operands.
+    #[error("{node}: {source}")]
+    Local {
+        /// The node.
+        node: String,
+        /// What the device said.
+        source: DeviceError,
+    },
+    /// A protocol failed; the error names party, peer and step.
+    #[error(transparent)]
+    Mpc(#[from] MpcError),
+}

@@ -1,0 +1,108 @@
+//! Batch normalisation folded into the convolution before it: the owner does this in plaintext before
+//! sharing, so that private inference never sees a batch normalisation.
+
+use super::{Graph, NnError, NodeId, Op, Weights};
+use ndarray::{ArrayD, Axis, IxDyn};
+
+/// The graph without batch normalisations that follow convolutions. Needs no weights, so parties
+/// that do not own them compute the same graph.
+///
+/// # Errors
+/// [`NnError::CannotFold`] when a batch normalisation does not alone follow a convolution.
+pub fn fold_graph(graph: &Graph) -> Result<Graph, NnError> {
+    let pairs = foldable(graph)?;
+    let mut folded = Graph::builder(graph.name(), graph.input_shape());
+    let mut renamed: Vec<NodeId> = vec![folded.input()];
+    for (node, pair) in graph.nodes().iter().zip(&pairs).skip(1) {
+        let inputs: Vec<NodeId> = node.inputs.iter().map(|id| renamed[id.index()]).collect();
+        let id = match (&node.op, pair) {
+            (Op::BatchNorm2d { .. }, _) => inputs[0],
+            (&Op::Conv2d { out_channels, window, groups, .. }, Some(_)) => {
+                folded.add(&node.name, Op::Conv2d { out_channels, window, groups, bias: true }, &inputs)?
+            }
+            (op, _) => folded.add(&node.name, op.clone(), &inputs)?,
+        };
+        renamed.push(id);
+    }
+    folded.finish(renamed[graph.output().index()])
+}
+
+/// Folds every batch normalisation into the convolution it follows:
+/// W′ = γ/√(σ² + eps) · W and b′ = (b − μ)·γ/√(σ² + eps) + β by output channel, in f64, rounded to f32. The
+/// convolution keeps its name; the other tensors are copied.
+///
+/// # Errors
+/// As [`fold_graph`], and as [`Weights::check`] for `weights`.
+pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights), NnError> {
+    weights.check(graph)?;
+    let folded_graph = fold_graph(graph)?;
+    let mut folded = Weights::new();
+    let parameters = graph.parameters();
+    for (id, pair) in graph.ids().zip(foldable(graph)?) {
+        let node = graph.node(id);
+        let Some(norm) = pair else {
+            let copied = parameters.iter().filter(|p| p.node == id && !matches!(node.op, Op::BatchNorm2d { .. }));
+            for parameter in copied {
+                folded.insert(&parameter.name, weights.tensor(graph, &parameter.name, &parameter.shape)?.clone());
+            }
+            continue;
+        };
+        let (weight, bias) = fold_one(graph, weights, id, norm)?;
+        folded.insert(format!("{}.weight", node.name), weight);
+        folded.insert(format!("{}.bias", node.name), bias);
+    }
+    Ok((folded_graph, folded))
+}
+
+/// For each convolution, the batch normalisation to fold into it.
+fn foldable(graph: &Graph) -> Result<Vec<Option<NodeId>>, NnError> {
+    let consumers = graph.consumers();
+    let mut pairs = vec![None; graph.nodes().len()];
+    for (id, node) in graph.ids().zip(graph.nodes()) {
+        if !matches!(node.op, Op::BatchNorm2d { .. }) {
+            continue;
+        }
+        let before = node.inputs[0];
+        let conv = graph.node(before);
+        // A convolution whose unnormalised result is also wanted elsewhere cannot be changed.
+        let alone = consumers[before.index()].len() == 1 && graph.output() != before;
+        if !matches!(conv.op, Op::Conv2d { .. }) || !alone {
+            let before = format!("{} ({})", conv.name, if alone { conv.op.kind() } else { "which others use too" });
+            return Err(NnError::CannotFold { node: node.name.clone(), before });
+        }
+        pairs[before.index()] = Some(id);
+    }
+    Ok(pairs)
+}
+
+fn fold_one(
+    graph: &Graph,
+    weights: &Weights,
+    conv: NodeId,
+    norm: NodeId,
+) -> Result<(ArrayD<f32>, ArrayD<f32>), NnError> {
+    let (conv, norm) = (graph.node(conv), graph.node(norm));
+    let channels = conv.shape[0];
+    let read = |node: &str, suffix: &str| weights.tensor(graph, &format!("{node}.{suffix}"), &[channels]);
+    let [gamma, beta] = [read(&norm.name, "weight")?, read(&norm.name, "bias")?];
+    let [mean, variance] = [read(&norm.name, "running_mean")?, read(&norm.name, "running_var")?];
+    let bias = match conv.op {
+        Op::Conv2d { bias: true, .. } => Some(read(&conv.name, "bias")?),
+        _ => None,
+    };
+    let eps = if let Op::BatchNorm2d { eps } = norm.op { eps } else { 0.0 };
+    let mut weight = weights.get(&format!("{}.weight", conv.name)).cloned().unwrap_or_default();
+    let mut folded_bias = ArrayD::zeros(IxDyn(&[channels]));
+    for (channel, mut filter) in weight.axis_iter_mut(Axis(0)).enumerate() {
+        let sigma2 = f64::from(variance[[channel]]) + eps;
+        if sigma2 <= 0.0 {
+            let tensor = format!("{}.running_var", norm.name);
+            return Err(NnError::Variance { tensor, index: channel, value: f64::from(variance[[channel]]) });
+        }
+        let factor = f64::from(gamma[[channel]]) / sigma2.sqrt();
+        filter.mapv_inplace(|w| (f64::from(w) * factor) as f32);
+        let bias = bias.map_or(0.0, |bias| f64::from(bias[[channel]]));
+        folded_bias[[channel]] = ((bias - f64::from(mean[[channel]])) * factor + f64::from(beta[[channel]])) as f32;
+    }
+    Ok((weight, folded_bias))
+}

@@ -1,0 +1,451 @@
+//! From a graph to a [`Plan`]: the steps that the parties run, in order, each with the truncation it
+//! takes. Two rewrites save communication, and neither changes the function:
+//!
+//! * An average pool becomes a *sum* pool, which is local. Its 1/area stays *pending* on the value and goes with it
+//!   through whatever commutes with a positive factor (ReLU, max-pool, flattening, further pools, sums of
+//!   values with the same pending factor) to the convolutions and fully connected layers that use it, whose
+//!   weights the owner multiplies by 2^s / area, s = ⌈log₂ area⌉, before sharing; their truncation takes s
+//!   bits more. The pool's own truncation and its rounds are gone, and areas that are powers of two are exact.
+//! * ReLU, then max-pool becomes max-pool, then ReLU, which is equal, on fewer elements.
+//!
+//! Where a pending factor cannot go on (the network's output, a ReLU6, a sum of different factors), the pool is
+//! followed by a [`PlanOp::Rescale`]. A plan is public: it names no weight's value, and all parties make the same.
+
+use super::{Graph, NnError, Node, NodeId, Op};
+use crate::device::PoolGeometry;
+
+/// Which rewrites [`lower`] may do. Both are on by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LowerOptions {
+    /// Average pools without truncation, their divisor carried to the layers that follow.
+    pub defer_averages: bool,
+    /// Max-pool before ReLU. None of the paper's ten networks has a max-pool.
+    pub max_before_relu: bool,
+}
+
+impl Default for LowerOptions {
+    fn default() -> Self {
+        LowerOptions { defer_averages: true, max_before_relu: true }
+    }
+}
+
+/// A value of a plan: the input (0), or the result of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId(usize);
+
+impl ValueId {
+    /// Position in [`Plan::shapes`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What a step computes on shares. `divisor` is the pending divisor that the step takes away: its input holds
+/// `divisor` times the value of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PlanOp {
+    /// Convolution with the tensors `{name}.weight` and `{name}.bias`, then truncation.
+    Conv2d {
+        /// Output channels.
+        out_channels: usize,
+        /// The window.
+        window: PoolGeometry,
+        /// Groups.
+        groups: usize,
+        /// Whether there is a bias.
+        bias: bool,
+        /// Pending divisor of the input.
+        divisor: u64,
+    },
+    /// Fully connected layer with the tensors `{name}.weight` and `{name}.bias`, then truncation.
+    Linear {
+        /// Output features.
+        out_features: usize,
+        /// Whether there is a bias.
+        bias: bool,
+        /// Pending divisor of the input.
+        divisor: u64,
+    },
+    /// max(x, 0).
+    Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
+    /// Maximum over windows, padding as −∞.
+    MaxPool {
+        /// The window.
+        window: PoolGeometry,
+    },
+    /// Sum over windows: local.
+    SumPool {
+        /// The window.
+        window: PoolGeometry,
+    },
+    /// Division by a public number, with truncation.
+    Rescale {
+        /// The number.
+        divisor: u64,
+    },
+    /// Sum of the inputs: local.
+    Add,
+    /// Inputs side by side along the channels: local.
+    Concat,
+    /// To a vector for each image: local.
+    Flatten,
+}
+
+impl PlanOp {
+    /// Name of the kind of operation, for times and bytes by kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            PlanOp::Conv2d { .. } => "conv2d",
+            PlanOp::Linear { .. } => "linear",
+            PlanOp::Relu => "relu",
+            PlanOp::Relu6 => "relu6",
+            PlanOp::MaxPool { .. } => "max_pool",
+            PlanOp::SumPool { .. } | PlanOp::Rescale { .. } => "avg_pool",
+            PlanOp::Add => "add",
+            PlanOp::Concat | PlanOp::Flatten => "reshape",
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The node it comes from; the prefix of its weights.
+    pub name: String,
+    /// What it computes.
+    pub op: PlanOp,
+    /// From what.
+    pub inputs: Vec<ValueId>,
+    /// The value it makes.
+    pub output: ValueId,
+    /// Values that nobody uses after this step.
+    pub release: Vec<ValueId>,
+}
+
+/// The steps of a private evaluation, in order, with the shape of every value (without the batch).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    name: String,
+    input_shape: [usize; 3],
+    shapes: Vec<Vec<usize>>,
+    steps: Vec<Step>,
+    output: ValueId,
+}
+
+impl Plan {
+    /// The network's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// Channels, height and width of an input image.
+    pub fn input_shape(&self) -> [usize; 3] {
+        self.input_shape
+    }
+    /// Shape of every value; value 0 is the input.
+    pub fn shapes(&self) -> &[Vec<usize>] {
+        &self.shapes
+    }
+    /// Shape of one value.
+    pub fn shape(&self, id: ValueId) -> &[usize] {
+        self.shapes.get(id.0).map_or(&[], Vec::as_slice)
+    }
+    /// The steps, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+    /// The value that is the network's result.
+    pub fn output(&self) -> ValueId {
+        self.output
+    }
+
+    /// Shape of the weight of a step, or `None` when it has none.
+    pub fn weight_shape(&self, step: &Step) -> Option<Vec<usize>> {
+        let input = step.inputs.first().map(|&id| self.shape(id))?;
+        match &step.op {
+            PlanOp::Conv2d { out_channels, window, groups, .. } => {
+                Some(vec![*out_channels, input.first()? / groups, window.kernel[0], window.kernel[1]])
+            }
+            PlanOp::Linear { out_features, .. } => Some(vec![*out_features, *input.first()?]),
+            _ => None,
+        }
+    }
+
+    /// Elements of all weights and biases.
+    pub fn weight_elements(&self) -> u64 {
+        let elements = self.steps.iter().filter_map(|step| {
+            let shape = self.weight_shape(step)?;
+            let bias = match step.op {
+                PlanOp::Conv2d { bias, .. } | PlanOp::Linear { bias, .. } => u64::from(bias) * shape[0] as u64,
+                _ => 0,
+            };
+            Some(shape.iter().map(|&size| size as u64).product::<u64>() + bias)
+        });
+        elements.sum()
+    }
+}
+
+/// A pending divisor beyond this is not carried on: the top bits of the ring are needed for values.
+const MAX_DIVISOR: u64 = 1 << 12;
+
+/// The plan of `graph`, whose batch normalisations have been folded away ([`super::fold::fold_graph`]).
+///
+/// # Errors
+/// [`NnError::CannotLower`] for a batch normalisation.
+pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, NnError> {
+    for node in graph.nodes() {
+        if let Op::BatchNorm2d { .. } = node.op {
+            let what = "batch normalisation has no private protocol: fold it first (nn::fold_batch_norm)".into();
+            return Err(NnError::CannotLower { node: node.name.clone(), what });
+        }
+    }
+    let swapped = if options.max_before_relu { Some(max_before_relu(graph)?) } else { None };
+    let graph = swapped.as_ref().unwrap_or(graph);
+    let divisors = pending_divisors(graph, options.defer_averages);
+    let mut planner = Planner::new(graph);
+    for id in graph.ids().skip(1) {
+        planner.node(graph, id, &divisors);
+    }
+    Ok(planner.finish(graph))
+}
+
+/// The graph with each max-pool that alone uses a ReLU moved before it.
+fn max_before_relu(graph: &Graph) -> Result<Graph, NnError> {
+    let consumers = graph.consumers();
+    let is_max = |node: &Node| matches!(node.op, Op::MaxPool { .. });
+    let swaps = |id: NodeId| {
+        let alone = consumers[id.index()].as_slice();
+        let relu = matches!(graph.node(id).op, Op::Relu) && graph.output() != id;
+        relu && matches!(alone, [user] if is_max(graph.node(*user)))
+    };
+    let mut builder = Graph::builder(graph.name(), graph.input_shape());
+    let mut renamed = vec![builder.input()];
+    for id in graph.ids().skip(1) {
+        let node = graph.node(id);
+        let inputs: Vec<NodeId> = node.inputs.iter().map(|input| renamed[input.index()]).collect();
+        let new = if swaps(id) {
+            inputs[0]
+        } else {
+            let new = builder.add(&node.name, node.op.clone(), &inputs)?;
+            let relu = node.inputs[0];
+            if is_max(node) && swaps(relu) { builder.relu(&graph.node(relu).name, new)? } else { new }
+        };
+        renamed.push(new);
+    }
+    builder.finish(renamed[graph.output().index()])
+}
+
+fn average_area(graph: &Graph, node: &Node) -> Option<u64> {
+    let area = match &node.op {
+        Op::AvgPool { window } => window.kernel[0] * window.kernel[1],
+        Op::GlobalAvgPool => graph.input_of(node).iter().skip(1).product(),
+        _ => return None,
+    };
+    Some(area as u64)
+}
+
+/// For each node, the divisor that is pending on its result (1: none). Starts with every average deferred and
+/// takes back those whose factor meets something it cannot pass, until none does.
+fn pending_divisors(graph: &Graph, defer: bool) -> Vec<u64> {
+    let mut deferred = vec![defer; graph.nodes().len()];
+    'again: loop {
+        let mut divisors = vec![1u64; graph.nodes().len()];
+        // The deferred averages that a pending divisor is made of.
+        let mut origins: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes().len()];
+        for (index, node) in graph.nodes().iter().enumerate() {
+            let pending: Vec<u64> = node.inputs.iter().map(|input| divisors[input.index()]).collect();
+            let mut from: Vec<usize> = node.inputs.iter().flat_map(|input| origins[input.index()].clone()).collect();
+            let first = pending.first().copied().unwrap_or(1);
+            let (divisor, blocked) = match &node.op {
+                Op::Input | Op::Conv2d { .. } | Op::Linear { .. } | Op::BatchNorm2d { .. } => (1, false),
+                Op::Relu6 => (1, first != 1),
+                Op::Relu | Op::MaxPool { .. } | Op::Flatten => (first, false),
+                Op::Add | Op::Concat => (first, pending.iter().any(|&other| other != first)),
+                Op::AvgPool { .. } | Op::GlobalAvgPool if !deferred[index] => (1, false),
+                Op::AvgPool { .. } | Op::GlobalAvgPool => {
+                    from.push(index);
+                    let product = first.saturating_mul(average_area(graph, node).unwrap_or(1));
+                    (product, product > MAX_DIVISOR)
+                }
+            };
+            let leaves = graph.output().index() == index && divisor != 1;
+            if blocked || leaves {
+                for origin in from {
+                    deferred[origin] = false;
+                }
+                continue 'again;
+            }
+            divisors[index] = divisor;
+            if divisor != 1 {
+                origins[index] = from;
+            }
+        }
+        return divisors;
+    }
+}
+
+struct Planner {
+    shapes: Vec<Vec<usize>>,
+    steps: Vec<Step>,
+    /// The value of each node.
+    values: Vec<ValueId>,
+}
+
+impl Planner {
+    fn new(graph: &Graph) -> Self {
+        Planner { shapes: vec![graph.input_shape().to_vec()], steps: vec![], values: vec![ValueId(0)] }
+    }
+
+    fn push(&mut self, name: &str, op: PlanOp, inputs: Vec<ValueId>, shape: &[usize]) -> ValueId {
+        let output = ValueId(self.shapes.len());
+        self.shapes.push(shape.to_vec());
+        self.steps.push(Step { name: name.into(), op, inputs, output, release: vec![] });
+        output
+    }
+
+    fn node(&mut self, graph: &Graph, id: NodeId, divisors: &[u64]) {
+        let node = graph.node(id);
+        let inputs: Vec<ValueId> = node.inputs.iter().map(|input| self.values[input.index()]).collect();
+        let divisor = node.inputs.first().map_or(1, |input| divisors[input.index()]);
+        let op = match node.op.clone() {
+            Op::Conv2d { out_channels, window, groups, bias } => {
+                PlanOp::Conv2d { out_channels, window, groups, bias, divisor }
+            }
+            Op::Linear { out_features, bias } => PlanOp::Linear { out_features, bias, divisor },
+            Op::Relu => PlanOp::Relu,
+            Op::Relu6 => PlanOp::Relu6,
+            Op::MaxPool { window } => PlanOp::MaxPool { window },
+            Op::AvgPool { window } => PlanOp::SumPool { window },
+            Op::GlobalAvgPool => {
+                let image = graph.input_of(node);
+                let window = PoolGeometry { kernel: [image[1], image[2]], ..PoolGeometry::square(1, 1, 0) };
+                PlanOp::SumPool { window }
+            }
+            Op::Add => PlanOp::Add,
+            Op::Concat => PlanOp::Concat,
+            Op::Flatten => PlanOp::Flatten,
+            // `lower` has refused batch normalisation, and the input is no step.
+            Op::Input | Op::BatchNorm2d { .. } => return,
+        };
+        let mut value = self.push(&node.name, op, inputs, &node.shape);
+        // An average that does not pass its divisor on takes it here, with what came pending to it.
+        let total = average_area(graph, node).map_or(1, |area| divisor.saturating_mul(area));
+        if total != 1 && divisors[id.index()] == 1 {
+            value = self.push(&node.name, PlanOp::Rescale { divisor: total }, vec![value], &node.shape);
+        }
+        self.values.push(value);
+    }
+
+    fn finish(mut self, graph: &Graph) -> Plan {
+        let output = self.values.get(graph.output().index()).copied().unwrap_or(ValueId(0));
+        let mut last_use = vec![None; self.shapes.len()];
+        for (position, step) in self.steps.iter().enumerate() {
+            for input in &step.inputs {
+                last_use[input.0] = Some(position);
+            }
+        }
+        for (value, position) in last_use.into_iter().enumerate() {
+            if let Some(position) = position.filter(|_| ValueId(value) != output) {
+                self.steps[position].release.push(ValueId(value));
+            }
+        }
+        let (name, input_shape) = (graph.name().into(), graph.input_shape());
+        Plan { name, input_shape, shapes: self.shapes, steps: self.steps, output }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{fold, zoo};
+
+    fn plan(name: &str, options: LowerOptions) -> Plan {
+        lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), options).unwrap()
+    }
+
+    fn divisor_of(plan: &Plan, name: &str) -> u64 {
+        let step = plan.steps().iter().find(|step| step.name == name).unwrap();
+        match step.op {
+            PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => divisor,
+            _ => panic!("{name} is not linear"),
+        }
+    }
+
+    fn rescales(plan: &Plan) -> usize {
+        plan.steps().iter().filter(|step| matches!(step.op, PlanOp::Rescale { .. })).count()
+    }
+
+    #[test]
+    fn averages_of_the_papers_networks_are_all_deferred() {
+        for name in zoo::PAPER {
+            assert_eq!(rescales(&plan(name, LowerOptions::default())), 0, "{name}");
+        }
+        let resnet = plan("resnet50", LowerOptions::default());
+        for (layer, divisor) in [("layer1.0.conv1", 9), ("layer1.0.downsample.0", 9), ("layer1.0.conv2", 1), ("fc", 49)]
+        {
+            assert_eq!(divisor_of(&resnet, layer), divisor, "{layer}");
+        }
+        let vgg = plan("vgg16-imagenet", LowerOptions::default());
+        assert_eq!((divisor_of(&vgg, "features.5"), divisor_of(&vgg, "classifier.0")), (4, 16));
+        let kept = plan("vgg16-imagenet", LowerOptions { defer_averages: false, ..LowerOptions::default() });
+        assert_eq!((rescales(&kept), divisor_of(&kept, "classifier.0")), (6, 1));
+    }
+
+    #[test]
+    fn a_divisor_that_cannot_go_on_is_taken_at_once() {
+        let pool = |kernel| Op::AvgPool { window: PoolGeometry::square(kernel, 1, kernel / 2) };
+        let mut net = Graph::builder("t", [2, 6, 6]);
+        let same = net.add("same", pool(3), &[net.input()]).unwrap();
+        let relu = net.relu("relu", same).unwrap();
+        let sum = net.add("sum", Op::Add, &[relu, same]).unwrap();
+        let conv = net.conv("conv", sum, 2, PoolGeometry::square(1, 1, 0)).unwrap();
+        let clipped = net.add("clipped", pool(3), &[conv]).unwrap();
+        let relu6 = net.add("relu6", Op::Relu6, &[clipped]).unwrap();
+        let other = net.add("other", pool(3), &[relu6]).unwrap();
+        let mixed = net.add("mixed", Op::Add, &[other, relu6]).unwrap();
+        let last = net.add("last", Op::GlobalAvgPool, &[mixed]).unwrap();
+        let plan = lower(&net.finish(last).unwrap(), LowerOptions::default()).unwrap();
+        assert_eq!(divisor_of(&plan, "conv"), 9, "through ReLU and an equal sum");
+        let rescaled: Vec<(&str, u64)> = plan
+            .steps()
+            .iter()
+            .filter_map(|step| {
+                if let PlanOp::Rescale { divisor } = step.op { Some((step.name.as_str(), divisor)) } else { None }
+            })
+            .collect();
+        assert_eq!(rescaled, [("clipped", 9), ("other", 9), ("last", 36)]);
+    }
+
+    #[test]
+    fn max_pools_come_before_relus() {
+        let order = |options| {
+            let plan = plan("lenet-maxpool", options);
+            plan.steps().iter().map(|step| step.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(order(LowerOptions::default())[..3], ["conv1", "pool1", "relu1"]);
+        let kept = LowerOptions { max_before_relu: false, ..LowerOptions::default() };
+        assert_eq!(order(kept)[..3], ["conv1", "relu1", "pool1"]);
+    }
+
+    #[test]
+    fn every_value_is_released_once_after_its_last_use() {
+        for name in ["lenet", "resnet50-maxpool", "mobilenet-v2-same"] {
+            let plan = plan(name, LowerOptions::default());
+            let mut released = vec![0; plan.shapes().len()];
+            for step in plan.steps() {
+                assert!(step.inputs.iter().all(|input| released[input.index()] == 0), "{name}: {}", step.name);
+                step.release.iter().for_each(|value| released[value.index()] += 1);
+            }
+            for (value, times) in released.into_iter().enumerate() {
+                assert_eq!(times, usize::from(value != plan.output().index()), "{name}: value {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn batch_normalisation_must_be_folded() {
+        let error = lower(&zoo::by_name("resnet18").unwrap(), LowerOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("bn1") && error.contains("fold"), "{error}");
+    }
+}

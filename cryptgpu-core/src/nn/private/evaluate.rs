@@ -1,0 +1,105 @@
+//! The steps of a plan on shares.
+
+use super::{Layer, SharedModel, reciprocal};
+use crate::device::{ConvGeometry, DeviceError};
+use crate::mpc::{Party, Rep};
+use crate::net::Stats;
+use crate::nn::NnError;
+use crate::nn::lower::{PlanOp, Step};
+use std::time::{Duration, Instant};
+
+/// What one step took at one party.
+#[derive(Clone, Copy, Debug)]
+pub struct StepTrace<'a> {
+    /// The node it comes from.
+    pub name: &'a str,
+    /// The kind of operation, as [`PlanOp::kind`].
+    pub kind: &'static str,
+    /// Elements of its result.
+    pub elements: usize,
+    /// Time on the clock, waiting for peers included.
+    pub time: Duration,
+    /// What this party sent, and for how long it waited.
+    pub stats: Stats,
+}
+
+/// Runs all steps of the model's plan.
+pub(super) fn run(
+    model: &SharedModel,
+    p: &mut Party,
+    x: Rep,
+    mut observe: impl FnMut(StepTrace<'_>),
+) -> Result<Rep, NnError> {
+    let plan = &model.plan;
+    let mut values: Vec<Option<Rep>> = vec![None; plan.shapes().len()];
+    if let Some(input) = values.first_mut() {
+        *input = Some(x);
+    }
+    let missing = |step: &str| NnError::Wiring { node: step.into(), what: "an input was already released".into() };
+    for (step, layer) in plan.steps().iter().zip(&model.layers) {
+        let inputs: Option<Vec<&Rep>> = step.inputs.iter().map(|input| values[input.index()].as_ref()).collect();
+        let inputs = inputs.ok_or_else(|| missing(&step.name))?;
+        let (start, before) = (Instant::now(), p.stats());
+        let result = p.step(&step.name, |p| evaluate(p, step, layer.as_ref(), &inputs))?;
+        let (time, stats) = (start.elapsed(), p.stats().since(&before));
+        observe(StepTrace { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
+        values[step.output.index()] = Some(result);
+        for released in &step.release {
+            values[released.index()] = None;
+        }
+    }
+    values[plan.output().index()].take().ok_or_else(|| missing(plan.name()))
+}
+
+/// The result of one step.
+fn evaluate(p: &mut Party, step: &Step, layer: Option<&Layer>, inputs: &[&Rep]) -> Result<Rep, NnError> {
+    let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
+    let wiring = |what: &str| NnError::Wiring { node: step.name.clone(), what: what.into() };
+    let [x, rest @ ..] = inputs else { return Err(wiring("has no input")) };
+    let weights = || layer.ok_or_else(|| wiring("has no weights"));
+    match &step.op {
+        PlanOp::Conv2d { out_channels, window, groups, .. } => {
+            let layer = weights()?;
+            let &[batch, in_channels, height, width] = x.shape() else { return Err(wiring("its input is no image")) };
+            let (input, out_channels, window, groups) = ([height, width], *out_channels, *window, *groups);
+            let geometry = ConvGeometry { batch, in_channels, input, out_channels, window, groups };
+            Ok(p.conv2d(x, &layer.weight, &geometry, layer.bias.as_ref(), layer.cut)?)
+        }
+        PlanOp::Linear { .. } => {
+            let layer = weights()?;
+            Ok(p.linear(x, &layer.weight, layer.bias.as_ref(), layer.cut)?)
+        }
+        PlanOp::Relu => Ok(p.relu(x)?),
+        PlanOp::Relu6 => Ok(p.clipped_relu(x, 6.0)?),
+        PlanOp::MaxPool { window } => Ok(p.max_pool(x, window)?),
+        PlanOp::SumPool { window } => x.sum_pool(window).map_err(local),
+        PlanOp::Rescale { divisor } => {
+            let (factor, bits) = reciprocal(*divisor, p.codec().fraction_bits());
+            let scaled = if factor == 1 { (*x).clone() } else { x.mul_word(factor) };
+            Ok(p.truncate(&scaled, bits)?)
+        }
+        PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local),
+        PlanOp::Concat => concat_channels(inputs).map_err(local),
+        PlanOp::Flatten => {
+            let batch = x.shape().first().copied().unwrap_or(1).max(1);
+            x.reshape(&[batch, x.len() / batch]).map_err(local)
+        }
+    }
+}
+
+/// Side by side along axis 1: image by image, because shares are joined along axis 0.
+fn concat_channels(inputs: &[&Rep]) -> Result<Rep, DeviceError> {
+    let batch = inputs.first().map_or(0, |x| x.shape()[0]);
+    let mut shape = inputs.first().map_or(vec![], |x| x.shape().to_vec());
+    if let Some(channels) = shape.get_mut(1) {
+        *channels = inputs.iter().map(|x| x.shape()[1]).sum();
+    }
+    let mut parts = Vec::with_capacity(batch * inputs.len());
+    for image in 0..batch {
+        for x in inputs {
+            let part = x.narrow(image..image + 1)?;
+            parts.push(part.reshape(&[part.len()])?);
+        }
+    }
+    Rep::concat(&parts)?.reshape(&shape)
+}

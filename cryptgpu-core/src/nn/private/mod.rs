@@ -1,0 +1,172 @@
+//! Private evaluation: a network whose weights are secret-shared among the three parties, applied to images
+//! that are secret-shared too. One party owns the weights, encodes and shares them once
+//! ([`SharedModel::share`]); the others know the architecture only. Every message is sent by [`crate::mpc`];
+//! this folder only says which protocol runs on what, in the order of the [`Plan`].
+
+mod encode;
+mod evaluate;
+
+pub use evaluate::StepTrace;
+
+use super::lower::{PlanOp, lower};
+use super::plaintext::check_shape;
+use super::{Graph, LowerOptions, NnError, Plan, Weights, fold};
+use crate::device::Tensor;
+use crate::mpc::{Operand, Party, Rep};
+use crate::net::PartyId;
+use encode::Encoder;
+use ndarray::{ArrayD, ArrayViewD};
+
+/// A network with secret-shared weights, as one party holds it: two words for each weight.
+#[derive(Debug)]
+pub struct SharedModel {
+    plan: Plan,
+    /// The weights of each step that has some.
+    layers: Vec<Option<Layer>>,
+}
+
+/// The shared weights of a convolution or a fully connected layer.
+#[derive(Debug)]
+struct Layer {
+    /// At scale 2^f, times 2^s / divisor where the input has a pending divisor.
+    weight: Operand,
+    /// At scale 2^(2f + s): added before the truncation.
+    bias: Option<Rep>,
+    /// Bits that the truncation takes: f + s.
+    cut: u32,
+}
+
+impl SharedModel {
+    /// Shares the weights of `graph`, which `owner` holds and the other two parties do not.
+    ///
+    /// The owner folds batch normalisations, encodes each tensor and sends one component of it to one party: 8 bytes
+    /// for each weight and bias, in one direction, no waiting. A tensor of the owner's is freed once it is shared.
+    ///
+    /// # Errors
+    /// As [`Weights::check`] and [`fold::fold_graph`]; [`NnError::Encode`] names a weight that does not fit the ring;
+    /// [`NnError::Owner`] when the owner brings no weights or another party does; the link's errors.
+    pub fn share(
+        p: &mut Party,
+        graph: &Graph,
+        owner: PartyId,
+        weights: Option<Weights>,
+        options: LowerOptions,
+    ) -> Result<Self, NnError> {
+        if weights.is_some() != (owner == p.id()) {
+            return Err(NnError::Owner { what: "weights", owner, party: p.id() });
+        }
+        let (folded, weights) = match weights {
+            Some(weights) => {
+                let (graph, weights) = fold::fold_batch_norm(graph, &weights)?;
+                (graph, Some(weights))
+            }
+            None => (fold::fold_graph(graph)?, None),
+        };
+        let plan = lower(&folded, options)?;
+        let mut encoder = Encoder::new(p, owner, weights);
+        let layers = plan.steps().iter().map(|step| encoder.layer(&plan, step)).collect::<Result<_, _>>()?;
+        Ok(SharedModel { plan, layers })
+    }
+
+    /// The steps that [`SharedModel::infer`] takes.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The network's result on shared images.
+    ///
+    /// `x` has shape `[batch, channels, height, width]` and the codec's scale; so has the result, `[batch, …]`. Costs
+    /// are those of [`super::cost::infer`]. Tensors are freed after their last use.
+    ///
+    /// # Errors
+    /// [`NnError::Input`] for images of another shape; [`NnError::Mpc`] with party, peer and step.
+    ///
+    /// # Examples
+    /// See [`share_images`].
+    pub fn infer(&self, p: &mut Party, x: Rep) -> Result<Rep, NnError> {
+        self.infer_traced(p, x, |_| {})
+    }
+
+    /// As [`SharedModel::infer`], and shows what each step took to `observe`.
+    ///
+    /// # Errors
+    /// As [`SharedModel::infer`].
+    pub fn infer_traced(&self, p: &mut Party, x: Rep, observe: impl FnMut(StepTrace<'_>)) -> Result<Rep, NnError> {
+        check_shape(self.plan.name(), self.plan.input_shape(), x.shape())?;
+        evaluate::run(self, p, x, observe)
+    }
+}
+
+/// Shares a batch of images, which `owner` holds and the others do not: 8 bytes an element, 1 round.
+///
+/// ```
+/// use cryptgpu_core::mpc::{Party, Rep};
+/// use cryptgpu_core::net::PartyId;
+/// use cryptgpu_core::nn::{Graph, NnError, SharedModel, Weights, private};
+/// use ndarray::ArrayD;
+///
+/// /// Party 0 has the weights, party 1 the image, party 2 gets the scores.
+/// fn scores(p: &mut Party, net: &Graph, mine: Option<Weights>, image: Option<ArrayD<f64>>) -> Result<(), NnError> {
+///     let [zero, one, two] = PartyId::ALL;
+///     let model = SharedModel::share(p, net, zero, mine, Default::default())?;
+///     let x = private::share_images(p, net, one, image.as_ref().map(|image| image.view()), 1)?;
+///     let y = model.infer(p, x)?;
+///     if let Some(words) = p.open_to(two, &y)? {
+///         println!("{}", p.codec().decode_array(&words.to_array()));
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// [`NnError::Owner`], [`NnError::Input`] for another shape, [`NnError::Encode`] for a pixel that does not fit the
+/// ring, the link's errors.
+pub fn share_images(
+    p: &mut Party,
+    graph: &Graph,
+    owner: PartyId,
+    images: Option<ArrayViewD<'_, f64>>,
+    batch: usize,
+) -> Result<Rep, NnError> {
+    if images.is_some() != (owner == p.id()) {
+        return Err(NnError::Owner { what: "images", owner, party: p.id() });
+    }
+    let shape = [&[batch][..], &graph.input_shape()].concat();
+    let found = images.as_ref().map_or(&shape[..], |images| images.shape());
+    if found != shape || batch == 0 {
+        return Err(NnError::Input { graph: graph.name().into(), expected: graph.input_shape(), found: found.into() });
+    }
+    let encode = |images: ArrayViewD<'_, f64>| -> Result<ArrayD<u64>, NnError> {
+        let encoded = p.codec().encode_array(&images);
+        encoded.map_err(|source| NnError::Encode { tensor: "input".into(), source })
+    };
+    let device = p.device();
+    let value = images.map(encode).transpose()?.map(|words| Tensor::from_array(device, &words));
+    p.step("input", |p| Ok(p.input(owner, value.as_ref(), &shape)?))
+}
+
+/// s = ⌈log₂ divisor⌉: how many bits more the truncation after a pending divisor takes.
+pub(super) fn extra_bits(divisor: u64) -> u32 {
+    divisor.max(1).next_power_of_two().trailing_zeros()
+}
+
+/// Bits that the truncation of a step takes, f being the codec's fraction bits.
+pub(super) fn cut(op: &PlanOp, fraction_bits: u32) -> u32 {
+    match op {
+        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => fraction_bits + extra_bits(*divisor),
+        PlanOp::Rescale { divisor } => reciprocal(*divisor, fraction_bits).1,
+        _ => 0,
+    }
+}
+
+/// A public factor and a truncation that divide by `divisor`: (1, log₂ divisor) for a power of two, otherwise
+/// (round(2^d / divisor), d) with d = f + ⌈log₂ divisor⌉, whose relative error is below 2^−f.
+pub(super) fn reciprocal(divisor: u64, fraction_bits: u32) -> (u64, u32) {
+    let extra = extra_bits(divisor);
+    if divisor.is_power_of_two() {
+        return (1, extra);
+    }
+    let bits = fraction_bits + extra;
+    let factor = (1u128 << bits).saturating_add(u128::from(divisor) / 2) / u128::from(divisor.max(1));
+    (u64::try_from(factor).unwrap_or(u64::MAX), bits)
+}

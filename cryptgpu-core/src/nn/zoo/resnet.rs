@@ -1,0 +1,80 @@
+//! ResNets with torchvision's structure and names.
+
+use super::classic::{Pooling, relu_and_pool};
+use crate::device::PoolGeometry;
+use crate::nn::{Graph, GraphBuilder, NnError, NodeId, Op};
+
+/// The pooling layer after the first convolution.
+pub(super) struct Stem {
+    pooling: Pooling,
+    window: PoolGeometry,
+}
+
+impl From<Pooling> for Stem {
+    /// The paper's average pool of 3×3 without padding (55×55), or torchvision's max-pool with padding 1 (56×56).
+    fn from(pooling: Pooling) -> Self {
+        let padding = usize::from(pooling == Pooling::ReluThenMax);
+        Stem { pooling, window: PoolGeometry::square(3, 2, padding) }
+    }
+}
+
+/// The residual block.
+#[derive(Clone, Copy)]
+pub(super) enum Block {
+    /// Two 3×3 convolutions.
+    Basic,
+    /// 1×1, 3×3 (which carries the stride), 1×1 to four times the width.
+    Bottleneck,
+}
+
+/// One block on `x`: the main path, a projection where the shape changes, their sum, a ReLU.
+fn block(
+    net: &mut GraphBuilder,
+    name: &str,
+    x: NodeId,
+    width: usize,
+    stride: usize,
+    kind: Block,
+) -> Result<NodeId, NnError> {
+    let window = PoolGeometry::square;
+    let (layers, out) = match kind {
+        Block::Basic => (vec![(width, window(3, stride, 1)), (width, window(3, 1, 1))], width),
+        Block::Bottleneck => {
+            let out = 4 * width;
+            (vec![(width, window(1, 1, 0)), (width, window(3, stride, 1)), (out, window(1, 1, 0))], out)
+        }
+    };
+    let mut main = x;
+    for (index, &(channels, window)) in layers.iter().enumerate() {
+        let number = index + 1;
+        let names = [format!("{name}.conv{number}"), format!("{name}.bn{number}")];
+        main = net.conv_bn([&names[0], &names[1]], main, channels, window, 1)?;
+        if number < layers.len() {
+            main = net.relu(&format!("{name}.relu{number}"), main)?;
+        }
+    }
+    let mut skip = x;
+    if stride != 1 || net.shape(x)[0] != out {
+        let names = [format!("{name}.downsample.0"), format!("{name}.downsample.1")];
+        skip = net.conv_bn([&names[0], &names[1]], x, out, window(1, stride, 0), 1)?;
+    }
+    let sum = net.add(&format!("{name}.add"), Op::Add, &[main, skip])?;
+    net.relu(&format!("{name}.relu"), sum)
+}
+
+pub(super) fn resnet(name: &str, depths: [usize; 4], kind: Block, stem: Stem) -> Result<Graph, NnError> {
+    let mut net = Graph::builder(name, [3, 224, 224]);
+    let mut x = net.conv_bn(["conv1", "bn1"], net.input(), 64, PoolGeometry::square(7, 2, 3), 1)?;
+    let pool = if stem.pooling == Pooling::ReluThenMax { "maxpool" } else { "stempool" };
+    x = relu_and_pool(&mut net, ["relu", pool], x, stem.window, stem.pooling)?;
+    for (stage, depth) in depths.into_iter().enumerate() {
+        for index in 0..depth {
+            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+            x = block(&mut net, &format!("layer{}.{index}", stage + 1), x, 64 << stage, stride, kind)?;
+        }
+    }
+    x = net.add("avgpool", Op::GlobalAvgPool, &[x])?;
+    x = net.flatten("flatten", x)?;
+    x = net.linear("fc", x, 1000)?;
+    net.finish(x)
+}

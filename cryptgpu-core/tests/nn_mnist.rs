@@ -1,0 +1,39 @@
+//! The trained LeNet on the bundled MNIST digits, privately and in plaintext.
+#![allow(clippy::unwrap_used)]
+
+mod nn_support;
+
+use cryptgpu_core::mpc::Settings;
+use cryptgpu_core::nn::{LowerOptions, Weights, plaintext, zoo};
+use cryptgpu_datasets::bundled;
+use ndarray::{ArrayD, ArrayView1, Axis};
+use nn_support::{infer, max_difference};
+
+fn predictions(scores: &ArrayD<f64>) -> Vec<u8> {
+    let best = |row: ArrayView1<f64>| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u8;
+    scores.rows().into_iter().map(best).collect()
+}
+
+#[test]
+fn private_lenet_reads_digits_as_plaintext_does() {
+    let net = zoo::by_name("lenet").unwrap();
+    let weights = Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "bundled LeNet").unwrap();
+    let digits = bundled::mnist_test_1000().unwrap();
+    let (mut right, mut same, mut error) = ([0, 0], 0, 0.0f64);
+    for start in (0..digits.len()).step_by(250) {
+        let images = digits.batch(start..start + 250).unwrap().mapv(f64::from).into_dyn();
+        let labels = digits.labels_of(start..start + 250).unwrap();
+        let expected = plaintext::evaluate(&net, &weights, &images.view()).unwrap();
+        let outcome = infer(&net, &weights, &images, LowerOptions::default(), Settings::default());
+        assert_eq!(outcome.scores.len_of(Axis(0)), 250);
+        error = error.max(max_difference(&outcome.scores, &expected));
+        let [private, plain] = [&outcome.scores, &expected].map(predictions);
+        same += private.iter().zip(&plain).filter(|(a, b)| a == b).count();
+        for (right, predicted) in right.iter_mut().zip([&private, &plain]) {
+            *right += predicted.iter().zip(labels).filter(|(a, b)| a == b).count();
+        }
+    }
+    println!("right: {} private, {} plaintext; same: {same} of 1000; largest error {error:.2e}", right[0], right[1]);
+    assert!(same >= 999 && error < 1e-3, "{same} equal predictions, largest error {error}");
+    assert!(right[0] >= 980 && right[1] >= 980, "{right:?}");
+}

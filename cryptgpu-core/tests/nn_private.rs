@@ -1,0 +1,162 @@
+//! Private inference by three parties in one process against the plaintext oracle, and its cost against
+//! what its protocols declare.
+#![allow(clippy::unwrap_used)]
+
+mod nn_support;
+
+use cryptgpu_core::device::PoolGeometry;
+use cryptgpu_core::mpc::{Cost, Settings};
+use cryptgpu_core::net::PartyId;
+use cryptgpu_core::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, cost, plaintext, private, zoo};
+use ndarray::{ArrayD, IxDyn};
+use nn_support::{every_operation, image, infer, largest, max_difference, three};
+
+/// Runs `net` privately and in plaintext, checks scores and costs, and returns the largest error. `slack` rounds may
+/// be saved.
+fn check(net: &Graph, batch: usize, options: LowerOptions, slack: u64) -> f64 {
+    let weights = Weights::seeded(net, 5);
+    let [c, h, w] = net.input_shape();
+    let images = image(&[batch, c, h, w], 3);
+    let expected = plaintext::evaluate(net, &weights, &images.view()).unwrap();
+    let settings = Settings::default();
+    let outcome = infer(net, &weights, &images, options, settings);
+
+    let model = cryptgpu_core::nn::lower::lower(&cryptgpu_core::nn::fold::fold_graph(net).unwrap(), options).unwrap();
+    assert_eq!(
+        outcome.declared,
+        cost::infer(&model, batch, &settings),
+        "{}: protocols declare the plan's cost",
+        net.name()
+    );
+    assert_eq!(outcome.measured.bytes, outcome.declared.bytes, "{}: the transport counts what is declared", net.name());
+    // Where a tensor is so small that some party lacks a role, a step's first message need not wait for the last
+    // of the step before it.
+    let [measured, declared] = [outcome.measured, outcome.declared].map(|cost| cost.rounds);
+    assert!(measured <= declared && measured + slack >= declared, "{}: {measured} rounds, not {declared}", net.name());
+    for (step, (name, kind, bytes)) in model.steps().iter().zip(&outcome.steps) {
+        assert_eq!(*bytes, cost::of_step(&model, step, batch, &settings).bytes, "{name} ({kind})");
+    }
+    assert!(largest(&expected) > 0.01, "{}: the network is not constant", net.name());
+    let error = max_difference(&outcome.scores, &expected);
+    assert!(error < 1e-3, "{} with {options:?}: largest error {error}", net.name());
+    error
+}
+
+#[test]
+fn lenet_and_its_variants() {
+    for name in ["lenet", "lenet-relu-after-pool", "lenet-maxpool"] {
+        check(&zoo::by_name(name).unwrap(), 3, LowerOptions::default(), 0);
+    }
+}
+
+#[test]
+fn every_operation_with_and_without_rewrites() {
+    let net = every_operation().unwrap();
+    for defer_averages in [true, false] {
+        for max_before_relu in [true, false] {
+            check(&net, 2, LowerOptions { defer_averages, max_before_relu }, 8);
+        }
+    }
+}
+
+#[test]
+fn deferred_averages_cost_less_and_are_no_worse() {
+    let net = zoo::by_name("lenet").unwrap();
+    let plan = |options| cryptgpu_core::nn::lower::lower(&net, options).unwrap();
+    let kept = LowerOptions { defer_averages: false, ..LowerOptions::default() };
+    let [with, without] = [LowerOptions::default(), kept].map(|o| cost::infer(&plan(o), 1, &Settings::default()));
+    assert!(with.bytes < without.bytes && with.rounds + 4 == without.rounds, "{with:?} {without:?}");
+    assert!(check(&net, 1, LowerOptions::default(), 1) < 1e-4);
+}
+
+#[test]
+fn a_batch_gives_the_same_scores_as_its_images() {
+    let net = every_operation().unwrap();
+    let weights = Weights::seeded(&net, 5);
+    let images = image(&[3, 3, 22, 18], 3);
+    let both = infer(&net, &weights, &images, LowerOptions::default(), Settings::default()).scores;
+    for index in 0..3 {
+        let one = images.slice_axis(ndarray::Axis(0), (index..=index).into()).to_owned();
+        let one = infer(&net, &weights, &one, LowerOptions::default(), Settings::default()).scores;
+        let row = both.slice_axis(ndarray::Axis(0), (index..=index).into()).to_owned();
+        assert!(max_difference(&one, &row) < 2e-4, "image {index}");
+    }
+}
+
+#[test]
+fn sharing_the_weights_costs_what_is_declared() {
+    let net = zoo::by_name("lenet").unwrap();
+    let runs = three(Settings::default(), |p| {
+        let mine = (p.id().index() == 0).then(|| Weights::seeded(&net, 1));
+        let model = SharedModel::share(p, &net, PartyId::ALL[0], mine, LowerOptions::default()).unwrap();
+        (cost::share_weights(model.plan()), p.stats())
+    });
+    let measured = Cost {
+        bytes: runs.iter().map(|(_, stats)| stats.payload_bytes()).sum(),
+        rounds: runs.iter().map(|(_, stats)| stats.rounds).max().unwrap(),
+    };
+    assert_eq!(measured, runs[0].0);
+    assert_eq!(measured.bytes, 8 * 431_080);
+}
+
+/// The reciprocal of every divisor that a plan can hold is within 2^−f of the true one.
+#[test]
+fn averages_that_are_not_deferred_are_accurate() {
+    for kernel in [2, 3, 5, 7] {
+        let window = PoolGeometry::square(kernel, 2, kernel / 2);
+        let mut net = Graph::builder("mean", [1, 9, 9]);
+        let pool = net.add("pool", cryptgpu_core::nn::Op::AvgPool { window }, &[net.input()]).unwrap();
+        let net = net.finish(pool).unwrap();
+        let images = image(&[2, 1, 9, 9], 9);
+        let expected = plaintext::evaluate(&net, &Weights::new(), &images.view()).unwrap();
+        let outcome = infer(&net, &Weights::new(), &images, LowerOptions::default(), Settings::default());
+        assert!(max_difference(&outcome.scores, &expected) < 4e-6, "kernel {kernel}");
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let net = zoo::by_name("lenet").unwrap();
+    let errors = three(Settings::default(), |p| {
+        SharedModel::share(p, &net, PartyId::ALL[1], None, LowerOptions::default())
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    });
+    assert!(errors[1].as_ref().unwrap_err().contains("party 1 owns the weights"), "{errors:?}");
+    assert!(errors[2].is_err(), "who waits for the owner's message gets an error at once: {errors:?}");
+
+    let mut huge = Weights::seeded(&net, 1);
+    huge.insert("fc1.weight", ArrayD::from_elem(IxDyn(&[500, 800]), 1e30));
+    let errors = three(Settings::default(), |p| {
+        let mine = (p.id().index() == 1).then(|| huge.clone());
+        SharedModel::share(p, &net, PartyId::ALL[1], mine, LowerOptions::default())
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    });
+    let error = errors[1].as_ref().unwrap_err();
+    assert!(error.contains("fc1.weight") && error.contains("cannot encode"), "{error}");
+
+    let errors = three(Settings::default(), |p| {
+        let wrong = ArrayD::zeros(vec![1, 28, 27, 1]);
+        let mine = (p.id().index() == 1).then(|| wrong.view());
+        private::share_images(p, &net, PartyId::ALL[1], mine, 1).map(|_| ())
+    });
+    assert!(matches!(errors[1], Err(NnError::Input { .. })));
+}
+
+/// The large networks: `cargo test --release --test nn_private -- --ignored --nocapture`. Names in
+/// `CRYPTGPU_NETWORKS`, separated by commas; all ten of the paper otherwise.
+#[test]
+#[ignore = "minutes of work"]
+fn the_papers_networks() {
+    let names = std::env::var("CRYPTGPU_NETWORKS").unwrap_or_else(|_| zoo::PAPER.join(","));
+    for name in names.split(',') {
+        let net = zoo::by_name(name).unwrap();
+        let start = std::time::Instant::now();
+        let error = check(&net, 1, LowerOptions::default(), 8);
+        println!(
+            "{name}: largest error {error:.2e}, {:.1} s with plaintext and sharing",
+            start.elapsed().as_secs_f64()
+        );
+    }
+}

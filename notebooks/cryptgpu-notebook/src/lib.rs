@@ -1,0 +1,28 @@
+//! What a CryptGPU notebook shows with: data frames ([`frame`]), figures ([`figure`]), pictures ([`picture`]), progress
+//! ([`progress`]), and several of these in one output ([`show::Bundle`]).
+//!
+//! polars and plotters live here and in nothing that a party process links. What is shown is made from plain records;
+//! protocols, networks and clusters belong to `cryptgpu-core`.
+
+mod error;
+pub mod figure;
+pub mod frame;
+pub mod picture;
+pub mod progress;
+pub mod show;
+
+pub use error::{NotebookError, Result};
+pub use {ndarray, plotters, polars, serde_json};
+
+/// What a cell that shows things needs: `use cryptgpu_frame::prelude::*;`.
+pub mod prelude {
+    pub use polars::prelude::{AnyValue, Column, DataFrame, NamedFrom, Series};
+    pub use serde_json::{Value, json};
+
+    pub use crate::NotebookError;
+    pub use crate::figure::Figure;
+    pub use crate::frame;
+    pub use crate::picture::Picture;
+    pub use crate::progress::Progress;
+    pub use crate::show::{Bundle, Show};
+}

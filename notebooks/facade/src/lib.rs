@@ -1,0 +1,18 @@
+//! Everything that a cell of a CryptGPU notebook needs, as one dynamic library.
+//!
+//! Cells link this library and nothing else, so all of them share one copy of every static and thread-local: a
+//! runtime that one cell starts serves the next. Data frames and figures are in a second library, `cryptgpu-frame`,
+//! which shares this one and is loaded only by notebooks that show tables. Re-exports live here, and [`cell`].
+
+pub mod cell;
+
+pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde_json, thiserror, tokio};
+
+/// What every cell may use without a `use` line: the kernel starts with
+/// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`]).
+pub mod prelude {
+    pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, ring};
+    pub use cryptgpu_datasets as datasets;
+    pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayViewD, Axis, array, s};
+    pub use serde_json::{Value, json};
+}

@@ -1,0 +1,140 @@
+# shellcheck shell=bash
+# What the scripts of this folder share: where things are, and one `ensure_…` function for each thing that has to be
+# installed or built before another can start. Each of them does nothing when its work is already done, so every
+# script may call all that it needs, in any order, as often as it likes.
+#
+# Everything generated goes to `.venv`, `target` and `$CRYPTGPU_CACHE` (by default `.cache` in this checkout). The one
+# exception is evcxr_jupyter, the program behind the notebook kernel: it takes minutes to build and belongs to no
+# project, so it goes to cargo's own folder of programs, once per user.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+CACHE="${CRYPTGPU_CACHE:-$ROOT/.cache}"
+VENV="$ROOT/.venv"
+KERNEL="$CACHE/evcxr"
+CARGO_BIN="${CARGO_INSTALL_ROOT:-${CARGO_HOME:-$HOME/.cargo}}/bin"
+EVCXR_VERSION=0.22.0
+KERNEL_NAME=cryptgpu
+# The flags with which evcxr calls cargo: the template must be built with the same ones, or cargo builds it again.
+EVCXR_RUSTFLAGS=-Cprefer-dynamic
+
+# evcxr writes its throw-away crate outside the checkout's reach of rust-toolchain.toml when the cache lies elsewhere.
+RUSTUP_TOOLCHAIN="${RUSTUP_TOOLCHAIN:-$(sed -n 's/^channel *= *"\(.*\)"/\1/p' "$ROOT/rust-toolchain.toml")}"
+export RUSTUP_TOOLCHAIN PATH="$CARGO_BIN:$PATH"
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# stage NAME COMMAND…: runs the command and says how long it took. Its failure ends the script, naming the stage.
+stage() {
+    local name="$1" began=$SECONDS; shift
+    say "── $name"
+    "$@" || die "$name failed (after $((SECONDS - began)) s)"
+    say "── $name: $((SECONDS - began)) s"
+}
+
+# A digest of files and strings, to tell whether what was made from them is still current.
+digest() { sha256sum | cut -c1-32; }
+
+# Installs Debian packages, if this is Debian and we may; says what to install otherwise.
+debian_packages() {
+    local why="$1"; shift
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        say "installing the Debian package(s) $* ($why)"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+    else
+        die "$why: please install $* (on Debian: sudo apt-get install $*)"
+    fi
+}
+
+# Rust, a C compiler and Python 3.11 or newer with the venv module: all that a machine must bring.
+ensure_tools() {
+    command -v cargo >/dev/null || die "cargo is missing: install Rust from https://rustup.rs"
+    command -v cc >/dev/null || debian_packages "a C compiler is needed to link" gcc libc6-dev
+    command -v python3 >/dev/null || debian_packages "Python 3 is needed for Jupyter" python3 python3-venv
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed for Jupyter"
+    python3 -c 'import venv, ensurepip' 2>/dev/null || debian_packages "Python's venv module is missing" python3-venv
+}
+
+# The library and the `cryptgpu` program, optimised.
+ensure_program() { (cd "$ROOT" && cargo build --release --locked); }
+
+# Its path.
+program() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/cryptgpu"; }
+
+# Jupyter in its own virtual environment, at the versions of scripts/requirements.txt.
+ensure_venv() {
+    local stamp="$VENV/.stamp" now
+    now="$( (python3 -VV; echo "$VENV"; cat "$ROOT/scripts/requirements.txt") | digest)"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
+    say "installing Jupyter into .venv"
+    rm -rf "$VENV"
+    python3 -m venv "$VENV" &&
+        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/scripts/requirements.txt" &&
+        echo "$now" >"$stamp"
+}
+
+# The program behind the kernel, at the version that the template is made for.
+ensure_evcxr() {
+    [ -x "$CARGO_BIN/evcxr_jupyter" ] && cargo install --list | grep -qx "evcxr_jupyter v$EVCXR_VERSION:" && return
+    say "building evcxr_jupyter $EVCXR_VERSION, once per user: about 270 crates, ten minutes on two cores"
+    # Not in the checkout's target folder: its settings are not ours.
+    (cd / && env -u CARGO_TARGET_DIR -u RUSTFLAGS \
+        cargo install evcxr_jupyter --version "$EVCXR_VERSION" --locked --force --quiet)
+}
+
+# The kernel "Rust (CryptGPU)": its warm template, and its entry among the kernels of our Jupyter.
+ensure_kernel() { "$ROOT/scripts/kernel-template" && ensure_kernelspec; }
+
+# Only the Jupyter of this virtual environment sees it.
+ensure_kernelspec() {
+    local spec="$VENV/share/jupyter/kernels/$KERNEL_NAME"
+    mkdir -p "$spec"
+    cat >"$spec/kernel.json.new" <<EOF
+{
+  "argv": ["$ROOT/scripts/kernel", "{connection_file}"],
+  "display_name": "Rust (CryptGPU)",
+  "language": "rust",
+  "interrupt_mode": "message",
+  "env": {"CRYPTGPU_CACHE": "$CACHE"}
+}
+EOF
+    mv "$spec/kernel.json.new" "$spec/kernel.json"
+}
+
+# The settings of evcxr's own crate, which hold for its dependencies too.
+evcxr_profile() {
+    cat <<'EOF'
+[profile.dev]
+opt-level = 1
+debug = false
+strip = "debuginfo"
+rpath = true
+lto = false
+debug-assertions = true
+codegen-units = 16
+panic = 'unwind'
+incremental = true
+overflow-checks = true
+EOF
+}
+
+# evcxr_manifest DEPENDENCY…: the manifest that evcxr writes for its crate.
+evcxr_manifest() {
+    printf '[package]\nname = "ctx"\nversion = "1.0.0"\nedition = "2024"\n\n'
+    printf '[lib]\ncrate-type = ["cdylib"]\npath = "src/lib.rs"\n\n'
+    evcxr_profile
+    printf '\n[dependencies]\n'
+    printf '%s\n' "$@"
+}
+
+# notebook_cargo COMMAND [ARGUMENT…]: cargo on the notebook crates, with the kernel's profile and in the kernel's build folder,
+# so that polars is built once for the kernel, the lints, the documentation and the tests.
+notebook_cargo() {
+    local host
+    host="$(rustc -vV | sed -n 's/^host: //p')"
+    evcxr_profile >"$KERNEL/profile.toml"
+    (cd "$ROOT" && CARGO_TARGET_DIR="$KERNEL/build/target" RUSTFLAGS="$EVCXR_RUSTFLAGS" \
+        RUSTDOCFLAGS="$EVCXR_RUSTFLAGS ${RUSTDOCFLAGS:-}" LD_LIBRARY_PATH="$(rustc --print target-libdir)" cargo "$1" --locked --target "$host" \
+        --config "$KERNEL/.cargo/config.toml" --config "$KERNEL/profile.toml" \
+        --package cryptgpu-notebook --package cryptgpu --package cryptgpu-frame "${@:2}")
+}

@@ -1,0 +1,84 @@
+"""Tests of the headless runner and, through it, of the kernel: real notebooks, each in a kernel of its own."""
+
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+SCRIPTS = Path(__file__).resolve().parent
+FRAME = SCRIPTS.parent / "notebooks" / "frame"
+
+
+class Headless(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name) / "notebook.ipynb"
+
+    def run_cells(self, *cells, options=()):
+        """Runs a notebook of these cells; gives the runner's result and the notebook as it left it."""
+        nbformat.write(new_notebook(cells=[new_markdown_cell("# A test"), *map(new_code_cell, cells)]), self.path)
+        run = subprocess.run(
+            [SCRIPTS / "run-notebook", *options, self.path], capture_output=True, text=True, timeout=600
+        )
+        return run, nbformat.read(self.path, as_version=4)
+
+    def assert_fails(self, run, cell, message):
+        self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
+        self.assertIn(f"cell {cell} failed", run.stderr)
+        self.assertIn(message, run.stderr)
+
+    def test_outputs_are_kept_and_the_file_is_stable(self):
+        cells = (
+            f':dep cryptgpu-frame = {{ path = "{FRAME}" }}\nuse cryptgpu_frame::prelude::*;',
+            'println!("one"); eprintln!("{} words", 2); println!("three");',
+            'let table = frame::from_json(&[json!({"network": "LeNet", "seconds": 0.0123456})])?;\ntable',
+            "Picture::new(Array3::<u8>::zeros((1, 28, 28)).view())?",
+            "use cryptgpu_frame::plotters::prelude::*;\n"
+            "let line = Figure::draw((100, 50), |c| { c.fill(&WHITE)?; Ok(()) })?;\n"
+            "Bundle::new().with(&table).with(&line)",
+        )
+        run, notebook = self.run_cells(*cells)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        _, dep, prints, table, picture, both = notebook.cells
+        self.assertEqual([cell.execution_count for cell in (dep, prints, both)], [1, 2, 5])
+        streams = {name: "".join(o.text for o in prints.outputs if o.name == name) for name in ("stdout", "stderr")}
+        self.assertEqual(streams, {"stdout": "one\nthree\n", "stderr": "2 words\n"})
+        self.assertIn('<td style="text-align:right">0.012346</td>', table.outputs[0].data["text/html"])
+        self.assertIn("LeNet", table.outputs[0].data["text/plain"])
+        self.assertIn("image/png", picture.outputs[0].data)
+        html = both.outputs[0].data["text/html"]
+        self.assertTrue("<table" in html and "<svg" in html, html)
+        self.assertEqual(notebook.metadata.kernelspec.name, "cryptgpu")
+        self.assertNotIn(str(SCRIPTS.parent), "".join(str(cell.outputs) for cell in notebook.cells[1:]))
+
+    def test_a_panic_fails(self):
+        run, notebook = self.run_cells("1 + 1", 'if true { panic!("out of cheese"); }', "3")
+        self.assert_fails(run, 3, "out of cheese")
+        self.assertEqual(notebook.cells[1].outputs[0].data["text/plain"], "2")
+        self.assertIsNone(notebook.cells[3].execution_count)
+
+    def test_a_question_mark_fails(self):
+        run, _ = self.run_cells('let error = 7; eprintln!("{}", error);', 'let n: u8 = "many".parse()?;\nn')
+        self.assert_fails(run, 3, "invalid digit found in string")
+
+    def test_a_cell_that_does_not_compile_fails(self):
+        run, _ = self.run_cells("cluster_that_is_not_there()")
+        self.assert_fails(run, 2, "cannot find function `cluster_that_is_not_there`")
+
+    def test_a_cell_that_does_not_end_fails(self):
+        run, _ = self.run_cells("loop { std::thread::park(); }", options=["--timeout", "3"])
+        self.assert_fails(run, 2, "--timeout")
+
+    def test_a_missing_notebook_is_named(self):
+        run = subprocess.run([SCRIPTS / "run-notebook", "nowhere.ipynb"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("nowhere.ipynb", run.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=2))
