@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Work for all three parties. The controller sends each party its own value, so the fields may
 /// hold what only that party shall know ([`Words`](super::Words) for large arrays).
 ///
-/// A new job is a type with this trait and a line in the table of `jobs.rs`.
+/// A new job is a type with this trait and its name among the [`Jobs`](super::Jobs) that the program serves.
 pub trait Job: Serialize + DeserializeOwned {
     /// What the party finds it by, unique in the table.
     const NAME: &'static str;

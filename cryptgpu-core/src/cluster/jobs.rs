@@ -13,22 +13,45 @@ pub(super) struct Entry {
     pub(super) run: Runner,
 }
 
-/// Every job there is.
-const JOBS: &[Entry] = &[entry::<SelfTest>()];
+/// The jobs that a party runs: [`SelfTest`], and what the program adds. Layers above this one bring
+/// their own, so this one names none of them.
+///
+/// ```
+/// use cryptgpu_core::{cluster::Jobs, experiment::InferenceJob};
+/// let jobs = Jobs::default().with::<InferenceJob>();
+/// assert_eq!(jobs.names(), ["self-test", "inference"]);
+/// ```
+#[derive(Debug)]
+pub struct Jobs(Vec<Entry>);
 
-/// The job called `name`.
-pub(super) fn find(name: &str) -> Result<&'static Entry, JobError> {
-    JOBS.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let known: Vec<&str> = JOBS.iter().map(|entry| entry.name).collect();
-        JobError::Other(format!(
-            "no job is called `{name}` (there are: {}): is the `cryptgpu` program of the same version as the caller?",
-            known.join(", ")
-        ))
-    })
+impl Default for Jobs {
+    fn default() -> Self {
+        Jobs(Vec::new()).with::<SelfTest>()
+    }
 }
 
-const fn entry<J: Job>() -> Entry {
-    Entry { name: J::NAME, run: run::<J> }
+impl Jobs {
+    /// These and `J`.
+    #[must_use]
+    pub fn with<J: Job>(mut self) -> Self {
+        self.0.push(Entry { name: J::NAME, run: run::<J> });
+        self
+    }
+
+    /// What they are called.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|entry| entry.name).collect()
+    }
+
+    /// The job called `name`.
+    pub(super) fn find(&self, name: &str) -> Result<&Entry, JobError> {
+        self.0.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            JobError::Other(format!(
+                "no job is called `{name}` (there are: {}): is the `cryptgpu` program of the same version as the caller?",
+                self.names().join(", ")
+            ))
+        })
+    }
 }
 
 fn run<J: Job>(body: &[u8], context: &mut PartyContext, output: &mut Vec<u8>) -> Result<(), JobError> {
@@ -45,12 +68,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_an_unknown_one_is_named() {
-        for (at, entry) in JOBS.iter().enumerate() {
-            assert!(JOBS[..at].iter().all(|other| other.name != entry.name), "{}", entry.name);
-            assert_eq!(find(entry.name).unwrap().name, entry.name);
-        }
-        let error = find("make-tea").unwrap_err().to_string();
+    fn a_job_is_found_by_name_and_an_unknown_one_is_named() {
+        let jobs = Jobs::default();
+        assert_eq!(jobs.find(SelfTest::NAME).unwrap().name, SelfTest::NAME);
+        let error = jobs.find("make-tea").unwrap_err().to_string();
         assert!(error.contains("make-tea") && error.contains(SelfTest::NAME), "{error}");
     }
 }

@@ -34,6 +34,7 @@ pub use builder::ClusterBuilder;
 pub use controller::{Cluster, Progress, Run};
 pub use error::{ClusterError, Failure, FailureKind};
 pub use job::{Job, JobError, PartyContext};
+pub use jobs::Jobs;
 pub use self_test::{Fault, SelfTest};
 pub use wire::Usage;
 pub use words::Words;

@@ -4,7 +4,7 @@
 
 use super::error::{Failure, FailureKind};
 use super::job::{JobError, PartyContext};
-use super::jobs;
+use super::jobs::Jobs;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
@@ -21,11 +21,11 @@ use tokio::runtime::Runtime;
 /// A bootstrap is much smaller than this.
 const MAX_BOOTSTRAP_BYTES: usize = 1 << 20;
 
-/// Runs this process as a party, from bootstrap to end.
+/// Runs this process as a party that knows `jobs`, from bootstrap to end.
 ///
 /// # Errors
 /// What is wrong, for the log, when it cannot become a party.
-pub fn serve() -> Result<(), String> {
+pub fn serve(jobs: &Jobs) -> Result<(), String> {
     let bootstrap = read_bootstrap()?;
     if bootstrap.version != wire::VERSION {
         return Err(format!(
@@ -47,7 +47,7 @@ pub fn serve() -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start the control thread: {error}"))?;
     let (outbox, commands) = connect(&runtime, &bootstrap)?;
-    let outcome = serve_commands(&bootstrap, &outbox, &commands);
+    let outcome = serve_commands(&bootstrap, &outbox, &commands, jobs);
     if let Err(detail) = &outcome {
         tell(&outbox, &Event::Unable { detail: detail.clone() });
         // The controller ends this process once it has read that, or when it is gone itself.
@@ -166,7 +166,7 @@ fn tell(outbox: &Outbox, event: &Event) {
     }
 }
 
-fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands) -> Result<(), String> {
+fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands, jobs: &Jobs) -> Result<(), String> {
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });
@@ -181,7 +181,7 @@ fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands) -
             }
             Command::Run { run, job } => {
                 let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
-                execute(context, outbox, run, &job, &frame[body..]);
+                execute(context, outbox, jobs, run, &job, &frame[body..]);
             }
             Command::Stop => break,
         }
@@ -243,11 +243,11 @@ fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlat
 }
 
 /// Runs a job and posts how it ended.
-fn execute(context: &mut PartyContext, outbox: &Outbox, run: u64, job: &str, body: &[u8]) {
+fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, job: &str, body: &[u8]) {
     context.begin(run);
     reset_peak_rss();
     let (before, start) = (context.network().stats(), Instant::now());
-    let failure = match catch_unwind(AssertUnwindSafe(|| attempt(context, run, job, body))) {
+    let failure = match catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body))) {
         Ok(Ok(frame)) => {
             let stats = context.network().stats().since(&before);
             let usage = Usage { stats, seconds: start.elapsed().as_secs_f64(), peak_rss_bytes: peak_rss() };
@@ -270,9 +270,9 @@ fn execute(context: &mut PartyContext, outbox: &Outbox, run: u64, job: &str, bod
 }
 
 /// The frame with the job's output.
-fn attempt(context: &mut PartyContext, run: u64, job: &str, body: &[u8]) -> Result<Vec<u8>, JobError> {
+fn attempt(context: &mut PartyContext, jobs: &Jobs, run: u64, job: &str, body: &[u8]) -> Result<Vec<u8>, JobError> {
     let mut frame = wire::encode_header(&Event::Done { run }).map_err(|error| JobError::Other(error.to_string()))?;
-    (jobs::find(job)?.run)(body, context, &mut frame)?;
+    (jobs.find(job)?.run)(body, context, &mut frame)?;
     Ok(frame)
 }
 

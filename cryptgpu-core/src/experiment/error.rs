@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cryptgpu_datasets::DatasetError;
 
+use crate::cluster::ClusterError;
 use crate::mpc::MpcError;
 use crate::net::PartyId;
 use crate::nn::NnError;
@@ -65,6 +66,9 @@ pub enum ExperimentError {
     /// A protocol or a link failed.
     #[error(transparent)]
     Mpc(#[from] MpcError),
+    /// The party processes could not be started, or one of them failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// Keys could not be drawn.
     #[error(transparent)]
     Keys(#[from] PrgError),

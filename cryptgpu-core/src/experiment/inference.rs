@@ -97,7 +97,7 @@ impl Suite {
     /// The networks, in the order of the paper's tables.
     pub fn networks(self) -> &'static [&'static str] {
         match self {
-            Suite::Small => &zoo::PAPER[..7],
+            Suite::Small => &zoo::PAPER[..8],
             Suite::Full => &zoo::PAPER,
         }
     }
@@ -203,8 +203,8 @@ impl Inference {
         }
     }
 
-    /// Tests what can be tested before anything starts: network, counts, settings, that the images fit
-    /// the network and are enough.
+    /// Tests what can be tested before anything starts: network, counts, settings, a file of weights,
+    /// that the images fit the network and are enough.
     ///
     /// # Errors
     /// Which field cannot be used, and what can.
@@ -220,6 +220,9 @@ impl Inference {
         if self.weights == WeightSource::Bundled && self.network != "lenet" {
             let hint = "bundled weights are LeNet's; give a safetensors file, or random ones".to_owned();
             return Err(ExperimentError::Declaration { field: "weights", value: self.weights.to_string(), hint });
+        }
+        if let WeightSource::File(_) = self.weights {
+            self.load_weights(&graph)?;
         }
         self.open_images(&graph).map(drop)
     }

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::inference::ImageSource;
+use super::inference::{ImageSource, WeightSource};
 use super::party::PartyReport;
 use super::{ExperimentError, Inference, Record, available_memory_bytes, commit, machine, now};
 use crate::nn::{Graph, count, lower, plaintext};
@@ -115,11 +115,13 @@ fn compare(
     observe: &mut dyn FnMut(Stage),
 ) -> Result<Verdict, ExperimentError> {
     let images = declaration.open_images(graph)?;
+    // Random weights guess: their accuracy would say nothing.
+    let trained = !matches!(declaration.weights, WeightSource::Random(_));
     let batches = results.len().min(declaration.compare.div_ceil(declaration.batch));
     let weights = if batches > 0 { Some(declaration.load_weights(graph)?) } else { None };
     let mut verdict = Verdict { images: results.len() * declaration.batch, ..Verdict::default() };
     for (index, result) in results.iter().enumerate() {
-        let labels = images.labels(index, declaration.batch)?;
+        let labels = if trained { images.labels(index, declaration.batch)? } else { None };
         let private = predictions(result);
         let right = |predicted: &[usize]| matches(predicted, labels);
         verdict.labelled += labels.map_or(0, <[u8]>::len);
@@ -249,6 +251,8 @@ mod tests {
         let other = measure(&other, &mut Threads, &mut |_| {}).unwrap();
         assert_eq!((first.bytes_sent, first.rounds), (other.bytes_sent, other.rounds));
         assert_eq!((other.accuracy, other.plaintext_accuracy), (None, None));
+        let untrained = Inference { weights: super::super::WeightSource::Random(1), ..lenet(1, 1) };
+        assert_eq!(measure(&untrained, &mut Threads, &mut |_| {}).unwrap().accuracy, None, "guesses have no accuracy");
         let row = &super::super::inference_table(&[first]).unwrap()[0];
         assert!(row.bytes_fraction.unwrap() < 0.42, "{row:?}");
     }

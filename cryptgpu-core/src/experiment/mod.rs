@@ -7,6 +7,7 @@ mod inference;
 mod machine;
 mod measure;
 mod party;
+mod processes;
 mod record;
 mod table;
 mod threads;
@@ -16,6 +17,7 @@ pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS
 pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rss_bytes};
 pub use measure::{Parties, Stage, measure};
 pub use party::{IterationReport, PartyReport, PartyRun, run_party};
+pub use processes::{InferenceJob, Processes};
 pub use record::{Record, append, read};
 pub use table::{Cited, InferenceRow, inference_caption, inference_table, latest};
 pub use threads::Threads;

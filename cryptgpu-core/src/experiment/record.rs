@@ -55,7 +55,7 @@ pub struct Record {
     /// Of those compared, on how many the private and the plaintext prediction agree; or none.
     #[serde(default)]
     pub agreement: Option<usize>,
-    /// Accuracy of the private predictions, from 0 to 1; none when there are no labels.
+    /// Accuracy of the private predictions, from 0 to 1; none without labels or with random weights.
     #[serde(default)]
     pub accuracy: Option<f64>,
     /// Accuracy of the plaintext predictions; none unless all images were compared and have labels.

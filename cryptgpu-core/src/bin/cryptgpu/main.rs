@@ -4,6 +4,7 @@
 mod doctor;
 mod format;
 mod networks;
+mod party;
 mod progress;
 mod run;
 mod table;
@@ -39,6 +40,7 @@ enum Command {
     Networks(networks::Arguments),
     /// Say what works on this machine, and what to do about the rest
     Doctor(doctor::Arguments),
+    Party(party::Party),
 }
 
 /// What a subcommand says when it fails: a message that is shown as it is.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Table(arguments) => table::run(&arguments),
         Command::Networks(arguments) => networks::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Party(party) => party.run().map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use cryptgpu_core::device::Device;
-use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, Threads, WeightSource, append, measure};
+use cryptgpu_core::experiment::{
+    Images, Inference, Parties, Processes, Record, Suite, Threads, WeightSource, append, measure,
+};
 use cryptgpu_core::mpc::{Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
 
@@ -45,8 +48,14 @@ pub struct InferenceArguments {
     #[arg(long, value_enum, default_value_t = SuiteName::Small)]
     suite: SuiteName,
     /// Where the parties run
-    #[arg(long, value_enum, default_value_t = Place::Threads)]
+    #[arg(long, value_enum, default_value_t = Place::Local)]
     parties: Place,
+    /// Threads that each party process computes on; else one for each core
+    #[arg(long, value_parser = threads)]
+    threads: Option<usize>,
+    /// Seconds that a party process waits for another before the run ends with an error
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    deadline: u64,
     /// Timed iterations; one that is not timed goes before
     #[arg(long, default_value_t = 5, conflicts_with = "images")]
     iterations: usize,
@@ -99,6 +108,8 @@ enum SuiteName {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Place {
+    /// Three processes on this machine, linked by TLS
+    Local,
     /// Three threads of this program: nothing is private from it
     Threads,
 }
@@ -107,6 +118,11 @@ enum Place {
 enum FidelityName {
     Exact,
     Paper,
+}
+
+fn threads(text: &str) -> std::result::Result<usize, String> {
+    let hint = || format!("`{text}` is not a number of threads: use 1 to 1024");
+    text.parse().ok().filter(|threads| (1..=1024).contains(threads)).ok_or_else(hint)
 }
 
 fn window(text: &str) -> std::result::Result<SignWindow, String> {
@@ -119,13 +135,15 @@ pub fn run(experiment: &Experiment) -> Result<ExitCode> {
     let Experiment::Inference(arguments) = experiment;
     // Everything is checked before anything runs: a name that is wrong does not show after minutes.
     let declarations = arguments.declarations()?;
-    let mut parties = match arguments.parties {
-        Place::Threads => Threads,
+    let deadline = Duration::from_secs(arguments.deadline);
+    let mut parties: Box<dyn Parties> = match arguments.parties {
+        Place::Local => Box::new(Processes::new(deadline, arguments.threads)),
+        Place::Threads => Box::new(Threads),
     };
     let mut records = Vec::new();
     let mut failed = false;
     for declaration in &declarations {
-        match one(declaration, &mut parties, arguments) {
+        match one(declaration, parties.as_mut(), arguments) {
             Ok(record) => records.push(record),
             Err(error) => {
                 eprintln!("cryptgpu: {}: {error}", declaration.network);
