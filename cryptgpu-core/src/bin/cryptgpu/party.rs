@@ -7,7 +7,7 @@ use cryptgpu_core::experiment::InferenceJob;
 /// Be one of the three parties. Started by `cryptgpu run` and by notebooks, not by hand: who it
 /// is, its certificate and whom to trust come by standard input, and never by arguments or the
 /// environment, which other users of the machine could see.
-#[derive(Args)]
+#[derive(Debug, Args)]
 pub struct Party {}
 
 impl Party {
