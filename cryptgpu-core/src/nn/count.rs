@@ -1,6 +1,7 @@
 //! What a network costs before anything runs: activations, multiply-accumulates, parameters, and the
 //! memory of a private run.
 
+use super::lower::PlanOp;
 use super::{Graph, Node, Op, Plan};
 
 /// Sizes of a network for one image.
@@ -63,9 +64,20 @@ impl Memory {
     }
 }
 
-/// Words that a protocol holds for each element of its result besides the result's shares: masks,
+/// Words that a protocol holds for each element it works on besides the result's shares: masks,
 /// bit-packed intermediate values, messages. Rounded up from the sign bit, the hungriest.
 const WORKSPACE_WORDS: u64 = 10;
+
+/// Elements that a step's protocol works on at once for each element of its result.
+fn width(op: &PlanOp) -> u64 {
+    match op {
+        PlanOp::Relu6 => 2,
+        // All taps of all windows, of which half are compared at once.
+        PlanOp::MaxPool { window } => (window.kernel[0] * window.kernel[1]) as u64,
+        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => 0,
+        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::Relu | PlanOp::Rescale { .. } => 1,
+    }
+}
 
 /// The memory that `plan` needs at one party for `batch` images.
 pub fn memory(plan: &Plan, batch: usize) -> Memory {
@@ -78,7 +90,7 @@ pub fn memory(plan: &Plan, batch: usize) -> Memory {
     for step in plan.steps() {
         let shape = &plan.shapes()[step.output.index()];
         live[step.output.index()] = share(shape);
-        let workspace = 8 * WORKSPACE_WORDS * batch as u64 * size(shape);
+        let workspace = 8 * WORKSPACE_WORDS * width(&step.op) * batch as u64 * size(shape);
         activations = activations.max(live.iter().sum::<u64>() + workspace);
         for released in &step.release {
             live[released.index()] = 0;
@@ -89,4 +101,26 @@ pub fn memory(plan: &Plan, batch: usize) -> Memory {
 
 fn size(shape: &[usize]) -> u64 {
     shape.iter().map(|&size| size as u64).product()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+
+    fn of(name: &str, batch: usize) -> Memory {
+        let plan = lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default()).unwrap();
+        memory(&plan, batch)
+    }
+
+    #[test]
+    fn memory_grows_with_the_batch_and_resnet152_fits_two_gibibytes() {
+        let [one, eight] = [1, 8].map(|batch| of("lenet", batch));
+        assert_eq!((one.weights, eight.weights), (16 * 431_080, 16 * 431_080));
+        // The first ReLU: its input, its result and the workspace, for 20 · 24² elements.
+        assert_eq!(one.activations, (16 + 16 + 80) * 11_520);
+        assert_eq!(eight.activations, 8 * one.activations);
+        let resnet = of("resnet152", 1);
+        assert!((900 << 20..1 << 31).contains(&resnet.total()), "{resnet:?}");
+    }
 }

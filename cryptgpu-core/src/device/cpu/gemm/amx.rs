@@ -9,6 +9,11 @@
 //! Floor: a tile product takes 16 cycles for 16·16·64 byte products: 1024 / 36 = 28.4 products of
 //! words per cycle. Two adjacent diagonals and two tiles of columns are summed at a time, so that
 //! three tile loads serve four tile products.
+//!
+//! Measured on one core of a busy Sapphire Rapids virtual machine, in reference cycles (2.6 GHz): panels
+//! in cache 22 products per cycle (57 G/s), 1024³ 12 (32 G/s), a ResNet's convolutions 5 to 13. The rest
+//! goes to packing, 1.2 to 1.9 cycles per word, and to carrying sums into words, 500 per tile.
+//! Deeper panels spread the carry: a depth of 1024 gained about a tenth over 512, 2048 nothing more.
 
 use super::block::Kernel;
 use super::pack::{Concat, Lanes, Operand};
@@ -23,7 +28,7 @@ const CHUNK: usize = 64;
 /// Words of a tile (1 KiB).
 const TILE: usize = 128;
 const LIMBS: usize = 8;
-const DEPTH_BLOCK: usize = 512;
+const DEPTH_BLOCK: usize = 1024;
 
 const _: () = assert!(DEPTH_BLOCK as u64 * 4 * 255 * 255 < 1 << 32, "a sum of diagonal 3 would overflow");
 
@@ -106,7 +111,7 @@ impl Kernel for Amx {
     const NR: usize = NR;
     const DEPTH_UNIT: usize = CHUNK;
     const DEPTH_BLOCK: usize = DEPTH_BLOCK;
-    const ROW_BLOCK: usize = 256;
+    const ROW_BLOCK: usize = 128;
     const COLUMN_BLOCK: usize = 512;
 
     /// Chunk, limb, then a tile: row, depth.

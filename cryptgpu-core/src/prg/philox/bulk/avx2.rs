@@ -1,6 +1,6 @@
 //! Philox4x64-10 with AVX2: two vectors of four blocks, and two scalar blocks a round.
 
-use super::{Block, MULTIPLIERS_64, ROUNDS, Run};
+use super::{Block, MULTIPLIERS_64, ROUNDS, Run, first_product};
 use std::arch::x86_64::*;
 
 /// Vectors at a time.
@@ -18,9 +18,15 @@ const BATCH: usize = VECTORS * LANES + SCALARS * FULL_ROUNDS;
 #[target_feature(enable = "avx2,bmi2")]
 pub(super) fn fill(run: &Run, mut low: u64, blocks: &mut [Block]) {
     let keys: [_; FULL_ROUNDS] = std::array::from_fn(|i| run.keys[i + 2].map(|key| splat(key)));
+    let lanes = _mm256_set_epi64x(3, 2, 1, 0);
+    let mut firsts: [_; VECTORS] = std::array::from_fn(|v| {
+        let counters = _mm256_add_epi64(splat(low.wrapping_add((v * LANES) as u64)), lanes);
+        product(counters, MULTIPLIERS_64[0])
+    });
     let (batches, rest) = blocks.as_chunks_mut::<BATCH>();
     for batch in batches {
-        let mut vectors: [_; VECTORS] = std::array::from_fn(|v| start(run, low.wrapping_add((v * LANES) as u64)));
+        let mut vectors = firsts.map(|first| second_round(run, first));
+        firsts = firsts.map(|first| advance(first));
         for (round, key) in keys.iter().enumerate() {
             for x in &mut vectors {
                 *x = full_round(*x, key);
@@ -42,12 +48,23 @@ fn splat(word: u64) -> __m256i {
     _mm256_set1_epi64x(word as i64)
 }
 
-/// Four blocks after the first two rounds, a vector for each word.
+/// First products, high and low halves, a batch further on.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn start(run: &Run, low: u64) -> [__m256i; 4] {
-    let counters = _mm256_add_epi64(splat(low), _mm256_set_epi64x(3, 2, 1, 0));
-    let (high, x3) = product(counters, MULTIPLIERS_64[0]);
+fn advance((high, low): (__m256i, __m256i)) -> (__m256i, __m256i) {
+    let step = first_product(BATCH as u64);
+    let low = _mm256_add_epi64(low, splat(step as u64));
+    let high = _mm256_add_epi64(high, splat((step >> 64) as u64));
+    // The comparison is one of signed integers: flipping the sign bits makes it one of words.
+    let flip = splat(1 << 63);
+    let carried = _mm256_cmpgt_epi64(splat(step as u64 ^ (1 << 63)), _mm256_xor_si256(low, flip));
+    (_mm256_sub_epi64(high, carried), low)
+}
+
+/// Four blocks after the second round, a vector for each word, from their first products.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn second_round(run: &Run, (high, x3): (__m256i, __m256i)) -> [__m256i; 4] {
     let (high, x1) = product(_mm256_xor_si256(high, splat(run.first[2])), MULTIPLIERS_64[1]);
     let (x0, x2) = (_mm256_xor_si256(high, splat(run.second[0])), _mm256_xor_si256(x3, splat(run.second[1])));
     [x0, x1, x2, splat(run.second[2])]

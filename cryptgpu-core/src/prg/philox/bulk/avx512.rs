@@ -1,6 +1,6 @@
 //! Philox4x64-10 with AVX-512 IFMA: two vectors of eight blocks, and a scalar block a round.
 
-use super::{Block, MULTIPLIERS_64, ROUNDS, Run};
+use super::{Block, MULTIPLIERS_64, ROUNDS, Run, first_product};
 use std::arch::x86_64::*;
 
 /// Vectors at a time: two hide the latency of the multiplications.
@@ -16,15 +16,22 @@ const BATCH: usize = VECTORS * LANES + FULL_ROUNDS;
 #[target_feature(enable = "avx512f,avx512ifma,bmi2")]
 pub(super) fn fill(run: &Run, mut low: u64, blocks: &mut [Block]) {
     let keys: [_; FULL_ROUNDS] = std::array::from_fn(|i| run.keys[i + 2].map(|key| splat(key)));
+    let lanes = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+    let mut firsts: [_; VECTORS] = std::array::from_fn(|v| {
+        let counters = _mm512_add_epi64(splat(low.wrapping_add((v * LANES) as u64)), lanes);
+        product(counters, MULTIPLIERS_64[0])
+    });
     let (batches, rest) = blocks.as_chunks_mut::<BATCH>();
     for batch in batches {
-        let mut vectors: [_; VECTORS] = std::array::from_fn(|v| start(run, low.wrapping_add((v * LANES) as u64)));
+        let mut vectors = firsts.map(|first| second_round(run, first));
+        firsts = firsts.map(|first| advance(first));
+        let mut first = first_product(low.wrapping_add((VECTORS * LANES) as u64));
         for (round, key) in keys.iter().enumerate() {
             for x in &mut vectors {
                 *x = full_round(*x, key);
             }
-            let scalar = VECTORS * LANES + round;
-            batch[scalar] = run.block(low.wrapping_add(scalar as u64));
+            batch[VECTORS * LANES + round] = run.block(first);
+            first = first.wrapping_add(MULTIPLIERS_64[0].into());
         }
         for (x, out) in vectors.into_iter().zip(batch.as_chunks_mut().0) {
             store(x, out);
@@ -40,12 +47,22 @@ fn splat(word: u64) -> __m512i {
     _mm512_set1_epi64(word as i64)
 }
 
-/// Eight blocks after the first two rounds, a vector for each word.
+/// First products, high and low halves, a batch further on.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn advance((high, low): (__m512i, __m512i)) -> (__m512i, __m512i) {
+    let step = first_product(BATCH as u64);
+    let step_low = splat(step as u64);
+    let low = _mm512_add_epi64(low, step_low);
+    let high = _mm512_add_epi64(high, splat((step >> 64) as u64));
+    let carried = _mm512_cmplt_epu64_mask(low, step_low);
+    (_mm512_mask_add_epi64(high, carried, high, splat(1)), low)
+}
+
+/// Eight blocks after the second round, a vector for each word, from their first products.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn start(run: &Run, low: u64) -> [__m512i; 4] {
-    let counters = _mm512_add_epi64(splat(low), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
-    let (high, x3) = product(counters, MULTIPLIERS_64[0]);
+fn second_round(run: &Run, (high, x3): (__m512i, __m512i)) -> [__m512i; 4] {
     let (high, x1) = product(_mm512_xor_si512(high, splat(run.first[2])), MULTIPLIERS_64[1]);
     let (x0, x2) = (_mm512_xor_si512(high, splat(run.second[0])), _mm512_xor_si512(x3, splat(run.second[1])));
     [x0, x1, x2, splat(run.second[2])]
