@@ -141,7 +141,7 @@ pub fn run(experiment: &Experiment) -> Result<ExitCode> {
             // The parties run this very program, under whatever name it was started.
             let this = std::env::current_exe().ok();
             Box::new(Processes::new(deadline, arguments.threads).program(this))
-        },
+        }
         Place::Threads => Box::new(Threads),
     };
     let mut records = Vec::new();
