@@ -3,11 +3,14 @@
 use super::job::{Job, JobError, PartyContext};
 use super::self_test::SelfTest;
 
-/// A job by name: decodes its value from bytes, runs it, and appends its encoded output to a buffer.
+/// Decodes a job's value from bytes, runs it, and appends its encoded output to a buffer.
+type Runner = fn(&[u8], &mut PartyContext, &mut Vec<u8>) -> Result<(), JobError>;
+
+/// A job by name.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: &'static str,
-    pub(super) run: fn(&[u8], &mut PartyContext, &mut Vec<u8>) -> Result<(), JobError>,
+    pub(super) run: Runner,
 }
 
 /// The jobs that a party runs: [`SelfTest`], and what the program adds. Layers above this one bring
