@@ -58,6 +58,9 @@ ensure_tools() {
 # The library and the `cryptgpu` program, optimised.
 ensure_program() { (cd "$ROOT" && cargo build --release --locked); }
 
+# Its path.
+program() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/cryptgpu"; }
+
 # Jupyter in its own virtual environment, at the versions of scripts/requirements.txt.
 ensure_venv() {
     local stamp="$VENV/.stamp" now

@@ -40,7 +40,7 @@ class Headless(unittest.TestCase):
             "Picture::new(Array3::<u8>::zeros((1, 28, 28)).view())?",
             "use cryptgpu_frame::plotters::prelude::*;\n"
             "let line = Figure::draw((100, 50), |c| { c.fill(&WHITE)?; Ok(()) })?;\n"
-            "Bundle::new().add(&table).add(&line)",
+            "Bundle::new().with(&table).with(&line)",
         )
         run, notebook = self.run_cells(*cells)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)

@@ -1,6 +1,7 @@
 //! Speed of the generators, each by the side of a reference measured in the same run:
 //! `cargo bench -p cryptgpu-core --bench prg`.
 
+use cryptgpu_core::prg::philox::Generator;
 use cryptgpu_core::prg::{Correlated, Key, Randomness, Stream};
 use std::hint::black_box;
 use std::process::Command;
@@ -21,6 +22,17 @@ fn main() {
         ),
         Err(why) => println!("no comparison with openssl: {why}\n"),
     }
+    let philox = fill_table("Philox4x64-10", &stream(Randomness::InsecurePhilox), clock);
+    println!("Philox over AES-128-CTR, 64 KiB fills: {:.2}", philox / aes);
+    match numpy() {
+        Ok(speed) => println!(
+            "numpy.random.Philox.random_raw, 64 KiB: {:.2} GB/s; ours over it: {:.2}\n",
+            speed / 1e9,
+            philox / speed
+        ),
+        Err(why) => println!("no comparison with NumPy: {why}\n"),
+    }
+    generator_table();
 }
 
 fn stream(randomness: Randomness) -> Stream {
@@ -54,6 +66,40 @@ fn fill_table(name: &str, stream: &Stream, clock: f64) -> f64 {
         rayon::current_num_threads()
     );
     at_64k
+}
+
+/// Distributions that take the words one by one.
+fn generator_table() {
+    const N: usize = 1 << 16;
+    let mut rng = Generator::seeded(1u64);
+    println!("{:<32}{:>12}", "Generator, 65,536 at a time", "ns each");
+    let row = |name: &str, seconds: f64| println!("{name:<32}{:>12.2}", seconds / N as f64 * 1e9);
+    row("random, f64", best(|| drop(black_box(rng.random(N)))));
+    row("standard_normal", best(|| drop(black_box(rng.standard_normal(N)))));
+    row("integers(0..1000), i64", best(|| drop(black_box(rng.integers(0i64..1000, N)))));
+    row("permutation", best(|| drop(black_box(rng.permutation(N)))));
+}
+
+/// Bytes per second of NumPy's `random_raw`, the best of many calls.
+fn numpy() -> Result<f64, String> {
+    const SCRIPT: &str = "
+import time, numpy
+philox = numpy.random.Philox(1)
+def once():
+    start = time.perf_counter()
+    philox.random_raw(8192)
+    return time.perf_counter() - start
+print(65536 / min(once() for _ in range(8000)))";
+    let python = std::env::var_os("CRYPTGPU_PYTHON")
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python").into());
+    let run = Command::new(&python).args(["-c", SCRIPT]).output();
+    match run {
+        Ok(run) if run.status.success() => {
+            let text = String::from_utf8_lossy(&run.stdout);
+            text.trim().parse().map_err(|_| format!("NumPy's side printed {text:?}"))
+        }
+        _ => Err("no Python with NumPy: set CRYPTGPU_PYTHON to one".to_owned()),
+    }
 }
 
 /// Seconds of one call: the best of many batches, so that other work on the machine shows little.

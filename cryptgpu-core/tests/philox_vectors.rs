@@ -90,7 +90,8 @@ fn all(vectors: &Value, kind: &str, check: impl Fn(&Value)) -> usize {
         assert!(run.is_ok(), "{kind}, case {i}");
     }
     // Not println!, which the test harness hides when all is well.
-    writeln!(std::io::stdout(), "philox vectors, {kind}: {} cases passed", cases.len()).unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "philox vectors, {kind}: {} cases passed", cases.len()).unwrap();
     cases.len()
 }
 

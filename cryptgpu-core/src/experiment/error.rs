@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use cryptgpu_datasets::DatasetError;
 
+use crate::cluster::ClusterError;
+use crate::mpc::MpcError;
+use crate::net::PartyId;
+use crate::nn::NnError;
+use crate::prg::PrgError;
+
 /// An error of the `experiment` layer. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,4 +60,44 @@ pub enum ExperimentError {
     /// A data set cannot be read.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// A network, its weights or its evaluation.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    /// A protocol or a link failed.
+    #[error(transparent)]
+    Mpc(#[from] MpcError),
+    /// The party processes could not be started, or one of them failed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Keys could not be drawn.
+    #[error(transparent)]
+    Keys(#[from] PrgError),
+    /// A run needs more memory than there is.
+    #[error(
+        "{network} with a batch of {batch} takes about {needed} MiB at each of {here} parties on this machine, and \
+         {available} MiB are free: use a smaller --batch or a smaller network, or one machine for each party"
+    )]
+    Memory {
+        /// The network.
+        network: String,
+        /// Images at a time.
+        batch: usize,
+        /// MiB for one party.
+        needed: u64,
+        /// Parties on this machine.
+        here: u64,
+        /// MiB that are free.
+        available: u64,
+    },
+    /// The parties' reports do not fit together.
+    #[error("the reports of the three parties do not fit together: {0}; do all run the same version of the program?")]
+    Reports(String),
+    /// A party ended without a report.
+    #[error("party {party} ended without a report: {reason}")]
+    Party {
+        /// The party.
+        party: PartyId,
+        /// Why, as far as is known.
+        reason: String,
+    },
 }

@@ -57,7 +57,7 @@ pub struct Inference {
     pub window: SignWindow,
     /// Images, from the first on, whose results are compared with plaintext evaluation, which takes
     /// seconds an image for the large networks.
-    pub check: usize,
+    pub compare: usize,
 }
 
 /// Where images come from.
@@ -97,7 +97,7 @@ impl Suite {
     /// The networks, in the order of the paper's tables.
     pub fn networks(self) -> &'static [&'static str] {
         match self {
-            Suite::Small => &zoo::PAPER[..7],
+            Suite::Small => &zoo::PAPER[..8],
             Suite::Full => &zoo::PAPER,
         }
     }
@@ -123,7 +123,9 @@ impl FromStr for Images {
             "mnist-test" => Ok(Images::MnistTest),
             "cifar10-test" => Ok(Images::Cifar10Test),
             "random" => Ok(Images::Random(1)),
-            _ => Err(format!("`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test, cifar10-test or random")),
+            _ => Err(format!(
+                "`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test, cifar10-test or random"
+            )),
         }
     }
 }
@@ -168,7 +170,7 @@ impl Inference {
             fidelity: Fidelity::Exact,
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
             window: SignWindow::default(),
-            check: if small { usize::MAX } else { 1 },
+            compare: if small { usize::MAX } else { 1 },
         })
     }
 
@@ -201,12 +203,12 @@ impl Inference {
         }
     }
 
-    /// Tests what can be tested before anything starts: network, counts, settings, that the images fit
-    /// the network and are enough.
+    /// Tests what can be tested before anything starts: network, counts, settings, a file of weights,
+    /// that the images fit the network and are enough.
     ///
     /// # Errors
     /// Which field cannot be used, and what can.
-    pub fn check(&self) -> Result<(), ExperimentError> {
+    pub fn validate(&self) -> Result<(), ExperimentError> {
         let graph = self.graph()?;
         self.settings()?;
         for (field, value) in [("batch", self.batch), ("iterations", self.iterations)] {
@@ -218,6 +220,9 @@ impl Inference {
         if self.weights == WeightSource::Bundled && self.network != "lenet" {
             let hint = "bundled weights are LeNet's; give a safetensors file, or random ones".to_owned();
             return Err(ExperimentError::Declaration { field: "weights", value: self.weights.to_string(), hint });
+        }
+        if let WeightSource::File(_) = self.weights {
+            self.load_weights(&graph)?;
         }
         self.open_images(&graph).map(drop)
     }
@@ -254,7 +259,10 @@ impl Inference {
             };
             if images.shape() != graph.input_shape() {
                 let (has, takes) = (images.shape(), graph.input_shape());
-                return refuse(format!("its images have shape {has:?} and {} takes {takes:?}; use random", self.network));
+                return refuse(format!(
+                    "its images have shape {has:?} and {} takes {takes:?}; use random",
+                    self.network
+                ));
             }
             if self.batch > images.len() {
                 return refuse(format!("it has {} images, fewer than a batch of {}", images.len(), self.batch));
@@ -338,7 +346,7 @@ mod tests {
     #[test]
     fn lenet_is_declared_with_real_digits_and_its_trained_weights() {
         let lenet = Inference::of("lenet").unwrap();
-        lenet.check().unwrap();
+        lenet.validate().unwrap();
         let graph = lenet.graph().unwrap();
         assert_eq!(lenet.load_weights(&graph).unwrap().len(), 8);
         let images = lenet.open_images(&graph).unwrap();
@@ -366,7 +374,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Inference)| {
             let mut changed = lenet.clone();
             change(&mut changed);
-            changed.check().unwrap_err().to_string()
+            changed.validate().unwrap_err().to_string()
         };
         assert!(refused(&|x| x.batch = 0).contains("batch 0"));
         assert!(refused(&|x| x.iterations = 0).contains("iterations 0"));
@@ -374,10 +382,12 @@ mod tests {
         assert!(refused(&|x| x.fraction_bits = 60).contains("fraction bits 60"));
         assert!(refused(&|x| x.network = "vgg16-cifar10".into()).contains("LeNet's"));
         assert!(refused(&|x| x.network = "lenet6".into()).contains("lenet"));
-        assert!(refused(&|x| {
-            x.network = "resnet50".into();
-            x.weights = WeightSource::Random(1);
-        })
-        .contains("use random"));
+        assert!(
+            refused(&|x| {
+                x.network = "resnet50".into();
+                x.weights = WeightSource::Random(1);
+            })
+            .contains("use random")
+        );
     }
 }

@@ -3,11 +3,21 @@
 //! program prints and a notebook turns into a data frame.
 
 mod error;
+mod inference;
 mod machine;
+mod measure;
+mod party;
+mod processes;
 mod record;
 mod table;
+mod threads;
 
 pub use error::ExperimentError;
+pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS_OWNER, WeightSource};
 pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rss_bytes};
+pub use measure::{Parties, Stage, measure};
+pub use party::{IterationReport, PartyReport, PartyRun, run_party};
+pub use processes::{InferenceJob, Processes};
 pub use record::{Record, append, read};
 pub use table::{Cited, InferenceRow, inference_caption, inference_table, latest};
+pub use threads::Threads;

@@ -42,20 +42,23 @@ pub struct Record {
     pub bytes_sent: [u64; 3],
     /// Rounds of one iteration: the longest chain of messages.
     pub rounds: u64,
-    /// Largest absolute difference of any output from the plaintext evaluation in f64, over all
-    /// images; none when it was not compared.
+    /// Largest absolute difference of any output from the plaintext evaluation in f64, over the images
+    /// compared; or none.
     #[serde(default)]
     pub max_abs_error: Option<f64>,
     /// Images evaluated, over all timed iterations.
     #[serde(default)]
     pub images: usize,
-    /// Of those, on how many the private and the plaintext prediction agree; or none.
+    /// Of those, how many were compared with the plaintext evaluation.
+    #[serde(default)]
+    pub compared: usize,
+    /// Of those compared, on how many the private and the plaintext prediction agree; or none.
     #[serde(default)]
     pub agreement: Option<usize>,
-    /// Accuracy of the private predictions, from 0 to 1; none when there are no labels.
+    /// Accuracy of the private predictions, from 0 to 1; none without labels or with random weights.
     #[serde(default)]
     pub accuracy: Option<f64>,
-    /// Accuracy of the plaintext predictions on the same images; or none.
+    /// Accuracy of the plaintext predictions; none unless all images were compared and have labels.
     #[serde(default)]
     pub plaintext_accuracy: Option<f64>,
     /// The most memory that each party's process held, in bytes.
@@ -181,6 +184,7 @@ pub(crate) mod tests {
             rounds: 61,
             max_abs_error: Some(1.5e-5),
             images: 5,
+            compared: 5,
             agreement: Some(5),
             accuracy: Some(1.0),
             plaintext_accuracy: Some(1.0),

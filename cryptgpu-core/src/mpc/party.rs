@@ -84,7 +84,9 @@ pub struct Party {
 impl Party {
     /// A party on `net`, drawing from `prg`.
     pub fn new(net: Box<dyn Network>, prg: Correlated, settings: Settings) -> Self {
-        Party { net, prg, settings, steps: vec![], declared: Cost::FREE }
+        let party = Party { net, prg, settings, steps: vec![], declared: Cost::FREE };
+        party.net.set_step(&party.current_step());
+        party
     }
 
     /// Which of the three this is.
@@ -140,13 +142,13 @@ impl Party {
         self.net.set_step(&self.steps.join("/"));
         let result = body(self);
         self.steps.pop();
-        self.net.set_step(&self.steps.join("/"));
+        self.net.set_step(&self.current_step());
         result
     }
 
     /// The step this party is in.
     pub fn current_step(&self) -> String {
-        if self.steps.is_empty() { "start".to_owned() } else { self.steps.join("/") }
+        if self.steps.is_empty() { "outside any step".to_owned() } else { self.steps.join("/") }
     }
 
     /// Tells both peers that this party gives up, and why.

@@ -93,3 +93,17 @@ pub enum NetError {
         hint: String,
     },
 }
+
+impl NetError {
+    /// The step the party was in; empty for an error of set-up.
+    pub fn step(&self) -> &str {
+        match self {
+            NetError::Deadline { step, .. }
+            | NetError::PeerClosed { step, .. }
+            | NetError::Diverged { step, .. }
+            | NetError::BadFrame { step, .. }
+            | NetError::TooLarge { step, .. } => step,
+            NetError::Setup { .. } => "",
+        }
+    }
+}

@@ -15,7 +15,7 @@ mod pool;
 mod shaped;
 mod stats;
 pub mod tcp;
-mod tls;
+pub(crate) mod tls;
 
 pub use error::NetError;
 pub use frame::HEADER_BYTES;
@@ -134,4 +134,35 @@ pub trait Network: Send {
 
     /// Ends all links at once: both peers see [`NetError::PeerClosed`] with `reason`.
     fn abort(&self, reason: &str);
+}
+
+/// A transport that several owners look at, such as a party's protocols and its runtime.
+impl<N: Network + Sync + ?Sized> Network for std::sync::Arc<N> {
+    fn id(&self) -> PartyId {
+        (**self).id()
+    }
+
+    fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
+        (**self).send(to, tag, words)
+    }
+
+    fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
+        (**self).recv(from, tag, len)
+    }
+
+    fn stats(&self) -> Stats {
+        (**self).stats()
+    }
+
+    fn set_step(&self, step: &str) {
+        (**self).set_step(step);
+    }
+
+    fn deadline(&self) -> Duration {
+        (**self).deadline()
+    }
+
+    fn abort(&self, reason: &str) {
+        (**self).abort(reason);
+    }
 }

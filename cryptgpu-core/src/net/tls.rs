@@ -111,13 +111,13 @@ impl fmt::Debug for Identity {
 }
 
 /// Which party of `peers` (by index) the other end of a connection has shown to be.
-pub(super) fn party_of(certificates: Option<&[CertificateDer<'_>]>, peers: &[Fingerprint; 3]) -> Option<PartyId> {
+pub(crate) fn party_of(certificates: Option<&[CertificateDer<'_>]>, peers: &[Fingerprint; 3]) -> Option<PartyId> {
     let shown = Fingerprint::of(certificates?.first()?);
     PartyId::ALL.into_iter().find(|party| peers[party.index()] == shown)
 }
 
 /// The name in every certificate. It is not looked at: the fingerprint is.
-pub(super) fn server_name() -> ServerName<'static> {
+pub(crate) fn server_name() -> ServerName<'static> {
     match ServerName::try_from(SERVER_NAME) {
         Ok(name) => name,
         Err(_) => ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()),

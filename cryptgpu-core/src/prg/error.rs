@@ -11,6 +11,10 @@ pub enum PrgError {
     )]
     Entropy(#[source] getrandom::Error),
 
+    /// A text names no kind of randomness.
+    #[error("{0:?} is no kind of randomness: write aes128-ctr, or insecure-philox to measure on public data")]
+    UnknownRandomness(String),
+
     /// A text is no integer, or is negative where that has no meaning.
     #[error("{text:?} is not {expected}: write decimal digits, or hexadecimal ones after 0x")]
     NotAnInteger {

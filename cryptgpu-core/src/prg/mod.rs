@@ -19,6 +19,7 @@ pub use key::Key;
 use philox::InsecurePhilox;
 use rayon::prelude::*;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Which generator the parties draw from.
@@ -41,6 +42,27 @@ impl fmt::Display for Randomness {
             Randomness::Aes128Ctr => "aes128-ctr",
             Randomness::InsecurePhilox => "insecure-philox",
         })
+    }
+}
+
+/// Reads the name that [`Randomness`] is written with.
+///
+/// ```
+/// use cryptgpu_core::prg::Randomness;
+/// for randomness in [Randomness::Aes128Ctr, Randomness::InsecurePhilox] {
+///     assert_eq!(randomness.to_string().parse::<Randomness>()?, randomness);
+/// }
+/// assert!("philox".parse::<Randomness>().is_err(), "insecure choices are named so");
+/// # Ok::<(), cryptgpu_core::prg::PrgError>(())
+/// ```
+impl FromStr for Randomness {
+    type Err = PrgError;
+
+    fn from_str(name: &str) -> Result<Self, PrgError> {
+        [Randomness::Aes128Ctr, Randomness::InsecurePhilox]
+            .into_iter()
+            .find(|randomness| randomness.to_string() == name)
+            .ok_or_else(|| PrgError::UnknownRandomness(name.to_owned()))
     }
 }
 

@@ -23,9 +23,7 @@ use model::LeNet;
 
 /// Trains LeNet on MNIST and writes its weights, with a record of how they were made.
 #[derive(Debug, Parser)]
-#[command(
-    after_help = "Needs MNIST: run scripts/fetch-datasets mnist first. It takes about ten minutes of CPU time."
-)]
+#[command(after_help = "Needs MNIST: run scripts/fetch-datasets mnist first. It takes about ten minutes of CPU time.")]
 struct Settings {
     /// Passes over the 60,000 training images
     #[arg(long, default_value_t = 6)]

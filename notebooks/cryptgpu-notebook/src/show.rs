@@ -57,7 +57,7 @@ impl Show for DataFrame {
 /// use cryptgpu_notebook::prelude::*;
 ///
 /// let speed = frame::from_csv("network,seconds\nLeNet,0.02\n")?;
-/// let both = Bundle::new().heading("Speed").add(&speed).note("One run, two cores.");
+/// let both = Bundle::new().heading("Speed").with(&speed).note("One run, two cores.");
 /// assert!(both.html().contains("<table") && both.text().contains("LeNet"));
 /// # Ok::<(), NotebookError>(())
 /// ```
@@ -75,7 +75,7 @@ impl Bundle {
     }
 
     /// Adds a value.
-    pub fn add(mut self, value: &(impl Show + ?Sized)) -> Self {
+    pub fn with(mut self, value: &(impl Show + ?Sized)) -> Self {
         self.html += &value.html();
         self.part(&value.text())
     }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_bundle_keeps_order_in_both_forms_and_escapes_text() {
-        let bundle = Bundle::new().heading("a < b").add(&Word("one")).row(&[&Word("two"), &Word("three")]).note("end");
+        let bundle = Bundle::new().heading("a < b").with(&Word("one")).row(&[&Word("two"), &Word("three")]).note("end");
         assert_eq!(bundle.text(), "a < b\none\ntwo\nthree\nend");
         let html = bundle.html();
         assert!(html.contains("<h4>a &lt; b</h4><b>one</b><div"), "{html}");

@@ -9,7 +9,7 @@ pub mod cell;
 pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde_json, thiserror, tokio};
 
 /// What every cell may use without a `use` line: the kernel starts with
-/// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`](crate::cell)).
+/// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`]).
 pub mod prelude {
     pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, ring};
     pub use cryptgpu_datasets as datasets;

@@ -175,16 +175,23 @@ impl Operand for Images<'_> {
 /// Copies one run into its lanes.
 #[inline(always)]
 fn copy<const W: usize>(row: &mut [u64; W], run: &Run, source: &[u64], stride: usize) {
+    let target = &mut row[run.lane..][..run.len];
     if stride == 1 {
-        if run.len == W
-            && let Some(source) = source.first_chunk::<W>()
-        {
-            *row = *source;
-            return;
-        }
-        row[run.lane..run.lane + run.len].iter_mut().zip(source).for_each(|(d, s)| *d = *s);
+        // A memcpy of so few words is dearer in its call than in its work.
+        let (target, source) = copy_blocks::<16>(target, &source[..run.len]);
+        let (target, source) = copy_blocks::<4>(target, source);
+        copy_blocks::<1>(target, source);
     } else {
-        let target = &mut row[run.lane..run.lane + run.len];
         target.iter_mut().zip(source.iter().step_by(stride)).for_each(|(d, s)| *d = *s);
     }
+}
+
+/// Copies whole blocks; returns what is left.
+#[inline(always)]
+fn copy_blocks<'a, 'b, const N: usize>(target: &'a mut [u64], source: &'b [u64]) -> (&'a mut [u64], &'b [u64]) {
+    let ((targets, target), (sources, source)) = (target.as_chunks_mut::<N>(), source.as_chunks::<N>());
+    for (target, source) in targets.iter_mut().zip(sources) {
+        *target = *source;
+    }
+    (target, source)
 }

@@ -6,7 +6,8 @@
 //!
 //! Floor: per four products two multiplications and two additions. Zen 3 multiplies on two of its
 //! four vector ports: four products per cycle. Intel splits `vpmulld` into two operations: five
-//! operations on the ports 0, 1, 5, of which three (multiplications) on 0 and 1 only: 2.4 to 2.7.
+//! operations on the ports 0, 1, 5, of which three (multiplications) on 0 and 1 only: 2.4.
+//! Measured for 1024³ on Sapphire Rapids: 6.9 G/s, 0.8 of the floor at the clock of scalar code.
 //! A tile is 6 × 4: twelve accumulators, two forms of B, one broadcast: fifteen of sixteen registers.
 
 use super::block::Kernel;

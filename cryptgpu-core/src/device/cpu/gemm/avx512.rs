@@ -8,7 +8,8 @@
 //!
 //! Floor: per sixteen products four `vpmadd52` and one `vpdpwssd` on the two 512-bit ports: 6.4 per
 //! cycle (`vpmullq` with an addition, four operations per eight products, reaches 4). A tile is
-//! 4 × 16: 24 accumulators of 32 registers.
+//! 4 × 16: 24 accumulators of 32 registers. Measured for 1024³ on one core of a busy Sapphire Rapids
+//! virtual machine: 14 to 15 G/s, and up to 6.2 per reference cycle (2.6 GHz) for products in cache.
 
 use super::block::Kernel;
 use super::pack::{Concat, Lanes, Operand};

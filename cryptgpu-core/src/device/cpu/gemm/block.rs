@@ -3,7 +3,7 @@
 //! panel, multiplying each while it is in cache; what is packed serves the whole block. Addition
 //! modulo 2⁶⁴ is associative, so neither the cut nor the number of threads changes a result.
 
-use super::pack::{Concat, Lanes, Operand, Scratch};
+use super::pack::{Concat, Lanes, Operand, Scratch, prefetch};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -82,17 +82,9 @@ impl<'a> Output<'a> {
     /// Asks for the rows of a tile, so that they are in cache when it has been computed. (Where a
     /// tile spans two images, only for the first.)
     fn prefetch(&self, rows: Range<usize>, column: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            let base = column / self.image * self.image_stride + column % self.image;
-            for row in rows {
-                for line in 0..4 {
-                    let word = self.data.wrapping_add(base + row * self.row_stride + 8 * line);
-                    // SAFETY: a prefetch of any address is harmless.
-                    unsafe { _mm_prefetch::<_MM_HINT_T1>(word.cast()) };
-                }
-            }
+        let base = column / self.image * self.image_stride + column % self.image;
+        for row in rows {
+            prefetch(self.data.wrapping_add(base + row * self.row_stride));
         }
     }
 
@@ -128,7 +120,7 @@ pub(crate) const PARALLEL_PRODUCTS: usize = 1 << 19;
 /// Least products of a task.
 const TASK_PRODUCTS: usize = 1 << 18;
 /// Tasks per thread, so that a late thread does not hold up the others.
-const TASKS_PER_THREAD: usize = 3;
+const TASKS_PER_THREAD: usize = 2;
 
 /// Sizes of the blocks of an output of `m` × `n` that make the tasks: (rows, columns).
 fn cut<K: Kernel>(m: usize, n: usize, depth: usize) -> (usize, usize) {
@@ -205,11 +197,13 @@ unsafe fn block<K: Kernel, B: Operand>(
     let (depth, first_row, first_column) = (a.depth(), rows.start, columns.start);
     let depth_step = depth.div_ceil(depth.div_ceil(K::DEPTH_BLOCK)).next_multiple_of(K::DEPTH_UNIT);
     let one_row_block = rows.len() <= K::ROW_BLOCK;
+    // A panel of B that no second row block needs is overwritten by the next one, in cache.
+    let column_step = if one_row_block { K::NR } else { K::COLUMN_BLOCK };
     for range in steps(0..depth, depth_step) {
         let padded = range.len().next_multiple_of(K::DEPTH_UNIT);
         let (a_panel, b_panel) = (K::a_words(padded), K::b_words(padded));
         let add = out.accumulate || range.start > 0;
-        for columns in steps(columns.clone(), K::COLUMN_BLOCK) {
+        for columns in steps(columns.clone(), column_step) {
             let packed_b = buffers.b.words(b_panel * columns.len().div_ceil(K::NR));
             for rows in steps(rows.clone(), K::ROW_BLOCK) {
                 let packed_a = buffers.a.words(a_panel * rows.len().div_ceil(K::MR));

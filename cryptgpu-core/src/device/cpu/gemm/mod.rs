@@ -6,6 +6,12 @@
 //! tasks (`block`), and one micro-kernel per instruction set multiplies panels (`portable`, `avx2`,
 //! `avx512`, `amx`; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
 //! skip the packing (`thin`).
+//!
+//! Weights are packed at each use, never kept packed: that would double the memory of a network for
+//! the sake of 1.5 cycles per word, where a word takes part in one product (a 22nd of a cycle at best)
+//! per output pixel: a seventh of the time at 196 pixels. A thread keeps at most 6 MiB of buffers.
+//!
+//! `cargo bench -p cryptgpu-core --bench gemm` compares every instruction set with its floor.
 
 mod block;
 mod error;

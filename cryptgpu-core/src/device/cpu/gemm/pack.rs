@@ -134,12 +134,13 @@ impl<O: Operand> Concat<'_, O> {
 }
 
 impl Concat<'_, Lanes<'_>> {
-    /// Part `depth` of a lane, where it lies contiguous in one operand.
+    /// Part `depth` of a single lane, where it lies contiguous in one operand.
     #[inline(always)]
-    pub fn contiguous(&self, depth: Range<usize>, lane: usize) -> Option<&[u64]> {
+    pub fn contiguous(&self, depth: Range<usize>, lanes: Range<usize>) -> Option<&[u64]> {
         let (operand, part, _) = self.parts(depth.clone()).next()?;
-        let start = part.start + lane * operand.lane_stride;
-        (operand.depth_stride == 1 && part.len() == depth.len()).then(|| &operand.data[start..][..part.len()])
+        let start = part.start + lanes.start * operand.lane_stride;
+        (lanes.len() == 1 && operand.depth_stride == 1 && part.len() == depth.len())
+            .then(|| &operand.data[start..][..part.len()])
     }
 
     /// A panel by lane: `dst[(x − lanes.start)·stride + (k − depth.start)]`, zeros elsewhere.
@@ -152,6 +153,19 @@ impl Concat<'_, Lanes<'_>> {
             operand.pack_by_lane(part, lanes.clone(), &mut dst[offset..], stride);
         }
     }
+}
+
+/// Asks for the 32 words from here on to be brought into the second-level cache; any address will do.
+#[inline(always)]
+pub(crate) fn prefetch(words: *const u64) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..4 {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch touches no memory, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(words.wrapping_add(8 * line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = words;
 }
 
 /// One cache line; buffers of lines are aligned for every vector and tile load.

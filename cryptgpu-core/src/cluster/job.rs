@@ -1,0 +1,149 @@
+//! What a party can be asked to do, and what it has at hand when it does it.
+
+use super::error::{Failure, FailureKind};
+use crate::mpc::{MpcError, Party};
+use crate::net::{NetError, Network, PartyId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Work for all three parties. The controller sends each party its own value, so the fields may
+/// hold what only that party shall know ([`Words`](super::Words) for large arrays).
+///
+/// A new job is a type with this trait and its name among the [`Jobs`](super::Jobs) that the program serves.
+pub trait Job: Serialize + DeserializeOwned {
+    /// What the party finds it by, unique in the table.
+    const NAME: &'static str;
+
+    /// What each party sends back.
+    type Output: Serialize + DeserializeOwned;
+
+    /// Does the work at one party.
+    ///
+    /// # Errors
+    /// Whatever ends the job. It ends at all parties, and the caller sees the likeliest cause.
+    fn run(self, context: &mut PartyContext) -> Result<Self::Output, JobError>;
+}
+
+/// Why a job failed at a party.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// A protocol or a link failed.
+    #[error(transparent)]
+    Mpc(#[from] MpcError),
+    /// A link failed.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Anything else, with what to do about it.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl JobError {
+    /// As it travels to the controller.
+    pub(super) fn failure(&self) -> Failure {
+        let net_kind = |error: &NetError| match error {
+            NetError::Deadline { .. } => FailureKind::Deadline,
+            NetError::PeerClosed { .. } => FailureKind::PeerClosed,
+            NetError::Setup { .. } => FailureKind::Setup,
+            NetError::Diverged { .. } | NetError::BadFrame { .. } | NetError::TooLarge { .. } => {
+                FailureKind::BadMessage
+            }
+        };
+        let (kind, step) = match self {
+            JobError::Net(error) | JobError::Mpc(MpcError::Net(error)) => (net_kind(error), error.step()),
+            JobError::Mpc(
+                MpcError::Device { step, .. }
+                | MpcError::Ring { step, .. }
+                | MpcError::Argument { step, .. }
+                | MpcError::Other { step, .. },
+            ) => (FailureKind::Job, step.as_str()),
+            JobError::Other(_) => (FailureKind::Job, ""),
+        };
+        Failure { kind, step: step.to_owned(), message: self.to_string() }
+    }
+}
+
+/// What a party has at hand in a job. It lasts as long as the party's process: what a job keeps,
+/// later jobs find. After an error the processes end, and it with them.
+pub struct PartyContext {
+    party: Party,
+    network: Arc<dyn Network + Sync>,
+    report: Box<Report>,
+    run: u64,
+    reported: Option<Instant>,
+    kept: HashMap<String, Arc<dyn Any + Send + Sync>>,
+}
+
+/// Tells the controller: run, fraction, text, step.
+pub(super) type Report = dyn Fn(u64, f64, &str, &str) + Send;
+
+/// Progress is told at most so often.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+impl PartyContext {
+    pub(super) fn new(party: Party, network: Arc<dyn Network + Sync>, report: Box<Report>) -> Self {
+        PartyContext { party, network, report, run: 0, reported: None, kept: HashMap::new() }
+    }
+
+    /// Which of the three this is.
+    pub fn id(&self) -> PartyId {
+        self.party.id()
+    }
+
+    /// The party: links, randomness, protocols.
+    pub fn party(&mut self) -> &mut Party {
+        &mut self.party
+    }
+
+    /// The links beneath the party, for messages that are no protocol's.
+    pub fn network(&self) -> Arc<dyn Network + Sync> {
+        self.network.clone()
+    }
+
+    /// Tells the controller that `fraction` (0 to 1) of the job is done, and what comes now.
+    /// Cheap; told at most ten times a second, but for the first and the last.
+    pub fn progress(&mut self, fraction: f64, text: &str) {
+        if fraction < 1.0 && self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(Instant::now());
+        (self.report)(self.run, fraction, text, &self.party.current_step());
+    }
+
+    /// Keeps `value` as `name` for later jobs, in place of what had this name.
+    pub fn keep<T: Any + Send + Sync>(&mut self, name: &str, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        self.kept.insert(name.to_owned(), value.clone());
+        value
+    }
+
+    /// What an earlier job kept as `name`.
+    ///
+    /// # Errors
+    /// When there is nothing of that name and type, as after a restart.
+    pub fn kept<T: Any + Send + Sync>(&self, name: &str) -> Result<Arc<T>, JobError> {
+        let value = self.kept.get(name).cloned().and_then(|value| value.downcast::<T>().ok());
+        value.ok_or_else(|| {
+            JobError::Other(format!(
+                "party {} does not have `{name}`: load it again (after an error the parties start afresh)",
+                self.id()
+            ))
+        })
+    }
+
+    /// Lets go of what is kept as `name`; true if there was something.
+    pub fn forget(&mut self, name: &str) -> bool {
+        self.kept.remove(name).is_some()
+    }
+
+    /// What is reported from now on belongs to this run.
+    pub(super) fn begin(&mut self, run: u64) {
+        self.run = run;
+        self.reported = None;
+    }
+}

@@ -1,0 +1,61 @@
+//! The table of all jobs. A party runs what is in it and nothing else.
+
+use super::job::{Job, JobError, PartyContext};
+use super::self_test::SelfTest;
+
+/// A job by name: decodes its value from bytes, runs it, and appends its encoded output to a buffer.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) run: fn(&[u8], &mut PartyContext, &mut Vec<u8>) -> Result<(), JobError>,
+}
+
+/// The jobs that a party runs: [`SelfTest`], and what the program adds. Layers above this one bring
+/// their own, so this one names none of them.
+///
+/// ```
+/// use cryptgpu_core::{cluster::Jobs, experiment::InferenceJob};
+/// let jobs = Jobs::default().with::<InferenceJob>();
+/// assert_eq!(jobs.names(), ["self-test", "inference"]);
+/// ```
+#[derive(Debug)]
+pub struct Jobs(Vec<Entry>);
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Jobs(Vec::new()).with::<SelfTest>()
+    }
+}
+
+impl Jobs {
+    /// These and `J`.
+    #[must_use]
+    pub fn with<J: Job>(mut self) -> Self {
+        self.0.push(Entry { name: J::NAME, run: run::<J> });
+        self
+    }
+
+    /// What they are called.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|entry| entry.name).collect()
+    }
+
+    /// The job called `name`.
+    pub(super) fn find(&self, name: &str) -> Result<&Entry, JobError> {
+        self.0.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            JobError::Other(format!(
+                "no job is called `{name}` (there are: {}): is the `cryptgpu` program of the same version as the caller?",
+                self.names().join(", ")
+            ))
+        })
+    }
+}
+
+fn run<J: Job>(body: &[u8], context: &mut PartyContext, output: &mut Vec<u8>) -> Result<(), JobError> {
+    let job: J = postcard::from_bytes(body)
+        .map_err(|error| JobError::Other(format!("cannot decode the job `{}`: {error}", J::NAME)))?;
+    let value = job.run(context)?;
+    *output = postcard::to_extend(&value, std::mem::take(output))
+        .map_err(|error| JobError::Other(format!("cannot encode the output of `{}`: {error}", J::NAME)))?;
+    Ok(())
+}

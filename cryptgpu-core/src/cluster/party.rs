@@ -1,0 +1,284 @@
+//! What `cryptgpu party` does: reads who it is from its standard input, connects to its
+//! controller, links up with the other parties, and runs jobs until it is told to end or its
+//! controller is gone.
+
+use super::error::{Failure, FailureKind};
+use super::job::{JobError, PartyContext};
+use super::jobs::Jobs;
+use super::wire::{self, Bootstrap, Command, Event, Outbox, Usage};
+use crate::mpc::{Party, Settings};
+use crate::net::tcp::{self, Config, Security};
+use crate::net::{NetError, Network, Options, Tag, TcpNetwork, tls};
+use crate::prg::{Correlated, Key};
+use std::io::Read;
+use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// A bootstrap is much smaller than this.
+const MAX_BOOTSTRAP_BYTES: usize = 1 << 20;
+
+/// Runs this process as a party that knows `jobs`, from bootstrap to end.
+///
+/// # Errors
+/// What is wrong, for the log, when it cannot become a party.
+pub fn serve(jobs: &Jobs) -> Result<(), String> {
+    let bootstrap = read_bootstrap()?;
+    if bootstrap.version != wire::VERSION {
+        return Err(format!(
+            "the controller speaks `{}`, this program `{}`: build both from the same source",
+            bootstrap.version,
+            wire::VERSION
+        ));
+    }
+    die_with(bootstrap.controller_pid)?;
+    keep_memory();
+    if let Some(threads) = bootstrap.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|error| format!("cannot start {threads} threads: {error}"))?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the control thread: {error}"))?;
+    let (outbox, commands) = connect(&runtime, &bootstrap)?;
+    let outcome = serve_commands(&bootstrap, &outbox, &commands, jobs);
+    if let Err(detail) = &outcome {
+        tell(&outbox, &Event::Unable { detail: detail.clone() });
+        // The controller ends this process once it has read that, or when it is gone itself.
+        while !matches!(commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
+    }
+    runtime.shutdown_background();
+    outcome
+}
+
+fn read_bootstrap() -> Result<Bootstrap, String> {
+    let mut stdin = std::io::stdin().lock();
+    let mut read = |len: usize| {
+        let mut bytes = zeroize::Zeroizing::new(vec![0u8; len]);
+        stdin.read_exact(&mut bytes).map(|()| bytes).map_err(|_| {
+            "standard input ended early: `cryptgpu party` is started by the program, not by hand".to_owned()
+        })
+    };
+    let head = read(4)?;
+    let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    if len > MAX_BOOTSTRAP_BYTES {
+        return Err("standard input is no bootstrap: `cryptgpu party` is started by the program, not by hand".into());
+    }
+    postcard::from_bytes(&read(len)?).map_err(|error| format!("cannot read the bootstrap: {error}"))
+}
+
+/// Ends this process when its controller is gone, whatever way that went: by the signal that
+/// Linux sends when the thread that started a process ends, and by the end of standard input,
+/// which also works where the parent is not the controller itself.
+fn die_with(controller_pid: u32) -> Result<(), String> {
+    // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if std::os::unix::process::parent_id() != controller_pid {
+        return Err("the controller was gone before this party came up".into());
+    }
+    let watcher = std::thread::Builder::new().name("watcher".into()).spawn(|| {
+        let mut byte = [0u8; 1];
+        // Nothing is ever sent here: whatever this returns, the controller is gone.
+        let _ = std::io::stdin().lock().read(&mut byte);
+        end_process();
+    });
+    watcher.map(|_| ()).map_err(|error| format!("cannot start the watcher: {error}"))
+}
+
+/// Ends this process now, whatever its other threads are doing.
+fn end_process() -> ! {
+    // SAFETY: _exit ends the process; it runs no handlers that other threads might hold up.
+    unsafe { libc::_exit(0) }
+}
+
+/// Tells the allocator to keep freed memory: a run takes and frees the same large buffers all
+/// the time, and to get them back from the system costs more than to fill them.
+fn keep_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt changes settings of the allocator, under its lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 20);
+    }
+}
+
+/// A command with its frame, and where the body of that begins.
+type Commands = Receiver<(Command, Vec<u8>, usize)>;
+
+/// Connects to the controller; commands come by the channel, with their frames.
+fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<(Outbox, Commands), String> {
+    let address = bootstrap.control_address;
+    let client = bootstrap.identity.client_config(bootstrap.controller).map_err(|error| error.to_string())?;
+    let stream = runtime.block_on(async {
+        let connect = async {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            tokio_rustls::TlsConnector::from(client).connect(tls::server_name(), stream).await
+        };
+        tokio::time::timeout(bootstrap.connect_within, connect).await
+    });
+    let stream = stream
+        .map_err(|_| format!("no answer from the controller at {address}"))?
+        .map_err(|error| format!("cannot connect to the controller at {address}: {error}"))?;
+    let (sender, commands) = channel();
+    let outbox = wire::attach(runtime.handle(), stream, move |arrived| {
+        let Ok(frame) = arrived else { end_process() };
+        match wire::decode(&frame) {
+            // Nobody listens any more: the process is about to end.
+            Ok((command, body)) => drop(sender.send((command, frame, body))),
+            Err(error) => {
+                eprintln!("cannot read a command of the controller: {error}");
+                end_process();
+            }
+        }
+    });
+    let (alive, pause) = (outbox.clone(), heartbeat(bootstrap.deadline));
+    runtime.spawn(async move {
+        loop {
+            tell(&alive, &Event::Alive);
+            tokio::time::sleep(pause).await;
+        }
+    });
+    Ok((outbox, commands))
+}
+
+/// How often a party says that it is alive.
+fn heartbeat(deadline: Duration) -> Duration {
+    (deadline / 8).clamp(Duration::from_millis(20), Duration::from_secs(1))
+}
+
+fn tell(outbox: &Outbox, event: &Event) {
+    // These types always encode; if one did not, the controller would notice the silence.
+    if let Err(error) = outbox.tell(event) {
+        eprintln!("cannot encode {event:?}: {error}");
+    }
+}
+
+fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands, jobs: &Jobs) -> Result<(), String> {
+    let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
+    if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        tell(outbox, &Event::Listening { address });
+    }
+    let mut context = None;
+    while let Ok((command, frame, body)) = commands.recv() {
+        match command {
+            Command::LinkUp { addresses } => {
+                let listener = listener.take().ok_or("the controller asked to link up twice")?;
+                context = Some(link_up(bootstrap, listener, addresses, outbox).map_err(|error| error.to_string())?);
+                tell(outbox, &Event::Ready);
+            }
+            Command::Run { run, job } => {
+                let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
+                execute(context, outbox, jobs, run, &job, &frame[body..]);
+            }
+            Command::Stop => break,
+        }
+    }
+    Ok(())
+}
+
+/// Links up with the other parties and agrees on keys.
+fn link_up(
+    bootstrap: &Bootstrap,
+    listener: TcpListener,
+    addresses: [std::net::SocketAddr; 3],
+    outbox: &Outbox,
+) -> Result<PartyContext, NetError> {
+    let security = match bootstrap.insecure_plaintext {
+        true => Security::InsecurePlaintext,
+        false => Security::Tls { identity: bootstrap.identity.clone(), peers: bootstrap.peers },
+    };
+    let network = Arc::new(TcpNetwork::connect(Config {
+        id: bootstrap.id,
+        listener,
+        addresses,
+        security,
+        session: bootstrap.session,
+        connect_within: bootstrap.connect_within,
+        options: Options { deadline: bootstrap.deadline, link: bootstrap.link, ..Options::default() },
+    })?);
+    let correlated = agree_on_keys(network.as_ref(), bootstrap)?;
+    let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
+    let outbox = outbox.clone();
+    let report = move |run, fraction, text: &str, step: &str| {
+        tell(&outbox, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
+    };
+    Ok(PartyContext::new(party, network, Box::new(report)))
+}
+
+/// The kind of the message that carries a key.
+const KEY: u16 = 0xffff;
+
+/// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁. 16 bytes, 1 round.
+fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlated, NetError> {
+    network.set_step("key agreement");
+    let from_os = || {
+        Key::from_os().map_err(|error| NetError::Setup {
+            party: bootstrap.id,
+            action: "draw a key".into(),
+            detail: error.to_string(),
+            hint: "The operating system has no randomness to give.".into(),
+        })
+    };
+    let (mine, own) = (from_os()?, from_os()?);
+    let tag = Tag { position: 0, kind: KEY };
+    let [low, high]: [u64; 2] = bytemuck::cast(*mine.expose());
+    network.send(bootstrap.id.prev(), tag, vec![low, high])?;
+    let words = zeroize::Zeroizing::new(network.recv(bootstrap.id.next(), tag, 2)?);
+    let next = Key::from_bytes(bytemuck::cast([words[0], words[1]]));
+    network.set_step("start");
+    Ok(Correlated::new(bootstrap.randomness, &mine, &next, &own))
+}
+
+/// Runs a job and posts how it ended.
+fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, job: &str, body: &[u8]) {
+    context.begin(run);
+    reset_peak_rss();
+    let (before, start) = (context.network().stats(), Instant::now());
+    let failure = match catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body))) {
+        Ok(Ok(frame)) => {
+            let stats = context.network().stats().since(&before);
+            let usage = Usage { stats, seconds: start.elapsed().as_secs_f64(), peak_rss_bytes: peak_rss() };
+            tell(outbox, &Event::Used { run, usage });
+            return outbox.post(frame);
+        }
+        Ok(Err(error)) => error.failure(),
+        Err(payload) => {
+            let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
+            let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Failure {
+                kind: FailureKind::Panic,
+                step: context.party().current_step(),
+                message: format!("panicked: {text} (a mistake in the program: please report it)"),
+            }
+        }
+    };
+    context.network().abort(&failure.message);
+    tell(outbox, &Event::Failed { run, failure });
+}
+
+/// The frame with the job's output.
+fn attempt(context: &mut PartyContext, jobs: &Jobs, run: u64, job: &str, body: &[u8]) -> Result<Vec<u8>, JobError> {
+    let mut frame = wire::encode_header(&Event::Done { run }).map_err(|error| JobError::Other(error.to_string()))?;
+    (jobs.find(job)?.run)(body, context, &mut frame)?;
+    Ok(frame)
+}
+
+/// Lets the system count the peak of resident memory from now on, where it can.
+fn reset_peak_rss() {
+    // Without it the peak is that of the whole process, which is still a bound.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// `VmHWM` in bytes, 0 where the system does not tell.
+fn peak_rss() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+}

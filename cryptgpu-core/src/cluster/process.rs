@@ -1,0 +1,157 @@
+//! A party's process: spawned by a thread that lives as long as this program, its log drained,
+//! killed and reaped when its owner lets go of it.
+
+use super::error::ClusterError;
+use super::wire::Bootstrap;
+use crate::net::PartyId;
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many last lines of a party's log are kept for errors.
+const LOG_LINES: usize = 12;
+
+/// A party's process.
+#[derive(Debug)]
+pub(super) struct PartyProcess {
+    id: PartyId,
+    child: Child,
+    /// Kept open: its end tells the party that its controller is gone.
+    _stdin: ChildStdin,
+    log: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl PartyProcess {
+    /// Starts `program party` and gives it its bootstrap.
+    pub(super) fn start(program: &Path, bootstrap: &Bootstrap) -> Result<Self, ClusterError> {
+        let id = bootstrap.id;
+        let fail = |detail: String| ClusterError::Startup { party: id, detail, log: vec![] };
+        let mut child = spawn(program).map_err(|error| fail(format!("cannot run {}: {error}", program.display())))?;
+        let (Some(mut stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
+            return Err(fail("it has no standard input or error".into()));
+        };
+        let log: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let kept = log.clone();
+        let drain = std::thread::Builder::new().name(format!("log-{id}")).spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                eprintln!("[P{id}] {line}");
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_back(line);
+                if kept.len() > LOG_LINES {
+                    kept.pop_front();
+                }
+            }
+        });
+        let bytes = postcard::to_stdvec(bootstrap).map(zeroize::Zeroizing::new);
+        let sent = match (&drain, bytes) {
+            (Err(error), _) => Err(error.to_string()),
+            (_, Err(error)) => Err(error.to_string()),
+            (_, Ok(bytes)) => send_bootstrap(&mut stdin, &bytes).map_err(|error| error.to_string()),
+        };
+        let mut process = PartyProcess { id, child, _stdin: stdin, log };
+        match sent {
+            Ok(()) => Ok(process),
+            Err(detail) => {
+                let status = process.wait_exit(Duration::from_millis(500));
+                let ended = status.map(|status| format!(" ({})", describe(status))).unwrap_or_default();
+                Err(ClusterError::Startup { party: id, detail: format!("{detail}{ended}"), log: process.log() })
+            }
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its last lines of log.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// How it ended, if it does within `time`.
+    pub(super) fn wait_exit(&mut self, time: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + time;
+        loop {
+            let status = self.exited();
+            if status.is_some() || Instant::now() >= until {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The error that it did not come up.
+    pub(super) fn startup_error(&self, detail: String) -> ClusterError {
+        ClusterError::Startup { party: self.id, detail, log: self.log() }
+    }
+}
+
+impl Drop for PartyProcess {
+    fn drop(&mut self) {
+        // Both fail only if it is gone and reaped already. A kill also ends a stopped process.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn send_bootstrap(stdin: &mut ChildStdin, bytes: &[u8]) -> io::Result<()> {
+    stdin.write_all(&(bytes.len() as u32).to_le_bytes())?;
+    stdin.write_all(bytes)?;
+    stdin.flush()
+}
+
+/// `exit status: 1` or `killed by signal 9`.
+pub(super) fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match status.signal() {
+        Some(signal) => format!("killed by signal {signal}"),
+        None => status.to_string(),
+    }
+}
+
+type Order = (PathBuf, Sender<io::Result<Child>>);
+
+/// Starts the program on a thread that never ends before this program does. The kernel ends a
+/// party when the *thread* that started it ends, so a caller's own thread will not do.
+fn spawn(program: &Path) -> io::Result<Child> {
+    static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
+    let (answer, child) = channel();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (orders, inbox) = channel();
+        // If the thread cannot start, the channel is closed and the send below says so.
+        let _ = std::thread::Builder::new().name("spawner".into()).spawn(move || run_spawner(&inbox));
+        Mutex::new(orders)
+    });
+    let gone = || io::Error::other("the thread that starts processes could not be started");
+    let orders = spawner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    orders.send((program.to_owned(), answer)).map_err(|_| gone())?;
+    child.recv().map_err(|_| gone())?
+}
+
+fn run_spawner(inbox: &Receiver<Order>) {
+    use std::os::unix::process::CommandExt;
+    while let Ok((program, answer)) = inbox.recv() {
+        let child = Command::new(program)
+            .arg("party")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for the controller, which ends its parties itself.
+            .process_group(0)
+            // A party of a notebook must not take itself for the notebook's kernel.
+            .env_remove("EVCXR_IS_RUNTIME")
+            .spawn();
+        // Whoever asked and went away drops the child's pipes, which ends it.
+        let _ = answer.send(child);
+    }
+}

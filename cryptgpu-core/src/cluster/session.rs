@@ -1,0 +1,275 @@
+//! One set of three party processes, from start to end. It is used until the first failure and
+//! then thrown away whole: starting afresh is the one way back, and takes a fraction of a second.
+
+use super::builder::ClusterBuilder;
+use super::error::ClusterError;
+use super::process::{PartyProcess, describe};
+use super::wire::{self, Bootstrap, Command, Event, Outbox};
+use crate::net::{Fingerprint, Identity, PartyId, tls};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+
+/// What came from a party.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) from: PartyId,
+    pub(super) what: What,
+}
+
+/// An event, or the end of the link.
+#[derive(Debug)]
+pub(super) enum What {
+    /// An event with its frame, whose body begins at the offset.
+    Event(Event, Vec<u8>, usize),
+    /// The control link is down: the process has ended or is about to.
+    Gone(String),
+}
+
+/// Three processes that are linked up and have their keys.
+#[derive(Debug)]
+pub(super) struct Session {
+    processes: Vec<PartyProcess>,
+    outboxes: Vec<Outbox>,
+    arrivals: Receiver<Arrival>,
+    /// Tasks of the control links live here.
+    runtime: Option<Runtime>,
+}
+
+/// How long parties have to end by themselves.
+const END_WITHIN: Duration = Duration::from_millis(500);
+
+impl Session {
+    /// Starts three processes and introduces them to each other.
+    pub(super) fn start(builder: &ClusterBuilder, program: &Path) -> Result<Self, ClusterError> {
+        let until = Instant::now() + builder.start_within;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("cluster")
+            .enable_all()
+            .build()
+            .map_err(|error| controller("start the control thread", &error, "Is the limit on threads reached?"))?;
+        let listener = runtime
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .map_err(|error| controller("listen on 127.0.0.1", &error, "Is the loopback interface up?"))?;
+        let (identity, bootstraps) = introduce(builder, &listener)?;
+        let peers = bootstraps[0].peers;
+        let mut processes = Vec::with_capacity(3);
+        for bootstrap in &bootstraps {
+            processes.push(PartyProcess::start(program, bootstrap)?);
+        }
+        let streams = runtime.block_on(accept(&listener, &identity, peers, &mut processes, until))?;
+        let (sender, arrivals) = channel();
+        let outboxes = PartyId::ALL.into_iter().zip(streams).map(|(party, stream)| {
+            let sender = sender.clone();
+            wire::attach(runtime.handle(), stream, move |frame| deliver(&sender, party, frame))
+        });
+        let mut session = Session { processes, outboxes: outboxes.collect(), arrivals, runtime: Some(runtime) };
+        let addresses = session.gather(until, "listen for the others", |event| match event {
+            Event::Listening { address } => Some(address),
+            _ => None,
+        })?;
+        for party in PartyId::ALL {
+            session.tell(party, &Command::LinkUp { addresses })?;
+        }
+        session.gather(until, "link up with the others", |event| matches!(event, Event::Ready).then_some(()))?;
+        Ok(session)
+    }
+
+    /// Sends a command that has no body.
+    pub(super) fn tell(&self, party: PartyId, command: &Command) -> Result<(), ClusterError> {
+        let outcome = self.outboxes[party.index()].tell(command);
+        outcome.map_err(|error| ClusterError::Protocol { party, detail: error.to_string() })
+    }
+
+    /// Sends an encoded frame.
+    pub(super) fn post(&self, party: PartyId, frame: Vec<u8>) {
+        self.outboxes[party.index()].post(frame);
+    }
+
+    /// What comes next from any party; nothing when nothing came in time.
+    pub(super) fn next(&self, until: Instant) -> Option<Arrival> {
+        match self.arrivals.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(arrival) => Some(arrival),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// The process of a party.
+    pub(super) fn process(&mut self, party: PartyId) -> &mut PartyProcess {
+        &mut self.processes[party.index()]
+    }
+
+    /// The operating system's numbers of the processes.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(PartyProcess::pid).collect()
+    }
+
+    /// Whether all processes are there and nothing has gone wrong since the last job.
+    pub(super) fn is_well(&mut self) -> bool {
+        let no_bad_news = self.arrivals.try_iter().all(|arrival| matches!(arrival.what, What::Event(Event::Alive, ..)));
+        no_bad_news && self.processes.iter_mut().all(|process| process.exited().is_none())
+    }
+
+    /// Waits until each party has sent what `pick` looks for.
+    fn gather<T>(
+        &mut self,
+        until: Instant,
+        task: &str,
+        mut pick: impl FnMut(Event) -> Option<T>,
+    ) -> Result<[T; 3], ClusterError> {
+        let mut got = [None, None, None];
+        loop {
+            got = match got {
+                [Some(a), Some(b), Some(c)] => return Ok([a, b, c]),
+                other => other,
+            };
+            let Some(Arrival { from, what }) = self.next(until) else {
+                let missing = PartyId::ALL.into_iter().find(|party| got[party.index()].is_none());
+                let party = missing.unwrap_or(PartyId::ALL[0]);
+                return Err(self.process(party).startup_error(format!("it did not {task} in time")));
+            };
+            match what {
+                What::Event(Event::Unable { detail }, ..) => return Err(self.process(from).startup_error(detail)),
+                What::Event(event, ..) => {
+                    if let Some(value) = pick(event) {
+                        got[from.index()] = Some(value);
+                    }
+                }
+                What::Gone(_) => {
+                    let process = self.process(from);
+                    let status = process.wait_exit(END_WITHIN).map_or("unknown".into(), describe);
+                    return Err(process.startup_error(format!("its process ended ({status})")));
+                }
+            }
+        }
+    }
+
+    /// Lets the parties end by themselves.
+    pub(super) fn end(mut self) {
+        for party in PartyId::ALL {
+            // One that cannot be told is ended by the drop below.
+            let _ = self.tell(party, &Command::Stop);
+        }
+        let until = Instant::now() + END_WITHIN;
+        for process in &mut self.processes {
+            process.wait_exit(until.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Processes that are still there are killed and reaped as they are dropped.
+        self.processes.clear();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn controller(action: &str, detail: &dyn std::fmt::Display, hint: &str) -> ClusterError {
+    ClusterError::Controller { action: action.into(), detail: detail.to_string(), hint: hint.into() }
+}
+
+/// The controller's certificate, and what each party gets to know.
+fn introduce(builder: &ClusterBuilder, listener: &TcpListener) -> Result<(Identity, [Bootstrap; 3]), ClusterError> {
+    let generate = || {
+        Identity::generate()
+            .map_err(|error| controller("make a certificate", &error, "Has the system no randomness to give?"))
+    };
+    let identity = generate()?;
+    let identities = [generate()?, generate()?, generate()?];
+    let mut session = [0u8; 16];
+    getrandom::fill(&mut session)
+        .map_err(|error| controller("draw a session number", &error, "Has the system no randomness to give?"))?;
+    let control_address = listener
+        .local_addr()
+        .map_err(|error| controller("learn the address of the control port", &error, "Try again."))?;
+    let peers = identities.each_ref().map(Identity::fingerprint);
+    let bootstraps = PartyId::ALL.map(|id| Bootstrap {
+        version: wire::VERSION.to_owned(),
+        id,
+        identity: identities[id.index()].clone(),
+        peers,
+        controller: identity.fingerprint(),
+        control_address,
+        controller_pid: std::process::id(),
+        session,
+        randomness: builder.randomness,
+        threads: builder.threads,
+        deadline: builder.deadline,
+        connect_within: builder.start_within,
+        link: builder.link,
+        insecure_plaintext: builder.insecure_plaintext,
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, builder.ports[id.index()])),
+    });
+    Ok((identity, bootstraps))
+}
+
+/// Waits until all parties have connected and shown their certificates.
+async fn accept(
+    listener: &TcpListener,
+    identity: &Identity,
+    peers: [Fingerprint; 3],
+    processes: &mut [PartyProcess],
+    until: Instant,
+) -> Result<[TlsStream<TcpStream>; 3], ClusterError> {
+    let server = identity
+        .server_config(&peers)
+        .map_err(|error| controller("set up TLS", &error, "This is a mistake in the program: please report it."))?;
+    let acceptor = tokio_rustls::TlsAcceptor::from(server);
+    let mut streams = [None, None, None];
+    let mut handshakes = JoinSet::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        streams = match streams {
+            [Some(a), Some(b), Some(c)] => return Ok([a, b, c]),
+            other => other,
+        };
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                let acceptor = acceptor.clone();
+                handshakes.spawn(async move {
+                    stream.set_nodelay(true)?;
+                    let stream = acceptor.accept(stream).await?;
+                    let party = tls::party_of(stream.get_ref().1.peer_certificates(), &peers);
+                    party.map(|party| (party, stream)).ok_or_else(|| io::Error::other("unknown certificate"))
+                });
+            }
+            // Whoever fails the handshake is not one of ours.
+            Some(Ok(Ok((party, stream)))) = handshakes.join_next() => streams[party.index()] = Some(stream),
+            _ = tick.tick() => {
+                for (process, stream) in processes.iter_mut().zip(&streams) {
+                    if stream.is_none() && let Some(status) = process.exited() {
+                        // Its log comes by another thread, which may be a little behind.
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        return Err(process.startup_error(format!("its process ended ({})", describe(status))));
+                    }
+                    if stream.is_none() && Instant::now() >= until {
+                        return Err(process.startup_error("it did not connect to its controller in time".into()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Passes what came on a control link to whoever waits for it.
+fn deliver(sender: &Sender<Arrival>, from: PartyId, frame: Result<Vec<u8>, String>) {
+    let what = match frame {
+        Ok(frame) => match wire::decode(&frame) {
+            Ok((event, body)) => What::Event(event, frame, body),
+            Err(error) => What::Gone(format!("it sent something that is no event ({error})")),
+        },
+        Err(detail) => What::Gone(detail),
+    };
+    // Nobody waits any more once the session has ended.
+    let _ = sender.send(Arrival { from, what });
+}

@@ -1,0 +1,179 @@
+//! The control protocol: messages between controller and party, and the frames they travel in.
+//!
+//! A frame is a magic number, a length, and that many bytes: a header in postcard, and behind
+//! it, for jobs and outputs, their own encoding. The length is checked before memory is taken.
+
+use crate::net::{Fingerprint, Identity, Link, PartyId, Stats};
+use crate::prg::Randomness;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::error::Failure;
+
+/// Both ends must be of the same version: jobs are encoded without names.
+pub(super) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 1");
+
+const MAGIC: [u8; 4] = *b"CGC1";
+
+/// The largest frame: a job or an output of a party.
+const MAX_FRAME_BYTES: u64 = 8 << 30;
+
+/// What a party reads from its standard input before anything else.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Bootstrap {
+    pub(super) version: String,
+    pub(super) id: PartyId,
+    pub(super) identity: Identity,
+    pub(super) peers: [Fingerprint; 3],
+    pub(super) controller: Fingerprint,
+    pub(super) control_address: SocketAddr,
+    /// The process to die with.
+    pub(super) controller_pid: u32,
+    pub(super) session: [u8; 16],
+    pub(super) randomness: Randomness,
+    pub(super) threads: Option<usize>,
+    pub(super) deadline: Duration,
+    pub(super) connect_within: Duration,
+    pub(super) link: Link,
+    pub(super) insecure_plaintext: bool,
+    /// Where to listen for the other parties.
+    pub(super) listen: SocketAddr,
+}
+
+/// From the controller to a party.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) enum Command {
+    /// Link up with the parties that listen there.
+    LinkUp { addresses: [SocketAddr; 3] },
+    /// Run the job of that name; its encoding follows.
+    Run { run: u64, job: String },
+    /// End.
+    Stop,
+}
+
+/// From a party to the controller.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) enum Event {
+    /// It listens for the other parties there.
+    Listening { address: SocketAddr },
+    /// It is linked up with both, and has its keys.
+    Ready,
+    /// It cannot link up, or not go on.
+    Unable { detail: String },
+    /// Its process runs: sent every so often, whatever its job does.
+    Alive,
+    /// How far a job is.
+    Progress { run: u64, fraction: f64, text: String, step: String },
+    /// What the job took, when it is done.
+    Used { run: u64, usage: Usage },
+    /// The job is done; its encoded output follows.
+    Done { run: u64 },
+    /// The job failed.
+    Failed { run: u64, failure: Failure },
+}
+
+/// What a job took at one party.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// What its transport counted during the job.
+    pub stats: Stats,
+    /// Wall-clock time of the job, without its way to the party and back.
+    pub seconds: f64,
+    /// The most memory that was resident during the job (`VmHWM`); 0 where the system does not tell.
+    pub peak_rss_bytes: u64,
+}
+
+/// A header and, behind it, the encoding of `body`.
+pub(super) fn encode<B: Serialize>(header: &impl Serialize, body: &B) -> Result<Vec<u8>, postcard::Error> {
+    postcard::to_extend(body, encode_header(header)?)
+}
+
+/// A header alone.
+pub(super) fn encode_header(header: &impl Serialize) -> Result<Vec<u8>, postcard::Error> {
+    postcard::to_extend(header, Vec::new())
+}
+
+/// The header of a frame, and where its body begins.
+pub(super) fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<(T, usize), postcard::Error> {
+    let (header, body) = postcard::take_from_bytes(frame)?;
+    Ok((header, frame.len() - body.len()))
+}
+
+/// The sending end of a control link. The link lives on tasks; sending never waits.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox(UnboundedSender<Vec<u8>>);
+
+impl Outbox {
+    /// Posts a frame. If the link is down, its receiving end says so, to whom it concerns.
+    pub(super) fn post(&self, frame: Vec<u8>) {
+        let _ = self.0.send(frame);
+    }
+
+    /// Posts a message without a body.
+    pub(super) fn tell(&self, header: &impl Serialize) -> Result<(), postcard::Error> {
+        self.post(encode_header(header)?);
+        Ok(())
+    }
+}
+
+/// Runs a control link on tasks of `runtime`: `arrived` gets each frame, and at last why the
+/// link ended.
+pub(super) fn attach<S>(
+    runtime: &Handle,
+    stream: S,
+    arrived: impl Fn(Result<Vec<u8>, String>) + Send + 'static,
+) -> Outbox
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (outbox, mut queue) = unbounded_channel::<Vec<u8>>();
+    runtime.spawn(async move {
+        loop {
+            match read_frame(&mut reader).await {
+                Ok(frame) => arrived(Ok(frame)),
+                Err(error) => return arrived(Err(error.to_string())),
+            }
+        }
+    });
+    runtime.spawn(async move {
+        while let Some(frame) = queue.recv().await {
+            if write_frame(&mut writer, &frame).await.is_err() {
+                return;
+            }
+        }
+        // Whoever is at the other end sees the end anyway.
+        let _ = writer.shutdown().await;
+    });
+    Outbox(outbox)
+}
+
+async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut head = [0u8; 12];
+    reader.read_exact(&mut head).await?;
+    if head[..4] != MAGIC {
+        return Err(io::Error::other("what came is not a frame of the control protocol"));
+    }
+    let len = u64::from_le_bytes([head[4], head[5], head[6], head[7], head[8], head[9], head[10], head[11]]);
+    if len > MAX_FRAME_BYTES {
+        return Err(io::Error::other(format!("a frame of {len} bytes exceeds the limit of {MAX_FRAME_BYTES}")));
+    }
+    let mut frame = vec![0u8; len as usize];
+    reader.read_exact(&mut frame).await?;
+    Ok(frame)
+}
+
+async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+    let mut head = [0u8; 12];
+    head[..4].copy_from_slice(&MAGIC);
+    head[4..].copy_from_slice(&(frame.len() as u64).to_le_bytes());
+    writer.write_all(&head).await?;
+    writer.write_all(frame).await?;
+    writer.flush().await
+}

@@ -1,0 +1,310 @@
+//! From a declaration to a record: runs the parties, puts their shares of the results together,
+//! compares with the plaintext evaluation, and sums up what was counted.
+
+use ndarray::{ArrayD, IxDyn};
+
+use super::inference::{ImageSource, WeightSource};
+use super::party::PartyReport;
+use super::{ExperimentError, Inference, Record, available_memory_bytes, commit, machine, now};
+use crate::nn::{Graph, count, lower, plaintext};
+
+/// Whoever runs the three parties.
+pub trait Parties {
+    /// Where they run, as records say it: `threads of one process`, `local processes`, host names.
+    fn describe(&self) -> String;
+
+    /// How many of them share this machine's memory.
+    fn on_this_machine(&self) -> u64;
+
+    /// Runs a declaration at all three; `progress` is told the number of evaluations done, counting
+    /// the one that is not timed.
+    ///
+    /// # Errors
+    /// The likeliest cause, if a party fails.
+    fn run(
+        &mut self,
+        declaration: &Inference,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<[PartyReport; 3], ExperimentError>;
+}
+
+/// How far a measurement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The weights are being shared.
+    Setup,
+    /// Evaluations done, and of how many; one goes before those that are timed.
+    Private(usize, usize),
+    /// Batches compared with the plaintext evaluation, and of how many.
+    Plaintext(usize, usize),
+}
+
+/// Runs `declaration` and gives its record. `observe` is told how far it is.
+///
+/// # Errors
+/// What is wrong with the declaration, before anything starts; a machine with too little memory; then
+/// whatever ends the run at a party.
+pub fn measure(
+    declaration: &Inference,
+    parties: &mut dyn Parties,
+    observe: &mut dyn FnMut(Stage),
+) -> Result<Record, ExperimentError> {
+    declaration.validate()?;
+    let graph = declaration.graph()?;
+    check_memory(declaration, &graph, parties.on_this_machine())?;
+    observe(Stage::Setup);
+    let all = declaration.iterations + 1;
+    let reports = parties.run(declaration, &mut |done| observe(Stage::Private(done, all)))?;
+    let results = results(declaration, &graph, &reports)?;
+    let verdict = compare(declaration, &graph, &results, observe)?;
+    record(declaration, parties.describe(), &reports, &verdict)
+}
+
+/// Refuses a run that would not fit, so that nothing is killed on the way.
+fn check_memory(declaration: &Inference, graph: &Graph, here: u64) -> Result<(), ExperimentError> {
+    let plan = lower::lower(&crate::nn::fold::fold_graph(graph)?, declaration.lowering())?;
+    let needed = count::memory(&plan, declaration.batch).total();
+    let available = available_memory_bytes();
+    if available == 0 || needed.saturating_mul(here) <= available {
+        return Ok(());
+    }
+    let (network, batch) = (declaration.network.clone(), declaration.batch);
+    Err(ExperimentError::Memory { network, batch, needed: needed >> 20, here, available: available >> 20 })
+}
+
+/// The result of each iteration, [batch, classes]: the sum of the parties' components, decoded.
+fn results(
+    declaration: &Inference,
+    graph: &Graph,
+    reports: &[PartyReport; 3],
+) -> Result<Vec<ArrayD<f64>>, ExperimentError> {
+    let codec = declaration.settings()?.codec;
+    let shape = [&[declaration.batch][..], graph.output_shape()].concat();
+    let [p0, p1, p2] = reports;
+    if [p0, p1, p2].iter().any(|report| report.iterations.len() != declaration.iterations) {
+        return Err(ExperimentError::Reports("they differ in the number of iterations".to_owned()));
+    }
+    let iterations = p0.iterations.iter().zip(&p1.iterations).zip(&p2.iterations);
+    let result = iterations.map(|((r0, r1), r2)| {
+        let words = r0.result.iter().zip(&r1.result).zip(&r2.result);
+        let values = words.map(|((a, b), c)| codec.decode(a.wrapping_add(*b).wrapping_add(*c))).collect();
+        ArrayD::from_shape_vec(IxDyn(&shape), values)
+            .map_err(|error| ExperimentError::Reports(format!("a result is not of shape {shape:?}: {error}")))
+    });
+    result.collect()
+}
+
+/// What became of the predictions.
+#[derive(Debug, Default)]
+struct Verdict {
+    max_abs_error: Option<f64>,
+    images: usize,
+    /// Images compared with plaintext, on how many predictions agree, and how many plaintext gets right.
+    compared: usize,
+    agreement: usize,
+    plaintext_right: usize,
+    /// Images with labels, and how many of those are right.
+    labelled: usize,
+    right: usize,
+}
+
+fn compare(
+    declaration: &Inference,
+    graph: &Graph,
+    results: &[ArrayD<f64>],
+    observe: &mut dyn FnMut(Stage),
+) -> Result<Verdict, ExperimentError> {
+    let images = declaration.open_images(graph)?;
+    // Random weights guess: their accuracy would say nothing.
+    let trained = !matches!(declaration.weights, WeightSource::Random(_));
+    let batches = results.len().min(declaration.compare.div_ceil(declaration.batch));
+    let weights = if batches > 0 { Some(declaration.load_weights(graph)?) } else { None };
+    let mut verdict = Verdict { images: results.len() * declaration.batch, ..Verdict::default() };
+    for (index, result) in results.iter().enumerate() {
+        let labels = if trained { images.labels(index, declaration.batch)? } else { None };
+        let private = predictions(result);
+        let right = |predicted: &[usize]| matches(predicted, labels);
+        verdict.labelled += labels.map_or(0, <[u8]>::len);
+        verdict.right += right(&private);
+        if let Some(weights) = weights.as_ref().filter(|_| index < batches) {
+            let expected = plaintext::evaluate(graph, weights, &batch(&images, index, declaration)?.view())?;
+            let error = result.iter().zip(&expected).fold(0.0, |worst: f64, (a, b)| worst.max((a - b).abs()));
+            verdict.max_abs_error = Some(verdict.max_abs_error.map_or(error, |worst| worst.max(error)));
+            let expected = predictions(&expected);
+            verdict.compared += expected.len();
+            verdict.agreement += private.iter().zip(&expected).filter(|(a, b)| a == b).count();
+            verdict.plaintext_right += right(&expected);
+            observe(Stage::Plaintext(index + 1, batches));
+        }
+    }
+    Ok(verdict)
+}
+
+fn batch(images: &ImageSource, index: usize, declaration: &Inference) -> Result<ArrayD<f64>, ExperimentError> {
+    images.batch(index, declaration.batch)
+}
+
+/// The class with the largest score, for each image; the first of equals.
+fn predictions(scores: &ArrayD<f64>) -> Vec<usize> {
+    let best = |scores: ndarray::ArrayViewD<'_, f64>| {
+        let first = (0, f64::NEG_INFINITY);
+        scores.iter().enumerate().fold(first, |best, (i, &score)| if score > best.1 { (i, score) } else { best }).0
+    };
+    scores.outer_iter().map(best).collect()
+}
+
+fn matches(predicted: &[usize], labels: Option<&[u8]>) -> usize {
+    let pairs = predicted.iter().zip(labels.unwrap_or_default());
+    pairs.filter(|(predicted, label)| **predicted == usize::from(**label)).count()
+}
+
+fn record(
+    declaration: &Inference,
+    parties: String,
+    reports: &[PartyReport; 3],
+    verdict: &Verdict,
+) -> Result<Record, ExperimentError> {
+    let median = median_iteration(reports).ok_or_else(|| ExperimentError::Reports("they are empty".to_owned()))?;
+    let slowest = slowest(reports, median).ok_or_else(|| ExperimentError::Reports("they are empty".to_owned()))?;
+    let at = |report: &PartyReport| report.iterations.get(median).map(|iteration| iteration.stats);
+    let stats = reports.each_ref().map(|report| at(report).unwrap_or_default());
+    let depth =
+        |when: usize| stats.iter().filter_map(|stats| stats.get(when)).map(|stats| stats.rounds).max().unwrap_or(0);
+    let fraction = |right: usize, all: usize| (all > 0).then(|| right as f64 / all as f64);
+    let all_compared = verdict.compared == verdict.images && verdict.labelled == verdict.images;
+    Ok(Record {
+        experiment: "inference".to_owned(),
+        network: declaration.network.clone(),
+        dataset: declaration.images.to_string(),
+        batch: declaration.batch,
+        device: declaration.device.to_string(),
+        link: declaration.link.to_string(),
+        fidelity: declaration.fidelity.to_string(),
+        fraction_bits: declaration.fraction_bits,
+        iterations: declaration.iterations,
+        seconds: slowest.seconds,
+        seconds_by_kind: slowest.seconds_by_kind.clone(),
+        bytes_sent: stats.map(|[before, after]| after.since(&before).payload_bytes()),
+        rounds: depth(1).saturating_sub(depth(0)),
+        max_abs_error: verdict.max_abs_error,
+        images: verdict.images,
+        compared: verdict.compared,
+        agreement: (verdict.compared > 0).then_some(verdict.agreement),
+        accuracy: fraction(verdict.right, verdict.labelled),
+        plaintext_accuracy: if all_compared { fraction(verdict.plaintext_right, verdict.compared) } else { None },
+        peak_rss_bytes: reports.each_ref().map(|report| report.peak_rss_bytes),
+        weights: declaration.weights.to_string(),
+        setup_seconds: reports.iter().map(|report| report.setup_seconds).fold(0.0, f64::max),
+        setup_bytes_sent: reports.each_ref().map(|report| report.setup[1].since(&report.setup[0]).payload_bytes()),
+        parties,
+        randomness: "AES-128-CTR, keys from the operating system".to_owned(),
+        machine: machine().clone(),
+        commit: commit().to_owned(),
+        time: now(),
+    })
+}
+
+/// The iteration whose time, that of the slowest party in it, is the median (the lower of the two in
+/// the middle).
+fn median_iteration(reports: &[PartyReport; 3]) -> Option<usize> {
+    let count = reports.iter().map(|report| report.iterations.len()).min()?;
+    let mut order: Vec<usize> = (0..count).collect();
+    let seconds = |iteration: usize| slowest(reports, iteration).map_or(0.0, |report| report.seconds);
+    order.sort_by(|&a, &b| seconds(a).total_cmp(&seconds(b)));
+    order.get(count.saturating_sub(1) / 2).copied()
+}
+
+/// The report of the party that took longest in an iteration.
+fn slowest(reports: &[PartyReport; 3], iteration: usize) -> Option<&super::party::IterationReport> {
+    let of_all = reports.iter().filter_map(|report| report.iterations.get(iteration));
+    of_all.max_by(|a, b| a.seconds.total_cmp(&b.seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Threads;
+    use super::*;
+    use crate::mpc::Fidelity;
+
+    fn lenet(iterations: usize, batch: usize) -> Inference {
+        Inference { iterations, batch, ..Inference::of("lenet").unwrap() }
+    }
+
+    #[test]
+    fn private_lenet_reads_real_digits_as_plaintext_does() {
+        let mut stages = Vec::new();
+        let record = measure(&lenet(5, 20), &mut Threads, &mut |stage| stages.push(stage)).unwrap();
+        assert_eq!((record.images, record.compared, record.agreement), (100, 100, Some(100)));
+        assert_eq!(record.accuracy, record.plaintext_accuracy);
+        assert!(record.accuracy.unwrap() >= 0.98, "{record:?}");
+        assert!(record.max_abs_error.unwrap() < 1e-3, "{record:?}");
+        assert!(record.seconds > 0.0 && record.rounds > 0 && record.total_bytes() > 0);
+        assert!(["conv2d", "relu", "linear", "input"].iter().all(|kind| record.seconds_by_kind.contains_key(*kind)));
+        assert_eq!((stages[0], stages.last()), (Stage::Setup, Some(&Stage::Plaintext(5, 5))));
+        assert!(stages.contains(&Stage::Private(6, 6)), "{stages:?}");
+    }
+
+    #[test]
+    fn bytes_do_not_depend_on_the_images_and_stay_below_the_papers() {
+        let first = measure(&lenet(1, 1), &mut Threads, &mut |_| {}).unwrap();
+        let other = Inference { images: super::super::Images::Random(9), ..lenet(2, 1) };
+        let other = measure(&other, &mut Threads, &mut |_| {}).unwrap();
+        assert_eq!((first.bytes_sent, first.rounds), (other.bytes_sent, other.rounds));
+        assert_eq!((other.accuracy, other.plaintext_accuracy), (None, None));
+        let untrained = Inference { weights: super::super::WeightSource::Random(1), ..lenet(1, 1) };
+        assert_eq!(measure(&untrained, &mut Threads, &mut |_| {}).unwrap().accuracy, None, "guesses have no accuracy");
+        let row = &super::super::inference_table(&[first]).unwrap()[0];
+        assert!(row.bytes_fraction.unwrap() < 0.42, "{row:?}");
+    }
+
+    #[test]
+    fn the_papers_truncation_is_recorded_as_such() {
+        let paper = Inference { fidelity: Fidelity::Paper, ..lenet(1, 1) };
+        assert_eq!(measure(&paper, &mut Threads, &mut |_| {}).unwrap().fidelity, "paper");
+    }
+
+    #[test]
+    fn an_error_at_one_party_is_the_error_of_the_run() {
+        struct Overwritten;
+        impl Parties for Overwritten {
+            fn describe(&self) -> String {
+                "test".to_owned()
+            }
+            fn on_this_machine(&self) -> u64 {
+                3
+            }
+            fn run(
+                &mut self,
+                declaration: &Inference,
+                progress: &mut dyn FnMut(usize),
+            ) -> Result<[PartyReport; 3], ExperimentError> {
+                // Only the owner of the weights reads the file, and it is not there.
+                let file = super::super::WeightSource::File("no/such.safetensors".into());
+                Threads.run(&Inference { weights: file, ..declaration.clone() }, progress)
+            }
+        }
+        let error = measure(&lenet(1, 1), &mut Overwritten, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("no/such.safetensors"), "{error}");
+    }
+
+    #[test]
+    fn the_median_is_of_the_slowest_parties() {
+        let report = |seconds: &[f64]| PartyReport {
+            setup_seconds: 0.0,
+            setup: Default::default(),
+            iterations: seconds
+                .iter()
+                .map(|&seconds| super::super::party::IterationReport {
+                    seconds,
+                    seconds_by_kind: Default::default(),
+                    stats: Default::default(),
+                    result: vec![],
+                })
+                .collect(),
+            peak_rss_bytes: 0,
+        };
+        let reports = [report(&[1.0, 9.0, 3.0]), report(&[5.0, 1.0, 1.0]), report(&[1.0, 1.0, 4.0])];
+        let median = median_iteration(&reports).unwrap();
+        assert_eq!((median, slowest(&reports, median).unwrap().seconds), (0, 5.0));
+    }
+}

@@ -1,0 +1,105 @@
+//! The three parties as processes of this machine: what a private inference is as a job of a
+//! [`Cluster`], and the cluster as a place to run declarations.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::measure::Parties;
+use super::party::{PartyReport, PartyRun};
+use super::{ExperimentError, Inference};
+use crate::cluster::{Cluster, Job, JobError, PartyContext};
+use crate::mpc::MpcError;
+use crate::net::{Link, PartyId};
+use crate::nn::NnError;
+
+/// A private inference as a job: each party gets the declaration, and finds what is its to bring.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InferenceJob(pub Inference);
+
+impl Job for InferenceJob {
+    const NAME: &'static str = "inference";
+    type Output = PartyReport;
+
+    fn run(self, context: &mut PartyContext) -> Result<PartyReport, JobError> {
+        let mut run = PartyRun::start(context.party(), &self.0).map_err(JobError::from)?;
+        let all = run.evaluations();
+        for number in 0..all {
+            context.progress(number as f64 / all as f64, "private inference");
+            run.evaluate(context.party(), number).map_err(JobError::from)?;
+        }
+        context.progress(1.0, "done");
+        Ok(run.finish())
+    }
+}
+
+impl From<ExperimentError> for JobError {
+    fn from(error: ExperimentError) -> Self {
+        match error {
+            // The cluster weighs errors of links to find the party that failed first.
+            ExperimentError::Mpc(error) | ExperimentError::Nn(NnError::Mpc(error)) => match error {
+                MpcError::Net(error) => JobError::Net(error),
+                error => JobError::Mpc(error),
+            },
+            other => JobError::Other(other.to_string()),
+        }
+    }
+}
+
+/// Three party processes on this machine, linked by TLS over loopback. They are started by the first
+/// run, and again when a declaration asks for other links.
+#[derive(Debug)]
+pub struct Processes {
+    deadline: Duration,
+    threads: Option<usize>,
+    cluster: Option<(Link, Cluster)>,
+}
+
+impl Processes {
+    /// Processes that wait for each other no longer than `deadline`, each computing on `threads`
+    /// threads, or on as many as the machine has cores.
+    pub fn new(deadline: Duration, threads: Option<usize>) -> Self {
+        Self { deadline, threads, cluster: None }
+    }
+
+    fn cluster(&mut self, link: Link) -> Result<&Cluster, ExperimentError> {
+        // The old processes end before new ones start.
+        if self.cluster.as_ref().is_some_and(|(other, _)| *other != link) {
+            self.cluster = None;
+        }
+        let cluster = match self.cluster.take() {
+            Some(running) => running,
+            None => {
+                let builder = Cluster::local().link(link).deadline(self.deadline);
+                let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
+                (link, builder.start()?)
+            }
+        };
+        Ok(&self.cluster.insert(cluster).1)
+    }
+}
+
+impl Parties for Processes {
+    fn describe(&self) -> String {
+        "local processes, TLS".to_owned()
+    }
+
+    fn on_this_machine(&self) -> u64 {
+        3
+    }
+
+    fn run(
+        &mut self,
+        declaration: &Inference,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<[PartyReport; 3], ExperimentError> {
+        let all = (declaration.iterations + 1) as f64;
+        let jobs = PartyId::ALL.map(|_| InferenceJob(declaration.clone()));
+        let run = self.cluster(declaration.link)?.run_with(jobs, |at| {
+            if at.party == PartyId::ALL[0] {
+                progress((at.fraction * all).round() as usize);
+            }
+        })?;
+        Ok(run.outputs)
+    }
+}

@@ -1,0 +1,91 @@
+//! The `cryptgpu` program as its user meets it: what it prints, what it writes, how it ends.
+
+use std::process::{Command, Output};
+
+use cryptgpu_core::experiment::{Record, read};
+
+fn cryptgpu(arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+    command.args(arguments.split_whitespace()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn json_is_records_and_nothing_else_and_the_file_has_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("results.jsonl");
+    let run = cryptgpu(&format!(
+        "run inference --networks lenet --iterations 2 --parties threads --json --out {}",
+        file.display()
+    ));
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let printed: Vec<Record> = text(&run.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(printed, read(&file).unwrap());
+    assert_eq!((printed.len(), printed[0].iterations, printed[0].agreement), (1, 2, Some(2)));
+    assert_eq!(run.stderr, b"", "no progress beside --json");
+
+    let table = cryptgpu(&format!("table {}", file.display()));
+    let shown = text(&table.stdout);
+    assert!(shown.contains("lenet") && shown.contains("380 ms (T4)") && shown.contains("one-byte message"), "{shown}");
+}
+
+#[test]
+fn a_run_ends_with_the_comparison() {
+    let run = cryptgpu("run inference --networks lenet --iterations 1 --parties threads");
+    let (out, err) = (text(&run.stdout), text(&run.stderr));
+    assert!(run.status.success() && out.contains("CryptGPU's code sends"), "{out}");
+    assert!(err.contains("same prediction as plaintext on 1 of 1"), "{err}");
+}
+
+#[test]
+fn an_unknown_network_is_refused_before_anything_runs() {
+    let run = cryptgpu("run inference --networks lenet,resnet51");
+    assert!(!run.status.success() && run.stdout.is_empty());
+    assert!(text(&run.stderr).contains("did you mean `resnet50`"), "{}", text(&run.stderr));
+}
+
+#[test]
+fn bad_files_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.jsonl");
+    std::fs::write(&file, "{\"experiment\": 1}\n").unwrap();
+    for (arguments, hint) in [
+        (format!("table {}", file.display()), "line 1, is not a record"),
+        ("table no/such.jsonl".to_owned(), "cannot read the records in no/such.jsonl"),
+        ("run inference --networks lenet --weights no/such.safetensors".to_owned(), "no/such.safetensors"),
+        (format!("run inference --networks lenet --weights {}", file.display()), "safetensors"),
+    ] {
+        let run = cryptgpu(&arguments);
+        assert!(!run.status.success(), "{arguments}");
+        assert!(text(&run.stderr).contains(hint), "{arguments}: {}", text(&run.stderr));
+    }
+}
+
+#[test]
+fn networks_and_doctor_have_json() {
+    let networks = text(&cryptgpu("networks --json").stdout);
+    let first: serde_json::Value = serde_json::from_str(networks.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["network"], &first["relus"]), (&"lenet".into(), &15_220.into()));
+    assert_eq!(networks.lines().count(), 10);
+    let doctor: serde_json::Value = serde_json::from_str(&text(&cryptgpu("doctor --json").stdout)).unwrap();
+    let finding =
+        |what: &str| doctor.as_array().unwrap().iter().find(|finding| finding["what"] == what).unwrap().clone();
+    assert_eq!(finding("bundled weights")["status"], "ok");
+    assert_eq!(finding("bundled images")["status"], "ok");
+}
+
+#[test]
+fn help_teaches() {
+    for (arguments, example) in [
+        ("--help", "cryptgpu doctor"),
+        ("run inference --help", "--link wan"),
+        ("table --help", "results.jsonl"),
+        ("networks --help", "-maxpool"),
+        ("doctor --help", "status 1"),
+    ] {
+        assert!(text(&cryptgpu(arguments).stdout).contains(example), "{arguments}");
+    }
+}

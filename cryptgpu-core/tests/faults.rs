@@ -1,0 +1,176 @@
+//! Every message of a private LeNet inference lost, cut, changed, repeated, overtaken, oversized
+//! or followed by its sender's end: always a typed error at some party, within the deadline, and
+//! never a wrong result, a hang or a panic.
+
+use cryptgpu_core::mpc::World;
+use cryptgpu_core::net::{Interceptor, Message, NetError, Options, PartyId, Recorder, Verdict};
+use cryptgpu_core::nn::{Graph, NnError, SharedModel, Weights, private, zoo};
+use ndarray::ArrayD;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Long enough for an honest step on a busy machine, short enough to wait for it many times.
+const DEADLINE: Duration = Duration::from_millis(1500);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Lost,
+    Cut,
+    Changed,
+    Repeated,
+    Overtaken,
+    Oversized,
+}
+
+/// One message, by sender, receiver and how many went that way before.
+type Place = (PartyId, PartyId, u64);
+
+fn strike(message: &mut Message, fault: Fault) -> Verdict {
+    match fault {
+        Fault::Lost => return Verdict::Drop,
+        Fault::Repeated => return Verdict::Duplicate,
+        Fault::Overtaken => return Verdict::Overtaken,
+        Fault::Cut => message.words.truncate(message.words.len() / 2),
+        Fault::Changed => message.words[0] ^= 1 << 17,
+        Fault::Oversized => message.words.extend(std::iter::repeat_n(7, 100_000)),
+    }
+    Verdict::Pass
+}
+
+struct Lenet {
+    graph: Graph,
+    weights: Weights,
+    image: ArrayD<f64>,
+}
+
+impl Lenet {
+    fn new() -> Self {
+        let graph = zoo::by_name("lenet").unwrap();
+        let weights = Weights::seeded(&graph, 1);
+        Lenet { graph, weights, image: ArrayD::from_elem(vec![1, 1, 28, 28], 0.25) }
+    }
+
+    /// The opened scores at each party, with `interceptor` in the links.
+    fn run(&self, interceptor: Interceptor, deadline: Duration) -> [Result<ArrayD<u64>, NnError>; 3] {
+        let mut world = World::seeded(3);
+        world.options = Options { deadline, ..Options::default() };
+        world.interceptor = Some(interceptor);
+        let [zero, one, _] = PartyId::ALL;
+        world.run(|p| {
+            let weights = (p.id() == one).then(|| self.weights.clone());
+            let image = (p.id() == zero).then(|| self.image.view());
+            let model = SharedModel::share(p, &self.graph, one, weights, Default::default())?;
+            let x = private::share_images(p, &self.graph, zero, image, 1)?;
+            let y = model.infer(p, x)?;
+            Ok(p.open(&y)?.to_array())
+        })
+    }
+}
+
+fn hit(place: Place, fault: Fault) -> (Interceptor, Arc<AtomicBool>) {
+    let struck = Arc::new(AtomicBool::new(false));
+    let flag = struck.clone();
+    let interceptor = Interceptor::new(move |message| {
+        if (message.from, message.to, message.sequence) != place {
+            return Verdict::Pass;
+        }
+        flag.store(true, Ordering::Relaxed);
+        strike(message, fault)
+    });
+    (interceptor, struck)
+}
+
+/// Every place of an undisturbed run, and its result.
+fn places(lenet: &Lenet) -> (Vec<Place>, ArrayD<u64>) {
+    let recorder = Recorder::default();
+    let [result, ..] = lenet.run(recorder.interceptor(), Duration::from_secs(30));
+    let mut counts = std::collections::HashMap::<_, u64>::new();
+    let places = recorder.messages().into_iter().map(|m| {
+        let count = counts.entry((m.from, m.to)).or_default();
+        *count += 1;
+        (m.from, m.to, *count - 1)
+    });
+    (places.collect(), result.unwrap())
+}
+
+fn net_error(error: &NnError) -> Option<&NetError> {
+    match error {
+        NnError::Mpc(cryptgpu_core::mpc::MpcError::Net(error)) => Some(error),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_message_of_lenet_struck_by_every_fault() {
+    let lenet = Lenet::new();
+    let (places, expected) = places(&lenet);
+    assert!(places.len() > 100, "{} messages", places.len());
+    let faults = [Fault::Cut, Fault::Changed, Fault::Oversized, Fault::Repeated, Fault::Overtaken];
+    let mut errors = 0;
+    for (index, &place) in places.iter().enumerate() {
+        // Every fault at every place would take minutes: each place is struck by two, in turn.
+        for fault in [faults[index % 5], faults[(index / 5 + index + 2) % 5]] {
+            errors += check(&lenet, place, fault, &expected);
+        }
+    }
+    assert!(errors >= 2 * places.len() - 12, "{errors} errors at {} places", places.len());
+}
+
+#[test]
+fn a_lost_message_is_a_deadline_that_names_step_and_peer() {
+    let lenet = Lenet::new();
+    let (places, expected) = places(&lenet);
+    for &place in places.iter().step_by(9) {
+        check(&lenet, place, Fault::Lost, &expected);
+    }
+}
+
+/// 1 if some party reported an error; 0 if the fault did no harm, and then the result is right.
+fn check(lenet: &Lenet, place: Place, fault: Fault, expected: &ArrayD<u64>) -> usize {
+    let (interceptor, struck) = hit(place, fault);
+    let start = Instant::now();
+    let results = lenet.run(interceptor, DEADLINE);
+    assert!(start.elapsed() < 4 * DEADLINE, "{fault:?} at {place:?} took {:?}", start.elapsed());
+    assert!(struck.load(Ordering::Relaxed), "{fault:?} at {place:?} did not happen");
+    let mut errors = 0;
+    for result in &results {
+        match result {
+            // A repeated last message is one too many for nobody, and a last one cannot be overtaken.
+            Ok(scores) => assert_eq!(scores, expected, "{fault:?} at {place:?} gave a wrong result"),
+            Err(error) => {
+                let error = net_error(error).unwrap_or_else(|| panic!("{fault:?} at {place:?}: {error}"));
+                errors += 1;
+                if let NetError::Deadline { step, .. } | NetError::BadFrame { step, .. } = error {
+                    assert!(!step.is_empty());
+                }
+            }
+        }
+    }
+    errors.min(1)
+}
+
+#[test]
+fn a_party_that_ends_early_ends_the_others() {
+    let lenet = Lenet::new();
+    let mut world = World::seeded(3);
+    world.options = Options { deadline: Duration::from_secs(20), ..Options::default() };
+    let [zero, one, two] = PartyId::ALL;
+    let start = Instant::now();
+    let results = world.run(|p| -> Result<(), NnError> {
+        let weights = (p.id() == one).then(|| lenet.weights.clone());
+        let image = (p.id() == zero).then(|| lenet.image.view());
+        let model = SharedModel::share(p, &lenet.graph, one, weights, Default::default())?;
+        let x = private::share_images(p, &lenet.graph, zero, image, 1)?;
+        if p.id() == two {
+            p.abort("its owner changed their mind");
+            return Ok(());
+        }
+        model.infer(p, x).map(drop)
+    });
+    assert!(start.elapsed() < Duration::from_secs(10), "nobody waits for the deadline");
+    for party in [0, 1] {
+        let error = results[party].as_ref().unwrap_err().to_string();
+        assert!(error.contains("closed"), "{error}");
+    }
+}

@@ -1,0 +1,130 @@
+//! `docs/protocols.md`'s tables are generated: this test runs every protocol, holds the declared
+//! cost against the counted one, and compares the file. `UPDATE_DOCS=1` writes it anew.
+
+use cryptgpu_core::device::PoolGeometry;
+use cryptgpu_core::mpc::{Cost, Fidelity, MpcError, Operand, Party, Rep, Settings, SignWindow, World, cost};
+use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
+use cryptgpu_datasets::paper::{self, Table, quantity};
+use std::fmt::Write;
+
+type Protocol = fn(&mut Party, &Rep) -> Result<(), MpcError>;
+
+const N: usize = 1 << 15;
+
+fn settings(fidelity: Fidelity, window: SignWindow) -> Settings {
+    Settings { fidelity, window, ..Settings::default() }
+}
+
+fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
+    let exact = settings(Fidelity::Exact, SignWindow::default());
+    let paper = settings(Fidelity::Paper, SignWindow::default());
+    let short = settings(Fidelity::Exact, SignWindow::new(0, 32).unwrap());
+    vec![
+        ("opening", exact, |p, x| p.open(x).map(drop)),
+        ("product, no truncation", exact, |p, x| p.mul_integer(x, x).map(drop)),
+        ("product with truncation", exact, |p, x| p.mul(x, x).map(drop)),
+        ("product with truncation, `Fidelity::Paper`", paper, |p, x| p.mul(x, x).map(drop)),
+        ("fully connected layer (per output)", exact, |p, x| {
+            let (x, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
+            p.linear(&x, &Operand::new(w).unwrap(), None, 20).map(drop)
+        }),
+        ("truncation of a shared tensor", exact, |p, x| p.truncate(x, 20).map(drop)),
+        ("sign bit", exact, |p, x| p.sign(x).map(drop)),
+        ("sign bit, 32-bit window", short, |p, x| p.sign(x).map(drop)),
+        ("comparison as a ring element", exact, |p, x| {
+            let bits = p.less_than(x, &x.neg())?;
+            p.bits_to_ring(&bits).map(drop)
+        }),
+        ("ReLU", exact, |p, x| p.relu(x).map(drop)),
+        ("ReLU, 32-bit window", short, |p, x| p.relu(x).map(drop)),
+        ("ReLU6", exact, |p, x| p.clipped_relu(x, 6.0).map(drop)),
+        ("maximum", exact, |p, x| p.maximum(x, &x.neg()).map(drop)),
+        ("max-pool 2×2 (per input)", exact, |p, x| {
+            p.max_pool(&x.reshape(&[1, 2, 128, 128]).unwrap(), &PoolGeometry::square(2, 2, 0)).map(drop)
+        }),
+        ("average pool 2×2 (per input)", exact, |p, x| {
+            p.avg_pool(&x.reshape(&[1, 2, 128, 128]).unwrap(), &PoolGeometry::square(2, 2, 0)).map(drop)
+        }),
+    ]
+}
+
+fn measure(settings: Settings, protocol: Protocol) -> Cost {
+    let mut world = World::seeded(1);
+    world.settings = settings;
+    let x = ndarray::Array1::from_iter((0..N as u64).map(|i| i << 8));
+    let shares = world.deal(&x).unwrap();
+    let counted = world.run_counted(|p| {
+        protocol(p, &shares[p.id().index()]).unwrap();
+        p.declared()
+    });
+    let bytes = counted.iter().map(|(_, stats)| stats.payload_bytes()).sum();
+    let rounds = counted.iter().map(|(_, stats)| stats.rounds).max().unwrap();
+    let measured = Cost { bytes, rounds };
+    assert_eq!(measured, counted[0].0);
+    measured
+}
+
+fn protocol_table() -> String {
+    let mut table = String::from("| protocol | bytes an element, all parties | rounds |\n|---|---|---|\n");
+    for (name, settings, protocol) in protocols() {
+        let cost = measure(settings, protocol);
+        writeln!(table, "| {name} | {:.2} | {} |", cost.bytes as f64 / N as f64, cost.rounds).unwrap();
+    }
+    table
+}
+
+fn network_table() -> String {
+    let mut table = String::from(
+        "| network | ours, all parties | rounds | the paper's code, really sent | ratio | with a 32-bit window |\n|---|---|---|---|---|---|\n",
+    );
+    for name in zoo::PAPER {
+        let graph = fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap();
+        let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
+        let image: usize = graph.input_shape().iter().product();
+        let total = |settings| cost::input(image) + cryptgpu_core::nn::cost::infer(&plan, 1, &settings);
+        let ours = total(Settings::default());
+        let short = total(settings(Fidelity::Exact, SignWindow::new(0, 32).unwrap()));
+        let sent = paper::find(Table::Inference, name, 1, "CryptGPU", quantity::BYTES_SENT).unwrap().unwrap();
+        let sent = sent.value
+            * if sent.unit == "GB" {
+                1e9
+            } else if sent.unit == "MB" {
+                1e6
+            } else {
+                1.0
+            };
+        let ratio = ours.bytes as f64 / sent;
+        let limit = if name.starts_with("resnet") { 0.30 } else { 0.42 };
+        assert!(ratio <= limit, "{name} sends {:.1} % of what the paper's code sends", 100.0 * ratio);
+        let mb = |bytes: f64| format!("{:.3} MB", bytes / 1e6);
+        let (bytes, paper, percent) = (mb(ours.bytes as f64), mb(sent), 100.0 * ratio);
+        writeln!(
+            table,
+            "| {name} | {bytes} | {} | {paper} | {percent:.1} % | {} |",
+            ours.rounds,
+            mb(short.bytes as f64)
+        )
+        .unwrap();
+    }
+    table
+}
+
+#[test]
+fn the_tables_of_the_documentation_are_what_is_measured() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocols.md");
+    let file = std::fs::read_to_string(path).unwrap();
+    let mut updated = file.clone();
+    for (name, table) in [("protocols", protocol_table()), ("networks", network_table())] {
+        let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- {name}: end -->"));
+        let from = updated.find(&begin).unwrap() + begin.len();
+        let to = updated.find(&end).unwrap();
+        updated.replace_range(from..to, &table);
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &updated).unwrap();
+    }
+    assert!(
+        file == updated || std::env::var_os("UPDATE_DOCS").is_some(),
+        "docs/protocols.md is not what is measured: run this test with UPDATE_DOCS=1 and look at the difference"
+    );
+}
