@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench nn -- lenet resnet50` runs the networks named; the default is what takes seconds.
 
+#![allow(clippy::expect_used)]
+
 use cryptgpu_core::mpc::World;
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{SharedModel, Weights, cost, plaintext, private, zoo};
