@@ -1,5 +1,7 @@
 //! The `cryptgpu` program as its user meets it: what it prints, what it writes, how it ends.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::{Command, Output};
 
 use cryptgpu_core::experiment::{Record, read};
@@ -75,6 +77,7 @@ fn networks_and_doctor_have_json() {
         |what: &str| doctor.as_array().unwrap().iter().find(|finding| finding["what"] == what).unwrap().clone();
     assert_eq!(finding("bundled weights")["status"], "ok");
     assert_eq!(finding("bundled images")["status"], "ok");
+    assert_eq!(finding("party processes")["status"], "ok");
 }
 
 #[test]

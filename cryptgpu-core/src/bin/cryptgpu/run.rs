@@ -137,7 +137,11 @@ pub fn run(experiment: &Experiment) -> Result<ExitCode> {
     let declarations = arguments.declarations()?;
     let deadline = Duration::from_secs(arguments.deadline);
     let mut parties: Box<dyn Parties> = match arguments.parties {
-        Place::Local => Box::new(Processes::new(deadline, arguments.threads)),
+        Place::Local => {
+            // The parties run this very program, under whatever name it was started.
+            let this = std::env::current_exe().ok();
+            Box::new(Processes::new(deadline, arguments.threads).program(this))
+        }
         Place::Threads => Box::new(Threads),
     };
     let mut records = Vec::new();
