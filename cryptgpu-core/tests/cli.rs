@@ -1,5 +1,7 @@
 //! The `cryptgpu` program as its user meets it: what it prints, what it writes, how it ends.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::{Command, Output};
 
 use cryptgpu_core::experiment::{Record, read};
@@ -75,6 +77,7 @@ fn networks_and_doctor_have_json() {
         |what: &str| doctor.as_array().unwrap().iter().find(|finding| finding["what"] == what).unwrap().clone();
     assert_eq!(finding("bundled weights")["status"], "ok");
     assert_eq!(finding("bundled images")["status"], "ok");
+    assert_eq!(finding("party processes")["status"], "ok");
 }
 
 #[test]
@@ -88,4 +91,20 @@ fn help_teaches() {
     ] {
         assert!(text(&cryptgpu(arguments).stdout).contains(example), "{arguments}");
     }
+}
+
+#[test]
+fn the_recorded_runs_show_what_they_are_said_to() {
+    let records =
+        |name: &str| read(&[env!("CARGO_MANIFEST_DIR"), "/../datasets/records/", name].concat().as_ref()).unwrap();
+    let mnist = &records("lenet-mnist-10000.jsonl")[0];
+    assert_eq!((mnist.images, mnist.compared, mnist.dataset.as_str()), (10_000, 10_000, "mnist-test"));
+    assert!(mnist.agreement.unwrap() >= 9_995 && mnist.max_abs_error.unwrap() < 1e-3, "{mnist:?}");
+    let ten = records("inference-ten-networks.jsonl");
+    assert_eq!(ten.len(), 10);
+    for row in cryptgpu_core::experiment::inference_table(&ten).unwrap() {
+        let limit = if row.network.starts_with("resnet") { 0.30 } else { 0.42 };
+        assert!(row.bytes_fraction.unwrap() <= limit, "{row:?}");
+    }
+    assert!(ten.iter().flat_map(|record| record.peak_rss_bytes).all(|bytes| bytes < 2 << 30));
 }

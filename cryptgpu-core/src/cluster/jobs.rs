@@ -1,6 +1,7 @@
 //! The table of all jobs. A party runs what is in it and nothing else.
 
 use super::job::{Job, JobError, PartyContext};
+use super::model::{Infer, LoadModel};
 use super::self_test::SelfTest;
 
 /// Decodes a job from bytes, runs it, and appends its encoded output to a buffer.
@@ -13,20 +14,20 @@ pub(super) struct Entry {
     pub(super) run: Runner,
 }
 
-/// The jobs that a party runs: [`SelfTest`], and what the program adds. Layers above this one bring
+/// The jobs that a party runs: [`SelfTest`], [`LoadModel`], [`Infer`], and what the program adds. Layers above this one bring
 /// their own, so this one names none of them.
 ///
 /// ```
 /// use cryptgpu_core::{cluster::Jobs, experiment::InferenceJob};
 /// let jobs = Jobs::default().with::<InferenceJob>();
-/// assert_eq!(jobs.names(), ["self-test", "inference"]);
+/// assert_eq!(jobs.names(), ["self-test", "load-model", "infer", "inference"]);
 /// ```
 #[derive(Debug)]
 pub struct Jobs(Vec<Entry>);
 
 impl Default for Jobs {
     fn default() -> Self {
-        Jobs(Vec::new()).with::<SelfTest>()
+        Jobs(Vec::new()).with::<SelfTest>().with::<LoadModel>().with::<Infer>()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The three parties as processes of this machine: what a private inference is as a job of a
 //! [`Cluster`], and the cluster as a place to run declarations.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use super::{ExperimentError, Inference};
 use crate::cluster::{Cluster, Job, JobError, PartyContext};
 use crate::mpc::MpcError;
 use crate::net::{Link, PartyId};
-use crate::nn::NnError;
 
 /// A private inference as a job: each party gets the declaration, and finds what is its to bring.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,11 +36,9 @@ impl Job for InferenceJob {
 impl From<ExperimentError> for JobError {
     fn from(error: ExperimentError) -> Self {
         match error {
-            // The cluster weighs errors of links to find the party that failed first.
-            ExperimentError::Mpc(error) | ExperimentError::Nn(NnError::Mpc(error)) => match error {
-                MpcError::Net(error) => JobError::Net(error),
-                error => JobError::Mpc(error),
-            },
+            ExperimentError::Mpc(MpcError::Net(error)) => JobError::Net(error),
+            ExperimentError::Mpc(error) => JobError::Mpc(error),
+            ExperimentError::Nn(error) => error.into(),
             other => JobError::Other(other.to_string()),
         }
     }
@@ -52,6 +50,7 @@ impl From<ExperimentError> for JobError {
 pub struct Processes {
     deadline: Duration,
     threads: Option<usize>,
+    program: Option<PathBuf>,
     cluster: Option<(Link, Cluster)>,
 }
 
@@ -59,7 +58,13 @@ impl Processes {
     /// Processes that wait for each other no longer than `deadline`, each computing on `threads`
     /// threads, or on as many as the machine has cores.
     pub fn new(deadline: Duration, threads: Option<usize>) -> Self {
-        Self { deadline, threads, cluster: None }
+        Self { deadline, threads, program: None, cluster: None }
+    }
+
+    /// Processes that run `program`, a `cryptgpu`, in place of the one that is found.
+    #[must_use]
+    pub fn program(self, program: Option<PathBuf>) -> Self {
+        Self { program, ..self }
     }
 
     fn cluster(&mut self, link: Link) -> Result<&Cluster, ExperimentError> {
@@ -72,6 +77,7 @@ impl Processes {
             None => {
                 let builder = Cluster::local().link(link).deadline(self.deadline);
                 let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
+                let builder = self.program.iter().fold(builder, |builder, program| builder.program(program));
                 (link, builder.start()?)
             }
         };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use cryptgpu_core::cluster::{Cluster, SelfTest};
 use cryptgpu_core::device::cpu::gemm::Isa;
 use cryptgpu_core::experiment::{Inference, available_memory_bytes, commit, machine};
 use cryptgpu_core::prg::Key;
@@ -62,7 +63,7 @@ impl Finding {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut findings = vec![Finding::ok("program", format!("{}, commit {}", env!("CARGO_PKG_VERSION"), commit()))];
-    findings.extend([processor(), memory(), gpu(), entropy(), loopback(), bundle(), weights()]);
+    findings.extend([processor(), memory(), gpu(), entropy(), loopback(), parties(), bundle(), weights()]);
     findings.extend(["mnist", "cifar10"].map(data_set));
     findings.extend([jupyter(), evcxr(), kernel()]);
     let mut out = std::io::stdout().lock();
@@ -135,6 +136,23 @@ fn loopback() -> Finding {
             format!("cannot listen on 127.0.0.1: {error}"),
             "parties on this machine talk over it: is this a sandbox without a network?",
         ),
+    }
+}
+
+/// Starts three party processes, lets them exchange a few words over TLS, and ends them.
+fn parties() -> Finding {
+    let tried = std::env::current_exe().map_err(|error| error.to_string()).and_then(|this| {
+        let cluster = Cluster::local().program(this).start().map_err(|error| error.to_string())?;
+        cluster.run(SelfTest::quick()).map_err(|error| error.to_string())
+    });
+    match tried {
+        Ok(run) => Finding::ok(
+            "party processes",
+            format!("three exchanged words over TLS in {}", format::seconds(run.seconds)),
+        ),
+        Err(error) => {
+            Finding::broken("party processes", error, "private inference needs them; --parties threads does not")
+        }
     }
 }
 

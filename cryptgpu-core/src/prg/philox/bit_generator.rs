@@ -223,7 +223,7 @@ impl SeedableRng for Philox {
 /// assert!(Philox::builder().seed(SeedSequence::new(1u64)).key(7).build().is_err());
 /// # Ok::<(), cryptgpu_core::prg::PrgError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use]
 pub struct PhiloxBuilder {
     seeds: Option<SeedSequence>,
@@ -265,5 +265,12 @@ impl PhiloxBuilder {
         };
         philox.state.counter = self.counter;
         Ok(philox)
+    }
+}
+
+/// Shows neither key nor counter.
+impl fmt::Debug for PhiloxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PhiloxBuilder(..)")
     }
 }

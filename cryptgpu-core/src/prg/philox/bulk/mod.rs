@@ -65,6 +65,7 @@ struct Kernel {
 
 /// The kernels that this machine can run, the portable one first.
 fn kernels() -> Vec<Kernel> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "others are for x86-64 only"))]
     let mut kernels = vec![Kernel { name: "portable", fill: Run::fill_portable }];
     #[cfg(target_arch = "x86_64")]
     {
