@@ -85,7 +85,7 @@ ensure_evcxr() {
 # The kernel "Rust (CryptGPU)": its warm template, and its entry among the kernels of our Jupyter.
 ensure_kernel() { "$ROOT/scripts/kernel-template" && ensure_kernelspec; }
 
-# Only the Jupyter of this virtual environment sees it.
+# Only the Jupyter of this virtual environment sees it. Party processes of a notebook run the optimised program.
 ensure_kernelspec() {
     local spec="$VENV/share/jupyter/kernels/$KERNEL_NAME"
     mkdir -p "$spec"
@@ -95,7 +95,7 @@ ensure_kernelspec() {
   "display_name": "Rust (CryptGPU)",
   "language": "rust",
   "interrupt_mode": "message",
-  "env": {"CRYPTGPU_CACHE": "$CACHE"}
+  "env": {"CRYPTGPU_CACHE": "$CACHE", "CRYPTGPU_PROGRAM": "$(program)"}
 }
 EOF
     mv "$spec/kernel.json.new" "$spec/kernel.json"

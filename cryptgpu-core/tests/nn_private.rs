@@ -5,9 +5,12 @@
 mod nn_support;
 
 use cryptgpu_core::device::PoolGeometry;
-use cryptgpu_core::mpc::{Cost, Settings};
+use cryptgpu_core::mpc::{Cost, Fidelity, Settings, SignWindow, World};
 use cryptgpu_core::net::PartyId;
-use cryptgpu_core::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, cost, plaintext, private, zoo};
+use cryptgpu_core::nn::fold::fold_graph;
+use cryptgpu_core::nn::lower::lower;
+use cryptgpu_core::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, cost, plaintext, private, range, zoo};
+use cryptgpu_core::ring::FixedPoint;
 use ndarray::{ArrayD, IxDyn};
 use nn_support::{every_operation, image, infer, largest, max_difference, three};
 
@@ -21,7 +24,7 @@ fn check(net: &Graph, batch: usize, options: LowerOptions, slack: u64) -> f64 {
     let settings = Settings::default();
     let outcome = infer(net, &weights, &images, options, settings);
 
-    let model = cryptgpu_core::nn::lower::lower(&cryptgpu_core::nn::fold::fold_graph(net).unwrap(), options).unwrap();
+    let model = lower(&fold_graph(net).unwrap(), options).unwrap();
     assert_eq!(
         outcome.declared,
         cost::infer(&model, batch, &settings),
@@ -62,7 +65,7 @@ fn every_operation_with_and_without_rewrites() {
 #[test]
 fn deferred_averages_cost_less_and_are_no_worse() {
     let net = zoo::by_name("lenet").unwrap();
-    let plan = |options| cryptgpu_core::nn::lower::lower(&net, options).unwrap();
+    let plan = |options| lower(&net, options).unwrap();
     let kept = LowerOptions { defer_averages: false, ..LowerOptions::default() };
     let [with, without] = [LowerOptions::default(), kept].map(|o| cost::infer(&plan(o), 1, &Settings::default()));
     assert!(with.bytes < without.bytes && with.rounds + 4 == without.rounds, "{with:?} {without:?}");
@@ -97,6 +100,56 @@ fn sharing_the_weights_costs_what_is_declared() {
     };
     assert_eq!(measured, runs[0].0);
     assert_eq!(measured.bytes, 8 * 431_080);
+}
+
+/// Other settings: the paper's truncation, a narrow sign window, other fraction bits.
+#[test]
+fn costs_are_declared_for_every_setting() {
+    let standard = Settings::default();
+    // The padding of a max-pool counts as a value that a narrow window does not hold, so LeNet for that.
+    let settings = [
+        (every_operation().unwrap(), Settings { fidelity: Fidelity::Paper, ..standard }, 1e-3),
+        (zoo::by_name("lenet").unwrap(), Settings { window: SignWindow::new(0, 32).unwrap(), ..standard }, 1e-3),
+        (every_operation().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
+    ];
+    for (net, settings, tolerance) in settings {
+        let weights = Weights::seeded(&net, 5);
+        let [c, h, w] = net.input_shape();
+        let images = image(&[2, c, h, w], 3);
+        let expected = plaintext::evaluate(&net, &weights, &images.view()).unwrap();
+        let outcome = infer(&net, &weights, &images, LowerOptions::default(), settings);
+        let plan = lower(&fold_graph(&net).unwrap(), LowerOptions::default()).unwrap();
+        assert_eq!(outcome.declared, cost::infer(&plan, 2, &settings), "{settings:?}");
+        assert_eq!(outcome.measured.bytes, outcome.declared.bytes, "{settings:?}");
+        assert!(max_difference(&outcome.scores, &expected) < tolerance, "{settings:?}");
+    }
+}
+
+/// A notebook shares the weights and the image itself: the parties get shares only.
+#[test]
+fn a_model_from_shares_computes_the_same() {
+    let net = every_operation().unwrap();
+    let weights = Weights::seeded(&net, 5);
+    let images = image(&[1, 3, 22, 18], 3);
+    let world = World::seeded(1);
+    let (options, codec) = (LowerOptions::default(), world.settings.codec);
+    let tensors = private::encode_weights(&net, &weights, options, codec).unwrap();
+    let dealt: Vec<_> = tensors.iter().map(|(name, words)| (name.clone(), world.deal(words).unwrap())).collect();
+    let x = world.deal(&codec.encode_array(&images).unwrap()).unwrap();
+    let scores = world.run(|p| {
+        let i = p.id().index();
+        let mine: Vec<_> = dealt.iter().map(|(name, reps)| (name.clone(), reps[i].clone())).collect();
+        let without = SharedModel::from_shares(&net, options, codec, mine[1..].to_vec()).map(|_| ());
+        assert!(matches!(without, Err(NnError::MissingTensor { .. })), "{without:?}");
+        let extra = [mine.clone(), vec![("more".into(), mine[0].1.clone())]].concat();
+        let extra = SharedModel::from_shares(&net, options, codec, extra).map(|_| ());
+        assert!(matches!(extra, Err(NnError::ExtraTensors { .. })), "{extra:?}");
+        let model = SharedModel::from_shares(&net, options, codec, mine).unwrap();
+        let y = model.infer(p, x[i].clone()).unwrap();
+        codec.decode_array(&p.open(&y).unwrap().to_array())
+    });
+    let expected = plaintext::evaluate(&net, &weights, &images.view()).unwrap();
+    assert!(max_difference(&scores[0], &expected) < 1e-4);
 }
 
 /// The reciprocal of every divisor that a plan can hold is within 2^−f of the true one.
@@ -142,6 +195,29 @@ fn mistakes_are_named() {
         private::share_images(p, &net, PartyId::ALL[1], mine, 1).map(|_| ())
     });
     assert!(matches!(errors[1], Err(NnError::Input { .. })));
+}
+
+/// Values that wrap around are found before the run, and named; just below, the private run is right.
+#[test]
+fn a_network_that_overflows_is_refused_by_name() {
+    let net = zoo::by_name("lenet").unwrap();
+    let images = image(&[1, 1, 28, 28], 3);
+    let (options, codec) = Default::default();
+    let scaled = |factor: f32| {
+        let mut weights = Weights::seeded(&net, 5);
+        let tensor = weights.remove("fc1.weight").unwrap();
+        weights.insert("fc1.weight", tensor * factor);
+        weights
+    };
+    let room = range::headroom(&net, &scaled(1.0), &images.view(), options, codec).unwrap();
+    let fc1 = room.iter().find(|room| room.node == "fc1").unwrap();
+    let (fits, too_large) = (2f32.powf(fc1.bits as f32 - 5.0), 2f32.powf(fc1.bits as f32 + 1.0));
+    let error = range::check(&net, &scaled(too_large), &images.view(), options, codec).unwrap_err();
+    assert!(matches!(error, NnError::Range { .. }) && error.to_string().contains("fraction bits"), "{error}");
+    range::check(&net, &scaled(fits), &images.view(), options, codec).unwrap();
+    let expected = plaintext::evaluate(&net, &scaled(fits), &images.view()).unwrap();
+    let private = infer(&net, &scaled(fits), &images, options, Settings::default()).scores;
+    assert!(max_difference(&private, &expected) < 1e-5 * largest(&expected));
 }
 
 /// The large networks: `cargo test --release --test nn_private -- --ignored --nocapture`. Names in

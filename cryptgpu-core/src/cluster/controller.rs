@@ -276,7 +276,7 @@ impl<'a> Watch<'a> {
             What::Event(Event::Unable { detail }, ..) => {
                 self.fail(from, ClusterError::Protocol { party: from, detail });
             }
-            What::Event(..) => {}
+            What::Event(..) | What::Piece => {}
             What::Gone(detail) => {
                 let process = self.session.process(from);
                 let ended = process.wait_exit(Duration::from_millis(500));

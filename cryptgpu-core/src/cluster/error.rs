@@ -57,6 +57,14 @@ pub enum ClusterError {
         /// What to do about it.
         hint: String,
     },
+    /// What the caller asked for makes no sense; the parties were not asked and run on.
+    #[error("cannot {action}: {detail}")]
+    Argument {
+        /// What was asked for.
+        action: String,
+        /// What is wrong with it, and what to do.
+        detail: String,
+    },
     /// A party did not come up.
     #[error("party {party} did not start: {detail}{}", log_note(log))]
     Startup {
@@ -122,7 +130,9 @@ impl ClusterError {
     /// The party that the error is about, if it is about one.
     pub fn party(&self) -> Option<PartyId> {
         match self {
-            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } => None,
+            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } | ClusterError::Argument { .. } => {
+                None
+            }
             ClusterError::Startup { party, .. }
             | ClusterError::Job { party, .. }
             | ClusterError::Died { party, .. }
@@ -131,10 +141,14 @@ impl ClusterError {
         }
     }
 
+    pub(super) fn argument(action: &str, detail: &dyn std::fmt::Display) -> Self {
+        ClusterError::Argument { action: action.to_owned(), detail: detail.to_string() }
+    }
+
     /// Smaller is likelier to be the cause of what other parties report.
     pub(super) fn rank(&self) -> u8 {
         match self {
-            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } => 0,
+            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } | ClusterError::Argument { .. } => 0,
             ClusterError::Job { failure, .. } if failure.kind <= FailureKind::Job => 1,
             ClusterError::Died { .. } | ClusterError::Startup { .. } => 2,
             ClusterError::Protocol { .. } => 3,

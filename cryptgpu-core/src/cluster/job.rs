@@ -147,3 +147,69 @@ impl PartyContext {
         self.reported = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mpc::Settings;
+    use crate::net::{Options, memory};
+    use crate::prg::{Correlated, Key, Randomness};
+    use std::sync::Mutex;
+
+    fn context(told: Arc<Mutex<Vec<(u64, f64)>>>) -> PartyContext {
+        let [network, ..] = memory::trio(Options::default()).map(Arc::new);
+        let key = Key::from_bytes([0; 16]);
+        let correlated = Correlated::new(Randomness::default(), &key, &key, &key);
+        let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
+        let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
+        PartyContext::new(party, network, Box::new(report))
+    }
+
+    #[test]
+    fn what_a_job_keeps_later_jobs_find_by_name_and_type() {
+        let mut context = context(Arc::default());
+        context.begin(1);
+        context.keep("model", vec![1u64, 2]);
+        context.begin(2);
+        assert_eq!(*context.kept::<Vec<u64>>("model").unwrap(), [1, 2]);
+        assert!(context.kept::<String>("model").is_err(), "another type");
+        assert!(context.forget("model") && !context.forget("model"));
+        let error = context.kept::<Vec<u64>>("model").unwrap_err().to_string();
+        assert!(error.contains("`model`") && error.contains("load it again"), "{error}");
+    }
+
+    #[test]
+    fn progress_is_told_first_and_last_but_not_all_the_time() {
+        let told: Arc<Mutex<Vec<(u64, f64)>>> = Arc::default();
+        let mut context = context(told.clone());
+        for run in [1, 2] {
+            context.begin(run);
+            for step in 0..=1000 {
+                context.progress(f64::from(step) / 1000.0, "layers");
+            }
+        }
+        let told = told.lock().unwrap();
+        for run in [1, 2] {
+            let of_run: Vec<f64> = told.iter().filter(|(of, _)| *of == run).map(|(_, fraction)| *fraction).collect();
+            assert_eq!((of_run.first(), of_run.last()), (Some(&0.0), Some(&1.0)));
+            assert!(of_run.len() < 100, "{}", of_run.len());
+        }
+    }
+
+    #[test]
+    fn failures_tell_their_kind_and_step() {
+        let party = PartyId::ALL[1];
+        let step = || "conv1/truncation".to_owned();
+        let closed = NetError::PeerClosed { party, peer: party.next(), step: step(), reason: "gone".into() };
+        let other = MpcError::Other { party, step: step(), detail: "no".into() };
+        for (error, kind, at) in [
+            (JobError::from(closed.clone()), FailureKind::PeerClosed, "conv1/truncation"),
+            (JobError::from(MpcError::from(closed)), FailureKind::PeerClosed, "conv1/truncation"),
+            (JobError::from(other), FailureKind::Job, "conv1/truncation"),
+            (JobError::Other("no".into()), FailureKind::Job, ""),
+        ] {
+            let failure = error.failure();
+            assert_eq!((failure.kind, failure.step.as_str()), (kind, at));
+        }
+    }
+}

@@ -1,32 +1,33 @@
 //! The table of all jobs. A party runs what is in it and nothing else.
 
 use super::job::{Job, JobError, PartyContext};
+use super::model::{Infer, LoadModel};
 use super::self_test::SelfTest;
 
-/// Decodes a job's value from bytes, runs it, and appends its encoded output to a buffer.
+/// Decodes a job from bytes, runs it, and appends its encoded output to a buffer.
 type Runner = fn(&[u8], &mut PartyContext, &mut Vec<u8>) -> Result<(), JobError>;
 
 /// A job by name.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) name: &'static str,
+    name: &'static str,
     pub(super) run: Runner,
 }
 
-/// The jobs that a party runs: [`SelfTest`], and what the program adds. Layers above this one bring
+/// The jobs that a party runs: [`SelfTest`], [`LoadModel`], [`Infer`], and what the program adds. Layers above this one bring
 /// their own, so this one names none of them.
 ///
 /// ```
 /// use cryptgpu_core::{cluster::Jobs, experiment::InferenceJob};
 /// let jobs = Jobs::default().with::<InferenceJob>();
-/// assert_eq!(jobs.names(), ["self-test", "inference"]);
+/// assert_eq!(jobs.names(), ["self-test", "load-model", "infer", "inference"]);
 /// ```
 #[derive(Debug)]
 pub struct Jobs(Vec<Entry>);
 
 impl Default for Jobs {
     fn default() -> Self {
-        Jobs(Vec::new()).with::<SelfTest>()
+        Jobs(Vec::new()).with::<SelfTest>().with::<LoadModel>().with::<Infer>()
     }
 }
 
@@ -61,4 +62,17 @@ fn run<J: Job>(body: &[u8], context: &mut PartyContext, output: &mut Vec<u8>) ->
     *output = postcard::to_extend(&value, std::mem::take(output))
         .map_err(|error| JobError::Other(format!("cannot encode the output of `{}`: {error}", J::NAME)))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_found_by_name_and_an_unknown_one_is_named() {
+        let jobs = Jobs::default();
+        assert_eq!(jobs.find(SelfTest::NAME).unwrap().name, SelfTest::NAME);
+        let error = jobs.find("make-tea").unwrap_err().to_string();
+        assert!(error.contains("make-tea") && error.contains(SelfTest::NAME), "{error}");
+    }
 }

@@ -15,6 +15,7 @@
 //! | `party.rs` | what `cryptgpu party` does |
 //! | `job.rs` | [`Job`], [`PartyContext`], [`JobError`] |
 //! | `jobs.rs` | the table of all jobs that a party knows |
+//! | `model.rs` | [`Model`]: weights kept by the parties, inference image by image |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `wire.rs` | the control protocol's messages and frames |
 
@@ -23,6 +24,7 @@ mod controller;
 mod error;
 mod job;
 mod jobs;
+mod model;
 pub mod party;
 mod process;
 mod self_test;
@@ -35,6 +37,7 @@ pub use controller::{Cluster, Progress, Run};
 pub use error::{ClusterError, Failure, FailureKind};
 pub use job::{Job, JobError, PartyContext};
 pub use jobs::Jobs;
+pub use model::{ImageFile, Infer, Inference, Inferred, LoadModel, Model};
 pub use self_test::{Fault, SelfTest};
 pub use wire::Usage;
 pub use words::Words;

@@ -5,12 +5,12 @@
 use super::error::{Failure, FailureKind};
 use super::job::{JobError, PartyContext};
 use super::jobs::Jobs;
-use super::wire::{self, Bootstrap, Command, Event, Outbox, Usage};
+use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
 use crate::net::{NetError, Network, Options, Tag, TcpNetwork, tls};
 use crate::prg::{Correlated, Key};
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -58,17 +58,19 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
 }
 
 fn read_bootstrap() -> Result<Bootstrap, String> {
+    const BY_HAND: &str = "standard input is no bootstrap: `cryptgpu party` is started by the program, not by hand";
     let mut stdin = std::io::stdin().lock();
+    if stdin.is_terminal() {
+        return Err(BY_HAND.into());
+    }
     let mut read = |len: usize| {
         let mut bytes = zeroize::Zeroizing::new(vec![0u8; len]);
-        stdin.read_exact(&mut bytes).map(|()| bytes).map_err(|_| {
-            "standard input ended early: `cryptgpu party` is started by the program, not by hand".to_owned()
-        })
+        stdin.read_exact(&mut bytes).map(|()| bytes).map_err(|_| BY_HAND.to_owned())
     };
     let head = read(4)?;
     let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     if len > MAX_BOOTSTRAP_BYTES {
-        return Err("standard input is no bootstrap: `cryptgpu party` is started by the program, not by hand".into());
+        return Err(BY_HAND.into());
     }
     postcard::from_bytes(&read(len)?).map_err(|error| format!("cannot read the bootstrap: {error}"))
 }
@@ -128,7 +130,11 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<(Outbox, Commands
         .map_err(|error| format!("cannot connect to the controller at {address}: {error}"))?;
     let (sender, commands) = channel();
     let outbox = wire::attach(runtime.handle(), stream, move |arrived| {
-        let Ok(frame) = arrived else { end_process() };
+        let frame = match arrived {
+            Ok(Received::Frame(frame)) => frame,
+            Ok(Received::Piece) => return,
+            Err(_) => end_process(),
+        };
         match wire::decode(&frame) {
             // Nobody listens any more: the process is about to end.
             Ok((command, body)) => drop(sender.send((command, frame, body))),

@@ -4,12 +4,12 @@
 use super::builder::ClusterBuilder;
 use super::error::ClusterError;
 use super::process::{PartyProcess, describe};
-use super::wire::{self, Bootstrap, Command, Event, Outbox};
+use super::wire::{self, Bootstrap, Command, Event, Outbox, Received};
 use crate::net::{Fingerprint, Identity, PartyId, tls};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -28,6 +28,8 @@ pub(super) struct Arrival {
 pub(super) enum What {
     /// An event with its frame, whose body begins at the offset.
     Event(Event, Vec<u8>, usize),
+    /// A piece of something large.
+    Piece,
     /// The control link is down: the process has ended or is about to.
     Gone(String),
 }
@@ -68,7 +70,7 @@ impl Session {
         let (sender, arrivals) = channel();
         let outboxes = PartyId::ALL.into_iter().zip(streams).map(|(party, stream)| {
             let sender = sender.clone();
-            wire::attach(runtime.handle(), stream, move |frame| deliver(&sender, party, frame))
+            wire::attach(runtime.handle(), stream, move |received| deliver(&sender, party, received))
         });
         let mut session = Session { processes, outboxes: outboxes.collect(), arrivals, runtime: Some(runtime) };
         let addresses = session.gather(until, "listen for the others", |event| match event {
@@ -95,10 +97,7 @@ impl Session {
 
     /// What comes next from any party; nothing when nothing came in time.
     pub(super) fn next(&self, until: Instant) -> Option<Arrival> {
-        match self.arrivals.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(arrival) => Some(arrival),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.arrivals.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// The process of a party.
@@ -142,6 +141,7 @@ impl Session {
                         got[from.index()] = Some(value);
                     }
                 }
+                What::Piece => {}
                 What::Gone(_) => {
                     let process = self.process(from);
                     let status = process.wait_exit(END_WITHIN).map_or("unknown".into(), describe);
@@ -262,9 +262,10 @@ async fn accept(
 }
 
 /// Passes what came on a control link to whoever waits for it.
-fn deliver(sender: &Sender<Arrival>, from: PartyId, frame: Result<Vec<u8>, String>) {
-    let what = match frame {
-        Ok(frame) => match wire::decode(&frame) {
+fn deliver(sender: &Sender<Arrival>, from: PartyId, received: Result<Received, String>) {
+    let what = match received {
+        Ok(Received::Piece) => What::Piece,
+        Ok(Received::Frame(frame)) => match wire::decode(&frame) {
             Ok((event, body)) => What::Event(event, frame, body),
             Err(error) => What::Gone(format!("it sent something that is no event ({error})")),
         },

@@ -122,12 +122,21 @@ impl Outbox {
     }
 }
 
-/// Runs a control link on tasks of `runtime`: `arrived` gets each frame, and at last why the
+/// What comes on a control link.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A piece of a large frame: a sign of life.
+    Piece,
+    /// A whole frame.
+    Frame(Vec<u8>),
+}
+
+/// Runs a control link on tasks of `runtime`: `arrived` gets what comes, and at last why the
 /// link ended.
 pub(super) fn attach<S>(
     runtime: &Handle,
     stream: S,
-    arrived: impl Fn(Result<Vec<u8>, String>) + Send + 'static,
+    arrived: impl Fn(Result<Received, String>) + Send + Sync + 'static,
 ) -> Outbox
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
@@ -136,8 +145,8 @@ where
     let (outbox, mut queue) = unbounded_channel::<Vec<u8>>();
     runtime.spawn(async move {
         loop {
-            match read_frame(&mut reader).await {
-                Ok(frame) => arrived(Ok(frame)),
+            match read_frame(&mut reader, || arrived(Ok(Received::Piece))).await {
+                Ok(frame) => arrived(Ok(Received::Frame(frame))),
                 Err(error) => return arrived(Err(error.to_string())),
             }
         }
@@ -154,7 +163,10 @@ where
     Outbox(outbox)
 }
 
-async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+/// Large frames are read, and their memory taken, by pieces of this size.
+const PIECE_BYTES: usize = 16 << 20;
+
+async fn read_frame(reader: &mut (impl AsyncRead + Unpin), piece: impl Fn()) -> io::Result<Vec<u8>> {
     let mut head = [0u8; 12];
     reader.read_exact(&mut head).await?;
     if head[..4] != MAGIC {
@@ -164,9 +176,17 @@ async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>
     if len > MAX_FRAME_BYTES {
         return Err(io::Error::other(format!("a frame of {len} bytes exceeds the limit of {MAX_FRAME_BYTES}")));
     }
-    let mut frame = vec![0u8; len as usize];
-    reader.read_exact(&mut frame).await?;
-    Ok(frame)
+    let len = len as usize;
+    let mut frame = Vec::with_capacity(len.min(PIECE_BYTES));
+    loop {
+        let at = frame.len();
+        frame.resize(len.min(at + PIECE_BYTES), 0);
+        reader.read_exact(&mut frame[at..]).await?;
+        if frame.len() == len {
+            return Ok(frame);
+        }
+        piece();
+    }
 }
 
 async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
@@ -176,4 +196,61 @@ async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io
     writer.write_all(&head).await?;
     writer.write_all(frame).await?;
     writer.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::io::Cursor;
+
+    fn block_on<T>(task: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(task)
+    }
+
+    fn framed(frame: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        block_on(write_frame(&mut bytes, frame)).unwrap();
+        bytes
+    }
+
+    fn read(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        block_on(read_frame(&mut Cursor::new(bytes), || ()))
+    }
+
+    #[test]
+    fn header_and_body_survive_the_wire() {
+        let command = Command::Run { run: 7, job: "self-test".into() };
+        let frame = read(framed(&encode(&command, &(1u8, "body")).unwrap())).unwrap();
+        let (back, body): (Command, usize) = decode(&frame).unwrap();
+        assert!(matches!(back, Command::Run { run: 7, .. }));
+        assert_eq!(postcard::from_bytes::<(u8, String)>(&frame[body..]).unwrap(), (1, "body".into()));
+    }
+
+    #[test]
+    fn large_frames_come_by_pieces() {
+        let frame = vec![5u8; 2 * PIECE_BYTES + 1];
+        let pieces = Cell::new(0);
+        let back = block_on(read_frame(&mut Cursor::new(framed(&frame)), || pieces.set(pieces.get() + 1)));
+        assert_eq!(back.unwrap(), frame);
+        assert_eq!(pieces.get(), 2);
+    }
+
+    #[test]
+    fn frames_that_are_cut_foreign_or_oversized_are_errors() {
+        let whole = framed(b"some frame");
+        for cut in 0..whole.len() {
+            assert!(read(whole[..cut].to_vec()).is_err(), "cut at {cut}");
+        }
+        let mut foreign = whole.clone();
+        foreign[0] ^= 1;
+        assert!(read(foreign).unwrap_err().to_string().contains("not a frame"));
+        let mut oversized = whole;
+        oversized[4..12].copy_from_slice(&(MAX_FRAME_BYTES + 1).to_le_bytes());
+        assert!(read(oversized).unwrap_err().to_string().contains("exceeds the limit"));
+        // An honest length whose bytes never come takes no more memory than one piece.
+        let mut hollow = framed(b"");
+        hollow[4..12].copy_from_slice(&MAX_FRAME_BYTES.to_le_bytes());
+        assert!(read(hollow).is_err());
+    }
 }

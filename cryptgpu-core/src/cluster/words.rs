@@ -42,11 +42,34 @@ impl Visitor<'_> for WordsVisitor {
     }
 
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Words, E> {
-        if bytes.len() % 8 != 0 {
+        if !bytes.len().is_multiple_of(8) {
             return Err(E::invalid_length(bytes.len(), &self));
         }
         let mut words = vec![0u64; bytes.len() / 8];
         bytemuck::cast_slice_mut(&mut words).copy_from_slice(bytes);
         Ok(Words(words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_at_any_alignment_and_are_not_shown() {
+        let words = Words(vec![1, u64::MAX, 1 << 63]);
+        for prefix in 0..9usize {
+            let bytes = postcard::to_stdvec(&(vec![7u8; prefix], &words)).unwrap();
+            assert_eq!(bytes.len(), 1 + prefix + 1 + 24);
+            let (_, back): (Vec<u8>, Words) = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!(back, words);
+        }
+        assert_eq!(format!("{words:?}"), "Words(3 words)");
+    }
+
+    #[test]
+    fn a_part_of_a_word_is_refused() {
+        let bytes = postcard::to_stdvec(&[3u8, 1, 2, 3][..]).unwrap();
+        assert!(postcard::from_bytes::<Words>(&bytes).is_err());
     }
 }

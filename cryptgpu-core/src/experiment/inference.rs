@@ -3,7 +3,6 @@
 //! themselves, each only what its part allows.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use cryptgpu_datasets::{LabelledImages, Split, bundled, cifar10, mnist};
@@ -14,7 +13,7 @@ use super::ExperimentError;
 use crate::device::Device;
 use crate::mpc::{Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
-use crate::nn::{Graph, LowerOptions, Weights, zoo};
+use crate::nn::{Graph, LowerOptions, WeightSource, Weights, zoo};
 use crate::prg::{Aes128Ctr, Key};
 use crate::ring::FixedPoint;
 
@@ -73,17 +72,6 @@ pub enum Images {
     Random(u64),
 }
 
-/// Where weights come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WeightSource {
-    /// Those of LeNet, trained on MNIST, that are part of the program.
-    Bundled,
-    /// Random ones from a seed, as [`Weights::seeded`].
-    Random(u64),
-    /// A safetensors file with PyTorch's names, at the party that owns the weights.
-    File(PathBuf),
-}
-
 /// A set of networks to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
@@ -126,19 +114,6 @@ impl FromStr for Images {
             _ => Err(format!(
                 "`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test, cifar10-test or random"
             )),
-        }
-    }
-}
-
-impl fmt::Display for WeightSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WeightSource::Bundled => f.write_str("bundled"),
-            WeightSource::Random(seed) => write!(f, "random, seed {seed}"),
-            WeightSource::File(path) => match path.file_name() {
-                Some(name) => write!(f, "{}", name.to_string_lossy()),
-                None => write!(f, "{}", path.display()),
-            },
         }
     }
 }
@@ -232,13 +207,7 @@ impl Inference {
     /// # Errors
     /// [`Nn`](ExperimentError::Nn) for a file that is missing or not the network's.
     pub fn load_weights(&self, graph: &Graph) -> Result<Weights, ExperimentError> {
-        let weights = match &self.weights {
-            WeightSource::Bundled => Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "the bundled LeNet")?,
-            WeightSource::Random(seed) => Weights::seeded(graph, *seed),
-            WeightSource::File(path) => Weights::load(path)?,
-        };
-        weights.check(graph)?;
-        Ok(weights)
+        Ok(self.weights.load(graph)?)
     }
 
     /// Opens the images; only their owner and the caller's plaintext evaluation ask for them.

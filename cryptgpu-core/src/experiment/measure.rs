@@ -3,9 +3,10 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::inference::{ImageSource, WeightSource};
+use super::inference::ImageSource;
 use super::party::PartyReport;
 use super::{ExperimentError, Inference, Record, available_memory_bytes, commit, machine, now};
+use crate::nn::WeightSource;
 use crate::nn::{Graph, count, lower, plaintext};
 
 /// Whoever runs the three parties.

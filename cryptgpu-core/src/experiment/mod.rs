@@ -12,8 +12,9 @@ mod record;
 mod table;
 mod threads;
 
+pub use crate::nn::WeightSource;
 pub use error::ExperimentError;
-pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS_OWNER, WeightSource};
+pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS_OWNER};
 pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rss_bytes};
 pub use measure::{Parties, Stage, measure};
 pub use party::{IterationReport, PartyReport, PartyRun, run_party};

@@ -12,7 +12,6 @@ use super::{ExperimentError, Inference};
 use crate::cluster::{Cluster, Job, JobError, PartyContext};
 use crate::mpc::MpcError;
 use crate::net::{Link, PartyId};
-use crate::nn::NnError;
 
 /// A private inference as a job: each party gets the declaration, and finds what is its to bring.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,11 +36,9 @@ impl Job for InferenceJob {
 impl From<ExperimentError> for JobError {
     fn from(error: ExperimentError) -> Self {
         match error {
-            // The cluster weighs errors of links to find the party that failed first.
-            ExperimentError::Mpc(error) | ExperimentError::Nn(NnError::Mpc(error)) => match error {
-                MpcError::Net(error) => JobError::Net(error),
-                error => JobError::Mpc(error),
-            },
+            ExperimentError::Mpc(MpcError::Net(error)) => JobError::Net(error),
+            ExperimentError::Mpc(error) => JobError::Mpc(error),
+            ExperimentError::Nn(error) => error.into(),
             other => JobError::Other(other.to_string()),
         }
     }

@@ -3,10 +3,6 @@
 use super::{MpcError, Party, Rep};
 use crate::device::PoolGeometry;
 
-/// What padding counts as in a maximum: below every value that protocols allow, and near enough
-/// that differences stay in the ring.
-const LOWEST: u64 = (-(1i64 << 61)) as u64;
-
 impl Party {
     /// The average over each window, padding counted as zeros: a local sum, times 1/area,
     /// truncated. A power of two needs only the truncation. 8 + 3d/8 bytes an element of the
@@ -25,15 +21,19 @@ impl Party {
 
     /// The maximum over each window, padding never winning: ⌈log₂ area⌉ levels of pairwise maxima.
     ///
-    /// 89.1 bytes for each of the area − 1 maxima, 10 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61.
+    /// 89.1 bytes for each of the area − 1 maxima, 10 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61, or
+    /// |x| < 2^(low + width − 3) with a window on the sign bit.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the tensor is no image or the window does not fit; the link's errors.
     pub fn max_pool(&mut self, x: &Rep, window: &PoolGeometry) -> Result<Rep, MpcError> {
         let mut shape = vec![];
         let mut taps = Vec::with_capacity(window.kernel[0] * window.kernel[1]);
-        // Padding is the public value LOWEST: component 0 holds it, the others zero.
-        let fill = [0, 1].map(|k| if (self.id().index() + k) % 3 == 0 { LOWEST } else { 0 });
+        // Padding is a public value below all others, and near enough that differences stay within
+        // what a comparison looks at: component 0 holds it, the others zero.
+        let sign = self.window();
+        let lowest = (1u64 << (sign.low + sign.width - 3)).wrapping_neg();
+        let fill = [0, 1].map(|k| if (self.id().index() + k).is_multiple_of(3) { lowest } else { 0 });
         for ky in 0..window.kernel[0] {
             for kx in 0..window.kernel[1] {
                 let tap = |x: &crate::device::Tensor, fill| {

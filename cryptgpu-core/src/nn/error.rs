@@ -208,6 +208,21 @@ pub enum NnError {
         /// What the codec said.
         source: RingError,
     },
+    /// A value that would wrap around in the ring.
+    #[error(
+        "{node}: values up to {largest:.3e} exceed what fits before the truncation by {over:.1} bits \
+         at {fraction_bits} fraction bits: use fewer fraction bits, or scale weights or inputs down"
+    )]
+    Range {
+        /// The node.
+        node: String,
+        /// The largest absolute value of its result.
+        largest: f64,
+        /// Bits that are missing.
+        over: f64,
+        /// The codec's fraction bits.
+        fraction_bits: u32,
+    },
     /// A local operation on shares that refused its operands.
     #[error("{node}: {source}")]
     Local {

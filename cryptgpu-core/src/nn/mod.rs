@@ -1,6 +1,7 @@
 //! Networks: what they are ([`graph`], [`zoo`]), what they hold ([`weights`], [`fold`]), what they
 //! cost ([`count`], [`cost`]), what they compute ([`plaintext`], the oracle), in which order the
-//! parties evaluate them ([`lower`]), and their evaluation on shares ([`private`]). A [`Graph`] is
+//! parties evaluate them ([`lower`]), whether their values fit the ring ([`range`]), and their
+//! evaluation on shares ([`private`]). A [`Graph`] is
 //! public and names no device, no share and no party; protocols live in [`crate::mpc`].
 
 pub mod cost;
@@ -11,6 +12,9 @@ pub mod graph;
 pub mod lower;
 pub mod plaintext;
 pub mod private;
+
+pub mod range;
+mod source;
 pub mod weights;
 pub mod zoo;
 
@@ -19,4 +23,5 @@ pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
 pub use private::SharedModel;
+pub use source::WeightSource;
 pub use weights::Weights;

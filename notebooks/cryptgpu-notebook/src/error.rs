@@ -11,6 +11,9 @@ pub enum NotebookError {
     /// polars refused.
     #[error("data frame: {0}")]
     Polars(#[from] polars::error::PolarsError),
+    /// Records or published figures cannot be had.
+    #[error(transparent)]
+    Experiment(#[from] cryptgpu_core::experiment::ExperimentError),
     /// A value does not serialise to a record, that is, to named fields.
     #[error("record {row} is {found}: a data frame needs records with named fields")]
     NotARecord {

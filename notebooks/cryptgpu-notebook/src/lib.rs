@@ -1,5 +1,6 @@
 //! What a CryptGPU notebook shows with: data frames ([`frame`]), figures ([`figure`]), pictures ([`picture`]), progress
-//! ([`progress`]), and several of these in one output ([`show::Bundle`]).
+//! ([`progress`]), several of these in one output ([`show::Bundle`]), and the paper's experiments: run by
+//! [`measure`], shown as [`tables`] and [`plots`].
 //!
 //! polars and plotters live here and in nothing that a party process links. What is shown is made from plain records;
 //! protocols, networks and clusters belong to `cryptgpu-core`.
@@ -7,9 +8,12 @@
 mod error;
 pub mod figure;
 pub mod frame;
+pub mod measure;
 pub mod picture;
+pub mod plots;
 pub mod progress;
 pub mod show;
+pub mod tables;
 
 pub use error::{NotebookError, Result};
 pub use {ndarray, plotters, polars, serde_json};
@@ -19,10 +23,10 @@ pub mod prelude {
     pub use polars::prelude::{AnyValue, Column, DataFrame, NamedFrom, Series};
     pub use serde_json::{Value, json};
 
-    pub use crate::NotebookError;
     pub use crate::figure::Figure;
     pub use crate::frame;
     pub use crate::picture::Picture;
     pub use crate::progress::Progress;
     pub use crate::show::{Bundle, Show};
+    pub use crate::{NotebookError, measure, plots, tables};
 }

@@ -1,5 +1,9 @@
 //! Rows of words to planes of bits and back, whole vectors at a time.
 
+// Loops over lanes are written with indices: that is the form in which the compiler sees a row of
+// lanes as one vector.
+#![allow(clippy::needless_range_loop)]
+
 /// 64 rows of `L` words: row t, lane l is element t·L + l of a unit.
 pub(crate) type Rows<const L: usize> = [[u64; L]; 64];
 

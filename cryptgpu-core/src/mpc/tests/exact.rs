@@ -33,7 +33,7 @@ fn truncation_of_shares_is_never_off_by_more_than_one() {
             x[0] = (1 << 62) - 1;
             x[n / 2] = ((1u64 << 62) - 1).wrapping_neg();
             let x = array(&[n], x);
-            let y = evaluate(&World::seeded(n as u64), &[x.clone()], |p, x| p.truncate(x[0], d));
+            let y = evaluate(&World::seeded(n as u64), std::slice::from_ref(&x), |p, x| p.truncate(x[0], d));
             assert_truncated(&y, x.iter().copied(), d);
         }
     }
@@ -112,7 +112,7 @@ fn the_papers_truncation_wraps_where_ours_does_not() {
     let wrong = |fidelity| {
         let mut world = World::seeded(4);
         world.settings.fidelity = fidelity;
-        let y = evaluate(&world, &[x.clone()], |p, x| p.truncate(x[0], 20));
+        let y = evaluate(&world, std::slice::from_ref(&x), |p, x| p.truncate(x[0], 20));
         y.iter().filter(|&&y| y.wrapping_sub(1 << 38).wrapping_add(1) > 2).count()
     };
     assert_eq!(wrong(Fidelity::Exact), 0);
@@ -176,7 +176,7 @@ fn a_window_is_exact_within_its_range() {
                 assert_eq!(sign, x < 0, "x = {x}, window {low} + {width}");
             }
         }
-        let relu = evaluate(&world, &[x.clone()], |p, x| p.relu(x[0]));
+        let relu = evaluate(&world, std::slice::from_ref(&x), |p, x| p.relu(x[0]));
         for (&x, &y) in x.iter().zip(&relu) {
             let x = x as i64;
             assert!(y as i64 == x.max(0) || (y == 0 && x < 1 << low), "ReLU({x}) = {y}");
@@ -190,7 +190,7 @@ fn relu_and_maximum_are_exact() {
     for n in SIZES {
         let world = World::seeded(n as u64);
         let x = array(&[n], samples(n, 11));
-        let relu = evaluate(&world, &[x.clone()], |p, x| p.relu(x[0]));
+        let relu = evaluate(&world, std::slice::from_ref(&x), |p, x| p.relu(x[0]));
         assert_eq!(relu, x.mapv(|x| (x as i64).max(0) as u64), "n = {n}");
         let (x, y) = (array(&[n], small(samples(n, 1))), array(&[n], small(samples(n, 2))));
         let larger = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.maximum(v[0], v[1]));
@@ -203,7 +203,7 @@ fn relu_and_maximum_are_exact() {
 fn clipped_relu_is_exact() {
     let world = World::seeded(8);
     let x = array(&[2, 700], (0..1400).map(|i| ((i - 700) * 20_000) as u64).collect());
-    let y = evaluate(&world, &[x.clone()], |p, x| p.clipped_relu(x[0], 6.0));
+    let y = evaluate(&world, std::slice::from_ref(&x), |p, x| p.clipped_relu(x[0], 6.0));
     assert_eq!(y, x.mapv(|x| (x as i64).clamp(0, 6 << 20) as u64));
 }
 
@@ -352,9 +352,13 @@ fn pooling_of_images() {
                 }
             }
         }
-        let pooled = evaluate(&world, &[x.clone()], |p, x| p.max_pool(x[0], &window));
-        assert_eq!(pooled.mapv(|x| x as i64), largest, "{window:?}");
-        let pooled = evaluate(&world, &[x.clone()], |p, x| p.avg_pool(x[0], &window));
+        for bits in [SignWindow::default(), SignWindow::new(0, 32).unwrap()] {
+            let mut world = world.clone();
+            world.settings.window = bits;
+            let pooled = evaluate(&world, std::slice::from_ref(&x), |p, x| p.max_pool(x[0], &window));
+            assert_eq!(pooled.mapv(|x| x as i64), largest, "{window:?}, {bits:?}");
+        }
+        let pooled = evaluate(&world, std::slice::from_ref(&x), |p, x| p.avg_pool(x[0], &window));
         let area = (window.kernel[0] * window.kernel[1]) as f64;
         for (y, sum) in pooled.iter().zip(&sums) {
             let error = *y as i64 as f64 - *sum as f64 / area;
@@ -382,7 +386,7 @@ fn local_operations_are_linear() {
         s.wrapping_mul(y).wrapping_sub(y)
     });
     assert_eq!(z, array(&[20], expected.iter().copied().collect()));
-    let total = evaluate(&world, &[x.clone()], |_, v| Ok(v[0].sum().unwrap()));
+    let total = evaluate(&world, std::slice::from_ref(&x), |_, v| Ok(v[0].sum().unwrap()));
     assert_eq!(total[[0]], x.iter().fold(0u64, |s, x| s.wrapping_add(*x)));
     assert_eq!(x.len_of(Axis(0)), 4);
 }

@@ -6,6 +6,7 @@ use super::{array, mix};
 use crate::device::{ConvGeometry, PoolGeometry};
 use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, World};
 use crate::net::{Recorded, Recorder};
+use crate::prg::Randomness;
 use ndarray::ArrayD;
 
 type Protocol = fn(&mut Party, &Rep) -> Result<(), MpcError>;
@@ -40,8 +41,19 @@ const PROTOCOLS: [(&str, Protocol); 11] = [
 const N: usize = 4096;
 
 fn record(seed: u64, fidelity: Fidelity, secret: &ArrayD<u64>, protocol: Protocol) -> Vec<Recorded> {
+    record_with(Randomness::Aes128Ctr, seed, fidelity, secret, protocol)
+}
+
+fn record_with(
+    randomness: Randomness,
+    seed: u64,
+    fidelity: Fidelity,
+    secret: &ArrayD<u64>,
+    protocol: Protocol,
+) -> Vec<Recorded> {
     let recorder = Recorder::default();
     let mut world = World::seeded(seed);
+    world.randomness = randomness;
     world.settings.fidelity = fidelity;
     world.interceptor = Some(recorder.interceptor());
     let shares = world.deal(secret).unwrap();
@@ -79,10 +91,15 @@ fn secrets() -> [ArrayD<u64>; 3] {
 
 #[test]
 fn every_message_is_uniform_whatever_the_secret() {
-    for fidelity in [Fidelity::Exact, Fidelity::Paper] {
+    let kinds = [
+        (Randomness::Aes128Ctr, Fidelity::Exact),
+        (Randomness::Aes128Ctr, Fidelity::Paper),
+        (Randomness::InsecurePhilox, Fidelity::Exact),
+    ];
+    for (randomness, fidelity) in kinds {
         for (name, protocol) in PROTOCOLS {
             for (which, secret) in secrets().iter().enumerate() {
-                let links = by_link(&record(5, fidelity, secret, protocol));
+                let links = by_link(&record_with(randomness, 5, fidelity, secret, protocol));
                 assert!(!links.is_empty());
                 for (link, words) in links {
                     if words.len() < 16 {

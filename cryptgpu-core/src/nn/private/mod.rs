@@ -6,6 +6,7 @@
 mod encode;
 mod evaluate;
 
+pub use encode::TensorSpec;
 pub use evaluate::StepTrace;
 
 use super::lower::{PlanOp, lower};
@@ -14,8 +15,9 @@ use super::{Graph, LowerOptions, NnError, Plan, Weights, fold};
 use crate::device::Tensor;
 use crate::mpc::{Operand, Party, Rep};
 use crate::net::PartyId;
-use encode::Encoder;
-use ndarray::{ArrayD, ArrayViewD};
+use crate::ring::FixedPoint;
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use std::collections::BTreeMap;
 
 /// A network with secret-shared weights, as one party holds it: two words for each weight.
 #[derive(Debug)]
@@ -63,8 +65,46 @@ impl SharedModel {
             None => (fold::fold_graph(graph)?, None),
         };
         let plan = lower(&folded, options)?;
-        let mut encoder = Encoder::new(p, owner, weights);
-        let layers = plan.steps().iter().map(|step| encoder.layer(&plan, step)).collect::<Result<_, _>>()?;
+        let (codec, device, mut weights) = (p.codec(), p.device(), weights);
+        let layers = encode::layers(&plan, codec, |spec| {
+            let words = weights.as_mut().map(|weights| spec.encode(codec, weights)).transpose()?;
+            let value = words.map(|words| Tensor::new(device.upload(words), &spec.shape)).transpose();
+            let value = value.map_err(|source| NnError::Local { node: spec.name.clone(), source })?;
+            p.step(&spec.name, |p| Ok(p.input(owner, value.as_ref(), &spec.shape)?))
+        })?;
+        Ok(SharedModel { plan, layers })
+    }
+
+    /// A model from shares of the tensors that [`encode_weights`] made outside the three parties, in a notebook
+    /// say. Local.
+    ///
+    /// # Errors
+    /// As [`fold::fold_graph`]; [`NnError::MissingTensor`], [`NnError::TensorShape`] and [`NnError::ExtraTensors`]
+    /// when `tensors` are not those of the network.
+    pub fn from_shares(
+        graph: &Graph,
+        options: LowerOptions,
+        codec: FixedPoint,
+        tensors: impl IntoIterator<Item = (String, Rep)>,
+    ) -> Result<Self, NnError> {
+        let plan = lower(&fold::fold_graph(graph)?, options)?;
+        let name = || graph.name().to_owned();
+        let mut tensors: BTreeMap<String, Rep> = tensors.into_iter().collect();
+        let layers = encode::layers(&plan, codec, |spec| {
+            let (tensor, expected) = (spec.name.clone(), spec.shape.clone());
+            let Some(rep) = tensors.remove(&spec.name) else {
+                let hint = "nn::private::encode_weights makes them all".into();
+                return Err(NnError::MissingTensor { graph: name(), tensor, shape: expected, hint });
+            };
+            if rep.shape() != expected {
+                return Err(NnError::TensorShape { graph: name(), tensor, expected, found: rep.shape().into() });
+            }
+            Ok(rep)
+        })?;
+        if !tensors.is_empty() {
+            let names: Vec<String> = tensors.into_keys().collect();
+            return Err(NnError::ExtraTensors { graph: name(), tensors: names.join(", ") });
+        }
         Ok(SharedModel { plan, layers })
     }
 
@@ -95,6 +135,31 @@ impl SharedModel {
         check_shape(self.plan.name(), self.plan.input_shape(), x.shape())?;
         evaluate::run(self, p, x, observe)
     }
+}
+
+/// The weights of `graph` as ring elements, folded and scaled as its plan needs them: what an owner outside the
+/// three parties shares, tensor by tensor, for [`SharedModel::from_shares`].
+///
+/// # Errors
+/// As [`Weights::check`] and [`fold::fold_graph`]; [`NnError::Encode`] names a weight that does not fit the ring.
+pub fn encode_weights(
+    graph: &Graph,
+    weights: &Weights,
+    options: LowerOptions,
+    codec: FixedPoint,
+) -> Result<Vec<(String, ArrayD<u64>)>, NnError> {
+    let (folded, mut weights) = fold::fold_batch_norm(graph, weights)?;
+    let plan = lower(&folded, options)?;
+    let tensor = |spec: TensorSpec| {
+        let words = spec.encode(codec, &mut weights)?;
+        let found = vec![words.len()];
+        let TensorSpec { name, shape, .. } = spec;
+        match ArrayD::from_shape_vec(IxDyn(&shape), words) {
+            Ok(words) => Ok((name, words)),
+            Err(_) => Err(NnError::TensorShape { graph: graph.name().into(), tensor: name, expected: shape, found }),
+        }
+    };
+    encode::specs(&plan, codec).into_iter().map(tensor).collect()
 }
 
 /// Shares a batch of images, which `owner` holds and the others do not: 8 bytes an element, 1 round.

@@ -1,0 +1,306 @@
+//! Private inference one image at a time, as a notebook does it: a model whose weights one party
+//! reads and shares, kept by the parties, and images that the caller shares or a party reads. The
+//! result goes to the caller alone: each party sends one component, and no party learns it.
+
+use super::controller::{Cluster, Run};
+use super::error::ClusterError;
+use super::job::{Job, JobError, PartyContext};
+use super::words::Words;
+use crate::device::{Device, Tensor};
+use crate::mpc::{MpcError, Rep, Settings, deal};
+use crate::net::PartyId;
+use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
+use crate::prg::{Correlated, Key, Randomness};
+use cryptgpu_datasets::{idx, images::Normalisation};
+use ndarray::{ArrayD, IxDyn};
+use std::path::PathBuf;
+
+/// Loads and shares a model, and keeps it at the parties.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct LoadModel {
+    network: String,
+    owner: PartyId,
+    /// At the owner only; nobody else is told where its weights are.
+    weights: Option<WeightSource>,
+    settings: Settings,
+    options: LowerOptions,
+}
+
+fn kept_name(network: &str) -> String {
+    format!("the model {network}")
+}
+
+impl From<NnError> for JobError {
+    fn from(error: NnError) -> Self {
+        match error {
+            // The cluster weighs errors of links to find the party that failed first.
+            NnError::Mpc(MpcError::Net(error)) => JobError::Net(error),
+            NnError::Mpc(error) => JobError::Mpc(error),
+            other => JobError::Other(other.to_string()),
+        }
+    }
+}
+
+impl Job for LoadModel {
+    const NAME: &'static str = "load-model";
+    type Output = ();
+
+    fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
+        let graph = zoo::by_name(&self.network)?;
+        let weights = self.weights.map(|source| source.load(&graph)).transpose()?;
+        let party = context.party();
+        party.set_settings(self.settings);
+        let model =
+            party.step("share weights", |p| SharedModel::share(p, &graph, self.owner, weights, self.options))?;
+        context.keep(&kept_name(&self.network), model);
+        Ok(())
+    }
+}
+
+/// Where an image comes from, as one party is told.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+enum Source {
+    /// The caller has shared it: this party's two components.
+    Shares([Words; 2]),
+    /// Party `owner` reads it; the path is told to the owner only.
+    Party { owner: PartyId, file: Option<ImageFile>, batch: usize },
+}
+
+/// Images in a file of the MNIST format (IDX, plain or gzipped), normalised as LeNet's training data.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ImageFile {
+    /// The file, at the party that owns it.
+    pub path: PathBuf,
+    /// The first image to take.
+    pub first: usize,
+}
+
+impl ImageFile {
+    fn read(&self, batch: usize) -> Result<ArrayD<f64>, JobError> {
+        let other = |detail: String| JobError::Other(detail);
+        let pixels = idx::read_images(&self.path).map_err(|error| other(error.to_string()))?;
+        let count = pixels.shape()[0];
+        if self.first + batch > count {
+            let path = self.path.display();
+            return Err(other(format!("{path} has {count} images; {batch} from number {} are wanted", self.first)));
+        }
+        let norm = Normalisation::mnist();
+        let images = pixels.slice(ndarray::s![self.first..self.first + batch, .., .., ..]);
+        let scale = |pixel: u8| (f64::from(pixel) / 255.0 - f64::from(norm.mean[0])) / f64::from(norm.std[0]);
+        Ok(images.mapv(scale).into_dyn())
+    }
+}
+
+/// Evaluates a kept model.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct Infer {
+    network: String,
+    settings: Settings,
+    source: Source,
+}
+
+/// What one party sends back: its first component of the result, and what took how long.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct Inferred {
+    component: Words,
+    seconds: f64,
+    kinds: Vec<(String, f64)>,
+}
+
+impl Job for Infer {
+    const NAME: &'static str = "infer";
+    type Output = Inferred;
+
+    fn run(self, context: &mut PartyContext) -> Result<Inferred, JobError> {
+        let model = context.kept::<SharedModel>(&kept_name(&self.network))?;
+        let graph = zoo::by_name(&self.network)?;
+        let party = context.party();
+        party.set_settings(self.settings);
+        let x = match self.source {
+            Source::Shares(components) => {
+                let [a, b] = components.map(|words| component(party.device(), &graph, words));
+                Rep::from_components(a?, b?).map_err(|error| JobError::Other(error.to_string()))?
+            }
+            Source::Party { owner, file, batch } => {
+                let images = file.map(|file| file.read(batch)).transpose()?;
+                private::share_images(party, &graph, owner, images.as_ref().map(|images| images.view()), batch)?
+            }
+        };
+        let (start, mut kinds) = (std::time::Instant::now(), Vec::<(String, f64)>::new());
+        let y = model.infer_traced(party, x, |step| {
+            let seconds = step.time.as_secs_f64();
+            match kinds.iter_mut().find(|(kind, _)| kind == step.kind) {
+                Some((_, sum)) => *sum += seconds,
+                None => kinds.push((step.kind.to_owned(), seconds)),
+            }
+        })?;
+        let component = Words(y.components().0.view().to_host());
+        Ok(Inferred { component, seconds: start.elapsed().as_secs_f64(), kinds })
+    }
+}
+
+/// Words that came with a job, as images of the network's shape.
+fn component(device: Device, graph: &Graph, words: Words) -> Result<Tensor, JobError> {
+    let [channels, height, width] = graph.input_shape();
+    let batch = words.0.len() / (channels * height * width).max(1);
+    Tensor::new(device.upload(words.0), &[batch, channels, height, width])
+        .map_err(|error| JobError::Other(error.to_string()))
+}
+
+/// A model that the parties of a cluster hold. It is gone when the cluster has started anew.
+#[derive(Clone, Debug)]
+pub struct Model {
+    graph: Graph,
+    settings: Settings,
+    generation: u64,
+}
+
+impl Model {
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+}
+
+/// A private inference's result, and what it took.
+#[derive(Clone, Debug)]
+pub struct Inference {
+    /// The network's output, `[batch, …]`: known to the caller alone.
+    pub scores: ArrayD<f64>,
+    /// Seconds from shares of the image to shares of the result, at the slowest party.
+    pub seconds: f64,
+    /// Of those, by kind of operation.
+    pub seconds_by_kind: Vec<(String, f64)>,
+    /// Payload bytes that each party sent.
+    pub bytes_sent: [u64; 3],
+    /// Rounds, weights and images being shared already.
+    pub rounds: u64,
+}
+
+impl Inference {
+    /// The class with the largest score, for each image.
+    pub fn predictions(&self) -> Vec<usize> {
+        let largest = |scores: ndarray::ArrayViewD<'_, f64>| {
+            let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            best.map_or(0, |(class, _)| class)
+        };
+        self.scores.outer_iter().map(largest).collect()
+    }
+}
+
+impl Cluster {
+    /// Has party 1 read `weights` of `network` and share them among the three; nobody else sees them.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::Cluster;
+    /// use cryptgpu_core::nn::WeightSource;
+    /// use ndarray::ArrayD;
+    ///
+    /// let cluster = Cluster::local().start()?;
+    /// let lenet = cluster.load_model("lenet", WeightSource::Bundled)?;
+    /// let image = ArrayD::zeros(vec![1, 1, 28, 28]);
+    /// println!("{:?}", cluster.infer(&lenet, &image)?.predictions());
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClusterError::Job`] for an unknown network, or weights that are missing, damaged or another
+    /// network's.
+    pub fn load_model(&self, network: &str, weights: WeightSource) -> Result<Model, ClusterError> {
+        self.load_model_with(network, PartyId::ALL[1], weights, Settings::default())
+    }
+
+    /// As [`Cluster::load_model`], with an owner and settings of one's choice.
+    ///
+    /// # Errors
+    /// As [`Cluster::load_model`].
+    pub fn load_model_with(
+        &self,
+        network: &str,
+        owner: PartyId,
+        weights: WeightSource,
+        settings: Settings,
+    ) -> Result<Model, ClusterError> {
+        let graph = zoo::by_name(network).map_err(|error| ClusterError::argument("load a model", &error))?;
+        let options = LowerOptions::default();
+        self.run(PartyId::ALL.map(|party| LoadModel {
+            network: network.to_owned(),
+            owner,
+            weights: (party == owner).then(|| weights.clone()),
+            settings,
+            options,
+        }))?;
+        Ok(Model { graph, settings, generation: self.generation() })
+    }
+
+    /// Shares `images`, `[batch, channels, height, width]`, and evaluates the model on them. Each
+    /// party sees uniform words; the caller alone puts the result together.
+    ///
+    /// # Errors
+    /// When the images do not fit the network or the ring; when the model is gone; whatever ends the
+    /// run at a party.
+    pub fn infer(&self, model: &Model, images: &ArrayD<f64>) -> Result<Inference, ClusterError> {
+        let action = "share an image";
+        let expected = model.graph.input_shape();
+        if images.ndim() != 4 || images.shape()[1..] != expected || images.is_empty() {
+            let (graph, found) = (model.graph.name().to_owned(), images.shape().to_vec());
+            return Err(ClusterError::argument(action, &NnError::Input { graph, expected, found }));
+        }
+        let words =
+            model.settings.codec.encode_array(images).map_err(|error| ClusterError::argument(action, &error))?;
+        let key = Key::from_os().map_err(|error| ClusterError::argument(action, &error))?;
+        let mut prg = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+        let shares = deal(&Tensor::from_array(Device::Cpu, &words), &mut prg)
+            .map_err(|error| ClusterError::argument(action, &error))?;
+        let sources = shares.map(|rep| {
+            let (a, b) = rep.components();
+            Source::Shares([a, b].map(|tensor| Words(tensor.view().to_host())))
+        });
+        self.infer_from(model, sources, images.shape()[0])
+    }
+
+    /// Evaluates the model on `batch` images that party `owner` reads from a file of its own and
+    /// shares; the caller sees the result and not the images.
+    ///
+    /// # Errors
+    /// As [`Cluster::infer`], and when the owner cannot read the file.
+    pub fn infer_file(
+        &self,
+        model: &Model,
+        owner: PartyId,
+        file: &ImageFile,
+        batch: usize,
+    ) -> Result<Inference, ClusterError> {
+        let sources =
+            PartyId::ALL.map(|party| Source::Party { owner, file: (party == owner).then(|| file.clone()), batch });
+        self.infer_from(model, sources, batch)
+    }
+
+    fn infer_from(&self, model: &Model, sources: [Source; 3], batch: usize) -> Result<Inference, ClusterError> {
+        if self.generation() != model.generation {
+            return Err(ClusterError::argument("infer", &"the parties have started anew: load the model again"));
+        }
+        let network = model.graph.name();
+        let run =
+            self.run(sources.map(|source| Infer { network: network.to_owned(), settings: model.settings, source }))?;
+        let shape = [&[batch][..], model.graph.output_shape()].concat();
+        let scores = scores(model, &run, &shape)?;
+        let slowest = run.outputs.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        Ok(Inference {
+            scores,
+            seconds: slowest.map_or(0.0, |output| output.seconds),
+            seconds_by_kind: slowest.map_or(vec![], |output| output.kinds.clone()),
+            bytes_sent: run.usage.map(|usage| usage.stats.payload_bytes()),
+            rounds: run.usage.iter().map(|usage| usage.stats.rounds).max().unwrap_or(0),
+        })
+    }
+}
+
+/// The sum of the parties' components, decoded.
+fn scores(model: &Model, run: &Run<Inferred>, shape: &[usize]) -> Result<ArrayD<f64>, ClusterError> {
+    let [p0, p1, p2] = run.outputs.each_ref().map(|output| &output.component.0);
+    let words = p0.iter().zip(p1).zip(p2).map(|((a, b), c)| a.wrapping_add(*b).wrapping_add(*c));
+    let values = words.map(|word| model.settings.codec.decode(word)).collect();
+    ArrayD::from_shape_vec(IxDyn(shape), values)
+        .map_err(|error| ClusterError::argument("put the result together", &error))
+}

@@ -1,0 +1,140 @@
+//! Private LeNet in three processes, image by image, as a notebook runs it; and what happens when
+//! a party dies or stops in the middle of it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use cryptgpu_core::cluster::{Cluster, ClusterBuilder, ClusterError, ImageFile, Infer};
+use cryptgpu_core::net::{Link, PartyId};
+use cryptgpu_core::nn::{WeightSource, Weights, plaintext, zoo};
+use cryptgpu_datasets::bundled;
+use ndarray::ArrayD;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+fn local() -> ClusterBuilder {
+    Cluster::local().program(env!("CARGO_BIN_EXE_cryptgpu")).threads(1)
+}
+
+fn digits(count: usize) -> ArrayD<f64> {
+    bundled::mnist_test_1000().unwrap().batch(0..count).unwrap().mapv(f64::from).into_dyn()
+}
+
+fn plaintext_scores(images: &ArrayD<f64>) -> ArrayD<f64> {
+    let graph = zoo::by_name("lenet").unwrap();
+    let weights = WeightSource::Bundled.load(&graph).unwrap();
+    plaintext::evaluate(&graph, &weights, &images.view()).unwrap()
+}
+
+fn max_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
+    a.iter().zip(b).fold(0.0, |worst, (a, b)| worst.max((a - b).abs()))
+}
+
+#[test]
+fn digits_of_the_caller_and_of_a_party() {
+    let cluster = local().start().unwrap();
+    let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+    let images = digits(10);
+    let expected = plaintext_scores(&images);
+    let result = cluster.infer(&lenet, &images).unwrap();
+    assert!(max_difference(&result.scores, &expected) < 1e-3);
+    assert!(result.seconds > 0.0 && result.rounds > 30 && result.bytes_sent.iter().all(|&bytes| bytes > 1_000_000));
+    assert!(result.seconds_by_kind.iter().any(|(kind, _)| kind == "relu"));
+
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/bundle");
+    let path = Path::new(folder).join("mnist-test-1000-images-idx3-ubyte.gz");
+    let file = ImageFile { path: path.clone(), first: 5 };
+    let own = cluster.infer_file(&lenet, PartyId::ALL[2], &file, 5).unwrap();
+    assert_eq!(own.predictions(), result.predictions()[5..]);
+
+    let beyond = ImageFile { path, first: 998 };
+    let error = cluster.infer_file(&lenet, PartyId::ALL[2], &beyond, 5).unwrap_err();
+    assert!(error.to_string().contains("1000 images") && error.party() == Some(PartyId::ALL[2]), "{error}");
+}
+
+#[test]
+fn mistakes_are_named_and_leave_the_cluster_usable() {
+    let cluster = local().start().unwrap();
+    let error = cluster.load_model("lanet", WeightSource::Bundled).unwrap_err().to_string();
+    assert!(error.contains("did you mean") && error.contains("lenet"), "{error}");
+    let missing = WeightSource::File("no/such/weights.safetensors".into());
+    let error = cluster.load_model("lenet", missing).unwrap_err();
+    assert!(error.to_string().contains("no/such/weights.safetensors"), "{error}");
+    assert_eq!(error.party(), Some(PartyId::ALL[1]));
+
+    let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+    let error = cluster.infer(&lenet, &ArrayD::zeros(vec![1, 3, 28, 28])).unwrap_err();
+    assert!(matches!(error, ClusterError::Argument { .. }) && error.to_string().contains("28"), "{error}");
+    let error = cluster.infer(&lenet, &ArrayD::from_elem(vec![1, 1, 28, 28], f64::NAN)).unwrap_err();
+    assert!(error.to_string().contains("NaN"), "{error}");
+    let error = cluster.infer(&lenet, &ArrayD::from_elem(vec![1, 1, 28, 28], 1e15)).unwrap_err();
+    assert!(error.to_string().contains("1000000000000000"), "{error}");
+    assert!(cluster.infer(&lenet, &digits(1)).is_ok());
+
+    cluster.restart().unwrap();
+    let error = cluster.infer(&lenet, &digits(1)).unwrap_err().to_string();
+    assert!(error.contains("load the model again"), "{error}");
+}
+
+#[test]
+fn damaged_weights_are_refused_by_their_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = zoo::by_name("lenet").unwrap();
+    let cluster = local().start().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let mut weights = Weights::seeded(&graph, 1);
+    weights.save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let truncated = cluster.load_model("lenet", WeightSource::File(path.clone())).unwrap_err();
+    assert!(truncated.to_string().contains("weights.safetensors"), "{truncated}");
+
+    let mut infinite = weights.get("fc1.weight").unwrap().clone();
+    infinite[[7, 3]] = f32::INFINITY;
+    weights.insert("fc1.weight", infinite);
+    weights.save(&path).unwrap();
+    let error = cluster.load_model("lenet", WeightSource::File(path)).unwrap_err().to_string();
+    assert!(error.contains("fc1.weight"), "{error}");
+}
+
+fn is_gone(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.contains(") Z ")
+}
+
+/// Signals a party while LeNet runs over slow links, at several moments: an error in time, no
+/// process left, and the cluster starts again.
+#[test]
+fn a_party_killed_or_stopped_during_lenet() {
+    let deadline = Duration::from_secs(2);
+    let cluster = local().link(Link::Wan).deadline(deadline).start().unwrap();
+    for (round, signal) in [libc::SIGKILL, libc::SIGSTOP, libc::SIGKILL, libc::SIGSTOP].into_iter().enumerate() {
+        let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+        let pids = cluster.pids();
+        let victim = pids[round % 3];
+        let strike = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(150 + 220 * round as u64));
+            // SAFETY: a signal to a child process of this test.
+            unsafe { libc::kill(victim as libc::pid_t, signal) }
+        });
+        let start = Instant::now();
+        let error = cluster.infer(&lenet, &digits(1)).unwrap_err();
+        assert!(start.elapsed() < 4 * deadline + Duration::from_secs(4), "took {:?}: {error}", start.elapsed());
+        assert_eq!(strike.join().unwrap(), 0);
+        assert!(!error.to_string().is_empty());
+        let gone = Instant::now();
+        while !pids.iter().all(|&pid| is_gone(pid)) {
+            assert!(gone.elapsed() < Duration::from_secs(5), "a process is left: {pids:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+    assert!(cluster.infer(&lenet, &digits(1)).is_ok());
+}
+
+#[test]
+fn jobs_do_not_show_secrets() {
+    fn is_debug<T: std::fmt::Debug>() {}
+    is_debug::<Infer>();
+    let words = cryptgpu_core::cluster::Words(vec![0xDEAD_BEEF; 3]);
+    assert_eq!(format!("{words:?}"), "Words(3 words)");
+}

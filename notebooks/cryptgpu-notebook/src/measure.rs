@@ -1,0 +1,28 @@
+//! The paper's experiments, run from a notebook: three party processes, a line of progress for each network.
+
+use std::time::Duration;
+
+use cryptgpu_core::experiment::{Inference, Processes, Record, measure};
+
+use crate::Result;
+use crate::frame::number_text;
+
+/// How long a party may wait for another. Parties of the largest networks compute for seconds between messages.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Measures private inference of each network, as [`Inference::of`] declares it, and prints a line for each.
+/// `cryptgpu run inference` does the same without a notebook, with every choice open.
+///
+/// # Errors
+/// [`Experiment`](crate::NotebookError::Experiment): an unknown network, or whatever ended a run.
+pub fn inference(networks: &[&str]) -> Result<Vec<Record>> {
+    let mut parties = Processes::new(DEADLINE, None);
+    let mut records = Vec::with_capacity(networks.len());
+    for network in networks {
+        let record = measure(&Inference::of(network)?, &mut parties, &mut |_| ())?;
+        let (seconds, megabytes) = (number_text(record.seconds), number_text(record.total_bytes() as f64 / 1e6));
+        println!("{network}: {seconds} s, {megabytes} MB, {} rounds", record.rounds);
+        records.push(record);
+    }
+    Ok(records)
+}
