@@ -1,6 +1,8 @@
 //! Protocols on a million elements, three parties on this machine's cores with in-memory links:
 //! seconds, and nanoseconds an element, against the floor that memory and AES set.
 
+#![allow(clippy::expect_used)]
+
 use cryptgpu_core::mpc::{MpcError, Party, Rep, World};
 use ndarray::Array1;
 use std::time::Instant;

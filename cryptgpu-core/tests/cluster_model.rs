@@ -1,6 +1,8 @@
 //! Private LeNet in three processes, image by image, as a notebook runs it; and what happens when
 //! a party dies or stops in the middle of it.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder, ClusterError, ImageFile, Infer};
 use cryptgpu_core::net::{Link, PartyId};
 use cryptgpu_core::nn::{WeightSource, Weights, plaintext, zoo};

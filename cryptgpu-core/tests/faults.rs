@@ -2,6 +2,8 @@
 //! or followed by its sender's end: always a typed error at some party, within the deadline, and
 //! never a wrong result, a hang or a panic.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use cryptgpu_core::mpc::World;
 use cryptgpu_core::net::{Interceptor, Message, NetError, Options, PartyId, Recorder, Verdict};
 use cryptgpu_core::nn::{Graph, NnError, SharedModel, Weights, private, zoo};

@@ -1,6 +1,8 @@
 //! `docs/protocols.md`'s tables are generated: this test runs every protocol, holds the declared
 //! cost against the counted one, and compares the file. `UPDATE_DOCS=1` writes it anew.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{Cost, Fidelity, MpcError, Operand, Party, Rep, Settings, SignWindow, World, cost};
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};

@@ -3,6 +3,7 @@
 
 use cryptgpu_core::mpc::World;
 use ndarray::Array1;
+use std::error::Error;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -19,34 +20,33 @@ pub struct Report {
 const CHUNK: u64 = 1 << 20;
 
 /// Tries `products` products; `progress` is told every few chunks how many are done.
-pub fn run(products: u64, seed: u64, progress: impl Fn(u64)) -> Report {
+pub fn run(products: u64, seed: u64, progress: impl Fn(u64)) -> Result<Report, Box<dyn Error>> {
     let mut report = Report::default();
     let mut chunk = 0;
     while report.products < products {
         let n = CHUNK.min(products - report.products);
-        one(seed.wrapping_add(chunk << 20), n, &mut report);
+        one(seed.wrapping_add(chunk << 20), n, &mut report)?;
         chunk += 1;
         if chunk % 32 == 0 {
             progress(report.products);
         }
     }
-    report
+    Ok(report)
 }
 
-fn one(seed: u64, n: u64, report: &mut Report) {
+fn one(seed: u64, n: u64, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let world = World::seeded(seed);
     let d = world.settings.codec.fraction_bits();
     let (x, y): (Vec<u64>, Vec<u64>) = (0..n).map(|i| operands(mix(seed.wrapping_mul(n) ^ i))).unzip();
     let exact: Vec<u64> = x.iter().zip(&y).map(|(x, y)| x.wrapping_mul(*y)).collect();
-    let shares = [x, y].map(|v| world.deal(&Array1::from(v)).expect("sharing on the CPU"));
+    let shares = [world.deal(&Array1::from(x))?, world.deal(&Array1::from(y))?];
     let opened = world.run(|p| {
         let id = p.id().index();
         let z = p.mul(&shares[0][id], &shares[1][id])?;
         p.open(&z)
     });
     let [opened, ..] = opened;
-    let words = opened.expect("three honest parties").into_host();
-    for (word, exact) in words.into_iter().zip(exact) {
+    for (word, exact) in opened?.into_host().into_iter().zip(exact) {
         match word.wrapping_sub((exact as i64 >> d) as u64) {
             0 => {}
             1 => report.rounded_up += 1,
@@ -54,6 +54,7 @@ fn one(seed: u64, n: u64, report: &mut Report) {
         }
     }
     report.products += n;
+    Ok(())
 }
 
 /// x of 1 to 61 bits and y with 2^61 ≤ |xy| < 2^62, each of either sign.

@@ -74,7 +74,7 @@ pub struct InferenceArguments {
     /// Seed of random weights and images
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or <MB/s>:<ms>
+    /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or MB/s:ms such as 125:1
     #[arg(long, default_value = "none")]
     link: Link,
     /// Device of the parties
@@ -86,7 +86,7 @@ pub struct InferenceArguments {
     /// Fraction bits of the fixed-point numbers
     #[arg(long, default_value_t = 20)]
     fraction_bits: u32,
-    /// Bits that comparisons look at, <lowest>:<16, 32 or 64>; fewer send less and hold for small values only
+    /// Bits that comparisons look at, LOWEST:WIDTH (width 16, 32 or 64); fewer send less and hold for small values only
     #[arg(long, value_parser = window)]
     window: Option<SignWindow>,
     /// Images to compare with plaintext evaluation; else all, or one for networks of 10⁹ MACs and more
