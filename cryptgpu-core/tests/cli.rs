@@ -92,3 +92,19 @@ fn help_teaches() {
         assert!(text(&cryptgpu(arguments).stdout).contains(example), "{arguments}");
     }
 }
+
+#[test]
+fn the_recorded_runs_show_what_they_are_said_to() {
+    let records =
+        |name: &str| read(&[env!("CARGO_MANIFEST_DIR"), "/../datasets/records/", name].concat().as_ref()).unwrap();
+    let mnist = &records("lenet-mnist-10000.jsonl")[0];
+    assert_eq!((mnist.images, mnist.compared, mnist.dataset.as_str()), (10_000, 10_000, "mnist-test"));
+    assert!(mnist.agreement.unwrap() >= 9_995 && mnist.max_abs_error.unwrap() < 1e-3, "{mnist:?}");
+    let ten = records("inference-ten-networks.jsonl");
+    assert_eq!(ten.len(), 10);
+    for row in cryptgpu_core::experiment::inference_table(&ten).unwrap() {
+        let limit = if row.network.starts_with("resnet") { 0.30 } else { 0.42 };
+        assert!(row.bytes_fraction.unwrap() <= limit, "{row:?}");
+    }
+    assert!(ten.iter().flat_map(|record| record.peak_rss_bytes).all(|bytes| bytes < 2 << 30));
+}
