@@ -61,12 +61,12 @@ ensure_program() { (cd "$ROOT" && cargo build --release --locked); }
 # Its path.
 program() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/cryptgpu"; }
 
-# Jupyter in its own virtual environment, at the versions of scripts/requirements.txt.
+# Jupyter, and NumPy to compare with, in a virtual environment of their own, at the versions of scripts/requirements.txt.
 ensure_venv() {
     local stamp="$VENV/.stamp" now
     now="$( (python3 -VV; echo "$VENV"; cat "$ROOT/scripts/requirements.txt") | digest)"
     [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
-    say "installing Jupyter into .venv"
+    say "installing Jupyter and NumPy into .venv"
     rm -rf "$VENV"
     python3 -m venv "$VENV" &&
         "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/scripts/requirements.txt" &&

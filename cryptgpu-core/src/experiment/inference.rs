@@ -14,7 +14,7 @@ use crate::device::Device;
 use crate::mpc::{Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
 use crate::nn::{Graph, LowerOptions, WeightSource, Weights, zoo};
-use crate::prg::{Aes128Ctr, Key};
+use crate::prg::{Aes128Ctr, Key, Randomness};
 use crate::ring::FixedPoint;
 
 /// The party that brings the weights.
@@ -50,6 +50,9 @@ pub struct Inference {
     pub device: Device,
     /// Which truncation runs.
     pub fidelity: Fidelity,
+    /// What the parties draw masks from; AES-128-CTR unless told.
+    #[serde(default)]
+    pub randomness: Randomness,
     /// Fraction bits of the fixed-point codec.
     pub fraction_bits: u32,
     /// Bits that comparisons look at.
@@ -143,6 +146,7 @@ impl Inference {
             link: Link::None,
             device: Device::default(),
             fidelity: Fidelity::Exact,
+            randomness: Randomness::default(),
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
             window: SignWindow::default(),
             compare: if small { usize::MAX } else { 1 },

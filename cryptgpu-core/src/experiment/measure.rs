@@ -167,6 +167,10 @@ fn record(
 ) -> Result<Record, ExperimentError> {
     let median = median_iteration(reports).ok_or_else(|| ExperimentError::Reports("they are empty".to_owned()))?;
     let slowest = slowest(reports, median).ok_or_else(|| ExperimentError::Reports("they are empty".to_owned()))?;
+    let [randomness, others @ ..] = reports.each_ref().map(|report| report.randomness);
+    if others != [randomness; 2] {
+        return Err(ExperimentError::Reports("they differ in what masks were drawn from".to_owned()));
+    }
     let at = |report: &PartyReport| report.iterations.get(median).map(|iteration| iteration.stats);
     let stats = reports.each_ref().map(|report| at(report).unwrap_or_default());
     let depth =
@@ -198,7 +202,7 @@ fn record(
         setup_seconds: reports.iter().map(|report| report.setup_seconds).fold(0.0, f64::max),
         setup_bytes_sent: reports.each_ref().map(|report| report.setup[1].since(&report.setup[0]).payload_bytes()),
         parties,
-        randomness: "AES-128-CTR, keys from the operating system".to_owned(),
+        randomness: randomness.to_string(),
         machine: machine().clone(),
         commit: commit().to_owned(),
         time: now(),
@@ -226,6 +230,7 @@ mod tests {
     use super::super::Threads;
     use super::*;
     use crate::mpc::Fidelity;
+    use crate::prg::Randomness;
 
     fn lenet(iterations: usize, batch: usize) -> Inference {
         Inference { iterations, batch, ..Inference::of("lenet").unwrap() }
@@ -262,6 +267,34 @@ mod tests {
     fn the_papers_truncation_is_recorded_as_such() {
         let paper = Inference { fidelity: Fidelity::Paper, ..lenet(1, 1) };
         assert_eq!(measure(&paper, &mut Threads, &mut |_| {}).unwrap().fidelity, "paper");
+    }
+
+    #[test]
+    fn the_record_says_what_masks_were_really_drawn_from() {
+        struct Whatever(Randomness);
+        impl Parties for Whatever {
+            fn describe(&self) -> String {
+                Threads.describe()
+            }
+            fn on_this_machine(&self) -> u64 {
+                Threads.on_this_machine()
+            }
+            fn run(
+                &mut self,
+                declaration: &Inference,
+                progress: &mut dyn FnMut(usize),
+            ) -> Result<[PartyReport; 3], ExperimentError> {
+                // As a cluster that was started with something else than is declared.
+                Threads.run(&Inference { randomness: self.0, ..declaration.clone() }, progress)
+            }
+        }
+        let declared = Inference { randomness: Randomness::InsecurePhilox, ..lenet(1, 1) };
+        let insecure = measure(&declared, &mut Threads, &mut |_| {}).unwrap();
+        let secure = measure(&declared, &mut Whatever(Randomness::Aes128Ctr), &mut |_| {}).unwrap();
+        assert_eq!((insecure.randomness.as_str(), secure.randomness.as_str()), ("insecure-philox", "aes128-ctr"));
+        assert_eq!((insecure.is_insecure(), secure.is_insecure()), (true, false));
+        assert_eq!((insecure.bytes_sent, insecure.rounds), (secure.bytes_sent, secure.rounds));
+        assert_eq!((insecure.agreement, secure.agreement), (Some(1), Some(1)));
     }
 
     #[test]
@@ -303,6 +336,7 @@ mod tests {
                 })
                 .collect(),
             peak_rss_bytes: 0,
+            randomness: Default::default(),
         };
         let reports = [report(&[1.0, 9.0, 3.0]), report(&[5.0, 1.0, 1.0]), report(&[1.0, 1.0, 4.0])];
         let median = median_iteration(&reports).unwrap();

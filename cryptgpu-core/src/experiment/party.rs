@@ -12,6 +12,7 @@ use super::{ExperimentError, Inference, peak_rss_bytes};
 use crate::mpc::Party;
 use crate::net::Stats;
 use crate::nn::{Graph, SharedModel, private};
+use crate::prg::Randomness;
 
 /// What one party has to report of a private inference.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct PartyReport {
     pub iterations: Vec<IterationReport>,
     /// The most memory that the process held, in bytes.
     pub peak_rss_bytes: u64,
+    /// What the party's masks were drawn from.
+    pub randomness: Randomness,
 }
 
 /// One iteration at one party.
@@ -64,7 +67,8 @@ impl<'a> PartyRun<'a> {
         let (start, before) = (Instant::now(), p.stats());
         let model = SharedModel::share(p, &graph, WEIGHTS_OWNER, weights, declaration.lowering())?;
         let (setup_seconds, setup) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
-        let report = PartyReport { setup_seconds, setup, iterations: Vec::new(), peak_rss_bytes: 0 };
+        let randomness = p.randomness();
+        let report = PartyReport { setup_seconds, setup, iterations: Vec::new(), peak_rss_bytes: 0, randomness };
         Ok(Self { declaration, graph, model, images, report })
     }
 

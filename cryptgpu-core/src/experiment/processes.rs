@@ -12,6 +12,7 @@ use super::{ExperimentError, Inference};
 use crate::cluster::{Cluster, Job, JobError, PartyContext};
 use crate::mpc::MpcError;
 use crate::net::{Link, PartyId};
+use crate::prg::Randomness;
 
 /// A private inference as a job: each party gets the declaration, and finds what is its to bring.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,13 +46,13 @@ impl From<ExperimentError> for JobError {
 }
 
 /// Three party processes on this machine, linked by TLS over loopback. They are started by the first
-/// run, and again when a declaration asks for other links.
+/// run, and again when a declaration asks for other links or other randomness.
 #[derive(Debug)]
 pub struct Processes {
     deadline: Duration,
     threads: Option<usize>,
     program: Option<PathBuf>,
-    cluster: Option<(Link, Cluster)>,
+    cluster: Option<(Link, Randomness, Cluster)>,
 }
 
 impl Processes {
@@ -67,21 +68,20 @@ impl Processes {
         Self { program, ..self }
     }
 
-    fn cluster(&mut self, link: Link) -> Result<&Cluster, ExperimentError> {
+    fn cluster(&mut self, declaration: &Inference) -> Result<&Cluster, ExperimentError> {
+        let wanted @ (link, randomness) = (declaration.link, declaration.randomness);
         // The old processes end before new ones start.
-        if self.cluster.as_ref().is_some_and(|(other, _)| *other != link) {
-            self.cluster = None;
-        }
+        self.cluster.take_if(|(link, randomness, _)| (*link, *randomness) != wanted);
         let cluster = match self.cluster.take() {
             Some(running) => running,
             None => {
-                let builder = Cluster::local().link(link).deadline(self.deadline);
+                let builder = Cluster::local().link(link).randomness(randomness).deadline(self.deadline);
                 let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
                 let builder = self.program.iter().fold(builder, |builder, program| builder.program(program));
-                (link, builder.start()?)
+                (link, randomness, builder.start()?)
             }
         };
-        Ok(&self.cluster.insert(cluster).1)
+        Ok(&self.cluster.insert(cluster).2)
     }
 }
 
@@ -101,7 +101,7 @@ impl Parties for Processes {
     ) -> Result<[PartyReport; 3], ExperimentError> {
         let all = (declaration.iterations + 1) as f64;
         let jobs = PartyId::ALL.map(|_| InferenceJob(declaration.clone()));
-        let run = self.cluster(declaration.link)?.run_with(jobs, |at| {
+        let run = self.cluster(declaration)?.run_with(jobs, |at| {
             if at.party == PartyId::ALL[0] {
                 progress((at.fraction * all).round() as usize);
             }

@@ -75,7 +75,7 @@ pub struct Record {
     /// Where the parties ran: `local processes`, `threads`, host names.
     #[serde(default)]
     pub parties: String,
-    /// What masks were drawn from.
+    /// What masks were really drawn from: `aes128-ctr`, `insecure-philox`.
     pub randomness: String,
     /// The machine of the caller, and of local parties.
     pub machine: Machine,
@@ -89,6 +89,12 @@ impl Record {
     /// Bytes of one iteration, all parties together.
     pub fn total_bytes(&self) -> u64 {
         self.bytes_sent.iter().sum()
+    }
+
+    /// Whether masks came from a generator that is not cryptographic, so that nothing was private.
+    pub fn is_insecure(&self) -> bool {
+        // Names of such generators say so, by rule: see `prg::Randomness`.
+        self.randomness.contains("insecure")
     }
 
     /// The record as one line of JSON, with its newline.
@@ -193,7 +199,7 @@ pub(crate) mod tests {
             setup_seconds: 0.1,
             setup_bytes_sent: [0, 3_448_640, 0],
             parties: "threads".into(),
-            randomness: "aes-128-ctr".into(),
+            randomness: "aes128-ctr".into(),
             machine: Machine::default(),
             commit: "0123456789ab".into(),
             time: "2026-01-01T00:00:00Z".into(),

@@ -1,6 +1,6 @@
 //! Our records beside the published figures of the same network and batch, as rows of plain values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use cryptgpu_datasets::paper::{self, Figure, Table, quantity};
@@ -46,6 +46,10 @@ pub struct InferenceRow {
     pub link: String,
     /// Our protocols: `exact` or `paper`.
     pub fidelity: String,
+    /// What our masks were drawn from.
+    pub randomness: String,
+    /// Whether that is not cryptographic, so that nothing was private.
+    pub insecure: bool,
     /// Our seconds.
     pub seconds: f64,
     /// Our payload bytes, all parties together.
@@ -73,6 +77,14 @@ pub struct InferenceRow {
 }
 
 impl InferenceRow {
+    /// The network, and in brackets what sets the row apart from an ordinary one: `lenet (paper)`,
+    /// `lenet (insecure-philox)`.
+    pub fn label(&self) -> String {
+        let marks = [(self.fidelity != "exact", &self.fidelity), (self.insecure, &self.randomness)];
+        let marks: Vec<_> = marks.into_iter().filter(|(shown, _)| *shown).map(|(_, mark)| mark.as_str()).collect();
+        if marks.is_empty() { self.network.clone() } else { format!("{} ({})", self.network, marks.join(", ")) }
+    }
+
     /// The sources cited in the row.
     pub fn citations(&self) -> impl Iterator<Item = &Cited> {
         let all = [
@@ -121,6 +133,8 @@ pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, Experime
             batch: record.batch,
             link: record.link.clone(),
             fidelity: record.fidelity.clone(),
+            randomness: record.randomness.clone(),
+            insecure: record.is_insecure(),
             seconds: record.seconds,
             bytes: record.total_bytes(),
             rounds: record.rounds,
@@ -151,6 +165,12 @@ pub fn inference_caption(rows: &[InferenceRow]) -> Result<String, ExperimentErro
          sends: the communication it published is of a counter that leaves out every one-byte message, that is, all \
          AND-gate traffic of the sign bit.",
     );
+    for name in rows.iter().filter(|row| row.insecure).map(|row| &row.randomness).collect::<BTreeSet<_>>() {
+        caption.push_str(&format!(
+            "\n  {name}: INSECURE. Masks came from a generator that is not cryptographic, so nothing was private in \
+             these runs; they show what the cipher costs."
+        ));
+    }
     for source in paper::sources()? {
         if rows.iter().flat_map(InferenceRow::citations).any(|cited| cited.source == source.tag) {
             let mark = if source.verified { "" } else { " (unverified)" };
@@ -161,7 +181,7 @@ pub fn inference_caption(rows: &[InferenceRow]) -> Result<String, ExperimentErro
 }
 
 /// Of the records that measure the same thing (experiment, network, data set, batch, device, link,
-/// fidelity, fraction bits, parties), the last; in the order in which each first appears.
+/// fidelity, fraction bits, parties, secure or not), the last; in the order in which each first appears.
 pub fn latest(records: &[Record]) -> Vec<Record> {
     let mut kept: Vec<Record> = Vec::new();
     for record in records {
@@ -173,7 +193,7 @@ pub fn latest(records: &[Record]) -> Vec<Record> {
     kept
 }
 
-fn key(record: &Record) -> (&str, &str, &str, usize, &str, &str, &str, u32, &str) {
+fn key(record: &Record) -> (&str, &str, &str, usize, &str, &str, &str, u32, &str, bool) {
     (
         &record.experiment,
         &record.network,
@@ -184,6 +204,7 @@ fn key(record: &Record) -> (&str, &str, &str, usize, &str, &str, &str, u32, &str
         &record.fidelity,
         record.fraction_bits,
         &record.parties,
+        record.is_insecure(),
     )
 }
 
@@ -227,6 +248,20 @@ mod tests {
         assert!(!caption.contains("unverified"), "{caption}");
         let rows = inference_table(&[sample("resnet152", 20.0, 1)]).unwrap();
         assert!(inference_caption(&rows).unwrap().contains("mem (unverified): "));
+    }
+
+    #[test]
+    fn a_row_without_security_says_so_in_its_name_and_below_the_table() {
+        let mut insecure = sample("lenet", 0.02, 1);
+        insecure.randomness = crate::prg::Randomness::InsecurePhilox.to_string();
+        let both = [sample("lenet", 0.02, 1), insecure.clone()];
+        let rows = inference_table(&both).unwrap();
+        assert_eq!((rows[0].label().as_str(), rows[1].label().as_str()), ("lenet", "lenet (insecure-philox)"));
+        assert!(inference_caption(&rows).unwrap().contains("insecure-philox: INSECURE."));
+        assert!(!inference_caption(&rows[..1]).unwrap().contains("INSECURE"));
+        assert_eq!(latest(&both).len(), 2, "neither stands for the other");
+        insecure.fidelity = "paper".into();
+        assert_eq!(inference_table(&[insecure]).unwrap()[0].label(), "lenet (paper, insecure-philox)");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{ExperimentError, Inference};
 use crate::mpc::{MpcError, Party};
 use crate::net::{NetError, Options, PartyId, memory};
 use crate::nn::NnError;
-use crate::prg::{Correlated, Key, Randomness};
+use crate::prg::{Correlated, Key};
 
 /// Three threads, started for each run.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Parties for Threads {
         let mut parties = Vec::with_capacity(3);
         for (i, net) in memory::trio(options).into_iter().enumerate() {
             let (prev, next) = (&common[i], &common[(i + 1) % 3]);
-            let keys = Correlated::new(Randomness::Aes128Ctr, prev, next, &Key::from_os()?);
+            let keys = Correlated::new(declaration.randomness, prev, next, &Key::from_os()?);
             parties.push(Party::new(Box::new(net), keys, settings));
         }
         let (tell, told) = mpsc::channel();

@@ -5,7 +5,7 @@ use super::cost::Cost;
 use super::error::MpcError;
 use crate::device::{Device, DeviceError, Window};
 use crate::net::{Network, PartyId, Stats};
-use crate::prg::Correlated;
+use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
 
 /// Which truncation runs.
@@ -117,6 +117,11 @@ impl Party {
     /// The bits that comparisons look at.
     pub fn window(&self) -> Window {
         self.settings.window.into()
+    }
+
+    /// What its masks are drawn from.
+    pub fn randomness(&self) -> Randomness {
+        self.prg.randomness()
     }
 
     /// What this party's transport has counted.

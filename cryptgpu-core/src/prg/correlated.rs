@@ -93,6 +93,11 @@ impl Correlated {
         nonce
     }
 
+    /// The kind of generator that all streams come from.
+    pub fn randomness(&self) -> Randomness {
+        self.own.randomness()
+    }
+
     /// How many nonces were drawn: equal at all parties by construction, and carried by every
     /// message so that a program that diverges is an error.
     pub fn position(&self) -> u64 {

@@ -85,6 +85,14 @@ impl Prg {
         }
     }
 
+    /// Which kind this is.
+    pub fn randomness(&self) -> Randomness {
+        match self {
+            Prg::Aes128Ctr(_) => Randomness::Aes128Ctr,
+            Prg::InsecurePhilox(_) => Randomness::InsecurePhilox,
+        }
+    }
+
     fn fill(&self, nonce: u64, offset: u64, out: &mut [u64]) {
         match self {
             Prg::Aes128Ctr(prg) => prg.fill(nonce, offset, out),

@@ -46,11 +46,11 @@ pub fn inference(records: &[Record]) -> Result<Figure> {
     };
     let seconds: Vec<_> = rows
         .iter()
-        .map(|row| group(row.seconds, &row.cryptgpu_seconds, &row.falcon_seconds, 1.0, &row.network))
+        .map(|row| group(row.seconds, &row.cryptgpu_seconds, &row.falcon_seconds, 1.0, &row.label()))
         .collect();
     let bytes: Vec<_> = rows
         .iter()
-        .map(|row| group(row.bytes as f64, &row.cryptgpu_bytes_sent, &row.falcon_bytes, 1e6, &row.network))
+        .map(|row| group(row.bytes as f64, &row.cryptgpu_bytes_sent, &row.falcon_bytes, 1e6, &row.label()))
         .collect();
     let height = HEAD + ROW * rows.len() as u32;
     let figure = Figure::draw((WIDTH, height), |canvas| {

@@ -51,7 +51,7 @@ pub fn inference(records: &[Record]) -> Result<Table> {
     let megabytes = |bytes: f64| bytes / 1e6;
     let of = &rows;
     let columns = vec![
-        texts("network", of.iter().map(|row| Some(row.network.clone()))),
+        texts("network", of.iter().map(|row| Some(row.label()))),
         texts("images", of.iter().map(|row| Some(row.dataset.clone()))),
         Series::new("batch".into(), of.iter().map(|row| row.batch as u64).collect::<Vec<_>>()).into(),
         texts("link", of.iter().map(|row| Some(row.link.clone()))),
@@ -110,7 +110,7 @@ pub(crate) mod tests {
             "experiment": "inference", "network": network, "dataset": "mnist-test", "batch": 1, "device": "cpu",
             "link": "none", "fidelity": "exact", "fraction_bits": 20, "iterations": 5, "seconds": seconds,
             "seconds_by_kind": {}, "bytes_sent": [500_000, 500_000, 500_000], "rounds": 61, "max_abs_error": 1e-5,
-            "peak_rss_bytes": [0, 0, 0], "randomness": "aes-128-ctr", "machine": machine, "commit": "", "time": "",
+            "peak_rss_bytes": [0, 0, 0], "randomness": "aes128-ctr", "machine": machine, "commit": "", "time": "",
         }))
         .unwrap()
     }
@@ -128,5 +128,13 @@ pub(crate) mod tests {
         let html = table.html();
         assert!(html.contains("one-byte message") && html.contains("mem (unverified): "), "{html}");
         assert!(table.text().contains("T4: "));
+    }
+
+    #[test]
+    fn rows_that_were_not_private_say_so() {
+        let mut insecure = record("lenet", 0.019);
+        insecure.randomness = "insecure-philox".into();
+        let table = inference(&[insecure, record("lenet", 0.02)]).unwrap();
+        assert!(table.html().contains("lenet (insecure-philox)") && table.caption.contains("INSECURE"));
     }
 }

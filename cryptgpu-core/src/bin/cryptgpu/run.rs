@@ -12,6 +12,7 @@ use cryptgpu_core::experiment::{
 };
 use cryptgpu_core::mpc::{Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
+use cryptgpu_core::prg::Randomness;
 
 use super::progress::Progress;
 use super::{Result, format, table};
@@ -83,6 +84,10 @@ pub struct InferenceArguments {
     /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does
     #[arg(long, value_enum, default_value_t = FidelityName::Exact)]
     fidelity: FidelityName,
+    /// What masks are drawn from: aes128-ctr, or insecure-philox, which is not cryptographic and protects nothing;
+    /// it shows what the cipher costs
+    #[arg(long, default_value_t)]
+    randomness: Randomness,
     /// Fraction bits of the fixed-point numbers
     #[arg(long, default_value_t = 20)]
     fraction_bits: u32,
@@ -182,6 +187,9 @@ fn summary(record: &Record) -> String {
         format::bytes(record.total_bytes() as f64),
         record.rounds
     );
+    if record.is_insecure() {
+        text += &format!(", INSECURE ({})", record.randomness);
+    }
     if let Some(agreement) = record.agreement {
         text += &format!(", same prediction as plaintext on {agreement} of {}", record.compared);
     }
@@ -235,6 +243,7 @@ impl InferenceArguments {
                 FidelityName::Exact => Fidelity::Exact,
                 FidelityName::Paper => Fidelity::Paper,
             },
+            randomness: self.randomness,
             fraction_bits: self.fraction_bits,
             window: self.window.unwrap_or_default(),
             compare: self.compare.unwrap_or(default.compare),
@@ -269,6 +278,9 @@ mod tests {
         assert_eq!((&all[0].weights, &all[1].weights), (&WeightSource::Bundled, &WeightSource::Random(7)));
         assert_eq!((&all[0].images, &all[1].images), (&Images::MnistBundled, &Images::Random(7)));
         assert_eq!(declarations("--networks lenet --batch 10 --images 50").unwrap()[0].iterations, 5);
+        assert_eq!(all[0].randomness, Randomness::Aes128Ctr);
+        let insecure = declarations("--networks lenet --randomness insecure-philox").unwrap();
+        assert_eq!(insecure[0].randomness, Randomness::InsecurePhilox);
         assert_eq!(declarations("--suite full").unwrap().len(), 10);
         assert_eq!(declarations("--networks lenet --window 0:32").unwrap()[0].window, SignWindow::new(0, 32).unwrap());
     }
@@ -282,6 +294,7 @@ mod tests {
             ("--networks lenet --window 3:7", "0:32"),
             ("--networks lenet --dataset imagenet", "random"),
             ("--networks lenet --device tpu", "no such device"),
+            ("--networks lenet --randomness philox", "insecure-philox"),
             ("--networks resnet50 --weights bundled", "LeNet's"),
             ("--networks lenet --weights no/such.safetensors --batch 0", "at least 1"),
             ("--networks lenet --images 10 --iterations 3", "cannot be used with"),

@@ -76,10 +76,8 @@ fn draw(rows: &[InferenceRow]) -> Table {
         or_dash(cited.as_ref().map(|cited| format!("{} ({})", show(cited.value), cited.tag())))
     };
     for row in rows {
-        let network =
-            if row.fidelity == "exact" { row.network.clone() } else { format!("{} ({})", row.network, row.fidelity) };
         table.add_row([
-            network,
+            row.label(),
             row.batch.to_string(),
             row.link.clone(),
             format::seconds(row.seconds),
