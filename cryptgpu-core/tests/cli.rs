@@ -96,7 +96,7 @@ fn help_teaches() {
 #[test]
 fn the_recorded_runs_show_what_they_are_said_to() {
     let records =
-        |name: &str| read(&[env!("CARGO_MANIFEST_DIR"), "/../datasets/records/", name].concat().as_ref()).unwrap();
+        |name: &str| read([env!("CARGO_MANIFEST_DIR"), "/../datasets/records/", name].concat().as_ref()).unwrap();
     let mnist = &records("lenet-mnist-10000.jsonl")[0];
     assert_eq!((mnist.images, mnist.compared, mnist.dataset.as_str()), (10_000, 10_000, "mnist-test"));
     assert!(mnist.agreement.unwrap() >= 9_995 && mnist.max_abs_error.unwrap() < 1e-3, "{mnist:?}");

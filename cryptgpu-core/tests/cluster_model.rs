@@ -92,8 +92,17 @@ fn damaged_weights_are_refused_by_their_owner() {
     infinite[[7, 3]] = f32::INFINITY;
     weights.insert("fc1.weight", infinite);
     weights.save(&path).unwrap();
-    let error = cluster.load_model("lenet", WeightSource::File(path)).unwrap_err().to_string();
+    let error = cluster.load_model("lenet", WeightSource::File(path.clone())).unwrap_err().to_string();
     assert!(error.contains("fc1.weight"), "{error}");
+
+    // A weight that does not fit is named by its place; its value stays with its owner.
+    let mut large = Weights::seeded(&graph, 1).get("fc1.weight").unwrap().clone();
+    large[[7, 3]] = 123_456_792_000_000.0;
+    weights.insert("fc1.weight", large);
+    weights.save(&path).unwrap();
+    let error = cluster.load_model("lenet", WeightSource::File(path)).unwrap_err().to_string();
+    assert!(error.contains("fc1.weight") && error.contains("index"), "{error}");
+    assert!(!error.contains("12345") && !error.contains("1.2345"), "{error}");
 }
 
 fn is_gone(pid: u32) -> bool {

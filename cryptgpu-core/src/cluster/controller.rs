@@ -301,10 +301,14 @@ impl<'a> Watch<'a> {
         self.fail(party, ClusterError::Silent { party, job: self.job.into(), waited, step });
     }
 
-    /// Of what the parties reported, the likeliest cause of the rest.
+    /// Of what the parties reported, the likeliest cause of the rest. A party that waits for one
+    /// that waits for a third reports the second: so of equal errors that one counts whose peer
+    /// has reported nothing itself.
     fn cause(&mut self) -> ClusterError {
+        let reported = self.failed.each_ref().map(Option::is_some);
+        let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
         let errors = self.failed.iter_mut().filter_map(Option::take);
-        errors.min_by_key(ClusterError::rank).unwrap_or_else(|| ClusterError::Protocol {
+        errors.min_by_key(|error| (error.rank(), is_echo(error))).unwrap_or_else(|| ClusterError::Protocol {
             party: PartyId::ALL[0],
             detail: format!("the job {} ended without a result", self.job),
         })

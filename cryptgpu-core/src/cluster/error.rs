@@ -32,6 +32,8 @@ pub struct Failure {
     pub step: String,
     /// What it said, naming whatever it knew.
     pub message: String,
+    /// Whose link failed, if one did.
+    pub peer: Option<PartyId>,
 }
 
 /// An error of a cluster. After it the cluster has no processes; its next run starts new ones.
@@ -141,6 +143,14 @@ impl ClusterError {
         }
     }
 
+    /// Whose link failed, if that is what the error is about.
+    pub(super) fn peer(&self) -> Option<PartyId> {
+        match self {
+            ClusterError::Job { failure, .. } => failure.peer,
+            _ => None,
+        }
+    }
+
     pub(super) fn argument(action: &str, detail: &dyn std::fmt::Display) -> Self {
         ClusterError::Argument { action: action.to_owned(), detail: detail.to_string() }
     }
@@ -153,8 +163,8 @@ impl ClusterError {
             ClusterError::Died { .. } | ClusterError::Startup { .. } => 2,
             ClusterError::Protocol { .. } => 3,
             ClusterError::Job { failure, .. } if failure.kind < FailureKind::Deadline => 4,
-            ClusterError::Job { failure, .. } if failure.kind == FailureKind::Deadline => 5,
-            ClusterError::Silent { .. } => 6,
+            ClusterError::Silent { .. } => 5,
+            ClusterError::Job { failure, .. } if failure.kind == FailureKind::Deadline => 6,
             ClusterError::Job { .. } => 7,
         }
     }

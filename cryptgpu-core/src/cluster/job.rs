@@ -54,17 +54,17 @@ impl JobError {
                 FailureKind::BadMessage
             }
         };
-        let (kind, step) = match self {
-            JobError::Net(error) | JobError::Mpc(MpcError::Net(error)) => (net_kind(error), error.step()),
+        let (kind, step, peer) = match self {
+            JobError::Net(error) | JobError::Mpc(MpcError::Net(error)) => (net_kind(error), error.step(), error.peer()),
             JobError::Mpc(
                 MpcError::Device { step, .. }
                 | MpcError::Ring { step, .. }
                 | MpcError::Argument { step, .. }
                 | MpcError::Other { step, .. },
-            ) => (FailureKind::Job, step.as_str()),
-            JobError::Other(_) => (FailureKind::Job, ""),
+            ) => (FailureKind::Job, step.as_str(), None),
+            JobError::Other(_) => (FailureKind::Job, "", None),
         };
-        Failure { kind, step: step.to_owned(), message: self.to_string() }
+        Failure { kind, step: step.to_owned(), message: self.to_string(), peer }
     }
 }
 

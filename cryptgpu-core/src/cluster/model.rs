@@ -11,6 +11,7 @@ use crate::mpc::{MpcError, Rep, Settings, deal};
 use crate::net::PartyId;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
 use crate::prg::{Correlated, Key, Randomness};
+use crate::ring::RingError;
 use cryptgpu_datasets::{idx, images::Normalisation};
 use ndarray::{ArrayD, IxDyn};
 use std::path::PathBuf;
@@ -36,8 +37,22 @@ impl From<NnError> for JobError {
             // The cluster weighs errors of links to find the party that failed first.
             NnError::Mpc(MpcError::Net(error)) => JobError::Net(error),
             NnError::Mpc(error) => JobError::Mpc(error),
+            NnError::Encode { tensor, source } => JobError::Other(without_value(&tensor, &source)),
             other => JobError::Other(other.to_string()),
         }
+    }
+}
+
+/// What the caller learns of a weight or pixel that cannot be encoded: where it stands. The value
+/// is its owner's secret, and errors travel to whoever runs the cluster.
+fn without_value(tensor: &str, error: &RingError) -> String {
+    match error {
+        RingError::OutOfRange { index, fraction_bits, .. } => format!(
+            "{tensor}: the value at index {index} does not fit the ring with {fraction_bits} fraction bits; its owner \
+             must scale it, or fewer fraction bits be used"
+        ),
+        RingError::NotFinite { index, .. } => format!("{tensor}: the value at index {index} is not a finite number"),
+        RingError::FractionBits { .. } => format!("{tensor}: {error}"),
     }
 }
 

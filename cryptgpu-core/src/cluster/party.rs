@@ -262,6 +262,7 @@ fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, j
                 kind: FailureKind::Panic,
                 step: context.party().current_step(),
                 message: format!("panicked: {text} (a mistake in the program: please report it)"),
+                peer: None,
             }
         }
     };

@@ -106,4 +106,16 @@ impl NetError {
             NetError::Setup { .. } => "",
         }
     }
+
+    /// The peer at the other end of the link; none for an error of set-up.
+    pub fn peer(&self) -> Option<PartyId> {
+        match self {
+            NetError::Deadline { peer, .. }
+            | NetError::PeerClosed { peer, .. }
+            | NetError::Diverged { peer, .. }
+            | NetError::BadFrame { peer, .. }
+            | NetError::TooLarge { peer, .. } => Some(*peer),
+            NetError::Setup { .. } => None,
+        }
+    }
 }

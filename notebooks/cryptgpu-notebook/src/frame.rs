@@ -13,6 +13,9 @@ use crate::{NotebookError, Result};
 /// Rows that a data frame shows when it is a cell's last expression; the rest is counted.
 pub const MAX_ROWS: usize = 60;
 
+/// Significant digits of a number in a table.
+const DIGITS: usize = 5;
+
 /// A data frame with a row for each record and a column for each field, in the order in which fields first appear.
 /// Nested records become columns `outer.inner`, lists become columns `field.0`, `field.1` …, a missing field is null.
 ///
@@ -112,22 +115,22 @@ fn cell_text(value: &AnyValue<'_>) -> String {
         AnyValue::Null => String::new(),
         AnyValue::String(text) => (*text).to_owned(),
         AnyValue::StringOwned(text) => text.to_string(),
-        AnyValue::Float64(number) => number_text(*number),
-        AnyValue::Float32(number) => number_text(f64::from(*number)),
+        AnyValue::Float64(number) => number_text(*number, DIGITS),
+        AnyValue::Float32(number) => number_text(f64::from(*number), DIGITS),
         other => other.to_string(),
     }
 }
 
-/// A number to five significant digits, in scientific notation where it would have many zeroes.
-pub fn number_text(number: f64) -> String {
+/// A number to `digits` significant digits, in scientific notation where it would have many zeroes.
+pub fn number_text(number: f64, digits: usize) -> String {
     if number == 0.0 || !number.is_finite() {
         return number.to_string();
     }
     let magnitude = number.abs().log10().floor();
     if !(-4.0..9.0).contains(&magnitude) {
-        return format!("{number:.3e}");
+        return format!("{number:.*e}", digits.saturating_sub(1).min(3));
     }
-    let decimals = (4.0 - magnitude).max(0.0) as usize;
+    let decimals = (digits as f64 - 1.0 - magnitude).max(0.0) as usize;
     let text = format!("{number:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -234,7 +237,8 @@ mod tests {
 
     #[test]
     fn numbers_have_five_digits() {
-        let shown = [0.0, 0.0199999, 9.31, 123456.7, 1e-7, 2.5e12, -0.5].map(number_text);
+        let shown = [0.0, 0.0199999, 9.31, 123456.7, 1e-7, 2.5e12, -0.5].map(|number| number_text(number, 5));
+        assert_eq!(number_text(0.0123456, 3), "0.0123");
         assert_eq!(shown, ["0", "0.02", "9.31", "123457", "1.000e-7", "2.500e12", "-0.5"]);
     }
 

@@ -20,7 +20,7 @@ pub fn inference(networks: &[&str]) -> Result<Vec<Record>> {
     let mut records = Vec::with_capacity(networks.len());
     for network in networks {
         let record = measure(&Inference::of(network)?, &mut parties, &mut |_| ())?;
-        let (seconds, megabytes) = (number_text(record.seconds), number_text(record.total_bytes() as f64 / 1e6));
+        let (seconds, megabytes) = (number_text(record.seconds, 3), number_text(record.total_bytes() as f64 / 1e6, 3));
         println!("{network}: {seconds} s, {megabytes} MB, {} rounds", record.rounds);
         records.push(record);
     }

@@ -103,7 +103,7 @@ fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> std::result::Resu
         .disable_y_axis()
         .y_labels(0)
         .x_labels(5)
-        .x_label_formatter(&|x| crate::frame::number_text(*x))
+        .x_label_formatter(&|x| crate::frame::number_text(*x, 3))
         .draw()?;
     for (index, group) in groups.iter().enumerate() {
         let top = count - index as f64;
@@ -115,7 +115,7 @@ fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> std::result::Resu
             let corners = [(range.start, upper), (bar.value.max(range.start), upper - thickness)];
             let style = if bar.unverified { bar.colour.stroke_width(1) } else { bar.colour.filled() };
             chart.draw_series(std::iter::once(Rectangle::new(corners, style)))?;
-            let number = Text::new(crate::frame::number_text(bar.value), (4, 1), ("sans-serif", 11));
+            let number = Text::new(crate::frame::number_text(bar.value, 3), (4, 1), ("sans-serif", 11));
             chart.draw_series(std::iter::once(EmptyElement::at((bar.value.max(range.start), upper)) + number))?;
         }
     }

@@ -11,11 +11,11 @@ pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde
 /// What every cell may use without a `use` line: the kernel starts with
 /// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`]).
 pub mod prelude {
-    pub use cryptgpu_core::cluster::{Cluster, SelfTest};
-    pub use cryptgpu_core::experiment::{Inference, InferenceJob, Record, Suite};
+    pub use cryptgpu_core::cluster::Cluster;
+    pub use cryptgpu_core::experiment::{Inference, Record, Suite};
     pub use cryptgpu_core::mpc::{Fidelity, Party, Rep, World};
     pub use cryptgpu_core::net::{Link, PartyId};
-    pub use cryptgpu_core::nn::{Graph, Weights, plaintext, zoo};
+    pub use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext, zoo};
     pub use cryptgpu_core::ring::FixedPoint;
     pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring};
     pub use cryptgpu_datasets as datasets;
