@@ -17,7 +17,7 @@ pub mod prelude {
     pub use cryptgpu_core::net::{Link, PartyId};
     pub use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext, zoo};
     pub use cryptgpu_core::ring::FixedPoint;
-    pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, ring};
+    pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring};
     pub use cryptgpu_datasets as datasets;
     pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayViewD, Axis, array, s};
     pub use serde_json::{Value, json};
