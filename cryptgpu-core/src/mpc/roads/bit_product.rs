@@ -1,7 +1,7 @@
 //! A secret bit times a secret tensor, and a secret bit as a ring element. The bit is
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
-use super::wire::{Kind, Side};
+use super::wire::{Kind, Part, Side};
 use crate::device::{Binary, Buffer};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
@@ -41,23 +41,7 @@ impl Party {
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
 
-        // Role 0: splits u, sends its pad.
-        let [u1, alpha, beta, f, mu, nu] = zero.nonces;
-        let u1 = self.packed(&self.prg.with_next(u1), zero.words.len());
-        let u2 =
-            self.xor3(&u1, &self.copy(bits.a.slice(zero.words.clone())), &self.copy(bits.b.slice(zero.words.clone())));
-        self.post_copy(Side::Prev, Kind::BitsOpen, u2.view())?;
-        let streams = [
-            &self.prg.with_next(alpha),
-            &self.prg.with_prev(beta),
-            &self.prg.with_prev(f),
-            &self.prg.with_next(mu),
-            &self.prg.with_prev(nu),
-        ];
-        let mut message = device.alloc(zero.elements.len());
-        let (y0, y1) = (a.slice_mut(zero.elements.clone()), b.slice_mut(zero.elements.clone()));
-        device.bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
-        self.post(Side::Next, Kind::BitsPad, message.into_host())?;
+        self.send_pad(zero, bits, [&mut a, &mut b])?;
 
         // Role 1: opens d.
         let [u1, alpha, _, _, mu_one, _] = one.nonces;
@@ -99,6 +83,27 @@ impl Party {
         let close = self.take(Side::Prev, Kind::BitsClose, two.elements.len())?;
         device.binary(Binary::Add, close.view(), rest.view(), a.slice_mut(two.elements));
         self.rep(a, b, x.shape())
+    }
+
+    /// Role 0 of a bit product: splits u, sends its pad, and has both its components at once.
+    fn send_pad(&self, part: Part<6>, bits: &RepBits, out: [&mut Buffer; 2]) -> Result<(), MpcError> {
+        let (device, [a, b]) = (self.device(), out);
+        let [u1, alpha, beta, f, mu, nu] = part.nonces;
+        let u1 = self.packed(&self.prg.with_next(u1), part.words.len());
+        let own = [&bits.a, &bits.b].map(|bits| self.copy(bits.slice(part.words.clone())));
+        let u2 = self.xor3(&u1, &own[0], &own[1]);
+        self.post_copy(Side::Prev, Kind::BitsOpen, u2.view())?;
+        let streams = [
+            &self.prg.with_next(alpha),
+            &self.prg.with_prev(beta),
+            &self.prg.with_prev(f),
+            &self.prg.with_next(mu),
+            &self.prg.with_prev(nu),
+        ];
+        let mut message = device.alloc(part.elements.len());
+        let (y0, y1) = (a.slice_mut(part.elements.clone()), b.slice_mut(part.elements));
+        device.bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
+        self.post(Side::Next, Kind::BitsPad, message.into_host())
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -162,7 +167,8 @@ impl Party {
         self.device().upload(view.to_host())
     }
 
-    fn packed(&self, stream: &crate::prg::Stream, words: usize) -> Buffer {
+    /// Packed bits from a stream.
+    pub(super) fn packed(&self, stream: &crate::prg::Stream, words: usize) -> Buffer {
         let mut bits = self.device().alloc(words);
         self.device().fill(stream, bits.view_mut());
         bits

@@ -2,8 +2,8 @@
 //! replicated tensor. The result is ⌊x/2^d⌋ or one more, the latter with probability equal to the
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
-use super::wire::{Kind, Side};
-use crate::device::{Binary, Buffer, OpenedBits, Pad, Tensor};
+use super::wire::{Kind, Part, Side};
+use crate::device::{Binary, Buffer, OpenedBits, Pad, Tensor, View};
 use crate::mpc::{Fidelity, MpcError, Party, Rep, cost};
 
 /// Cuts that the offsets of the exact protocol leave room for.
@@ -47,29 +47,12 @@ impl Party {
         let [zero, one, two] = self.parts::<5>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
-        // Role 2: sends its share and deals the product αβ.
-        let [alpha, beta, gamma, y0, y2] = two.nonces;
-        let packed = |stream, words: usize| {
-            let mut bits = device.alloc(words);
-            device.fill(&stream, bits.view_mut());
-            bits
-        };
-        let (count, words) = (two.elements.len(), two.words.len());
-        let alpha = packed(self.prg.with_next(alpha), words);
-        let beta = packed(self.prg.with_prev(beta), words);
-        let mut message = device.alloc(count + d as usize * words);
-        message.slice_mut(0..count).copy_from(z.slice(two.elements.clone()));
-        let end = message.len();
-        let gamma = self.prg.with_next(gamma);
-        device.truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
-        self.post(Side::Prev, Kind::TruncateDeal, message.into_host())?;
-        device.fill(&self.prg.with_prev(y2), a.slice_mut(two.elements.clone()));
-        device.fill(&self.prg.with_next(y0), b.slice_mut(two.elements));
+        self.deal(two, z.view(), d, [&mut a, &mut b])?;
 
         // Role 0: opens e.
         let [alpha, _, gamma0, y0, _] = zero.nonces;
         let own = z.slice(zero.elements.clone());
-        let alpha = packed(self.prg.with_prev(alpha), zero.words.len());
+        let alpha = self.packed(&self.prg.with_prev(alpha), zero.words.len());
         let mut e = device.alloc(zero.words.len());
         device.truncation_open_top(true, own, alpha.view(), e.view_mut());
         self.post_copy(Side::Next, Kind::TruncateTop, e.view())?;
@@ -81,7 +64,7 @@ impl Party {
         let e_one = self.take(Side::Prev, Kind::TruncateTop, words)?;
         let mut v = device.alloc(count);
         device.binary(Binary::Add, z.slice(one.elements.clone()), dealt.slice(0..count), v.view_mut());
-        let beta = packed(self.prg.with_next(beta), words);
+        let beta = self.packed(&self.prg.with_next(beta), words);
         let mut message = device.alloc(count + words);
         device.truncation_open_top(false, v.view(), beta.view(), message.slice_mut(count..count + words));
         let f = device.upload(message.slice(count..count + words).to_host());
@@ -109,6 +92,25 @@ impl Party {
         let half0 = self.take(Side::Prev, Kind::TruncateRole0, one.elements.len())?;
         device.binary(Binary::Add, half0.view(), half1.view(), a.slice_mut(one.elements));
         self.rep(a, b, shape)
+    }
+
+    /// Role 2 of a product's truncation: sends its share, deals the product αβ, and has both its
+    /// components from streams.
+    fn deal(&self, part: Part<5>, z: View, d: u32, out: [&mut Buffer; 2]) -> Result<(), MpcError> {
+        let (device, [a, b]) = (self.device(), out);
+        let [alpha, beta, gamma, y0, y2] = part.nonces;
+        let (count, words) = (part.elements.len(), part.words.len());
+        let alpha = self.packed(&self.prg.with_next(alpha), words);
+        let beta = self.packed(&self.prg.with_prev(beta), words);
+        let mut message = device.alloc(count + d as usize * words);
+        message.slice_mut(0..count).copy_from(z.slice(part.elements.clone()));
+        let end = message.len();
+        let gamma = self.prg.with_next(gamma);
+        device.truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
+        self.post(Side::Prev, Kind::TruncateDeal, message.into_host())?;
+        device.fill(&self.prg.with_prev(y2), a.slice_mut(part.elements.clone()));
+        device.fill(&self.prg.with_next(y0), b.slice_mut(part.elements));
+        Ok(())
     }
 
     /// x/2^d of a replicated x, |x| < 2^62.
