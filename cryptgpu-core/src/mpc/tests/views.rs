@@ -3,16 +3,21 @@
 //! receiver knows.
 
 use super::{array, mix};
-use crate::device::{ConvGeometry, PoolGeometry};
+use crate::device::{ConvGeometry, PoolGeometry, Tensor};
 use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, World};
-use crate::net::{Recorded, Recorder};
+use crate::net::{PartyId, Recorded, Recorder};
 use crate::prg::Randomness;
 use ndarray::ArrayD;
 
 type Protocol = fn(&mut Party, &Rep) -> Result<(), MpcError>;
 
 /// Every protocol that sends messages.
-const PROTOCOLS: [(&str, Protocol); 11] = [
+const PROTOCOLS: [(&str, Protocol); 13] = [
+    ("input", |p, x| {
+        let (owner, value) = (PartyId::ALL[1], Tensor::full(p.device(), x.shape(), 7));
+        p.input(owner, (p.id() == owner).then_some(&value), x.shape()).map(drop)
+    }),
+    ("clipped_relu", |p, x| p.clipped_relu(x, 6.0).map(drop)),
     ("mul", |p, x| p.mul(x, x).map(drop)),
     ("mul_integer", |p, x| p.mul_integer(x, x).map(drop)),
     ("matmul", |p, x| {
