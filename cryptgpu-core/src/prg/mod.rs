@@ -104,7 +104,8 @@ impl Prg {
 /// A single-use stream of uniform words, known to everyone who has the key and the nonce.
 ///
 /// It cannot be cloned, and making it consumes its nonce, so no two uses see the same words. Any
-/// thread may fill any range ([`Stream::fill`]); the user of a stream fills each range once.
+/// thread may fill any range ([`Stream::fill`]); a range serves one purpose, so who needs its words
+/// twice (as a mask, and as the share that the mask becomes) fills the same range again.
 ///
 /// ```compile_fail,E0599
 /// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
