@@ -110,18 +110,19 @@ fn is_gone(pid: u32) -> bool {
     stat.is_empty() || stat.contains(") Z ")
 }
 
-/// Signals a party while LeNet runs over slow links, at several moments: an error in time, no
-/// process left, and the cluster starts again.
+/// Kills and stops a party while LeNet runs over slow links (41 rounds of 40 ms), at moments that
+/// fall into every layer: an error in time, no process left, and the cluster starts again.
 #[test]
 fn a_party_killed_or_stopped_during_lenet() {
     let deadline = Duration::from_secs(2);
     let cluster = local().link(Link::Wan).deadline(deadline).start().unwrap();
-    for (round, signal) in [libc::SIGKILL, libc::SIGSTOP, libc::SIGKILL, libc::SIGSTOP].into_iter().enumerate() {
+    let moments = (0..12).flat_map(|moment| [(moment, libc::SIGKILL), (moment, libc::SIGSTOP)]);
+    for (moment, signal) in moments {
         let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
         let pids = cluster.pids();
-        let victim = pids[round % 3];
+        let victim = pids[moment % 3];
         let strike = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(150 + 220 * round as u64));
+            std::thread::sleep(Duration::from_millis(60 + 110 * moment as u64));
             // SAFETY: a signal to a child process of this test.
             unsafe { libc::kill(victim as libc::pid_t, signal) }
         });
