@@ -1,7 +1,9 @@
 //! What a party can be asked to do, and what it has at hand when it does it.
 
 use super::error::{Failure, FailureKind};
-use crate::mpc::{MpcError, Party};
+use super::party::Links;
+use super::store::{Held, Store, TensorId};
+use crate::mpc::{MpcError, Party, Settings};
 use crate::net::{NetError, Network, PartyId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,6 +79,9 @@ pub struct PartyContext {
     run: u64,
     reported: Option<Instant>,
     kept: HashMap<String, Arc<dyn Any + Send + Sync>>,
+    store: Store,
+    in_memory: bool,
+    settings: Settings,
 }
 
 /// Tells the controller: run, fraction, text, step.
@@ -86,8 +91,10 @@ pub(super) type Report = dyn Fn(u64, f64, &str, &str) + Send;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 impl PartyContext {
-    pub(super) fn new(party: Party, network: Arc<dyn Network + Sync>, report: Box<Report>) -> Self {
-        PartyContext { party, network, report, run: 0, reported: None, kept: HashMap::new() }
+    pub(super) fn new(party: Party, links: Links, report: Box<Report>) -> Self {
+        let Links { network, in_memory } = links;
+        let (settings, kept, store) = (*party.settings(), HashMap::new(), Store::default());
+        PartyContext { party, network, report, run: 0, reported: None, kept, store, in_memory, settings }
     }
 
     /// Which of the three this is.
@@ -141,17 +148,37 @@ impl PartyContext {
         self.kept.remove(name).is_some()
     }
 
-    /// What is reported from now on belongs to this run.
+    /// What is reported and left from now on belongs to this run, which computes as the cluster was told to.
     pub(super) fn begin(&mut self, run: u64) {
         self.run = run;
         self.reported = None;
+        self.party.set_settings(self.settings);
+    }
+
+    /// Keeps a tensor that this run leaves, as the one at `place`.
+    pub(super) fn keep_tensor(&mut self, place: u32, held: Held) {
+        self.store.keep(TensorId { run: self.run, place }, held);
+    }
+
+    /// What is kept under that number.
+    pub(super) fn tensor(&self, id: TensorId) -> Result<Held, JobError> {
+        self.store.get(id).cloned().ok_or_else(|| JobError::Other(format!("this party has no tensor {id:?}")))
+    }
+
+    /// What is kept for handles.
+    pub(super) fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// Whether the caller is in the same process.
+    pub(super) fn in_memory(&self) -> bool {
+        self.in_memory
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mpc::Settings;
     use crate::net::{Options, memory};
     use crate::prg::{Correlated, Key, Randomness};
     use std::sync::Mutex;
@@ -162,7 +189,7 @@ mod tests {
         let correlated = Correlated::new(Randomness::default(), &key, &key, &key);
         let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
         let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
-        PartyContext::new(party, network, Box::new(report))
+        PartyContext::new(party, Links { network, in_memory: true }, Box::new(report))
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! What `cryptgpu party` does: reads who it is from its standard input, connects to its
+//! What a party's process does: reads who it is from its standard input, connects to its
 //! controller, links up with the other parties, and runs jobs until it is told to end or its
 //! controller is gone.
 
+use super::code;
 use super::error::{Failure, FailureKind};
 use super::job::{JobError, PartyContext};
 use super::jobs::Jobs;
@@ -9,17 +10,75 @@ use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
 use crate::net::{NetError, Network, Options, Tag, TcpNetwork, tls};
-use crate::prg::{Correlated, Key};
+use crate::prg::{Correlated, Key, Randomness};
+use std::ffi::CStr;
 use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// A bootstrap is much smaller than this.
 const MAX_BOOTSTRAP_BYTES: usize = 1 << 20;
+
+/// What the library that cells link exports under this name is run by `cryptgpu party --runtime`.
+pub const LIBRARY_ENTRY: &CStr = c"cryptgpu_party";
+
+/// A program that [`serve_if_asked`] is started as a party with this argument alone.
+pub(super) const SERVE_ARGUMENT: &str = "--cryptgpu-party";
+
+static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program can be its own parties.
+pub(super) fn serves() -> bool {
+    SERVES.load(Relaxed)
+}
+
+/// Makes this program its own parties, so that [`Cluster::run`](super::Cluster::run) can run its functions in them: to
+/// be called first thing in `main`. In a process that was started as a party it does not return.
+///
+/// ```no_run
+/// use cryptgpu_core::cluster::{Cluster, Jobs, party};
+///
+/// party::serve_if_asked(&Jobs::default());
+/// let cluster = Cluster::local().start()?; // three more processes of this program
+/// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+/// ```
+pub fn serve_if_asked(jobs: &Jobs) {
+    SERVES.store(true, Relaxed);
+    let arguments: Vec<_> = std::env::args_os().skip(1).take(2).collect();
+    if arguments == [SERVE_ARGUMENT] {
+        std::process::exit(serve_to_the_end(jobs));
+    }
+}
+
+/// As [`serve`], with the exit code of a process as result and what went wrong on standard error: for a
+/// function called [`LIBRARY_ENTRY`] of a library.
+pub fn serve_to_the_end(jobs: &Jobs) -> i32 {
+    match serve(jobs) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("cannot be a party: {error}");
+            1
+        }
+    }
+}
+
+/// Runs this process as a party with the code of `library`, which exports [`LIBRARY_ENTRY`]: the functions of a
+/// notebook's cells need the very library that they were linked with. The answer is the exit code.
+///
+/// # Errors
+/// When the library cannot be opened or is another one.
+pub fn serve_from(library: &Path) -> Result<i32, String> {
+    let address = code::symbol(library, LIBRARY_ENTRY)?;
+    // SAFETY: what a library exports under this name is a function of this type.
+    let entry = unsafe { std::mem::transmute::<usize, extern "C" fn() -> i32>(address) };
+    Ok(entry())
+}
 
 /// Runs this process as a party that knows `jobs`, from bootstrap to end.
 ///
@@ -155,11 +214,11 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<(Outbox, Commands
 }
 
 /// How often a party says that it is alive.
-fn heartbeat(deadline: Duration) -> Duration {
+pub(super) fn heartbeat(deadline: Duration) -> Duration {
     (deadline / 8).clamp(Duration::from_millis(20), Duration::from_secs(1))
 }
 
-fn tell(outbox: &Outbox, event: &Event) {
+pub(super) fn tell(outbox: &Outbox, event: &Event) {
     // These types always encode; if one did not, the controller would notice the silence.
     if let Err(error) = outbox.tell(event) {
         eprintln!("cannot encode {event:?}: {error}");
@@ -177,11 +236,14 @@ fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands, j
             Command::LinkUp { addresses } => {
                 let listener = listener.take().ok_or("the controller asked to link up twice")?;
                 context = Some(link_up(bootstrap, listener, addresses, outbox).map_err(|error| error.to_string())?);
-                tell(outbox, &Event::Ready);
             }
             Command::Run { run, job } => {
                 let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
                 execute(context, outbox, jobs, run, &job, &frame[body..]);
+            }
+            Command::Free { ids } => {
+                let context = context.as_mut().ok_or("the controller let go of something before linking up")?;
+                context.store().free(&ids);
             }
             Command::Stop => break,
         }
@@ -209,24 +271,42 @@ fn link_up(
         connect_within: bootstrap.connect_within,
         options: Options { deadline: bootstrap.deadline, link: bootstrap.link, ..Options::default() },
     })?);
-    let correlated = agree_on_keys(network.as_ref(), bootstrap)?;
-    let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
-    let outbox = outbox.clone();
+    let links = Links { network, in_memory: false };
+    prepare(links, bootstrap.randomness, bootstrap.settings, outbox)
+}
+
+/// A party's links, and whether they lead to threads of the same process.
+pub(super) struct Links {
+    pub(super) network: Arc<dyn Network + Sync>,
+    pub(super) in_memory: bool,
+}
+
+/// Agrees on keys and says that the party is ready.
+pub(super) fn prepare(
+    links: Links,
+    randomness: Randomness,
+    settings: Settings,
+    outbox: &Outbox,
+) -> Result<PartyContext, NetError> {
+    let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
+    let party = Party::new(Box::new(links.network.clone()), correlated, settings);
+    let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
-        tell(&outbox, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
+        tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
     };
-    Ok(PartyContext::new(party, network, Box::new(report)))
+    tell(outbox, &Event::Ready);
+    Ok(PartyContext::new(party, links, Box::new(report)))
 }
 
 /// The kind of the message that carries a key.
 const KEY: u16 = 0xffff;
 
 /// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁. 16 bytes, 1 round.
-fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlated, NetError> {
+fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correlated, NetError> {
     network.set_step("key agreement");
     let from_os = || {
         Key::from_os().map_err(|error| NetError::Setup {
-            party: bootstrap.id,
+            party: network.id(),
             action: "draw a key".into(),
             detail: error.to_string(),
             hint: "The operating system has no randomness to give.".into(),
@@ -235,22 +315,23 @@ fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlat
     let (mine, own) = (from_os()?, from_os()?);
     let tag = Tag { position: 0, kind: KEY };
     let [low, high]: [u64; 2] = bytemuck::cast(*mine.expose());
-    network.send(bootstrap.id.prev(), tag, vec![low, high])?;
-    let words = zeroize::Zeroizing::new(network.recv(bootstrap.id.next(), tag, 2)?);
+    network.send(network.id().prev(), tag, vec![low, high])?;
+    let words = zeroize::Zeroizing::new(network.recv(network.id().next(), tag, 2)?);
     let next = Key::from_bytes(bytemuck::cast([words[0], words[1]]));
     network.set_step("start");
-    Ok(Correlated::new(bootstrap.randomness, &mine, &next, &own))
+    Ok(Correlated::new(randomness, &mine, &next, &own))
 }
 
 /// Runs a job and posts how it ended.
-fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, job: &str, body: &[u8]) {
+pub(super) fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, job: &str, body: &[u8]) {
     context.begin(run);
     reset_peak_rss();
     let (before, start) = (context.network().stats(), Instant::now());
     let failure = match catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body))) {
         Ok(Ok(frame)) => {
             let stats = context.network().stats().since(&before);
-            let usage = Usage { stats, seconds: start.elapsed().as_secs_f64(), peak_rss_bytes: peak_rss() };
+            let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());
+            let usage = Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes };
             tell(outbox, &Event::Used { run, usage });
             return outbox.post(frame);
         }
