@@ -92,7 +92,7 @@ impl Endpoint {
                 got_words: message.words.len(),
             });
         }
-        self.ledger().received(message.rounds);
+        self.ledger().received(from, &message);
         Ok(message.words)
     }
 

@@ -2,6 +2,8 @@
 //! taken by the party's thread at every message and by others only to look.
 
 use super::frame::HEADER_BYTES;
+use super::inbox::Incoming;
+use super::recording::{Recording, Tape};
 use super::wait::{Activity, Wait, WaitState};
 use super::{PartyId, Stats, Tag, monotonic_nanos};
 use std::time::Duration;
@@ -15,11 +17,12 @@ pub(super) struct Ledger {
     /// Messages that the program has taken, by sender.
     consumed: [u64; 3],
     wait: Option<Wait>,
+    tape: Option<Tape>,
 }
 
 impl Ledger {
     pub(super) fn new(party: PartyId) -> Self {
-        Ledger { party, step: "start".into(), stats: Stats::default(), consumed: [0; 3], wait: None }
+        Ledger { party, step: "start".into(), stats: Stats::default(), consumed: [0; 3], wait: None, tape: None }
     }
 
     pub(super) fn set_step(&mut self, step: &str) {
@@ -56,9 +59,21 @@ impl Ledger {
         self.consumed[from.index()] += u64::from(message);
     }
 
-    /// Counts a good message whose sender had `sender_rounds` when it sent it.
-    pub(super) fn received(&mut self, sender_rounds: u32) {
-        self.stats.rounds = self.stats.rounds.max(u64::from(sender_rounds) + 1);
+    /// Counts a good message.
+    pub(super) fn received(&mut self, from: PartyId, message: &Incoming) {
+        // The sender had `rounds` when it sent it.
+        self.stats.rounds = self.stats.rounds.max(u64::from(message.rounds) + 1);
+        if let Some(tape) = &mut self.tape {
+            tape.note(from, &self.step, message.tag, &message.words);
+        }
+    }
+
+    pub(super) fn record(&mut self, max_words: u64) {
+        self.tape = Some(Tape::new(self.party, max_words));
+    }
+
+    pub(super) fn take_recording(&mut self) -> Option<Recording> {
+        self.tape.take().map(Tape::end)
     }
 
     pub(super) fn wait_state(&self) -> WaitState {

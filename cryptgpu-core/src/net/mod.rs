@@ -14,6 +14,7 @@ mod intercept;
 mod ledger;
 pub mod memory;
 mod pool;
+mod recording;
 mod shaped;
 mod stats;
 pub mod tcp;
@@ -25,6 +26,7 @@ pub use error::NetError;
 pub use frame::HEADER_BYTES;
 pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
 pub use memory::MemoryNetwork;
+pub use recording::{Received, Recording};
 pub use shaped::Link;
 pub use stats::{LinkStats, Stats};
 pub use tcp::TcpNetwork;
@@ -138,6 +140,14 @@ pub trait Network: Send {
     /// threads to ask while it waits: see [`deadlock`].
     fn wait_state(&self) -> WaitState;
 
+    /// **Insecure**: keeps a copy of every message that is received from now on, until `max_words` words are kept (each
+    /// message counting 16 more); a recording that goes on is dropped. What one party receives tells nothing, but with
+    /// another party's recording it reveals every secret. A party process prints a warning, once.
+    fn insecure_record(&self, max_words: u64);
+
+    /// Ends recording: what was kept, or nothing if it was off.
+    fn take_recording(&self) -> Option<Recording>;
+
     /// How long a receive may wait.
     fn deadline(&self) -> Duration;
 
@@ -169,6 +179,14 @@ impl<N: Network + Sync + ?Sized> Network for std::sync::Arc<N> {
 
     fn wait_state(&self) -> WaitState {
         (**self).wait_state()
+    }
+
+    fn insecure_record(&self, max_words: u64) {
+        (**self).insecure_record(max_words);
+    }
+
+    fn take_recording(&self) -> Option<Recording> {
+        (**self).take_recording()
     }
 
     fn deadline(&self) -> Duration {

@@ -17,9 +17,9 @@ use super::frame::{FrameKind, Header, encode_reason};
 use super::inbox::Fault;
 use super::pool::Pool;
 use super::tls::{Fingerprint, Identity};
-use super::{NetError, Network, Options, PartyId, Stats, Tag, WaitState};
+use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, WaitState};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
@@ -171,6 +171,21 @@ impl Network for TcpNetwork {
 
     fn wait_state(&self) -> WaitState {
         self.end.ledger().wait_state()
+    }
+
+    fn insecure_record(&self, max_words: u64) {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
+            eprintln!(
+                "warning: party {} keeps copies of the messages it receives (insecure recording): with another party's they reveal every secret",
+                self.id()
+            );
+        });
+        self.end.ledger().record(max_words);
+    }
+
+    fn take_recording(&self) -> Option<Recording> {
+        self.end.ledger().take_recording()
     }
 
     fn deadline(&self) -> Duration {
