@@ -72,7 +72,7 @@ fn plain_values_arrive_and_come_back_as_they_are() {
         assert_eq!(lists, (vec![0.1, -0.0], [1, 2], Some("text".into()), matrix, words, options));
         // Nothing at all.
         assert_eq!(cluster.run(|_: &mut Party, (): ()| -> Result<()> { Ok(()) }, ()).unwrap().output().unwrap(), ());
-        let none: [Vec<f64>; 3] = cluster.run(nothing, &Array1::zeros(0)).unwrap().outputs;
+        let none: [Vec<f64>; 3] = cluster.run(nothing, Array1::zeros(0)).unwrap().outputs;
         assert_eq!(none, [const { Vec::<f64>::new() }; 3]);
     });
 }

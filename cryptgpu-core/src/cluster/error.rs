@@ -1,6 +1,6 @@
 //! What can go wrong with a cluster, as its user sees it: one error, the root cause.
 
-use crate::net::PartyId;
+use crate::net::{Deadlock, PartyId};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -147,6 +147,29 @@ pub enum ClusterError {
         failure: Failure,
         /// Its last lines of log.
         log: Vec<String>,
+    },
+    /// The parties wait for each other, and would until their deadlines pass.
+    #[error("{job}: {deadlock}")]
+    Deadlock {
+        /// What ran.
+        job: String,
+        /// Who waits for whom, in which step.
+        deadlock: Deadlock,
+    },
+    /// All parties came back, but not all messages were received: the next run would find them in its way.
+    #[error(
+        "{job}: party {from} sent party {to} {messages} message(s) that it did not receive. Does every party run every \
+         step, and receive what its peers send?"
+    )]
+    Unread {
+        /// What ran.
+        job: String,
+        /// Who sent them.
+        from: PartyId,
+        /// Who did not receive them.
+        to: PartyId,
+        /// How many.
+        messages: u64,
     },
     /// A party's process ended while it was needed.
     #[error(

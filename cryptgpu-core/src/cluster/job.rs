@@ -1,8 +1,8 @@
 //! What a party can be asked to do, and what it has at hand when it does it.
 
 use super::error::{Failure, FailureKind};
-use super::party::Links;
 use super::store::{Held, Store, TensorId};
+use super::witness::Witness;
 use crate::mpc::{MpcError, Party, Settings};
 use crate::net::{NetError, Network, PartyId};
 use serde::Serialize;
@@ -74,7 +74,7 @@ impl JobError {
 /// later jobs find. After an error the processes end, and it with them.
 pub struct PartyContext {
     party: Party,
-    network: Arc<dyn Network + Sync>,
+    witness: Arc<Witness>,
     report: Box<Report>,
     run: u64,
     reported: Option<Instant>,
@@ -91,10 +91,9 @@ pub(super) type Report = dyn Fn(u64, f64, &str, &str) + Send;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 impl PartyContext {
-    pub(super) fn new(party: Party, links: Links, report: Box<Report>) -> Self {
-        let Links { network, in_memory } = links;
+    pub(super) fn new(party: Party, witness: Arc<Witness>, in_memory: bool, report: Box<Report>) -> Self {
         let (settings, kept, store) = (*party.settings(), HashMap::new(), Store::default());
-        PartyContext { party, network, report, run: 0, reported: None, kept, store, in_memory, settings }
+        PartyContext { party, witness, report, run: 0, reported: None, kept, store, in_memory, settings }
     }
 
     /// Which of the three this is.
@@ -109,7 +108,7 @@ impl PartyContext {
 
     /// The links beneath the party, for messages that are no protocol's.
     pub fn network(&self) -> Arc<dyn Network + Sync> {
-        self.network.clone()
+        self.witness.network().clone()
     }
 
     /// Tells the controller that `fraction` (0 to 1) of the job is done, and what comes now.
@@ -153,6 +152,21 @@ impl PartyContext {
         self.run = run;
         self.reported = None;
         self.party.set_settings(self.settings);
+        self.witness.begin();
+    }
+
+    /// An error as it travels to the caller, with what the links and the party know about it.
+    pub(super) fn failure(&self, error: &JobError) -> Failure {
+        let mut failure = error.failure();
+        if let (FailureKind::Job, Some(cause)) = (failure.kind, self.witness.error()) {
+            let cause = JobError::Net(cause).failure();
+            (failure.kind, failure.peer) = (cause.kind, cause.peer);
+            failure.step = if failure.step.is_empty() { cause.step } else { failure.step };
+        }
+        if failure.step.is_empty() {
+            failure.step = self.party.failed_step().to_owned();
+        }
+        failure
     }
 
     /// Keeps a tensor that this run leaves, as the one at `place`.
@@ -180,16 +194,17 @@ impl PartyContext {
 mod tests {
     use super::*;
     use crate::net::{Options, memory};
-    use crate::prg::{Correlated, Key, Randomness};
+    use crate::prg::{Correlated, Key, Keys, Randomness};
     use std::sync::Mutex;
 
     fn context(told: Arc<Mutex<Vec<(u64, f64)>>>) -> PartyContext {
         let [network, ..] = memory::trio(Options::default()).map(Arc::new);
-        let key = Key::from_bytes([0; 16]);
-        let correlated = Correlated::new(Randomness::default(), &key, &key, &key);
-        let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
+        let keys = Keys::alone(Key::from_bytes([0; 16]));
+        let correlated = Correlated::new(Randomness::default(), &keys);
+        let witness = Arc::new(Witness::new(network));
+        let party = Party::new(Box::new(witness.clone()), correlated, Settings::default());
         let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
-        PartyContext::new(party, Links { network, in_memory: true }, Box::new(report))
+        PartyContext::new(party, witness, true, Box::new(report))
     }
 
     #[test]

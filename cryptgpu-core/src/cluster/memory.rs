@@ -48,9 +48,9 @@ impl Threads {
             })?;
         }
         let (heartbeat, end) = channel();
-        let outboxes_to_caller = PartyId::ALL.map(|id| outbox(mailbox, id));
-        let pause = party::heartbeat(builder.deadline);
-        spawn("heartbeat", move || beat(&outboxes_to_caller, &end, pause))?;
+        let (pause, told) = (party::heartbeat(builder.deadline), PartyId::ALL.map(|id| outbox(mailbox, id)));
+        let watched = links.clone();
+        spawn("heartbeat", move || beat(&watched, &told, &end, pause))?;
         Ok((Threads { links, _heartbeat: heartbeat }, outboxes))
     }
 }
@@ -79,10 +79,10 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Cluster
 }
 
 /// Says that the parties are alive until `end` is closed.
-fn beat(outboxes: &[Outbox; 3], end: &Receiver<()>, pause: Duration) {
+fn beat(links: &[Arc<MemoryNetwork>], outboxes: &[Outbox; 3], end: &Receiver<()>, pause: Duration) {
     while end.recv_timeout(pause).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
-        for outbox in outboxes {
-            party::tell(outbox, &Event::Alive);
+        for (network, outbox) in links.iter().zip(outboxes) {
+            party::tell(outbox, &Event::Alive { state: Some(Box::new(network.wait_state())) });
         }
     }
 }

@@ -7,18 +7,19 @@ use super::error::{Failure, FailureKind};
 use super::job::{JobError, PartyContext};
 use super::jobs::Jobs;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
+use super::witness::Witness;
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
-use crate::net::{NetError, Network, Options, Tag, TcpNetwork, tls};
-use crate::prg::{Correlated, Key, Randomness};
+use crate::net::{NetError, Network, Options, PartyId, Tag, TcpNetwork, tls};
+use crate::prg::{Correlated, Key, Keys, Randomness};
 use std::ffi::CStr;
 use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -105,12 +106,12 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the control thread: {error}"))?;
-    let (outbox, commands) = connect(&runtime, &bootstrap)?;
-    let outcome = serve_commands(&bootstrap, &outbox, &commands, jobs);
+    let control = connect(&runtime, &bootstrap)?;
+    let outcome = serve_commands(&bootstrap, &control, jobs);
     if let Err(detail) = &outcome {
-        tell(&outbox, &Event::Unable { detail: detail.clone() });
+        tell(&control.outbox, &Event::Unable { detail: detail.clone() });
         // The controller ends this process once it has read that, or when it is gone itself.
-        while !matches!(commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
+        while !matches!(control.commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
     }
     runtime.shutdown_background();
     outcome
@@ -169,11 +170,17 @@ fn keep_memory() {
     }
 }
 
-/// A command with its frame, and where the body of that begins.
-type Commands = Receiver<(Command, Vec<u8>, usize)>;
+/// The link to the controller.
+struct Control {
+    outbox: Outbox,
+    /// Commands with their frames, and where the bodies of those begin.
+    commands: Receiver<(Command, Vec<u8>, usize)>,
+    /// The links to the other parties, once they are up, for the signs of life.
+    links: Arc<OnceLock<Arc<TcpNetwork>>>,
+}
 
 /// Connects to the controller; commands come by the channel, with their frames.
-fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<(Outbox, Commands), String> {
+fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> {
     let address = bootstrap.control_address;
     let client = bootstrap.identity.client_config(bootstrap.controller).map_err(|error| error.to_string())?;
     let stream = runtime.block_on(async {
@@ -204,13 +211,15 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<(Outbox, Commands
         }
     });
     let (alive, pause) = (outbox.clone(), heartbeat(bootstrap.deadline));
+    let links: Arc<OnceLock<Arc<TcpNetwork>>> = Arc::default();
+    let watched = links.clone();
     runtime.spawn(async move {
         loop {
-            tell(&alive, &Event::Alive);
+            tell(&alive, &Event::Alive { state: watched.get().map(|network| Box::new(network.wait_state())) });
             tokio::time::sleep(pause).await;
         }
     });
-    Ok((outbox, commands))
+    Ok(Control { outbox, commands, links })
 }
 
 /// How often a party says that it is alive.
@@ -225,7 +234,8 @@ pub(super) fn tell(outbox: &Outbox, event: &Event) {
     }
 }
 
-fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands, jobs: &Jobs) -> Result<(), String> {
+fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Result<(), String> {
+    let Control { outbox, commands, .. } = control;
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });
@@ -235,7 +245,7 @@ fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands, j
         match command {
             Command::LinkUp { addresses } => {
                 let listener = listener.take().ok_or("the controller asked to link up twice")?;
-                context = Some(link_up(bootstrap, listener, addresses, outbox).map_err(|error| error.to_string())?);
+                context = Some(link_up(bootstrap, listener, addresses, control).map_err(|error| error.to_string())?);
             }
             Command::Run { run, job } => {
                 let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
@@ -256,7 +266,7 @@ fn link_up(
     bootstrap: &Bootstrap,
     listener: TcpListener,
     addresses: [std::net::SocketAddr; 3],
-    outbox: &Outbox,
+    control: &Control,
 ) -> Result<PartyContext, NetError> {
     let security = match bootstrap.insecure_plaintext {
         true => Security::InsecurePlaintext,
@@ -271,8 +281,10 @@ fn link_up(
         connect_within: bootstrap.connect_within,
         options: Options { deadline: bootstrap.deadline, link: bootstrap.link, ..Options::default() },
     })?);
+    // They are linked up once.
+    let _ = control.links.set(network.clone());
     let links = Links { network, in_memory: false };
-    prepare(links, bootstrap.randomness, bootstrap.settings, outbox)
+    prepare(links, bootstrap.randomness, bootstrap.settings, &control.outbox)
 }
 
 /// A party's links, and whether they lead to threads of the same process.
@@ -289,19 +301,22 @@ pub(super) fn prepare(
     outbox: &Outbox,
 ) -> Result<PartyContext, NetError> {
     let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
-    let party = Party::new(Box::new(links.network.clone()), correlated, settings);
+    let witness = Arc::new(Witness::new(links.network));
+    let party = Party::new(Box::new(witness.clone()), correlated, settings);
     let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
         tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
     };
     tell(outbox, &Event::Ready);
-    Ok(PartyContext::new(party, links, Box::new(report)))
+    Ok(PartyContext::new(party, witness, links.in_memory, Box::new(report)))
 }
 
-/// The kind of the message that carries a key.
+/// The kinds of the messages that carry a key: one of two parties, and that of all three.
 const KEY: u16 = 0xffff;
+const COMMON_KEY: u16 = 0xfffe;
 
-/// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁. 16 bytes, 1 round.
+/// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁; party 0 draws the key
+/// that all have and gives it to both. 80 bytes, 1 round.
 fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correlated, NetError> {
     network.set_step("key agreement");
     let from_os = || {
@@ -312,14 +327,29 @@ fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correl
             hint: "The operating system has no randomness to give.".into(),
         })
     };
-    let (mine, own) = (from_os()?, from_os()?);
-    let tag = Tag { position: 0, kind: KEY };
-    let [low, high]: [u64; 2] = bytemuck::cast(*mine.expose());
-    network.send(network.id().prev(), tag, vec![low, high])?;
-    let words = zeroize::Zeroizing::new(network.recv(network.id().next(), tag, 2)?);
-    let next = Key::from_bytes(bytemuck::cast([words[0], words[1]]));
+    let give = |to: PartyId, kind: u16, key: &Key| {
+        let words: [u64; 2] = bytemuck::cast(*key.expose());
+        network.send(to, Tag { position: 0, kind }, words.to_vec())
+    };
+    let take = |from: PartyId, kind: u16| {
+        let words = network.recv(from, Tag { position: 0, kind }, 2).map(zeroize::Zeroizing::new)?;
+        Ok::<_, NetError>(Key::from_bytes(bytemuck::cast([words[0], words[1]])))
+    };
+    let (with_prev, own, id) = (from_os()?, from_os()?, network.id());
+    give(id.prev(), KEY, &with_prev)?;
+    let first = PartyId::ALL[0];
+    let common = if id == first {
+        let common = from_os()?;
+        give(id.next(), COMMON_KEY, &common)?;
+        give(id.prev(), COMMON_KEY, &common)?;
+        Some(common)
+    } else {
+        None
+    };
+    let with_next = take(id.next(), KEY)?;
+    let common = common.map_or_else(|| take(first, COMMON_KEY), Ok)?;
     network.set_step("start");
-    Ok(Correlated::new(randomness, &mine, &next, &own))
+    Ok(Correlated::new(randomness, &Keys { with_prev, with_next, common, own }))
 }
 
 /// Runs a job and posts how it ended.
@@ -332,17 +362,17 @@ pub(super) fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, 
             let stats = context.network().stats().since(&before);
             let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());
             let usage = Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes };
-            tell(outbox, &Event::Used { run, usage });
+            tell(outbox, &Event::Used { run, usage: Box::new(usage), state: Box::new(context.network().wait_state()) });
             return outbox.post(frame);
         }
-        Ok(Err(error)) => error.failure(),
+        Ok(Err(error)) => context.failure(&error),
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
             Failure {
                 kind: FailureKind::Panic,
                 step: context.party().current_step(),
-                message: format!("panicked: {text} (a mistake in the program: please report it)"),
+                message: format!("panicked: {text}"),
                 peer: None,
             }
         }

@@ -175,7 +175,8 @@ impl Session {
 
     /// Whether all parties are there and nothing has gone wrong since the last job.
     pub(super) fn is_well(&mut self) -> bool {
-        let no_bad_news = self.arrivals.try_iter().all(|arrival| matches!(arrival.what, What::Event(Event::Alive, ..)));
+        let no_bad_news =
+            self.arrivals.try_iter().all(|arrival| matches!(arrival.what, What::Event(Event::Alive { .. }, ..)));
         no_bad_news
             && match &mut self.parties {
                 Parties::Processes(processes, _) => processes.iter_mut().all(|process| process.exited().is_none()),
@@ -342,7 +343,7 @@ impl Mailbox {
             Ok(Received::Piece) => What::Piece,
             Ok(Received::Frame(frame)) => match wire::decode(&frame) {
                 Ok((event, body)) => {
-                    if !matches!(event, Event::Alive) {
+                    if !matches!(event, Event::Alive { .. }) {
                         self.bytes.fetch_add(frame.len() as u64, Relaxed);
                     }
                     What::Event(event, frame, body)

@@ -9,7 +9,7 @@ use super::words::Words;
 use crate::device::{Device, Tensor};
 use crate::mpc::{Rep, deal};
 use crate::net::PartyId;
-use crate::prg::{Correlated, Key, Randomness};
+use crate::prg::{Correlated, Key, Keys, Randomness};
 use crate::ring::Layout;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -254,7 +254,7 @@ impl Cluster {
     {
         let fail = |error: &dyn std::fmt::Display| ClusterError::argument("share an array", error);
         let key = Key::from_os().map_err(|error| fail(&error))?;
-        let mut prg = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+        let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg).map_err(|error| fail(&error))?;
         let shape = array.shape().to_vec();
         let jobs = shares.map(|rep| {

@@ -4,7 +4,7 @@ use super::controller::Progress;
 use super::error::ClusterError;
 use super::session::{Arrival, Session, What};
 use super::wire::{Event, Usage};
-use crate::net::PartyId;
+use crate::net::{Activity, PartyId, WaitState, deadlock};
 use std::time::{Duration, Instant};
 
 /// When one party has failed, the others have so long to tell how they fared.
@@ -34,9 +34,13 @@ pub(super) struct Watch<'a> {
     heard: [Instant; 3],
     steps: [String; 3],
     usage: [Usage; 3],
+    /// What their links are about, as far as they have told in this run.
+    states: [Option<WaitState>; 3],
     done: [Option<(Vec<u8>, usize)>; 3],
     failed: [Option<ClusterError>; 3],
     first_failure: Option<Instant>,
+    /// Nothing that is still to come would say more.
+    hopeless: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -49,9 +53,11 @@ impl<'a> Watch<'a> {
             heard: [Instant::now(); 3],
             steps: std::array::from_fn(|_| "start".to_owned()),
             usage: Default::default(),
+            states: Default::default(),
             done: Default::default(),
             failed: Default::default(),
             first_failure: None,
+            hopeless: false,
         }
     }
 
@@ -65,12 +71,17 @@ impl<'a> Watch<'a> {
 
     /// Waits for all parties' outputs.
     pub(super) fn collect(&mut self, on_progress: &mut dyn FnMut(&Progress)) -> Result<[Done; 3], ClusterError> {
-        while self.open().next().is_some() {
+        while self.open().next().is_some() && !self.hopeless {
             match self.session.next(self.patience()) {
                 Some(Arrival { from, what }) => self.take(from, what, on_progress),
                 None if self.first_failure.is_some() => break,
                 None => self.blame_silence(),
             }
+        }
+        if self.first_failure.is_none()
+            && let Some(error) = self.unread()
+        {
+            return Err(error);
         }
         let [u0, u1, u2] = self.usage;
         match std::mem::take(&mut self.done) {
@@ -102,8 +113,17 @@ impl<'a> Watch<'a> {
                 self.steps[at].clone_from(&step);
                 on_progress(&Progress { party: from, fraction, text, step });
             }
-            What::Event(Event::Used { run, usage }, ..) if run == self.run => self.usage[at] = usage,
-            What::Event(Event::Done { run }, frame, body) if run == self.run => self.done[at] = Some((frame, body)),
+            What::Event(Event::Alive { state }, ..) if self.done[at].is_none() => {
+                self.note(at, state.map(|state| *state))
+            }
+            What::Event(Event::Used { run, usage, state }, ..) if run == self.run => {
+                self.usage[at] = *usage;
+                self.states[at] = Some(state.finished());
+            }
+            What::Event(Event::Done { run }, frame, body) if run == self.run => {
+                self.done[at] = Some((frame, body));
+                self.find_deadlock();
+            }
             What::Event(Event::Failed { run, failure }, ..) if run == self.run => {
                 let log = self.session.log(from);
                 self.fail(from, ClusterError::Job { party: from, job: self.job.into(), failure, log });
@@ -120,6 +140,37 @@ impl<'a> Watch<'a> {
                 self.fail(from, ClusterError::Died { party: from, job: self.job.into(), status, step, log });
             }
         }
+    }
+
+    fn note(&mut self, at: usize, state: Option<WaitState>) {
+        let finished = self.states[at].as_ref().is_some_and(|state| state.activity == Activity::Finished);
+        if !finished {
+            self.states[at] = state;
+            self.find_deadlock();
+        }
+    }
+
+    /// Ends the run if the parties wait for each other and nothing is under way: they would do so until the deadline.
+    fn find_deadlock(&mut self) {
+        let [Some(a), Some(b), Some(c)] = self.states.clone() else { return };
+        if let Some(found) = deadlock(&[a, b, c]).filter(|_| self.first_failure.is_none()) {
+            let party = found.stuck.first().map_or(PartyId::ALL[0], |stuck| stuck.party);
+            self.fail(party, ClusterError::Deadlock { job: self.job.into(), deadlock: found });
+            self.hopeless = true;
+        }
+    }
+
+    /// Messages that one party has sent and another has not received although all are done.
+    fn unread(&self) -> Option<ClusterError> {
+        let [Some(a), Some(b), Some(c)] = &self.states else { return None };
+        let states = [a, b, c];
+        let links = PartyId::ALL.into_iter().flat_map(|from| [(from, from.next()), (from, from.prev())]);
+        let mut counts = links.map(|(from, to)| {
+            let left = states[from.index()].sent[to.index()].saturating_sub(states[to.index()].consumed[from.index()]);
+            (from, to, left)
+        });
+        let (from, to, messages) = counts.find(|(.., left)| *left > 0)?;
+        Some(ClusterError::Unread { job: self.job.into(), from, to, messages })
     }
 
     fn fail(&mut self, party: PartyId, error: ClusterError) {

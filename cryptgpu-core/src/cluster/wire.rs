@@ -4,7 +4,7 @@
 //! it, for jobs and outputs, their own encoding. The length is checked before memory is taken.
 
 use crate::mpc::Settings;
-use crate::net::{Fingerprint, Identity, Link, PartyId, Stats};
+use crate::net::{Fingerprint, Identity, Link, PartyId, Stats, WaitState};
 use crate::prg::Randomness;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,12 +72,12 @@ pub(super) enum Event {
     Ready,
     /// It cannot link up, or not go on.
     Unable { detail: String },
-    /// Its process runs: sent every so often, whatever its job does.
-    Alive,
+    /// Its process runs: sent every so often, whatever its job does, with what its links are about once they are up.
+    Alive { state: Option<Box<WaitState>> },
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
-    /// What the job took, when it is done.
-    Used { run: u64, usage: Usage },
+    /// What the job took, when it is done, and what it has sent and received.
+    Used { run: u64, usage: Box<Usage>, state: Box<WaitState> },
     /// The job is done; its encoded output follows.
     Done { run: u64 },
     /// The job failed.

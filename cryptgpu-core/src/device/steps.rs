@@ -2,7 +2,7 @@
 //! messages among its results are uniform, is told where it is used (`mpc::roads`); the CPU's
 //! kernels are in `cpu/`, in the file of the same family.
 
-use super::cpu::{bit_product, elementwise, sign, truncation};
+use super::cpu::{bit_product, bits, elementwise, sign, truncation};
 use super::{Binary, Device, View, ViewMut, Window};
 use crate::prg::{Stream, Zero};
 
@@ -47,6 +47,14 @@ impl Device {
     /// `out` = x ∘ c.
     pub fn unary(&self, op: super::Unary, x: View, out: ViewMut) {
         elementwise::unary(op, host(x), host_mut(out));
+    }
+    /// Bits `low .. low + width` of every word as packed planes: [`bits::to_planes`].
+    pub fn to_planes(&self, low: u32, width: u32, x: View, planes: ViewMut) {
+        bits::to_planes(low, width, host(x), host_mut(planes));
+    }
+    /// Packed planes as words below 2^width: [`bits::from_planes`].
+    pub fn from_planes(&self, width: u32, planes: View, out: ViewMut) {
+        bits::from_planes(width, host(planes), host_mut(out));
     }
     /// The first words of a stream.
     pub fn fill(&self, stream: &Stream, out: ViewMut) {
