@@ -23,7 +23,7 @@ use ndarray::{ArrayBase, Data, Dimension};
 ///     p.open(&y)
 /// });
 /// let [result, _, _] = opened;
-/// assert_eq!(codec.decode_array(&result?.to_array()), array![1.5, 0.0].into_dyn());
+/// assert_eq!(codec.decode_array(&result?.to_array()?), array![1.5, 0.0].into_dyn());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]

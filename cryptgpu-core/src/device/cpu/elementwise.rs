@@ -27,6 +27,8 @@ pub enum Unary {
     Mul(u64),
     /// x ⊕ c; all ones complements.
     Xor(u64),
+    /// ⌊x / 2^d⌋ of x read as two's complement, d < 64.
+    ShiftRight(u32),
 }
 
 /// `out` = x ∘ y.
@@ -74,8 +76,14 @@ unit_kernel! {
             Unary::Add(c) => (0..n).for_each(|i| out[i] = x[i].wrapping_add(c)),
             Unary::Mul(c) => (0..n).for_each(|i| out[i] = x[i].wrapping_mul(c)),
             Unary::Xor(c) => (0..n).for_each(|i| out[i] = x[i] ^ c),
+            Unary::ShiftRight(d) => (0..n).for_each(|i| out[i] = (x[i] as i64 >> d) as u64),
         }
     }
+}
+
+/// `out` = the sum of all words, one word.
+pub fn sum(x: &[u64], out: &mut [u64]) {
+    out[0] = x.iter().fold(0u64, |sum, &word| sum.wrapping_add(word));
 }
 
 /// Words `0..` of a stream, on several threads when that pays.
