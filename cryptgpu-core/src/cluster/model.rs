@@ -10,7 +10,7 @@ use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{MpcError, Rep, Settings, deal};
 use crate::net::PartyId;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
-use crate::prg::{Correlated, Key, Randomness};
+use crate::prg::{Correlated, Key, Keys, Randomness};
 use crate::ring::RingError;
 use cryptgpu_datasets::{idx, images::Normalisation};
 use ndarray::{ArrayD, IxDyn};
@@ -264,7 +264,7 @@ impl Cluster {
         let words =
             model.settings.codec.encode_array(images).map_err(|error| ClusterError::argument(action, &error))?;
         let key = Key::from_os().map_err(|error| ClusterError::argument(action, &error))?;
-        let mut prg = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+        let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, &words), &mut prg)
             .map_err(|error| ClusterError::argument(action, &error))?;
         let source = |rep: Rep| -> Result<Source, DeviceError> {

@@ -35,6 +35,16 @@ pub enum DeviceError {
         /// What the shapes must fulfil.
         rule: &'static str,
     },
+    /// Bits that a word does not have.
+    #[error("{operation}: a word has no bits {low} to {low} + {width}: take at least one, within 0 to 64")]
+    Bits {
+        /// The operation.
+        operation: &'static str,
+        /// The lowest bit.
+        low: u32,
+        /// How many.
+        width: u32,
+    },
     /// A window that does not fit.
     #[error("{operation}: {source}")]
     Geometry {

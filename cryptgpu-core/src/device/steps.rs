@@ -7,7 +7,7 @@
 //! an index is within a slice.
 
 use super::cpu::gemm::{GemmError, MatRef, Term};
-use super::cpu::{bit_product, conv, elementwise, gemm, pool, sign, truncation};
+use super::cpu::{bit_product, bits, conv, elementwise, gemm, pool, sign, truncation};
 use super::{Binary, ConvGeometry, Device, DeviceError, PoolGeometry, View, ViewMut, Window};
 use crate::prg::{Stream, Zero};
 
@@ -52,6 +52,14 @@ impl Device {
     /// `out` = x ∘ c.
     pub fn unary(&self, op: super::Unary, x: View, out: ViewMut) {
         elementwise::unary(op, host(x), host_mut(out));
+    }
+    /// Bits `low .. low + width` of every word as packed planes: [`bits::to_planes`].
+    pub fn to_planes(&self, low: u32, width: u32, x: View, planes: ViewMut) {
+        bits::to_planes(low, width, host(x), host_mut(planes));
+    }
+    /// Packed planes as words below 2^width: [`bits::from_planes`].
+    pub fn from_planes(&self, width: u32, planes: View, out: ViewMut) {
+        bits::from_planes(width, host(planes), host_mut(out));
     }
     /// The first words of a stream.
     pub fn fill(&self, stream: &Stream, out: ViewMut) {

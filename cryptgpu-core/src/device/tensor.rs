@@ -116,6 +116,49 @@ impl Tensor {
         Tensor { buffer: Arc::new(out), shape: self.shape.clone() }
     }
 
+    /// Bits `low .. low + width` of every element, packed in planes as [`crate::ring::Layout`]
+    /// tells: `width`·⌈n/64⌉ words.
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] unless 1 ≤ width and low + width ≤ 64.
+    pub fn to_planes(&self, low: u32, width: u32) -> Result<Buffer, DeviceError> {
+        check_bits("to_planes", low, width)?;
+        let device = self.device();
+        let mut planes = device.alloc(width as usize * self.len().div_ceil(64));
+        device.to_planes(low, width, self.view(), planes.view_mut());
+        Ok(planes)
+    }
+
+    /// Elements below 2^width from their packed bits: the inverse of [`Tensor::to_planes`] at low 0.
+    ///
+    /// ```
+    /// use cryptgpu_core::device::{Device, Tensor};
+    /// let x = Tensor::from_array(Device::Cpu, &ndarray::array![5, 0, 7, 2]);
+    /// let planes = x.to_planes(0, 3)?;
+    /// assert_eq!(planes.len(), 3, "three planes of one word each");
+    /// assert_eq!(Tensor::from_planes(3, planes.view(), x.device(), &[4])?.to_array()?, x.to_array()?);
+    /// # Ok::<(), cryptgpu_core::device::DeviceError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] for a width outside 1 to 64, [`DeviceError::Shape`] when there are not
+    /// `width`·⌈n/64⌉ words.
+    pub fn from_planes(width: u32, planes: View, device: Device, shape: &[usize]) -> Result<Self, DeviceError> {
+        check_bits("from_planes", 0, width)?;
+        let n: usize = shape.iter().product();
+        if planes.len() != width as usize * n.div_ceil(64) {
+            return Err(DeviceError::Shape {
+                operation: "from_planes",
+                lhs: vec![planes.len()],
+                rhs: shape.to_vec(),
+                rule: "there must be width · ⌈n/64⌉ words",
+            });
+        }
+        let mut out = device.alloc(n);
+        device.from_planes(width, planes, out.view_mut());
+        Tensor::new(out, shape)
+    }
+
     /// The sum of all elements, as a tensor of shape `[1]`.
     ///
     /// # Errors
@@ -222,6 +265,13 @@ impl Tensor {
             Ok(buffer) => buffer.into_host(),
             Err(shared) => shared.view().to_host(),
         }
+    }
+}
+
+fn check_bits(operation: &'static str, low: u32, width: u32) -> Result<(), DeviceError> {
+    match width >= 1 && low.saturating_add(width) <= 64 {
+        true => Ok(()),
+        false => Err(DeviceError::Bits { operation, low, width }),
     }
 }
 

@@ -196,7 +196,7 @@ impl Party {
         self.declare(cost::truncate_shared_paper(n));
         let [zero, one, two] = self.parts::<1>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
-        let shift = |x: View, out: ViewMut| device.unary(Unary::ShiftRight(d), x, out);
+        let shift = |x: View, out: ViewMut| device.unary(Unary::Sar(d), x, out);
 
         let [y1] = zero.nonces;
         device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));
