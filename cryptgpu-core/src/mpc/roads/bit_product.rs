@@ -36,7 +36,7 @@ impl Party {
     pub fn bit_product(&mut self, bits: &RepBits, x: &Rep) -> Result<Rep, MpcError> {
         self.check_bits_fit("bit product", bits, x)?;
         let (n, device) = (x.len(), self.device());
-        self.declare(cost::bit_product(n));
+        self.charge(cost::bit_product(n));
         let [zero, one, two] = self.parts::<6>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
@@ -123,7 +123,7 @@ impl Party {
     /// The link's errors.
     pub fn bits_to_ring(&mut self, bits: &RepBits) -> Result<Rep, MpcError> {
         let (n, device) = (bits.len(), self.device());
-        self.declare(cost::bits_to_ring(n));
+        self.charge(cost::bits_to_ring(n));
         let [zero, one, two] = self.parts::<3>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 

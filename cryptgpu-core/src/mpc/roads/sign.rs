@@ -28,7 +28,7 @@ impl Party {
     /// The link's errors.
     pub fn sign(&mut self, x: &Rep) -> Result<RepBits, MpcError> {
         let window = self.window();
-        self.declare(cost::sign(x.len(), window));
+        self.charge(cost::sign(x.len(), window));
         let words = x.len().div_ceil(64);
         let device = self.device();
         // Components of the sign without the carry: the top bits of A and B.
