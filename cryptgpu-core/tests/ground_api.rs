@@ -180,7 +180,7 @@ fn compare(
             let before = p.stats();
             let y = if which { ours(p, x) } else { built_in(p, x) }.unwrap();
             let spent = p.stats().since(&before);
-            (p.open(&y).unwrap().to_array(), spent)
+            (p.open(&y).unwrap().to_array().unwrap(), spent)
         });
         let bytes: u64 = parties.iter().map(|((_, spent), _)| spent.payload_bytes()).sum();
         let rounds = parties.iter().map(|((_, spent), _)| spent.rounds).max().unwrap();

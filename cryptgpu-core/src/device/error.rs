@@ -1,6 +1,6 @@
 //! What can go wrong on a device.
 
-use super::GeometryError;
+use super::{Device, GeometryError};
 
 /// An error of the tensor API.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -14,10 +14,14 @@ pub enum DeviceError {
         reason: String,
     },
     /// Operands on different devices.
-    #[error("{operation}: operands live on different devices; move them to one first")]
+    #[error("{operation}: an operand lives on {found}, the others on {expected}; move it there first (`to_device`)")]
     Mixed {
         /// The operation.
         operation: &'static str,
+        /// Where the operand is.
+        found: Device,
+        /// Where it should be.
+        expected: Device,
     },
     /// Operands whose shapes do not fit.
     #[error("{operation}: shapes do not fit, lhs {lhs:?}, rhs {rhs:?}: {rule}")]

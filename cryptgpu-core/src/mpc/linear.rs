@@ -97,6 +97,8 @@ impl Party {
                     rule: "the bias must have one entry for each entry of axis 1",
                 }));
             }
+            self.check_here("bias", z.device())?;
+            self.check_here("bias", bias.device())?;
             let inner = shape.iter().skip(2).product();
             self.device().add_bias(bias.a.view(), inner, z.view_mut());
         }

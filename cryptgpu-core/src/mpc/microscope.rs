@@ -2,18 +2,17 @@
 //! opens, and every message that comes in.
 //!
 //! **Whoever has what two parties observed has the secrets.** So a party observes nothing unless it
-//! is told to by a name that says so, and prints a warning then. Nothing else in the library keeps a
+//! is told to by a name that says so. Nothing else in the library keeps a
 //! share or a message after its protocol is over.
 
 use super::ground::{Additive, Group, RepXor};
 use super::roads::Code;
 use super::{MpcError, Party, Rep, RepBits};
-use crate::device::Tensor;
-use crate::net::{PartyId, Tag};
+use crate::device::{DeviceError, Tensor};
+use crate::net::{PartyId, Received};
 use ndarray::{ArrayD, IxDyn};
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::Once;
 
 /// How the components of what was looked at make its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -57,8 +56,8 @@ pub struct Seen {
     pub kind: String,
     /// The position of the correlated randomness, which orders the messages of a run.
     pub position: u64,
-    /// The arrays in it, by kind and words, one after the other.
-    pub arrays: Vec<(String, usize)>,
+    /// The arrays in it, one after the other: how many words each has.
+    pub arrays: Vec<usize>,
     /// Its payload.
     pub words: Vec<u64>,
 }
@@ -72,6 +71,8 @@ pub struct Observed {
     pub shares: Vec<Looked>,
     /// The messages it received, in order.
     pub messages: Vec<Seen>,
+    /// How many shares and messages found no room, and are not among them.
+    pub omitted: u64,
 }
 
 impl Observed {
@@ -135,87 +136,95 @@ pub struct Parts {
     components: Vec<(usize, Vec<u64>)>,
 }
 
-impl Parts {
-    fn new(sharing: Sharing, shape: &[usize], components: Vec<(usize, Vec<u64>)>) -> Self {
-        Parts { sharing, shape: shape.to_vec(), components }
-    }
-}
-
 /// What can be looked at: shares of all kinds, and tensors.
 pub trait Look {
     /// The components that party `party` holds.
     #[doc(hidden)]
-    fn seen_by(&self, party: PartyId) -> Parts;
+    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError>;
 }
 
-fn pair(party: PartyId, a: &Tensor, b: &Tensor) -> Vec<(usize, Vec<u64>)> {
-    vec![(party.index(), a.view().to_host()), (party.next().index(), b.view().to_host())]
+/// Component i and, of a replicated share, i + 1.
+fn parts(sharing: Sharing, party: PartyId, components: &[&Tensor]) -> Result<Parts, DeviceError> {
+    let shape = components.first().map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
+    let indices = [party.index(), party.next().index()];
+    let words = indices.into_iter().zip(components).map(|(index, x)| Ok((index, x.view().to_host()?)));
+    Ok(Parts { sharing, shape, components: words.collect::<Result<_, _>>()? })
 }
 
 impl Look for Rep {
-    fn seen_by(&self, party: PartyId) -> Parts {
-        let (a, b) = self.components();
-        Parts::new(Sharing::Replicated, self.shape(), pair(party, a, b))
+    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+        parts(Sharing::Replicated, party, &[&self.a, &self.b])
     }
 }
 
 impl Look for RepXor {
-    fn seen_by(&self, party: PartyId) -> Parts {
+    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
         let (a, b) = self.components();
-        Parts::new(Sharing::ReplicatedXor, self.shape(), pair(party, a, b))
+        parts(Sharing::ReplicatedXor, party, &[a, b])
     }
 }
 
 impl Look for RepBits {
-    fn seen_by(&self, party: PartyId) -> Parts {
-        let layout = crate::ring::Layout::new(self.len());
-        let (a, b) = self.components();
-        let [a, b] = [a, b].map(|bits| layout.unpack(&bits.view().to_host()).into_iter().map(u64::from).collect());
-        Parts::new(Sharing::ReplicatedXor, self.shape(), vec![(party.index(), a), (party.next().index(), b)])
+    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+        self.to_words()?.seen_by(party)
     }
 }
 
 impl<G: Group> Look for Additive<G> {
-    fn seen_by(&self, party: PartyId) -> Parts {
-        Parts::new(G::SHARING, self.shape(), vec![(party.index(), self.mine().view().to_host())])
+    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+        parts(G::SHARING, party, &[self.mine()])
     }
 }
 
 impl Look for Tensor {
-    fn seen_by(&self, party: PartyId) -> Parts {
-        Parts::new(Sharing::Known, self.shape(), vec![(party.index(), self.view().to_host())])
+    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+        parts(Sharing::Known, party, &[self])
     }
 }
 
 /// A party's microscope: off, unless the party observes.
 #[derive(Default)]
-pub(super) struct Microscope(RefCell<Option<Observed>>);
+pub(super) struct Microscope(RefCell<Option<Observing>>);
+
+struct Observing {
+    shares: Vec<Looked>,
+    /// The arrays of each message that the links have recorded, in the same order.
+    arrays: Vec<Vec<usize>>,
+    /// So many words of shares may still be kept.
+    left: u64,
+    omitted: u64,
+}
 
 impl Microscope {
-    /// Keeps a message that came in.
-    pub fn message(&self, party: &Party, from: PartyId, tag: Tag, arrays: &[(Code, usize)], words: &[u64]) {
-        if let Some(observed) = &mut *self.0.borrow_mut() {
-            let arrays = arrays.iter().map(|(kind, words)| (kind.to_string(), *words)).collect();
-            let (step, kind, words) = (party.current_step(), Code(tag.kind).to_string(), words.to_vec());
-            observed.messages.push(Seen { step, from, kind, position: tag.position, arrays, words });
-        }
-    }
-
-    /// Keeps what a protocol looks at.
-    pub fn look(&self, party: &Party, name: &str, x: &impl Look) {
-        if let Some(observed) = &mut *self.0.borrow_mut() {
-            let Parts { sharing, shape, components } = x.seen_by(party.id());
-            let (step, name) = (party.current_step(), name.to_owned());
-            observed.shares.push(Looked { step, name, sharing, shape, components });
+    /// Keeps of what arrays a message was made that came in.
+    pub fn message(&self, arrays: &[(Code, usize)]) {
+        if let Some(observing) = &mut *self.0.borrow_mut() {
+            observing.arrays.push(arrays.iter().map(|(_, words)| *words).collect());
         }
     }
 }
 
 impl Party {
-    /// Keeps a copy of this party's part of `x` under `name`, when the run observes; costs nothing
+    /// Keeps a copy of this party's part of `x` under `name`, when the run observes; does nothing
     /// otherwise. Nothing is sent.
-    pub fn look(&self, name: &str, x: &impl Look) {
-        self.microscope.look(self, name, x);
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] for what went wrong on the device that `x` comes from, and was not seen
+    /// before.
+    pub fn look(&self, name: &str, x: &impl Look) -> Result<(), MpcError> {
+        let mut microscope = self.microscope.0.borrow_mut();
+        let Some(observing) = &mut *microscope else { return Ok(()) };
+        let Parts { sharing, shape, components } = x.seen_by(self.id()).map_err(|e| self.device_error(e))?;
+        let words = components.iter().map(|(_, words)| words.len() as u64).sum();
+        match observing.left.checked_sub(words) {
+            Some(left) => {
+                observing.left = left;
+                let (step, name) = (self.current_step(), name.to_owned());
+                observing.shares.push(Looked { step, name, sharing, shape, components });
+            }
+            None => observing.omitted += 1,
+        }
+        Ok(())
     }
 
     /// Whether this party observes.
@@ -223,17 +232,14 @@ impl Party {
         self.microscope.0.borrow().is_some()
     }
 
-    /// Observes from now on: **insecure**, since shares and messages are kept, and whoever gets
-    /// those of two parties has the secrets. Prints a warning on standard error, once a process.
-    pub fn insecure_observe(&mut self) {
-        static WARNING: Once = Once::new();
-        WARNING.call_once(|| {
-            eprintln!(
-                "warning: a party keeps what it sees (insecure_observe): with what two parties keep, anybody can \
-                 read the secrets. For teaching and debugging on public data"
-            );
-        });
-        *self.microscope.0.borrow_mut() = Some(Observed { party: self.id(), shares: vec![], messages: vec![] });
+    /// Observes from now on, **insecurely**: up to `max_words` words of messages and as many of
+    /// shares are kept, and whoever gets what two parties kept has the secrets. A party process
+    /// prints a warning.
+    pub fn insecure_observe(&mut self, max_words: u64) {
+        // The links warn, where there is anything to warn of.
+        self.net.insecure_record(max_words);
+        let observing = Observing { shares: vec![], arrays: vec![], left: max_words, omitted: 0 };
+        *self.microscope.0.borrow_mut() = Some(observing);
     }
 
     /// What was observed so far, and nothing from now on.
@@ -241,8 +247,21 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] when this party does not observe.
     pub fn stop_observing(&mut self) -> Result<Observed, MpcError> {
-        let observed = self.microscope.0.borrow_mut().take();
-        let hint = || "this party does not observe: call insecure_observe first".to_owned();
-        observed.ok_or_else(|| self.argument_error("stop observing", hint()))
+        let observing = self.microscope.0.borrow_mut().take().zip(self.net.take_recording());
+        let Some((Observing { shares, arrays, omitted, .. }, recording)) = observing else {
+            let hint = "this party does not observe: call insecure_observe first, once a run".to_owned();
+            return Err(self.argument_error("stop observing", hint));
+        };
+        let seen = |(received, arrays): (Received, Vec<usize>)| Seen {
+            step: received.step,
+            from: received.from,
+            kind: Code(received.tag.kind).to_string(),
+            position: received.tag.position,
+            arrays,
+            words: received.words,
+        };
+        let omitted = omitted + recording.omitted;
+        let messages = recording.messages.into_iter().zip(arrays).map(seen).collect();
+        Ok(Observed { party: self.id(), shares, messages, omitted })
     }
 }

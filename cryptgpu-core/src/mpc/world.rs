@@ -23,7 +23,7 @@ use ndarray::{ArrayBase, Data, Dimension};
 ///     p.open(&y)
 /// });
 /// let [result, _, _] = opened;
-/// assert_eq!(codec.decode_array(&result?.to_array()), array![1.5, 0.0].into_dyn());
+/// assert_eq!(codec.decode_array(&result?.to_array()?), array![1.5, 0.0].into_dyn());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl World {
     /// Replicated shares of ring elements, by party.
     ///
     /// # Errors
-    /// None on a CPU.
+    /// None: what goes wrong on a device shows when words are brought back.
     pub fn deal<S, D>(&self, value: &ArrayBase<S, D>) -> Result<[Rep; 3], DeviceError>
     where
         S: Data<Elem = u64>,
@@ -115,7 +115,7 @@ impl World {
 /// Components 0 and 1 are uniform (the dealer's own streams), component 2 makes the sum right.
 ///
 /// # Errors
-/// None on a CPU.
+/// None: what goes wrong on a device shows when words are brought back.
 pub fn deal(value: &Tensor, prg: &mut Correlated) -> Result<[Rep; 3], DeviceError> {
     use crate::device::Binary::Sub;
     let (device, shape) = (value.device(), value.shape());

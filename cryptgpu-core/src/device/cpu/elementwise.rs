@@ -97,6 +97,11 @@ unit_kernel! {
     }
 }
 
+/// `out` = the sum of all words, one word.
+pub fn sum(x: &[u64], out: &mut [u64]) {
+    out[0] = x.iter().fold(0u64, |sum, &word| sum.wrapping_add(word));
+}
+
 /// Words `0..` of a stream, on several threads when that pays.
 pub fn fill(stream: &Stream, out: &mut [u64]) {
     let layout = Layout::new(out.len());

@@ -216,6 +216,9 @@ impl Rep {
             });
         }
         let device = self.device();
+        if device != other.device() {
+            return Err(DeviceError::Mixed { operation: "mul", found: other.device(), expected: device });
+        }
         let mut z = device.alloc(self.len());
         device.product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
         Ok(Additive::from_summand(Tensor::new(z, self.shape())?))

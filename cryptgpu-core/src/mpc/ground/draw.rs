@@ -22,7 +22,7 @@ impl Party {
     ///         1 => p.with_prev(nonce, &[1], 64)?,
     ///         _ => return Ok(None),
     ///     };
-    ///     Ok(Some(tensor.into_host()[0]))
+    ///     Ok(Some(tensor.into_host()?[0]))
     /// }
     ///
     /// let [a, b, c] = World::seeded(3).run(secret_of_two);

@@ -18,7 +18,7 @@
 //!     let z = product(p, &x[i], &y[i])?;
 //!     p.open(&z)
 //! });
-//! assert_eq!(z?.to_array(), array![21, 55].into_dyn());
+//! assert_eq!(z?.to_array()?, array![21, 55].into_dyn());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -37,7 +37,7 @@ fn mask(width: u32) -> u64 {
 ///     // x = sums + carries.
 ///     let (sums, carries) = p.round(|r| Ok((r.open_xor(&sums)?, r.open_xor(&carries)?)))?;
 ///     let sum = sums.binary("add", cryptgpu_core::device::Binary::Add, &carries)?;
-///     Ok::<_, cryptgpu_core::mpc::MpcError>(sum.to_array())
+///     Ok::<_, cryptgpu_core::mpc::MpcError>(sum.to_array()?)
 /// });
 /// assert_eq!(z?, array![0b1100, 0b1010].into_dyn());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -28,6 +28,7 @@ impl Round<'_> {
 
     /// Sends xᵢ to party i + 1, and combines what comes with the two components that are here.
     fn open_components(&mut self, op: Binary, own: [&Tensor; 2], width: u32) -> Result<Pending<Tensor>, MpcError> {
+        self.party.check_here("open", own[0].device())?;
         let [a, b] = own.map(Clone::clone);
         let message = pack(self.party, &a, width)?;
         let words = message.len();
@@ -38,7 +39,7 @@ impl Round<'_> {
             let third = unpack(arrived, slot, a.shape(), width)?;
             let party = arrived.party();
             let opened = combine(op, [&a, &b, &third]).map_err(|e| party.device_error(e))?;
-            party.look("open", &opened);
+            party.look("open", &opened)?;
             Ok(opened)
         }))
     }
@@ -88,6 +89,7 @@ impl Party {
             let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
             return Err(self.argument_error("input", detail));
         }
+        value.map_or(Ok(()), |value| self.check_here("input", value.device()))?;
         let n: usize = shape.iter().product();
         let words = if width == 64 { n } else { width as usize * n.div_ceil(64) };
         self.charge(cost::packed(words));
@@ -96,7 +98,7 @@ impl Party {
         let (a, b) = if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;
             let second = value.binary("input", G::SUB, &first).map_err(|e| self.device_error(e))?;
-            self.post(Side::Next, Kind::Input, pack(self, &second, width)?)?;
+            self.post_host(Side::Next, Kind::Input, pack(self, &second, width)?)?;
             (first, second)
         } else if owner.next() == self.id() {
             let first = self.round(|round| {
@@ -136,12 +138,13 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn open_to(&mut self, to: PartyId, x: &Rep) -> Result<Option<Tensor>, MpcError> {
+        self.check_here("open", x.device())?;
         self.charge(cost::open_to(x.len()));
         if to == self.id() {
             let third = self.take(Side::Prev, Kind::OpenTo, x.len())?;
             let third = Tensor::new(third, x.shape()).map_err(|e| self.device_error(e))?;
             let opened = combine(Binary::Add, [&x.a, &x.b, &third]).map_err(|e| self.device_error(e))?;
-            self.look("open", &opened);
+            self.look("open", &opened)?;
             return Ok(Some(opened));
         }
         if to == self.id().next() {
@@ -159,6 +162,7 @@ impl Party {
     pub fn open_bits(&mut self, x: &RepBits) -> Result<Vec<bool>, MpcError> {
         let words = x.to_words().map_err(|e| self.device_error(e))?;
         let opened = self.open_xor(&words)?;
-        Ok(opened.into_host().into_iter().map(|bit| bit == 1).collect())
+        let bits = opened.into_host().map_err(|e| self.device_error(e))?;
+        Ok(bits.into_iter().map(|bit| bit == 1).collect())
     }
 }

@@ -4,7 +4,7 @@
 
 use super::round::{Arrived, Pending, Round, Slot};
 use super::wire::{Code, Side};
-use crate::device::{DeviceError, Tensor};
+use crate::device::{Buffer, DeviceError, Tensor};
 use crate::mpc::{MpcError, Party};
 
 /// Integers that travel as they stand in memory, eight bytes a word: `u8`, `u16`, `u32`, `u64`, `i64`.
@@ -31,9 +31,10 @@ integers!(u8: 8 u16: 16 u32: 32 u64: 64 i64: 65);
 /// or n whole words at 64.
 pub(super) fn pack(party: &Party, x: &Tensor, width: u32) -> Result<Vec<u64>, MpcError> {
     match width {
-        64 => Ok(x.view().to_host()),
-        _ => Ok(x.to_planes(0, width).map_err(|e| party.device_error(e))?.into_host()),
+        64 => x.view().to_host(),
+        _ => x.to_planes(0, width).and_then(Buffer::into_host),
     }
+    .map_err(|e| party.device_error(e))
 }
 
 /// How many words that takes.
@@ -113,7 +114,7 @@ impl Party {
     ///     let mine = Tensor::full(p.device(), &[100], p.id().index() as u64);
     ///     p.send(Side::Next, &mine, 2)?;
     ///     let theirs = p.receive(Side::Prev, &[100], 2)?;
-    ///     Ok(theirs.into_host()[99])
+    ///     Ok(theirs.into_host()?[99])
     /// }
     ///
     /// let [(a, stats), (b, _), (c, _)] = World::seeded(1).run_counted(pass_around);

@@ -192,7 +192,7 @@ impl Party {
     ///     let x = &x[p.id().index()];
     ///     let (square, double) = (x.local_product(x)?, x.add(x)?);
     ///     let (square, opened) = p.round(|r| Ok((r.reshare(square)?, r.open(&double)?)))?;
-    ///     assert_eq!(opened.to_array(), array![6, 10].into_dyn());
+    ///     assert_eq!(opened.to_array()?, array![6, 10].into_dyn());
     ///     Ok::<_, MpcError>(square)
     /// });
     /// let (square, stats) = counted;
@@ -214,7 +214,7 @@ impl Party {
         let Round { sends, due, cost, .. } = round;
         self.charge(cost);
         for (side, Outgoing { arrays, words }) in [Side::Next, Side::Prev].into_iter().zip(sends) {
-            self.post(side, Code::of(&arrays), words)?;
+            self.post_host(side, Code::of(&arrays), words)?;
         }
         let words = [self.take_host(Side::Next, &due[0])?, self.take_host(Side::Prev, &due[1])?];
         pending.resolve(&mut Arrived { party: self, words, arrays: due })

@@ -158,16 +158,23 @@ impl Party {
     }
 
     /// Posts a message; an empty one is not sent.
-    pub(super) fn post(&self, side: Side, kind: impl Into<Code>, words: Vec<u64>) -> Result<(), MpcError> {
+    pub(super) fn post(&self, side: Side, kind: Kind, message: Buffer) -> Result<(), MpcError> {
+        let words = message.into_host().map_err(|e| self.device_error(e))?;
+        self.post_host(side, kind, words)
+    }
+
+    /// Posts a copy of a device's words.
+    pub(super) fn post_copy(&self, side: Side, kind: Kind, message: View) -> Result<(), MpcError> {
+        let words = message.to_host().map_err(|e| self.device_error(e))?;
+        self.post_host(side, kind, words)
+    }
+
+    /// Posts words that are in main memory.
+    pub(super) fn post_host(&self, side: Side, kind: impl Into<Code>, words: Vec<u64>) -> Result<(), MpcError> {
         if words.is_empty() {
             return Ok(());
         }
         Ok(self.net.send(self.peer(side), self.tag(kind.into()), words)?)
-    }
-
-    /// Posts a copy of a device's words.
-    pub(super) fn post_copy(&self, side: Side, kind: Kind, words: View) -> Result<(), MpcError> {
-        self.post(side, kind, words.to_host())
     }
 
     /// The message of `len` words that is due from that side, on this party's device.
@@ -183,7 +190,7 @@ impl Party {
         }
         let (peer, tag) = (self.peer(side), self.tag(Code::of(arrays)));
         let words = self.net.recv(peer, tag, len).map_err(|error| self.explain(error))?;
-        self.microscope.message(self, peer, tag, arrays, &words);
+        self.microscope.message(arrays);
         Ok(words)
     }
 
