@@ -4,7 +4,7 @@
 use super::cost::Cost;
 use super::error::MpcError;
 use crate::device::{Device, DeviceError, Window};
-use crate::net::{Network, PartyId, Stats};
+use crate::net::{NO_STEP, Network, PartyId, Stats};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
 
@@ -153,7 +153,7 @@ impl Party {
 
     /// The step this party is in.
     pub fn current_step(&self) -> String {
-        if self.steps.is_empty() { "outside any step".to_owned() } else { self.steps.join("/") }
+        if self.steps.is_empty() { NO_STEP.to_owned() } else { self.steps.join("/") }
     }
 
     /// Tells both peers that this party gives up, and why.
