@@ -6,7 +6,7 @@ use super::cost::Cost;
 use super::error::MpcError;
 use super::microscope::Microscope;
 use crate::device::{Device, DeviceError, Tensor, Window};
-use crate::net::{Network, PartyId, Stats};
+use crate::net::{NO_STEP, Network, PartyId, Stats};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
 
@@ -211,12 +211,12 @@ impl Party {
     /// The step this party is in.
     pub fn current_step(&self) -> String {
         let names: Vec<&str> = self.steps.iter().skip(1).map(|step| step.name.as_str()).collect();
-        if names.is_empty() { "outside any step".to_owned() } else { names.join("/") }
+        if names.is_empty() { NO_STEP.to_owned() } else { names.join("/") }
     }
 
     /// The innermost step that has failed, for errors that do not name theirs.
     pub fn failed_step(&self) -> &str {
-        if self.failed_step.is_empty() { "outside any step" } else { &self.failed_step }
+        if self.failed_step.is_empty() { NO_STEP } else { &self.failed_step }
     }
 
     /// Tells both peers that this party gives up, and why.
