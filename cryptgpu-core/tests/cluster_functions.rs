@@ -135,7 +135,7 @@ fn bits_and_words_are_left_and_opened() {
 #[test]
 fn what_is_revealed_to_a_party_lives_there_alone() {
     fn look(_: &mut Party, seen: Option<Tensor>) -> Result<Option<ArrayD<u64>>> {
-        Ok(seen.map(|tensor| tensor.to_array()))
+        Ok(seen.map(|tensor| tensor.to_array()).transpose()?)
     }
     fn open_to_zero(p: &mut Party, x: Rep) -> Result<Option<Tensor>> {
         Ok(p.open_to(PartyId::ALL[0], &x)?)
@@ -185,7 +185,7 @@ fn a_large_share_does_not_pass_the_caller() {
         Ok(x.mul_word(2))
     }
     fn total(p: &mut Party, x: Rep) -> Result<u64> {
-        Ok(p.open(&x.sum()?)?.to_array()[0])
+        Ok(p.open(&x.sum()?)?.to_array()?[0])
     }
 
     let cluster = local().start().unwrap();
@@ -228,4 +228,39 @@ fn errors_of_protocols_keep_party_and_step() {
         assert!(error.to_string().contains("out of cheese"), "{error}");
         let _ = cluster.run_job(SelfTest::quick()).unwrap();
     });
+}
+
+/// Not a test of its own: what the next test runs, to read what it prints.
+#[test]
+fn printing_parties() {
+    fn print(p: &mut Party, (): ()) -> Result<()> {
+        println!("out of {}", p.id());
+        eprintln!("err of {}", p.id());
+        print!("cut");
+        Ok(())
+    }
+    if std::env::var_os("CRYPTGPU_TEST_PRINTS").is_none() {
+        return;
+    }
+    let cluster = local().start().unwrap();
+    cluster.run(print, ()).unwrap();
+    println!("the end");
+}
+
+#[test]
+fn what_a_party_prints_appears_with_its_name_and_before_the_result() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "printing_parties", "--nocapture"])
+        .env("CRYPTGPU_TEST_PRINTS", "1")
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (before, _) = out.split_once("the end").unwrap();
+    for party in PartyId::ALL {
+        for line in [format!("[P{party}] out of {party}\n"), format!("[P{party}] cut\n")] {
+            assert!(before.contains(&line), "{out}");
+        }
+        assert!(err.contains(&format!("[P{party}] err of {party}\n")), "{err}");
+    }
+    assert!(!out.contains('\u{1e}') && !err.contains('\u{1e}'));
 }
