@@ -29,5 +29,6 @@ pub mod prelude {
     pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring};
     pub use cryptgpu_datasets as datasets;
     pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayViewD, Axis, array, s};
+    pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 }
