@@ -153,13 +153,13 @@ mod tests {
     use super::*;
     use crate::mpc::Settings;
     use crate::net::{Options, memory};
-    use crate::prg::{Correlated, Key, Randomness};
+    use crate::prg::{Correlated, Key, Keys, Randomness};
     use std::sync::Mutex;
 
     fn context(told: Arc<Mutex<Vec<(u64, f64)>>>) -> PartyContext {
         let [network, ..] = memory::trio(Options::default()).map(Arc::new);
-        let key = Key::from_bytes([0; 16]);
-        let correlated = Correlated::new(Randomness::default(), &key, &key, &key);
+        let keys = Keys::alone(Key::from_bytes([0; 16]));
+        let correlated = Correlated::new(Randomness::default(), &keys);
         let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
         let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
         PartyContext::new(party, network, Box::new(report))

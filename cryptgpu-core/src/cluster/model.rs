@@ -6,11 +6,11 @@ use super::controller::{Cluster, Run};
 use super::error::ClusterError;
 use super::job::{Job, JobError, PartyContext};
 use super::words::Words;
-use crate::device::{Device, Tensor};
+use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{MpcError, Rep, Settings, deal};
 use crate::net::PartyId;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
-use crate::prg::{Correlated, Key, Randomness};
+use crate::prg::{Correlated, Key, Keys, Randomness};
 use crate::ring::RingError;
 use cryptgpu_datasets::{idx, images::Normalisation};
 use ndarray::{ArrayD, IxDyn};
@@ -149,7 +149,7 @@ impl Job for Infer {
                 None => kinds.push((step.kind.to_owned(), seconds)),
             }
         })?;
-        let component = Words(y.components().0.view().to_host());
+        let component = Words(party.to_host(y.components().0).map_err(NnError::Mpc)?);
         Ok(Inferred { component, seconds: start.elapsed().as_secs_f64(), kinds })
     }
 }
@@ -264,14 +264,15 @@ impl Cluster {
         let words =
             model.settings.codec.encode_array(images).map_err(|error| ClusterError::argument(action, &error))?;
         let key = Key::from_os().map_err(|error| ClusterError::argument(action, &error))?;
-        let mut prg = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+        let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, &words), &mut prg)
             .map_err(|error| ClusterError::argument(action, &error))?;
-        let sources = shares.map(|rep| {
+        let source = |rep: Rep| -> Result<Source, DeviceError> {
             let (a, b) = rep.components();
-            Source::Shares([a, b].map(|tensor| Words(tensor.view().to_host())))
-        });
-        self.infer_from(model, sources, images.shape()[0])
+            Ok(Source::Shares([Words(a.view().to_host()?), Words(b.view().to_host()?)]))
+        };
+        let [p0, p1, p2] = shares.map(|rep| source(rep).map_err(|error| ClusterError::argument(action, &error)));
+        self.infer_from(model, [p0?, p1?, p2?], images.shape()[0])
     }
 
     /// Evaluates the model on `batch` images that party `owner` reads from a file of its own and

@@ -8,8 +8,8 @@ use super::jobs::Jobs;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
-use crate::net::{NetError, Network, Options, Tag, TcpNetwork, tls};
-use crate::prg::{Correlated, Key};
+use crate::net::{NetError, Network, Options, PartyId, Tag, TcpNetwork, tls};
+use crate::prg::{Correlated, Key, Keys};
 use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -218,10 +218,12 @@ fn link_up(
     Ok(PartyContext::new(party, network, Box::new(report)))
 }
 
-/// The kind of the message that carries a key.
+/// The kinds of the messages that carry a key: one of two parties, and that of all three.
 const KEY: u16 = 0xffff;
+const COMMON_KEY: u16 = 0xfffe;
 
-/// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁. 16 bytes, 1 round.
+/// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁; party 0 draws the key
+/// that all have and gives it to both. 80 bytes, 1 round.
 fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlated, NetError> {
     network.set_step("key agreement");
     let from_os = || {
@@ -232,14 +234,29 @@ fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlat
             hint: "The operating system has no randomness to give.".into(),
         })
     };
-    let (mine, own) = (from_os()?, from_os()?);
-    let tag = Tag { position: 0, kind: KEY };
-    let [low, high]: [u64; 2] = bytemuck::cast(*mine.expose());
-    network.send(bootstrap.id.prev(), tag, vec![low, high])?;
-    let words = zeroize::Zeroizing::new(network.recv(bootstrap.id.next(), tag, 2)?);
-    let next = Key::from_bytes(bytemuck::cast([words[0], words[1]]));
+    let give = |to: PartyId, kind: u16, key: &Key| {
+        let words: [u64; 2] = bytemuck::cast(*key.expose());
+        network.send(to, Tag { position: 0, kind }, words.to_vec())
+    };
+    let take = |from: PartyId, kind: u16| {
+        let words = network.recv(from, Tag { position: 0, kind }, 2).map(zeroize::Zeroizing::new)?;
+        Ok::<_, NetError>(Key::from_bytes(bytemuck::cast([words[0], words[1]])))
+    };
+    let (with_prev, own, id) = (from_os()?, from_os()?, bootstrap.id);
+    give(id.prev(), KEY, &with_prev)?;
+    let first = PartyId::ALL[0];
+    let common = if id == first {
+        let common = from_os()?;
+        give(id.next(), COMMON_KEY, &common)?;
+        give(id.prev(), COMMON_KEY, &common)?;
+        Some(common)
+    } else {
+        None
+    };
+    let with_next = take(id.next(), KEY)?;
+    let common = common.map_or_else(|| take(first, COMMON_KEY), Ok)?;
     network.set_step("start");
-    Ok(Correlated::new(bootstrap.randomness, &mine, &next, &own))
+    Ok(Correlated::new(bootstrap.randomness, &Keys { with_prev, with_next, common, own }))
 }
 
 /// Runs a job and posts how it ended.

@@ -36,6 +36,8 @@ impl Party {
                 rule: "both must have the same shape",
             }));
         }
+        self.check_here("mul", x.device())?;
+        self.check_here("mul", y.device())?;
         let mut z = self.device().alloc(x.len());
         self.device().product_share([x.a.view(), x.b.view()], [y.a.view(), y.b.view()], z.view_mut());
         Ok(z)
@@ -111,6 +113,8 @@ impl Party {
                     rule: "the bias must have one entry for each entry of axis 1",
                 }));
             }
+            self.check_here("bias", z.device())?;
+            self.check_here("bias", bias.device())?;
             let inner = shape.iter().skip(2).product();
             self.device().add_bias(bias.a.view(), inner, z.view_mut());
         }

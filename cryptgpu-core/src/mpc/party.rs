@@ -3,7 +3,7 @@
 
 use super::cost::Cost;
 use super::error::MpcError;
-use crate::device::{Device, DeviceError, Window};
+use crate::device::{Device, DeviceError, Tensor, Window};
 use crate::net::{NO_STEP, Network, PartyId, Stats};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
@@ -168,6 +168,23 @@ impl Party {
 
     pub(super) fn device_error(&self, source: DeviceError) -> MpcError {
         MpcError::Device { party: self.id(), step: self.current_step(), source }
+    }
+
+    /// The words of a tensor in main memory.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] with what went wrong on the device while they were computed or fetched.
+    pub fn to_host(&self, tensor: &Tensor) -> Result<Vec<u64>, MpcError> {
+        tensor.view().to_host().map_err(|e| self.device_error(e))
+    }
+
+    /// Refuses an operand that does not live on this party's device.
+    pub(super) fn check_here(&self, operation: &'static str, found: Device) -> Result<(), MpcError> {
+        let expected = self.device();
+        if found == expected {
+            return Ok(());
+        }
+        Err(self.device_error(DeviceError::Mixed { operation, found, expected }))
     }
 
     pub(super) fn ring_error(&self, source: RingError) -> MpcError {

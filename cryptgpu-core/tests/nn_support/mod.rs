@@ -49,7 +49,7 @@ pub fn infer(
         let counted = p.stats();
         let after = p.declared();
         let declared = Cost { bytes: after.bytes - declared.bytes, rounds: after.rounds - declared.rounds };
-        let scores = p.codec().decode_array(&p.open(&y).unwrap().to_array());
+        let scores = p.codec().decode_array(&p.open(&y).unwrap().to_array().unwrap());
         (scores, [before, counted], declared, steps, seconds)
     });
     let rounds = |at: usize| runs.iter().map(|run| run.1[at].rounds).max().unwrap();

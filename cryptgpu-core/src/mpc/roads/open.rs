@@ -21,6 +21,7 @@ impl Party {
             let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
             return Err(self.argument_error("input", detail));
         }
+        value.map_or(Ok(()), |value| self.check_here("input", value.device()))?;
         self.declare(cost::input(n));
         let nonce = self.prg.nonce();
         let device = self.device();
@@ -33,11 +34,11 @@ impl Party {
             self.rep(first, second, shape)
         } else if owner.next() == self.id() {
             let first = self.take(Side::Prev, Kind::Input, n)?;
-            self.rep(first, device.alloc(n), shape)
+            self.rep(first, device.zeros(n), shape)
         } else {
             let mut second = device.alloc(n);
             device.fill(&self.prg.with_next(nonce), second.view_mut());
-            self.rep(device.alloc(n), second, shape)
+            self.rep(device.zeros(n), second, shape)
         }
     }
 
@@ -48,6 +49,7 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn open(&mut self, x: &Rep) -> Result<Tensor, MpcError> {
+        self.check_here("open", x.device())?;
         self.declare(cost::open(x.len()));
         self.post_copy(Side::Next, Kind::Open, x.a.view())?;
         let third = self.take(Side::Prev, Kind::Open, x.len())?;
@@ -61,6 +63,7 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn open_to(&mut self, to: PartyId, x: &Rep) -> Result<Option<Tensor>, MpcError> {
+        self.check_here("open", x.device())?;
         self.declare(cost::open_to(x.len()));
         if to == self.id() {
             let third = self.take(Side::Prev, Kind::OpenTo, x.len())?;
@@ -85,11 +88,11 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn open_bits(&mut self, x: &RepBits) -> Result<Vec<bool>, MpcError> {
+        self.check_here("open bits", x.device())?;
         self.declare(cost::open(x.a.len()));
         self.post_copy(Side::Next, Kind::Open, x.a.view())?;
-        let third = self.take(Side::Prev, Kind::Open, x.a.len())?.into_host();
-        let (a, b) = (x.a.view().to_host(), x.b.view().to_host());
-        let words: Vec<u64> = a.iter().zip(&b).zip(&third).map(|((a, b), c)| a ^ b ^ c).collect();
+        let third = self.take(Side::Prev, Kind::Open, x.a.len())?;
+        let words = self.xor3(x.a.view(), x.b.view(), third.view()).into_host().map_err(|e| self.device_error(e))?;
         Ok(crate::ring::Layout::new(x.len()).unpack(&words))
     }
 }

@@ -10,6 +10,7 @@ impl Party {
     /// Party i sends zᵢ + F(kᵢ) − F(kᵢ₊₁) to party i − 1, who does not know kᵢ₊₁: uniform in its
     /// view. 24 bytes an element, 1 round. Araki et al., CCS 2016, §2.
     pub(in crate::mpc) fn reshare(&mut self, mut z: Buffer, shape: &[usize]) -> Result<Rep, MpcError> {
+        self.check_here("reshare", z.device())?;
         self.declare(cost::reshare(z.len()));
         let nonce = self.prg.nonce();
         let zero = self.prg.zero(nonce);

@@ -86,16 +86,22 @@ impl Party {
     }
 
     /// Posts a message; an empty one is not sent.
-    pub(super) fn post(&self, side: Side, kind: Kind, words: Vec<u64>) -> Result<(), MpcError> {
+    pub(super) fn post(&self, side: Side, kind: Kind, message: Buffer) -> Result<(), MpcError> {
+        let words = message.into_host().map_err(|e| self.device_error(e))?;
+        self.send(side, kind, words)
+    }
+
+    /// Posts a copy of a device's words.
+    pub(super) fn post_copy(&self, side: Side, kind: Kind, message: View) -> Result<(), MpcError> {
+        let words = message.to_host().map_err(|e| self.device_error(e))?;
+        self.send(side, kind, words)
+    }
+
+    fn send(&self, side: Side, kind: Kind, words: Vec<u64>) -> Result<(), MpcError> {
         if words.is_empty() {
             return Ok(());
         }
         Ok(self.net.send(self.peer(side), self.tag(kind), words)?)
-    }
-
-    /// Posts a copy of a device's words.
-    pub(super) fn post_copy(&self, side: Side, kind: Kind, words: View) -> Result<(), MpcError> {
-        self.post(side, kind, words.to_host())
     }
 
     /// The message of `len` words that is due from that side, on this party's device.

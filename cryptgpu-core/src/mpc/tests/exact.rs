@@ -241,8 +241,8 @@ fn inputs_and_openings() {
         let outs = world.run(|p| {
             let mine = (p.id() == owner).then_some(&value);
             let share = p.input(owner, mine, &[7, 3]).unwrap();
-            let all = p.open(&share).unwrap().to_array();
-            let one = p.open_to(owner.next(), &share).unwrap().map(|t| t.to_array());
+            let all = p.open(&share).unwrap().to_array().unwrap();
+            let one = p.open_to(owner.next(), &share).unwrap().map(|t| t.to_array().unwrap());
             (share, all, one, p.declared(), p.stats())
         });
         // Sparse openings overlap, so the chain is shorter than the sum of the declared rounds.
@@ -401,7 +401,7 @@ fn results_do_not_depend_on_threads() {
             let mine = &shares[p.id().index()];
             let y = pool.install(|| p.relu(mine)).unwrap();
             let y = pool.install(|| p.truncate(&y, 9)).unwrap();
-            (y.components().0.to_array(), y.components().1.to_array())
+            (y.components().0.to_array().unwrap(), y.components().1.to_array().unwrap())
         })
     };
     assert_eq!(with(1), with(3));
