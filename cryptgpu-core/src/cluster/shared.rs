@@ -257,10 +257,12 @@ impl Cluster {
         let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg).map_err(|error| fail(&error))?;
         let shape = array.shape().to_vec();
-        let jobs = shares.map(|rep| {
+        let job = |rep: &Rep| -> Result<Share, ClusterError> {
+            let words = |tensor: &Tensor| tensor.view().to_host().map(Words).map_err(|error| fail(&error));
             let (a, b) = rep.components();
-            Share { shape: shape.clone(), components: [a, b].map(|tensor| Words(tensor.view().to_host())) }
-        });
+            Ok(Share { shape: shape.clone(), components: [words(a)?, words(b)?] })
+        };
+        let jobs = [job(&shares[0])?, job(&shares[1])?, job(&shares[2])?];
         let turn = self.inner.begin(Share::NAME)?;
         let (generation, id) = (turn.generation(), TensorId { run: turn.run, place: 0 });
         turn.run_job(jobs, |_| ())?;
@@ -301,11 +303,12 @@ impl Job for Reveal {
     type Output = Words;
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
-        match context.tensor(self.id)? {
-            Held::Rep(rep) => Ok(Words(rep.components().0.view().to_host())),
-            Held::Bits(bits) => Ok(Words(bits.components().0.view().to_host())),
-            Held::Private(_) => Err(JobError::Other("it is known to one party and not shared".into())),
-        }
+        let words = match context.tensor(self.id)? {
+            Held::Rep(rep) => rep.components().0.view().to_host(),
+            Held::Bits(bits) => bits.components().0.view().to_host(),
+            Held::Private(_) => return Err(JobError::Other("it is known to one party and not shared".into())),
+        };
+        words.map(Words).map_err(|error| JobError::Other(error.to_string()))
     }
 }
 
