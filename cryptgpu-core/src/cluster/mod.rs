@@ -15,6 +15,7 @@
 //! | `session.rs` | one set of three parties, from start to end |
 //! | `launch.rs` | what parties are: threads, or processes of which program |
 //! | `process.rs` | a party's process: spawned, its log drained, always reaped |
+//! | `record.rs` | what a party recorded of a job: timeline and claims, which become a trace |
 //! | `memory.rs` | parties on threads |
 //! | `party.rs` | what a party's process does |
 //! | `call.rs` | [`Cluster::run`], and the entry of a function at a party |
@@ -44,6 +45,7 @@ mod model;
 pub mod party;
 mod pass;
 mod process;
+mod record;
 mod run;
 mod self_test;
 mod session;
