@@ -6,7 +6,7 @@ use super::error::ClusterError;
 use super::job::{Job, JobError, PartyContext};
 use super::store::{Held, Label, TensorId};
 use super::words::Words;
-use crate::device::{Device, Tensor};
+use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{Rep, deal};
 use crate::net::PartyId;
 use crate::prg::{Correlated, Key, Keys, Randomness};
@@ -257,12 +257,13 @@ impl Cluster {
         let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg).map_err(|error| fail(&error))?;
         let shape = array.shape().to_vec();
-        let job = |rep: &Rep| -> Result<Share, ClusterError> {
-            let words = |tensor: &Tensor| tensor.view().to_host().map(Words).map_err(|error| fail(&error));
+        let job = |rep: Rep| -> Result<Share, DeviceError> {
             let (a, b) = rep.components();
-            Ok(Share { shape: shape.clone(), components: [words(a)?, words(b)?] })
+            let components = [Words(a.view().to_host()?), Words(b.view().to_host()?)];
+            Ok(Share { shape: shape.clone(), components })
         };
-        let jobs = [job(&shares[0])?, job(&shares[1])?, job(&shares[2])?];
+        let [p0, p1, p2] = shares.map(|rep| job(rep).map_err(|error| fail(&error)));
+        let jobs = [p0?, p1?, p2?];
         let turn = self.inner.begin(Share::NAME)?;
         let (generation, id) = (turn.generation(), TensorId { run: turn.run, place: 0 });
         turn.run_job(jobs, |_| ())?;
@@ -303,12 +304,13 @@ impl Job for Reveal {
     type Output = Words;
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
-        let words = match context.tensor(self.id)? {
-            Held::Rep(rep) => rep.components().0.view().to_host(),
-            Held::Bits(bits) => bits.components().0.view().to_host(),
+        let held = context.tensor(self.id)?;
+        let component = match &held {
+            Held::Rep(rep) => rep.components().0.view(),
+            Held::Bits(bits) => bits.components().0.view(),
             Held::Private(_) => return Err(JobError::Other("it is known to one party and not shared".into())),
         };
-        words.map(Words).map_err(|error| JobError::Other(error.to_string()))
+        component.to_host().map(Words).map_err(|error| JobError::Other(error.to_string()))
     }
 }
 

@@ -80,6 +80,10 @@ impl Network for Witness {
         self.network.take_recording()
     }
 
+    fn take_timeline(&self) -> Timeline {
+        self.network.take_timeline()
+    }
+
     fn deadline(&self) -> Duration {
         self.network.deadline()
     }
