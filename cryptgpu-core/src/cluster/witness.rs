@@ -68,10 +68,6 @@ impl Network for Witness {
         self.network.wait_state()
     }
 
-    fn take_timeline(&self) -> Timeline {
-        self.network.take_timeline()
-    }
-
     fn insecure_record(&self, max_words: u64) {
         self.network.insecure_record(max_words);
     }
