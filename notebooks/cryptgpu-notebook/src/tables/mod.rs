@@ -1,13 +1,15 @@
-//! Tables: data frames with their captions, of measurements ([`inference`]), of runs ([`trace`] and its relatives), and of
-//! what parties saw.
+//! Tables: data frames with their captions, of measurements ([`inference`]), of runs ([`trace`], [`parties`],
+//! [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]).
 
 mod inference;
+mod microscope;
 mod trace;
 
 pub use inference::inference;
 pub(crate) use inference::inference_rows;
 #[cfg(test)]
 pub(crate) use inference::tests::record;
+pub use microscope::{Words, claims, observed, seen, shares};
 pub use trace::{compare, messages, parties, trace};
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};

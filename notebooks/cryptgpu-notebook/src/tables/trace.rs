@@ -110,7 +110,8 @@ pub fn compare(first: (&str, &Trace), second: (&str, &Trace)) -> Result<Table> {
     let comparison = first.1.compare(second.1);
     let rows: Vec<_> = comparison.steps.iter().chain([&comparison.total]).collect();
     let mut columns = vec![texts("step", rows.iter().map(|row| Some(row.path.clone())))];
-    let figures: [(&str, fn(&Figures) -> f64); 5] = [
+    type Figure = fn(&Figures) -> f64;
+    let figures: [(&str, Figure); 5] = [
         ("rounds", |figures| figures.rounds as f64),
         ("messages", |figures| figures.messages as f64),
         ("bytes", |figures| figures.bytes as f64),
