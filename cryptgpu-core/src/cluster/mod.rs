@@ -15,6 +15,7 @@
 //! | `session.rs` | one set of three parties, from start to end |
 //! | `launch.rs` | what parties are: threads, or processes of which program |
 //! | `process.rs` | a party's process: spawned, its log drained, always reaped |
+//! | `output.rs` | what a party's process prints, passed on |
 //! | `record.rs` | what a party recorded of a job: timeline and claims, which become a trace |
 //! | `memory.rs` | parties on threads |
 //! | `party.rs` | what a party's process does |
@@ -42,6 +43,7 @@ mod jobs;
 mod launch;
 mod memory;
 mod model;
+mod output;
 pub mod party;
 mod pass;
 mod process;

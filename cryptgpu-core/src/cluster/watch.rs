@@ -85,6 +85,7 @@ impl<'a> Watch<'a> {
         {
             return Err(error);
         }
+        PartyId::ALL.into_iter().for_each(|party| self.session.settle(party, self.run));
         let (done, used) = (std::mem::take(&mut self.done), std::mem::take(&mut self.used));
         let both = done.into_iter().zip(used).map(|(done, used)| done.zip(used));
         let ended: Option<Vec<Done>> =
@@ -125,6 +126,7 @@ impl<'a> Watch<'a> {
                 self.find_deadlock();
             }
             What::Event(Event::Failed { run, failure }, ..) if run == self.run => {
+                self.session.settle(from, run);
                 let log = self.session.log(from);
                 self.fail(from, ClusterError::Job { party: from, job: self.job.into(), failure, log });
             }
