@@ -2,7 +2,7 @@
 //! `cargo bench -p cryptgpu-core --bench prg`.
 
 use cryptgpu_core::prg::philox::Generator;
-use cryptgpu_core::prg::{Correlated, Key, Randomness, Stream};
+use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness, Stream};
 use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -36,8 +36,7 @@ fn main() {
 }
 
 fn stream(randomness: Randomness) -> Stream {
-    let keys = [1, 2, 3].map(|i| Key::from_bytes([i; 16]));
-    let mut correlated = Correlated::new(randomness, &keys[0], &keys[1], &keys[2]);
+    let mut correlated = Correlated::new(randomness, &Keys::alone(Key::from_bytes([1; 16])));
     let nonce = correlated.nonce();
     correlated.own(nonce)
 }

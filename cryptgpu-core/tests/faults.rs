@@ -68,7 +68,7 @@ impl Lenet {
             let model = SharedModel::share(p, &self.graph, one, weights, Default::default())?;
             let x = private::share_images(p, &self.graph, zero, image, 1)?;
             let y = model.infer(p, x)?;
-            Ok(p.open(&y)?.to_array())
+            Ok(p.open(&y)?.to_array().unwrap())
         })
     }
 }

@@ -146,7 +146,7 @@ fn a_model_from_shares_computes_the_same() {
         assert!(matches!(extra, Err(NnError::ExtraTensors { .. })), "{extra:?}");
         let model = SharedModel::from_shares(&net, options, codec, mine).unwrap();
         let y = model.infer(p, x[i].clone()).unwrap();
-        codec.decode_array(&p.open(&y).unwrap().to_array())
+        codec.decode_array(&p.open(&y).unwrap().to_array().unwrap())
     });
     let expected = plaintext::evaluate(&net, &weights, &images.view()).unwrap();
     assert!(max_difference(&scores[0], &expected) < 1e-4);

@@ -6,7 +6,7 @@
 use cryptgpu_core::prg::philox::{
     Choice, Entropy, Generator, InsecurePhilox, Int256, Philox, PhiloxState, PhiloxStream, SeedSequence,
 };
-use cryptgpu_core::prg::{Correlated, Key, PrgError, Randomness};
+use cryptgpu_core::prg::{Correlated, Key, Keys, PrgError, Randomness};
 use ndarray::Axis;
 use proptest::prelude::*;
 use rand_core::{Rng, SeedableRng};
@@ -342,9 +342,9 @@ fn the_insecure_choice_says_so() {
     const ROLE: &str = "PHILOX_TEST_ROLE";
     if let Ok(role) = std::env::var(ROLE) {
         let randomness = if role == "insecure" { Randomness::InsecurePhilox } else { Randomness::Aes128Ctr };
-        let key = Key::from_bytes([1; 16]);
+        let keys = Keys::alone(Key::from_bytes([1; 16]));
         for _ in 0..3 {
-            let _ = Correlated::new(randomness, &key, &key, &key);
+            let _ = Correlated::new(randomness, &keys);
         }
         return;
     }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cryptgpu_core::prg::{Correlated, Key, Prg, Randomness, Stream};
+use cryptgpu_core::prg::{Correlated, Key, Keys, Prg, Randomness, Stream};
 use std::collections::HashSet;
 
 const ALL: &[Randomness] = &[Randomness::Aes128Ctr, Randomness::InsecurePhilox];
@@ -12,9 +12,13 @@ fn key(i: u8) -> Key {
     Key::from_bytes(std::array::from_fn(|j| i.wrapping_mul(37).wrapping_add(j as u8)))
 }
 
-/// Three parties: party i holds keys i and i + 1, and one of its own.
+fn keys(with_prev: u8, with_next: u8, common: u8, own: u8) -> Keys {
+    Keys { with_prev: key(with_prev), with_next: key(with_next), common: key(common), own: key(own) }
+}
+
+/// Three parties: party i holds keys i and i + 1, one that all have, and one of its own.
 fn parties(randomness: Randomness) -> [Correlated; 3] {
-    [0, 1, 2].map(|i| Correlated::new(randomness, &key(i), &key((i + 1) % 3), &key(10 + i)))
+    [0, 1, 2].map(|i| Correlated::new(randomness, &keys(i, (i + 1) % 3, 9, 10 + i)))
 }
 
 fn words(stream: &Stream, n: usize) -> Vec<u64> {
@@ -54,6 +58,19 @@ fn neighbours_see_the_same_words_and_nobody_else_does() {
 }
 
 #[test]
+fn all_three_see_the_same_common_words() {
+    for &randomness in ALL {
+        let [a, b, c] = parties(randomness).map(|mut p| {
+            let nonces = [p.nonce(), p.nonce()];
+            let [first, second] = nonces.map(|nonce| words(&p.common(nonce), 77));
+            assert_ne!(first, second);
+            first
+        });
+        assert!(a == b && b == c);
+    }
+}
+
+#[test]
 fn zero_shares_sum_to_zero_at_any_offset() {
     for &randomness in ALL {
         let mut parties = parties(randomness);
@@ -81,24 +98,25 @@ fn streams_of_different_keys_and_nonces_differ_everywhere() {
     for &randomness in ALL {
         let mut seen = HashSet::new();
         for k in 0..8 {
-            let mut correlated = Correlated::new(randomness, &key(20 + k), &key(40 + k), &key(60 + k));
+            let mut correlated = Correlated::new(randomness, &keys(20 + k, 40 + k, 80 + k, 60 + k));
             for _ in 0..8 {
-                let nonces = [correlated.nonce(), correlated.nonce(), correlated.nonce()];
-                let [a, b, c] = nonces;
-                for stream in [correlated.with_prev(a), correlated.with_next(b), correlated.own(c)] {
+                let [a, b, c, d] = std::array::from_fn(|_| correlated.nonce());
+                let streams =
+                    [correlated.with_prev(a), correlated.with_next(b), correlated.own(c), correlated.common(d)];
+                for stream in streams {
                     seen.extend(words(&stream, 64));
                 }
             }
         }
-        // A repeat among 12,288 honest 64-bit words has a probability below 10⁻¹¹.
-        assert_eq!(seen.len(), 8 * 8 * 3 * 64);
+        // A repeat among 16,384 honest 64-bit words has a probability below 10⁻¹¹.
+        assert_eq!(seen.len(), 8 * 8 * 4 * 64);
     }
 }
 
 #[test]
 fn parallel_fills_give_the_same_words_whatever_the_threads() {
     for &randomness in ALL {
-        let mut correlated = Correlated::new(randomness, &key(1), &key(2), &key(3));
+        let mut correlated = Correlated::new(randomness, &keys(1, 2, 4, 3));
         let nonce = correlated.nonce();
         let stream = correlated.own(nonce);
         let mut expected = vec![0; 300_001];
@@ -115,7 +133,7 @@ fn parallel_fills_give_the_same_words_whatever_the_threads() {
 #[test]
 fn bytes_of_a_stream_look_uniform() {
     for &randomness in ALL {
-        let mut correlated = Correlated::new(randomness, &key(1), &key(2), &key(3));
+        let mut correlated = Correlated::new(randomness, &keys(1, 2, 4, 3));
         let nonce = correlated.nonce();
         let words = words(&correlated.own(nonce), 1 << 17);
         for byte in 0..8 {

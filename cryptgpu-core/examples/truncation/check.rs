@@ -46,7 +46,7 @@ fn one(seed: u64, n: u64, report: &mut Report) -> Result<(), Box<dyn Error>> {
         p.open(&z)
     });
     let [opened, ..] = opened;
-    for (word, exact) in opened?.into_host().into_iter().zip(exact) {
+    for (word, exact) in opened?.into_host()?.into_iter().zip(exact) {
         match word.wrapping_sub((exact as i64 >> d) as u64) {
             0 => {}
             1 => report.rounded_up += 1,

@@ -2,15 +2,16 @@
 //! reads and shares, kept by the parties, and images that the caller shares or a party reads. The
 //! result goes to the caller alone: each party sends one component, and no party learns it.
 
-use super::controller::{Cluster, Run};
+use super::controller::Cluster;
 use super::error::ClusterError;
 use super::job::{Job, JobError, PartyContext};
+use super::run::Run;
 use super::words::Words;
-use crate::device::{Device, Tensor};
+use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{MpcError, Rep, Settings, deal};
 use crate::net::PartyId;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
-use crate::prg::{Correlated, Key, Randomness};
+use crate::prg::{Correlated, Key, Keys, Randomness};
 use crate::ring::RingError;
 use cryptgpu_datasets::{idx, images::Normalisation};
 use ndarray::{ArrayD, IxDyn};
@@ -149,7 +150,7 @@ impl Job for Infer {
                 None => kinds.push((step.kind.to_owned(), seconds)),
             }
         })?;
-        let component = Words(y.components().0.view().to_host());
+        let component = Words(party.to_host(y.components().0).map_err(NnError::Mpc)?);
         Ok(Inferred { component, seconds: start.elapsed().as_secs_f64(), kinds })
     }
 }
@@ -238,7 +239,7 @@ impl Cluster {
     ) -> Result<Model, ClusterError> {
         let graph = zoo::by_name(network).map_err(|error| ClusterError::argument("load a model", &error))?;
         let options = LowerOptions::default();
-        self.run(PartyId::ALL.map(|party| LoadModel {
+        self.run_job(PartyId::ALL.map(|party| LoadModel {
             network: network.to_owned(),
             owner,
             weights: (party == owner).then(|| weights.clone()),
@@ -264,14 +265,15 @@ impl Cluster {
         let words =
             model.settings.codec.encode_array(images).map_err(|error| ClusterError::argument(action, &error))?;
         let key = Key::from_os().map_err(|error| ClusterError::argument(action, &error))?;
-        let mut prg = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+        let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, &words), &mut prg)
             .map_err(|error| ClusterError::argument(action, &error))?;
-        let sources = shares.map(|rep| {
+        let source = |rep: Rep| -> Result<Source, DeviceError> {
             let (a, b) = rep.components();
-            Source::Shares([a, b].map(|tensor| Words(tensor.view().to_host())))
-        });
-        self.infer_from(model, sources, images.shape()[0])
+            Ok(Source::Shares([Words(a.view().to_host()?), Words(b.view().to_host()?)]))
+        };
+        let [p0, p1, p2] = shares.map(|rep| source(rep).map_err(|error| ClusterError::argument(action, &error)));
+        self.infer_from(model, [p0?, p1?, p2?], images.shape()[0])
     }
 
     /// Evaluates the model on `batch` images that party `owner` reads from a file of its own and
@@ -296,8 +298,11 @@ impl Cluster {
             return Err(ClusterError::argument("infer", &"the parties have started anew: load the model again"));
         }
         let network = model.graph.name();
-        let run =
-            self.run(sources.map(|source| Infer { network: network.to_owned(), settings: model.settings, source }))?;
+        let run = self.run_job(sources.map(|source| Infer {
+            network: network.to_owned(),
+            settings: model.settings,
+            source,
+        }))?;
         let shape = [&[batch][..], model.graph.output_shape()].concat();
         let scores = scores(model, &run, &shape)?;
         let slowest = run.outputs.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));

@@ -59,11 +59,24 @@ pub enum ViewMut<'a> {
 }
 
 impl Device {
-    /// A buffer of `len` zero words.
+    /// A buffer of `len` words that are written before they are read: what they hold until then is
+    /// not said.
     pub fn alloc(&self, len: usize) -> Buffer {
         match self {
             Device::Cpu => Buffer::Cpu(vec![0; len]),
         }
+    }
+
+    /// A buffer of `len` words that are all `value`.
+    pub fn full(&self, len: usize, value: u64) -> Buffer {
+        match self {
+            Device::Cpu => Buffer::Cpu(vec![value; len]),
+        }
+    }
+
+    /// A buffer of `len` zero words.
+    pub fn zeros(&self, len: usize) -> Buffer {
+        self.full(len, 0)
     }
 
     /// The words of `host` on this device.
@@ -123,9 +136,13 @@ impl Buffer {
     }
 
     /// The words in main memory; no copy if they are there.
-    pub fn into_host(self) -> Vec<u64> {
+    ///
+    /// # Errors
+    /// What went wrong on the device while the words were computed, or as they were fetched. On a
+    /// CPU nothing does.
+    pub fn into_host(self) -> Result<Vec<u64>, DeviceError> {
         match self {
-            Buffer::Cpu(words) => words,
+            Buffer::Cpu(words) => Ok(words),
         }
     }
 }
@@ -151,9 +168,19 @@ impl<'a> View<'a> {
     }
 
     /// A copy in main memory.
-    pub fn to_host(self) -> Vec<u64> {
+    ///
+    /// # Errors
+    /// As [`Buffer::into_host`].
+    pub fn to_host(self) -> Result<Vec<u64>, DeviceError> {
         match self {
-            View::Cpu(words) => words.to_vec(),
+            View::Cpu(words) => Ok(words.to_vec()),
+        }
+    }
+
+    /// A copy on the same device.
+    pub fn to_buffer(self) -> Buffer {
+        match self {
+            View::Cpu(words) => Buffer::Cpu(words.to_vec()),
         }
     }
 }

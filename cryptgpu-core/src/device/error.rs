@@ -1,6 +1,6 @@
 //! What can go wrong on a device.
 
-use super::GeometryError;
+use super::{Device, GeometryError};
 
 /// An error of the tensor API.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -14,10 +14,14 @@ pub enum DeviceError {
         reason: String,
     },
     /// Operands on different devices.
-    #[error("{operation}: operands live on different devices; move them to one first")]
+    #[error("{operation}: an operand lives on {found}, the others on {expected}; move it there first (`to_device`)")]
     Mixed {
         /// The operation.
         operation: &'static str,
+        /// Where the operand is.
+        found: Device,
+        /// Where it should be.
+        expected: Device,
     },
     /// Operands whose shapes do not fit.
     #[error("{operation}: shapes do not fit, lhs {lhs:?}, rhs {rhs:?}: {rule}")]
@@ -30,6 +34,16 @@ pub enum DeviceError {
         rhs: Vec<usize>,
         /// What the shapes must fulfil.
         rule: &'static str,
+    },
+    /// Bits that a word does not have.
+    #[error("{operation}: a word has no bits {low} to {low} + {width}: take at least one, within 0 to 64")]
+    Bits {
+        /// The operation.
+        operation: &'static str,
+        /// The lowest bit.
+        low: u32,
+        /// How many.
+        width: u32,
     },
     /// A window that does not fit.
     #[error("{operation}: {source}")]

@@ -1,8 +1,6 @@
-//! Windows over images, as tensor operations: sums for average pooling, taps for max-pooling,
-//! and the ring convolution and matrix product.
+//! Windows over images, as tensor operations: sums for average pooling, taps for max-pooling.
 
-use super::cpu::pool;
-use super::{Buffer, DeviceError, PoolGeometry, Tensor};
+use super::{DeviceError, PoolGeometry, Tensor};
 
 impl Tensor {
     /// Batch, channels, height and width of an image tensor.
@@ -26,9 +24,10 @@ impl Tensor {
         let operation = "sum pooling";
         let [batch, channels, height, width] = self.image_shape(operation)?;
         let out = window.output([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
-        let Buffer::Cpu(words) = self.buffer();
-        let sums = pool::sum(words, [height, width], window, out);
-        Tensor::new(Buffer::Cpu(sums), &[batch, channels, out[0], out[1]])
+        let device = self.device();
+        let mut sums = device.alloc(batch * channels * out[0] * out[1]);
+        device.sum_pool([height, width], window, out, self.view(), sums.view_mut());
+        Tensor::new(sums, &[batch, channels, out[0], out[1]])
     }
 
     /// One tap of each window: element (ky, kx) of every window, `fill` where it is padding.
@@ -39,8 +38,9 @@ impl Tensor {
         let operation = "max pooling";
         let [batch, channels, height, width] = self.image_shape(operation)?;
         let out = window.output([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
-        let Buffer::Cpu(words) = self.buffer();
-        let taps = pool::tap(words, [height, width], window, out, tap, fill);
-        Tensor::new(Buffer::Cpu(taps), &[batch, channels, out[0], out[1]])
+        let device = self.device();
+        let mut taps = device.alloc(batch * channels * out[0] * out[1]);
+        device.pool_tap([height, width], window, out, tap, fill, self.view(), taps.view_mut());
+        Tensor::new(taps, &[batch, channels, out[0], out[1]])
     }
 }

@@ -1,61 +1,54 @@
 //! Ring products as tensor operations: sums of two matrix products or two convolutions at once,
 //! which is what one party computes of a secret product.
 
-use super::cpu::conv::{ConvTerm, conv2d_sum};
-use super::cpu::gemm::{GemmError, MatRef, Term, gemm_sum};
-use super::{Buffer, ConvGeometry, DeviceError, Tensor};
-
-fn kernel_error(operation: &'static str) -> impl Fn(GemmError) -> DeviceError {
-    move |error| DeviceError::Kernel { operation, detail: error.to_string() }
-}
+use super::{ConvGeometry, DeviceError, Tensor};
 
 fn matrix(tensor: &Tensor) -> Option<[usize; 2]> {
     tensor.shape().try_into().ok()
-}
-
-fn words(tensor: &Tensor) -> &[u64] {
-    let Buffer::Cpu(words) = tensor.buffer();
-    words
 }
 
 impl Tensor {
     /// Σₜ xₜ · yₜ modulo 2^64 for matrices x `[m, k]` and y `[k, n]`, or `[n, k]` when `transposed`.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when a tensor is no matrix or the inner dimensions differ.
+    /// [`DeviceError::Shape`] when a tensor is no matrix or the inner dimensions differ, [`DeviceError::Mixed`].
     pub fn matmul_sum(terms: [(&Tensor, &Tensor); 2], transposed: bool) -> Result<Tensor, DeviceError> {
         let operation = "matmul";
-        let mut products = Vec::with_capacity(2);
-        let (mut rows, mut columns) = (0, 0);
-        for (x, y) in terms {
-            let (k, n) = if transposed { (1, 0) } else { (0, 1) };
-            let shapes = matrix(x).zip(matrix(y)).filter(|(x, y)| x[1] == y[k]);
-            let Some((xs, ys)) = shapes else {
+        let device = terms[0].0.device();
+        let (k, n) = if transposed { (1, 0) } else { (0, 1) };
+        let (mut size, mut depths) = (None, [0; 2]);
+        for ((x, y), depth) in terms.into_iter().zip(&mut depths) {
+            x.check_on(operation, device)?;
+            y.check_on(operation, device)?;
+            let fits =
+                |xs: [usize; 2], ys: [usize; 2]| xs[1] == ys[k] && size.is_none_or(|size| size == [xs[0], ys[n]]);
+            let Some((xs, ys)) = matrix(x).zip(matrix(y)).filter(|&(xs, ys)| fits(xs, ys)) else {
                 return Err(DeviceError::Shape {
                     operation,
                     lhs: x.shape().to_vec(),
                     rhs: y.shape().to_vec(),
-                    rule: "both must be matrices with equal inner dimensions",
+                    rule: "both must be matrices with equal inner dimensions, and all products of one size",
                 });
             };
-            (rows, columns) = (xs[0], ys[n]);
-            let b = MatRef::row_major(words(y), ys[1]);
-            let b = if transposed { b.transposed() } else { b };
-            products.push(Term { depth: xs[1], a: MatRef::row_major(words(x), xs[1]), b });
+            (size, *depth) = (Some([xs[0], ys[n]]), xs[1]);
         }
-        let mut out = vec![0u64; rows * columns];
-        gemm_sum(rows, columns, &products, &mut out, false).map_err(kernel_error(operation))?;
-        Tensor::new(Buffer::Cpu(out), &[rows, columns])
+        let size = size.unwrap_or_default();
+        let mut out = device.alloc(size[0] * size[1]);
+        device.matmul_sum(size, depths, transposed, terms.map(|(x, y)| (x.view(), y.view())), out.view_mut())?;
+        Tensor::new(out, &size)
     }
 
     /// Σₜ xₜ ⊛ wₜ modulo 2^64: the convolution `geometry` of images with weights.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] or [`DeviceError::Geometry`].
+    /// [`DeviceError::Shape`], [`DeviceError::Geometry`] or [`DeviceError::Mixed`].
     pub fn conv2d_sum(terms: [(&Tensor, &Tensor); 2], geometry: &ConvGeometry) -> Result<Tensor, DeviceError> {
         let operation = "conv2d";
         let shape = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
+        let device = terms[0].0.device();
         for (x, w) in terms {
+            x.check_on(operation, device)?;
+            w.check_on(operation, device)?;
             if x.shape() != geometry.input_shape() || w.shape() != geometry.weight_shape() {
                 return Err(DeviceError::Shape {
                     operation,
@@ -65,9 +58,8 @@ impl Tensor {
                 });
             }
         }
-        let products = terms.map(|(x, w)| ConvTerm { input: words(x), weight: words(w) });
-        let mut out = vec![0u64; shape.iter().product()];
-        conv2d_sum(geometry, &products, &mut out).map_err(kernel_error(operation))?;
-        Tensor::new(Buffer::Cpu(out), &shape)
+        let mut out = device.alloc(shape.iter().product());
+        device.conv2d_sum(geometry, terms.map(|(x, w)| (x.view(), w.view())), out.view_mut())?;
+        Tensor::new(out, &shape)
     }
 }

@@ -1,9 +1,14 @@
 //! The local steps of the protocols, dispatched to a device. What each computes, and why the
 //! messages among its results are uniform, is told where it is used (`mpc::roads`); the CPU's
 //! kernels are in `cpu/`, in the file of the same family.
+//!
+//! All views of a call live on the device that it is made on, and have the lengths that the
+//! operation says. Tensors and protocols see to that, with errors; here it is taken for granted, as
+//! an index is within a slice.
 
-use super::cpu::{bit_product, elementwise, sign, truncation};
-use super::{Binary, Device, View, ViewMut, Window};
+use super::cpu::gemm::{GemmError, MatRef, Term};
+use super::cpu::{bit_product, bits, conv, elementwise, gemm, pool, sign, truncation};
+use super::{Binary, ConvGeometry, Device, DeviceError, PoolGeometry, View, ViewMut, Window};
 use crate::prg::{Stream, Zero};
 
 /// The opened bits of a product's truncation and the packed pad of the role that computes.
@@ -48,6 +53,14 @@ impl Device {
     pub fn unary(&self, op: super::Unary, x: View, out: ViewMut) {
         elementwise::unary(op, host(x), host_mut(out));
     }
+    /// Bits `low .. low + width` of every word as packed planes: [`bits::to_planes`].
+    pub fn to_planes(&self, low: u32, width: u32, x: View, planes: ViewMut) {
+        bits::to_planes(low, width, host(x), host_mut(planes));
+    }
+    /// Packed planes as words below 2^width: [`bits::from_planes`].
+    pub fn from_planes(&self, width: u32, planes: View, out: ViewMut) {
+        bits::from_planes(width, host(planes), host_mut(out));
+    }
     /// The first words of a stream.
     pub fn fill(&self, stream: &Stream, out: ViewMut) {
         elementwise::fill(stream, host_mut(out));
@@ -60,10 +73,67 @@ impl Device {
     pub fn product_share(&self, x: [View; 2], y: [View; 2], out: ViewMut) {
         elementwise::product_share(x.map(host), y.map(host), host_mut(out));
     }
-
+    /// The sum of all words, as one word.
+    pub fn sum(&self, x: View, out: ViewMut) {
+        elementwise::sum(host(x), host_mut(out));
+    }
     /// `z` += bias, `inner` elements for each entry of the bias, again and again.
     pub fn add_bias(&self, bias: View, inner: usize, z: ViewMut) {
         elementwise::add_bias(host(bias), inner, host_mut(z));
+    }
+
+    /// The sum over each window of every plane: [`pool::sum`].
+    pub fn sum_pool(&self, input: [usize; 2], window: &PoolGeometry, size: [usize; 2], x: View, out: ViewMut) {
+        pool::sum(input, window, size, host(x), host_mut(out));
+    }
+    /// One tap of each window of every plane: [`pool::tap`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn pool_tap(
+        &self,
+        input: [usize; 2],
+        window: &PoolGeometry,
+        size: [usize; 2],
+        tap: [usize; 2],
+        fill: u64,
+        x: View,
+        out: ViewMut,
+    ) {
+        pool::tap(input, window, size, tap, fill, host(x), host_mut(out));
+    }
+
+    /// `out` = Σₜ xₜ · yₜ, row-major matrices: xₜ `[m, kₜ]`, yₜ `[kₜ, n]`, or `[n, kₜ]` when `transposed`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Kernel`] when the kernel refuses the operands.
+    pub fn matmul_sum(
+        &self,
+        [m, n]: [usize; 2],
+        depths: [usize; 2],
+        transposed: bool,
+        terms: [(View, View); 2],
+        out: ViewMut,
+    ) -> Result<(), DeviceError> {
+        let term = |t: usize| {
+            let ((x, y), depth) = (terms[t], depths[t]);
+            let b =
+                if transposed { MatRef::row_major(host(y), depth).transposed() } else { MatRef::row_major(host(y), n) };
+            Term { depth, a: MatRef::row_major(host(x), depth), b }
+        };
+        gemm::gemm_sum(m, n, &[term(0), term(1)], host_mut(out), false).map_err(kernel_error("matmul"))
+    }
+
+    /// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
+    ///
+    /// # Errors
+    /// [`DeviceError::Kernel`] when the kernel refuses the operands.
+    pub fn conv2d_sum(
+        &self,
+        geometry: &ConvGeometry,
+        terms: [(View, View); 2],
+        out: ViewMut,
+    ) -> Result<(), DeviceError> {
+        let terms = terms.map(|(x, w)| conv::ConvTerm { input: host(x), weight: host(w) });
+        conv::conv2d_sum(geometry, &terms, host_mut(out)).map_err(kernel_error("conv2d"))
     }
 
     /// Sign bit, role 0: [`sign::share_bits`].
@@ -183,6 +253,10 @@ impl Device {
     pub fn truncation_shared_close(&self, d: u32, v: View, terms: [View; 2], y2: ViewMut) {
         truncation::shared_close(d, host(v), terms.map(host), host_mut(y2));
     }
+}
+
+fn kernel_error(operation: &'static str) -> impl Fn(GemmError) -> DeviceError {
+    move |error| DeviceError::Kernel { operation, detail: error.to_string() }
 }
 
 fn opened(bits: OpenedBits<'_>) -> truncation::Opened<'_> {

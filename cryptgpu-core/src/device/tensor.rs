@@ -39,9 +39,7 @@ impl Tensor {
 
     /// Words that are all `value`.
     pub fn full(device: Device, shape: &[usize], value: u64) -> Self {
-        let len = shape.iter().product();
-        let buffer = if value == 0 { device.alloc(len) } else { device.upload(vec![value; len]) };
-        Tensor { buffer: Arc::new(buffer), shape: shape.to_vec() }
+        Tensor { buffer: Arc::new(device.full(shape.iter().product(), value)), shape: shape.to_vec() }
     }
 
     /// The shape.
@@ -103,13 +101,51 @@ impl Tensor {
                 rule: "both must have the same shape",
             });
         }
-        if self.device() != rhs.device() {
-            return Err(DeviceError::Mixed { operation });
-        }
         let device = self.device();
+        rhs.check_on(operation, device)?;
         let mut out = device.alloc(self.len());
         device.binary(op, self.view(), rhs.view(), out.view_mut());
         Tensor::new(out, &self.shape)
+    }
+
+    /// x + y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn add(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("add", Binary::Add, rhs)
+    }
+
+    /// x − y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn sub(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("subtract", Binary::Sub, rhs)
+    }
+
+    /// x · y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn mul(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("multiply", Binary::Mul, rhs)
+    }
+
+    /// x ⊕ y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn xor(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("xor", Binary::Xor, rhs)
+    }
+
+    /// x ∧ y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn and(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("and", Binary::And, rhs)
     }
 
     /// x ∘ c element by element.
@@ -120,20 +156,64 @@ impl Tensor {
         Tensor { buffer: Arc::new(out), shape: self.shape.clone() }
     }
 
+    /// Bits `low .. low + width` of every element, packed in planes as [`crate::ring::Layout`]
+    /// tells: `width`·⌈n/64⌉ words.
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] unless 1 ≤ width and low + width ≤ 64.
+    pub fn to_planes(&self, low: u32, width: u32) -> Result<Buffer, DeviceError> {
+        check_bits("to_planes", low, width)?;
+        let device = self.device();
+        let mut planes = device.alloc(width as usize * self.len().div_ceil(64));
+        device.to_planes(low, width, self.view(), planes.view_mut());
+        Ok(planes)
+    }
+
+    /// Elements below 2^width from their packed bits: the inverse of [`Tensor::to_planes`] at low 0.
+    ///
+    /// ```
+    /// use cryptgpu_core::device::{Device, Tensor};
+    /// let x = Tensor::from_array(Device::Cpu, &ndarray::array![5, 0, 7, 2]);
+    /// let planes = x.to_planes(0, 3)?;
+    /// assert_eq!(planes.len(), 3, "three planes of one word each");
+    /// assert_eq!(Tensor::from_planes(3, planes.view(), x.device(), &[4])?.to_array()?, x.to_array()?);
+    /// # Ok::<(), cryptgpu_core::device::DeviceError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] for a width outside 1 to 64, [`DeviceError::Shape`] when there are not
+    /// `width`·⌈n/64⌉ words.
+    pub fn from_planes(width: u32, planes: View, device: Device, shape: &[usize]) -> Result<Self, DeviceError> {
+        check_bits("from_planes", 0, width)?;
+        let n: usize = shape.iter().product();
+        if planes.len() != width as usize * n.div_ceil(64) {
+            return Err(DeviceError::Shape {
+                operation: "from_planes",
+                lhs: vec![planes.len()],
+                rhs: shape.to_vec(),
+                rule: "there must be width · ⌈n/64⌉ words",
+            });
+        }
+        let mut out = device.alloc(n);
+        device.from_planes(width, planes, out.view_mut());
+        Tensor::new(out, shape)
+    }
+
     /// The sum of all elements, as a tensor of shape `[1]`.
     ///
     /// # Errors
-    /// None on a CPU.
+    /// None: what goes wrong on a device shows when words are brought back.
     pub fn sum(&self) -> Result<Self, DeviceError> {
-        let Buffer::Cpu(words) = self.buffer();
-        let sum = words.iter().fold(0u64, |sum, &word| sum.wrapping_add(word));
-        Tensor::new(Buffer::Cpu(vec![sum]), &[1])
+        let device = self.device();
+        let mut out = device.alloc(1);
+        device.sum(self.view(), out.view_mut());
+        Tensor::new(out, &[1])
     }
 
     /// Tensors one after the other along the first axis.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when there are none or their other axes differ.
+    /// [`DeviceError::Shape`] when there are none or their other axes differ, [`DeviceError::Mixed`].
     pub fn concat(parts: &[&Tensor]) -> Result<Self, DeviceError> {
         let bad = |lhs: &[usize], rhs: &[usize]| DeviceError::Shape {
             operation: "concat",
@@ -145,6 +225,7 @@ impl Tensor {
         let (rows, rest) = first.shape.split_first().ok_or_else(|| bad(&first.shape, &[]))?;
         let (mut rows, device) = (*rows, first.device());
         for part in &parts[1..] {
+            part.check_on("concat", device)?;
             match part.shape.split_first() {
                 Some((more, other)) if other == rest => rows += more,
                 _ => return Err(bad(&first.shape, &part.shape)),
@@ -175,8 +256,28 @@ impl Tensor {
             return Err(bad());
         }
         let inner: usize = rest.iter().product();
-        let words = self.view().slice(range.start * inner..range.end * inner).to_host();
-        Tensor::new(self.device().upload(words), &[&[range.len()], rest].concat())
+        let words = self.view().slice(range.start * inner..range.end * inner).to_buffer();
+        Tensor::new(words, &[&[range.len()], rest].concat())
+    }
+
+    /// The same words on another device; nothing is copied where they are there.
+    ///
+    /// # Errors
+    /// What went wrong on the device that they came from.
+    pub fn to_device(&self, device: Device) -> Result<Self, DeviceError> {
+        if self.device() == device {
+            return Ok(self.clone());
+        }
+        Tensor::new(device.upload(self.view().to_host()?), &self.shape)
+    }
+
+    /// Refuses a tensor that lives elsewhere.
+    ///
+    /// # Errors
+    /// [`DeviceError::Mixed`].
+    pub(crate) fn check_on(&self, operation: &'static str, expected: Device) -> Result<(), DeviceError> {
+        let found = self.device();
+        if found == expected { Ok(()) } else { Err(DeviceError::Mixed { operation, found, expected }) }
     }
 
     /// The buffer, without a copy when this is its only owner.
@@ -185,17 +286,32 @@ impl Tensor {
     }
 
     /// The words as an array in main memory.
-    pub fn to_array(&self) -> ArrayD<u64> {
+    ///
+    /// # Errors
+    /// What went wrong on the device while the words were computed, or as they were fetched. On a
+    /// CPU nothing does.
+    pub fn to_array(&self) -> Result<ArrayD<u64>, DeviceError> {
+        let words = self.view().to_host()?;
         // The lengths agree by construction, so the fallback is never taken.
-        ArrayD::from_shape_vec(IxDyn(&self.shape), self.view().to_host()).unwrap_or_default()
+        Ok(ArrayD::from_shape_vec(IxDyn(&self.shape), words).unwrap_or_default())
     }
 
     /// The words in main memory, without a copy when this is their only owner.
-    pub fn into_host(self) -> Vec<u64> {
+    ///
+    /// # Errors
+    /// As [`Tensor::to_array`].
+    pub fn into_host(self) -> Result<Vec<u64>, DeviceError> {
         match Arc::try_unwrap(self.buffer) {
             Ok(buffer) => buffer.into_host(),
             Err(shared) => shared.view().to_host(),
         }
+    }
+}
+
+fn check_bits(operation: &'static str, low: u32, width: u32) -> Result<(), DeviceError> {
+    match width >= 1 && low.saturating_add(width) <= 64 {
+        true => Ok(()),
+        false => Err(DeviceError::Bits { operation, low, width }),
     }
 }
 

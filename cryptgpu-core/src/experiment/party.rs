@@ -94,7 +94,7 @@ impl<'a> PartyRun<'a> {
         })?;
         let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
         if number > 0 {
-            let result = y.components().0.to_array().into_iter().collect();
+            let result = p.to_host(y.components().0)?;
             self.report.iterations.push(IterationReport { seconds, seconds_by_kind, stats, result });
         }
         Ok(())

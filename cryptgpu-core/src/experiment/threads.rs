@@ -11,7 +11,7 @@ use super::{ExperimentError, Inference};
 use crate::mpc::{MpcError, Party};
 use crate::net::{NetError, Options, PartyId, memory};
 use crate::nn::NnError;
-use crate::prg::{Correlated, Key};
+use crate::prg::{Correlated, Key, Keys};
 
 /// Three threads, started for each run.
 #[derive(Debug, Default)]
@@ -33,13 +33,14 @@ impl Parties for Threads {
     ) -> Result<[PartyReport; 3], ExperimentError> {
         let options = Options { link: declaration.link, ..Options::default() };
         let settings = declaration.settings()?;
-        // Party i holds keys i and i + 1, and one of its own.
-        let common = [Key::from_os()?, Key::from_os()?, Key::from_os()?];
+        // Party i holds keys i and i + 1, one that all have, and one of its own.
+        let (pairs, common) = ([Key::from_os()?, Key::from_os()?, Key::from_os()?], Key::from_os()?);
         let mut parties = Vec::with_capacity(3);
         for (i, net) in memory::trio(options).into_iter().enumerate() {
-            let (prev, next) = (&common[i], &common[(i + 1) % 3]);
-            let keys = Correlated::new(declaration.randomness, prev, next, &Key::from_os()?);
-            parties.push(Party::new(Box::new(net), keys, settings));
+            let (with_prev, with_next) = (pairs[i].clone(), pairs[(i + 1) % 3].clone());
+            let keys = Keys { with_prev, with_next, common: common.clone(), own: Key::from_os()? };
+            let correlated = Correlated::new(declaration.randomness, &keys);
+            parties.push(Party::new(Box::new(net), correlated, settings));
         }
         let (tell, told) = mpsc::channel();
         let results = thread::scope(|scope| {

@@ -66,6 +66,14 @@ impl Rep {
         self.a.device()
     }
 
+    /// The same share on another device; nothing is copied where it is there.
+    ///
+    /// # Errors
+    /// What went wrong on the device that it came from.
+    pub fn to_device(&self, device: Device) -> Result<Self, DeviceError> {
+        self.map(|x| x.to_device(device))
+    }
+
     fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor, DeviceError>) -> Result<Self, DeviceError> {
         Ok(Rep { a: f(&self.a)?, b: f(&self.b)? })
     }
@@ -141,7 +149,7 @@ impl Rep {
     /// The sum of all elements, as a tensor of shape `[1]`.
     ///
     /// # Errors
-    /// None on a CPU.
+    /// None: what goes wrong on a device shows when words are brought back.
     pub fn sum(&self) -> Result<Self, DeviceError> {
         self.map(Tensor::sum)
     }
@@ -186,6 +194,11 @@ impl RepBits {
     /// The shape of the tensor whose elements these bits belong to.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// The device its components live on.
+    pub fn device(&self) -> Device {
+        self.a.device()
     }
 
     /// How many bits.

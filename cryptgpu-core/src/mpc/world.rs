@@ -4,7 +4,7 @@
 use super::{Party, Rep, Settings};
 use crate::device::{DeviceError, Tensor};
 use crate::net::{Interceptor, Network, Options, PartyId, Stats, memory};
-use crate::prg::{Correlated, Key, Randomness};
+use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayBase, Data, Dimension};
 
 /// A world of three parties. Keys come from its seed, so a run can be repeated: **not for
@@ -23,7 +23,7 @@ use ndarray::{ArrayBase, Data, Dimension};
 ///     p.open(&y)
 /// });
 /// let [result, _, _] = opened;
-/// assert_eq!(codec.decode_array(&result?.to_array()), array![1.5, 0.0].into_dyn());
+/// assert_eq!(codec.decode_array(&result?.to_array()?), array![1.5, 0.0].into_dyn());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -62,15 +62,14 @@ impl World {
     /// Replicated shares of ring elements, by party.
     ///
     /// # Errors
-    /// None on a CPU.
+    /// None: what goes wrong on a device shows when words are brought back.
     pub fn deal<S, D>(&self, value: &ArrayBase<S, D>) -> Result<[Rep; 3], DeviceError>
     where
         S: Data<Elem = u64>,
         D: Dimension,
     {
         let value = Tensor::from_array(self.settings.device, value);
-        let key = self.key(99);
-        deal(&value, &mut Correlated::new(self.randomness, &key, &key, &key))
+        deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(self.key(99))))
     }
 
     /// Runs `body` as all three parties at once, each on a thread of its own, and returns what
@@ -92,12 +91,13 @@ impl World {
         std::thread::scope(|scope| {
             let handles = nets.map(|net| {
                 let id = net.id();
-                let prg = Correlated::new(
-                    self.randomness,
-                    &self.key(id.index() as u64),
-                    &self.key(id.next().index() as u64),
-                    &self.key(10 + id.index() as u64),
-                );
+                let keys = Keys {
+                    with_prev: self.key(id.index() as u64),
+                    with_next: self.key(id.next().index() as u64),
+                    common: self.key(3),
+                    own: self.key(10 + id.index() as u64),
+                };
+                let prg = Correlated::new(self.randomness, &keys);
                 scope.spawn(move || {
                     let mut party = Party::new(Box::new(net), prg, self.settings);
                     let result = body(&mut party);
@@ -115,7 +115,7 @@ impl World {
 /// Components 0 and 1 are uniform (the dealer's own streams), component 2 makes the sum right.
 ///
 /// # Errors
-/// None on a CPU.
+/// None: what goes wrong on a device shows when words are brought back.
 pub fn deal(value: &Tensor, prg: &mut Correlated) -> Result<[Rep; 3], DeviceError> {
     use crate::device::Binary::Sub;
     let (device, shape) = (value.device(), value.shape());

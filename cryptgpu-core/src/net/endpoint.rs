@@ -2,9 +2,9 @@
 //! the deadline, and errors that name party, peer and step.
 
 use super::inbox::{Empty, Fault, Inbox};
-use super::stats::Counters;
-use super::{NetError, Options, PartyId, Tag};
-use std::sync::{Arc, Mutex, PoisonError};
+use super::ledger::Ledger;
+use super::{NetError, Options, PartyId, Tag, monotonic_nanos};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// One party's end of its two links.
@@ -12,21 +12,14 @@ use std::time::Instant;
 pub(super) struct Endpoint {
     id: PartyId,
     options: Options,
-    step: Mutex<String>,
-    pub(super) counters: Counters,
+    ledger: Mutex<Ledger>,
     /// By the sender's index; a party's own stays empty.
     inboxes: [Arc<Inbox>; 3],
 }
 
 impl Endpoint {
     pub(super) fn new(id: PartyId, options: Options) -> Self {
-        Endpoint {
-            id,
-            options,
-            step: Mutex::new("start".into()),
-            counters: Counters::default(),
-            inboxes: std::array::from_fn(|_| Arc::default()),
-        }
+        Endpoint { id, options, ledger: Mutex::new(Ledger::new(id)), inboxes: std::array::from_fn(|_| Arc::default()) }
     }
 
     pub(super) fn id(&self) -> PartyId {
@@ -41,14 +34,13 @@ impl Endpoint {
         &self.inboxes[from.index()]
     }
 
-    pub(super) fn set_step(&self, step: &str) {
-        let mut current = self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        current.clear();
-        current.push_str(step);
+    /// The account of this party. Never held while waiting.
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn step(&self) -> String {
-        self.step.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ledger().step().to_owned()
     }
 
     /// Checks a message before it leaves; the answer is its length in words.
@@ -64,14 +56,25 @@ impl Endpoint {
         }
     }
 
+    /// Counts a message of `words` words that is about to leave; the answer is this party's rounds.
+    pub(super) fn sent(&self, to: PartyId, tag: Tag, words: u32) -> u32 {
+        self.ledger().sent(to, tag, u64::from(words) * 8)
+    }
+
     /// The next message of `from`, checked against what is expected.
     pub(super) fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
         if from == self.id {
             return Err(self.error(from, Fault::Closed("a party has no link to itself".into())));
         }
-        let start = Instant::now();
-        let popped = self.inbox(from).pop(start + self.options.deadline);
-        self.counters.waited(start.elapsed());
+        let (begin, deadline) = (monotonic_nanos(), Instant::now() + self.options.deadline);
+        let popped = self.inbox(from).try_pop().map_or_else(
+            || {
+                self.ledger().waits(from, tag, len, begin);
+                self.inbox(from).pop(deadline)
+            },
+            Ok,
+        );
+        self.ledger().returned(from, begin, popped.as_ref().ok());
         let message = popped.map_err(|empty| match empty {
             Empty::Deadline => {
                 NetError::Deadline { party: self.id, peer: from, step: self.step(), waited: self.options.deadline }
@@ -89,7 +92,6 @@ impl Endpoint {
                 got_words: message.words.len(),
             });
         }
-        self.counters.received(message.rounds);
         Ok(message.words)
     }
 

@@ -77,6 +77,13 @@ impl Inbox {
         self.lock().fault.clone()
     }
 
+    /// The next message, if it is there now.
+    pub(super) fn try_pop(&self) -> Option<Incoming> {
+        let mut state = self.lock();
+        let is_ready = |message: &Incoming| message.ready.is_none_or(|ready| ready <= Instant::now());
+        state.queue.front().is_some_and(is_ready).then(|| state.queue.pop_front()).flatten()
+    }
+
     /// The next message, once there is one and its imitated link has delivered it.
     pub(super) fn pop(&self, deadline: Instant) -> Result<Incoming, Empty> {
         let mut state = self.lock();

@@ -5,26 +5,42 @@
 use std::fmt;
 use std::time::Duration;
 
+mod clock;
+mod compare;
 mod endpoint;
 mod error;
 mod frame;
 mod inbox;
 mod intercept;
+mod ledger;
 pub mod memory;
 mod pool;
+mod recording;
 mod shaped;
 mod stats;
 pub mod tcp;
+mod timekeeper;
+mod timeline;
 pub(crate) mod tls;
+mod trace;
+mod wait;
 
+pub use clock::{clock_id, monotonic_nanos};
+pub use compare::{Comparison, Figures, StepComparison};
 pub use error::NetError;
 pub use frame::HEADER_BYTES;
 pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
 pub use memory::MemoryNetwork;
+pub use recording::{Received, Recording};
 pub use shaped::Link;
 pub use stats::{LinkStats, Stats};
 pub use tcp::TcpNetwork;
+pub use timeline::{
+    Call, Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, StepSums, Timeline, Transfer,
+};
 pub use tls::{Fingerprint, Identity};
+pub use trace::{MessageTrace, PartyStep, Receipt, StepTrace, Trace};
+pub use wait::{Activity, Deadlock, Stuck, Unread, Wait, WaitState, deadlock};
 
 /// What every kind of link can be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +114,7 @@ impl fmt::Debug for PartyId {
 
 /// What both ends know about a message before it is sent. A receiver names the tag it waits for,
 /// so parties whose programs have diverged get an error and not garbage.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Tag {
     /// Position of the correlated randomness, equal on all parties by construction.
     pub position: u64,
@@ -126,8 +142,25 @@ pub trait Network: Send {
     /// Everything counted so far. Cheap: a copy of a few integers.
     fn stats(&self) -> Stats;
 
-    /// Names the step that errors should mention (`conv1/truncation`).
+    /// Names the step that errors mention and under which is counted what happens from now on (`conv1/truncation`, a
+    /// step within another), or [`NO_STEP`].
     fn set_step(&self, step: &str);
+
+    /// Whether this party is blocked in a receive, for whom, and how many messages it has sent and consumed. For other
+    /// threads to ask while it waits: see [`deadlock`].
+    fn wait_state(&self) -> WaitState;
+
+    /// What this party did since its links came up or a timeline was last taken. Recording never stops; it costs some
+    /// tens of nanoseconds a message.
+    fn take_timeline(&self) -> Timeline;
+
+    /// **Insecure**: keeps a copy of every message that is received from now on, until `max_words` words are kept (each
+    /// message counting 16 more); a recording that goes on is dropped. What one party receives tells nothing, but with
+    /// another party's recording it reveals every secret. A party process prints a warning, once.
+    fn insecure_record(&self, max_words: u64);
+
+    /// Ends recording: what was kept, or nothing if it was off.
+    fn take_recording(&self) -> Option<Recording>;
 
     /// How long a receive may wait.
     fn deadline(&self) -> Duration;
@@ -156,6 +189,22 @@ impl<N: Network + Sync + ?Sized> Network for std::sync::Arc<N> {
 
     fn set_step(&self, step: &str) {
         (**self).set_step(step);
+    }
+
+    fn wait_state(&self) -> WaitState {
+        (**self).wait_state()
+    }
+
+    fn take_timeline(&self) -> Timeline {
+        (**self).take_timeline()
+    }
+
+    fn insecure_record(&self, max_words: u64) {
+        (**self).insecure_record(max_words);
+    }
+
+    fn take_recording(&self) -> Option<Recording> {
+        (**self).take_recording()
     }
 
     fn deadline(&self) -> Duration {

@@ -1,9 +1,7 @@
 //! What a party's transport has counted: exact, and cheap to take and to subtract.
 
 use super::PartyId;
-use super::frame::HEADER_BYTES;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::ops::AddAssign;
 
 /// One direction of one link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -14,6 +12,14 @@ pub struct LinkStats {
     pub payload_bytes: u64,
     /// Bytes of payload and frame headers, without TLS records.
     pub frame_bytes: u64,
+}
+
+impl AddAssign for LinkStats {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.payload_bytes += other.payload_bytes;
+        self.frame_bytes += other.frame_bytes;
+    }
 }
 
 /// What one party has sent so far, and how deep its chain of messages is.
@@ -52,50 +58,5 @@ impl Stats {
             link.frame_bytes = self.to[i].frame_bytes - earlier.to[i].frame_bytes;
         }
         Stats { to, rounds: self.rounds - earlier.rounds, wait_nanos: self.wait_nanos - earlier.wait_nanos }
-    }
-}
-
-/// The counting side of [`Stats`]: shared between the caller and the link's tasks.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    to: [LinkCounters; 3],
-    rounds: AtomicU64,
-    wait_nanos: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct LinkCounters {
-    messages: AtomicU64,
-    payload_bytes: AtomicU64,
-}
-
-impl Counters {
-    /// Counts a message to `to`; the answer is the sender's rounds, which the frame carries.
-    pub(super) fn sent(&self, to: PartyId, payload_bytes: u64) -> u32 {
-        let link = &self.to[to.index()];
-        link.messages.fetch_add(1, Relaxed);
-        link.payload_bytes.fetch_add(payload_bytes, Relaxed);
-        u32::try_from(self.rounds.load(Relaxed)).unwrap_or(u32::MAX)
-    }
-
-    /// Counts a receipt of a message whose sender had `sender_rounds` when it sent it.
-    pub(super) fn received(&self, sender_rounds: u32) {
-        self.rounds.fetch_max(u64::from(sender_rounds) + 1, Relaxed);
-    }
-
-    /// Counts time spent waiting.
-    pub(super) fn waited(&self, time: Duration) {
-        self.wait_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    /// What was counted so far.
-    pub(super) fn stats(&self) -> Stats {
-        let mut to = [LinkStats::default(); 3];
-        for (link, counters) in to.iter_mut().zip(&self.to) {
-            link.messages = counters.messages.load(Relaxed);
-            link.payload_bytes = counters.payload_bytes.load(Relaxed);
-            link.frame_bytes = link.payload_bytes + link.messages * HEADER_BYTES as u64;
-        }
-        Stats { to, rounds: self.rounds.load(Relaxed), wait_nanos: self.wait_nanos.load(Relaxed) }
     }
 }

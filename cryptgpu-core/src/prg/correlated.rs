@@ -1,7 +1,8 @@
-//! The randomness that parties have in common: each key is held by two neighbours, and every
-//! nonce is handed out once, in the same order at all three parties.
+//! The randomness that parties have in common: keys held by two neighbours, one held by all
+//! three, and nonces that are handed out once, in the same order at all three parties.
 //!
-//! Party i holds kᵢ (in common with party i−1) and kᵢ₊₁ (in common with party i+1).
+//! Party i holds kᵢ (in common with party i−1), kᵢ₊₁ (in common with party i+1), k (in common with
+//! both) and a key of its own.
 
 use super::{Key, Prg, Randomness, Stream};
 use std::fmt;
@@ -9,18 +10,16 @@ use std::fmt;
 /// The right to draw one stream. Not `Clone`: a stream consumes it.
 ///
 /// ```compile_fail,E0382
-/// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
-/// # let key = Key::from_bytes([1; 16]);
-/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+/// # use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness};
+/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(Key::from_bytes([1; 16])));
 /// let nonce = correlated.nonce();
 /// let mask = correlated.with_prev(nonce);
 /// let reused = correlated.with_next(nonce); // use of moved value: `nonce`
 /// ```
 ///
 /// ```compile_fail,E0599
-/// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
-/// # let key = Key::from_bytes([1; 16]);
-/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+/// # use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness};
+/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(Key::from_bytes([1; 16])));
 /// let nonce = correlated.nonce();
 /// let copy = nonce.clone(); // no method named `clone`
 /// ```
@@ -48,13 +47,14 @@ pub struct Zero {
 /// for every session.
 ///
 /// ```
-/// use cryptgpu_core::prg::{Correlated, Key, Randomness};
+/// use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness};
 /// // Party i holds keys i and i + 1.
-/// let keys = [Key::from_os()?, Key::from_os()?, Key::from_os()?];
+/// let (keys, common) = ([Key::from_os()?, Key::from_os()?, Key::from_os()?], Key::from_os()?);
 /// let mut zero = [0u64; 4];
 /// for party in 0..3 {
-///     let own = Key::from_os()?;
-///     let mut correlated = Correlated::new(Randomness::Aes128Ctr, &keys[party], &keys[(party + 1) % 3], &own);
+///     let (with_prev, with_next) = (keys[party].clone(), keys[(party + 1) % 3].clone());
+///     let keys = Keys { with_prev, with_next, common: common.clone(), own: Key::from_os()? };
+///     let mut correlated = Correlated::new(Randomness::Aes128Ctr, &keys);
 ///     let nonce = correlated.nonce();
 ///     let share = correlated.zero(nonce);
 ///     let (mut plus, mut minus) = ([0; 4], [0; 4]);
@@ -70,17 +70,40 @@ pub struct Zero {
 pub struct Correlated {
     prev: Prg,
     next: Prg,
+    common: Prg,
     own: Prg,
     position: u64,
 }
 
+/// What a party draws from. Party i draws kᵢ and gives it to party i − 1; party 0 draws k and gives
+/// it to both.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// kᵢ, in common with the previous party.
+    pub with_prev: Key,
+    /// kᵢ₊₁, in common with the next party.
+    pub with_next: Key,
+    /// k, in common with both: public coins, which hide nothing from a party.
+    pub common: Key,
+    /// Nobody else's.
+    pub own: Key,
+}
+
+impl Keys {
+    /// One key for all purposes: for somebody who draws alone, as the dealer of a sharing.
+    pub fn alone(key: Key) -> Self {
+        Keys { with_prev: key.clone(), with_next: key.clone(), common: key.clone(), own: key }
+    }
+}
+
 impl Correlated {
-    /// From kᵢ (`with_prev`), kᵢ₊₁ (`with_next`) and a key that nobody else has (`own`).
-    pub fn new(randomness: Randomness, with_prev: &Key, with_next: &Key, own: &Key) -> Self {
+    /// Streams of kind `randomness` from `keys`, from the first nonce on.
+    pub fn new(randomness: Randomness, keys: &Keys) -> Self {
         Correlated {
-            prev: Prg::new(randomness, with_prev),
-            next: Prg::new(randomness, with_next),
-            own: Prg::new(randomness, own),
+            prev: Prg::new(randomness, &keys.with_prev),
+            next: Prg::new(randomness, &keys.with_next),
+            common: Prg::new(randomness, &keys.common),
+            own: Prg::new(randomness, &keys.own),
             position: 0,
         }
     }
@@ -112,6 +135,11 @@ impl Correlated {
     /// The stream in common with the next party (key kᵢ₊₁).
     pub fn with_next(&self, nonce: Nonce) -> Stream {
         Stream { prg: self.next.clone(), nonce: nonce.0 }
+    }
+
+    /// The stream that all three parties know (key k): for public coins.
+    pub fn common(&self, nonce: Nonce) -> Stream {
+        Stream { prg: self.common.clone(), nonce: nonce.0 }
     }
 
     /// A stream that nobody else knows.

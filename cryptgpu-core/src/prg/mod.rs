@@ -1,8 +1,8 @@
 //! Pseudo-random streams, and the correlated randomness that three parties draw from them.
 //!
 //! A [`Prg`] is a keyed generator; a [`Stream`] is one single-use piece of its output, addressed
-//! by a [`Nonce`] that cannot be copied. [`Correlated`] holds the two keys that a party shares
-//! with its neighbours and hands out nonces in the same order at every party. Nothing here knows
+//! by a [`Nonce`] that cannot be copied. [`Correlated`] holds the keys that a party shares with
+//! its neighbours and hands out nonces in the same order at every party. Nothing here knows
 //! of tensors, networks or protocols.
 
 mod aes_ctr;
@@ -12,7 +12,7 @@ mod key;
 pub mod philox;
 
 pub use aes_ctr::Aes128Ctr;
-pub use correlated::{Correlated, Nonce, Zero};
+pub use correlated::{Correlated, Keys, Nonce, Zero};
 pub use error::PrgError;
 pub use key::Key;
 
@@ -108,9 +108,8 @@ impl Prg {
 /// twice (as a mask, and as the share that the mask becomes) fills the same range again.
 ///
 /// ```compile_fail,E0599
-/// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
-/// # let key = Key::from_bytes([1; 16]);
-/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+/// # use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness};
+/// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(Key::from_bytes([1; 16])));
 /// let nonce = correlated.nonce();
 /// let stream = correlated.own(nonce);
 /// let again = stream.clone(); // no method named `clone`
@@ -128,9 +127,8 @@ impl Stream {
     /// (an AES block is two words), and multiples of 128 a little more so (a batch of blocks).
     ///
     /// ```
-    /// # use cryptgpu_core::prg::{Correlated, Key, Randomness};
-    /// # let key = Key::from_os()?;
-    /// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &key, &key, &key);
+    /// # use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness};
+    /// # let mut correlated = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(Key::from_os()?));
     /// let nonce = correlated.nonce();
     /// let stream = correlated.own(nonce);
     /// let (mut whole, mut part) = ([0; 100], [0; 7]);

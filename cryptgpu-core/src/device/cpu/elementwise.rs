@@ -16,6 +16,8 @@ pub enum Binary {
     Mul,
     /// x ⊕ y.
     Xor,
+    /// x ∧ y.
+    And,
 }
 
 /// An element-wise operation of a tensor and a public word.
@@ -27,6 +29,14 @@ pub enum Unary {
     Mul(u64),
     /// x ⊕ c; all ones complements.
     Xor(u64),
+    /// x ∧ c.
+    And(u64),
+    /// Bits moved up by k, zeros behind; k of 64 or more leaves nothing.
+    Shl(u32),
+    /// Bits moved down by k, zeros before; k of 64 or more leaves nothing.
+    Shr(u32),
+    /// Bits moved down by k, the sign bit before: ⌊x/2^k⌋ of a two's complement x.
+    Sar(u32),
 }
 
 /// `out` = x ∘ y.
@@ -50,6 +60,7 @@ unit_kernel! {
             Binary::Sub => (0..n).for_each(|i| out[i] = x[i].wrapping_sub(y[i])),
             Binary::Mul => (0..n).for_each(|i| out[i] = x[i].wrapping_mul(y[i])),
             Binary::Xor => (0..n).for_each(|i| out[i] = x[i] ^ y[i]),
+            Binary::And => (0..n).for_each(|i| out[i] = x[i] & y[i]),
         }
     }
 }
@@ -74,8 +85,21 @@ unit_kernel! {
             Unary::Add(c) => (0..n).for_each(|i| out[i] = x[i].wrapping_add(c)),
             Unary::Mul(c) => (0..n).for_each(|i| out[i] = x[i].wrapping_mul(c)),
             Unary::Xor(c) => (0..n).for_each(|i| out[i] = x[i] ^ c),
+            Unary::And(c) => (0..n).for_each(|i| out[i] = x[i] & c),
+            Unary::Shl(64..) | Unary::Shr(64..) => out.fill(0),
+            Unary::Shl(k) => (0..n).for_each(|i| out[i] = x[i] << k),
+            Unary::Shr(k) => (0..n).for_each(|i| out[i] = x[i] >> k),
+            Unary::Sar(k) => {
+                let k = k.min(63);
+                (0..n).for_each(|i| out[i] = (x[i] as i64 >> k) as u64);
+            }
         }
     }
+}
+
+/// `out` = the sum of all words, one word.
+pub fn sum(x: &[u64], out: &mut [u64]) {
+    out[0] = x.iter().fold(0u64, |sum, &word| sum.wrapping_add(word));
 }
 
 /// Words `0..` of a stream, on several threads when that pays.
@@ -147,6 +171,34 @@ pub fn add_bias(bias: &[u64], inner: usize, z: &mut [u64]) {
     for image in z.chunks_exact_mut(bias.len() * inner) {
         for (channel, &b) in image.chunks_exact_mut(inner).zip(bias) {
             channel.iter_mut().for_each(|word| *word = word.wrapping_add(b));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bit_operations_do_what_they_say(
+            x in proptest::collection::vec(any::<u64>(), 1..700), c in any::<u64>(), k in 0u32..70,
+        ) {
+            let y: Vec<u64> = x.iter().map(|x| x.rotate_left(13) ^ c).collect();
+            let mut out = vec![0; x.len()];
+            binary(Binary::And, &x, &y, &mut out);
+            prop_assert!((0..x.len()).all(|i| out[i] == x[i] & y[i]));
+            let expect: [(Unary, &dyn Fn(u64) -> u64); 4] = [
+                (Unary::And(c), &|x| x & c),
+                (Unary::Shl(k), &|x| x.checked_shl(k).unwrap_or(0)),
+                (Unary::Shr(k), &|x| x.checked_shr(k).unwrap_or(0)),
+                (Unary::Sar(k), &|x| (x as i64).checked_shr(k).unwrap_or(x as i64 >> 63) as u64),
+            ];
+            for (op, expected) in expect {
+                unary(op, &x, &mut out);
+                prop_assert!((0..x.len()).all(|i| out[i] == expected(x[i])), "{:?}", op);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! operations, with the widest vectors that the processor has.
 
 pub mod bit_product;
+pub mod bits;
 pub mod conv;
 pub mod elementwise;
 pub mod gemm;

@@ -13,24 +13,28 @@ fn source(position: usize, tap: usize, stride: usize, dilation: usize, before: u
     (position * stride + tap * dilation).checked_sub(before).filter(|&at| at < size)
 }
 
-fn for_planes(x: &[u64], input: [usize; 2], out: [usize; 2], body: impl Fn(&[u64], &mut [u64]) + Sync) -> Vec<u64> {
+fn for_planes(
+    input: [usize; 2],
+    out: [usize; 2],
+    x: &[u64],
+    result: &mut [u64],
+    body: impl Fn(&[u64], &mut [u64]) + Sync,
+) {
     let (from, to) = (input[0] * input[1], out[0] * out[1]);
     if from == 0 || to == 0 {
-        return vec![];
+        return;
     }
-    let mut result = vec![0u64; x.len() / from * to];
     if x.len() < PARALLEL_MIN {
         x.chunks_exact(from).zip(result.chunks_exact_mut(to)).for_each(|(x, y)| body(x, y));
     } else {
         x.par_chunks_exact(from).zip(result.par_chunks_exact_mut(to)).for_each(|(x, y)| body(x, y));
     }
-    result
 }
 
-/// Sum over each window of every plane of `x`.
-pub fn sum(x: &[u64], input: [usize; 2], window: &PoolGeometry, out: [usize; 2]) -> Vec<u64> {
+/// Sum over each window of every plane of `x`; `out` is the size of an output plane.
+pub fn sum(input: [usize; 2], window: &PoolGeometry, out: [usize; 2], x: &[u64], sums: &mut [u64]) {
     let [height, width] = input;
-    for_planes(x, input, out, |plane, result| {
+    for_planes(input, out, x, sums, |plane, result| {
         // Rows first, then columns: kh + kw additions an output instead of kh·kw.
         let mut row = vec![0u64; width];
         for oy in 0..out[0] {
@@ -42,10 +46,12 @@ pub fn sum(x: &[u64], input: [usize; 2], window: &PoolGeometry, out: [usize; 2])
                 row.iter_mut().zip(&plane[y * width..]).for_each(|(sum, &v)| *sum = sum.wrapping_add(v));
             }
             for (ox, sum) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
+                let mut total = 0u64;
                 for kx in 0..window.kernel[1] {
                     let at = source(ox, kx, window.stride[1], window.dilation[1], window.padding[2], width);
-                    *sum = sum.wrapping_add(at.map_or(0, |x| row[x]));
+                    total = total.wrapping_add(at.map_or(0, |x| row[x]));
                 }
+                *sum = total;
             }
         }
     })
@@ -53,15 +59,16 @@ pub fn sum(x: &[u64], input: [usize; 2], window: &PoolGeometry, out: [usize; 2])
 
 /// Tap (ky, kx) of each window of every plane of `x`, `fill` where it is padding.
 pub fn tap(
-    x: &[u64],
     input: [usize; 2],
     window: &PoolGeometry,
     out: [usize; 2],
     tap: [usize; 2],
     fill: u64,
-) -> Vec<u64> {
+    x: &[u64],
+    taps: &mut [u64],
+) {
     let [height, width] = input;
-    for_planes(x, input, out, |plane, result| {
+    for_planes(input, out, x, taps, |plane, result| {
         for oy in 0..out[0] {
             let y = source(oy, tap[0], window.stride[0], window.dilation[0], window.padding[0], height);
             for (ox, value) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
@@ -93,11 +100,13 @@ mod tests {
             let len = 3 * input[0] * input[1];
             let x: Vec<u64> = (0..len as u64).map(|i| (i + 1).wrapping_mul(seed | 1)).collect();
             let out = window.output(input).unwrap();
-            let sums = sum(&x, input, &window, out);
+            let mut sums = vec![9u64; 3 * out[0] * out[1]];
+            sum(input, &window, out, &x, &mut sums);
             let mut expected = vec![0u64; sums.len()];
             for ky in 0..window.kernel[0] {
                 for kx in 0..window.kernel[1] {
-                    let taps = tap(&x, input, &window, out, [ky, kx], 0);
+                    let mut taps = vec![9u64; sums.len()];
+                    tap(input, &window, out, [ky, kx], 0, &x, &mut taps);
                     expected.iter_mut().zip(taps).for_each(|(e, t)| *e = e.wrapping_add(t));
                 }
             }
@@ -109,7 +118,10 @@ mod tests {
     fn padding_is_filled() {
         let window = PoolGeometry::square(2, 2, 1);
         let x: Vec<u64> = (1..=4).collect();
-        assert_eq!(tap(&x, [2, 2], &window, [2, 2], [0, 0], 9), [9, 9, 9, 4]);
-        assert_eq!(tap(&x, [2, 2], &window, [2, 2], [1, 1], 9), [1, 9, 9, 9]);
+        for (at, expected) in [([0, 0], [9, 9, 9, 4]), ([1, 1], [1, 9, 9, 9])] {
+            let mut taps = [0; 4];
+            tap([2, 2], &window, [2, 2], at, 9, &x, &mut taps);
+            assert_eq!(taps, expected);
+        }
     }
 }

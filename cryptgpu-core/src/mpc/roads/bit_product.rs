@@ -2,7 +2,7 @@
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
 use super::wire::{Kind, Part, Side};
-use crate::device::{Binary, Buffer};
+use crate::device::{Binary, Buffer, View};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
 impl Party {
@@ -35,8 +35,10 @@ impl Party {
     /// [`MpcError::Argument`] when the shapes differ; the link's errors.
     pub fn bit_product(&mut self, bits: &RepBits, x: &Rep) -> Result<Rep, MpcError> {
         self.check_bits_fit("bit product", bits, x)?;
+        self.check_here("bit product", bits.device())?;
+        self.check_here("bit product", x.device())?;
         let (n, device) = (x.len(), self.device());
-        self.declare(cost::bit_product(n));
+        self.charge(cost::bit_product(n));
         let [zero, one, two] = self.parts::<6>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
@@ -50,7 +52,7 @@ impl Party {
         let own_x = [xa, xb].map(|x| x.slice(one.elements.clone()));
         let mut d = device.alloc(one.elements.len());
         device.bit_product_role1_open(own_bits, own_x, &self.prg.with_prev(alpha), d.view_mut());
-        self.post(Side::Next, Kind::BitsRole1, d.into_host())?;
+        self.post(Side::Next, Kind::BitsRole1, d)?;
 
         // Role 2: answers. (The pad for role 1 came first on the same link.)
         let [_, _, beta, f, _, nu] = two.nonces;
@@ -63,8 +65,8 @@ impl Party {
         let y0 = b.slice_mut(two.elements.clone());
         let x0 = xb.slice(two.elements.clone());
         device.bit_product_role2(two_bits, x0, d.view(), streams, message.view_mut(), y0);
-        let rest = self.copy(message.slice(two.elements.len()..2 * two.elements.len()));
-        self.post(Side::Prev, Kind::BitsRole2, message.into_host())?;
+        let rest = message.slice(two.elements.len()..2 * two.elements.len()).to_buffer();
+        self.post(Side::Prev, Kind::BitsRole2, message)?;
 
         // Role 1: closes.
         let received = self.take(Side::Next, Kind::BitsRole2, 2 * one.elements.len())?;
@@ -74,7 +76,7 @@ impl Party {
         device.bit_product_role1_close(own_bits, own_x, e, &mu, message.view_mut());
         let y2 = b.slice_mut(one.elements.clone());
         device.binary(Binary::Add, message.view(), received.slice(one.elements.len()..2 * one.elements.len()), y2);
-        self.post(Side::Next, Kind::BitsClose, message.into_host())?;
+        self.post(Side::Next, Kind::BitsClose, message)?;
         let mut mask = device.alloc(one.elements.len());
         device.fill(&mu, mask.view_mut());
         device.binary(Binary::Add, pad.view(), mask.view(), a.slice_mut(one.elements));
@@ -90,8 +92,8 @@ impl Party {
         let (device, [a, b]) = (self.device(), out);
         let [u1, alpha, beta, f, mu, nu] = part.nonces;
         let u1 = self.packed(&self.prg.with_next(u1), part.words.len());
-        let own = [&bits.a, &bits.b].map(|bits| self.copy(bits.slice(part.words.clone())));
-        let u2 = self.xor3(&u1, &own[0], &own[1]);
+        let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(part.words.clone()));
+        let u2 = self.xor3(u1.view(), own_a, own_b);
         self.post_copy(Side::Prev, Kind::BitsOpen, u2.view())?;
         let streams = [
             &self.prg.with_next(alpha),
@@ -103,7 +105,7 @@ impl Party {
         let mut message = device.alloc(part.elements.len());
         let (y0, y1) = (a.slice_mut(part.elements.clone()), b.slice_mut(part.elements));
         device.bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
-        self.post(Side::Next, Kind::BitsPad, message.into_host())
+        self.post(Side::Next, Kind::BitsPad, message)
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -122,8 +124,9 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn bits_to_ring(&mut self, bits: &RepBits) -> Result<Rep, MpcError> {
+        self.check_here("bits to ring", bits.device())?;
         let (n, device) = (bits.len(), self.device());
-        self.declare(cost::bits_to_ring(n));
+        self.charge(cost::bits_to_ring(n));
         let [zero, one, two] = self.parts::<3>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
@@ -133,7 +136,7 @@ impl Party {
         device.binary(Binary::Xor, parts[0], parts[1], u.view_mut());
         let mut message = device.alloc(zero.elements.len());
         device.convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
-        self.post(Side::Prev, Kind::ConvertBit, message.into_host())?;
+        self.post(Side::Prev, Kind::ConvertBit, message)?;
         device.fill(&self.prg.with_prev(y0), a.slice_mut(zero.elements.clone()));
         device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements));
 
@@ -163,10 +166,6 @@ impl Party {
         self.rep(a, b, bits.shape())
     }
 
-    fn copy(&self, view: crate::device::View) -> Buffer {
-        self.device().upload(view.to_host())
-    }
-
     /// Packed bits from a stream.
     pub(super) fn packed(&self, stream: &crate::prg::Stream, words: usize) -> Buffer {
         let mut bits = self.device().alloc(words);
@@ -174,11 +173,12 @@ impl Party {
         bits
     }
 
-    fn xor3(&self, x: &Buffer, y: &Buffer, z: &Buffer) -> Buffer {
+    /// x ⊕ y ⊕ z.
+    pub(super) fn xor3(&self, x: View, y: View, z: View) -> Buffer {
         let device = self.device();
         let (mut first, mut all) = (device.alloc(x.len()), device.alloc(x.len()));
-        device.binary(Binary::Xor, x.view(), y.view(), first.view_mut());
-        device.binary(Binary::Xor, first.view(), z.view(), all.view_mut());
+        device.binary(Binary::Xor, x, y, first.view_mut());
+        device.binary(Binary::Xor, first.view(), z, all.view_mut());
         all
     }
 }

@@ -27,8 +27,9 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn sign(&mut self, x: &Rep) -> Result<RepBits, MpcError> {
+        self.check_here("sign", x.device())?;
         let window = self.window();
-        self.declare(cost::sign(x.len(), window));
+        self.charge(cost::sign(x.len(), window));
         let words = x.len().div_ceil(64);
         let device = self.device();
         // Components of the sign without the carry: the top bits of A and B.
@@ -72,7 +73,7 @@ impl Party {
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
         let (tops_a, tops_b) = (top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone()));
         device.sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops_a, tops_b);
-        self.post(Side::Prev, Kind::SignBits, message.into_host())?;
+        self.post(Side::Prev, Kind::SignBits, message)?;
         device.fill(&self.prg.with_prev(g0), ga.slice_mut(planes(&zero.words, carried)));
         device.fill(&self.prg.with_next(g1), gb.slice_mut(planes(&zero.words, carried)));
 

@@ -3,8 +3,8 @@
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
 use super::wire::{Kind, Part, Side};
-use crate::device::{Binary, Buffer, OpenedBits, Pad, Tensor, View};
-use crate::mpc::{Fidelity, MpcError, Party, Rep, cost};
+use crate::device::{Binary, Buffer, OpenedBits, Pad, Tensor, Unary, View, ViewMut};
+use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, cost};
 
 /// Cuts that the offsets of the exact protocol leave room for.
 const MAX_BITS: u32 = 61;
@@ -30,16 +30,15 @@ impl Party {
     /// SIRNN (S&P 2021) and Cheetah (USENIX Security 2022), the dealt product that of ASTRA.
     pub(in crate::mpc) fn truncate_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
         self.check_bits(d)?;
-        if d == 0 {
-            return self.reshare(z, shape);
+        if d == 0 || self.settings().fidelity == Fidelity::Paper {
+            let z = Tensor::new(z, shape).map_err(|e| self.device_error(e))?;
+            let product = self.reshare(Additive::from_summand(z))?;
+            return if d == 0 { Ok(product) } else { self.truncate_paper(&product, d) };
         }
-        if self.settings().fidelity == Fidelity::Paper {
-            let product = self.reshare(z, shape)?;
-            return self.truncate_paper(&product, d);
-        }
+        self.check_here("truncation", z.device())?;
         let mut z = z;
         let n = z.len();
-        self.declare(cost::truncate_product(n, d));
+        self.charge(cost::truncate_product(n, d));
         let device = self.device();
         let nonce = self.prg.nonce();
         let zero = self.prg.zero(nonce);
@@ -67,14 +66,14 @@ impl Party {
         let beta = self.packed(&self.prg.with_next(beta), words);
         let mut message = device.alloc(count + words);
         device.truncation_open_top(false, v.view(), beta.view(), message.slice_mut(count..count + words));
-        let f = device.upload(message.slice(count..count + words).to_host());
+        let f = message.slice(count..count + words).to_buffer();
         let bits = OpenedBits { e: e_one.view(), f: f.view(), pad: beta.view() };
         let gamma1 = dealt.slice(count..dealt.len());
         let y2 = self.prg.with_next(y2);
         let y_out = b.slice_mut(one.elements.clone());
         device.truncation_role1(d, v.view(), bits, gamma1, &y2, message.slice_mut(0..count), y_out);
-        let half1 = device.upload(message.slice(0..count).to_host());
-        self.post(Side::Prev, Kind::TruncateRole1, message.into_host())?;
+        let half1 = message.slice(0..count).to_buffer();
+        self.post(Side::Prev, Kind::TruncateRole1, message)?;
 
         // Role 0: closes with its half.
         let (count, words) = (zero.elements.len(), zero.words.len());
@@ -86,7 +85,7 @@ impl Party {
         device.truncation_role0(d, z.slice(zero.elements.clone()), bits, streams, half0.view_mut(), y_out);
         let y1 = b.slice_mut(zero.elements);
         device.binary(Binary::Add, half0.view(), received.slice(0..count), y1);
-        self.post(Side::Next, Kind::TruncateRole0, half0.into_host())?;
+        self.post(Side::Next, Kind::TruncateRole0, half0)?;
 
         // Role 1: y₁ from both halves.
         let half0 = self.take(Side::Prev, Kind::TruncateRole0, one.elements.len())?;
@@ -107,7 +106,7 @@ impl Party {
         let end = message.len();
         let gamma = self.prg.with_next(gamma);
         device.truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
-        self.post(Side::Prev, Kind::TruncateDeal, message.into_host())?;
+        self.post(Side::Prev, Kind::TruncateDeal, message)?;
         device.fill(&self.prg.with_prev(y2), a.slice_mut(part.elements.clone()));
         device.fill(&self.prg.with_next(y0), b.slice_mut(part.elements));
         Ok(())
@@ -133,11 +132,12 @@ impl Party {
         if d == 0 {
             return Ok(x.clone());
         }
+        self.check_here("truncation", x.device())?;
         if self.settings().fidelity == Fidelity::Paper {
             return self.truncate_paper(x, d);
         }
         let (n, device) = (x.len(), self.device());
-        self.declare(cost::truncate_shared(n, d));
+        self.charge(cost::truncate_shared(n, d));
         let [zero, one, two] = self.parts::<4>(n);
         let planes = d as usize;
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
@@ -153,7 +153,7 @@ impl Party {
         let y1_out = b.slice_mut(zero.elements.clone());
         device.truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
         a.slice_mut(zero.elements).copy_from(message.slice(0..count));
-        self.post(Side::Prev, Kind::TruncateShared, message.into_host())?;
+        self.post(Side::Prev, Kind::TruncateShared, message)?;
 
         // Role 1: its term.
         let [a1, mu, _, y1] = one.nonces;
@@ -191,27 +191,26 @@ impl Party {
     /// F₁. 8 bytes an element, 1 round.
     fn truncate_paper(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
         let (n, device) = (x.len(), self.device());
-        self.declare(cost::truncate_shared_paper(n));
+        self.charge(cost::truncate_shared_paper(n));
         let [zero, one, two] = self.parts::<1>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
-        let shift =
-            |x: &Tensor, range| x.view().slice(range).to_host().into_iter().map(move |w| (w as i64 >> d) as u64);
+        let shift = |x: View, out: ViewMut| device.unary(Unary::Sar(d), x, out);
 
         let [y1] = zero.nonces;
         device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));
-        let both = x.a.binary("paper truncation", Binary::Add, &x.b).map_err(|e| self.device_error(e))?;
-        let shifted = device.upload(shift(&both, zero.elements.clone()).collect());
+        let (mut both, mut shifted) = (device.alloc(zero.elements.len()), device.alloc(zero.elements.len()));
+        let [xa, xb] = [&x.a, &x.b].map(|x| x.view().slice(zero.elements.clone()));
+        device.binary(Binary::Add, xa, xb, both.view_mut());
+        shift(both.view(), shifted.view_mut());
         let y0 = a.slice_mut(zero.elements.clone());
         device.binary(Binary::Sub, shifted.view(), b.slice(zero.elements.clone()), y0);
         self.post_copy(Side::Prev, Kind::TruncatePaper, a.slice(zero.elements))?;
 
         let [y1] = one.nonces;
         device.fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
-        let y2 = device.upload(shift(&x.b, one.elements.clone()).collect());
-        b.slice_mut(one.elements).copy_from(y2.view());
+        shift(x.b.view().slice(one.elements.clone()), b.slice_mut(one.elements));
 
-        let y2 = device.upload(shift(&x.a, two.elements.clone()).collect());
-        a.slice_mut(two.elements.clone()).copy_from(y2.view());
+        shift(x.a.view().slice(two.elements.clone()), a.slice_mut(two.elements.clone()));
         let y0 = self.take(Side::Next, Kind::TruncatePaper, two.elements.len())?;
         b.slice_mut(two.elements).copy_from(y0.view());
         self.rep(a, b, x.shape())

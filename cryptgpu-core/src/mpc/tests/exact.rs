@@ -145,9 +145,9 @@ fn the_sign_is_exact_on_all_64_bits() {
     for n in SIZES {
         let x = array(&[n], samples(n, 9));
         let signs = bits_of(&World::seeded(n as u64), &x, |p, x| {
-            let before = p.declared();
+            let before = p.charged();
             let bits = p.sign(x).unwrap();
-            assert_eq!(p.declared().rounds - before.rounds, 7);
+            assert_eq!(p.charged().rounds - before.rounds, 7);
             p.open_bits(&bits).unwrap()
         });
         let expected: Vec<bool> = x.iter().map(|&x| (x as i64) < 0).collect();
@@ -241,9 +241,9 @@ fn inputs_and_openings() {
         let outs = world.run(|p| {
             let mine = (p.id() == owner).then_some(&value);
             let share = p.input(owner, mine, &[7, 3]).unwrap();
-            let all = p.open(&share).unwrap().to_array();
-            let one = p.open_to(owner.next(), &share).unwrap().map(|t| t.to_array());
-            (share, all, one, p.declared(), p.stats())
+            let all = p.open(&share).unwrap().to_array().unwrap();
+            let one = p.open_to(owner.next(), &share).unwrap().map(|t| t.to_array().unwrap());
+            (share, all, one, p.charged(), p.stats())
         });
         // Sparse openings overlap, so the chain is shorter than the sum of the declared rounds.
         let bytes: u64 = outs.iter().map(|o| o.4.payload_bytes()).sum();
@@ -401,7 +401,7 @@ fn results_do_not_depend_on_threads() {
             let mine = &shares[p.id().index()];
             let y = pool.install(|| p.relu(mine)).unwrap();
             let y = pool.install(|| p.truncate(&y, 9)).unwrap();
-            (y.components().0.to_array(), y.components().1.to_array())
+            (y.components().0.to_array().unwrap(), y.components().1.to_array().unwrap())
         })
     };
     assert_eq!(with(1), with(3));

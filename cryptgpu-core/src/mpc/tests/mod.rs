@@ -69,7 +69,7 @@ fn evaluate_once(
         let mine: Vec<&Rep> = shares.iter().map(|s| &s[p.id().index()]).collect();
         let before = p.stats();
         let y = protocol(p, &mine).unwrap();
-        (y, p.declared(), p.stats().since(&before))
+        (y, p.charged(), p.stats().since(&before))
     });
     let dense = inputs.iter().all(|x| x.len() >= 3 * crate::ring::BLOCK);
     check_cost(dense, results.each_ref().map(|((_, declared, stats), _)| (*declared, *stats)));
@@ -93,7 +93,7 @@ pub(super) fn check_cost(dense: bool, parties: [(super::Cost, Stats); 3]) {
 
 /// The value of a sharing, after checking that neighbours hold the same components.
 pub(super) fn combine(shares: [Rep; 3]) -> ArrayD<u64> {
-    let parts = shares.map(|s| (s.components().0.to_array(), s.components().1.to_array()));
+    let parts = shares.map(|s| (s.components().0.to_array().unwrap(), s.components().1.to_array().unwrap()));
     for i in 0..3 {
         assert_eq!(parts[i].1, parts[(i + 1) % 3].0, "component {} differs", (i + 1) % 3);
     }

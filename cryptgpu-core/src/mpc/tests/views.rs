@@ -159,7 +159,7 @@ fn messages_are_not_the_receivers_own_shares() {
         for message in recorder.messages() {
             let receiver = &shares[message.to.index()];
             for component in [receiver.components().0, receiver.components().1] {
-                let own = component.to_array();
+                let own = component.to_array().unwrap();
                 let difference: Vec<u64> =
                     message.words.iter().zip(own.iter()).map(|(m, x)| m.wrapping_sub(*x)).collect();
                 if difference.len() < 64 {

@@ -17,9 +17,9 @@ use super::frame::{FrameKind, Header, encode_reason};
 use super::inbox::Fault;
 use super::pool::Pool;
 use super::tls::{Fingerprint, Identity};
-use super::{NetError, Network, Options, PartyId, Stats, Tag};
+use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
@@ -151,7 +151,7 @@ impl Network for TcpNetwork {
         if let Some(fault) = self.end.inbox(to).fault() {
             return Err(self.end.error(to, fault));
         }
-        let rounds = self.end.counters.sent(to, u64::from(len) * 8);
+        let rounds = self.end.sent(to, tag, len);
         let header = Header { kind: FrameKind::Message, tag, rounds, words: len, sequence: 0, payload_crc: 0 };
         self.outlet(to)?.post(header, words);
         Ok(())
@@ -162,11 +162,34 @@ impl Network for TcpNetwork {
     }
 
     fn stats(&self) -> Stats {
-        self.end.counters.stats()
+        self.end.ledger().stats()
     }
 
     fn set_step(&self, step: &str) {
-        self.end.set_step(step);
+        self.end.ledger().set_step(step);
+    }
+
+    fn wait_state(&self) -> WaitState {
+        self.end.ledger().wait_state()
+    }
+
+    fn take_timeline(&self) -> Timeline {
+        self.end.ledger().take_timeline()
+    }
+
+    fn insecure_record(&self, max_words: u64) {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
+            eprintln!(
+                "warning: party {} keeps copies of the messages it receives (insecure recording): with another party's they reveal every secret",
+                self.id()
+            );
+        });
+        self.end.ledger().record(max_words);
+    }
+
+    fn take_recording(&self) -> Option<Recording> {
+        self.end.ledger().take_recording()
     }
 
     fn deadline(&self) -> Duration {

@@ -9,7 +9,7 @@ pub type Code = u32;
 
 macro_rules! codes {
     ($($name:ident = $value:literal, $text:literal, $words:literal;)*) => {
-        $(#[allow(missing_docs)] pub const $name: Code = $value;)*
+        $(pub const $name: Code = $value;)*
 
         /// Name and description of a code.
         pub fn describe(code: Code) -> Option<(&'static CStr, &'static CStr)> {
@@ -35,7 +35,6 @@ codes! {
     NOT_FOUND = 500, c"CUDA_ERROR_NOT_FOUND", c"named symbol not found";
     NOT_READY = 600, c"CUDA_ERROR_NOT_READY", c"device not ready";
     ILLEGAL_ADDRESS = 700, c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered";
-    LAUNCH_OUT_OF_RESOURCES = 701, c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", c"too many resources requested for launch";
     LAUNCH_TIMEOUT = 702, c"CUDA_ERROR_LAUNCH_TIMEOUT", c"the launch timed out and was terminated";
     ASSERT = 710, c"CUDA_ERROR_ASSERT", c"device-side assert triggered";
     MISALIGNED_ADDRESS = 716, c"CUDA_ERROR_MISALIGNED_ADDRESS", c"misaligned address";

@@ -136,7 +136,7 @@ impl Device {
         self.streams[chosen].done = stamp.place;
         if let Err(report) = result {
             let code = code::of(report.check);
-            submit(report);
+            submit(*report);
             self.fail(code);
             return Err(code);
         }
@@ -207,7 +207,7 @@ impl Device {
         self.epoch
     }
 
-    fn execute(&mut self, task: Task) -> Result<(), Report> {
+    fn execute(&mut self, task: Task) -> Result<(), Box<Report>> {
         let epoch = self.next_epoch();
         let mut unordered = Vec::new();
         for (index, stream) in self.streams.iter().enumerate() {
@@ -241,12 +241,12 @@ impl Device {
                     all.instructions += outcome.instructions;
                 });
                 if let Some(report) = outcome.report {
-                    return Err(report);
+                    return Err(Box::new(report));
                 }
                 for number in outcome.touched {
-                    self.note_use(number, task.stamp, &task.clock).map_err(|fault| Report {
-                        kernel: Some(kernel.name.clone()),
-                        ..Report::host(fault.check, self.index, fault.message)
+                    self.note_use(number, task.stamp, &task.clock).map_err(|fault| {
+                        let kernel = Some(kernel.name.clone());
+                        Box::new(Report { kernel, ..Report::host(fault.check, self.index, fault.message) })
                     })?;
                 }
                 Ok(())
@@ -254,7 +254,7 @@ impl Device {
             work => {
                 crate::statistics::note(|all| all.copies += 1);
                 self.execute_transfer(work, task.stamp, &task.clock, epoch, &unordered)
-                    .map_err(|fault| Report::host(fault.check, self.index, fault.message))
+                    .map_err(|fault| Box::new(Report::host(fault.check, self.index, fault.message)))
             }
         }
     }

@@ -12,7 +12,6 @@ pub use lower::lower_module;
 
 /// A value that a register holds from the start of a block on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are those of PTX's special registers")]
 pub enum Special {
     Tid(usize),
     Ntid(usize),
@@ -86,7 +85,6 @@ pub struct Access {
 
 /// What an atomic instruction does to the value in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum AtomicOp {
     Add,
     Min,
@@ -102,7 +100,6 @@ pub enum AtomicOp {
 
 /// How `shfl.sync` chooses the source lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum ShuffleMode {
     Up,
     Down,
@@ -112,7 +109,6 @@ pub enum ShuffleMode {
 
 /// What `vote.sync` or `match.sync` computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum VoteMode {
     All,
     Any,
@@ -122,7 +118,6 @@ pub enum VoteMode {
 
 /// What `redux.sync` computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum Reduction {
     Add,
     Min,
@@ -134,7 +129,6 @@ pub enum Reduction {
 
 /// What a barrier with reduction computes over the predicates of all threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum BarrierReduction {
     Popc,
     And,

@@ -139,11 +139,6 @@ impl SharedMemory {
         }
     }
 
-    /// Bytes of a range that lies within.
-    pub fn bytes(&self, offset: usize, bytes: usize) -> &[u8] {
-        &self.data[offset..offset + bytes]
-    }
-
     /// Bytes of a range that lies within, to write.
     pub fn bytes_mut(&mut self, offset: usize, bytes: usize) -> &mut [u8] {
         &mut self.data[offset..offset + bytes]

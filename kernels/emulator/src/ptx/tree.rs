@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 /// A fundamental type of PTX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum Type {
     Pred,
     B8,
@@ -65,7 +64,6 @@ impl Type {
 
 /// A state space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum Space {
     Generic,
     Global,
