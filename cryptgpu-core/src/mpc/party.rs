@@ -6,7 +6,7 @@ use super::cost::Cost;
 use super::error::MpcError;
 use super::microscope::Microscope;
 use crate::device::{Device, DeviceError, Tensor, Window};
-use crate::net::{Network, PartyId, Stats};
+use crate::net::{NO_STEP, Network, PartyId, Stats};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
 
@@ -82,6 +82,7 @@ pub struct Party {
     settings: Settings,
     /// The steps that it is in, the run around all of them first.
     steps: Vec<Step>,
+    failed_step: String,
     charged: Cost,
     claims: Vec<Claim>,
 }
@@ -98,7 +99,8 @@ impl Party {
     pub fn new(net: Box<dyn Network>, prg: Correlated, settings: Settings) -> Self {
         let microscope = Microscope::default();
         let run = Step { name: String::new(), before: net.stats(), claimed: None };
-        let party = Party { net, prg, microscope, settings, steps: vec![run], charged: Cost::FREE, claims: vec![] };
+        let (steps, failed_step) = (vec![run], String::new());
+        let party = Party { net, prg, microscope, settings, steps, failed_step, charged: Cost::FREE, claims: vec![] };
         party.net.set_step(&party.current_step());
         party
     }
@@ -160,6 +162,10 @@ impl Party {
         self.steps.push(Step { name: name.to_owned(), before: self.stats(), claimed: None });
         self.net.set_step(&self.current_step());
         let result = body(self);
+        let path = self.current_step();
+        if result.is_err() && !self.failed_step.starts_with(&path) {
+            self.failed_step = path;
+        }
         self.end_step();
         self.net.set_step(&self.current_step());
         result
@@ -205,7 +211,12 @@ impl Party {
     /// The step this party is in.
     pub fn current_step(&self) -> String {
         let names: Vec<&str> = self.steps.iter().skip(1).map(|step| step.name.as_str()).collect();
-        if names.is_empty() { "outside any step".to_owned() } else { names.join("/") }
+        if names.is_empty() { NO_STEP.to_owned() } else { names.join("/") }
+    }
+
+    /// The innermost step that has failed, for errors that do not name theirs.
+    pub fn failed_step(&self) -> &str {
+        if self.failed_step.is_empty() { NO_STEP } else { &self.failed_step }
     }
 
     /// Tells both peers that this party gives up, and why.
