@@ -66,6 +66,8 @@ fn a_trace_has_a_row_for_each_step_and_one_in_all() {
     assert_eq!(messages.frame.height() as u64, trace.total().messages());
     assert_eq!(integers(&messages, "bytes").iter().sum::<u64>(), trace.total().bytes());
     assert_eq!(messages.frame.column("received ms").unwrap().null_count(), 0);
+    let kinds: Vec<_> = (0..messages.frame.height()).map(|row| text(&messages, "kind", row)).collect();
+    assert!(kinds.iter().any(|kind| kind == "open") && kinds.iter().all(|kind| kind != "unknown"), "{kinds:?}");
     assert!(!messages.caption.contains("only sums"));
 }
 
@@ -121,7 +123,7 @@ fn a_timeline_of_many_messages_is_no_larger_than_its_pixels() {
     assert!(bars < 10_000, "{bars} bars");
     // Eight hundred steps have two colours: kinds of steps.
     assert!(figure.svg().contains(">\nconv\n<") && figure.svg().contains(">\nopen\n<"), "the legend names kinds");
-    assert!(!figure.svg().contains("grey: later"));
+    assert!(!figure.svg().contains("hatched: later"));
 }
 
 #[test]
@@ -133,7 +135,7 @@ fn a_run_that_was_not_kept_whole_says_so() {
         Ok(())
     });
     assert!(trace.omitted() > 0);
-    assert!(plots::timeline(&trace).unwrap().svg().contains("grey: later calls and messages"));
+    assert!(plots::timeline(&trace).unwrap().svg().contains("hatched: later calls and messages"));
     assert!(tables::messages(&trace).unwrap().caption.contains("beyond these only sums were kept"));
     assert_eq!(integers(&tables::trace(&trace).unwrap(), "messages").last(), Some(&trace.total().messages()));
 }
