@@ -28,7 +28,7 @@ struct Misuse {
 const MISUSES: &[Misuse] = &[
     Misuse {
         name: "a handle of another cluster",
-        commit: |cluster| cluster.run(same, &x(&in_memory().start().unwrap())).unwrap_err(),
+        commit: |cluster| cluster.run(same, x(&in_memory().start().unwrap())).unwrap_err(),
         says: &["shape [3]", "belongs to another cluster"],
     },
     Misuse {
@@ -78,7 +78,7 @@ const MISUSES: &[Misuse] = &[
             fn product(p: &mut Party, (x, y): (Rep, Rep)) -> Result<Rep> {
                 Ok(p.step("scores", |p| p.mul(&x, &y))?)
             }
-            cluster.run(product, (&x(cluster), &cluster.share(&array![1.0]).unwrap())).unwrap_err()
+            cluster.run(product, (x(cluster), &cluster.share(&array![1.0]).unwrap())).unwrap_err()
         },
         says: &["failed in job product", "step scores", "[3]", "[1]"],
     },
@@ -91,7 +91,7 @@ const MISUSES: &[Misuse] = &[
                     _ => Ok(p.step("scores", |p| p.relu(&x))?),
                 }
             }
-            cluster.run(hasty, &x(cluster)).unwrap_err()
+            cluster.run(hasty, x(cluster)).unwrap_err()
         },
         says: &["deadlock", "waits for party 1 at step scores", "the program of party 1 has returned"],
     },
@@ -104,7 +104,7 @@ const MISUSES: &[Misuse] = &[
                 }
                 Ok(())
             }
-            cluster.run(talker, &x(cluster)).unwrap_err()
+            cluster.run(talker, x(cluster)).unwrap_err()
         },
         says: &["party 0 sent party 1 1 message(s) that it did not receive"],
     },
@@ -118,7 +118,7 @@ const MISUSES: &[Misuse] = &[
                 }
                 Ok(())
             }
-            cluster.run(fork, &x(cluster)).unwrap_err()
+            cluster.run(fork, x(cluster)).unwrap_err()
         },
         says: &["expected message", "the parties' programs have diverged"],
     },
@@ -130,7 +130,7 @@ const MISUSES: &[Misuse] = &[
                 p.step("lengths", |p| p.open(&x)).map(drop)?;
                 Ok(())
             }
-            cluster.run(lengths, &x(cluster)).unwrap_err()
+            cluster.run(lengths, x(cluster)).unwrap_err()
         },
         says: &["at step lengths", "of 3 words", "of 2 words"],
     },
@@ -144,7 +144,7 @@ const MISUSES: &[Misuse] = &[
                 })
                 .map_err(Into::into)
             }
-            cluster.run(panics, &x(cluster)).unwrap_err()
+            cluster.run(panics, x(cluster)).unwrap_err()
         },
         says: &["party 2 failed in job panics at step scores: panicked: out of cheese"],
     },
@@ -157,7 +157,7 @@ const MISUSES: &[Misuse] = &[
                     _ => p.relu(&x).map_err(|error| error.to_string()),
                 })
             }
-            cluster.run(fails, &x(cluster)).unwrap_err()
+            cluster.run(fails, x(cluster)).unwrap_err()
         },
         says: &["party 1 failed in job fails at step layer 7: the file is not there"],
     },
@@ -169,7 +169,7 @@ const MISUSES: &[Misuse] = &[
                 p.step("open", |p| p.open_to(me, &x))?;
                 Ok(())
             }
-            cluster.run(everyone_waits, &x(cluster)).unwrap_err()
+            cluster.run(everyone_waits, x(cluster)).unwrap_err()
         },
         says: &["deadlock: party 0 waits for party 2 at step open", "party 1 waits for party 0", "party 2 waits for"],
     },
@@ -182,7 +182,7 @@ const MISUSES: &[Misuse] = &[
                 }
                 Ok(p.step("late", |p| p.relu(&x))?)
             }
-            cluster.run(sleeps, &x(cluster)).unwrap_err()
+            cluster.run(sleeps, x(cluster)).unwrap_err()
         },
         says: &["party 0 sent nothing for", "at step late"],
     },
@@ -192,7 +192,7 @@ const MISUSES: &[Misuse] = &[
             fn shapes(p: &mut Party, x: Rep) -> Result<Rep> {
                 Ok(if p.id().index() == 1 { x.narrow(0..1)? } else { x })
             }
-            cluster.run(shapes, &x(cluster)).unwrap_err()
+            cluster.run(shapes, x(cluster)).unwrap_err()
         },
         says: &["the parties of shapes left different things", "a share of shape [1] at party 1"],
     },
@@ -202,7 +202,7 @@ const MISUSES: &[Misuse] = &[
             fn forgetful(p: &mut Party, x: Rep) -> Result<Option<Rep>> {
                 Ok((p.id().index() < 2).then_some(x))
             }
-            cluster.run(forgetful, &x(cluster)).unwrap_err()
+            cluster.run(forgetful, x(cluster)).unwrap_err()
         },
         says: &["left different things", "nothing more at party 2", "All three must return shares"],
     },
@@ -212,7 +212,7 @@ const MISUSES: &[Misuse] = &[
             fn opened(p: &mut Party, x: Rep) -> Result<Option<Tensor>> {
                 Ok(Some(p.open(&x)?))
             }
-            cluster.run(opened, &x(cluster)).unwrap_err()
+            cluster.run(opened, x(cluster)).unwrap_err()
         },
         says: &["must be Some at one party and None at the others", "at 3"],
     },
@@ -279,7 +279,7 @@ const OF_PROCESSES: &[Misuse] = &[
                 }
                 Ok(p.relu(&x)?)
             }
-            cluster.run(leaves, &x(cluster)).unwrap_err()
+            cluster.run(leaves, x(cluster)).unwrap_err()
         },
         says: &["party 1 died in job leaves", "exit status: 3"],
     },
@@ -322,7 +322,7 @@ fn idle(_: &mut Party, (): ()) -> Result<()> {
 /// The cluster computes what it should.
 fn works(cluster: &Cluster) {
     let relu = |p: &mut Party, x: Rep| -> Result<Rep> { Ok(p.relu(&x)?) };
-    assert_eq!(cluster.run(relu, &x(cluster)).unwrap().reveal().unwrap(), array![1.0, 0.0, 3.0].into_dyn());
+    assert_eq!(cluster.run(relu, x(cluster)).unwrap().reveal().unwrap(), array![1.0, 0.0, 3.0].into_dyn());
 }
 
 /// Commits each misuse; the error must say what it should, unlike all others, and the cluster must go on.
