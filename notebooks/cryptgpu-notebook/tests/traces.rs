@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use cryptgpu_core::mpc::check::{Check, elementwise};
 use cryptgpu_core::mpc::{CheckedClaim, Claim, MpcError, Observed, Party, Rep, World};
 use cryptgpu_core::net::{MAX_TRANSFERS, Trace};
 use cryptgpu_notebook::NotebookError;
@@ -217,4 +218,32 @@ fn claims_that_are_wrong_stand_out() {
     let table = tables::claims(&checked).unwrap();
     assert_eq!([text(&table, "claim", 0), text(&table, "claim", 1)], ["holds", "WRONG"]);
     assert_eq!((text(&table, "bytes claimed", 1), integers(&table, "bytes")[1]), ("8".into(), 96));
+}
+
+#[test]
+fn a_report_has_a_row_for_every_check_and_every_leak() {
+    let verdicts =
+        |table: &Table| -> Vec<String> { (0..table.frame.height()).map(|row| text(table, "verdict", row)).collect() };
+    let square = |p: &mut Party, x: &[Rep]| {
+        p.declare(1, 24 * x[0].len() as u64);
+        p.reshare(x[0].local_product(&x[0])?)
+    };
+    let right = Check::new("square", 1).run(square, elementwise(|v| v[0].wrapping_mul(v[0]))).unwrap();
+    let table = tables::report(&right).unwrap();
+    assert!(verdicts(&table).iter().all(|verdict| verdict == "passed"), "{}", table.text());
+    assert!(table.frame.height() >= 3 && table.caption.starts_with("square: passed"), "{}", table.text());
+
+    let leaky = |p: &mut Party, x: &[Rep]| {
+        p.declare(1, 8);
+        p.open(&x[0])?;
+        p.reshare(x[0].local_product(&x[0])?)
+    };
+    let wrong = Check::new("leaky", 1).run(leaky, elementwise(|v| v[0])).unwrap();
+    let table = tables::report(&wrong).unwrap();
+    let failed = |what: &str| {
+        (0..table.frame.height())
+            .any(|row| text(&table, "checked", row).contains(what) && verdicts(&table)[row] == "FAILED")
+    };
+    assert!(failed("values") && failed("cost of") && failed("views") && failed("leak to party"), "{}", table.text());
+    assert!(table.html().contains("the first: f("), "{}", table.html());
 }
