@@ -55,12 +55,17 @@ impl Card {
         Buffer { slice, len, stream: Arc::clone(&self.stream) }
     }
 
-    /// The words, when all work is done.
+    /// The words, when all work is done; fails when the emulator has found something wrong on the way.
     pub fn down(&self, buffer: &Buffer) -> Vec<u64> {
-        if buffer.len == 0 {
-            return vec![];
-        }
-        self.stream.clone_dtoh(&buffer.slice.slice(..buffer.len)).unwrap()
+        let words = match buffer.len {
+            0 => Ok(vec![]),
+            len => self.stream.clone_dtoh(&buffer.slice.slice(..len)).and_then(|words| {
+                self.stream.synchronize()?;
+                Ok(words)
+            }),
+        };
+        super::emulator::assert_clean();
+        words.unwrap()
     }
 }
 
