@@ -1,8 +1,10 @@
 //! The driver's functions through unmodified cudarc: contexts, streams, copies, modules and launches.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod common;
 
-use common::{CONFIG, module};
+use common::{config, module};
 use cudarc::driver::{CudaContext, LaunchConfig, PushKernelArg, sys};
 
 /// `b[i] = 3 * a[i] + n` for `i < n`, as NVRTC writes it.
@@ -64,7 +66,7 @@ fn a_kernel_runs_through_cudarc() {
     let mut out = stream.alloc_zeros::<u64>(1000).unwrap();
     // SAFETY: the arguments are those of the kernel.
     unsafe {
-        stream.launch_builder(&kernel).arg(&on_device).arg(&mut out).arg(&1000i32).launch(CONFIG(8, 128)).unwrap();
+        stream.launch_builder(&kernel).arg(&on_device).arg(&mut out).arg(&1000i32).launch(config(8, 128)).unwrap();
     }
     let found = stream.clone_dtoh(&out).unwrap();
     assert_eq!(found, a.iter().map(|x| x.wrapping_mul(3).wrapping_add(1000)).collect::<Vec<_>>());
@@ -85,7 +87,7 @@ fn streams_events_and_pinned_memory_work_together() {
     first.memcpy_htod(&pinned, &mut a).unwrap();
     // SAFETY: the arguments are those of the kernel.
     unsafe {
-        second.launch_builder(&kernel).arg(&a).arg(&mut b).arg(&256i32).launch(CONFIG(2, 128)).unwrap();
+        second.launch_builder(&kernel).arg(&a).arg(&mut b).arg(&256i32).launch(config(2, 128)).unwrap();
     }
     second.memcpy_dtoh(&b, &mut pinned).unwrap();
     assert_eq!(pinned.as_slice().unwrap()[..3], [256, 259, 262]);

@@ -176,7 +176,7 @@ fn fill(device: &mut Device, to: u64, value: u32, width: usize, count: usize, on
     }
     let bytes = count.checked_mul(width).ok_or(code::INVALID_VALUE)?;
     device.memory.find(to, bytes).map_err(|fault| refuse(device, fault))?;
-    if to % width as u64 != 0 {
+    if !to.is_multiple_of(width as u64) {
         return Err(code::INVALID_VALUE);
     }
     device.enqueue(slot, Work::Fill { to, value, width, count })?;

@@ -22,7 +22,7 @@ pub fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
 /// Checks the alignment of an address.
 #[inline(always)]
 pub fn aligned(address: u64, bytes: usize) -> Result<(), Fault> {
-    if address % bytes as u64 == 0 {
+    if address.is_multiple_of(bytes as u64) {
         return Ok(());
     }
     Err(Fault::new(Check::Misaligned, format!("address {address:#x} is no multiple of {bytes}")))
@@ -202,7 +202,7 @@ impl Warp {
             _ => 0,
         };
         if range > 0
-            && addresses[first] % total as u64 == 0
+            && addresses[first].is_multiple_of(total as u64)
             && let Ok((allocation, offset)) = shared.launch.memory.find(addresses[first], range)
             && allocation.touch(offset, range, Touch::Read, &actor).is_ok()
         {
@@ -239,7 +239,7 @@ impl Warp {
             _ => 0,
         };
         let checked = range > 0
-            && addresses[first] % total as u64 == 0
+            && addresses[first].is_multiple_of(total as u64)
             && memory
                 .bounds(addresses[first], range)
                 .is_ok_and(|offset| memory.touch(offset, range, Touch::Read, self.index).is_ok());
@@ -312,7 +312,7 @@ impl Warp {
             }
         };
         if matches!(pattern, Pattern::Consecutive)
-            && addresses[first] % total as u64 == 0
+            && addresses[first].is_multiple_of(total as u64)
             && let Ok((allocation, offset)) =
                 shared.launch.memory.find(addresses[first], total * mask.count_ones() as usize)
             && allocation.touch(offset, total * mask.count_ones() as usize, Touch::Write, &actor).is_ok()
@@ -353,7 +353,7 @@ impl Warp {
         let first = mask.trailing_zeros() as usize;
         let range = total * mask.count_ones() as usize;
         let checked = matches!(pattern, Pattern::Consecutive)
-            && addresses[first] % total as u64 == 0
+            && addresses[first].is_multiple_of(total as u64)
             && memory
                 .bounds(addresses[first], range)
                 .is_ok_and(|o| memory.touch(o, range, Touch::Write, self.index).is_ok());

@@ -321,34 +321,3 @@ macro_rules! for_type {
 }
 
 pub(crate) use {for_type, lane_fn, test_fn};
-
-#[cfg(test)]
-pub(crate) mod testing {
-    //! Runs one lane function on given values.
-    use super::*;
-
-    /// A register file of eight slots of 64 words.
-    #[repr(align(64))]
-    pub struct File(pub [u32; 512]);
-
-    /// The result of `f` on sources given as 64-bit patterns, each lane alike; `wide` says which registers have 64 bits
-    /// (d, a, b, c).
-    pub fn run(f: LaneFn, wide: [bool; 4], sources: [u64; 3], imm: u32) -> u64 {
-        let mut file = File([0xdead_beef; 512]);
-        for (index, value) in sources.iter().enumerate() {
-            for lane in 0..LANES {
-                let at = 64 * (index + 1);
-                if wide[index + 1] {
-                    file.0[at + 2 * lane] = *value as u32;
-                    file.0[at + 2 * lane + 1] = (*value >> 32) as u32;
-                } else {
-                    file.0[at + lane] = *value as u32;
-                }
-            }
-        }
-        let args = Args { d: 0, e: NONE, a: 64, b: 128, c: 192, n: NONE, imm };
-        // SAFETY: all registers lie in the file.
-        unsafe { f(file.0.as_mut_ptr(), FULL, &args) };
-        if wide[0] { u64::from(file.0[2]) | u64::from(file.0[3]) << 32 } else { u64::from(file.0[1]) }
-    }
-}

@@ -156,7 +156,7 @@ impl Allocation {
     pub fn write_bytes(&self, offset: usize, from: &[u8]) {
         let mut at = 0;
         while at < from.len() {
-            if (offset + at) % 8 == 0 && from.len() - at >= 8 {
+            if (offset + at).is_multiple_of(8) && from.len() - at >= 8 {
                 let mut word = [0; 8];
                 word.copy_from_slice(&from[at..at + 8]);
                 self.store(offset + at, 8, u64::from_le_bytes(word));
@@ -250,7 +250,7 @@ impl Allocation {
     }
 
     fn note(&self, offset: usize, bytes: usize, touch: Touch, actor: &Actor<'_>) -> Result<(), Fault> {
-        let narrow = offset % 4 != 0 || bytes % 4 != 0;
+        let narrow = !offset.is_multiple_of(4) || !bytes.is_multiple_of(4);
         let granules = offset / 4..(offset + bytes).div_ceil(4);
         if narrow {
             let fine = self.fine.get_or_init(|| Cells::new(self.bytes));

@@ -1,7 +1,6 @@
 //! What the tests share: one emulator with several devices, and one device for each test, so that tests that run side
 //! by side do not see each other's reports.
 #![allow(dead_code, reason = "each test uses some of it")]
-#![allow(non_upper_case_globals)]
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -24,8 +23,9 @@ pub fn emulator() -> &'static Emulator {
 }
 
 /// A launch of `grid` blocks of `block` threads.
-pub const CONFIG: fn(u32, u32) -> LaunchConfig =
-    |grid, block| LaunchConfig { grid_dim: (grid, 1, 1), block_dim: (block, 1, 1), shared_mem_bytes: 0 };
+pub fn config(grid: u32, block: u32) -> LaunchConfig {
+    LaunchConfig { grid_dim: (grid, 1, 1), block_dim: (block, 1, 1), shared_mem_bytes: 0 }
+}
 
 /// Loads PTX.
 pub fn module(context: &Arc<CudaContext>, ptx: &str) -> Arc<CudaModule> {
