@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cryptgpu_datasets::DatasetError;
 
 use crate::cluster::ClusterError;
+use crate::device::DeviceError;
 use crate::mpc::MpcError;
 use crate::net::PartyId;
 use crate::nn::NnError;
@@ -69,6 +70,15 @@ pub enum ExperimentError {
     /// The party processes could not be started, or one of them failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// A time was to be taken on an emulator.
+    #[error("`{card}` is an emulator: it shows what a card computes and not how long it takes; use a card, or the CPU")]
+    Emulated {
+        /// The card's name.
+        card: String,
+    },
+    /// A device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Keys could not be drawn.
     #[error(transparent)]
     Keys(#[from] PrgError),

@@ -2,10 +2,12 @@
 //! of records with published figures. Nothing here draws: a table is rows of plain values, which the
 //! program prints and a notebook turns into a data frame.
 
+mod ablation;
 mod error;
 mod inference;
 mod machine;
 mod measure;
+pub mod micro;
 mod party;
 mod processes;
 mod record;
@@ -13,6 +15,7 @@ mod table;
 mod threads;
 
 pub use crate::nn::WeightSource;
+pub use ablation::{EmbeddingPoint, EmbeddingRow, embedding_ablation};
 pub use error::ExperimentError;
 pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS_OWNER};
 pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rss_bytes};

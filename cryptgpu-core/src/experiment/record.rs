@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{ExperimentError, Machine};
@@ -128,7 +129,11 @@ impl Record {
 /// # Errors
 /// [`File`](ExperimentError::File) or [`NotFinite`](ExperimentError::NotFinite).
 pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
-    let line = record.to_line()?;
+    append_line(path, &record.to_line()?)
+}
+
+/// Appends a line, as [`append`] says.
+pub(super) fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
     let failed = |action| move |source| ExperimentError::File { path: path.to_path_buf(), action, source };
     let mut file = File::options().create(true).read(true).append(true).open(path).map_err(failed("open"))?;
     file.lock().map_err(failed("lock"))?; // ends when the file is closed
@@ -137,40 +142,65 @@ pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
     if end > 0 {
         file.seek(SeekFrom::Start(end - 1)).and_then(|_| file.read_exact(&mut last)).map_err(failed("read"))?;
     }
-    let text = if last == *b"\n" { line } else { format!("\n{line}") };
+    let text = if last == *b"\n" { line.to_owned() } else { format!("\n{line}") };
     file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(|source| {
         let _ = file.set_len(end); // the report is of the first error; a second changes nothing for the reader
         failed("append to")(source)
     })
 }
 
-/// The records of a file, in its order. Blank lines and unknown fields are skipped.
+/// The records of a file, in its order. Blank lines, unknown fields and micro-benchmarks, which
+/// [`micro::read`](super::micro::read) reads, are skipped.
 ///
 /// # Errors
 /// [`File`](ExperimentError::File) or [`Line`](ExperimentError::Line), with the line's number.
 pub fn read(path: &Path) -> Result<Vec<Record>, ExperimentError> {
+    lines(path, is_of_a_network)
+}
+
+fn is_of_a_network(experiment: &str) -> bool {
+    experiment != super::micro::EXPERIMENT
+}
+
+/// The lines of a file of which the experiment is `wanted`.
+pub(super) fn lines<T: DeserializeOwned>(path: &Path, wanted: fn(&str) -> bool) -> Result<Vec<T>, ExperimentError> {
     let text = std::fs::read_to_string(path).map_err(|source| ExperimentError::File {
         path: path.to_path_buf(),
         action: "read",
         source,
     })?;
-    parse(path, &text)
+    parse(path, &text, wanted)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Vec<Record>, ExperimentError> {
+fn parse<T: DeserializeOwned>(path: &Path, text: &str, wanted: fn(&str) -> bool) -> Result<Vec<T>, ExperimentError> {
+    /// What all records have.
+    #[derive(Deserialize)]
+    struct Header {
+        experiment: String,
+    }
     let record = |(index, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| ExperimentError::Line {
+        let named = |error: serde_json::Error| ExperimentError::Line {
             path: path.to_path_buf(),
             line: index + 1,
             reason: error.to_string(),
-        })
+        };
+        match serde_json::from_str::<Header>(line).map_err(named) {
+            Ok(header) if !wanted(&header.experiment) => None,
+            Ok(_) => Some(serde_json::from_str(line).map_err(named)),
+            Err(error) => Some(Err(error)),
+        }
     };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(record).collect()
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).filter_map(record).collect()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    fn parse(path: &Path, text: &str) -> Result<Vec<Record>, ExperimentError> {
+        super::parse(path, text, is_of_a_network)
+    }
+
     use proptest::prelude::*;
 
     pub(crate) fn sample(network: &str, seconds: f64, bytes: u64) -> Record {

@@ -1,10 +1,13 @@
 //! Z_2^64: words, the fixed-point codec and bit-packed words. No I/O, no device, no sharing.
 //!
 //! Reals live in the ring as two's complement fixed-point numbers ([`FixedPoint`]). Bits that
-//! protocols work on live in packed planes ([`Layout`]), 64 elements a word.
+//! protocols work on live in packed planes ([`Layout`]), 64 elements a word. Products of words by
+//! limbs, as CryptGPU's GPU code makes them, are here as a reference ([`Embedding`]).
 
+mod embedding;
 mod fixed_point;
 mod layout;
 
+pub use embedding::{Accumulator, Embedding, Sums};
 pub use fixed_point::{DEFAULT_FRACTION_BITS, FixedPoint, RingError};
 pub use layout::{BLOCK, Layout};

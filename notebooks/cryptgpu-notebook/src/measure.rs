@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use cryptgpu_core::cluster::Cluster;
+use cryptgpu_core::experiment::micro::{Bench, Micro, MicroRecord, Operation};
 use cryptgpu_core::experiment::{Inference, Processes, Record, measure};
+use cryptgpu_core::net::Link;
 
 use crate::Result;
 use crate::frame::number_text;
@@ -22,6 +25,22 @@ pub fn inference(networks: &[&str]) -> Result<Vec<Record>> {
         let record = measure(&Inference::of(network)?, &mut parties, &mut |_| ())?;
         let (seconds, megabytes) = (number_text(record.seconds, 3), number_text(record.total_bytes() as f64 / 1e6, 3));
         println!("{network}: {seconds} s, {megabytes} MB, {} rounds", record.rounds);
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// Measures private operations at three party processes of this machine, each five times, and prints a line for each.
+///
+/// # Errors
+/// As [`inference`].
+pub fn micro(operations: &[Operation]) -> Result<Vec<MicroRecord>> {
+    let bench = Bench::start(Cluster::local().deadline(DEADLINE), Link::None)?;
+    let mut records = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let record = bench.measure(&Micro::of(*operation))?;
+        let milliseconds = number_text(1e3 * record.seconds, 3);
+        println!("{operation}: {milliseconds} ms, {} rounds", record.rounds);
         records.push(record);
     }
     Ok(records)

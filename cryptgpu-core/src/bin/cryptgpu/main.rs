@@ -3,6 +3,7 @@
 
 mod doctor;
 mod format;
+mod micro;
 mod networks;
 mod party;
 mod progress;
@@ -27,6 +28,7 @@ Examples:
   cryptgpu networks                                   the networks, and how large they are
   cryptgpu run inference --networks lenet             private inference of real digits
   cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
+  cryptgpu run micro                                  private operations by size
   cryptgpu table r.jsonl                              the comparison with the paper, from records";
 
 #[derive(Debug, Subcommand)]

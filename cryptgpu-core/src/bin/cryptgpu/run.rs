@@ -22,6 +22,8 @@ use super::{Result, format, table};
 pub enum Experiment {
     /// Private inference: time, bytes, rounds, error against plaintext, accuracy
     Inference(InferenceArguments),
+    /// Private matrix products, convolutions and ReLUs by size
+    Micro(super::micro::MicroArguments),
 }
 
 /// Arguments of `cryptgpu run inference`.
@@ -125,7 +127,7 @@ enum FidelityName {
     Paper,
 }
 
-fn threads(text: &str) -> std::result::Result<usize, String> {
+pub fn threads(text: &str) -> std::result::Result<usize, String> {
     let hint = || format!("`{text}` is not a number of threads: use 1 to 1024");
     text.parse().ok().filter(|threads| (1..=1024).contains(threads)).ok_or_else(hint)
 }
@@ -137,7 +139,13 @@ fn window(text: &str) -> std::result::Result<SignWindow, String> {
 }
 
 pub fn run(experiment: &Experiment) -> Result<ExitCode> {
-    let Experiment::Inference(arguments) = experiment;
+    match experiment {
+        Experiment::Inference(arguments) => inference(arguments),
+        Experiment::Micro(arguments) => super::micro::run(arguments),
+    }
+}
+
+fn inference(arguments: &InferenceArguments) -> Result<ExitCode> {
     // Everything is checked before anything runs: a name that is wrong does not show after minutes.
     let declarations = arguments.declarations()?;
     let deadline = Duration::from_secs(arguments.deadline);

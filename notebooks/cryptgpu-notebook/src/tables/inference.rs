@@ -57,11 +57,11 @@ pub(crate) fn inference_rows(records: &[Record]) -> Result<Vec<InferenceRow>> {
     Ok(rows)
 }
 
-fn value(cited: &Option<Cited>) -> Option<f64> {
+pub(super) fn value(cited: &Option<Cited>) -> Option<f64> {
     cited.as_ref().map(|cited| cited.value)
 }
 
-fn tag(cited: &Option<Cited>) -> Option<String> {
+pub(super) fn tag(cited: &Option<Cited>) -> Option<String> {
     cited.as_ref().map(|cited| cited.tag().to_string())
 }
 

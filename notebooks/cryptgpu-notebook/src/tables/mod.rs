@@ -1,9 +1,10 @@
-//! Tables: data frames with their captions, of measurements ([`inference`]), of runs ([`trace`], [`parties`],
+//! Tables: data frames with their captions, of measurements ([`inference`], [`micro`], [`embedding`]), of runs ([`trace`], [`parties`],
 //! [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
 //! protocol checker found ([`report`]).
 
 mod checks;
 mod inference;
+mod micro;
 mod microscope;
 mod trace;
 
@@ -12,6 +13,10 @@ pub use inference::inference;
 pub(crate) use inference::inference_rows;
 #[cfg(test)]
 pub(crate) use inference::tests::record;
+pub(crate) use micro::micro_rows;
+#[cfg(test)]
+pub(crate) use micro::tests::record as micro_record;
+pub use micro::{embedding, micro};
 pub use microscope::{Words, observed, seen, shares};
 pub use trace::{compare, messages, parties, trace};
 
