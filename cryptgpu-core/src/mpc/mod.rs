@@ -18,7 +18,9 @@
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `microscope.rs` | what a party sees, kept for teaching and debugging |
+//! | `check/` | the protocol checker: values, costs, views |
 
+pub mod check;
 pub mod cost;
 
 mod claim;
@@ -44,3 +46,8 @@ pub use party::{Fidelity, Party, Settings, SignWindow};
 pub use roads::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use share::{Operand, Rep, RepBits};
 pub use world::{World, deal};
+
+/// What a message is whose tag has that kind, for people: `truncation: e`.
+pub fn message_kind(kind: u16) -> String {
+    roads::Code(kind).to_string()
+}
