@@ -151,12 +151,12 @@ fn freeing_twice_or_in_the_middle_is_found() {
 fn a_pinned_source_must_stay_until_it_is_copied() {
     let world = World::new();
     let pointer = world.allocate(0);
-    // SAFETY: written before it is read.
-    let mut pinned = unsafe { world.device.context.alloc_pinned::<u64>(256).unwrap() };
-    pinned.as_mut_slice().unwrap().copy_from_slice(&WORDS);
-    let raw = pinned.as_mut_ptr().unwrap();
-    // SAFETY: 256 words, which live until the end.
-    let words = unsafe { std::slice::from_raw_parts_mut(raw, 256) };
+    // SAFETY: 256 words, which live until they are freed below.
+    let (raw, words) = unsafe {
+        let raw = result::malloc_host(2048, 0).unwrap();
+        (raw, std::slice::from_raw_parts_mut(raw.cast::<u64>(), 256))
+    };
+    words.copy_from_slice(&WORDS);
     world.upload(0, pointer, words).unwrap();
     world.finish().unwrap();
     words[3] = 1;
@@ -166,11 +166,9 @@ fn a_pinned_source_must_stay_until_it_is_copied() {
     assert!(report.message.contains("pinned buffer was changed"), "{report}");
     // Freed while it is copied.
     world.upload(0, pointer, words).unwrap();
-    let address: *mut std::ffi::c_void = raw.cast();
     // SAFETY: the mistake under test; the emulator drops the copy before it frees.
-    let freed = unsafe { result::free_host(address) };
+    let freed = unsafe { result::free_host(raw) };
     world.device.expect(Check::HostBuffer, freed);
-    std::mem::forget(pinned);
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub fn reports(emulator: &Emulator, device: usize) -> Vec<Report> {
 pub fn ptx(params: &str, body: &str) -> String {
     format!(
         ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry test({params})\n{{\n\
-         .reg .pred %p<10>;\n.reg .b16 %h<10>;\n.reg .b32 %r<40>;\n.reg .b64 %rd<40>;\n.reg .f32 %f<10>;\n.reg .f64 %fd<20>;\n\
+         .reg .pred %p<30>;\n.reg .b16 %h<30>;\n.reg .b32 %r<40>;\n.reg .b64 %rd<40>;\n.reg .f32 %f<30>;\n.reg .f64 %fd<30>;\n\
          {body}\nret;\n}}\n"
     )
 }
