@@ -234,7 +234,7 @@ fn integer_arithmetic() {
         }
     }
     bench.check("mad.hi.u32 %r20, %r1, %r2, %r3;", Out::R, |a, b, c| {
-        low((int(a, 32, false) * int(b, 32, false) >> 32) + int(c, 32, false), 32)
+        low(((int(a, 32, false) * int(b, 32, false)) >> 32) + int(c, 32, false), 32)
     });
 }
 
@@ -270,10 +270,10 @@ fn carries() {
         narrow(b, a).wrapping_sub(narrow(c, b))
     });
     bench.check("add.cc.u32 %r22, %r1, %r2; addc.cc.u32 %r23, %r2, -1; addc.u32 %r20, 0, 0;", Out::R, |a, b, _| {
-        u64::from(u128::from(narrow(b, a)) + u128::from(narrow(0xffff_ffff, b)) >> 64 != 0)
+        u64::from((u128::from(narrow(b, a)) + u128::from(narrow(0xffff_ffff, b))) >> 64 != 0)
     });
     bench.check("add.cc.u32 %r22, %r1, %r2; addc.cc.u32 %r23, %r2, -1; subc.u32 %r20, 0, 0;", Out::R, |a, b, _| {
-        low(-i128::from(u128::from(narrow(b, a)) + u128::from(narrow(0xffff_ffff, b)) >> 64 != 0), 32)
+        low(-i128::from((u128::from(narrow(b, a)) + u128::from(narrow(0xffff_ffff, b))) >> 64 != 0), 32)
     });
     // The product of a and b in words, plus c: as compilers write 64-bit products.
     bench.check("mad.lo.cc.u32 %r20, %r1, %r2, %r3; madc.hi.u32 %r21, %r1, %r2, 0;", Out::Rr, |a, b, c| {

@@ -202,13 +202,13 @@ fn integer_matrix_products() {
             );
             let signed = |byte: u8, signed: bool| if signed { i64::from(byte as i8) } else { i64::from(byte) };
             for (lane, found) in execute(&device, &text, 32, &input).into_iter().enumerate() {
-                for i in 0..if m == 16 { 4 } else { 2 } {
+                for (i, &word) in found.iter().enumerate().take(if m == 16 { 4 } else { 2 }) {
                     let (row, column) = ((lane >> 2) + if i >= 2 { 8 } else { 0 }, (lane % 4) * 2 + (i & 1));
                     let dot: i64 = (0..k).map(|j| signed(a[row][j], a_signed) * signed(b[j][column], b_signed)).sum();
                     let sum = i64::from(c[row][column]) + dot;
                     let expected =
                         if saturate { sum.clamp(i32::MIN.into(), i32::MAX.into()) as u32 } else { sum as u32 };
-                    assert_eq!(found[i], expected, "{shape} {ty} lane {lane} element {i}");
+                    assert_eq!(word, expected, "{shape} {ty} lane {lane} element {i}");
                 }
             }
         }
