@@ -128,7 +128,9 @@ pub fn float(to: Type, from: Type, to_integral: Option<Rounding>) -> Option<Lane
     match (to, from, to_integral) {
         (Type::F64, Type::F32, None) => Some(lane_fn!(rare |a: f32| -> f64 { f64::from(a) })),
         (Type::F32, Type::F64, None) => Some(lane_fn!(rare |a: f64| -> f32 { a as f32 })),
-        (Type::F64, Type::F64, Some(mode)) => Some(for_mode!(mode, M => lane_fn!(rare |a: f64| -> f64 { integral(M, a) }))),
+        (Type::F64, Type::F64, Some(mode)) => {
+            Some(for_mode!(mode, M => lane_fn!(rare |a: f64| -> f64 { integral(M, a) })))
+        }
         (Type::F32, Type::F32, Some(mode)) => {
             Some(for_mode!(mode, M => lane_fn!(rare |a: f32| -> f32 { integral(M, f64::from(a)) as f32 })))
         }
