@@ -313,7 +313,7 @@ impl Cluster {
             seconds: slowest.map_or(0.0, |output| output.seconds),
             seconds_by_kind: slowest.map_or(vec![], |output| output.kinds.clone()),
             bytes_sent: run.usage.map(|usage| usage.stats.payload_bytes()),
-            rounds: run.usage.iter().map(|usage| usage.stats.rounds).max().unwrap_or(0),
+            rounds: run.rounds(),
             trace: run.trace(),
         })
     }
