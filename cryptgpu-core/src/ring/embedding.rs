@@ -179,7 +179,7 @@ impl Embedding {
         let word = (0..self.limbs).filter(|i| i * self.width() < 64).map(limb).fold(0, u64::wrapping_add);
         let (mut x, mut y) = (vec![word; depth], vec![word; depth]);
         let (diagonal, growth) = self.fastest();
-        if self.accumulator == Accumulator::Wrapping32 {
+        if self.accumulator == Accumulator::Wrapping32 || depth < 2 {
             return (x, y);
         }
         if let (Some(x), Some(y)) = (x.last_mut(), y.last_mut()) {
@@ -340,6 +340,8 @@ mod tests {
         let two = Embedding::new(2, Diagonal).unwrap();
         assert_eq!((two.exact_depth(), two.tight_depth()), (0, 0));
         let (x, y) = ([0xffff_ffff], [0xffff_ffff]);
+        assert_ne!(two.inner_product(&x, &y), exactly(&x, &y));
+        let (x, y) = two.worst_case(1);
         assert_ne!(two.inner_product(&x, &y), exactly(&x, &y));
     }
 

@@ -25,9 +25,8 @@ const MP_SPDZ: RGBColor = RGBColor(140, 140, 140);
 const PALE: RGBColor = RGBColor(228, 230, 233);
 const WIDTH: u32 = 1020;
 
-/// A line: its name, its colour, its points from left to right.
+/// A line: its colour, its points from left to right.
 struct Line {
-    name: String,
     colour: RGBColor,
     points: Vec<(f64, f64)>,
 }
@@ -69,18 +68,17 @@ pub fn micro(records: &[MicroRecord]) -> Result<Figure> {
 
 fn lines(rows: &[&MicroRow], names: &[String]) -> Vec<Line> {
     let ours = names.iter().zip(COLOURS).map(|(name, colour)| Line {
-        name: name.clone(),
         colour,
         points: rows.iter().filter(|row| row.series() == *name).map(|row| (row.work as f64, row.seconds)).collect(),
     });
-    let cited = |name: &str, colour, seconds: fn(&MicroRow) -> Option<f64>| {
+    let cited = |colour, seconds: fn(&MicroRow) -> Option<f64>| {
         let mut points: Vec<_> = rows.iter().filter_map(|row| Some((row.work as f64, seconds(row)?))).collect();
         points.dedup();
-        Line { name: name.to_owned(), colour, points }
+        Line { colour, points }
     };
     let others = [
-        cited("Piranha", PIRANHA, |row| row.piranha_seconds.as_ref().map(|cited| cited.value)),
-        cited("MP-SPDZ", MP_SPDZ, |row| row.mp_spdz_seconds.as_ref().map(|cited| cited.value)),
+        cited(PIRANHA, |row| row.piranha_seconds.as_ref().map(|cited| cited.value)),
+        cited(MP_SPDZ, |row| row.mp_spdz_seconds.as_ref().map(|cited| cited.value)),
     ];
     ours.chain(others).filter(|line| !line.points.is_empty()).collect()
 }
@@ -159,14 +157,14 @@ pub fn embedding(rows: &[EmbeddingRow]) -> Result<Figure> {
     let figure = Figure::draw((WIDTH, height as u32), |canvas| {
         canvas.fill(&WHITE)?;
         embedding_legend(canvas)?;
-        for (index, row) in rows.iter().enumerate() {
-            embedding_row(canvas, TOP + ROW * index as i32, row)?;
-        }
         let bottom = TOP + ROW * rows.len() as i32;
         for exponent in (0..=24).step_by(4) {
             let x = place((1u64 << exponent) as f64);
             canvas.draw(&PathElement::new([(x, TOP - 8), (x, bottom)], PALE.stroke_width(1)))?;
             canvas.draw(&Text::new(format!("2^{exponent}"), (x - 10, bottom + 6), ("sans-serif", 12)))?;
+        }
+        for (index, row) in rows.iter().enumerate() {
+            embedding_row(canvas, TOP + ROW * index as i32, row)?;
         }
         canvas.draw(&Text::new("depth K of the product", (LEFT + 200, bottom + 24), ("sans-serif", 13)))?;
         Ok(())
