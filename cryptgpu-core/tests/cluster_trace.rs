@@ -8,7 +8,8 @@ use cluster_support::both;
 use cryptgpu_core::cluster::Result;
 use cryptgpu_core::mpc::{Cost, Party, Rep, cost};
 use cryptgpu_core::net::{MAX_TRANSFERS, NO_STEP};
-use ndarray::Array1;
+use cryptgpu_core::nn::WeightSource;
+use ndarray::{Array1, ArrayD};
 
 const N: usize = 1000;
 
@@ -74,5 +75,20 @@ fn claims_stand_beside_what_was_counted() {
         let none = cluster.run(|_: &mut Party, _: Rep| -> Result<()> { Ok(()) }, &x).unwrap();
         assert!(none.claims().is_empty() && none.trace().messages().is_empty());
         assert_eq!(none.trace().total().bytes(), 0);
+    });
+}
+
+#[test]
+fn an_inference_has_a_step_for_each_layer() {
+    both(|cluster| {
+        let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+        let inference = cluster.infer(&lenet, &ArrayD::zeros(vec![1, 1, 28, 28])).unwrap();
+        let (trace, total) = (&inference.trace, inference.trace.total());
+        assert_eq!(total.parties.map(|party| party.bytes()), inference.bytes_sent);
+        let layers: Vec<_> =
+            trace.steps().into_iter().filter(|step| step.path != NO_STEP && step.bytes() > 0).collect();
+        assert!(layers.len() >= 6, "{layers:?}");
+        assert_eq!(layers.iter().map(|layer| layer.bytes()).sum::<u64>(), total.bytes());
+        assert_eq!(layers.iter().map(|layer| layer.rounds).sum::<u64>(), total.rounds);
     });
 }
