@@ -73,6 +73,20 @@ ensure_venv() {
         echo "$now" >"$stamp"
 }
 
+# NVIDIA's compilers, into the same environment, at the versions of scripts/requirements-cuda.txt: 140 MB, no GPU needed.
+ensure_cuda() {
+    local stamp="$VENV/.stamp-cuda" now
+    ensure_venv || return
+    now="$( (cat "$VENV/.stamp" "$ROOT/scripts/requirements-cuda.txt") | digest)"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
+    say "installing NVIDIA's compilers into .venv"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        -r "$ROOT/scripts/requirements-cuda.txt" && echo "$now" >"$stamp"
+}
+
+# clang 19 as a second compiler of the CUDA kernels, where Debian's packages can be installed.
+ensure_clang() { command -v clang-19 >/dev/null || debian_packages "a second compiler of CUDA kernels" clang-19; }
+
 # The program behind the kernel, at the version that the template is made for.
 ensure_evcxr() {
     [ -x "$CARGO_BIN/evcxr_jupyter" ] && cargo install --list | grep -qx "evcxr_jupyter v$EVCXR_VERSION:" && return

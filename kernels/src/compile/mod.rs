@@ -1,0 +1,156 @@
+//! Sources to images that a card can load. A family's sources, the compiler's version, the target
+//! and the options make a key; the image of that key is taken from the cache on disk, from what the
+//! build embedded, or made by NVRTC and stored.
+
+mod cache;
+mod nvrtc;
+mod source;
+
+pub use cache::Cache;
+pub use source::{Family, HEADERS};
+
+use crate::{KernelError, library};
+use sha2::{Digest, Sha256};
+
+/// What an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Compute capability, major · 10 + minor: 70, 80, 90.
+    pub arch: u32,
+    /// Machine code or PTX.
+    pub format: Format,
+}
+
+/// The form of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Machine code of exactly one architecture.
+    Cubin,
+    /// PTX, which the driver translates (or an emulator interprets).
+    Ptx,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.format {
+            Format::Cubin => write!(f, "sm_{}", self.arch),
+            Format::Ptx => write!(f, "compute_{}", self.arch),
+        }
+    }
+}
+
+/// A compiled family, ready for `cuModuleLoadData`: an ELF image, or PTX with its final zero byte.
+#[derive(Clone)]
+pub struct Image(pub Vec<u8>);
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Image({} bytes)", self.0.len())
+    }
+}
+
+/// Options that every image is compiled with, besides its target.
+pub const OPTIONS: &[&str] = &["--std=c++17", "--generate-line-info", "--device-as-default-execution-space"];
+
+/// The image of `family` for `target`: from `cache`, or compiled now and stored there.
+///
+/// # Errors
+/// [`KernelError::Library`] without NVRTC, [`KernelError::Compile`] when it refuses the source. A cache that
+/// cannot be read or written costs a compilation, no error.
+pub fn image(family: Family, target: Target, cache: Option<&Cache>) -> Result<Image, KernelError> {
+    let version = library::compiler()?;
+    let Some(cache) = cache else { return compile(family, target, &[]) };
+    let key = key(family, target, version);
+    if let Some(image) = cache.read(&key) {
+        return Ok(image);
+    }
+    let image = compile(family, target, &[])?;
+    cache.write(&key, &image);
+    Ok(image)
+}
+
+/// The image of `family` for `target`, compiled now, with preprocessor definitions of the caller's: how tests
+/// build a kernel with a mistake in it.
+///
+/// # Errors
+/// As [`image`].
+pub fn compile(family: Family, target: Target, defines: &[&str]) -> Result<Image, KernelError> {
+    let source = family.source();
+    nvrtc::compile(family.file(), source, target, defines)
+}
+
+/// As [`compile`], from the text `source` in the place of the family's own.
+///
+/// # Errors
+/// As [`image`].
+pub fn compile_text(family: Family, source: &str, target: Target) -> Result<Image, KernelError> {
+    nvrtc::compile(family.file(), source, target, &[])
+}
+
+/// What a card of compute capability `arch` is given by default: machine code, or PTX when another driver takes
+/// libcuda's place or the card is newer than the compiler.
+///
+/// # Errors
+/// [`KernelError::Library`] without NVRTC, [`KernelError::Unsupported`] for a card older than 7.0.
+pub fn target(arch: u32) -> Result<Target, KernelError> {
+    library::compiler()?;
+    let known = nvrtc::architectures();
+    let newest = known.into_iter().filter(|&known| (OLDEST..=arch).contains(&known)).max();
+    let Some(newest) = newest else {
+        return Err(KernelError::Unsupported {
+            operation: "CryptGPU on a GPU",
+            needed: format!("{}.{}", OLDEST / 10, OLDEST % 10),
+            found: format!("{}.{}", arch / 10, arch % 10),
+        });
+    };
+    let ptx = newest < arch || std::env::var_os(library::LIBCUDA_VARIABLE).is_some();
+    Ok(Target { arch: newest, format: if ptx { Format::Ptx } else { Format::Cubin } })
+}
+
+/// The oldest compute capability that the kernels are made for: the V100's.
+const OLDEST: u32 = 70;
+
+/// Changes whenever the image could.
+fn key(family: Family, target: Target, version: library::Version) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |part: &str| {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    };
+    add(env!("CARGO_PKG_VERSION"));
+    add(&format!("{}.{}", version.0, version.1));
+    add(&target.to_string());
+    add(family.file());
+    add(family.source());
+    OPTIONS.iter().for_each(|option| add(option));
+    for (name, text) in HEADERS {
+        add(name);
+        add(text);
+    }
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_changes_with_everything_that_the_image_depends_on() {
+        let target = Target { arch: 80, format: Format::Cubin };
+        let base = key(Family::Elementwise, target, (12, 9));
+        let ptx = Target { format: Format::Ptx, ..target };
+        let newer = Target { arch: 90, ..target };
+        for other in [
+            key(Family::Elementwise, ptx, (12, 9)),
+            key(Family::Elementwise, newer, (12, 9)),
+            key(Family::Elementwise, target, (12, 8)),
+        ] {
+            assert_ne!(base, other);
+        }
+        assert_eq!(base, key(Family::Elementwise, target, (12, 9)));
+    }
+}

@@ -1,0 +1,27 @@
+//! CUDA kernels for ring words and packed bits, and what it takes to run them: sources by family
+//! (`*.cu`, each beside its wrapper), NVRTC at first use with a cache on disk, and one typed
+//! launch function a kernel that checks lengths before anything reaches the card.
+//!
+//! Here live kernels on device pointers, lengths and geometry. What may not live here: shares,
+//! parties, messages, allocation, the choice of a stream. Building needs no CUDA: libcuda and
+//! NVRTC are opened at run time, and their absence is an error value, never a panic.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`library`] | finds and opens libcuda and NVRTC |
+//! | [`compile`] | sources to cubin or PTX, cached by content |
+//! | [`launch`] | device pointers as arguments, typed kernels, [`Kernels`] of one context |
+//! | `elementwise`, … | one file a family: the wrappers, methods of [`Kernels`] |
+//!
+//! `docs/adding-an-operation.md` says how to add one.
+
+mod check;
+pub mod compile;
+mod elementwise;
+mod error;
+pub mod launch;
+pub mod library;
+
+pub use elementwise::{Binary, Unary};
+pub use error::KernelError;
+pub use launch::{KernelInfo, Kernels, Options, Words, WordsMut};
