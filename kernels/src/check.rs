@@ -29,3 +29,28 @@ pub(crate) fn fits<T: PartialOrd + Display>(
     let found = format!("{value}, allowed is {} to below {}", range.start, range.end);
     Err(KernelError::Argument { operation, argument, found, rule: "it must lie in the range" })
 }
+
+/// All arguments are `planes` packed planes of `n` elements.
+pub(crate) fn packed<const N: usize>(
+    operation: &'static str,
+    arguments: [(&'static str, usize); N],
+    planes: usize,
+    n: usize,
+) -> Result<(), KernelError> {
+    equal(operation, arguments, n.div_ceil(64).saturating_mul(planes))
+}
+
+/// A size that a kernel takes in 32 bits.
+pub(crate) fn narrow(
+    operation: &'static str,
+    argument: &'static str,
+    value: usize,
+    most: usize,
+) -> Result<u32, KernelError> {
+    u32::try_from(value).ok().filter(|_| value <= most).ok_or_else(|| KernelError::Argument {
+        operation,
+        argument,
+        found: value.to_string(),
+        rule: "kernels count these in 32 bits",
+    })
+}

@@ -15,13 +15,25 @@
 //!
 //! `docs/adding-an-operation.md` says how to add one.
 
+// A kernel's type is the list of its parameters.
+#![allow(clippy::type_complexity)]
+
+mod bit_product;
 mod check;
 pub mod compile;
 mod elementwise;
 mod error;
 pub mod launch;
 pub mod library;
+mod pool;
+mod prg;
+mod sign;
+mod truncation;
 
 pub use elementwise::{Binary, Unary};
 pub use error::KernelError;
 pub use launch::{KernelInfo, Kernels, Options, Words, WordsMut};
+pub use pool::Window;
+pub use prg::{RoundKeys, Stream, ZeroShare};
+pub use sign::SignWindow;
+pub use truncation::{OpenedBits, TermShare};

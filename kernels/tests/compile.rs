@@ -96,3 +96,19 @@ fn the_second_use_comes_from_the_cache_and_damage_is_repaired() {
     assert!(image(Family::Elementwise, target, Some(&cache)).unwrap().0 == first.0);
     assert!(std::fs::read(&file).unwrap().len() > first.0.len());
 }
+
+#[test]
+#[ignore = "prints a table for a person"]
+fn print_usage() {
+    let ptxas = ptxas().unwrap();
+    for &family in Family::ALL {
+        if std::env::var("FAMILY").is_ok_and(|name| !family.file().contains(&name)) {
+            continue;
+        }
+        for arch in ARCHITECTURES {
+            for usage in assemble(&ptxas, &ptx(family, arch), arch) {
+                println!("{arch} {usage:?}");
+            }
+        }
+    }
+}

@@ -50,7 +50,7 @@ impl std::fmt::Debug for Image {
 }
 
 /// Options that every image is compiled with, besides its target.
-pub const OPTIONS: &[&str] = &["--std=c++17", "--generate-line-info", "--device-as-default-execution-space"];
+pub const OPTIONS: &[&str] = &["--std=c++17", "--generate-line-info"];
 
 /// The image of `family` for `target`: from `cache`, or compiled now and stored there.
 ///

@@ -2,38 +2,59 @@
 
 use crate::launch::KernelInfo;
 
-/// A family of kernels: one source file, one image, one module on the card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// Element-wise ring operations, sums and copies.
-    Elementwise,
+/// Headers by the name they are included by.
+pub const HEADERS: &[(&str, &str)] =
+    &[("common.cuh", include_str!("../common.cuh")), ("planes.cuh", include_str!("../planes.cuh"))];
+
+macro_rules! families {
+    ($($(#[$doc:meta])* $family:ident = $file:literal, $kernels:path;)+) => {
+        /// A family of kernels: one source file, one image, one module on the card.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Family {
+            $($(#[$doc])* $family,)+
+        }
+
+        impl Family {
+            /// All families.
+            pub const ALL: &[Family] = &[$(Family::$family),+];
+
+            /// The source file's name.
+            pub const fn file(self) -> &'static str {
+                match self {
+                    $(Family::$family => $file,)+
+                }
+            }
+
+            /// The source.
+            pub const fn source(self) -> &'static str {
+                match self {
+                    $(Family::$family => include_str!(concat!("../", $file)),)+
+                }
+            }
+
+            /// Its kernels.
+            pub fn kernels(self) -> &'static [KernelInfo] {
+                match self {
+                    $(Family::$family => $kernels,)+
+                }
+            }
+        }
+    };
 }
 
-/// Headers by the name they are included by.
-pub const HEADERS: &[(&str, &str)] = &[("common.cuh", include_str!("../common.cuh"))];
-
-impl Family {
-    /// All families.
-    pub const ALL: &[Family] = &[Family::Elementwise];
-
-    /// The source file's name.
-    pub const fn file(self) -> &'static str {
-        match self {
-            Family::Elementwise => "elementwise.cu",
-        }
-    }
-
-    /// The source.
-    pub const fn source(self) -> &'static str {
-        match self {
-            Family::Elementwise => include_str!("../elementwise.cu"),
-        }
-    }
-
-    /// Its kernels.
-    pub fn kernels(self) -> &'static [KernelInfo] {
-        match self {
-            Family::Elementwise => crate::elementwise::KERNELS,
-        }
-    }
+families! {
+    /// Element-wise ring operations, sums and copies.
+    Elementwise = "elementwise.cu", crate::elementwise::KERNELS;
+    /// AES-128 in counter mode.
+    Aes = "aes.cu", crate::prg::AES_KERNELS;
+    /// Philox4x64-10, insecure.
+    Philox = "philox.cu", crate::prg::PHILOX_KERNELS;
+    /// Local steps of the sign bit.
+    Sign = "sign.cu", crate::sign::KERNELS;
+    /// Local steps of a secret bit times a tensor.
+    BitProduct = "bit_product.cu", crate::bit_product::KERNELS;
+    /// Local steps of truncation.
+    Truncation = "truncation.cu", crate::truncation::KERNELS;
+    /// Windows over images.
+    Pool = "pool.cu", crate::pool::KERNELS;
 }

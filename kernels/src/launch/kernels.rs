@@ -169,7 +169,15 @@ impl Kernels {
         // `most` is far below 2^32, so the cast keeps the value.
         [(n as u64).div_ceil(threads).min(most) as u32, 1, 1]
     }
+
+    /// Blocks for the 512-element units of `n` elements, one a warp.
+    pub(crate) fn grid_of_units<A>(&self, kernel: &Kernel<A>, n: usize) -> [u32; 3] {
+        self.grid(kernel, n.div_ceil(UNIT).saturating_mul(32))
+    }
 }
+
+/// Elements that one warp takes together when bits are packed.
+const UNIT: usize = 512;
 
 impl std::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,0 +1,194 @@
+//! Words of the core's pseudo-random streams (`aes.cu`, `philox.cu`), bit for bit, from any offset.
+
+use crate::KernelError;
+use crate::compile::Family;
+use crate::launch::{Argument, InOut, Kernel, KernelInfo, Kernels, WordsMut};
+use cudarc::driver::CudaStream;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+const AES_THREADS: u32 = 512;
+const AES_FILL: Kernel<(Schedule, u64, u64, InOut, u64)> = Kernel::new(Family::Aes, "aes_fill", AES_THREADS);
+type AesZero = Kernel<(Schedule, u64, Schedule, u64, u64, InOut, u64)>;
+const AES_ADD_ZERO: AesZero = Kernel::new(Family::Aes, "aes_add_zero", AES_THREADS);
+const AES_XOR_ZERO: AesZero = Kernel::new(Family::Aes, "aes_xor_zero", AES_THREADS);
+pub(crate) const AES_KERNELS: &[KernelInfo] = &[AES_FILL.info, AES_ADD_ZERO.info, AES_XOR_ZERO.info];
+
+const PHILOX_THREADS: u32 = 256;
+const PHILOX_FILL: Kernel<(u64, u64, u64, u64, InOut, u64)> =
+    Kernel::new(Family::Philox, "philox_fill", PHILOX_THREADS);
+type PhiloxZero = Kernel<(u64, u64, u64, u64, u64, u64, u64, InOut, u64)>;
+const PHILOX_ADD_ZERO: PhiloxZero = Kernel::new(Family::Philox, "philox_add_zero", PHILOX_THREADS);
+const PHILOX_XOR_ZERO: PhiloxZero = Kernel::new(Family::Philox, "philox_xor_zero", PHILOX_THREADS);
+pub(crate) const PHILOX_KERNELS: &[KernelInfo] = &[PHILOX_FILL.info, PHILOX_ADD_ZERO.info, PHILOX_XOR_ZERO.info];
+
+/// The round keys of an AES-128 key (FIPS 197 §5.2), wiped when dropped. Kernels get them as parameters, in the
+/// driver's memory and the card's constant memory, for as long as these keep a launch.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct RoundKeys([u32; 44]);
+
+/// Round keys as a kernel parameter.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Schedule([u32; 44]);
+
+// SAFETY: the layout of `RoundKeys` in `aes.cu`.
+unsafe impl Argument for Schedule {}
+
+impl RoundKeys {
+    /// The round keys of `key`, computed without looking anything up by a secret.
+    pub fn expand(key: &[u8; 16]) -> Self {
+        let mut words = [0u32; 44];
+        for (word, bytes) in words.iter_mut().zip(key.as_chunks::<4>().0) {
+            *word = u32::from_le_bytes(*bytes);
+        }
+        let mut constant = 1u8;
+        for i in 4..44 {
+            let mut word = words[i - 1];
+            if i % 4 == 0 {
+                let bytes = word.rotate_right(8).to_le_bytes().map(substitute);
+                word = u32::from_le_bytes(bytes) ^ u32::from(constant);
+                constant = double(constant);
+            }
+            words[i] = words[i - 4] ^ word;
+        }
+        RoundKeys(words)
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule(self.0)
+    }
+}
+
+/// Shows nothing.
+impl std::fmt::Debug for RoundKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RoundKeys(..)")
+    }
+}
+
+/// 2·x in AES's field.
+fn double(x: u8) -> u8 {
+    x << 1 ^ (x >> 7).wrapping_neg() & 0x1b
+}
+
+fn multiply(x: u8, y: u8) -> u8 {
+    let (mut product, mut x) = (0, x);
+    for bit in 0..8 {
+        product ^= x & (y >> bit & 1).wrapping_neg();
+        x = double(x);
+    }
+    product
+}
+
+/// AES's S-box: the inverse x^254 (0 for 0), then the affine map.
+fn substitute(x: u8) -> u8 {
+    let (mut power, mut inverse) = (x, 1u8);
+    for _ in 1..8 {
+        power = multiply(power, power);
+        inverse = multiply(inverse, power);
+    }
+    let turned = |bits| inverse.rotate_left(bits);
+    inverse ^ turned(1) ^ turned(2) ^ turned(3) ^ turned(4) ^ 0x63
+}
+
+/// A stream of the core's `prg`: a keyed generator and a nonce. Word 0 is the stream's first.
+#[derive(Clone, Copy, Debug)]
+pub enum Stream<'a> {
+    /// AES-128 in counter mode.
+    Aes128Ctr {
+        /// The key's schedule.
+        keys: &'a RoundKeys,
+        /// The high half of the counter.
+        nonce: u64,
+    },
+    /// Philox4x64-10, **insecure**.
+    InsecurePhilox {
+        /// The key.
+        key: &'a [u64; 2],
+        /// The third word of the counter.
+        nonce: u64,
+    },
+}
+
+/// How a zero-share is put on top of shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroShare {
+    /// z += F⁺ − F⁻: ring elements.
+    Arithmetic,
+    /// z ^= F⁺ ⊕ F⁻: bits.
+    Binary,
+}
+
+impl Kernels {
+    /// `out` = words `offset .. offset + out.len()` of a stream.
+    ///
+    /// # Errors
+    /// Errors of compilation and launch.
+    pub fn fill(&self, stream: &CudaStream, source: Stream, offset: u64, mut out: WordsMut) -> Result<(), KernelError> {
+        let n = out.len();
+        match source {
+            Stream::Aes128Ctr { keys, nonce } => {
+                let arguments = (keys.schedule(), nonce, offset, out.device(), n as u64);
+                self.launch(stream, &AES_FILL, self.grid(&AES_FILL, blocks(n, 2)), arguments)
+            }
+            Stream::InsecurePhilox { key, nonce } => {
+                let arguments = (key[0], key[1], nonce, offset, out.device(), n as u64);
+                self.launch(stream, &PHILOX_FILL, self.grid(&PHILOX_FILL, blocks(n, 4)), arguments)
+            }
+        }
+    }
+
+    /// A zero-share on top of `z`: the difference (`Arithmetic`: z += F⁺ − F⁻; `Binary`: z ^= F⁺ ⊕ F⁻) of words
+    /// `offset ..` of two streams.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for streams of two kinds; errors of compilation and launch.
+    pub fn add_zero(
+        &self,
+        stream: &CudaStream,
+        share: ZeroShare,
+        [plus, minus]: [Stream; 2],
+        offset: u64,
+        mut z: WordsMut,
+    ) -> Result<(), KernelError> {
+        let n = z.len();
+        match (plus, minus) {
+            (Stream::Aes128Ctr { keys: p, nonce: pn }, Stream::Aes128Ctr { keys: m, nonce: mn }) => {
+                let kernel = if share == ZeroShare::Arithmetic { AES_ADD_ZERO } else { AES_XOR_ZERO };
+                let arguments = (p.schedule(), pn, m.schedule(), mn, offset, z.device(), n as u64);
+                self.launch(stream, &kernel, self.grid(&kernel, blocks(n, 2)), arguments)
+            }
+            (Stream::InsecurePhilox { key: p, nonce: pn }, Stream::InsecurePhilox { key: m, nonce: mn }) => {
+                let kernel = if share == ZeroShare::Arithmetic { PHILOX_ADD_ZERO } else { PHILOX_XOR_ZERO };
+                let arguments = (p[0], p[1], pn, m[0], m[1], mn, offset, z.device(), n as u64);
+                self.launch(stream, &kernel, self.grid(&kernel, blocks(n, 4)), arguments)
+            }
+            _ => Err(KernelError::Argument {
+                operation: "zero-share",
+                argument: "streams",
+                found: "two kinds of generator".to_owned(),
+                rule: "both must be of one kind",
+            }),
+        }
+    }
+}
+
+/// Blocks of `size` words that `n` words touch at most, wherever they begin; none for none.
+fn blocks(n: usize, size: usize) -> usize {
+    if n == 0 { 0 } else { n.div_ceil(size) + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_keys_are_those_of_fips_197() {
+        // Appendix A.1.
+        let key = 0x2b7e_1516_28ae_d2a6_abf7_1588_09cf_4f3c_u128.to_be_bytes();
+        let keys = RoundKeys::expand(&key).0.map(u32::swap_bytes);
+        assert_eq!(keys[..4], [0x2b7e_1516, 0x28ae_d2a6, 0xabf7_1588, 0x09cf_4f3c]);
+        assert_eq!(keys[4..8], [0xa0fa_fe17, 0x8854_2cb1, 0x23a3_3939, 0x2a6c_7605]);
+        assert_eq!(keys[40..], [0xd014_f9a8, 0xc9ee_2589, 0xe13f_0cc8, 0xb663_0ca6]);
+    }
+}

@@ -1,0 +1,168 @@
+//! The sign bit's local steps (`sign.cu`), as the core's CPU kernels of the same names define them.
+
+use crate::KernelError;
+use crate::check::{equal, packed};
+use crate::compile::Family;
+use crate::launch::{In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use cudarc::driver::CudaStream;
+
+type ShareBits = Kernel<(u32, In, In, In, InOut, InOut, InOut, u64)>;
+type ShareCarries = Kernel<(u32, u64, In, In, InOut, InOut, u64)>;
+
+const THREADS: u32 = 256;
+const SHARE_BITS_16: ShareBits = Kernel::new(Family::Sign, "share_bits_16", THREADS);
+const SHARE_BITS_32: ShareBits = Kernel::new(Family::Sign, "share_bits_32", THREADS);
+const SHARE_BITS_64: ShareBits = Kernel::new(Family::Sign, "share_bits_64", THREADS);
+const SHARE_CARRIES_16: ShareCarries = Kernel::new(Family::Sign, "share_carries_16", THREADS);
+const SHARE_CARRIES_32: ShareCarries = Kernel::new(Family::Sign, "share_carries_32", THREADS);
+const SHARE_CARRIES_64: ShareCarries = Kernel::new(Family::Sign, "share_carries_64", THREADS);
+const TREE_LEVEL: Kernel<(u32, In, In, InOut, u64)> = Kernel::new(Family::Sign, "tree_level", THREADS);
+const FIRST_PLANE: Kernel<(u32, In, InOut, u64)> = Kernel::new(Family::Sign, "first_plane", THREADS);
+
+pub(crate) const KERNELS: &[KernelInfo] = &[
+    SHARE_BITS_16.info,
+    SHARE_BITS_32.info,
+    SHARE_BITS_64.info,
+    SHARE_CARRIES_16.info,
+    SHARE_CARRIES_32.info,
+    SHARE_CARRIES_64.info,
+    TREE_LEVEL.info,
+    FIRST_PLANE.info,
+];
+
+/// Which bits of the words decide: bits `low .. low + width`, the top one being the sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignWindow {
+    /// Bits dropped at the bottom.
+    pub low: u32,
+    /// Bits that take part: 16, 32 or 64.
+    pub width: u32,
+}
+
+impl SignWindow {
+    /// Pairs of bits.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] unless the width is 16, 32 or 64 and the window lies in the word.
+    fn pairs(self, operation: &'static str) -> Result<usize, KernelError> {
+        let known = matches!(self.width, 16 | 32 | 64) && self.low <= 64 - self.width;
+        known.then_some(self.width as usize / 2).ok_or_else(|| KernelError::Argument {
+            operation,
+            argument: "window",
+            found: format!("{} bits from bit {}", self.width, self.low),
+            rule: "it must have 16, 32 or 64 bits and lie in the word",
+        })
+    }
+}
+
+impl Kernels {
+    /// Role 0: bits of A = x₀ + x₁ as 3P − 1 planes, P = width/2. `message` = bits ⊕ `mask`; `top` gets plane 0 of
+    /// the message, `top_mask` that of the mask.
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] unless x₀ and x₁ have n words, `message` and `mask` (3P − 1)⌈n/64⌉, the tops
+    /// ⌈n/64⌉; [`KernelError::Argument`] for another window; errors of compilation and launch.
+    #[allow(clippy::too_many_arguments)]
+    pub fn sign_share_bits(
+        &self,
+        stream: &CudaStream,
+        window: SignWindow,
+        x: [Words; 2],
+        mask: Words,
+        mut message: WordsMut,
+        mut top: WordsMut,
+        mut top_mask: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (operation, n) = ("sign bit, sharing of bits", x[0].len());
+        let planes = 3 * window.pairs(operation)? - 1;
+        equal(operation, [("x₁", x[1].len())], n)?;
+        packed(operation, [("mask", mask.len()), ("message", message.len())], planes, n)?;
+        packed(operation, [("top", top.len()), ("top of the mask", top_mask.len())], 1, n)?;
+        let kernel = match window.width {
+            16 => SHARE_BITS_16,
+            32 => SHARE_BITS_32,
+            _ => SHARE_BITS_64,
+        };
+        let ([x0, x1], low) = (x.map(|x| x.device()), window.low);
+        let arguments = (low, x0, x1, mask.device(), message.device(), top.device(), top_mask.device(), n as u64);
+        self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
+    }
+
+    /// Roles 1 and 2: `carry`, which holds a mask of 2P − 1 planes, gets the XOR share of every generate and
+    /// propagate from the share of role 0's bits and B; `top` gets B's top bits. One role adds the terms in B alone
+    /// (`with_constants`).
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] unless `b` has n words, `shared` (3P − 1)⌈n/64⌉, `carry` (2P − 1)⌈n/64⌉, `top`
+    /// ⌈n/64⌉; [`KernelError::Argument`] for another window; errors of compilation and launch.
+    #[allow(clippy::too_many_arguments)]
+    pub fn sign_share_carries(
+        &self,
+        stream: &CudaStream,
+        window: SignWindow,
+        with_constants: bool,
+        b: Words,
+        shared: Words,
+        mut carry: WordsMut,
+        mut top: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (operation, n) = ("sign bit, sharing of carries", b.len());
+        let pairs = window.pairs(operation)?;
+        packed(operation, [("shared bits", shared.len())], 3 * pairs - 1, n)?;
+        packed(operation, [("carry", carry.len())], 2 * pairs - 1, n)?;
+        packed(operation, [("top", top.len())], 1, n)?;
+        let kernel = match window.width {
+            16 => SHARE_CARRIES_16,
+            32 => SHARE_CARRIES_32,
+            _ => SHARE_CARRIES_64,
+        };
+        let keep = if with_constants { u64::MAX } else { 0 };
+        let arguments = (window.low, keep, b.device(), shared.device(), carry.device(), top.device(), n as u64);
+        self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
+    }
+
+    /// One level of the tree over `elements`: `out` = this party's share of 2·`half` − 1 planes from both
+    /// replicated components of 4·`half` − 1, **without** its zero-share ([`Kernels::add_zero`], binary).
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless `half` is 1 to 16; errors of
+    /// compilation and launch.
+    pub fn sign_tree_level(
+        &self,
+        stream: &CudaStream,
+        elements: usize,
+        half: usize,
+        x: [Words; 2],
+        mut out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let operation = "sign bit, level of the tree";
+        let half = crate::check::fits(operation, "half", half, 1..17)?;
+        packed(operation, [("x₀", x[0].len()), ("x₁", x[1].len())], 4 * half - 1, elements)?;
+        packed(operation, [("out", out.len())], 2 * half - 1, elements)?;
+        let [a, b] = x.map(|x| x.device());
+        let grid = self.grid(&TREE_LEVEL, elements.div_ceil(64) * half);
+        // `half` is at most 16, so the cast keeps the value.
+        self.launch(stream, &TREE_LEVEL, grid, (half as u32, a, b, out.device(), elements as u64))
+    }
+
+    /// Plane 0 of `planes` packed planes of `elements`.
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless there are 1 to 192 planes;
+    /// errors of compilation and launch.
+    pub fn first_plane(
+        &self,
+        stream: &CudaStream,
+        elements: usize,
+        planes: usize,
+        bits: Words,
+        mut out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let operation = "first plane";
+        let planes = crate::check::fits(operation, "planes", planes, 1..193)?;
+        packed(operation, [("bits", bits.len())], planes, elements)?;
+        packed(operation, [("out", out.len())], 1, elements)?;
+        let grid = self.grid(&FIRST_PLANE, out.len());
+        self.launch(stream, &FIRST_PLANE, grid, (planes as u32, bits.device(), out.device(), elements as u64))
+    }
+}
