@@ -19,6 +19,7 @@
 #![allow(clippy::type_complexity)]
 
 mod bit_product;
+mod bits;
 mod check;
 pub mod compile;
 mod elementwise;

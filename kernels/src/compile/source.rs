@@ -45,6 +45,8 @@ macro_rules! families {
 families! {
     /// Element-wise ring operations, sums and copies.
     Elementwise = "elementwise.cu", crate::elementwise::KERNELS;
+    /// Bits of words to planes and back.
+    Bits = "bits.cu", crate::bits::KERNELS;
     /// AES-128 in counter mode.
     Aes = "aes.cu", crate::prg::AES_KERNELS;
     /// Philox4x64-10, insecure.

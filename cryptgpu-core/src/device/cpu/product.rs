@@ -27,11 +27,7 @@ pub fn matmul_sum(
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn conv2d_sum(
-    geometry: &ConvGeometry,
-    terms: [(&[u64], &[u64]); 2],
-    out: &mut [u64],
-) -> Result<(), DeviceError> {
+pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
     let terms = terms.map(|(input, weight)| ConvTerm { input, weight });
     conv::conv2d_sum(geometry, &terms, out).map_err(kernel_error("conv2d"))
 }

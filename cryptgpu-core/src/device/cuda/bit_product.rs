@@ -26,14 +26,7 @@ pub(crate) fn role1_open(bits: [View; 2], x: [View; 2], alpha: &Stream, mut mess
     });
 }
 
-pub(crate) fn role2(
-    bits: [View; 2],
-    x0: View,
-    d: View,
-    streams: [&Stream; 3],
-    message: ViewMut,
-    mut y0: ViewMut,
-) {
+pub(crate) fn role2(bits: [View; 2], x0: View, d: View, streams: [&Stream; 3], message: ViewMut, mut y0: ViewMut) {
     let [beta, f, nu] = streams;
     let (mut e, mut r) = message.split_at(x0.len());
     fill(beta, e.reborrow());

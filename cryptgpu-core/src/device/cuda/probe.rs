@@ -29,6 +29,13 @@ pub struct Cuda {
     pub substitute: Option<std::path::PathBuf>,
 }
 
+impl Cuda {
+    /// Whether parties can compute on a card here.
+    pub fn usable(&self) -> bool {
+        self.driver.is_ok() && self.compiler.is_ok() && !self.cards.is_empty()
+    }
+}
+
 /// Looks at driver, compiler and cards. Never panics; what is missing is said in the result.
 pub fn probe() -> Cuda {
     let driver = library::driver().and_then(|()| driver_version());

@@ -26,14 +26,7 @@ pub(crate) fn share_bits(
     });
 }
 
-pub(crate) fn share_carries(
-    window: Window,
-    with_constants: bool,
-    b: View,
-    shared: View,
-    carry: ViewMut,
-    top: ViewMut,
-) {
+pub(crate) fn share_carries(window: Window, with_constants: bool, b: View, shared: View, carry: ViewMut, top: ViewMut) {
     launch("sign bit, roles 1 and 2", [b, shared], [carry, top], |k, s, [b, shared], [carry, top]| {
         k.sign_share_carries(s, of(window), with_constants, b, shared, carry, top)
     });

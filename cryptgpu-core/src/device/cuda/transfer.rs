@@ -145,12 +145,7 @@ impl Card {
     }
 
     /// Waits for a piece and takes its words.
-    fn collect(
-        &self,
-        operation: &str,
-        piece: Option<(Pinned, usize)>,
-        host: &mut Vec<u64>,
-    ) -> Result<(), DeviceError> {
+    fn collect(&self, operation: &str, piece: Option<(Pinned, usize)>, host: &mut Vec<u64>) -> Result<(), DeviceError> {
         let Some((mut pinned, count)) = piece else { return Ok(()) };
         if let Some(event) = pinned.busy.take() {
             self.driver(operation, event.synchronize())?;

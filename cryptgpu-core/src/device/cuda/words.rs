@@ -22,8 +22,7 @@ pub(super) struct Allocation {
 impl Allocation {
     /// Memory for `words` words that `home` writes first. Where there is none the allocation is marked.
     pub(super) fn new(ordinal: u32, words: usize, home: Home) -> Self {
-        let mut allocation =
-            Allocation { ordinal, place: None, pending: Mutex::new(None), failure: OnceLock::new() };
+        let mut allocation = Allocation { ordinal, place: None, pending: Mutex::new(None), failure: OnceLock::new() };
         let place = card(ordinal).and_then(|card| {
             card.check()?;
             if words == 0 { Ok(None) } else { card.allocate(words, home).map(|block| Some((card, block))) }

@@ -1,0 +1,24 @@
+// Some bits of every word to packed planes and back (`cryptgpu-core/src/device/cpu/bits.rs`): how values of a few bits
+// travel. A transpose (`planes.cuh`) for 8 bytes an element and `width` bits of it: bound by memory.
+#include "planes.cuh"
+
+// planes = bits low .. low + width of every word.
+KERNEL(THREADS) to_planes(u32 low, u32 width, const u64 *__restrict__ x, u64 *__restrict__ planes, u64 n) {
+    FOR_UNITS(unit, n) {
+        u64 rows[ROWS];
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) rows[r] = unit.has(r) ? x[unit.first + unit.element(r)] >> low : 0;
+        store_planes(unit, rows, width, planes);
+    }
+}
+
+// out = the words below 2^width whose bits the planes are.
+KERNEL(THREADS) from_planes(u32 width, const u64 *__restrict__ planes, u64 *__restrict__ out, u64 n) {
+    FOR_UNITS(unit, n) {
+        u64 rows[ROWS];
+        load_planes(unit, rows, width, planes);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++)
+            if (unit.has(r)) out[unit.first + unit.element(r)] = rows[r];
+    }
+}

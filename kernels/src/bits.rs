@@ -1,0 +1,54 @@
+//! Some bits of every word to packed planes and back (`bits.cu`).
+
+use crate::KernelError;
+use crate::check::{fits, packed};
+use crate::compile::Family;
+use crate::launch::{In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use cudarc::driver::CudaStream;
+
+const THREADS: u32 = 256;
+const TO_PLANES: Kernel<(u32, u32, In, InOut, u64)> = Kernel::new(Family::Bits, "to_planes", THREADS);
+const FROM_PLANES: Kernel<(u32, In, InOut, u64)> = Kernel::new(Family::Bits, "from_planes", THREADS);
+
+pub(crate) const KERNELS: &[KernelInfo] = &[TO_PLANES.info, FROM_PLANES.info];
+
+impl Kernels {
+    /// `planes` = bits `low .. low + width` of every word.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] unless the bits lie in a word, [`KernelError::Length`] unless `planes` has
+    /// `width`·⌈n/64⌉ words; errors of compilation and launch.
+    pub fn to_planes(
+        &self,
+        stream: &CudaStream,
+        low: u32,
+        width: u32,
+        x: Words,
+        mut planes: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (operation, n) = ("words to planes", x.len());
+        let low = fits(operation, "lowest bit", low, 0..64)?;
+        let width = fits(operation, "number of bits", width, 1..65 - low)?;
+        packed(operation, [("planes", planes.len())], width as usize, n)?;
+        let arguments = (low, width, x.device(), planes.device(), n as u64);
+        self.launch(stream, &TO_PLANES, self.grid_of_units(&TO_PLANES, n), arguments)
+    }
+
+    /// `out` = the words below 2^width whose bits `planes` are: the inverse of [`Kernels::to_planes`] at low 0.
+    ///
+    /// # Errors
+    /// As [`Kernels::to_planes`].
+    pub fn from_planes(
+        &self,
+        stream: &CudaStream,
+        width: u32,
+        planes: Words,
+        mut out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (operation, n) = ("planes to words", out.len());
+        let width = fits(operation, "number of bits", width, 1..65)?;
+        packed(operation, [("planes", planes.len())], width as usize, n)?;
+        let arguments = (width, planes.device(), out.device(), n as u64);
+        self.launch(stream, &FROM_PLANES, self.grid_of_units(&FROM_PLANES, n), arguments)
+    }
+}
