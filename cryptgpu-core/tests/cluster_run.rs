@@ -56,7 +56,7 @@ fn interrupted(cluster: &Cluster, harm: impl FnOnce(&[u32]) + Send) -> ClusterEr
         let mut harm = Some(harm);
         let (mut seen, pids) = ([false; 3], &pids);
         cluster
-            .run_with(long(), |progress| {
+            .run_job_with(long(), |progress| {
                 seen[progress.party.index()] |= progress.fraction > 0.0;
                 if seen == [true; 3]
                     && let Some(harm) = harm.take()
@@ -75,7 +75,8 @@ fn interrupted(cluster: &Cluster, harm: impl FnOnce(&[u32]) + Send) -> ClusterEr
 fn parties_exchange_and_account_for_it() {
     let cluster = local().start().unwrap();
     let mut last = [0.0; 3];
-    let run = cluster.run_with(exchange(5, 100), |progress| last[progress.party.index()] = progress.fraction).unwrap();
+    let run =
+        cluster.run_job_with(exchange(5, 100), |progress| last[progress.party.index()] = progress.fraction).unwrap();
     assert_eq!(last, [1.0; 3]);
     for party in PartyId::ALL {
         let expected = [party.next(), party.prev()].map(|peer| Words(vec![peer.index() as u64; 100]));
@@ -98,7 +99,7 @@ fn large_inputs_and_outputs_arrive_whole() {
     let cluster = local().start().unwrap();
     let words: Vec<u64> = (0..1_500_000).collect();
     let jobs = [0, 1, 2].map(|_| SelfTest { rounds: 2, words: Words(words.clone()), fault: None });
-    for output in cluster.run(jobs).unwrap().outputs {
+    for output in cluster.run_job(jobs).unwrap().outputs {
         assert!(output.iter().all(|received| received.0 == words));
     }
 }
@@ -107,7 +108,7 @@ fn large_inputs_and_outputs_arrive_whole() {
 fn plaintext_and_shaped_links_work() {
     let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 5.0 };
     let cluster = local().insecure_plaintext().link(link).start().unwrap();
-    let run = cluster.run(exchange(10, 10)).unwrap();
+    let run = cluster.run_job(exchange(10, 10)).unwrap();
     assert!(run.usage.iter().all(|usage| usage.seconds >= 0.05), "{:?}", run.usage);
 }
 
@@ -120,13 +121,13 @@ fn a_failure_at_one_party_is_one_clear_error_and_the_cluster_runs_again() {
     ];
     for (party, fault, kind, texts) in cases {
         let pids = cluster.pids();
-        let error = cluster.run(failing(party, fault)).unwrap_err();
+        let error = cluster.run_job(failing(party, fault)).unwrap_err();
         let message = error.to_string();
         let ClusterError::Job { party: at, job, failure, .. } = error else { panic!("{message}") };
         assert_eq!((at.index(), job.as_str(), failure.kind), (party, "self-test", kind), "{message}");
         assert!(texts.iter().all(|text| message.contains(text)), "{message}");
         all_gone(&pids, Duration::from_secs(1));
-        cluster.run(exchange(2, 10)).unwrap();
+        cluster.run_job(exchange(2, 10)).unwrap();
     }
     assert_eq!(cluster.generation(), 3);
 }
@@ -134,10 +135,10 @@ fn a_failure_at_one_party_is_one_clear_error_and_the_cluster_runs_again() {
 #[test]
 fn a_party_that_exits_is_named_with_its_status() {
     let cluster = local().start().unwrap();
-    let error = cluster.run(failing(0, Fault::Exit)).unwrap_err();
+    let error = cluster.run_job(failing(0, Fault::Exit)).unwrap_err();
     assert!(matches!(&error, ClusterError::Died { party, .. } if party.index() == 0), "{error}");
     assert!(error.to_string().contains("exit status: 3"), "{error}");
-    cluster.run(exchange(2, 10)).unwrap();
+    cluster.run_job(exchange(2, 10)).unwrap();
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn a_party_that_is_killed_is_named() {
     assert!(matches!(&error, ClusterError::Died { party, .. } if party.index() == 1), "{error}");
     assert!(error.to_string().contains("signal 9"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10), "well before the deadline");
-    cluster.run(exchange(2, 10)).unwrap();
+    cluster.run_job(exchange(2, 10)).unwrap();
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn a_party_that_is_stopped_is_named_within_the_deadline() {
     };
     assert!(named, "{error}");
     assert!(start.elapsed() < 20 * deadline, "{:?}", start.elapsed());
-    cluster.run(exchange(2, 10)).unwrap();
+    cluster.run_job(exchange(2, 10)).unwrap();
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn all_parties_stopped_is_silence() {
 #[test]
 fn a_party_that_takes_too_long_is_a_deadline() {
     let cluster = local().deadline(Duration::from_millis(700)).start().unwrap();
-    let error = cluster.run(failing(1, Fault::Sleep(Duration::from_secs(60)))).unwrap_err();
+    let error = cluster.run_job(failing(1, Fault::Sleep(Duration::from_secs(60)))).unwrap_err();
     let message = error.to_string();
     let ClusterError::Job { failure, .. } = error else { panic!("{message}") };
     assert_eq!(failure.kind, FailureKind::Deadline, "{message}");
@@ -191,19 +192,19 @@ fn a_party_that_died_between_runs_is_replaced() {
     let cluster = local().start().unwrap();
     signal(cluster.pids()[0], "-KILL");
     std::thread::sleep(Duration::from_millis(50));
-    cluster.run(exchange(2, 10)).unwrap();
+    cluster.run_job(exchange(2, 10)).unwrap();
     assert_eq!(cluster.generation(), 2);
     let pids = cluster.pids();
     cluster.restart().unwrap();
     all_gone(&pids, Duration::from_secs(1));
-    cluster.run(exchange(2, 10)).unwrap();
+    cluster.run_job(exchange(2, 10)).unwrap();
 }
 
 #[test]
 fn several_clusters_live_side_by_side() {
     let clusters = [local().start().unwrap(), local().start().unwrap()];
     for cluster in &clusters {
-        cluster.run(exchange(2, 10)).unwrap();
+        cluster.run_job(exchange(2, 10)).unwrap();
     }
 }
 
@@ -245,7 +246,7 @@ fn controller_to_be_killed() {
     }
     let cluster = local().start().unwrap();
     println!("pids {}", cluster.pids().iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
-    let _ = cluster.run(long());
+    let _ = cluster.run_job(long());
 }
 
 #[test]

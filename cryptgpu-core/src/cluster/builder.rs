@@ -2,9 +2,10 @@
 
 use super::controller::Cluster;
 use super::error::ClusterError;
+use crate::mpc::Settings;
 use crate::net::Link;
 use crate::prg::Randomness;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to start a cluster: see [`Cluster::local`].
@@ -19,6 +20,8 @@ pub struct ClusterBuilder {
     pub(super) randomness: Randomness,
     pub(super) insecure_plaintext: bool,
     pub(super) ports: [u16; 3],
+    pub(super) settings: Settings,
+    pub(super) in_memory: bool,
 }
 
 impl Default for ClusterBuilder {
@@ -32,6 +35,8 @@ impl Default for ClusterBuilder {
             randomness: Randomness::default(),
             insecure_plaintext: false,
             ports: [0; 3],
+            settings: Settings::default(),
+            in_memory: false,
         }
     }
 }
@@ -62,7 +67,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// The `cryptgpu` program that parties run. Unless told: `CRYPTGPU_PROGRAM`, or `cryptgpu`
+    /// The `cryptgpu` program that parties run. Unless told: this program, if it has called
+    /// [`party::serve_if_asked`](super::party::serve_if_asked); `CRYPTGPU_PROGRAM`; `cryptgpu`
     /// beside this program or in the folder above.
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
         self.program = Some(path.into());
@@ -72,6 +78,12 @@ impl ClusterBuilder {
     /// Which generator the parties draw from.
     pub fn randomness(mut self, randomness: Randomness) -> Self {
         self.randomness = randomness;
+        self
+    }
+
+    /// How functions compute ([`Cluster::run`]), and the codec of [`Cluster::share`].
+    pub fn computing(mut self, settings: Settings) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -88,30 +100,11 @@ impl ClusterBuilder {
         self
     }
 
-    /// Starts the three processes, and returns when they are linked up and have their keys.
+    /// Starts the three parties, and returns when they are linked up and have their keys.
     ///
     /// # Errors
     /// [`ClusterError::ProgramMissing`], and [`ClusterError::Startup`] with a party's own words.
     pub fn start(self) -> Result<Cluster, ClusterError> {
         Cluster::start(self)
     }
-
-    /// The parties' program.
-    pub(super) fn find_program(&self) -> Result<PathBuf, ClusterError> {
-        let tried = match (&self.program, std::env::var_os("CRYPTGPU_PROGRAM")) {
-            (Some(program), _) => vec![program.clone()],
-            (None, Some(program)) => vec![PathBuf::from(program)],
-            (None, None) => beside_this_program(),
-        };
-        tried.iter().find(|path| path.is_file()).cloned().ok_or(ClusterError::ProgramMissing { tried })
-    }
-}
-
-/// `cryptgpu` beside this program; for tests, examples and benches one folder up; and on `PATH`.
-fn beside_this_program() -> Vec<PathBuf> {
-    let this = std::env::current_exe().unwrap_or_default();
-    let folders = this.ancestors().skip(1).take(2).map(Path::to_owned);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let named = format!("cryptgpu{}", std::env::consts::EXE_SUFFIX);
-    folders.chain(std::env::split_paths(&path)).map(|folder| folder.join(&named)).collect()
 }

@@ -3,41 +3,66 @@
 use super::builder::ClusterBuilder;
 use super::error::ClusterError;
 use super::job::Job;
-use super::process::describe;
-use super::session::{Arrival, Session, What};
-use super::wire::{self, Command, Event, Usage};
+use super::launch::Launch;
+use super::run::Run;
+use super::session::Session;
+use super::store::TensorId;
+use super::watch::{Done, Watch};
+use super::wire::{self, Command};
 use crate::net::PartyId;
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
-/// Three party processes and the means to run jobs in them.
+/// Three parties and the means to run functions and jobs in them.
 ///
-/// A job runs at all three at once. If it fails at one it ends at all, the processes end, and
+/// A run goes on at all three at once. If it fails at one it ends at all, the processes end, and
 /// the caller gets the likeliest cause; the next run starts new processes by itself, which have
-/// none of what earlier jobs kept. Dropping the cluster ends its processes; so does the end of
-/// this program, whatever way it comes about.
+/// none of what earlier runs kept. One run goes on at a time. Dropping the cluster ends its
+/// processes; so does the end of this program, whatever way it comes about.
 ///
 /// ```no_run
 /// use cryptgpu_core::cluster::{Cluster, SelfTest};
 ///
 /// let cluster = Cluster::local().start()?;
-/// let run = cluster.run(SelfTest::quick())?;
+/// let run = cluster.run_job(SelfTest::quick())?;
 /// println!("party 0 sent {} bytes", run.usage[0].stats.payload_bytes());
 /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
 /// ```
 #[derive(Debug)]
 pub struct Cluster {
-    builder: ClusterBuilder,
-    program: PathBuf,
+    pub(super) inner: Arc<Inner>,
+}
+
+/// What handles of a cluster have in common with it.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// Tells this cluster from others of this program.
+    pub(super) number: u64,
+    pub(super) builder: ClusterBuilder,
+    launch: Launch,
+    /// Locked for as long as a run goes on.
     state: Mutex<State>,
+    /// Locked for moments only.
+    facts: Mutex<Facts>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     session: Option<Session>,
-    generation: u64,
     runs: u64,
+    /// The cluster was dropped; only handles are left.
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Facts {
+    generation: u64,
+    pids: Vec<u32>,
+    /// What goes on now.
+    running: Option<String>,
+    /// Tensors whose last handle is gone, to be told to the parties with the next command.
+    dropped: Vec<TensorId>,
 }
 
 /// How far a job is at one party.
@@ -53,29 +78,25 @@ pub struct Progress {
     pub step: String,
 }
 
-/// What came of a job.
-#[derive(Clone, Debug)]
-pub struct Run<T> {
-    /// By party.
-    pub outputs: [T; 3],
-    /// What it took, by party.
-    pub usage: [Usage; 3],
-    /// Wall-clock time as seen from here, with the job's and the outputs' way.
-    pub seconds: f64,
-}
-
-/// When one party has failed, the others have so long to tell how they fared.
-const GRACE: Duration = Duration::from_secs(2);
-
 impl Cluster {
-    /// Three parties on this machine, with the settings' defaults.
+    /// Three parties on this machine, each a process of its own, with the settings' defaults.
     pub fn local() -> ClusterBuilder {
         ClusterBuilder::default()
     }
 
+    /// Three parties on three threads of this process: for a first try and for stepping through a
+    /// function with a debugger. **No secret is safe from this process.** Everything else is as with
+    /// [`Cluster::local`], but what parties print appears as it is, and [`ClusterBuilder::threads`]
+    /// has no effect.
+    pub fn in_memory() -> ClusterBuilder {
+        ClusterBuilder { in_memory: true, ..ClusterBuilder::default() }
+    }
+
     pub(super) fn start(builder: ClusterBuilder) -> Result<Self, ClusterError> {
-        let program = builder.find_program()?;
-        let cluster = Cluster { builder, program, state: Mutex::default() };
+        static CLUSTERS: AtomicU64 = AtomicU64::new(0);
+        let (launch, number) = (Launch::find(&builder)?, CLUSTERS.fetch_add(1, Relaxed));
+        let inner = Inner { number, builder, launch, state: Mutex::default(), facts: Mutex::default() };
+        let cluster = Cluster { inner: Arc::new(inner) };
         cluster.restart()?;
         Ok(cluster)
     }
@@ -83,234 +104,230 @@ impl Cluster {
     /// Ends the processes, if there are any, and starts new ones.
     ///
     /// # Errors
-    /// As [`ClusterBuilder::start`].
+    /// As [`ClusterBuilder::start`]; [`ClusterError::Busy`].
     pub fn restart(&self) -> Result<(), ClusterError> {
-        self.renew(&mut self.state())
+        let mut state = self.inner.lock("restart")?;
+        self.inner.renew(&mut state)
     }
 
     /// How often processes were started. What a job kept is there as long as this is the same.
     pub fn generation(&self) -> u64 {
-        self.state().generation
+        self.inner.facts().generation
     }
 
     /// The operating system's numbers of the parties' processes; none after a failure, until the
-    /// next run.
+    /// next run. Three times this process's own for parties in memory.
     pub fn pids(&self) -> Vec<u32> {
-        self.state().session.as_ref().map(Session::pids).unwrap_or_default()
+        self.inner.facts().pids.clone()
     }
 
     /// The settings it was started with.
     pub fn settings(&self) -> &ClusterBuilder {
-        &self.builder
+        &self.inner.builder
     }
 
-    /// Runs one job at all parties, each with its own value. One job runs at a time.
+    /// Runs one job at all parties, each with its own value.
     ///
     /// # Errors
     /// The likeliest cause, as [`ClusterError::Job`], [`ClusterError::Died`] or
     /// [`ClusterError::Silent`]; or why new processes, needed after a failure, did not start.
-    pub fn run<J: Job>(&self, jobs: [J; 3]) -> Result<Run<J::Output>, ClusterError> {
-        self.run_with(jobs, |_| ())
+    pub fn run_job<J: Job>(&self, jobs: [J; 3]) -> Result<Run<J::Output>, ClusterError> {
+        self.run_job_with(jobs, |_| ())
     }
 
     /// The same; `on_progress` gets to know how far the parties are.
     ///
     /// # Errors
-    /// As [`Cluster::run`].
-    pub fn run_with<J: Job>(
+    /// As [`Cluster::run_job`].
+    pub fn run_job_with<J: Job>(
         &self,
         jobs: [J; 3],
-        mut on_progress: impl FnMut(&Progress),
+        on_progress: impl FnMut(&Progress),
     ) -> Result<Run<J::Output>, ClusterError> {
-        let mut state = self.state();
+        self.inner.begin(J::NAME)?.run_job(jobs, on_progress)
+    }
+}
+
+impl Inner {
+    /// The turn to run something called `name`, with three parties that are well.
+    pub(super) fn begin(self: &Arc<Self>, name: &str) -> Result<Turn<'_>, ClusterError> {
+        let mut state = self.lock(name)?;
+        if state.closed {
+            return Err(ClusterError::Ended);
+        }
         if !state.session.as_mut().is_some_and(Session::is_well) {
             self.renew(&mut state)?;
         }
         state.runs += 1;
+        self.facts().running = Some(name.to_owned());
         let run = state.runs;
-        let Some(session) = state.session.as_mut() else { return Err(self.nothing_runs()) };
-        let start = Instant::now();
-        let mut watch = Watch::new(session, run, J::NAME, self.builder.deadline);
-        let outcome = watch.send(jobs).and_then(|()| watch.collect(&mut on_progress));
-        let decoded = outcome.and_then(|bodies| decode_outputs::<J>(bodies));
-        match decoded {
-            Ok((outputs, usage)) => Ok(Run { outputs, usage, seconds: start.elapsed().as_secs_f64() }),
-            Err(error) => {
-                state.session = None;
-                Err(error)
-            }
+        Ok(Turn { inner: self, state, run, name: name.to_owned() })
+    }
+
+    fn lock(&self, name: &str) -> Result<MutexGuard<'_, State>, ClusterError> {
+        match self.state.try_lock() {
+            Ok(state) => Ok(state),
+            Err(TryLockError::Poisoned(state)) => Ok(state.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(ClusterError::Busy {
+                wanted: name.to_owned(),
+                running: self.facts().running.clone().unwrap_or_else(|| "a start of processes".to_owned()),
+            }),
+        }
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last handle of a tensor is gone.
+    pub(super) fn let_go(&self, generation: u64, id: TensorId) {
+        let mut facts = self.facts();
+        if facts.generation == generation {
+            facts.dropped.push(id);
         }
     }
 
     fn renew(&self, state: &mut State) -> Result<(), ClusterError> {
-        if let Some(old) = state.session.take() {
-            old.end();
-        }
-        state.session = Some(Session::start(&self.builder, &self.program)?);
-        state.generation += 1;
+        self.end(state);
+        let session = Session::start(&self.builder, &self.launch)?;
+        let mut facts = self.facts();
+        facts.pids = session.pids();
+        facts.generation += 1;
+        state.session = Some(session);
         Ok(())
     }
 
-    fn nothing_runs(&self) -> ClusterError {
-        ClusterError::Controller {
-            action: "run a job".into(),
-            detail: "no party runs".into(),
-            hint: "Start the cluster again.".into(),
+    /// Lets the parties end by themselves.
+    fn end(&self, state: &mut State) {
+        self.forget();
+        if let Some(session) = state.session.take() {
+            session.end();
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn forget(&self) {
+        let mut facts = self.facts();
+        facts.pids.clear();
+        facts.dropped.clear();
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(session) = self.state().session.take() {
-            session.end();
-        }
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        self.inner.end(&mut state);
     }
 }
 
-/// The frame of a party's output, and where its body begins.
-type Output = (Vec<u8>, usize);
-
-fn decode_outputs<J: Job>(done: [(Output, Usage); 3]) -> Result<([J::Output; 3], [Usage; 3]), ClusterError> {
-    let usage = done.each_ref().map(|(_, usage)| *usage);
-    let decode = |party: PartyId, ((frame, body), _): &(Output, Usage)| {
-        postcard::from_bytes::<J::Output>(&frame[*body..]).map_err(|error| ClusterError::Protocol {
-            party,
-            detail: format!("cannot decode the output of {}: {error}", J::NAME),
-        })
-    };
-    let [p0, p1, p2] = PartyId::ALL;
-    Ok(([decode(p0, &done[0])?, decode(p1, &done[1])?, decode(p2, &done[2])?], usage))
+/// The right to run one thing; nothing else runs meanwhile.
+pub(super) struct Turn<'a> {
+    inner: &'a Arc<Inner>,
+    state: MutexGuard<'a, State>,
+    pub(super) run: u64,
+    name: String,
 }
 
-/// One run, watched until all parties have told how it ended, or one has failed to.
-struct Watch<'a> {
-    session: &'a mut Session,
-    run: u64,
-    job: &'static str,
-    deadline: Duration,
-    heard: [Instant; 3],
-    steps: [String; 3],
-    usage: [Usage; 3],
-    done: [Option<Output>; 3],
-    failed: [Option<ClusterError>; 3],
-    first_failure: Option<Instant>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(session: &'a mut Session, run: u64, job: &'static str, deadline: Duration) -> Self {
-        Watch {
-            session,
-            run,
-            job,
-            deadline,
-            heard: [Instant::now(); 3],
-            steps: std::array::from_fn(|_| "start".to_owned()),
-            usage: Default::default(),
-            done: Default::default(),
-            failed: Default::default(),
-            first_failure: None,
-        }
+impl<'a> Turn<'a> {
+    pub(super) fn cluster(&self) -> &'a Arc<Inner> {
+        self.inner
     }
 
-    fn send<J: Job>(&mut self, jobs: [J; 3]) -> Result<(), ClusterError> {
-        for (party, job) in PartyId::ALL.into_iter().zip(jobs) {
-            let command = Command::Run { run: self.run, job: self.job.to_owned() };
-            let frame = wire::encode(&command, &job).map_err(|error| ClusterError::Protocol {
+    /// What runs.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn in_memory(&self) -> bool {
+        self.inner.builder.in_memory
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.inner.facts().generation
+    }
+
+    /// A frame that asks for the job called `job`, but for its encoding.
+    pub(super) fn frame(&self, job: &str) -> Result<Vec<u8>, ClusterError> {
+        wire::encode_header(&Command::Run { run: self.run, job: job.to_owned() })
+            .map_err(|error| ClusterError::argument(&format!("run {}", self.name), &error))
+    }
+
+    pub(super) fn run_job<J: Job>(
+        mut self,
+        jobs: [J; 3],
+        mut on_progress: impl FnMut(&Progress),
+    ) -> Result<Run<J::Output>, ClusterError> {
+        let command = Command::Run { run: self.run, job: J::NAME.to_owned() };
+        let encode = |job| {
+            wire::encode(&command, job).map_err(|error| ClusterError::argument(&format!("run {}", J::NAME), &error))
+        };
+        let frames = [encode(&jobs[0])?, encode(&jobs[1])?, encode(&jobs[2])?];
+        let ended = self.execute(frames, &mut on_progress)?;
+        let decode = |party: PartyId| {
+            postcard::from_bytes::<J::Output>(ended.output(party)).map_err(|error| ClusterError::Protocol {
                 party,
-                detail: format!("cannot encode the job {}: {error}", self.job),
-            })?;
-            self.session.post(party, frame);
+                detail: format!("cannot decode the output of {}: {error}", J::NAME),
+            })
+        };
+        let [p0, p1, p2] = PartyId::ALL;
+        let outputs = [decode(p0)?, decode(p1)?, decode(p2)?];
+        let differs = [p1, p2].into_iter().find(|&party| ended.output(party) != ended.output(p0));
+        Ok(ended.into_run(outputs, differs))
+    }
+
+    /// Sends the parties their frames and waits for what they answer. After an error there are no
+    /// parties any more.
+    pub(super) fn execute(
+        &mut self,
+        frames: [Vec<u8>; 3],
+        on_progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Ended, ClusterError> {
+        let ids = std::mem::take(&mut self.inner.facts().dropped);
+        let Some(session) = self.state.session.as_mut() else { return Err(ClusterError::Ended) };
+        let (start, bytes) = (Instant::now(), session.control_bytes());
+        if !ids.is_empty() {
+            session.tell_all(&Command::Free { ids })?;
         }
-        self.heard = [Instant::now(); 3];
-        Ok(())
-    }
-
-    /// Waits for all parties' outputs.
-    fn collect(&mut self, on_progress: &mut impl FnMut(&Progress)) -> Result<[(Output, Usage); 3], ClusterError> {
-        while self.open().next().is_some() {
-            match self.session.next(self.patience()) {
-                Some(Arrival { from, what }) => self.take(from, what, on_progress),
-                None if self.first_failure.is_some() => break,
-                None => self.blame_silence(),
+        let mut watch = Watch::new(session, self.run, &self.name, self.inner.builder.deadline);
+        watch.send(frames);
+        let outcome = watch.collect(on_progress);
+        match outcome {
+            Ok(done) => {
+                let control_bytes = session.control_bytes() - bytes;
+                Ok(Ended { done, seconds: start.elapsed().as_secs_f64(), control_bytes })
             }
-        }
-        let [u0, u1, u2] = self.usage;
-        match std::mem::take(&mut self.done) {
-            [Some(p0), Some(p1), Some(p2)] => Ok([(p0, u0), (p1, u1), (p2, u2)]),
-            _ => Err(self.cause()),
-        }
-    }
-
-    /// Parties that have not told how it ended.
-    fn open(&self) -> impl Iterator<Item = PartyId> {
-        let told = |party: &PartyId| self.done[party.index()].is_some() || self.failed[party.index()].is_some();
-        PartyId::ALL.into_iter().filter(move |party| !told(party))
-    }
-
-    /// When waiting for the next event makes no more sense.
-    fn patience(&self) -> Instant {
-        let silence = self.open().map(|party| self.heard[party.index()] + self.deadline).min();
-        let silence = silence.unwrap_or_else(Instant::now);
-        self.first_failure.map_or(silence, |first| first + GRACE.min(self.deadline))
-    }
-
-    fn take(&mut self, from: PartyId, what: What, on_progress: &mut impl FnMut(&Progress)) {
-        let at = from.index();
-        self.heard[at] = Instant::now();
-        match what {
-            What::Event(Event::Progress { run, fraction, text, step }, ..) if run == self.run => {
-                self.steps[at].clone_from(&step);
-                on_progress(&Progress { party: from, fraction, text, step });
-            }
-            What::Event(Event::Used { run, usage }, ..) if run == self.run => self.usage[at] = usage,
-            What::Event(Event::Done { run }, frame, body) if run == self.run => self.done[at] = Some((frame, body)),
-            What::Event(Event::Failed { run, failure }, ..) if run == self.run => {
-                let log = self.session.process(from).log();
-                self.fail(from, ClusterError::Job { party: from, job: self.job.into(), failure, log });
-            }
-            What::Event(Event::Unable { detail }, ..) => {
-                self.fail(from, ClusterError::Protocol { party: from, detail });
-            }
-            What::Event(..) | What::Piece => {}
-            What::Gone(detail) => {
-                let process = self.session.process(from);
-                let ended = process.wait_exit(Duration::from_millis(500));
-                let status = ended.map_or_else(|| format!("its control link closed: {detail}"), describe);
-                let (log, step) = (process.log(), self.steps[at].clone());
-                self.done[at] = None;
-                self.fail(from, ClusterError::Died { party: from, job: self.job.into(), status, step, log });
+            Err(error) => {
+                self.state.session = None;
+                self.inner.forget();
+                Err(error)
             }
         }
     }
+}
 
-    fn fail(&mut self, party: PartyId, error: ClusterError) {
-        self.failed[party.index()].get_or_insert(error);
-        self.first_failure.get_or_insert_with(Instant::now);
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.inner.facts().running = None;
+    }
+}
+
+/// A run that ended well at all parties.
+#[derive(Debug)]
+pub(super) struct Ended {
+    done: [Done; 3],
+    seconds: f64,
+    control_bytes: u64,
+}
+
+impl Ended {
+    /// What the party sent back.
+    pub(super) fn output(&self, party: PartyId) -> &[u8] {
+        self.done[party.index()].output()
     }
 
-    /// Nothing came in time: the party that was silent for longest is to blame.
-    fn blame_silence(&mut self) {
-        let Some(party) = self.open().min_by_key(|party| self.heard[party.index()]) else { return };
-        let waited = self.heard[party.index()].elapsed();
-        let step = self.steps[party.index()].clone();
-        self.fail(party, ClusterError::Silent { party, job: self.job.into(), waited, step });
-    }
-
-    /// Of what the parties reported, the likeliest cause of the rest. A party that waits for one
-    /// that waits for a third reports the second: so of equal errors that one counts whose peer
-    /// has reported nothing itself.
-    fn cause(&mut self) -> ClusterError {
-        let reported = self.failed.each_ref().map(Option::is_some);
-        let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
-        let errors = self.failed.iter_mut().filter_map(Option::take);
-        errors.min_by_key(|error| (error.rank(), is_echo(error))).unwrap_or_else(|| ClusterError::Protocol {
-            party: PartyId::ALL[0],
-            detail: format!("the job {} ended without a result", self.job),
-        })
+    /// With the outputs out of their encoding.
+    pub(super) fn into_run<T>(self, outputs: [T; 3], differs: Option<PartyId>) -> Run<T> {
+        let usage = self.done.map(|done| done.usage);
+        Run { outputs, usage, seconds: self.seconds, control_bytes: self.control_bytes, differs }
     }
 }

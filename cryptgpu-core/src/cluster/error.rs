@@ -1,6 +1,6 @@
 //! What can go wrong with a cluster, as its user sees it: one error, the root cause.
 
-use crate::net::PartyId;
+use crate::net::{Deadlock, PartyId};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +67,65 @@ pub enum ClusterError {
         /// What is wrong with it, and what to do.
         detail: String,
     },
+    /// Another run of the same cluster goes on, in another thread or around this call.
+    #[error("cannot run {wanted}: this cluster is busy with {running}. Wait for it to end, or start a second cluster")]
+    Busy {
+        /// What was asked for.
+        wanted: String,
+        /// What goes on.
+        running: String,
+    },
+    /// The cluster itself is gone.
+    #[error(
+        "the cluster that this handle belongs to has ended: keep the `Cluster` for as long as its handles are used"
+    )]
+    Ended,
+    /// A handle of another cluster.
+    #[error(
+        "this handle of {what} belongs to another cluster: use it with the cluster that made it, or share the value here"
+    )]
+    ForeignHandle {
+        /// What it stands for.
+        what: String,
+    },
+    /// A handle from before the parties were started anew.
+    #[error(
+        "this handle of {what} is from generation {generation} of the parties, and after an error or a restart this is \
+         generation {now}, which has none of what the earlier one kept: share or compute it again"
+    )]
+    StaleHandle {
+        /// What it stands for.
+        what: String,
+        /// Of which generation it is.
+        generation: u64,
+        /// The present one.
+        now: u64,
+    },
+    /// A handle whose tensor was freed.
+    #[error("this handle of {what} was freed: share or compute it again, and call `free` only when it is used no more")]
+    FreedHandle {
+        /// What it stood for.
+        what: String,
+    },
+    /// The parties came back with different things where the same is needed.
+    #[error(
+        "party {party} came back with another value than party 0: look at `outputs`, or let all parties return what \
+         they have in common"
+    )]
+    Disagree {
+        /// A party that differs from party 0.
+        party: PartyId,
+    },
+    /// The parties left shares that do not belong together.
+    #[error(
+        "the parties of {function} left different things: {detail}. All three must return shares of the same value, in the same order"
+    )]
+    Unequal {
+        /// What ran.
+        function: String,
+        /// What they left.
+        detail: String,
+    },
     /// A party did not come up.
     #[error("party {party} did not start: {detail}{}", log_note(log))]
     Startup {
@@ -88,6 +147,29 @@ pub enum ClusterError {
         failure: Failure,
         /// Its last lines of log.
         log: Vec<String>,
+    },
+    /// The parties wait for each other, and would until their deadlines pass.
+    #[error("{job}: {deadlock}")]
+    Deadlock {
+        /// What ran.
+        job: String,
+        /// Who waits for whom, in which step.
+        deadlock: Deadlock,
+    },
+    /// All parties came back, but not all messages were received: the next run would find them in its way.
+    #[error(
+        "{job}: party {from} sent party {to} {messages} message(s) that it did not receive. Does every party run every \
+         step, and receive what its peers send?"
+    )]
+    Unread {
+        /// What ran.
+        job: String,
+        /// Who sent them.
+        from: PartyId,
+        /// Who did not receive them.
+        to: PartyId,
+        /// How many.
+        messages: u64,
     },
     /// A party's process ended while it was needed.
     #[error(
@@ -132,14 +214,13 @@ impl ClusterError {
     /// The party that the error is about, if it is about one.
     pub fn party(&self) -> Option<PartyId> {
         match self {
-            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } | ClusterError::Argument { .. } => {
-                None
-            }
-            ClusterError::Startup { party, .. }
+            ClusterError::Disagree { party }
+            | ClusterError::Startup { party, .. }
             | ClusterError::Job { party, .. }
             | ClusterError::Died { party, .. }
             | ClusterError::Silent { party, .. }
             | ClusterError::Protocol { party, .. } => Some(*party),
+            _ => None,
         }
     }
 
@@ -158,7 +239,6 @@ impl ClusterError {
     /// Smaller is likelier to be the cause of what other parties report.
     pub(super) fn rank(&self) -> u8 {
         match self {
-            ClusterError::ProgramMissing { .. } | ClusterError::Controller { .. } | ClusterError::Argument { .. } => 0,
             ClusterError::Job { failure, .. } if failure.kind <= FailureKind::Job => 1,
             ClusterError::Died { .. } | ClusterError::Startup { .. } => 2,
             ClusterError::Protocol { .. } => 3,
@@ -166,6 +246,8 @@ impl ClusterError {
             ClusterError::Silent { .. } => 5,
             ClusterError::Job { failure, .. } if failure.kind == FailureKind::Deadline => 6,
             ClusterError::Job { .. } => 7,
+            // The others are no party's.
+            _ => 0,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What a party can be asked to do, and what it has at hand when it does it.
 
 use super::error::{Failure, FailureKind};
-use crate::mpc::{MpcError, Party};
+use super::store::{Held, Store, TensorId};
+use super::witness::Witness;
+use crate::mpc::{MpcError, Party, Settings};
 use crate::net::{NetError, Network, PartyId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,11 +74,14 @@ impl JobError {
 /// later jobs find. After an error the processes end, and it with them.
 pub struct PartyContext {
     party: Party,
-    network: Arc<dyn Network + Sync>,
+    witness: Arc<Witness>,
     report: Box<Report>,
     run: u64,
     reported: Option<Instant>,
     kept: HashMap<String, Arc<dyn Any + Send + Sync>>,
+    store: Store,
+    in_memory: bool,
+    settings: Settings,
 }
 
 /// Tells the controller: run, fraction, text, step.
@@ -86,8 +91,9 @@ pub(super) type Report = dyn Fn(u64, f64, &str, &str) + Send;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 impl PartyContext {
-    pub(super) fn new(party: Party, network: Arc<dyn Network + Sync>, report: Box<Report>) -> Self {
-        PartyContext { party, network, report, run: 0, reported: None, kept: HashMap::new() }
+    pub(super) fn new(party: Party, witness: Arc<Witness>, in_memory: bool, report: Box<Report>) -> Self {
+        let (settings, kept, store) = (*party.settings(), HashMap::new(), Store::default());
+        PartyContext { party, witness, report, run: 0, reported: None, kept, store, in_memory, settings }
     }
 
     /// Which of the three this is.
@@ -102,7 +108,7 @@ impl PartyContext {
 
     /// The links beneath the party, for messages that are no protocol's.
     pub fn network(&self) -> Arc<dyn Network + Sync> {
-        self.network.clone()
+        self.witness.network().clone()
     }
 
     /// Tells the controller that `fraction` (0 to 1) of the job is done, and what comes now.
@@ -141,17 +147,52 @@ impl PartyContext {
         self.kept.remove(name).is_some()
     }
 
-    /// What is reported from now on belongs to this run.
+    /// What is reported and left from now on belongs to this run, which computes as the cluster was told to.
     pub(super) fn begin(&mut self, run: u64) {
         self.run = run;
         self.reported = None;
+        self.party.set_settings(self.settings);
+        self.witness.begin();
+    }
+
+    /// An error as it travels to the caller, with what the links and the party know about it.
+    pub(super) fn failure(&self, error: &JobError) -> Failure {
+        let mut failure = error.failure();
+        if let (FailureKind::Job, Some(cause)) = (failure.kind, self.witness.error()) {
+            let cause = JobError::Net(cause).failure();
+            (failure.kind, failure.peer) = (cause.kind, cause.peer);
+            failure.step = if failure.step.is_empty() { cause.step } else { failure.step };
+        }
+        if failure.step.is_empty() {
+            failure.step = self.party.failed_step().to_owned();
+        }
+        failure
+    }
+
+    /// Keeps a tensor that this run leaves, as the one at `place`.
+    pub(super) fn keep_tensor(&mut self, place: u32, held: Held) {
+        self.store.keep(TensorId { run: self.run, place }, held);
+    }
+
+    /// What is kept under that number.
+    pub(super) fn tensor(&self, id: TensorId) -> Result<Held, JobError> {
+        self.store.get(id).cloned().ok_or_else(|| JobError::Other(format!("this party has no tensor {id:?}")))
+    }
+
+    /// What is kept for handles.
+    pub(super) fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// Whether the caller is in the same process.
+    pub(super) fn in_memory(&self) -> bool {
+        self.in_memory
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mpc::Settings;
     use crate::net::{Options, memory};
     use crate::prg::{Correlated, Key, Keys, Randomness};
     use std::sync::Mutex;
@@ -160,9 +201,10 @@ mod tests {
         let [network, ..] = memory::trio(Options::default()).map(Arc::new);
         let keys = Keys::alone(Key::from_bytes([0; 16]));
         let correlated = Correlated::new(Randomness::default(), &keys);
-        let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
+        let witness = Arc::new(Witness::new(network));
+        let party = Party::new(Box::new(witness.clone()), correlated, Settings::default());
         let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
-        PartyContext::new(party, network, Box::new(report))
+        PartyContext::new(party, witness, true, Box::new(report))
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The table of all jobs. A party runs what is in it and nothing else.
 
+use super::call::{CALL, run_call};
 use super::job::{Job, JobError, PartyContext};
 use super::model::{Infer, LoadModel};
 use super::self_test::SelfTest;
+use super::shared::{Reveal, RevealTo, Share};
 
 /// Decodes a job from bytes, runs it, and appends its encoded output to a buffer.
 type Runner = fn(&[u8], &mut PartyContext, &mut Vec<u8>) -> Result<(), JobError>;
@@ -14,20 +16,22 @@ pub(super) struct Entry {
     pub(super) run: Runner,
 }
 
-/// The jobs that a party runs: [`SelfTest`], [`LoadModel`], [`Infer`], and what the program adds. Layers above this one bring
-/// their own, so this one names none of them.
+/// The jobs that a party runs: those of this layer, and what the program adds. Layers above this one bring their own, so
+/// this one names none of them.
 ///
 /// ```
 /// use cryptgpu_core::{cluster::Jobs, experiment::InferenceJob};
 /// let jobs = Jobs::default().with::<InferenceJob>();
-/// assert_eq!(jobs.names(), ["self-test", "load-model", "infer", "inference"]);
+/// assert_eq!(jobs.names().last(), Some(&"inference"));
 /// ```
 #[derive(Debug)]
 pub struct Jobs(Vec<Entry>);
 
 impl Default for Jobs {
     fn default() -> Self {
-        Jobs(Vec::new()).with::<SelfTest>().with::<LoadModel>().with::<Infer>()
+        let call = Jobs(vec![Entry { name: CALL, run: run_call }]);
+        let handles = call.with::<Share>().with::<Reveal>().with::<RevealTo>();
+        handles.with::<SelfTest>().with::<LoadModel>().with::<Infer>()
     }
 }
 

@@ -2,9 +2,10 @@
 //! reads and shares, kept by the parties, and images that the caller shares or a party reads. The
 //! result goes to the caller alone: each party sends one component, and no party learns it.
 
-use super::controller::{Cluster, Run};
+use super::controller::Cluster;
 use super::error::ClusterError;
 use super::job::{Job, JobError, PartyContext};
+use super::run::Run;
 use super::words::Words;
 use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{MpcError, Rep, Settings, deal};
@@ -238,7 +239,7 @@ impl Cluster {
     ) -> Result<Model, ClusterError> {
         let graph = zoo::by_name(network).map_err(|error| ClusterError::argument("load a model", &error))?;
         let options = LowerOptions::default();
-        self.run(PartyId::ALL.map(|party| LoadModel {
+        self.run_job(PartyId::ALL.map(|party| LoadModel {
             network: network.to_owned(),
             owner,
             weights: (party == owner).then(|| weights.clone()),
@@ -297,8 +298,11 @@ impl Cluster {
             return Err(ClusterError::argument("infer", &"the parties have started anew: load the model again"));
         }
         let network = model.graph.name();
-        let run =
-            self.run(sources.map(|source| Infer { network: network.to_owned(), settings: model.settings, source }))?;
+        let run = self.run_job(sources.map(|source| Infer {
+            network: network.to_owned(),
+            settings: model.settings,
+            source,
+        }))?;
         let shape = [&[batch][..], model.graph.output_shape()].concat();
         let scores = scores(model, &run, &shape)?;
         let slowest = run.outputs.iter().max_by(|a, b| a.seconds.total_cmp(&b.seconds));

@@ -1,25 +1,85 @@
-//! What `cryptgpu party` does: reads who it is from its standard input, connects to its
+//! What a party's process does: reads who it is from its standard input, connects to its
 //! controller, links up with the other parties, and runs jobs until it is told to end or its
 //! controller is gone.
 
+use super::code;
 use super::error::{Failure, FailureKind};
 use super::job::{JobError, PartyContext};
 use super::jobs::Jobs;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
+use super::witness::Witness;
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
 use crate::net::{NetError, Network, Options, PartyId, Tag, TcpNetwork, tls};
-use crate::prg::{Correlated, Key, Keys};
+use crate::prg::{Correlated, Key, Keys, Randomness};
+use std::ffi::CStr;
 use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// A bootstrap is much smaller than this.
 const MAX_BOOTSTRAP_BYTES: usize = 1 << 20;
+
+/// What the library that cells link exports under this name is run by `cryptgpu party --runtime`.
+pub const LIBRARY_ENTRY: &CStr = c"cryptgpu_party";
+
+/// A program that [`serve_if_asked`] is started as a party with this argument alone.
+pub(super) const SERVE_ARGUMENT: &str = "--cryptgpu-party";
+
+static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program can be its own parties.
+pub(super) fn serves() -> bool {
+    SERVES.load(Relaxed)
+}
+
+/// Makes this program its own parties, so that [`Cluster::run`](super::Cluster::run) can run its functions in them: to
+/// be called first thing in `main`. In a process that was started as a party it does not return.
+///
+/// ```no_run
+/// use cryptgpu_core::cluster::{Cluster, Jobs, party};
+///
+/// party::serve_if_asked(&Jobs::default());
+/// let cluster = Cluster::local().start()?; // three more processes of this program
+/// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+/// ```
+pub fn serve_if_asked(jobs: &Jobs) {
+    SERVES.store(true, Relaxed);
+    let arguments: Vec<_> = std::env::args_os().skip(1).take(2).collect();
+    if arguments == [SERVE_ARGUMENT] {
+        std::process::exit(serve_to_the_end(jobs));
+    }
+}
+
+/// As [`serve`], with the exit code of a process as result and what went wrong on standard error: for a
+/// function called [`LIBRARY_ENTRY`] of a library.
+pub fn serve_to_the_end(jobs: &Jobs) -> i32 {
+    match serve(jobs) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("cannot be a party: {error}");
+            1
+        }
+    }
+}
+
+/// Runs this process as a party with the code of `library`, which exports [`LIBRARY_ENTRY`]: the functions of a
+/// notebook's cells need the very library that they were linked with. The answer is the exit code.
+///
+/// # Errors
+/// When the library cannot be opened or is another one.
+pub fn serve_from(library: &Path) -> Result<i32, String> {
+    let address = code::symbol(library, LIBRARY_ENTRY)?;
+    // SAFETY: what a library exports under this name is a function of this type.
+    let entry = unsafe { std::mem::transmute::<usize, extern "C" fn() -> i32>(address) };
+    Ok(entry())
+}
 
 /// Runs this process as a party that knows `jobs`, from bootstrap to end.
 ///
@@ -46,12 +106,12 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the control thread: {error}"))?;
-    let (outbox, commands) = connect(&runtime, &bootstrap)?;
-    let outcome = serve_commands(&bootstrap, &outbox, &commands, jobs);
+    let control = connect(&runtime, &bootstrap)?;
+    let outcome = serve_commands(&bootstrap, &control, jobs);
     if let Err(detail) = &outcome {
-        tell(&outbox, &Event::Unable { detail: detail.clone() });
+        tell(&control.outbox, &Event::Unable { detail: detail.clone() });
         // The controller ends this process once it has read that, or when it is gone itself.
-        while !matches!(commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
+        while !matches!(control.commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
     }
     runtime.shutdown_background();
     outcome
@@ -110,11 +170,17 @@ fn keep_memory() {
     }
 }
 
-/// A command with its frame, and where the body of that begins.
-type Commands = Receiver<(Command, Vec<u8>, usize)>;
+/// The link to the controller.
+struct Control {
+    outbox: Outbox,
+    /// Commands with their frames, and where the bodies of those begin.
+    commands: Receiver<(Command, Vec<u8>, usize)>,
+    /// The links to the other parties, once they are up, for the signs of life.
+    links: Arc<OnceLock<Arc<TcpNetwork>>>,
+}
 
 /// Connects to the controller; commands come by the channel, with their frames.
-fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<(Outbox, Commands), String> {
+fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> {
     let address = bootstrap.control_address;
     let client = bootstrap.identity.client_config(bootstrap.controller).map_err(|error| error.to_string())?;
     let stream = runtime.block_on(async {
@@ -145,28 +211,31 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<(Outbox, Commands
         }
     });
     let (alive, pause) = (outbox.clone(), heartbeat(bootstrap.deadline));
+    let links: Arc<OnceLock<Arc<TcpNetwork>>> = Arc::default();
+    let watched = links.clone();
     runtime.spawn(async move {
         loop {
-            tell(&alive, &Event::Alive);
+            tell(&alive, &Event::Alive { state: watched.get().map(|network| Box::new(network.wait_state())) });
             tokio::time::sleep(pause).await;
         }
     });
-    Ok((outbox, commands))
+    Ok(Control { outbox, commands, links })
 }
 
 /// How often a party says that it is alive.
-fn heartbeat(deadline: Duration) -> Duration {
+pub(super) fn heartbeat(deadline: Duration) -> Duration {
     (deadline / 8).clamp(Duration::from_millis(20), Duration::from_secs(1))
 }
 
-fn tell(outbox: &Outbox, event: &Event) {
+pub(super) fn tell(outbox: &Outbox, event: &Event) {
     // These types always encode; if one did not, the controller would notice the silence.
     if let Err(error) = outbox.tell(event) {
         eprintln!("cannot encode {event:?}: {error}");
     }
 }
 
-fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands, jobs: &Jobs) -> Result<(), String> {
+fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Result<(), String> {
+    let Control { outbox, commands, .. } = control;
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });
@@ -176,12 +245,15 @@ fn serve_commands(bootstrap: &Bootstrap, outbox: &Outbox, commands: &Commands, j
         match command {
             Command::LinkUp { addresses } => {
                 let listener = listener.take().ok_or("the controller asked to link up twice")?;
-                context = Some(link_up(bootstrap, listener, addresses, outbox).map_err(|error| error.to_string())?);
-                tell(outbox, &Event::Ready);
+                context = Some(link_up(bootstrap, listener, addresses, control).map_err(|error| error.to_string())?);
             }
             Command::Run { run, job } => {
                 let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
                 execute(context, outbox, jobs, run, &job, &frame[body..]);
+            }
+            Command::Free { ids } => {
+                let context = context.as_mut().ok_or("the controller let go of something before linking up")?;
+                context.store().free(&ids);
             }
             Command::Stop => break,
         }
@@ -194,7 +266,7 @@ fn link_up(
     bootstrap: &Bootstrap,
     listener: TcpListener,
     addresses: [std::net::SocketAddr; 3],
-    outbox: &Outbox,
+    control: &Control,
 ) -> Result<PartyContext, NetError> {
     let security = match bootstrap.insecure_plaintext {
         true => Security::InsecurePlaintext,
@@ -209,13 +281,34 @@ fn link_up(
         connect_within: bootstrap.connect_within,
         options: Options { deadline: bootstrap.deadline, link: bootstrap.link, ..Options::default() },
     })?);
-    let correlated = agree_on_keys(network.as_ref(), bootstrap)?;
-    let party = Party::new(Box::new(network.clone()), correlated, Settings::default());
-    let outbox = outbox.clone();
+    // They are linked up once.
+    let _ = control.links.set(network.clone());
+    let links = Links { network, in_memory: false };
+    prepare(links, bootstrap.randomness, bootstrap.settings, &control.outbox)
+}
+
+/// A party's links, and whether they lead to threads of the same process.
+pub(super) struct Links {
+    pub(super) network: Arc<dyn Network + Sync>,
+    pub(super) in_memory: bool,
+}
+
+/// Agrees on keys and says that the party is ready.
+pub(super) fn prepare(
+    links: Links,
+    randomness: Randomness,
+    settings: Settings,
+    outbox: &Outbox,
+) -> Result<PartyContext, NetError> {
+    let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
+    let witness = Arc::new(Witness::new(links.network));
+    let party = Party::new(Box::new(witness.clone()), correlated, settings);
+    let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
-        tell(&outbox, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
+        tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
     };
-    Ok(PartyContext::new(party, network, Box::new(report)))
+    tell(outbox, &Event::Ready);
+    Ok(PartyContext::new(party, witness, links.in_memory, Box::new(report)))
 }
 
 /// The kinds of the messages that carry a key: one of two parties, and that of all three.
@@ -224,11 +317,11 @@ const COMMON_KEY: u16 = 0xfffe;
 
 /// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁; party 0 draws the key
 /// that all have and gives it to both. 80 bytes, 1 round.
-fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlated, NetError> {
+fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correlated, NetError> {
     network.set_step("key agreement");
     let from_os = || {
         Key::from_os().map_err(|error| NetError::Setup {
-            party: bootstrap.id,
+            party: network.id(),
             action: "draw a key".into(),
             detail: error.to_string(),
             hint: "The operating system has no randomness to give.".into(),
@@ -242,7 +335,7 @@ fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlat
         let words = network.recv(from, Tag { position: 0, kind }, 2).map(zeroize::Zeroizing::new)?;
         Ok::<_, NetError>(Key::from_bytes(bytemuck::cast([words[0], words[1]])))
     };
-    let (with_prev, own, id) = (from_os()?, from_os()?, bootstrap.id);
+    let (with_prev, own, id) = (from_os()?, from_os()?, network.id());
     give(id.prev(), KEY, &with_prev)?;
     let first = PartyId::ALL[0];
     let common = if id == first {
@@ -256,29 +349,30 @@ fn agree_on_keys(network: &TcpNetwork, bootstrap: &Bootstrap) -> Result<Correlat
     let with_next = take(id.next(), KEY)?;
     let common = common.map_or_else(|| take(first, COMMON_KEY), Ok)?;
     network.set_step("start");
-    Ok(Correlated::new(bootstrap.randomness, &Keys { with_prev, with_next, common, own }))
+    Ok(Correlated::new(randomness, &Keys { with_prev, with_next, common, own }))
 }
 
 /// Runs a job and posts how it ended.
-fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, job: &str, body: &[u8]) {
+pub(super) fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, job: &str, body: &[u8]) {
     context.begin(run);
     reset_peak_rss();
     let (before, start) = (context.network().stats(), Instant::now());
     let failure = match catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body))) {
         Ok(Ok(frame)) => {
             let stats = context.network().stats().since(&before);
-            let usage = Usage { stats, seconds: start.elapsed().as_secs_f64(), peak_rss_bytes: peak_rss() };
-            tell(outbox, &Event::Used { run, usage });
+            let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());
+            let usage = Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes };
+            tell(outbox, &Event::Used { run, usage: Box::new(usage), state: Box::new(context.network().wait_state()) });
             return outbox.post(frame);
         }
-        Ok(Err(error)) => error.failure(),
+        Ok(Err(error)) => context.failure(&error),
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
             Failure {
                 kind: FailureKind::Panic,
                 step: context.party().current_step(),
-                message: format!("panicked: {text} (a mistake in the program: please report it)"),
+                message: format!("panicked: {text}"),
                 peer: None,
             }
         }

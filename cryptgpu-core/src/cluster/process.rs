@@ -2,11 +2,11 @@
 //! killed and reaped when its owner lets go of it.
 
 use super::error::ClusterError;
+use super::launch::Program;
 use super::wire::Bootstrap;
 use crate::net::PartyId;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,11 +26,12 @@ pub(super) struct PartyProcess {
 }
 
 impl PartyProcess {
-    /// Starts `program party` and gives it its bootstrap.
-    pub(super) fn start(program: &Path, bootstrap: &Bootstrap) -> Result<Self, ClusterError> {
+    /// Starts the program and gives it its bootstrap.
+    pub(super) fn start(program: &Program, bootstrap: &Bootstrap) -> Result<Self, ClusterError> {
         let id = bootstrap.id;
         let fail = |detail: String| ClusterError::Startup { party: id, detail, log: vec![] };
-        let mut child = spawn(program).map_err(|error| fail(format!("cannot run {}: {error}", program.display())))?;
+        let mut child =
+            spawn(program).map_err(|error| fail(format!("cannot run {}: {error}", program.path.display())))?;
         let (Some(mut stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
             return Err(fail("it has no standard input or error".into()));
         };
@@ -119,11 +120,11 @@ pub(super) fn describe(status: ExitStatus) -> String {
     }
 }
 
-type Order = (PathBuf, Sender<io::Result<Child>>);
+type Order = (Program, Sender<io::Result<Child>>);
 
 /// Starts the program on a thread that never ends before this program does. The kernel ends a
 /// party when the *thread* that started it ends, so a caller's own thread will not do.
-fn spawn(program: &Path) -> io::Result<Child> {
+fn spawn(program: &Program) -> io::Result<Child> {
     static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
     let (answer, child) = channel();
     let spawner = SPAWNER.get_or_init(|| {
@@ -134,15 +135,15 @@ fn spawn(program: &Path) -> io::Result<Child> {
     });
     let gone = || io::Error::other("the thread that starts processes could not be started");
     let orders = spawner.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    orders.send((program.to_owned(), answer)).map_err(|_| gone())?;
+    orders.send((program.clone(), answer)).map_err(|_| gone())?;
     child.recv().map_err(|_| gone())?
 }
 
 fn run_spawner(inbox: &Receiver<Order>) {
     use std::os::unix::process::CommandExt;
     while let Ok((program, answer)) = inbox.recv() {
-        let child = Command::new(program)
-            .arg("party")
+        let child = Command::new(program.path)
+            .args(program.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,14 +1,17 @@
-//! One set of three party processes, from start to end. It is used until the first failure and
+//! One set of three parties, from start to end. It is used until the first failure and
 //! then thrown away whole: starting afresh is the one way back, and takes a fraction of a second.
 
 use super::builder::ClusterBuilder;
 use super::error::ClusterError;
+use super::launch::{Launch, Program};
+use super::memory::Threads;
 use super::process::{PartyProcess, describe};
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received};
 use crate::net::{Fingerprint, Identity, PartyId, tls};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,23 +37,61 @@ pub(super) enum What {
     Gone(String),
 }
 
-/// Three processes that are linked up and have their keys.
+/// Three parties that are linked up and have their keys.
 #[derive(Debug)]
 pub(super) struct Session {
-    processes: Vec<PartyProcess>,
+    parties: Parties,
     outboxes: Vec<Outbox>,
     arrivals: Receiver<Arrival>,
-    /// Tasks of the control links live here.
-    runtime: Option<Runtime>,
+    /// Bytes of commands; those of events are in the mailbox.
+    posted: u64,
+    mailbox: Mailbox,
+}
+
+/// Where the parties are.
+#[derive(Debug)]
+enum Parties {
+    /// With the tasks of their control links.
+    Processes(Vec<PartyProcess>, Option<Runtime>),
+    /// Dropping them ends them.
+    Threads(#[expect(dead_code, reason = "held for its drop")] Threads),
+}
+
+/// Takes what parties send, and counts it.
+#[derive(Clone, Debug)]
+pub(super) struct Mailbox {
+    sender: Sender<Arrival>,
+    bytes: Arc<AtomicU64>,
 }
 
 /// How long parties have to end by themselves.
 const END_WITHIN: Duration = Duration::from_millis(500);
 
 impl Session {
-    /// Starts three processes and introduces them to each other.
-    pub(super) fn start(builder: &ClusterBuilder, program: &Path) -> Result<Self, ClusterError> {
+    /// Starts three parties.
+    pub(super) fn start(builder: &ClusterBuilder, launch: &Launch) -> Result<Self, ClusterError> {
         let until = Instant::now() + builder.start_within;
+        let (sender, arrivals) = channel();
+        let mailbox = Mailbox { sender, bytes: Arc::default() };
+        let mut session = match launch {
+            Launch::Processes(program) => Session::start_processes(builder, program, mailbox, arrivals, until)?,
+            Launch::Threads => {
+                let (threads, outboxes) = Threads::start(builder, &mailbox)?;
+                Session { parties: Parties::Threads(threads), outboxes, arrivals, posted: 0, mailbox }
+            }
+        };
+        session.gather(until, "link up with the others", |event| matches!(event, Event::Ready).then_some(()))?;
+        Ok(session)
+    }
+
+    /// Starts three processes and introduces them to each other.
+    fn start_processes(
+        builder: &ClusterBuilder,
+        program: &Program,
+        mailbox: Mailbox,
+        arrivals: Receiver<Arrival>,
+        until: Instant,
+    ) -> Result<Self, ClusterError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("cluster")
@@ -67,32 +108,40 @@ impl Session {
             processes.push(PartyProcess::start(program, bootstrap)?);
         }
         let streams = runtime.block_on(accept(&listener, &identity, peers, &mut processes, until))?;
-        let (sender, arrivals) = channel();
         let outboxes = PartyId::ALL.into_iter().zip(streams).map(|(party, stream)| {
-            let sender = sender.clone();
-            wire::attach(runtime.handle(), stream, move |received| deliver(&sender, party, received))
+            let mailbox = mailbox.clone();
+            wire::attach(runtime.handle(), stream, move |received| mailbox.deliver(party, received))
         });
-        let mut session = Session { processes, outboxes: outboxes.collect(), arrivals, runtime: Some(runtime) };
+        let outboxes = outboxes.collect();
+        let parties = Parties::Processes(processes, Some(runtime));
+        let mut session = Session { parties, outboxes, arrivals, posted: 0, mailbox };
         let addresses = session.gather(until, "listen for the others", |event| match event {
             Event::Listening { address } => Some(address),
             _ => None,
         })?;
-        for party in PartyId::ALL {
-            session.tell(party, &Command::LinkUp { addresses })?;
-        }
-        session.gather(until, "link up with the others", |event| matches!(event, Event::Ready).then_some(()))?;
+        session.tell_all(&Command::LinkUp { addresses })?;
         Ok(session)
     }
 
-    /// Sends a command that has no body.
-    pub(super) fn tell(&self, party: PartyId, command: &Command) -> Result<(), ClusterError> {
-        let outcome = self.outboxes[party.index()].tell(command);
-        outcome.map_err(|error| ClusterError::Protocol { party, detail: error.to_string() })
+    /// Sends all parties a command that has no body.
+    pub(super) fn tell_all(&mut self, command: &Command) -> Result<(), ClusterError> {
+        for party in PartyId::ALL {
+            let frame = wire::encode_header(command);
+            let frame = frame.map_err(|error| ClusterError::Protocol { party, detail: error.to_string() })?;
+            self.post(party, frame);
+        }
+        Ok(())
     }
 
     /// Sends an encoded frame.
-    pub(super) fn post(&self, party: PartyId, frame: Vec<u8>) {
+    pub(super) fn post(&mut self, party: PartyId, frame: Vec<u8>) {
+        self.posted += frame.len() as u64;
         self.outboxes[party.index()].post(frame);
+    }
+
+    /// Bytes of commands and events so far, but for signs of life.
+    pub(super) fn control_bytes(&self) -> u64 {
+        self.posted + self.mailbox.bytes.load(Relaxed)
     }
 
     /// What comes next from any party; nothing when nothing came in time.
@@ -100,20 +149,44 @@ impl Session {
         self.arrivals.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
-    /// The process of a party.
-    pub(super) fn process(&mut self, party: PartyId) -> &mut PartyProcess {
-        &mut self.processes[party.index()]
+    /// The last lines of a party's log.
+    pub(super) fn log(&self, party: PartyId) -> Vec<String> {
+        match &self.parties {
+            Parties::Processes(processes, _) => processes[party.index()].log(),
+            Parties::Threads(_) => vec![],
+        }
+    }
+
+    /// How a party's process ended, if it does within `time`.
+    pub(super) fn wait_end(&mut self, party: PartyId, time: Duration) -> Option<String> {
+        match &mut self.parties {
+            Parties::Processes(processes, _) => processes[party.index()].wait_exit(time).map(describe),
+            Parties::Threads(_) => Some("its thread ended".to_owned()),
+        }
     }
 
     /// The operating system's numbers of the processes.
     pub(super) fn pids(&self) -> Vec<u32> {
-        self.processes.iter().map(PartyProcess::pid).collect()
+        match &self.parties {
+            Parties::Processes(processes, _) => processes.iter().map(PartyProcess::pid).collect(),
+            Parties::Threads(_) => vec![std::process::id(); 3],
+        }
     }
 
-    /// Whether all processes are there and nothing has gone wrong since the last job.
+    /// Whether all parties are there and nothing has gone wrong since the last job.
     pub(super) fn is_well(&mut self) -> bool {
-        let no_bad_news = self.arrivals.try_iter().all(|arrival| matches!(arrival.what, What::Event(Event::Alive, ..)));
-        no_bad_news && self.processes.iter_mut().all(|process| process.exited().is_none())
+        let no_bad_news =
+            self.arrivals.try_iter().all(|arrival| matches!(arrival.what, What::Event(Event::Alive { .. }, ..)));
+        no_bad_news
+            && match &mut self.parties {
+                Parties::Processes(processes, _) => processes.iter_mut().all(|process| process.exited().is_none()),
+                Parties::Threads(_) => true,
+            }
+    }
+
+    /// The error that a party did not come up.
+    fn startup_error(&self, party: PartyId, detail: String) -> ClusterError {
+        ClusterError::Startup { party, detail, log: self.log(party) }
     }
 
     /// Waits until each party has sent what `pick` looks for.
@@ -132,10 +205,10 @@ impl Session {
             let Some(Arrival { from, what }) = self.next(until) else {
                 let missing = PartyId::ALL.into_iter().find(|party| got[party.index()].is_none());
                 let party = missing.unwrap_or(PartyId::ALL[0]);
-                return Err(self.process(party).startup_error(format!("it did not {task} in time")));
+                return Err(self.startup_error(party, format!("it did not {task} in time")));
             };
             match what {
-                What::Event(Event::Unable { detail }, ..) => return Err(self.process(from).startup_error(detail)),
+                What::Event(Event::Unable { detail }, ..) => return Err(self.startup_error(from, detail)),
                 What::Event(event, ..) => {
                     if let Some(value) = pick(event) {
                         got[from.index()] = Some(value);
@@ -143,9 +216,8 @@ impl Session {
                 }
                 What::Piece => {}
                 What::Gone(_) => {
-                    let process = self.process(from);
-                    let status = process.wait_exit(END_WITHIN).map_or("unknown".into(), describe);
-                    return Err(process.startup_error(format!("its process ended ({status})")));
+                    let status = self.wait_end(from, END_WITHIN).unwrap_or_else(|| "unknown".into());
+                    return Err(self.startup_error(from, format!("its process ended ({status})")));
                 }
             }
         }
@@ -153,23 +225,25 @@ impl Session {
 
     /// Lets the parties end by themselves.
     pub(super) fn end(mut self) {
-        for party in PartyId::ALL {
-            // One that cannot be told is ended by the drop below.
-            let _ = self.tell(party, &Command::Stop);
-        }
+        // Parties that cannot be told are ended by the drop below.
+        let _ = self.tell_all(&Command::Stop);
         let until = Instant::now() + END_WITHIN;
-        for process in &mut self.processes {
-            process.wait_exit(until.saturating_duration_since(Instant::now()));
+        if let Parties::Processes(processes, _) = &mut self.parties {
+            for process in processes {
+                process.wait_exit(until.saturating_duration_since(Instant::now()));
+            }
         }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Processes that are still there are killed and reaped as they are dropped.
-        self.processes.clear();
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        // Processes that are still there are killed and reaped as they are dropped; threads see their links end.
+        if let Parties::Processes(processes, runtime) = &mut self.parties {
+            processes.clear();
+            if let Some(runtime) = runtime.take() {
+                runtime.shutdown_background();
+            }
         }
     }
 }
@@ -207,6 +281,7 @@ fn introduce(builder: &ClusterBuilder, listener: &TcpListener) -> Result<(Identi
         deadline: builder.deadline,
         connect_within: builder.start_within,
         link: builder.link,
+        settings: builder.settings,
         insecure_plaintext: builder.insecure_plaintext,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, builder.ports[id.index()])),
     });
@@ -261,16 +336,23 @@ async fn accept(
     }
 }
 
-/// Passes what came on a control link to whoever waits for it.
-fn deliver(sender: &Sender<Arrival>, from: PartyId, received: Result<Received, String>) {
-    let what = match received {
-        Ok(Received::Piece) => What::Piece,
-        Ok(Received::Frame(frame)) => match wire::decode(&frame) {
-            Ok((event, body)) => What::Event(event, frame, body),
-            Err(error) => What::Gone(format!("it sent something that is no event ({error})")),
-        },
-        Err(detail) => What::Gone(detail),
-    };
-    // Nobody waits any more once the session has ended.
-    let _ = sender.send(Arrival { from, what });
+impl Mailbox {
+    /// Passes what came on a control link to whoever waits for it.
+    pub(super) fn deliver(&self, from: PartyId, received: Result<Received, String>) {
+        let what = match received {
+            Ok(Received::Piece) => What::Piece,
+            Ok(Received::Frame(frame)) => match wire::decode(&frame) {
+                Ok((event, body)) => {
+                    if !matches!(event, Event::Alive { .. }) {
+                        self.bytes.fetch_add(frame.len() as u64, Relaxed);
+                    }
+                    What::Event(event, frame, body)
+                }
+                Err(error) => What::Gone(format!("it sent something that is no event ({error})")),
+            },
+            Err(detail) => What::Gone(detail),
+        };
+        // Nobody waits any more once the session has ended.
+        let _ = self.sender.send(Arrival { from, what });
+    }
 }

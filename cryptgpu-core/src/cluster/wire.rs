@@ -3,21 +3,24 @@
 //! A frame is a magic number, a length, and that many bytes: a header in postcard, and behind
 //! it, for jobs and outputs, their own encoding. The length is checked before memory is taken.
 
-use crate::net::{Fingerprint, Identity, Link, PartyId, Stats};
+use crate::mpc::Settings;
+use crate::net::{Fingerprint, Identity, Link, PartyId, Stats, WaitState};
 use crate::prg::Randomness;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::error::Failure;
+use super::store::TensorId;
 
 /// Both ends must be of the same version: jobs are encoded without names.
-pub(super) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 1");
+pub(super) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 2");
 
 const MAGIC: [u8; 4] = *b"CGC1";
 
@@ -42,6 +45,7 @@ pub(super) struct Bootstrap {
     pub(super) connect_within: Duration,
     pub(super) link: Link,
     pub(super) insecure_plaintext: bool,
+    pub(super) settings: Settings,
     /// Where to listen for the other parties.
     pub(super) listen: SocketAddr,
 }
@@ -51,6 +55,8 @@ pub(super) struct Bootstrap {
 pub(super) enum Command {
     /// Link up with the parties that listen there.
     LinkUp { addresses: [SocketAddr; 3] },
+    /// Let go of tensors that no handle names any more.
+    Free { ids: Vec<TensorId> },
     /// Run the job of that name; its encoding follows.
     Run { run: u64, job: String },
     /// End.
@@ -66,12 +72,12 @@ pub(super) enum Event {
     Ready,
     /// It cannot link up, or not go on.
     Unable { detail: String },
-    /// Its process runs: sent every so often, whatever its job does.
-    Alive,
+    /// Its process runs: sent every so often, whatever its job does, with what its links are about once they are up.
+    Alive { state: Option<Box<WaitState>> },
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
-    /// What the job took, when it is done.
-    Used { run: u64, usage: Usage },
+    /// What the job took, when it is done, and what it has sent and received.
+    Used { run: u64, usage: Box<Usage>, state: Box<WaitState> },
     /// The job is done; its encoded output follows.
     Done { run: u64 },
     /// The job failed.
@@ -87,6 +93,8 @@ pub struct Usage {
     pub seconds: f64,
     /// The most memory that was resident during the job (`VmHWM`); 0 where the system does not tell.
     pub peak_rss_bytes: u64,
+    /// What the party kept for handles of the caller when the job had ended.
+    pub held_bytes: u64,
 }
 
 /// A header and, behind it, the encoding of `body`.
@@ -105,14 +113,25 @@ pub(super) fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<(T, usize), po
     Ok((header, frame.len() - body.len()))
 }
 
-/// The sending end of a control link. The link lives on tasks; sending never waits.
-#[derive(Clone, Debug)]
-pub(super) struct Outbox(UnboundedSender<Vec<u8>>);
+/// The sending end of a control link, which lives on tasks or leads to a thread; sending never waits.
+#[derive(Clone)]
+pub(super) struct Outbox(Arc<dyn Fn(Vec<u8>) + Send + Sync>);
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outbox(..)")
+    }
+}
 
 impl Outbox {
+    /// An end that hands frames to `post`.
+    pub(super) fn new(post: impl Fn(Vec<u8>) + Send + Sync + 'static) -> Self {
+        Outbox(Arc::new(post))
+    }
+
     /// Posts a frame. If the link is down, its receiving end says so, to whom it concerns.
     pub(super) fn post(&self, frame: Vec<u8>) {
-        let _ = self.0.send(frame);
+        (self.0)(frame);
     }
 
     /// Posts a message without a body.
@@ -160,7 +179,7 @@ where
         // Whoever is at the other end sees the end anyway.
         let _ = writer.shutdown().await;
     });
-    Outbox(outbox)
+    Outbox::new(move |frame| drop(outbox.send(frame)))
 }
 
 /// Large frames are read, and their memory taken, by pieces of this size.

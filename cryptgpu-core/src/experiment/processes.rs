@@ -101,7 +101,7 @@ impl Parties for Processes {
     ) -> Result<[PartyReport; 3], ExperimentError> {
         let all = (declaration.iterations + 1) as f64;
         let jobs = PartyId::ALL.map(|_| InferenceJob(declaration.clone()));
-        let run = self.cluster(declaration)?.run_with(jobs, |at| {
+        let run = self.cluster(declaration)?.run_job_with(jobs, |at| {
             if at.party == PartyId::ALL[0] {
                 progress((at.fraction * all).round() as usize);
             }

@@ -78,13 +78,14 @@ pub struct Party {
     pub(super) prg: Correlated,
     settings: Settings,
     steps: Vec<String>,
+    failed_step: String,
     declared: Cost,
 }
 
 impl Party {
     /// A party on `net`, drawing from `prg`.
     pub fn new(net: Box<dyn Network>, prg: Correlated, settings: Settings) -> Self {
-        let party = Party { net, prg, settings, steps: vec![], declared: Cost::FREE };
+        let party = Party { net, prg, settings, steps: vec![], failed_step: String::new(), declared: Cost::FREE };
         party.net.set_step(&party.current_step());
         party
     }
@@ -146,6 +147,10 @@ impl Party {
         self.steps.push(name.to_owned());
         self.net.set_step(&self.steps.join("/"));
         let result = body(self);
+        let path = self.steps.join("/");
+        if result.is_err() && !self.failed_step.starts_with(&path) {
+            self.failed_step = path;
+        }
         self.steps.pop();
         self.net.set_step(&self.current_step());
         result
@@ -154,6 +159,11 @@ impl Party {
     /// The step this party is in.
     pub fn current_step(&self) -> String {
         if self.steps.is_empty() { "outside any step".to_owned() } else { self.steps.join("/") }
+    }
+
+    /// The innermost step that has failed, for errors that do not name theirs.
+    pub fn failed_step(&self) -> &str {
+        if self.failed_step.is_empty() { "outside any step" } else { &self.failed_step }
     }
 
     /// Tells both peers that this party gives up, and why.

@@ -8,12 +8,21 @@ pub mod cell;
 
 pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde_json, thiserror, tokio};
 
+/// What a party of a notebook runs: `cryptgpu party --runtime` opens this library and calls this function, so that cells,
+/// which link the same library, find their code and the party's to be one. Returns the exit code of the process.
+#[unsafe(no_mangle)]
+pub extern "C" fn cryptgpu_party() -> i32 {
+    use cryptgpu_core::cluster::{Jobs, party};
+    party::serve_to_the_end(&Jobs::default().with::<cryptgpu_core::experiment::InferenceJob>())
+}
+
 /// What every cell may use without a `use` line: the kernel starts with
 /// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`]).
 pub mod prelude {
-    pub use cryptgpu_core::cluster::Cluster;
+    pub use cryptgpu_core::cluster::{Cluster, OnlyAt, PerParty, Plain, Result, Revealed, Run, Shared, SharedBits};
+    pub use cryptgpu_core::device::Tensor;
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
-    pub use cryptgpu_core::mpc::{Fidelity, Party, Rep, World};
+    pub use cryptgpu_core::mpc::{Fidelity, MpcError, Party, Rep, RepBits, World};
     pub use cryptgpu_core::net::{Link, PartyId};
     pub use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext, zoo};
     pub use cryptgpu_core::ring::FixedPoint;

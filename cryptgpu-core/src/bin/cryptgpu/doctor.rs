@@ -143,7 +143,7 @@ fn loopback() -> Finding {
 fn parties() -> Finding {
     let tried = std::env::current_exe().map_err(|error| error.to_string()).and_then(|this| {
         let cluster = Cluster::local().program(this).start().map_err(|error| error.to_string())?;
-        cluster.run(SelfTest::quick()).map_err(|error| error.to_string())
+        cluster.run_job(SelfTest::quick()).map_err(|error| error.to_string())
     });
     match tried {
         Ok(run) => Finding::ok(

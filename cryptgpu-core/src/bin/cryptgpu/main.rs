@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::Table(arguments) => table::run(&arguments),
         Command::Networks(arguments) => networks::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Party(party) => party.run().map(|()| ExitCode::SUCCESS),
+        Command::Party(party) => party.run(),
     };
     match done {
         Ok(code) => code,

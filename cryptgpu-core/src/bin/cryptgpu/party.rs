@@ -3,16 +3,27 @@
 use clap::Args;
 use cryptgpu_core::cluster::{Jobs, party};
 use cryptgpu_core::experiment::InferenceJob;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Be one of the three parties. Started by `cryptgpu run` and by notebooks, not by hand: who it
 /// is, its certificate and whom to trust come by standard input, and never by arguments or the
 /// environment, which other users of the machine could see.
 #[derive(Debug, Args)]
-pub struct Party {}
+pub struct Party {
+    /// The library that holds the caller's code, in place of what this program holds: notebooks pass the one that
+    /// their cells link.
+    #[arg(long, value_name = "LIBRARY")]
+    runtime: Option<PathBuf>,
+}
 
 impl Party {
     /// Runs until the controller says so or is gone.
-    pub fn run(self) -> Result<(), Box<dyn std::error::Error>> {
-        Ok(party::serve(&Jobs::default().with::<InferenceJob>())?)
+    pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        let code = match self.runtime {
+            Some(library) => party::serve_from(&library)?,
+            None => party::serve_to_the_end(&Jobs::default().with::<InferenceJob>()),
+        };
+        Ok(ExitCode::from(u8::from(code != 0)))
     }
 }

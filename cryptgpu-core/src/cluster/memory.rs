@@ -1,0 +1,121 @@
+//! Parties on three threads of this process, with links in memory. They run the same code as a party's process, and
+//! the caller speaks to them in the same frames.
+
+use super::builder::ClusterBuilder;
+use super::error::ClusterError;
+use super::jobs::Jobs;
+use super::party::{self, Links};
+use super::session::Mailbox;
+use super::wire::{self, Command, Event, Outbox, Received};
+use crate::mpc::Settings;
+use crate::net::{MemoryNetwork, Network, Options, PartyId, memory};
+use crate::prg::Randomness;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// As much as the main thread of a process has.
+const STACK_BYTES: usize = 8 << 20;
+
+/// The threads' links, by which they are ended, and the thread that says that they are alive.
+#[derive(Debug)]
+pub(super) struct Threads {
+    links: Vec<Arc<MemoryNetwork>>,
+    /// Its end ends the heartbeat.
+    _heartbeat: std::sync::mpsc::Sender<()>,
+}
+
+impl Threads {
+    /// Starts three threads. They tell the mailbox when they are ready.
+    pub(super) fn start(builder: &ClusterBuilder, mailbox: &Mailbox) -> Result<(Self, Vec<Outbox>), ClusterError> {
+        let options = Options { deadline: builder.deadline, link: builder.link, ..Options::default() };
+        let links: Vec<_> = memory::trio(options).into_iter().map(Arc::new).collect();
+        let mut outboxes = Vec::new();
+        for network in &links {
+            let (sender, inbox) = channel();
+            outboxes.push(Outbox::new(move |frame| drop(sender.send(frame))));
+            let id = network.id();
+            let thread = Thread {
+                network: network.clone(),
+                settings: builder.settings,
+                randomness: builder.randomness,
+                outbox: outbox(mailbox, id),
+            };
+            let mailbox = mailbox.clone();
+            spawn(&format!("P{id}"), move || {
+                thread.run(&inbox);
+                mailbox.deliver(id, Err("its thread ended".to_owned()));
+            })?;
+        }
+        let (heartbeat, end) = channel();
+        let (pause, told) = (party::heartbeat(builder.deadline), PartyId::ALL.map(|id| outbox(mailbox, id)));
+        let watched = links.clone();
+        spawn("heartbeat", move || beat(&watched, &told, &end, pause))?;
+        Ok((Threads { links, _heartbeat: heartbeat }, outboxes))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // A thread that computes is not ended by this, but at its next message.
+        for network in &self.links {
+            network.abort("the cluster has ended");
+        }
+    }
+}
+
+fn outbox(mailbox: &Mailbox, id: PartyId) -> Outbox {
+    let mailbox = mailbox.clone();
+    Outbox::new(move |frame| mailbox.deliver(id, Ok(Received::Frame(frame))))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), ClusterError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body);
+    spawned.map(drop).map_err(|error| ClusterError::Controller {
+        action: "start a party's thread".into(),
+        detail: error.to_string(),
+        hint: "Is the limit on threads reached?".into(),
+    })
+}
+
+/// Says that the parties are alive until `end` is closed.
+fn beat(links: &[Arc<MemoryNetwork>], outboxes: &[Outbox; 3], end: &Receiver<()>, pause: Duration) {
+    while end.recv_timeout(pause).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
+        for (network, outbox) in links.iter().zip(outboxes) {
+            party::tell(outbox, &Event::Alive { state: Some(Box::new(network.wait_state())) });
+        }
+    }
+}
+
+/// One party.
+struct Thread {
+    network: Arc<MemoryNetwork>,
+    settings: Settings,
+    randomness: Randomness,
+    outbox: Outbox,
+}
+
+impl Thread {
+    fn run(self, inbox: &Receiver<Vec<u8>>) {
+        let links = Links { network: self.network, in_memory: true };
+        let mut context = match party::prepare(links, self.randomness, self.settings, &self.outbox) {
+            Ok(context) => context,
+            Err(error) => return party::tell(&self.outbox, &Event::Unable { detail: error.to_string() }),
+        };
+        let jobs = Jobs::default();
+        while let Ok(frame) = inbox.recv() {
+            let (command, body) = match wire::decode(&frame) {
+                Ok(decoded) => decoded,
+                Err(error) => return party::tell(&self.outbox, &Event::Unable { detail: error.to_string() }),
+            };
+            match command {
+                Command::Run { run, job } => {
+                    party::execute(&mut context, &self.outbox, &jobs, run, &job, &frame[body..])
+                }
+                Command::Free { ids } => context.store().free(&ids),
+                Command::LinkUp { .. } => {}
+                Command::Stop => return,
+            }
+        }
+    }
+}

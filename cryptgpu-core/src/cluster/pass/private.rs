@@ -1,0 +1,41 @@
+//! Arguments that not all parties get to know.
+
+use super::{ClusterError, Parcel, PassedAs};
+use crate::net::PartyId;
+
+/// Each party gets its own value, by index, and is sent no other: `PerParty([a, b, c])` where the function takes one `A`.
+#[derive(Clone, Copy, Debug)]
+pub struct PerParty<B>(
+    /// By party.
+    pub [B; 3],
+);
+
+impl<A, B: PassedAs<A>> PassedAs<A> for PerParty<B> {
+    fn pass(self, parcel: &mut Parcel<'_>) -> Result<(), ClusterError> {
+        for (party, value) in PartyId::ALL.into_iter().zip(self.0) {
+            parcel.only(PartyId::ALL.map(|other| other == party), |parcel| value.pass(parcel))?;
+        }
+        Ok(())
+    }
+}
+
+/// One party gets the value, the others are sent nothing of it: `OnlyAt(party, value)` where the function takes
+/// `Option<A>`, which is `None` at the others.
+#[derive(Clone, Copy, Debug)]
+pub struct OnlyAt<B>(
+    /// Who gets it.
+    pub PartyId,
+    /// What it gets.
+    pub B,
+);
+
+impl<A, B: PassedAs<A>> PassedAs<Option<A>> for OnlyAt<B> {
+    fn pass(self, parcel: &mut Parcel<'_>) -> Result<(), ClusterError> {
+        let owner = PartyId::ALL.map(|party| party == self.0);
+        parcel.only(owner.map(|owner| !owner), |parcel| parcel.put(&false));
+        parcel.only(owner, |parcel| {
+            parcel.put(&true);
+            self.1.pass(parcel)
+        })
+    }
+}
