@@ -135,7 +135,7 @@ fn bits_and_words_are_left_and_opened() {
 #[test]
 fn what_is_revealed_to_a_party_lives_there_alone() {
     fn look(_: &mut Party, seen: Option<Tensor>) -> Result<Option<ArrayD<u64>>> {
-        Ok(seen.map(|tensor| tensor.to_array()))
+        Ok(seen.map(|tensor| tensor.to_array()).transpose()?)
     }
     fn open_to_zero(p: &mut Party, x: Rep) -> Result<Option<Tensor>> {
         Ok(p.open_to(PartyId::ALL[0], &x)?)
@@ -185,7 +185,7 @@ fn a_large_share_does_not_pass_the_caller() {
         Ok(x.mul_word(2))
     }
     fn total(p: &mut Party, x: Rep) -> Result<u64> {
-        Ok(p.open(&x.sum()?)?.to_array()[0])
+        Ok(p.open(&x.sum()?)?.to_array()?[0])
     }
 
     let cluster = local().start().unwrap();

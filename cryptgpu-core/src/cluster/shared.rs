@@ -6,7 +6,7 @@ use super::error::ClusterError;
 use super::job::{Job, JobError, PartyContext};
 use super::store::{Held, Label, TensorId};
 use super::words::Words;
-use crate::device::{Device, Tensor};
+use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{Rep, deal};
 use crate::net::PartyId;
 use crate::prg::{Correlated, Key, Keys, Randomness};
@@ -257,10 +257,12 @@ impl Cluster {
         let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg).map_err(|error| fail(&error))?;
         let shape = array.shape().to_vec();
-        let jobs = shares.map(|rep| {
+        let share = |rep: Rep| -> Result<Share, DeviceError> {
             let (a, b) = rep.components();
-            Share { shape: shape.clone(), components: [a, b].map(|tensor| Words(tensor.view().to_host())) }
-        });
+            Ok(Share { shape: shape.clone(), components: [Words(a.view().to_host()?), Words(b.view().to_host()?)] })
+        };
+        let [p0, p1, p2] = shares.map(|rep| share(rep).map_err(|error| fail(&error)));
+        let jobs = [p0?, p1?, p2?];
         let turn = self.inner.begin(Share::NAME)?;
         let (generation, id) = (turn.generation(), TensorId { run: turn.run, place: 0 });
         turn.run_job(jobs, |_| ())?;
@@ -301,11 +303,13 @@ impl Job for Reveal {
     type Output = Words;
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
-        match context.tensor(self.id)? {
-            Held::Rep(rep) => Ok(Words(rep.components().0.view().to_host())),
-            Held::Bits(bits) => Ok(Words(bits.components().0.view().to_host())),
-            Held::Private(_) => Err(JobError::Other("it is known to one party and not shared".into())),
-        }
+        let held = context.tensor(self.id)?;
+        let words = match &held {
+            Held::Rep(rep) => context.party().to_host(rep.components().0.view())?,
+            Held::Bits(bits) => context.party().to_host(bits.components().0.view())?,
+            Held::Private(_) => return Err(JobError::Other("it is known to one party and not shared".into())),
+        };
+        Ok(Words(words))
     }
 }
 

@@ -76,14 +76,14 @@ impl Device {
         }
     }
 
-    /// What it is: the processor's or the card's name.
+    /// The card's name; none for the CPU.
     ///
     /// # Errors
     /// As [`Device::open`].
-    pub fn name(&self) -> Result<String, DeviceError> {
+    pub fn card_name(&self) -> Result<Option<String>, DeviceError> {
         match self {
-            Device::Cpu => Ok("CPU".to_owned()),
-            Device::Cuda(ordinal) => cuda::card(*ordinal).map(|card| card.name().to_owned()),
+            Device::Cpu => Ok(None),
+            Device::Cuda(ordinal) => cuda::card(*ordinal).map(|card| Some(card.name().to_owned())),
         }
     }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// A device as it is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
-    /// A card where there is one, else the CPU.
+    /// A card where there is one, else the CPU. (That `CRYPTGPU_LIBCUDA` names what does not work is an error.)
     Auto,
     /// The CPU.
     #[default]
@@ -22,7 +22,7 @@ impl DeviceChoice {
     ///
     /// # Errors
     /// [`DeviceError::Unavailable`] when there is no such card, or no card for `cuda`.
-    pub fn resolve(self, party: usize) -> Result<Device, DeviceError> {
+    pub fn resolve(self, party: usize) -> Result<DeviceInUse, DeviceError> {
         let in_turn = |cards: usize| Device::Cuda((party % cards) as u32);
         let device = match self {
             DeviceChoice::Cpu => Device::Cpu,
@@ -31,11 +31,14 @@ impl DeviceChoice {
             DeviceChoice::Cuda(None) => in_turn(cuda::probe().cards.len().max(1)),
             DeviceChoice::Auto => {
                 let found = cuda::probe();
-                if found.usable() { in_turn(found.cards.len()) } else { Device::Cpu }
+                if found.usable() || found.substitute.is_some() {
+                    in_turn(found.cards.len().max(1))
+                } else {
+                    Device::Cpu
+                }
             }
         };
-        device.open()?;
-        Ok(device)
+        DeviceInUse::of(device)
     }
 }
 
@@ -67,6 +70,35 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(DeviceChoice::Auto),
             "cuda" => Ok(DeviceChoice::Cuda(None)),
             _ => Device::from_str(name).map(DeviceChoice::from),
+        }
+    }
+}
+
+/// A device that a party has taken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DeviceInUse {
+    /// Which.
+    pub device: Device,
+    /// The card's name; empty for a CPU.
+    pub card: String,
+}
+
+impl DeviceInUse {
+    /// What `device` is.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] when there is no such card.
+    pub fn of(device: Device) -> Result<Self, DeviceError> {
+        Ok(DeviceInUse { device, card: device.card_name()?.unwrap_or_default() })
+    }
+}
+
+/// `cpu`, or `cuda:0 (NVIDIA H100 80GB HBM3)`.
+impl fmt::Display for DeviceInUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.device {
+            Device::Cpu => f.write_str("cpu"),
+            card => write!(f, "{card} ({})", self.card),
         }
     }
 }

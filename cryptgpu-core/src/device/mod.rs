@@ -29,7 +29,7 @@ pub mod cpu;
 pub mod cuda;
 
 pub use buffer::{Buffer, Device, View, ViewMut};
-pub use choice::{DeviceChoice, Devices};
+pub use choice::{DeviceChoice, DeviceInUse, Devices};
 pub use cpu::elementwise::{Binary, Unary};
 pub use cpu::sign::Window;
 pub use error::DeviceError;

@@ -22,8 +22,11 @@ pub struct Record {
     pub dataset: String,
     /// Images at a time.
     pub batch: usize,
-    /// Where the parties computed: `cpu`.
+    /// Where the parties computed: `cpu`, `cuda:0`, or by party, `cuda:0,cpu,cpu`.
     pub device: String,
+    /// The name of each party's card; empty for a party that computed on the CPU.
+    #[serde(default)]
+    pub cards: [String; 3],
     /// The links between the parties: `none` (as they are), `lan`, `wan`, or MB/s and milliseconds.
     pub link: String,
     /// Which protocols ran: `exact` or `paper`.
@@ -180,6 +183,7 @@ pub(crate) mod tests {
             dataset: "mnist-test".into(),
             batch: 1,
             device: "cpu".into(),
+            cards: Default::default(),
             link: "none".into(),
             fidelity: "exact".into(),
             fraction_bits: 20,

@@ -232,7 +232,7 @@ mod tests {
         #[test]
         fn a_class_wastes_at_most_an_eighth(bytes in 1usize..1 << 40) {
             let size = class(bytes);
-            prop_assert!(size >= bytes && size % 64 == 0);
+            prop_assert!(size >= bytes && size.is_multiple_of(64));
             prop_assert!(size == SMALLEST || size - bytes <= bytes / 8);
             prop_assert_eq!(class(size), size, "a class is its own");
         }

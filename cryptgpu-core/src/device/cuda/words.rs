@@ -80,7 +80,8 @@ impl Drop for Allocation {
 
 /// Words in a card's memory.
 pub struct Buffer {
-    pub(super) allocation: Allocation,
+    // In a box, because a buffer in main memory is small and both are one type.
+    pub(super) allocation: Box<Allocation>,
     len: usize,
 }
 
@@ -102,12 +103,13 @@ pub struct ViewMut<'a> {
 impl Buffer {
     /// Memory whose words are not said, to be written by kernels.
     pub(crate) fn alloc(ordinal: u32, len: usize) -> Self {
-        Buffer { allocation: Allocation::new(ordinal, len, Home::Compute), len }
+        Buffer { allocation: Box::new(Allocation::new(ordinal, len, Home::Compute)), len }
     }
 
     /// The words of `host`, on their way to the card.
     pub(crate) fn upload(ordinal: u32, host: &[u64]) -> Self {
-        let buffer = Buffer { allocation: Allocation::new(ordinal, host.len(), Home::Upload), len: host.len() };
+        let allocation = Box::new(Allocation::new(ordinal, host.len(), Home::Upload));
+        let buffer = Buffer { allocation, len: host.len() };
         if let Some((card, block)) = &buffer.allocation.place {
             match card.copy_in(host, block) {
                 Ok(event) => buffer.allocation.set_pending(event),
