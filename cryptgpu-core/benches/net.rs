@@ -88,3 +88,23 @@ fn round_of_1_kib(bencher: Bencher, kind: Kind) {
 fn round_of_8_mib(bencher: Bencher, kind: Kind) {
     bench_rounds(bencher, kind, 1 << 20);
 }
+
+/// A message that is there when it is asked for: what sending and receiving cost by themselves, accounts included.
+#[divan::bench(sample_count = 200, sample_size = 1000)]
+fn message_in_memory(bencher: Bencher) {
+    let [p0, p1, _p2] = memory::trio(Options::default());
+    bencher.bench_local(|| {
+        p0.send(p1.id(), TAG, Vec::new()).expect("a link");
+        p1.recv(p0.id(), TAG, 0).expect("a message")
+    });
+}
+
+/// A step within another, entered and left.
+#[divan::bench(sample_count = 200, sample_size = 1000)]
+fn step(bencher: Bencher) {
+    let [p0, ..] = memory::trio(Options::default());
+    bencher.bench_local(|| {
+        p0.set_step("conv1/truncation");
+        p0.set_step("conv1");
+    });
+}

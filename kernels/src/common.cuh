@@ -7,6 +7,8 @@ typedef unsigned long long u64;
 typedef long long i64;
 
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// So many blocks of a kernel shall fit a multiprocessor: for where the assembler would rather spill for more.
+#define RESIDENT_KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
 
 // Element-wise kernels use blocks of this many threads.
 #define THREADS 256

@@ -28,6 +28,7 @@ pub mod launch;
 pub mod library;
 mod pool;
 mod prg;
+mod product;
 mod sign;
 mod truncation;
 
@@ -36,5 +37,6 @@ pub use error::KernelError;
 pub use launch::{KernelInfo, Kernels, Options, Words, WordsMut};
 pub use pool::Window;
 pub use prg::{RoundKeys, Stream, ZeroShare};
+pub use product::{Conv2d, ConvTerm, Matrix, Method, Plan, Route, Term};
 pub use sign::SignWindow;
 pub use truncation::{OpenedBits, TermShare};

@@ -64,7 +64,10 @@ impl JobError {
                 | MpcError::Argument { step, .. }
                 | MpcError::Other { step, .. },
             ) => (FailureKind::Job, step.as_str(), None),
-            JobError::Other(_) => (FailureKind::Job, "", None),
+            JobError::Mpc(MpcError::Message { step, peer, .. }) => {
+                (FailureKind::BadMessage, step.as_str(), Some(*peer))
+            }
+            JobError::Mpc(MpcError::Local(_)) | JobError::Other(_) => (FailureKind::Job, "", None),
         };
         Failure { kind, step: step.to_owned(), message: self.to_string(), peer }
     }

@@ -257,11 +257,12 @@ impl Cluster {
         let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
         let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg).map_err(|error| fail(&error))?;
         let shape = array.shape().to_vec();
-        let share = |rep: Rep| -> Result<Share, DeviceError> {
+        let job = |rep: Rep| -> Result<Share, DeviceError> {
             let (a, b) = rep.components();
-            Ok(Share { shape: shape.clone(), components: [Words(a.view().to_host()?), Words(b.view().to_host()?)] })
+            let components = [Words(a.view().to_host()?), Words(b.view().to_host()?)];
+            Ok(Share { shape: shape.clone(), components })
         };
-        let [p0, p1, p2] = shares.map(|rep| share(rep).map_err(|error| fail(&error)));
+        let [p0, p1, p2] = shares.map(|rep| job(rep).map_err(|error| fail(&error)));
         let jobs = [p0?, p1?, p2?];
         let turn = self.inner.begin(Share::NAME)?;
         let (generation, id) = (turn.generation(), TensorId { run: turn.run, place: 0 });
@@ -304,12 +305,12 @@ impl Job for Reveal {
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
         let held = context.tensor(self.id)?;
-        let words = match &held {
-            Held::Rep(rep) => context.party().to_host(rep.components().0.view())?,
-            Held::Bits(bits) => context.party().to_host(bits.components().0.view())?,
+        let component = match &held {
+            Held::Rep(rep) => rep.components().0.view(),
+            Held::Bits(bits) => bits.components().0.view(),
             Held::Private(_) => return Err(JobError::Other("it is known to one party and not shared".into())),
         };
-        Ok(Words(words))
+        Ok(Words(context.party().to_host(component)?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The links of a party, with a memory for their first error. A function may turn an error of a link into one of its own;
 //! the caller is to learn all the same that it was a consequence, and whose link failed.
 
-use crate::net::{NetError, Network, PartyId, Recording, Stats, Tag, WaitState};
+use crate::net::{NetError, Network, PartyId, Recording, Stats, Tag, Timeline, WaitState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +74,10 @@ impl Network for Witness {
 
     fn take_recording(&self) -> Option<Recording> {
         self.network.take_recording()
+    }
+
+    fn take_timeline(&self) -> Timeline {
+        self.network.take_timeline()
     }
 
     fn deadline(&self) -> Duration {

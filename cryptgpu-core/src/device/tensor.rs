@@ -108,6 +108,46 @@ impl Tensor {
         Tensor::new(out, &self.shape)
     }
 
+    /// x + y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn add(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("add", Binary::Add, rhs)
+    }
+
+    /// x − y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn sub(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("subtract", Binary::Sub, rhs)
+    }
+
+    /// x · y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn mul(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("multiply", Binary::Mul, rhs)
+    }
+
+    /// x ⊕ y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn xor(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("xor", Binary::Xor, rhs)
+    }
+
+    /// x ∧ y element by element.
+    ///
+    /// # Errors
+    /// As [`Tensor::binary`].
+    pub fn and(&self, rhs: &Tensor) -> Result<Self, DeviceError> {
+        self.binary("and", Binary::And, rhs)
+    }
+
     /// x ∘ c element by element.
     pub fn unary(&self, op: Unary) -> Self {
         let device = self.device();

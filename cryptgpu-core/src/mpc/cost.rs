@@ -22,10 +22,24 @@ impl Cost {
         Cost { bytes: 8 * words as u64, rounds }
     }
 
+    /// Both at the same time, their messages together: bytes add up, rounds do not.
+    #[must_use]
+    pub fn beside(self, other: Cost) -> Cost {
+        Cost { bytes: self.bytes + other.bytes, rounds: self.rounds.max(other.rounds) }
+    }
+
     /// The same protocol `times` times, one after the other.
     #[must_use]
     pub fn times(self, times: u64) -> Cost {
         Cost { bytes: self.bytes * times, rounds: self.rounds * times }
+    }
+}
+
+/// `3 rounds, 26750 bytes`.
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plural = if self.rounds == 1 { "" } else { "s" };
+        write!(f, "{} round{plural}, {} bytes", self.rounds, self.bytes)
     }
 }
 
@@ -61,6 +75,11 @@ pub fn open_to(n: usize) -> Cost {
 /// Additive shares of n elements to replicated ones: any product without truncation.
 pub fn reshare(n: usize) -> Cost {
     Cost::words(3 * n, u64::from(n > 0))
+}
+
+/// Messages of so many words in all, in one round.
+pub(super) fn packed(words: usize) -> Cost {
+    Cost::words(words, u64::from(words > 0))
 }
 
 /// Truncation by d bits of a product whose additive shares the parties hold; the product included.

@@ -10,6 +10,27 @@ pub enum MpcError {
     /// A link failed; the error names party, peer and step.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// A neighbour sent an array of another type than the one that was waited for.
+    #[error(
+        "party {party}, step {step}: expected {expected} from party {peer}, got {got}: both ends must name the same \
+         types in the same order"
+    )]
+    Message {
+        /// The party that reports.
+        party: PartyId,
+        /// The sender.
+        peer: PartyId,
+        /// The step it was in.
+        step: String,
+        /// What it waited for.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// A local operation of a protocol outside this crate refused its operands; who runs the
+    /// protocol adds party and step.
+    #[error(transparent)]
+    Local(#[from] DeviceError),
     /// A local operation refused its operands.
     #[error("party {party}, step {step}: {source}")]
     Device {

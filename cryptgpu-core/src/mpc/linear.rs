@@ -3,7 +3,7 @@
 //! products; the shares then become replicated, divided by the fixed-point scale on the way.
 
 use super::{MpcError, Operand, Party, Rep};
-use crate::device::{Buffer, ConvGeometry, DeviceError, Tensor};
+use crate::device::{ConvGeometry, DeviceError, Tensor};
 
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
@@ -14,8 +14,8 @@ impl Party {
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
     pub fn mul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
         let bits = self.codec().fraction_bits();
-        let z = self.product_share(x, y)?;
-        self.truncate_product(z, bits, x.shape())
+        let z = x.local_product(y).map_err(|e| self.device_error(e))?;
+        self.truncate_product(z.into_mine().into_buffer(), bits, x.shape())
     }
 
     /// x · y element by element, as integers: no truncation. 24 bytes an element, 1 round.
@@ -23,24 +23,8 @@ impl Party {
     /// # Errors
     /// As [`Party::mul`].
     pub fn mul_integer(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let z = self.product_share(x, y)?;
-        self.reshare(z, x.shape())
-    }
-
-    fn product_share(&self, x: &Rep, y: &Rep) -> Result<Buffer, MpcError> {
-        if x.shape() != y.shape() {
-            return Err(self.device_error(DeviceError::Shape {
-                operation: "mul",
-                lhs: x.shape().to_vec(),
-                rhs: y.shape().to_vec(),
-                rule: "both must have the same shape",
-            }));
-        }
-        self.check_here("mul", x.device())?;
-        self.check_here("mul", y.device())?;
-        let mut z = self.device().alloc(x.len());
-        self.device().product_share([x.a.view(), x.b.view()], [y.a.view(), y.b.view()], z.view_mut());
-        Ok(z)
+        let z = x.local_product(y).map_err(|e| self.device_error(e))?;
+        self.reshare(z)
     }
 
     /// x times a public real, truncated. Local product, then 8 + 3f/8 bytes an element, 2 rounds.

@@ -8,20 +8,25 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `party.rs` | [`Party`]: links, randomness, settings, steps |
+//! | `party.rs` | [`Party`]: links, randomness, settings, steps, claims |
 //! | `share.rs` | [`Rep`], [`RepBits`], [`Operand`]: shares, and what is local and linear |
-//! | `roads/` | every message: inputs, openings, resharing, truncation, sign bit, bit product |
+//! | `ground/` | what protocols are made of: additive shares, words of bits, randomness in common |
+//! | `roads/` | every message: inputs, openings, resharing, truncation, sign bit, bit product, rounds |
 //! | `linear.rs` | products, matrix products, convolutions |
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `pool.rs` | average and max-pooling |
 //! | `world.rs` | three parties in one process |
-//! | `cost.rs` | declared costs |
+//! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
+//! | `microscope.rs` | what a party sees, kept for teaching and debugging |
 
 pub mod cost;
 
+mod claim;
 mod compare;
 mod error;
+mod ground;
 mod linear;
+mod microscope;
 mod party;
 mod pool;
 mod roads;
@@ -30,8 +35,12 @@ mod share;
 mod tests;
 mod world;
 
+pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::MpcError;
+pub use ground::{Additive, Group, RepXor, Ring, Xor};
+pub use microscope::{Look, Looked, Observed, Seen, Sharing};
 pub use party::{Fidelity, Party, Settings, SignWindow};
+pub use roads::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use share::{Operand, Rep, RepBits};
 pub use world::{World, deal};

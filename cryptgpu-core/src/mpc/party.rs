@@ -1,10 +1,12 @@
 //! One party in a run: its links, its correlated randomness, its device, its settings, and the
 //! account of what its protocols should have cost.
 
+use super::claim::Claim;
 use super::cost::Cost;
 use super::error::MpcError;
+use super::microscope::Microscope;
 use crate::device::{Device, DeviceError, View, Window};
-use crate::net::{Network, PartyId, Stats};
+use crate::net::{NO_STEP, Network, PartyId, Stats};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
 
@@ -76,16 +78,29 @@ impl From<SignWindow> for Window {
 pub struct Party {
     pub(super) net: Box<dyn Network>,
     pub(super) prg: Correlated,
+    pub(super) microscope: Microscope,
     settings: Settings,
-    steps: Vec<String>,
+    /// The steps that it is in, the run around all of them first.
+    steps: Vec<Step>,
     failed_step: String,
-    declared: Cost,
+    charged: Cost,
+    claims: Vec<Claim>,
+}
+
+/// A step that has begun.
+struct Step {
+    name: String,
+    before: Stats,
+    claimed: Option<Cost>,
 }
 
 impl Party {
     /// A party on `net`, drawing from `prg`.
     pub fn new(net: Box<dyn Network>, prg: Correlated, settings: Settings) -> Self {
-        let party = Party { net, prg, settings, steps: vec![], failed_step: String::new(), declared: Cost::FREE };
+        let microscope = Microscope::default();
+        let run = Step { name: String::new(), before: net.stats(), claimed: None };
+        let (steps, failed_step) = (vec![run], String::new());
+        let party = Party { net, prg, microscope, settings, steps, failed_step, charged: Cost::FREE, claims: vec![] };
         party.net.set_step(&party.current_step());
         party
     }
@@ -130,13 +145,13 @@ impl Party {
         self.net.stats()
     }
 
-    /// What all protocols so far should have cost, by their own statement.
-    pub fn declared(&self) -> Cost {
-        self.declared
+    /// What the built-in protocols so far should have cost, by their own statement (`cost`).
+    pub fn charged(&self) -> Cost {
+        self.charged
     }
 
-    pub(super) fn declare(&mut self, cost: Cost) {
-        self.declared += cost;
+    pub(super) fn charge(&mut self, cost: Cost) {
+        self.charged += cost;
     }
 
     /// Runs `body` as the step `name`: errors and traces name it, below the steps around it.
@@ -144,26 +159,64 @@ impl Party {
     /// # Errors
     /// Those of `body`.
     pub fn step<T, E>(&mut self, name: &str, body: impl FnOnce(&mut Party) -> Result<T, E>) -> Result<T, E> {
-        self.steps.push(name.to_owned());
-        self.net.set_step(&self.steps.join("/"));
+        self.steps.push(Step { name: name.to_owned(), before: self.stats(), claimed: None });
+        self.net.set_step(&self.current_step());
         let result = body(self);
-        let path = self.steps.join("/");
+        let path = self.current_step();
         if result.is_err() && !self.failed_step.starts_with(&path) {
             self.failed_step = path;
         }
-        self.steps.pop();
+        self.end_step();
         self.net.set_step(&self.current_step());
         result
     }
 
+    fn end_step(&mut self) {
+        let name = self.current_step();
+        if let Some(step) = self.steps.pop() {
+            self.claims.extend(step.claimed.map(|claimed| self.claim(name, &step.before, claimed)));
+        }
+    }
+
+    fn claim(&self, step: String, before: &Stats, claimed: Cost) -> Claim {
+        let after = self.stats();
+        let sent = after.payload_bytes() - before.payload_bytes();
+        Claim { step, claimed, sent, depth_before: before.rounds, depth_after: after.rounds }
+    }
+
+    /// Claims what the step around this call costs, or the whole run outside any step: `rounds`, and
+    /// `bytes` summed over the three parties. All parties claim the same. A second claim about the
+    /// same step adds to the first, so a step in a loop may claim each turn.
+    ///
+    /// The claim changes nothing; it is compared with what was counted, after the run
+    /// ([`Claim::check`]) or by [`super::check::Check`].
+    pub fn declare(&mut self, rounds: u64, bytes: u64) {
+        if let Some(step) = self.steps.last_mut() {
+            let claimed = Cost { bytes, rounds };
+            step.claimed = Some(step.claimed.map_or(claimed, |earlier| earlier + claimed));
+        }
+    }
+
+    /// The claims about all steps that have ended, and that about the run since the last call of
+    /// this function, which begins another run.
+    pub fn take_claims(&mut self) -> Vec<Claim> {
+        let mut claims = std::mem::take(&mut self.claims);
+        let now = self.stats();
+        let Some(run) = self.steps.first_mut() else { return claims };
+        let (before, claimed) = (std::mem::replace(&mut run.before, now), run.claimed.take());
+        claims.extend(claimed.map(|claimed| self.claim("the whole run".to_owned(), &before, claimed)));
+        claims
+    }
+
     /// The step this party is in.
     pub fn current_step(&self) -> String {
-        if self.steps.is_empty() { "outside any step".to_owned() } else { self.steps.join("/") }
+        let names: Vec<&str> = self.steps.iter().skip(1).map(|step| step.name.as_str()).collect();
+        if names.is_empty() { NO_STEP.to_owned() } else { names.join("/") }
     }
 
     /// The innermost step that has failed, for errors that do not name theirs.
     pub fn failed_step(&self) -> &str {
-        if self.failed_step.is_empty() { "outside any step" } else { &self.failed_step }
+        if self.failed_step.is_empty() { NO_STEP } else { &self.failed_step }
     }
 
     /// Tells both peers that this party gives up, and why.

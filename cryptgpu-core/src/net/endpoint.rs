@@ -57,8 +57,8 @@ impl Endpoint {
     }
 
     /// Counts a message of `words` words that is about to leave; the answer is this party's rounds.
-    pub(super) fn sent(&self, to: PartyId, words: u32) -> u32 {
-        self.ledger().sent(to, u64::from(words) * 8)
+    pub(super) fn sent(&self, to: PartyId, tag: Tag, words: u32) -> u32 {
+        self.ledger().sent(to, tag, u64::from(words) * 8)
     }
 
     /// The next message of `from`, checked against what is expected.
@@ -74,7 +74,7 @@ impl Endpoint {
             },
             Ok,
         );
-        self.ledger().returned(from, begin, popped.is_ok());
+        self.ledger().returned(from, begin, popped.as_ref().ok());
         let message = popped.map_err(|empty| match empty {
             Empty::Deadline => {
                 NetError::Deadline { party: self.id, peer: from, step: self.step(), waited: self.options.deadline }
@@ -92,7 +92,6 @@ impl Endpoint {
                 got_words: message.words.len(),
             });
         }
-        self.ledger().received(from, &message);
         Ok(message.words)
     }
 

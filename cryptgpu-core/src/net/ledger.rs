@@ -4,15 +4,16 @@
 use super::frame::HEADER_BYTES;
 use super::inbox::Incoming;
 use super::recording::{Recording, Tape};
+use super::timekeeper::Timekeeper;
 use super::wait::{Activity, Wait, WaitState};
-use super::{PartyId, Stats, Tag, monotonic_nanos};
+use super::{Direction, LinkStats, PartyId, Stats, Tag, Timeline, Transfer, monotonic_nanos};
 use std::time::Duration;
 
 /// The account of one party.
 #[derive(Debug)]
 pub(super) struct Ledger {
     party: PartyId,
-    step: String,
+    timekeeper: Timekeeper,
     stats: Stats,
     /// Messages that the program has taken, by sender.
     consumed: [u64; 3],
@@ -22,16 +23,20 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(party: PartyId) -> Self {
-        Ledger { party, step: "start".into(), stats: Stats::default(), consumed: [0; 3], wait: None, tape: None }
+        let timekeeper = Timekeeper::new(party, 0);
+        Ledger { party, timekeeper, stats: Stats::default(), consumed: [0; 3], wait: None, tape: None }
     }
 
     pub(super) fn set_step(&mut self, step: &str) {
-        self.step.clear();
-        self.step.push_str(step);
+        self.timekeeper.set_path(step, self.stats.rounds);
     }
 
     pub(super) fn step(&self) -> &str {
-        &self.step
+        self.timekeeper.path()
+    }
+
+    pub(super) fn take_timeline(&mut self) -> Timeline {
+        self.timekeeper.take(self.stats.rounds)
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -39,11 +44,12 @@ impl Ledger {
     }
 
     /// Counts a message to `to` before it leaves; the answer is the sender's rounds, which the frame carries.
-    pub(super) fn sent(&mut self, to: PartyId, payload_bytes: u64) -> u32 {
+    pub(super) fn sent(&mut self, to: PartyId, tag: Tag, payload_bytes: u64) -> u32 {
         let link = &mut self.stats.to[to.index()];
-        link.messages += 1;
-        link.payload_bytes += payload_bytes;
-        link.frame_bytes += payload_bytes + HEADER_BYTES as u64;
+        let sequence = link.messages;
+        let sent = LinkStats { messages: 1, payload_bytes, frame_bytes: payload_bytes + HEADER_BYTES as u64 };
+        *link += sent;
+        self.timekeeper.sent(to, tag, sent, sequence, self.stats.rounds);
         u32::try_from(self.stats.rounds).unwrap_or(u32::MAX)
     }
 
@@ -53,18 +59,34 @@ impl Ledger {
     }
 
     /// A receive that began at `begin_nanos` has returned, with a message of `from` if there was one.
-    pub(super) fn returned(&mut self, from: PartyId, begin_nanos: u64, message: bool) {
+    pub(super) fn returned(&mut self, from: PartyId, begin_nanos: u64, message: Option<&Incoming>) {
+        let now = monotonic_nanos();
+        let waited_nanos = now.saturating_sub(begin_nanos);
         self.wait = None;
-        self.stats.wait_nanos += monotonic_nanos().saturating_sub(begin_nanos);
-        self.consumed[from.index()] += u64::from(message);
-    }
-
-    /// Counts a good message.
-    pub(super) fn received(&mut self, from: PartyId, message: &Incoming) {
-        // The sender had `rounds` when it sent it.
-        self.stats.rounds = self.stats.rounds.max(u64::from(message.rounds) + 1);
+        self.stats.wait_nanos += waited_nanos;
+        self.timekeeper.waited(waited_nanos);
+        let Some(message) = message else { return };
+        let sequence = self.consumed[from.index()];
+        self.consumed[from.index()] += 1;
+        // The sender had `message.rounds` when it sent it.
+        let rounds = self.stats.rounds.max(u64::from(message.rounds) + 1);
+        let deeper = rounds - self.stats.rounds;
+        self.stats.rounds = rounds;
+        let (direction, bytes) = (Direction::Received, 8 * message.words.len() as u64);
+        let transfer = Transfer {
+            direction,
+            peer: from,
+            step: 0,
+            tag: message.tag,
+            bytes,
+            sequence,
+            at_nanos: now,
+            waited_nanos,
+            rounds,
+        };
+        self.timekeeper.received(transfer, deeper);
         if let Some(tape) = &mut self.tape {
-            tape.note(from, &self.step, message.tag, &message.words);
+            tape.note(from, self.timekeeper.path(), message.tag, &message.words);
         }
     }
 
@@ -86,7 +108,7 @@ impl Ledger {
         };
         WaitState {
             party: self.party,
-            step: self.step.clone(),
+            step: self.step().to_owned(),
             sent: self.stats.to.map(|link| link.messages),
             consumed: self.consumed,
             activity,

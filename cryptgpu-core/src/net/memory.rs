@@ -6,7 +6,7 @@ use super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::inbox::{Fault, Inbox, Incoming};
 use super::intercept::{Interceptor, Message, Verdict};
 use super::shaped::Shaper;
-use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, WaitState};
+use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -130,7 +130,7 @@ impl Network for MemoryNetwork {
             return Err(self.end.error(to, fault));
         }
         let mut outlet = self.outlets[to.index()].lock().unwrap_or_else(PoisonError::into_inner);
-        let rounds = self.end.sent(to, len);
+        let rounds = self.end.sent(to, tag, len);
         let sequence = outlet.next_sequence;
         outlet.next_sequence += 1;
         let header = Header { kind: FrameKind::Message, tag, rounds, words: len, sequence, payload_crc: 0 };
@@ -155,6 +155,10 @@ impl Network for MemoryNetwork {
 
     fn wait_state(&self) -> WaitState {
         self.end.ledger().wait_state()
+    }
+
+    fn take_timeline(&self) -> Timeline {
+        self.end.ledger().take_timeline()
     }
 
     fn insecure_record(&self, max_words: u64) {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 mod clock;
+mod compare;
 mod endpoint;
 mod error;
 mod frame;
@@ -18,10 +19,14 @@ mod recording;
 mod shaped;
 mod stats;
 pub mod tcp;
+mod timekeeper;
+mod timeline;
 pub(crate) mod tls;
+mod trace;
 mod wait;
 
-pub use clock::monotonic_nanos;
+pub use clock::{clock_id, monotonic_nanos};
+pub use compare::{Comparison, Figures, StepComparison};
 pub use error::NetError;
 pub use frame::HEADER_BYTES;
 pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
@@ -30,7 +35,11 @@ pub use recording::{Received, Recording};
 pub use shaped::Link;
 pub use stats::{LinkStats, Stats};
 pub use tcp::TcpNetwork;
+pub use timeline::{
+    Call, Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, StepSums, Timeline, Transfer,
+};
 pub use tls::{Fingerprint, Identity};
+pub use trace::{MessageTrace, PartyStep, Receipt, StepTrace, Trace};
 pub use wait::{Activity, Deadlock, Stuck, Unread, Wait, WaitState, deadlock};
 
 /// What every kind of link can be told.
@@ -133,12 +142,17 @@ pub trait Network: Send {
     /// Everything counted so far. Cheap: a copy of a few integers.
     fn stats(&self) -> Stats;
 
-    /// Names the step that errors should mention (`conv1/truncation`).
+    /// Names the step that errors mention and under which is counted what happens from now on (`conv1/truncation`, a
+    /// step within another), or [`NO_STEP`].
     fn set_step(&self, step: &str);
 
     /// Whether this party is blocked in a receive, for whom, and how many messages it has sent and consumed. For other
     /// threads to ask while it waits: see [`deadlock`].
     fn wait_state(&self) -> WaitState;
+
+    /// What this party did since its links came up or a timeline was last taken. Recording never stops; it costs some
+    /// tens of nanoseconds a message.
+    fn take_timeline(&self) -> Timeline;
 
     /// **Insecure**: keeps a copy of every message that is received from now on, until `max_words` words are kept (each
     /// message counting 16 more); a recording that goes on is dropped. What one party receives tells nothing, but with
@@ -179,6 +193,10 @@ impl<N: Network + Sync + ?Sized> Network for std::sync::Arc<N> {
 
     fn wait_state(&self) -> WaitState {
         (**self).wait_state()
+    }
+
+    fn take_timeline(&self) -> Timeline {
+        (**self).take_timeline()
     }
 
     fn insecure_record(&self, max_words: u64) {

@@ -1,6 +1,7 @@
 //! What a party's transport has counted: exact, and cheap to take and to subtract.
 
 use super::PartyId;
+use std::ops::AddAssign;
 
 /// One direction of one link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -11,6 +12,14 @@ pub struct LinkStats {
     pub payload_bytes: u64,
     /// Bytes of payload and frame headers, without TLS records.
     pub frame_bytes: u64,
+}
+
+impl AddAssign for LinkStats {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.payload_bytes += other.payload_bytes;
+        self.frame_bytes += other.frame_bytes;
+    }
 }
 
 /// What one party has sent so far, and how deep its chain of messages is.

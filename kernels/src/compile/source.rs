@@ -3,8 +3,11 @@
 use crate::launch::KernelInfo;
 
 /// Headers by the name they are included by.
-pub const HEADERS: &[(&str, &str)] =
-    &[("common.cuh", include_str!("../common.cuh")), ("planes.cuh", include_str!("../planes.cuh"))];
+pub const HEADERS: &[(&str, &str)] = &[
+    ("common.cuh", include_str!("../common.cuh")),
+    ("planes.cuh", include_str!("../planes.cuh")),
+    ("ring_product.cuh", include_str!("../ring_product.cuh")),
+];
 
 macro_rules! families {
     ($($(#[$doc:meta])* $family:ident = $file:literal, $kernels:path;)+) => {
@@ -57,6 +60,10 @@ families! {
     BitProduct = "bit_product.cu", crate::bit_product::KERNELS;
     /// Local steps of truncation.
     Truncation = "truncation.cu", crate::truncation::KERNELS;
+    /// Ring products of matrices.
+    Gemm = "gemm.cu", crate::product::gemm::KERNELS;
+    /// Ring convolutions.
+    Conv = "conv.cu", crate::product::conv::KERNELS;
     /// Windows over images.
     Pool = "pool.cu", crate::pool::KERNELS;
 }

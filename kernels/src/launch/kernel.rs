@@ -35,14 +35,12 @@ impl<A: Arguments> Kernel<A> {
     }
 
     /// With `bytes` of dynamic shared memory a block.
-    #[allow(dead_code)]
     pub(crate) const fn shared(mut self, bytes: u32) -> Self {
         self.info.shared = bytes;
         self
     }
 
     /// That only cards of compute capability `arch` and newer have.
-    #[allow(dead_code)]
     pub(crate) const fn since(mut self, arch: u32) -> Self {
         self.info.min_arch = arch;
         self

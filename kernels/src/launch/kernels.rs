@@ -70,6 +70,11 @@ impl Kernels {
         self.target
     }
 
+    /// Multiprocessors of the card.
+    pub(crate) fn multiprocessors(&self) -> u32 {
+        self.multiprocessors
+    }
+
     /// The context.
     pub fn context(&self) -> &Arc<CudaContext> {
         &self.context

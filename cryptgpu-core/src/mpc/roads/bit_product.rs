@@ -38,7 +38,7 @@ impl Party {
         self.check_here("bit product", bits.device())?;
         self.check_here("bit product", x.device())?;
         let (n, device) = (x.len(), self.device());
-        self.declare(cost::bit_product(n));
+        self.charge(cost::bit_product(n));
         let [zero, one, two] = self.parts::<6>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
@@ -126,7 +126,7 @@ impl Party {
     pub fn bits_to_ring(&mut self, bits: &RepBits) -> Result<Rep, MpcError> {
         self.check_here("bits to ring", bits.device())?;
         let (n, device) = (bits.len(), self.device());
-        self.declare(cost::bits_to_ring(n));
+        self.charge(cost::bits_to_ring(n));
         let [zero, one, two] = self.parts::<3>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 

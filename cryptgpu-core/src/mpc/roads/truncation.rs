@@ -3,8 +3,8 @@
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
 use super::wire::{Kind, Part, Side};
-use crate::device::{Binary, Buffer, OpenedBits, Pad, Unary, View, ViewMut};
-use crate::mpc::{Fidelity, MpcError, Party, Rep, cost};
+use crate::device::{Binary, Buffer, OpenedBits, Pad, Tensor, Unary, View, ViewMut};
+use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, cost};
 
 /// Cuts that the offsets of the exact protocol leave room for.
 const MAX_BITS: u32 = 61;
@@ -30,17 +30,15 @@ impl Party {
     /// SIRNN (S&P 2021) and Cheetah (USENIX Security 2022), the dealt product that of ASTRA.
     pub(in crate::mpc) fn truncate_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
         self.check_bits(d)?;
-        if d == 0 {
-            return self.reshare(z, shape);
-        }
-        if self.settings().fidelity == Fidelity::Paper {
-            let product = self.reshare(z, shape)?;
-            return self.truncate_paper(&product, d);
+        if d == 0 || self.settings().fidelity == Fidelity::Paper {
+            let z = Tensor::new(z, shape).map_err(|e| self.device_error(e))?;
+            let product = self.reshare(Additive::from_summand(z))?;
+            return if d == 0 { Ok(product) } else { self.truncate_paper(&product, d) };
         }
         self.check_here("truncation", z.device())?;
         let mut z = z;
         let n = z.len();
-        self.declare(cost::truncate_product(n, d));
+        self.charge(cost::truncate_product(n, d));
         let device = self.device();
         let nonce = self.prg.nonce();
         let zero = self.prg.zero(nonce);
@@ -139,7 +137,7 @@ impl Party {
             return self.truncate_paper(x, d);
         }
         let (n, device) = (x.len(), self.device());
-        self.declare(cost::truncate_shared(n, d));
+        self.charge(cost::truncate_shared(n, d));
         let [zero, one, two] = self.parts::<4>(n);
         let planes = d as usize;
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
@@ -193,7 +191,7 @@ impl Party {
     /// F₁. 8 bytes an element, 1 round.
     fn truncate_paper(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
         let (n, device) = (x.len(), self.device());
-        self.declare(cost::truncate_shared_paper(n));
+        self.charge(cost::truncate_shared_paper(n));
         let [zero, one, two] = self.parts::<1>(n);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let shift = |x: View, out: ViewMut| device.unary(Unary::Sar(d), x, out);

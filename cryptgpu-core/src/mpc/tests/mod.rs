@@ -69,7 +69,7 @@ fn evaluate_once(
         let mine: Vec<&Rep> = shares.iter().map(|s| &s[p.id().index()]).collect();
         let before = p.stats();
         let y = protocol(p, &mine).unwrap();
-        (y, p.declared(), p.stats().since(&before))
+        (y, p.charged(), p.stats().since(&before))
     });
     let dense = inputs.iter().all(|x| x.len() >= 3 * crate::ring::BLOCK);
     check_cost(dense, results.each_ref().map(|((_, declared, stats), _)| (*declared, *stats)));

@@ -17,7 +17,7 @@ use super::frame::{FrameKind, Header, encode_reason};
 use super::inbox::Fault;
 use super::pool::Pool;
 use super::tls::{Fingerprint, Identity};
-use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, WaitState};
+use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -151,7 +151,7 @@ impl Network for TcpNetwork {
         if let Some(fault) = self.end.inbox(to).fault() {
             return Err(self.end.error(to, fault));
         }
-        let rounds = self.end.sent(to, len);
+        let rounds = self.end.sent(to, tag, len);
         let header = Header { kind: FrameKind::Message, tag, rounds, words: len, sequence: 0, payload_crc: 0 };
         self.outlet(to)?.post(header, words);
         Ok(())
@@ -171,6 +171,10 @@ impl Network for TcpNetwork {
 
     fn wait_state(&self) -> WaitState {
         self.end.ledger().wait_state()
+    }
+
+    fn take_timeline(&self) -> Timeline {
+        self.end.ledger().take_timeline()
     }
 
     fn insecure_record(&self, max_words: u64) {

@@ -1,0 +1,249 @@
+//! Built-in protocols written again on the public API, as an author outside this crate would, to
+//! show that it suffices: same values, same cost, same privacy, all found by the protocol checker.
+//! Roles are not rotated here: party i has role i.
+
+#![allow(clippy::unwrap_used)]
+
+use cryptgpu_core::device::{Tensor, Unary};
+use cryptgpu_core::mpc::{MpcError, Party, Rep, RepBits, RepXor, Side, World, cost};
+use cryptgpu_core::net::PartyId;
+use ndarray::Array1;
+
+type Result<T> = std::result::Result<T, MpcError>;
+
+/// x · y, no truncation.
+fn product(p: &mut Party, x: &Rep, y: &Rep) -> Result<Rep> {
+    p.reshare(x.local_product(y)?)
+}
+
+/// 1 − 2s for bits s.
+fn sign_of(bit: &Tensor) -> Tensor {
+    bit.unary(Unary::Mul(2u64.wrapping_neg())).unary(Unary::Add(1))
+}
+
+/// 1 where the top bit is clear.
+fn top_is_clear(x: &Tensor) -> Tensor {
+    x.unary(Unary::Shr(63)).unary(Unary::Xor(1))
+}
+
+/// x · y / 2^d, as `Party::mul` computes it (`mpc::roads::truncation` has the table of messages).
+fn product_truncated(p: &mut Party, x: &Rep, y: &Rep, d: u32) -> Result<Rep> {
+    let shape = x.shape();
+    let z = x.local_product(y)?.add(&p.zero_share(shape)?)?;
+    let z = z.mine();
+    let [alpha, beta, gamma, y0, y2] = p.nonces();
+    let top = Unary::Shl(64 - d);
+    match p.id().index() {
+        0 => {
+            let u = z.unary(Unary::Add(1 << 62));
+            let alpha = p.with_prev(alpha, shape, 1)?;
+            let (gamma, y0) = (p.with_prev(gamma, shape, d)?, p.with_prev(y0, shape, 64)?);
+            let e = top_is_clear(&u).xor(&alpha)?;
+            p.send(Side::Next, &e, 1)?;
+            let (f, p1) = p.round(|r| Ok((r.receive(Side::Next, shape, 1)?, r.receive(Side::Next, shape, 64)?)))?;
+            let (se, sf) = (sign_of(&e), sign_of(&f));
+            let ab = f.mul(&se)?.mul(&alpha)?.add(&se.mul(&sf)?.mul(&gamma)?)?;
+            let half = u.unary(Unary::Shr(d)).add(&ab.unary(top))?.sub(&y0)?;
+            p.send(Side::Next, &half, 64)?;
+            Ok(Rep::from_components(y0, half.add(&p1)?)?)
+        }
+        1 => {
+            let beta = p.with_next(beta, shape, 1)?;
+            let y2 = p.with_next(y2, shape, 64)?;
+            let (z2, gamma, e) = p.round(|r| {
+                let dealt = (r.receive(Side::Next, shape, 64)?, r.receive(Side::Next, shape, d)?);
+                Ok((dealt.0, dealt.1, r.receive(Side::Prev, shape, 1)?))
+            })?;
+            let v = z.add(&z2)?;
+            let f = top_is_clear(&v).xor(&beta)?;
+            let (se, sf) = (sign_of(&e), sign_of(&f));
+            let ab = e.mul(&f)?.add(&e.mul(&sf)?.mul(&beta)?)?.add(&se.mul(&sf)?.mul(&gamma)?)?;
+            let constant = 1u64.wrapping_sub(1 << (64 - d)).wrapping_sub(1 << (62 - d));
+            let half = v.unary(Unary::Shr(d)).unary(Unary::Add(constant)).add(&ab.unary(top))?.sub(&y2)?;
+            p.round(|r| {
+                r.send(Side::Prev, &f, 1)?;
+                r.send(Side::Prev, &half, 64)
+            })?;
+            let p0 = p.receive(Side::Prev, shape, 64)?;
+            Ok(Rep::from_components(half.add(&p0)?, y2)?)
+        }
+        _ => {
+            let (alpha, beta) = (p.with_next(alpha, shape, 1)?, p.with_prev(beta, shape, 1)?);
+            let gamma = alpha.and(&beta)?.sub(&p.with_next(gamma, shape, d)?)?;
+            p.round(|r| {
+                r.send(Side::Prev, z, 64)?;
+                r.send(Side::Prev, &gamma, d)
+            })?;
+            Ok(Rep::from_components(p.with_prev(y2, shape, 64)?, p.with_next(y0, shape, 64)?)?)
+        }
+    }
+}
+
+/// s · x for a secret bit s, as `Party::bit_product` computes it.
+fn bit_product(p: &mut Party, bits: &RepBits, x: &Rep) -> Result<Rep> {
+    let shape = x.shape();
+    let bits = bits.to_words()?;
+    let ((s, s_next), (xa, xb)) = (bits.components(), x.components());
+    let [u1, alpha, beta, f, mu, nu] = p.nonces();
+    match p.id().index() {
+        0 => {
+            let u1 = p.with_next(u1, shape, 1)?;
+            let u2 = s.xor(s_next)?.xor(&u1)?;
+            let (alpha, beta) = (p.with_next(alpha, shape, 64)?, p.with_prev(beta, shape, 64)?);
+            let f = p.with_prev(f, shape, 64)?;
+            let pad = u2.mul(&alpha)?.add(&u1.mul(&beta)?)?.sub(&f)?;
+            p.round(|r| {
+                r.send(Side::Prev, &u2, 1)?;
+                r.send(Side::Next, &pad, 64)
+            })?;
+            let y1 = pad.add(&p.with_next(mu, shape, 64)?)?;
+            Ok(Rep::from_components(f.add(&p.with_prev(nu, shape, 64)?)?, y1)?)
+        }
+        1 => {
+            let u1 = p.with_prev(u1, shape, 1)?;
+            let (v, both) = (s_next, xa.add(xb)?);
+            let a = sign_of(v).mul(&both)?;
+            let d = sign_of(&u1).mul(&a)?.sub(&p.with_prev(alpha, shape, 64)?)?;
+            let pad = p.round(|r| {
+                r.send(Side::Next, &d, 64)?;
+                r.receive(Side::Prev, shape, 64)
+            })?;
+            let (e, p2) = p.round(|r| Ok((r.receive(Side::Next, shape, 64)?, r.receive(Side::Next, shape, 64)?)))?;
+            let mu = p.with_prev(mu, shape, 64)?;
+            let p1 = v.mul(&both)?.add(&u1.mul(&a.add(&e)?)?)?.sub(&mu)?;
+            p.send(Side::Next, &p1, 64)?;
+            Ok(Rep::from_components(pad.add(&mu)?, p1.add(&p2)?)?)
+        }
+        _ => {
+            let (v, x0) = (s, xb);
+            let b = sign_of(v).mul(x0)?;
+            let (u2, d) = p.round(|r| Ok((r.receive(Side::Next, shape, 1)?, r.receive(Side::Prev, shape, 64)?)))?;
+            let (f, nu) = (p.with_next(f, shape, 64)?, p.with_next(nu, shape, 64)?);
+            let e = sign_of(&u2).mul(&b)?.sub(&p.with_next(beta, shape, 64)?)?;
+            let p2 = v.mul(x0)?.add(&u2.mul(&b.add(&d)?)?)?.sub(&nu)?;
+            p.round(|r| {
+                r.send(Side::Prev, &e, 64)?;
+                r.send(Side::Prev, &p2, 64)
+            })?;
+            let p1 = p.receive(Side::Prev, shape, 64)?;
+            Ok(Rep::from_components(p1.add(&p2)?, f.add(&nu)?)?)
+        }
+    }
+}
+
+/// The sign bit by another adder than the built-in one: x₀ + x₁ + x₂ to two summands (a full adder
+/// at every bit), then Kogge and Stone's prefix tree on words.
+fn sign_by_kogge_stone(p: &mut Party, x: &Rep) -> Result<RepBits> {
+    let id = p.id();
+    let [a, b, c] = PartyId::ALL.map(|k| x.component_bits(id, k));
+    let majority = a.xor(&b)?.local_and(&a.xor(&c)?)?;
+    let carries = p.reshare(majority)?.xor(&a)?.shl(1);
+    let sums = a.xor(&b)?.xor(&c)?;
+    let propagate = sums.xor(&carries)?;
+    let mut g = p.reshare(sums.local_and(&carries)?)?;
+    let mut t: RepXor = propagate.clone();
+    for level in 0..6 {
+        let shift = 1 << level;
+        let (carry, chain) = (t.local_and(&g.shl(shift))?, t.local_and(&t.shl(shift))?);
+        let (carry, chain) = p.round(|r| Ok((r.reshare(carry)?, r.reshare(chain)?)))?;
+        g = g.xor(&carry)?;
+        t = chain;
+    }
+    Ok(propagate.xor(&g.shl(1))?.bit(63)?)
+}
+
+/// Words that mix uniform ones, small ones of both signs and the ring's edges.
+fn samples(n: usize, limit: u32) -> Array1<u64> {
+    let edges = [0, 1, -1, i64::MAX, i64::MIN, 1 << 62, -(1 << 62), (1 << 62) - 1];
+    (0..n as i64)
+        .map(|i| {
+            let word = (i + 3).wrapping_mul(0x9E37_79B9_7F4A_7C15u64 as i64).rotate_left(29).wrapping_mul(0x2545_F491);
+            (if i % 3 == 0 { edges[i as usize / 3 % edges.len()] } else { word } >> limit) as u64
+        })
+        .collect()
+}
+
+/// Runs a protocol and one of its building blocks side by side: same value, same cost.
+fn compare(
+    n: usize,
+    limit: u32,
+    ours: impl Fn(&mut Party, &Rep) -> Result<Rep> + Sync,
+    built_in: impl Fn(&mut Party, &Rep) -> Result<Rep> + Sync,
+    tolerance: u64,
+) {
+    let world = World::seeded(n as u64);
+    let shares = world.deal(&samples(n, limit)).unwrap();
+    let mut seen = vec![];
+    for which in [true, false] {
+        let parties = world.run_counted(|p| {
+            let x = &shares[p.id().index()];
+            let before = p.stats();
+            let y = if which { ours(p, x) } else { built_in(p, x) }.unwrap();
+            let spent = p.stats().since(&before);
+            (p.open(&y).unwrap().to_array().unwrap(), spent)
+        });
+        let bytes: u64 = parties.iter().map(|((_, spent), _)| spent.payload_bytes()).sum();
+        let rounds = parties.iter().map(|((_, spent), _)| spent.rounds).max().unwrap();
+        seen.push((parties[0].0.0.clone(), bytes, rounds));
+    }
+    let [(ours, bytes, rounds), (built_in, expected_bytes, expected_rounds)] = [seen[0].clone(), seen[1].clone()];
+    for (a, b) in ours.iter().zip(&built_in) {
+        assert!(a.wrapping_sub(*b).wrapping_add(tolerance) <= 2 * tolerance, "{a} and {b}, n = {n}");
+    }
+    assert_eq!(bytes, expected_bytes, "bytes, n = {n}");
+    assert!(rounds == expected_rounds || n < 1536, "{rounds} rounds, the built-in has {expected_rounds}, n = {n}");
+}
+
+const SIZES: [usize; 5] = [1, 70, 512, 1600, 5000];
+
+#[test]
+fn a_product_is_a_local_product_and_a_reshare() {
+    for n in SIZES {
+        compare(n, 0, |p, x| product(p, x, x), |p, x| p.mul_integer(x, x), 0);
+    }
+}
+
+#[test]
+fn a_product_with_exact_truncation_costs_what_the_built_in_one_costs() {
+    for n in SIZES {
+        compare(n, 34, |p, x| product_truncated(p, x, x, 20), |p, x| p.mul(x, x), 1);
+    }
+}
+
+#[test]
+fn a_bit_times_a_tensor_costs_what_the_built_in_one_costs() {
+    for n in SIZES {
+        compare(
+            n,
+            0,
+            |p, x| {
+                let bits = p.sign(x)?;
+                bit_product(p, &bits, x)
+            },
+            |p, x| {
+                let bits = p.sign(x)?;
+                p.bit_product(&bits, x)
+            },
+            0,
+        );
+    }
+}
+
+#[test]
+fn another_adder_finds_the_same_signs() {
+    for n in SIZES {
+        let world = World::seeded(n as u64);
+        let x = samples(n, 0);
+        let shares = world.deal(&x).unwrap();
+        let parties = world.run_counted(|p| {
+            let bits = sign_by_kogge_stone(p, &shares[p.id().index()]).unwrap();
+            let stats = p.stats();
+            (p.open_bits(&bits).unwrap(), stats)
+        });
+        let expected: Vec<bool> = x.iter().map(|&x| (x as i64) < 0).collect();
+        assert_eq!(parties[0].0.0, expected);
+        // A word a product: two before the tree, two in each of its six levels.
+        let bytes: u64 = parties.iter().map(|((_, stats), _)| stats.payload_bytes()).sum();
+        assert_eq!((bytes, parties[0].0.1.rounds), (14 * cost::reshare(n).bytes, 8));
+    }
+}

@@ -1,0 +1,233 @@
+//! Products of matrices.
+
+use super::choose::{Card, Plan, Route, Shape, THIN_COLUMNS, THIN_ROWS, choose};
+use super::{INT8_ARCH, INT8_SHARED, Method, THREADS};
+use crate::KernelError;
+use crate::check::{equal, narrow};
+use crate::compile::Family;
+use crate::launch::{Argument, In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use cudarc::driver::CudaStream;
+
+type Gemm = Kernel<(RawGemm,)>;
+type GemmDouble = Kernel<(RawGemm, u32)>;
+
+const NATIVE: Gemm = Kernel::new(Family::Gemm, "gemm_native", THREADS);
+const INT8: Gemm = Kernel::new(Family::Gemm, "gemm_int8", THREADS).shared(INT8_SHARED).since(INT8_ARCH);
+const THIN_DEPTH: Gemm = Kernel::new(Family::Gemm, "gemm_thin_depth", THREADS);
+const THIN_LANES: Gemm = Kernel::new(Family::Gemm, "gemm_thin_lanes", THREADS);
+const DOUBLE: [GemmDouble; 6] = [
+    Kernel::new(Family::Gemm, "gemm_double_2", THREADS),
+    Kernel::new(Family::Gemm, "gemm_double_3", THREADS),
+    Kernel::new(Family::Gemm, "gemm_double_4", THREADS),
+    Kernel::new(Family::Gemm, "gemm_double_5", THREADS),
+    Kernel::new(Family::Gemm, "gemm_double_6", THREADS),
+    Kernel::new(Family::Gemm, "gemm_double_8", THREADS),
+];
+
+pub(crate) const KERNELS: &[KernelInfo] = &[
+    NATIVE.info,
+    INT8.info,
+    THIN_DEPTH.info,
+    THIN_LANES.info,
+    DOUBLE[0].info,
+    DOUBLE[1].info,
+    DOUBLE[2].info,
+    DOUBLE[3].info,
+    DOUBLE[4].info,
+    DOUBLE[5].info,
+];
+
+/// A matrix in device memory: element (row, column) is word row·`row_stride` + column·`column_stride`.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    /// The words.
+    pub words: Words<'a>,
+    /// Words from one row to the next.
+    pub row_stride: usize,
+    /// Words from one column to the next.
+    pub column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A contiguous row-major matrix with `columns` columns.
+    pub fn row_major(words: Words<'a>, columns: usize) -> Self {
+        Matrix { words, row_stride: columns, column_stride: 1 }
+    }
+
+    /// The transposed matrix, at no cost.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Matrix { words: self.words, row_stride: self.column_stride, column_stride: self.row_stride }
+    }
+
+    fn check(&self, argument: &'static str, rows: usize, columns: usize) -> Result<(), KernelError> {
+        if rows == 0 || columns == 0 {
+            return Ok(());
+        }
+        let reach = |count: usize, stride: usize| (count - 1).saturating_mul(stride);
+        let expected = reach(rows, self.row_stride).saturating_add(reach(columns, self.column_stride));
+        let (expected, found) = (expected.saturating_add(1), self.words.len());
+        if found < expected {
+            return Err(KernelError::Length { operation: OPERATION, argument, expected, found });
+        }
+        Ok(())
+    }
+}
+
+/// One product of a sum: A of m × `depth` times B of `depth` × n.
+#[derive(Clone, Copy, Debug)]
+pub struct Term<'a> {
+    /// Columns of A and rows of B.
+    pub depth: usize,
+    /// The left operand.
+    pub a: Matrix<'a>,
+    /// The right operand.
+    pub b: Matrix<'a>,
+}
+
+/// `Matrix` of `ring_product.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawMatrix {
+    data: In,
+    lane_stride: u64,
+    depth_stride: u64,
+}
+
+/// `Gemm` of `gemm.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawGemm {
+    a0: RawMatrix,
+    b0: RawMatrix,
+    a1: RawMatrix,
+    b1: RawMatrix,
+    output: InOut,
+    row_stride: u64,
+    column_stride: u64,
+    depths: [u32; 2],
+    m: u32,
+    n: u32,
+    splits: u32,
+    unused: u32,
+}
+
+// SAFETY: the fields of `Gemm` in `gemm.cu`, in order and of the same types, without padding.
+unsafe impl Argument for RawGemm {}
+
+impl RawGemm {
+    /// The transposed product, (A·B)ᵀ = Bᵀ·Aᵀ.
+    fn transposed(self) -> Self {
+        RawGemm {
+            a0: self.b0,
+            b0: self.a0,
+            a1: self.b1,
+            b1: self.a1,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            m: self.n,
+            n: self.m,
+            ..self
+        }
+    }
+}
+
+const OPERATION: &str = "ring product";
+
+impl Kernels {
+    /// How `method` makes a product of `[m, n]` with terms of these depths on this card.
+    ///
+    /// # Errors
+    /// [`KernelError::Unsupported`] or [`KernelError::Argument`] when this card or these kernels cannot.
+    pub fn plan_gemm(&self, method: Method, [m, n]: [usize; 2], depths: [usize; 2]) -> Result<Plan, KernelError> {
+        let size = |what, value| narrow(OPERATION, what, value, i32::MAX as usize);
+        let shape = Shape {
+            rows: size("rows", m)?,
+            columns: size("columns", n)?,
+            depths: [size("depth", depths[0])?, size("depth", depths[1])?],
+            groups: 1,
+            may_be_thin: true,
+        };
+        choose(Card { arch: self.target().arch, multiprocessors: self.multiprocessors() }, method, shape)
+    }
+
+    /// `out` = Σₜ Aₜ·Bₜ modulo 2⁶⁴, row-major m × n, for one or two terms.
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] when a matrix reaches beyond its words or `out` is not m·n words,
+    /// [`KernelError::Argument`] for another number of terms or too large sizes, [`KernelError::Unsupported`] when
+    /// the card lacks what `method` names; errors of compilation and launch.
+    pub fn gemm(
+        &self,
+        stream: &CudaStream,
+        method: Method,
+        [m, n]: [usize; 2],
+        terms: &[Term],
+        mut out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (first, second) = match terms {
+            [first] => (first, &Term { depth: 0, ..*first }),
+            [first, second] => (first, second),
+            _ => {
+                let (argument, found) = ("number of terms", terms.len().to_string());
+                return Err(KernelError::Argument { operation: OPERATION, argument, found, rule: "it must be 1 or 2" });
+            }
+        };
+        equal(OPERATION, [("output", out.len())], m.saturating_mul(n))?;
+        for term in [first, second] {
+            term.a.check("left matrix", m, term.depth)?;
+            term.b.check("right matrix", term.depth, n)?;
+        }
+        let plan = self.plan_gemm(method, [m, n], [first.depth, second.depth])?;
+        if plan.splits > 1 {
+            self.fill_constant(stream, 0, out.reborrow())?;
+        }
+        let left = |a: Matrix| RawMatrix {
+            data: a.words.device(),
+            lane_stride: a.row_stride as u64,
+            depth_stride: a.column_stride as u64,
+        };
+        let right = |b: Matrix| left(b.transposed());
+        // `plan_gemm` has found that the sizes fit.
+        let raw = RawGemm {
+            a0: left(first.a),
+            b0: right(first.b),
+            a1: left(second.a),
+            b1: right(second.b),
+            output: out.device(),
+            row_stride: n as u64,
+            column_stride: 1,
+            depths: [first.depth as u32, second.depth as u32],
+            m: m as u32,
+            n: n as u32,
+            splits: plan.splits,
+            unused: 0,
+        };
+        self.launch_gemm(stream, plan, raw)
+    }
+
+    fn launch_gemm(&self, stream: &CudaStream, plan: Plan, raw: RawGemm) -> Result<(), KernelError> {
+        let tiles = |rows: u32, columns: u32, raw: &RawGemm| -> Result<[u32; 3], KernelError> {
+            let y = narrow(OPERATION, "tiles of rows", raw.m.div_ceil(rows) as usize, 65_535)?;
+            let z = narrow(OPERATION, "parts along the depth", plan.splits as usize, 65_535)?;
+            Ok([raw.n.div_ceil(columns), y, z])
+        };
+        match plan.route {
+            Route::Native => self.launch(stream, &NATIVE, tiles(64, 64, &raw)?, (raw,)),
+            Route::Int8 => self.launch(stream, &INT8, tiles(64, 64, &raw)?, (raw,)),
+            Route::Double { limbs, flush } => {
+                let index = super::LIMBS.iter().position(|&known| known == limbs).unwrap_or(0);
+                self.launch(stream, &DOUBLE[index], tiles(64, 32, &raw)?, (raw, flush))
+            }
+            Route::Thin => {
+                let raw = if raw.m <= raw.n { raw } else { raw.transposed() };
+                let [along, across] = THIN_COLUMNS;
+                if raw.b0.depth_stride == 1 {
+                    self.launch(stream, &THIN_DEPTH, tiles(THIN_ROWS, along, &raw)?, (raw,))
+                } else {
+                    self.launch(stream, &THIN_LANES, tiles(THIN_ROWS, across, &raw)?, (raw,))
+                }
+            }
+        }
+    }
+}
