@@ -1,8 +1,8 @@
-// Some bits of every word to packed planes and back (`cryptgpu-core/src/device/cpu/bits.rs`): how values of a few bits
-// travel. A transpose (`planes.cuh`) for 8 bytes an element and `width` bits of it: bound by memory.
+// Some bits of every word to packed planes and back: how values of a few bits travel. 8 bytes an element and width/8;
+// one transpose (`planes.cuh`): bound by memory.
 #include "planes.cuh"
 
-// planes = bits low .. low + width of every word.
+// planes = bits low … low + width of every word.
 KERNEL(THREADS) to_planes(u32 low, u32 width, const u64 *__restrict__ x, u64 *__restrict__ planes, u64 n) {
     FOR_UNITS(unit, n) {
         u64 rows[ROWS];
@@ -12,7 +12,7 @@ KERNEL(THREADS) to_planes(u32 low, u32 width, const u64 *__restrict__ x, u64 *__
     }
 }
 
-// out = the words below 2^width whose bits the planes are.
+// out = the values below 2^width whose bits the planes have.
 KERNEL(THREADS) from_planes(u32 width, const u64 *__restrict__ planes, u64 *__restrict__ out, u64 n) {
     FOR_UNITS(unit, n) {
         u64 rows[ROWS];

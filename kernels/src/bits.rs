@@ -1,4 +1,4 @@
-//! Some bits of every word to packed planes and back (`bits.cu`).
+//! Bits of words to packed planes and back (`bits.cu`).
 
 use crate::KernelError;
 use crate::check::{fits, packed};
@@ -13,11 +13,11 @@ const FROM_PLANES: Kernel<(u32, In, InOut, u64)> = Kernel::new(Family::Bits, "fr
 pub(crate) const KERNELS: &[KernelInfo] = &[TO_PLANES.info, FROM_PLANES.info];
 
 impl Kernels {
-    /// `planes` = bits `low .. low + width` of every word.
+    /// `planes` = bits `low .. low + width` of every word of `x`, packed; zero where a group has no element.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] unless the bits lie in a word, [`KernelError::Length`] unless `planes` has
-    /// `width`·⌈n/64⌉ words; errors of compilation and launch.
+    /// [`KernelError::Argument`] unless 1 ≤ width and low + width ≤ 64, [`KernelError::Length`] unless `planes` has
+    /// width·⌈n/64⌉ words; errors of compilation and launch.
     pub fn to_planes(
         &self,
         stream: &CudaStream,
@@ -34,10 +34,11 @@ impl Kernels {
         self.launch(stream, &TO_PLANES, self.grid_of_units(&TO_PLANES, n), arguments)
     }
 
-    /// `out` = the words below 2^width whose bits `planes` are: the inverse of [`Kernels::to_planes`] at low 0.
+    /// `out` = the values below 2^width whose bits `planes` has: the inverse of [`Kernels::to_planes`] at low 0.
     ///
     /// # Errors
-    /// As [`Kernels::to_planes`].
+    /// [`KernelError::Argument`] for a width outside 1 to 64, [`KernelError::Length`] unless `planes` has
+    /// width·⌈n/64⌉ words; errors of compilation and launch.
     pub fn from_planes(
         &self,
         stream: &CudaStream,

@@ -53,15 +53,6 @@ KERNEL(THREADS) add_bias(const u64 *__restrict__ bias, u64 channels, u64 inner, 
     FOR_ELEMENTS(i, n) z[i] += bias[i / inner % channels];
 }
 
-// `rows` rows of `width` words from one pitch to another: narrowing and joining along any axis.
-KERNEL(THREADS)
-copy_rows(const u64 *__restrict__ from, u64 from_pitch, u64 *__restrict__ to, u64 to_pitch, u64 width, u64 n) {
-    FOR_ELEMENTS(i, n) {
-        u64 row = i / width, column = i - row * width;
-        to[row * to_pitch + column] = from[row * from_pitch + column];
-    }
-}
-
 // out[0] += Σ x. Warps add by shuffles, blocks in shared memory, the card by one atomic addition a block: the order
 // does not matter, because addition modulo 2⁶⁴ is exact. `out` must hold zero, or what is to be added to.
 KERNEL(THREADS) sum_words(const u64 *__restrict__ x, u64 *__restrict__ out, u64 n) {

@@ -1,7 +1,7 @@
-//! Element-wise ring operations, sums and copies (`elementwise.cu`).
+//! Element-wise ring operations and sums (`elementwise.cu`).
 
 use crate::KernelError;
-use crate::check::{equal, fits};
+use crate::check::equal;
 use crate::compile::Family;
 use crate::launch::{In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
@@ -32,7 +32,6 @@ const SHIFT_RIGHT_SIGNED: WithConstant = with_constant("shift_right_signed");
 const FILL: Kernel<(u64, InOut, u64)> = Kernel::new(Family::Elementwise, "fill_constant", THREADS);
 const PRODUCT_SHARE: Kernel<(In, In, In, In, InOut, u64)> = Kernel::new(Family::Elementwise, "product_share", THREADS);
 const ADD_BIAS: Kernel<(In, u64, u64, InOut, u64)> = Kernel::new(Family::Elementwise, "add_bias", THREADS);
-const COPY_ROWS: Kernel<(In, u64, InOut, u64, u64, u64)> = Kernel::new(Family::Elementwise, "copy_rows", THREADS);
 const SUM: Kernel<(In, InOut, u64)> = Kernel::new(Family::Elementwise, "sum_words", THREADS);
 
 pub(crate) const KERNELS: &[KernelInfo] = &[
@@ -51,7 +50,6 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     FILL.info,
     PRODUCT_SHARE.info,
     ADD_BIAS.info,
-    COPY_ROWS.info,
     SUM.info,
 ];
 
@@ -81,12 +79,12 @@ pub enum Unary {
     Xor(u64),
     /// x ∧ c.
     And(u64),
-    /// x · 2^c, c below 64.
-    ShiftLeft(u32),
-    /// ⌊x / 2^c⌋ of the unsigned value, c below 64.
-    ShiftRight(u32),
-    /// ⌊x / 2^c⌋ of the two's complement value, c below 64.
-    ShiftRightSigned(u32),
+    /// Bits moved up by k, zeros behind; k of 64 or more leaves nothing.
+    Shl(u32),
+    /// Bits moved down by k, zeros before; k of 64 or more leaves nothing.
+    Shr(u32),
+    /// Bits moved down by k, the sign bit before: ⌊x/2^k⌋ of a two's complement x.
+    Sar(u32),
 }
 
 impl Kernels {
@@ -117,20 +115,19 @@ impl Kernels {
     /// `out` = x ∘ c.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless both have the same length, [`KernelError::Argument`] for a shift of 64 or
-    /// more; errors of compilation and launch.
+    /// [`KernelError::Length`] unless both have the same length; errors of compilation and launch.
     pub fn unary(&self, stream: &CudaStream, op: Unary, x: Words, mut out: WordsMut) -> Result<(), KernelError> {
-        let (operation, n) = ("element-wise operation with a constant", out.len());
-        equal(operation, [("x", x.len())], n)?;
-        let shift = |bits: u32| fits(operation, "shift", bits, 0..64).map(u64::from);
+        let n = out.len();
+        equal("element-wise operation with a constant", [("x", x.len())], n)?;
         let (kernel, constant) = match op {
             Unary::Add(c) => (ADD_CONSTANT, c),
             Unary::Mul(c) => (MUL_CONSTANT, c),
             Unary::Xor(c) => (XOR_CONSTANT, c),
             Unary::And(c) => (AND_CONSTANT, c),
-            Unary::ShiftLeft(bits) => (SHIFT_LEFT, shift(bits)?),
-            Unary::ShiftRight(bits) => (SHIFT_RIGHT, shift(bits)?),
-            Unary::ShiftRightSigned(bits) => (SHIFT_RIGHT_SIGNED, shift(bits)?),
+            Unary::Shl(64..) | Unary::Shr(64..) => (AND_CONSTANT, 0),
+            Unary::Shl(k) => (SHIFT_LEFT, u64::from(k)),
+            Unary::Shr(k) => (SHIFT_RIGHT, u64::from(k)),
+            Unary::Sar(k) => (SHIFT_RIGHT_SIGNED, u64::from(k.min(63))),
         };
         self.launch(stream, &kernel, self.grid(&kernel, n), (x.device(), constant, out.device(), n as u64))
     }
@@ -175,40 +172,6 @@ impl Kernels {
         let n = z.len() / image * image;
         let arguments = (bias.device(), bias.len() as u64, inner as u64, z.device(), n as u64);
         self.launch(stream, &ADD_BIAS, self.grid(&ADD_BIAS, n), arguments)
-    }
-
-    /// Copies `rows` rows of `width` words, `from_pitch` and `to_pitch` words apart: a narrowing or joining along
-    /// any axis. With equal pitch and width it is a plain copy.
-    ///
-    /// # Errors
-    /// [`KernelError::Length`] when a row reaches beyond its buffer, [`KernelError::Argument`] when rows would
-    /// overlap in `to`; errors of compilation and launch.
-    pub fn copy_rows(
-        &self,
-        stream: &CudaStream,
-        [rows, width]: [usize; 2],
-        from: Words,
-        from_pitch: usize,
-        mut to: WordsMut,
-        to_pitch: usize,
-    ) -> Result<(), KernelError> {
-        let operation = "copy of rows";
-        let n = rows * width;
-        if n == 0 {
-            return Ok(());
-        }
-        if rows > 1 && to_pitch < width {
-            let (argument, found) = ("pitch of the target", to_pitch.to_string());
-            return Err(KernelError::Argument { operation, argument, found, rule: "it must be the width or more" });
-        }
-        for (argument, pitch, found) in [("source", from_pitch, from.len()), ("target", to_pitch, to.len())] {
-            let expected = (rows - 1).saturating_mul(pitch).saturating_add(width);
-            if found < expected {
-                return Err(KernelError::Length { operation, argument, expected, found });
-            }
-        }
-        let arguments = (from.device(), from_pitch as u64, to.device(), to_pitch as u64, width as u64, n as u64);
-        self.launch(stream, &COPY_ROWS, self.grid(&COPY_ROWS, n), arguments)
     }
 
     /// `out[0]` += Σ x: `out` holds zero, or what the sum is to be added to.

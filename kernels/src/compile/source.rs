@@ -46,9 +46,9 @@ macro_rules! families {
 }
 
 families! {
-    /// Element-wise ring operations, sums and copies.
+    /// Element-wise ring operations and sums.
     Elementwise = "elementwise.cu", crate::elementwise::KERNELS;
-    /// Bits of words to planes and back.
+    /// Bits of words to packed planes and back.
     Bits = "bits.cu", crate::bits::KERNELS;
     /// AES-128 in counter mode.
     Aes = "aes.cu", crate::prg::AES_KERNELS;

@@ -22,11 +22,9 @@ pub(crate) fn unary(op: Unary, x: View, out: ViewMut) {
         Unary::Mul(c) => kernels::Unary::Mul(c),
         Unary::Xor(c) => kernels::Unary::Xor(c),
         Unary::And(c) => kernels::Unary::And(c),
-        // A card shifts by 63 at most; what more leaves is known.
-        Unary::Shl(64..) | Unary::Shr(64..) => kernels::Unary::And(0),
-        Unary::Shl(k) => kernels::Unary::ShiftLeft(k),
-        Unary::Shr(k) => kernels::Unary::ShiftRight(k),
-        Unary::Sar(k) => kernels::Unary::ShiftRightSigned(k.min(63)),
+        Unary::Shl(k) => kernels::Unary::Shl(k),
+        Unary::Shr(k) => kernels::Unary::Shr(k),
+        Unary::Sar(k) => kernels::Unary::Sar(k),
     };
     launch("element-wise operation", [x], [out], |k, s, [x], [out]| k.unary(s, op, x, out));
 }
