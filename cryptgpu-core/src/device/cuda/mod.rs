@@ -38,6 +38,7 @@ pub(super) mod truncation;
 
 pub use memory::MemoryUse;
 pub use probe::{CardInfo, Cuda, probe};
+pub use product::METHOD_VARIABLE;
 pub use words::{Buffer, View, ViewMut};
 
 pub(crate) use card::{Card, card};
