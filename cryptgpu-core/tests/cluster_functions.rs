@@ -229,3 +229,38 @@ fn errors_of_protocols_keep_party_and_step() {
         let _ = cluster.run_job(SelfTest::quick()).unwrap();
     });
 }
+
+/// Not a test of its own: what the next test runs, to read what it prints.
+#[test]
+fn printing_parties() {
+    fn print(p: &mut Party, (): ()) -> Result<()> {
+        println!("out of {}", p.id());
+        eprintln!("err of {}", p.id());
+        print!("cut");
+        Ok(())
+    }
+    if std::env::var_os("CRYPTGPU_TEST_PRINTS").is_none() {
+        return;
+    }
+    let cluster = local().start().unwrap();
+    cluster.run(print, ()).unwrap();
+    println!("the end");
+}
+
+#[test]
+fn what_a_party_prints_appears_with_its_name_and_before_the_result() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "printing_parties", "--nocapture"])
+        .env("CRYPTGPU_TEST_PRINTS", "1")
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (before, _) = out.split_once("the end").unwrap();
+    for party in PartyId::ALL {
+        for line in [format!("[P{party}] out of {party}\n"), format!("[P{party}] cut\n")] {
+            assert!(before.contains(&line), "{out}");
+        }
+        assert!(err.contains(&format!("[P{party}] err of {party}\n")), "{err}");
+    }
+    assert!(!out.contains('\u{1e}') && !err.contains('\u{1e}'));
+}

@@ -15,6 +15,7 @@
 //! | `session.rs` | one set of three parties, from start to end |
 //! | `launch.rs` | what parties are: threads, or processes of which program |
 //! | `process.rs` | a party's process: spawned, its log drained, always reaped |
+//! | `output.rs` | what a party's process prints, passed on |
 //! | `memory.rs` | parties on threads |
 //! | `party.rs` | what a party's process does |
 //! | `call.rs` | [`Cluster::run`], and the entry of a function at a party |
@@ -41,6 +42,7 @@ mod jobs;
 mod launch;
 mod memory;
 mod model;
+mod output;
 pub mod party;
 mod pass;
 mod process;

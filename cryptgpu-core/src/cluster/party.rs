@@ -6,6 +6,7 @@ use super::code;
 use super::error::{Failure, FailureKind};
 use super::job::{JobError, PartyContext};
 use super::jobs::Jobs;
+use super::output;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
 use super::witness::Witness;
 use crate::device::DeviceInUse;
@@ -366,7 +367,11 @@ pub(super) fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, 
     context.begin(run);
     reset_peak_rss();
     let (before, start) = (context.network().stats(), Instant::now());
-    let failure = match catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body))) {
+    let attempted = catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body)));
+    if !context.in_memory() {
+        output::mark(run);
+    }
+    let failure = match attempted {
         Ok(Ok(frame)) => {
             let stats = context.network().stats().since(&before);
             let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());

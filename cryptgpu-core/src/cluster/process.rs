@@ -1,19 +1,16 @@
-//! A party's process: spawned by a thread that lives as long as this program, its log drained,
-//! killed and reaped when its owner lets go of it.
+//! A party's process: spawned by a thread that lives as long as this program, what it prints
+//! passed on, killed and reaped when its owner lets go of it.
 
 use super::error::ClusterError;
 use super::launch::Program;
+use super::output::Printed;
 use super::wire::Bootstrap;
 use crate::net::PartyId;
-use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-/// So many last lines of a party's log are kept for errors.
-const LOG_LINES: usize = 12;
 
 /// A party's process.
 #[derive(Debug)]
@@ -22,7 +19,7 @@ pub(super) struct PartyProcess {
     child: Child,
     /// Kept open: its end tells the party that its controller is gone.
     _stdin: ChildStdin,
-    log: Arc<Mutex<VecDeque<String>>>,
+    printed: Printed,
 }
 
 impl PartyProcess {
@@ -32,29 +29,19 @@ impl PartyProcess {
         let fail = |detail: String| ClusterError::Startup { party: id, detail, log: vec![] };
         let mut child =
             spawn(program).map_err(|error| fail(format!("cannot run {}: {error}", program.path.display())))?;
-        let (Some(mut stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
-            return Err(fail("it has no standard input or error".into()));
+        let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = streams else {
+            return Err(fail("it has no standard input, output or error".into()));
         };
-        let log: Arc<Mutex<VecDeque<String>>> = Arc::default();
-        let kept = log.clone();
-        let drain = std::thread::Builder::new().name(format!("log-{id}")).spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line).into_owned();
-                eprintln!("[P{id}] {line}");
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.push_back(line);
-                if kept.len() > LOG_LINES {
-                    kept.pop_front();
-                }
-            }
-        });
+        let printed = Printed::default();
+        let drain = printed.drain(id, stdout, stderr);
         let bytes = postcard::to_stdvec(bootstrap).map(zeroize::Zeroizing::new);
         let sent = match (&drain, bytes) {
             (Err(error), _) => Err(error.to_string()),
             (_, Err(error)) => Err(error.to_string()),
             (_, Ok(bytes)) => send_bootstrap(&mut stdin, &bytes).map_err(|error| error.to_string()),
         };
-        let mut process = PartyProcess { id, child, _stdin: stdin, log };
+        let mut process = PartyProcess { id, child, _stdin: stdin, printed };
         match sent {
             Ok(()) => Ok(process),
             Err(detail) => {
@@ -71,7 +58,12 @@ impl PartyProcess {
 
     /// Its last lines of log.
     pub(super) fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.printed.log()
+    }
+
+    /// Waits until what it printed up to the end of `run` has been passed on, but no longer than `until`.
+    pub(super) fn settle(&self, run: u64, until: Instant) {
+        self.printed.settle(run, until);
     }
 
     /// How it ended, if it has.
@@ -145,7 +137,7 @@ fn run_spawner(inbox: &Receiver<Order>) {
         let child = Command::new(program.path)
             .args(program.arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Ctrl-C is for the controller, which ends its parties itself.
             .process_group(0)

@@ -70,6 +70,9 @@ pub(super) struct Mailbox {
 /// How long parties have to end by themselves.
 const END_WITHIN: Duration = Duration::from_millis(500);
 
+/// How long a result waits for what its run has printed.
+const SETTLE_WITHIN: Duration = Duration::from_millis(200);
+
 impl Session {
     /// Starts three parties.
     pub(super) fn start(builder: &ClusterBuilder, launch: &Launch) -> Result<Self, ClusterError> {
@@ -155,6 +158,13 @@ impl Session {
     /// What comes next from any party; nothing when nothing came in time.
     pub(super) fn next(&self, until: Instant) -> Option<Arrival> {
         self.arrivals.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+    }
+
+    /// Waits a moment until what a party printed up to the end of `run` has been passed on.
+    pub(super) fn settle(&self, party: PartyId, run: u64) {
+        if let Parties::Processes(processes, _) = &self.parties {
+            processes[party.index()].settle(run, Instant::now() + SETTLE_WITHIN);
+        }
     }
 
     /// The last lines of a party's log.

@@ -83,6 +83,7 @@ impl<'a> Watch<'a> {
         {
             return Err(error);
         }
+        PartyId::ALL.into_iter().for_each(|party| self.session.settle(party, self.run));
         let [u0, u1, u2] = self.usage;
         match std::mem::take(&mut self.done) {
             [Some(p0), Some(p1), Some(p2)] => {
@@ -125,6 +126,7 @@ impl<'a> Watch<'a> {
                 self.find_deadlock();
             }
             What::Event(Event::Failed { run, failure }, ..) if run == self.run => {
+                self.session.settle(from, run);
                 let log = self.session.log(from);
                 self.fail(from, ClusterError::Job { party: from, job: self.job.into(), failure, log });
             }

@@ -61,7 +61,7 @@ pub trait PassedAs<A> {
 #[diagnostic::on_unimplemented(
     message = "a function that runs at the parties cannot return `{Self}`",
     label = "cannot come back from the parties",
-    note = "return `Rep` to leave a share there, a number, a `String` or an `ndarray` array (`tensor.to_array()`) for a \
+    note = "return `Rep` to leave a share there, a number, a `String` or an `ndarray` array (`tensor.to_array()?`) for a \
             value the caller shall see, and `Plain(value)` for a type of your own that has `#[derive(Serialize, Deserialize)]`"
 )]
 pub trait Outcome {
