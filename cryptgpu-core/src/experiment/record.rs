@@ -100,6 +100,11 @@ impl Record {
         self.randomness.contains("insecure")
     }
 
+    /// Whether a party's card was an emulator's, so that the time says nothing of any card.
+    pub fn is_emulated(&self) -> bool {
+        self.cards.iter().any(|card| card.contains("emulator"))
+    }
+
     /// The record as one line of JSON, with its newline.
     ///
     /// # Errors
