@@ -1,0 +1,118 @@
+//! `cvt`: conversions.
+
+use super::float::Rounding;
+use super::{LaneFn, for_type, lane_fn};
+use crate::ptx::Type;
+
+macro_rules! for_integer {
+    ($ty:expr, $T:ident => $body:expr) => {
+        for_type!($ty, [B8: u8, U8: u8, S8: i8, B16: u16, U16: u16, S16: i16, B32: u32, U32: u32, S32: i32, B64: u64, U64: u64, S64: i64], $T => $body)
+    };
+}
+
+/// Between integers: truncation or extension by the source's signedness; `saturate` clamps to the result's range.
+pub fn integer(to: Type, from: Type, saturate: bool) -> Option<LaneFn> {
+    for_integer!(from, S => for_integer!(to, D => if saturate {
+        lane_fn!(|a: S| -> D { i128::from(a).clamp(i128::from(D::MIN), i128::from(D::MAX)) as D })
+    } else {
+        lane_fn!(|a: S| -> D { a as D })
+    }))?
+}
+
+/// A float rounded to an integral value.
+#[inline(always)]
+fn integral(mode: Rounding, value: f64) -> f64 {
+    match mode {
+        Rounding::Nearest => value.round_ties_even(),
+        Rounding::Zero => value.trunc(),
+        Rounding::Down => value.floor(),
+        Rounding::Up => value.ceil(),
+    }
+}
+
+macro_rules! for_mode {
+    ($mode:expr, $M:ident => $body:expr) => {
+        match $mode {
+            Rounding::Nearest => {
+                const $M: Rounding = Rounding::Nearest;
+                $body
+            }
+            Rounding::Zero => {
+                const $M: Rounding = Rounding::Zero;
+                $body
+            }
+            Rounding::Down => {
+                const $M: Rounding = Rounding::Down;
+                $body
+            }
+            Rounding::Up => {
+                const $M: Rounding = Rounding::Up;
+                $body
+            }
+        }
+    };
+}
+
+/// From a float to an integer: rounded, clamped to the result's range. A NaN gives 0, or, where one of the two types has
+/// 64 bits, the result type's lowest signed or middle unsigned value, as the PTX manual has it.
+pub fn float_to_integer(to: Type, from: Type, mode: Rounding) -> Option<LaneFn> {
+    let from_single = match from {
+        Type::F32 => true,
+        Type::F64 => false,
+        _ => return None,
+    };
+    for_type!(to, [U8: u8, S8: i8, U16: u16, S16: i16, U32: u32, S32: i32, U64: u64, S64: i64], D => for_mode!(mode, M => {
+        if from_single {
+            lane_fn!(|a: f32| -> D {
+                if a.is_nan() { if D::BITS == 64 { nan::<{ D::BITS }>() as D } else { 0 } } else { integral(M, f64::from(a)) as D }
+            })
+        } else {
+            lane_fn!(|a: f64| -> D { if a.is_nan() { nan::<{ D::BITS }>() as D } else { integral(M, a) as D } })
+        }
+    }))
+}
+
+#[inline(always)]
+fn nan<const BITS: u32>() -> u64 {
+    1 << (BITS - 1)
+}
+
+/// From an integer to a float.
+pub fn integer_to_float(to: Type, from: Type, mode: Rounding) -> Option<LaneFn> {
+    match (to, mode) {
+        (Type::F64, _) if from.bytes() < 8 || mode == Rounding::Nearest => {
+            for_integer!(from, S => lane_fn!(|a: S| -> f64 { a as f64 }))
+        }
+        (Type::F32, Rounding::Nearest) => for_integer!(from, S => lane_fn!(|a: S| -> f32 { a as f32 })),
+        (Type::F64, _) => for_type!(from, [U64: u64, S64: i64], S => for_mode!(mode, M =>
+            lane_fn!(|a: S| -> f64 { toward(M, i128::from(a)) }))),
+        _ => None,
+    }
+}
+
+/// An integer as a double, rounded by `mode`.
+fn toward(mode: Rounding, value: i128) -> f64 {
+    let nearest = value as f64;
+    let back = nearest as i128;
+    match mode {
+        Rounding::Nearest => nearest,
+        Rounding::Down if back > value => nearest.next_down(),
+        Rounding::Up if back < value => nearest.next_up(),
+        Rounding::Zero if value > 0 && back > value => nearest.next_down(),
+        Rounding::Zero if value < 0 && back < value => nearest.next_up(),
+        _ => nearest,
+    }
+}
+
+/// Between floats, or (`to_integral`) to an integral value of the same type.
+pub fn float(to: Type, from: Type, to_integral: Option<Rounding>) -> Option<LaneFn> {
+    match (to, from, to_integral) {
+        (Type::F64, Type::F32, None) => Some(lane_fn!(|a: f32| -> f64 { f64::from(a) })),
+        (Type::F32, Type::F64, None) => Some(lane_fn!(|a: f64| -> f32 { a as f32 })),
+        (Type::F64, Type::F64, Some(mode)) => Some(for_mode!(mode, M => lane_fn!(|a: f64| -> f64 { integral(M, a) }))),
+        (Type::F32, Type::F32, Some(mode)) => {
+            Some(for_mode!(mode, M => lane_fn!(|a: f32| -> f32 { integral(M, f64::from(a)) as f32 })))
+        }
+        _ => None,
+    }
+}
