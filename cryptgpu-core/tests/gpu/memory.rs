@@ -15,6 +15,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("what_is_kept_is_returned_when_memory_is_short", what_is_kept_is_returned_when_memory_is_short),
     ("pressure", pressure),
     ("dropped_words_are_zeroed_on_request", dropped_words_are_zeroed_on_request),
+    ("every_buffer_may_be_an_allocation_of_its_own", every_buffer_may_be_an_allocation_of_its_own),
 ];
 
 fn transfers_go_in_pieces(card: Device) {
@@ -140,4 +141,21 @@ fn dropped_words_are_zeroed_on_request(card: Device) {
     assert_eq!(card.alloc(n).into_host().unwrap(), vec![0; n]);
     drop(card.upload(vec![5; n]));
     assert_eq!(card.memory_use().unwrap().in_use, 0);
+}
+
+/// Operations, protocols and networks once more, without reuse of memory: now the emulator sees every read
+/// of words that were not written, and every access after or beyond a buffer.
+fn every_buffer_may_be_an_allocation_of_its_own(_: Device) {
+    if !emulator::runs() || is_alone("") {
+        return;
+    }
+    let skipped = ["memory::", "failures::", "programs::"].map(|group| ["--skip", group]);
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(skipped.as_flattened())
+        .envs([("CRYPTGPU_CUDA_POOL", "off"), ("CRYPTGPU_TEST_ALONE", "")])
+        .output()
+        .unwrap();
+    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{errors}");
+    println!("without reuse of memory, {}", out.lines().last().unwrap_or_default());
 }

@@ -10,9 +10,6 @@ use std::sync::{Arc, OnceLock};
 /// More cards than a host has.
 const MAX_CARDS: usize = 64;
 
-/// Environment variable: `on` zeroes memory on the card as soon as the words in it are dropped.
-pub(crate) const WIPE_VARIABLE: &str = "CRYPTGPU_CUDA_WIPE";
-
 /// One card: its context, its streams, its kernels and its memory.
 pub(crate) struct Card {
     ordinal: u32,
@@ -63,9 +60,8 @@ impl Card {
         let (compute, upload, download) = (stream()?, stream()?, stream()?);
         let kernels =
             Kernels::new(&context, Options::from_environment()).map_err(|error| unavailable(ordinal, &error))?;
-        let wipe = std::env::var(WIPE_VARIABLE).is_ok_and(|value| value == "on");
         let name = context.name().map_err(refused)?;
-        let (pool, staging) = (Pool::new(wipe), Staging::default());
+        let (pool, staging) = (Pool::from_environment(), Staging::default());
         Ok(Card { ordinal, name, context, compute, upload, download, kernels, pool, staging, fault: OnceLock::new() })
     }
 

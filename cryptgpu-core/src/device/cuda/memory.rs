@@ -12,6 +12,10 @@
 //! Copies to main memory end before the view that they were made from does, so no block is given back
 //! under one. When the driver has no more memory, what is kept is returned to it, and it is asked again.
 //!
+//! With `CRYPTGPU_CUDA_POOL=off` every buffer is an allocation of its own, of its own size, returned as it
+//! is dropped: slow, and what checkers of memory need in order to see a read before a write, after the
+//! end, or beyond it.
+//!
 //! **Words that are left.** A block that goes back to the driver is zeroed first. One that stays in the
 //! pool keeps its words, as freed main memory does, unless `CRYPTGPU_CUDA_WIPE=on` has them zeroed as
 //! they are dropped (`docs/adr/0016-memory-on-the-card.md`).
@@ -79,12 +83,22 @@ struct State {
 /// The memory of one card.
 pub(super) struct Pool {
     state: Mutex<State>,
+    /// Words are zeroed when they are dropped.
     wipe: bool,
+    /// Memory is kept for reuse.
+    keep: bool,
 }
 
+/// Environment variable: `on` zeroes memory on the card as soon as the words in it are dropped.
+const WIPE_VARIABLE: &str = "CRYPTGPU_CUDA_WIPE";
+/// Environment variable: `off` makes every buffer an allocation of its own.
+const POOL_VARIABLE: &str = "CRYPTGPU_CUDA_POOL";
+
 impl Pool {
-    pub(super) fn new(wipe: bool) -> Self {
-        Pool { state: Mutex::default(), wipe }
+    /// As the environment says.
+    pub(super) fn from_environment() -> Self {
+        let is = |variable: &str, value: &str| std::env::var(variable).is_ok_and(|found| found == value);
+        Pool { state: Mutex::default(), wipe: is(WIPE_VARIABLE, "on"), keep: !is(POOL_VARIABLE, "off") }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -102,7 +116,8 @@ impl Card {
     /// A block of at least `words` words whose old uses are behind what `home` is given next.
     pub(super) fn allocate(&self, words: usize, home: Home) -> Result<Block, DeviceError> {
         let too_much = || self.out_of_memory(words.saturating_mul(8));
-        let bytes = class(words.checked_mul(8).filter(|&bytes| bytes <= isize::MAX as usize).ok_or_else(too_much)?);
+        let bytes = words.checked_mul(8).filter(|&bytes| bytes <= isize::MAX as usize).ok_or_else(too_much)?;
+        let bytes = if self.pool.keep { class(bytes) } else { bytes };
         let kept = self.pool.state().free.get_mut(&(home, bytes)).and_then(Vec::pop);
         let block = match kept {
             Some(Free { block, used }) => {
@@ -155,13 +170,17 @@ impl Card {
 
     /// Takes a block back. `pending` is a copy into it that no kernel has waited for.
     pub(super) fn release(&self, block: Block, pending: Option<CudaEvent>) {
-        let used = self.retire(&block, pending);
-        let mut state = self.pool.state();
-        state.usage.in_use -= block.bytes;
+        self.pool.account(|usage| usage.in_use -= block.bytes);
         // Where the driver fails the card has, and a block that may still be written is left alone.
-        if let Ok(used) = used {
+        let Ok(used) = self.retire(&block, pending) else { return };
+        {
+            let mut state = self.pool.state();
             state.usage.kept += block.bytes;
             state.free.entry((block.home, block.bytes)).or_default().push(Free { block, used });
+        }
+        if !self.pool.keep {
+            // A failure has marked the card.
+            let _ = self.trim();
         }
     }
 
