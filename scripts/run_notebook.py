@@ -26,8 +26,9 @@ METADATA = {
     "language_info": {"file_extension": ".rs", "mimetype": "text/rust", "name": "Rust"},
 }
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-# A thread that a cell started has panicked; a panic of the cell itself ends the kernel's child, which is an error.
-THREAD_PANIC = re.compile(r"^thread '.*' (\(\d+\) )?panicked at .*\n.*", re.MULTILINE)
+# A thread that a cell started has panicked; a panic of the cell itself ends the kernel's child, which is an error. One of
+# a party on a thread (P0, P1, P2) comes back to the cell as an error like any other.
+THREAD_PANIC = re.compile(r"^thread '(?!P[012]').*' (\(\d+\) )?panicked at .*\n.*", re.MULTILINE)
 # The kernel forwards what a cell prints on its own time: how long to wait for lines that come after the cell's end.
 STRAGGLERS_S = 0.15
 

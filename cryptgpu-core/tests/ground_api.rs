@@ -4,8 +4,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cryptgpu_core::device::{Tensor, Unary};
-use cryptgpu_core::mpc::{MpcError, Party, Rep, RepBits, RepXor, Side, World, cost};
+use cryptgpu_core::device::{Tensor, Unary, Window};
+use cryptgpu_core::mpc::check::{Check, Protocol, elementwise};
+use cryptgpu_core::mpc::{Cost, MpcError, Party, Rep, RepBits, RepXor, Side, World, cost};
 use cryptgpu_core::net::PartyId;
 use ndarray::Array1;
 
@@ -152,98 +153,76 @@ fn sign_by_kogge_stone(p: &mut Party, x: &Rep) -> Result<RepBits> {
     Ok(propagate.xor(&g.shl(1))?.bit(63)?)
 }
 
-/// Words that mix uniform ones, small ones of both signs and the ring's edges.
-fn samples(n: usize, limit: u32) -> Array1<u64> {
-    let edges = [0, 1, -1, i64::MAX, i64::MIN, 1 << 62, -(1 << 62), (1 << 62) - 1];
-    (0..n as i64)
-        .map(|i| {
-            let word = (i + 3).wrapping_mul(0x9E37_79B9_7F4A_7C15u64 as i64).rotate_left(29).wrapping_mul(0x2545_F491);
-            (if i % 3 == 0 { edges[i as usize / 3 % edges.len()] } else { word } >> limit) as u64
-        })
-        .collect()
+/// Checks a protocol: values, declared costs, views. Its cost must be that of the built-in one.
+fn passes(check: Check, ours: impl Protocol<Rep, MpcError>, plaintext: fn(&[i64]) -> i64, built_in: fn(usize) -> Cost) {
+    let report = check.costs(built_in).run(ours, elementwise(plaintext)).unwrap().require().unwrap();
+    println!("{report}");
+    let views = report.views.unwrap();
+    assert!(views.tests > 1000 && views.untested == 0, "{views}");
 }
-
-/// Runs a protocol and one of its building blocks side by side: same value, same cost.
-fn compare(
-    n: usize,
-    limit: u32,
-    ours: impl Fn(&mut Party, &Rep) -> Result<Rep> + Sync,
-    built_in: impl Fn(&mut Party, &Rep) -> Result<Rep> + Sync,
-    tolerance: u64,
-) {
-    let world = World::seeded(n as u64);
-    let shares = world.deal(&samples(n, limit)).unwrap();
-    let mut seen = vec![];
-    for which in [true, false] {
-        let parties = world.run_counted(|p| {
-            let x = &shares[p.id().index()];
-            let before = p.stats();
-            let y = if which { ours(p, x) } else { built_in(p, x) }.unwrap();
-            let spent = p.stats().since(&before);
-            (p.open(&y).unwrap().to_array().unwrap(), spent)
-        });
-        let bytes: u64 = parties.iter().map(|((_, spent), _)| spent.payload_bytes()).sum();
-        let rounds = parties.iter().map(|((_, spent), _)| spent.rounds).max().unwrap();
-        seen.push((parties[0].0.0.clone(), bytes, rounds));
-    }
-    let [(ours, bytes, rounds), (built_in, expected_bytes, expected_rounds)] = [seen[0].clone(), seen[1].clone()];
-    for (a, b) in ours.iter().zip(&built_in) {
-        assert!(a.wrapping_sub(*b).wrapping_add(tolerance) <= 2 * tolerance, "{a} and {b}, n = {n}");
-    }
-    assert_eq!(bytes, expected_bytes, "bytes, n = {n}");
-    assert!(rounds == expected_rounds || n < 1536, "{rounds} rounds, the built-in has {expected_rounds}, n = {n}");
-}
-
-const SIZES: [usize; 5] = [1, 70, 512, 1600, 5000];
 
 #[test]
 fn a_product_is_a_local_product_and_a_reshare() {
-    for n in SIZES {
-        compare(n, 0, |p, x| product(p, x, x), |p, x| p.mul_integer(x, x), 0);
-    }
+    let check = Check::new("product without truncation", 2);
+    passes(check, |p, x| product(p, &x[0], &x[1]), |x| x[0].wrapping_mul(x[1]), cost::reshare);
 }
 
 #[test]
 fn a_product_with_exact_truncation_costs_what_the_built_in_one_costs() {
-    for n in SIZES {
-        compare(n, 34, |p, x| product_truncated(p, x, x, 20), |p, x| p.mul(x, x), 1);
+    for d in [1, 20, 33] {
+        // As large as the result may be: |xy| below 2^62.
+        let check = Check::new("product with exact truncation", 2).bits(31).errors(0..=1);
+        let (bits, plaintext): (fn(usize) -> Cost, fn(&[i64]) -> i64) = match d {
+            1 => (|n| cost::truncate_product(n, 1), |x| (x[0] * x[1]) >> 1),
+            20 => (|n| cost::truncate_product(n, 20), |x| (x[0] * x[1]) >> 20),
+            _ => (|n| cost::truncate_product(n, 33), |x| (x[0] * x[1]) >> 33),
+        };
+        passes(check, move |p, x| product_truncated(p, &x[0], &x[1], d), plaintext, bits);
     }
 }
 
 #[test]
 fn a_bit_times_a_tensor_costs_what_the_built_in_one_costs() {
-    for n in SIZES {
-        compare(
-            n,
-            0,
-            |p, x| {
-                let bits = p.sign(x)?;
-                bit_product(p, &bits, x)
-            },
-            |p, x| {
-                let bits = p.sign(x)?;
-                p.bit_product(&bits, x)
-            },
-            0,
-        );
-    }
+    // The bit is the sign of the first input.
+    let protocol = |p: &mut Party, x: &[Rep]| {
+        let bits = p.sign(&x[0])?;
+        bit_product(p, &bits, &x[1])
+    };
+    let cost = |n| cost::sign(n, Window { low: 0, width: 64 }) + cost::bit_product(n);
+    passes(Check::new("bit times tensor", 2), protocol, |x| if x[0] < 0 { x[1] } else { 0 }, cost);
 }
 
 #[test]
 fn another_adder_finds_the_same_signs() {
-    for n in SIZES {
-        let world = World::seeded(n as u64);
-        let x = samples(n, 0);
-        let shares = world.deal(&x).unwrap();
-        let parties = world.run_counted(|p| {
-            let bits = sign_by_kogge_stone(p, &shares[p.id().index()]).unwrap();
-            let stats = p.stats();
-            (p.open_bits(&bits).unwrap(), stats)
-        });
-        let expected: Vec<bool> = x.iter().map(|&x| (x as i64) < 0).collect();
-        assert_eq!(parties[0].0.0, expected);
-        // A word a product: two before the tree, two in each of its six levels.
-        let bytes: u64 = parties.iter().map(|((_, stats), _)| stats.payload_bytes()).sum();
-        assert_eq!((bytes, parties[0].0.1.rounds), (14 * cost::reshare(n).bytes, 8));
-    }
+    let protocol = |p: &mut Party, x: &[Rep]| {
+        let bits = sign_by_kogge_stone(p, &x[0])?;
+        p.bits_to_ring(&bits)
+    };
+    // A word a product: two before the tree, two in each of its six levels.
+    let cost = |n| Cost { bytes: 14 * cost::reshare(n).bytes, rounds: 8 } + cost::bits_to_ring(n);
+    passes(Check::new("sign by Kogge and Stone", 1), protocol, |x| i64::from(x[0] < 0), cost);
+}
+
+/// Bytes and rounds of one run on n elements.
+fn spent(n: usize, protocol: impl Fn(&mut Party, &Rep) -> Result<()> + Sync) -> Cost {
+    let world = World::seeded(1);
+    let x = world.deal(&Array1::from_elem(n, 3)).unwrap();
+    let parties = world.run_counted(|p| protocol(p, &x[p.id().index()]).unwrap());
+    let bytes = parties.iter().map(|(_, stats)| stats.payload_bytes()).sum();
+    Cost { bytes, rounds: parties.iter().map(|(_, stats)| stats.rounds).max().unwrap() }
+}
+
+#[test]
+fn both_are_counted_alike_on_the_links() {
+    let n = 5000;
+    let ours = spent(n, |p, x| product_truncated(p, x, x, 20).map(drop));
+    assert_eq!(ours, spent(n, |p, x| p.mul(x, x).map(drop)));
+    assert_eq!(spent(n, |p, x| product(p, x, x).map(drop)), spent(n, |p, x| p.mul_integer(x, x).map(drop)));
+    let bit = |ours: bool| {
+        spent(n, move |p, x| {
+            let bits = p.sign(x)?;
+            if ours { bit_product(p, &bits, x).map(drop) } else { p.bit_product(&bits, x).map(drop) }
+        })
+    };
+    assert_eq!(bit(true), bit(false));
 }

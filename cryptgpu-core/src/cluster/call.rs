@@ -155,14 +155,62 @@ impl Cluster {
     /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
     /// ```
     ///
-    /// A closure that captures is refused by the compiler:
+    /// The compiler refuses a closure that captures,
     ///
     /// ```compile_fail,E0080
     /// # use cryptgpu_core::{cluster::{Cluster, Result}, mpc::{Party, Rep}};
-    /// # let cluster = Cluster::in_memory().start().unwrap();
-    /// # let x = cluster.share(&ndarray::array![1.0]).unwrap();
+    /// # fn test(cluster: &Cluster, x: &cryptgpu_core::cluster::Shared) {
     /// let factor = 3;
-    /// cluster.run(move |_: &mut Party, x: Rep| -> Result<Rep> { Ok(x.mul_word(factor)) }, &x);
+    /// let _ = cluster.run(move |_: &mut Party, x: Rep| -> Result<Rep> { Ok(x.mul_word(factor)) }, x);
+    /// # }
+    /// # let cluster = Cluster::in_memory().start().unwrap();
+    /// # test(&cluster, &cluster.share(&ndarray::array![1.0]).unwrap());
+    /// ```
+    ///
+    /// a pointer to a function,
+    ///
+    /// ```compile_fail,E0080
+    /// # use cryptgpu_core::{cluster::{Cluster, Result}, mpc::Party};
+    /// # fn function(_: &mut Party, _: u64) -> Result<()> { Ok(()) }
+    /// # let cluster = Cluster::in_memory().start().unwrap();
+    /// let pointer: fn(&mut Party, u64) -> Result<()> = function;
+    /// let _ = cluster.run(pointer, 1u64);
+    /// ```
+    ///
+    /// an array where the function takes a share, and bits where it takes words,
+    ///
+    /// ```compile_fail,E0277
+    /// # use cryptgpu_core::{cluster::{Cluster, Result}, mpc::{Party, Rep}};
+    /// # fn function(_: &mut Party, x: Rep) -> Result<Rep> { Ok(x) }
+    /// # fn test(cluster: &Cluster) {
+    /// let _ = cluster.run(function, &ndarray::array![1.0]);
+    /// # }
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use cryptgpu_core::{cluster::{Cluster, Result, SharedBits}, mpc::{Party, Rep}};
+    /// # fn function(_: &mut Party, x: Rep) -> Result<Rep> { Ok(x) }
+    /// # fn test(cluster: &Cluster, bits: &SharedBits) {
+    /// let _ = cluster.run(function, bits);
+    /// # }
+    /// ```
+    ///
+    /// a type without serde as argument, and a bare `Tensor`, which would be this party's secret, as result:
+    ///
+    /// ```compile_fail,E0277
+    /// # use cryptgpu_core::{cluster::{Cluster, Plain, Result}, mpc::Party};
+    /// struct Options;
+    /// # fn test(cluster: &Cluster) {
+    /// let _ = cluster.run(|_: &mut Party, _: Plain<Options>| -> Result<()> { Ok(()) }, Plain(Options));
+    /// # }
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use cryptgpu_core::{cluster::{Cluster, Result, Shared}, device::Tensor, mpc::{Party, Rep}};
+    /// fn opened(p: &mut Party, x: Rep) -> Result<Tensor> { Ok(p.open(&x)?) }
+    /// # fn test(cluster: &Cluster, x: &Shared) {
+    /// let _ = cluster.run(opened, x);
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -336,7 +336,8 @@ impl Ended {
 
     /// With the outputs out of their encoding.
     pub(super) fn into_run<T>(self, outputs: [T; 3], differs: Option<PartyId>) -> Run<T> {
-        let usage = self.done.map(|done| done.usage);
-        Run { outputs, usage, seconds: self.seconds, control_bytes: self.control_bytes, differs }
+        let usage = self.done.each_ref().map(|done| done.usage);
+        let records = self.done.map(|done| done.record);
+        Run { outputs, usage, seconds: self.seconds, control_bytes: self.control_bytes, records, differs }
     }
 }

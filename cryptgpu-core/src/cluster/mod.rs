@@ -16,6 +16,7 @@
 //! | `launch.rs` | what parties are: threads, or processes of which program |
 //! | `process.rs` | a party's process: spawned, its log drained, always reaped |
 //! | `output.rs` | what a party's process prints, passed on |
+//! | `record.rs` | what a party recorded of a job: timeline and claims, which become a trace |
 //! | `memory.rs` | parties on threads |
 //! | `party.rs` | what a party's process does |
 //! | `call.rs` | [`Cluster::run`], and the entry of a function at a party |
@@ -46,6 +47,7 @@ mod output;
 pub mod party;
 mod pass;
 mod process;
+mod record;
 mod run;
 mod self_test;
 mod session;

@@ -7,6 +7,7 @@ use super::error::{Failure, FailureKind};
 use super::job::{JobError, PartyContext};
 use super::jobs::Jobs;
 use super::output;
+use super::record::Record;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
 use super::witness::Witness;
 use crate::device::DeviceInUse;
@@ -116,6 +117,7 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
         while !matches!(control.commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
     }
     runtime.shutdown_background();
+    crate::device::cuda::leave();
     outcome
 }
 
@@ -366,6 +368,8 @@ fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correl
 pub(super) fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, run: u64, job: &str, body: &[u8]) {
     context.begin(run);
     reset_peak_rss();
+    // The timeline of this job begins here.
+    drop(context.network().take_timeline());
     let (before, start) = (context.network().stats(), Instant::now());
     let attempted = catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body)));
     if !context.in_memory() {
@@ -375,8 +379,10 @@ pub(super) fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, 
         Ok(Ok(frame)) => {
             let stats = context.network().stats().since(&before);
             let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());
-            let usage = Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes };
-            tell(outbox, &Event::Used { run, usage: Box::new(usage), state: Box::new(context.network().wait_state()) });
+            let usage = Box::new(Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes });
+            let (timeline, claims) = (context.network().take_timeline(), context.party().take_claims());
+            let (state, record) = (Box::new(context.network().wait_state()), Box::new(Record { timeline, claims }));
+            tell(outbox, &Event::Used { run, usage, state, record });
             return outbox.post(frame);
         }
         Ok(Err(error)) => context.failure(&error),

@@ -1,6 +1,7 @@
 //! What comes of a run.
 
 use super::error::ClusterError;
+use super::record::Record;
 use super::shared::{Shared, SharedBits};
 use super::wire::Usage;
 use crate::net::PartyId;
@@ -18,6 +19,8 @@ pub struct Run<T> {
     pub seconds: f64,
     /// Bytes of arguments and outputs between the caller and the parties, all three together.
     pub control_bytes: u64,
+    /// What each party recorded.
+    pub(super) records: [Record; 3],
     /// A party whose output is not that of party 0.
     pub(super) differs: Option<PartyId>,
 }

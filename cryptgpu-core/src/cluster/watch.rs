@@ -2,6 +2,7 @@
 
 use super::controller::Progress;
 use super::error::ClusterError;
+use super::record::Record;
 use super::session::{Arrival, Session, What};
 use super::wire::{Event, Usage};
 use crate::net::{Activity, PartyId, WaitState, deadlock};
@@ -16,6 +17,7 @@ pub(super) struct Done {
     frame: Vec<u8>,
     body: usize,
     pub(super) usage: Usage,
+    pub(super) record: Record,
 }
 
 impl Done {
@@ -33,7 +35,7 @@ pub(super) struct Watch<'a> {
     deadline: Duration,
     heard: [Instant; 3],
     steps: [String; 3],
-    usage: [Usage; 3],
+    used: [Option<(Usage, Record)>; 3],
     /// What their links are about, as far as they have told in this run.
     states: [Option<WaitState>; 3],
     done: [Option<(Vec<u8>, usize)>; 3],
@@ -52,7 +54,7 @@ impl<'a> Watch<'a> {
             deadline,
             heard: [Instant::now(); 3],
             steps: std::array::from_fn(|_| "start".to_owned()),
-            usage: Default::default(),
+            used: Default::default(),
             states: Default::default(),
             done: Default::default(),
             failed: Default::default(),
@@ -84,13 +86,11 @@ impl<'a> Watch<'a> {
             return Err(error);
         }
         PartyId::ALL.into_iter().for_each(|party| self.session.settle(party, self.run));
-        let [u0, u1, u2] = self.usage;
-        match std::mem::take(&mut self.done) {
-            [Some(p0), Some(p1), Some(p2)] => {
-                Ok([(p0, u0), (p1, u1), (p2, u2)].map(|((frame, body), usage)| Done { frame, body, usage }))
-            }
-            _ => Err(self.cause()),
-        }
+        let (done, used) = (std::mem::take(&mut self.done), std::mem::take(&mut self.used));
+        let both = done.into_iter().zip(used).map(|(done, used)| done.zip(used));
+        let ended: Option<Vec<Done>> =
+            both.map(|both| both.map(|((frame, body), (usage, record))| Done { frame, body, usage, record })).collect();
+        ended.and_then(|ended| ended.try_into().ok()).ok_or_else(|| self.cause())
     }
 
     /// Parties that have not told how it ended.
@@ -117,8 +117,8 @@ impl<'a> Watch<'a> {
             What::Event(Event::Alive { state }, ..) if self.done[at].is_none() => {
                 self.note(at, state.map(|state| *state))
             }
-            What::Event(Event::Used { run, usage, state }, ..) if run == self.run => {
-                self.usage[at] = *usage;
+            What::Event(Event::Used { run, usage, state, record }, ..) if run == self.run => {
+                self.used[at] = Some((*usage, *record));
                 self.states[at] = Some(state.finished());
             }
             What::Event(Event::Done { run }, frame, body) if run == self.run => {

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::error::Failure;
+use super::record::Record;
 use super::store::TensorId;
 
 /// Both ends must be of the same version: jobs are encoded without names.
@@ -79,8 +80,8 @@ pub(super) enum Event {
     Alive { state: Option<Box<WaitState>> },
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
-    /// What the job took, when it is done, and what it has sent and received.
-    Used { run: u64, usage: Box<Usage>, state: Box<WaitState> },
+    /// What the job took, when it is done, what it has sent and received, and what it recorded.
+    Used { run: u64, usage: Box<Usage>, state: Box<WaitState>, record: Box<Record> },
     /// The job is done; its encoded output follows.
     Done { run: u64 },
     /// The job failed.

@@ -63,6 +63,32 @@ pub struct Seen {
 }
 
 /// What one party observed in a run. `Debug` shows how much, never what.
+///
+/// ```
+/// use cryptgpu_core::mpc::{MpcError, Observed, World};
+/// use ndarray::array;
+///
+/// let world = World::seeded(1);
+/// let x = world.deal(&array![3, 5])?;
+/// let [a, b, c] = world.run(|p| {
+///     p.insecure_observe(1 << 20);
+///     let x = &x[p.id().index()];
+///     let z = x.local_product(x)?;
+///     p.look("summands", &z)?;
+///     let z = p.step("square", |p| p.reshare(z))?;
+///     p.look("square", &z)?;
+///     p.stop_observing()
+/// });
+/// let seen = [a?, b?, c?];
+/// // What no party knows, but all three together: the values, and that they are the same.
+/// assert_eq!(Observed::values(&seen, "square"), [array![9, 25].into_dyn()]);
+/// assert_eq!(Observed::values(&seen, "summands"), [array![9, 25].into_dyn()]);
+/// // What party 0 got: the masked summand of party 1, which is not the one that party 1 had.
+/// let (message, summand) = (&seen[0].messages[0], &seen[1].shares[0]);
+/// assert_eq!((message.step.as_str(), message.kind.as_str()), ("square", "reshare"));
+/// assert_ne!(message.words, summand.components[0].1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Observed {
     /// The party.
@@ -89,7 +115,8 @@ impl Observed {
     }
 }
 
-fn combine(parts: [&Looked; 3]) -> Option<ArrayD<u64>> {
+/// The value of three parties' parts; `None` when they do not fit together.
+pub(super) fn combine(parts: [&Looked; 3]) -> Option<ArrayD<u64>> {
     let first = parts[0];
     if parts.iter().any(|part| part.sharing != first.sharing || part.shape != first.shape) {
         return None;
@@ -131,9 +158,9 @@ impl fmt::Debug for Seen {
 /// One party's part of what can be looked at.
 #[doc(hidden)]
 pub struct Parts {
-    sharing: Sharing,
-    shape: Vec<usize>,
-    components: Vec<(usize, Vec<u64>)>,
+    pub(super) sharing: Sharing,
+    pub(super) shape: Vec<usize>,
+    pub(super) components: Vec<(usize, Vec<u64>)>,
 }
 
 /// What can be looked at: shares of all kinds, and tensors.

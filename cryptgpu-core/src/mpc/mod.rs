@@ -18,7 +18,9 @@
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `microscope.rs` | what a party sees, kept for teaching and debugging |
+//! | `check/` | the protocol checker: values, costs, views |
 
+pub mod check;
 pub mod cost;
 
 mod claim;

@@ -6,7 +6,7 @@ use super::cost::Cost;
 use super::error::MpcError;
 use super::microscope::Microscope;
 use crate::device::{Device, DeviceError, View, Window};
-use crate::net::{NO_STEP, Network, PartyId, Stats};
+use crate::net::{NO_STEP, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
 
@@ -222,6 +222,11 @@ impl Party {
     /// Tells both peers that this party gives up, and why.
     pub fn abort(&self, reason: &str) {
         self.net.abort(reason);
+    }
+
+    /// What this party did since it linked up or this was last called.
+    pub fn take_timeline(&self) -> Timeline {
+        self.net.take_timeline()
     }
 
     /// Gives the links back, as for another run with fresh keys.

@@ -3,7 +3,7 @@
 
 use super::{Party, Rep, Settings};
 use crate::device::{Device, DeviceError, Tensor};
-use crate::net::{Interceptor, Network, Options, PartyId, Stats, memory};
+use crate::net::{Interceptor, Network, Options, PartyId, Stats, Trace, memory};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayBase, Data, Dimension};
 
@@ -90,6 +90,15 @@ impl World {
     /// When `body` panics: the panic goes on in the caller.
     pub fn run<R: Send>(&self, body: impl Fn(&mut Party) -> R + Sync) -> [R; 3] {
         self.run_counted(body).map(|(result, _)| result)
+    }
+
+    /// As [`World::run`], with the trace of the run.
+    ///
+    /// # Panics
+    /// When `body` panics: the panic goes on in the caller.
+    pub fn run_traced<R: Send>(&self, body: impl Fn(&mut Party) -> R + Sync) -> ([R; 3], Trace) {
+        let [a, b, c] = self.run(|party| (body(party), party.take_timeline()));
+        ([a.0, b.0, c.0], Trace::new([a.1, b.1, c.1]))
     }
 
     /// As [`World::run`], with what each party's transport counted.

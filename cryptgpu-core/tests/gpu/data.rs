@@ -16,7 +16,7 @@ pub fn mix(mut x: u64) -> u64 {
 /// Uniform words, with the ring's edges among them.
 pub fn words(n: usize, seed: u64) -> Vec<u64> {
     let edges = [0, 1, u64::MAX, 1 << 63, (1 << 63) - 1, 1 << 62, (1 << 62) - 1, (1u64 << 62).wrapping_neg()];
-    let word = |i: u64| if i % 5 == 0 { edges[(i / 5) as usize % edges.len()] } else { mix(seed ^ mix(i)) };
+    let word = |i: u64| if i.is_multiple_of(5) { edges[(i / 5) as usize % edges.len()] } else { mix(seed ^ mix(i)) };
     (0..n as u64).map(word).collect()
 }
 

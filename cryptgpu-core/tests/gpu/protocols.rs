@@ -42,7 +42,7 @@ pub fn placements(card: Device) -> Vec<[Device; 3]> {
 /// Runs `protocol` on shares of ±2^23 (or of whole words) on the CPU and at every placement.
 fn same_as_cpu(name: &str, card: Device, world: World, shape: &[usize], whole: bool, protocol: Protocol) {
     let n: usize = shape.iter().product();
-    let value = |i: usize, word: u64| if whole && i % 3 == 0 { word } else { (mix(word) as i64 >> 40) as u64 };
+    let value = |i: usize, word: u64| if whole && i.is_multiple_of(3) { word } else { (mix(word) as i64 >> 40) as u64 };
     let values = words(n, 17).into_iter().enumerate().map(|(i, word)| value(i, word)).collect();
     let x = ArrayD::from_shape_vec(IxDyn(shape), values).unwrap();
     for randomness in GENERATORS {

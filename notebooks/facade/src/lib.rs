@@ -20,14 +20,15 @@ pub extern "C" fn cryptgpu_party() -> i32 {
 /// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`]).
 pub mod prelude {
     pub use cryptgpu_core::cluster::{Cluster, OnlyAt, PerParty, Plain, Result, Revealed, Run, Shared, SharedBits};
-    pub use cryptgpu_core::device::Tensor;
+    pub use cryptgpu_core::device::{Binary, Tensor};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
-    pub use cryptgpu_core::mpc::{Fidelity, MpcError, Party, Rep, RepBits, World};
+    pub use cryptgpu_core::mpc::{Additive, Fidelity, MpcError, Observed, Party, Rep, RepBits, RepXor, Side, World};
     pub use cryptgpu_core::net::{Link, PartyId};
     pub use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext, zoo};
     pub use cryptgpu_core::ring::FixedPoint;
     pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring};
     pub use cryptgpu_datasets as datasets;
     pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayViewD, Axis, array, s};
+    pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 }

@@ -54,6 +54,8 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Party(party) => party.run(),
     };
+    // Parties on threads of this process have kept memory on cards.
+    cryptgpu_core::device::cuda::leave();
     match done {
         Ok(code) => code,
         Err(error) if is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,

@@ -183,7 +183,8 @@ fn one(declaration: &Inference, parties: &mut dyn Parties, arguments: &Inference
 fn summary(record: &Record) -> String {
     let mut text = format!(
         "{} for {} ({} at {} rounds)",
-        format::seconds(record.seconds),
+        // How long an emulator takes says nothing.
+        if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },
         if record.batch == 1 { "one image".to_owned() } else { format!("{} images", record.batch) },
         format::bytes(record.total_bytes() as f64),
         record.rounds

@@ -27,12 +27,22 @@ pub(crate) struct Card {
     fault: OnceLock<DeviceError>,
 }
 
+static CARDS: [OnceLock<Result<Card, DeviceError>>; MAX_CARDS] = [const { OnceLock::new() }; MAX_CARDS];
+
+/// Zeroes the memory that this process keeps on cards and returns it: for the end of a program, so that no
+/// share is left behind. Buffers that are still in use stay as they are.
+pub fn leave() {
+    for card in CARDS.iter().filter_map(OnceLock::get).flatten() {
+        // A card that has failed keeps its memory until the process ends.
+        let _ = card.trim();
+    }
+}
+
 /// The card of that number, opened if it is not.
 ///
 /// # Errors
 /// [`DeviceError::Unavailable`] with what is missing; the same at every later call.
 pub(crate) fn card(ordinal: u32) -> Result<&'static Card, DeviceError> {
-    static CARDS: [OnceLock<Result<Card, DeviceError>>; MAX_CARDS] = [const { OnceLock::new() }; MAX_CARDS];
     let Some(slot) = CARDS.get(ordinal as usize) else {
         return Err(unavailable(ordinal, &format!("no host has more than {MAX_CARDS} cards")));
     };

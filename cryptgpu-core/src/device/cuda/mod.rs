@@ -36,6 +36,7 @@ pub(super) mod product;
 pub(super) mod sign;
 pub(super) mod truncation;
 
+pub use card::leave;
 pub use memory::MemoryUse;
 pub use probe::{CardInfo, Cuda, probe};
 pub use product::METHOD_VARIABLE;

@@ -1,12 +1,14 @@
 //! Protocols against plaintext arithmetic, declared costs against counted ones, views against
 //! the uniform distribution.
 
+mod check;
 mod costs;
 mod exact;
+mod ground;
 mod views;
 
+use super::check::{Costs, Observe, Stated, run_trial};
 use super::{MpcError, Party, Rep, World};
-use crate::net::Stats;
 use crate::prg::Randomness;
 use ndarray::{ArrayD, IxDyn};
 
@@ -64,42 +66,11 @@ fn evaluate_once(
     inputs: &[ArrayD<u64>],
     protocol: impl Fn(&mut Party, &[&Rep]) -> Result<Rep, MpcError> + Sync,
 ) -> ArrayD<u64> {
-    let shares: Vec<[Rep; 3]> = inputs.iter().map(|x| world.deal(x).unwrap()).collect();
-    let results = world.run_counted(|p| {
-        let mine: Vec<&Rep> = shares.iter().map(|s| &s[p.id().index()]).collect();
-        let before = p.stats();
-        let y = protocol(p, &mine).unwrap();
-        (y, p.charged(), p.stats().since(&before))
-    });
+    let protocol = |p: &mut Party, x: &[Rep]| protocol(p, &x.iter().collect::<Vec<_>>());
+    let trial = run_trial(world, inputs, &protocol, Observe::No).unwrap();
     let dense = inputs.iter().all(|x| x.len() >= 3 * crate::ring::BLOCK);
-    check_cost(dense, results.each_ref().map(|((_, declared, stats), _)| (*declared, *stats)));
-    combine(results.map(|((y, _, _), _)| y))
-}
-
-/// Declared and counted costs agree: bytes summed over the parties, rounds the deepest chain. A
-/// composition on so few elements that some roles have none (not `dense`) may overlap its
-/// protocols, and then needs fewer rounds than their sum.
-pub(super) fn check_cost(dense: bool, parties: [(super::Cost, Stats); 3]) {
-    let declared = parties[0].0;
-    assert!(parties.iter().all(|(cost, _)| *cost == declared), "all parties declare the same cost");
-    let bytes: u64 = parties.iter().map(|(_, stats)| stats.payload_bytes()).sum();
-    let rounds = parties.iter().map(|(_, stats)| stats.rounds).max().unwrap();
-    assert_eq!(bytes, declared.bytes, "bytes counted and declared");
-    assert!(rounds <= declared.rounds, "{rounds} rounds, {} declared", declared.rounds);
-    if dense {
-        assert_eq!(rounds, declared.rounds, "rounds counted and declared");
-    }
-}
-
-/// The value of a sharing, after checking that neighbours hold the same components.
-pub(super) fn combine(shares: [Rep; 3]) -> ArrayD<u64> {
-    let parts = shares.map(|s| (s.components().0.to_array().unwrap(), s.components().1.to_array().unwrap()));
-    for i in 0..3 {
-        assert_eq!(parts[i].1, parts[(i + 1) % 3].0, "component {} differs", (i + 1) % 3);
-    }
-    let mut sum = parts[0].0.clone();
-    for part in &parts[1..] {
-        sum.zip_mut_with(&part.0, |s, x| *s = s.wrapping_add(*x));
-    }
-    sum
+    let (counted, stated) = (trial.counted, Stated::Parts(trial.charged));
+    let costs = Costs { elements: inputs[0].len(), counted, stated, claims: vec![], dense };
+    assert!(costs.hold(), "{costs:?}");
+    trial.value
 }

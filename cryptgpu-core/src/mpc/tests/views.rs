@@ -1,181 +1,144 @@
-//! What a party sees is uniform, differs between seeds, and has a size that does not depend on
-//! the secret. Each would fail if a mask were missing, reused or derived from a key that the
-//! receiver knows.
+//! Every built-in protocol under the protocol checker: values, costs and views, with the
+//! cryptographic generator, with the fast one, and with the paper's truncation.
 
-use super::{array, mix};
-use crate::device::{ConvGeometry, PoolGeometry, Tensor};
+use crate::device::{ConvGeometry, PoolGeometry};
+use crate::mpc::check::{Check, Protocol, elementwise};
 use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, World};
-use crate::net::{PartyId, Recorded, Recorder};
+use crate::net::PartyId;
 use crate::prg::Randomness;
 use ndarray::ArrayD;
 
-type Protocol = fn(&mut Party, &Rep) -> Result<(), MpcError>;
-
-/// Every protocol that sends messages.
-const PROTOCOLS: [(&str, Protocol); 13] = [
-    ("input", |p, x| {
-        let (owner, value) = (PartyId::ALL[1], Tensor::full(p.device(), x.shape(), 7));
-        p.input(owner, (p.id() == owner).then_some(&value), x.shape()).map(drop)
-    }),
-    ("clipped_relu", |p, x| p.clipped_relu(x, 6.0).map(drop)),
-    ("mul", |p, x| p.mul(x, x).map(drop)),
-    ("mul_integer", |p, x| p.mul_integer(x, x).map(drop)),
-    ("matmul", |p, x| {
-        let x = x.reshape(&[64, 64]).unwrap();
-        p.matmul(&x, &x).map(drop)
-    }),
-    ("conv2d", |p, x| {
-        let image = x.reshape(&[1, 4, 32, 32]).unwrap();
-        let weight = x.narrow(0..16).and_then(|w| w.reshape(&[4, 4, 1, 1])).unwrap();
-        let window = PoolGeometry::square(1, 1, 0);
-        let geometry = ConvGeometry { batch: 1, in_channels: 4, input: [32, 32], out_channels: 4, window, groups: 1 };
-        p.conv2d(&image, &Operand::new(weight).unwrap(), &geometry, None, 20).map(drop)
-    }),
-    ("truncate", |p, x| p.truncate(x, 20).map(drop)),
-    ("sign", |p, x| p.sign(x).map(drop)),
-    ("relu", |p, x| p.relu(x).map(drop)),
-    ("maximum", |p, x| p.maximum(x, &x.neg()).map(drop)),
-    ("bits_to_ring", |p, x| {
-        let bits = p.sign(x)?;
-        p.bits_to_ring(&bits).map(drop)
-    }),
-    ("max_pool", |p, x| p.max_pool(&x.reshape(&[1, 1, 64, 64]).unwrap(), &PoolGeometry::square(2, 2, 0)).map(drop)),
-    ("avg_pool", |p, x| p.avg_pool(&x.reshape(&[1, 1, 64, 64]).unwrap(), &PoolGeometry::square(3, 1, 1)).map(drop)),
-];
-
-const N: usize = 4096;
-
-fn record(seed: u64, fidelity: Fidelity, secret: &ArrayD<u64>, protocol: Protocol) -> Vec<Recorded> {
-    record_with(Randomness::Aes128Ctr, seed, fidelity, secret, protocol)
+/// The worlds in which every protocol is checked, and how far a truncation may be off in each.
+fn worlds() -> [(World, i64); 3] {
+    let aes = World::seeded(5);
+    let mut paper = World::seeded(6);
+    paper.settings.fidelity = Fidelity::Paper;
+    let philox = World { randomness: Randomness::InsecurePhilox, ..World::seeded(7) };
+    [(aes, 0), (philox, 0), (paper, 1)]
 }
 
-fn record_with(
-    randomness: Randomness,
-    seed: u64,
-    fidelity: Fidelity,
-    secret: &ArrayD<u64>,
-    protocol: Protocol,
-) -> Vec<Recorded> {
-    let recorder = Recorder::default();
-    let mut world = World::seeded(seed);
-    world.randomness = randomness;
-    world.settings.fidelity = fidelity;
-    world.interceptor = Some(recorder.interceptor());
-    let shares = world.deal(secret).unwrap();
-    for result in world.run(|p| protocol(p, &shares[p.id().index()])) {
-        result.unwrap();
+/// Checks a protocol in all worlds. `truncates`: whether results may be one unit too large, and one
+/// too small where the paper's truncation runs.
+fn passes(
+    check: impl Fn() -> Check,
+    truncates: bool,
+    protocol: impl Protocol<Rep, MpcError>,
+    plaintext: impl Fn(&[ArrayD<u64>]) -> ArrayD<u64>,
+) {
+    for (world, below) in worlds() {
+        let check = check().world(&world);
+        let check = if truncates { check.errors(-below..=1) } else { check };
+        let report = check.run(&protocol, &plaintext).unwrap().require().unwrap();
+        let views = report.views.unwrap();
+        assert!(views.tests > 300 && views.untested == 0, "{}: {views:?}", report.name);
     }
-    recorder.messages()
 }
 
-/// The messages of one kind on one link, in order.
-fn by_link(messages: &[Recorded]) -> std::collections::BTreeMap<(usize, usize, u16), Vec<u64>> {
-    let mut links = std::collections::BTreeMap::<_, Vec<u64>>::new();
-    for m in messages {
-        links.entry((m.from.index(), m.to.index(), m.tag.kind)).or_default().extend(&m.words);
-    }
-    links
-}
+const UNITS: u32 = 20;
 
-/// Pearson's chi-square of the bytes against the uniform distribution, as standard deviations
-/// from its mean (255 degrees of freedom).
-fn chi_square_deviation(words: &[u64]) -> f64 {
-    let mut counts = [0f64; 256];
-    for byte in words.iter().flat_map(|w| w.to_le_bytes()) {
-        counts[usize::from(byte)] += 1.0;
-    }
-    let expected = words.len() as f64 * 8.0 / 256.0;
-    let chi: f64 = counts.iter().map(|c| (c - expected).powi(2) / expected).sum();
-    (chi - 255.0) / (2.0f64 * 255.0).sqrt()
-}
-
-fn secrets() -> [ArrayD<u64>; 3] {
-    let random = (0..N as u64).map(|i| (mix(i) as i64 >> 38) as u64).collect();
-    [array(&[N], vec![0; N]), array(&[N], vec![(1u64 << 30).wrapping_neg(); N]), array(&[N], random)]
+#[test]
+fn input() {
+    let protocol = |p: &mut Party, x: &[Rep]| {
+        let (owner, device) = (PartyId::ALL[1], p.device());
+        let value = crate::device::Tensor::full(device, x[0].shape(), 7);
+        p.input(owner, (p.id() == owner).then_some(&value), x[0].shape())
+    };
+    passes(|| Check::new("input", 1), false, protocol, elementwise(|_| 7));
 }
 
 #[test]
-fn every_message_is_uniform_whatever_the_secret() {
-    let kinds = [
-        (Randomness::Aes128Ctr, Fidelity::Exact),
-        (Randomness::Aes128Ctr, Fidelity::Paper),
-        (Randomness::InsecurePhilox, Fidelity::Exact),
-    ];
-    for (randomness, fidelity) in kinds {
-        for (name, protocol) in PROTOCOLS {
-            for (which, secret) in secrets().iter().enumerate() {
-                let links = by_link(&record_with(randomness, 5, fidelity, secret, protocol));
-                assert!(!links.is_empty());
-                for (link, words) in links {
-                    if words.len() < 16 {
-                        continue;
-                    }
-                    let deviation = chi_square_deviation(&words);
-                    // Over a thousand tests: six standard deviations leave a chance below 10^−5.
-                    assert!(
-                        deviation.abs() < 6.5,
-                        "{name}, secret {which}, message {link:?} of {} words: {deviation:.1} deviations from uniform",
-                        words.len()
-                    );
-                }
-            }
-        }
-    }
+fn products() {
+    let check = || Check::new("product without truncation", 2);
+    passes(check, false, |p, x| p.mul_integer(&x[0], &x[1]), elementwise(|x| x[0].wrapping_mul(x[1])));
+    // Products below 2^54: the paper's truncation is wrong with probability 2^−10 above, and this
+    // range keeps it below 2^−40.
+    let check = || Check::new("product", 2).bits(12);
+    passes(check, true, |p, x| p.mul(&x[0], &x[1]), elementwise(|x| (x[0] * x[1]) >> UNITS));
 }
 
 #[test]
-fn two_seeds_give_different_messages_of_equal_size() {
-    for (name, protocol) in PROTOCOLS {
-        let [zeros, negative, random] = secrets();
-        let first = by_link(&record(1, Fidelity::Exact, &zeros, protocol));
-        for (seed, secret) in [(2, &zeros), (1, &negative), (2, &random)] {
-            let second = by_link(&record(seed, Fidelity::Exact, secret, protocol));
-            let sizes = |links: &std::collections::BTreeMap<(usize, usize, u16), Vec<u64>>| {
-                links.iter().map(|(k, w)| (*k, w.len())).collect::<Vec<_>>()
-            };
-            assert_eq!(sizes(&first), sizes(&second), "{name}: sizes depend on seed or secret");
-            if seed == 1 {
-                continue;
-            }
-            for (link, words) in &first {
-                let equal = words.iter().zip(&second[link]).filter(|(a, b)| a == b).count();
-                assert!(equal <= words.len() / 100, "{name}, message {link:?}: {equal} words are equal for two seeds");
-            }
-        }
-    }
-}
-
-/// A message and the words that its receiver can derive by itself (its own components) are
-/// uncorrelated: their difference is as uniform as the message.
-#[test]
-fn messages_are_not_the_receivers_own_shares() {
-    let secret = array(&[N], vec![3 << 20; N]);
-    for (name, protocol) in PROTOCOLS {
-        let recorder = Recorder::default();
-        let mut world = World::seeded(9);
-        world.interceptor = Some(recorder.interceptor());
-        let shares = world.deal(&secret).unwrap();
-        world.run(|p| protocol(p, &shares[p.id().index()]).unwrap());
-        for message in recorder.messages() {
-            let receiver = &shares[message.to.index()];
-            for component in [receiver.components().0, receiver.components().1] {
-                let own = component.to_array().unwrap();
-                let difference: Vec<u64> =
-                    message.words.iter().zip(own.iter()).map(|(m, x)| m.wrapping_sub(*x)).collect();
-                if difference.len() < 64 {
-                    continue;
-                }
-                let deviation = chi_square_deviation(&difference);
-                assert!(deviation.abs() < 7.0, "{name}, kind {}: {deviation:.1}", message.tag.kind);
-            }
-        }
-    }
+fn matrix_product() {
+    let check = || Check::new("matrix product", 2).bits(9).shapes(|n| vec![vec![n, 64], vec![64, 64]]).view_size(64);
+    let plaintext = |x: &[ArrayD<u64>]| {
+        let [a, b] = [&x[0], &x[1]].map(|x| x.view().into_dimensionality::<ndarray::Ix2>().unwrap());
+        a.mapv(|x| x as i64).dot(&b.mapv(|x| x as i64)).mapv(|z| (z >> UNITS) as u64).into_dyn()
+    };
+    passes(check, true, |p, x| p.matmul(&x[0], &x[1]), plaintext);
 }
 
 #[test]
-fn the_test_of_uniformity_finds_a_missing_mask() {
-    let words: Vec<u64> = (0..4096u64).map(|i| mix(i) >> 20).collect();
-    assert!(chi_square_deviation(&words) > 100.0);
-    let masked: Vec<u64> = (0..4096u64).map(mix).collect();
-    assert!(chi_square_deviation(&masked).abs() < 5.0);
+fn convolution() {
+    let window = PoolGeometry::square(1, 1, 0);
+    let geometry =
+        move |batch| ConvGeometry { batch, in_channels: 4, input: [8, 8], out_channels: 8, window, groups: 1 };
+    let check = move || {
+        let shapes = move |n: usize| vec![geometry(n.div_ceil(8)).input_shape().to_vec(), vec![8, 4, 1, 1]];
+        Check::new("convolution", 2).bits(10).shapes(shapes).view_size(96)
+    };
+    let protocol = move |p: &mut Party, x: &[Rep]| {
+        let weight = Operand::new(x[1].clone()).map_err(MpcError::from)?;
+        p.conv2d(&x[0], &weight, &geometry(x[0].shape()[0]), None, UNITS)
+    };
+    let plaintext = |x: &[ArrayD<u64>]| {
+        let batch = x[0].shape()[0];
+        ArrayD::from_shape_fn(vec![batch, 8, 8, 8], |at| {
+            let term = |c| (x[0][[at[0], c, at[2], at[3]]] as i64) * (x[1][[at[1], c, 0, 0]] as i64);
+            ((0..4).map(term).sum::<i64>() >> UNITS) as u64
+        })
+    };
+    passes(check, true, protocol, plaintext);
+}
+
+#[test]
+fn truncation() {
+    let check = || Check::new("truncation", 1).bits(24);
+    passes(check, true, |p, x| p.truncate(&x[0], UNITS), elementwise(|x| x[0] >> UNITS));
+    // The whole range, which only the exact one takes.
+    let check = Check::new("truncation, all values", 1).bits(62).errors(0..=1);
+    check.run(|p, x| p.truncate(&x[0], UNITS), elementwise(|x| x[0] >> UNITS)).unwrap().require().unwrap();
+}
+
+#[test]
+fn sign_and_bits_as_ring_elements() {
+    let protocol = |p: &mut Party, x: &[Rep]| {
+        let bits = p.sign(&x[0])?;
+        p.bits_to_ring(&bits)
+    };
+    passes(|| Check::new("sign bit", 1), false, protocol, elementwise(|x| i64::from(x[0] < 0)));
+    // Packed bits are an output, too.
+    let check = Check::new("sign bit, packed", 1);
+    let report = check.run(|p, x| p.sign(&x[0]), elementwise(|x| i64::from(x[0] < 0)));
+    report.unwrap().require().unwrap();
+}
+
+#[test]
+fn comparisons() {
+    passes(|| Check::new("ReLU", 1), false, |p, x| p.relu(&x[0]), elementwise(|x| x[0].max(0)));
+    let check = || Check::new("clipped ReLU", 1).bits(62);
+    passes(check, false, |p, x| p.clipped_relu(&x[0], 6.0), elementwise(|x| x[0].clamp(0, 6 << UNITS)));
+    let check = || Check::new("maximum", 2).bits(62);
+    passes(check, false, |p, x| p.maximum(&x[0], &x[1]), elementwise(|x| x[0].max(x[1])));
+}
+
+#[test]
+fn pooling() {
+    let shapes = |n: usize| vec![vec![1, n.div_ceil(64), 64, 64]];
+    let window = PoolGeometry::square(2, 2, 0);
+    let tops = |x: &[ArrayD<u64>]| {
+        ArrayD::from_shape_fn(vec![1, x[0].shape()[1], 32, 32], |at| {
+            let tap = |y, z| x[0][[0, at[1], 2 * at[2] + y, 2 * at[3] + z]] as i64;
+            tap(0, 0).max(tap(0, 1)).max(tap(1, 0)).max(tap(1, 1)) as u64
+        })
+    };
+    let check = || Check::new("maximum pooling", 1).bits(62).shapes(shapes).view_size(128);
+    passes(check, false, |p, x| p.max_pool(&x[0], &window), tops);
+    // A sum of four divided by four: the reciprocal is exact.
+    let sums = |x: &[ArrayD<u64>]| {
+        ArrayD::from_shape_fn(vec![1, x[0].shape()[1], 32, 32], |at| {
+            let tap = |y, z| x[0][[0, at[1], 2 * at[2] + y, 2 * at[3] + z]] as i64;
+            ((tap(0, 0) + tap(0, 1) + tap(1, 0) + tap(1, 1)) >> 2) as u64
+        })
+    };
+    let check = || Check::new("average pooling", 1).bits(20).shapes(shapes).view_size(128);
+    passes(check, true, |p, x| p.avg_pool(&x[0], &window), sums);
 }

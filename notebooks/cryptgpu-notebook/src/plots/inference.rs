@@ -1,4 +1,4 @@
-//! Figures drawn from the same rows as the [`tables`](crate::tables).
+//! Private inference in bars, from the same rows as its table.
 
 use std::error::Error;
 
@@ -128,7 +128,7 @@ mod tests {
     use crate::NotebookError;
     use crate::show::Show;
     use crate::tables;
-    use crate::tables::tests::record;
+    use crate::tables::record;
 
     #[test]
     fn a_figure_names_every_network_and_draws_unverified_bars_hollow() {

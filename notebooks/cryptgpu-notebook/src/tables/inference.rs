@@ -1,37 +1,13 @@
-//! The paper's tables with our records beside its figures, as data frames with their captions.
+//! The paper's table of private inference with our records beside its figures.
 //!
 //! What stands in a row is decided by `cryptgpu_core::experiment`; this module only turns rows into frames and says,
 //! visibly, where each of the paper's figures comes from and which of them nobody could check.
 
 use cryptgpu_core::experiment::{Cited, InferenceRow, Record, inference_caption, inference_table, latest};
-use polars::prelude::{Column, DataFrame, NamedFrom, Series};
+use polars::prelude::DataFrame;
 
-use crate::show::{Show, escape};
-use crate::{NotebookError, Result, frame};
-
-/// A data frame with what a reader must know to read it.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct Table {
-    /// The rows.
-    pub frame: DataFrame,
-    /// What it shows; a line for each source.
-    pub caption: String,
-}
-
-impl Show for Table {
-    fn html(&self) -> String {
-        let caption = self.caption.lines().map(|line| escape(line.trim())).collect::<Vec<_>>().join("<br>");
-        format!(
-            "{}<p style=\"font-size:smaller;max-width:60em\">{caption}</p>",
-            frame::html(&self.frame, frame::MAX_ROWS)
-        )
-    }
-
-    fn text(&self) -> String {
-        format!("{}\n{}", self.frame, self.caption)
-    }
-}
+use super::{Table, counts, numbers, texts};
+use crate::{NotebookError, Result};
 
 /// Private inference: time and bytes of each network, ours and the paper's, with the source of each of the paper's
 /// figures. Of several records of the same measurement, the last.
@@ -53,7 +29,7 @@ pub fn inference(records: &[Record]) -> Result<Table> {
     let columns = vec![
         texts("network", of.iter().map(|row| Some(row.label()))),
         texts("images", of.iter().map(|row| Some(row.dataset.clone()))),
-        Series::new("batch".into(), of.iter().map(|row| row.batch as u64).collect::<Vec<_>>()).into(),
+        counts("batch", of.iter().map(|row| row.batch as u64)),
         texts("link", of.iter().map(|row| Some(row.link.clone()))),
         numbers("seconds", of.iter().map(|row| Some(row.seconds))),
         numbers("CryptGPU s", of.iter().map(|row| value(&row.cryptgpu_seconds))),
@@ -63,7 +39,7 @@ pub fn inference(records: &[Record]) -> Result<Table> {
         numbers("CryptGPU MB sent", of.iter().map(|row| value(&row.cryptgpu_bytes_sent).map(megabytes))),
         texts("source of MB", of.iter().map(|row| tag(&row.cryptgpu_bytes_sent))),
         numbers("% of its bytes", of.iter().map(|row| row.bytes_fraction.map(|fraction| 100.0 * fraction))),
-        Series::new("rounds".into(), of.iter().map(|row| row.rounds).collect::<Vec<_>>()).into(),
+        counts("rounds", of.iter().map(|row| row.rounds)),
         numbers("largest error", of.iter().map(|row| row.max_abs_error)),
         numbers("Falcon s", of.iter().map(|row| value(&row.falcon_seconds))),
         numbers("Falcon MB", of.iter().map(|row| value(&row.falcon_bytes).map(megabytes))),
@@ -89,17 +65,10 @@ fn tag(cited: &Option<Cited>) -> Option<String> {
     cited.as_ref().map(|cited| cited.tag().to_string())
 }
 
-fn numbers(name: &str, values: impl Iterator<Item = Option<f64>>) -> Column {
-    Series::new(name.into(), values.collect::<Vec<_>>()).into()
-}
-
-fn texts(name: &str, values: impl Iterator<Item = Option<String>>) -> Column {
-    Series::new(name.into(), values.collect::<Vec<_>>()).into()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::show::Show;
     use polars::prelude::AnyValue;
     use serde_json::json;
 

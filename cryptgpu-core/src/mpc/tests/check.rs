@@ -1,0 +1,253 @@
+//! The protocol checker finds what it is there to find: each protocol here is wrong in one way.
+
+use crate::device::{Tensor, Unary};
+use crate::mpc::check::{Check, CheckError, Report, elementwise};
+use crate::mpc::{Additive, Cost, MpcError, Party, Rep, Side};
+
+type Result<T> = std::result::Result<T, MpcError>;
+
+fn product_of(x: &[i64]) -> i64 {
+    x[0].wrapping_mul(x[1])
+}
+
+fn check(protocol: impl Fn(&mut Party, &[Rep]) -> Result<Rep> + Sync) -> Report {
+    let report = Check::new("product", 2).run(protocol, elementwise(product_of)).unwrap();
+    if !report.passed() {
+        let error = report.clone().require().unwrap_err();
+        assert!(matches!(error, CheckError::Failed(_)) && error.to_string().contains("FAILED"));
+    }
+    report
+}
+
+/// A share from this party's summand and what the next one sent.
+fn exchange(p: &mut Party, z: Tensor) -> Result<Rep> {
+    let shape = z.shape().to_vec();
+    let b = p.round(|r| {
+        r.send(Side::Prev, &z, 64)?;
+        r.receive(Side::Next, &shape, 64)
+    })?;
+    Ok(Rep::from_components(z, b)?)
+}
+
+/// Values and costs hold, and only the views do not; they say so with these words.
+fn leaks(report: &Report, words: &str) {
+    let views = report.views.as_ref().unwrap();
+    assert!(report.values.wrong == 0 && report.costs.iter().all(|costs| costs.hold()), "{report}");
+    assert!(!views.passed() && !report.passed(), "{report}");
+    assert!(views.findings.iter().any(|finding| finding.what.contains(words)), "{report}");
+    assert!(report.to_string().contains("LEAK: party"), "{report}");
+}
+
+#[test]
+fn a_product_as_it_should_be_passes() {
+    let report = check(|p, x| {
+        p.declare(1, 24 * x[0].len() as u64);
+        p.reshare(x[0].local_product(&x[1])?)
+    });
+    assert!(report.passed(), "{report}");
+    let text = report.to_string();
+    assert!(text.starts_with("product: passed\n") && text.contains("declared 1 round"), "{text}");
+    let views = report.views.as_ref().unwrap();
+    assert!(views.tests > 1000 && views.smallest > views.level && views.untested == 0, "{report}");
+}
+
+#[test]
+fn a_product_without_its_mask_is_found() {
+    let report = check(|p, x| {
+        p.declare(1, 24 * x[0].len() as u64);
+        let z = x[0].local_product(&x[1])?;
+        exchange(p, z.mine().clone())
+    });
+    leaks(&report, "is not uniform");
+}
+
+#[test]
+fn a_mask_that_the_receiver_knows_is_found() {
+    // z + F(kᵢ) goes to party i − 1, who has kᵢ: uniform by itself. It is made a share again by a
+    // proper mask afterwards.
+    let report = check(|p, x| {
+        p.declare(2, 48 * x[0].len() as u64);
+        let z = x[0].local_product(&x[1])?;
+        let [nonce] = p.nonces();
+        let masked = z.mine().add(&p.with_prev(nonce, z.shape(), 64)?)?;
+        p.send(Side::Prev, &masked, 64)?;
+        p.receive(Side::Next, z.shape(), 64)?;
+        p.reshare(z)
+    });
+    leaks(&report, "the stream it shares with the next party, nonce 0");
+}
+
+#[test]
+fn a_reused_mask_is_found() {
+    // Both messages are uniform; their difference is a difference of secrets.
+    let report = check(|p, x| {
+        p.declare(3, 72 * x[0].len() as u64);
+        let z = x[0].local_product(&x[1])?;
+        let [nonce] = p.nonces();
+        let mask = p.with_next(nonce, z.shape(), 64)?;
+        for secret in [x[0].components().0, &x[0].components().0.unary(Unary::Mul(3))] {
+            p.send(Side::Prev, &secret.add(&mask)?, 64)?;
+            p.receive(Side::Next, z.shape(), 64)?;
+        }
+        p.reshare(z)
+    });
+    // A component is uniform by itself; twice a component, the difference, is even.
+    leaks(&report, "one masks the other");
+}
+
+#[test]
+fn the_component_that_the_receiver_lacks_is_found_open_and_behind_a_known_mask() {
+    for mask in [false, true] {
+        let report = check(move |p, x| {
+            p.declare(2, 48 * x[0].len() as u64);
+            let (shape, b) = (x[0].shape(), x[0].components().1);
+            let [nonce] = p.nonces();
+            // Both are uniform by themselves: xᵢ₊₁ to party i − 1, who has the other two.
+            let message = if mask { b.sub(&p.with_prev(nonce, shape, 64)?)? } else { b.clone() };
+            p.send(Side::Prev, &message, 64)?;
+            p.receive(Side::Next, shape, 64)?;
+            p.reshare(x[0].local_product(&x[1])?)
+        });
+        leaks(&report, if mask { "nonce 0, on top of the sum" } else { "+ the sum of its components of input 0" });
+    }
+}
+
+#[test]
+fn an_intermediate_value_that_is_opened_is_found() {
+    let report = check(|p, x| {
+        p.declare(2, 48 * x[0].len() as u64);
+        p.step("peek", |p| p.open(&x[0]))?;
+        p.reshare(x[0].local_product(&x[1])?)
+    });
+    leaks(&report, "the value opened at peek: bit");
+    // The same is allowed where it is the output.
+    let allowed = Check::new("opened product", 2).reveals("result").run(
+        |p: &mut Party, x: &[Rep]| {
+            let z = p.mul_integer(&x[0], &x[1])?;
+            p.step("result", |p| p.open(&z))
+        },
+        elementwise(product_of),
+    );
+    let report = allowed.unwrap();
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn a_message_whose_size_depends_on_the_secret_is_found() {
+    let report = check(|p, x| {
+        let positive = p.sign(&x[0])?;
+        let any = p.open_bits(&positive)?.into_iter().any(|bit| bit);
+        let z = x[0].local_product(&x[1])?;
+        if any { p.reshare(z) } else { p.reshare(z).and_then(|z| p.reshare(z.to_additive())) }
+    });
+    let text = report.to_string();
+    assert!(!report.passed() && text.contains("sizes depend on the secret"), "{text}");
+}
+
+#[test]
+fn costs_off_by_one_are_found() {
+    let declaring = |rounds: u64, more: u64| {
+        check(move |p, x| {
+            p.declare(rounds, 24 * x[0].len() as u64 + more);
+            p.reshare(x[0].local_product(&x[1])?)
+        })
+    };
+    assert!(declaring(1, 0).passed());
+    for (rounds, more) in [(2, 0), (0, 0), (1, 1), (1, 8)] {
+        let report = declaring(rounds, more);
+        assert!(!report.passed() && report.views.as_ref().unwrap().passed(), "{report}");
+        assert!(report.to_string().contains("costs   WRONG"), "{report}");
+    }
+    // Fewer bytes than sent, by a step and by a formula; and parties that claim different things.
+    let of_step = check(|p, x| {
+        p.step("all", |p| {
+            p.declare(1, 8 * x[0].len() as u64);
+            p.reshare(x[0].local_product(&x[1])?)
+        })
+    });
+    assert!(!of_step.passed() && of_step.to_string().contains("all: claimed 1 round"), "{of_step}");
+    let formula = Check::new("product", 2).costs(|n| Cost { bytes: 24 * n as u64 - 1, rounds: 1 });
+    let formula = formula.run(|p, x| p.mul_integer(&x[0], &x[1]), elementwise(product_of)).unwrap();
+    assert!(!formula.passed() && formula.to_string().contains("the formula says"), "{formula}");
+    let differing = check(|p, x| {
+        p.declare(1, 24 * x[0].len() as u64 + p.id().index() as u64);
+        p.reshare(x[0].local_product(&x[1])?)
+    });
+    assert!(!differing.passed(), "{differing}");
+    // Sending by hand and saying nothing about it is not what the built-in parts state.
+    let silent = check(|p, x| {
+        p.send(Side::Prev, &Tensor::full(p.device(), &[1], 0), 64)?;
+        p.receive(Side::Next, &[1], 64)?;
+        p.reshare(x[0].local_product(&x[1])?)
+    });
+    assert!(!silent.passed() && silent.to_string().contains("its built-in parts state"), "{silent}");
+}
+
+#[test]
+fn a_wrong_result_at_an_edge_value_is_found_and_shown() {
+    // |x| by the sign bit, which for −2^63 has no right answer.
+    let absolute = |p: &mut Party, x: &[Rep]| {
+        let bits = p.sign(&x[0])?;
+        let negative = p.bit_product(&bits, &x[0])?;
+        x[0].sub(&negative.mul_word(2)).map_err(MpcError::from)
+    };
+    let plaintext = || elementwise(|x| x[0].saturating_abs());
+    let report = Check::new("absolute value", 1).run(absolute, plaintext()).unwrap();
+    let counterexample = report.values.counterexample.clone().unwrap();
+    assert_eq!(
+        (counterexample.inputs[0], counterexample.expected, counterexample.got),
+        (Some(i64::MIN), i64::MAX, i64::MIN)
+    );
+    assert!(
+        !report.passed() && report.to_string().contains("f(-9223372036854775808) = 9223372036854775807"),
+        "{report}"
+    );
+    assert!(report.views.as_ref().unwrap().passed() && report.costs.iter().all(|costs| costs.hold()));
+    let report = Check::new("absolute value", 1).bits(62).run(absolute, plaintext()).unwrap();
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn components_that_differ_between_their_holders_are_found() {
+    let error = Check::new("torn", 1).run(
+        |p: &mut Party, x: &[Rep]| {
+            let (a, b) = x[0].components();
+            let off = u64::from(p.id().index() == 1);
+            Rep::from_components(a.unary(Unary::Add(off)), b.clone()).map_err(MpcError::from)
+        },
+        elementwise(|x| x[0]),
+    );
+    let text = error.unwrap_err().to_string();
+    assert!(text.contains("parties 0 and 1 hold different components 1"), "{text}");
+}
+
+#[test]
+fn a_protocol_that_fails_is_an_error_that_names_the_party() {
+    let run = |protocol: fn(&mut Party, &[Rep]) -> Result<Rep>| {
+        Check::new("failing", 1).run(protocol, elementwise(|x| x[0])).unwrap_err().to_string()
+    };
+    let text = run(|p, x| {
+        let z = if p.id().index() == 2 { p.truncate(&x[0], 99) } else { p.truncate(&x[0], 9) };
+        z.map(|z| z.neg())
+    });
+    assert!(text.contains("party 2, step outside any step: truncation: cannot cut 99 bits"), "{text}");
+    assert!(matches!(
+        Check::new("no", 0).run(|_, x| Ok::<_, MpcError>(x[0].clone()), elementwise(|x| x[0])),
+        Err(CheckError::Setup(_))
+    ));
+    assert!(matches!(
+        Check::new("no", 1).bits(64).run(|_, x| Ok::<_, MpcError>(x[0].clone()), elementwise(|x| x[0])),
+        Err(CheckError::Setup(_))
+    ));
+}
+
+#[test]
+fn other_outputs_than_shares_are_compared_too() {
+    let additive = |_: &mut Party, x: &[Rep]| -> Result<Additive> { Ok(x[0].local_product(&x[1])?) };
+    let report = Check::new("additive", 2).run(additive, elementwise(product_of)).unwrap();
+    assert!(report.values.wrong == 0 && report.costs.iter().all(|costs| costs.counted == Cost::FREE), "{report}");
+    let words =
+        |p: &mut Party, x: &[Rep]| -> Result<_> { Ok(x[0].component_bits(p.id(), crate::net::PartyId::ALL[1])) };
+    let report = Check::new("component", 1).run(words, elementwise(|x| x[0])).unwrap();
+    assert!(report.values.wrong > 0, "one component is not the value");
+}

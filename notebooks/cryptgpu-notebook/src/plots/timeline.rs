@@ -1,0 +1,392 @@
+//! A run on a time axis: a lane for each party, in which it computes and waits, and messages between the lanes.
+
+use std::error::Error;
+
+use cryptgpu_core::net::{NO_STEP, PartyId, StepTrace, Timeline, Trace};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::arrows::{arrow_head, arrows};
+use super::raster::{self, Axis};
+use crate::figure::{Canvas, Figure};
+use crate::frame::number_text;
+use crate::{NotebookError, Result};
+
+pub(super) type Drawn = std::result::Result<(), Box<dyn Error>>;
+
+const WIDTH: i32 = 1000;
+const LEFT: i32 = 92;
+const RIGHT: i32 = 22;
+const TOP: i32 = 40;
+/// Between lanes, where the messages are.
+const GAP: i32 = 58;
+const BAR: i32 = 26;
+const STRIP: i32 = 15;
+const LEGEND_ROW: i32 = 19;
+/// Up to so many messages are drawn one by one.
+const SINGLE_MESSAGES: u64 = 240;
+/// Levels of steps that have a strip with their names.
+const STRIPS: usize = 2;
+
+/// Colours of steps: of one lightness, and apart for most of those who see red and green alike.
+const COLOURS: [RGBColor; 9] = [
+    RGBColor(51, 117, 184),
+    RGBColor(230, 142, 38),
+    RGBColor(62, 152, 108),
+    RGBColor(196, 78, 88),
+    RGBColor(129, 104, 178),
+    RGBColor(66, 170, 190),
+    RGBColor(214, 110, 170),
+    RGBColor(150, 140, 60),
+    RGBColor(140, 98, 74),
+];
+const OTHER: RGBColor = RGBColor(148, 154, 160);
+pub(super) const INK: RGBColor = RGBColor(40, 44, 52);
+const PALE_INK: RGBColor = RGBColor(110, 116, 124);
+const GRID: RGBColor = RGBColor(228, 230, 233);
+const UNKNOWN: RGBColor = RGBColor(205, 208, 212);
+
+/// A run as three lanes, one for each party, over time. In a lane, strips name the steps (the outermost two levels), and
+/// the bar below them is filled as far as the party computes and pale where it waits; where a pixel holds many steps, its
+/// height is divided between the two. Arrows are messages, from when they were sent to when the receiving program had
+/// them; where there are many, one arrow stands for its neighbours, the thicker the more bytes.
+///
+/// # Errors
+/// [`Empty`](NotebookError::Empty) for a run without any time in it, and [`Draw`](NotebookError::Draw).
+pub fn timeline(trace: &Trace) -> Result<Figure> {
+    let nanos = 1e9 * trace.seconds();
+    if nanos <= 0.0 {
+        return Err(NotebookError::Empty { what: "the timeline", hint: "take the trace of a run" });
+    }
+    let axis = Axis { begin_nanos: trace.begin_nanos(), nanos, left: LEFT, width: WIDTH - LEFT - RIGHT };
+    let lanes = Lanes::new(trace);
+    let legend = legend_entries(&lanes);
+    let rows = legend.last().map_or(0, |entry| entry.row + 1);
+    let height = lanes.bottom() + 44 + LEGEND_ROW * rows + if trace.omitted() > 0 { 22 } else { 6 };
+    let total = trace.total();
+    let text = format!(
+        "{}   ·   {} rounds   ·   {} messages   ·   {}",
+        duration(nanos),
+        total.rounds,
+        total.messages(),
+        bytes(total.bytes())
+    );
+    let figure = Figure::draw((WIDTH as u32, height as u32), |canvas| {
+        canvas.fill(&WHITE)?;
+        canvas.draw(&Text::new(text.clone(), (LEFT, 14), font(14, INK)))?;
+        ticks(canvas, &axis, &lanes)?;
+        arrows(canvas, trace, &axis, &lanes)?;
+        for timeline in trace.timelines() {
+            lane(canvas, trace, timeline, &axis, &lanes)?;
+        }
+        draw_legend(canvas, &legend, lanes.bottom() + 44)?;
+        if trace.omitted() > 0 {
+            let note = "grey: later calls and messages were counted and not kept one by one";
+            canvas.draw(&Text::new(note, (LEFT, height - 20), font(11, PALE_INK)))?;
+        }
+        Ok(())
+    })?;
+    Ok(figure.title(format!("timeline of three parties: {text}")))
+}
+
+/// Where lanes are, and which colour a step has.
+pub(super) struct Lanes {
+    strips: usize,
+    /// The level of steps by which bars are coloured: the outermost with more than one step.
+    level: usize,
+    /// Paths or kinds of steps with a colour, in the order of the trace.
+    coloured: Vec<String>,
+    /// Whether steps are coloured by kind, because there are too many.
+    by_kind: bool,
+    /// Whether messages are few enough to be drawn one by one.
+    pub(super) single: bool,
+    /// What has no colour of its own, if that is to be seen.
+    others: Option<&'static str>,
+}
+
+impl Lanes {
+    fn new(trace: &Trace) -> Self {
+        let single = trace.total().messages() <= SINGLE_MESSAGES;
+        let steps = trace.steps();
+        let named: Vec<_> = steps.iter().filter(|step| step.path != NO_STEP).collect();
+        let deepest = named.iter().map(|step| step.depth()).max();
+        let several = |level: &usize| named.iter().filter(|step| step.depth() == *level).count() > 1;
+        let level = deepest.and_then(|deepest| (0..=deepest).find(several)).unwrap_or(0);
+        // Steps at that level, and those further out which have none within them.
+        let coloured = |step: &&&StepTrace| {
+            step.depth() == level || step.depth() < level && !named.iter().any(|inner| within(inner, step))
+        };
+        let candidates: Vec<_> = named.iter().filter(coloured).collect();
+        let by_kind = candidates.len() > COLOURS.len();
+        let mut kinds: Vec<(String, f64)> = vec![];
+        for step in candidates {
+            let kind = if by_kind { kind_of(&step.path) } else { step.path.clone() };
+            match kinds.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, seconds)) => *seconds += step.seconds(),
+                None => kinds.push((kind, step.seconds())),
+            }
+        }
+        let mut by_time = kinds.clone();
+        by_time.sort_by(|a, b| b.1.total_cmp(&a.1));
+        by_time.truncate(COLOURS.len());
+        let outside = steps.iter().filter(|step| step.depth() == 0 && step.path != NO_STEP).map(StepTrace::seconds);
+        let outside = 1.0 - outside.sum::<f64>() / trace.total().seconds();
+        let others = match kinds.len() > by_time.len() {
+            true => Some("other steps, or none"),
+            false => (outside > 0.002).then_some(NO_STEP),
+        };
+        kinds.retain(|kind| by_time.contains(kind));
+        let coloured = kinds.into_iter().map(|(kind, _)| kind).collect();
+        Lanes {
+            strips: deepest.map_or(0, |deepest| (deepest + 1).min(STRIPS)),
+            level,
+            coloured,
+            by_kind,
+            single,
+            others,
+        }
+    }
+
+    pub(super) fn height(&self) -> i32 {
+        BAR + STRIP * self.strips as i32
+    }
+
+    pub(super) fn top(&self, party: PartyId) -> i32 {
+        TOP + party.index() as i32 * (self.height() + GAP)
+    }
+
+    fn bottom(&self) -> i32 {
+        self.top(PartyId::ALL[2]) + self.height()
+    }
+
+    /// The colour of a step that has one of its own.
+    fn own_colour(&self, path: &str) -> Option<RGBColor> {
+        let kind = if self.by_kind { kind_of(path) } else { path.to_owned() };
+        self.coloured.iter().position(|known| *known == kind).map(|index| COLOURS[index % COLOURS.len()])
+    }
+
+    fn colour(&self, path: &str) -> RGBColor {
+        self.own_colour(path).unwrap_or(OTHER)
+    }
+}
+
+/// The name of a step without the number at its end and without the steps around it: `conv` for `block/conv12`.
+fn kind_of(path: &str) -> String {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let kind = name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '_' | '-' | ' '));
+    if kind.is_empty() { name.to_owned() } else { kind.to_owned() }
+}
+
+fn within(inner: &StepTrace, outer: &StepTrace) -> bool {
+    inner.path.strip_prefix(&outer.path).is_some_and(|rest| rest.starts_with('/'))
+}
+
+pub(super) fn font<'a>(size: i32, colour: RGBColor) -> TextStyle<'a> {
+    ("sans-serif", size).with_color(colour).into_text_style(&(0, 0))
+}
+
+fn centred<'a>(size: i32, colour: RGBColor) -> TextStyle<'a> {
+    font(size, colour).pos(Pos::new(HPos::Center, VPos::Center))
+}
+
+/// How wide `text` is about, in pixels.
+pub(super) fn text_width(text: &str, size: i32) -> i32 {
+    (text.chars().count() as f64 * 0.56 * f64::from(size)).ceil() as i32
+}
+
+fn pale(colour: RGBColor) -> RGBColor {
+    let mix = |part: u8| (f64::from(part) * 0.22 + 255.0 * 0.78) as u8;
+    RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
+}
+
+pub(super) fn duration(nanos: f64) -> String {
+    let (unit, name) = unit_of(nanos);
+    format!("{} {name}", number_text(nanos / unit, 3))
+}
+
+/// Nanoseconds of the unit in which so long a time reads well, and its name.
+fn unit_of(nanos: f64) -> (f64, &'static str) {
+    match nanos {
+        _ if nanos < 1e6 => (1e3, "µs"),
+        _ if nanos < 1e9 => (1e6, "ms"),
+        _ => (1e9, "s"),
+    }
+}
+
+pub(super) fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", number_text(bytes as f64 / 1e3, 3)),
+        1_000_000..1_000_000_000 => format!("{} MB", number_text(bytes as f64 / 1e6, 3)),
+        _ => format!("{} GB", number_text(bytes as f64 / 1e9, 3)),
+    }
+}
+
+/// Marks of the time axis, with lines through all lanes.
+fn ticks(canvas: &Canvas<'_>, axis: &Axis, lanes: &Lanes) -> Drawn {
+    let (unit, name) = unit_of(axis.nanos);
+    let rough = axis.nanos / unit / 8.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let step =
+        [1.0, 2.0, 5.0, 10.0].map(|times| times * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+    let bottom = lanes.bottom() + 8;
+    let mut index = 0;
+    loop {
+        let value = f64::from(index) * step;
+        let x = axis.left + (value * unit / axis.nanos * f64::from(axis.width)).round() as i32;
+        if x > axis.left + axis.width {
+            break;
+        }
+        canvas.draw(&PathElement::new([(x, TOP - 6), (x, bottom)], GRID.stroke_width(1)))?;
+        let mark = font(11, PALE_INK).pos(Pos::new(HPos::Center, VPos::Top));
+        canvas.draw(&Text::new(number_text(value, 6), (x, bottom + 4), mark))?;
+        index += 1;
+    }
+    canvas
+        .draw(&PathElement::new([(axis.left, bottom), (axis.left + axis.width, bottom)], PALE_INK.stroke_width(1)))?;
+    let unit = font(11, PALE_INK).pos(Pos::new(HPos::Right, VPos::Top));
+    canvas.draw(&Text::new(format!("time in {name}"), (axis.left - 14, bottom + 4), unit))?;
+    Ok(())
+}
+
+/// One party: its name, the strips of its steps, and its bar.
+fn lane(canvas: &Canvas<'_>, trace: &Trace, timeline: &Timeline, axis: &Axis, lanes: &Lanes) -> Drawn {
+    let (top, party) = (lanes.top(timeline.party), timeline.party);
+    let counted = trace.total().parties[party.index()];
+    let computing = 100.0 * counted.compute_nanos() as f64 / (counted.wall_nanos.max(1)) as f64;
+    let right = Pos::new(HPos::Right, VPos::Center);
+    let middle = top + lanes.height() / 2;
+    // Messages between the outer lanes pass behind this one.
+    let block = [(axis.x(timeline.begin_nanos), top), (axis.x(timeline.end_nanos), top + lanes.height())];
+    canvas.draw(&Rectangle::new(block, WHITE.filled()))?;
+    canvas.draw(&Text::new(format!("party {party}"), (LEFT - 12, middle - 8), font(14, INK).pos(right)))?;
+    let share = format!("{computing:.0} % computing");
+    canvas.draw(&Text::new(share, (LEFT - 12, middle + 9), font(10, PALE_INK).pos(right)))?;
+    for level in 0..lanes.strips {
+        strip(canvas, timeline, axis, lanes, (level, top + STRIP * level as i32))?;
+    }
+    bar(canvas, timeline, axis, lanes, top + STRIP * lanes.strips as i32)
+}
+
+/// The calls of steps of one level, with their names where there is room.
+fn strip(canvas: &Canvas<'_>, timeline: &Timeline, axis: &Axis, lanes: &Lanes, (level, top): (usize, i32)) -> Drawn {
+    let calls = timeline.calls.iter().filter(|call| raster::depth(timeline, call.step) == level);
+    let mut drawn_to = 0;
+    for call in calls {
+        let Some(path) = timeline.steps.get(call.step as usize).map(|step| step.path.as_str()) else { continue };
+        let (from, to) = (axis.x(call.begin_nanos), axis.x(call.end_nanos));
+        if to <= drawn_to {
+            continue;
+        }
+        // Of calls that share a pixel, the first is drawn.
+        let (from, to) = (from.max(drawn_to), to.max(from + 1));
+        drawn_to = to;
+        let own = lanes.own_colour(path).filter(|_| level <= lanes.level);
+        let colour = own.unwrap_or(if level == lanes.level { OTHER } else { UNKNOWN });
+        canvas.draw(&Rectangle::new([(from, top), (to, top + STRIP - 1)], colour.filled()))?;
+        if to - from > 4 {
+            canvas.draw(&PathElement::new([(to, top), (to, top + STRIP - 1)], WHITE.stroke_width(1)))?;
+        }
+        let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+        if let Some(text) = fitted(name, to - from - 6, 10) {
+            let ink = if colour == UNKNOWN { INK } else { WHITE };
+            canvas.draw(&Text::new(text, ((from + to) / 2, top + STRIP / 2), centred(10, ink)))?;
+        }
+    }
+    Ok(())
+}
+
+/// As much of `text` as fits into `width` pixels, if that still says something.
+fn fitted(text: &str, width: i32, size: i32) -> Option<String> {
+    if text_width(text, size) <= width {
+        return Some(text.to_owned());
+    }
+    let fits = (f64::from(width) / (0.56 * f64::from(size))) as usize;
+    (fits >= 5).then(|| text.chars().take(fits - 1).chain(['…']).collect())
+}
+
+/// What the party does: full colour while it computes, pale while it waits.
+fn bar(canvas: &Canvas<'_>, timeline: &Timeline, axis: &Axis, lanes: &Lanes, top: i32) -> Drawn {
+    let path =
+        |step: Option<u32>| step.and_then(|step| timeline.steps.get(step as usize)).map_or("", |step| &step.path);
+    let mut palette: Vec<RGBColor> = vec![];
+    let mut keys = vec![];
+    for (begin, end, step) in raster::pieces(timeline, lanes.level) {
+        let colour = lanes.colour(path(step));
+        let key = palette.iter().position(|known| *known == colour).unwrap_or_else(|| {
+            palette.push(colour);
+            palette.len() - 1
+        });
+        keys.push((begin, end, key));
+    }
+    // Beyond the last message that was kept nobody knows when it waited.
+    let known = match timeline.transfers.last() {
+        Some(last) if timeline.is_cut() => axis.x(last.at_nanos),
+        _ => axis.left + axis.width,
+    };
+    let shades = if lanes.single { 1 } else { BAR as u32 };
+    for run in raster::activity(axis, timeline, &keys, shades) {
+        let Some(colour) = run.key.map(|key| palette[key]) else { continue };
+        let (from, to) = (axis.left + run.from as i32, axis.left + run.to as i32);
+        let colour = if from >= known { UNKNOWN } else { colour };
+        let split = top + (f64::from(BAR) * run.waiting).round() as i32;
+        canvas.draw(&Rectangle::new([(from, top), (to, split)], pale(colour).filled()))?;
+        canvas.draw(&Rectangle::new([(from, split), (to, top + BAR)], colour.filled()))?;
+    }
+    Ok(())
+}
+
+/// What an entry of the legend shows.
+enum Sign {
+    Filled(RGBColor),
+    Arrow,
+}
+
+/// An entry of the legend, and where it is.
+struct Entry {
+    sign: Sign,
+    text: String,
+    x: i32,
+    row: i32,
+}
+
+/// Signs first, then colours of steps, in as many rows as they need.
+fn legend_entries(lanes: &Lanes) -> Vec<Entry> {
+    let mut entries = vec![
+        (Sign::Filled(INK), "computing".to_owned()),
+        (Sign::Filled(pale(INK)), "waiting".to_owned()),
+        (Sign::Arrow, if lanes.single { "message" } else { "messages" }.to_owned()),
+    ];
+    entries.extend(lanes.coloured.iter().zip(COLOURS).map(|(kind, colour)| (Sign::Filled(colour), kind.clone())));
+    if let Some(others) = lanes.others {
+        entries.push((Sign::Filled(OTHER), others.to_owned()));
+    }
+    let (mut x, mut row) = (LEFT, 0);
+    let place = |(sign, text): (Sign, String)| {
+        let text = fitted(&text, 260, 11).unwrap_or(text);
+        let width = 18 + text_width(&text, 11) + 20;
+        if x + width > WIDTH && x > LEFT {
+            (x, row) = (LEFT, row + 1);
+        }
+        let entry = Entry { sign, text, x, row };
+        x += width;
+        entry
+    };
+    entries.into_iter().map(place).collect()
+}
+
+fn draw_legend(canvas: &Canvas<'_>, entries: &[Entry], top: i32) -> Drawn {
+    for Entry { sign, text, x, row } in entries {
+        let y = top + row * LEGEND_ROW;
+        match sign {
+            Sign::Filled(colour) => canvas.draw(&Rectangle::new([(*x, y), (x + 12, y + 12)], colour.filled()))?,
+            Sign::Arrow => {
+                canvas.draw(&PathElement::new([(*x, y + 6), (x + 9, y + 6)], INK.stroke_width(1)))?;
+                arrow_head(canvas, (f64::from(x - 8), f64::from(y + 6)), (f64::from(x + 13), f64::from(y + 6)), 5.0)?;
+            }
+        }
+        let left = Pos::new(HPos::Left, VPos::Center);
+        canvas.draw(&Text::new(text.clone(), (x + 18, y + 6), font(11, INK).pos(left)))?;
+    }
+    Ok(())
+}
