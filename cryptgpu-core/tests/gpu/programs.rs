@@ -12,6 +12,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("a_cluster_says_which_card_each_party_takes", a_cluster_says_which_card_each_party_takes),
     ("parties_take_cards_in_turn", parties_take_cards_in_turn),
     ("doctor_names_the_cards", doctor_names_the_cards),
+    ("an_emulator_is_not_measured", an_emulator_is_not_measured),
 ];
 
 fn cryptgpu(arguments: &[&str]) -> Output {
@@ -69,4 +70,19 @@ fn doctor_names_the_cards(card: Device) {
     }
     let name = card.card_name().unwrap().unwrap();
     assert!(of("GPU")["found"].as_str().unwrap().contains(&name), "{}", of("GPU"));
+}
+
+/// No GPU time is shown that was not measured on a GPU.
+fn an_emulator_is_not_measured(_: Device) {
+    if !emulator::runs() {
+        return;
+    }
+    let output = cryptgpu(&["bench", "gpu"]);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is an emulator") && said.contains("no GPU time is shown"), "{said}");
+    let arguments = ["run", "inference", "--networks", "lenet", "--iterations", "1", "--device", "cuda:0,cpu,cpu"];
+    let output = cryptgpu(&[&arguments[..], &["--randomness", "insecure-philox"]].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("emulated") && !said.contains(" ms"), "{said}");
 }

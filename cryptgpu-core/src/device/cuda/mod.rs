@@ -19,12 +19,14 @@
 //! | `memory.rs` | memory that is kept for reuse |
 //! | `transfer.rs` | copies between main memory and the card, through pinned buffers |
 //! | `elementwise.rs`, … | operations, in the files and with the names of the CPU's |
+//! | `timing.rs` | how long kernels take, and what the card could do |
 //! | `probe.rs` | what this machine has: driver, compiler, cards |
 
 mod card;
 mod launch;
 mod memory;
 mod probe;
+mod timing;
 mod transfer;
 mod words;
 
@@ -40,6 +42,7 @@ pub use card::leave;
 pub use memory::MemoryUse;
 pub use probe::{CardInfo, Cuda, probe};
 pub use product::METHOD_VARIABLE;
+pub use timing::{Peak, peak, seconds};
 pub use words::{Buffer, View, ViewMut};
 
 pub(crate) use card::{Card, card};
