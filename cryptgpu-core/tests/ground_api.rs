@@ -154,7 +154,12 @@ fn sign_by_kogge_stone(p: &mut Party, x: &Rep) -> Result<RepBits> {
 }
 
 /// Checks a protocol: values, declared costs, views. Its cost must be that of the built-in one.
-fn passes(check: Check, ours: impl Protocol<Rep, MpcError>, plaintext: fn(&[i64]) -> i64, built_in: fn(usize) -> Cost) {
+fn passes(
+    check: Check,
+    ours: impl Protocol<Rep, MpcError>,
+    plaintext: impl Fn(&[i64]) -> i64,
+    built_in: impl Fn(usize) -> Cost + 'static,
+) {
     let report = check.costs(built_in).run(ours, elementwise(plaintext)).unwrap().require().unwrap();
     println!("{report}");
     let views = report.views.unwrap();
@@ -172,12 +177,8 @@ fn a_product_with_exact_truncation_costs_what_the_built_in_one_costs() {
     for d in [1, 20, 33] {
         // As large as the result may be: |xy| below 2^62.
         let check = Check::new("product with exact truncation", 2).bits(31).errors(0..=1);
-        let (bits, plaintext): (fn(usize) -> Cost, fn(&[i64]) -> i64) = match d {
-            1 => (|n| cost::truncate_product(n, 1), |x| (x[0] * x[1]) >> 1),
-            20 => (|n| cost::truncate_product(n, 20), |x| (x[0] * x[1]) >> 20),
-            _ => (|n| cost::truncate_product(n, 33), |x| (x[0] * x[1]) >> 33),
-        };
-        passes(check, move |p, x| product_truncated(p, &x[0], &x[1], d), plaintext, bits);
+        let protocol = move |p: &mut Party, x: &[Rep]| product_truncated(p, &x[0], &x[1], d);
+        passes(check, protocol, move |x| (x[0] * x[1]) >> d, move |n| cost::truncate_product(n, d));
     }
 }
 

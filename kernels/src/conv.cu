@@ -74,8 +74,6 @@ KERNEL(THREADS) conv_int8(const Conv p) { int8_product(p); }
 CONV_DOUBLE(2)
 CONV_DOUBLE(3)
 CONV_DOUBLE(4)
-CONV_DOUBLE(5)
-CONV_DOUBLE(6)
 CONV_DOUBLE(8)
 
 // One input channel a group: each output plane is its input plane filtered by one kernel. One thread an output; two

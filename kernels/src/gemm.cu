@@ -31,8 +31,6 @@ KERNEL(THREADS) gemm_int8(const Gemm p) { int8_product(p); }
 GEMM_DOUBLE(2)
 GEMM_DOUBLE(3)
 GEMM_DOUBLE(4)
-GEMM_DOUBLE(5)
-GEMM_DOUBLE(6)
 GEMM_DOUBLE(8)
 
 // Products with few rows are bound by reading B once: 8 bytes for up to THIN_ROWS multiply-accumulates, 0.9 T/s on a

@@ -46,3 +46,8 @@ pub use party::{Fidelity, Party, Settings, SignWindow};
 pub use roads::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use share::{Operand, Rep, RepBits};
 pub use world::{World, deal};
+
+/// What a message is whose tag has that kind, for people: `truncation: e`.
+pub fn message_kind(kind: u16) -> String {
+    roads::Code(kind).to_string()
+}

@@ -13,7 +13,7 @@ pub enum Method {
     Native,
     /// 8-bit limbs on tensor cores, compute capability 8.0 and newer; exact.
     Int8,
-    /// The embedding of CryptGPU into doubles, by 3, 4, 5, 6 or 8 limbs (the paper's code takes 4); exact.
+    /// The embedding of CryptGPU into doubles, by 3, 4 or 8 limbs (the paper's code takes 4); exact.
     Double {
         /// Limbs of a word.
         limbs: u32,
@@ -113,7 +113,7 @@ fn known(limbs: u32) -> Result<u32, KernelError> {
         operation: "ring product in doubles",
         argument: "limbs",
         found: limbs.to_string(),
-        rule: "there are kernels for 2, 3, 4, 5, 6 and 8",
+        rule: "there are kernels for 2, 3, 4 and 8",
     })
 }
 
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(exact_depth(2), 0);
         assert_eq!(exact_depth(3), (1 << 9) / 3);
         assert_eq!(exact_depth(4), 1 << 19);
-        for limbs in [3, 4, 5, 6, 8] {
+        for limbs in [3, 4, 8] {
             let width = 64u32.div_ceil(limbs);
             let worst = (u128::from(limbs) * u128::from(exact_depth(limbs))) << (2 * width);
             assert!(worst <= 1 << 53, "{limbs} limbs");

@@ -15,26 +15,15 @@ type ConvDouble = Kernel<(RawConv, u32)>;
 const NATIVE: Conv = Kernel::new(Family::Conv, "conv_native", THREADS);
 const INT8: Conv = Kernel::new(Family::Conv, "conv_int8", THREADS).shared(INT8_SHARED).since(INT8_ARCH);
 const DEPTHWISE: Conv = Kernel::new(Family::Conv, "conv_depthwise", THREADS);
-const DOUBLE: [ConvDouble; 6] = [
+const DOUBLE: [ConvDouble; 4] = [
     Kernel::new(Family::Conv, "conv_double_2", THREADS),
     Kernel::new(Family::Conv, "conv_double_3", THREADS),
     Kernel::new(Family::Conv, "conv_double_4", THREADS),
-    Kernel::new(Family::Conv, "conv_double_5", THREADS),
-    Kernel::new(Family::Conv, "conv_double_6", THREADS),
     Kernel::new(Family::Conv, "conv_double_8", THREADS),
 ];
 
-pub(crate) const KERNELS: &[KernelInfo] = &[
-    NATIVE.info,
-    INT8.info,
-    DEPTHWISE.info,
-    DOUBLE[0].info,
-    DOUBLE[1].info,
-    DOUBLE[2].info,
-    DOUBLE[3].info,
-    DOUBLE[4].info,
-    DOUBLE[5].info,
-];
+pub(crate) const KERNELS: &[KernelInfo] =
+    &[NATIVE.info, INT8.info, DEPTHWISE.info, DOUBLE[0].info, DOUBLE[1].info, DOUBLE[2].info, DOUBLE[3].info];
 
 /// A two-dimensional convolution: images NCHW, weights `[out_channels, in_channels / groups, kernel height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

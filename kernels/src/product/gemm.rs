@@ -15,12 +15,10 @@ const NATIVE: Gemm = Kernel::new(Family::Gemm, "gemm_native", THREADS);
 const INT8: Gemm = Kernel::new(Family::Gemm, "gemm_int8", THREADS).shared(INT8_SHARED).since(INT8_ARCH);
 const THIN_DEPTH: Gemm = Kernel::new(Family::Gemm, "gemm_thin_depth", THREADS);
 const THIN_LANES: Gemm = Kernel::new(Family::Gemm, "gemm_thin_lanes", THREADS);
-const DOUBLE: [GemmDouble; 6] = [
+const DOUBLE: [GemmDouble; 4] = [
     Kernel::new(Family::Gemm, "gemm_double_2", THREADS),
     Kernel::new(Family::Gemm, "gemm_double_3", THREADS),
     Kernel::new(Family::Gemm, "gemm_double_4", THREADS),
-    Kernel::new(Family::Gemm, "gemm_double_5", THREADS),
-    Kernel::new(Family::Gemm, "gemm_double_6", THREADS),
     Kernel::new(Family::Gemm, "gemm_double_8", THREADS),
 ];
 
@@ -33,8 +31,6 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     DOUBLE[1].info,
     DOUBLE[2].info,
     DOUBLE[3].info,
-    DOUBLE[4].info,
-    DOUBLE[5].info,
 ];
 
 /// A matrix in device memory: element (row, column) is word row·`row_stride` + column·`column_stride`.

@@ -18,7 +18,7 @@ const INT8_SHARED: u32 = 2 * 2 * 64 * 32 * 8;
 /// Compute capability from which there is `mma.m16n8k32` on 8-bit integers.
 const INT8_ARCH: u32 = 80;
 /// How many limbs the kernels in doubles exist for.
-const LIMBS: [u32; 6] = [2, 3, 4, 5, 6, 8];
+const LIMBS: [u32; 4] = [2, 3, 4, 8];
 
 /// Division of numbers below 2³¹ by multiplication: `Divisor` of `ring_product.cuh`.
 ///

@@ -4,6 +4,11 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+pub mod card;
+pub mod clang;
+pub mod data;
+pub mod emulator;
+
 use cryptgpu_kernels::compile::{Family, Format, Image, Target, compile};
 use std::path::{Path, PathBuf};
 use std::process::Command;

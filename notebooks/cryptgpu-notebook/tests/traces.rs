@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use cryptgpu_core::mpc::check::{Check, elementwise};
 use cryptgpu_core::mpc::{CheckedClaim, Claim, MpcError, Observed, Party, Rep, World};
 use cryptgpu_core::net::{MAX_TRANSFERS, Trace};
 use cryptgpu_notebook::NotebookError;
@@ -66,6 +67,8 @@ fn a_trace_has_a_row_for_each_step_and_one_in_all() {
     assert_eq!(messages.frame.height() as u64, trace.total().messages());
     assert_eq!(integers(&messages, "bytes").iter().sum::<u64>(), trace.total().bytes());
     assert_eq!(messages.frame.column("received ms").unwrap().null_count(), 0);
+    let kinds: Vec<_> = (0..messages.frame.height()).map(|row| text(&messages, "kind", row)).collect();
+    assert!(kinds.iter().any(|kind| kind == "open") && kinds.iter().all(|kind| kind != "unknown"), "{kinds:?}");
     assert!(!messages.caption.contains("only sums"));
 }
 
@@ -121,7 +124,7 @@ fn a_timeline_of_many_messages_is_no_larger_than_its_pixels() {
     assert!(bars < 10_000, "{bars} bars");
     // Eight hundred steps have two colours: kinds of steps.
     assert!(figure.svg().contains(">\nconv\n<") && figure.svg().contains(">\nopen\n<"), "the legend names kinds");
-    assert!(!figure.svg().contains("grey: later"));
+    assert!(!figure.svg().contains("hatched: later"));
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn a_run_that_was_not_kept_whole_says_so() {
         Ok(())
     });
     assert!(trace.omitted() > 0);
-    assert!(plots::timeline(&trace).unwrap().svg().contains("grey: later calls and messages"));
+    assert!(plots::timeline(&trace).unwrap().svg().contains("hatched: later calls and messages"));
     assert!(tables::messages(&trace).unwrap().caption.contains("beyond these only sums were kept"));
     assert_eq!(integers(&tables::trace(&trace).unwrap(), "messages").last(), Some(&trace.total().messages()));
 }
@@ -215,4 +218,32 @@ fn claims_that_are_wrong_stand_out() {
     let table = tables::claims(&checked).unwrap();
     assert_eq!([text(&table, "claim", 0), text(&table, "claim", 1)], ["holds", "WRONG"]);
     assert_eq!((text(&table, "bytes claimed", 1), integers(&table, "bytes")[1]), ("8".into(), 96));
+}
+
+#[test]
+fn a_report_has_a_row_for_every_check_and_every_leak() {
+    let verdicts =
+        |table: &Table| -> Vec<String> { (0..table.frame.height()).map(|row| text(table, "verdict", row)).collect() };
+    let square = |p: &mut Party, x: &[Rep]| {
+        p.declare(1, 24 * x[0].len() as u64);
+        p.reshare(x[0].local_product(&x[0])?)
+    };
+    let right = Check::new("square", 1).run(square, elementwise(|v| v[0].wrapping_mul(v[0]))).unwrap();
+    let table = tables::report(&right).unwrap();
+    assert!(verdicts(&table).iter().all(|verdict| verdict == "passed"), "{}", table.text());
+    assert!(table.frame.height() >= 3 && table.caption.starts_with("square: passed"), "{}", table.text());
+
+    let leaky = |p: &mut Party, x: &[Rep]| {
+        p.declare(1, 8);
+        p.open(&x[0])?;
+        p.reshare(x[0].local_product(&x[0])?)
+    };
+    let wrong = Check::new("leaky", 1).run(leaky, elementwise(|v| v[0])).unwrap();
+    let table = tables::report(&wrong).unwrap();
+    let failed = |what: &str| {
+        (0..table.frame.height())
+            .any(|row| text(&table, "checked", row).contains(what) && verdicts(&table)[row] == "FAILED")
+    };
+    assert!(failed("values") && failed("cost of") && failed("views") && failed("leak to party"), "{}", table.text());
+    assert!(table.html().contains("the first: f("), "{}", table.html());
 }

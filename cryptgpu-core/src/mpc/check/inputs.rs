@@ -5,8 +5,26 @@ use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayD, IxDyn};
 
 /// Numbers of elements that leave parts, blocks and tail groups of packed bits empty, whole and odd.
-/// The last one gives every role of every protocol something to do.
-pub(super) const SIZES: [usize; 6] = [1, 10, 64, 513, 1000, 1600];
+const SIZES: [usize; 5] = [1, 10, 64, 513, 1000];
+/// Enough elements to give every role of every protocol something to do.
+const DENSE: usize = 1600;
+
+/// How many elements the trials have: some that are apt to find mistakes, some at random, and at the
+/// end enough for every role.
+pub(super) fn sizes(source: &mut Source) -> Vec<usize> {
+    let random = source.words(2).into_iter().map(|word| 1 + (word % 3000) as usize);
+    SIZES.into_iter().chain(random).chain([DENSE]).collect()
+}
+
+/// n elements in one or two axes, as it comes.
+pub(super) fn shape(source: &mut Source, n: usize) -> Vec<usize> {
+    let divisors: Vec<usize> = (1..=n).filter(|rows| n.is_multiple_of(*rows)).collect();
+    let pick = source.words(1).into_iter().map(|word| divisors[word as usize % divisors.len()]).next();
+    match pick {
+        Some(rows) if rows < n => vec![rows, n / rows],
+        _ => vec![n],
+    }
+}
 
 /// Seeded random words.
 pub(super) struct Source {
@@ -62,6 +80,15 @@ pub(super) fn values(source: &mut Source, shape: &[usize], bits: u32, input: u32
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shapes_have_the_elements_they_should() {
+        let mut source = Source::new(9);
+        for n in sizes(&mut source) {
+            let shape = shape(&mut source, n);
+            assert!(shape.iter().product::<usize>() == n && (1..=2).contains(&shape.len()), "{shape:?}");
+        }
+    }
 
     #[test]
     fn values_stay_in_range_and_meet_their_edges() {

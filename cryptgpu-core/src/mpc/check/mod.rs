@@ -39,7 +39,7 @@ pub use report::{Costs, Counterexample, Report, Stated, Values};
 pub use views::{Finding, Views};
 
 use super::{Cost, Look, MpcError, Party, Rep, World};
-use inputs::{SIZES, Source, values};
+use inputs::{Source, shape, sizes, values};
 use ndarray::{ArrayD, IxDyn};
 use std::ops::RangeInclusive;
 pub(super) use trial::Observe;
@@ -112,7 +112,7 @@ pub fn elementwise(f: impl Fn(&[i64]) -> i64) -> impl Fn(&[ArrayD<u64>]) -> Arra
 }
 
 impl Check {
-    /// A check of a protocol of so many inputs, of any ring elements: exact, of vectors.
+    /// A check of a protocol of so many inputs, of any ring elements, that should be exact.
     pub fn new(name: &str, inputs: usize) -> Self {
         Check {
             name: name.to_owned(),
@@ -138,7 +138,8 @@ impl Check {
         Check { errors, ..self }
     }
 
-    /// The shapes of the inputs when there should be about n elements; vectors of n unless told.
+    /// The shapes of the inputs when there should be about n elements. Unless told, all have the same,
+    /// of one or two axes.
     pub fn shapes(self, shapes: impl Fn(usize) -> Vec<Vec<usize>> + 'static) -> Self {
         Check { shapes: Some(Box::new(shapes)), ..self }
     }
@@ -194,22 +195,20 @@ impl Check {
         }
         let mut source = Source::new(self.world.seed);
         let mut report = Report::new(&self.name, self.errors.clone());
-        for (trial, n) in SIZES.into_iter().enumerate() {
-            let shapes = self.shapes_for(n);
+        let sizes = sizes(&mut source);
+        for (trial, &n) in sizes.iter().enumerate() {
+            let vector = shape(&mut source, n);
+            let shapes = self.shapes.as_ref().map_or_else(|| vec![vector; self.inputs], |shapes| shapes(n));
             let inputs = |(input, shape): (u32, &Vec<usize>)| values(&mut source, shape, self.bits, input);
             let inputs: Vec<ArrayD<u64>> = (0..).zip(&shapes).map(inputs).collect();
             let world = World { seed: self.world.seed.wrapping_add(trial as u64), ..self.world.clone() };
             let outcome = trial::run(&world, &inputs, &protocol, Observe::No)?;
             report.add_values(&inputs, &outcome.value, &plaintext(&inputs))?;
             let stated = self.formula.as_ref().map(|formula| formula(inputs[0].len()));
-            report.add_costs(inputs[0].len(), &outcome, stated, trial + 1 == SIZES.len());
+            report.add_costs(inputs[0].len(), &outcome, stated, trial + 1 == sizes.len());
         }
         report.views = Some(self.views(&protocol)?);
         Ok(report)
-    }
-
-    fn shapes_for(&self, n: usize) -> Vec<Vec<usize>> {
-        self.shapes.as_ref().map_or_else(|| vec![vec![n]; self.inputs], |shapes| shapes(n))
     }
 
     /// Four runs on secrets that differ as much as they can: nothing (twice, under different keys),
@@ -220,7 +219,8 @@ impl Check {
         R: Look,
         E: std::fmt::Display,
     {
-        let shapes = self.shapes_for(self.view_size);
+        let n = self.view_size;
+        let shapes = self.shapes.as_ref().map_or_else(|| vec![vec![n]; self.inputs], |shapes| shapes(n));
         let mut source = Source::new(self.world.seed ^ 0x76_69_65_77);
         let constant = (0x5555_5555_5555_5555u64 >> (64 - self.bits)).wrapping_neg();
         let mut run = |secret: u64| {

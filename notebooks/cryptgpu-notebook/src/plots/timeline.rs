@@ -81,7 +81,7 @@ pub fn timeline(trace: &Trace) -> Result<Figure> {
         }
         draw_legend(canvas, &legend, lanes.bottom() + 44)?;
         if trace.omitted() > 0 {
-            let note = "grey: later calls and messages were counted and not kept one by one";
+            let note = "hatched: later calls and messages were counted and not kept one by one";
             canvas.draw(&Text::new(note, (LEFT, height - 20), font(11, PALE_INK)))?;
         }
         Ok(())
@@ -328,10 +328,21 @@ fn bar(canvas: &Canvas<'_>, timeline: &Timeline, axis: &Axis, lanes: &Lanes, top
     for run in raster::activity(axis, timeline, &keys, shades) {
         let Some(colour) = run.key.map(|key| palette[key]) else { continue };
         let (from, to) = (axis.left + run.from as i32, axis.left + run.to as i32);
-        let colour = if from >= known { UNKNOWN } else { colour };
+        if from >= known {
+            break;
+        }
         let split = top + (f64::from(BAR) * run.waiting).round() as i32;
         canvas.draw(&Rectangle::new([(from, top), (to, split)], pale(colour).filled()))?;
         canvas.draw(&Rectangle::new([(from, split), (to, top + BAR)], colour.filled()))?;
+    }
+    hatch(canvas, (known, axis.x(timeline.end_nanos)), top)
+}
+
+/// A part of a bar of which nothing is known.
+fn hatch(canvas: &Canvas<'_>, (from, to): (i32, i32), top: i32) -> Drawn {
+    for x in (from..to).step_by(7) {
+        let end = (x + BAR).min(to);
+        canvas.draw(&PathElement::new([(x, top + BAR), (end, top + BAR - (end - x))], UNKNOWN.stroke_width(1)))?;
     }
     Ok(())
 }

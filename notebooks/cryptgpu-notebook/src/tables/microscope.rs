@@ -1,8 +1,8 @@
 //! What parties saw, as tables: the shares that a protocol looked at and the messages that came in.
 
-use cryptgpu_core::mpc::{CheckedClaim, Cost, Looked, Observed, Seen, Sharing};
+use cryptgpu_core::mpc::{Looked, Observed, Seen, Sharing};
 use cryptgpu_core::ring::FixedPoint;
-use polars::prelude::{Column, DataFrame};
+use polars::prelude::DataFrame;
 
 use super::{Table, counts, texts};
 use crate::show::Bundle;
@@ -192,37 +192,4 @@ pub fn observed(parties: &[Observed], words: Words) -> Result<Bundle> {
         Err(error) => return Err(error),
     };
     Ok(bundle.heading("Messages received").with(&seen(parties, words)?))
-}
-
-/// What protocols claimed to cost, beside what was counted.
-///
-/// # Errors
-/// [`Empty`](NotebookError::Empty) without a claim, [`Polars`](NotebookError::Polars) if no frame can be made.
-pub fn claims(claims: &[CheckedClaim]) -> Result<Table> {
-    if claims.is_empty() {
-        let hint = "say `p.declare(rounds, bytes)` within a step";
-        return Err(NotebookError::Empty { what: "the table of claims", hint });
-    }
-    let claimed = |figure: fn(&Cost) -> u64| {
-        let text = move |claim: &CheckedClaim| {
-            let parties = claim
-                .claimed
-                .each_ref()
-                .map(|cost| cost.as_ref().map_or("–".to_owned(), |cost| figure(cost).to_string()));
-            let [first, second, third] = &parties;
-            if first == second && second == third { first.clone() } else { parties.join(", ") }
-        };
-        claims.iter().map(move |claim| Some(text(claim)))
-    };
-    let columns: Vec<Column> = vec![
-        texts("step", claims.iter().map(|claim| Some(claim.step.clone()))),
-        texts("rounds claimed", claimed(|cost| cost.rounds)),
-        counts("rounds", claims.iter().map(|claim| claim.counted.rounds)),
-        texts("bytes claimed", claimed(|cost| cost.bytes)),
-        counts("bytes", claims.iter().map(|claim| claim.counted.bytes)),
-        texts("claim", claims.iter().map(|claim| Some(if claim.holds() { "holds" } else { "WRONG" }.to_owned()))),
-    ];
-    let caption = "Bytes of all parties. Rounds may be fewer than claimed where a step's first message need not wait for the \
-                   end of the step before.";
-    Ok(Table { frame: DataFrame::new(claims.len(), columns)?, caption: caption.to_owned() })
 }

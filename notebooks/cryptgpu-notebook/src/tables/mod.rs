@@ -1,15 +1,18 @@
 //! Tables: data frames with their captions, of measurements ([`inference`]), of runs ([`trace`], [`parties`],
-//! [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]).
+//! [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
+//! protocol checker found ([`report`]).
 
+mod checks;
 mod inference;
 mod microscope;
 mod trace;
 
+pub use checks::{claims, report};
 pub use inference::inference;
 pub(crate) use inference::inference_rows;
 #[cfg(test)]
 pub(crate) use inference::tests::record;
-pub use microscope::{Words, claims, observed, seen, shares};
+pub use microscope::{Words, observed, seen, shares};
 pub use trace::{compare, messages, parties, trace};
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};

@@ -1,5 +1,6 @@
 //! Runs as tables: what each step cost, at all parties and at each, every message, and two runs side by side.
 
+use cryptgpu_core::mpc::message_kind;
 use cryptgpu_core::net::{Figures, PartyId, StepTrace, Trace};
 use polars::prelude::DataFrame;
 
@@ -84,7 +85,7 @@ pub fn messages(trace: &Trace) -> Result<Table> {
         counts("from", rows.iter().map(|row| row.from.index() as u64)),
         counts("to", rows.iter().map(|row| row.to.index() as u64)),
         texts("step", rows.iter().map(|row| Some(row.step.clone()))),
-        counts("kind", rows.iter().map(|row| u64::from(row.kind))),
+        texts("kind", rows.iter().map(|row| Some(message_kind(row.kind)))),
         counts("bytes", rows.iter().map(|row| row.bytes)),
         counts("round", rows.iter().map(|row| row.round)),
         numbers("sent ms", rows.iter().map(|row| Some(millis(row.sent_nanos)))),
