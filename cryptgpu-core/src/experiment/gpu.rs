@@ -106,7 +106,9 @@ pub fn measure_kernels(device: Device) -> Result<Vec<KernelRecord>, ExperimentEr
     let (x, y) = (device.full(WORDS, 3), device.full(WORDS, 5));
     let (mut out, mut message, mut top, mut top_mask) =
         (device.alloc(WORDS), device.alloc(95 * WORDS / 64), device.alloc(WORDS / 64), device.alloc(WORDS / 64));
-    for (operation, bytes, mut body) in operations([x.view(), y.view()], &streams, [&mut out, &mut message, &mut top, &mut top_mask]) {
+    for (operation, bytes, mut body) in
+        operations([x.view(), y.view()], &streams, [&mut out, &mut message, &mut top, &mut top_mask])
+    {
         let seconds = cuda::seconds(ordinal, TIMES, &mut body)?;
         records.push(record(operation, format!("{WORDS} words"), seconds, bytes, 0.0));
     }
@@ -130,11 +132,7 @@ pub fn measure_kernels(device: Device) -> Result<Vec<KernelRecord>, ExperimentEr
 }
 
 /// Element-wise operations, streams, a transpose: every family that memory bounds, or that should be.
-fn operations<'a>(
-    [x, y]: [View<'a>; 2],
-    streams: &'a [Stream; 2],
-    outputs: [&'a mut Buffer; 4],
-) -> Vec<Operation<'a>> {
+fn operations<'a>([x, y]: [View<'a>; 2], streams: &'a [Stream; 2], outputs: [&'a mut Buffer; 4]) -> Vec<Operation<'a>> {
     let [out, message, top, top_mask] = outputs;
     let out = std::rc::Rc::new(std::cell::RefCell::new(out));
     let to = |body: Box<dyn Fn(Device, ViewMut) + 'a>| -> Box<dyn FnMut(Device) + 'a> {

@@ -2,8 +2,8 @@
 //! step, and leaves everything else alone.
 
 use super::Body;
+use super::alone::{alone, is_alone};
 use super::data::words;
-use super::emulator;
 use cryptgpu_core::device::{Binary, Device, DeviceError, Tensor, Unary};
 use cryptgpu_core::mpc::{MpcError, World};
 use ndarray::array;
@@ -13,6 +13,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("memory_that_cannot_be_had", memory_that_cannot_be_had),
     ("a_launch_that_is_refused", a_launch_that_is_refused),
     ("operands_on_different_devices", operands_on_different_devices),
+    ("a_fault_ends_the_use_of_the_card", a_fault_ends_the_use_of_the_card),
     ("a_party_names_itself_and_its_step", a_party_names_itself_and_its_step),
 ];
 
@@ -107,5 +108,39 @@ fn a_party_names_itself_and_its_step(card: Device) {
     assert!(text.contains("party 1") && text.contains("layer 7") && text.contains("no memory"), "{text}");
     // The others do not wait for ever: the party that failed has closed its links.
     assert!(results[0].is_err() && results[2].is_err());
-    let _ = emulator::runs();
+}
+
+/// A kernel that writes where nothing is.
+const BAD: &str = ".version 7.0\n.target sm_70\n.address_size 64\n.visible .entry bad()\n{\n.reg .b64 %rd<2>;\n\
+                   mov.u64 %rd1, 4096;\nst.global.u64 [%rd1], %rd1;\nret;\n}\n";
+
+fn a_fault_ends_the_use_of_the_card(card: Device) {
+    let test = "failures::a_fault_ends_the_use_of_the_card";
+    if !is_alone(test) {
+        let output = alone(test, "CRYPTGPU_EMULATOR_QUIET", "1");
+        let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(out.contains("the fault was seen"), "{out}\n{errors}");
+        return;
+    }
+    let good = card.upload(words(10, 1));
+    assert_eq!(good.view().to_host().unwrap(), words(10, 1));
+    // Behind this program's back, in the context that it uses.
+    let context = cudarc::driver::CudaContext::new(0).unwrap();
+    let bad = context.load_module(cudarc::nvrtc::Ptx::from_src(BAD)).unwrap().load_function("bad").unwrap();
+    let stream = context.new_stream().unwrap();
+    let config = cudarc::driver::LaunchConfig::for_num_elems(1);
+    // SAFETY: it is not; that is what is tested, in a process of its own.
+    unsafe { stream.launch_builder(&bad).launch(config) }.unwrap();
+    let _ = stream.synchronize();
+    let mut derived = card.alloc(10);
+    card.unary(Unary::Add(1), good.view(), derived.view_mut());
+    for buffer in [derived, good, card.zeros(3), card.upload(vec![1, 2])] {
+        let error = buffer.into_host().unwrap_err();
+        assert!(matches!(error, DeviceError::Fault { .. }), "{error}");
+        assert!(error.to_string().contains("start the parties anew"), "{error}");
+    }
+    assert!(card.trim().is_err());
+    println!("the fault was seen");
+    // Nothing more can be asked of this card.
+    std::process::exit(0);
 }

@@ -1,6 +1,7 @@
 //! Memory of a card: reuse, transfers in pieces, and words that survive all of it.
 
 use super::Body;
+use super::alone::{alone, is_alone};
 use super::data::{streams, words};
 use super::emulator;
 use cryptgpu_core::device::{Binary, Device, Tensor, Unary};
@@ -80,16 +81,6 @@ fn threads_share_a_card(card: Device) {
             });
         }
     });
-}
-
-/// Runs one of the tests here in a process of its own, with a variable set.
-fn alone(test: &str, variable: &str, value: &str) -> std::process::Output {
-    let this = std::env::current_exe().unwrap();
-    Command::new(this).args(["--exact", test]).env(variable, value).env("CRYPTGPU_TEST_ALONE", test).output().unwrap()
-}
-
-fn is_alone(test: &str) -> bool {
-    std::env::var("CRYPTGPU_TEST_ALONE").is_ok_and(|value| value == test)
 }
 
 fn what_is_kept_is_returned_when_memory_is_short(_: Device) {
