@@ -126,7 +126,7 @@ class Cells(unittest.TestCase):
         self.assertIn("belongs to another cluster", text)
 
         text = self.run_cell("let n = 3; cluster.run(move |_: &mut Party, x: Rep| -> Result<Rep> { Ok(x.mul_word(n)) }, &x)?;")
-        self.assertIn("pass the values as arguments", text)
+        self.assertIn("Pass the values as arguments", text)
 
     def test_an_interrupt_and_a_restart_leave_no_process_behind(self):
         pids = self.start_cluster()

@@ -173,6 +173,10 @@ fn a_tensor_goes_when_its_last_handle_does() {
         assert_eq!(held(), [3200; 3]);
         drop((again, run));
         assert_eq!(held(), [0; 3]);
+        // A handle that is given away is good for the run that it is given to.
+        let gone = cluster.run(same, cluster.share_words(&Array1::zeros(10)).unwrap()).unwrap();
+        assert_eq!(gone.reveal_words().unwrap().len(), 10);
+        assert_eq!(held(), [160; 3]);
     });
 }
 

@@ -6,9 +6,10 @@ mod cluster_support;
 
 use cluster_support::both;
 use cryptgpu_core::cluster::Result;
-use cryptgpu_core::mpc::{Cost, Party, Rep, cost};
+use cryptgpu_core::mpc::{Cost, Party, Rep, Side, cost};
 use cryptgpu_core::net::{MAX_TRANSFERS, NO_STEP};
-use ndarray::Array1;
+use cryptgpu_core::nn::WeightSource;
+use ndarray::{Array1, ArrayD, array};
 
 const N: usize = 1000;
 
@@ -74,5 +75,44 @@ fn claims_stand_beside_what_was_counted() {
         let none = cluster.run(|_: &mut Party, _: Rep| -> Result<()> { Ok(()) }, &x).unwrap();
         assert!(none.claims().is_empty() && none.trace().messages().is_empty());
         assert_eq!(none.trace().total().bytes(), 0);
+    });
+}
+
+#[test]
+fn an_inference_has_a_step_for_each_layer() {
+    both(|cluster| {
+        let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+        let inference = cluster.infer(&lenet, &ArrayD::zeros(vec![1, 1, 28, 28])).unwrap();
+        let (trace, total) = (&inference.trace, inference.trace.total());
+        assert_eq!(total.parties.map(|party| party.bytes()), inference.bytes_sent);
+        let layers: Vec<_> =
+            trace.steps().into_iter().filter(|step| step.path != NO_STEP && step.bytes() > 0).collect();
+        assert!(layers.len() >= 6, "{layers:?}");
+        assert_eq!(layers.iter().map(|layer| layer.bytes()).sum::<u64>(), total.bytes());
+        assert_eq!(layers.iter().map(|layer| layer.rounds).sum::<u64>(), total.rounds);
+    });
+}
+
+/// Party 2 has fewer rounds behind it than the others when the second run begins; it is not charged with catching up.
+#[test]
+fn rounds_of_a_run_do_not_depend_on_what_ran_before() {
+    fn two_of_three(p: &mut Party, (): ()) -> Result<()> {
+        let [nonce] = p.nonces();
+        match p.id().index() {
+            0 => p.send(Side::Next, &p.with_nobody(nonce, &[4], 64)?, 64)?,
+            1 => drop(p.receive(Side::Prev, &[4], 64)?),
+            _ => {}
+        }
+        Ok(())
+    }
+    fn open(p: &mut Party, x: Rep) -> Result<()> {
+        p.open(&x)?;
+        Ok(())
+    }
+
+    both(|cluster| {
+        let x = cluster.share(&array![1.0]).unwrap();
+        assert_eq!(cluster.run(two_of_three, ()).unwrap().rounds(), 1);
+        assert_eq!(cluster.run(open, &x).unwrap().rounds(), 1);
     });
 }

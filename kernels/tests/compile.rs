@@ -5,36 +5,53 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
+#[path = "compile/table.rs"]
+mod table;
 
 use cryptgpu_kernels::KernelInfo;
 use cryptgpu_kernels::compile::{Cache, Family, Format, Target, image};
 use std::collections::HashMap;
-use support::{ARCHITECTURES, assemble, nvrtc, ptx, ptxas};
+use std::sync::OnceLock;
+use support::{ARCHITECTURES, Usage, assemble, nvrtc, ptx, ptxas};
 
 /// Kernels that may spill, with the reason.
 const MAY_SPILL: &[(&str, &str)] = &[];
 
+/// What the assembler says of a family's kernels, by architecture.
+type Found = (Family, Vec<(u32, Usage)>);
+
+/// What the assembler says of all kernels, asked once.
+fn usages() -> &'static [Found] {
+    static USAGES: OnceLock<Vec<Found>> = OnceLock::new();
+    USAGES.get_or_init(|| {
+        let ptxas = ptxas().unwrap();
+        let of = |family, arch| assemble(&ptxas, &ptx(family, arch), arch).into_iter().map(move |usage| (arch, usage));
+        Family::ALL
+            .iter()
+            .map(|&family| (family, ARCHITECTURES.into_iter().flat_map(|a| of(family, a)).collect()))
+            .collect()
+    })
+}
+
 #[test]
 fn every_kernel_passes_the_assembler_without_spills() {
-    let Some(ptxas) = ptxas() else { return };
-    if !nvrtc() {
+    if ptxas().is_none() || !nvrtc() {
         return;
     }
-    for &family in Family::ALL {
+    for (family, found) in usages() {
         for arch in ARCHITECTURES {
-            let usages = assemble(&ptxas, &ptx(family, arch), arch);
             let kernels: Vec<&KernelInfo> = family.kernels().iter().filter(|k| k.min_arch <= arch).collect();
-            let mut found: Vec<&str> = usages.iter().map(|usage| usage.kernel.as_str()).collect();
+            let mut names: Vec<&str> = found.iter().filter(|(a, _)| *a == arch).map(|(_, u)| &*u.kernel).collect();
             let mut expected: Vec<&str> = kernels.iter().map(|kernel| kernel.name).collect();
-            found.sort_unstable();
+            names.sort_unstable();
             expected.sort_unstable();
-            assert_eq!(found, expected, "{} for sm_{arch}: kernels and wrappers differ", family.file());
-            for usage in usages {
-                let threads = kernels.iter().find(|kernel| kernel.name == usage.kernel).unwrap().threads;
-                let may_spill = MAY_SPILL.iter().any(|(name, _)| *name == usage.kernel);
-                assert!(usage.spilled == 0 || may_spill, "sm_{arch}: {usage:?} spills");
-                assert!(usage.registers * threads <= 65_536, "sm_{arch}: {usage:?} cannot be launched");
-            }
+            assert_eq!(names, expected, "{} for sm_{arch}: kernels and wrappers differ", family.file());
+        }
+        for (arch, usage) in found {
+            let threads = family.kernels().iter().find(|kernel| kernel.name == usage.kernel).unwrap().threads;
+            let may_spill = MAY_SPILL.iter().any(|(name, _)| *name == usage.kernel);
+            assert!(usage.spilled == 0 || may_spill, "sm_{arch}: {usage:?} spills");
+            assert!(usage.registers * threads <= 65_536, "sm_{arch}: {usage:?} cannot be launched");
         }
     }
 }
@@ -95,20 +112,4 @@ fn the_second_use_comes_from_the_cache_and_damage_is_repaired() {
     std::fs::write(&file, &std::fs::read(&file).unwrap()[..100]).unwrap();
     assert!(image(Family::Elementwise, target, Some(&cache)).unwrap().0 == first.0);
     assert!(std::fs::read(&file).unwrap().len() > first.0.len());
-}
-
-#[test]
-#[ignore = "prints a table for a person"]
-fn print_usage() {
-    let ptxas = ptxas().unwrap();
-    for &family in Family::ALL {
-        if std::env::var("FAMILY").is_ok_and(|name| !family.file().contains(&name)) {
-            continue;
-        }
-        for arch in ARCHITECTURES {
-            for usage in assemble(&ptxas, &ptx(family, arch), arch) {
-                println!("{arch} {usage:?}");
-            }
-        }
-    }
 }

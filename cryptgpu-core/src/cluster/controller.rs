@@ -166,9 +166,13 @@ impl Inner {
             self.renew(&mut state)?;
         }
         state.runs += 1;
-        self.facts().running = Some(name.to_owned());
         let run = state.runs;
-        Ok(Turn { inner: self, state, run, name: name.to_owned() })
+        let mut facts = self.facts();
+        facts.running = Some(name.to_owned());
+        // What is dropped from now on may be an argument of this very run.
+        let free = std::mem::take(&mut facts.dropped);
+        drop(facts);
+        Ok(Turn { inner: self, state, run, name: name.to_owned(), free })
     }
 
     fn lock(&self, name: &str) -> Result<MutexGuard<'_, State>, ClusterError> {
@@ -235,6 +239,8 @@ pub(super) struct Turn<'a> {
     state: MutexGuard<'a, State>,
     pub(super) run: u64,
     name: String,
+    /// Tensors that nobody names any more.
+    free: Vec<TensorId>,
 }
 
 impl<'a> Turn<'a> {
@@ -291,7 +297,7 @@ impl<'a> Turn<'a> {
         frames: [Vec<u8>; 3],
         on_progress: &mut dyn FnMut(&Progress),
     ) -> Result<Ended, ClusterError> {
-        let ids = std::mem::take(&mut self.inner.facts().dropped);
+        let ids = std::mem::take(&mut self.free);
         let Some(session) = self.state.session.as_mut() else { return Err(ClusterError::Ended) };
         let (start, bytes) = (Instant::now(), session.control_bytes());
         if !ids.is_empty() {
@@ -316,7 +322,10 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.inner.facts().running = None;
+        let mut facts = self.inner.facts();
+        facts.running = None;
+        // Nothing was sent.
+        facts.dropped.append(&mut self.free);
     }
 }
 

@@ -75,6 +75,16 @@ pub enum ClusterError {
         /// What goes on.
         running: String,
     },
+    /// A closure that captures, or a pointer to a function, where cells are compiled; elsewhere the compiler refuses it.
+    #[error(
+        "cannot run {function} at the parties: it captures variables, or is a pointer to a function, and nothing of here \
+         exists there. Pass the values as arguments, `cluster.run(|p: &mut Party, (x, n): (Rep, u64)| …, (&x, n))`, and \
+         name the function itself"
+    )]
+    Captures {
+        /// What was to run.
+        function: String,
+    },
     /// The cluster itself is gone.
     #[error(
         "the cluster that this handle belongs to has ended: keep the `Cluster` for as long as its handles are used"

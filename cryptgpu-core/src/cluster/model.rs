@@ -9,7 +9,7 @@ use super::run::Run;
 use super::words::Words;
 use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{MpcError, Rep, Settings, deal};
-use crate::net::PartyId;
+use crate::net::{PartyId, Trace};
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use crate::ring::RingError;
@@ -191,6 +191,8 @@ pub struct Inference {
     pub bytes_sent: [u64; 3],
     /// Rounds, weights and images being shared already.
     pub rounds: u64,
+    /// What each layer cost, and every message.
+    pub trace: Trace,
 }
 
 impl Inference {
@@ -311,7 +313,8 @@ impl Cluster {
             seconds: slowest.map_or(0.0, |output| output.seconds),
             seconds_by_kind: slowest.map_or(vec![], |output| output.kinds.clone()),
             bytes_sent: run.usage.map(|usage| usage.stats.payload_bytes()),
-            rounds: run.usage.iter().map(|usage| usage.stats.rounds).max().unwrap_or(0),
+            rounds: run.rounds(),
+            trace: run.trace(),
         })
     }
 }

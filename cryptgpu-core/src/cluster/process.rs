@@ -131,18 +131,25 @@ fn spawn(program: &Program) -> io::Result<Child> {
     child.recv().map_err(|_| gone())?
 }
 
+/// Set in the process of a notebook's kernel.
+const EVCXR_RUNTIME: &str = "EVCXR_IS_RUNTIME";
+
 fn run_spawner(inbox: &Receiver<Order>) {
     use std::os::unix::process::CommandExt;
     while let Ok((program, answer)) = inbox.recv() {
-        let child = Command::new(program.path)
+        let mut command = Command::new(program.path);
+        if std::env::var_os(EVCXR_RUNTIME).is_some() {
+            // A party of a notebook must not take itself for the notebook's kernel, which also asks for backtraces:
+            // they would bury the message of a panic in a cell's function.
+            command.env_remove(EVCXR_RUNTIME).env_remove("RUST_BACKTRACE");
+        }
+        let child = command
             .args(program.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Ctrl-C is for the controller, which ends its parties itself.
             .process_group(0)
-            // A party of a notebook must not take itself for the notebook's kernel.
-            .env_remove("EVCXR_IS_RUNTIME")
             .spawn();
         // Whoever asked and went away drops the child's pipes, which ends it.
         let _ = answer.send(child);

@@ -52,9 +52,10 @@ impl<T> Run<T> {
         self.agreed()?.reveal()
     }
 
-    /// Rounds: the longest chain of messages at any party.
+    /// Rounds: the growth of the longest chain of messages that ends at any party. (Not the longest growth at a party:
+    /// one that had fewer rounds behind it than the others would be charged with catching up.)
     pub fn rounds(&self) -> u64 {
-        self.usage.iter().map(|usage| usage.stats.rounds).max().unwrap_or(0)
+        self.trace().total().rounds
     }
 
     /// Payload bytes that the three parties sent to each other.

@@ -3,6 +3,7 @@
 //! build embedded, or made by NVRTC and stored.
 
 mod cache;
+mod embedded;
 mod nvrtc;
 mod source;
 
@@ -52,12 +53,15 @@ impl std::fmt::Debug for Image {
 /// Options that every image is compiled with, besides its target.
 pub const OPTIONS: &[&str] = &["--std=c++17", "--generate-line-info"];
 
-/// The image of `family` for `target`: from `cache`, or compiled now and stored there.
+/// The image of `family` for `target`: embedded, from `cache`, or compiled now and stored there.
 ///
 /// # Errors
 /// [`KernelError::Library`] without NVRTC, [`KernelError::Compile`] when it refuses the source. A cache that
 /// cannot be read or written costs a compilation, no error.
 pub fn image(family: Family, target: Target, cache: Option<&Cache>) -> Result<Image, KernelError> {
+    if let Some(image) = embedded::image(family, target) {
+        return Ok(image);
+    }
     let version = library::compiler()?;
     let Some(cache) = cache else { return compile(family, target, &[]) };
     let key = key(family, target, version);
@@ -93,6 +97,11 @@ pub fn compile_text(family: Family, source: &str, target: Target) -> Result<Imag
 /// # Errors
 /// [`KernelError::Library`] without NVRTC, [`KernelError::Unsupported`] for a card older than 7.0.
 pub fn target(arch: u32) -> Result<Target, KernelError> {
+    let ptx_reader = std::env::var_os(library::LIBCUDA_VARIABLE).is_some();
+    let exact = Target { arch, format: Format::Cubin };
+    if !ptx_reader && embedded::has_all(exact) {
+        return Ok(exact);
+    }
     library::compiler()?;
     let known = nvrtc::architectures();
     let newest = known.into_iter().filter(|&known| (OLDEST..=arch).contains(&known)).max();
@@ -103,7 +112,7 @@ pub fn target(arch: u32) -> Result<Target, KernelError> {
             found: format!("{}.{}", arch / 10, arch % 10),
         });
     };
-    let ptx = newest < arch || std::env::var_os(library::LIBCUDA_VARIABLE).is_some();
+    let ptx = newest < arch || ptx_reader;
     Ok(Target { arch: newest, format: if ptx { Format::Ptx } else { Format::Cubin } })
 }
 
@@ -112,20 +121,24 @@ const OLDEST: u32 = 70;
 
 /// Changes whenever the image could.
 fn key(family: Family, target: Target, version: library::Version) -> String {
+    let (source, version) = (source_key(family, target), format!("{}.{}", version.0, version.1));
+    digest([source.as_str(), version.as_str()])
+}
+
+/// Changes whenever what an image is made from does, but for the compiler: the name of an embedded image.
+pub fn source_key(family: Family, target: Target) -> String {
+    let target = target.to_string();
+    let parts = [env!("CARGO_PKG_VERSION"), &target, family.file(), family.source()];
+    let headers = HEADERS.iter().flat_map(|(name, text)| [*name, *text]);
+    digest(parts.into_iter().chain(OPTIONS.iter().copied()).chain(headers))
+}
+
+/// A digest of parts, each with its length.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
-    let mut add = |part: &str| {
+    for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
-    };
-    add(env!("CARGO_PKG_VERSION"));
-    add(&format!("{}.{}", version.0, version.1));
-    add(&target.to_string());
-    add(family.file());
-    add(family.source());
-    OPTIONS.iter().for_each(|option| add(option));
-    for (name, text) in HEADERS {
-        add(name);
-        add(text);
     }
     hex(&hash.finalize())
 }

@@ -108,6 +108,21 @@ pub(crate) fn choose(card: Card, method: Method, shape: Shape) -> Result<Plan, K
     Ok(Plan { route, splits: splits(card, route, shape) })
 }
 
+/// Refuses a plan that is not one for these depths: no parts, or more depth a part than accumulators hold exactly.
+pub(crate) fn check(plan: Plan, depths: [u32; 2]) -> Result<(), KernelError> {
+    let steps: u32 = depths.iter().map(|depth| depth.div_ceil(step(plan.route))).sum();
+    let exact = plan.route != Route::Int8 || steps.div_ceil(plan.splits.max(1)) <= INT8_STEPS;
+    if plan.splits > 0 && exact {
+        return Ok(());
+    }
+    Err(KernelError::Argument {
+        operation: "ring product",
+        argument: "plan",
+        found: format!("{plan:?} for depths {depths:?}"),
+        rule: "8-bit limbs need at least one part for a depth of 16,384, all others at least one part",
+    })
+}
+
 fn known(limbs: u32) -> Result<u32, KernelError> {
     LIMBS.contains(&limbs).then_some(limbs).ok_or_else(|| KernelError::Argument {
         operation: "ring product in doubles",
@@ -185,6 +200,7 @@ mod tests {
                 let plan = choose(A100, Method::Int8, shape(rows, columns, depth)).unwrap();
                 let steps = 2 * depth.div_ceil(32);
                 assert!(steps.div_ceil(plan.splits) <= INT8_STEPS, "{plan:?} for depth {depth}");
+                assert!(check(plan, [depth; 2]).is_ok());
             }
         }
     }

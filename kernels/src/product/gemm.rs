@@ -1,6 +1,6 @@
 //! Products of matrices.
 
-use super::choose::{Card, Plan, Route, Shape, THIN_COLUMNS, THIN_ROWS, choose};
+use super::choose::{Card, Plan, Route, Shape, THIN_COLUMNS, THIN_ROWS, check, choose};
 use super::{INT8_ARCH, INT8_SHARED, Method, THREADS};
 use crate::KernelError;
 use crate::check::{equal, narrow};
@@ -157,6 +157,23 @@ impl Kernels {
         &self,
         stream: &CudaStream,
         method: Method,
+        shape: [usize; 2],
+        terms: &[Term],
+        out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let depth = |term: usize| terms.get(term).map_or(0, |term| term.depth);
+        let plan = self.plan_gemm(method, shape, [depth(0), depth(1)])?;
+        self.gemm_by(stream, plan, shape, terms, out)
+    }
+
+    /// As [`Kernels::gemm`] by a given plan: to measure and test how products are cut.
+    ///
+    /// # Errors
+    /// As [`Kernels::gemm`], and [`KernelError::Argument`] when the plan is not exact for these depths.
+    pub fn gemm_by(
+        &self,
+        stream: &CudaStream,
+        plan: Plan,
         [m, n]: [usize; 2],
         terms: &[Term],
         mut out: WordsMut,
@@ -174,7 +191,9 @@ impl Kernels {
             term.a.check("left matrix", m, term.depth)?;
             term.b.check("right matrix", term.depth, n)?;
         }
-        let plan = self.plan_gemm(method, [m, n], [first.depth, second.depth])?;
+        let size = |what, value| narrow(OPERATION, what, value, i32::MAX as usize);
+        let depths = [size("depth", first.depth)?, size("depth", second.depth)?];
+        check(plan, depths)?;
         if plan.splits > 1 {
             self.fill_constant(stream, 0, out.reborrow())?;
         }
@@ -184,7 +203,6 @@ impl Kernels {
             depth_stride: a.column_stride as u64,
         };
         let right = |b: Matrix| left(b.transposed());
-        // `plan_gemm` has found that the sizes fit.
         let raw = RawGemm {
             a0: left(first.a),
             b0: right(first.b),
@@ -193,9 +211,9 @@ impl Kernels {
             output: out.device(),
             row_stride: n as u64,
             column_stride: 1,
-            depths: [first.depth as u32, second.depth as u32],
-            m: m as u32,
-            n: n as u32,
+            depths,
+            m: size("rows", m)?,
+            n: size("columns", n)?,
             splits: plan.splits,
             unused: 0,
         };

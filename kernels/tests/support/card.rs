@@ -57,15 +57,19 @@ impl Card {
 
     /// The words, when all work is done; fails when the emulator has found something wrong on the way.
     pub fn down(&self, buffer: &Buffer) -> Vec<u64> {
-        let words = match buffer.len {
-            0 => Ok(vec![]),
-            len => self.stream.clone_dtoh(&buffer.slice.slice(..len)).and_then(|words| {
-                self.stream.synchronize()?;
-                Ok(words)
-            }),
-        };
+        let words = self.try_down(buffer);
         super::emulator::assert_clean();
         words.unwrap()
+    }
+
+    /// The words, when all work is done, or what the driver says.
+    pub fn try_down(&self, buffer: &Buffer) -> Result<Vec<u64>, String> {
+        if buffer.len == 0 {
+            return Ok(vec![]);
+        }
+        let words = self.stream.clone_dtoh(&buffer.slice.slice(..buffer.len));
+        let words = words.and_then(|words| self.stream.synchronize().map(|()| words));
+        words.map_err(|error| error.to_string())
     }
 }
 

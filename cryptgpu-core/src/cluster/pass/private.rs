@@ -39,3 +39,28 @@ impl<A, B: PassedAs<A>> PassedAs<Option<A>> for OnlyAt<B> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Cluster;
+
+    #[test]
+    fn nothing_of_it_is_in_the_others_parcels() {
+        let cluster = Cluster::in_memory().start().unwrap();
+        let parcels = |values: [u64; 3], owner: usize| {
+            let mut parcel = Parcel::new(&cluster.inner, 1, Default::default());
+            PassedAs::<u64>::pass(PerParty(values), &mut parcel).unwrap();
+            PassedAs::<Option<u64>>::pass(OnlyAt(PartyId::ALL[owner], values[owner]), &mut parcel).unwrap();
+            parcel.into_frames()
+        };
+        for owner in 0..3 {
+            let mut other = [11, 22, 33];
+            other[owner] = 44;
+            let (before, after) = (parcels([11, 22, 33], owner), parcels(other, owner));
+            for party in 0..3 {
+                assert_eq!(before[party] == after[party], party != owner);
+            }
+        }
+    }
+}

@@ -225,21 +225,24 @@ fn joint(party: PartyId, known: &[&[Known]; 4], runs: &[Vec<Array>; 4]) -> Vec<T
 /// The words of a pooled histogram; those of single bytes are cheaper and take all.
 const POOLED_WORDS: usize = 1024;
 
+/// What is left of a message when a mask is taken off.
+fn left<'a>(words: &'a [u64], mask: &'a [u64], undo: Undo) -> impl Iterator<Item = u64> + 'a {
+    words.iter().zip(mask).map(move |(&word, &mask)| undo.apply(word, mask))
+}
+
 /// Takes a candidate mask off a message, in each way that it may be on. No test where nothing but
 /// zero is left whatever the secret: that message says what its receiver knows already.
 fn unmask(party: PartyId, constant: &Array, random: &Array, candidate: &Candidate, tests: &mut Vec<Test>) {
-    let left = |run: usize, words: &[u64], undo: Undo| -> Vec<u64> {
-        words.iter().zip(candidate.words[run]).map(|(&word, &mask)| undo.apply(word, mask)).collect()
-    };
-    let nothing = |undo: &Undo| {
-        let zero = |words: Vec<u64>| words.into_iter().all(|word| word == 0);
-        zero(left(0, constant.words, *undo)) && zero(left(1, random.words, *undo))
+    let nothing = |&undo: &Undo| {
+        let mut both =
+            left(constant.words, candidate.words[0], undo).chain(left(random.words, candidate.words[1], undo));
+        both.all(|word| word == 0)
     };
     if constant.words.is_empty() || candidate.undo.iter().any(nothing) {
         return;
     }
     for &undo in candidate.undo {
-        let left = left(0, constant.words, undo);
+        let left: Vec<u64> = left(constant.words, candidate.words[0], undo).collect();
         let pooled = bytes(left.iter().copied().take(POOLED_WORDS));
         let pooled = uniform(&pooled).or_else(|| uniform(&nibbles(&pooled)));
         for p in [pooled, uniform(&byte_at(&left, 0)), uniform(&byte_at(&left, 7))].into_iter().flatten() {

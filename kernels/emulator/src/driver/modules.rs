@@ -10,8 +10,6 @@ use super::device::{Device, Function, REGISTERS, shared_limits, target_capabilit
 use crate::checks::clock::Stamp;
 use crate::checks::{Check, Report, submit};
 use crate::ir::{Kernel, lower_module};
-use crate::memory::cell;
-use crate::memory::global::{Actor, Touch};
 use crate::ptx::{self, Space};
 
 /// A loaded module.
@@ -43,14 +41,14 @@ fn place(device: &mut Device, module: &ptx::Module) -> Result<HashMap<String, (u
         }
         let name = Some(format!("{kind} {}", variable.name));
         let bytes = variable.bytes();
-        let pointer = device.memory.allocate(bytes, name, false, Stamp::default()).ok_or(code::OUT_OF_MEMORY)?;
+        let pointer = device.memory.allocate(bytes, name, variable.space == Space::Const, Stamp::default());
+        let pointer = pointer.ok_or(code::OUT_OF_MEMORY)?;
         let (allocation, at) = device.memory.find(pointer, bytes).map_err(|_| code::OUT_OF_MEMORY)?;
         // What has no initial value is zero.
         let mut content = variable.initial.clone().unwrap_or_default();
         content.resize(bytes, 0);
-        let actor = Actor { cell: cell::cell(0, 0, 0, 0), unordered: &[], races: false, uninitialised: false };
         allocation.write_bytes(at, &content);
-        allocation.touch(at, bytes, Touch::Write, &actor).map_err(|_| code::OUT_OF_MEMORY)?;
+        allocation.set_written(at, bytes, true);
         placed.insert(variable.name.clone(), (pointer, bytes));
     }
     Ok(placed)

@@ -10,7 +10,7 @@ use crate::lanes::{LANES, NONE};
 use crate::memory::Fault;
 use crate::memory::address::{Region, region};
 use crate::memory::cell::ATOMIC;
-use crate::memory::global::{Allocation, Touch};
+use crate::memory::global::{Actor, Allocation, Touch};
 use crate::ptx::{Space, Type};
 
 /// The lanes of a mask, in order.
@@ -28,36 +28,45 @@ pub fn aligned(address: u64, bytes: usize) -> Result<(), Fault> {
     Err(Fault::new(Check::Misaligned, format!("address {address:#x} is no multiple of {bytes}")))
 }
 
-/// How the addresses of a warp's lanes lie.
-enum Pattern {
-    /// All the same.
-    Uniform,
-    /// One after the other, without gaps.
-    Consecutive,
-    /// Ascending, without overlap.
-    Ascending,
-    /// Any way.
-    Scattered,
+/// Lanes whose accesses together cover a range without gaps: they are checked as one.
+struct Run {
+    mask: u32,
+    start: u64,
+    bytes: usize,
 }
 
+/// Takes the next run from the lanes of `rest`; accesses of `bytes` bytes follow on each other, or, with `repeats`, are
+/// the same.
 #[inline(always)]
-fn pattern(addresses: &[u64; LANES], mask: u32, bytes: u64) -> Pattern {
-    let first = mask.trailing_zeros() as usize;
-    let mut previous = addresses[first];
-    let (mut uniform, mut consecutive, mut ascending) = (true, true, true);
-    for lane in lanes_of(mask & !(1 << first)) {
+fn next_run(addresses: &[u64; LANES], rest: &mut u32, bytes: usize, repeats: bool) -> Run {
+    let first = rest.trailing_zeros() as usize;
+    let mut run = Run { mask: 0, start: addresses[first], bytes };
+    let mut last = run.start;
+    while *rest != 0 {
+        let lane = rest.trailing_zeros() as usize;
         let address = addresses[lane];
-        uniform &= address == previous;
-        consecutive &= address == previous.wrapping_add(bytes);
-        ascending &= address >= previous.wrapping_add(bytes);
-        previous = address;
+        if address == last.wrapping_add(bytes as u64) {
+            run.bytes += bytes;
+        } else if address != last || (run.mask != 0 && !repeats) {
+            break;
+        }
+        last = address;
+        run.mask |= 1 << lane;
+        *rest &= *rest - 1;
     }
-    match (uniform, consecutive, ascending) {
-        (true, _, _) => Pattern::Uniform,
-        (_, true, _) => Pattern::Consecutive,
-        (_, _, true) => Pattern::Ascending,
-        _ => Pattern::Scattered,
+    run
+}
+
+/// Whether each lane's access lies above that of the lane before.
+#[inline(always)]
+fn ascending(addresses: &[u64; LANES], mask: u32, bytes: usize) -> bool {
+    let mut end = 0;
+    let mut ascending = true;
+    for lane in lanes_of(mask) {
+        ascending &= addresses[lane] >= end;
+        end = addresses[lane].wrapping_add(bytes as u64);
     }
+    ascending
 }
 
 /// Two lanes that store to overlapping bytes in one instruction.
@@ -65,6 +74,74 @@ fn overlap(addresses: &[u64; LANES], mask: u32, bytes: u64) -> Option<usize> {
     let mut order: Vec<(u64, usize)> = lanes_of(mask).map(|lane| (addresses[lane], lane)).collect();
     order.sort_unstable();
     order.windows(2).find(|pair| pair[1].0 - pair[0].0 < bytes).map(|pair| pair[1].1)
+}
+
+/// Checks a run of accesses to device memory; gives its allocation and where in that it starts.
+#[inline(always)]
+fn check_global<'a>(
+    shared: &Shared<'a>,
+    run: &Run,
+    addresses: &[u64; LANES],
+    total: usize,
+    touch: Touch,
+    actor: &Actor<'_>,
+) -> Result<(&'a Allocation, usize), LaneFault> {
+    let memory = shared.launch.memory;
+    if run.start.is_multiple_of(total as u64)
+        && let Ok((allocation, start)) = memory.find(run.start, run.bytes)
+        && allocation.touch(start, run.bytes, touch, actor).is_ok()
+    {
+        return Ok((allocation, start));
+    }
+    // Once more, one by one: which lane is it?
+    for lane in lanes_of(run.mask) {
+        aligned(addresses[lane], total).at_lane(lane)?;
+        let (allocation, offset) = memory.find(addresses[lane], total).at_lane(lane)?;
+        allocation.touch(offset, total, touch, actor).at_lane(lane)?;
+    }
+    // The conflict went away meanwhile (another block wrote): the range is as good as checked.
+    memory.find(run.start, run.bytes).at_lane(run.mask.trailing_zeros() as usize)
+}
+
+/// Checks a run of accesses to shared memory.
+#[inline(always)]
+fn check_shared(
+    shared: &mut Shared<'_>,
+    run: &Run,
+    addresses: &[u64; LANES],
+    total: usize,
+    touch: Touch,
+    warp: u32,
+) -> Result<(), LaneFault> {
+    let memory = &mut shared.memory;
+    if run.start.is_multiple_of(total as u64)
+        && let Ok(start) = memory.bounds(run.start, run.bytes)
+        && memory.touch(start, run.bytes, touch, warp).is_ok()
+    {
+        return Ok(());
+    }
+    for lane in lanes_of(run.mask) {
+        aligned(addresses[lane], total).at_lane(lane)?;
+        let offset = memory.bounds(addresses[lane], total).at_lane(lane)?;
+        memory.touch(offset, total, touch, warp).at_lane(lane)?;
+    }
+    Ok(())
+}
+
+/// Two lanes that write the same place in one instruction race, unless the accesses are strong.
+#[inline(always)]
+fn check_lanes(shared: &Shared<'_>, access: &Access, addresses: &[u64; LANES], mask: u32) -> Result<(), LaneFault> {
+    let total = access.total();
+    if !shared.races || access.strong || ascending(addresses, mask, total) {
+        return Ok(());
+    }
+    match overlap(addresses, mask, total as u64) {
+        Some(lane) => {
+            let message = "two lanes of a warp write the same place in one instruction".to_owned();
+            Err(fault(Check::LaneRace, message, 1 << lane))
+        }
+        None => Ok(()),
+    }
 }
 
 impl Warp {
@@ -123,7 +200,8 @@ impl Warp {
     /// A load.
     pub fn load(&mut self, shared: &mut Shared<'_>, access: &Access, active: u32) -> Result<(), LaneFault> {
         self.by_space(access, active, |warp, space, addresses, mask| {
-            let mut values = [[0u64; LANES]; 4];
+            // Kept between loads: clearing it each time would cost as much as loading.
+            let mut values = warp.scratch.take().unwrap_or_default();
             match space {
                 Space::Global | Space::Const | Space::Generic => {
                     warp.load_global(shared, access, addresses, mask, &mut values)?;
@@ -157,6 +235,7 @@ impl Warp {
                 }
             }
             warp.fill(access, mask, &values);
+            warp.scratch = Some(values);
             Ok(())
         })
     }
@@ -184,40 +263,22 @@ impl Warp {
         mask: u32,
         values: &mut [[u64; LANES]; 4],
     ) -> Result<(), LaneFault> {
-        let total = access.total();
+        let (total, bytes) = (access.total(), usize::from(access.bytes));
         let mut actor = shared.actor(self.index);
         if access.strong {
             actor.cell |= ATOMIC;
         }
-        let first = mask.trailing_zeros() as usize;
-        let read = |allocation: &Allocation, offset: usize, lane: usize, values: &mut [[u64; LANES]; 4]| {
-            let bytes = usize::from(access.bytes);
-            for (index, values) in values.iter_mut().enumerate().take(usize::from(access.count)) {
-                values[lane] = allocation.load(offset + index * bytes, bytes);
-            }
-        };
-        let range = match pattern(addresses, mask, total as u64) {
-            Pattern::Uniform => total,
-            Pattern::Consecutive => total * mask.count_ones() as usize,
-            _ => 0,
-        };
-        if range > 0
-            && addresses[first].is_multiple_of(total as u64)
-            && let Ok((allocation, offset)) = shared.launch.memory.find(addresses[first], range)
-            && allocation.touch(offset, range, Touch::Read, &actor).is_ok()
-        {
+        let mut rest = mask;
+        while rest != 0 {
+            let run = next_run(addresses, &mut rest, total, true);
+            let (allocation, start) = check_global(shared, &run, addresses, total, Touch::Read, &actor)?;
             self.note_touched(allocation.number);
-            for lane in lanes_of(mask) {
-                read(allocation, offset + (addresses[lane] - addresses[first]) as usize, lane, values);
+            for lane in lanes_of(run.mask) {
+                let offset = start + (addresses[lane] - run.start) as usize;
+                for (index, values) in values.iter_mut().enumerate().take(usize::from(access.count)) {
+                    values[lane] = allocation.load(offset + index * bytes, bytes);
+                }
             }
-            return Ok(());
-        }
-        for lane in lanes_of(mask) {
-            aligned(addresses[lane], total).at_lane(lane)?;
-            let (allocation, offset) = shared.launch.memory.find(addresses[lane], total).at_lane(lane)?;
-            allocation.touch(offset, total, Touch::Read, &actor).at_lane(lane)?;
-            self.note_touched(allocation.number);
-            read(allocation, offset, lane, values);
         }
         Ok(())
     }
@@ -231,26 +292,14 @@ impl Warp {
         values: &mut [[u64; LANES]; 4],
     ) -> Result<(), LaneFault> {
         let (total, bytes) = (access.total(), usize::from(access.bytes));
-        let memory = &mut shared.memory;
-        let first = mask.trailing_zeros() as usize;
-        let range = match pattern(addresses, mask, total as u64) {
-            Pattern::Uniform => total,
-            Pattern::Consecutive => total * mask.count_ones() as usize,
-            _ => 0,
-        };
-        let checked = range > 0
-            && addresses[first].is_multiple_of(total as u64)
-            && memory
-                .bounds(addresses[first], range)
-                .is_ok_and(|offset| memory.touch(offset, range, Touch::Read, self.index).is_ok());
-        for lane in lanes_of(mask) {
-            if !checked {
-                aligned(addresses[lane], total).at_lane(lane)?;
-                let offset = memory.bounds(addresses[lane], total).at_lane(lane)?;
-                memory.touch(offset, total, Touch::Read, self.index).at_lane(lane)?;
-            }
-            for (index, values) in values.iter_mut().enumerate().take(usize::from(access.count)) {
-                values[lane] = memory.load(addresses[lane] as usize + index * bytes, bytes);
+        let mut rest = mask;
+        while rest != 0 {
+            let run = next_run(addresses, &mut rest, total, true);
+            check_shared(shared, &run, addresses, total, Touch::Read, self.index)?;
+            for lane in lanes_of(run.mask) {
+                for (index, values) in values.iter_mut().enumerate().take(usize::from(access.count)) {
+                    values[lane] = shared.memory.load(addresses[lane] as usize + index * bytes, bytes);
+                }
             }
         }
         Ok(())
@@ -281,16 +330,6 @@ impl Warp {
         })
     }
 
-    fn lane_race(addresses: &[u64; LANES], mask: u32, total: usize) -> Result<(), LaneFault> {
-        match overlap(addresses, mask, total as u64) {
-            Some(lane) => {
-                let message = "two lanes of a warp write the same place in one instruction".to_owned();
-                Err(fault(Check::LaneRace, message, 1 << lane))
-            }
-            None => Ok(()),
-        }
-    }
-
     fn store_global(
         &mut self,
         shared: &Shared<'_>,
@@ -304,38 +343,19 @@ impl Warp {
         if access.strong {
             actor.cell |= ATOMIC;
         }
-        let first = mask.trailing_zeros() as usize;
-        let pattern = pattern(addresses, mask, total as u64);
-        let put = |allocation: &Allocation, offset: usize, lane: usize| {
-            for (index, values) in values.iter().enumerate().take(usize::from(access.count)) {
-                allocation.store(offset + index * bytes, bytes, values[lane]);
-            }
-        };
-        if matches!(pattern, Pattern::Consecutive)
-            && addresses[first].is_multiple_of(total as u64)
-            && let Ok((allocation, offset)) =
-                shared.launch.memory.find(addresses[first], total * mask.count_ones() as usize)
-            && allocation.touch(offset, total * mask.count_ones() as usize, Touch::Write, &actor).is_ok()
-        {
+        let mut rest = mask;
+        while rest != 0 {
+            let run = next_run(addresses, &mut rest, total, false);
+            let (allocation, start) = check_global(shared, &run, addresses, total, Touch::Write, &actor)?;
             self.note_touched(allocation.number);
-            for lane in lanes_of(mask) {
-                put(allocation, offset + (addresses[lane] - addresses[first]) as usize, lane);
+            for lane in lanes_of(run.mask) {
+                let offset = start + (addresses[lane] - run.start) as usize;
+                for (index, values) in values.iter().enumerate().take(usize::from(access.count)) {
+                    allocation.store(offset + index * bytes, bytes, values[lane]);
+                }
             }
-            return Ok(());
         }
-        for lane in lanes_of(mask) {
-            aligned(addresses[lane], total).at_lane(lane)?;
-            let (allocation, offset) = shared.launch.memory.find(addresses[lane], total).at_lane(lane)?;
-            allocation.touch(offset, total, Touch::Write, &actor).at_lane(lane)?;
-            self.note_touched(allocation.number);
-            put(allocation, offset, lane);
-        }
-        let overlapping =
-            matches!(pattern, Pattern::Scattered) || matches!(pattern, Pattern::Uniform) && mask.count_ones() > 1;
-        if overlapping && shared.races && !access.strong {
-            Self::lane_race(addresses, mask, total)?;
-        }
-        Ok(())
+        check_lanes(shared, access, addresses, mask)
     }
 
     fn store_shared(
@@ -347,32 +367,17 @@ impl Warp {
         values: &[[u64; LANES]; 4],
     ) -> Result<(), LaneFault> {
         let (total, bytes) = (access.total(), usize::from(access.bytes));
-        let pattern = pattern(addresses, mask, total as u64);
-        let races = shared.races;
-        let memory = &mut shared.memory;
-        let first = mask.trailing_zeros() as usize;
-        let range = total * mask.count_ones() as usize;
-        let checked = matches!(pattern, Pattern::Consecutive)
-            && addresses[first].is_multiple_of(total as u64)
-            && memory
-                .bounds(addresses[first], range)
-                .is_ok_and(|o| memory.touch(o, range, Touch::Write, self.index).is_ok());
-        for lane in lanes_of(mask) {
-            if !checked {
-                aligned(addresses[lane], total).at_lane(lane)?;
-                let offset = memory.bounds(addresses[lane], total).at_lane(lane)?;
-                memory.touch(offset, total, Touch::Write, self.index).at_lane(lane)?;
-            }
-            for (index, values) in values.iter().enumerate().take(usize::from(access.count)) {
-                memory.store(addresses[lane] as usize + index * bytes, bytes, values[lane]);
+        let mut rest = mask;
+        while rest != 0 {
+            let run = next_run(addresses, &mut rest, total, false);
+            check_shared(shared, &run, addresses, total, Touch::Write, self.index)?;
+            for lane in lanes_of(run.mask) {
+                for (index, values) in values.iter().enumerate().take(usize::from(access.count)) {
+                    shared.memory.store(addresses[lane] as usize + index * bytes, bytes, values[lane]);
+                }
             }
         }
-        let overlapping =
-            matches!(pattern, Pattern::Scattered) || matches!(pattern, Pattern::Uniform) && mask.count_ones() > 1;
-        if overlapping && races && !access.strong {
-            Self::lane_race(addresses, mask, total)?;
-        }
-        Ok(())
+        check_lanes(shared, access, addresses, mask)
     }
 
     /// An atomic operation: the lanes one after the other.

@@ -108,6 +108,8 @@ pub struct Warp {
     /// Allocations touched.
     pub touched: BTreeSet<usize>,
     pub last_touched: usize,
+    /// Values on their way from memory to registers.
+    pub scratch: Option<Box<[[u64; LANES]; 4]>>,
 }
 
 impl Warp {
@@ -129,6 +131,7 @@ impl Warp {
             steps: 0,
             touched: BTreeSet::new(),
             last_touched: 0,
+            scratch: None,
         };
         for &(reg, class, pinned) in &launch.kernel.pinned {
             let value = |lane: usize| match pinned {

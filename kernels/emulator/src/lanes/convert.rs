@@ -6,17 +6,36 @@ use crate::ptx::Type;
 
 macro_rules! for_integer {
     ($ty:expr, $T:ident => $body:expr) => {
-        for_type!($ty, [B8: u8, U8: u8, S8: i8, B16: u16, U16: u16, S16: i16, B32: u32, U32: u32, S32: i32, B64: u64, U64: u64, S64: i64], $T => $body)
+        for_type!($ty, [U8: u8, S8: i8, U16: u16, S16: i16, U32: u32, S32: i32, U64: u64, S64: i64], $T => $body)
     };
 }
 
 /// Between integers: truncation or extension by the source's signedness; `saturate` clamps to the result's range.
 pub fn integer(to: Type, from: Type, saturate: bool) -> Option<LaneFn> {
-    for_integer!(from, S => for_integer!(to, D => if saturate {
-        lane_fn!(|a: S| -> D { i128::from(a).clamp(i128::from(D::MIN), i128::from(D::MAX)) as D })
-    } else {
-        lane_fn!(|a: S| -> D { a as D })
-    }))?
+    let from = unsigned_bits(from);
+    if saturate {
+        return for_integer!(from, S => for_integer!(unsigned_bits(to), D =>
+            lane_fn!(rare |a: S| -> D { i128::from(a).clamp(i128::from(D::MIN), i128::from(D::MAX)) as D })))?;
+    }
+    // Where the result fills its register, its sign is of no matter.
+    let to = match unsigned_bits(to) {
+        Type::S32 => Type::U32,
+        Type::S64 => Type::U64,
+        other => other,
+    };
+    for_integer!(from, S => for_type!(to, [U8: u8, S8: i8, U16: u16, S16: i16, U32: u32, U64: u64], D =>
+        lane_fn!(|a: S| -> D { a as D })))?
+}
+
+/// `.b` types convert like unsigned ones.
+fn unsigned_bits(ty: Type) -> Type {
+    match ty {
+        Type::B8 => Type::U8,
+        Type::B16 => Type::U16,
+        Type::B32 => Type::U32,
+        Type::B64 => Type::U64,
+        other => other,
+    }
 }
 
 /// A float rounded to an integral value.
@@ -63,11 +82,11 @@ pub fn float_to_integer(to: Type, from: Type, mode: Rounding) -> Option<LaneFn> 
     };
     for_type!(to, [U8: u8, S8: i8, U16: u16, S16: i16, U32: u32, S32: i32, U64: u64, S64: i64], D => for_mode!(mode, M => {
         if from_single {
-            lane_fn!(|a: f32| -> D {
+            lane_fn!(rare |a: f32| -> D {
                 if a.is_nan() { if D::BITS == 64 { nan::<{ D::BITS }>() as D } else { 0 } } else { integral(M, f64::from(a)) as D }
             })
         } else {
-            lane_fn!(|a: f64| -> D { if a.is_nan() { nan::<{ D::BITS }>() as D } else { integral(M, a) as D } })
+            lane_fn!(rare |a: f64| -> D { if a.is_nan() { nan::<{ D::BITS }>() as D } else { integral(M, a) as D } })
         }
     }))
 }
@@ -81,11 +100,11 @@ fn nan<const BITS: u32>() -> u64 {
 pub fn integer_to_float(to: Type, from: Type, mode: Rounding) -> Option<LaneFn> {
     match (to, mode) {
         (Type::F64, _) if from.bytes() < 8 || mode == Rounding::Nearest => {
-            for_integer!(from, S => lane_fn!(|a: S| -> f64 { a as f64 }))
+            for_integer!(from, S => lane_fn!(rare |a: S| -> f64 { a as f64 }))
         }
-        (Type::F32, Rounding::Nearest) => for_integer!(from, S => lane_fn!(|a: S| -> f32 { a as f32 })),
+        (Type::F32, Rounding::Nearest) => for_integer!(from, S => lane_fn!(rare |a: S| -> f32 { a as f32 })),
         (Type::F64, _) => for_type!(from, [U64: u64, S64: i64], S => for_mode!(mode, M =>
-            lane_fn!(|a: S| -> f64 { toward(M, i128::from(a)) }))),
+            lane_fn!(rare |a: S| -> f64 { toward(M, i128::from(a)) }))),
         _ => None,
     }
 }
@@ -107,11 +126,13 @@ fn toward(mode: Rounding, value: i128) -> f64 {
 /// Between floats, or (`to_integral`) to an integral value of the same type.
 pub fn float(to: Type, from: Type, to_integral: Option<Rounding>) -> Option<LaneFn> {
     match (to, from, to_integral) {
-        (Type::F64, Type::F32, None) => Some(lane_fn!(|a: f32| -> f64 { f64::from(a) })),
-        (Type::F32, Type::F64, None) => Some(lane_fn!(|a: f64| -> f32 { a as f32 })),
-        (Type::F64, Type::F64, Some(mode)) => Some(for_mode!(mode, M => lane_fn!(|a: f64| -> f64 { integral(M, a) }))),
+        (Type::F64, Type::F32, None) => Some(lane_fn!(rare |a: f32| -> f64 { f64::from(a) })),
+        (Type::F32, Type::F64, None) => Some(lane_fn!(rare |a: f64| -> f32 { a as f32 })),
+        (Type::F64, Type::F64, Some(mode)) => {
+            Some(for_mode!(mode, M => lane_fn!(rare |a: f64| -> f64 { integral(M, a) })))
+        }
         (Type::F32, Type::F32, Some(mode)) => {
-            Some(for_mode!(mode, M => lane_fn!(|a: f32| -> f32 { integral(M, f64::from(a)) as f32 })))
+            Some(for_mode!(mode, M => lane_fn!(rare |a: f32| -> f32 { integral(M, f64::from(a)) as f32 })))
         }
         _ => None,
     }

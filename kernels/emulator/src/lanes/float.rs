@@ -115,9 +115,9 @@ pub fn binary_directed(op: &str, mode: Rounding) -> Option<LaneFn> {
     macro_rules! on {
         ($mode:expr) => {
             match op {
-                "add" => Some(lane_fn!(|a: f64, b: f64| -> f64 { add($mode, a, b) })),
-                "sub" => Some(lane_fn!(|a: f64, b: f64| -> f64 { add($mode, a, -b) })),
-                "mul" => Some(lane_fn!(|a: f64, b: f64| -> f64 { mul($mode, a, b) })),
+                "add" => Some(lane_fn!(rare |a: f64, b: f64| -> f64 { add($mode, a, b) })),
+                "sub" => Some(lane_fn!(rare |a: f64, b: f64| -> f64 { add($mode, a, -b) })),
+                "mul" => Some(lane_fn!(rare |a: f64, b: f64| -> f64 { mul($mode, a, b) })),
                 _ => None,
             }
         };
@@ -138,7 +138,7 @@ pub fn fused(ty: Type) -> Option<LaneFn> {
 /// `neg`, `abs`, `sqrt`, `rcp`.
 pub fn unary(op: &str, ty: Type) -> Option<LaneFn> {
     macro_rules! on {
-        (|$a:ident| $body:block) => { for_type!(ty, [F32: f32, F64: f64], T => lane_fn!(|$a: T| -> T $body)) };
+        (|$a:ident| $body:block) => { for_type!(ty, [F32: f32, F64: f64], T => lane_fn!(rare |$a: T| -> T $body)) };
     }
     match op {
         "neg" => on!(|a| { -a }),

@@ -10,6 +10,12 @@ pub fn binary(op: &str, ty: Type) -> Option<LaneFn> {
             for_type!(ty, [$($list)*], T => lane_fn!(|$a: T, $b: T| -> T $body))
         };
     }
+    macro_rules! rare {
+        (|$a:ident, $b:ident| $body:block) => {
+            for_type!(ty, [U16: u16, S16: i16, U32: u32, S32: i32, U64: u64, S64: i64], T =>
+                lane_fn!(rare |$a: T, $b: T| -> T $body))
+        };
+    }
     macro_rules! arithmetic {
         (|$a:ident, $b:ident| $body:block) => {
             on!([U16: u16, S16: i16, U32: u32, S32: i32, U64: u64, S64: i64], |$a, $b| $body)
@@ -25,8 +31,8 @@ pub fn binary(op: &str, ty: Type) -> Option<LaneFn> {
         "min" => arithmetic!(|a, b| { a.min(b) }),
         "max" => arithmetic!(|a, b| { a.max(b) }),
         // The PTX manual leaves division by zero open; this is what the hardware's routine gives.
-        "div" => arithmetic!(|a, b| { if b == 0 { !0 } else { a.wrapping_div(b) } }),
-        "rem" => arithmetic!(|a, b| { if b == 0 { a } else { a.wrapping_rem(b) } }),
+        "div" => rare!(|a, b| { if b == 0 { !0 } else { a.wrapping_div(b) } }),
+        "rem" => rare!(|a, b| { if b == 0 { a } else { a.wrapping_rem(b) } }),
         "and" => bits!(|a, b| { a & b }),
         "or" => bits!(|a, b| { a | b }),
         "xor" => bits!(|a, b| { a ^ b }),
@@ -78,7 +84,7 @@ pub fn multiply_add_wide(ty: Type) -> Option<LaneFn> {
 /// `sad`: `|a - b| + c`.
 pub fn sum_of_difference(ty: Type) -> Option<LaneFn> {
     for_type!(ty, [U16: u16, S16: i16, U32: u32, S32: i32, U64: u64, S64: i64], T =>
-        lane_fn!(|a: T, b: T, c: T| -> T { (if a < b { b.wrapping_sub(a) } else { a.wrapping_sub(b) }).wrapping_add(c) }))
+        lane_fn!(rare |a: T, b: T, c: T| -> T { (if a < b { b.wrapping_sub(a) } else { a.wrapping_sub(b) }).wrapping_add(c) }))
 }
 
 /// `neg`, `abs`, `not`, `cnot`, `mov`, `brev`: one source and a result of one type.
@@ -102,21 +108,21 @@ pub fn count(op: &str, ty: Type) -> Option<LaneFn> {
         "clz" => for_type!(ty, [B32: u32, B64: u64], T => lane_fn!(|a: T| -> u32 { a.leading_zeros() })),
         // The most significant bit that is not a sign; all ones if there is none.
         "bfind" => match ty {
-            Type::U32 => Some(lane_fn!(|a: u32| -> u32 { 31u32.wrapping_sub(a.leading_zeros()) })),
-            Type::U64 => Some(lane_fn!(|a: u64| -> u32 { 63u32.wrapping_sub(a.leading_zeros()) })),
-            Type::S32 => Some(lane_fn!(|a: i32| -> u32 { 31u32.wrapping_sub((a ^ (a >> 31)).leading_zeros()) })),
-            Type::S64 => Some(lane_fn!(|a: i64| -> u32 { 63u32.wrapping_sub((a ^ (a >> 63)).leading_zeros()) })),
+            Type::U32 => Some(lane_fn!(rare |a: u32| -> u32 { 31u32.wrapping_sub(a.leading_zeros()) })),
+            Type::U64 => Some(lane_fn!(rare |a: u64| -> u32 { 63u32.wrapping_sub(a.leading_zeros()) })),
+            Type::S32 => Some(lane_fn!(rare |a: i32| -> u32 { 31u32.wrapping_sub((a ^ (a >> 31)).leading_zeros()) })),
+            Type::S64 => Some(lane_fn!(rare |a: i64| -> u32 { 63u32.wrapping_sub((a ^ (a >> 63)).leading_zeros()) })),
             _ => None,
         },
         // As a shift to the left that brings that bit to the top.
         "bfind.shiftamt" => match ty {
-            Type::U32 => Some(lane_fn!(|a: u32| -> u32 { if a == 0 { !0 } else { a.leading_zeros() } })),
-            Type::U64 => Some(lane_fn!(|a: u64| -> u32 { if a == 0 { !0 } else { a.leading_zeros() } })),
-            Type::S32 => Some(lane_fn!(|a: i32| -> u32 {
+            Type::U32 => Some(lane_fn!(rare |a: u32| -> u32 { if a == 0 { !0 } else { a.leading_zeros() } })),
+            Type::U64 => Some(lane_fn!(rare |a: u64| -> u32 { if a == 0 { !0 } else { a.leading_zeros() } })),
+            Type::S32 => Some(lane_fn!(rare |a: i32| -> u32 {
                 let bits = a ^ (a >> 31);
                 if bits == 0 { !0 } else { bits.leading_zeros() }
             })),
-            Type::S64 => Some(lane_fn!(|a: i64| -> u32 {
+            Type::S64 => Some(lane_fn!(rare |a: i64| -> u32 {
                 let bits = a ^ (a >> 63);
                 if bits == 0 { !0 } else { bits.leading_zeros() }
             })),
@@ -177,10 +183,10 @@ pub fn extract(ty: Type) -> Option<LaneFn> {
         if sign == 1 { (field & low) | !low } else { field & low }
     }
     Some(match ty {
-        Type::U32 => lane_fn!(|a: u32, b: u32, c: u32| -> u32 { unsigned(u64::from(a), b, c) as u32 }),
-        Type::U64 => lane_fn!(|a: u64, b: u32, c: u32| -> u64 { unsigned(a, b, c) }),
-        Type::S32 => lane_fn!(|a: i32, b: u32, c: u32| -> i32 { signed(i64::from(a), b, c, 32) as i32 }),
-        Type::S64 => lane_fn!(|a: i64, b: u32, c: u32| -> i64 { signed(a, b, c, 64) }),
+        Type::U32 => lane_fn!(rare |a: u32, b: u32, c: u32| -> u32 { unsigned(u64::from(a), b, c) as u32 }),
+        Type::U64 => lane_fn!(rare |a: u64, b: u32, c: u32| -> u64 { unsigned(a, b, c) }),
+        Type::S32 => lane_fn!(rare |a: i32, b: u32, c: u32| -> i32 { signed(i64::from(a), b, c, 32) as i32 }),
+        Type::S64 => lane_fn!(rare |a: i64, b: u32, c: u32| -> i64 { signed(a, b, c, 64) }),
         _ => return None,
     })
 }

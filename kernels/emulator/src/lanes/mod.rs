@@ -199,6 +199,11 @@ unsafe fn test<F: LaneTest>(file: *mut u32, mask: u32, args: &Args) {
     }
 }
 
+/// [`LaneFn`] of an instruction that programs rarely execute: one version, for any processor.
+pub fn pick_rare<F: LaneOp>() -> LaneFn {
+    map::<F>
+}
+
 /// Declares `$pick::<F>()`: the version of `$inner::<F>` for the widest vectors that this processor has.
 macro_rules! versions {
     ($pick:ident, $inner:ident, $trait:ident) => {
@@ -265,21 +270,31 @@ pub fn vectors() -> Vectors {
     Vectors::Plain
 }
 
-/// `lane_fn!(|a: u32, b: u32| -> u32 { a & b })`: a [`LaneFn`] that maps lanes; a last `; imm` names the immediate.
+/// `lane_fn!(|a: u32, b: u32| -> u32 { a & b })`: a [`LaneFn`] that maps lanes; a last `; imm` names the immediate. With
+/// `rare` before it there is one version only, which keeps the library small.
 macro_rules! lane_fn {
+    (rare |$a:ident: $ta:ty| -> $d:ty $body:block) => {
+        lane_fn!(@ pick_rare, 1, $a: $ta, _unused_b: $ta, _unused_c: $ta, _imm, $d, $body)
+    };
+    (rare |$a:ident: $ta:ty, $b:ident: $tb:ty| -> $d:ty $body:block) => {
+        lane_fn!(@ pick_rare, 2, $a: $ta, $b: $tb, _unused_c: $ta, _imm, $d, $body)
+    };
+    (rare |$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty| -> $d:ty $body:block) => {
+        lane_fn!(@ pick_rare, 3, $a: $ta, $b: $tb, $c: $tc, _imm, $d, $body)
+    };
     (|$a:ident: $ta:ty| -> $d:ty $body:block) => {
-        lane_fn!(@ 1, $a: $ta, _unused_b: $ta, _unused_c: $ta, _imm, $d, $body)
+        lane_fn!(@ pick_map, 1, $a: $ta, _unused_b: $ta, _unused_c: $ta, _imm, $d, $body)
     };
     (|$a:ident: $ta:ty, $b:ident: $tb:ty| -> $d:ty $body:block) => {
-        lane_fn!(@ 2, $a: $ta, $b: $tb, _unused_c: $ta, _imm, $d, $body)
+        lane_fn!(@ pick_map, 2, $a: $ta, $b: $tb, _unused_c: $ta, _imm, $d, $body)
     };
     (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty| -> $d:ty $body:block) => {
-        lane_fn!(@ 3, $a: $ta, $b: $tb, $c: $tc, _imm, $d, $body)
+        lane_fn!(@ pick_map, 3, $a: $ta, $b: $tb, $c: $tc, _imm, $d, $body)
     };
     (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty; $imm:ident| -> $d:ty $body:block) => {
-        lane_fn!(@ 3, $a: $ta, $b: $tb, $c: $tc, $imm, $d, $body)
+        lane_fn!(@ pick_map, 3, $a: $ta, $b: $tb, $c: $tc, $imm, $d, $body)
     };
-    (@ $n:literal, $a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty, $imm:ident, $d:ty, $body:block) => {{
+    (@ $pick:ident, $n:literal, $a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty, $imm:ident, $d:ty, $body:block) => {{
         struct Here;
         impl $crate::lanes::LaneOp for Here {
             type D = $d;
@@ -290,7 +305,7 @@ macro_rules! lane_fn {
             #[inline(always)]
             fn call($a: $ta, $b: $tb, $c: $tc, $imm: u32) -> $d $body
         }
-        $crate::lanes::pick_map::<Here>()
+        $crate::lanes::$pick::<Here>()
     }};
 }
 

@@ -91,29 +91,34 @@ impl SharedMemory {
         let now = self.phase << PHASE_SHIFT | if touch == Touch::Atomic { ATOMIC } else { 0 } | (warp & WARP);
         let (first, phase) = (self.first_phase, self.phase);
         let (check_written, races) = (self.uninitialised && touch != Touch::Write, self.races);
-        let mut bad = false;
         let range = offset..offset + bytes;
-        for (written, read) in self.written[range.clone()].iter_mut().zip(&mut self.read[range.clone()]) {
-            bad |= check_written & (*written == PENDING || *written >> PHASE_SHIFT < first);
-            if touch == Touch::Read {
-                bad |= races & conflict(*written, now);
-                *read = merge(*read, now, phase);
-            } else {
-                bad |= races & (conflict(*written, now) | conflict(*read, now));
-                *written = if touch == Touch::Atomic { merge(*written, now, phase) } else { now };
-            }
-            if bad {
-                break;
+        let (written, read) = (&mut self.written[range.clone()], &mut self.read[range.clone()]);
+        // Without branches, so that the compiler vectorises the loops.
+        let mut bad = false;
+        if check_written {
+            written.iter().for_each(|&mark| bad |= (mark == PENDING) | (mark >> PHASE_SHIFT < first));
+        }
+        if races {
+            written.iter().for_each(|&mark| bad |= conflict(mark, now));
+            if touch != Touch::Read {
+                read.iter().for_each(|&mark| bad |= conflict(mark, now));
             }
         }
-        // The marks were changed up to the conflict only; explain it from what they were.
-        if bad { Err(self.explain(range, touch)) } else { Ok(()) }
+        if bad {
+            return Err(self.explain(range, touch));
+        }
+        match touch {
+            Touch::Read => read.iter_mut().for_each(|mark| *mark = merge(*mark, now, phase)),
+            Touch::Write => written.fill(now),
+            Touch::Atomic => written.iter_mut().for_each(|mark| *mark = merge(*mark, now, phase)),
+        }
+        Ok(())
     }
 
     #[inline(never)]
     fn explain(&self, range: std::ops::Range<usize>, touch: Touch) -> Fault {
         for at in range.clone() {
-            let (written, read) = (self.written[at], self.read[at]);
+            let written = self.written[at];
             if touch != Touch::Write && written == PENDING {
                 let message = format!("byte {at} of shared memory is read before its asynchronous copy was waited for");
                 return Fault::new(Check::AsyncCopy, message);
@@ -122,7 +127,6 @@ impl SharedMemory {
                 let message = format!("byte {at} of shared memory is read and was never written by this block");
                 return Fault::new(Check::Uninitialised, message);
             }
-            let _ = read;
         }
         let verb = if touch == Touch::Read { "read" } else { "written" };
         let message = format!(
@@ -165,14 +169,13 @@ impl SharedMemory {
 fn conflict(earlier: Mark, now: Mark) -> bool {
     let same_phase = earlier >> PHASE_SHIFT == now >> PHASE_SHIFT;
     let other = (earlier ^ now) & (WARP | MANY) != 0;
-    same_phase & other & (earlier & now & ATOMIC == 0)
+    let both_atomic = earlier & now & ATOMIC != 0;
+    same_phase & other & !both_atomic
 }
 
 #[inline(always)]
 fn merge(earlier: Mark, now: Mark, phase: u32) -> Mark {
-    if earlier >> PHASE_SHIFT != phase {
-        return now;
-    }
-    let now = now & !(now & !earlier & ATOMIC);
-    if (earlier ^ now) & WARP != 0 { now | MANY } else { now | earlier & MANY }
+    let both = now & !(!earlier & ATOMIC);
+    let several = if (earlier ^ now) & WARP != 0 { MANY } else { earlier & MANY };
+    if earlier >> PHASE_SHIFT == phase { both | several } else { now }
 }

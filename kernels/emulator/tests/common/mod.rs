@@ -2,11 +2,12 @@
 //! by side do not see each other's reports.
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptgpu_emulator::client::{self, Emulator};
 use cryptgpu_emulator::{Check, Report};
-use cudarc::driver::{CudaContext, CudaModule, DriverError, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, DriverError, LaunchConfig};
 use cudarc::nvrtc::Ptx;
 
 /// Opens the emulator with eight devices.
@@ -17,6 +18,7 @@ pub fn emulator() -> &'static Emulator {
         unsafe {
             std::env::set_var("CRYPTGPU_EMULATOR_DEVICES", "8");
             std::env::set_var("CRYPTGPU_EMULATOR_QUIET", "1");
+            std::env::set_var("CRYPTGPU_EMULATOR_LIMIT", "1000000");
         }
         client::open().unwrap()
     })
@@ -50,18 +52,58 @@ pub fn reports(emulator: &Emulator, device: usize) -> Vec<Report> {
 pub fn ptx(params: &str, body: &str) -> String {
     format!(
         ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry test({params})\n{{\n\
-         .reg .pred %p<10>;\n.reg .b16 %h<10>;\n.reg .b32 %r<40>;\n.reg .b64 %rd<40>;\n.reg .f32 %f<10>;\n.reg .f64 %fd<20>;\n\
+         .reg .pred %p<30>;\n.reg .b16 %h<30>;\n.reg .b32 %r<40>;\n.reg .b64 %rd<40>;\n.reg .f32 %f<30>;\n.reg .f64 %fd<30>;\n\
          {body}\nret;\n}}\n"
     )
 }
 
-/// Runs the test of one device's mistake: the call gives an error, and the report is about `check`.
-pub fn expect(device: usize, check: Check, result: Result<(), DriverError>) -> Report {
+/// A device that one test has for itself.
+pub struct Device {
+    pub context: Arc<CudaContext>,
+    pub lock: MutexGuard<'static, ()>,
+}
+
+/// A free device, with no reports.
+pub fn device() -> Device {
+    static LOCKS: [Mutex<()>; 8] = [const { Mutex::new(()) }; 8];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
     let emulator = emulator();
-    let found = reports(emulator, device);
-    emulator.recover(device);
-    let report = found.first().unwrap_or_else(|| panic!("no report; the result is {result:?}")).clone();
-    assert_eq!(report.check, check, "{report}");
-    assert!(result.is_err(), "the call did not fail: {report}");
-    report
+    let index = NEXT.fetch_add(1, Ordering::Relaxed) % 8;
+    let lock = LOCKS[index].lock().unwrap_or_else(PoisonError::into_inner);
+    emulator.recover(index);
+    reports(emulator, index);
+    Device { context: CudaContext::new(index).unwrap(), lock }
+}
+
+impl Device {
+    /// The kernel `test` of this PTX.
+    pub fn kernel(&self, ptx: &str) -> CudaFunction {
+        module(&self.context, ptx).load_function("test").unwrap()
+    }
+
+    /// The one report that there is, which must be about `check`; the call that found it must have failed.
+    pub fn expect<T: std::fmt::Debug>(&self, check: Check, result: Result<T, DriverError>) -> Report {
+        let found = reports(emulator(), self.context.ordinal());
+        emulator().recover(self.context.ordinal());
+        // What dropping slices came to meanwhile.
+        let _ = self.context.check_err();
+        assert!(result.is_err(), "the call did not fail: {result:?}, {found:?}");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].check, check, "{}", found[0]);
+        found[0].clone()
+    }
+
+    /// The first report is about one of `checks`: which one is a matter of the order of the warps.
+    pub fn expect_one_of<T: std::fmt::Debug>(&self, checks: &[Check], result: Result<T, DriverError>) {
+        let found = reports(emulator(), self.context.ordinal());
+        emulator().recover(self.context.ordinal());
+        let _ = self.context.check_err();
+        assert!(result.is_err() && found.len() == 1 && checks.contains(&found[0].check), "{result:?}, {found:?}");
+    }
+
+    /// There is no report.
+    pub fn expect_none(&self) {
+        let found = reports(emulator(), self.context.ordinal());
+        assert!(found.is_empty(), "{found:?}");
+    }
 }
