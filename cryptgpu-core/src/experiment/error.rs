@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cryptgpu_datasets::DatasetError;
 
 use crate::cluster::ClusterError;
+use crate::device::DeviceError;
 use crate::mpc::MpcError;
 use crate::net::PartyId;
 use crate::nn::NnError;
@@ -69,6 +70,9 @@ pub enum ExperimentError {
     /// The party processes could not be started, or one of them failed.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// A device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Keys could not be drawn.
     #[error(transparent)]
     Keys(#[from] PrgError),

@@ -22,8 +22,11 @@ pub struct Record {
     pub dataset: String,
     /// Images at a time.
     pub batch: usize,
-    /// Where the parties computed: `cpu`.
+    /// Where the parties computed: `cpu`, `cuda:0`, or by party, `cuda:0,cpu,cpu`.
     pub device: String,
+    /// The name of each party's card; empty for a party that computed on the CPU.
+    #[serde(default)]
+    pub cards: [String; 3],
     /// The links between the parties: `none` (as they are), `lan`, `wan`, or MB/s and milliseconds.
     pub link: String,
     /// Which protocols ran: `exact` or `paper`.
@@ -97,6 +100,11 @@ impl Record {
         self.randomness.contains("insecure")
     }
 
+    /// Whether a party's card was an emulator's, so that the time says nothing of any card.
+    pub fn is_emulated(&self) -> bool {
+        self.cards.iter().any(|card| card.contains("emulator"))
+    }
+
     /// The record as one line of JSON, with its newline.
     ///
     /// # Errors
@@ -128,7 +136,14 @@ impl Record {
 /// # Errors
 /// [`File`](ExperimentError::File) or [`NotFinite`](ExperimentError::NotFinite).
 pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
-    let line = record.to_line()?;
+    append_line(path, &record.to_line()?)
+}
+
+/// As [`append`], of a line with its newline.
+///
+/// # Errors
+/// [`File`](ExperimentError::File).
+pub fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
     let failed = |action| move |source| ExperimentError::File { path: path.to_path_buf(), action, source };
     let mut file = File::options().create(true).read(true).append(true).open(path).map_err(failed("open"))?;
     file.lock().map_err(failed("lock"))?; // ends when the file is closed
@@ -137,7 +152,7 @@ pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
     if end > 0 {
         file.seek(SeekFrom::Start(end - 1)).and_then(|_| file.read_exact(&mut last)).map_err(failed("read"))?;
     }
-    let text = if last == *b"\n" { line } else { format!("\n{line}") };
+    let text = if last == *b"\n" { line.to_owned() } else { format!("\n{line}") };
     file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(|source| {
         let _ = file.set_len(end); // the report is of the first error; a second changes nothing for the reader
         failed("append to")(source)
@@ -180,6 +195,7 @@ pub(crate) mod tests {
             dataset: "mnist-test".into(),
             batch: 1,
             device: "cpu".into(),
+            cards: Default::default(),
             link: "none".into(),
             fidelity: "exact".into(),
             fraction_bits: 20,
