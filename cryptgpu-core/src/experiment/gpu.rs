@@ -82,7 +82,8 @@ type Operation<'a> = (&'a str, usize, Box<dyn FnMut(Device) + 'a>);
 /// Measures the kernels of a card, one record each.
 ///
 /// # Errors
-/// As [`check`], and whatever the card reports.
+/// [`ExperimentError::Declaration`] for a CPU and for an emulator, [`ExperimentError::Device`] without a card or for
+/// whatever the card reports.
 pub fn measure_kernels(device: Device) -> Result<Vec<KernelRecord>, ExperimentError> {
     let ordinal = check(device)?;
     let peak = cuda::peak(ordinal)?;

@@ -2,9 +2,9 @@
 //! of `cryptgpu-kernels` on them. Here live contexts, streams, memory and transfers; kernels, their
 //! compilation and their argument checks live in that crate, shares and messages in layers above.
 //!
-//! Each card that a process uses is opened once ([`Card`]) and has three streams: all kernels run on
+//! Each card that a process uses is opened once (`Card`) and has three streams: all kernels run on
 //! one, in the order in which they were asked for, and copies in each direction run beside it, ordered
-//! by events. Nothing waits for the card but [`View::to_host`].
+//! by events. Nothing waits for the card but [`View::to_host`](super::View::to_host).
 //!
 //! **Errors travel with the words.** A launch that is refused, or memory that cannot be had, marks what
 //! it should have written; whatever is computed from marked words is marked too, and bringing them to
@@ -13,8 +13,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `card.rs` | [`Card`]: context, streams, kernels, and the fault that ends its use |
-//! | `launch.rs` | [`launch`]: the one way from views to a kernel |
+//! | `card.rs` | `Card`: context, streams, kernels, and the fault that ends its use |
+//! | `launch.rs` | `launch`: the one way from views to a kernel |
 //! | `words.rs` | buffers and views on a card |
 //! | `memory.rs` | memory that is kept for reuse |
 //! | `transfer.rs` | copies between main memory and the card, through pinned buffers |
