@@ -58,8 +58,9 @@ ensure_tools() {
 # The library and the `cryptgpu` program, optimised.
 ensure_program() { (cd "$ROOT" && cargo build --release --locked); }
 
-# Its path.
-program() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/cryptgpu"; }
+# The path of something that cargo has built.
+built() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/$1"; }
+program() { built cryptgpu; }
 
 # Jupyter, and NumPy to compare with, in a virtual environment of their own, at the versions of scripts/requirements.txt.
 ensure_venv() {

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`ring`] | Z_2^64 words, the fixed-point codec, bit-packed words |
 //! | [`prg`] | pseudo-random streams and correlated randomness with single-use counters |
-//! | [`device`] | the tensor API and its CPU implementation |
+//! | [`device`] | the tensor API and its implementations: the CPU, and cards by CUDA |
 //! | [`net`] | messages between parties: in memory, TCP with TLS, shaped links |
 //! | [`mpc`] | replicated sharing and every protocol |
 //! | [`nn`] | layers, the paper's networks, weights, plaintext oracle, private evaluation |

@@ -2,6 +2,7 @@
 
 use super::controller::Cluster;
 use super::error::ClusterError;
+use crate::device::Devices;
 use crate::mpc::Settings;
 use crate::net::Link;
 use crate::prg::Randomness;
@@ -21,6 +22,7 @@ pub struct ClusterBuilder {
     pub(super) insecure_plaintext: bool,
     pub(super) ports: [u16; 3],
     pub(super) settings: Settings,
+    pub(super) devices: Devices,
     pub(super) in_memory: bool,
 }
 
@@ -36,6 +38,7 @@ impl Default for ClusterBuilder {
             insecure_plaintext: false,
             ports: [0; 3],
             settings: Settings::default(),
+            devices: Devices::default(),
             in_memory: false,
         }
     }
@@ -84,6 +87,14 @@ impl ClusterBuilder {
     /// How functions compute ([`Cluster::run`]), and the codec of [`Cluster::share`].
     pub fn computing(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Where the parties compute: `Device::Cuda(0)`, `DeviceChoice::Auto`, or three of them, by party. On the CPU
+    /// unless told. Parties that ask for no card by number take the cards of their machine in turn;
+    /// [`Cluster::devices`] says which. This goes before the device of [`ClusterBuilder::computing`].
+    pub fn device(mut self, devices: impl Into<Devices>) -> Self {
+        self.devices = devices.into();
         self
     }
 

@@ -9,6 +9,7 @@ use super::session::Session;
 use super::store::TensorId;
 use super::watch::{Done, Watch};
 use super::wire::{self, Command};
+use crate::device::DeviceInUse;
 use crate::net::PartyId;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -59,6 +60,7 @@ struct State {
 struct Facts {
     generation: u64,
     pids: Vec<u32>,
+    devices: Vec<DeviceInUse>,
     /// What goes on now.
     running: Option<String>,
     /// Tensors whose last handle is gone, to be told to the parties with the next command.
@@ -119,6 +121,11 @@ impl Cluster {
     /// next run. Three times this process's own for parties in memory.
     pub fn pids(&self) -> Vec<u32> {
         self.inner.facts().pids.clone()
+    }
+
+    /// What each party computes on, by party; nothing after a failure, until the next run.
+    pub fn devices(&self) -> Vec<DeviceInUse> {
+        self.inner.facts().devices.clone()
     }
 
     /// The settings it was started with.
@@ -196,6 +203,7 @@ impl Inner {
         let session = Session::start(&self.builder, &self.launch)?;
         let mut facts = self.facts();
         facts.pids = session.pids();
+        facts.devices = session.devices().to_vec();
         facts.generation += 1;
         state.session = Some(session);
         Ok(())
@@ -212,6 +220,7 @@ impl Inner {
     fn forget(&self) {
         let mut facts = self.facts();
         facts.pids.clear();
+        facts.devices.clear();
         facts.dropped.clear();
     }
 }

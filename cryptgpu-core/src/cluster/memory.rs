@@ -7,6 +7,7 @@ use super::jobs::Jobs;
 use super::party::{self, Links};
 use super::session::Mailbox;
 use super::wire::{self, Command, Event, Outbox, Received};
+use crate::device::DeviceChoice;
 use crate::mpc::Settings;
 use crate::net::{MemoryNetwork, Network, Options, PartyId, memory};
 use crate::prg::Randomness;
@@ -38,6 +39,7 @@ impl Threads {
             let thread = Thread {
                 network: network.clone(),
                 settings: builder.settings,
+                device: builder.devices.0[id.index()],
                 randomness: builder.randomness,
                 outbox: outbox(mailbox, id),
             };
@@ -91,22 +93,28 @@ fn beat(links: &[Arc<MemoryNetwork>], outboxes: &[Outbox; 3], end: &Receiver<()>
 struct Thread {
     network: Arc<MemoryNetwork>,
     settings: Settings,
+    device: DeviceChoice,
     randomness: Randomness,
     outbox: Outbox,
 }
 
 impl Thread {
     fn run(self, inbox: &Receiver<Vec<u8>>) {
+        let unable = |detail: String| party::tell(&self.outbox, &Event::Unable { detail });
+        let device = match self.device.resolve(self.network.id().index()) {
+            Ok(device) => device,
+            Err(error) => return unable(error.to_string()),
+        };
         let links = Links { network: self.network, in_memory: true };
-        let mut context = match party::prepare(links, self.randomness, self.settings, &self.outbox) {
+        let mut context = match party::prepare(links, self.randomness, self.settings, device, &self.outbox) {
             Ok(context) => context,
-            Err(error) => return party::tell(&self.outbox, &Event::Unable { detail: error.to_string() }),
+            Err(error) => return unable(error.to_string()),
         };
         let jobs = Jobs::default();
         while let Ok(frame) = inbox.recv() {
             let (command, body) = match wire::decode(&frame) {
                 Ok(decoded) => decoded,
-                Err(error) => return party::tell(&self.outbox, &Event::Unable { detail: error.to_string() }),
+                Err(error) => return unable(error.to_string()),
             };
             match command {
                 Command::Run { run, job } => {

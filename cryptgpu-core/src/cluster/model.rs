@@ -150,7 +150,7 @@ impl Job for Infer {
                 None => kinds.push((step.kind.to_owned(), seconds)),
             }
         })?;
-        let component = Words(party.to_host(y.components().0).map_err(NnError::Mpc)?);
+        let component = Words(party.to_host(y.components().0.view()).map_err(NnError::Mpc)?);
         Ok(Inferred { component, seconds: start.elapsed().as_secs_f64(), kinds })
     }
 }

@@ -10,6 +10,7 @@ use super::output;
 use super::record::Record;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
 use super::witness::Witness;
+use crate::device::DeviceInUse;
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
 use crate::net::{NetError, Network, Options, PartyId, Tag, TcpNetwork, tls};
@@ -116,6 +117,7 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
         while !matches!(control.commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
     }
     runtime.shutdown_background();
+    crate::device::cuda::leave();
     outcome
 }
 
@@ -238,6 +240,8 @@ pub(super) fn tell(outbox: &Outbox, event: &Event) {
 
 fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Result<(), String> {
     let Control { outbox, commands, .. } = control;
+    // Before anything waits for this party: what is missing is said at once.
+    let device = bootstrap.device.resolve(bootstrap.id.index()).map_err(|error| error.to_string())?;
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });
@@ -247,7 +251,10 @@ fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Resu
         match command {
             Command::LinkUp { addresses } => {
                 let listener = listener.take().ok_or("the controller asked to link up twice")?;
-                context = Some(link_up(bootstrap, listener, addresses, control).map_err(|error| error.to_string())?);
+                context = Some(
+                    link_up(bootstrap, device.clone(), listener, addresses, control)
+                        .map_err(|error| error.to_string())?,
+                );
             }
             Command::Run { run, job } => {
                 let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
@@ -266,6 +273,7 @@ fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Resu
 /// Links up with the other parties and agrees on keys.
 fn link_up(
     bootstrap: &Bootstrap,
+    device: DeviceInUse,
     listener: TcpListener,
     addresses: [std::net::SocketAddr; 3],
     control: &Control,
@@ -286,7 +294,7 @@ fn link_up(
     // They are linked up once.
     let _ = control.links.set(network.clone());
     let links = Links { network, in_memory: false };
-    prepare(links, bootstrap.randomness, bootstrap.settings, &control.outbox)
+    prepare(links, bootstrap.randomness, bootstrap.settings, device, &control.outbox)
 }
 
 /// A party's links, and whether they lead to threads of the same process.
@@ -300,16 +308,18 @@ pub(super) fn prepare(
     links: Links,
     randomness: Randomness,
     settings: Settings,
+    device: DeviceInUse,
     outbox: &Outbox,
 ) -> Result<PartyContext, NetError> {
     let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
     let witness = Arc::new(Witness::new(links.network));
+    let settings = Settings { device: device.device, ..settings };
     let party = Party::new(Box::new(witness.clone()), correlated, settings);
     let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
         tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
     };
-    tell(outbox, &Event::Ready);
+    tell(outbox, &Event::Ready { device });
     Ok(PartyContext::new(party, witness, links.in_memory, Box::new(report)))
 }
 

@@ -7,6 +7,7 @@ use super::launch::{Launch, Program};
 use super::memory::Threads;
 use super::process::{PartyProcess, describe};
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received};
+use crate::device::DeviceInUse;
 use crate::net::{Fingerprint, Identity, PartyId, tls};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,6 +47,8 @@ pub(super) struct Session {
     /// Bytes of commands; those of events are in the mailbox.
     posted: u64,
     mailbox: Mailbox,
+    /// What each party computes on, once it has said so.
+    devices: Vec<DeviceInUse>,
 }
 
 /// Where the parties are.
@@ -80,10 +83,15 @@ impl Session {
             Launch::Processes(program) => Session::start_processes(builder, program, mailbox, arrivals, until)?,
             Launch::Threads => {
                 let (threads, outboxes) = Threads::start(builder, &mailbox)?;
-                Session { parties: Parties::Threads(threads), outboxes, arrivals, posted: 0, mailbox }
+                Session { parties: Parties::Threads(threads), outboxes, arrivals, posted: 0, mailbox, devices: vec![] }
             }
         };
-        session.gather(until, "link up with the others", |event| matches!(event, Event::Ready).then_some(()))?;
+        session.devices = session
+            .gather(until, "link up with the others", |event| match event {
+                Event::Ready { device } => Some(device),
+                _ => None,
+            })?
+            .into();
         Ok(session)
     }
 
@@ -117,7 +125,7 @@ impl Session {
         });
         let outboxes = outboxes.collect();
         let parties = Parties::Processes(processes, Some(runtime));
-        let mut session = Session { parties, outboxes, arrivals, posted: 0, mailbox };
+        let mut session = Session { parties, outboxes, arrivals, posted: 0, mailbox, devices: vec![] };
         let addresses = session.gather(until, "listen for the others", |event| match event {
             Event::Listening { address } => Some(address),
             _ => None,
@@ -173,6 +181,11 @@ impl Session {
             Parties::Processes(processes, _) => processes[party.index()].wait_exit(time).map(describe),
             Parties::Threads(_) => Some("its thread ended".to_owned()),
         }
+    }
+
+    /// What each party computes on.
+    pub(super) fn devices(&self) -> &[DeviceInUse] {
+        &self.devices
     }
 
     /// The operating system's numbers of the processes.
@@ -292,6 +305,7 @@ fn introduce(builder: &ClusterBuilder, listener: &TcpListener) -> Result<(Identi
         connect_within: builder.start_within,
         link: builder.link,
         settings: builder.settings,
+        device: builder.devices.0[id.index()],
         insecure_plaintext: builder.insecure_plaintext,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, builder.ports[id.index()])),
     });

@@ -310,7 +310,7 @@ impl Job for Reveal {
             Held::Bits(bits) => bits.components().0.view(),
             Held::Private(_) => return Err(JobError::Other("it is known to one party and not shared".into())),
         };
-        component.to_host().map(Words).map_err(|error| JobError::Other(error.to_string()))
+        Ok(Words(context.party().to_host(component)?))
     }
 }
 

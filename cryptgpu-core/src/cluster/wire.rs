@@ -3,6 +3,7 @@
 //! A frame is a magic number, a length, and that many bytes: a header in postcard, and behind
 //! it, for jobs and outputs, their own encoding. The length is checked before memory is taken.
 
+use crate::device::{DeviceChoice, DeviceInUse};
 use crate::mpc::Settings;
 use crate::net::{Fingerprint, Identity, Link, PartyId, Stats, WaitState};
 use crate::prg::Randomness;
@@ -47,6 +48,8 @@ pub(super) struct Bootstrap {
     pub(super) link: Link,
     pub(super) insecure_plaintext: bool,
     pub(super) settings: Settings,
+    /// Where to compute.
+    pub(super) device: DeviceChoice,
     /// Where to listen for the other parties.
     pub(super) listen: SocketAddr,
 }
@@ -69,8 +72,8 @@ pub(super) enum Command {
 pub(super) enum Event {
     /// It listens for the other parties there.
     Listening { address: SocketAddr },
-    /// It is linked up with both, and has its keys.
-    Ready,
+    /// It is linked up with both, and has its keys; what it computes on.
+    Ready { device: DeviceInUse },
     /// It cannot link up, or not go on.
     Unable { detail: String },
     /// Its process runs: sent every so often, whatever its job does, with what its links are about once they are up.

@@ -1,31 +1,31 @@
 //! Where words live: a device, buffers on it, and views of parts of them.
 
-use super::DeviceError;
+use super::{DeviceError, cuda};
 use std::ops::Range;
 use std::str::FromStr;
 
 /// A device that holds buffers and runs kernels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum Device {
     /// The processor, with the widest vectors it has, on all threads of the current rayon pool.
     #[default]
     Cpu,
+    /// A CUDA card, by its number. Computes asynchronously; what goes wrong shows when words are brought
+    /// to main memory.
+    Cuda(u32),
 }
 
+/// Reads `cpu` or `cuda:N`, as [`Device`] is written. (See [`super::DeviceChoice`] for `auto`.)
 impl FromStr for Device {
     type Err = DeviceError;
 
     fn from_str(name: &str) -> Result<Self, DeviceError> {
-        match name {
-            "cpu" | "auto" => Ok(Device::Cpu),
-            cuda if cuda.starts_with("cuda") => Err(DeviceError::Unavailable {
-                device: name.to_owned(),
-                reason: "this build has no CUDA support".to_owned(),
-            }),
-            _ => {
-                Err(DeviceError::Unavailable { device: name.to_owned(), reason: "there is no such device".to_owned() })
-            }
+        let card = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+        match (name, card) {
+            ("cpu", _) => Ok(Device::Cpu),
+            (_, Some(ordinal)) => Ok(Device::Cuda(ordinal)),
+            _ => Err(DeviceError::Unknown { device: name.to_owned() }),
         }
     }
 }
@@ -33,16 +33,18 @@ impl FromStr for Device {
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Device::Cpu => f.write_str("cpu"),
+            Device::Cpu => f.pad("cpu"),
+            Device::Cuda(ordinal) => f.pad(&format!("cuda:{ordinal}")),
         }
     }
 }
 
 /// Words on a device. `Debug` shows how many and where, never what: they may be shares.
-#[derive(Clone)]
 pub enum Buffer {
     /// In main memory.
     Cpu(Vec<u64>),
+    /// In a card's memory.
+    Cuda(cuda::Buffer),
 }
 
 /// A part of a buffer, to read.
@@ -50,20 +52,47 @@ pub enum Buffer {
 pub enum View<'a> {
     /// In main memory.
     Cpu(&'a [u64]),
+    /// In a card's memory.
+    Cuda(cuda::View<'a>),
 }
 
 /// A part of a buffer, to write.
 pub enum ViewMut<'a> {
     /// In main memory.
     Cpu(&'a mut [u64]),
+    /// In a card's memory.
+    Cuda(cuda::ViewMut<'a>),
 }
 
 impl Device {
+    /// Opens the device, so that what is missing shows now and not when words are brought back.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unavailable`] with what is missing and what to do.
+    pub fn open(&self) -> Result<(), DeviceError> {
+        match self {
+            Device::Cpu => Ok(()),
+            Device::Cuda(ordinal) => cuda::card(*ordinal).map(drop),
+        }
+    }
+
+    /// The card's name; none for the CPU.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn card_name(&self) -> Result<Option<String>, DeviceError> {
+        match self {
+            Device::Cpu => Ok(None),
+            Device::Cuda(ordinal) => cuda::card(*ordinal).map(|card| Some(card.name().to_owned())),
+        }
+    }
+
     /// A buffer of `len` words that are written before they are read: what they hold until then is
     /// not said.
     pub fn alloc(&self, len: usize) -> Buffer {
         match self {
             Device::Cpu => Buffer::Cpu(vec![0; len]),
+            Device::Cuda(ordinal) => Buffer::Cuda(cuda::Buffer::alloc(*ordinal, len)),
         }
     }
 
@@ -71,6 +100,13 @@ impl Device {
     pub fn full(&self, len: usize, value: u64) -> Buffer {
         match self {
             Device::Cpu => Buffer::Cpu(vec![value; len]),
+            Device::Cuda(_) => {
+                let mut buffer = self.alloc(len);
+                cuda::launch("filling a buffer", [], [buffer.view_mut().on_card()], |k, s, [], [out]| {
+                    k.fill_constant(s, value, out)
+                });
+                buffer
+            }
         }
     }
 
@@ -83,6 +119,29 @@ impl Device {
     pub fn upload(&self, host: Vec<u64>) -> Buffer {
         match self {
             Device::Cpu => Buffer::Cpu(host),
+            Device::Cuda(ordinal) => Buffer::Cuda(cuda::Buffer::upload(*ordinal, &host)),
+        }
+    }
+
+    /// Returns the memory that a card keeps for reuse to the driver, zeroed. A CPU keeps none.
+    ///
+    /// # Errors
+    /// As [`Device::open`], and the fault that the card has, or meets.
+    pub fn trim(&self) -> Result<(), DeviceError> {
+        match self {
+            Device::Cpu => Ok(()),
+            Device::Cuda(ordinal) => cuda::card(*ordinal)?.trim(),
+        }
+    }
+
+    /// What a card's memory is used for by this process; nothing for a CPU.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn memory_use(&self) -> Result<cuda::MemoryUse, DeviceError> {
+        match self {
+            Device::Cpu => Ok(cuda::MemoryUse::default()),
+            Device::Cuda(ordinal) => Ok(cuda::card(*ordinal)?.memory_use()),
         }
     }
 }
@@ -92,6 +151,7 @@ impl Buffer {
     pub fn device(&self) -> Device {
         match self {
             Buffer::Cpu(_) => Device::Cpu,
+            Buffer::Cuda(buffer) => buffer.device(),
         }
     }
 
@@ -99,6 +159,7 @@ impl Buffer {
     pub fn len(&self) -> usize {
         match self {
             Buffer::Cpu(words) => words.len(),
+            Buffer::Cuda(buffer) => buffer.len(),
         }
     }
 
@@ -109,29 +170,27 @@ impl Buffer {
 
     /// All of it, to read.
     pub fn view(&self) -> View<'_> {
-        match self {
-            Buffer::Cpu(words) => View::Cpu(words),
-        }
+        self.slice(0..self.len())
     }
 
     /// The words of `range`, to read. The range must lie inside.
     pub fn slice(&self, range: Range<usize>) -> View<'_> {
         match self {
             Buffer::Cpu(words) => View::Cpu(&words[range]),
+            Buffer::Cuda(buffer) => View::Cuda(buffer.slice(range)),
         }
     }
 
     /// All of it, to write.
     pub fn view_mut(&mut self) -> ViewMut<'_> {
-        match self {
-            Buffer::Cpu(words) => ViewMut::Cpu(words),
-        }
+        self.slice_mut(0..self.len())
     }
 
     /// The words of `range`, to write. The range must lie inside.
     pub fn slice_mut(&mut self, range: Range<usize>) -> ViewMut<'_> {
         match self {
             Buffer::Cpu(words) => ViewMut::Cpu(&mut words[range]),
+            Buffer::Cuda(buffer) => ViewMut::Cuda(buffer.slice_mut(range)),
         }
     }
 
@@ -143,7 +202,15 @@ impl Buffer {
     pub fn into_host(self) -> Result<Vec<u64>, DeviceError> {
         match self {
             Buffer::Cpu(words) => Ok(words),
+            Buffer::Cuda(_) => self.view().to_host(),
         }
+    }
+}
+
+/// A copy on the same device.
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        self.view().to_buffer()
     }
 }
 
@@ -152,6 +219,15 @@ impl<'a> View<'a> {
     pub fn slice(self, range: Range<usize>) -> View<'a> {
         match self {
             View::Cpu(words) => View::Cpu(&words[range]),
+            View::Cuda(view) => View::Cuda(view.slice(range)),
+        }
+    }
+
+    /// The device it lives on.
+    pub fn device(&self) -> Device {
+        match self {
+            View::Cpu(_) => Device::Cpu,
+            View::Cuda(view) => view.device(),
         }
     }
 
@@ -159,6 +235,7 @@ impl<'a> View<'a> {
     pub fn len(&self) -> usize {
         match self {
             View::Cpu(words) => words.len(),
+            View::Cuda(view) => view.len(),
         }
     }
 
@@ -174,6 +251,7 @@ impl<'a> View<'a> {
     pub fn to_host(self) -> Result<Vec<u64>, DeviceError> {
         match self {
             View::Cpu(words) => Ok(words.to_vec()),
+            View::Cuda(view) => view.to_host(),
         }
     }
 
@@ -181,17 +259,61 @@ impl<'a> View<'a> {
     pub fn to_buffer(self) -> Buffer {
         match self {
             View::Cpu(words) => Buffer::Cpu(words.to_vec()),
+            View::Cuda(_) => {
+                let mut copy = self.device().alloc(self.len());
+                copy.view_mut().copy_from(self);
+                copy
+            }
+        }
+    }
+
+    /// The words in main memory, of an operation of the CPU.
+    pub(super) fn on_host(self) -> &'a [u64] {
+        match self {
+            View::Cpu(words) => words,
+            View::Cuda(view) => elsewhere(view.device(), "the CPU"),
+        }
+    }
+
+    /// The words on a card, of an operation of the card.
+    pub(super) fn on_card(self) -> cuda::View<'a> {
+        match self {
+            View::Cuda(view) => view,
+            View::Cpu(_) => elsewhere(Device::Cpu, "a card"),
         }
     }
 }
 
-impl ViewMut<'_> {
-    /// Overwrites all words with those of `from`, of the same length.
+impl<'a> ViewMut<'a> {
+    /// Overwrites all words with those of `from`, of the same length and on the same device.
     pub fn copy_from(self, from: View<'_>) {
-        match (self, from) {
-            (ViewMut::Cpu(to), View::Cpu(from)) => to.copy_from_slice(from),
+        match self {
+            ViewMut::Cpu(to) => to.copy_from_slice(from.on_host()),
+            ViewMut::Cuda(to) => cuda::copy(from.on_card(), to),
         }
     }
+
+    /// The words in main memory, of an operation of the CPU.
+    pub(super) fn on_host(self) -> &'a mut [u64] {
+        match self {
+            ViewMut::Cpu(words) => words,
+            ViewMut::Cuda(view) => elsewhere(view.device(), "the CPU"),
+        }
+    }
+
+    /// The words on a card, of an operation of the card.
+    pub(super) fn on_card(self) -> cuda::ViewMut<'a> {
+        match self {
+            ViewMut::Cuda(view) => view,
+            ViewMut::Cpu(_) => elsewhere(Device::Cpu, "a card"),
+        }
+    }
+}
+
+/// Tensors and protocols refuse operands that live elsewhere, with an error; a program that calls an
+/// operation with views of several devices is wrong, as one that indexes outside of a slice.
+fn elsewhere(found: Device, expected: &str) -> ! {
+    panic!("an operand lives on {found}, the operation runs on {expected}: move it there first")
 }
 
 impl std::fmt::Debug for Buffer {

@@ -13,6 +13,42 @@ pub enum DeviceError {
         /// Why it cannot be had.
         reason: String,
     },
+    /// A name that is no device's.
+    #[error("`{device}` is no device: use auto, cpu, cuda, or cuda:N with the number of a card")]
+    Unknown {
+        /// What was asked for.
+        device: String,
+    },
+    /// A card has no memory left.
+    #[error(
+        "{device}: no memory for {wanted} bytes: this process holds {in_use}, and {free} of the card's {total} are free; \
+         use a smaller batch, fewer parties on one card, or --device cpu"
+    )]
+    Memory {
+        /// The card.
+        device: Device,
+        /// Bytes asked for.
+        wanted: usize,
+        /// Bytes in buffers of this process.
+        in_use: usize,
+        /// Bytes that the card has left.
+        free: usize,
+        /// Bytes that the card has.
+        total: usize,
+    },
+    /// The driver failed in a way after which no result of the card can be trusted.
+    #[error(
+        "{operation} on {device}: {detail}. Nothing that this process computes on {device} is used from here on; start \
+         the parties anew"
+    )]
+    Fault {
+        /// The card.
+        device: Device,
+        /// What was being done when it showed; the cause may lie before it.
+        operation: String,
+        /// What the driver said.
+        detail: String,
+    },
     /// Operands on different devices.
     #[error("{operation}: an operand lives on {found}, the others on {expected}; move it there first (`to_device`)")]
     Mixed {

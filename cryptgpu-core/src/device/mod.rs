@@ -10,19 +10,26 @@
 //! | `pool.rs` | windows over images |
 //! | `product.rs` | ring products |
 //! | `geometry.rs` | shapes of windows |
+//! | `place.rs` | from an operation to the device that runs it |
+//! | `choice.rs` | [`DeviceChoice`], [`Devices`]: which device each party takes |
 //! | `cpu/` | the CPU's kernels |
+//! | `cuda/` | cards: memory, streams, launches |
 
 mod buffer;
+mod choice;
 mod error;
 mod geometry;
+mod place;
 mod pool;
 mod product;
 mod steps;
 mod tensor;
 
 pub mod cpu;
+pub mod cuda;
 
 pub use buffer::{Buffer, Device, View, ViewMut};
+pub use choice::{DeviceChoice, DeviceInUse, Devices};
 pub use cpu::elementwise::{Binary, Unary};
 pub use cpu::sign::Window;
 pub use error::DeviceError;

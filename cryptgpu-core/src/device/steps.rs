@@ -1,14 +1,17 @@
-//! The local steps of the protocols, dispatched to a device. What each computes, and why the
-//! messages among its results are uniform, is told where it is used (`mpc::roads`); the CPU's
-//! kernels are in `cpu/`, in the file of the same family.
+//! The operations of a device: the local steps of the protocols, dispatched to the device's kernels.
+//! What each computes, and why the messages among its results are uniform, is told where it is used
+//! (`mpc::roads`), and in the CPU's file of the same family.
+//!
+//! Every operation has one name: `cpu::family::name` and `cuda::family::name` take the same arguments,
+//! the one as slices, the other as views on a card, and `on_device!` calls the one that `self` is.
+//! (`docs/adding-an-operation.md`.)
 //!
 //! All views of a call live on the device that it is made on, and have the lengths that the
 //! operation says. Tensors and protocols see to that, with errors; here it is taken for granted, as
 //! an index is within a slice.
 
-use super::cpu::gemm::{GemmError, MatRef, Term};
-use super::cpu::{bit_product, bits, conv, elementwise, gemm, pool, sign, truncation};
-use super::{Binary, ConvGeometry, Device, DeviceError, PoolGeometry, View, ViewMut, Window};
+use super::place::on_device;
+use super::{Binary, ConvGeometry, Device, DeviceError, PoolGeometry, Unary, View, ViewMut, Window};
 use crate::prg::{Stream, Zero};
 
 /// The opened bits of a product's truncation and the packed pad of the role that computes.
@@ -31,62 +34,53 @@ pub enum Pad<'a> {
     Received(View<'a>),
 }
 
-fn host(view: View<'_>) -> &[u64] {
-    match view {
-        View::Cpu(words) => words,
-    }
-}
-
-fn host_mut(view: ViewMut<'_>) -> &mut [u64] {
-    match view {
-        ViewMut::Cpu(words) => words,
-    }
-}
-
-/// Methods whose CPU form takes the same arguments as slices.
+/// Element by element.
 impl Device {
     /// `out` = x ∘ y.
     pub fn binary(&self, op: Binary, x: View, y: View, out: ViewMut) {
-        elementwise::binary(op, host(x), host(y), host_mut(out));
+        on_device!(self, elementwise::binary(op, x, y, out))
     }
     /// `out` = x ∘ c.
-    pub fn unary(&self, op: super::Unary, x: View, out: ViewMut) {
-        elementwise::unary(op, host(x), host_mut(out));
-    }
-    /// Bits `low .. low + width` of every word as packed planes: [`bits::to_planes`].
-    pub fn to_planes(&self, low: u32, width: u32, x: View, planes: ViewMut) {
-        bits::to_planes(low, width, host(x), host_mut(planes));
-    }
-    /// Packed planes as words below 2^width: [`bits::from_planes`].
-    pub fn from_planes(&self, width: u32, planes: View, out: ViewMut) {
-        bits::from_planes(width, host(planes), host_mut(out));
-    }
-    /// The first words of a stream.
-    pub fn fill(&self, stream: &Stream, out: ViewMut) {
-        elementwise::fill(stream, host_mut(out));
-    }
-    /// `z` += F(kᵢ) − F(kᵢ₊₁).
-    pub fn add_zero(&self, zero: &Zero, z: ViewMut) {
-        elementwise::add_zero(zero, host_mut(z));
-    }
-    /// `out` = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ.
-    pub fn product_share(&self, x: [View; 2], y: [View; 2], out: ViewMut) {
-        elementwise::product_share(x.map(host), y.map(host), host_mut(out));
+    pub fn unary(&self, op: Unary, x: View, out: ViewMut) {
+        on_device!(self, elementwise::unary(op, x, out))
     }
     /// The sum of all words, as one word.
     pub fn sum(&self, x: View, out: ViewMut) {
-        elementwise::sum(host(x), host_mut(out));
+        on_device!(self, elementwise::sum(x, out))
+    }
+    /// The first words of a stream.
+    pub fn fill(&self, stream: &Stream, out: ViewMut) {
+        on_device!(self, elementwise::fill(stream, out))
+    }
+    /// `z` += F(kᵢ) − F(kᵢ₊₁).
+    pub fn add_zero(&self, zero: &Zero, z: ViewMut) {
+        on_device!(self, elementwise::add_zero(zero, z))
+    }
+    /// `out` = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ.
+    pub fn product_share(&self, x: [View; 2], y: [View; 2], out: ViewMut) {
+        on_device!(self, elementwise::product_share(x, y, out))
     }
     /// `z` += bias, `inner` elements for each entry of the bias, again and again.
     pub fn add_bias(&self, bias: View, inner: usize, z: ViewMut) {
-        elementwise::add_bias(host(bias), inner, host_mut(z));
+        on_device!(self, elementwise::add_bias(bias, inner, z))
     }
+    /// Bits `low .. low + width` of every word as packed planes: [`super::cpu::bits::to_planes`].
+    pub fn to_planes(&self, low: u32, width: u32, x: View, planes: ViewMut) {
+        on_device!(self, bits::to_planes(low, width, x, planes))
+    }
+    /// Packed planes as words below 2^width: [`super::cpu::bits::from_planes`].
+    pub fn from_planes(&self, width: u32, planes: View, out: ViewMut) {
+        on_device!(self, bits::from_planes(width, planes, out))
+    }
+}
 
-    /// The sum over each window of every plane: [`pool::sum`].
+/// Windows and products.
+impl Device {
+    /// The sum over each window of every plane; `size` is that of an output plane: [`super::cpu::pool::sum`].
     pub fn sum_pool(&self, input: [usize; 2], window: &PoolGeometry, size: [usize; 2], x: View, out: ViewMut) {
-        pool::sum(input, window, size, host(x), host_mut(out));
+        on_device!(self, pool::sum(input, window, size, x, out))
     }
-    /// One tap of each window of every plane: [`pool::tap`].
+    /// One tap of each window of every plane: [`super::cpu::pool::tap`].
     #[allow(clippy::too_many_arguments)]
     pub fn pool_tap(
         &self,
@@ -98,45 +92,42 @@ impl Device {
         x: View,
         out: ViewMut,
     ) {
-        pool::tap(input, window, size, tap, fill, host(x), host_mut(out));
+        on_device!(self, pool::tap(input, window, size, tap, fill, x, out))
     }
 
-    /// `out` = Σₜ xₜ · yₜ, row-major matrices: xₜ `[m, kₜ]`, yₜ `[kₜ, n]`, or `[n, kₜ]` when `transposed`.
+    /// `out` = Σₜ xₜ · yₜ, row-major matrices of `size` [m, n]: xₜ `[m, kₜ]`, yₜ `[kₜ, n]`, or `[n, kₜ]` when
+    /// `transposed`.
     ///
     /// # Errors
-    /// [`DeviceError::Kernel`] when the kernel refuses the operands.
+    /// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
     pub fn matmul_sum(
         &self,
-        [m, n]: [usize; 2],
+        size: [usize; 2],
         depths: [usize; 2],
         transposed: bool,
         terms: [(View, View); 2],
         out: ViewMut,
     ) -> Result<(), DeviceError> {
-        let term = |t: usize| {
-            let ((x, y), depth) = (terms[t], depths[t]);
-            let b =
-                if transposed { MatRef::row_major(host(y), depth).transposed() } else { MatRef::row_major(host(y), n) };
-            Term { depth, a: MatRef::row_major(host(x), depth), b }
-        };
-        gemm::gemm_sum(m, n, &[term(0), term(1)], host_mut(out), false).map_err(kernel_error("matmul"))
+        on_device!(self, product::matmul_sum(size, depths, transposed, terms, out))
     }
 
     /// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
     ///
     /// # Errors
-    /// [`DeviceError::Kernel`] when the kernel refuses the operands.
+    /// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
     pub fn conv2d_sum(
         &self,
         geometry: &ConvGeometry,
         terms: [(View, View); 2],
         out: ViewMut,
     ) -> Result<(), DeviceError> {
-        let terms = terms.map(|(x, w)| conv::ConvTerm { input: host(x), weight: host(w) });
-        conv::conv2d_sum(geometry, &terms, host_mut(out)).map_err(kernel_error("conv2d"))
+        on_device!(self, product::conv2d_sum(geometry, terms, out))
     }
+}
 
-    /// Sign bit, role 0: [`sign::share_bits`].
+/// The sign bit.
+impl Device {
+    /// Role 0: [`super::cpu::sign::share_bits`].
     pub fn sign_share_bits(
         &self,
         window: Window,
@@ -146,9 +137,9 @@ impl Device {
         top: ViewMut,
         top_mask: ViewMut,
     ) {
-        sign::share_bits(window, x.map(host), mask, host_mut(message), host_mut(top), host_mut(top_mask));
+        on_device!(self, sign::share_bits(window, x, mask, message, top, top_mask))
     }
-    /// Sign bit, roles 1 and 2: [`sign::share_carries`].
+    /// Roles 1 and 2: [`super::cpu::sign::share_carries`].
     pub fn sign_share_carries(
         &self,
         window: Window,
@@ -158,26 +149,29 @@ impl Device {
         carry: ViewMut,
         top: ViewMut,
     ) {
-        sign::share_carries(window, with_constants, host(b), host(shared), host_mut(carry), host_mut(top));
+        on_device!(self, sign::share_carries(window, with_constants, b, shared, carry, top))
     }
     /// Plane 0 of `planes` packed planes.
     pub fn first_plane(&self, elements: usize, planes: usize, bits: View, out: ViewMut) {
-        sign::first_plane(elements, planes, host(bits), host_mut(out));
+        on_device!(self, sign::first_plane(elements, planes, bits, out))
     }
-    /// Sign bit, one level of the tree: [`sign::tree_level`].
+    /// One level of the tree: [`super::cpu::sign::tree_level`].
     pub fn sign_tree_level(&self, elements: usize, half: usize, x: [View; 2], zero: &Zero, out: ViewMut) {
-        sign::tree_level(elements, half, x.map(host), zero, host_mut(out));
+        on_device!(self, sign::tree_level(elements, half, x, zero, out))
     }
+}
 
-    /// Bit product, role 0: [`bit_product::role0`].
+/// A bit times a tensor, and a bit as a ring element.
+impl Device {
+    /// Role 0: [`super::cpu::bit_product::role0`].
     pub fn bit_product_role0(&self, u: [View; 2], streams: [&Stream; 5], message: ViewMut, y0: ViewMut, y1: ViewMut) {
-        bit_product::role0(u.map(host), streams, host_mut(message), host_mut(y0), host_mut(y1));
+        on_device!(self, bit_product::role0(u, streams, message, y0, y1))
     }
-    /// Bit product, role 1's first message: [`bit_product::role1_open`].
+    /// Role 1's first message: [`super::cpu::bit_product::role1_open`].
     pub fn bit_product_role1_open(&self, bits: [View; 2], x: [View; 2], alpha: &Stream, message: ViewMut) {
-        bit_product::role1_open(bits.map(host), x.map(host), alpha, host_mut(message));
+        on_device!(self, bit_product::role1_open(bits, x, alpha, message))
     }
-    /// Bit product, role 2: [`bit_product::role2`].
+    /// Role 2: [`super::cpu::bit_product::role2`].
     pub fn bit_product_role2(
         &self,
         bits: [View; 2],
@@ -187,30 +181,33 @@ impl Device {
         message: ViewMut,
         y0: ViewMut,
     ) {
-        bit_product::role2(bits.map(host), host(x0), host(d), streams, host_mut(message), host_mut(y0));
+        on_device!(self, bit_product::role2(bits, x0, d, streams, message, y0))
     }
-    /// Bit product, role 1's last message: [`bit_product::role1_close`].
+    /// Role 1's last message: [`super::cpu::bit_product::role1_close`].
     pub fn bit_product_role1_close(&self, bits: [View; 2], x: [View; 2], e: View, mu: &Stream, message: ViewMut) {
-        bit_product::role1_close(bits.map(host), x.map(host), host(e), mu, host_mut(message));
+        on_device!(self, bit_product::role1_close(bits, x, e, mu, message))
     }
-    /// Conversion, role 0: [`bit_product::convert_role0`].
+    /// Conversion, role 0: [`super::cpu::bit_product::convert_role0`].
     pub fn convert_role0(&self, u: View, u1: &Stream, message: ViewMut) {
-        bit_product::convert_role0(host(u), u1, host_mut(message));
+        on_device!(self, bit_product::convert_role0(u, u1, message))
     }
-    /// Conversion, roles 1 and 2: [`bit_product::convert_term`].
+    /// Conversion, roles 1 and 2: [`super::cpu::bit_product::convert_term`].
     pub fn convert_term(&self, v: View, share: View, mask: &Stream, with_v: bool, message: ViewMut) {
-        bit_product::convert_term(host(v), host(share), mask, with_v, host_mut(message));
+        on_device!(self, bit_product::convert_term(v, share, mask, with_v, message))
     }
+}
 
-    /// Truncation, the opened top bits: [`truncation::open_top`].
+/// Truncation.
+impl Device {
+    /// The opened top bits: [`super::cpu::truncation::open_top`].
     pub fn truncation_open_top(&self, offset: bool, u: View, pad: View, message: ViewMut) {
-        truncation::open_top(offset, host(u), host(pad), host_mut(message));
+        on_device!(self, truncation::open_top(offset, u, pad, message))
     }
-    /// Truncation of a product, role 2: [`truncation::product_deal`].
+    /// Of a product, role 2: [`super::cpu::truncation::product_deal`].
     pub fn truncation_deal(&self, d: u32, n: usize, alpha: View, beta: View, gamma: &Stream, planes: ViewMut) {
-        truncation::product_deal(d, n, host(alpha), host(beta), gamma, host_mut(planes));
+        on_device!(self, truncation::product_deal(d, n, alpha, beta, gamma, planes))
     }
-    /// Truncation of a product, role 1: [`truncation::product_role1`].
+    /// Of a product, role 1: [`super::cpu::truncation::product_role1`].
     #[allow(clippy::too_many_arguments)]
     pub fn truncation_role1(
         &self,
@@ -222,9 +219,9 @@ impl Device {
         message: ViewMut,
         y: ViewMut,
     ) {
-        truncation::product_role1(d, host(v), opened(bits), host(gamma), y2, host_mut(message), host_mut(y));
+        on_device!(self, truncation::product_role1(d, v, bits, gamma, y2, message, y))
     }
-    /// Truncation of a product, role 0: [`truncation::product_role0`].
+    /// Of a product, role 0: [`super::cpu::truncation::product_role0`].
     pub fn truncation_role0(
         &self,
         d: u32,
@@ -234,31 +231,18 @@ impl Device {
         message: ViewMut,
         y: ViewMut,
     ) {
-        let [gamma, y0] = streams;
-        truncation::product_role0(d, host(z), opened(bits), gamma, y0, host_mut(message), host_mut(y));
+        on_device!(self, truncation::product_role0(d, z, bits, streams, message, y))
     }
-    /// Truncation of a replicated tensor, role 0: [`truncation::shared_role0`].
+    /// Of a replicated tensor, role 0: [`super::cpu::truncation::shared_role0`].
     pub fn truncation_shared_role0(&self, d: u32, x: [View; 2], streams: [&Stream; 4], message: ViewMut, y1: ViewMut) {
-        truncation::shared_role0(d, x.map(host), streams, host_mut(message), host_mut(y1));
+        on_device!(self, truncation::shared_role0(d, x, streams, message, y1))
     }
-    /// Truncation of a replicated tensor, roles 1 and 2: [`truncation::shared_term`].
+    /// Of a replicated tensor, roles 1 and 2: [`super::cpu::truncation::shared_term`].
     pub fn truncation_shared_term(&self, d: u32, v: View, share: Pad, mask: &Stream, planes: ViewMut) {
-        let share = match share {
-            Pad::Stream(stream) => truncation::TermShare::Stream(stream),
-            Pad::Received(view) => truncation::TermShare::Planes(host(view)),
-        };
-        truncation::shared_term(d, host(v), share, mask, host_mut(planes));
+        on_device!(self, truncation::shared_term(d, v, share, mask, planes))
     }
-    /// Truncation of a replicated tensor, last: [`truncation::shared_close`].
+    /// Of a replicated tensor, last: [`super::cpu::truncation::shared_close`].
     pub fn truncation_shared_close(&self, d: u32, v: View, terms: [View; 2], y2: ViewMut) {
-        truncation::shared_close(d, host(v), terms.map(host), host_mut(y2));
+        on_device!(self, truncation::shared_close(d, v, terms, y2))
     }
-}
-
-fn kernel_error(operation: &'static str) -> impl Fn(GemmError) -> DeviceError {
-    move |error| DeviceError::Kernel { operation, detail: error.to_string() }
-}
-
-fn opened(bits: OpenedBits<'_>) -> truncation::Opened<'_> {
-    truncation::Opened { e: host(bits.e), f: host(bits.f), pad: host(bits.pad) }
 }

@@ -10,7 +10,7 @@ use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
-use crate::device::Device;
+use crate::device::Devices;
 use crate::mpc::{Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
 use crate::nn::{Graph, LowerOptions, WeightSource, Weights, zoo};
@@ -47,7 +47,7 @@ pub struct Inference {
     /// The links that the parties imitate.
     pub link: Link,
     /// Where the parties compute.
-    pub device: Device,
+    pub device: Devices,
     /// Which truncation runs.
     pub fidelity: Fidelity,
     /// What the parties draw masks from; AES-128-CTR unless told.
@@ -144,7 +144,7 @@ impl Inference {
             batch: 1,
             iterations: 5,
             link: Link::None,
-            device: Device::default(),
+            device: Devices::default(),
             fidelity: Fidelity::Exact,
             randomness: Randomness::default(),
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
@@ -161,7 +161,7 @@ impl Inference {
         Ok(zoo::by_name(&self.network)?)
     }
 
-    /// How each party computes.
+    /// How each party computes; where is for it to say.
     ///
     /// # Errors
     /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room.
@@ -171,7 +171,7 @@ impl Inference {
             value: self.fraction_bits.to_string(),
             hint: error.to_string(),
         })?;
-        Ok(Settings { device: self.device, codec, fidelity: self.fidelity, window: self.window })
+        Ok(Settings { codec, fidelity: self.fidelity, window: self.window, ..Settings::default() })
     }
 
     /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].

@@ -6,6 +6,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::inference::ImageSource;
 use super::party::PartyReport;
 use super::{ExperimentError, Inference, Record, available_memory_bytes, commit, machine, now};
+use crate::device::Devices;
 use crate::nn::WeightSource;
 use crate::nn::{Graph, count, lower, plaintext};
 
@@ -182,7 +183,8 @@ fn record(
         network: declaration.network.clone(),
         dataset: declaration.images.to_string(),
         batch: declaration.batch,
-        device: declaration.device.to_string(),
+        device: Devices::from(reports.each_ref().map(|report| report.device.device)).to_string(),
+        cards: reports.each_ref().map(|report| report.device.card.clone()),
         link: declaration.link.to_string(),
         fidelity: declaration.fidelity.to_string(),
         fraction_bits: declaration.fraction_bits,
@@ -229,6 +231,7 @@ fn slowest(reports: &[PartyReport; 3], iteration: usize) -> Option<&super::party
 mod tests {
     use super::super::Threads;
     use super::*;
+    use crate::device::{Device, DeviceInUse};
     use crate::mpc::Fidelity;
     use crate::prg::Randomness;
 
@@ -324,6 +327,7 @@ mod tests {
     #[test]
     fn the_median_is_of_the_slowest_parties() {
         let report = |seconds: &[f64]| PartyReport {
+            device: DeviceInUse::of(Device::Cpu).unwrap(),
             setup_seconds: 0.0,
             setup: Default::default(),
             iterations: seconds

@@ -4,6 +4,7 @@
 
 mod ablation;
 mod error;
+mod gpu;
 mod inference;
 mod machine;
 mod measure;
@@ -17,11 +18,12 @@ mod threads;
 pub use crate::nn::WeightSource;
 pub use ablation::{EmbeddingPoint, EmbeddingRow, embedding_ablation};
 pub use error::ExperimentError;
+pub use gpu::{KernelRecord, measure_kernels};
 pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS_OWNER};
 pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rss_bytes};
 pub use measure::{Parties, Stage, measure};
 pub use party::{IterationReport, PartyReport, PartyRun, run_party};
 pub use processes::{InferenceJob, Processes};
-pub use record::{Record, append, read};
+pub use record::{Record, append, append_line, read};
 pub use table::{Cited, InferenceRow, inference_caption, inference_table, latest};
 pub use threads::Threads;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inference::{IMAGES_OWNER, ImageSource, WEIGHTS_OWNER};
 use super::{ExperimentError, Inference, peak_rss_bytes};
+use crate::device::DeviceInUse;
 use crate::mpc::Party;
 use crate::net::Stats;
 use crate::nn::{Graph, SharedModel, private};
@@ -27,6 +28,8 @@ pub struct PartyReport {
     pub peak_rss_bytes: u64,
     /// What the party's masks were drawn from.
     pub randomness: Randomness,
+    /// What it computed on.
+    pub device: DeviceInUse,
 }
 
 /// One iteration at one party.
@@ -68,7 +71,8 @@ impl<'a> PartyRun<'a> {
         let model = SharedModel::share(p, &graph, WEIGHTS_OWNER, weights, declaration.lowering())?;
         let (setup_seconds, setup) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
         let randomness = p.randomness();
-        let report = PartyReport { setup_seconds, setup, iterations: Vec::new(), peak_rss_bytes: 0, randomness };
+        let device = DeviceInUse::of(p.device())?;
+        let report = PartyReport { setup_seconds, setup, iterations: vec![], peak_rss_bytes: 0, randomness, device };
         Ok(Self { declaration, graph, model, images, report })
     }
 
@@ -94,7 +98,7 @@ impl<'a> PartyRun<'a> {
         })?;
         let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
         if number > 0 {
-            let result = p.to_host(y.components().0)?;
+            let result = p.to_host(y.components().0.view())?;
             self.report.iterations.push(IterationReport { seconds, seconds_by_kind, stats, result });
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::measure::Parties;
 use super::party::{PartyReport, PartyRun};
 use super::{ExperimentError, Inference};
 use crate::cluster::{Cluster, Job, JobError, PartyContext};
+use crate::device::Devices;
 use crate::mpc::MpcError;
 use crate::net::{Link, PartyId};
 use crate::prg::Randomness;
@@ -45,14 +46,17 @@ impl From<ExperimentError> for JobError {
     }
 }
 
+/// What makes new processes necessary when it changes.
+type Wanted = (Link, Randomness, Devices);
+
 /// Three party processes on this machine, linked by TLS over loopback. They are started by the first
-/// run, and again when a declaration asks for other links or other randomness.
+/// run, and again when a declaration asks for other links, other randomness or other devices.
 #[derive(Debug)]
 pub struct Processes {
     deadline: Duration,
     threads: Option<usize>,
     program: Option<PathBuf>,
-    cluster: Option<(Link, Randomness, Cluster)>,
+    cluster: Option<(Wanted, Cluster)>,
 }
 
 impl Processes {
@@ -69,19 +73,19 @@ impl Processes {
     }
 
     fn cluster(&mut self, declaration: &Inference) -> Result<&Cluster, ExperimentError> {
-        let wanted @ (link, randomness) = (declaration.link, declaration.randomness);
+        let wanted @ (link, randomness, device) = (declaration.link, declaration.randomness, declaration.device);
         // The old processes end before new ones start.
-        self.cluster.take_if(|(link, randomness, _)| (*link, *randomness) != wanted);
+        self.cluster.take_if(|(running, _)| *running != wanted);
         let cluster = match self.cluster.take() {
             Some(running) => running,
             None => {
-                let builder = Cluster::local().link(link).randomness(randomness).deadline(self.deadline);
+                let builder = Cluster::local().link(link).randomness(randomness).device(device).deadline(self.deadline);
                 let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
                 let builder = self.program.iter().fold(builder, |builder, program| builder.program(program));
-                (link, randomness, builder.start()?)
+                (wanted, builder.start()?)
             }
         };
-        Ok(&self.cluster.insert(cluster).2)
+        Ok(&self.cluster.insert(cluster).1)
     }
 }
 

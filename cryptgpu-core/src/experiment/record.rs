@@ -23,8 +23,11 @@ pub struct Record {
     pub dataset: String,
     /// Images at a time.
     pub batch: usize,
-    /// Where the parties computed: `cpu`.
+    /// Where the parties computed: `cpu`, `cuda:0`, or by party, `cuda:0,cpu,cpu`.
     pub device: String,
+    /// The name of each party's card; empty for a party that computed on the CPU.
+    #[serde(default)]
+    pub cards: [String; 3],
     /// The links between the parties: `none` (as they are), `lan`, `wan`, or MB/s and milliseconds.
     pub link: String,
     /// Which protocols ran: `exact` or `paper`.
@@ -98,6 +101,11 @@ impl Record {
         self.randomness.contains("insecure")
     }
 
+    /// Whether a party's card was an emulator's, so that the time says nothing of any card.
+    pub fn is_emulated(&self) -> bool {
+        self.cards.iter().any(|card| card.contains("emulator"))
+    }
+
     /// The record as one line of JSON, with its newline.
     ///
     /// # Errors
@@ -132,8 +140,11 @@ pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
     append_line(path, &record.to_line()?)
 }
 
-/// Appends a line, as [`append`] says.
-pub(super) fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
+/// As [`append`], of a line with its newline.
+///
+/// # Errors
+/// [`File`](ExperimentError::File).
+pub fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
     let failed = |action| move |source| ExperimentError::File { path: path.to_path_buf(), action, source };
     let mut file = File::options().create(true).read(true).append(true).open(path).map_err(failed("open"))?;
     file.lock().map_err(failed("lock"))?; // ends when the file is closed
@@ -173,9 +184,10 @@ pub(super) fn lines<T: DeserializeOwned>(path: &Path, wanted: fn(&str) -> bool) 
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str, wanted: fn(&str) -> bool) -> Result<Vec<T>, ExperimentError> {
-    /// What all records have.
+    /// What records of experiments have; others, in the same file, do not.
     #[derive(Deserialize)]
     struct Header {
+        #[serde(default)]
         experiment: String,
     }
     let record = |(index, line): (usize, &str)| {
@@ -210,6 +222,7 @@ pub(crate) mod tests {
             dataset: "mnist-test".into(),
             batch: 1,
             device: "cpu".into(),
+            cards: Default::default(),
             link: "none".into(),
             fidelity: "exact".into(),
             fraction_bits: 20,

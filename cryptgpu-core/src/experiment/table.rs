@@ -50,6 +50,10 @@ pub struct InferenceRow {
     pub randomness: String,
     /// Whether that is not cryptographic, so that nothing was private.
     pub insecure: bool,
+    /// Where our parties computed.
+    pub device: String,
+    /// Whether on an emulator, so that the time says nothing of any card.
+    pub emulated: bool,
     /// Our seconds.
     pub seconds: f64,
     /// Our payload bytes, all parties together.
@@ -80,7 +84,12 @@ impl InferenceRow {
     /// The network, and in brackets what sets the row apart from an ordinary one: `lenet (paper)`,
     /// `lenet (insecure-philox)`.
     pub fn label(&self) -> String {
-        let marks = [(self.fidelity != "exact", &self.fidelity), (self.insecure, &self.randomness)];
+        let device = if self.emulated { format!("{} emulated", self.device) } else { self.device.clone() };
+        let marks = [
+            (self.device != "cpu", &device),
+            (self.fidelity != "exact", &self.fidelity),
+            (self.insecure, &self.randomness),
+        ];
         let marks: Vec<_> = marks.into_iter().filter(|(shown, _)| *shown).map(|(_, mark)| mark.as_str()).collect();
         if marks.is_empty() { self.network.clone() } else { format!("{} ({})", self.network, marks.join(", ")) }
     }
@@ -123,7 +132,8 @@ pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, Experime
             published.get(&key).cloned()
         };
         // Times were taken within one data centre; beside a run over a slower link they would mislead.
-        let near = matches!(record.link.as_str(), "none" | "lan");
+        // So would they beside an emulator's.
+        let near = matches!(record.link.as_str(), "none" | "lan") && !record.is_emulated();
         let cryptgpu_seconds = find("CryptGPU", quantity::SECONDS).filter(|_| near);
         let cryptgpu_bytes_sent = find("CryptGPU", quantity::BYTES_SENT);
         let ratio = |above: f64, below: f64| (below > 0.0).then(|| above / below);
@@ -135,6 +145,8 @@ pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, Experime
             fidelity: record.fidelity.clone(),
             randomness: record.randomness.clone(),
             insecure: record.is_insecure(),
+            device: record.device.clone(),
+            emulated: record.is_emulated(),
             seconds: record.seconds,
             bytes: record.total_bytes(),
             rounds: record.rounds,
@@ -170,6 +182,12 @@ pub fn inference_caption(rows: &[InferenceRow]) -> Result<String, ExperimentErro
             "\n  {name}: INSECURE. Masks came from a generator that is not cryptographic, so nothing was private in \
              these runs; they show what the cipher costs."
         ));
+    }
+    if rows.iter().any(|row| row.emulated) {
+        caption.push_str(
+            "\n  emulated: the cards were an emulator's, which shows what they compute and not how long they take; no \
+             time is shown.",
+        );
     }
     for source in paper::sources()? {
         if rows.iter().flat_map(InferenceRow::citations).any(|cited| cited.source == source.tag) {
@@ -262,6 +280,23 @@ mod tests {
         assert_eq!(latest(&both).len(), 2, "neither stands for the other");
         insecure.fidelity = "paper".into();
         assert_eq!(inference_table(&[insecure]).unwrap()[0].label(), "lenet (paper, insecure-philox)");
+    }
+
+    #[test]
+    fn an_emulators_time_stands_beside_nothing() {
+        let mut emulated = sample("lenet", 1.5, 1);
+        emulated.device = "cuda:0,cpu,cpu".into();
+        emulated.cards[0] = "cryptgpu-emulator sm_80".into();
+        let rows = inference_table(&[emulated, sample("lenet", 0.02, 1)]).unwrap();
+        assert_eq!(rows[0].label(), "lenet (cuda:0,cpu,cpu emulated)");
+        assert!(rows[0].emulated && rows[0].speed_up.is_none() && rows[0].cryptgpu_seconds.is_none());
+        assert!(inference_caption(&rows).unwrap().contains("\n  emulated: "));
+        assert!(!inference_caption(&rows[1..]).unwrap().contains("emulated"));
+        let mut card = sample("lenet", 0.01, 1);
+        (card.device, card.cards) = ("cuda:0".into(), ["NVIDIA V100"; 3].map(String::from));
+        let rows = inference_table(&[card]).unwrap();
+        assert_eq!((rows[0].label().as_str(), rows[0].emulated), ("lenet (cuda:0)", false));
+        assert!(rows[0].speed_up.is_some());
     }
 
     #[test]

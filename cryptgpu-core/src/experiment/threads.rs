@@ -8,7 +8,7 @@ use std::thread;
 use super::measure::Parties;
 use super::party::{PartyReport, run_party};
 use super::{ExperimentError, Inference};
-use crate::mpc::{MpcError, Party};
+use crate::mpc::{MpcError, Party, Settings};
 use crate::net::{NetError, Options, PartyId, memory};
 use crate::nn::NnError;
 use crate::prg::{Correlated, Key, Keys};
@@ -40,7 +40,8 @@ impl Parties for Threads {
             let (with_prev, with_next) = (pairs[i].clone(), pairs[(i + 1) % 3].clone());
             let keys = Keys { with_prev, with_next, common: common.clone(), own: Key::from_os()? };
             let correlated = Correlated::new(declaration.randomness, &keys);
-            parties.push(Party::new(Box::new(net), correlated, settings));
+            let device = declaration.device.0[i].resolve(i)?.device;
+            parties.push(Party::new(Box::new(net), correlated, Settings { device, ..settings }));
         }
         let (tell, told) = mpsc::channel();
         let results = thread::scope(|scope| {

@@ -5,7 +5,7 @@ use super::claim::Claim;
 use super::cost::Cost;
 use super::error::MpcError;
 use super::microscope::Microscope;
-use crate::device::{Device, DeviceError, Tensor, Window};
+use crate::device::{Device, DeviceError, View, Window};
 use crate::net::{NO_STEP, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
@@ -125,9 +125,9 @@ impl Party {
         &self.settings
     }
 
-    /// Computes otherwise from now on; all parties must change together.
+    /// Computes otherwise from now on, on the same device; all parties must change together.
     pub fn set_settings(&mut self, settings: Settings) {
-        self.settings = settings;
+        self.settings = Settings { device: self.settings.device, ..settings };
     }
 
     /// The bits that comparisons look at.
@@ -238,12 +238,12 @@ impl Party {
         MpcError::Device { party: self.id(), step: self.current_step(), source }
     }
 
-    /// The words of a tensor in main memory.
+    /// Words in main memory.
     ///
     /// # Errors
     /// [`MpcError::Device`] with what went wrong on the device while they were computed or fetched.
-    pub fn to_host(&self, tensor: &Tensor) -> Result<Vec<u64>, MpcError> {
-        tensor.view().to_host().map_err(|e| self.device_error(e))
+    pub fn to_host(&self, words: View) -> Result<Vec<u64>, MpcError> {
+        words.to_host().map_err(|e| self.device_error(e))
     }
 
     /// Refuses an operand that does not live on this party's device.

@@ -2,7 +2,7 @@
 //! and for a first try of a protocol before it runs in three processes.
 
 use super::{Party, Rep, Settings};
-use crate::device::{DeviceError, Tensor};
+use crate::device::{Device, DeviceError, Tensor};
 use crate::net::{Interceptor, Network, Options, PartyId, Stats, Trace, memory};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayBase, Data, Dimension};
@@ -32,6 +32,8 @@ pub struct World {
     pub seed: u64,
     /// How the parties compute.
     pub settings: Settings,
+    /// Where each computes, if not all on the device of the settings.
+    pub devices: Option<[Device; 3]>,
     /// Which generator they draw from.
     pub randomness: Randomness,
     /// Their links.
@@ -46,6 +48,7 @@ impl World {
         World {
             seed,
             settings: Settings::default(),
+            devices: None,
             randomness: Randomness::default(),
             options: Options::default(),
             interceptor: None,
@@ -59,7 +62,13 @@ impl World {
         Key::from_bytes(bytes)
     }
 
-    /// Replicated shares of ring elements, by party.
+    /// How one of the parties computes.
+    fn settings_of(&self, party: PartyId) -> Settings {
+        let device = self.devices.map_or(self.settings.device, |devices| devices[party.index()]);
+        Settings { device, ..self.settings }
+    }
+
+    /// Replicated shares of ring elements, by party, each on its party's device.
     ///
     /// # Errors
     /// None: what goes wrong on a device shows when words are brought back.
@@ -68,8 +77,10 @@ impl World {
         S: Data<Elem = u64>,
         D: Dimension,
     {
-        let value = Tensor::from_array(self.settings.device, value);
-        deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(self.key(99))))
+        let value = Tensor::from_array(Device::Cpu, value);
+        let [p0, p1, p2] = deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(self.key(99))))?;
+        let at = |party: usize, rep: Rep| rep.to_device(self.settings_of(PartyId::ALL[party]).device);
+        Ok([at(0, p0)?, at(1, p1)?, at(2, p2)?])
     }
 
     /// Runs `body` as all three parties at once, each on a thread of its own, and returns what
@@ -108,7 +119,7 @@ impl World {
                 };
                 let prg = Correlated::new(self.randomness, &keys);
                 scope.spawn(move || {
-                    let mut party = Party::new(Box::new(net), prg, self.settings);
+                    let mut party = Party::new(Box::new(net), prg, self.settings_of(id));
                     let result = body(&mut party);
                     (result, party.stats())
                 })

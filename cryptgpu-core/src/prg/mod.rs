@@ -141,6 +141,15 @@ impl Stream {
         self.prg.fill(self.nonce, offset as u64, out);
     }
 
+    /// What the kernels of a card make the same words from. It refers to the key: not for a log.
+    pub(crate) fn for_card(&self) -> cryptgpu_kernels::Stream<'_> {
+        let nonce = self.nonce;
+        match &self.prg {
+            Prg::Aes128Ctr(prg) => cryptgpu_kernels::Stream::Aes128Ctr { keys: prg.round_keys(), nonce },
+            Prg::InsecurePhilox(prg) => cryptgpu_kernels::Stream::InsecurePhilox { key: prg.words(), nonce },
+        }
+    }
+
     /// The words of [`Stream::fill`], made by all threads of the current rayon pool: the same
     /// words whatever their number. Pays from about a mebibyte on.
     pub fn fill_parallel(&self, offset: usize, out: &mut [u64]) {

@@ -220,7 +220,7 @@ fn truncations_of_products_agree() {
                 assert_eq!(card.down(&m), message, "role 1, d = {d}, n = {n}, {}", card.name);
 
                 let ([gamma, y0], [mut dg, dy0]) = masks(card, &mut draws, n);
-                truncation::product_role0(d, &u, host, &gamma, &y0, &mut message, &mut y);
+                truncation::product_role0(d, &u, host, [&gamma, &y0], &mut message, &mut y);
                 kernels.truncation_role0(stream, d, du.words(), opened, dy0.words(), dg.words_mut()).unwrap();
                 assert_eq!(card.down(&dg), message, "role 0, d = {d}, n = {n}, {}", card.name);
             }

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use comfy_table::{ContentArrangement, Table, presets};
 use cryptgpu_core::cluster::{Cluster, SelfTest};
 use cryptgpu_core::device::cpu::gemm::Isa;
+use cryptgpu_core::device::cuda;
 use cryptgpu_core::experiment::{Inference, available_memory_bytes, commit, machine};
 use cryptgpu_core::prg::Key;
 use cryptgpu_datasets::{bundled, downloads_dir, manifest};
@@ -63,7 +64,9 @@ impl Finding {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut findings = vec![Finding::ok("program", format!("{}, commit {}", env!("CARGO_PKG_VERSION"), commit()))];
-    findings.extend([processor(), memory(), gpu(), entropy(), loopback(), parties(), bundle(), weights()]);
+    findings.extend([processor(), memory()]);
+    findings.extend(gpu());
+    findings.extend([entropy(), loopback(), parties(), bundle(), weights()]);
     findings.extend(["mnist", "cifar10"].map(data_set));
     findings.extend([jupyter(), evcxr(), kernel()]);
     let mut out = std::io::stdout().lock();
@@ -114,10 +117,43 @@ fn memory() -> Finding {
     }
 }
 
-fn gpu() -> Finding {
+/// Driver, compiler and cards. Parties compute on the processor without them, so nothing here is broken.
+fn gpu() -> Vec<Finding> {
+    let cuda = cuda::probe();
+    let driver = match &cuda.driver {
+        Ok((major, minor)) => {
+            let whose = match &cuda.substitute {
+                Some(path) => format!("{}, in the place of NVIDIA's", path.display()),
+                None => "NVIDIA's".to_owned(),
+            };
+            Finding::ok("CUDA driver", format!("{whose}, for CUDA {major}.{minor} and older"))
+        }
+        Err(error) => Finding::missing("CUDA driver", "none", &format!("parties compute on the processor; {error}")),
+    };
+    let cards = match (&cuda.driver, cuda.cards.as_slice()) {
+        (Err(_), _) => Finding::missing("GPU", seen_by_kernel(), "needs the CUDA driver"),
+        (Ok(_), []) => Finding::missing("GPU", "none", "nothing to do: parties compute on the processor"),
+        (Ok(_), cards) => {
+            let card = |card: &cuda::CardInfo| {
+                let (major, minor) = card.capability;
+                let memory = format::memory(card.memory_bytes as u64);
+                format!("cuda:{} {}, compute capability {major}.{minor}, {memory}", card.ordinal, card.name)
+            };
+            Finding::ok("GPU", cards.iter().map(card).collect::<Vec<_>>().join("; "))
+        }
+    };
+    let compiler = match &cuda.compiler {
+        Ok((major, minor)) => Finding::ok("NVRTC", format!("{major}.{minor}, compiles the kernels at first use")),
+        Err(error) => Finding::missing("NVRTC", "none", &format!("--device cuda needs it; {error}")),
+    };
+    vec![driver, cards, compiler]
+}
+
+/// What the system's kernel says of cards where there is no library to ask.
+fn seen_by_kernel() -> String {
     match machine().gpus.as_slice() {
-        [] => Finding::missing("GPU", "none", "nothing to do: parties compute on the processor"),
-        names => Finding::ok("GPU", format!("{}; not used: this version computes on the processor", names.join(", "))),
+        [] => "none".to_owned(),
+        names => names.join(", "),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `cryptgpu` program: private inference from a terminal, and what a notebook's cluster starts as
 //! its parties. Everything it does is in the library; here are arguments, progress and tables.
 
+mod bench;
 mod doctor;
 mod format;
 mod micro;
@@ -40,6 +41,9 @@ enum Command {
     Table(table::Arguments),
     /// List the networks with their sizes
     Networks(networks::Arguments),
+    /// Measure what needs hardware
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Say what works on this machine, and what to do about the rest
     Doctor(doctor::Arguments),
     Party(party::Party),
@@ -53,9 +57,12 @@ fn main() -> ExitCode {
         Command::Run(experiment) => run::run(&experiment),
         Command::Table(arguments) => table::run(&arguments),
         Command::Networks(arguments) => networks::run(&arguments),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Party(party) => party.run(),
     };
+    // Parties on threads of this process have kept memory on cards.
+    cryptgpu_core::device::cuda::leave();
     match done {
         Ok(code) => code,
         Err(error) if is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,

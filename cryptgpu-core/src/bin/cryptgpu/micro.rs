@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::cluster::Cluster;
+use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::Cited;
 use cryptgpu_core::experiment::micro::{
     Bench, Micro, MicroRecord, MicroRow, Operation, append, micro_caption, micro_table,
@@ -40,6 +41,9 @@ pub struct MicroArguments {
     /// Timed iterations; one that is not timed goes before
     #[arg(long, default_value_t = 5)]
     iterations: usize,
+    /// Where the parties compute: auto, cpu, cuda:N, or three of them by party; an emulator's time is refused
+    #[arg(long, default_value_t)]
+    device: Devices,
     /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
     #[arg(long, default_value = "none")]
     link: Link,
@@ -57,7 +61,10 @@ pub struct MicroArguments {
 
 pub fn run(arguments: &MicroArguments) -> Result<ExitCode> {
     let declarations = arguments.declarations()?;
-    let builder = Cluster::local().randomness(arguments.randomness).deadline(Duration::from_secs(arguments.deadline));
+    let builder = Cluster::local()
+        .device(arguments.device)
+        .randomness(arguments.randomness)
+        .deadline(Duration::from_secs(arguments.deadline));
     let builder = arguments.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
     // The parties run this very program, under whatever name it was started.
     let bench = Bench::start(builder.program(std::env::current_exe()?), arguments.link)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use cryptgpu_core::device::Device;
+use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{
     Images, Inference, Parties, Processes, Record, Suite, Threads, WeightSource, append, measure,
 };
@@ -21,7 +21,7 @@ use super::{Result, format, table};
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
     /// Private inference: time, bytes, rounds, error against plaintext, accuracy
-    Inference(InferenceArguments),
+    Inference(Box<InferenceArguments>),
     /// Private matrix products, convolutions and ReLUs by size
     Micro(super::micro::MicroArguments),
 }
@@ -80,9 +80,10 @@ pub struct InferenceArguments {
     /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
     #[arg(long, default_value = "none")]
     link: Link,
-    /// Device of the parties
-    #[arg(long, default_value = "cpu")]
-    device: Device,
+    /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
+    /// them by party, such as cuda:0,cpu,cpu. GPU support is verified on an emulator, not yet on hardware
+    #[arg(long, default_value_t)]
+    device: Devices,
     /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does
     #[arg(long, value_enum, default_value_t = FidelityName::Exact)]
     fidelity: FidelityName,
@@ -190,11 +191,15 @@ fn one(declaration: &Inference, parties: &mut dyn Parties, arguments: &Inference
 fn summary(record: &Record) -> String {
     let mut text = format!(
         "{} for {} ({} at {} rounds)",
-        format::seconds(record.seconds),
+        // How long an emulator takes says nothing.
+        if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },
         if record.batch == 1 { "one image".to_owned() } else { format!("{} images", record.batch) },
         format::bytes(record.total_bytes() as f64),
         record.rounds
     );
+    if record.device != "cpu" {
+        text += &format!(", on {}", places(record));
+    }
     if record.is_insecure() {
         text += &format!(", INSECURE ({})", record.randomness);
     }
@@ -208,6 +213,16 @@ fn summary(record: &Record) -> String {
         }
     }
     text
+}
+
+/// Which card each party took: `cuda:0 (NVIDIA V100), cpu, cpu`.
+fn places(record: &Record) -> String {
+    let devices: Vec<&str> = record.device.split(',').cycle().take(3).collect();
+    let place = |(device, card): (&&str, &String)| match card.is_empty() {
+        true => (*device).to_owned(),
+        false => format!("{device} ({card})"),
+    };
+    devices.iter().zip(&record.cards).map(place).collect::<Vec<_>>().join(", ")
 }
 
 impl InferenceArguments {
@@ -301,7 +316,7 @@ mod tests {
             ("--networks lenet --link moon", "wan"),
             ("--networks lenet --window 3:7", "0:32"),
             ("--networks lenet --dataset imagenet", "random"),
-            ("--networks lenet --device tpu", "no such device"),
+            ("--networks lenet --device tpu", "cuda:N"),
             ("--networks lenet --randomness philox", "insecure-philox"),
             ("--networks resnet50 --weights bundled", "LeNet's"),
             ("--networks lenet --weights no/such.safetensors --batch 0", "at least 1"),

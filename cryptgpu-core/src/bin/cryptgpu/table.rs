@@ -80,7 +80,7 @@ fn draw(rows: &[InferenceRow]) -> Table {
             row.label(),
             row.batch.to_string(),
             row.link.clone(),
-            format::seconds(row.seconds),
+            if row.emulated { "–".to_owned() } else { format::seconds(row.seconds) },
             cite(&row.cryptgpu_seconds, format::seconds),
             or_dash(row.speed_up.map(|factor| format!("{} ×", format::digits(factor)))),
             format::bytes(row.bytes as f64),

@@ -9,5 +9,6 @@ pub mod gemm;
 mod parallel;
 mod planes;
 pub mod pool;
+pub mod product;
 pub mod sign;
 pub mod truncation;

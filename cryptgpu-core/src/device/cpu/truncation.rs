@@ -133,7 +133,8 @@ unit_kernel! {
 
 /// Role 0 of a product: `message` p₀ = (u ≫ d) + constant + 2^(64−d)·(f(1−2e)α + (1−2e)(1−2f)γ₀) − y₀,
 /// u = z + 2^62, y₀ written to `y`.
-pub fn product_role0(d: u32, z: &[u64], bits: Opened, gamma: &Stream, y0: &Stream, message: &mut [u64], y: &mut [u64]) {
+pub fn product_role0(d: u32, z: &[u64], bits: Opened, streams: [&Stream; 2], message: &mut [u64], y: &mut [u64]) {
+    let [gamma, y0] = streams;
     let (message, y) = (Out::new(message), Out::new(y));
     for_units(Layout::new(z.len()), |unit| {
         let (e, w) = (unit.elements.clone(), unit.words.clone());

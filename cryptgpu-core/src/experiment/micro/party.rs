@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Micro, Operation, geometry};
 use crate::cluster::Plain;
-use crate::device::{Device, Tensor};
+use crate::device::{DeviceInUse, Tensor};
 use crate::experiment::ExperimentError;
 use crate::mpc::{MpcError, Operand, Party, Rep};
 use crate::net::{PartyId, Stats};
@@ -45,13 +45,14 @@ pub fn run_party(p: &mut Party, Plain(declaration): Plain<Micro>) -> Result<Plai
     let operation = declaration.operation;
     let x = share(p, operation, 0)?;
     let y = if operation.operands().len() > 1 { share(p, operation, 1)? } else { x.clone() };
+    let device = DeviceInUse::of(p.device())?;
     let mut report = MicroReport {
         seconds: Vec::with_capacity(declaration.iterations),
         stats: [p.stats(), p.stats()],
         result: Vec::new(),
         randomness: p.randomness(),
-        device: p.device().to_string(),
-        card: card(p.device()),
+        device: device.device.to_string(),
+        card: device.card,
         fraction_bits: p.codec().fraction_bits(),
     };
     for iteration in 0..=declaration.iterations {
@@ -66,13 +67,6 @@ pub fn run_party(p: &mut Party, Plain(declaration): Plain<Micro>) -> Result<Plai
         (report.stats, report.result) = ([before, p.stats()], result);
     }
     Ok(Plain(report))
-}
-
-/// The card's name, as records tell it.
-fn card(device: Device) -> String {
-    match device {
-        Device::Cpu => String::new(),
-    }
 }
 
 /// Shares operand `index`, which the party of that number brings.

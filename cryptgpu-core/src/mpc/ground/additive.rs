@@ -261,7 +261,7 @@ impl Party {
     pub fn zero_share(&mut self, shape: &[usize]) -> Result<Additive, MpcError> {
         let nonce = self.prg.nonce();
         let zero = self.prg.zero(nonce);
-        let mut words = self.device().alloc(shape.iter().product());
+        let mut words = self.device().zeros(shape.iter().product());
         self.device().add_zero(&zero, words.view_mut());
         let mine = Tensor::new(words, shape).map_err(|e| self.device_error(e))?;
         Ok(Additive::from_summand(mine))

@@ -177,7 +177,7 @@ pub fn encode_weights(
 ///     let x = private::share_images(p, net, one, image.as_ref().map(|image| image.view()), 1)?;
 ///     let y = model.infer(p, x)?;
 ///     if let Some(words) = p.open_to(two, &y)? {
-///         println!("{:?}", p.codec().decode(p.to_host(&words)?[0]));
+///         println!("{:?}", p.codec().decode(p.to_host(words.view())?[0]));
 ///     }
 ///     Ok(())
 /// }

@@ -27,6 +27,11 @@ impl InsecurePhilox {
         InsecurePhilox { key: [key as u64, (key >> 64) as u64] }
     }
 
+    /// The key, for the kernels of a card.
+    pub(in crate::prg) fn words(&self) -> &[u64; 2] {
+        &self.key
+    }
+
     /// Words `offset .. offset + out.len()` of the stream `nonce`.
     pub fn fill(&self, nonce: u64, offset: u64, out: &mut [u64]) {
         PhiloxStream::new(self.key, [0, 0, nonce, 0]).fill(offset, out);

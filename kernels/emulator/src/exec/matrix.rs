@@ -9,6 +9,12 @@ use crate::ir::{Mma, Op};
 use crate::lanes::{LANES, NONE, Reg};
 use crate::memory::shared::Touch;
 
+/// The dot product of two rows of bytes: below 2²² in magnitude.
+#[inline(always)]
+fn dot(x: &[i16; 32], y: &[i16; 32]) -> i32 {
+    x.iter().zip(y).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum()
+}
+
 impl Warp {
     /// `mma.sync`: D = A·B + C.
     pub fn matrix_product(&mut self, mma: &Mma) {
@@ -20,16 +26,17 @@ impl Warp {
     }
 
     /// The byte of a fragment's word.
-    fn byte(&self, reg: Reg, lane: usize, index: usize, signed: bool) -> i32 {
+    #[inline(always)]
+    fn byte(&self, reg: Reg, lane: usize, index: usize, signed: bool) -> i16 {
         let byte = (self.file.words(reg)[lane] >> (8 * index)) as u8;
-        if signed { i32::from(byte as i8) } else { i32::from(byte) }
+        if signed { i16::from(byte as i8) } else { i16::from(byte) }
     }
 
     fn product_of_bytes(&mut self, mma: &Mma) {
         let shape = mma.shape;
         let (m, k) = (usize::from(shape.m), usize::from(shape.k));
-        let mut a = [[0i32; 32]; 16];
-        let mut b = [[0i32; 32]; 8];
+        let mut a = [[0i16; 32]; 16];
+        let mut b = [[0i16; 32]; 8];
         for lane in 0..LANES {
             let (group, place) = (lane / 4, lane % 4);
             // A's words: rows `group` and `group + 8` alternate (16 rows only), then columns from 16 on.
@@ -52,8 +59,7 @@ impl Warp {
             let c = self.file.words(mma.c[word]);
             for lane in 0..LANES {
                 let (row, column) = (lane / 4 + 8 * (word / 2), 2 * (lane % 4) + word % 2);
-                let dot: i64 = a[row].iter().zip(&b[column]).map(|(x, y)| i64::from(x * y)).sum();
-                let sum = i64::from(c[lane] as i32) + dot;
+                let sum = i64::from(c[lane] as i32) + i64::from(dot(&a[row], &b[column]));
                 out[lane] = if shape.saturate {
                     sum.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as u32
                 } else {

@@ -1,0 +1,37 @@
+//! The ring products of a tensor operation, from the CPU's matrix product and convolution.
+
+use super::conv::{self, ConvTerm};
+use super::gemm::{self, GemmError, MatRef, Term};
+use crate::device::{ConvGeometry, DeviceError};
+
+/// `out` = Σₜ xₜ · yₜ for row-major matrices: xₜ `[m, kₜ]`, yₜ `[kₜ, n]`, or `[n, kₜ]` when `transposed`.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when the kernel refuses the operands.
+pub fn matmul_sum(
+    [m, n]: [usize; 2],
+    depths: [usize; 2],
+    transposed: bool,
+    terms: [(&[u64], &[u64]); 2],
+    out: &mut [u64],
+) -> Result<(), DeviceError> {
+    let term = |t: usize| {
+        let ((x, y), depth) = (terms[t], depths[t]);
+        let b = if transposed { MatRef::row_major(y, depth).transposed() } else { MatRef::row_major(y, n) };
+        Term { depth, a: MatRef::row_major(x, depth), b }
+    };
+    gemm::gemm_sum(m, n, &[term(0), term(1)], out, false).map_err(kernel_error("matmul"))
+}
+
+/// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when the kernel refuses the operands.
+pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+    let terms = terms.map(|(input, weight)| ConvTerm { input, weight });
+    conv::conv2d_sum(geometry, &terms, out).map_err(kernel_error("conv2d"))
+}
+
+fn kernel_error(operation: &'static str) -> impl Fn(GemmError) -> DeviceError {
+    move |error| DeviceError::Kernel { operation, detail: error.to_string() }
+}

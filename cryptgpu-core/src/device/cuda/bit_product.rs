@@ -1,0 +1,58 @@
+//! Local steps of a secret bit times a secret tensor, and of a bit's conversion, on a card. What each
+//! computes: `cpu/bit_product.rs`. Kernels take masks as words, mostly in the place of their results.
+
+use super::elementwise::{fill, mask};
+use super::{View, ViewMut, launch};
+use crate::prg::Stream;
+
+pub(crate) fn role0(u: [View; 2], streams: [&Stream; 5], mut message: ViewMut, mut y0: ViewMut, mut y1: ViewMut) {
+    let [alpha, beta, f, mu, nu] = streams;
+    let n = message.len();
+    let (alpha, beta) = (mask(alpha, n, &message), mask(beta, n, &message));
+    fill(f, message.reborrow());
+    fill(nu, y0.reborrow());
+    fill(mu, y1.reborrow());
+    let reads = [u[0], u[1], alpha.view(), beta.view()];
+    launch("bit product, role 0", reads, [message, y0, y1], |k, s, [u1, u2, alpha, beta], [message, y0, y1]| {
+        k.bit_product_role0(s, [u1, u2], [alpha, beta], message, y0, y1)
+    });
+}
+
+pub(crate) fn role1_open(bits: [View; 2], x: [View; 2], alpha: &Stream, mut message: ViewMut) {
+    fill(alpha, message.reborrow());
+    let reads = [bits[0], bits[1], x[0], x[1]];
+    launch("bit product, role 1", reads, [message], |k, s, [u1, v, x1, x2], [message]| {
+        k.bit_product_role1_open(s, [u1, v], [x1, x2], message)
+    });
+}
+
+pub(crate) fn role2(bits: [View; 2], x0: View, d: View, streams: [&Stream; 3], message: ViewMut, mut y0: ViewMut) {
+    let [beta, f, nu] = streams;
+    let (mut e, mut r) = message.split_at(x0.len());
+    fill(beta, e.reborrow());
+    fill(nu, r.reborrow());
+    fill(f, y0.reborrow());
+    launch("bit product, role 2", [bits[0], bits[1], x0, d], [e, r, y0], |k, s, [u2, v, x0, d], [e, r, y0]| {
+        k.bit_product_role2(s, [u2, v], x0, d, e, r, y0)
+    });
+}
+
+pub(crate) fn role1_close(bits: [View; 2], x: [View; 2], e: View, mu: &Stream, mut message: ViewMut) {
+    fill(mu, message.reborrow());
+    let reads = [bits[0], bits[1], x[0], x[1], e];
+    launch("bit product, role 1", reads, [message], |k, s, [u1, v, x1, x2, e], [message]| {
+        k.bit_product_role1_close(s, [u1, v], [x1, x2], e, message)
+    });
+}
+
+pub(crate) fn convert_role0(u: View, u1: &Stream, mut message: ViewMut) {
+    fill(u1, message.reborrow());
+    launch("bits to ring, role 0", [u], [message], |k, s, [u], [message]| k.convert_role0(s, u, message));
+}
+
+pub(crate) fn convert_term(v: View, share: View, mask: &Stream, with_v: bool, mut message: ViewMut) {
+    fill(mask, message.reborrow());
+    launch("bits to ring", [v, share], [message], |k, s, [v, share], [message]| {
+        k.convert_term(s, v, share, with_v, message)
+    });
+}

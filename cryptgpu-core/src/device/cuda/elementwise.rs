@@ -1,0 +1,69 @@
+//! Element-wise operations, streams and zero-shares on a card.
+
+use super::{Buffer, View, ViewMut, launch};
+use crate::device::{Binary, Unary};
+use crate::prg::{Stream, Zero};
+use cryptgpu_kernels::{self as kernels, ZeroShare};
+
+pub(crate) fn binary(op: Binary, x: View, y: View, out: ViewMut) {
+    let op = match op {
+        Binary::Add => kernels::Binary::Add,
+        Binary::Sub => kernels::Binary::Sub,
+        Binary::Mul => kernels::Binary::Mul,
+        Binary::Xor => kernels::Binary::Xor,
+        Binary::And => kernels::Binary::And,
+    };
+    launch("element-wise operation", [x, y], [out], |k, s, [x, y], [out]| k.binary(s, op, x, y, out));
+}
+
+pub(crate) fn unary(op: Unary, x: View, out: ViewMut) {
+    let op = match op {
+        Unary::Add(c) => kernels::Unary::Add(c),
+        Unary::Mul(c) => kernels::Unary::Mul(c),
+        Unary::Xor(c) => kernels::Unary::Xor(c),
+        Unary::And(c) => kernels::Unary::And(c),
+        Unary::Shl(k) => kernels::Unary::Shl(k),
+        Unary::Shr(k) => kernels::Unary::Shr(k),
+        Unary::Sar(k) => kernels::Unary::Sar(k),
+    };
+    launch("element-wise operation", [x], [out], |k, s, [x], [out]| k.unary(s, op, x, out));
+}
+
+pub(crate) fn sum(x: View, out: ViewMut) {
+    launch("sum", [x], [out], |k, s, [x], [mut out]| {
+        k.fill_constant(s, 0, out.reborrow())?;
+        k.sum(s, x, out)
+    });
+}
+
+pub(crate) fn fill(stream: &Stream, out: ViewMut) {
+    launch("words of a stream", [], [out], |k, s, [], [out]| k.fill(s, stream.for_card(), 0, out));
+}
+
+/// The first `len` words of a stream, on the card of `like`: a mask that a kernel takes as words.
+pub(super) fn mask(stream: &Stream, len: usize, like: &ViewMut) -> Buffer {
+    let mut words = Buffer::alloc(like.ordinal(), len);
+    fill(stream, words.slice_mut(0..len));
+    words
+}
+
+pub(crate) fn add_zero(zero: &Zero, z: ViewMut) {
+    zero_share("zero-share", ZeroShare::Arithmetic, zero, z);
+}
+
+/// `z` gets a zero-share on top of it.
+pub(super) fn zero_share(operation: &'static str, share: ZeroShare, zero: &Zero, z: ViewMut) {
+    let streams = [zero.plus.for_card(), zero.minus.for_card()];
+    launch(operation, [], [z], |k, s, [], [z]| k.add_zero(s, share, streams, 0, z));
+}
+
+pub(crate) fn product_share(x: [View; 2], y: [View; 2], out: ViewMut) {
+    let ([x0, x1], [y0, y1]) = (x, y);
+    launch("product", [x0, x1, y0, y1], [out], |k, s, [x0, x1, y0, y1], [out]| {
+        k.product_share(s, [x0, x1], [y0, y1], out)
+    });
+}
+
+pub(crate) fn add_bias(bias: View, inner: usize, z: ViewMut) {
+    launch("bias", [bias], [z], |k, s, [bias], [z]| k.add_bias(s, bias, inner, z));
+}

@@ -1,0 +1,62 @@
+//! Ring products on a card. Which kernel makes a product, by card and shape, is for the kernels'
+//! chooser to say, unless `CRYPTGPU_CUDA_PRODUCT` names a method ([`METHOD_VARIABLE`]).
+
+use super::pool::window;
+use super::{View, ViewMut, launch};
+use crate::device::{ConvGeometry, DeviceError};
+use cryptgpu_kernels::{Conv2d, ConvTerm, Matrix, Method, Term};
+use std::sync::OnceLock;
+
+/// Environment variable: how cards make ring products. `auto` (the default), `native` (64-bit integers),
+/// `int8` (tensor cores) or `double` (the paper's embedding by four limbs, exact); all give the same bits.
+pub const METHOD_VARIABLE: &str = "CRYPTGPU_CUDA_PRODUCT";
+
+/// The method that the environment names.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] for a name that is none.
+fn method(operation: &'static str) -> Result<Method, DeviceError> {
+    static NAMED: OnceLock<Result<Method, String>> = OnceLock::new();
+    let read = || match std::env::var(METHOD_VARIABLE).as_deref() {
+        Err(_) | Ok("" | "auto") => Ok(Method::Auto),
+        Ok("native") => Ok(Method::Native),
+        Ok("int8") => Ok(Method::Int8),
+        Ok("double") => Ok(Method::Double { limbs: 4 }),
+        Ok(other) => Err(format!("{METHOD_VARIABLE}={other}: there are auto, native, int8 and double")),
+    };
+    NAMED.get_or_init(read).clone().map_err(|detail| DeviceError::Kernel { operation, detail })
+}
+
+pub(crate) fn matmul_sum(
+    size: [usize; 2],
+    depths: [usize; 2],
+    transposed: bool,
+    terms: [(View, View); 2],
+    out: ViewMut,
+) -> Result<(), DeviceError> {
+    let operation = "matmul";
+    let method = method(operation)?;
+    let [(x0, y0), (x1, y1)] = terms;
+    launch(operation, [x0, y0, x1, y1], [out], |k, s, [x0, y0, x1, y1], [out]| {
+        let term = |depth, x, y| {
+            let b = if transposed { Matrix::row_major(y, depth).transposed() } else { Matrix::row_major(y, size[1]) };
+            Term { depth, a: Matrix::row_major(x, depth), b }
+        };
+        k.gemm(s, method, size, &[term(depths[0], x0, y0), term(depths[1], x1, y1)], out)
+    });
+    Ok(())
+}
+
+pub(crate) fn conv2d_sum(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
+    let operation = "conv2d";
+    let method = method(operation)?;
+    let output = geometry.output().map_err(|source| DeviceError::Geometry { operation, source })?;
+    let ConvGeometry { batch, in_channels, input, out_channels, window: taps, groups } = *geometry;
+    let conv = Conv2d { batch, in_channels, out_channels, groups, window: window(&taps, input, output) };
+    let [(x0, w0), (x1, w1)] = terms;
+    launch(operation, [x0, w0, x1, w1], [out], |k, s, [x0, w0, x1, w1], [out]| {
+        let term = |input, weight| ConvTerm { input, weight };
+        k.conv2d(s, method, &conv, &[term(x0, w0), term(x1, w1)], out)
+    });
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The sign bit's local steps, on a card. What each computes: `cpu/sign.rs`.
+
+use super::elementwise::{mask as words_of, zero_share};
+use super::{View, ViewMut, launch};
+use crate::device::Window;
+use crate::prg::{Stream, Zero};
+use cryptgpu_kernels::{SignWindow, ZeroShare};
+
+fn of(window: Window) -> SignWindow {
+    SignWindow { low: window.low, width: window.width }
+}
+
+pub(crate) fn share_bits(
+    window: Window,
+    x: [View; 2],
+    mask: &Stream,
+    message: ViewMut,
+    top: ViewMut,
+    top_mask: ViewMut,
+) {
+    let mask = words_of(mask, message.len(), &message);
+    let [x0, x1] = x;
+    let reads = [x0, x1, mask.view()];
+    launch("sign bit, role 0", reads, [message, top, top_mask], |k, s, [x0, x1, mask], [message, top, top_mask]| {
+        k.sign_share_bits(s, of(window), [x0, x1], mask, message, top, top_mask)
+    });
+}
+
+pub(crate) fn share_carries(window: Window, with_constants: bool, b: View, shared: View, carry: ViewMut, top: ViewMut) {
+    launch("sign bit, roles 1 and 2", [b, shared], [carry, top], |k, s, [b, shared], [carry, top]| {
+        k.sign_share_carries(s, of(window), with_constants, b, shared, carry, top)
+    });
+}
+
+pub(crate) fn tree_level(elements: usize, half: usize, x: [View; 2], zero: &Zero, mut out: ViewMut) {
+    let operation = "sign bit, level of the tree";
+    launch(operation, x, [out.reborrow()], |k, s, x, [out]| k.sign_tree_level(s, elements, half, x, out));
+    zero_share(operation, ZeroShare::Binary, zero, out);
+}
+
+pub(crate) fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {
+    launch("first plane", [bits], [out], |k, s, [bits], [out]| k.first_plane(s, elements, planes, bits, out));
+}

@@ -1,0 +1,406 @@
+//! Every operation of a device against the CPU's, bit for bit: on all shapes of the packing, at even and odd
+//! places in memory, with what lies around the results left alone.
+
+use super::Body;
+use super::data::{GENERATORS, SIZES, planes, streams, words, zero};
+use cryptgpu_core::device::{
+    Binary, Buffer, ConvGeometry, Device, OpenedBits, Pad, PoolGeometry, Tensor, Unary, View, ViewMut, Window,
+};
+use ndarray::{ArrayD, IxDyn};
+
+pub const BODIES: &[(&str, Body)] = &[
+    ("binary", binary),
+    ("unary", unary),
+    ("constants_and_copies", constants_and_copies),
+    ("sum", sum),
+    ("streams", stream_words),
+    ("zero_shares", zero_shares),
+    ("product_share_and_bias", product_share_and_bias),
+    ("bits_of_words", bits_of_words),
+    ("sign_bits", sign_bits),
+    ("sign_carries", sign_carries),
+    ("sign_tree", sign_tree),
+    ("bit_product", bit_product),
+    ("conversion", conversion),
+    ("truncation_of_products", truncation_of_products),
+    ("truncation_of_tensors", truncation_of_tensors),
+    ("pooling", pooling),
+    ("matrix_products", matrix_products),
+    ("convolutions", convolutions),
+    ("tensors", tensors),
+];
+
+/// A result: words that are written whole, or that are changed.
+enum Out {
+    New(usize),
+    Changed(Vec<u64>),
+}
+
+/// What lies around operands that are parts of larger buffers.
+const GUARD: u64 = 0xA5A5_5A5A_C3C3_3C3C;
+
+/// Runs `op` on a device. With a shift, operands begin so many words into larger buffers, and the results
+/// come with their surroundings.
+fn run<const R: usize, const W: usize>(
+    device: Device,
+    shift: usize,
+    inputs: &[Vec<u64>; R],
+    outputs: &[Out; W],
+    op: &impl Fn(Device, [View; R], [ViewMut; W]),
+) -> [Vec<u64>; W] {
+    let guarded = |words: &[u64]| {
+        let end: &[u64] = if shift > 0 { &[GUARD; 2] } else { &[] };
+        device.upload([&vec![GUARD; shift][..], words, end].concat())
+    };
+    let sources = inputs.each_ref().map(|words| (guarded(words), words.len()));
+    let mut results = outputs.each_ref().map(|out| match out {
+        // Memory that nothing was written to: the emulator reports what is read of it.
+        Out::New(len) if shift == 0 => (device.alloc(*len), *len),
+        Out::New(len) => (guarded(&vec![0; *len]), *len),
+        Out::Changed(words) => (guarded(words), words.len()),
+    });
+    let reads = sources.each_ref().map(|(buffer, len)| buffer.slice(shift..shift + len));
+    let writes = results.each_mut().map(|(buffer, len)| buffer.slice_mut(shift..shift + *len));
+    op(device, reads, writes);
+    results.map(|(buffer, _)| buffer.into_host().unwrap())
+}
+
+/// Checks that the card's results are the CPU's.
+fn same<const R: usize, const W: usize>(
+    what: &str,
+    card: Device,
+    inputs: [Vec<u64>; R],
+    outputs: [Out; W],
+    op: impl Fn(Device, [View; R], [ViewMut; W]),
+) {
+    for shift in [0, 1] {
+        let expected = run(Device::Cpu, shift, &inputs, &outputs, &op);
+        let found = run(card, shift, &inputs, &outputs, &op);
+        for (which, (expected, found)) in expected.iter().zip(&found).enumerate() {
+            let differ = expected.iter().zip(found).position(|(e, f)| e != f);
+            assert!(
+                differ.is_none() && expected.len() == found.len(),
+                "{what}, shifted by {shift}: word {} of result {which} differs",
+                differ.unwrap_or(expected.len())
+            );
+        }
+    }
+}
+
+fn binary(card: Device) {
+    for n in SIZES {
+        for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Xor, Binary::And] {
+            same(&format!("{op:?} of {n}"), card, [words(n, 1), words(n, 2)], [Out::New(n)], |d, [x, y], [out]| {
+                d.binary(op, x, y, out)
+            });
+        }
+    }
+}
+
+fn unary(card: Device) {
+    for n in SIZES {
+        let c = words(3, 9)[1];
+        let shifts = [0, 1, 20, 63, 64, 100].map(|k| [Unary::Shl(k), Unary::Shr(k), Unary::Sar(k)]);
+        let constants = [Unary::Add(c), Unary::Mul(c), Unary::Xor(c), Unary::And(c), Unary::Mul(u64::MAX)];
+        for op in shifts.into_iter().flatten().chain(constants) {
+            same(&format!("{op:?} of {n}"), card, [words(n, 1)], [Out::New(n)], |d, [x], [out]| d.unary(op, x, out));
+        }
+    }
+}
+
+fn constants_and_copies(card: Device) {
+    for n in SIZES {
+        assert_eq!(card.full(n, 7).into_host().unwrap(), vec![7; n]);
+        assert_eq!(card.zeros(n).into_host().unwrap(), vec![0; n]);
+        let host = words(n, 3);
+        let buffer = card.upload(host.clone());
+        assert_eq!(buffer.clone().into_host().unwrap(), host);
+        assert_eq!(buffer.slice(n / 3..n).to_buffer().into_host().unwrap(), host[n / 3..]);
+        same(&format!("copy of {n}"), card, [words(n, 4)], [Out::New(n)], |_, [x], [out]| out.copy_from(x));
+    }
+    assert!(card.upload(vec![]).into_host().unwrap().is_empty());
+}
+
+fn sum(card: Device) {
+    for n in SIZES.into_iter().chain([100_000]) {
+        same(&format!("sum of {n}"), card, [words(n, 1)], [Out::New(1)], |d, [x], [out]| d.sum(x, out));
+    }
+}
+
+fn stream_words(card: Device) {
+    for randomness in GENERATORS {
+        for n in SIZES.into_iter().chain([70_001]) {
+            let [stream] = streams(randomness, n as u64);
+            same(&format!("{randomness}, {n}"), card, [], [Out::New(n)], |d, [], [out]| d.fill(&stream, out));
+        }
+    }
+}
+
+fn zero_shares(card: Device) {
+    for randomness in GENERATORS {
+        for n in SIZES {
+            let zero = zero(randomness, n as u64);
+            let z = [Out::Changed(words(n, 5))];
+            same(&format!("{randomness}, {n}"), card, [], z, |d, [], [z]| d.add_zero(&zero, z));
+        }
+    }
+}
+
+fn product_share_and_bias(card: Device) {
+    for n in SIZES {
+        let inputs = [1, 2, 3, 4].map(|seed| words(n, seed));
+        same(&format!("product of {n}"), card, inputs, [Out::New(n)], |d, [a, b, c, e], [out]| {
+            d.product_share([a, b], [c, e], out)
+        });
+    }
+    for (channels, inner, batch) in [(1, 1, 1), (5, 1, 7), (3, 17, 2), (10, 144, 3)] {
+        let z = [Out::Changed(words(channels * inner * batch, 1))];
+        let what = format!("bias of {batch} × {channels} × {inner}");
+        same(&what, card, [words(channels, 2)], z, |d, [bias], [z]| d.add_bias(bias, inner, z));
+    }
+}
+
+fn bits_of_words(card: Device) {
+    for n in SIZES {
+        for (low, width) in [(0, 1), (3, 7), (0, 20), (40, 24), (0, 64), (63, 1)] {
+            let (what, packed) = (format!("bits {low}, {width} of {n}"), width as usize * n.div_ceil(64));
+            same(&what, card, [words(n, 1)], [Out::New(packed)], |d, [x], [out]| d.to_planes(low, width, x, out));
+            let bits = planes(n, width as usize, 2);
+            same(&what, card, [bits], [Out::New(n)], |d, [bits], [out]| d.from_planes(width, bits, out));
+        }
+    }
+}
+
+/// Windows of every width, at the bottom, in the middle and at the top.
+const WINDOWS: [Window; 5] = [
+    Window { low: 0, width: 64 },
+    Window { low: 0, width: 32 },
+    Window { low: 32, width: 32 },
+    Window { low: 7, width: 16 },
+    Window { low: 48, width: 16 },
+];
+
+fn sign_bits(card: Device) {
+    for n in SIZES {
+        for window in WINDOWS {
+            let [mask] = streams(GENERATORS[0], 7);
+            let packed = n.div_ceil(64);
+            let outputs = [Out::New(window.shared_planes() * packed), Out::New(packed), Out::New(packed)];
+            let inputs = [words(n, 1), words(n, 2)];
+            same(&format!("{window:?} of {n}"), card, inputs, outputs, |d, x, [message, top, top_mask]| {
+                d.sign_share_bits(window, x, &mask, message, top, top_mask)
+            });
+        }
+    }
+}
+
+fn sign_carries(card: Device) {
+    for n in SIZES {
+        for window in WINDOWS {
+            for with_constants in [false, true] {
+                let packed = n.div_ceil(64);
+                let shared = planes(n, window.shared_planes(), 3);
+                let carry = Out::Changed(planes(n, window.carry_planes(), 4));
+                let what = format!("{window:?} of {n}, constants {with_constants}");
+                same(&what, card, [words(n, 1), shared], [carry, Out::New(packed)], |d, [b, shared], [carry, top]| {
+                    d.sign_share_carries(window, with_constants, b, shared, carry, top)
+                });
+            }
+        }
+    }
+}
+
+fn sign_tree(card: Device) {
+    for n in SIZES {
+        let zero = zero(GENERATORS[0], n as u64);
+        for half in [1, 2, 4, 8, 16] {
+            let inputs = [planes(n, 4 * half - 1, 1), planes(n, 4 * half - 1, 2)];
+            let out = [Out::New((2 * half - 1) * n.div_ceil(64))];
+            same(&format!("level {half} of {n}"), card, inputs, out, |d, x, [out]| {
+                d.sign_tree_level(n, half, x, &zero, out)
+            });
+        }
+        for count in [1, 3, 63, 95] {
+            let (bits, out) = ([planes(n, count, 3)], [Out::New(n.div_ceil(64))]);
+            same(&format!("plane of {count}"), card, bits, out, |d, [bits], [out]| d.first_plane(n, count, bits, out));
+        }
+    }
+}
+
+fn bit_product(card: Device) {
+    for n in SIZES {
+        for randomness in GENERATORS {
+            let [a, b, c, e, f] = streams(randomness, 11);
+            let u = [planes(n, 1, 1), planes(n, 1, 2)];
+            let outputs = [Out::New(n), Out::New(n), Out::New(n)];
+            same(&format!("role 0, {n}"), card, u.clone(), outputs, |d, u, [message, y0, y1]| {
+                d.bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1)
+            });
+            let [u1, v] = u;
+            let inputs = [u1.clone(), v.clone(), words(n, 3), words(n, 4)];
+            same(&format!("role 1 opens, {n}"), card, inputs, [Out::New(n)], |d, [u1, v, x1, x2], [message]| {
+                d.bit_product_role1_open([u1, v], [x1, x2], &a, message)
+            });
+            let (inputs, outputs) = ([u1.clone(), v.clone(), words(n, 3), words(n, 4)], [Out::New(2 * n), Out::New(n)]);
+            same(&format!("role 2, {n}"), card, inputs, outputs, |d, [u2, v, x0, opened], [message, y0]| {
+                d.bit_product_role2([u2, v], x0, opened, [&a, &b, &c], message, y0)
+            });
+            let inputs = [u1, v, words(n, 3), words(n, 4), words(n, 5)];
+            same(&format!("role 1 closes, {n}"), card, inputs, [Out::New(n)], |d, [u1, v, x1, x2, e], [message]| {
+                d.bit_product_role1_close([u1, v], [x1, x2], e, &b, message)
+            });
+        }
+    }
+}
+
+fn conversion(card: Device) {
+    for n in SIZES {
+        let [mask] = streams(GENERATORS[0], 12);
+        same(&format!("role 0, {n}"), card, [planes(n, 1, 1)], [Out::New(n)], |d, [u], [message]| {
+            d.convert_role0(u, &mask, message)
+        });
+        for with_v in [false, true] {
+            let inputs = [planes(n, 1, 1), words(n, 2)];
+            same(&format!("term, {n}, {with_v}"), card, inputs, [Out::New(n)], |d, [v, share], [message]| {
+                d.convert_term(v, share, &mask, with_v, message)
+            });
+        }
+    }
+}
+
+/// Bits that are cut off.
+const CUTS: [u32; 5] = [1, 13, 20, 40, 61];
+
+fn truncation_of_products(card: Device) {
+    for n in SIZES {
+        let packed = n.div_ceil(64);
+        let [a, b] = streams(GENERATORS[0], 13);
+        for offset in [false, true] {
+            let (inputs, outputs) = ([words(n, 1), planes(n, 1, 2)], [Out::New(packed)]);
+            same(&format!("top bit, {n}"), card, inputs, outputs, |d, [u, pad], [message]| {
+                d.truncation_open_top(offset, u, pad, message)
+            });
+        }
+        for cut in CUTS {
+            let deal = [Out::New(cut as usize * packed)];
+            let what = format!("{cut} bits of {n}");
+            same(&what, card, [planes(n, 1, 1), planes(n, 1, 2)], deal, |d, [alpha, beta], [out]| {
+                d.truncation_deal(cut, n, alpha, beta, &a, out)
+            });
+            let opened = [planes(n, 1, 2), planes(n, 1, 3), planes(n, 1, 4)];
+            let [e, f, pad] = opened;
+            let inputs = [words(n, 1), e.clone(), f.clone(), pad.clone(), planes(n, cut as usize, 5)];
+            let outputs = [Out::New(n), Out::New(n)];
+            same(&what, card, inputs, outputs, |d, [v, e, f, pad, gamma], [message, y]| {
+                d.truncation_role1(cut, v, OpenedBits { e, f, pad }, gamma, &b, message, y)
+            });
+            let outputs = [Out::New(n), Out::New(n)];
+            same(&what, card, [words(n, 1), e, f, pad], outputs, |d, [z, e, f, pad], [message, y]| {
+                d.truncation_role0(cut, z, OpenedBits { e, f, pad }, [&a, &b], message, y)
+            });
+        }
+    }
+}
+
+fn truncation_of_tensors(card: Device) {
+    for n in SIZES {
+        let packed = n.div_ceil(64);
+        let [a, b, c, e] = streams(GENERATORS[0], 14);
+        for cut in CUTS {
+            let (what, count) = (format!("{cut} bits of {n}"), cut as usize);
+            let outputs = [Out::New(n + count * packed), Out::New(n)];
+            same(&what, card, [words(n, 1), words(n, 2)], outputs, |d, x, [message, y1]| {
+                d.truncation_shared_role0(cut, x, [&a, &b, &c, &e], message, y1)
+            });
+            same(&what, card, [words(n, 1)], [Out::New(count * packed)], |d, [v], [out]| {
+                d.truncation_shared_term(cut, v, Pad::Stream(&a), &b, out)
+            });
+            let inputs = [words(n, 1), planes(n, count, 3)];
+            same(&what, card, inputs, [Out::New(count * packed)], |d, [v, received], [out]| {
+                d.truncation_shared_term(cut, v, Pad::Received(received), &b, out)
+            });
+            let inputs = [words(n, 1), planes(n, count, 3), planes(n, count, 4)];
+            same(&what, card, inputs, [Out::New(n)], |d, [v, first, second], [y2]| {
+                d.truncation_shared_close(cut, v, [first, second], y2)
+            });
+        }
+    }
+}
+
+fn pooling(card: Device) {
+    let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 3], padding: [0, 1, 2, 0], dilation: [2, 1] };
+    let windows = [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), PoolGeometry::square(1, 1, 0), uneven];
+    for window in windows {
+        for input in [[8, 8], [13, 9]] {
+            let size = window.output(input).unwrap();
+            let (n, out) = (6 * input[0] * input[1], 6 * size[0] * size[1]);
+            let what = format!("{window:?} on {input:?}");
+            same(&what, card, [words(n, 1)], [Out::New(out)], |d, [x], [y]| d.sum_pool(input, &window, size, x, y));
+            for tap in [[0, 0], [window.kernel[0] - 1, window.kernel[1] - 1]] {
+                same(&what, card, [words(n, 1)], [Out::New(out)], |d, [x], [y]| {
+                    d.pool_tap(input, &window, size, tap, 77, x, y)
+                });
+            }
+        }
+    }
+}
+
+fn matrix_products(card: Device) {
+    for [m, k, n] in [[1, 1, 1], [1, 784, 10], [3, 40, 130], [16, 64, 16], [65, 33, 70], [100, 300, 20], [64, 500, 1]] {
+        for transposed in [false, true] {
+            let inputs = [words(m * k, 1), words(k * n, 2), words(m * k, 3), words(k * n, 4)];
+            let what = format!("{m} × {k} × {n}, transposed {transposed}");
+            same(&what, card, inputs, [Out::New(m * n)], |d, [x0, y0, x1, y1], [out]| {
+                d.matmul_sum([m, n], [k, k], transposed, [(x0, y0), (x1, y1)], out).unwrap()
+            });
+        }
+    }
+}
+
+fn convolutions(card: Device) {
+    let geometry = |batch, in_channels, input, out_channels, window, groups| ConvGeometry {
+        batch,
+        in_channels,
+        input,
+        out_channels,
+        window,
+        groups,
+    };
+    let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [0, 1, 1, 0], dilation: [1, 2] };
+    for geometry in [
+        geometry(1, 1, [28, 28], 6, PoolGeometry::square(5, 1, 2), 1),
+        geometry(2, 3, [9, 11], 8, PoolGeometry::square(3, 2, 1), 1),
+        geometry(1, 16, [7, 7], 20, PoolGeometry::square(1, 1, 0), 1),
+        geometry(2, 8, [10, 6], 12, uneven, 4),
+        geometry(1, 12, [9, 9], 24, PoolGeometry::square(3, 1, 1), 12),
+        geometry(1, 64, [6, 6], 64, PoolGeometry::square(3, 1, 1), 1),
+    ] {
+        let count = |shape: [usize; 4]| shape.iter().product::<usize>();
+        let [x, w, y] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()].map(count);
+        let inputs = [words(x, 1), words(w, 2), words(x, 3), words(w, 4)];
+        same(&format!("{geometry:?}"), card, inputs, [Out::New(y)], |d, [x0, w0, x1, w1], [out]| {
+            d.conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out).unwrap()
+        });
+    }
+}
+
+fn tensors(card: Device) {
+    let array = ArrayD::from_shape_vec(IxDyn(&[6, 5, 3]), words(90, 1)).unwrap();
+    let on = |device| Tensor::from_array(device, &array);
+    let both = |f: &dyn Fn(&Tensor) -> Tensor| {
+        let (expected, found) = (f(&on(Device::Cpu)), f(&on(card)));
+        assert_eq!((found.device(), found.shape()), (card, expected.shape()));
+        assert_eq!(found.to_array().unwrap(), expected.to_array().unwrap());
+    };
+    both(&Tensor::clone);
+    both(&|x| x.narrow(1..4).unwrap());
+    both(&|x| x.narrow(2..2).unwrap());
+    both(&|x| Tensor::concat(&[x, &x.narrow(0..2).unwrap(), x]).unwrap());
+    both(&|x| x.reshape(&[15, 6]).unwrap().sum().unwrap());
+    both(&|x| Tensor::full(x.device(), &[3, 4], 9).unary(Unary::Add(1)));
+    let moved = on(Device::Cpu).to_device(card).unwrap();
+    assert_eq!(moved.device(), card);
+    assert_eq!(moved.to_device(Device::Cpu).unwrap().into_host().unwrap(), words(90, 1));
+    let buffer: Buffer = on(card).into_buffer();
+    assert_eq!(format!("{buffer:?}"), format!("Buffer(90 words, {card})"), "no word is shown");
+}

@@ -1,0 +1,194 @@
+//! Every protocol, with one party on a card and two on the CPU and with all three on the card: each party's
+//! components are those that it has when all compute on the CPU, bit for bit, at the same cost.
+
+use super::Body;
+use super::data::{GENERATORS, mix, words};
+use cryptgpu_core::device::{ConvGeometry, Device, PoolGeometry, Tensor};
+use cryptgpu_core::mpc::{Fidelity, MpcError, Operand, Party, Rep, RepBits, SignWindow, World};
+use cryptgpu_core::net::PartyId;
+use cryptgpu_core::ring::BLOCK;
+use ndarray::{ArrayD, IxDyn};
+
+pub const BODIES: &[(&str, Body)] = &[
+    ("inputs_and_openings", inputs_and_openings),
+    ("products", products),
+    ("layers", layers),
+    ("truncations", truncations),
+    ("comparisons", comparisons),
+    ("bits", bits),
+    ("pooling", pooling),
+];
+
+/// What a party has at the end: words of all components.
+type Words = Vec<Vec<u64>>;
+type Protocol = fn(&mut Party, &Rep) -> Result<Words, MpcError>;
+
+fn components(p: &Party, x: &Rep) -> Result<Words, MpcError> {
+    let (a, b) = x.components();
+    Ok(vec![p.to_host(a.view())?, p.to_host(b.view())?])
+}
+
+fn bit_components(p: &Party, x: &RepBits) -> Result<Words, MpcError> {
+    let (a, b) = x.components();
+    Ok(vec![p.to_host(a.view())?, p.to_host(b.view())?])
+}
+
+/// Where the three parties compute: all on the card, and each alone on it.
+pub fn placements(card: Device) -> Vec<[Device; 3]> {
+    let cpu = Device::Cpu;
+    vec![[card; 3], [card, cpu, cpu], [cpu, cpu, card]]
+}
+
+/// Runs `protocol` on shares of ±2^23 (or of whole words) on the CPU and at every placement.
+fn same_as_cpu(name: &str, card: Device, world: World, shape: &[usize], whole: bool, protocol: Protocol) {
+    let n: usize = shape.iter().product();
+    let value = |i: usize, word: u64| if whole && i.is_multiple_of(3) { word } else { (mix(word) as i64 >> 40) as u64 };
+    let values = words(n, 17).into_iter().enumerate().map(|(i, word)| value(i, word)).collect();
+    let x = ArrayD::from_shape_vec(IxDyn(shape), values).unwrap();
+    for randomness in GENERATORS {
+        let run = |devices: [Device; 3]| {
+            let world = World { devices: Some(devices), randomness, ..world.clone() };
+            let shares = world.deal(&x).unwrap();
+            let mine = |p: &Party| shares[p.id().index()].clone();
+            world.run_counted(|p| {
+                assert_eq!(mine(p).device(), p.device());
+                let before = p.stats();
+                let words = protocol(p, &mine(p)).unwrap();
+                (words, p.stats().since(&before).payload_bytes())
+            })
+        };
+        let expected = run([Device::Cpu; 3]);
+        for devices in placements(card) {
+            for (party, (found, expected)) in run(devices).iter().zip(&expected).enumerate() {
+                let what = format!("{name} {shape:?}, {randomness}, devices {devices:?}, party {party}");
+                assert!(found.0.0 == expected.0.0, "{what}: other components than on the CPU");
+                assert_eq!(found.0.1, expected.0.1, "{what}: bytes");
+                assert_eq!(found.1.rounds, expected.1.rounds, "{what}: rounds");
+            }
+        }
+    }
+}
+
+/// Elements that leave roles without any, and with whole blocks and a partial group.
+const SIZES: [usize; 3] = [10, 700, 3 * BLOCK + 70];
+
+fn for_sizes(card: Device, name: &str, whole: bool, protocol: Protocol) {
+    for n in SIZES {
+        same_as_cpu(name, card, World::seeded(n as u64), &[n], whole, protocol);
+    }
+}
+
+fn inputs_and_openings(card: Device) {
+    for_sizes(card, "input", true, |p, x| {
+        let mut all = vec![];
+        for owner in PartyId::ALL {
+            let value = (p.id() == owner).then(|| x.components().0.clone());
+            let shared = p.input(owner, value.as_ref(), x.shape())?;
+            all.extend(components(p, &shared)?);
+        }
+        Ok(all)
+    });
+    for_sizes(card, "open", true, |p, x| {
+        let opened = p.open(x)?;
+        let mut all = vec![p.to_host(opened.view())?];
+        for to in PartyId::ALL {
+            if let Some(opened) = p.open_to(to, x)? {
+                all.push(p.to_host(opened.view())?);
+            }
+        }
+        Ok(all)
+    });
+}
+
+fn products(card: Device) {
+    for_sizes(card, "mul", false, |p, x| p.mul(x, x).and_then(|y| components(p, &y)));
+    for_sizes(card, "mul_integer", true, |p, x| p.mul_integer(x, x).and_then(|y| components(p, &y)));
+    for_sizes(card, "mul_constant", false, |p, x| p.mul_constant(x, -1.37).and_then(|y| components(p, &y)));
+    for_sizes(card, "local", true, |p, x| {
+        let public = Tensor::full(p.device(), x.shape(), 3);
+        let fail = |e| MpcError::Other { party: p.id(), step: p.current_step(), detail: format!("{e}") };
+        let y = x.neg().add(x).and_then(|y| y.sub(&x.mul_word(5)));
+        let y = y.and_then(|y| y.add_public(p.id(), &public)).and_then(|y| y.mul_public(&public)).map_err(fail)?;
+        let sum = y.add_word(p.id(), 77).sum().map_err(fail)?;
+        Ok([components(p, &y)?, components(p, &sum)?].concat())
+    });
+}
+
+fn local<T>(p: &Party, result: Result<T, cryptgpu_core::device::DeviceError>) -> Result<T, MpcError> {
+    result.map_err(|source| MpcError::Device { party: p.id(), step: p.current_step(), source })
+}
+
+fn layers(card: Device) {
+    same_as_cpu("matmul", card, World::seeded(1), &[24, 24], false, |p, x| {
+        p.matmul(x, x).and_then(|y| components(p, &y))
+    });
+    same_as_cpu("linear", card, World::seeded(2), &[20, 33], false, |p, x| {
+        let w = local(p, x.narrow(0..7).and_then(Operand::new))?;
+        let bias = local(p, x.reshape(&[660]).and_then(|x| x.narrow(3..10)))?;
+        p.linear(x, &w, Some(&bias), 20).and_then(|y| components(p, &y))
+    });
+    same_as_cpu("conv2d", card, World::seeded(3), &[2, 8, 9, 9], false, |p, x| {
+        let window = PoolGeometry::square(3, 2, 1);
+        let geometry = ConvGeometry { batch: 2, in_channels: 8, input: [9, 9], out_channels: 12, window, groups: 2 };
+        let flat = local(p, x.reshape(&[1296]))?;
+        let w = local(p, flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).and_then(Operand::new))?;
+        let bias = local(p, flat.narrow(9..21))?;
+        p.conv2d(x, &w, &geometry, Some(&bias), 23).and_then(|y| components(p, &y))
+    });
+}
+
+fn truncations(card: Device) {
+    for_sizes(card, "truncate", false, |p, x| {
+        let mut all = vec![];
+        for d in [0, 1, 20, 61] {
+            all.extend(p.truncate(x, d).and_then(|y| components(p, &y))?);
+        }
+        Ok(all)
+    });
+    for n in SIZES {
+        let mut world = World::seeded(n as u64);
+        world.settings.fidelity = Fidelity::Paper;
+        same_as_cpu("paper", card, world, &[n], false, |p, x| {
+            let y = p.mul(x, x)?;
+            Ok([components(p, &y)?, p.truncate(&y, 9).and_then(|y| components(p, &y))?].concat())
+        });
+    }
+}
+
+fn comparisons(card: Device) {
+    for_sizes(card, "relu", true, |p, x| p.relu(x).and_then(|y| components(p, &y)));
+    for_sizes(card, "clipped_relu", false, |p, x| p.clipped_relu(x, 0.5).and_then(|y| components(p, &y)));
+    for_sizes(card, "maximum", false, |p, x| p.maximum(x, &x.neg()).and_then(|y| components(p, &y)));
+    for (low, width) in [(0, 32), (4, 16)] {
+        let mut world = World::seeded(5);
+        world.settings.window = SignWindow::new(low, width).unwrap();
+        same_as_cpu("sign in a window", card, world, &[700], false, |p, x| {
+            p.sign(x).and_then(|y| bit_components(p, &y))
+        });
+    }
+}
+
+fn bits(card: Device) {
+    for_sizes(card, "sign", true, |p, x| {
+        let sign = p.sign(x)?.not(p.id());
+        let ring = p.bits_to_ring(&sign)?;
+        let product = p.bit_product(&sign, x)?;
+        let opened = p.open_bits(&sign)?.into_iter().map(u64::from).collect();
+        let mut all = bit_components(p, &sign)?;
+        all.extend([components(p, &ring)?, components(p, &product)?].concat());
+        all.push(opened);
+        Ok(all)
+    });
+    for_sizes(card, "less_than", false, |p, x| p.less_than(x, &x.mul_word(3)).and_then(|y| bit_components(p, &y)));
+}
+
+fn pooling(card: Device) {
+    same_as_cpu("max_pool", card, World::seeded(6), &[2, 3, 9, 9], false, |p, x| {
+        p.max_pool(x, &PoolGeometry::square(3, 2, 1)).and_then(|y| components(p, &y))
+    });
+    same_as_cpu("avg_pool", card, World::seeded(7), &[2, 3, 8, 8], false, |p, x| {
+        let halves = p.avg_pool(x, &PoolGeometry::square(2, 2, 0))?;
+        let ninths = p.avg_pool(x, &PoolGeometry::square(3, 1, 1))?;
+        Ok([components(p, &halves)?, components(p, &ninths)?].concat())
+    });
+}
