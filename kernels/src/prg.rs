@@ -91,8 +91,9 @@ fn substitute(x: u8) -> u8 {
     inverse ^ turned(1) ^ turned(2) ^ turned(3) ^ turned(4) ^ 0x63
 }
 
-/// A stream of the core's `prg`: a keyed generator and a nonce. Word 0 is the stream's first.
-#[derive(Clone, Copy, Debug)]
+/// A stream of the core's `prg`: a keyed generator and a nonce. Word 0 is the stream's first. `Debug` names the
+/// generator, never the key.
+#[derive(Clone, Copy)]
 pub enum Stream<'a> {
     /// AES-128 in counter mode.
     Aes128Ctr {
@@ -108,6 +109,15 @@ pub enum Stream<'a> {
         /// The third word of the counter.
         nonce: u64,
     },
+}
+
+impl std::fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stream::Aes128Ctr { .. } => "Stream(aes128-ctr)",
+            Stream::InsecurePhilox { .. } => "Stream(insecure-philox)",
+        })
+    }
 }
 
 /// How a zero-share is put on top of shares.
@@ -190,5 +200,13 @@ mod tests {
         assert_eq!(keys[..4], [0x2b7e_1516, 0x28ae_d2a6, 0xabf7_1588, 0x09cf_4f3c]);
         assert_eq!(keys[4..8], [0xa0fa_fe17, 0x8854_2cb1, 0x23a3_3939, 0x2a6c_7605]);
         assert_eq!(keys[40..], [0xd014_f9a8, 0xc9ee_2589, 0xe13f_0cc8, 0xb663_0ca6]);
+    }
+
+    #[test]
+    fn a_stream_shows_no_key() {
+        let (keys, key) = (RoundKeys::expand(&[0xab; 16]), [0x1234_5678, 0x9abc_def0]);
+        let streams = [Stream::Aes128Ctr { keys: &keys, nonce: 7 }, Stream::InsecurePhilox { key: &key, nonce: 7 }];
+        let shown = streams.map(|stream| format!("{stream:?}"));
+        assert_eq!(shown, ["Stream(aes128-ctr)", "Stream(insecure-philox)"]);
     }
 }

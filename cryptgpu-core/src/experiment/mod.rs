@@ -18,7 +18,7 @@ mod threads;
 pub use crate::nn::WeightSource;
 pub use ablation::{EmbeddingPoint, EmbeddingRow, embedding_ablation};
 pub use error::ExperimentError;
-pub use gpu::{KernelRecord, measure_kernels};
+pub use gpu::{KernelRecord, measure_kernels, try_kernels};
 pub use inference::{IMAGES_OWNER, ImageSource, Images, Inference, Suite, WEIGHTS_OWNER};
 pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rss_bytes};
 pub use measure::{Parties, Stage, measure};

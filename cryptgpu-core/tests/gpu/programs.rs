@@ -4,7 +4,7 @@ use super::Body;
 use super::emulator;
 use cryptgpu_core::cluster::Cluster;
 use cryptgpu_core::device::{Device, DeviceChoice};
-use cryptgpu_core::experiment::Record;
+use cryptgpu_core::experiment::{Record, try_kernels};
 use std::process::{Command, Output};
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -12,6 +12,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("a_cluster_says_which_card_each_party_takes", a_cluster_says_which_card_each_party_takes),
     ("parties_take_cards_in_turn", parties_take_cards_in_turn),
     ("doctor_names_the_cards", doctor_names_the_cards),
+    ("every_operation_that_is_measured_runs", every_operation_that_is_measured_runs),
     ("an_emulator_is_not_measured", an_emulator_is_not_measured),
 ];
 
@@ -70,6 +71,11 @@ fn doctor_names_the_cards(card: Device) {
     }
     let name = card.card_name().unwrap().unwrap();
     assert!(of("GPU")["found"].as_str().unwrap().contains(&name), "{}", of("GPU"));
+}
+
+/// What `cryptgpu bench gpu` would measure on a card runs on whatever there is.
+fn every_operation_that_is_measured_runs(card: Device) {
+    assert_eq!(try_kernels(card).unwrap(), try_kernels(Device::Cpu).unwrap());
 }
 
 /// No GPU time is shown that was not measured on a GPU.

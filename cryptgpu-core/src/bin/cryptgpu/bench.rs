@@ -54,7 +54,15 @@ pub fn run(bench: &Bench) -> Result<ExitCode> {
 fn draw(records: &[KernelRecord]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["operation", "size", "time", "bytes a second", "of its memory's", "of its integer units'"]);
+    table.set_header([
+        "operation",
+        "size",
+        "time",
+        "bytes a second",
+        "of its memory's",
+        "of its integer units'",
+        "of its tensor cores'",
+    ]);
     for record in records {
         let percent = |part: f64| if part > 0.0 { format!("{:.0} %", 100.0 * part) } else { "–".to_owned() };
         table.add_row([
@@ -64,6 +72,7 @@ fn draw(records: &[KernelRecord]) -> Table {
             format::bytes(record.bytes / record.seconds),
             percent(record.of_bandwidth()),
             percent(record.of_integer_units()),
+            percent(record.of_tensor_cores().unwrap_or(0.0)),
         ]);
     }
     table

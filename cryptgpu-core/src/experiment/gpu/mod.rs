@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ExperimentError, Machine, commit, machine, now};
-use crate::device::{Binary, Buffer, Device, Unary, View, ViewMut, Window, cuda};
-use crate::prg::{Correlated, Key, Keys, Randomness, Stream};
+use crate::device::{Device, cuda};
+use work::FAMILIES;
+
+mod work;
 
 /// One kernel on one card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub struct KernelRecord {
     pub peak_bytes_per_second: f64,
     /// 32-bit multiply-adds a second of the card's integer units at most; one modulo 2^64 takes four.
     pub peak_multiply_adds_per_second: f64,
+    /// 8-bit multiply-adds a second of the card's tensor cores at most, where that is known; one modulo 2^64 takes 36.
+    pub peak_int8_multiply_adds_per_second: Option<f64>,
     /// The machine.
     pub machine: Machine,
     /// Commit of the program; a `+` says that files were changed since.
@@ -46,7 +50,16 @@ impl KernelRecord {
     pub fn of_integer_units(&self) -> f64 {
         self.multiply_adds / self.seconds / (self.peak_multiply_adds_per_second / 4.0)
     }
+
+    /// Multiply-adds modulo 2^64 against what tensor cores can do at most with bytes, where that is known.
+    pub fn of_tensor_cores(&self) -> Option<f64> {
+        let peak = self.peak_int8_multiply_adds_per_second? / BYTE_PRODUCTS;
+        Some(self.multiply_adds / self.seconds / peak)
+    }
 }
+
+/// Products of limbs that one product modulo 2^64 takes of bytes.
+const BYTE_PRODUCTS: f64 = 36.0;
 
 /// Why a device cannot be measured, if it cannot.
 ///
@@ -70,16 +83,13 @@ pub fn check(device: Device) -> Result<u32, ExperimentError> {
     }
 }
 
-/// Words of an element-wise operation: 128 MiB an operand, more than any cache.
-const WORDS: usize = 1 << 24;
+/// Words of an element-wise operation: 64 MiB an operand, more than any cache.
+const WORDS: usize = 1 << 23;
 
-/// How often each kernel is timed.
+/// How often each operation is timed.
 const TIMES: usize = 11;
 
-/// An operation that is timed: name, bytes, and what is asked of the device.
-type Operation<'a> = (&'a str, usize, Box<dyn FnMut(Device) + 'a>);
-
-/// Measures the kernels of a card, one record each.
+/// Measures every operation of a card, one record each.
 ///
 /// # Errors
 /// [`ExperimentError::Declaration`] for a CPU and for an emulator, [`ExperimentError::Device`] without a card or for
@@ -88,81 +98,46 @@ pub fn measure_kernels(device: Device) -> Result<Vec<KernelRecord>, ExperimentEr
     let ordinal = check(device)?;
     let peak = cuda::peak(ordinal)?;
     let card = device.card_name()?.unwrap_or_default();
-    let record = |operation: &str, size: String, seconds: f64, bytes: usize, multiply_adds: f64| KernelRecord {
-        experiment: "gpu-kernel".to_owned(),
-        card: card.clone(),
-        operation: operation.to_owned(),
-        size,
-        seconds,
-        bytes: bytes as f64,
-        multiply_adds,
-        peak_bytes_per_second: peak.bytes_per_second,
-        peak_multiply_adds_per_second: peak.multiply_adds_per_second,
-        machine: machine().clone(),
-        commit: commit().to_owned(),
-        time: now(),
-    };
     let mut records = vec![];
-    let streams = [Randomness::Aes128Ctr, Randomness::InsecurePhilox].map(stream);
-    let (x, y) = (device.full(WORDS, 3), device.full(WORDS, 5));
-    let (mut out, mut message, mut top, mut top_mask) =
-        (device.alloc(WORDS), device.alloc(95 * WORDS / 64), device.alloc(WORDS / 64), device.alloc(WORDS / 64));
-    for (operation, bytes, mut body) in
-        operations([x.view(), y.view()], &streams, [&mut out, &mut message, &mut top, &mut top_mask])
-    {
-        let seconds = cuda::seconds(ordinal, TIMES, &mut body)?;
-        records.push(record(operation, format!("{WORDS} words"), seconds, bytes, 0.0));
-    }
-    for side in [256usize, 1024, 2048] {
-        let [a, b] = [&x, &y].map(|words| words.slice(0..side * side));
-        let (mut out, mut refused) = (device.alloc(side * side), None);
-        let seconds = cuda::seconds(ordinal, TIMES, |device| {
-            let terms = [(a, b), (b, a)];
-            refused = device.matmul_sum([side; 2], [side; 2], false, terms, out.view_mut()).err();
-        })?;
-        refused.map_or(Ok(()), Err)?;
-        out.view().slice(0..1).to_host()?;
-        let size = format!("two products {side} × {side} × {side}");
-        records.push(record("matmul", size, seconds, 8 * 5 * side * side, 2.0 * (side as f64).powi(3)));
-    }
-    // What went wrong in a kernel shows here.
-    for buffer in [&x, &y] {
-        buffer.slice(0..1).to_host()?;
+    for family in FAMILIES {
+        for mut work in family(device, WORDS) {
+            let mut refused = None;
+            let seconds = cuda::seconds(ordinal, TIMES, |_| refused = work.body.ask().err())?;
+            refused.map_or(Ok(()), Err)?;
+            work.body.check()?;
+            records.push(KernelRecord {
+                experiment: "gpu-kernel".to_owned(),
+                card: card.clone(),
+                operation: work.operation.to_owned(),
+                size: work.size,
+                seconds,
+                bytes: work.bytes as f64,
+                multiply_adds: work.multiply_adds,
+                peak_bytes_per_second: peak.bytes_per_second,
+                peak_multiply_adds_per_second: peak.multiply_adds_per_second,
+                peak_int8_multiply_adds_per_second: peak.int8_multiply_adds_per_second,
+                machine: machine().clone(),
+                commit: commit().to_owned(),
+                time: now(),
+            });
+        }
     }
     Ok(records)
 }
 
-/// Element-wise operations, streams, a transpose: every family that memory bounds, or that should be.
-fn operations<'a>([x, y]: [View<'a>; 2], streams: &'a [Stream; 2], outputs: [&'a mut Buffer; 4]) -> Vec<Operation<'a>> {
-    let [out, message, top, top_mask] = outputs;
-    let out = std::rc::Rc::new(std::cell::RefCell::new(out));
-    let to = |body: Box<dyn Fn(Device, ViewMut) + 'a>| -> Box<dyn FnMut(Device) + 'a> {
-        let out = out.clone();
-        Box::new(move |device| body(device, out.borrow_mut().view_mut()))
-    };
-    let window = Window { low: 0, width: 64 };
-    vec![
-        ("add", 24 * WORDS, to(Box::new(move |d, out| d.binary(Binary::Add, x, y, out)))),
-        ("multiply by a constant", 16 * WORDS, to(Box::new(move |d, out| d.unary(Unary::Mul(3), x, out)))),
-        ("product share", 40 * WORDS, to(Box::new(move |d, out| d.product_share([x, y], [y, x], out)))),
-        ("AES-128-CTR", 8 * WORDS, to(Box::new(move |d, out| d.fill(&streams[0], out)))),
-        ("Philox", 8 * WORDS, to(Box::new(move |d, out| d.fill(&streams[1], out)))),
-        (
-            "sign bit, role 0",
-            (16 + 3 * 12) * WORDS,
-            Box::new(move |d: Device| {
-                let message = message.view_mut();
-                d.sign_share_bits(window, [x, y], &streams[1], message, top.view_mut(), top_mask.view_mut())
-            }),
-        ),
-    ]
-}
-
-/// A stream of a key that hides nothing.
-fn stream(randomness: Randomness) -> Stream {
-    let mut correlated = Correlated::new(randomness, &Keys::alone(Key::from_bytes([1; 16])));
-    let nonce = correlated.nonce();
-    correlated.own(nonce)
+/// Asks a device for every operation that [`measure_kernels`] measures, once and on few words, and takes no time: what
+/// can be tried of it without a card. The answer is how many operations there are.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn try_kernels(device: Device) -> Result<usize, ExperimentError> {
+    let mut tried = 0;
+    for mut work in FAMILIES.into_iter().flat_map(|family| family(device, 1 << 16)) {
+        work.body.ask()?;
+        work.body.check()?;
+        tried += 1;
+    }
+    Ok(tried)
 }
 
 #[cfg(test)]
@@ -178,6 +153,11 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_that_is_measured_runs() {
+        assert_eq!(try_kernels(Device::Cpu).unwrap(), 34);
+    }
+
+    #[test]
     fn achieved_stands_against_the_peak() {
         let record = KernelRecord {
             experiment: "gpu-kernel".into(),
@@ -189,10 +169,12 @@ mod tests {
             multiply_adds: 40.0,
             peak_bytes_per_second: 200.0,
             peak_multiply_adds_per_second: 160.0,
+            peak_int8_multiply_adds_per_second: Some(7200.0),
             machine: Machine::default(),
             commit: "c".into(),
             time: now(),
         };
         assert_eq!((record.of_bandwidth(), record.of_integer_units()), (0.25, 0.5));
+        assert_eq!(record.of_tensor_cores(), Some(0.1));
     }
 }

@@ -1,0 +1,255 @@
+//! What is measured: every operation of a device, with words to work on. Each reads its inputs once and writes its
+//! results once, which is what its bytes count; masks that a kernel keeps in results come on top and are its own fault.
+
+use crate::device::{
+    Binary, Buffer, ConvGeometry, Device, DeviceError, OpenedBits, Pad, PoolGeometry, Unary, View, ViewMut, Window,
+};
+use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
+
+/// An operation with its operands.
+pub(super) struct Work {
+    pub operation: &'static str,
+    /// As people read it.
+    pub size: String,
+    /// Read and written, at least.
+    pub bytes: usize,
+    /// Modulo 2^64.
+    pub multiply_adds: f64,
+    pub body: Box<dyn Body>,
+}
+
+/// What can be asked of a card again and again.
+pub(super) trait Body {
+    /// Asks for it once; nothing waits.
+    fn ask(&mut self) -> Result<(), DeviceError>;
+    /// Waits, and says what went wrong in a kernel.
+    fn check(&self) -> Result<(), DeviceError>;
+}
+
+struct Operands<const R: usize, const W: usize, F> {
+    device: Device,
+    inputs: [Buffer; R],
+    outputs: [Buffer; W],
+    ask: F,
+}
+
+impl<const R: usize, const W: usize, F> Body for Operands<R, W, F>
+where
+    F: Fn(Device, [View; R], [ViewMut; W]) -> Result<(), DeviceError>,
+{
+    fn ask(&mut self) -> Result<(), DeviceError> {
+        let (inputs, outputs) =
+            (self.inputs.each_ref().map(Buffer::view), self.outputs.each_mut().map(Buffer::view_mut));
+        (self.ask)(self.device, inputs, outputs)
+    }
+
+    fn check(&self) -> Result<(), DeviceError> {
+        let first = |buffer: &Buffer| buffer.slice(0..buffer.len().min(1)).to_host().map(drop);
+        self.outputs.iter().try_for_each(first)
+    }
+}
+
+/// A family of operations on about `n` elements.
+pub(super) type Family = fn(Device, usize) -> Vec<Work>;
+
+/// All of them.
+pub(super) const FAMILIES: [Family; 7] = [elementwise, streams, sign, bit_product, truncation, pooling, products];
+
+/// How many bits are cut off by a truncation that is measured: those of a fixed-point product.
+const CUT: u32 = 20;
+
+fn work<const R: usize, const W: usize>(
+    device: Device,
+    operation: &'static str,
+    inputs: [usize; R],
+    outputs: [usize; W],
+    ask: impl Fn(Device, [View; R], [ViewMut; W]) + 'static,
+) -> Work {
+    let ask = move |device: Device, inputs: [View; R], outputs: [ViewMut; W]| {
+        ask(device, inputs, outputs);
+        Ok(())
+    };
+    let elements = outputs.first().max(inputs.first()).copied().unwrap_or(0);
+    product(device, operation, format!("{elements} words"), 0.0, (inputs, outputs), ask)
+}
+
+/// As [`work`], of something that may be refused.
+fn product<const R: usize, const W: usize>(
+    device: Device,
+    operation: &'static str,
+    size: String,
+    multiply_adds: f64,
+    (inputs, outputs): ([usize; R], [usize; W]),
+    ask: impl Fn(Device, [View; R], [ViewMut; W]) -> Result<(), DeviceError> + 'static,
+) -> Work {
+    let bytes = 8 * (inputs.iter().sum::<usize>() + outputs.iter().sum::<usize>());
+    // Products of zeros take no other time than others; bits of zeros likewise.
+    let (inputs, outputs) = (inputs.map(|len| device.full(len, 3)), outputs.map(|len| device.zeros(len)));
+    Work { operation, size, bytes, multiply_adds, body: Box::new(Operands { device, inputs, outputs, ask }) }
+}
+
+fn correlated(randomness: Randomness) -> Correlated {
+    // A key that hides nothing: there is nothing to hide.
+    Correlated::new(randomness, &Keys::alone(Key::from_bytes([1; 16])))
+}
+
+fn draw<const K: usize>(randomness: Randomness) -> [Stream; K] {
+    let mut correlated = correlated(randomness);
+    std::array::from_fn(|_| {
+        let nonce = correlated.nonce();
+        correlated.own(nonce)
+    })
+}
+
+fn zero() -> Zero {
+    let mut correlated = correlated(Randomness::Aes128Ctr);
+    let nonce = correlated.nonce();
+    correlated.zero(nonce)
+}
+
+fn elementwise(d: Device, n: usize) -> Vec<Work> {
+    let planes = CUT as usize * n.div_ceil(64);
+    vec![
+        work(d, "add", [n, n], [n], |d, [x, y], [out]| d.binary(Binary::Add, x, y, out)),
+        work(d, "multiply by a constant", [n], [n], |d, [x], [out]| d.unary(Unary::Mul(3), x, out)),
+        work(d, "product share", [n; 4], [n], |d, [a, b, c, e], [out]| d.product_share([a, b], [c, e], out)),
+        work(d, "add a bias", [n, 64], [n], |d, [_, bias], [z]| d.add_bias(bias, 4096, z)),
+        work(d, "sum", [n], [1], |d, [x], [out]| d.sum(x, out)),
+        work(d, "copy", [n], [n], |_, [x], [out]| out.copy_from(x)),
+        work(d, "words to planes", [n], [planes], |d, [x], [out]| d.to_planes(0, CUT, x, out)),
+        work(d, "planes to words", [planes], [n], |d, [x], [out]| d.from_planes(CUT, x, out)),
+    ]
+}
+
+fn streams(d: Device, n: usize) -> Vec<Work> {
+    let ([aes], [philox], zero) = (draw(Randomness::Aes128Ctr), draw(Randomness::InsecurePhilox), zero());
+    vec![
+        work(d, "AES-128-CTR", [], [n], move |d, [], [out]| d.fill(&aes, out)),
+        work(d, "Philox", [], [n], move |d, [], [out]| d.fill(&philox, out)),
+        // What it adds to is read as well as written.
+        work(d, "zero-share", [n], [n], move |d, [_], [z]| d.add_zero(&zero, z)),
+    ]
+}
+
+fn sign(d: Device, n: usize) -> Vec<Work> {
+    let (window, packed) = (Window { low: 0, width: 64 }, n.div_ceil(64));
+    let (shared, carries) = (window.shared_planes() * packed, window.carry_planes() * packed);
+    let ([mask], zero) = (draw(Randomness::Aes128Ctr), zero());
+    vec![
+        work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |d, x, [message, top, top_mask]| {
+            d.sign_share_bits(window, x, &mask, message, top, top_mask);
+        }),
+        work(d, "sign bit, roles 1 and 2", [n, shared], [carries, packed], move |d, [b, shared], [carry, top]| {
+            d.sign_share_carries(window, true, b, shared, carry, top);
+        }),
+        work(d, "sign bit, a level of the tree", [carries; 2], [31 * packed], move |d, x, [out]| {
+            d.sign_tree_level(n, 16, x, &zero, out);
+        }),
+        work(d, "first plane", [packed], [packed], move |d, [bits], [out]| d.first_plane(n, 1, bits, out)),
+    ]
+}
+
+fn bit_product(d: Device, n: usize) -> Vec<Work> {
+    let packed = n.div_ceil(64);
+    let [a, b, c, e, f] = draw(Randomness::Aes128Ctr);
+    let [g, h, i, j, k] = draw(Randomness::Aes128Ctr);
+    let [l, m] = draw(Randomness::Aes128Ctr);
+    vec![
+        work(d, "bit product, role 0", [packed; 2], [n; 3], move |d, u, [message, y0, y1]| {
+            d.bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1);
+        }),
+        work(d, "bit product, role 1 opens", [packed, packed, n, n], [n], move |d, [u, v, x1, x2], [message]| {
+            d.bit_product_role1_open([u, v], [x1, x2], &g, message);
+        }),
+        work(d, "bit product, role 2", [packed, packed, n, n], [2 * n, n], move |d, [u, v, x, open], [message, y]| {
+            d.bit_product_role2([u, v], x, open, [&h, &i, &j], message, y);
+        }),
+        work(d, "bit product, role 1 closes", [packed, packed, n, n, n], [n], move |d, [u, v, x1, x2, e], [out]| {
+            d.bit_product_role1_close([u, v], [x1, x2], e, &k, out);
+        }),
+        work(d, "bits to words, role 0", [packed], [n], move |d, [u], [message]| d.convert_role0(u, &m, message)),
+        work(d, "bits to words, a term", [packed, n], [n], move |d, [v, share], [message]| {
+            d.convert_term(v, share, &l, true, message);
+        }),
+    ]
+}
+
+fn truncation(d: Device, n: usize) -> Vec<Work> {
+    let packed = n.div_ceil(64);
+    let planes = CUT as usize * packed;
+    let [a, b, c, e, f] = draw(Randomness::Aes128Ctr);
+    let [g, h, i, j] = draw(Randomness::Aes128Ctr);
+    let deal = move |d: Device, [alpha, beta]: [View; 2], [out]: [ViewMut; 1]| {
+        d.truncation_deal(CUT, n, alpha, beta, &a, out);
+    };
+    vec![
+        work(d, "truncation, top bits", [n, packed], [packed], |d, [u, pad], [message]| {
+            d.truncation_open_top(true, u, pad, message);
+        }),
+        work(d, "truncation, role 2 deals", [packed; 2], [planes], deal),
+        work(
+            d,
+            "truncation, role 1",
+            [n, packed, packed, packed, planes],
+            [n, n],
+            move |d, [v, e, f, pad, gamma], [message, y]| {
+                d.truncation_role1(CUT, v, OpenedBits { e, f, pad }, gamma, &b, message, y);
+            },
+        ),
+        work(d, "truncation, role 0", [n, packed, packed, packed], [n, n], move |d, [z, o, p, pad], [message, y]| {
+            d.truncation_role0(CUT, z, OpenedBits { e: o, f: p, pad }, [&c, &e], message, y);
+        }),
+        work(d, "truncation of a tensor, role 0", [n, n], [n + planes, n], move |d, x, [message, y]| {
+            d.truncation_shared_role0(CUT, x, [&g, &h, &i, &j], message, y);
+        }),
+        work(d, "truncation of a tensor, a term", [n, planes], [planes], move |d, [v, share], [out]| {
+            d.truncation_shared_term(CUT, v, Pad::Received(share), &f, out);
+        }),
+        work(d, "truncation of a tensor, last", [n, planes, planes], [n], |d, [v, first, second], [y]| {
+            d.truncation_shared_close(CUT, v, [first, second], y);
+        }),
+    ]
+}
+
+fn pooling(d: Device, n: usize) -> Vec<Work> {
+    // Images of 32 × 32, as many as there are words for.
+    let (window, side) = (PoolGeometry::square(2, 2, 0), 32);
+    let (whole, half) = (n.div_ceil(side * side) * side * side, side / 2);
+    let (input, size) = ([side; 2], [half; 2]);
+    vec![
+        work(d, "sums of windows", [whole], [whole / 4], move |d, [x], [out]| d.sum_pool(input, &window, size, x, out)),
+        work(d, "a tap of windows", [whole], [whole / 4], move |d, [x], [out]| {
+            d.pool_tap(input, &window, size, [1, 0], 0, x, out);
+        }),
+    ]
+}
+
+fn products(d: Device, n: usize) -> Vec<Work> {
+    let mut all: Vec<Work> = [64usize, 256, 1024, 2048]
+        .into_iter()
+        .filter(|side| side * side <= n)
+        .map(|side| {
+            let size = format!("two products {side} × {side} × {side}");
+            let words = ([side * side; 4], [side * side]);
+            let multiply_adds = 2.0 * (side as f64).powi(3);
+            product(d, "matmul", size, multiply_adds, words, move |d, [x0, y0, x1, y1], [out]| {
+                d.matmul_sum([side; 2], [side; 2], false, [(x0, y0), (x1, y1)], out)
+            })
+        })
+        .collect();
+    let window = PoolGeometry::square(3, 1, 1);
+    for (channels, side, groups) in [(64, 32, 1), (256, 16, 1), (64, 32, 64)] {
+        let input = [side; 2];
+        let geometry = ConvGeometry { batch: 1, in_channels: channels, input, out_channels: channels, window, groups };
+        let (image, weight) = (channels * side * side, channels * channels / groups * 9);
+        if image.max(weight) > n {
+            continue;
+        }
+        let size = format!("two of {channels} channels {side} × {side}, 3 × 3, {groups} group(s)");
+        let (multiply_adds, words) = (2.0 * (weight * side * side) as f64, ([image, weight, image, weight], [image]));
+        all.push(product(d, "convolution", size, multiply_adds, words, move |d, [x0, w0, x1, w1], [out]| {
+            d.conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out)
+        }));
+    }
+    all
+}
