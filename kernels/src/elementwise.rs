@@ -53,7 +53,7 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     SUM.info,
 ];
 
-/// An element-wise operation of two tensors.
+/// An element-wise operation of two tensors, on a card and on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binary {
     /// x + y.
@@ -68,12 +68,12 @@ pub enum Binary {
     And,
 }
 
-/// An element-wise operation of a tensor and a public word.
+/// An element-wise operation of a tensor and a public word, on a card and on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unary {
     /// x + c.
     Add(u64),
-    /// c · x.
+    /// c · x; −1 negates.
     Mul(u64),
     /// x ⊕ c.
     Xor(u64),

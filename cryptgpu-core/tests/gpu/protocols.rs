@@ -4,7 +4,7 @@
 use super::Body;
 use super::data::{GENERATORS, mix, words};
 use cryptgpu_core::device::{ConvGeometry, Device, PoolGeometry, Tensor};
-use cryptgpu_core::mpc::{Fidelity, MpcError, Operand, Party, Rep, RepBits, SignWindow, World};
+use cryptgpu_core::mpc::{Fidelity, MpcError, Operand, Party, Rep, RepBits, RepXor, Side, SignWindow, World};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::ring::BLOCK;
 use ndarray::{ArrayD, IxDyn};
@@ -17,6 +17,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("comparisons", comparisons),
     ("bits", bits),
     ("pooling", pooling),
+    ("written_from_the_ground", written_from_the_ground),
 ];
 
 /// What a party has at the end: words of all components.
@@ -190,5 +191,55 @@ fn pooling(card: Device) {
         let halves = p.avg_pool(x, &PoolGeometry::square(2, 2, 0))?;
         let ninths = p.avg_pool(x, &PoolGeometry::square(3, 1, 1))?;
         Ok([components(p, &halves)?, components(p, &ninths)?].concat())
+    });
+}
+
+fn xor_components(p: &Party, x: &RepXor) -> Result<Words, MpcError> {
+    let (a, b) = x.components();
+    Ok(vec![p.to_host(a.view())?, p.to_host(b.view())?])
+}
+
+/// What the API for protocols of one's own offers: draws, zero-shares, shared words, sends, rounds of several things.
+fn written_from_the_ground(card: Device) {
+    for_sizes(card, "draws and zero-shares", true, |p, x| {
+        let [prev, next, all, own] = p.nonces();
+        let drawn = [
+            p.with_prev(prev, x.shape(), 64)?,
+            p.with_next(next, x.shape(), 7)?,
+            p.with_all(all, x.shape(), 33)?,
+            p.with_nobody(own, x.shape(), 1)?,
+            p.zero_share(x.shape())?.mine().clone(),
+            p.zero_share_xor(x.shape(), 20)?.mine().clone(),
+        ];
+        drawn.iter().map(|tensor| p.to_host(tensor.view())).collect()
+    });
+    for_sizes(card, "shared words", true, |p, x| {
+        let (id, owner) = (p.id(), PartyId::ALL[1]);
+        let value = (id == owner).then(|| x.components().0.clone());
+        let a = p.input_xor(owner, value.as_ref(), x.shape(), 64)?;
+        let b = x.component_bits(id, PartyId::ALL[2]).xor_word(id, 77).shr(3);
+        let (and, product) = (a.local_and(&b.shl(5))?, x.local_product(x)?);
+        let (and, product, opened) = p.round(|r| Ok((r.reshare(and)?, r.reshare(product)?, r.open_xor(&b)?)))?;
+        let mut words = xor_components(p, &and.field(10, 20)?)?;
+        words.extend(xor_components(p, &and.not(id).xor(&a)?)?);
+        words.extend(components(p, &product)?);
+        words.extend(bit_components(p, &and.bit(63)?)?);
+        words.push(p.to_host(opened.view())?);
+        Ok(words)
+    });
+    for_sizes(card, "sends", true, |p, x| {
+        let (mine, _) = x.components();
+        let (whole, some, bytes) = p.round(|r| {
+            r.send(Side::Next, mine, 64)?;
+            r.send(Side::Prev, mine, 13)?;
+            r.send_integers(Side::Next, &[1u8, 2, 3]);
+            Ok((
+                r.receive(Side::Prev, x.shape(), 64)?,
+                r.receive(Side::Next, x.shape(), 13)?,
+                r.receive_integers::<u8>(Side::Prev, 3),
+            ))
+        })?;
+        assert_eq!(bytes, [1, 2, 3]);
+        Ok(vec![p.to_host(whole.view())?, p.to_host(some.view())?])
     });
 }

@@ -5,39 +5,7 @@ use super::planes::unit_kernel;
 use crate::prg::{Stream, Zero};
 use crate::ring::{BLOCK, Layout};
 
-/// An element-wise operation of two tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binary {
-    /// x + y.
-    Add,
-    /// x − y.
-    Sub,
-    /// x · y.
-    Mul,
-    /// x ⊕ y.
-    Xor,
-    /// x ∧ y.
-    And,
-}
-
-/// An element-wise operation of a tensor and a public word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unary {
-    /// x + c.
-    Add(u64),
-    /// c · x; −1 negates.
-    Mul(u64),
-    /// x ⊕ c; all ones complements.
-    Xor(u64),
-    /// x ∧ c.
-    And(u64),
-    /// Bits moved up by k, zeros behind; k of 64 or more leaves nothing.
-    Shl(u32),
-    /// Bits moved down by k, zeros before; k of 64 or more leaves nothing.
-    Shr(u32),
-    /// Bits moved down by k, the sign bit before: ⌊x/2^k⌋ of a two's complement x.
-    Sar(u32),
-}
+pub use cryptgpu_kernels::{Binary, Unary};
 
 /// `out` = x ∘ y.
 pub fn binary(op: Binary, x: &[u64], y: &[u64], out: &mut [u64]) {

@@ -3,29 +3,13 @@
 use super::{Buffer, View, ViewMut, launch};
 use crate::device::{Binary, Unary};
 use crate::prg::{Stream, Zero};
-use cryptgpu_kernels::{self as kernels, ZeroShare};
+use cryptgpu_kernels::ZeroShare;
 
 pub(crate) fn binary(op: Binary, x: View, y: View, out: ViewMut) {
-    let op = match op {
-        Binary::Add => kernels::Binary::Add,
-        Binary::Sub => kernels::Binary::Sub,
-        Binary::Mul => kernels::Binary::Mul,
-        Binary::Xor => kernels::Binary::Xor,
-        Binary::And => kernels::Binary::And,
-    };
     launch("element-wise operation", [x, y], [out], |k, s, [x, y], [out]| k.binary(s, op, x, y, out));
 }
 
 pub(crate) fn unary(op: Unary, x: View, out: ViewMut) {
-    let op = match op {
-        Unary::Add(c) => kernels::Unary::Add(c),
-        Unary::Mul(c) => kernels::Unary::Mul(c),
-        Unary::Xor(c) => kernels::Unary::Xor(c),
-        Unary::And(c) => kernels::Unary::And(c),
-        Unary::Shl(k) => kernels::Unary::Shl(k),
-        Unary::Shr(k) => kernels::Unary::Shr(k),
-        Unary::Sar(k) => kernels::Unary::Sar(k),
-    };
     launch("element-wise operation", [x], [out], |k, s, [x], [out]| k.unary(s, op, x, out));
 }
 
