@@ -332,7 +332,7 @@ fn one_label(labels: [Option<&Label>; 3]) -> Result<(Label, Option<PartyId>), St
 impl Left {
     fn run<T>(self, fetch: impl Fn(&mut Fetched<'_>) -> Result<T, String>) -> Result<Run<T>, ClusterError> {
         let values = |party: PartyId| &self.ended.output(party)[self.values[party.index()]..];
-        let differs = PartyId::ALL.into_iter().find(|&party| values(party) != values(PartyId::ALL[0]));
+        let differs = PartyId::ALL.into_iter().find(|&party| values(party) != values(PartyId::P0));
         let at = |party: PartyId| {
             let mut fetched = Fetched::new(values(party), &self.tokens);
             fetch(&mut fetched).map_err(|detail| ClusterError::Protocol { party, detail })
@@ -365,7 +365,7 @@ mod tests {
         let error = one_label([Some(&a), Some(&a), None]).unwrap_err();
         assert!(error.contains("nothing more at party 2"), "{error}");
         let (some, none) = (Label::Private(Some(vec![4])), Label::Private(None));
-        assert_eq!(one_label([Some(&none), Some(&none), Some(&some)]).unwrap().1, Some(PartyId::ALL[2]));
+        assert_eq!(one_label([Some(&none), Some(&none), Some(&some)]).unwrap().1, Some(PartyId::P2));
         assert!(one_label([Some(&some), Some(&none), Some(&some)]).unwrap_err().contains("Some at 2"));
         assert!(one_label([Some(&none); 3]).is_err());
     }

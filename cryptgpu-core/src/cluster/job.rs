@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn failures_tell_their_kind_and_step() {
-        let party = PartyId::ALL[1];
+        let party = PartyId::P1;
         let step = || "conv1/truncation".to_owned();
         let closed = NetError::PeerClosed { party, peer: party.next(), step: step(), reason: "gone".into() };
         let other = MpcError::Other { party, step: step(), detail: "no".into() };

@@ -225,7 +225,7 @@ impl Cluster {
     /// [`ClusterError::Job`] for an unknown network, or weights that are missing, damaged or another
     /// network's.
     pub fn load_model(&self, network: &str, weights: WeightSource) -> Result<Model, ClusterError> {
-        self.load_model_with(network, PartyId::ALL[1], weights, Settings::default())
+        self.load_model_with(network, PartyId::P1, weights, Settings::default())
     }
 
     /// As [`Cluster::load_model`], with an owner and settings of one's choice.

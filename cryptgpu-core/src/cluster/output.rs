@@ -114,7 +114,7 @@ mod tests {
         let printed = Printed::default();
         let error = format!("one\ntwo{MARK}3\n{MARK}4\nthree\n");
         let output = format!("{MARK}4\n");
-        printed.drain(PartyId::ALL[0], io::Cursor::new(output), io::Cursor::new(error)).unwrap();
+        printed.drain(PartyId::P0, io::Cursor::new(output), io::Cursor::new(error)).unwrap();
         printed.settle(4, Instant::now() + Duration::from_secs(10));
         let until = Instant::now() + Duration::from_secs(10);
         while printed.log().len() < 2 && Instant::now() < until {
@@ -127,7 +127,7 @@ mod tests {
     fn a_missing_mark_holds_nobody_up_for_long() {
         let (output, writer) = io::pipe().unwrap();
         let printed = Printed::default();
-        printed.drain(PartyId::ALL[0], output, io::empty()).unwrap();
+        printed.drain(PartyId::P0, output, io::empty()).unwrap();
         let start = Instant::now();
         printed.settle(1, start + Duration::from_millis(20));
         assert!(start.elapsed() >= Duration::from_millis(15));

@@ -349,7 +349,7 @@ fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correl
     };
     let (with_prev, own, id) = (from_os()?, from_os()?, network.id());
     give(id.prev(), KEY, &with_prev)?;
-    let first = PartyId::ALL[0];
+    let first = PartyId::P0;
     let common = if id == first {
         let common = from_os()?;
         give(id.next(), COMMON_KEY, &common)?;

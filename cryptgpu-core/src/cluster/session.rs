@@ -227,7 +227,7 @@ impl Session {
             };
             let Some(Arrival { from, what }) = self.next(until) else {
                 let missing = PartyId::ALL.into_iter().find(|party| got[party.index()].is_none());
-                let party = missing.unwrap_or(PartyId::ALL[0]);
+                let party = missing.unwrap_or(PartyId::P0);
                 return Err(self.startup_error(party, format!("it did not {task} in time")));
             };
             match what {

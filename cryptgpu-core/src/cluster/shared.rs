@@ -153,7 +153,7 @@ impl Revealed {
     /// Who knows it.
     pub fn party(&self) -> PartyId {
         // Every handle of this kind is made with an owner.
-        self.0.owner.unwrap_or(PartyId::ALL[0])
+        self.0.owner.unwrap_or(PartyId::P0)
     }
 }
 

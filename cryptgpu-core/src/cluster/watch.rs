@@ -156,7 +156,7 @@ impl<'a> Watch<'a> {
     fn find_deadlock(&mut self) {
         let [Some(a), Some(b), Some(c)] = self.states.clone() else { return };
         if let Some(found) = deadlock(&[a, b, c]).filter(|_| self.first_failure.is_none()) {
-            let party = found.stuck.first().map_or(PartyId::ALL[0], |stuck| stuck.party);
+            let party = found.stuck.first().map_or(PartyId::P0, |stuck| stuck.party);
             self.fail(party, ClusterError::Deadlock { job: self.job.into(), deadlock: found });
             self.hopeless = true;
         }
@@ -196,7 +196,7 @@ impl<'a> Watch<'a> {
         let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
         let errors = self.failed.iter_mut().filter_map(Option::take);
         errors.min_by_key(|error| (error.rank(), is_echo(error))).unwrap_or_else(|| ClusterError::Protocol {
-            party: PartyId::ALL[0],
+            party: PartyId::P0,
             detail: format!("the job {} ended without a result", self.job),
         })
     }

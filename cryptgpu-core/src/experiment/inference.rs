@@ -18,9 +18,9 @@ use crate::prg::{Aes128Ctr, Key, Randomness};
 use crate::ring::FixedPoint;
 
 /// The party that brings the weights.
-pub const WEIGHTS_OWNER: PartyId = PartyId::ALL[1];
+pub const WEIGHTS_OWNER: PartyId = PartyId::P1;
 /// The party that brings the images.
-pub const IMAGES_OWNER: PartyId = PartyId::ALL[0];
+pub const IMAGES_OWNER: PartyId = PartyId::P0;
 
 /// Private inference of one network.
 ///

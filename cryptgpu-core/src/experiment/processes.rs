@@ -106,7 +106,7 @@ impl Parties for Processes {
         let all = (declaration.iterations + 1) as f64;
         let jobs = PartyId::ALL.map(|_| InferenceJob(declaration.clone()));
         let run = self.cluster(declaration)?.run_job_with(jobs, |at| {
-            if at.party == PartyId::ALL[0] {
+            if at.party == PartyId::P0 {
                 progress((at.fraction * all).round() as usize);
             }
         })?;

@@ -48,7 +48,7 @@ impl Parties for Threads {
             let handles: Vec<_> = parties
                 .into_iter()
                 .map(|mut party| {
-                    let tell = (party.id() == PartyId::ALL[0]).then(|| tell.clone());
+                    let tell = (party.id() == PartyId::P0).then(|| tell.clone());
                     scope.spawn(move || {
                         run_party(&mut party, declaration, |done| {
                             // The caller only stops listening when it is itself unwinding.

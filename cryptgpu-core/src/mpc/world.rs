@@ -151,5 +151,5 @@ pub fn deal(value: &Tensor, prg: &mut Correlated) -> Result<[Rep; 3], DeviceErro
     let rep = |party: PartyId| {
         Rep::from_components(components[party.index()].clone(), components[party.next().index()].clone())
     };
-    Ok([rep(PartyId::ALL[0])?, rep(PartyId::ALL[1])?, rep(PartyId::ALL[2])?])
+    Ok([rep(PartyId::P0)?, rep(PartyId::P1)?, rep(PartyId::P2)?])
 }

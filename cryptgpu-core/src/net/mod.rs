@@ -65,8 +65,14 @@ impl Default for Options {
 pub struct PartyId(u8);
 
 impl PartyId {
+    /// Party 0.
+    pub const P0: PartyId = PartyId(0);
+    /// Party 1.
+    pub const P1: PartyId = PartyId(1);
+    /// Party 2.
+    pub const P2: PartyId = PartyId(2);
     /// The three parties, in order.
-    pub const ALL: [PartyId; 3] = [PartyId(0), PartyId(1), PartyId(2)];
+    pub const ALL: [PartyId; 3] = [PartyId::P0, PartyId::P1, PartyId::P2];
 
     /// Party `index`, which must be 0, 1 or 2.
     pub fn new(index: usize) -> Option<Self> {

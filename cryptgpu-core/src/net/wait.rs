@@ -287,7 +287,7 @@ mod tests {
         ring[2].sent[0] += 2;
         let found = deadlock(&ring).unwrap();
         assert_eq!(found.stuck.len(), 3);
-        let unread = Unread { from: PartyId::ALL[2], to: PartyId::ALL[0], messages: 2 };
+        let unread = Unread { from: PartyId::P2, to: PartyId::P0, messages: 2 };
         assert_eq!(found.unread, [unread]);
         let text = found.to_string();
         assert!(text.contains("2 messages from party 2 to party 0 lie unread. Does each receive name"), "{text}");

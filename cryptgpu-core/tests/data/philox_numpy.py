@@ -1,4 +1,4 @@
-"""NumPy's side of tests/philox_numpy.rs: reads scripts as JSON, runs them, writes what came out.
+"""NumPy's side of tests/prg/philox_numpy.rs: reads scripts as JSON, runs them, writes what came out.
 
 Every operation answers {"out": list of integers (bit patterns for floats) or null when NumPy
 refuses, "state": the bit generator's state}.

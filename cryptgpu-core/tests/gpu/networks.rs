@@ -3,8 +3,8 @@
 
 use super::Body;
 use super::protocols::placements;
-#[path = "../nn_support/mod.rs"]
-mod nn_support;
+#[path = "../nn/support.rs"]
+mod support;
 
 use cryptgpu_core::device::Device;
 use cryptgpu_core::experiment::Inference;
@@ -50,9 +50,9 @@ fn lenet(card: Device) {
 }
 
 fn every_operation(card: Device) {
-    let net = nn_support::every_operation().unwrap();
+    let net = support::every_operation().unwrap();
     let weights = Weights::seeded(&net, 5);
-    let images = nn_support::image(&[1, 3, 22, 18], 9);
+    let images = support::image(&[1, 3, 22, 18], 9);
     let expected = infer([Device::Cpu; 3], &net, &weights, &images);
     for devices in placements(card) {
         assert!(infer(devices, &net, &weights, &images) == expected, "{devices:?}: other components than on the CPU");

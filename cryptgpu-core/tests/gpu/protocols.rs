@@ -214,10 +214,10 @@ fn written_from_the_ground(card: Device) {
         drawn.iter().map(|tensor| p.to_host(tensor.view())).collect()
     });
     for_sizes(card, "shared words", true, |p, x| {
-        let (id, owner) = (p.id(), PartyId::ALL[1]);
+        let (id, owner) = (p.id(), PartyId::P1);
         let value = (id == owner).then(|| x.components().0.clone());
         let a = p.input_xor(owner, value.as_ref(), x.shape(), 64)?;
-        let b = x.component_bits(id, PartyId::ALL[2]).xor_word(id, 77).shr(3);
+        let b = x.component_bits(id, PartyId::P2).xor_word(id, 77).shr(3);
         let (and, product) = (a.local_and(&b.shl(5))?, x.local_product(x)?);
         let (and, product, opened) = p.round(|r| Ok((r.reshare(and)?, r.reshare(product)?, r.open_xor(&b)?)))?;
         let mut words = xor_components(p, &and.field(10, 20)?)?;

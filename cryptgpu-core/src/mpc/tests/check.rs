@@ -246,8 +246,7 @@ fn other_outputs_than_shares_are_compared_too() {
     let additive = |_: &mut Party, x: &[Rep]| -> Result<Additive> { Ok(x[0].local_product(&x[1])?) };
     let report = Check::new("additive", 2).run(additive, elementwise(product_of)).unwrap();
     assert!(report.values.wrong == 0 && report.costs.iter().all(|costs| costs.counted == Cost::FREE), "{report}");
-    let words =
-        |p: &mut Party, x: &[Rep]| -> Result<_> { Ok(x[0].component_bits(p.id(), crate::net::PartyId::ALL[1])) };
+    let words = |p: &mut Party, x: &[Rep]| -> Result<_> { Ok(x[0].component_bits(p.id(), crate::net::PartyId::P1)) };
     let report = Check::new("component", 1).run(words, elementwise(|x| x[0])).unwrap();
     assert!(report.values.wrong > 0, "one component is not the value");
 }

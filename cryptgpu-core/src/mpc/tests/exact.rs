@@ -266,7 +266,7 @@ fn inputs_and_openings() {
 #[test]
 fn only_the_owner_may_bring_an_input() {
     let value = Tensor::full(Default::default(), &[2], 1);
-    let results = World::seeded(1).run(|p| p.input(PartyId::ALL[0], Some(&value), &[2]).map(|_| ()));
+    let results = World::seeded(1).run(|p| p.input(PartyId::P0, Some(&value), &[2]).map(|_| ()));
     assert!(results[0].is_ok() && results[1].is_err() && results[2].is_err());
 }
 

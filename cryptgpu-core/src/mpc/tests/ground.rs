@@ -158,7 +158,7 @@ fn words_compute_what_words_compute() {
     for width in [64, 13, 1] {
         let mask = u64::MAX >> (64 - width);
         let opened = world.run(|p| {
-            let owner = PartyId::ALL[2];
+            let owner = PartyId::P2;
             let mine = p.id() == owner;
             let (x, y) = (tensor(x.clone()), tensor(y.clone()));
             let a = p.input_xor(owner, mine.then_some(&x), &[130], width)?;
@@ -187,7 +187,7 @@ fn words_compute_what_words_compute() {
 #[test]
 fn words_of_few_bits_send_few_bits() {
     let results = World::seeded(8).run_counted(|p| {
-        let x = p.input_xor(PartyId::ALL[0], (p.id().index() == 0).then(|| tensor(vec![5; 640])).as_ref(), &[640], 3);
+        let x = p.input_xor(PartyId::P0, (p.id().index() == 0).then(|| tensor(vec![5; 640])).as_ref(), &[640], 3);
         let x = x.unwrap();
         let before = p.stats();
         p.reshare(x.local_and(&x).unwrap()).map(drop).unwrap();

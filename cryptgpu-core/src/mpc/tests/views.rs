@@ -39,7 +39,7 @@ const UNITS: u32 = 20;
 #[test]
 fn input() {
     let protocol = |p: &mut Party, x: &[Rep]| {
-        let (owner, device) = (PartyId::ALL[1], p.device());
+        let (owner, device) = (PartyId::P1, p.device());
         let value = crate::device::Tensor::full(device, x[0].shape(), 7);
         p.input(owner, (p.id() == owner).then_some(&value), x[0].shape())
     };

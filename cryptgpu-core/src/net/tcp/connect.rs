@@ -22,8 +22,8 @@ pub(super) struct Connection {
 ///
 /// ```
 /// use cryptgpu_core::net::{PartyId, tcp};
-/// let listener = tcp::listen(PartyId::ALL[0], "127.0.0.1:0".parse()?)?;
-/// let taken = tcp::listen(PartyId::ALL[0], listener.local_addr()?);
+/// let listener = tcp::listen(PartyId::P0, "127.0.0.1:0".parse()?)?;
+/// let taken = tcp::listen(PartyId::P0, listener.local_addr()?);
 /// assert!(taken.unwrap_err().to_string().contains("another port"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -28,7 +28,7 @@ fn read(bytes: Vec<u8>) -> (Vec<Vec<u64>>, Fault) {
     let inbox = Arc::new(Inbox::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let stream = Box::new(Cursor::new(bytes));
-    runtime.block_on(reader::run(stream, PartyId::ALL[1], inbox.clone(), OPTIONS, Arc::default(), true));
+    runtime.block_on(reader::run(stream, PartyId::P1, inbox.clone(), OPTIONS, Arc::default(), true));
     let mut messages = Vec::new();
     loop {
         match inbox.pop(Instant::now()) {

@@ -156,7 +156,7 @@ impl Lanes {
     }
 
     fn bottom(&self) -> i32 {
-        self.top(PartyId::ALL[2]) + self.height()
+        self.top(PartyId::P2) + self.height()
     }
 
     /// The colour of a step that has one of its own.

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "../examples/truncation/check.rs"]
+#[path = "../../examples/truncation/check.rs"]
 mod check;
 
 #[test]

@@ -2,8 +2,7 @@
 //! what its protocols declare.
 #![allow(clippy::unwrap_used)]
 
-mod nn_support;
-
+use crate::support::{every_operation, image, infer, largest, max_difference, three};
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{Cost, Fidelity, Settings, SignWindow, World};
 use cryptgpu_core::net::PartyId;
@@ -12,7 +11,6 @@ use cryptgpu_core::nn::lower::lower;
 use cryptgpu_core::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, cost, plaintext, private, range, zoo};
 use cryptgpu_core::ring::FixedPoint;
 use ndarray::{ArrayD, IxDyn};
-use nn_support::{every_operation, image, infer, largest, max_difference, three};
 
 /// Runs `net` privately and in plaintext, checks scores and costs, and returns the largest error. `slack` rounds may
 /// be saved.
@@ -91,7 +89,7 @@ fn sharing_the_weights_costs_what_is_declared() {
     let net = zoo::by_name("lenet").unwrap();
     let runs = three(Settings::default(), |p| {
         let mine = (p.id().index() == 0).then(|| Weights::seeded(&net, 1));
-        let model = SharedModel::share(p, &net, PartyId::ALL[0], mine, LowerOptions::default()).unwrap();
+        let model = SharedModel::share(p, &net, PartyId::P0, mine, LowerOptions::default()).unwrap();
         (cost::share_weights(model.plan()), p.stats())
     });
     let measured = Cost {
@@ -171,9 +169,7 @@ fn averages_that_are_not_deferred_are_accurate() {
 fn mistakes_are_named() {
     let net = zoo::by_name("lenet").unwrap();
     let errors = three(Settings::default(), |p| {
-        SharedModel::share(p, &net, PartyId::ALL[1], None, LowerOptions::default())
-            .map(|_| ())
-            .map_err(|e| e.to_string())
+        SharedModel::share(p, &net, PartyId::P1, None, LowerOptions::default()).map(|_| ()).map_err(|e| e.to_string())
     });
     assert!(errors[1].as_ref().unwrap_err().contains("party 1 owns the weights"), "{errors:?}");
     assert!(errors[2].is_err(), "who waits for the owner's message gets an error at once: {errors:?}");
@@ -182,9 +178,7 @@ fn mistakes_are_named() {
     huge.insert("fc1.weight", ArrayD::from_elem(IxDyn(&[500, 800]), 1e30));
     let errors = three(Settings::default(), |p| {
         let mine = (p.id().index() == 1).then(|| huge.clone());
-        SharedModel::share(p, &net, PartyId::ALL[1], mine, LowerOptions::default())
-            .map(|_| ())
-            .map_err(|e| e.to_string())
+        SharedModel::share(p, &net, PartyId::P1, mine, LowerOptions::default()).map(|_| ()).map_err(|e| e.to_string())
     });
     let error = errors[1].as_ref().unwrap_err();
     assert!(error.contains("fc1.weight") && error.contains("cannot encode"), "{error}");
@@ -192,7 +186,7 @@ fn mistakes_are_named() {
     let errors = three(Settings::default(), |p| {
         let wrong = ArrayD::zeros(vec![1, 28, 27, 1]);
         let mine = (p.id().index() == 1).then(|| wrong.view());
-        private::share_images(p, &net, PartyId::ALL[1], mine, 1).map(|_| ())
+        private::share_images(p, &net, PartyId::P1, mine, 1).map(|_| ())
     });
     assert!(matches!(errors[1], Err(NnError::Input { .. })));
 }
@@ -220,7 +214,7 @@ fn a_network_that_overflows_is_refused_by_name() {
     assert!(max_difference(&private, &expected) < 1e-5 * largest(&expected));
 }
 
-/// The large networks: `cargo test --release --test nn_private -- --ignored --nocapture`. Names in
+/// The large networks: `cargo test --release --test nn -- --ignored --nocapture`. Names in
 /// `CRYPTGPU_NETWORKS`, separated by commas; all ten of the paper otherwise.
 #[test]
 #[ignore = "minutes of work"]

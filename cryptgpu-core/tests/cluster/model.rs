@@ -43,12 +43,12 @@ fn digits_of_the_caller_and_of_a_party() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/bundle");
     let path = Path::new(folder).join("mnist-test-1000-images-idx3-ubyte.gz");
     let file = ImageFile { path: path.clone(), first: 5 };
-    let own = cluster.infer_file(&lenet, PartyId::ALL[2], &file, 5).unwrap();
+    let own = cluster.infer_file(&lenet, PartyId::P2, &file, 5).unwrap();
     assert_eq!(own.predictions(), result.predictions()[5..]);
 
     let beyond = ImageFile { path, first: 998 };
-    let error = cluster.infer_file(&lenet, PartyId::ALL[2], &beyond, 5).unwrap_err();
-    assert!(error.to_string().contains("1000 images") && error.party() == Some(PartyId::ALL[2]), "{error}");
+    let error = cluster.infer_file(&lenet, PartyId::P2, &beyond, 5).unwrap_err();
+    assert!(error.to_string().contains("1000 images") && error.party() == Some(PartyId::P2), "{error}");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn mistakes_are_named_and_leave_the_cluster_usable() {
     let missing = WeightSource::File("no/such/weights.safetensors".into());
     let error = cluster.load_model("lenet", missing).unwrap_err();
     assert!(error.to_string().contains("no/such/weights.safetensors"), "{error}");
-    assert_eq!(error.party(), Some(PartyId::ALL[1]));
+    assert_eq!(error.party(), Some(PartyId::P1));
 
     let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
     let error = cluster.infer(&lenet, &ArrayD::zeros(vec![1, 3, 28, 28])).unwrap_err();

@@ -252,7 +252,7 @@ fn controller_to_be_killed() {
 #[test]
 fn parties_die_with_their_controller() {
     let mut controller = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "controller_to_be_killed", "--nocapture"])
+        .args(["--exact", "run::controller_to_be_killed", "--nocapture"])
         .env("CRYPTGPU_TEST_CONTROLLER", "1")
         .stdout(Stdio::piped())
         .spawn()

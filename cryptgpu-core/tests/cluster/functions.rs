@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod cluster_support;
-
-use cluster_support::{both, local};
+use crate::support::{both, local};
 use cryptgpu_core::cluster::{Cluster, ClusterError, OnlyAt, PerParty, Plain, Result, SelfTest};
 use cryptgpu_core::device::Tensor;
 use cryptgpu_core::mpc::{MpcError, Party, Rep, RepBits};
@@ -57,7 +55,7 @@ fn plain_values_arrive_and_come_back_as_they_are() {
 
     fn echo(p: &mut Party, (numbers, lists): (Numbers, Lists)) -> Result<(Numbers, Lists, PartyId)> {
         let _ = p.id();
-        Ok((numbers, lists, PartyId::ALL[0]))
+        Ok((numbers, lists, PartyId::P0))
     }
 
     both(|cluster| {
@@ -88,7 +86,7 @@ fn each_party_gets_its_own_and_one_gets_what_is_for_it_alone() {
     }
 
     both(|cluster| {
-        let run = cluster.run(told, (PerParty([5, 6, 7]), OnlyAt(PartyId::ALL[2], "hush"))).unwrap();
+        let run = cluster.run(told, (PerParty([5, 6, 7]), OnlyAt(PartyId::P2, "hush"))).unwrap();
         assert_eq!(run.outputs, [(5, None), (6, None), (7, Some("hush".to_owned()))]);
     });
 }
@@ -99,12 +97,12 @@ fn a_private_input_is_shared_by_its_owner() {
         let device = p.device();
         let words = value.map(|value| p.codec().encode_array(&value)).transpose()?;
         let tensor = words.map(|words| Tensor::from_array(device, &words));
-        Ok(p.input(PartyId::ALL[1], tensor.as_ref(), &[len])?)
+        Ok(p.input(PartyId::P1, tensor.as_ref(), &[len])?)
     }
 
     both(|cluster| {
         let value = array![2.5, -1.0];
-        let shared = cluster.run(share_it, (OnlyAt(PartyId::ALL[1], &value), 2)).unwrap();
+        let shared = cluster.run(share_it, (OnlyAt(PartyId::P1, &value), 2)).unwrap();
         assert_eq!(shared.reveal().unwrap(), value.into_dyn());
     });
 }
@@ -138,18 +136,18 @@ fn what_is_revealed_to_a_party_lives_there_alone() {
         Ok(seen.map(|tensor| tensor.to_array()).transpose()?)
     }
     fn open_to_zero(p: &mut Party, x: Rep) -> Result<Option<Tensor>> {
-        Ok(p.open_to(PartyId::ALL[0], &x)?)
+        Ok(p.open_to(PartyId::P0, &x)?)
     }
 
     both(|cluster| {
         let words = array![1u64, 2, 3];
         let x = cluster.share_words(&words).unwrap();
-        let revealed = x.reveal_to(PartyId::ALL[2]).unwrap();
-        assert_eq!((revealed.party(), revealed.shape()), (PartyId::ALL[2], &[3][..]));
+        let revealed = x.reveal_to(PartyId::P2).unwrap();
+        assert_eq!((revealed.party(), revealed.shape()), (PartyId::P2, &[3][..]));
         let seen = cluster.run(look, &revealed).unwrap().outputs;
         assert_eq!(seen, [None, None, Some(words.clone().into_dyn())]);
         let opened = cluster.run(open_to_zero, &x).unwrap().output().unwrap();
-        assert_eq!(opened.party(), PartyId::ALL[0]);
+        assert_eq!(opened.party(), PartyId::P0);
         assert_eq!(cluster.run(look, &opened).unwrap().outputs[0], Some(words.into_dyn()));
     });
 }
@@ -218,7 +216,7 @@ fn errors_of_protocols_keep_party_and_step() {
         })
     }
     fn mine(p: &mut Party, x: Rep) -> Result<Rep, String> {
-        if p.id() == PartyId::ALL[1] { Err("out of cheese".into()) } else { p.relu(&x).map_err(|e| e.to_string()) }
+        if p.id() == PartyId::P1 { Err("out of cheese".into()) } else { p.relu(&x).map_err(|e| e.to_string()) }
     }
 
     both(|cluster| {
@@ -228,7 +226,7 @@ fn errors_of_protocols_keep_party_and_step() {
         assert_eq!((job.as_str(), failure.step.as_str()), ("mismatched", "layer"));
         let x = cluster.share(&array![1.0, 2.0]).unwrap();
         let error = cluster.run(mine, &x).unwrap_err();
-        assert_eq!(error.party(), Some(PartyId::ALL[1]), "{error}");
+        assert_eq!(error.party(), Some(PartyId::P1), "{error}");
         assert!(error.to_string().contains("out of cheese"), "{error}");
         let _ = cluster.run_job(SelfTest::quick()).unwrap();
     });
@@ -254,7 +252,7 @@ fn printing_parties() {
 #[test]
 fn what_a_party_prints_appears_with_its_name_and_before_the_result() {
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "printing_parties", "--nocapture"])
+        .args(["--exact", "functions::printing_parties", "--nocapture"])
         .env("CRYPTGPU_TEST_PRINTS", "1")
         .output()
         .unwrap();

@@ -40,7 +40,7 @@ fn keystream(key: &str, counter: &str, len: usize) -> Vec<u8> {
 }
 
 fn vectors() -> Vectors {
-    serde_json::from_str(include_str!("data/aes_ctr_vectors.json")).unwrap()
+    serde_json::from_str(include_str!("../data/aes_ctr_vectors.json")).unwrap()
 }
 
 #[test]

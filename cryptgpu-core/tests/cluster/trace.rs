@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod cluster_support;
-
-use cluster_support::both;
+use crate::support::both;
 use cryptgpu_core::cluster::Result;
 use cryptgpu_core::mpc::{Cost, Party, Rep, Side, cost};
 use cryptgpu_core::net::{MAX_TRANSFERS, NO_STEP};

@@ -350,7 +350,7 @@ fn the_insecure_choice_says_so() {
     }
     for (role, warnings) in [("insecure", 1), ("secure", 0)] {
         let run = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_insecure_choice_says_so", "--nocapture"])
+            .args(["--exact", "philox_properties::the_insecure_choice_says_so", "--nocapture"])
             .env(ROLE, role)
             .output()
             .unwrap();

@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 fn load() -> Value {
     let bytes = match std::env::var_os("PHILOX_VECTORS") {
         Some(path) => std::fs::read(&path).unwrap_or_else(|e| panic!("PHILOX_VECTORS={}: {e}", path.display())),
-        None => include_bytes!("data/philox_vectors.json.gz").to_vec(),
+        None => include_bytes!("../data/philox_vectors.json.gz").to_vec(),
     };
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut json = Vec::new();

@@ -1,13 +1,11 @@
 //! The trained LeNet on the bundled MNIST digits, privately and in plaintext.
 #![allow(clippy::unwrap_used)]
 
-mod nn_support;
-
+use crate::support::{infer, max_difference};
 use cryptgpu_core::mpc::Settings;
 use cryptgpu_core::nn::{LowerOptions, Weights, plaintext, zoo};
 use cryptgpu_datasets::bundled;
 use ndarray::{ArrayD, ArrayView1, Axis};
-use nn_support::{infer, max_difference};
 
 fn predictions(scores: &ArrayD<f64>) -> Vec<u8> {
     let best = |row: ArrayView1<f64>| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u8;

@@ -6,9 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod cluster_support;
-
-use cluster_support::{in_memory, local};
+use crate::support::{in_memory, local};
 use cryptgpu_core::cluster::{
     Cluster, ClusterError, Job, JobError, OnlyAt, PartyContext, PerParty, Result, SelfTest, Shared, Words,
 };
@@ -100,7 +98,7 @@ const MISUSES: &[Misuse] = &[
         commit: |cluster| {
             fn talker(p: &mut Party, x: Rep) -> Result<()> {
                 if p.id().index() == 0 {
-                    p.open_to(PartyId::ALL[1], &x)?;
+                    p.open_to(PartyId::P1, &x)?;
                 }
                 Ok(())
             }
@@ -113,7 +111,7 @@ const MISUSES: &[Misuse] = &[
         commit: |cluster| {
             fn fork(p: &mut Party, x: Rep) -> Result<()> {
                 match p.id().index() {
-                    2 => p.open_to(PartyId::ALL[0], &x).map(drop)?,
+                    2 => p.open_to(PartyId::P0, &x).map(drop)?,
                     _ => p.open(&x).map(drop)?,
                 }
                 Ok(())
@@ -232,8 +230,8 @@ const MISUSES: &[Misuse] = &[
             fn share_again(p: &mut Party, (value, owner): (Option<Tensor>, PartyId)) -> Result<Rep> {
                 Ok(p.input(owner, value.as_ref(), &[3])?)
             }
-            let revealed = x(cluster).reveal_to(PartyId::ALL[2]).unwrap();
-            cluster.run(share_again, (&revealed, PartyId::ALL[1])).unwrap_err()
+            let revealed = x(cluster).reveal_to(PartyId::P2).unwrap();
+            cluster.run(share_again, (&revealed, PartyId::P1)).unwrap_err()
         },
         says: &["failed in job share_again", "input: party 1 alone brings the value, with shape [3]"],
     },
@@ -243,7 +241,7 @@ const MISUSES: &[Misuse] = &[
             fn needs_it(p: &mut Party, n: Option<u64>) -> std::result::Result<u64, String> {
                 n.ok_or_else(|| format!("party {} has no n", p.id()))
             }
-            cluster.run(needs_it, OnlyAt(PartyId::ALL[0], 7)).unwrap_err()
+            cluster.run(needs_it, OnlyAt(PartyId::P0, 7)).unwrap_err()
         },
         says: &["has no n"],
     },

@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod net_support;
-
+use crate::support::{Trio, all_kinds};
 use cryptgpu_core::net::{
     Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, Network, Options, PartyId, Stats, Tag,
     Timeline, Trace, memory,
 };
-use net_support::{Trio, all_kinds};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -96,7 +94,7 @@ fn sums_are_what_the_transport_counted() {
         assert_eq!(trace.total().rounds, 6, "{name}");
         let step = trace.step("a/b").unwrap();
         assert_eq!((step.name(), step.depth(), step.messages()), ("b", 1, 7));
-        assert_eq!(step.link(PartyId::ALL[1], PartyId::ALL[2]).payload_bytes, 8 * (7 + 2));
+        assert_eq!(step.link(PartyId::P1, PartyId::P2).payload_bytes, 8 * (7 + 2));
         let children = step.compute_seconds() + step.wait_seconds();
         assert!((children - step.seconds()).abs() < 1e-9, "{name}");
     }

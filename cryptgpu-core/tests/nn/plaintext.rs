@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod nn_support;
-
+use crate::support::{every_operation, image, max_difference};
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::nn::{Graph, NnError, Op, Weights, fold_batch_norm, plaintext, zoo};
 use ndarray::ArrayD;
-use nn_support::{every_operation, image, max_difference};
 use proptest::prelude::*;
 
 /// The pixel at row `y` and column `xx`, or `None` where there is padding.

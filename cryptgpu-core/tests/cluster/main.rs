@@ -1,0 +1,10 @@
+//! Parties as processes and on threads: starting, running functions and models, failing, and the program.
+
+mod cli;
+mod functions;
+mod misuse;
+mod model;
+mod randomness;
+mod run;
+mod support;
+mod trace;

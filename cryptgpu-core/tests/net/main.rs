@@ -1,0 +1,9 @@
+//! Links: in memory and over TCP, their faults, what they record.
+
+mod memory;
+mod recording;
+mod support;
+mod tcp;
+mod threads;
+mod timeline;
+mod wait;
