@@ -8,7 +8,7 @@ use super::memory::Threads;
 use super::process::{PartyProcess, describe};
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received};
 use crate::device::DeviceInUse;
-use crate::net::{Fingerprint, Identity, PartyId, tls};
+use crate::net::{Fingerprint, Identity, PartyId, after, tls};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -76,7 +76,7 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 impl Session {
     /// Starts three parties.
     pub(super) fn start(builder: &ClusterBuilder, launch: &Launch) -> Result<Self, ClusterError> {
-        let until = Instant::now() + builder.start_within;
+        let until = after(Instant::now(), builder.start_within);
         let (sender, arrivals) = channel();
         let mailbox = Mailbox { sender, bytes: Arc::default() };
         let mut session = match launch {

@@ -2,8 +2,9 @@
 //! by side do not see each other's reports.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use cryptgpu_emulator::client::{self, Emulator};
 use cryptgpu_emulator::{Check, Report};
@@ -69,7 +70,7 @@ pub fn device() -> Device {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let emulator = emulator();
     let index = NEXT.fetch_add(1, Ordering::Relaxed) % 8;
-    let lock = LOCKS[index].lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = LOCKS[index].lock();
     emulator.recover(index);
     reports(emulator, index);
     Device { context: CudaContext::new(index).unwrap(), lock }
