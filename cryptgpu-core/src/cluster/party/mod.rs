@@ -14,7 +14,6 @@
 //! | `model.rs` | keeping a model's shares, evaluating it |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
-//! | `witness.rs` | a party's links, with a memory for their first error |
 
 pub(super) mod call;
 pub(super) mod context;
@@ -26,6 +25,5 @@ pub(super) mod model;
 pub(super) mod self_test;
 pub(super) mod serve;
 pub(super) mod share;
-mod witness;
 
 pub use serve::{LIBRARY_ENTRY, serve, serve_from, serve_if_asked, serve_to_the_end};

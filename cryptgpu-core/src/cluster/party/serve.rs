@@ -212,7 +212,10 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> 
     let watched = links.clone();
     runtime.spawn(async move {
         loop {
-            tell(&alive, &Event::Alive { state: watched.get().map(|network| Box::new(network.wait_state())) });
+            tell(
+                &alive,
+                &Event::Alive { state: watched.get().map(|network| Box::new(network.endpoint().wait_state())) },
+            );
             tokio::time::sleep(pause).await;
         }
     });
