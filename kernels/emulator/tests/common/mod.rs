@@ -42,7 +42,7 @@ static REPORTS: Mutex<Vec<Report>> = Mutex::new(Vec::new());
 
 /// Takes the reports of one device.
 pub fn reports(emulator: &Emulator, device: usize) -> Vec<Report> {
-    let mut kept = REPORTS.lock().unwrap();
+    let mut kept = REPORTS.lock();
     kept.extend(emulator.take_reports());
     let (mine, others) = std::mem::take(&mut *kept).into_iter().partition(|report| report.device == device);
     *kept = others;
