@@ -37,12 +37,13 @@ mod share;
 mod tests;
 mod world;
 
+pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::MpcError;
 pub use ground::{Additive, Group, RepXor, Ring, Xor};
 pub use microscope::{Look, Looked, Observed, Seen, Sharing};
-pub use party::{Fidelity, Party, Settings, SignWindow};
+pub use party::{Fidelity, Party, Settings};
 pub use roads::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use share::{Operand, Rep, RepBits};
 pub use world::{World, deal};

@@ -3,7 +3,7 @@
 //! x = x₀ + x₁ + x₂ modulo 2^64; party i holds (xᵢ, xᵢ₊₁). Bits likewise, with exclusive or.
 //! Everything here is local and linear; what needs a message is in `roads`.
 
-use crate::device::{Binary, Buffer, Device, DeviceError, PoolGeometry, Tensor, Unary};
+use crate::device::{Binary, Buffer, Device, DeviceError, PoolGeometry, Tensor, Unary, kernels};
 use crate::net::PartyId;
 
 /// A replicated share of a tensor: the components xᵢ and xᵢ₊₁ of party i.
@@ -221,7 +221,7 @@ impl RepBits {
         let invert = |buffer: &Buffer| {
             let device = buffer.device();
             let mut out = device.alloc(buffer.len());
-            device.unary(Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
+            kernels::unary(Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
             out
         };
         match party.index() {

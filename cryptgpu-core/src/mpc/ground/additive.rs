@@ -1,7 +1,7 @@
 //! Additive shares: x = x₀ + x₁ + x₂ or x₀ ⊕ x₁ ⊕ x₂, one summand at each party.
 
 use super::RepXor;
-use crate::device::{Binary, DeviceError, Tensor, Unary};
+use crate::device::{Binary, DeviceError, Tensor, Unary, kernels};
 use crate::mpc::microscope::Sharing;
 use crate::mpc::roads::Kind;
 use crate::mpc::{MpcError, Party, Rep, RepBits};
@@ -220,7 +220,7 @@ impl Rep {
             return Err(DeviceError::Mixed { operation: "mul", found: other.device(), expected: device });
         }
         let mut z = device.alloc(self.len());
-        device.product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
+        kernels::product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
         Ok(Additive::from_summand(Tensor::new(z, self.shape())?))
     }
 
@@ -262,7 +262,7 @@ impl Party {
         let nonce = self.prg.nonce();
         let zero = self.prg.zero(nonce);
         let mut words = self.device().zeros(shape.iter().product());
-        self.device().add_zero(&zero, words.view_mut());
+        kernels::add_zero(&zero, words.view_mut());
         let mine = Tensor::new(words, shape).map_err(|e| self.device_error(e))?;
         Ok(Additive::from_summand(mine))
     }

@@ -2,7 +2,7 @@
 //! nothing is drawn twice; and all three parties take nonces together, whoever then uses them, so
 //! their streams stay in step by construction.
 
-use crate::device::Tensor;
+use crate::device::{Tensor, kernels};
 use crate::mpc::{MpcError, Party};
 use crate::prg::{Nonce, Stream};
 
@@ -72,11 +72,11 @@ impl Party {
         let (device, n) = (self.device(), shape.iter().product::<usize>());
         let tensor = if width == 64 {
             let mut words = device.alloc(n);
-            device.fill(stream, words.view_mut());
+            kernels::fill(stream, words.view_mut());
             Tensor::new(words, shape)
         } else {
             let mut planes = device.alloc(width.min(64) as usize * n.div_ceil(64));
-            device.fill(stream, planes.view_mut());
+            kernels::fill(stream, planes.view_mut());
             Tensor::from_planes(width, planes.view(), device, shape)
         };
         tensor.map_err(|e| self.device_error(e))
