@@ -270,7 +270,7 @@ impl Party {
     /// process prints a warning.
     pub fn insecure_record(&mut self, max_words: u64) {
         // The links warn, where there is anything to warn of.
-        self.net.insecure_record(max_words);
+        self.net.endpoint().insecure_record(max_words);
         let recording = Recording { shares: vec![], arrays: vec![], left: max_words, omitted: 0 };
         *self.recorder.0.borrow_mut() = Some(recording);
     }
@@ -280,7 +280,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] when this party does not record.
     pub fn take_view(&mut self) -> Result<PartyView, MpcError> {
-        let recording = self.recorder.0.borrow_mut().take().zip(self.net.take_recording());
+        let recording = self.recorder.0.borrow_mut().take().zip(self.net.endpoint().take_recording());
         let Some((Recording { shares, arrays, omitted, .. }, received)) = recording else {
             let hint = "this party does not record its view: call insecure_record first, once a run".to_owned();
             return Err(self.argument_error("take view", hint));
