@@ -8,7 +8,7 @@ use super::protocol::MessageKind;
 use super::share::{Additive, Group, RepXor};
 use super::{MpcError, Party, Rep, RepBits};
 use crate::device::{DeviceError, Tensor};
-use crate::net::{PartyId, Received};
+use crate::net::{PartyId, ReceivedMessage};
 use ndarray::{ArrayD, IxDyn};
 use std::cell::RefCell;
 use std::fmt;
@@ -285,7 +285,7 @@ impl Party {
             let hint = "this party does not record its view: call insecure_record first, once a run".to_owned();
             return Err(self.argument_error("take view", hint));
         };
-        let message = |(received, arrays): (Received, Vec<usize>)| RecordedMessage {
+        let message = |(received, arrays): (ReceivedMessage, Vec<usize>)| RecordedMessage {
             step: received.step,
             from: received.from,
             kind: MessageKind(received.tag.kind).to_string(),
