@@ -138,7 +138,9 @@ pub enum DatasetError {
         expected: String,
     },
     /// Images were asked for that the set does not have.
-    #[error("images {start} to {end} were asked for, and {dataset} has {count}; ask for fewer")]
+    #[error(
+        "images {start} to {end} were asked for, and {dataset} has {count} images, counted from 0; ask for those that it has"
+    )]
     OutOfBounds {
         /// Name of the data set.
         dataset: String,

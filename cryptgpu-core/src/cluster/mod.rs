@@ -64,7 +64,7 @@ pub use error::{ClusterError, Failure, FailureKind};
 pub use failing::{BoxError, Result};
 pub use job::{Job, JobError, PartyContext};
 pub use jobs::Jobs;
-pub use model::{ImageFile, Infer, Inference, Inferred, LoadModel, Model};
+pub use model::{Infer, Inference, Inferred, LoadModel, Model};
 pub use pass::{Argument, OnlyAt, Outcome, PassedAs, PerParty, Plain};
 pub use run::{Openable, Run};
 pub use self_test::{Fault, SelfTest};

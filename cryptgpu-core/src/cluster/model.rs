@@ -13,9 +13,9 @@ use crate::net::{PartyId, Trace};
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use crate::ring::RingError;
-use cryptgpu_datasets::{idx, images::Normalisation};
+use cryptgpu_datasets::ImageSet;
 use ndarray::{ArrayD, IxDyn};
-use std::path::PathBuf;
+use std::ops::Range;
 
 /// Loads and shares a model, and keeps it at the parties.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -78,32 +78,21 @@ impl Job for LoadModel {
 enum Source {
     /// The caller has shared it: this party's two components.
     Shares([Words; 2]),
-    /// Party `owner` reads it; the path is told to the owner only.
-    Party { owner: PartyId, file: Option<ImageFile>, batch: usize },
+    /// Party `owner` reads it; which set or file is told to the owner only.
+    Party { owner: PartyId, own: Option<OwnImages>, batch: usize },
 }
 
-/// Images in a file of the MNIST format (IDX, plain or gzipped), normalised as LeNet's training data.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ImageFile {
-    /// The file, at the party that owns it.
-    pub path: PathBuf,
-    /// The first image to take.
-    pub first: usize,
+/// Images that a party reads for itself.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct OwnImages {
+    set: ImageSet,
+    range: Range<usize>,
 }
 
-impl ImageFile {
-    fn read(&self, batch: usize) -> Result<ArrayD<f64>, JobError> {
-        let other = |detail: String| JobError::Other(detail);
-        let pixels = idx::read_images(&self.path).map_err(|error| other(error.to_string()))?;
-        let count = pixels.shape()[0];
-        if self.first + batch > count {
-            let path = self.path.display();
-            return Err(other(format!("{path} has {count} images; {batch} from number {} are wanted", self.first)));
-        }
-        let norm = Normalisation::mnist();
-        let images = pixels.slice(ndarray::s![self.first..self.first + batch, .., .., ..]);
-        let scale = |pixel: u8| (f64::from(pixel) / 255.0 - f64::from(norm.mean[0])) / f64::from(norm.std[0]);
-        Ok(images.mapv(scale).into_dyn())
+impl OwnImages {
+    fn read(self) -> Result<ArrayD<f64>, JobError> {
+        let images = self.set.open().and_then(|images| images.batch(self.range));
+        images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Other(error.to_string()))
     }
 }
 
@@ -137,8 +126,8 @@ impl Job for Infer {
                 let [a, b] = components.map(|words| component(party.device(), &graph, words));
                 Rep::from_components(a?, b?).map_err(|error| JobError::Other(error.to_string()))?
             }
-            Source::Party { owner, file, batch } => {
-                let images = file.map(|file| file.read(batch)).transpose()?;
+            Source::Party { owner, own, batch } => {
+                let images = own.map(OwnImages::read).transpose()?;
                 private::share_images(party, &graph, owner, images.as_ref().map(|images| images.view()), batch)?
             }
         };
@@ -278,20 +267,25 @@ impl Cluster {
         self.infer_from(model, [p0?, p1?, p2?], images.shape()[0])
     }
 
-    /// Evaluates the model on `batch` images that party `owner` reads from a file of its own and
-    /// shares; the caller sees the result and not the images.
+    /// Evaluates the model on images `range` of `set`, which party `owner` reads for itself and shares; the caller
+    /// sees the result and not the images.
     ///
     /// # Errors
-    /// As [`Cluster::infer`], and when the owner cannot read the file.
+    /// As [`Cluster::infer`]; for an empty range; and when the owner cannot read the images or has not so many.
     pub fn infer_file(
         &self,
         model: &Model,
         owner: PartyId,
-        file: &ImageFile,
-        batch: usize,
+        set: &ImageSet,
+        range: Range<usize>,
     ) -> Result<Inference, ClusterError> {
-        let sources =
-            PartyId::ALL.map(|party| Source::Party { owner, file: (party == owner).then(|| file.clone()), batch });
+        let batch = range.len();
+        if batch == 0 {
+            let detail = format!("images {} to {} are none: take at least one", range.start, range.end);
+            return Err(ClusterError::argument("infer", &detail));
+        }
+        let own = || OwnImages { set: set.clone(), range: range.clone() };
+        let sources = PartyId::ALL.map(|party| Source::Party { owner, own: (party == owner).then(own), batch });
         self.infer_from(model, sources, batch)
     }
 
