@@ -28,6 +28,7 @@ pub mod bundled;
 pub mod cifar10;
 pub mod cifar_binary;
 mod error;
+mod format;
 pub mod idx;
 pub mod images;
 pub mod manifest;
