@@ -57,17 +57,15 @@ pub fn report(report: &Report) -> Result<Table> {
     match &report.views {
         None => rows.push(("views".into(), "not looked at".into(), false)),
         Some(views) => {
-            let Views { tests, level, smallest, untested, .. } = views;
+            let Views { tests, level, smallest, sizes, untested, .. } = views;
+            let runs: usize = sizes.iter().map(|size| size.runs).sum();
+            let sizes: Vec<String> = sizes.iter().map(|s| format!("{} on {}", s.together, s.elements)).collect();
             let found = format!(
-                "{tests} tests at level {level:e} (Holm's correction), smallest corrected p {smallest:.1e}, {untested} arrays \
-                 too small to test"
+                "{runs} runs ({} elements), {tests} tests at level {level:e} (Holm's correction), smallest corrected p {smallest:.1e}",
+                sizes.join(", ")
             );
             rows.push(("views".into(), found, views.passed()));
-            let sizes = views
-                .shape
-                .iter()
-                .map(|shape| ("leak".to_owned(), format!("sizes depend on the secret: {shape}"), false));
-            rows.extend(sizes);
+            rows.extend(untested.iter().map(|what| ("not tested".to_owned(), what.clone(), true)));
             let leak = |finding: &Finding| {
                 (format!("leak to party {}", finding.party), format!("{} (p {:.1e})", finding.what, finding.p), false)
             };
