@@ -24,7 +24,6 @@
 //! | `pass/` | arguments and outcomes on their way |
 //! | `shared.rs` | [`Shared`] and other handles: sharing, revealing |
 //! | `store.rs` | what a party keeps for handles |
-//! | `witness.rs` | a party's links, with a memory for their first error |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
 //! | `job.rs` | [`Job`], [`PartyContext`], [`JobError`] |
 //! | `jobs.rs` | the table of all jobs that a party knows |
@@ -55,7 +54,6 @@ mod shared;
 mod store;
 mod watch;
 mod wire;
-mod witness;
 mod words;
 
 pub use builder::ClusterBuilder;
