@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(
             labels,
             [
-                "lenet",
+                "lenet (window 0:64)",
                 "lenet (window of 32 bits)",
                 "lenet (window of 16 bits)",
                 "lenet (12 fraction bits)",

@@ -121,7 +121,8 @@ impl Weights {
         let views = data.iter().map(|(tensor, shape, bytes)| {
             TensorView::new(Dtype::F32, shape.to_vec(), bytes).map(|view| (*tensor, view)).map_err(format)
         });
-        let metadata = self.network.iter().map(|network| (NETWORK.to_owned(), network.clone())).collect::<HashMap<_, _>>();
+        let metadata =
+            self.network.iter().map(|network| (NETWORK.to_owned(), network.clone())).collect::<HashMap<_, _>>();
         let metadata = (!metadata.is_empty()).then_some(metadata);
         let bytes = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, metadata).map_err(format)?;
         let partial = path.with_extension("partial");

@@ -88,5 +88,11 @@ fn row(network: String) -> Result<Row> {
     let graph = zoo::by_name(&network)?;
     let plan = lower::lower(&fold::fold_graph(&graph)?, LowerOptions::default())?;
     let memory_bytes_per_party = memory(&plan, 1).total();
-    Ok(Row { function: zoo::function(&graph), input: graph.input_shape(), counts: count(&graph), memory_bytes_per_party, network })
+    Ok(Row {
+        function: zoo::function(&graph),
+        input: graph.input_shape(),
+        counts: count(&graph),
+        memory_bytes_per_party,
+        network,
+    })
 }

@@ -46,8 +46,7 @@ pub fn with_the_same_weights(graph: &Graph) -> Vec<String> {
     let own = parameters(graph);
     let same = |name: &String| {
         name != graph.name()
-            && by_name(name)
-                .is_ok_and(|other| other.input_shape() == graph.input_shape() && parameters(&other) == own)
+            && by_name(name).is_ok_and(|other| other.input_shape() == graph.input_shape() && parameters(&other) == own)
     };
     names().into_iter().filter(same).collect()
 }
