@@ -11,7 +11,7 @@ use cryptgpu_core::prg::Randomness;
 use cryptgpu_emulator::Check;
 use cryptgpu_kernels::compile::{Family, Format, HEADERS, Target, compile_text};
 use cryptgpu_kernels::{Binary, KernelError, Matrix, Method, Plan, Route, SignWindow, Term};
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use support::card::{Buffer, Card, card};
 use support::data::{Draws, words};
 
@@ -107,12 +107,11 @@ fn stream_words(card: &Card) -> Outcome {
 }
 
 fn carries(card: &Card) -> Outcome {
-    let (n, window) = (700, sign::Window { low: 0, width: 64 });
+    let (n, window) = (700, SignWindow::default());
     let (b, shared) = (words(6, n), words(7, window.shared_planes() * 11));
     let (mut carry, mut top) = (words(8, window.carry_planes() * 11), vec![0; 11]);
     let (db, ds, mut dc, mut dt) = (card.up(&b), card.up(&shared), card.up(&carry), card.blank(11));
     sign::share_carries(window, true, &b, &shared, &mut carry, &mut top);
-    let window = SignWindow { low: 0, width: 64 };
     let (b, shared, top) = (db.words(), ds.words(), dt.words_mut());
     let launched = card.kernels.sign_share_carries(&card.stream, window, true, b, shared, dc.words_mut(), top);
     outcome(card, launched, &dc, carry)
@@ -303,7 +302,7 @@ fn every_mistake_is_caught_by_its_check() {
     if !support::nvrtc() {
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock();
     let emulator = support::emulator::open();
     let mut found = vec![];
     for seed in SEEDS {
@@ -350,7 +349,7 @@ fn every_mistake_is_caught_by_its_check() {
 
 #[test]
 fn a_missing_wait_between_streams_is_caught() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock();
     let Some(card) = card("emulator", Some(Format::Ptx)) else { return };
     let emulator = support::emulator::open();
     let other = card.kernels.context().new_stream().unwrap();

@@ -213,6 +213,7 @@ fn record(
         experiment: "inference".to_owned(),
         network: declaration.network.clone(),
         dataset: declaration.images.to_string(),
+        dataset_sha256: declaration.images_digest()?,
         batch: declaration.batch,
         device: Devices::from(reports.each_ref().map(|report| report.device.device)).to_string(),
         cards: reports.each_ref().map(|report| report.device.card.clone()),

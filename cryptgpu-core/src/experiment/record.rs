@@ -23,6 +23,9 @@ pub struct Record {
     pub network: String,
     /// What the images were: `mnist-test`, `cifar10-test`, `random`.
     pub dataset: String,
+    /// SHA-256 of a file of images, in hexadecimal digits; empty for data sets that have a name.
+    #[serde(default)]
+    pub dataset_sha256: String,
     /// Images at a time.
     pub batch: usize,
     /// Where the parties computed: `cpu`, `cuda:0`, or by party, `cuda:0,cpu,cpu`.
@@ -134,7 +137,7 @@ impl Record {
         };
         let usual_weights = WeightSource::usual(&self.network).to_string();
         let weights = if self.weights.is_empty() { String::new() } else { format!("weights {}", self.weights) };
-        let digest = self.weights_sha256.get(..8).map(|digits| format!("sha256 {digits}")).unwrap_or_default();
+        let digest = |digits: &str| digits.get(..8).map(|digits| format!("sha256 {digits}")).unwrap_or_default();
         let images =
             if self.dataset.starts_with("random") { format!("images {}", self.dataset) } else { self.dataset.clone() };
         let has_real_images = Images::usual_sets(&self.network);
@@ -143,7 +146,8 @@ impl Record {
         let mut marks = conditions.marks();
         marks.extend([
             Mark::new(weights, self.weights != usual_weights),
-            Mark::between(digest),
+            Mark::between(digest(&self.weights_sha256)),
+            Mark::between(digest(&self.dataset_sha256)),
             Mark::new(images, !has_real_images.is_empty() && !has_real_images.contains(&self.dataset.as_str())),
             Mark::between(if self.window.is_empty() { counted } else { String::new() }),
             Mark::between(format!("{} iterations", self.iterations)),
@@ -286,6 +290,7 @@ pub(crate) mod tests {
             experiment: "inference".into(),
             network: network.into(),
             dataset: "mnist-test".into(),
+            dataset_sha256: String::new(),
             batch: 1,
             device: "cpu".into(),
             cards: Default::default(),

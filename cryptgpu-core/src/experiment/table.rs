@@ -222,7 +222,7 @@ pub fn latest(records: &[Record]) -> Vec<Record> {
     label::latest(records, |record| {
         let marks: Vec<String> = record.marks().into_iter().map(|mark| mark.text).collect();
         let columns = [&record.experiment, &record.network, &record.dataset, &record.link].map(String::clone);
-        (columns, record.batch, record.weights_sha256.clone(), marks)
+        (columns, record.batch, [record.weights_sha256.clone(), record.dataset_sha256.clone()], marks)
     })
 }
 

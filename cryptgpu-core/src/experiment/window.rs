@@ -16,8 +16,7 @@ pub(super) fn lowering(fidelity: Fidelity) -> LowerOptions {
 
 /// `lowest:width`, as the command line takes it.
 pub(super) fn text(window: SignWindow) -> String {
-    let window = crate::device::Window::from(window);
-    format!("{}:{}", window.low, window.width)
+    format!("{}:{}", window.low(), window.width())
 }
 
 /// The window of a record that does not name one, from the bytes that it counted: narrower windows send fewer. The

@@ -275,7 +275,7 @@ pub(super) mod tests {
             assert!(0.0 < record.best_seconds && record.best_seconds <= record.seconds);
             assert_eq!(record.compared as u64, record.outputs);
             assert_eq!((record.window.as_str(), record.fidelity.as_str()), ("0:64", "exact"));
-            let window = crate::device::Window { low: 0, width: 64 };
+            let window = crate::device::SignWindow::default();
             let cost = match record.operation().unwrap() {
                 Operation::Relu { n } => cost::relu(n, window),
                 other => cost::truncate_product(other.outputs() as usize, record.fraction_bits),

@@ -1,0 +1,168 @@
+//! Inputs and openings.
+
+use super::message::{MessageKind, Side};
+use super::round::{Pending, Round};
+use super::unmasked::{pack, unpack};
+use crate::device::{Binary, DeviceError, Tensor};
+use crate::mpc::share::{Group, Ring, Xor};
+use crate::mpc::{MpcError, Party, Rep, RepBits, RepXor, cost};
+use crate::net::PartyId;
+
+impl Round<'_> {
+    /// [`Party::open`], as a part of this round.
+    ///
+    /// # Errors
+    /// None for a share that a protocol made.
+    pub fn open(&mut self, x: &Rep) -> Result<Pending<Tensor>, MpcError> {
+        self.open_components(Binary::Add, [&x.a, &x.b], 64)
+    }
+
+    /// Opens exclusive-or-shared words to all three parties: 3 times their width in bits.
+    ///
+    /// # Errors
+    /// None for a share that a protocol made.
+    pub fn open_xor(&mut self, x: &RepXor) -> Result<Pending<Tensor>, MpcError> {
+        let (a, b) = x.components();
+        self.open_components(Binary::Xor, [a, b], x.width())
+    }
+
+    /// Sends xᵢ to party i + 1, and combines what comes with the two components that are here.
+    fn open_components(&mut self, op: Binary, own: [&Tensor; 2], width: u32) -> Result<Pending<Tensor>, MpcError> {
+        self.party.check_here("open", own[0].device())?;
+        let [a, b] = own.map(Clone::clone);
+        let message = pack(self.party, &a, width)?;
+        let words = message.len();
+        self.charge(cost::packed(3 * words));
+        self.queue(Side::Next, MessageKind::OPEN, message);
+        let slot = self.expect(Side::Prev, MessageKind::OPEN, words);
+        Ok(Pending::new(move |arrived| {
+            let third = unpack(arrived, slot, a.shape(), width)?;
+            let party = arrived.party();
+            let opened = combine(op, [&a, &b, &third]).map_err(|e| party.device_error(e))?;
+            party.record("open", &opened)?;
+            Ok(opened)
+        }))
+    }
+}
+
+fn combine(op: Binary, components: [&Tensor; 3]) -> Result<Tensor, DeviceError> {
+    components[0].binary("open", op, components[1])?.binary("open", op, components[2])
+}
+
+impl Party {
+    /// Shares a tensor that `owner` holds; the others pass only its shape.
+    ///
+    /// With o the owner: component o is F(kₒ), component o + 1 is x − F(kₒ), component o + 2 is
+    /// zero. The owner sends component o + 1 to party o + 1, who does not know kₒ; party o + 2 has
+    /// everything it needs. 8 bytes an element, 1 round.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] when the owner brings no value, another party brings one, or the
+    /// shapes differ; the link's errors.
+    pub fn input(&mut self, owner: PartyId, value: Option<&Tensor>, shape: &[usize]) -> Result<Rep, MpcError> {
+        self.input_in::<Ring>(owner, value, shape, 64)
+    }
+
+    /// Shares words below 2^`width` that `owner` holds, by exclusive or; otherwise as
+    /// [`Party::input`]. `width`/8 bytes an element, 1 round.
+    ///
+    /// # Errors
+    /// As [`Party::input`], and [`MpcError::Device`] for a width outside 1 to 64.
+    pub fn input_xor(
+        &mut self,
+        owner: PartyId,
+        value: Option<&Tensor>,
+        shape: &[usize],
+        width: u32,
+    ) -> Result<RepXor, MpcError> {
+        self.input_in::<Xor>(owner, value, shape, width)
+    }
+
+    fn input_in<G: Group>(
+        &mut self,
+        owner: PartyId,
+        value: Option<&Tensor>,
+        shape: &[usize],
+        width: u32,
+    ) -> Result<G::Replicated, MpcError> {
+        if value.is_some() != (owner == self.id()) || value.is_some_and(|v| v.shape() != shape) {
+            let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
+            return Err(self.argument_error("input", detail));
+        }
+        value.map_or(Ok(()), |value| self.check_here("input", value.device()))?;
+        let n: usize = shape.iter().product();
+        let words = if width == 64 { n } else { width as usize * n.div_ceil(64) };
+        self.charge(cost::packed(words));
+        let [nonce] = self.nonces();
+        let zero = Tensor::full(self.device(), shape, 0);
+        let (a, b) = if let Some(value) = value {
+            let first = self.with_prev(nonce, shape, width)?;
+            let second = value.binary("input", G::SUB, &first).map_err(|e| self.device_error(e))?;
+            self.post_host(Side::Next, MessageKind::INPUT, pack(self, &second, width)?)?;
+            (first, second)
+        } else if owner.next() == self.id() {
+            let first = self.round(|round| {
+                let slot = round.expect(Side::Prev, MessageKind::INPUT, words);
+                let shape = shape.to_vec();
+                Ok(Pending::new(move |arrived| unpack(arrived, slot, &shape, width)))
+            })?;
+            (first, zero)
+        } else {
+            (zero, self.with_next(nonce, shape, width)?)
+        };
+        G::replicated(a, b, width).map_err(|e| self.device_error(e))
+    }
+
+    /// Opens a value to all three parties.
+    ///
+    /// Party i sends xᵢ to party i + 1. 24 bytes an element, 1 round.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn open(&mut self, x: &Rep) -> Result<Tensor, MpcError> {
+        self.round(|round| round.open(x))
+    }
+
+    /// Opens exclusive-or-shared words to all three parties. 3 times their width in bits, 1 round.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn open_xor(&mut self, x: &RepXor) -> Result<Tensor, MpcError> {
+        self.round(|round| round.open_xor(x))
+    }
+
+    /// Opens a value to one party; the others get nothing.
+    ///
+    /// The party before `to` sends it the component it lacks. 8 bytes an element, 1 round.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn open_to(&mut self, to: PartyId, x: &Rep) -> Result<Option<Tensor>, MpcError> {
+        self.check_here("open", x.device())?;
+        self.charge(cost::open_to(x.len()));
+        if to == self.id() {
+            let third = self.take(Side::Prev, MessageKind::OPEN_TO, x.len())?;
+            let third = Tensor::new(third, x.shape()).map_err(|e| self.device_error(e))?;
+            let opened = combine(Binary::Add, [&x.a, &x.b, &third]).map_err(|e| self.device_error(e))?;
+            self.record("open", &opened)?;
+            return Ok(Some(opened));
+        }
+        if to == self.id().next() {
+            self.post_copy(Side::Next, MessageKind::OPEN_TO, x.a.view())?;
+        }
+        Ok(None)
+    }
+
+    /// Opens bits to all three parties, one `bool` an element in row-major order.
+    ///
+    /// 3 bits an element, 1 round.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn open_bits(&mut self, x: &RepBits) -> Result<Vec<bool>, MpcError> {
+        let words = x.to_words().map_err(|e| self.device_error(e))?;
+        let opened = self.open_xor(&words)?;
+        let bits = opened.into_host().map_err(|e| self.device_error(e))?;
+        Ok(bits.into_iter().map(|bit| bit == 1).collect())
+    }
+}

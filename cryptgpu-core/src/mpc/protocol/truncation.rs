@@ -1,0 +1,224 @@
+//! Division by 2^d: of a product while its additive shares become replicated, and of a
+//! replicated tensor. The result is ⌊x/2^d⌋ or one more, the latter with probability equal to the
+//! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
+
+use super::message::{MessageKind, Part, Side};
+use crate::device::{Binary, Buffer, OpenedBits, Tensor, TermShare, Unary, View, ViewMut, kernels};
+use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, cost};
+
+/// Cuts that the offsets of the exact protocol leave room for.
+const MAX_BITS: u32 = 61;
+
+impl Party {
+    fn check_bits(&self, d: u32) -> Result<(), MpcError> {
+        if d <= MAX_BITS {
+            return Ok(());
+        }
+        Err(self.argument_error("truncation", format!("cannot cut {d} bits: at most {MAX_BITS}")))
+    }
+
+    /// Replicated shares of z/2^d from additive shares of z, |z| < 2^62.
+    ///
+    /// | round | from | to | message | hidden by |
+    /// |---|---|---|---|---|
+    /// | 1 | role 2 | role 1 | z₂ + zero-share, γ₁ = αβ − γ₀ mod 2^d | F₀ |
+    /// | 1 | role 0 | role 1 | e = a ⊕ α, a = ¬msb(z₀ + 2^62) | α of F₀ |
+    /// | 2 | role 1 | role 0 | f = b ⊕ β, b = ¬msb(z₁ + z₂); p₁ = its half − y₂ | β, y₂ of F₂ |
+    /// | 3 | role 0 | role 1 | p₀ = its half − y₀ | y₀ of F₀ |
+    ///
+    /// y₁ = p₀ + p₁. 24 + (d + 2)/8 bytes an element, 3 rounds. The known-sign wrap is that of
+    /// SIRNN (S&P 2021) and Cheetah (USENIX Security 2022), the dealt product that of ASTRA.
+    pub(in crate::mpc) fn truncate_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
+        self.check_bits(d)?;
+        if d == 0 || self.settings().fidelity == Fidelity::Paper {
+            let z = Tensor::new(z, shape).map_err(|e| self.device_error(e))?;
+            let product = self.reshare(Additive::from_summand(z))?;
+            return if d == 0 { Ok(product) } else { self.truncate_paper(&product, d) };
+        }
+        self.check_here("truncation", z.device())?;
+        let mut z = z;
+        let n = z.len();
+        self.charge(cost::truncate_product(n, d));
+        let device = self.device();
+        let nonce = self.prg.nonce();
+        let zero = self.prg.zero(nonce);
+        kernels::add_zero(&zero, z.view_mut());
+        let [zero, one, two] = self.parts::<5>(n);
+        let (mut a, mut b) = (device.alloc(n), device.alloc(n));
+
+        self.deal(two, z.view(), d, [&mut a, &mut b])?;
+
+        // Role 0: opens e.
+        let [alpha, _, gamma0, y0, _] = zero.nonces;
+        let own = z.slice(zero.elements.clone());
+        let alpha = self.packed(&self.prg.with_prev(alpha), zero.words.len());
+        let mut e = device.alloc(zero.words.len());
+        kernels::truncation_open_top(true, own, alpha.view(), e.view_mut());
+        self.post_copy(Side::Next, MessageKind::TRUNCATE_TOP, e.view())?;
+
+        // Role 1: opens f and its half.
+        let [_, beta, _, _, y2] = one.nonces;
+        let (count, words) = (one.elements.len(), one.words.len());
+        let dealt = self.take(Side::Next, MessageKind::TRUNCATE_DEAL, count + d as usize * words)?;
+        let e_one = self.take(Side::Prev, MessageKind::TRUNCATE_TOP, words)?;
+        let mut v = device.alloc(count);
+        kernels::binary(Binary::Add, z.slice(one.elements.clone()), dealt.slice(0..count), v.view_mut());
+        let beta = self.packed(&self.prg.with_next(beta), words);
+        let mut message = device.alloc(count + words);
+        kernels::truncation_open_top(false, v.view(), beta.view(), message.slice_mut(count..count + words));
+        let f = message.slice(count..count + words).to_buffer();
+        let bits = OpenedBits { e: e_one.view(), f: f.view(), pad: beta.view() };
+        let gamma1 = dealt.slice(count..dealt.len());
+        let y2 = self.prg.with_next(y2);
+        let y_out = b.slice_mut(one.elements.clone());
+        kernels::truncation_role1(d, v.view(), bits, gamma1, &y2, message.slice_mut(0..count), y_out);
+        let half1 = message.slice(0..count).to_buffer();
+        self.post(Side::Prev, MessageKind::TRUNCATE_ROLE1, message)?;
+
+        // Role 0: closes with its half.
+        let (count, words) = (zero.elements.len(), zero.words.len());
+        let received = self.take(Side::Next, MessageKind::TRUNCATE_ROLE1, count + words)?;
+        let bits = OpenedBits { e: e.view(), f: received.slice(count..count + words), pad: alpha.view() };
+        let streams = [&self.prg.with_prev(gamma0), &self.prg.with_prev(y0)];
+        let mut half0 = device.alloc(count);
+        let y_out = a.slice_mut(zero.elements.clone());
+        kernels::truncation_role0(d, z.slice(zero.elements.clone()), bits, streams, half0.view_mut(), y_out);
+        let y1 = b.slice_mut(zero.elements);
+        kernels::binary(Binary::Add, half0.view(), received.slice(0..count), y1);
+        self.post(Side::Next, MessageKind::TRUNCATE_ROLE0, half0)?;
+
+        // Role 1: y₁ from both halves.
+        let half0 = self.take(Side::Prev, MessageKind::TRUNCATE_ROLE0, one.elements.len())?;
+        kernels::binary(Binary::Add, half0.view(), half1.view(), a.slice_mut(one.elements));
+        self.rep(a, b, shape)
+    }
+
+    /// Role 2 of a product's truncation: sends its share, deals the product αβ, and has both its
+    /// components from streams.
+    fn deal(&self, part: Part<5>, z: View, d: u32, out: [&mut Buffer; 2]) -> Result<(), MpcError> {
+        let (device, [a, b]) = (self.device(), out);
+        let [alpha, beta, gamma, y0, y2] = part.nonces;
+        let (count, words) = (part.elements.len(), part.words.len());
+        let alpha = self.packed(&self.prg.with_next(alpha), words);
+        let beta = self.packed(&self.prg.with_prev(beta), words);
+        let mut message = device.alloc(count + d as usize * words);
+        message.slice_mut(0..count).copy_from(z.slice(part.elements.clone()));
+        let end = message.len();
+        let gamma = self.prg.with_next(gamma);
+        kernels::truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
+        self.post(Side::Prev, MessageKind::TRUNCATE_DEAL, message)?;
+        kernels::fill(&self.prg.with_prev(y2), a.slice_mut(part.elements.clone()));
+        kernels::fill(&self.prg.with_next(y0), b.slice_mut(part.elements));
+        Ok(())
+    }
+
+    /// x/2^d of a replicated x, |x| < 2^62.
+    ///
+    /// With u = x₀ + x₁ + 2^62 known to role 0 and v = x₂ to roles 1 and 2, a = ¬msb(u) is dealt
+    /// additively modulo 2^d (a₁ of F₁, a₂ sent), and b = ¬msb(v) multiplies both parts locally.
+    ///
+    /// | round | from | to | message | hidden by |
+    /// |---|---|---|---|---|
+    /// | 1 | role 0 | role 2 | y₀, a₂ = a − a₁ mod 2^d | y₁ and a₁ of F₁ |
+    /// | 1 | role 1 | role 2 | b·a₁ + μ mod 2^d | μ of F₁ |
+    /// | 2 | role 2 | role 1 | b·a₂ + ν mod 2^d | ν of F₀ |
+    ///
+    /// y₂ = (v ≫ d) + 2^(64−d)(both terms). 8 + 3d/8 bytes an element, 2 rounds.
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] for more than 61 bits; the link's errors.
+    pub fn truncate(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
+        self.check_bits(d)?;
+        if d == 0 {
+            return Ok(x.clone());
+        }
+        self.check_here("truncation", x.device())?;
+        if self.settings().fidelity == Fidelity::Paper {
+            return self.truncate_paper(x, d);
+        }
+        let (n, device) = (x.len(), self.device());
+        self.charge(cost::truncate_shared(n, d));
+        let [zero, one, two] = self.parts::<4>(n);
+        let planes = d as usize;
+        let (mut a, mut b) = (device.alloc(n), device.alloc(n));
+        let (xa, xb) = (x.a.view(), x.b.view());
+
+        // Role 0: y₀ and its dealt bit.
+        let [a1, mu, nu, y1] = zero.nonces;
+        let count = zero.elements.len();
+        let mut message = device.alloc(count + planes * zero.words.len());
+        let streams =
+            [&self.prg.with_next(a1), &self.prg.with_next(mu), &self.prg.with_prev(nu), &self.prg.with_next(y1)];
+        let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
+        let y1_out = b.slice_mut(zero.elements.clone());
+        kernels::truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
+        a.slice_mut(zero.elements).copy_from(message.slice(0..count));
+        self.post(Side::Prev, MessageKind::TRUNCATE_SHARED, message)?;
+
+        // Role 1: its term.
+        let [a1, mu, _, y1] = one.nonces;
+        let v_one = xb.slice(one.elements.clone());
+        let mut own_one = device.alloc(planes * one.words.len());
+        let share = self.prg.with_prev(a1);
+        kernels::truncation_shared_term(
+            d,
+            v_one,
+            TermShare::Drawn(&share),
+            &self.prg.with_prev(mu),
+            own_one.view_mut(),
+        );
+        self.post_copy(Side::Next, MessageKind::TRUNCATE_TERM1, own_one.view())?;
+        kernels::fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
+
+        // Role 2: its term, and both components.
+        let [_, _, nu, _] = two.nonces;
+        let (count, words) = (two.elements.len(), two.words.len());
+        let v_two = xa.slice(two.elements.clone());
+        let received = self.take(Side::Next, MessageKind::TRUNCATE_SHARED, count + planes * words)?;
+        let mut own_two = device.alloc(planes * words);
+        let share = TermShare::Received(received.slice(count..received.len()));
+        kernels::truncation_shared_term(d, v_two, share, &self.prg.with_next(nu), own_two.view_mut());
+        self.post_copy(Side::Prev, MessageKind::TRUNCATE_TERM2, own_two.view())?;
+        let other = self.take(Side::Prev, MessageKind::TRUNCATE_TERM1, planes * words)?;
+        let y2 = a.slice_mut(two.elements.clone());
+        kernels::truncation_shared_close(d, v_two, [own_two.view(), other.view()], y2);
+        b.slice_mut(two.elements).copy_from(received.slice(0..count));
+
+        // Role 1: y₂.
+        let other = self.take(Side::Next, MessageKind::TRUNCATE_TERM2, planes * one.words.len())?;
+        let y2 = b.slice_mut(one.elements);
+        kernels::truncation_shared_close(d, v_one, [own_one.view(), other.view()], y2);
+        self.rep(a, b, x.shape())
+    }
+
+    /// ABY3's truncation (CCS 2018, §5.1.1), which CryptGPU's code uses: role 0 shifts x₀ + x₁,
+    /// roles 1 and 2 shift x₂, both arithmetically. Wrong by 2^(64−d) whenever the two summands
+    /// wrap: with probability about |x|/2^64. Role 0 sends y₀ = (x₀ + x₁)/2^d − y₁ to role 2, y₁ of
+    /// F₁. 8 bytes an element, 1 round.
+    fn truncate_paper(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
+        let (n, device) = (x.len(), self.device());
+        self.charge(cost::truncate_shared_paper(n));
+        let [zero, one, two] = self.parts::<1>(n);
+        let (mut a, mut b) = (device.alloc(n), device.alloc(n));
+        let shift = |x: View, out: ViewMut| kernels::unary(Unary::Sar(d), x, out);
+
+        let [y1] = zero.nonces;
+        kernels::fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));
+        let (mut both, mut shifted) = (device.alloc(zero.elements.len()), device.alloc(zero.elements.len()));
+        let [xa, xb] = [&x.a, &x.b].map(|x| x.view().slice(zero.elements.clone()));
+        kernels::binary(Binary::Add, xa, xb, both.view_mut());
+        shift(both.view(), shifted.view_mut());
+        let y0 = a.slice_mut(zero.elements.clone());
+        kernels::binary(Binary::Sub, shifted.view(), b.slice(zero.elements.clone()), y0);
+        self.post_copy(Side::Prev, MessageKind::TRUNCATE_PAPER, a.slice(zero.elements))?;
+
+        let [y1] = one.nonces;
+        kernels::fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
+        shift(x.b.view().slice(one.elements.clone()), b.slice_mut(one.elements));
+
+        shift(x.a.view().slice(two.elements.clone()), a.slice_mut(two.elements.clone()));
+        let y0 = self.take(Side::Next, MessageKind::TRUNCATE_PAPER, two.elements.len())?;
+        b.slice_mut(two.elements).copy_from(y0.view());
+        self.rep(a, b, x.shape())
+    }
+}

@@ -1,0 +1,110 @@
+//! Randomness that two parties or all three have in common, as tensors, and shares of zero made of it. A nonce is the
+//! right to one draw: it cannot be copied, so nothing is drawn twice; and all three parties take nonces together, whoever
+//! then uses them, so their streams stay in step by construction. Nothing is sent.
+
+use super::share::{Additive, Xor};
+use super::{MpcError, Party};
+use crate::device::{Binary, Tensor, kernels};
+use crate::prg::{Nonce, Stream};
+
+impl Party {
+    /// `K` fresh nonces. **All three parties take them in the same order**, used or not: take them
+    /// before the code of a protocol branches by party. (A party that takes others than its
+    /// neighbours gets an error with the next message.)
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::{MpcError, Party, World};
+    ///
+    /// /// A word that parties 0 and 1 know and party 2 does not.
+    /// fn secret_of_two(p: &mut Party) -> Result<Option<u64>, MpcError> {
+    ///     let [nonce] = p.nonces();
+    ///     let tensor = match p.id().index() {
+    ///         0 => p.with_next(nonce, &[1], 64)?,
+    ///         1 => p.with_prev(nonce, &[1], 64)?,
+    ///         _ => return Ok(None),
+    ///     };
+    ///     Ok(Some(tensor.into_host()?[0]))
+    /// }
+    ///
+    /// let [a, b, c] = World::seeded(3).run(secret_of_two);
+    /// let (a, b) = (a?, b?);
+    /// assert!(a.is_some() && a == b && c?.is_none());
+    /// # Ok::<(), MpcError>(())
+    /// ```
+    pub fn nonces<const K: usize>(&mut self) -> [Nonce; K] {
+        std::array::from_fn(|_| self.prg.nonce())
+    }
+
+    /// Uniform elements of `width` bits that this party and the next one know (key kᵢ₊₁).
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] for a width outside 1 to 64.
+    pub fn with_next(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
+        self.draw(&self.prg.with_next(nonce), shape, width)
+    }
+
+    /// Uniform elements of `width` bits that this party and the previous one know (key kᵢ).
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] for a width outside 1 to 64.
+    pub fn with_prev(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
+        self.draw(&self.prg.with_prev(nonce), shape, width)
+    }
+
+    /// Uniform elements of `width` bits that all three parties know: public coins, which hide
+    /// nothing from a party.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] for a width outside 1 to 64.
+    pub fn with_all(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
+        self.draw(&self.prg.common(nonce), shape, width)
+    }
+
+    /// Uniform elements of `width` bits that nobody else knows.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] for a width outside 1 to 64.
+    pub fn with_nobody(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
+        self.draw(&self.prg.own(nonce), shape, width)
+    }
+
+    /// The first elements of a stream; below 64 bits, `width` planes of it.
+    pub(in crate::mpc) fn draw(&self, stream: &Stream, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
+        let (device, n) = (self.device(), shape.iter().product::<usize>());
+        let tensor = if width == 64 {
+            let mut words = device.alloc(n);
+            kernels::fill(stream, words.view_mut());
+            Tensor::new(words, shape)
+        } else {
+            let mut planes = device.alloc(width.min(64) as usize * n.div_ceil(64));
+            kernels::fill(stream, planes.view_mut());
+            Tensor::from_planes(width, planes.view(), device, shape)
+        };
+        tensor.map_err(|e| self.device_error(e))
+    }
+
+    /// This party's summand of zero: F(kᵢ) − F(kᵢ₊₁). Local.
+    ///
+    /// # Errors
+    /// None on a CPU.
+    pub fn zero_share(&mut self, shape: &[usize]) -> Result<Additive, MpcError> {
+        let nonce = self.prg.nonce();
+        let zero = self.prg.zero(nonce);
+        let mut words = self.device().zeros(shape.iter().product());
+        kernels::add_zero(&zero, words.view_mut());
+        let mine = Tensor::new(words, shape).map_err(|e| self.device_error(e))?;
+        Ok(Additive::from_summand(mine))
+    }
+
+    /// This party's summand of zero words of `width` bits: F(kᵢ) ⊕ F(kᵢ₊₁). Local.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] for a width outside 1 to 64.
+    pub fn zero_share_xor(&mut self, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
+        let nonce = self.prg.nonce();
+        let zero = self.prg.zero(nonce);
+        let (plus, minus) = (self.draw(&zero.plus, shape, width)?, self.draw(&zero.minus, shape, width)?);
+        let mine = plus.binary("zero-share", Binary::Xor, &minus).map_err(|e| self.device_error(e))?;
+        Ok(Additive::from_xor_summand(mine, width)?)
+    }
+}

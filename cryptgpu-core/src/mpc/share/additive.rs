@@ -1,0 +1,201 @@
+//! Additive shares: x = x₀ + x₁ + x₂ or x₀ ⊕ x₁ ⊕ x₂, one summand at each party.
+
+use super::{Rep, RepXor};
+use crate::device::{Binary, DeviceError, Tensor, Unary};
+use crate::mpc::protocol::MessageKind;
+use crate::mpc::view::Sharing;
+use crate::mpc::{MpcError, Party};
+use crate::net::PartyId;
+use std::marker::PhantomData;
+
+/// Addition modulo 2^64.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring;
+
+/// Exclusive or.
+#[derive(Clone, Copy, Debug)]
+pub struct Xor;
+
+/// How summands make a value: [`Ring`] or [`Xor`].
+pub trait Group: sealed::Sealed + 'static {
+    /// What [`Party::reshare`] makes of an additive share.
+    type Replicated;
+    #[doc(hidden)]
+    const ADD: Binary;
+    #[doc(hidden)]
+    const SUB: Binary;
+    #[doc(hidden)]
+    const SHARING: Sharing;
+    #[doc(hidden)]
+    const RESHARE: MessageKind;
+    #[doc(hidden)]
+    fn zero(party: &mut Party, shape: &[usize], width: u32) -> Result<Additive<Self>, MpcError>
+    where
+        Self: Sized;
+    #[doc(hidden)]
+    fn replicated(a: Tensor, b: Tensor, width: u32) -> Result<Self::Replicated, DeviceError>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Ring {}
+    impl Sealed for super::Xor {}
+}
+
+impl Group for Ring {
+    type Replicated = Rep;
+    const ADD: Binary = Binary::Add;
+    const SUB: Binary = Binary::Sub;
+    const SHARING: Sharing = Sharing::Additive;
+    const RESHARE: MessageKind = MessageKind::RESHARE;
+
+    fn zero(party: &mut Party, shape: &[usize], _width: u32) -> Result<Additive, MpcError> {
+        party.zero_share(shape)
+    }
+
+    fn replicated(a: Tensor, b: Tensor, _width: u32) -> Result<Rep, DeviceError> {
+        Rep::from_components(a, b)
+    }
+}
+
+impl Group for Xor {
+    type Replicated = RepXor;
+    const ADD: Binary = Binary::Xor;
+    const SUB: Binary = Binary::Xor;
+    const SHARING: Sharing = Sharing::AdditiveXor;
+    const RESHARE: MessageKind = MessageKind::RESHARE_XOR;
+
+    fn zero(party: &mut Party, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
+        party.zero_share_xor(shape, width)
+    }
+
+    fn replicated(a: Tensor, b: Tensor, width: u32) -> Result<RepXor, DeviceError> {
+        RepXor::from_components(a, b, width)
+    }
+}
+
+/// One party's summand of a secret: of a sum in the ring, or of an exclusive or of words of some
+/// width. All arithmetic is local.
+///
+/// A summand is *not* masked: a product's depends on its factors. So it cannot be sent as it is:
+/// [`Party::reshare`] adds a fresh zero-share first.
+#[must_use]
+pub struct Additive<G: Group = Ring> {
+    mine: Tensor,
+    width: u32,
+    group: PhantomData<G>,
+}
+
+impl Additive<Ring> {
+    /// The sharing whose summand at this party is `mine`.
+    pub fn from_summand(mine: Tensor) -> Self {
+        Additive { mine, width: 64, group: PhantomData }
+    }
+
+    /// c·x for a public ring element c.
+    pub fn mul_word(&self, c: u64) -> Self {
+        Additive::from_summand(self.mine.unary(Unary::Mul(c)))
+    }
+}
+
+impl Additive<Xor> {
+    /// The sharing of words below 2^`width` whose summand at this party is `mine`; bits beyond the
+    /// width are dropped.
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] for a width outside 1 to 64.
+    pub fn from_xor_summand(mine: Tensor, width: u32) -> Result<Self, DeviceError> {
+        Ok(Additive { mine: super::binary::keep(&mine, width)?, width, group: PhantomData })
+    }
+}
+
+impl<G: Group> Additive<G> {
+    /// This party's summand.
+    pub fn mine(&self) -> &Tensor {
+        &self.mine
+    }
+
+    /// Bits of an element that may be set: 64 in the ring.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &[usize] {
+        self.mine.shape()
+    }
+
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        self.mine.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.mine.is_empty()
+    }
+
+    fn zip(&self, operation: &'static str, op: Binary, other: &Self) -> Result<Self, DeviceError> {
+        let mine = self.mine.binary(operation, op, &other.mine)?;
+        Ok(Additive { mine, width: self.width.max(other.width), group: PhantomData })
+    }
+
+    /// x + y, or x ⊕ y.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn add(&self, other: &Self) -> Result<Self, DeviceError> {
+        self.zip("add additive shares", G::ADD, other)
+    }
+
+    /// x − y, or x ⊕ y.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn sub(&self, other: &Self) -> Result<Self, DeviceError> {
+        self.zip("subtract additive shares", G::SUB, other)
+    }
+
+    /// x + c, or x ⊕ c, for a public tensor c: party 0 adds it.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn add_public(&self, party: PartyId, c: &Tensor) -> Result<Self, DeviceError> {
+        let zero = Tensor::full(c.device(), c.shape(), 0);
+        let c = if party.index() == 0 { c } else { &zero };
+        let mine = self.mine.binary("add a public tensor", G::ADD, c)?;
+        Ok(Additive { mine, width: self.width, group: PhantomData })
+    }
+
+    /// The same elements in another shape; nothing is copied.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the number of elements differs.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self, DeviceError> {
+        Ok(Additive { mine: self.mine.reshape(shape)?, width: self.width, group: PhantomData })
+    }
+
+    /// The same behind a fresh zero-share: what may be sent.
+    pub(in crate::mpc) fn masked(self, party: &mut Party) -> Result<Self, MpcError> {
+        let zero = G::zero(party, self.shape(), self.width)?;
+        let masked = zero.add(&self).map_err(|e| party.device_error(e))?;
+        Ok(masked)
+    }
+
+    pub(in crate::mpc) fn into_mine(self) -> Tensor {
+        self.mine
+    }
+}
+
+impl<G: Group> Clone for Additive<G> {
+    fn clone(&self) -> Self {
+        Additive { mine: self.mine.clone(), width: self.width, group: PhantomData }
+    }
+}
+
+/// Shape and width, never the words.
+impl<G: Group> std::fmt::Debug for Additive<G> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Additive({:?}, {} bits)", self.shape(), self.width)
+    }
+}

@@ -1,0 +1,251 @@
+//! Exclusive-or-shared words: what adders and other circuits on the bits of words are made of.
+
+use super::{Additive, Rep, RepBits, Xor};
+use crate::device::{Binary, Device, DeviceError, Tensor, Unary};
+use crate::net::PartyId;
+
+/// The lowest `width` bits of every element.
+pub(super) fn keep(x: &Tensor, width: u32) -> Result<Tensor, DeviceError> {
+    match width {
+        64 => Ok(x.clone()),
+        1..64 => Ok(x.unary(Unary::And(mask(width)))),
+        _ => Err(DeviceError::Bits { operation: "exclusive-or-shared words", low: 0, width }),
+    }
+}
+
+fn mask(width: u32) -> u64 {
+    u64::MAX >> (64 - width.clamp(1, 64))
+}
+
+/// A replicated share of words of `width` bits: x = x₀ ⊕ x₁ ⊕ x₂, party i holding (xᵢ, xᵢ₊₁). What
+/// is sent of it is `width` bits an element. [`RepBits`] is the packed form of width 1.
+///
+/// ```
+/// use cryptgpu_core::mpc::World;
+/// use ndarray::array;
+///
+/// let world = World::seeded(1);
+/// let x = world.deal(&array![0b1100, 0b1010])?;
+/// let [z, ..] = world.run(|p| {
+///     // The three components of x, bit by bit, and their majority: the carries of x₀ + x₁ + x₂.
+///     let (id, x) = (p.id(), &x[p.id().index()]);
+///     let [a, b, c] = cryptgpu_core::net::PartyId::ALL.map(|k| x.component_bits(id, k));
+///     let differ = a.xor(&b)?.local_and(&a.xor(&c)?)?;
+///     let carries = p.reshare(differ)?.xor(&a)?.shl(1);
+///     let sums = a.xor(&b)?.xor(&c)?;
+///     // x = sums + carries.
+///     let (sums, carries) = p.round(|r| Ok((r.open_xor(&sums)?, r.open_xor(&carries)?)))?;
+///     let sum = sums.binary("add", cryptgpu_core::device::Binary::Add, &carries)?;
+///     Ok::<_, cryptgpu_core::mpc::MpcError>(sum.to_array()?)
+/// });
+/// assert_eq!(z?, array![0b1100, 0b1010].into_dyn());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RepXor {
+    pub(in crate::mpc) a: Tensor,
+    pub(super) b: Tensor,
+    pub(super) width: u32,
+}
+
+impl RepXor {
+    /// From this party's two components; bits beyond the width are dropped.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Bits`] for a width outside 1
+    /// to 64.
+    pub fn from_components(a: Tensor, b: Tensor, width: u32) -> Result<Self, DeviceError> {
+        if a.shape() != b.shape() {
+            return Err(DeviceError::Shape {
+                operation: "replicated share",
+                lhs: a.shape().to_vec(),
+                rhs: b.shape().to_vec(),
+                rule: "both components must have the same shape",
+            });
+        }
+        Ok(RepXor { a: keep(&a, width)?, b: keep(&b, width)?, width })
+    }
+
+    /// This party's two components (xᵢ, xᵢ₊₁).
+    pub fn components(&self) -> (&Tensor, &Tensor) {
+        (&self.a, &self.b)
+    }
+
+    /// The share of public words: component 0 is the tensor, the others are zero.
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] for a width outside 1 to 64.
+    pub fn public(party: PartyId, value: &Tensor, width: u32) -> Result<Self, DeviceError> {
+        let zero = Tensor::full(value.device(), value.shape(), 0);
+        match party.index() {
+            0 => RepXor::from_components(value.clone(), zero, width),
+            2 => RepXor::from_components(zero, value.clone(), width),
+            _ => RepXor::from_components(zero.clone(), zero, width),
+        }
+    }
+
+    /// Bits of an element that may be set.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &[usize] {
+        self.a.shape()
+    }
+
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        self.a.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.a.is_empty()
+    }
+
+    /// The device its components live on.
+    pub fn device(&self) -> Device {
+        self.a.device()
+    }
+
+    fn map(&self, width: u32, f: impl Fn(&Tensor) -> Result<Tensor, DeviceError>) -> Result<Self, DeviceError> {
+        Ok(RepXor { a: f(&self.a)?, b: f(&self.b)?, width })
+    }
+
+    /// x ⊕ y. Local, as everything here.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn xor(&self, other: &RepXor) -> Result<Self, DeviceError> {
+        Ok(RepXor {
+            a: self.a.binary("xor", Binary::Xor, &other.a)?,
+            b: self.b.binary("xor", Binary::Xor, &other.b)?,
+            width: self.width.max(other.width),
+        })
+    }
+
+    /// x ⊕ c for a public word c.
+    pub fn xor_word(&self, party: PartyId, c: u64) -> Self {
+        let c = Unary::Xor(c & mask(self.width));
+        match party.index() {
+            0 => RepXor { a: self.a.unary(c), b: self.b.clone(), width: self.width },
+            2 => RepXor { a: self.a.clone(), b: self.b.unary(c), width: self.width },
+            _ => self.clone(),
+        }
+    }
+
+    /// The complement of all `width` bits.
+    pub fn not(&self, party: PartyId) -> Self {
+        self.xor_word(party, u64::MAX)
+    }
+
+    /// x ⊕ c for a public tensor c.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn xor_public(&self, party: PartyId, c: &Tensor) -> Result<Self, DeviceError> {
+        self.xor(&RepXor::public(party, c, self.width)?)
+    }
+
+    /// x ∧ c for a public word c.
+    pub fn and_word(&self, c: u64) -> Self {
+        let and = Unary::And(c);
+        RepXor { a: self.a.unary(and), b: self.b.unary(and), width: self.width }
+    }
+
+    /// x ∧ c for a public tensor c.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn and_public(&self, c: &Tensor) -> Result<Self, DeviceError> {
+        self.map(self.width, |x| x.binary("and with a public tensor", Binary::And, c))
+    }
+
+    /// This party's summand of x ∧ y: xᵢ(yᵢ ⊕ yᵢ₊₁) ⊕ xᵢ₊₁yᵢ. [`crate::mpc::Party::reshare`] makes
+    /// it a share again.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn local_and(&self, other: &RepXor) -> Result<Additive<Xor>, DeviceError> {
+        let both = other.a.binary("and", Binary::Xor, &other.b)?;
+        let (first, second) = (self.a.binary("and", Binary::And, &both)?, self.b.binary("and", Binary::And, &other.a)?);
+        Additive::from_xor_summand(first.binary("and", Binary::Xor, &second)?, self.width.min(other.width))
+    }
+
+    /// x as an additive share: party i's summand is component i.
+    ///
+    /// # Errors
+    /// None for a share that a protocol made.
+    pub fn to_additive(&self) -> Result<Additive<Xor>, DeviceError> {
+        Additive::from_xor_summand(self.a.clone(), self.width)
+    }
+
+    /// Bits moved up by k; those beyond the width are lost.
+    pub fn shl(&self, k: u32) -> Self {
+        let shift = |x: &Tensor| x.unary(Unary::Shl(k)).unary(Unary::And(mask(self.width)));
+        RepXor { a: shift(&self.a), b: shift(&self.b), width: self.width }
+    }
+
+    /// Bits moved down by k, zeros before; the width stays.
+    pub fn shr(&self, k: u32) -> Self {
+        RepXor { a: self.a.unary(Unary::Shr(k)), b: self.b.unary(Unary::Shr(k)), width: self.width }
+    }
+
+    /// Bits `low .. low + width` as words of that width: fewer bits to send.
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] for a width outside 1 to 64.
+    pub fn field(&self, low: u32, width: u32) -> Result<Self, DeviceError> {
+        RepXor::from_components(self.a.unary(Unary::Shr(low)), self.b.unary(Unary::Shr(low)), width)
+    }
+
+    /// Bit k of every element, packed.
+    ///
+    /// # Errors
+    /// [`DeviceError::Bits`] for a k of 64 or more.
+    pub fn bit(&self, k: u32) -> Result<RepBits, DeviceError> {
+        Ok(RepBits { a: self.a.to_planes(k, 1)?, b: self.b.to_planes(k, 1)?, shape: self.shape().to_vec() })
+    }
+
+    /// The same elements in another shape; nothing is copied.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the number of elements differs.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self, DeviceError> {
+        self.map(self.width, |x| x.reshape(shape))
+    }
+
+    /// Words one after the other along the first axis.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when there are none or the other axes differ.
+    pub fn concat(parts: &[RepXor]) -> Result<Self, DeviceError> {
+        let of = |pick: fn(&RepXor) -> &Tensor| Tensor::concat(&parts.iter().map(pick).collect::<Vec<_>>());
+        let width = parts.iter().map(|part| part.width).max().unwrap_or(64);
+        Ok(RepXor { a: of(|part| &part.a)?, b: of(|part| &part.b)?, width })
+    }
+
+    /// Entries `range` of the first axis.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the range reaches beyond the axis.
+    pub fn narrow(&self, range: std::ops::Range<usize>) -> Result<Self, DeviceError> {
+        self.map(self.width, |x| x.narrow(range.clone()))
+    }
+}
+
+impl Rep {
+    /// Component `k`, as exclusive-or-shared words: its two holders know it, the third party holds
+    /// zeros. Local. The three together are what an adder turns into the bits of x.
+    pub fn component_bits(&self, party: PartyId, k: PartyId) -> RepXor {
+        let zero = Tensor::full(self.device(), self.shape(), 0);
+        let (a, b) = match () {
+            () if k == party => (self.a.clone(), zero),
+            () if k == party.next() => (zero, self.b.clone()),
+            () => (zero.clone(), zero),
+        };
+        RepXor { a, b, width: 64 }
+    }
+}
