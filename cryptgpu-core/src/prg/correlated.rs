@@ -147,12 +147,6 @@ impl Correlated {
         Stream { prg: self.own.clone(), nonce: nonce.0 }
     }
 
-    /// The streams of a nonce that was handed out, with the previous party, the next and all, once
-    /// more: what this party could derive by itself, for tests of what it sees. Never for masking.
-    pub(crate) fn replay(&self, position: u64) -> [Stream; 3] {
-        [&self.prev, &self.next, &self.common].map(|prg| Stream { prg: prg.clone(), nonce: position })
-    }
-
     /// A zero-share: F(kᵢ) and F(kᵢ₊₁), whose differences sum to zero over the parties.
     pub fn zero(&self, nonce: Nonce) -> Zero {
         Zero {
