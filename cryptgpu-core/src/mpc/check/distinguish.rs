@@ -51,7 +51,10 @@ pub(super) struct Sample {
     /// Of the first two secrets: the runs that relations are looked for in, and those that they are held against.
     train: [Runs; 2],
     hold: [Runs; 2],
+    /// The tests whose probability is below 1.
     pub tests: Vec<Test>,
+    /// The others.
+    pub clear: usize,
 }
 
 /// The runs of each secret that relations are held against.
@@ -83,8 +86,18 @@ impl Sample {
         let of = (0..groups.len()).map(|group| set(&|g, _| g == group)).collect();
         let train = [0, 1].map(|group| set(&|g, index| g == group && index >= HELD));
         let hold = [0, 1].map(|group| set(&|g, index| g == group && index < HELD));
-        let mut sample =
-            Sample { party, arrays, words: vec![], columns: vec![], height, groups: of, train, hold, tests: vec![] };
+        let mut sample = Sample {
+            party,
+            arrays,
+            words: vec![],
+            columns: vec![],
+            height,
+            groups: of,
+            train,
+            hold,
+            tests: vec![],
+            clear: 0,
+        };
         sample.shapes(groups);
         let first = &groups[0][0];
         let flat = |run: &Run| match run.same_shape(first) {
@@ -109,6 +122,10 @@ impl Sample {
     }
 
     fn add(&mut self, p: f64, what: impl FnOnce() -> String) {
+        if p >= 1.0 {
+            self.clear += 1;
+            return;
+        }
         let what = if p < WORTH_SAYING { what() } else { String::new() };
         self.tests.push(Test { p, party: self.party, what });
     }
@@ -237,10 +254,10 @@ impl Sample {
                 if ones == 0 || ones == train.count() {
                     continue;
                 }
-                let Some(&other) = first.get(&self.digest(bit, &train)) else {
-                    first.insert(self.digest(bit, &train), bit);
+                let other = *first.entry(self.digest(bit, &train)).or_insert(bit);
+                if other == bit {
                     continue;
-                };
+                }
                 let sum: Vec<u64> = self.column(bit).iter().zip(self.column(other)).map(|(a, b)| a ^ b).collect();
                 for group in (0..self.groups.len()).filter(|&group| group != of) {
                     let (runs, own) = (&self.groups[group], (hold.ones(&sum), hold.count()));
@@ -272,39 +289,29 @@ impl Sample {
     }
 
     /// The affine space that some bits span on each of the first two secrets: whether runs that it was not made from lie
-    /// in it as often on the other secrets as on its own.
-    fn span(&mut self, rows: &[Vec<u64>], width: usize, what: &dyn Fn(&Self) -> String) {
-        let runs = |set: &Runs| {
-            let set = set.clone();
-            rows.iter()
-                .enumerate()
-                .filter(move |(run, _)| set.0[run / 64] >> (run % 64) & 1 == 1)
-                .map(|(_, row)| &row[..])
-        };
+    /// in it as often on the other secrets as on its own. `varying` is how many of the bits vary: a space of that
+    /// dimension has every run.
+    fn span(&mut self, rows: &[Vec<u64>], varying: usize, what: &dyn Fn(&Self) -> String) {
+        let width = rows.first().map_or(0, Vec::len);
         for of in [0, 1] {
-            let span = Span::of(width, runs(&self.train[of]));
-            let outside = |set: &Runs| {
-                let (mut outside, mut all) = (0, 0);
-                for row in runs(set) {
-                    all += 1;
-                    outside += u32::from(!span.contains(row));
-                }
-                (outside, all)
-            };
-            let own = outside(&self.hold[of]);
-            for group in (0..self.groups.len()).filter(|&group| group != of) {
-                let others = outside(&self.groups[group]);
-                let p = fisher(own, others);
+            let span = Span::of(width, pick(rows, &self.train[of]));
+            let others: Vec<usize> = (0..self.groups.len()).filter(|&group| group != of).collect();
+            if span.dimension() == varying {
+                self.clear += others.len();
+                continue;
+            }
+            let own = span.outside(pick(rows, &self.hold[of]));
+            for group in others {
+                let theirs = span.outside(pick(rows, &self.groups[group]));
+                let p = fisher(own, theirs);
                 let say = |(outside, all): (u32, u32)| format!("{} of {all} runs", all - outside);
                 let name = if p < WORTH_SAYING { what(self) } else { String::new() };
                 self.add(p, || {
+                    let (own, theirs) = (say(own), say(theirs));
+                    let (first, second) = (SECRETS[of], SECRETS[group]);
                     format!(
-                        "{name}: what its bits add up to depends on the secret (the relations of {} hold in {} on it, in \
-                         {} on {})",
-                        SECRETS[of],
-                        say(own),
-                        say(others),
-                        SECRETS[group]
+                        "{name}: what its bits add up to is a matter of the secret; relations of {first} hold in {own} \
+                             on it, in {theirs} on {second}"
                     )
                 });
             }
@@ -313,38 +320,42 @@ impl Sample {
 
     /// The bits of each word.
     fn words(&mut self) {
-        let all = self.all();
-        let total = all.count();
+        let (all, total) = (self.all(), self.all().count());
         for word in 0..self.columns.len() / (64 * self.height).max(1) {
-            let ones = |bit: usize| all.ones(self.column(64 * word + bit));
-            if (0..64).all(|bit| ones(bit) == 0 || ones(bit) == total) {
-                continue;
+            let varying = (64 * word..64 * (word + 1)).filter(|&bit| (1..total).contains(&all.ones(self.column(bit))));
+            let varying = varying.count();
+            if varying > 0 {
+                let row = |run: &Vec<u64>| vec![run.get(word).copied().unwrap_or(0)];
+                let rows: Vec<Vec<u64>> = self.words.iter().map(row).collect();
+                self.span(&rows, varying, &|sample| sample.name(64 * word).replace(", bit 0", ""));
             }
-            let rows: Vec<Vec<u64>> = self.words.iter().map(|run| vec![run.get(word).copied().unwrap_or(0)]).collect();
-            self.span(&rows, 1, &|sample| sample.name(64 * word).replace(", bit 0", ""));
         }
     }
 
     /// The lowest bits of the words at one place of all arrays of one length.
     fn places(&mut self) {
+        let (all, total) = (self.all(), self.all().count());
         let mut lengths: Vec<usize> = self.arrays.iter().map(|array| array.words.len()).collect();
         lengths.sort_unstable();
         lengths.dedup();
         for length in lengths {
-            let starts: Vec<usize> =
-                self.arrays.iter().filter(|a| a.words.len() == length).map(|a| a.words.start).take(32).collect();
+            let of = self.arrays.iter().filter(|array| array.words.len() == length);
+            let starts: Vec<usize> = of.map(|array| array.words.start).take(32).collect();
             if starts.len() < 2 {
                 continue;
             }
-            let low = 64 / starts.len();
+            let (count, low) = (starts.len(), 64 / starts.len());
             for at in 0..length {
-                let bits: Vec<Bit> = starts
-                    .iter()
-                    .flat_map(|start| (0..low).map(move |bit| Bit::One(64 * (start + at) + bit)))
-                    .collect();
-                let rows = self.rows(&bits, 1);
-                let count = starts.len();
-                self.span(&rows, 1, &|_| {
+                let bits = starts.iter().flat_map(|start| (0..low).map(move |bit| 64 * (start + at) + bit));
+                let varying = bits.filter(|&bit| (1..total).contains(&all.ones(self.column(bit)))).count();
+                let word =
+                    |run: &[u64], start: usize| run.get(start + at).copied().unwrap_or(0) & (u64::MAX >> (64 - low));
+                let row = |run: &Vec<u64>| {
+                    let words = starts.iter().enumerate().map(|(index, &start)| word(run, start) << (index * low));
+                    vec![words.fold(0, |a, b| a | b)]
+                };
+                let rows: Vec<Vec<u64>> = self.words.iter().map(row).collect();
+                self.span(&rows, varying, &|_| {
                     format!("the lowest {low} bits of word {at} of {count} arrays of {length} words")
                 });
             }
@@ -369,7 +380,7 @@ impl Sample {
             let width = bits.len().div_ceil(64);
             if width > 0 {
                 let rows = self.rows(&bits, width);
-                self.span(&rows, width, &|_| what.clone());
+                self.span(&rows, bits.len(), &|_| what.clone());
             }
         }
     }
@@ -415,6 +426,12 @@ impl Sample {
         let of = |array: &&Array| (64 * array.words.start..64 * array.words.end).any(uneven);
         self.arrays.iter().filter(of).map(|array| format!("party {}, {}", self.party, array.what)).collect()
     }
+}
+
+/// The rows of a set of runs.
+fn pick<'r>(rows: &'r [Vec<u64>], runs: &Runs) -> impl Iterator<Item = &'r [u64]> {
+    let runs = runs.clone();
+    rows.iter().enumerate().filter(move |(run, _)| runs.0[run / 64] >> (run % 64) & 1 == 1).map(|(_, row)| &row[..])
 }
 
 /// A bit of what was sent, or the product of two.

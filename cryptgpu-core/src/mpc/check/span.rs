@@ -13,36 +13,42 @@ impl Span {
     /// Of rows of `width` words each; without a row, the space has none.
     pub fn of<'a>(width: usize, samples: impl Iterator<Item = &'a [u64]>) -> Self {
         let mut span = Span { width, base: vec![], rows: vec![], pivots: vec![0; 64 * width] };
+        let mut rest = vec![0; width];
         for sample in samples {
             if span.base.is_empty() {
                 span.base = sample.to_vec();
-            } else if let Some((row, lowest)) = span.reduce(sample) {
-                span.rows.extend(row);
+            } else if let Some(lowest) = span.reduce(sample, &mut rest) {
+                span.rows.extend_from_slice(&rest);
                 span.pivots[lowest] = (span.rows.len() / width) as u32;
             }
         }
         span
     }
 
-    /// Whether a row lies in it.
-    pub fn contains(&self, sample: &[u64]) -> bool {
-        !self.base.is_empty() && self.reduce(sample).is_none()
+    /// Of some rows of `width` words, how many do not lie in it, and how many there are.
+    pub fn outside<'a>(&self, samples: impl Iterator<Item = &'a [u64]>) -> (u32, u32) {
+        let (mut rest, mut outside, mut all) = (vec![0; self.width], 0, 0);
+        for sample in samples {
+            all += 1;
+            outside += u32::from(self.base.is_empty() || self.reduce(sample, &mut rest).is_some());
+        }
+        (outside, all)
     }
 
     /// Its dimension.
-    #[cfg(test)]
     pub fn dimension(&self) -> usize {
         self.rows.len() / self.width
     }
 
-    /// What is left of a row when everything that lies in the space is taken off, with its lowest bit;
-    /// nothing for a row of the space.
-    fn reduce(&self, sample: &[u64]) -> Option<(Vec<u64>, usize)> {
-        let mut rest: Vec<u64> = sample.iter().zip(&self.base).map(|(a, b)| a ^ b).collect();
+    /// Leaves in `rest` what remains of a row when everything that lies in the space is taken off, and returns its lowest
+    /// bit; nothing for a row of the space.
+    fn reduce(&self, sample: &[u64], rest: &mut [u64]) -> Option<usize> {
+        rest.iter_mut().zip(sample.iter().zip(&self.base)).for_each(|(rest, (a, b))| *rest = a ^ b);
         for word in 0..self.width {
             while rest[word] != 0 {
                 let bit = 64 * word + rest[word].trailing_zeros() as usize;
-                let Some(row) = (self.pivots[bit] as usize).checked_sub(1) else { return Some((rest, bit)) };
+                let row = (self.pivots[bit] as usize).checked_sub(1);
+                let Some(row) = row else { return Some(bit) };
                 let row = &self.rows[row * self.width..(row + 1) * self.width];
                 rest[word..].iter_mut().zip(&row[word..]).for_each(|(a, b)| *a ^= b);
             }
@@ -76,10 +82,11 @@ mod tests {
         let rows: [&[u64]; 4] = [&[0b0001, 8], &[0b0010, 8], &[0b0100, 9], &[0b0010, 8]];
         let span = Span::of(2, rows.into_iter());
         assert_eq!(span.dimension(), 2);
-        assert!(rows.iter().all(|row| span.contains(row)));
+        assert_eq!(span.outside(rows.into_iter()), (0, 4));
         // An odd number of rows lies in it, an even one does not.
-        assert!(span.contains(&[0b0111, 9]) && !span.contains(&[0b0011, 0]) && !span.contains(&[0, 0]));
-        assert!(!Span::of(2, std::iter::empty()).contains(&[0, 0]));
+        let others: [&[u64]; 3] = [&[0b0111, 9], &[0b0011, 0], &[0, 0]];
+        assert_eq!(span.outside(others.into_iter()), (2, 3));
+        assert_eq!(Span::of(2, std::iter::empty()).outside(others.into_iter()), (3, 3));
     }
 
     #[test]

@@ -52,14 +52,14 @@ pub(super) fn rank_sum(first: &[u32], second: &[u32]) -> f64 {
 
 /// Holm's corrected p-values (1979), in the order of `p`: a test is rejected at a level when its
 /// corrected value is below, and the chance of any wrong rejection is at most that level, whatever
-/// the tests have in common.
-pub(super) fn holm(p: &[f64]) -> Vec<f64> {
+/// the tests have in common. Beside them are `more` tests of probability 1.
+pub(super) fn holm(p: &[f64], more: usize) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
     let mut corrected = vec![1.0; p.len()];
     let mut largest = 0.0f64;
     for (rank, &index) in order.iter().enumerate() {
-        largest = largest.max((p.len() - rank) as f64 * p[index]).min(1.0);
+        largest = largest.max((p.len() + more - rank) as f64 * p[index]).min(1.0);
         corrected[index] = largest;
     }
     corrected
@@ -78,7 +78,7 @@ mod tests {
         close(fisher((8, 8), (0, 8)), 2.0 / 12870.0);
         // 15 of 20 against 2 of 20: phyper(14, 20, 20, 17, lower.tail = FALSE), doubled.
         close(fisher((15, 20), (2, 20)), 6.8606e-5);
-        let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
+        let corrected = holm(&[0.01, 0.04, 0.03, 0.005], 0);
         for (a, b) in corrected.into_iter().zip([0.03, 0.06, 0.06, 0.02]) {
             close(a, b);
         }
@@ -92,6 +92,6 @@ mod tests {
         let (low, high): (Vec<u32>, Vec<u32>) = ((0..100).collect(), (60..160).collect());
         assert!(rank_sum(&low, &high) < 1e-12 && rank_sum(&high, &low) < 1e-12);
         assert!(rank_sum(&low, &low) > 0.99 && rank_sum(&[7; 100], &[7; 100]) == 1.0);
-        assert!(holm(&[]).is_empty());
+        assert!(holm(&[], 7).is_empty());
     }
 }

@@ -27,7 +27,7 @@ pub struct Views {
     /// Messages with bits that vary but are no fair coins: not wrong, as they are alike for all secrets that were
     /// tried, and yet not what a mask of whole words gives.
     pub uneven: Vec<String>,
-    /// What was looked at.
+    /// What was looked at: up to the size on which a leak was found.
     pub sizes: Vec<ViewSize>,
 }
 
@@ -80,7 +80,7 @@ pub struct Finding {
 impl Views {
     /// Whether nothing was found, and not all that was sent is untested.
     pub fn passed(&self) -> bool {
-        self.findings.is_empty() && (self.tests > 0 || self.untested.is_empty())
+        self.findings.is_empty() && (self.untested.is_empty() || self.sizes.iter().any(|size| size.bits > 0))
     }
 }
 
@@ -88,6 +88,8 @@ impl Views {
 const FIRST: usize = HELD + 84;
 /// Runs beyond the dimension of all that varies, for its space to be spanned but with probability 2^−31.
 const SPARE: usize = 32;
+/// The most elements each of which is looked at by itself.
+const FEW: usize = 8;
 /// The most bits that are tested together.
 const MOST: usize = 800;
 
@@ -106,13 +108,14 @@ pub(super) struct Plan<'c> {
 /// What came of one size and party.
 struct Study {
     tests: Vec<Test>,
+    clear: usize,
     runs: usize,
     bits: usize,
     together: Together,
 }
 
 impl Plan<'_> {
-    /// All sizes, in front of each party.
+    /// All sizes, the first one on which a leak is found the last, in front of each party.
     pub fn look<R, E, F: Protocol<R, E>>(&self, protocol: &F) -> Result<Views, CheckError> {
         let mut views = Views {
             tests: 0,
@@ -125,18 +128,24 @@ impl Plan<'_> {
         };
         let mut steps = BTreeSet::new();
         for &elements in self.sizes {
-            let (mut tests, mut size) = (vec![], ViewSize { elements, runs: 0, bits: 0, together: Together::All });
+            let (mut tests, mut clear, mut size) =
+                (vec![], 0, ViewSize { elements, runs: 0, bits: 0, together: Together::All });
             for observer in PartyId::ALL {
                 let study = self.study(elements, observer, protocol, (&mut views, &mut steps))?;
                 size.runs += study.runs;
                 size.bits = size.bits.max(study.bits);
                 size.together = size.together.max(study.together);
                 tests.extend(study.tests);
+                clear += study.clear;
             }
-            views.judge(tests, self.sizes.len());
+            views.judge(tests, clear, self.sizes.len());
             views.sizes.push(size);
+            if !views.findings.is_empty() {
+                break;
+            }
         }
-        if let Some(path) = self.revealed.iter().find(|path| !steps.contains(*path)) {
+        let missing = self.revealed.iter().find(|path| !steps.contains(*path));
+        if let Some(path) = missing {
             let steps = steps.into_iter().collect::<Vec<_>>().join(", ");
             let hint =
                 format!("reveals({path:?}): no message is received in that step; messages are received in: {steps}");
@@ -185,7 +194,7 @@ impl Plan<'_> {
         sample.test(&blocks);
         views.uneven.extend(sample.uneven());
         let runs = groups.iter().map(Vec::len).sum();
-        Ok(Study { bits: sample.bits().len(), tests: sample.tests, runs, together })
+        Ok(Study { bits: sample.bits().len(), tests: sample.tests, clear: sample.clear, runs, together })
     }
 
     /// Secrets to compare, and whether what is revealed is equal on all of them. Where the output is opened, two that
@@ -221,9 +230,9 @@ impl Plan<'_> {
 
 impl Views {
     /// Takes the tests of one size in.
-    fn judge(&mut self, tests: Vec<Test>, sizes: usize) {
-        let corrected = holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>());
-        self.tests += tests.len();
+    fn judge(&mut self, tests: Vec<Test>, clear: usize, sizes: usize) {
+        let corrected = holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>(), clear);
+        self.tests += tests.len() + clear;
         for (test, p) in tests.into_iter().zip(corrected) {
             let p = (p * sizes as f64).min(1.0);
             self.smallest = self.smallest.min(p);
@@ -240,7 +249,7 @@ fn choose(sample: &Sample, elements: usize) -> (Together, Vec<Vec<usize>>) {
     if varying.len() <= MOST {
         return (Together::All, vec![varying]);
     }
-    let blocks = if elements < 64 { sample.by_element(elements) } else { vec![] };
+    let blocks = if elements <= FEW { sample.by_element(elements) } else { vec![] };
     match blocks.iter().map(Vec::len).max() {
         Some(0) | None | Some(MOST..) => (Together::Nothing, vec![]),
         Some(_) => (Together::Elements, blocks),

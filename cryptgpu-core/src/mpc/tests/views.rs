@@ -28,6 +28,9 @@ fn passes(
     for (world, below) in worlds() {
         let check = check().world(&world);
         let check = if truncates { check.errors(-below..=1) } else { check };
+        // The generator changes no message, and the paper's truncation sends whole words: one size is enough for both.
+        let first = world.randomness == Randomness::Aes128Ctr && world.settings.fidelity == Fidelity::Exact;
+        let check = if first { check } else { check.view_sizes(&[1]) };
         let report = check.run(&protocol, &plaintext).unwrap().require().unwrap();
         let views = report.views.unwrap();
         assert!(views.tests > 300 && views.untested.is_empty(), "{}: {views:?}", report.name);
@@ -125,24 +128,28 @@ fn comparisons() {
 
 #[test]
 fn pooling() {
-    let shapes = |n: usize| vec![vec![1, n.div_ceil(64), 64, 64]];
+    // Few elements are a small image, for all messages about it to be looked at together.
+    let shapes = |n: usize| match n {
+        0..64 => vec![vec![1, 1, 2, 2 * n]],
+        _ => vec![vec![1, n.div_ceil(64), 64, 64]],
+    };
     let window = PoolGeometry::square(2, 2, 0);
     let tops = |x: &[ArrayD<u64>]| {
-        ArrayD::from_shape_fn(vec![1, x[0].shape()[1], 32, 32], |at| {
+        ArrayD::from_shape_fn(vec![1, x[0].shape()[1], x[0].shape()[2] / 2, x[0].shape()[3] / 2], |at| {
             let tap = |y, z| x[0][[0, at[1], 2 * at[2] + y, 2 * at[3] + z]] as i64;
             tap(0, 0).max(tap(0, 1)).max(tap(1, 0)).max(tap(1, 1)) as u64
         })
     };
-    let check = || Check::new("maximum pooling", 1).bits(62).shapes(shapes).view_sizes(&[1]);
+    let check = || Check::new("maximum pooling", 1).bits(62).shapes(shapes).view_sizes(&[1, 9]);
     passes(check, false, |p, x| p.max_pool(&x[0], &window), tops);
     // A sum of four divided by four: the reciprocal is exact.
     let sums = |x: &[ArrayD<u64>]| {
-        ArrayD::from_shape_fn(vec![1, x[0].shape()[1], 32, 32], |at| {
+        ArrayD::from_shape_fn(vec![1, x[0].shape()[1], x[0].shape()[2] / 2, x[0].shape()[3] / 2], |at| {
             let tap = |y, z| x[0][[0, at[1], 2 * at[2] + y, 2 * at[3] + z]] as i64;
             ((tap(0, 0) + tap(0, 1) + tap(1, 0) + tap(1, 1)) >> 2) as u64
         })
     };
-    let check = || Check::new("average pooling", 1).bits(20).shapes(shapes).view_sizes(&[1]);
+    let check = || Check::new("average pooling", 1).bits(20).shapes(shapes).view_sizes(&[1, 9]);
     passes(check, true, |p, x| p.avg_pool(&x[0], &window), sums);
 }
 
@@ -157,7 +164,7 @@ fn views_at_odd_sizes() {
         let sign = p.sign(&rectified)?;
         Ok::<_, MpcError>(rectified.add(&p.bits_to_ring(&sign)?)?)
     };
-    let check = Check::new("a chain of all", 2).bits(12).errors(-1..=1).view_sizes(&[63, 65, 511, 513, 2113]);
+    let check = Check::new("a chain of all", 2).bits(12).errors(0..=2).view_sizes(&[63, 65, 511, 513, 2113]);
     let report = check.run(protocol, elementwise(|x| ((x[0] * x[1]) >> (UNITS + 3)).max(0)));
     report.unwrap().require().unwrap();
 }
