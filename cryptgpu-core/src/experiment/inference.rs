@@ -172,11 +172,12 @@ impl Inference {
     }
 
     /// Tests what can be tested before anything starts: network, counts, settings, a file of weights,
-    /// that the images fit the network and are enough.
+    /// that the images fit the network and are enough. Returns notices, a sentence each, of what was changed to make
+    /// a file of weights fit the network.
     ///
     /// # Errors
     /// Which field cannot be used, and what can.
-    pub fn validate(&self) -> Result<(), ExperimentError> {
+    pub fn validate(&self) -> Result<Vec<String>, ExperimentError> {
         let graph = self.graph()?;
         self.settings()?;
         for (field, value) in [("batch", self.batch), ("iterations", self.iterations)] {
@@ -189,10 +190,12 @@ impl Inference {
             let hint = "bundled weights are LeNet's; give a safetensors file, or random ones".to_owned();
             return Err(ExperimentError::Declaration { field: "weights", value: self.weights.to_string(), hint });
         }
-        if let WeightSource::File(_) = self.weights {
-            self.load_weights(&graph)?;
-        }
-        self.open_images(&graph).map(drop)
+        let notices = match self.weights {
+            WeightSource::File(_) => self.weights.open(&graph)?.notices,
+            WeightSource::Bundled | WeightSource::Random(_) => vec![],
+        };
+        self.open_images(&graph)?;
+        Ok(notices)
     }
 
     /// The weights; only their owner and the caller's plaintext evaluation ask for them.

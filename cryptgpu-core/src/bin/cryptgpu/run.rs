@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{
-    Images, Inference, Parties, Processes, Record, Suite, Threads, WeightSource, append, measure,
+    Images, Inference, Parties, Processes, Record, Suite, Threads, WeightFile, WeightSource, append, measure,
 };
 use cryptgpu_core::mpc::{Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
@@ -74,6 +74,9 @@ pub struct InferenceArguments {
     /// Weights: bundled (LeNet's), random, or a safetensors file; else bundled for lenet, random for others
     #[arg(long)]
     weights: Option<String>,
+    /// Leave out tensors of the weights' file that the network does not have: counters, training state
+    #[arg(long, requires = "weights")]
+    ignore_extra: bool,
     /// Seed of random weights and images
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -252,6 +255,7 @@ impl InferenceArguments {
             None => default.weights,
             Some("bundled") => WeightSource::Bundled,
             Some("random") => WeightSource::Random(self.seed),
+            Some(path) if self.ignore_extra => WeightSource::File(WeightFile::new(path).ignoring_extra()),
             Some(path) => WeightSource::File(path.into()),
         };
         let declaration = Inference {
@@ -271,7 +275,9 @@ impl InferenceArguments {
             window: self.window.unwrap_or_default(),
             compare: self.compare.unwrap_or(default.compare),
         };
-        declaration.validate()?;
+        for notice in declaration.validate()? {
+            eprintln!("cryptgpu: {}: {notice}", declaration.weights);
+        }
         Ok(declaration)
     }
 }

@@ -8,7 +8,7 @@ use crate::cluster::wire::job_error::JobError;
 use crate::device::{Device, Tensor};
 use crate::mpc::{Rep, Settings};
 use crate::net::PartyId;
-use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
+use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, Weights, private, zoo};
 use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
 use std::ops::Range;
@@ -34,7 +34,7 @@ impl Job for LoadModel {
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
         let graph = zoo::by_name(&self.network)?;
-        let weights = self.weights.map(|source| source.load(&graph)).transpose()?;
+        let weights = self.weights.map(|source| open_weights(&source, &graph)).transpose()?;
         let party = context.party();
         party.set_settings(self.settings);
         let model =
@@ -42,6 +42,15 @@ impl Job for LoadModel {
         context.keep(&kept_name(&self.network), model);
         Ok(())
     }
+}
+
+/// Reads the weights, and says on the owner's standard error, which the caller sees, what was changed to make them fit.
+fn open_weights(source: &WeightSource, graph: &Graph) -> Result<Weights, JobError> {
+    let fitted = source.open(graph)?;
+    for notice in fitted.notices {
+        eprintln!("{source}: {notice}");
+    }
+    Ok(fitted.weights)
 }
 
 /// Where an image comes from, as one party is told.
