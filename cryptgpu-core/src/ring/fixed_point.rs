@@ -177,7 +177,8 @@ mod tests {
         assert!(codec.encode(2f64.powi(42) - 1.0).is_ok());
         let error = codec.encode_array(&array![0.0, 5e12, 1.0]).unwrap_err();
         assert_eq!(error, RingError::OutOfRange { value: Withheld::new(5e12), index: 1, fraction_bits: 20 });
-        assert!(error.to_string().contains("5000000000000 at index 1"), "{error}");
+        assert!(error.to_string().contains("the value at index 1") && error.to_string().contains("2^42"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("000000") && error.value() == Some(5e12), "{error:?}");
         assert!(matches!(codec.encode(f64::NAN), Err(RingError::NotFinite { .. })));
         assert!(matches!(codec.encode(f64::NEG_INFINITY), Err(RingError::NotFinite { .. })));
         assert!(FixedPoint::new(31).is_err());

@@ -135,7 +135,7 @@ fn a_variance_counts_with_eps_added() {
     };
     let (_, folded) = with(-1e-12).unwrap();
     assert!(folded.get("conv1.weight").unwrap().iter().all(|value| value.is_finite()));
-    for value in [-1e-5, -1.0] {
+    for value in [-1.001e-5, -1.0] {
         let error = with(value).unwrap_err();
         assert!(matches!(error, NnError::Variance { index: 0, .. }), "{value}: {error}");
         assert!(error.to_string().contains("eps = 0.00001"), "{error}");
