@@ -30,7 +30,7 @@ fn the_memory_of_a_party_can_neither_be_read_nor_dumped() {
 #[test]
 fn the_peak_of_memory_is_that_of_the_run() {
     fn fill(_: &mut Party, megabytes: usize) -> Result<u8> {
-        Ok(vec![1u8; megabytes << 20].iter().copied().fold(0, u8::wrapping_add))
+        Ok(vec![1u8; megabytes << 20].iter().step_by(4096).copied().fold(0, u8::wrapping_add))
     }
     let cluster = local().start().unwrap();
     let peak = |megabytes: usize| cluster.run(fill, megabytes).unwrap().usage[0].peak_rss_bytes;
@@ -48,4 +48,51 @@ fn standard_input_is_empty_for_functions() {
     let cluster = local().start().unwrap();
     assert_eq!(cluster.run(read, ()).unwrap().output().unwrap(), 0);
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn what_a_party_says_cannot_address_the_callers_terminal() {
+    fn shout(_: &mut Party, (): ()) -> Result<()> {
+        eprintln!("\x1b[2Jcleared");
+        Err("no\x1b]0;title\x07".into())
+    }
+    let error = local().start().unwrap().run(shout, ()).unwrap_err().to_string();
+    assert!(!error.contains(['\x1b', '\x07']), "{error:?}");
+    assert!(error.contains("no␛]0;title␇") && error.contains("␛[2Jcleared"), "{error}");
+}
+
+/// Not a test of its own: a caller whose parties print without end.
+#[test]
+fn caller_of_a_flood() {
+    fn flood(_: &mut Party, (): ()) -> Result<()> {
+        let line = "x".repeat(100_000);
+        for _ in 0..100 {
+            println!("{line}");
+        }
+        Ok(())
+    }
+    fn quiet(_: &mut Party, (): ()) -> Result<()> {
+        println!("and now?");
+        Ok(())
+    }
+    if std::env::var_os("CRYPTGPU_TEST_FLOOD").is_some() {
+        let cluster = local().start().unwrap();
+        cluster.run(flood, ()).unwrap();
+        cluster.run(quiet, ()).unwrap();
+    }
+}
+
+#[test]
+fn what_a_party_prints_has_a_limit_in_each_run() {
+    let caller = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process::caller_of_a_flood", "--nocapture"])
+        .env("CRYPTGPU_TEST_FLOOD", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&caller.stdout);
+    assert!(text.len() < 3 * (5 << 20), "{} bytes", text.len());
+    for party in 0..3 {
+        assert_eq!(text.matches(&format!("[P{party}] (more than 4 MiB in one run")).count(), 1);
+        assert!(text.contains(&format!("[P{party}] and now?")));
+    }
 }
