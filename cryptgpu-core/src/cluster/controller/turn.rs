@@ -10,7 +10,7 @@ use crate::cluster::wire::frame;
 use crate::cluster::wire::message::{Command, TensorId};
 use crate::net::PartyId;
 use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The right to run one thing; nothing else runs meanwhile.
 pub(super) struct Turn<'a> {
@@ -20,6 +20,8 @@ pub(super) struct Turn<'a> {
     name: String,
     /// Tensors that nobody names any more.
     free: Vec<TensorId>,
+    /// How long it may take.
+    pub(super) limit: Duration,
 }
 
 impl<'a> Turn<'a> {
@@ -36,10 +38,11 @@ impl<'a> Turn<'a> {
         let run = state.runs;
         let mut facts = inner.facts();
         facts.running = Some(name.to_owned());
+        facts.mailbox = state.session.as_ref().map(|session| session.mailbox().clone());
         // What is dropped from now on may be an argument of this very run.
         let free = std::mem::take(&mut facts.dropped);
         drop(facts);
-        Ok(Turn { inner, state, run, name: name.to_owned(), free })
+        Ok(Turn { inner, state, run, name: name.to_owned(), free, limit: Duration::MAX })
     }
 
     pub(super) fn cluster(&self) -> &'a Arc<Inner> {
@@ -101,7 +104,7 @@ impl<'a> Turn<'a> {
         if !ids.is_empty() {
             session.tell_all(&Command::Free { ids })?;
         }
-        let mut watch = Watch::new(session, self.run, &self.name, self.inner.configuration.deadline);
+        let mut watch = Watch::new(session, self.run, &self.name, self.inner.configuration.deadline, self.limit);
         watch.send(frames);
         let outcome = watch.collect(on_progress);
         match outcome {
@@ -122,6 +125,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut facts = self.inner.facts();
         facts.running = None;
+        facts.mailbox = None;
         // Nothing was sent.
         facts.dropped.append(&mut self.free);
     }
