@@ -4,7 +4,7 @@ use crate::cluster::launch::program::Launch;
 use crate::cluster::launch::session::Session;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::device::DeviceInUse;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -37,7 +37,7 @@ pub(super) struct Facts {
     /// What goes on now.
     pub(super) running: Option<String>,
     /// Tensors whose last handle is gone, to be told to the parties with the next command.
-    pub(super) dropped: Vec<TensorId>,
+    pub(super) dropped: Vec<HeldId>,
 }
 
 impl Inner {
@@ -57,7 +57,7 @@ impl Inner {
     }
 
     /// The last handle of a tensor is gone.
-    pub(super) fn let_go(&self, generation: u64, id: TensorId) {
+    pub(super) fn let_go(&self, generation: u64, id: HeldId) {
         let mut facts = self.facts();
         if facts.generation == generation {
             facts.dropped.push(id);
