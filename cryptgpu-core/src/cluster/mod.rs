@@ -30,6 +30,5 @@ pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
-pub use party::model::ImageFile;
 pub use party::self_test::{Fault, SelfTest};
 pub use wire::{ClusterError, Failure, FailureKind, JobError, Usage};

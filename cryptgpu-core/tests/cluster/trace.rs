@@ -63,7 +63,7 @@ fn a_run_has_a_trace_that_agrees_with_its_usage() {
 #[test]
 fn claims_stand_beside_what_was_counted() {
     both(|cluster| {
-        let x = cluster.share(&Array1::zeros(N)).unwrap();
+        let x = cluster.share(&Array1::<f64>::zeros(N)).unwrap();
         let claims = cluster.run(layers, &x).unwrap().claims();
         let steps: Vec<_> = claims.iter().map(|claim| claim.step.as_str()).collect();
         assert_eq!(steps, ["layer/relu", "opening", "opening", "opening"]);

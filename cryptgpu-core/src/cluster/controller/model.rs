@@ -10,12 +10,14 @@ use crate::cluster::marshal::handle::{Shared, Token};
 use crate::cluster::marshal::model::Model;
 use crate::cluster::marshal::store::Label;
 use crate::cluster::party::job::Job;
-use crate::cluster::party::model::{ImageFile, Images, Infer, LoadModel};
+use crate::cluster::party::model::{Images, Infer, LoadModel, OwnImages};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
 use crate::nn::{NnError, WeightSource};
+use cryptgpu_datasets::ImageSet;
 use ndarray::{ArrayBase, Data, Dimension};
+use std::ops::Range;
 use std::sync::Arc;
 
 impl Cluster {
@@ -84,20 +86,25 @@ impl Cluster {
         self.infer_on(model, shared.shape()[0], images)
     }
 
-    /// Evaluates the model on `batch` images that party `owner` reads from a file of its own and
-    /// shares; the caller sees the result and not the images.
+    /// Evaluates the model on images `range` of `set`, which party `owner` reads for itself and shares; the caller
+    /// sees the result and not the images.
     ///
     /// # Errors
-    /// As [`Cluster::infer`], and when the owner cannot read the file.
+    /// As [`Cluster::infer`]; for an empty range; and when the owner cannot read the images or has not so many.
     pub fn infer_file(
         &self,
         model: &Model,
         owner: PartyId,
-        file: &ImageFile,
-        batch: usize,
+        set: &ImageSet,
+        range: Range<usize>,
     ) -> Result<InferenceResult, ClusterError> {
-        let file = |party| (party == owner).then(|| file.clone());
-        self.infer_on(model, batch, |_| Ok(PartyId::ALL.map(|party| Images::Read { owner, file: file(party), batch })))
+        let batch = range.len();
+        if batch == 0 {
+            let detail = format!("images {} to {} are none: take at least one", range.start, range.end);
+            return Err(ClusterError::argument("infer", &detail));
+        }
+        let own = |party| (party == owner).then(|| OwnImages { set: set.clone(), range: range.clone() });
+        self.infer_on(model, batch, |_| Ok(PartyId::ALL.map(|party| Images::Read { owner, own: own(party), batch })))
     }
 
     fn infer_on(

@@ -8,9 +8,9 @@ use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
 use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource};
-use cryptgpu_datasets::{idx, images::Normalisation};
+use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
-use std::path::PathBuf;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,31 +44,20 @@ pub(in crate::cluster) enum Images {
     /// The caller has shared them.
     Shared(HeldId),
     /// Party `owner` reads them; which they are, the owner alone is told.
-    Read { owner: PartyId, file: Option<ImageFile>, batch: usize },
+    Read { owner: PartyId, own: Option<OwnImages>, batch: usize },
 }
 
-/// Images in a file of the MNIST format (IDX, plain or gzipped), normalised as LeNet's training data.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ImageFile {
-    /// The file, at the party that owns it.
-    pub path: PathBuf,
-    /// The first image to take.
-    pub first: usize,
+/// Images that a party reads for itself.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct OwnImages {
+    pub(in crate::cluster) set: ImageSet,
+    pub(in crate::cluster) range: Range<usize>,
 }
 
-impl ImageFile {
-    fn read(&self, batch: usize) -> Result<ArrayD<f64>, JobError> {
-        let other = |detail: String| JobError::Other(detail);
-        let pixels = idx::read_images(&self.path).map_err(|error| other(error.to_string()))?;
-        let count = pixels.shape()[0];
-        if self.first + batch > count {
-            let path = self.path.display();
-            return Err(other(format!("{path} has {count} images; {batch} from number {} are wanted", self.first)));
-        }
-        let norm = Normalisation::mnist();
-        let images = pixels.slice(ndarray::s![self.first..self.first + batch, .., .., ..]);
-        let scale = |pixel: u8| (f64::from(pixel) / 255.0 - f64::from(norm.mean[0])) / f64::from(norm.std[0]);
-        Ok(images.mapv(scale).into_dyn())
+impl OwnImages {
+    fn read(self) -> Result<ArrayD<f64>, JobError> {
+        let images = self.set.open().and_then(|images| images.batch(self.range));
+        images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Other(error.to_string()))
     }
 }
 
@@ -113,8 +102,8 @@ impl Job for Infer {
                 Held::Rep(x) => (Instant::now(), x),
                 held => return Err(other(&held)),
             },
-            Images::Read { owner, file, batch } => {
-                let images = file.map(|file| file.read(batch)).transpose()?;
+            Images::Read { owner, own, batch } => {
+                let images = own.map(OwnImages::read).transpose()?;
                 let start = Instant::now();
                 let images = images.as_ref().map(|images| images.view());
                 let x = model.share_images(context.party(), owner, images, batch)?;
