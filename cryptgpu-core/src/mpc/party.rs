@@ -4,8 +4,8 @@
 use super::claim::Claim;
 use super::cost::Cost;
 use super::error::MpcError;
-use super::microscope::Microscope;
-use crate::device::{Device, DeviceError, View, Window};
+use super::view::ViewRecorder;
+use crate::device::{Device, DeviceError, SignWindow, View};
 use crate::net::{NO_STEP, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
@@ -44,41 +44,12 @@ pub struct Settings {
     pub window: SignWindow,
 }
 
-/// The bits that decide a comparison: `low .. low + width`.
-///
-/// Exact while |x| < 2^(low + width − 1) in the ring, but that positive values below 2^low may
-/// count as negative. With the default, all 64 bits, it is always exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SignWindow {
-    low: u32,
-    width: u32,
-}
-
-impl Default for SignWindow {
-    fn default() -> Self {
-        SignWindow { low: 0, width: 64 }
-    }
-}
-
-impl SignWindow {
-    /// Bits `low .. low + width`; `width` is 16, 32 or 64.
-    pub fn new(low: u32, width: u32) -> Option<Self> {
-        (matches!(width, 16 | 32 | 64) && low + width <= 64).then_some(SignWindow { low, width })
-    }
-}
-
-impl From<SignWindow> for Window {
-    fn from(window: SignWindow) -> Window {
-        Window { low: window.low, width: window.width }
-    }
-}
-
 /// One of the three parties, in a run. Its methods are the protocols; each is called by all
 /// three parties with shares of the same values in the same order.
 pub struct Party {
     pub(super) net: Arc<dyn Network>,
     pub(super) prg: Correlated,
-    pub(super) microscope: Microscope,
+    pub(super) recorder: ViewRecorder,
     settings: Settings,
     device: Device,
     /// The steps that it is in, the run around all of them first.
@@ -98,11 +69,11 @@ struct Step {
 impl Party {
     /// A party on `net`, drawing from `prg`, whose tensors live on `device`.
     pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings, device: Device) -> Self {
-        let microscope = Microscope::default();
+        let recorder = ViewRecorder::default();
         let run = Step { name: String::new(), before: net.endpoint().stats(), claimed: None };
         let (steps, failed_step) = (vec![run], String::new());
         let charged = Cost::FREE;
-        let party = Party { net, prg, microscope, settings, device, steps, failed_step, charged, claims: vec![] };
+        let party = Party { net, prg, recorder, settings, device, steps, failed_step, charged, claims: vec![] };
         party.net.endpoint().set_step(&party.current_step());
         party
     }
@@ -133,8 +104,8 @@ impl Party {
     }
 
     /// The bits that comparisons look at.
-    pub fn window(&self) -> Window {
-        self.settings.window.into()
+    pub fn window(&self) -> SignWindow {
+        self.settings.window
     }
 
     /// What its masks are drawn from.

@@ -22,7 +22,7 @@ pub mod prelude {
     pub use cryptgpu_core::cluster::{Cluster, OnlyAt, PerParty, Plain, Result, Revealed, Run, Shared, SharedBits};
     pub use cryptgpu_core::device::{Binary, Tensor};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
-    pub use cryptgpu_core::mpc::{Additive, Fidelity, MpcError, Observed, Party, Rep, RepBits, RepXor, Side, World};
+    pub use cryptgpu_core::mpc::{Additive, Fidelity, MpcError, Party, PartyView, Rep, RepBits, RepXor, Side, World};
     pub use cryptgpu_core::net::{Link, PartyId};
     pub use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext, zoo};
     pub use cryptgpu_core::ring::FixedPoint;

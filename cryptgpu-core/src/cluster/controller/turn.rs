@@ -9,7 +9,8 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame;
 use crate::cluster::wire::message::{Command, HeldId};
 use crate::net::PartyId;
-use std::sync::{Arc, MutexGuard};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The right to run one thing; nothing else runs meanwhile.

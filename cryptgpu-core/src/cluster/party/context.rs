@@ -109,14 +109,14 @@ mod tests {
     use crate::mpc::MpcError;
     use crate::net::{NetError, Options, memory};
     use crate::prg::{Correlated, Key, Keys, Randomness};
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     fn context(told: Arc<Mutex<Vec<(u64, f64)>>>) -> PartyContext {
         let [network, ..] = memory::trio(Options::default()).map(Arc::new);
         let keys = Keys::alone(Key::from_bytes([0; 16]));
         let correlated = Correlated::new(Randomness::default(), &keys);
         let party = Party::new(network.clone(), correlated, Settings::default(), Device::Cpu);
-        let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
+        let report = move |run, fraction, _: &str, _: &str| told.lock().push((run, fraction));
         PartyContext::new(party, network, true, Box::new(report))
     }
 
@@ -130,7 +130,7 @@ mod tests {
                 context.progress(f64::from(step) / 1000.0, "layers");
             }
         }
-        let told = told.lock().unwrap();
+        let told = told.lock();
         for run in [1, 2] {
             let of_run: Vec<f64> = told.iter().filter(|(of, _)| *of == run).map(|(_, fraction)| *fraction).collect();
             assert_eq!((of_run.first(), of_run.last()), (Some(&0.0), Some(&1.0)));

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cryptgpu_core::device::{Tensor, Unary, Window};
+use cryptgpu_core::device::{SignWindow, Tensor, Unary};
 use cryptgpu_core::mpc::check::{Check, Protocol, elementwise};
 use cryptgpu_core::mpc::{Cost, MpcError, Party, Rep, RepBits, RepXor, Side, World, cost};
 use cryptgpu_core::net::PartyId;
@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, MpcError>;
 
 /// x · y, no truncation.
 fn product(p: &mut Party, x: &Rep, y: &Rep) -> Result<Rep> {
-    p.reshare(x.local_product(y)?)
+    p.reshare(x.local_mul(y)?)
 }
 
 /// 1 − 2s for bits s.
@@ -27,10 +27,10 @@ fn top_is_clear(x: &Tensor) -> Tensor {
     x.unary(Unary::Shr(63)).unary(Unary::Xor(1))
 }
 
-/// x · y / 2^d, as `Party::mul` computes it (`mpc::roads::truncation` has the table of messages).
+/// x · y / 2^d, as `Party::mul` computes it (`mpc::protocol::truncation` has the table of messages).
 fn product_truncated(p: &mut Party, x: &Rep, y: &Rep, d: u32) -> Result<Rep> {
     let shape = x.shape();
-    let z = x.local_product(y)?.add(&p.zero_share(shape)?)?;
+    let z = x.local_mul(y)?.add(&p.zero_share(shape)?)?;
     let z = z.mine();
     let [alpha, beta, gamma, y0, y2] = p.nonces();
     let top = Unary::Shl(64 - d);
@@ -189,7 +189,7 @@ fn a_bit_times_a_tensor_costs_what_the_built_in_one_costs() {
         let bits = p.sign(&x[0])?;
         bit_product(p, &bits, &x[1])
     };
-    let cost = |n| cost::sign(n, Window { low: 0, width: 64 }) + cost::bit_product(n);
+    let cost = |n| cost::sign(n, SignWindow::default()) + cost::bit_product(n);
     passes(Check::new("bit times tensor", 2), protocol, |x| if x[0] < 0 { x[1] } else { 0 }, cost);
 }
 
@@ -218,7 +218,7 @@ fn both_are_counted_alike_on_the_links() {
     let n = 5000;
     let ours = spent(n, |p, x| product_truncated(p, x, x, 20).map(drop));
     assert_eq!(ours, spent(n, |p, x| p.mul(x, x).map(drop)));
-    assert_eq!(spent(n, |p, x| product(p, x, x).map(drop)), spent(n, |p, x| p.mul_integer(x, x).map(drop)));
+    assert_eq!(spent(n, |p, x| product(p, x, x).map(drop)), spent(n, |p, x| p.mul_no_trunc(x, x).map(drop)));
     let bit = |ours: bool| {
         spent(n, move |p, x| {
             let bits = p.sign(x)?;
