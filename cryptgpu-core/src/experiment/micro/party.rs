@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Micro, Operation, geometry};
 use crate::cluster::Plain;
-use crate::device::{Device, DeviceInUse, Tensor};
+use crate::device::{DeviceInUse, Tensor};
 use crate::experiment::ExperimentError;
 use crate::mpc::{MpcError, Operand, Party, Rep, Settings};
 use crate::net::{PartyId, Stats};
