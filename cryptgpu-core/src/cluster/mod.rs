@@ -23,6 +23,7 @@
 //! | `code.rs` | where a function's code is, here and in another process |
 //! | `pass/` | arguments and outcomes on their way |
 //! | `shared.rs` | [`Shared`] and other handles: sharing, revealing |
+//! | `show.rs` | how a cluster, handles, runs and results show themselves |
 //! | `store.rs` | what a party keeps for handles |
 //! | `witness.rs` | a party's links, with a memory for their first error |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
@@ -52,6 +53,7 @@ mod run;
 mod self_test;
 mod session;
 mod shared;
+mod show;
 mod store;
 mod watch;
 mod wire;

@@ -17,6 +17,7 @@
 //! | `pool.rs` | average and max-pooling |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
+//! | `show.rs` | how costs and claims show themselves |
 //! | `microscope.rs` | what a party sees, kept for teaching and debugging |
 //! | `check/` | the protocol checker: values, costs, views |
 
@@ -33,6 +34,7 @@ mod party;
 mod pool;
 mod roads;
 mod share;
+mod show;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -45,6 +47,7 @@ pub use microscope::{Look, Looked, Observed, Seen, Sharing};
 pub use party::{Fidelity, Party, Settings, SignWindow};
 pub use roads::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use share::{Operand, Rep, RepBits};
+pub use show::claims_table;
 pub use world::{World, deal};
 
 /// What a message is whose tag has that kind, for people: `truncation: e`.

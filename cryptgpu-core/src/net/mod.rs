@@ -17,6 +17,7 @@ pub mod memory;
 mod pool;
 mod recording;
 mod shaped;
+mod show;
 mod stats;
 pub mod tcp;
 mod timekeeper;

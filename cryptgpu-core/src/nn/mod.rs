@@ -14,6 +14,7 @@ pub mod plaintext;
 pub mod private;
 
 pub mod range;
+mod show;
 mod source;
 pub mod weights;
 pub mod zoo;
@@ -23,5 +24,6 @@ pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
 pub use private::SharedModel;
+pub use show::headroom_table;
 pub use source::WeightSource;
 pub use weights::Weights;

@@ -6,5 +6,6 @@ mod misuse;
 mod model;
 mod randomness;
 mod run;
+mod show;
 mod support;
 mod trace;
