@@ -104,7 +104,7 @@ fn message_in_memory(bencher: Bencher) {
 fn step(bencher: Bencher) {
     let [p0, ..] = memory::trio(Options::default());
     bencher.bench_local(|| {
-        p0.set_step("conv1/truncation");
-        p0.set_step("conv1");
+        p0.endpoint().set_step("conv1/truncation");
+        p0.endpoint().set_step("conv1");
     });
 }

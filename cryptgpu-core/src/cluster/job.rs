@@ -2,7 +2,6 @@
 
 use super::error::{Failure, FailureKind};
 use super::store::{Held, Store, TensorId};
-use super::witness::Witness;
 use crate::mpc::{MpcError, Party, Settings};
 use crate::net::{NetError, Network, PartyId};
 use serde::Serialize;
@@ -77,7 +76,7 @@ impl JobError {
 /// later jobs find. After an error the processes end, and it with them.
 pub struct PartyContext {
     party: Party,
-    witness: Arc<Witness>,
+    network: Arc<dyn Network>,
     report: Box<Report>,
     run: u64,
     reported: Option<Instant>,
@@ -94,9 +93,9 @@ pub(super) type Report = dyn Fn(u64, f64, &str, &str) + Send;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 impl PartyContext {
-    pub(super) fn new(party: Party, witness: Arc<Witness>, in_memory: bool, report: Box<Report>) -> Self {
+    pub(super) fn new(party: Party, network: Arc<dyn Network>, in_memory: bool, report: Box<Report>) -> Self {
         let (settings, kept, store) = (*party.settings(), HashMap::new(), Store::default());
-        PartyContext { party, witness, report, run: 0, reported: None, kept, store, in_memory, settings }
+        PartyContext { party, network, report, run: 0, reported: None, kept, store, in_memory, settings }
     }
 
     /// Which of the three this is.
@@ -110,8 +109,8 @@ impl PartyContext {
     }
 
     /// The links beneath the party, for messages that are no protocol's.
-    pub fn network(&self) -> Arc<dyn Network + Sync> {
-        self.witness.network().clone()
+    pub fn network(&self) -> Arc<dyn Network> {
+        self.network.clone()
     }
 
     /// Tells the controller that `fraction` (0 to 1) of the job is done, and what comes now.
@@ -155,13 +154,13 @@ impl PartyContext {
         self.run = run;
         self.reported = None;
         self.party.set_settings(self.settings);
-        self.witness.begin();
+        self.network.endpoint().forget_error();
     }
 
     /// An error as it travels to the caller, with what the links and the party know about it.
     pub(super) fn failure(&self, error: &JobError) -> Failure {
         let mut failure = error.failure();
-        if let (FailureKind::Job, Some(cause)) = (failure.kind, self.witness.error()) {
+        if let (FailureKind::Job, Some(cause)) = (failure.kind, self.network.endpoint().first_error()) {
             let cause = JobError::Net(cause).failure();
             (failure.kind, failure.peer) = (cause.kind, cause.peer);
             failure.step = if failure.step.is_empty() { cause.step } else { failure.step };
@@ -204,10 +203,9 @@ mod tests {
         let [network, ..] = memory::trio(Options::default()).map(Arc::new);
         let keys = Keys::alone(Key::from_bytes([0; 16]));
         let correlated = Correlated::new(Randomness::default(), &keys);
-        let witness = Arc::new(Witness::new(network));
-        let party = Party::new(Box::new(witness.clone()), correlated, Settings::default());
+        let party = Party::new(network.clone(), correlated, Settings::default());
         let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
-        PartyContext::new(party, witness, true, Box::new(report))
+        PartyContext::new(party, network, true, Box::new(report))
     }
 
     #[test]

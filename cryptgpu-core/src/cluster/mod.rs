@@ -25,7 +25,6 @@
 //! | `shared.rs` | [`Shared`] and other handles: sharing, revealing |
 //! | `show.rs` | how a cluster, handles, runs and results show themselves |
 //! | `store.rs` | what a party keeps for handles |
-//! | `witness.rs` | a party's links, with a memory for their first error |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
 //! | `job.rs` | [`Job`], [`PartyContext`], [`JobError`] |
 //! | `jobs.rs` | the table of all jobs that a party knows |
@@ -57,7 +56,6 @@ mod show;
 mod store;
 mod watch;
 mod wire;
-mod witness;
 mod words;
 
 pub use builder::ClusterBuilder;

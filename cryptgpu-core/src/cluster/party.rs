@@ -9,7 +9,6 @@ use super::jobs::Jobs;
 use super::output;
 use super::record::Record;
 use super::wire::{self, Bootstrap, Command, Event, Outbox, Received, Usage};
-use super::witness::Witness;
 use crate::device::DeviceInUse;
 use crate::mpc::{Party, Settings};
 use crate::net::tcp::{self, Config, Security};
@@ -219,7 +218,10 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> 
     let watched = links.clone();
     runtime.spawn(async move {
         loop {
-            tell(&alive, &Event::Alive { state: watched.get().map(|network| Box::new(network.wait_state())) });
+            tell(
+                &alive,
+                &Event::Alive { state: watched.get().map(|network| Box::new(network.endpoint().wait_state())) },
+            );
             tokio::time::sleep(pause).await;
         }
     });
@@ -299,7 +301,7 @@ fn link_up(
 
 /// A party's links, and whether they lead to threads of the same process.
 pub(super) struct Links {
-    pub(super) network: Arc<dyn Network + Sync>,
+    pub(super) network: Arc<dyn Network>,
     pub(super) in_memory: bool,
 }
 
@@ -312,15 +314,14 @@ pub(super) fn prepare(
     outbox: &Outbox,
 ) -> Result<PartyContext, NetError> {
     let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
-    let witness = Arc::new(Witness::new(links.network));
     let settings = Settings { device: device.device, ..settings };
-    let party = Party::new(Box::new(witness.clone()), correlated, settings);
+    let party = Party::new(links.network.clone(), correlated, settings);
     let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
         tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
     };
     tell(outbox, &Event::Ready { device });
-    Ok(PartyContext::new(party, witness, links.in_memory, Box::new(report)))
+    Ok(PartyContext::new(party, links.network, links.in_memory, Box::new(report)))
 }
 
 /// The kinds of the messages that carry a key: one of two parties, and that of all three.
@@ -330,7 +331,7 @@ const COMMON_KEY: u16 = 0xfffe;
 /// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁; party 0 draws the key
 /// that all have and gives it to both. 80 bytes, 1 round.
 fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correlated, NetError> {
-    network.set_step("key agreement");
+    network.endpoint().set_step("key agreement");
     let from_os = || {
         Key::from_os().map_err(|error| NetError::Setup {
             party: network.id(),
@@ -360,7 +361,7 @@ fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correl
     };
     let with_next = take(id.next(), KEY)?;
     let common = common.map_or_else(|| take(first, COMMON_KEY), Ok)?;
-    network.set_step("start");
+    network.endpoint().set_step("start");
     Ok(Correlated::new(randomness, &Keys { with_prev, with_next, common, own }))
 }
 
@@ -369,19 +370,20 @@ pub(super) fn execute(context: &mut PartyContext, outbox: &Outbox, jobs: &Jobs, 
     context.begin(run);
     reset_peak_rss();
     // The timeline of this job begins here.
-    drop(context.network().take_timeline());
-    let (before, start) = (context.network().stats(), Instant::now());
+    drop(context.network().endpoint().take_timeline());
+    let (before, start) = (context.network().endpoint().stats(), Instant::now());
     let attempted = catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body)));
     if !context.in_memory() {
         output::mark(run);
     }
     let failure = match attempted {
         Ok(Ok(frame)) => {
-            let stats = context.network().stats().since(&before);
+            let stats = context.network().endpoint().stats().since(&before);
             let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());
             let usage = Box::new(Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes });
-            let (timeline, claims) = (context.network().take_timeline(), context.party().take_claims());
-            let (state, record) = (Box::new(context.network().wait_state()), Box::new(Record { timeline, claims }));
+            let (timeline, claims) = (context.network().endpoint().take_timeline(), context.party().take_claims());
+            let (state, record) =
+                (Box::new(context.network().endpoint().wait_state()), Box::new(Record { timeline, claims }));
             tell(outbox, &Event::Used { run, usage, state, record });
             return outbox.post(frame);
         }

@@ -2,7 +2,7 @@
 //! look where processes cannot be started. Protocols, randomness and counts are the real ones; what is
 //! missing is the separation of the parties, so nothing is private from this process.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::measure::Parties;
@@ -41,7 +41,7 @@ impl Parties for Threads {
             let keys = Keys { with_prev, with_next, common: common.clone(), own: Key::from_os()? };
             let correlated = Correlated::new(declaration.randomness, &keys);
             let device = declaration.device.0[i].resolve(i)?.device;
-            parties.push(Party::new(Box::new(net), correlated, Settings { device, ..settings }));
+            parties.push(Party::new(Arc::new(net), correlated, Settings { device, ..settings }));
         }
         let (tell, told) = mpsc::channel();
         let results = thread::scope(|scope| {

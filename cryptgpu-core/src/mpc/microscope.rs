@@ -264,7 +264,7 @@ impl Party {
     /// prints a warning.
     pub fn insecure_observe(&mut self, max_words: u64) {
         // The links warn, where there is anything to warn of.
-        self.net.insecure_record(max_words);
+        self.net.endpoint().insecure_record(max_words);
         let observing = Observing { shares: vec![], arrays: vec![], left: max_words, omitted: 0 };
         *self.microscope.0.borrow_mut() = Some(observing);
     }
@@ -274,7 +274,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] when this party does not observe.
     pub fn stop_observing(&mut self) -> Result<Observed, MpcError> {
-        let observing = self.microscope.0.borrow_mut().take().zip(self.net.take_recording());
+        let observing = self.microscope.0.borrow_mut().take().zip(self.net.endpoint().take_recording());
         let Some((Observing { shares, arrays, omitted, .. }, recording)) = observing else {
             let hint = "this party does not observe: call insecure_observe first, once a run".to_owned();
             return Err(self.argument_error("stop observing", hint));

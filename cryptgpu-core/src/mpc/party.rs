@@ -9,6 +9,7 @@ use crate::device::{Device, DeviceError, View, Window};
 use crate::net::{NO_STEP, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::{FixedPoint, RingError};
+use std::sync::Arc;
 
 /// Which truncation runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -76,7 +77,7 @@ impl From<SignWindow> for Window {
 /// One of the three parties, in a run. Its methods are the protocols; each is called by all
 /// three parties with shares of the same values in the same order.
 pub struct Party {
-    pub(super) net: Box<dyn Network>,
+    pub(super) net: Arc<dyn Network>,
     pub(super) prg: Correlated,
     pub(super) microscope: Microscope,
     settings: Settings,
@@ -96,12 +97,12 @@ struct Step {
 
 impl Party {
     /// A party on `net`, drawing from `prg`.
-    pub fn new(net: Box<dyn Network>, prg: Correlated, settings: Settings) -> Self {
+    pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings) -> Self {
         let microscope = Microscope::default();
-        let run = Step { name: String::new(), before: net.stats(), claimed: None };
+        let run = Step { name: String::new(), before: net.endpoint().stats(), claimed: None };
         let (steps, failed_step) = (vec![run], String::new());
         let party = Party { net, prg, microscope, settings, steps, failed_step, charged: Cost::FREE, claims: vec![] };
-        party.net.set_step(&party.current_step());
+        party.net.endpoint().set_step(&party.current_step());
         party
     }
 
@@ -142,7 +143,7 @@ impl Party {
 
     /// What this party's transport has counted.
     pub fn stats(&self) -> Stats {
-        self.net.stats()
+        self.net.endpoint().stats()
     }
 
     /// What the built-in protocols so far should have cost, by their own statement (`cost`).
@@ -160,14 +161,14 @@ impl Party {
     /// Those of `body`.
     pub fn step<T, E>(&mut self, name: &str, body: impl FnOnce(&mut Party) -> Result<T, E>) -> Result<T, E> {
         self.steps.push(Step { name: name.to_owned(), before: self.stats(), claimed: None });
-        self.net.set_step(&self.current_step());
+        self.net.endpoint().set_step(&self.current_step());
         let result = body(self);
         let path = self.current_step();
         if result.is_err() && !self.failed_step.starts_with(&path) {
             self.failed_step = path;
         }
         self.end_step();
-        self.net.set_step(&self.current_step());
+        self.net.endpoint().set_step(&self.current_step());
         result
     }
 
@@ -226,12 +227,7 @@ impl Party {
 
     /// What this party did since it linked up or this was last called.
     pub fn take_timeline(&self) -> Timeline {
-        self.net.take_timeline()
-    }
-
-    /// Gives the links back, as for another run with fresh keys.
-    pub fn into_network(self) -> Box<dyn Network> {
-        self.net
+        self.net.endpoint().take_timeline()
     }
 
     pub(super) fn device_error(&self, source: DeviceError) -> MpcError {

@@ -6,6 +6,7 @@ use crate::device::{Device, DeviceError, Tensor};
 use crate::net::{Interceptor, Network, Options, PartyId, Stats, Trace, memory};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayBase, Data, Dimension};
+use std::sync::Arc;
 
 /// A world of three parties. Keys come from its seed, so a run can be repeated: **not for
 /// secrets**; real parties draw their keys from the operating system.
@@ -119,7 +120,7 @@ impl World {
                 };
                 let prg = Correlated::new(self.randomness, &keys);
                 scope.spawn(move || {
-                    let mut party = Party::new(Box::new(net), prg, self.settings_of(id));
+                    let mut party = Party::new(Arc::new(net), prg, self.settings_of(id));
                     let result = body(&mut party);
                     (result, party.stats())
                 })

@@ -1,29 +1,103 @@
-//! What all kinds of links have in common at one party: the queues of both peers, the counts,
-//! the deadline, and errors that name party, peer and step.
+//! A party's end of its two links, the same for every kind of link: the queues of both peers, the account of the run
+//! (counts, steps, timeline, first error), the deadline, and errors that name party, peer and step. How a message
+//! leaves is the business of the kind of link.
 
+use super::frame::{FrameKind, Header};
 use super::inbox::{Empty, Fault, Inbox};
 use super::ledger::Ledger;
-use super::{NetError, Options, PartyId, Tag, monotonic_nanos};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use super::{NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, monotonic_nanos};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One party's end of its two links.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub struct Endpoint {
     id: PartyId,
     options: Options,
+    reach: Reach,
     ledger: Mutex<Ledger>,
     /// By the sender's index; a party's own stays empty.
     inboxes: [Arc<Inbox>; 3],
 }
 
+/// Where the peers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// In this process: whoever reads its memory has the secrets anyway.
+    ThisProcess,
+    /// In processes of their own.
+    OtherProcesses,
+}
+
 impl Endpoint {
-    pub(super) fn new(id: PartyId, options: Options) -> Self {
-        Endpoint { id, options, ledger: Mutex::new(Ledger::new(id)), inboxes: std::array::from_fn(|_| Arc::default()) }
+    pub(super) fn new(id: PartyId, options: Options, reach: Reach) -> Self {
+        let (ledger, inboxes) = (Mutex::new(Ledger::new(id)), std::array::from_fn(|_| Arc::default()));
+        Endpoint { id, options, reach, ledger, inboxes }
     }
 
-    pub(super) fn id(&self) -> PartyId {
+    /// The party at this end.
+    pub fn id(&self) -> PartyId {
         self.id
+    }
+
+    /// How long a receive may wait.
+    pub fn deadline(&self) -> Duration {
+        self.options.deadline
+    }
+
+    /// Everything counted so far. Cheap: a copy of a few integers.
+    pub fn stats(&self) -> Stats {
+        self.ledger().stats()
+    }
+
+    /// Names the step that errors mention and under which is counted what happens from now on (`conv1/truncation`, a
+    /// step within another), or [`NO_STEP`](super::NO_STEP).
+    pub fn set_step(&self, step: &str) {
+        self.ledger().set_step(step);
+    }
+
+    /// Whether this party is blocked in a receive, for whom, and how many messages it has sent and consumed. Other
+    /// threads ask while it waits: see [`deadlock`](super::deadlock).
+    pub fn wait_state(&self) -> WaitState {
+        self.ledger().wait_state()
+    }
+
+    /// What this party did since its links came up or a timeline was last taken. Recording never stops; it costs some
+    /// tens of nanoseconds a message.
+    pub fn take_timeline(&self) -> Timeline {
+        self.ledger().take_timeline()
+    }
+
+    /// **Insecure**: keeps a copy of every message that is received from now on, until `max_words` words are kept (each
+    /// message counting 16 more); a recording that goes on is dropped. What one party receives tells nothing, but with
+    /// another party's recording it reveals every secret. A party process prints a warning, once.
+    pub fn insecure_record(&self, max_words: u64) {
+        static WARNED: Once = Once::new();
+        if self.reach == Reach::OtherProcesses {
+            WARNED.call_once(|| {
+                eprintln!(
+                    "warning: party {} keeps copies of the messages it receives (insecure recording): with another party's they reveal every secret",
+                    self.id
+                );
+            });
+        }
+        self.ledger().record(max_words);
+    }
+
+    /// Ends recording: what was kept, or nothing if it was off.
+    pub fn take_recording(&self) -> Option<Recording> {
+        self.ledger().take_recording()
+    }
+
+    /// The first error that a send or receive returned since [`Endpoint::forget_error`]. A program may turn an error of
+    /// a link into one of its own; this one still says that it was a consequence, and whose link failed.
+    pub fn first_error(&self) -> Option<NetError> {
+        self.ledger().first_error().cloned()
+    }
+
+    /// Another run begins: errors of the last one are none of its own.
+    pub fn forget_error(&self) {
+        self.ledger().forget_error();
     }
 
     pub(super) fn options(&self) -> &Options {
@@ -35,7 +109,7 @@ impl Endpoint {
     }
 
     /// The account of this party. Never held while waiting.
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,29 +117,44 @@ impl Endpoint {
         self.ledger().step().to_owned()
     }
 
-    /// Checks a message before it leaves; the answer is its length in words.
-    pub(super) fn check_send(&self, to: PartyId, words: &[u64]) -> Result<u32, NetError> {
-        if to == self.id {
-            return Err(self.error(to, Fault::Closed("a party has no link to itself".into())));
-        }
-        let bytes = words.len() as u64 * 8;
-        let limit = self.options.max_message_bytes.min(u64::from(u32::MAX) * 8);
-        match u32::try_from(words.len()) {
-            Ok(len) if bytes <= limit => Ok(len),
-            _ => Err(self.error(to, Fault::TooLarge { bytes, limit })),
-        }
+    /// Checks and counts a message, and hands it to `post` with its header, whose number and checksum are not filled in.
+    pub(super) fn send(
+        &self,
+        to: PartyId,
+        tag: Tag,
+        words: Vec<u64>,
+        post: impl FnOnce(Header, Vec<u64>),
+    ) -> Result<(), NetError> {
+        let len = self.check(to, &words).map_err(|fault| self.failed(self.error(to, fault)))?;
+        let rounds = self.ledger().sent(to, tag, u64::from(len) * 8);
+        post(Header { kind: FrameKind::Message, tag, rounds, words: len, sequence: 0, payload_crc: 0 }, words);
+        Ok(())
     }
 
-    /// Counts a message of `words` words that is about to leave; the answer is this party's rounds.
-    pub(super) fn sent(&self, to: PartyId, tag: Tag, words: u32) -> u32 {
-        self.ledger().sent(to, tag, u64::from(words) * 8)
+    /// Whether a message may leave; the answer is its length in words.
+    fn check(&self, to: PartyId, words: &[u64]) -> Result<u32, Fault> {
+        self.check_peer(to)?;
+        let bytes = words.len() as u64 * 8;
+        let limit = self.options.max_message_bytes.min(u64::from(u32::MAX) * 8);
+        let len = u32::try_from(words.len()).ok().filter(|_| bytes <= limit);
+        let len = len.ok_or(Fault::TooLarge { bytes, limit })?;
+        self.inbox(to).fault().map_or(Ok(len), Err)
+    }
+
+    fn check_peer(&self, peer: PartyId) -> Result<(), Fault> {
+        match peer == self.id {
+            true => Err(Fault::Closed("a party has no link to itself".into())),
+            false => Ok(()),
+        }
     }
 
     /// The next message of `from`, checked against what is expected.
     pub(super) fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
-        if from == self.id {
-            return Err(self.error(from, Fault::Closed("a party has no link to itself".into())));
-        }
+        self.receive(from, tag, len).map_err(|error| self.failed(error))
+    }
+
+    fn receive(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
+        self.check_peer(from).map_err(|fault| self.error(from, fault))?;
         let (begin, deadline) = (monotonic_nanos(), Instant::now() + self.options.deadline);
         let popped = self.inbox(from).try_pop().map_or_else(
             || {
@@ -95,15 +184,23 @@ impl Endpoint {
         Ok(message.words)
     }
 
-    /// Ends both incoming directions at this end.
-    pub(super) fn abort(&self, reason: &str) {
+    /// Ends both incoming directions at this end; the answer is the reason as both ends see it.
+    pub(super) fn abort(&self, reason: &str) -> String {
+        let reason = format!("party {} gave up: {reason}", self.id);
         for inbox in &self.inboxes {
-            inbox.abort(Fault::Closed(reason.to_string()));
+            inbox.abort(Fault::Closed(reason.clone()));
         }
+        reason
+    }
+
+    /// Notes an error that a send or receive is about to return.
+    fn failed(&self, error: NetError) -> NetError {
+        self.ledger().failed(&error);
+        error
     }
 
     /// `fault`, seen on the link to `peer`, as an error that says who and where.
-    pub(super) fn error(&self, peer: PartyId, fault: Fault) -> NetError {
+    fn error(&self, peer: PartyId, fault: Fault) -> NetError {
         let (party, step) = (self.id, self.step());
         match fault {
             Fault::Closed(reason) => NetError::PeerClosed { party, peer, step, reason },

@@ -6,7 +6,7 @@ use super::inbox::Incoming;
 use super::recording::{Recording, Tape};
 use super::timekeeper::Timekeeper;
 use super::wait::{Activity, Wait, WaitState};
-use super::{Direction, LinkStats, PartyId, Stats, Tag, Timeline, Transfer, monotonic_nanos};
+use super::{Direction, LinkStats, NetError, PartyId, Stats, Tag, Timeline, Transfer, monotonic_nanos};
 use std::time::Duration;
 
 /// The account of one party.
@@ -19,12 +19,14 @@ pub(super) struct Ledger {
     consumed: [u64; 3],
     wait: Option<Wait>,
     tape: Option<Tape>,
+    first_error: Option<NetError>,
 }
 
 impl Ledger {
     pub(super) fn new(party: PartyId) -> Self {
         let timekeeper = Timekeeper::new(party, 0);
-        Ledger { party, timekeeper, stats: Stats::default(), consumed: [0; 3], wait: None, tape: None }
+        let stats = Stats::default();
+        Ledger { party, timekeeper, stats, consumed: [0; 3], wait: None, tape: None, first_error: None }
     }
 
     pub(super) fn set_step(&mut self, step: &str) {
@@ -88,6 +90,19 @@ impl Ledger {
         if let Some(tape) = &mut self.tape {
             tape.note(from, self.timekeeper.path(), message.tag, &message.words);
         }
+    }
+
+    /// A send or receive has returned this error.
+    pub(super) fn failed(&mut self, error: &NetError) {
+        self.first_error.get_or_insert_with(|| error.clone());
+    }
+
+    pub(super) fn first_error(&self) -> Option<&NetError> {
+        self.first_error.as_ref()
+    }
+
+    pub(super) fn forget_error(&mut self) {
+        self.first_error = None;
     }
 
     pub(super) fn record(&mut self, max_words: u64) {

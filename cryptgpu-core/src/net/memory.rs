@@ -1,13 +1,13 @@
 //! Links within one process: for tests, and for three parties on three threads. They have the
 //! deadlines, checks and counts of real ones, and an [`Interceptor`] may look into them.
 
-use super::endpoint::Endpoint;
-use super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
+use super::endpoint::{Endpoint, Reach};
+use super::frame::{HEADER_BYTES, Header, checksum};
 use super::inbox::{Fault, Inbox, Incoming};
 use super::intercept::{Interceptor, Message, Verdict};
 use super::shaped::Shaper;
-use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState};
-use std::sync::{Arc, Mutex, PoisonError};
+use super::{NetError, Network, Options, PartyId, Tag};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Three parties, linked with each other.
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 /// let tag = Tag { position: 0, kind: 7 };
 /// p0.send(p1.id(), tag, vec![1, 2, 3])?;
 /// assert_eq!(p1.recv(p0.id(), tag, 3)?, [1, 2, 3]);
-/// assert_eq!(p0.stats().payload_bytes(), 24);
-/// assert_eq!(p1.stats().rounds, 1);
+/// assert_eq!(p0.endpoint().stats().payload_bytes(), 24);
+/// assert_eq!(p1.endpoint().stats().rounds, 1);
 /// # Ok::<(), cryptgpu_core::net::NetError>(())
 /// ```
 pub fn trio(options: Options) -> [MemoryNetwork; 3] {
@@ -29,7 +29,7 @@ pub fn trio(options: Options) -> [MemoryNetwork; 3] {
 
 /// Three parties whose messages pass `interceptor`.
 pub fn trio_with(options: Options, interceptor: Option<Interceptor>) -> [MemoryNetwork; 3] {
-    let ends = PartyId::ALL.map(|id| Arc::new(Endpoint::new(id, options.clone())));
+    let ends = PartyId::ALL.map(|id| Arc::new(Endpoint::new(id, options.clone(), Reach::ThisProcess)));
     PartyId::ALL.map(|id| MemoryNetwork {
         end: ends[id.index()].clone(),
         outlets: PartyId::ALL.map(|to| Mutex::new(Outlet::new(id, to, ends[to.index()].inbox(id).clone(), &options))),
@@ -67,10 +67,26 @@ struct Outlet {
     overtaken: Option<Frame>,
 }
 
+impl MemoryNetwork {
+    fn outlet(&self, to: PartyId) -> MutexGuard<'_, Outlet> {
+        self.outlets[to.index()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Outlet {
     fn new(from: PartyId, to: PartyId, inbox: Arc<Inbox>, options: &Options) -> Self {
         let (shaper, max_bytes) = (Shaper::new(options.link), options.max_message_bytes);
         Outlet { from, to, inbox, shaper, max_bytes, next_sequence: 0, expected_sequence: 0, overtaken: None }
+    }
+
+    /// Numbers a message and sends it on its way.
+    fn post(&mut self, interceptor: Option<&Interceptor>, mut header: Header, words: Vec<u64>) {
+        header.sequence = self.next_sequence;
+        self.next_sequence += 1;
+        match interceptor {
+            Some(interceptor) => self.intercept(interceptor, header, words),
+            None => self.deliver(Frame { header, words, delay: Duration::ZERO }, false),
+        }
     }
 
     /// Hands `frame` to the receiver, checked as on a real link.
@@ -120,66 +136,18 @@ impl Outlet {
 }
 
 impl Network for MemoryNetwork {
-    fn id(&self) -> PartyId {
-        self.end.id()
+    fn endpoint(&self) -> &Endpoint {
+        &self.end
     }
 
     fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
-        let len = self.end.check_send(to, &words)?;
-        if let Some(fault) = self.end.inbox(to).fault() {
-            return Err(self.end.error(to, fault));
-        }
-        let mut outlet = self.outlets[to.index()].lock().unwrap_or_else(PoisonError::into_inner);
-        let rounds = self.end.sent(to, tag, len);
-        let sequence = outlet.next_sequence;
-        outlet.next_sequence += 1;
-        let header = Header { kind: FrameKind::Message, tag, rounds, words: len, sequence, payload_crc: 0 };
-        match &self.interceptor {
-            Some(interceptor) => outlet.intercept(interceptor, header, words),
-            None => outlet.deliver(Frame { header, words, delay: Duration::ZERO }, false),
-        }
-        Ok(())
-    }
-
-    fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
-        self.end.recv(from, tag, len)
-    }
-
-    fn stats(&self) -> Stats {
-        self.end.ledger().stats()
-    }
-
-    fn set_step(&self, step: &str) {
-        self.end.ledger().set_step(step);
-    }
-
-    fn wait_state(&self) -> WaitState {
-        self.end.ledger().wait_state()
-    }
-
-    fn take_timeline(&self) -> Timeline {
-        self.end.ledger().take_timeline()
-    }
-
-    fn insecure_record(&self, max_words: u64) {
-        // No warning: all three parties are in this process anyway.
-        self.end.ledger().record(max_words);
-    }
-
-    fn take_recording(&self) -> Option<Recording> {
-        self.end.ledger().take_recording()
-    }
-
-    fn deadline(&self) -> Duration {
-        self.end.options().deadline
+        self.end.send(to, tag, words, |header, words| self.outlet(to).post(self.interceptor.as_ref(), header, words))
     }
 
     fn abort(&self, reason: &str) {
-        let reason = format!("party {} gave up: {reason}", self.id());
-        self.end.abort(&reason);
+        let reason = self.end.abort(reason);
         for peer in [self.id().next(), self.id().prev()] {
-            let outlet = self.outlets[peer.index()].lock().unwrap_or_else(PoisonError::into_inner);
-            outlet.inbox.abort(Fault::Closed(reason.clone()));
+            self.outlet(peer).inbox.abort(Fault::Closed(reason.clone()));
         }
     }
 }
@@ -187,8 +155,7 @@ impl Network for MemoryNetwork {
 impl Drop for MemoryNetwork {
     fn drop(&mut self) {
         for peer in [self.id().next(), self.id().prev()] {
-            let outlet = self.outlets[peer.index()].lock().unwrap_or_else(PoisonError::into_inner);
-            outlet.inbox.close(Fault::Closed(format!("party {} has ended", self.end.id())));
+            self.outlet(peer).inbox.close(Fault::Closed(format!("party {} has ended", self.id())));
         }
     }
 }

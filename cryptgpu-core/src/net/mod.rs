@@ -28,6 +28,7 @@ mod wait;
 
 pub use clock::{clock_id, monotonic_nanos};
 pub use compare::{Comparison, Figures, StepComparison};
+pub use endpoint::Endpoint;
 pub use error::NetError;
 pub use frame::HEADER_BYTES;
 pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
@@ -131,12 +132,26 @@ pub struct Tag {
 
 /// A party's links to the other two. Sending never waits for the receiver (post both sends
 /// before either receive); every receive has a deadline. Links are ordered and reliable.
-pub trait Network: Send {
-    /// The party at this end.
-    fn id(&self) -> PartyId;
+///
+/// A kind of link says how messages leave and how all links end at once. What it counts, records and knows about its
+/// party is asked of its [`Endpoint`], the same for every kind of link.
+pub trait Network: Send + Sync {
+    /// The party's end of both links: counts, steps, recordings.
+    fn endpoint(&self) -> &Endpoint;
 
     /// Posts `words` to `to`. Returns at once; an error says that the link is already down.
+    ///
+    /// # Errors
+    /// [`NetError::TooLarge`] when the message exceeds the limit, [`NetError::PeerClosed`] when the link is down.
     fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError>;
+
+    /// Ends all links at once: both peers see [`NetError::PeerClosed`] with `reason`.
+    fn abort(&self, reason: &str);
+
+    /// The party at this end.
+    fn id(&self) -> PartyId {
+        self.endpoint().id()
+    }
 
     /// The next message of `from`, which must carry `tag` and have `len` words.
     ///
@@ -144,81 +159,7 @@ pub trait Network: Send {
     /// [`NetError::Deadline`] when nothing came in time, [`NetError::Diverged`] when tag or length
     /// is not the expected one, [`NetError::PeerClosed`] when the link is down, and whatever the
     /// link found wrong with the frame.
-    fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError>;
-
-    /// Everything counted so far. Cheap: a copy of a few integers.
-    fn stats(&self) -> Stats;
-
-    /// Names the step that errors mention and under which is counted what happens from now on (`conv1/truncation`, a
-    /// step within another), or [`NO_STEP`].
-    fn set_step(&self, step: &str);
-
-    /// Whether this party is blocked in a receive, for whom, and how many messages it has sent and consumed. For other
-    /// threads to ask while it waits: see [`deadlock`].
-    fn wait_state(&self) -> WaitState;
-
-    /// What this party did since its links came up or a timeline was last taken. Recording never stops; it costs some
-    /// tens of nanoseconds a message.
-    fn take_timeline(&self) -> Timeline;
-
-    /// **Insecure**: keeps a copy of every message that is received from now on, until `max_words` words are kept (each
-    /// message counting 16 more); a recording that goes on is dropped. What one party receives tells nothing, but with
-    /// another party's recording it reveals every secret. A party process prints a warning, once.
-    fn insecure_record(&self, max_words: u64);
-
-    /// Ends recording: what was kept, or nothing if it was off.
-    fn take_recording(&self) -> Option<Recording>;
-
-    /// How long a receive may wait.
-    fn deadline(&self) -> Duration;
-
-    /// Ends all links at once: both peers see [`NetError::PeerClosed`] with `reason`.
-    fn abort(&self, reason: &str);
-}
-
-/// A transport that several owners look at, such as a party's protocols and its runtime.
-impl<N: Network + Sync + ?Sized> Network for std::sync::Arc<N> {
-    fn id(&self) -> PartyId {
-        (**self).id()
-    }
-
-    fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
-        (**self).send(to, tag, words)
-    }
-
     fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
-        (**self).recv(from, tag, len)
-    }
-
-    fn stats(&self) -> Stats {
-        (**self).stats()
-    }
-
-    fn set_step(&self, step: &str) {
-        (**self).set_step(step);
-    }
-
-    fn wait_state(&self) -> WaitState {
-        (**self).wait_state()
-    }
-
-    fn take_timeline(&self) -> Timeline {
-        (**self).take_timeline()
-    }
-
-    fn insecure_record(&self, max_words: u64) {
-        (**self).insecure_record(max_words);
-    }
-
-    fn take_recording(&self) -> Option<Recording> {
-        (**self).take_recording()
-    }
-
-    fn deadline(&self) -> Duration {
-        (**self).deadline()
-    }
-
-    fn abort(&self, reason: &str) {
-        (**self).abort(reason);
+        self.endpoint().recv(from, tag, len)
     }
 }

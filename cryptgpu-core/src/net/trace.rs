@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, HashMap};
 ///
 /// let parties = memory::trio(Options::default());
 /// let tag = Tag { position: 0, kind: 7 };
-/// parties.iter().for_each(|party| party.set_step("greeting"));
+/// parties.iter().for_each(|party| party.endpoint().set_step("greeting"));
 /// for party in &parties {
 ///     party.send(party.id().next(), tag, vec![1, 2])?;
 /// }
 /// for party in &parties {
 ///     party.recv(party.id().prev(), tag, 2)?;
 /// }
-/// let trace = Trace::new(parties.map(|party| party.take_timeline()));
+/// let trace = Trace::new(parties.map(|party| party.endpoint().take_timeline()));
 /// let greeting = trace.step("greeting").ok_or("no such step")?;
 /// assert_eq!((greeting.rounds, greeting.bytes(), greeting.messages()), (1, 48, 3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -112,7 +112,7 @@ pub struct Unread {
 /// use cryptgpu_core::net::{Activity, Network, Options, PartyId, Tag, deadlock, memory};
 ///
 /// let parties = memory::trio(Options::default());
-/// let states = parties.each_ref().map(|party| party.wait_state());
+/// let states = parties.each_ref().map(|party| party.endpoint().wait_state());
 /// assert_eq!(deadlock(&states), None, "nobody waits");
 /// ```
 pub fn deadlock(states: &[WaitState; 3]) -> Option<Deadlock> {

@@ -22,14 +22,14 @@ fn messages_arrive_in_order_and_are_counted_exactly() {
         assert_eq!(p1.recv(p0.id(), TAG, 3).unwrap(), vec![i; 3]);
         assert_eq!(p2.recv(p0.id(), TAG, 1).unwrap(), vec![i]);
     }
-    let stats = p0.stats();
+    let stats = p0.endpoint().stats();
     assert_eq!(stats.to(p1.id()).messages, 10);
     assert_eq!(stats.to(p1.id()).payload_bytes, 240);
     assert_eq!(stats.to(p2.id()).payload_bytes, 80);
     assert_eq!(stats.to(p2.id()).frame_bytes, 80 + 10 * cryptgpu_core::net::HEADER_BYTES as u64);
     assert_eq!(stats.rounds, 0, "party 0 received nothing");
-    assert_eq!(p1.stats().rounds, 1, "ten messages sent without waiting are one round");
-    assert_eq!(p1.stats().payload_bytes(), 0);
+    assert_eq!(p1.endpoint().stats().rounds, 1, "ten messages sent without waiting are one round");
+    assert_eq!(p1.endpoint().stats().payload_bytes(), 0);
 }
 
 #[test]
@@ -42,22 +42,22 @@ fn rounds_are_the_longest_chain() {
         p2.recv(p1.id(), TAG, 1).unwrap();
     }
     // Only the last hop depends on what went before: party 0 never waits.
-    assert_eq!((p0.stats().rounds, p1.stats().rounds, p2.stats().rounds), (0, 1, 2));
+    assert_eq!((p0.endpoint().stats().rounds, p1.endpoint().stats().rounds, p2.endpoint().stats().rounds), (0, 1, 2));
     p2.send(p0.id(), TAG, vec![]).unwrap();
     p0.recv(p2.id(), TAG, 0).unwrap();
-    assert_eq!(p0.stats().rounds, 3);
+    assert_eq!(p0.endpoint().stats().rounds, 3);
 }
 
 #[test]
 fn silence_is_a_deadline_and_names_the_step() {
     let [p0, p1, _p2] = memory::trio(quick());
-    p0.set_step("conv1/truncation");
+    p0.endpoint().set_step("conv1/truncation");
     let start = Instant::now();
     let error = p0.recv(p1.id(), TAG, 1).unwrap_err();
     assert!(start.elapsed() >= quick().deadline);
     assert!(matches!(error, NetError::Deadline { .. }), "{error}");
     assert!(error.to_string().contains("conv1/truncation"), "{error}");
-    assert!(p0.stats().wait_nanos >= quick().deadline.as_nanos() as u64);
+    assert!(p0.endpoint().stats().wait_nanos >= quick().deadline.as_nanos() as u64);
 }
 
 #[test]

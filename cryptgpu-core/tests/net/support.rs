@@ -5,12 +5,12 @@ use cryptgpu_core::net::{Identity, Network, Options, PartyId, TcpNetwork, memory
 use std::sync::Arc;
 
 /// Three linked parties of one process.
-pub type Trio = [Arc<dyn Network + Sync>; 3];
+pub type Trio = [Arc<dyn Network>; 3];
 
 /// Over every kind of link, with its name.
 pub fn all_kinds(options: &Options) -> [(&'static str, Trio); 2] {
-    let memory = memory::trio(options.clone()).map(|net| Arc::new(net) as Arc<dyn Network + Sync>);
-    let tcp = tcp_trio(options).map(|net| Arc::new(net) as Arc<dyn Network + Sync>);
+    let memory = memory::trio(options.clone()).map(|net| Arc::new(net) as Arc<dyn Network>);
+    let tcp = tcp_trio(options).map(|net| Arc::new(net) as Arc<dyn Network>);
     [("memory", memory), ("TCP with TLS", tcp)]
 }
 

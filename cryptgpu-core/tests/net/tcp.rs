@@ -56,9 +56,9 @@ fn messages_of_all_sizes_arrive_in_order_with_and_without_tls() {
             assert_eq!(p2.recv(p0.id(), TAG, len).unwrap(), vec![len as u64; len]);
         }
         let words: usize = sizes.iter().sum();
-        assert_eq!(p0.stats().to(p1.id()).payload_bytes, 8 * words as u64);
-        assert_eq!(p0.stats().to(p1.id()).messages, sizes.len() as u64);
-        assert_eq!((p0.stats().rounds, p1.stats().rounds), (0, 1));
+        assert_eq!(p0.endpoint().stats().to(p1.id()).payload_bytes, 8 * words as u64);
+        assert_eq!(p0.endpoint().stats().to(p1.id()).messages, sizes.len() as u64);
+        assert_eq!((p0.endpoint().stats().rounds, p1.endpoint().stats().rounds), (0, 1));
     }
 }
 
@@ -74,7 +74,7 @@ fn both_sends_before_either_receive_never_dead_lock() {
                 assert_eq!(net.recv(id.next(), TAG, words).unwrap()[words - 1], round);
                 assert_eq!(net.recv(id.prev(), TAG, words).unwrap()[0], round);
             }
-            assert_eq!(net.stats().rounds, 3);
+            assert_eq!(net.endpoint().stats().rounds, 3);
         })
     });
     for thread in threads {
@@ -85,7 +85,7 @@ fn both_sends_before_either_receive_never_dead_lock() {
 #[test]
 fn silence_is_a_deadline() {
     let [p0, p1, _p2] = trio(&Options { deadline: Duration::from_millis(200), ..quick() });
-    p0.set_step("relu1/sign");
+    p0.endpoint().set_step("relu1/sign");
     let start = Instant::now();
     let error = p0.recv(p1.id(), TAG, 1).unwrap_err();
     assert!(matches!(error, NetError::Deadline { .. }), "{error}");
@@ -223,5 +223,5 @@ fn a_shaped_link_is_never_faster_than_its_model() {
     p1.send(p0.id(), TAG, vec![1]).unwrap();
     p0.recv(p1.id(), TAG, 1).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(80));
-    assert_eq!((p1.stats().rounds, p0.stats().rounds), (1, 2));
+    assert_eq!((p1.endpoint().stats().rounds, p0.endpoint().stats().rounds), (1, 2));
 }

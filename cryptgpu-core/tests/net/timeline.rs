@@ -14,13 +14,13 @@ const TAG: Tag = Tag { position: 3, kind: 9 };
 
 /// Runs `body` at all parties and takes what each recorded, with what its transport counted.
 fn run(parties: &Trio, body: impl Fn(&dyn Network) + Sync) -> ([Timeline; 3], [Stats; 3]) {
-    let before = parties.each_ref().map(|party| (party.stats(), drop(party.take_timeline())).0);
+    let before = parties.each_ref().map(|party| (party.endpoint().stats(), drop(party.endpoint().take_timeline())).0);
     std::thread::scope(|scope| {
         parties.each_ref().map(|party| scope.spawn(|| body(party.as_ref()))).map(|thread| thread.join().unwrap())
     });
     let index = |id: PartyId| id.index();
-    let stats = parties.each_ref().map(|party| party.stats().since(&before[index(party.id())]));
-    (parties.each_ref().map(|party| party.take_timeline()), stats)
+    let stats = parties.each_ref().map(|party| party.endpoint().stats().since(&before[index(party.id())]));
+    (parties.each_ref().map(|party| party.endpoint().take_timeline()), stats)
 }
 
 /// One round of all parties.
@@ -72,18 +72,18 @@ fn sums_are_what_the_transport_counted() {
     for (name, parties) in all_kinds(&Options::default()) {
         let (timelines, stats) = run(&parties, |net| {
             round(net, 3);
-            net.set_step("a");
+            net.endpoint().set_step("a");
             round(net, 5);
-            net.set_step("a/b");
+            net.endpoint().set_step("a/b");
             pass(net, 1, 7);
-            net.set_step("a");
+            net.endpoint().set_step("a");
             pass(net, 2, 1);
-            net.set_step(NO_STEP);
-            net.set_step("c/d");
+            net.endpoint().set_step(NO_STEP);
+            net.endpoint().set_step("c/d");
             round(net, 100);
-            net.set_step("a/b");
+            net.endpoint().set_step("a/b");
             round(net, 2);
-            net.set_step(NO_STEP);
+            net.endpoint().set_step(NO_STEP);
         });
         check_sums(&timelines, &stats);
         let trace = Trace::new(timelines);
@@ -123,7 +123,7 @@ proptest! {
     fn any_program_adds_up(program in ops()) {
         let parties = memory::trio(Options::default()).map(|net| std::sync::Arc::new(net) as _);
         let (timelines, stats) = run(&parties, |net| program.iter().for_each(|op| match op {
-            Op::Step(path) => net.set_step(path),
+            Op::Step(path) => net.endpoint().set_step(path),
             Op::Round(words) => round(net, *words),
             Op::Pass(from, words) => pass(net, *from, *words),
         }));
@@ -154,11 +154,11 @@ proptest! {
 fn a_party_that_lags_does_not_add_rounds_to_a_step() {
     let parties = memory::trio(Options::default()).map(|net| std::sync::Arc::new(net) as _);
     let (timelines, _) = run(&parties, |net| {
-        net.set_step("chain");
+        net.endpoint().set_step("chain");
         pass(net, 0, 1);
         pass(net, 1, 1);
         // Parties 0, 1, 2 have 0, 1 and 2 rounds behind them now.
-        net.set_step("round");
+        net.endpoint().set_step("round");
         round(net, 1);
     });
     let trace = Trace::new(timelines);
@@ -172,12 +172,12 @@ fn waiting_is_counted_where_it_happens() {
     const PAUSE: Duration = Duration::from_millis(40);
     for (name, parties) in all_kinds(&Options::default()) {
         let (timelines, _) = run(&parties, |net| {
-            net.set_step("slow");
+            net.endpoint().set_step("slow");
             if net.id().index() == 0 {
                 std::thread::sleep(PAUSE);
             }
             pass(net, 0, 1);
-            net.set_step("done");
+            net.endpoint().set_step("done");
         });
         let trace = Trace::new(timelines);
         let slow = trace.step("slow").unwrap();
@@ -195,12 +195,12 @@ fn waiting_is_counted_where_it_happens() {
 #[test]
 fn a_timeline_ends_where_the_next_begins_within_the_same_step() {
     let [p0, p1, _p2] = memory::trio(Options::default());
-    drop((p0.take_timeline(), p1.take_timeline()));
-    p0.set_step("a/b");
+    drop((p0.endpoint().take_timeline(), p1.endpoint().take_timeline()));
+    p0.endpoint().set_step("a/b");
     p0.send(p1.id(), TAG, vec![1]).unwrap();
-    let first = p0.take_timeline();
+    let first = p0.endpoint().take_timeline();
     p0.send(p1.id(), TAG, vec![1; 2]).unwrap();
-    let second = p0.take_timeline();
+    let second = p0.endpoint().take_timeline();
     assert!(first.end_nanos <= second.begin_nanos);
     for (timeline, bytes, sequence) in [(&first, 8, 0), (&second, 16, 1)] {
         let paths: Vec<_> = timeline.steps.iter().map(|step| (step.path.as_str(), step.calls)).collect();
@@ -222,9 +222,9 @@ fn beyond_the_bounds_sums_stay_exact_and_the_trace_says_what_is_missing() {
     let (timelines, stats) = run(&parties, |net| {
         for _ in 0..rounds {
             for step in 0..steps {
-                net.set_step(&format!("s{step}"));
+                net.endpoint().set_step(&format!("s{step}"));
                 pass(net, 0, 1);
-                net.set_step(NO_STEP);
+                net.endpoint().set_step(NO_STEP);
             }
         }
     });
@@ -272,7 +272,7 @@ fn clocks_of_other_hosts_are_shifted_by_the_fastest_messages() {
         assert!(error <= here.total().parties[0].wall_nanos, "{error}");
     }
     // With a party that exchanged nothing, there is nothing better than to let both begin at once.
-    let [quiet, _, other] = memory::trio(Options::default()).map(|net| net.take_timeline());
+    let [quiet, _, other] = memory::trio(Options::default()).map(|net| net.endpoint().take_timeline());
     let begin = quiet.begin_nanos;
     let trace = Trace::new([quiet.clone(), quiet, on_another_host(&other, HOUR)]);
     assert_eq!(trace.timelines()[2].begin_nanos, begin);
@@ -285,15 +285,15 @@ fn traces_are_compared_step_by_step() {
         Trace::new(run(&parties, program).0)
     };
     let one = trace(|net| {
-        net.set_step("both");
+        net.endpoint().set_step("both");
         (0..3).for_each(|_| round(net, 4));
-        net.set_step("only one");
+        net.endpoint().set_step("only one");
         round(net, 1);
     });
     let two = trace(|net| {
-        net.set_step("both");
+        net.endpoint().set_step("both");
         round(net, 6);
-        net.set_step("only two");
+        net.endpoint().set_step("only two");
     });
     let comparison = one.compare(&two);
     let paths: Vec<_> = comparison.steps.iter().map(|step| step.path.as_str()).collect();

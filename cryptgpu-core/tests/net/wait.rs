@@ -28,7 +28,7 @@ fn find(parties: &Trio, body: impl Fn(&dyn Network) + Sync) -> Deadlock {
         let found = loop {
             let states = PartyId::ALL.map(|id| {
                 let done = returned[id.index()].load(Ordering::SeqCst);
-                let state = parties[id.index()].wait_state();
+                let state = parties[id.index()].endpoint().wait_state();
                 if done { state.finished() } else { state }
             });
             match deadlock(&states) {
@@ -47,11 +47,11 @@ fn find(parties: &Trio, body: impl Fn(&dyn Network) + Sync) -> Deadlock {
 fn three_that_receive_before_they_send() {
     for (name, parties) in all_kinds(&options()) {
         let found = find(&parties, |net| {
-            net.set_step("greeting");
+            net.endpoint().set_step("greeting");
             // One good round first, so that counts are not all zero.
             net.send(net.id().next(), TAG, vec![1]).unwrap();
             net.recv(net.id().prev(), TAG, 1).unwrap();
-            net.set_step("opening");
+            net.endpoint().set_step("opening");
             if net.recv(net.id().next(), Tag { kind: 11, ..TAG }, 7).is_ok() {
                 net.send(net.id().prev(), Tag { kind: 11, ..TAG }, vec![0; 7]).unwrap();
             }
@@ -121,7 +121,7 @@ fn a_run_that_goes_on_is_never_called_a_deadlock() {
                 });
             }
             while running.load(Ordering::SeqCst) > 0 {
-                let states = parties.each_ref().map(|party| party.wait_state());
+                let states = parties.each_ref().map(|party| party.endpoint().wait_state());
                 looks += 1;
                 waiting += u64::from(states.iter().any(|state| matches!(state.activity, Activity::Waiting(_))));
                 if let Some(found) = deadlock(&states) {
@@ -132,11 +132,12 @@ fn a_run_that_goes_on_is_never_called_a_deadlock() {
         });
         assert!(looks > 100 && waiting > 10, "{name}: looked {looks} times, somebody waited {waiting} times");
         for party in &parties {
-            let state = party.wait_state();
+            let state = party.endpoint().wait_state();
             assert_eq!(state.activity, Activity::Running);
-            let stats = party.stats();
+            let stats = party.endpoint().stats();
             assert_eq!(state.sent, stats.to.map(|link| link.messages));
-            let sent_to_me: u64 = parties.iter().map(|peer| peer.wait_state().sent[state.party.index()]).sum();
+            let sent_to_me: u64 =
+                parties.iter().map(|peer| peer.endpoint().wait_state().sent[state.party.index()]).sum();
             assert_eq!(state.consumed.iter().sum::<u64>(), sent_to_me, "everything was received");
         }
     }

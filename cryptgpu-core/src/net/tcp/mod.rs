@@ -12,14 +12,13 @@ mod reader;
 mod tests;
 mod writer;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Reach};
 use super::frame::{FrameKind, Header, encode_reason};
-use super::inbox::Fault;
 use super::pool::Pool;
 use super::tls::{Fingerprint, Identity};
-use super::{NetError, Network, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState};
+use super::{NetError, Network, Options, PartyId, Tag};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
@@ -67,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A party's links over TCP. Dropping it ends them in good order and ends its threads.
 pub struct TcpNetwork {
-    end: Arc<Endpoint>,
+    end: Endpoint,
     /// By the receiver's index; none to itself.
     outlets: [Option<Outlet>; 3],
     runtime: Option<Runtime>,
@@ -105,7 +104,7 @@ impl TcpNetwork {
                 detail: error.to_string(),
                 hint: "Is the limit on threads (ulimit -u) reached?".into(),
             })?;
-        let end = Arc::new(Endpoint::new(id, config.options.clone()));
+        let end = Endpoint::new(id, config.options.clone(), Reach::OtherProcesses);
         let with_checksum = matches!(config.security, Security::InsecurePlaintext);
         let connections = runtime.block_on(connect::all(config))?;
         let pool = Arc::new(Pool::default());
@@ -117,12 +116,6 @@ impl TcpNetwork {
             outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, inbox, pool, with_checksum));
         }
         Ok(TcpNetwork { end, outlets, runtime: Some(runtime) })
-    }
-
-    fn outlet(&self, to: PartyId) -> Result<&Outlet, NetError> {
-        self.outlets[to.index()]
-            .as_ref()
-            .ok_or_else(|| self.end.error(to, Fault::Closed("a party has no link to itself".into())))
     }
 
     /// Posts a last frame to both peers.
@@ -142,62 +135,20 @@ const WORKERS: usize = 1;
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Network for TcpNetwork {
-    fn id(&self) -> PartyId {
-        self.end.id()
+    fn endpoint(&self) -> &Endpoint {
+        &self.end
     }
 
     fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
-        let len = self.end.check_send(to, &words)?;
-        if let Some(fault) = self.end.inbox(to).fault() {
-            return Err(self.end.error(to, fault));
-        }
-        let rounds = self.end.sent(to, tag, len);
-        let header = Header { kind: FrameKind::Message, tag, rounds, words: len, sequence: 0, payload_crc: 0 };
-        self.outlet(to)?.post(header, words);
-        Ok(())
-    }
-
-    fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
-        self.end.recv(from, tag, len)
-    }
-
-    fn stats(&self) -> Stats {
-        self.end.ledger().stats()
-    }
-
-    fn set_step(&self, step: &str) {
-        self.end.ledger().set_step(step);
-    }
-
-    fn wait_state(&self) -> WaitState {
-        self.end.ledger().wait_state()
-    }
-
-    fn take_timeline(&self) -> Timeline {
-        self.end.ledger().take_timeline()
-    }
-
-    fn insecure_record(&self, max_words: u64) {
-        static WARNED: Once = Once::new();
-        WARNED.call_once(|| {
-            eprintln!(
-                "warning: party {} keeps copies of the messages it receives (insecure recording): with another party's they reveal every secret",
-                self.id()
-            );
-        });
-        self.end.ledger().record(max_words);
-    }
-
-    fn take_recording(&self) -> Option<Recording> {
-        self.end.ledger().take_recording()
-    }
-
-    fn deadline(&self) -> Duration {
-        self.end.options().deadline
+        self.end.send(to, tag, words, |header, words| {
+            if let Some(outlet) = &self.outlets[to.index()] {
+                outlet.post(header, words);
+            }
+        })
     }
 
     fn abort(&self, reason: &str) {
-        self.end.abort(&format!("party {} gave up: {reason}", self.id()));
+        self.end.abort(reason);
         for outlet in self.outlets.iter().flatten() {
             outlet.give_up();
         }
