@@ -96,7 +96,7 @@ mod tests {
     fn greeting(steps: &[&str]) -> Trace {
         let parties = memory::trio(Options::default());
         for (position, step) in (0..).zip(steps) {
-            parties.iter().for_each(|party| party.set_step(step));
+            parties.iter().for_each(|party| party.endpoint().set_step(step));
             let tag = Tag { position, kind: 7 };
             for party in &parties {
                 party.send(party.id().next(), tag, vec![1, 2]).unwrap();
@@ -105,7 +105,7 @@ mod tests {
                 party.recv(party.id().prev(), tag, 2).unwrap();
             }
         }
-        Trace::new(parties.map(|party| party.take_timeline()))
+        Trace::new(parties.map(|party| party.endpoint().take_timeline()))
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! which shares this one and is loaded only by notebooks that show tables. Re-exports live here, and [`cell`].
 
 pub mod cell;
+mod interrupt;
 
 pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde_json, thiserror, tokio};
 
