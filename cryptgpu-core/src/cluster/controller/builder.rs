@@ -1,0 +1,84 @@
+//! The builder of a cluster: what is chosen before it starts.
+
+use crate::cluster::wire::configuration::Configuration;
+use crate::device::Devices;
+use crate::mpc::Settings;
+use crate::net::Link;
+use crate::prg::Randomness;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to start a cluster: see [`Cluster::local`](crate::cluster::Cluster::local).
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder starts nothing until `start` is called"]
+pub struct ClusterBuilder {
+    pub(super) configuration: Configuration,
+}
+
+impl ClusterBuilder {
+    /// Imitates another network between the parties. None unless told.
+    pub fn link(mut self, link: Link) -> Self {
+        self.configuration.link = link;
+        self
+    }
+
+    /// How long a party may wait for another, and the controller for a sign of life: 30 s unless
+    /// told.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.configuration.deadline = deadline;
+        self
+    }
+
+    /// How long starting may take: 20 s unless told.
+    pub fn start_within(mut self, time: Duration) -> Self {
+        self.configuration.start_within = time;
+        self
+    }
+
+    /// Threads of each party's computation: one for each core of the machine unless told.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.configuration.threads = Some(threads);
+        self
+    }
+
+    /// The `cryptgpu` program that parties run. Unless told: this program, if it has called
+    /// [`party::serve_if_asked`](crate::cluster::party::serve_if_asked); `CRYPTGPU_PROGRAM`; `cryptgpu`
+    /// beside this program or in the folder above.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.configuration.program = Some(path.into());
+        self
+    }
+
+    /// Which generator the parties draw from.
+    pub fn randomness(mut self, randomness: Randomness) -> Self {
+        self.configuration.randomness = randomness;
+        self
+    }
+
+    /// How functions compute ([`Cluster::run`]), and the codec of [`Cluster::share`].
+    pub fn computing(mut self, settings: Settings) -> Self {
+        self.configuration.settings = settings;
+        self
+    }
+
+    /// Where the parties compute: `Device::Cuda(0)`, `DeviceChoice::Auto`, or three of them, by party. On the CPU
+    /// unless told. Parties that ask for no card by number take the cards of their machine in turn;
+    /// [`Cluster::devices`] says which. This goes before the device of [`ClusterBuilder::computing`].
+    pub fn device(mut self, devices: impl Into<Devices>) -> Self {
+        self.configuration.devices = devices.into();
+        self
+    }
+
+    /// Ports that the parties listen on, by index: any free ones unless told.
+    pub fn ports(mut self, ports: [u16; 3]) -> Self {
+        self.configuration.ports = ports;
+        self
+    }
+
+    /// Links between parties without TLS: **anyone on the way learns every secret**. For measuring
+    /// what TLS costs.
+    pub fn insecure_plaintext(mut self) -> Self {
+        self.configuration.insecure_plaintext = true;
+        self
+    }
+}

@@ -1,0 +1,125 @@
+//! The cluster as its user sees it: run jobs, get outputs or one clear error, run again.
+
+use super::builder::ClusterBuilder;
+use super::inner::Inner;
+use super::run::Run;
+use super::turn::Turn;
+use super::watch::Progress;
+use crate::cluster::launch::program::Launch;
+use crate::cluster::party::job::Job;
+use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::error::ClusterError;
+use crate::device::DeviceInUse;
+use crate::mpc::Settings;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Three parties and the means to run functions and jobs in them.
+///
+/// A run goes on at all three at once. If it fails at one it ends at all, the processes end, and
+/// the caller gets the likeliest cause; the next run starts new processes by itself, which have
+/// none of what earlier runs kept. One run goes on at a time. Dropping the cluster ends its
+/// processes; so does the end of this program, whatever way it comes about.
+///
+/// ```no_run
+/// use cryptgpu_core::cluster::{Cluster, SelfTest};
+///
+/// let cluster = Cluster::local().start()?;
+/// let run = cluster.run_job(SelfTest::quick())?;
+/// println!("party 0 sent {} bytes", run.usage[0].stats.payload_bytes());
+/// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+/// ```
+#[derive(Debug)]
+pub struct Cluster {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl ClusterBuilder {
+    /// Starts the three parties, and returns when they are linked up and have their keys.
+    ///
+    /// # Errors
+    /// [`ClusterError::ProgramMissing`], and [`ClusterError::Startup`] with a party's own words.
+    pub fn start(self) -> Result<Cluster, ClusterError> {
+        static CLUSTERS: AtomicU64 = AtomicU64::new(0);
+        let configuration = self.configuration;
+        let (launch, number) = (Launch::find(&configuration)?, CLUSTERS.fetch_add(1, Relaxed));
+        let inner = Inner { number, configuration, launch, state: Mutex::default(), facts: Mutex::default() };
+        let cluster = Cluster { inner: Arc::new(inner) };
+        cluster.restart()?;
+        Ok(cluster)
+    }
+}
+
+impl Cluster {
+    /// Three parties on this machine, each a process of its own, with the settings' defaults.
+    pub fn local() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+
+    /// Three parties on three threads of this process: for a first try and for stepping through a
+    /// function with a debugger. **No secret is safe from this process.** Everything else is as with
+    /// [`Cluster::local`], but what parties print appears as it is, and [`ClusterBuilder::threads`]
+    /// has no effect.
+    pub fn in_memory() -> ClusterBuilder {
+        ClusterBuilder { configuration: Configuration { in_memory: true, ..Configuration::default() } }
+    }
+
+    /// Ends the processes, if there are any, and starts new ones.
+    ///
+    /// # Errors
+    /// As [`ClusterBuilder::start`]; [`ClusterError::Busy`].
+    pub fn restart(&self) -> Result<(), ClusterError> {
+        let mut state = self.inner.lock("restart")?;
+        self.inner.renew(&mut state)
+    }
+
+    /// How often processes were started. What a job kept is there as long as this is the same.
+    pub fn generation(&self) -> u64 {
+        self.inner.facts().generation
+    }
+
+    /// The operating system's numbers of the parties' processes; none after a failure, until the
+    /// next run. Three times this process's own for parties in memory.
+    pub fn pids(&self) -> Vec<u32> {
+        self.inner.facts().pids.clone()
+    }
+
+    /// What each party computes on, by party; nothing after a failure, until the next run.
+    pub fn devices(&self) -> Vec<DeviceInUse> {
+        self.inner.facts().devices.clone()
+    }
+
+    /// How its parties compute: codec, truncation, bits of comparisons.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.configuration.settings
+    }
+
+    /// Runs one job at all parties, each with its own value.
+    ///
+    /// # Errors
+    /// The likeliest cause, as [`ClusterError::Job`], [`ClusterError::Died`] or
+    /// [`ClusterError::Silent`]; or why new processes, needed after a failure, did not start.
+    pub fn run_job<J: Job>(&self, jobs: [J; 3]) -> Result<Run<J::Output>, ClusterError> {
+        self.run_job_with(jobs, |_| ())
+    }
+
+    /// The same; `on_progress` gets to know how far the parties are.
+    ///
+    /// # Errors
+    /// As [`Cluster::run_job`].
+    pub fn run_job_with<J: Job>(
+        &self,
+        jobs: [J; 3],
+        on_progress: impl FnMut(&Progress),
+    ) -> Result<Run<J::Output>, ClusterError> {
+        Turn::begin(&self.inner, J::NAME)?.run_job(jobs, on_progress)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        self.inner.end(&mut state);
+    }
+}

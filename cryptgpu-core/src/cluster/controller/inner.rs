@@ -1,0 +1,92 @@
+//! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
+
+use crate::cluster::launch::program::Launch;
+use crate::cluster::launch::session::Session;
+use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::message::TensorId;
+use crate::device::DeviceInUse;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// What handles of a cluster have in common with it.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// Tells this cluster from others of this program.
+    pub(super) number: u64,
+    pub(super) configuration: Configuration,
+    pub(super) launch: Launch,
+    /// Locked for as long as a run goes on.
+    pub(super) state: Mutex<State>,
+    /// Locked for moments only.
+    pub(super) facts: Mutex<Facts>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) session: Option<Session>,
+    pub(super) runs: u64,
+    /// The cluster was dropped; only handles are left.
+    pub(super) closed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) generation: u64,
+    pub(super) pids: Vec<u32>,
+    pub(super) devices: Vec<DeviceInUse>,
+    /// What goes on now.
+    pub(super) running: Option<String>,
+    /// Tensors whose last handle is gone, to be told to the parties with the next command.
+    pub(super) dropped: Vec<TensorId>,
+}
+
+impl Inner {
+    pub(super) fn lock(&self, name: &str) -> Result<MutexGuard<'_, State>, ClusterError> {
+        match self.state.try_lock() {
+            Ok(state) => Ok(state),
+            Err(TryLockError::Poisoned(state)) => Ok(state.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(ClusterError::Busy {
+                wanted: name.to_owned(),
+                running: self.facts().running.clone().unwrap_or_else(|| "a start of processes".to_owned()),
+            }),
+        }
+    }
+
+    pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last handle of a tensor is gone.
+    pub(super) fn let_go(&self, generation: u64, id: TensorId) {
+        let mut facts = self.facts();
+        if facts.generation == generation {
+            facts.dropped.push(id);
+        }
+    }
+
+    pub(super) fn renew(&self, state: &mut State) -> Result<(), ClusterError> {
+        self.end(state);
+        let session = Session::start(&self.configuration, &self.launch)?;
+        let mut facts = self.facts();
+        facts.pids = session.pids();
+        facts.devices = session.devices().to_vec();
+        facts.generation += 1;
+        state.session = Some(session);
+        Ok(())
+    }
+
+    /// Lets the parties end by themselves.
+    pub(super) fn end(&self, state: &mut State) {
+        self.forget();
+        if let Some(session) = state.session.take() {
+            session.end();
+        }
+    }
+
+    pub(super) fn forget(&self) {
+        let mut facts = self.facts();
+        facts.pids.clear();
+        facts.devices.clear();
+        facts.dropped.clear();
+    }
+}

@@ -1,0 +1,30 @@
+//! The caller's side: starting a cluster, running one thing at a time in it, and the caller's halves of call, share and
+//! model.
+//!
+//! | file | what |
+//! |---|---|
+//! | `builder.rs` | [`ClusterBuilder`]: what is chosen before it starts |
+//! | `cluster.rs` | [`Cluster`]: starting, running jobs, starting again after a failure |
+//! | `inner.rs` | what a cluster and its handles have in common |
+//! | `turn.rs` | the right to run one thing, from frames to outcome |
+//! | `watch.rs` | one run as the caller watches it, and which error to report |
+//! | `run.rs` | [`Run`]: outputs, usage |
+//! | `call.rs` | [`Cluster::run`] |
+//! | `share.rs` | [`Cluster::share`], and how handles reveal |
+//! | `model.rs` | [`Model`]: loading it, inference |
+
+mod builder;
+mod call;
+mod cluster;
+mod inner;
+mod model;
+mod run;
+mod share;
+mod turn;
+mod watch;
+
+pub use builder::ClusterBuilder;
+pub use cluster::Cluster;
+pub use model::{Inference, Model};
+pub use run::Run;
+pub use watch::Progress;

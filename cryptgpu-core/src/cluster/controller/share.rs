@@ -1,0 +1,102 @@
+//! The caller's halves of sharing and revealing: words go in as shares that the caller deals, and come out as components
+//! that it adds up.
+
+use super::cluster::Cluster;
+use super::inner::Inner;
+use super::turn::Turn;
+use crate::cluster::marshal::handle::{Holder, Shared, Token};
+use crate::cluster::marshal::store::Label;
+use crate::cluster::marshal::words::Words;
+use crate::cluster::party::job::Job;
+use crate::cluster::party::share::{Reveal, RevealTo, Share};
+use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::message::TensorId;
+use crate::device::{Device, DeviceError, Tensor};
+use crate::mpc::{Rep, deal};
+use crate::net::PartyId;
+use crate::prg::{Correlated, Key, Keys, Randomness};
+use crate::ring::FixedPoint;
+use ndarray::{ArrayBase, Data, Dimension};
+use std::sync::Arc;
+
+impl Holder for Inner {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn codec(&self) -> FixedPoint {
+        self.configuration.settings.codec
+    }
+
+    fn let_go(&self, generation: u64, id: TensorId) {
+        Inner::let_go(self, generation, id);
+    }
+
+    fn components(self: Arc<Self>, token: &Token) -> Result<[Vec<u64>; 3], ClusterError> {
+        let turn = Turn::begin(&self, Reveal::NAME)?;
+        let id = token.check(self.number, turn.generation())?;
+        let run = turn.run_job(PartyId::ALL.map(|_| Reveal { id }), |_| ())?;
+        Ok(run.outputs.map(|words| words.0))
+    }
+
+    fn open_to(self: Arc<Self>, token: &Token, party: PartyId) -> Result<Token, ClusterError> {
+        let turn = Turn::begin(&self, RevealTo::NAME)?;
+        let (generation, run) = (turn.generation(), turn.run);
+        let id = token.check(self.number, generation)?;
+        turn.run_job(PartyId::ALL.map(|_| RevealTo { id, party }), |_| ())?;
+        let label = Label::Private(Some(token.shape().to_vec()));
+        Ok(Token::new(self, generation, TensorId { run, place: 0 }, label).at(party))
+    }
+}
+
+impl Cluster {
+    /// Shares an array among the parties, encoded with the cluster's codec: each sees uniform words.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::Cluster;
+    /// use ndarray::array;
+    ///
+    /// let cluster = Cluster::in_memory().start()?;
+    /// let x = cluster.share(&array![1.5, -2.0])?;
+    /// assert_eq!(x.reveal()?, array![1.5, -2.0].into_dyn());
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a value does not fit the ring; whatever ends the run.
+    pub fn share<S, D>(&self, array: &ArrayBase<S, D>) -> Result<Shared, ClusterError>
+    where
+        S: Data<Elem = f64>,
+        D: Dimension,
+    {
+        let words = self.inner.configuration.settings.codec.encode_array(array);
+        self.share_words(&words.map_err(|error| ClusterError::argument("share an array", &error))?)
+    }
+
+    /// As [`Cluster::share`], of ring words.
+    ///
+    /// # Errors
+    /// Whatever ends the run.
+    pub fn share_words<S, D>(&self, array: &ArrayBase<S, D>) -> Result<Shared, ClusterError>
+    where
+        S: Data<Elem = u64>,
+        D: Dimension,
+    {
+        let fail = |error: &dyn std::fmt::Display| ClusterError::argument("share an array", error);
+        let key = Key::from_os().map_err(|error| fail(&error))?;
+        let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
+        let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg).map_err(|error| fail(&error))?;
+        let shape = array.shape().to_vec();
+        let job = |rep: Rep| -> Result<Share, DeviceError> {
+            let (a, b) = rep.components();
+            let components = [Words(a.view().to_host()?), Words(b.view().to_host()?)];
+            Ok(Share { shape: shape.clone(), components })
+        };
+        let [p0, p1, p2] = shares.map(|rep| job(rep).map_err(|error| fail(&error)));
+        let jobs = [p0?, p1?, p2?];
+        let turn = Turn::begin(&self.inner, Share::NAME)?;
+        let (generation, id) = (turn.generation(), TensorId { run: turn.run, place: 0 });
+        turn.run_job(jobs, |_| ())?;
+        Ok(Shared(Arc::new(Token::new(self.inner.clone(), generation, id, Label::Rep(shape)))))
+    }
+}

@@ -1,0 +1,232 @@
+//! One run, watched until all parties have told how it ended, or one has failed to.
+
+use crate::cluster::interrupt::GoingOn;
+use crate::cluster::launch::mailbox::{Arrival, What};
+use crate::cluster::launch::session::Session;
+use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::message::{Event, Usage};
+use crate::cluster::wire::trace::PartyTrace;
+use crate::net::{Activity, PartyId, WaitState, deadlock};
+use std::time::{Duration, Instant};
+
+/// When one party has failed, the others have so long to tell how they fared.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a watched run asks whether it was interrupted.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How far a job is at one party.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Which party tells.
+    pub party: PartyId,
+    /// 0 to 1.
+    pub fraction: f64,
+    /// What it is about to do.
+    pub text: String,
+    /// The step it is in.
+    pub step: String,
+}
+
+/// How a job ended well at one party.
+#[derive(Debug)]
+pub(super) struct Done {
+    frame: Vec<u8>,
+    body: usize,
+    pub(super) usage: Usage,
+    pub(super) trace: PartyTrace,
+}
+
+impl Done {
+    /// The job's encoded output.
+    pub(super) fn output(&self) -> &[u8] {
+        &self.frame[self.body..]
+    }
+}
+
+/// One run, as the caller watches it.
+pub(super) struct Watch<'a> {
+    session: &'a mut Session,
+    run: u64,
+    job: &'a str,
+    deadline: Duration,
+    heard: [Instant; 3],
+    steps: [String; 3],
+    used: [Option<(Usage, PartyTrace)>; 3],
+    /// What their links are about, as far as they have told in this run.
+    states: [Option<WaitState>; 3],
+    done: [Option<(Vec<u8>, usize)>; 3],
+    failed: [Option<ClusterError>; 3],
+    first_failure: Option<Instant>,
+    /// Nothing that is still to come would say more.
+    hopeless: bool,
+    going_on: GoingOn,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(session: &'a mut Session, run: u64, job: &'a str, deadline: Duration) -> Self {
+        Watch {
+            session,
+            run,
+            job,
+            deadline,
+            heard: [Instant::now(); 3],
+            steps: std::array::from_fn(|_| "start".to_owned()),
+            used: Default::default(),
+            states: Default::default(),
+            done: Default::default(),
+            failed: Default::default(),
+            first_failure: None,
+            hopeless: false,
+            going_on: GoingOn::new(),
+        }
+    }
+
+    /// Sends each party its frame.
+    pub(super) fn send(&mut self, frames: [Vec<u8>; 3]) {
+        for (party, frame) in PartyId::ALL.into_iter().zip(frames) {
+            self.session.post(party, frame);
+        }
+        self.heard = [Instant::now(); 3];
+    }
+
+    /// Waits for all parties' outputs.
+    pub(super) fn collect(&mut self, on_progress: &mut dyn FnMut(&Progress)) -> Result<[Done; 3], ClusterError> {
+        while self.open().next().is_some() && !self.hopeless {
+            if self.going_on.is_to_end() {
+                return Err(self.interrupted());
+            }
+            let patience = self.patience();
+            match self.session.next(patience.min(Instant::now() + POLL)) {
+                Some(Arrival { from, what }) => self.take(from, what, on_progress),
+                None if Instant::now() < patience => {}
+                None if self.first_failure.is_some() => break,
+                None => self.blame_silence(),
+            }
+        }
+        if self.first_failure.is_none()
+            && let Some(error) = self.unread()
+        {
+            return Err(error);
+        }
+        PartyId::ALL.into_iter().for_each(|party| self.session.settle(party, self.run));
+        let (done, used) = (std::mem::take(&mut self.done), std::mem::take(&mut self.used));
+        let both = done.into_iter().zip(used).map(|(done, used)| done.zip(used));
+        let ended: Option<Vec<Done>> =
+            both.map(|both| both.map(|((frame, body), (usage, trace))| Done { frame, body, usage, trace })).collect();
+        ended.and_then(|ended| ended.try_into().ok()).ok_or_else(|| self.cause())
+    }
+
+    fn interrupted(&self) -> ClusterError {
+        let step = self.open().next().map_or_else(String::new, |party| self.steps[party.index()].clone());
+        ClusterError::Interrupted { job: self.job.to_owned(), step }
+    }
+
+    /// Parties that have not told how it ended.
+    fn open(&self) -> impl Iterator<Item = PartyId> {
+        let told = |party: &PartyId| self.done[party.index()].is_some() || self.failed[party.index()].is_some();
+        PartyId::ALL.into_iter().filter(move |party| !told(party))
+    }
+
+    /// When waiting for the next event makes no more sense.
+    fn patience(&self) -> Instant {
+        let silence = self.open().map(|party| self.heard[party.index()] + self.deadline).min();
+        let silence = silence.unwrap_or_else(Instant::now);
+        self.first_failure.map_or(silence, |first| first + GRACE.min(self.deadline))
+    }
+
+    fn take(&mut self, from: PartyId, what: What, on_progress: &mut dyn FnMut(&Progress)) {
+        let at = from.index();
+        self.heard[at] = Instant::now();
+        match what {
+            What::Event(Event::Progress { run, fraction, text, step }, ..) if run == self.run => {
+                self.steps[at].clone_from(&step);
+                on_progress(&Progress { party: from, fraction, text, step });
+            }
+            What::Event(Event::Alive { state }, ..) if self.done[at].is_none() => {
+                self.note(at, state.map(|state| *state))
+            }
+            What::Event(Event::Used { run, usage, state, trace }, ..) if run == self.run => {
+                self.used[at] = Some((*usage, *trace));
+                self.states[at] = Some(state.finished());
+            }
+            What::Event(Event::Done { run }, frame, body) if run == self.run => {
+                self.done[at] = Some((frame, body));
+                self.find_deadlock();
+            }
+            What::Event(Event::Failed { run, failure }, ..) if run == self.run => {
+                self.session.settle(from, run);
+                let log = self.session.log(from);
+                self.fail(from, ClusterError::Job { party: from, job: self.job.into(), failure, log });
+            }
+            What::Event(Event::Unable { detail }, ..) => {
+                self.fail(from, ClusterError::Protocol { party: from, detail });
+            }
+            What::Event(..) | What::Piece => {}
+            What::Gone(detail) => {
+                let ended = self.session.wait_end(from, Duration::from_millis(500));
+                let status = ended.unwrap_or_else(|| format!("its control link closed: {detail}"));
+                let (log, step) = (self.session.log(from), self.steps[at].clone());
+                self.done[at] = None;
+                self.fail(from, ClusterError::Died { party: from, job: self.job.into(), status, step, log });
+            }
+        }
+    }
+
+    fn note(&mut self, at: usize, state: Option<WaitState>) {
+        let finished = self.states[at].as_ref().is_some_and(|state| state.activity == Activity::Finished);
+        if !finished {
+            self.states[at] = state;
+            self.find_deadlock();
+        }
+    }
+
+    /// Ends the run if the parties wait for each other and nothing is under way: they would do so until the deadline.
+    fn find_deadlock(&mut self) {
+        let [Some(a), Some(b), Some(c)] = self.states.clone() else { return };
+        if let Some(found) = deadlock(&[a, b, c]).filter(|_| self.first_failure.is_none()) {
+            let party = found.stuck.first().map_or(PartyId::P0, |stuck| stuck.party);
+            self.fail(party, ClusterError::Deadlock { job: self.job.into(), deadlock: found });
+            self.hopeless = true;
+        }
+    }
+
+    /// Messages that one party has sent and another has not received although all are done.
+    fn unread(&self) -> Option<ClusterError> {
+        let [Some(a), Some(b), Some(c)] = &self.states else { return None };
+        let states = [a, b, c];
+        let links = PartyId::ALL.into_iter().flat_map(|from| [(from, from.next()), (from, from.prev())]);
+        let mut counts = links.map(|(from, to)| {
+            let left = states[from.index()].sent[to.index()].saturating_sub(states[to.index()].consumed[from.index()]);
+            (from, to, left)
+        });
+        let (from, to, messages) = counts.find(|(.., left)| *left > 0)?;
+        Some(ClusterError::Unread { job: self.job.into(), from, to, messages })
+    }
+
+    fn fail(&mut self, party: PartyId, error: ClusterError) {
+        self.failed[party.index()].get_or_insert(error);
+        self.first_failure.get_or_insert_with(Instant::now);
+    }
+
+    /// Nothing came in time: the party that was silent for longest is to blame.
+    fn blame_silence(&mut self) {
+        let Some(party) = self.open().min_by_key(|party| self.heard[party.index()]) else { return };
+        let waited = self.heard[party.index()].elapsed();
+        let step = self.steps[party.index()].clone();
+        self.fail(party, ClusterError::Silent { party, job: self.job.into(), waited, step });
+    }
+
+    /// Of what the parties reported, the likeliest cause of the rest. A party that waits for one
+    /// that waits for a third reports the second: so of equal errors that one counts whose peer
+    /// has reported nothing itself.
+    fn cause(&mut self) -> ClusterError {
+        let reported = self.failed.each_ref().map(Option::is_some);
+        let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
+        let errors = self.failed.iter_mut().filter_map(Option::take);
+        errors.min_by_key(|error| (error.rank(), is_echo(error))).unwrap_or_else(|| ClusterError::Protocol {
+            party: PartyId::P0,
+            detail: format!("the job {} ended without a result", self.job),
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! The mailbox of a session: everything that the parties send comes together here, decoded and counted.
+
+use crate::cluster::wire::frame::{self, Incoming};
+use crate::cluster::wire::message::Event;
+use crate::net::PartyId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// What came from a party.
+#[derive(Debug)]
+pub(in crate::cluster) struct Arrival {
+    pub(in crate::cluster) from: PartyId,
+    pub(in crate::cluster) what: What,
+}
+
+/// An event, or the end of the link.
+#[derive(Debug)]
+pub(in crate::cluster) enum What {
+    /// An event with its frame, whose body begins at the offset.
+    Event(Event, Vec<u8>, usize),
+    /// A piece of something large.
+    Piece,
+    /// The control link is down: the process has ended or is about to.
+    Gone(String),
+}
+
+/// Takes what parties send, and counts it.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) struct Mailbox {
+    sender: Sender<Arrival>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Mailbox {
+    /// A mailbox, and where what arrives comes out.
+    pub(in crate::cluster) fn new() -> (Self, Receiver<Arrival>) {
+        let (sender, arrivals) = channel();
+        (Mailbox { sender, bytes: Arc::default() }, arrivals)
+    }
+
+    /// Bytes of events so far, but for signs of life.
+    pub(in crate::cluster) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Passes what came on a control link to whoever waits for it.
+    pub(in crate::cluster) fn deliver(&self, from: PartyId, received: Result<Incoming, String>) {
+        let what = match received {
+            Ok(Incoming::Piece) => What::Piece,
+            Ok(Incoming::Frame(frame)) => match frame::decode(&frame) {
+                Ok((event, body)) => {
+                    if !matches!(event, Event::Alive { .. }) {
+                        self.bytes.fetch_add(frame.len() as u64, Relaxed);
+                    }
+                    What::Event(event, frame, body)
+                }
+                Err(error) => What::Gone(format!("it sent something that is no event ({error})")),
+            },
+            Err(detail) => What::Gone(detail),
+        };
+        // Nobody waits any more once the session has ended.
+        let _ = self.sender.send(Arrival { from, what });
+    }
+}

@@ -1,0 +1,18 @@
+//! From nothing to three linked parties: which program they run, processes or threads, what they print, and the session
+//! that holds them together. What runs in them is the business of `party/`, what is asked of them that of `controller/`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `program.rs` | what parties are: threads, or processes of which program |
+//! | `process.rs` | a party's process: spawned, its log drained, always reaped |
+//! | `streams.rs` | what a party's process prints, passed on |
+//! | `threads.rs` | parties on threads of this process |
+//! | `mailbox.rs` | what parties send, decoded and counted |
+//! | `session.rs` | one set of three parties, from start to end |
+
+pub(super) mod mailbox;
+mod process;
+pub(super) mod program;
+pub(super) mod session;
+mod streams;
+mod threads;

@@ -1,0 +1,68 @@
+//! What parties of this caller are: threads, or processes of which program.
+//!
+//! A party that is to run the caller's functions must have the caller's code. In a notebook that code is in a
+//! dynamic library, which the `cryptgpu` program opens; in a compiled program it is the program itself, which says
+//! so by calling `party::serve_if_asked` first thing. Any other caller's parties are `cryptgpu` processes: they know
+//! the jobs, and refuse functions with an error that says what to do.
+
+use crate::cluster::party::serve::{LIBRARY_ENTRY, SERVE_ARGUMENT, serves};
+use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::function;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// How to start parties.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) enum Launch {
+    /// On threads of this process.
+    Threads,
+    /// As processes.
+    Processes(Program),
+}
+
+/// What a party's process runs.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) struct Program {
+    pub(in crate::cluster) path: PathBuf,
+    pub(in crate::cluster) arguments: Vec<OsString>,
+}
+
+impl Launch {
+    pub(in crate::cluster) fn find(configuration: &Configuration) -> Result<Self, ClusterError> {
+        if configuration.in_memory {
+            return Ok(Launch::Threads);
+        }
+        let library = function::library_of(function::runtime(), LIBRARY_ENTRY);
+        if configuration.program.is_none() && library.is_none() && serves() {
+            let path = std::env::current_exe().map_err(|error| ClusterError::Controller {
+                action: "find this program, for its parties".into(),
+                detail: error.to_string(),
+                hint: "Is /proc there?".into(),
+            })?;
+            return Ok(Launch::Processes(Program { path, arguments: vec![SERVE_ARGUMENT.into()] }));
+        }
+        let mut arguments: Vec<OsString> = vec!["party".into()];
+        if let Some(library) = library {
+            arguments.extend(["--runtime".into(), library.into()]);
+        }
+        let tried = match (&configuration.program, std::env::var_os("CRYPTGPU_PROGRAM")) {
+            (Some(program), _) => vec![program.clone()],
+            (None, Some(program)) => vec![PathBuf::from(program)],
+            (None, None) => beside_this_program(),
+        };
+        match tried.iter().find(|path| path.is_file()) {
+            Some(path) => Ok(Launch::Processes(Program { path: path.clone(), arguments })),
+            None => Err(ClusterError::ProgramMissing { tried }),
+        }
+    }
+}
+
+/// `cryptgpu` beside this program; for tests, examples and benches one folder up; and on `PATH`.
+fn beside_this_program() -> Vec<PathBuf> {
+    let this = std::env::current_exe().unwrap_or_default();
+    let folders = this.ancestors().skip(1).take(2).map(Path::to_owned);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let named = format!("cryptgpu{}", std::env::consts::EXE_SUFFIX);
+    folders.chain(std::env::split_paths(&path)).map(|folder| folder.join(&named)).collect()
+}

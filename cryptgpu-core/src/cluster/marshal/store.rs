@@ -1,0 +1,84 @@
+//! What a party keeps for handles of the caller: tensors by number, from the run that left them until the
+//! caller's last handle is dropped.
+
+use crate::cluster::wire::message::TensorId;
+use crate::device::Tensor;
+use crate::mpc::{Rep, RepBits};
+use std::collections::HashMap;
+
+/// A kept tensor.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) enum Held {
+    /// A share of ring words.
+    Rep(Rep),
+    /// A share of bits.
+    Bits(RepBits),
+    /// A plaintext that one party alone knows: there, and a blank at the others.
+    Private(Option<Tensor>),
+}
+
+/// What the caller learns of a kept tensor.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) enum Label {
+    /// A share of ring words of that shape.
+    Rep(Vec<usize>),
+    /// A share of bits of that shape.
+    Bits(Vec<usize>),
+    /// A plaintext: its shape at the party that knows it, nothing at the others.
+    Private(Option<Vec<usize>>),
+}
+
+impl Label {
+    /// What it is called in errors.
+    pub(in crate::cluster) fn describe(&self) -> String {
+        match self {
+            Label::Rep(shape) => format!("a share of shape {shape:?}"),
+            Label::Bits(shape) => format!("shared bits of shape {shape:?}"),
+            Label::Private(Some(shape)) => format!("an opened tensor of shape {shape:?}"),
+            Label::Private(None) => "a tensor opened elsewhere".to_owned(),
+        }
+    }
+}
+
+impl Held {
+    fn bytes(&self) -> u64 {
+        8 * match self {
+            Held::Rep(rep) => 2 * rep.len(),
+            Held::Bits(bits) => 2 * bits.components().0.len(),
+            Held::Private(tensor) => tensor.as_ref().map_or(0, Tensor::len),
+        } as u64
+    }
+
+    pub(in crate::cluster) fn label(&self) -> Label {
+        match self {
+            Held::Rep(rep) => Label::Rep(rep.shape().to_vec()),
+            Held::Bits(bits) => Label::Bits(bits.shape().to_vec()),
+            Held::Private(tensor) => Label::Private(tensor.as_ref().map(|tensor| tensor.shape().to_vec())),
+        }
+    }
+}
+
+/// All that one party keeps for handles.
+#[derive(Debug, Default)]
+pub(in crate::cluster) struct Store(HashMap<TensorId, Held>);
+
+impl Store {
+    pub(in crate::cluster) fn keep(&mut self, id: TensorId, held: Held) {
+        self.0.insert(id, held);
+    }
+
+    pub(in crate::cluster) fn get(&self, id: TensorId) -> Option<&Held> {
+        self.0.get(&id)
+    }
+
+    pub(in crate::cluster) fn free(&mut self, ids: &[TensorId]) {
+        for id in ids {
+            self.0.remove(id);
+        }
+    }
+
+    /// The memory that all of it takes, tensors that several handles share counted for each.
+    pub(in crate::cluster) fn bytes(&self) -> u64 {
+        self.0.values().map(Held::bytes).sum()
+    }
+}

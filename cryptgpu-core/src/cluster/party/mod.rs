@@ -1,0 +1,29 @@
+//! What runs in a party: serving its controller, executing jobs, and the party's halves of call, share, model and self-test.
+//! Messages to the other parties are sent by the layers below; of here are only the key agreement and the words of the
+//! self-test.
+//!
+//! | file | what |
+//! |---|---|
+//! | `serve.rs` | what a party's process does, from bootstrap to end |
+//! | `execute.rs` | getting a party ready, and running one job after the other |
+//! | `context.rs` | [`PartyContext`](crate::cluster::PartyContext): what a job has at hand |
+//! | `job.rs` | [`Job`](crate::cluster::Job): what a party can be asked to do by name |
+//! | `jobs.rs` | the table of all jobs that a party knows |
+//! | `call.rs` | the entry of a function, and the jump to it |
+//! | `share.rs` | taking shares, giving components, opening to one party |
+//! | `model.rs` | keeping a model's shares, evaluating it |
+//! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
+//! | `failing.rs` | errors of functions, with kind, step and peer |
+
+pub(super) mod call;
+pub(super) mod context;
+pub(super) mod execute;
+pub(super) mod failing;
+pub(super) mod job;
+pub(super) mod jobs;
+pub(super) mod model;
+pub(super) mod self_test;
+pub(super) mod serve;
+pub(super) mod share;
+
+pub use serve::{LIBRARY_ENTRY, serve, serve_from, serve_if_asked, serve_to_the_end};

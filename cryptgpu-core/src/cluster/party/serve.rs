@@ -1,0 +1,282 @@
+//! What a party's process does: reads who it is from its standard input, connects to its
+//! controller, links up with the other parties, and runs jobs until it is told to end or its
+//! controller is gone.
+
+use super::context::PartyContext;
+use super::execute::{Links, execute, heartbeat, prepare, tell};
+use super::jobs::Jobs;
+use crate::cluster::wire::frame::{self, Incoming, Outbox};
+use crate::cluster::wire::function;
+use crate::cluster::wire::message::{Bootstrap, Command, Event, VERSION};
+use crate::device::DeviceInUse;
+use crate::net::tcp::{self, Config, Security};
+use crate::net::{NetError, Network, Options, TcpNetwork, tls};
+use std::ffi::CStr;
+use std::io::{IsTerminal, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
+use tokio::runtime::Runtime;
+
+/// A bootstrap is much smaller than this.
+const MAX_BOOTSTRAP_BYTES: usize = 1 << 20;
+
+/// What the library that cells link exports under this name is run by `cryptgpu party --runtime`.
+pub const LIBRARY_ENTRY: &CStr = c"cryptgpu_party";
+
+/// A program that [`serve_if_asked`] is started as a party with this argument alone.
+pub(in crate::cluster) const SERVE_ARGUMENT: &str = "--cryptgpu-party";
+
+static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program can be its own parties.
+pub(in crate::cluster) fn serves() -> bool {
+    SERVES.load(Relaxed)
+}
+
+/// Makes this program its own parties, so that [`Cluster::run`](crate::cluster::Cluster::run) can run its functions in them: to
+/// be called first thing in `main`. In a process that was started as a party it does not return.
+///
+/// ```no_run
+/// use cryptgpu_core::cluster::{Cluster, Jobs, party};
+///
+/// party::serve_if_asked(&Jobs::default());
+/// let cluster = Cluster::local().start()?; // three more processes of this program
+/// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+/// ```
+pub fn serve_if_asked(jobs: &Jobs) {
+    SERVES.store(true, Relaxed);
+    let arguments: Vec<_> = std::env::args_os().skip(1).take(2).collect();
+    if arguments == [SERVE_ARGUMENT] {
+        std::process::exit(serve_to_the_end(jobs));
+    }
+}
+
+/// As [`serve`], with the exit code of a process as result and what went wrong on standard error: for a
+/// function called [`LIBRARY_ENTRY`] of a library.
+pub fn serve_to_the_end(jobs: &Jobs) -> i32 {
+    match serve(jobs) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("cannot be a party: {error}");
+            1
+        }
+    }
+}
+
+/// Runs this process as a party with the code of `library`, which exports [`LIBRARY_ENTRY`]: the functions of a
+/// notebook's cells need the very library that they were linked with. The answer is the exit code.
+///
+/// # Errors
+/// When the library cannot be opened or is another one.
+pub fn serve_from(library: &Path) -> Result<i32, String> {
+    let address = function::symbol(library, LIBRARY_ENTRY)?;
+    // SAFETY: what a library exports under this name is a function of this type.
+    let entry = unsafe { std::mem::transmute::<usize, extern "C" fn() -> i32>(address) };
+    Ok(entry())
+}
+
+/// Runs this process as a party that knows `jobs`, from bootstrap to end.
+///
+/// # Errors
+/// What is wrong, for the log, when it cannot become a party.
+pub fn serve(jobs: &Jobs) -> Result<(), String> {
+    let bootstrap = read_bootstrap()?;
+    if bootstrap.version != VERSION {
+        return Err(format!(
+            "the controller speaks `{}`, this program `{}`: build both from the same source",
+            bootstrap.version, VERSION
+        ));
+    }
+    die_with(bootstrap.controller_pid)?;
+    keep_memory();
+    if let Some(threads) = bootstrap.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|error| format!("cannot start {threads} threads: {error}"))?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the control thread: {error}"))?;
+    let control = connect(&runtime, &bootstrap)?;
+    let outcome = serve_commands(&bootstrap, &control, jobs);
+    if let Err(detail) = &outcome {
+        tell(&control.outbox, &Event::Unable { detail: detail.clone() });
+        // The controller ends this process once it has read that, or when it is gone itself.
+        while !matches!(control.commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
+    }
+    runtime.shutdown_background();
+    crate::device::cuda::leave();
+    outcome
+}
+
+fn read_bootstrap() -> Result<Bootstrap, String> {
+    const BY_HAND: &str = "standard input is no bootstrap: `cryptgpu party` is started by the program, not by hand";
+    let mut stdin = std::io::stdin().lock();
+    if stdin.is_terminal() {
+        return Err(BY_HAND.into());
+    }
+    let mut read = |len: usize| {
+        let mut bytes = zeroize::Zeroizing::new(vec![0u8; len]);
+        stdin.read_exact(&mut bytes).map(|()| bytes).map_err(|_| BY_HAND.to_owned())
+    };
+    let head = read(4)?;
+    let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    if len > MAX_BOOTSTRAP_BYTES {
+        return Err(BY_HAND.into());
+    }
+    postcard::from_bytes(&read(len)?).map_err(|error| format!("cannot read the bootstrap: {error}"))
+}
+
+/// Ends this process when its controller is gone, whatever way that went: by the signal that
+/// Linux sends when the thread that started a process ends, and by the end of standard input,
+/// which also works where the parent is not the controller itself.
+fn die_with(controller_pid: u32) -> Result<(), String> {
+    // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if std::os::unix::process::parent_id() != controller_pid {
+        return Err("the controller was gone before this party came up".into());
+    }
+    let watcher = std::thread::Builder::new().name("watcher".into()).spawn(|| {
+        let mut byte = [0u8; 1];
+        // Nothing is ever sent here: whatever this returns, the controller is gone.
+        let _ = std::io::stdin().lock().read(&mut byte);
+        end_process();
+    });
+    watcher.map(|_| ()).map_err(|error| format!("cannot start the watcher: {error}"))
+}
+
+/// Ends this process now, whatever its other threads are doing.
+fn end_process() -> ! {
+    // SAFETY: _exit ends the process; it runs no handlers that other threads might hold up.
+    unsafe { libc::_exit(0) }
+}
+
+/// Tells the allocator to keep freed memory: a run takes and frees the same large buffers all
+/// the time, and to get them back from the system costs more than to fill them.
+fn keep_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt changes settings of the allocator, under its lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 20);
+    }
+}
+
+/// The link to the controller.
+struct Control {
+    outbox: Outbox,
+    /// Commands with their frames, and where the bodies of those begin.
+    commands: Receiver<(Command, Vec<u8>, usize)>,
+    /// The links to the other parties, once they are up, for the signs of life.
+    links: Arc<OnceLock<Arc<TcpNetwork>>>,
+}
+
+/// Connects to the controller; commands come by the channel, with their frames.
+fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> {
+    let address = bootstrap.control_address;
+    let client = bootstrap.identity.client_config(bootstrap.controller).map_err(|error| error.to_string())?;
+    let stream = runtime.block_on(async {
+        let connect = async {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            tokio_rustls::TlsConnector::from(client).connect(tls::server_name(), stream).await
+        };
+        tokio::time::timeout(bootstrap.connect_within, connect).await
+    });
+    let stream = stream
+        .map_err(|_| format!("no answer from the controller at {address}"))?
+        .map_err(|error| format!("cannot connect to the controller at {address}: {error}"))?;
+    let (sender, commands) = channel();
+    let outbox = frame::attach(runtime.handle(), stream, move |arrived| {
+        let frame = match arrived {
+            Ok(Incoming::Frame(frame)) => frame,
+            Ok(Incoming::Piece) => return,
+            Err(_) => end_process(),
+        };
+        match frame::decode(&frame) {
+            // Nobody listens any more: the process is about to end.
+            Ok((command, body)) => drop(sender.send((command, frame, body))),
+            Err(error) => {
+                eprintln!("cannot read a command of the controller: {error}");
+                end_process();
+            }
+        }
+    });
+    let (alive, pause) = (outbox.clone(), heartbeat(bootstrap.deadline));
+    let links: Arc<OnceLock<Arc<TcpNetwork>>> = Arc::default();
+    let watched = links.clone();
+    runtime.spawn(async move {
+        loop {
+            tell(
+                &alive,
+                &Event::Alive { state: watched.get().map(|network| Box::new(network.endpoint().wait_state())) },
+            );
+            tokio::time::sleep(pause).await;
+        }
+    });
+    Ok(Control { outbox, commands, links })
+}
+
+fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Result<(), String> {
+    let Control { outbox, commands, .. } = control;
+    // Before anything waits for this party: what is missing is said at once.
+    let device = bootstrap.device.resolve(bootstrap.id.index()).map_err(|error| error.to_string())?;
+    let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
+    if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        tell(outbox, &Event::Listening { address });
+    }
+    let mut context = None;
+    while let Ok((command, frame, body)) = commands.recv() {
+        match command {
+            Command::LinkUp { addresses } => {
+                let listener = listener.take().ok_or("the controller asked to link up twice")?;
+                context = Some(
+                    link_up(bootstrap, device.clone(), listener, addresses, control)
+                        .map_err(|error| error.to_string())?,
+                );
+            }
+            Command::Run { run, job } => {
+                let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
+                execute(context, outbox, jobs, run, &job, &frame[body..]);
+            }
+            Command::Free { ids } => {
+                let context = context.as_mut().ok_or("the controller let go of something before linking up")?;
+                context.store().free(&ids);
+            }
+            Command::Stop => break,
+        }
+    }
+    Ok(())
+}
+
+/// Links up with the other parties and agrees on keys.
+fn link_up(
+    bootstrap: &Bootstrap,
+    device: DeviceInUse,
+    listener: TcpListener,
+    addresses: [std::net::SocketAddr; 3],
+    control: &Control,
+) -> Result<PartyContext, NetError> {
+    let security = match bootstrap.insecure_plaintext {
+        true => Security::InsecurePlaintext,
+        false => Security::Tls { identity: bootstrap.identity.clone(), peers: bootstrap.peers },
+    };
+    let network = Arc::new(TcpNetwork::connect(Config {
+        id: bootstrap.id,
+        listener,
+        addresses,
+        security,
+        session: bootstrap.session,
+        connect_within: bootstrap.connect_within,
+        options: Options { deadline: bootstrap.deadline, link: bootstrap.link, ..Options::default() },
+    })?);
+    // They are linked up once.
+    let _ = control.links.set(network.clone());
+    let links = Links { network, in_memory: false };
+    prepare(links, bootstrap.randomness, bootstrap.settings, device, &control.outbox)
+}

@@ -1,0 +1,75 @@
+//! A party's halves of sharing and revealing: it takes its two components, gives one to the caller, or opens to one party.
+
+use super::context::PartyContext;
+use super::job::Job;
+use crate::cluster::marshal::store::Held;
+use crate::cluster::marshal::words::Words;
+use crate::cluster::wire::job_error::JobError;
+use crate::cluster::wire::message::TensorId;
+use crate::device::Tensor;
+use crate::mpc::Rep;
+use crate::net::PartyId;
+
+/// Takes a share that the caller has dealt.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Share {
+    pub(in crate::cluster) shape: Vec<usize>,
+    /// This party's two.
+    pub(in crate::cluster) components: [Words; 2],
+}
+
+impl Job for Share {
+    const NAME: &'static str = "share";
+    type Output = ();
+
+    fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
+        let device = context.party().device();
+        let tensor = |words: Words| Tensor::new(device.upload(words.0), &self.shape);
+        let [a, b] = self.components.map(tensor);
+        let rep = a.and_then(|a| Rep::from_components(a, b?)).map_err(|error| JobError::Other(error.to_string()))?;
+        context.keep_tensor(0, Held::Rep(rep));
+        Ok(())
+    }
+}
+
+/// Sends one component to the caller.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Reveal {
+    pub(in crate::cluster) id: TensorId,
+}
+
+impl Job for Reveal {
+    const NAME: &'static str = "reveal";
+    type Output = Words;
+
+    fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
+        let held = context.tensor(self.id)?;
+        let component = match &held {
+            Held::Rep(rep) => rep.components().0.view(),
+            Held::Bits(bits) => bits.components().0.view(),
+            Held::Private(_) => return Err(JobError::Other("it is known to one party and not shared".into())),
+        };
+        Ok(Words(context.party().to_host(component)?))
+    }
+}
+
+/// Opens a share to one party, which keeps what it sees.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct RevealTo {
+    pub(in crate::cluster) id: TensorId,
+    pub(in crate::cluster) party: PartyId,
+}
+
+impl Job for RevealTo {
+    const NAME: &'static str = "reveal-to";
+    type Output = ();
+
+    fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
+        let Held::Rep(rep) = context.tensor(self.id)? else {
+            return Err(JobError::Other("only shares of words are opened to a party".into()));
+        };
+        let opened = context.party().step("reveal", |p| p.open_to(self.party, &rep))?;
+        context.keep_tensor(0, Held::Private(opened));
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! The configuration of a cluster: what the builder collects, what launching needs, and what each party gets its part of.
+
+use crate::device::Devices;
+use crate::mpc::Settings;
+use crate::net::Link;
+use crate::prg::Randomness;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is chosen when a cluster is started.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) struct Configuration {
+    pub(in crate::cluster) link: Link,
+    pub(in crate::cluster) deadline: Duration,
+    pub(in crate::cluster) start_within: Duration,
+    pub(in crate::cluster) threads: Option<usize>,
+    pub(in crate::cluster) program: Option<PathBuf>,
+    pub(in crate::cluster) randomness: Randomness,
+    pub(in crate::cluster) insecure_plaintext: bool,
+    pub(in crate::cluster) ports: [u16; 3],
+    pub(in crate::cluster) settings: Settings,
+    pub(in crate::cluster) devices: Devices,
+    pub(in crate::cluster) in_memory: bool,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Configuration {
+            link: Link::None,
+            deadline: Duration::from_secs(30),
+            start_within: Duration::from_secs(20),
+            threads: None,
+            program: None,
+            randomness: Randomness::default(),
+            insecure_plaintext: false,
+            ports: [0; 3],
+            settings: Settings::default(),
+            devices: Devices::default(),
+            in_memory: false,
+        }
+    }
+}

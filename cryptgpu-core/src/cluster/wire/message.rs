@@ -1,0 +1,114 @@
+//! The messages of the control protocol, between the controller and each party. What a job or a function takes and
+//! returns travels behind them, in its own encoding.
+
+use super::error::Failure;
+use super::function::FunctionId;
+use super::trace::PartyTrace;
+use crate::device::{DeviceChoice, DeviceInUse};
+use crate::mpc::Settings;
+use crate::net::{Fingerprint, Identity, Link, PartyId, Stats, WaitState};
+use crate::prg::Randomness;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Both ends must be of the same version: jobs are encoded without names.
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 2");
+
+/// What a party reads from its standard input before anything else.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Bootstrap {
+    pub(in crate::cluster) version: String,
+    pub(in crate::cluster) id: PartyId,
+    pub(in crate::cluster) identity: Identity,
+    pub(in crate::cluster) peers: [Fingerprint; 3],
+    pub(in crate::cluster) controller: Fingerprint,
+    pub(in crate::cluster) control_address: SocketAddr,
+    /// The process to die with.
+    pub(in crate::cluster) controller_pid: u32,
+    pub(in crate::cluster) session: [u8; 16],
+    pub(in crate::cluster) randomness: Randomness,
+    pub(in crate::cluster) threads: Option<usize>,
+    pub(in crate::cluster) deadline: Duration,
+    pub(in crate::cluster) connect_within: Duration,
+    pub(in crate::cluster) link: Link,
+    pub(in crate::cluster) insecure_plaintext: bool,
+    pub(in crate::cluster) settings: Settings,
+    /// Where to compute.
+    pub(in crate::cluster) device: DeviceChoice,
+    /// Where to listen for the other parties.
+    pub(in crate::cluster) listen: SocketAddr,
+}
+
+/// From the controller to a party.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) enum Command {
+    /// Link up with the parties that listen there.
+    LinkUp { addresses: [SocketAddr; 3] },
+    /// Let go of tensors that no handle names any more.
+    Free { ids: Vec<TensorId> },
+    /// Run the job of that name; its encoding follows.
+    Run { run: u64, job: String },
+    /// End.
+    Stop,
+}
+
+/// From a party to the controller.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) enum Event {
+    /// It listens for the other parties there.
+    Listening { address: SocketAddr },
+    /// It is linked up with both, and has its keys; what it computes on.
+    Ready { device: DeviceInUse },
+    /// It cannot link up, or not go on.
+    Unable { detail: String },
+    /// Its process runs: sent every so often, whatever its job does, with what its links are about once they are up.
+    Alive { state: Option<Box<WaitState>> },
+    /// How far a job is.
+    Progress { run: u64, fraction: f64, text: String, step: String },
+    /// What the job took, when it is done, what it has sent and received, and what it recorded.
+    Used { run: u64, usage: Box<Usage>, state: Box<WaitState>, trace: Box<PartyTrace> },
+    /// The job is done; its encoded output follows.
+    Done { run: u64 },
+    /// The job failed.
+    Failed { run: u64, failure: Failure },
+}
+
+/// What a job took at one party.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// What its transport counted during the job.
+    pub stats: Stats,
+    /// Wall-clock time of the job, without its way to the party and back.
+    pub seconds: f64,
+    /// The most memory that was resident during the job (`VmHWM`); 0 where the system does not tell.
+    pub peak_rss_bytes: u64,
+    /// What the party kept for handles of the caller when the job had ended.
+    pub held_bytes: u64,
+}
+
+/// A tensor that the parties keep, the same number at all three: the run that left it, and its place among
+/// what that run left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct TensorId {
+    pub(in crate::cluster) run: u64,
+    pub(in crate::cluster) place: u32,
+}
+
+/// The name of the job that calls functions.
+pub(in crate::cluster) const CALL: &str = "call";
+
+/// Asks for a function; its arguments follow.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Call {
+    pub(in crate::cluster) function: String,
+    pub(in crate::cluster) location: CodeLocation,
+}
+
+/// Where the entry of a function is.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) enum CodeLocation {
+    /// In an object file.
+    Object(FunctionId),
+    /// At this address of the same process.
+    Here(u64),
+}

@@ -1,0 +1,26 @@
+//! What both ends know: the messages between the controller and the parties, the frames they travel in, the configuration
+//! of a cluster, its errors, and the identity of a function. Nothing here starts, runs or decides anything.
+//!
+//! | file | what |
+//! |---|---|
+//! | `message.rs` | the control protocol's messages; [`Usage`] |
+//! | `frame.rs` | frames, and the ends of a control link |
+//! | `configuration.rs` | what is chosen when a cluster is started |
+//! | `error.rs` | [`ClusterError`], [`Failure`]: what the caller sees |
+//! | `job_error.rs` | [`JobError`]: why a job failed at a party, and what the caller is told of it |
+//! | `function.rs` | the identity of a function: its object file, and where in it |
+//! | `trace.rs` | what one party recorded of a run |
+//! | `mark.rs` | the mark that ends what a run has printed |
+
+pub(super) mod configuration;
+pub(super) mod error;
+pub(super) mod frame;
+pub(super) mod function;
+pub(super) mod job_error;
+pub(super) mod mark;
+pub(super) mod message;
+pub(super) mod trace;
+
+pub use error::{ClusterError, Failure, FailureKind};
+pub use job_error::JobError;
+pub use message::Usage;
