@@ -44,3 +44,51 @@ extern "C" fn on_interrupt(_: c_int) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::time::{Duration, Instant};
+
+    use cryptgpu_core::prelude::*;
+
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    static OVER: AtomicBool = AtomicBool::new(false);
+
+    fn forever(p: &mut Party, (): ()) -> Result<()> {
+        p.step("waiting for the end", |_| {
+            STARTED.store(true, SeqCst);
+            while !OVER.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        })
+    }
+
+    fn double(_: &mut Party, x: Rep) -> Result<Rep> {
+        Ok(x.add(&x)?)
+    }
+
+    #[test]
+    fn a_signal_ends_the_run_and_nothing_else() {
+        super::listen();
+        let cluster = Cluster::in_memory().start().unwrap();
+        let sender = std::thread::spawn(|| {
+            while !STARTED.load(SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let now = Instant::now();
+            // SAFETY: the signal has a handler.
+            assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGINT) }, 0);
+            now
+        });
+        let error = cluster.run(forever, ()).unwrap_err();
+        let took = sender.join().unwrap().elapsed();
+        OVER.store(true, SeqCst);
+        assert!(matches!(error, ClusterError::Interrupted { .. }), "{error}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+
+        let x = cluster.share(&array![2.5]).unwrap();
+        assert_eq!(cluster.run(double, &x).unwrap().reveal().unwrap()[0], 5.0);
+    }
+}
