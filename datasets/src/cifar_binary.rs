@@ -7,12 +7,14 @@ use ndarray::Array4;
 
 use crate::images::MAX_IMAGES;
 use crate::read::read_up_to;
-use crate::{DatasetError, Result};
+use crate::{DatasetError, Result, format};
 
 /// Channels, height and width of a CIFAR image.
 pub const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = SHAPE[0] * SHAPE[1] * SHAPE[2];
 const RECORD: usize = 1 + PIXELS;
+/// Bytes of a record of CIFAR-100: a coarse label, a fine one, the pixels.
+const RECORD_OF_100: usize = 2 + PIXELS;
 /// Largest file read: CIFAR-10 has 10,000 records in a file, this allows 100,000.
 const MAX_BYTES: u64 = 100_000 * RECORD as u64;
 const _: () = assert!(MAX_BYTES / (RECORD as u64) < MAX_IMAGES);
@@ -29,6 +31,20 @@ pub fn read(path: &Path) -> Result<(Array4<u8>, Vec<u8>)> {
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Array4<u8>, Vec<u8>)> {
     let (records, rest) = bytes.as_chunks::<RECORD>();
+    let expected = "a file of CIFAR-10 records (a label byte and 3,072 pixel bytes each)";
+    // Whole records that begin with a label may begin like another format by chance.
+    let foreign = !rest.is_empty() || bytes.first().is_some_and(|&label| label >= crate::cifar10::CLASSES);
+    if foreign && format::recognise(bytes).is_some() {
+        return Err(format::other(path, expected, bytes));
+    }
+    if !rest.is_empty() && bytes.len().is_multiple_of(RECORD_OF_100) {
+        return Err(DatasetError::OtherFormat {
+            path: path.to_path_buf(),
+            expected,
+            found: "of the size that CIFAR-100 has (two label bytes and 3,072 pixel bytes a record)",
+            advice: "CIFAR-10 is read: its files are data_batch_1.bin to data_batch_5.bin and test_batch.bin",
+        });
+    }
     if !rest.is_empty() || records.is_empty() {
         let (what, expected, found) = ("the last record", RECORD as u64, rest.len() as u64);
         return Err(DatasetError::Truncated { path: path.to_path_buf(), what, expected, found });
@@ -61,6 +77,20 @@ mod tests {
             let parsed = parse(Path::new("b.bin"), &vec![1; length]);
             prop_assert_eq!(parsed.is_ok(), length > 0 && length % RECORD == 0);
         }
+    }
+
+    #[test]
+    fn other_files_are_named_for_what_they_are() {
+        let case = |name: &str| {
+            let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases")).join(name);
+            let error = read(&path).unwrap_err();
+            assert!(matches!(error, DatasetError::OtherFormat { .. }), "{error}");
+            error.to_string()
+        };
+        let error = case("cifar100.bin");
+        assert!(error.contains("CIFAR-100") && error.contains("data_batch_1.bin"), "{error}");
+        let error = case("cifar_gz.bin");
+        assert!(error.contains("compressed with gzip; unpack it first"), "{error}");
     }
 
     #[test]

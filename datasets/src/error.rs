@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// A result whose error is a [`DatasetError`].
 pub type Result<T> = std::result::Result<T, DatasetError>;
 
-/// Why a data set could not be read. Each message names the file and says what to do.
+/// Why a data set could not be read. Each message names the file and says what to do; none shows a pixel or a label.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
@@ -46,14 +46,16 @@ pub enum DatasetError {
         expected: u64,
     },
     /// The file is of another format.
-    #[error("{} is not {expected}: it begins with {found:#010x}; are images and labels exchanged, or is it compressed with something other than gzip?", .path.display())]
-    WrongMagic {
+    #[error("{} is not {expected} but {found}; {advice}", .path.display())]
+    OtherFormat {
         /// The file.
         path: PathBuf,
         /// The format expected, in words.
         expected: &'static str,
-        /// The first four bytes, most significant first.
-        found: u32,
+        /// What it is, in words.
+        found: &'static str,
+        /// What to do.
+        advice: &'static str,
     },
     /// A size in the file is beyond what these loaders take memory for.
     #[error("{}: {what} is {declared}, and at most {limit} is accepted; the file is damaged or not a data set of small images", .path.display())]
@@ -79,8 +81,8 @@ pub enum DatasetError {
         /// The size that the data set has.
         expected: u64,
     },
-    /// A label is not a class of the data set.
-    #[error("{}: label {label} of image {index} is not one of the {classes} classes (0 to {}); the file is damaged or belongs to another data set", .path.display(), .classes.saturating_sub(1))]
+    /// A label is not a class of the data set. The message does not show the label, which is its owner's.
+    #[error("{}: the label of image {index} is not one of the {classes} classes (0 to {}); the file is damaged or belongs to another data set", .path.display(), .classes.saturating_sub(1))]
     LabelOutOfRange {
         /// The file.
         path: PathBuf,
@@ -138,7 +140,9 @@ pub enum DatasetError {
         expected: String,
     },
     /// Images were asked for that the set does not have.
-    #[error("images {start} to {end} were asked for, and {dataset} has {count}; ask for fewer")]
+    #[error(
+        "images {start} to {end} were asked for, and {dataset} has {count} images, counted from 0; ask for those that it has"
+    )]
     OutOfBounds {
         /// Name of the data set.
         dataset: String,

@@ -6,8 +6,8 @@ use std::path::Path;
 use ndarray::Array4;
 
 use crate::images::{MAX_IMAGES, checked_pixel_bytes};
-use crate::read::Source;
-use crate::{DatasetError, Result};
+use crate::read::{GZIP, Source};
+use crate::{DatasetError, Result, format};
 
 /// Magic number of a file of labels: unsigned bytes, one dimension.
 pub const LABELS_MAGIC: u32 = 0x0801;
@@ -57,7 +57,13 @@ pub(crate) fn parse_labels(mut source: Source<'_>, path: &Path) -> Result<Vec<u8
 fn magic(source: &mut Source<'_>, path: &Path, wanted: u32, expected: &'static str) -> Result<()> {
     match source.take_u32("the header")? {
         found if found == wanted => Ok(()),
-        found => Err(DatasetError::WrongMagic { path: path.to_path_buf(), expected, found }),
+        found if source.is_gzipped() && found.to_be_bytes().starts_with(GZIP) => Err(DatasetError::OtherFormat {
+            path: path.to_path_buf(),
+            expected,
+            found: "compressed with gzip twice",
+            advice: "unpack it once (gunzip)",
+        }),
+        found => Err(format::other(path, expected, &found.to_be_bytes())),
     }
 }
 
@@ -184,10 +190,69 @@ mod tests {
 
     #[test]
     fn exchanged_files_are_told_apart_and_named() {
-        let error = images(&write_labels(&[1, 2])).unwrap_err();
-        assert!(matches!(error, DatasetError::WrongMagic { found: LABELS_MAGIC, .. }));
-        assert!(error.to_string().starts_with("digits.idx is not an IDX file of images"), "{error}");
-        assert!(matches!(labels(&write_images(&Array4::zeros((1, 1, 2, 2)))), Err(DatasetError::WrongMagic { .. })));
+        let error = images(&write_labels(&[1, 2])).unwrap_err().to_string();
+        assert!(error.starts_with("digits.idx is not an IDX file of images"), "{error}");
+        assert!(error.contains("but an IDX file of labels; are images and labels exchanged?"), "{error}");
+        let error = labels(&write_images(&Array4::zeros((1, 1, 2, 2)))).unwrap_err().to_string();
+        assert!(error.contains("but an IDX file of images"), "{error}");
+    }
+
+    /// A case of `tests/cases`: real files as other programs write them.
+    fn case(name: &str) -> Result<Array4<u8>> {
+        read_images(&Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases")).join(name))
+    }
+
+    #[test]
+    fn gzip_members_are_one_file_and_zeros_behind_them_are_padding() {
+        let whole = case("gz_multi_member.gz").unwrap();
+        assert_eq!(whole.dim(), (3, 1, 28, 28));
+        assert_eq!(case("gz_trailing_zeros.gz").unwrap(), whole);
+    }
+
+    #[test]
+    fn what_follows_the_data_in_a_gzip_file_is_refused_as_in_a_plain_one() {
+        for name in ["gz_second_member_extra.gz", "gz_trailing_junk.gz"] {
+            let error = case(name).unwrap_err();
+            assert!(matches!(error, DatasetError::TrailingBytes { expected: 2368, .. }), "{name}: {error}");
+        }
+        let file = write_images(&Array4::from_elem((3, 1, 2, 2), 9));
+        for behind in [&[0, 0, 7][..], &[0, 0x1f, 0x8b], &[0x1f]] {
+            let error = images(&[&gzip(&file), behind].concat()).unwrap_err();
+            let named = matches!(error, DatasetError::TrailingBytes { .. } | DatasetError::Io { .. });
+            assert!(named, "{behind:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        let error = case("gz_double.gz").unwrap_err().to_string();
+        assert!(error.contains("gz_double.gz is not an IDX file of images"), "{error}");
+        assert!(error.contains("compressed with gzip twice; unpack it once"), "{error}");
+        for (start, name) in [
+            (&b"PK\x03\x04"[..], "zip"),
+            (b"BZh9", "bzip2"),
+            (b"\x93NUM", "format that is not known"),
+            (&[0, 0, 13, 2], "other elements"),
+        ] {
+            let error = images(&[start, &[0; 40]].concat()).unwrap_err();
+            assert!(matches!(&error, DatasetError::OtherFormat { .. }) && error.to_string().contains(name), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_in_any_number_of_members_is_read_whole(cuts in prop::collection::vec(0usize..64, 0..5), zeros in 0usize..9) {
+            let array = Array4::from_shape_fn((3, 1, 4, 4), |(n, _, h, w)| (n * 31 + h * 7 + w) as u8);
+            let file = write_images(&array); // 64 bytes
+            let mut cuts = cuts;
+            cuts.extend([0, 64]);
+            cuts.sort_unstable();
+            let mut packed: Vec<u8> = cuts.windows(2).flat_map(|pair| gzip(&file[pair[0]..pair[1]])).collect();
+            packed.extend(vec![0; zeros]);
+            prop_assert_eq!(&images(&packed).unwrap(), &array);
+            packed.push(1);
+            prop_assert!(images(&packed).is_err());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use ndarray::{Array4, ArrayView3, Axis, s};
+use ndarray::{Array4, ArrayView3, ArrayView4, Axis, s};
 
 use crate::{DatasetError, Result};
 
@@ -153,14 +153,7 @@ impl LabelledImages {
     /// [`OutOfBounds`](DatasetError::OutOfBounds) if the range goes beyond the set.
     pub fn batch(&self, range: Range<usize>) -> Result<Array4<f32>> {
         self.bounds(&range)?;
-        let bytes = self.pixels.slice(s![range, .., .., ..]);
-        let mut inputs = Array4::zeros(bytes.raw_dim());
-        for c in 0..bytes.dim().1 {
-            let table: [f32; 256] = std::array::from_fn(|byte| self.normalisation.apply(c, byte as u8));
-            let (mut to, from) = (inputs.index_axis_mut(Axis(1), c), bytes.index_axis(Axis(1), c));
-            to.zip_mut_with(&from, |to, &from| *to = table[usize::from(from)]);
-        }
-        Ok(inputs)
+        Ok(scaled(self.pixels.slice(s![range, .., .., ..]), &self.normalisation))
     }
 
     /// The labels of images `range`.
@@ -188,12 +181,28 @@ impl LabelledImages {
     }
 
     fn bounds(&self, range: &Range<usize>) -> Result<()> {
-        if range.start <= range.end && range.end <= self.len() {
-            return Ok(());
-        }
-        let (start, end) = (range.start, range.end);
-        Err(DatasetError::OutOfBounds { dataset: self.name.clone(), start, end, count: self.len() })
+        check_range(&self.name, range, self.len())
     }
+}
+
+/// Pixel bytes as a network takes them, channel by channel.
+pub(crate) fn scaled(bytes: ArrayView4<'_, u8>, normalisation: &Normalisation) -> Array4<f32> {
+    let mut inputs = Array4::zeros(bytes.raw_dim());
+    for c in 0..bytes.dim().1 {
+        let table: [f32; 256] = std::array::from_fn(|byte| normalisation.apply(c, byte as u8));
+        let (mut to, from) = (inputs.index_axis_mut(Axis(1), c), bytes.index_axis(Axis(1), c));
+        to.zip_mut_with(&from, |to, &from| *to = table[usize::from(from)]);
+    }
+    inputs
+}
+
+/// Tests that the set called `dataset`, of `count` images, has those of `range`.
+pub(crate) fn check_range(dataset: &str, range: &Range<usize>, count: usize) -> Result<()> {
+    let &Range { start, end } = range;
+    if start <= end && end <= count {
+        return Ok(());
+    }
+    Err(DatasetError::OutOfBounds { dataset: dataset.to_owned(), start, end, count })
 }
 
 /// Tests the sizes that a file declares, before memory is taken for them, and gives the bytes of

@@ -5,7 +5,8 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`images`] | [`LabelledImages`], what every loader returns, and its normalisation |
+//! | [`reader`] | [`ImageSet`] and [`ImageReader`], the one reader of images: a set or a file, any range of it |
+//! | [`images`] | [`LabelledImages`], what every loader of a labelled set returns, and its normalisation |
 //! | [`mnist`], [`cifar10`] | the two data sets, from the folder that `scripts/fetch-datasets` fills |
 //! | [`bundled`] | 1,000 test images and trained LeNet weights that are part of the program |
 //! | [`idx`], [`cifar_binary`], [`png_rows`] | one file format each, read with bounds on memory |
@@ -27,6 +28,7 @@ pub mod bundled;
 pub mod cifar10;
 pub mod cifar_binary;
 mod error;
+mod format;
 pub mod idx;
 pub mod images;
 pub mod manifest;
@@ -34,9 +36,11 @@ pub mod mnist;
 pub mod paper;
 pub mod png_rows;
 mod read;
+pub mod reader;
 
 pub use error::{DatasetError, Result};
 pub use images::{LabelledImages, Normalisation, Split};
+pub use reader::{ImageReader, ImageSet};
 
 use std::path::PathBuf;
 

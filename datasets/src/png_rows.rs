@@ -73,7 +73,8 @@ pub fn read_labels(path: &Path, classes: u8) -> Result<Vec<u8>> {
 fn parse_labels(path: &Path, text: &[u8], classes: u8) -> Result<Vec<u8>> {
     let numbers: Vec<i64> = serde_json::from_slice(text).map_err(|error| DatasetError::Json {
         path: path.to_path_buf(),
-        reason: format!("an array of integers is expected: {error}"),
+        // Without serde's own words, which may quote a label.
+        reason: format!("an array of integers is expected, see line {}, column {}", error.line(), error.column()),
     })?;
     let label = |(index, &label): (usize, &i64)| match u8::try_from(label) {
         Ok(class) if class < classes => Ok(class),
@@ -145,6 +146,14 @@ mod tests {
         assert!(matches!(labels("[-1]"), Err(DatasetError::LabelOutOfRange { label: -1, .. })));
         for text in ["[3,", "{}", "[1.5]", "[\"1\"]", ""] {
             assert!(matches!(labels(text), Err(DatasetError::Json { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_label_is_shown() {
+        for text in ["[3, 77]", "[3, \"77\"]", "[77.5]", "77"] {
+            let error = parse_labels(Path::new("l.json"), text.as_bytes(), 10).unwrap_err().to_string();
+            assert!(error.contains("l.json") && !error.contains("77"), "{error}");
         }
     }
 

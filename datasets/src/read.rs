@@ -1,7 +1,7 @@
 //! Reading files with a bound on memory, plain or gzipped, and the SHA-256 of one.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
@@ -13,8 +13,66 @@ use crate::{DatasetError, Result};
 /// bytes and undone on the way.
 pub(crate) struct Source<'a> {
     path: &'a Path,
-    reader: Box<dyn Read + 'a>,
+    reader: Packing<'a>,
     taken: u64,
+}
+
+/// How the bytes of a source are packed.
+enum Packing<'a> {
+    Plain(Box<dyn BufRead + 'a>),
+    /// One or more gzip members, one after another, which are one file; zeros behind the last are padding.
+    Gzip(GzDecoder<Box<dyn BufRead + 'a>>),
+    /// Behind the last gzip member: whether something follows that is no gzip.
+    After {
+        junk: bool,
+    },
+}
+
+/// How gzip begins.
+pub(crate) const GZIP: &[u8] = &[0x1f, 0x8b];
+
+impl Read for Packing<'_> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self {
+                Packing::Plain(reader) => return reader.read(to),
+                Packing::After { .. } => return Ok(0),
+                Packing::Gzip(member) => match member.read(to)? {
+                    0 if !to.is_empty() => self.next_member()?,
+                    count => return Ok(count),
+                },
+            }
+        }
+    }
+}
+
+impl Packing<'_> {
+    /// Goes on behind the end of a gzip member.
+    fn next_member(&mut self) -> std::io::Result<()> {
+        let Packing::Gzip(member) = std::mem::replace(self, Packing::After { junk: false }) else { return Ok(()) };
+        let mut rest = member.into_inner();
+        let mut padded = false;
+        loop {
+            let buffer = rest.fill_buf()?;
+            match buffer.first() {
+                None => return Ok(()),
+                Some(0) => {
+                    let zeros = buffer.iter().take_while(|&&byte| byte == 0).count();
+                    rest.consume(zeros);
+                    padded = true;
+                }
+                // The second byte may not be buffered yet; if it is not gzip's, the decoder says so.
+                first if first == GZIP.first() && !padded => {
+                    *self = Packing::Gzip(GzDecoder::new(rest));
+                    return Ok(());
+                }
+                Some(_) => {
+                    *self = Packing::After { junk: true };
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 impl<'a> Source<'a> {
@@ -28,11 +86,17 @@ impl<'a> Source<'a> {
         Self::new(path, bytes)
     }
 
-    fn new(path: &'a Path, mut reader: impl std::io::BufRead + 'a) -> Self {
+    fn new(path: &'a Path, mut reader: impl BufRead + 'a) -> Self {
         // An error here shows again, with its own report, at the first real read.
-        let gzipped = reader.fill_buf().is_ok_and(|start| start.starts_with(&[0x1f, 0x8b]));
-        let reader: Box<dyn Read + 'a> = if gzipped { Box::new(GzDecoder::new(reader)) } else { Box::new(reader) };
+        let gzipped = reader.fill_buf().is_ok_and(|start| start.starts_with(GZIP));
+        let reader: Box<dyn BufRead + 'a> = Box::new(reader);
+        let reader = if gzipped { Packing::Gzip(GzDecoder::new(reader)) } else { Packing::Plain(reader) };
         Self { path, reader, taken: 0 }
+    }
+
+    /// Whether the file is compressed with gzip, which reading undoes.
+    pub(crate) fn is_gzipped(&self) -> bool {
+        !matches!(self.reader, Packing::Plain(_))
     }
 
     /// The next `count` bytes. Memory grows with what arrives, so a header that lies about a short
@@ -57,7 +121,7 @@ impl<'a> Source<'a> {
     pub(crate) fn finish(mut self) -> Result<()> {
         let mut one = [0];
         match self.reader.read(&mut one) {
-            Ok(0) => Ok(()),
+            Ok(0) if !matches!(self.reader, Packing::After { junk: true }) => Ok(()),
             Ok(_) => Err(DatasetError::TrailingBytes { path: self.path.to_path_buf(), expected: self.taken }),
             Err(source) => Err(self.read_error(source)),
         }

@@ -11,7 +11,7 @@ use cryptgpu_core::prg::Randomness;
 use cryptgpu_emulator::Check;
 use cryptgpu_kernels::compile::{Family, Format, HEADERS, Target, compile_text};
 use cryptgpu_kernels::{Binary, KernelError, Matrix, Method, Plan, Route, SignWindow, Term};
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use support::card::{Buffer, Card, card};
 use support::data::{Draws, words};
 
@@ -303,7 +303,7 @@ fn every_mistake_is_caught_by_its_check() {
     if !support::nvrtc() {
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock();
     let emulator = support::emulator::open();
     let mut found = vec![];
     for seed in SEEDS {
@@ -350,7 +350,7 @@ fn every_mistake_is_caught_by_its_check() {
 
 #[test]
 fn a_missing_wait_between_streams_is_caught() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock();
     let Some(card) = card("emulator", Some(Format::Ptx)) else { return };
     let emulator = support::emulator::open();
     let other = card.kernels.context().new_stream().unwrap();

@@ -35,6 +35,6 @@ pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
-pub use party::model::{ImageFile, Infer, Inferred, LoadModel};
+pub use party::model::{Infer, Inferred, LoadModel};
 pub use party::self_test::{Fault, SelfTest};
 pub use wire::{ClusterError, Failure, FailureKind, JobError, Usage};

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cryptgpu_datasets::{LabelledImages, Split, bundled, cifar10, mnist};
+use cryptgpu_datasets::{ImageReader, ImageSet};
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 
@@ -65,12 +65,8 @@ pub struct Inference {
 /// Where images come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Images {
-    /// The bundled first 1,000 MNIST test images.
-    MnistBundled,
-    /// The 10,000 MNIST test images, downloaded.
-    MnistTest,
-    /// The 10,000 CIFAR-10 test images, downloaded.
-    Cifar10Test,
+    /// A data set, or a file at the party that owns the images.
+    Set(ImageSet),
     /// Uniform in ±1.73 (mean 0, variance 1, as normalised images have), from a seed, without labels.
     Random(u64),
 }
@@ -96,12 +92,10 @@ impl Suite {
 
 impl fmt::Display for Images {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Images::MnistBundled => "mnist-test-1000",
-            Images::MnistTest => "mnist-test",
-            Images::Cifar10Test => "cifar10-test",
-            Images::Random(_) => "random",
-        })
+        match self {
+            Images::Set(set) => set.fmt(f),
+            Images::Random(_) => f.write_str("random"),
+        }
     }
 }
 
@@ -110,13 +104,8 @@ impl FromStr for Images {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "mnist-test-1000" => Ok(Images::MnistBundled),
-            "mnist-test" => Ok(Images::MnistTest),
-            "cifar10-test" => Ok(Images::Cifar10Test),
             "random" => Ok(Images::Random(1)),
-            _ => Err(format!(
-                "`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test, cifar10-test or random"
-            )),
+            name => name.parse().map(Images::Set).map_err(|error| format!("{error}, or random")),
         }
     }
 }
@@ -131,8 +120,8 @@ impl Inference {
     pub fn of(network: &str) -> Result<Self, ExperimentError> {
         let graph = zoo::by_name(network)?;
         let images = match graph.input_shape() {
-            [1, 28, 28] => Images::MnistBundled,
-            [3, 32, 32] if cifar10_is_downloaded() => Images::Cifar10Test,
+            [1, 28, 28] => Images::Set(ImageSet::MnistBundled),
+            [3, 32, 32] if ImageSet::Cifar10Test.is_there() => Images::Set(ImageSet::Cifar10Test),
             _ => Images::Random(1),
         };
         let weights = if network == "lenet" { WeightSource::Bundled } else { WeightSource::Random(1) };
@@ -221,12 +210,10 @@ impl Inference {
     /// do not fit the network or are too few.
     pub fn open_images(&self, graph: &Graph) -> Result<ImageSource, ExperimentError> {
         let source = match &self.images {
-            Images::MnistBundled => ImageSource::Labelled(bundled::mnist_test_1000()?),
-            Images::MnistTest => ImageSource::Labelled(mnist::load(Split::Test)?),
-            Images::Cifar10Test => ImageSource::Labelled(cifar10::load(Split::Test)?),
+            Images::Set(set) => ImageSource::Set(set.open()?),
             Images::Random(seed) => ImageSource::Random { seed: *seed, shape: graph.input_shape() },
         };
-        if let ImageSource::Labelled(images) = &source {
+        if let ImageSource::Set(images) = &source {
             let refuse = |hint: String| {
                 Err(ExperimentError::Declaration { field: "data set", value: self.images.to_string(), hint })
             };
@@ -245,19 +232,11 @@ impl Inference {
     }
 }
 
-fn cifar10_is_downloaded() -> bool {
-    let dir = cryptgpu_datasets::downloads_dir();
-    cryptgpu_datasets::manifest::entries().is_ok_and(|entries| {
-        let mut test = entries.iter().filter(|entry| entry.member.contains("test_") && entry.dataset == "cifar10");
-        test.all(|entry| entry.is_present(&dir))
-    })
-}
-
 /// Images to take batches from.
 #[derive(Debug)]
 pub enum ImageSource {
     /// A data set; after its last whole batch it begins again.
-    Labelled(LabelledImages),
+    Set(ImageReader),
     /// Random ones without end.
     Random {
         /// The seed.
@@ -274,7 +253,7 @@ impl ImageSource {
     /// [`Dataset`](ExperimentError::Dataset) if a data set has fewer images than a batch.
     pub fn batch(&self, index: usize, batch: usize) -> Result<ArrayD<f64>, ExperimentError> {
         match self {
-            ImageSource::Labelled(images) => {
+            ImageSource::Set(images) => {
                 let range = Self::range(images, index, batch);
                 Ok(images.batch(range)?.mapv(f64::from).into_dyn())
             }
@@ -301,12 +280,12 @@ impl ImageSource {
     /// As [`batch`](Self::batch).
     pub fn labels(&self, index: usize, batch: usize) -> Result<Option<&[u8]>, ExperimentError> {
         match self {
-            ImageSource::Labelled(images) => Ok(Some(images.labels_of(Self::range(images, index, batch))?)),
+            ImageSource::Set(images) => Ok(images.labels(Self::range(images, index, batch))?),
             ImageSource::Random { .. } => Ok(None),
         }
     }
 
-    fn range(images: &LabelledImages, index: usize, batch: usize) -> std::ops::Range<usize> {
+    fn range(images: &ImageReader, index: usize, batch: usize) -> std::ops::Range<usize> {
         let start = index % (images.len() / batch.max(1)).max(1) * batch;
         start..start + batch
     }

@@ -1,7 +1,7 @@
 //! What can go wrong in a protocol.
 
 use crate::device::DeviceError;
-use crate::net::{NetError, PartyId};
+use crate::net::{NO_STEP, NetError, PartyId};
 use crate::ring::RingError;
 
 /// An error of a protocol. It names the party and the step it was in.
@@ -12,8 +12,9 @@ pub enum MpcError {
     Net(#[from] NetError),
     /// A neighbour sent an array of another type than the one that was waited for.
     #[error(
-        "party {party}, step {step}: expected {expected} from party {peer}, got {got}: both ends must name the same \
-         types in the same order"
+        "party {party}{}: expected {expected} from party {peer}, got {got}: both ends must name the same \
+         types in the same order",
+        comma_step(.step)
     )]
     Message {
         /// The party that reports.
@@ -32,7 +33,7 @@ pub enum MpcError {
     #[error(transparent)]
     Local(#[from] DeviceError),
     /// A local operation refused its operands.
-    #[error("party {party}, step {step}: {source}")]
+    #[error("party {party}{}: {source}", comma_step(.step))]
     Device {
         /// The party that reports.
         party: PartyId,
@@ -42,7 +43,7 @@ pub enum MpcError {
         source: DeviceError,
     },
     /// A value that does not fit the ring.
-    #[error("party {party}, step {step}: {source}")]
+    #[error("party {party}{}: {source}", comma_step(.step))]
     Ring {
         /// The party that reports.
         party: PartyId,
@@ -52,7 +53,7 @@ pub enum MpcError {
         source: RingError,
     },
     /// Arguments that make no sense together.
-    #[error("party {party}, step {step}: {operation}: {detail}")]
+    #[error("party {party}{}: {operation}: {detail}", comma_step(.step))]
     Argument {
         /// The party that reports.
         party: PartyId,
@@ -64,7 +65,7 @@ pub enum MpcError {
         detail: String,
     },
     /// A closure that came back with an error of its own.
-    #[error("party {party}, step {step}: {detail}")]
+    #[error("party {party}{}: {detail}", comma_step(.step))]
     Other {
         /// The party that reports.
         party: PartyId,
@@ -73,4 +74,9 @@ pub enum MpcError {
         /// What happened.
         detail: String,
     },
+}
+
+/// `, step conv1`; nothing where the party is in no step.
+fn comma_step(step: &str) -> String {
+    if step == NO_STEP { String::new() } else { format!(", step {step}") }
 }

@@ -9,7 +9,7 @@ use super::ground::{Additive, Group, RepXor};
 use super::roads::Code;
 use super::{MpcError, Party, Rep, RepBits};
 use crate::device::{DeviceError, Tensor};
-use crate::net::{PartyId, Received};
+use crate::net::{PartyId, ReceivedMessage};
 use ndarray::{ArrayD, IxDyn};
 use std::cell::RefCell;
 use std::fmt;
@@ -279,7 +279,7 @@ impl Party {
             let hint = "this party does not observe: call insecure_observe first, once a run".to_owned();
             return Err(self.argument_error("stop observing", hint));
         };
-        let seen = |(received, arrays): (Received, Vec<usize>)| Seen {
+        let seen = |(received, arrays): (ReceivedMessage, Vec<usize>)| Seen {
             step: received.step,
             from: received.from,
             kind: Code(received.tag.kind).to_string(),

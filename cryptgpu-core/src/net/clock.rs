@@ -1,6 +1,10 @@
 //! The clock of everything that is recorded about a run.
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A longer time than anything waits: whoever names a longer one, such as [`Duration::MAX`], sets no limit.
+const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Nanoseconds on the host's monotonic clock (`CLOCK_MONOTONIC`): since some moment before the program started, the
 /// same for all processes of one host. Clocks of different hosts have nothing to do with each other.
@@ -22,4 +26,9 @@ pub fn clock_id() -> u64 {
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
         u64::from_str_radix(&digits, 16).unwrap_or(0)
     })
+}
+
+/// The moment `time` after `start`, of which no `time` is too long: more than a century counts as one.
+pub(crate) fn after(start: Instant, time: Duration) -> Instant {
+    start + time.min(CENTURY)
 }

@@ -5,8 +5,9 @@
 use super::frame::{FrameKind, Header};
 use super::inbox::{Empty, Fault, Inbox};
 use super::ledger::Ledger;
-use super::{NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, monotonic_nanos};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use super::{NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, after, monotonic_nanos};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 /// One party's end of its two links.
@@ -110,7 +111,7 @@ impl Endpoint {
 
     /// The account of this party. Never held while waiting.
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock()
     }
 
     fn step(&self) -> String {
@@ -155,7 +156,7 @@ impl Endpoint {
 
     fn receive(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
         self.check_peer(from).map_err(|fault| self.error(from, fault))?;
-        let (begin, deadline) = (monotonic_nanos(), Instant::now() + self.options.deadline);
+        let (begin, deadline) = (monotonic_nanos(), after(Instant::now(), self.options.deadline));
         let popped = self.inbox(from).try_pop().map_or_else(
             || {
                 self.ledger().waits(from, tag, len, begin);

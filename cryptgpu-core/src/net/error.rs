@@ -1,6 +1,6 @@
-//! What can go wrong on a link.
+//! Errors of links: what can go wrong between two parties.
 
-use super::{PartyId, Tag};
+use super::{NO_STEP, PartyId, Tag};
 use std::time::Duration;
 
 /// An error of the transport. Each names the party that reports it, its peer and the step.
@@ -8,7 +8,8 @@ use std::time::Duration;
 pub enum NetError {
     /// Nothing came from a peer within the deadline.
     #[error(
-        "party {party}: party {peer} sent nothing for {waited:?} at step {step}: is it still running and reachable?"
+        "party {party}: party {peer} sent nothing for {waited:?}{}: is it still running and reachable?",
+        at_step(.step)
     )]
     Deadline {
         /// The party that waited.
@@ -21,7 +22,7 @@ pub enum NetError {
         waited: Duration,
     },
     /// The link is down.
-    #[error("party {party}: the link to party {peer} is closed at step {step}: {reason}")]
+    #[error("party {party}: the link to party {peer} is closed{}: {reason}", at_step(.step))]
     PeerClosed {
         /// The party that noticed.
         party: PartyId,
@@ -34,7 +35,8 @@ pub enum NetError {
     },
     /// A message with another tag or length than the one waited for.
     #[error(
-        "party {party}: expected message {expected:?} of {expected_words} words from party {peer} at step {step}, got {got:?} of {got_words} words: the parties' programs have diverged"
+        "party {party}: expected message {expected:?} of {expected_words} words from party {peer}{}, got {got:?} of {got_words} words: the parties' programs have diverged",
+        at_step(.step)
     )]
     Diverged {
         /// The party that reports.
@@ -53,7 +55,7 @@ pub enum NetError {
         got_words: usize,
     },
     /// A frame that breaks the wire format: wrong magic, sequence number, length or checksum.
-    #[error("party {party}: bad frame from party {peer} at step {step}: {detail}")]
+    #[error("party {party}: bad frame from party {peer}{}: {detail}", at_step(.step))]
     BadFrame {
         /// The party that reports.
         party: PartyId,
@@ -66,7 +68,8 @@ pub enum NetError {
     },
     /// A message larger than the transport allows.
     #[error(
-        "party {party}: a message of {bytes} bytes to or from party {peer} at step {step} exceeds the limit of {limit} bytes: use a smaller batch or raise the limit"
+        "party {party}: a message of {bytes} bytes to or from party {peer}{} exceeds the limit of {limit} bytes: use a smaller batch or raise the limit",
+        at_step(.step)
     )]
     TooLarge {
         /// The party that reports.
@@ -118,4 +121,9 @@ impl NetError {
             NetError::Setup { .. } => None,
         }
     }
+}
+
+/// ` at step conv1`, for errors; nothing where the party is in no step.
+pub(crate) fn at_step(step: &str) -> String {
+    if step.is_empty() || step == NO_STEP { String::new() } else { format!(" at step {step}") }
 }

@@ -2,8 +2,8 @@
 //! empties, with a deadline, and with the fault that ended the link behind the last message.
 
 use super::Tag;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// A message that arrived whole and was checked against its header.
@@ -100,11 +100,11 @@ impl Inbox {
             if now >= deadline {
                 return Err(Empty::Deadline);
             }
-            state = self.changed.wait_timeout(state, until - now).unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_until(&mut state, until);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -2,8 +2,9 @@
 //! and decides its fate. Tests use it to record what a party sees and to break links.
 
 use super::{PartyId, Tag};
+use parking_lot::Mutex;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A message on its way. The words may be changed or cut: the receiver then finds that they do
@@ -62,7 +63,7 @@ impl fmt::Debug for Interceptor {
 
 /// A message that a [`Recorder`] saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct SentMessage {
     /// The sender.
     pub from: PartyId,
     /// The receiver.
@@ -85,14 +86,14 @@ pub struct Recorded {
 /// # Ok::<(), cryptgpu_core::net::NetError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Recorder(Arc<Mutex<Vec<Recorded>>>);
+pub struct Recorder(Arc<Mutex<Vec<SentMessage>>>);
 
 impl Recorder {
     /// The interceptor that records and lets everything pass.
     pub fn interceptor(&self) -> Interceptor {
         let log = self.0.clone();
         Interceptor::new(move |message| {
-            log.lock().unwrap_or_else(PoisonError::into_inner).push(Recorded {
+            log.lock().push(SentMessage {
                 from: message.from,
                 to: message.to,
                 tag: message.tag,
@@ -103,12 +104,12 @@ impl Recorder {
     }
 
     /// Everything that was sent.
-    pub fn messages(&self) -> Vec<Recorded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn messages(&self) -> Vec<SentMessage> {
+        self.0.lock().clone()
     }
 
     /// What `party` received: its view of a protocol, apart from its own input and keys.
-    pub fn seen_by(&self, party: PartyId) -> Vec<Recorded> {
+    pub fn seen_by(&self, party: PartyId) -> Vec<SentMessage> {
         self.messages().into_iter().filter(|message| message.to == party).collect()
     }
 }

@@ -6,8 +6,9 @@ use super::frame::{HEADER_BYTES, Header, checksum};
 use super::inbox::{Fault, Inbox, Incoming};
 use super::intercept::{Interceptor, Message, Verdict};
 use super::shaped::Shaper;
-use super::{NetError, Network, Options, PartyId, Tag};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::{NetError, Network, Options, PartyId, Tag, after};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Three parties, linked with each other.
@@ -69,7 +70,7 @@ struct Outlet {
 
 impl MemoryNetwork {
     fn outlet(&self, to: PartyId) -> MutexGuard<'_, Outlet> {
-        self.outlets[to.index()].lock().unwrap_or_else(PoisonError::into_inner)
+        self.outlets[to.index()].lock()
     }
 }
 
@@ -101,7 +102,7 @@ impl Outlet {
             return;
         }
         self.expected_sequence += 1;
-        let start = Instant::now() + frame.delay;
+        let start = after(Instant::now(), frame.delay);
         let shaped = self.shaper.deliver(start, (HEADER_BYTES + 8 * frame.words.len()) as u64);
         let ready = shaped.or((!frame.delay.is_zero()).then_some(start));
         self.inbox.push(Incoming { tag: header.tag, rounds: header.rounds, words: frame.words, ready });

@@ -14,10 +14,10 @@ mod inbox;
 mod intercept;
 mod ledger;
 pub mod memory;
-mod pool;
 mod recording;
 mod shaped;
 mod show;
+mod spare;
 mod stats;
 pub mod tcp;
 mod timekeeper;
@@ -26,32 +26,34 @@ pub(crate) mod tls;
 mod trace;
 mod wait;
 
+pub(crate) use clock::after;
 pub use clock::{clock_id, monotonic_nanos};
 pub use compare::{Comparison, Figures, StepComparison};
 pub use endpoint::Endpoint;
 pub use error::NetError;
+pub(crate) use error::at_step;
 pub use frame::HEADER_BYTES;
-pub use intercept::{Interceptor, Message, Recorded, Recorder, Verdict};
+pub use intercept::{Interceptor, Message, Recorder, SentMessage, Verdict};
 pub use memory::MemoryNetwork;
-pub use recording::{Received, Recording};
+pub use recording::{ReceivedMessage, Recording};
 pub use shaped::Link;
 pub use stats::{LinkStats, Stats};
 pub use tcp::TcpNetwork;
 pub use timeline::{
-    Call, Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, StepSums, Timeline, Transfer,
+    Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, StepCall, StepSums, Timeline, Transfer,
 };
 pub use tls::{Fingerprint, Identity};
 pub use trace::{MessageTrace, PartyStep, Receipt, StepTrace, Trace};
 pub use wait::{Activity, Deadlock, Stuck, Unread, Wait, WaitState, deadlock};
 
-/// What every kind of link can be told.
+/// Settings of a party's links, the same for every kind of link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// How long a receive may wait before it is [`NetError::Deadline`]: 30 s unless told.
+    /// How long a receive may wait before it is [`NetError::Deadline`]: 30 s by default. [`Duration::MAX`] sets no limit.
     pub deadline: Duration,
-    /// Bandwidth and latency to imitate: none unless told.
+    /// Bandwidth and latency to imitate: none by default.
     pub link: Link,
-    /// The largest payload of one message, checked before memory is taken: 1 GiB unless told.
+    /// The largest payload of one message, checked before memory is taken: 1 GiB by default.
     pub max_message_bytes: u64,
 }
 
@@ -120,7 +122,7 @@ impl fmt::Debug for PartyId {
     }
 }
 
-/// What both ends know about a message before it is sent. A receiver names the tag it waits for,
+/// The label of a message, which both ends know before it is sent. A receiver names the tag it waits for,
 /// so parties whose programs have diverged get an error and not garbage.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Tag {

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// A message as its receiver's program got it.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Received {
+pub struct ReceivedMessage {
     /// The sender.
     pub from: PartyId,
     /// The step that the receiver was in.
@@ -18,9 +18,16 @@ pub struct Received {
 }
 
 /// Shows no payload.
-impl fmt::Debug for Received {
+impl fmt::Debug for ReceivedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Received {{ {:?} from {:?} at {}, {} words }}", self.tag, self.from, self.step, self.words.len())
+        write!(
+            f,
+            "ReceivedMessage {{ {:?} from {:?} at {}, {} words }}",
+            self.tag,
+            self.from,
+            self.step,
+            self.words.len()
+        )
     }
 }
 
@@ -31,7 +38,7 @@ pub struct Recording {
     /// The party.
     pub party: PartyId,
     /// The messages, until memory for them was used up.
-    pub messages: Vec<Received>,
+    pub messages: Vec<ReceivedMessage>,
     /// How many came after that, and are not among them.
     pub omitted: u64,
 }
@@ -66,7 +73,7 @@ impl Tape {
             return;
         }
         self.left -= size;
-        self.recording.messages.push(Received { from, step: step.to_owned(), tag, words: words.to_vec() });
+        self.recording.messages.push(ReceivedMessage { from, step: step.to_owned(), tag, words: words.to_vec() });
     }
 
     pub(super) fn end(self) -> Recording {

@@ -1,6 +1,7 @@
 //! Links with the bandwidth and latency of another place, without root: the receiving end holds
 //! a message back until the imitated link would have delivered it.
 
+use super::after;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -101,7 +102,7 @@ impl Shaper {
     pub(super) fn deliver(&mut self, start: Instant, bytes: u64) -> Option<Instant> {
         let (bandwidth, latency) = self.link.model()?;
         let begin = self.free.map_or(start, |free| free.max(start));
-        let end = begin + Duration::try_from_secs_f64(bytes as f64 / bandwidth).unwrap_or(Duration::MAX / 4);
+        let end = after(begin, Duration::try_from_secs_f64(bytes as f64 / bandwidth).unwrap_or(Duration::MAX));
         self.free = Some(end);
         Some(end + latency)
     }

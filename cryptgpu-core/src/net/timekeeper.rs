@@ -1,7 +1,7 @@
 //! Fills a [`Timeline`] while a party runs. A step is known by its path; from one path to the next, steps that are no
 //! longer part of it have ended and new parts have begun.
 
-use super::timeline::{Call, Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, StepSums};
+use super::timeline::{Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, StepCall, StepSums};
 use super::{LinkStats, PartyId, Tag, Timeline, Transfer, clock_id, monotonic_nanos};
 use std::collections::HashMap;
 
@@ -88,7 +88,13 @@ impl Timekeeper {
             }
             at => {
                 let (begin_nanos, begin_rounds) = (now, rounds);
-                self.timeline.calls.push(Call { step, begin_nanos, end_nanos: now, begin_rounds, end_rounds: rounds });
+                self.timeline.calls.push(StepCall {
+                    step,
+                    begin_nanos,
+                    end_nanos: now,
+                    begin_rounds,
+                    end_rounds: rounds,
+                });
                 Some(at)
             }
         };

@@ -36,7 +36,7 @@ pub struct Timeline {
     /// Every step that was entered, in the order of first entering. The first is no step: [`NO_STEP`].
     pub steps: Vec<StepSums>,
     /// Single calls of steps, in the order in which they began.
-    pub calls: Vec<Call>,
+    pub calls: Vec<StepCall>,
     /// Calls that are missing at the end of `calls`.
     pub omitted_calls: u64,
     /// Single messages, in the order of sending and receiving.
@@ -66,7 +66,7 @@ pub struct StepSums {
 
 /// One call of a step, with the steps within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Call {
+pub struct StepCall {
     /// Index of the step.
     pub step: u32,
     /// When it began.

@@ -4,7 +4,7 @@
 //! What is left are parties that wait for each other, or for one whose program has returned, with nothing under way
 //! between them: a deadlock, which can be named long before a deadline passes.
 
-use super::{PartyId, Tag};
+use super::{PartyId, Tag, at_step};
 use std::fmt;
 use std::time::Duration;
 
@@ -153,9 +153,9 @@ impl fmt::Display for Stuck {
         let Wait { from, expected, words, waited, .. } = &self.wait;
         write!(
             f,
-            "party {} waits for party {from} at step {} (message kind {}, {words} words, for {:.1} s)",
+            "party {} waits for party {from}{} (message kind {}, {words} words, for {:.1} s)",
             self.party,
-            self.step,
+            at_step(&self.step),
             expected.kind,
             waited.as_secs_f64()
         )

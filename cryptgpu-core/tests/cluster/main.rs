@@ -2,6 +2,7 @@
 
 mod cli;
 mod functions;
+mod limits;
 mod misuse;
 mod model;
 mod randomness;

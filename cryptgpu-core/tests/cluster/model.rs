@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use cryptgpu_core::cluster::{Cluster, ClusterBuilder, ClusterError, ImageFile, Infer};
+use cryptgpu_core::cluster::{Cluster, ClusterBuilder, ClusterError, Infer};
 use cryptgpu_core::net::{Link, PartyId};
 use cryptgpu_core::nn::{WeightSource, Weights, plaintext, zoo};
-use cryptgpu_datasets::bundled;
+use cryptgpu_datasets::{ImageSet, bundled};
 use ndarray::ArrayD;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -42,13 +42,14 @@ fn digits_of_the_caller_and_of_a_party() {
 
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/bundle");
     let path = Path::new(folder).join("mnist-test-1000-images-idx3-ubyte.gz");
-    let file = ImageFile { path: path.clone(), first: 5 };
-    let own = cluster.infer_file(&lenet, PartyId::P2, &file, 5).unwrap();
+    let file = ImageSet::file(path);
+    let own = cluster.infer_file(&lenet, PartyId::P2, &file, 5..10).unwrap();
     assert_eq!(own.predictions(), result.predictions()[5..]);
 
-    let beyond = ImageFile { path, first: 998 };
-    let error = cluster.infer_file(&lenet, PartyId::P2, &beyond, 5).unwrap_err();
+    let error = cluster.infer_file(&lenet, PartyId::P2, &file, 998..1003).unwrap_err();
     assert!(error.to_string().contains("1000 images") && error.party() == Some(PartyId::P2), "{error}");
+    let error = cluster.infer_file(&lenet, PartyId::P2, &file, 5..5).unwrap_err();
+    assert!(error.to_string().contains("at least one"), "{error}");
 }
 
 #[test]

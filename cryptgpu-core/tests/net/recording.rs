@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::all_kinds;
-use cryptgpu_core::net::{Network, Options, PartyId, Received, Recording, Tag};
+use cryptgpu_core::net::{Network, Options, PartyId, ReceivedMessage, Recording, Tag};
 
 const TAG: Tag = Tag { position: 3, kind: 9 };
 
@@ -24,7 +24,7 @@ fn the_receiver_keeps_what_it_got_and_nothing_else() {
         p1.recv(p2.id(), Tag { kind: 10, ..TAG }, 1).unwrap();
         p1.endpoint().set_step("open");
         p1.recv(p0.id(), TAG, 2).unwrap();
-        let message = |from: &dyn Network, step: &str, tag, words: &[u64]| Received {
+        let message = |from: &dyn Network, step: &str, tag, words: &[u64]| ReceivedMessage {
             from: from.id(),
             step: step.into(),
             tag,

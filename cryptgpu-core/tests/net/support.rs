@@ -26,7 +26,7 @@ fn tcp_trio(options: &Options) -> [TcpNetwork; 3] {
         addresses,
         security: Security::Tls { identity: identities[id.index()].clone(), peers },
         session: [7; 16],
-        connect_within: std::time::Duration::from_secs(5),
+        connect_within: options.deadline.max(std::time::Duration::from_secs(5)),
         options: options.clone(),
     });
     let threads = configs.map(|config| std::thread::spawn(|| TcpNetwork::connect(config).unwrap()));

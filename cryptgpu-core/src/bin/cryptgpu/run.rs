@@ -280,6 +280,7 @@ impl InferenceArguments {
 mod tests {
     use super::*;
     use clap::Parser;
+    use cryptgpu_datasets::ImageSet;
 
     #[derive(Parser)]
     struct Line {
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!((all[0].network.as_str(), all[1].network.as_str()), ("lenet", "resnet50"));
         assert_eq!((all[0].iterations, all[0].link, all[0].fidelity), (3, Link::Wan, Fidelity::Paper));
         assert_eq!((&all[0].weights, &all[1].weights), (&WeightSource::Bundled, &WeightSource::Random(7)));
-        assert_eq!((&all[0].images, &all[1].images), (&Images::MnistBundled, &Images::Random(7)));
+        assert_eq!((&all[0].images, &all[1].images), (&Images::Set(ImageSet::MnistBundled), &Images::Random(7)));
         assert_eq!(declarations("--networks lenet --batch 10 --images 50").unwrap()[0].iterations, 5);
         assert_eq!(all[0].randomness, Randomness::Aes128Ctr);
         let insecure = declarations("--networks lenet --randomness insecure-philox").unwrap();

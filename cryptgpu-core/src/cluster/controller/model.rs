@@ -5,14 +5,16 @@
 use super::cluster::Cluster;
 use super::run::Run;
 use crate::cluster::marshal::words::Words;
-use crate::cluster::party::model::{ImageFile, Infer, Inferred, LoadModel, Source};
+use crate::cluster::party::model::{Infer, Inferred, LoadModel, OwnImages, Source};
 use crate::cluster::wire::error::ClusterError;
 use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{Rep, Settings, deal};
 use crate::net::{PartyId, Trace};
 use crate::nn::{Graph, LowerOptions, NnError, WeightSource, zoo};
 use crate::prg::{Correlated, Key, Keys, Randomness};
+use cryptgpu_datasets::ImageSet;
 use ndarray::{ArrayD, IxDyn};
+use std::ops::Range;
 
 /// A model that the parties of a cluster hold. It is gone when the cluster has started anew.
 #[derive(Clone, Debug)]
@@ -129,20 +131,25 @@ impl Cluster {
         self.infer_from(model, [p0?, p1?, p2?], images.shape()[0])
     }
 
-    /// Evaluates the model on `batch` images that party `owner` reads from a file of its own and
-    /// shares; the caller sees the result and not the images.
+    /// Evaluates the model on images `range` of `set`, which party `owner` reads for itself and shares; the caller
+    /// sees the result and not the images.
     ///
     /// # Errors
-    /// As [`Cluster::infer`], and when the owner cannot read the file.
+    /// As [`Cluster::infer`]; for an empty range; and when the owner cannot read the images or has not so many.
     pub fn infer_file(
         &self,
         model: &Model,
         owner: PartyId,
-        file: &ImageFile,
-        batch: usize,
+        set: &ImageSet,
+        range: Range<usize>,
     ) -> Result<Inference, ClusterError> {
-        let sources =
-            PartyId::ALL.map(|party| Source::Party { owner, file: (party == owner).then(|| file.clone()), batch });
+        let batch = range.len();
+        if batch == 0 {
+            let detail = format!("images {} to {} are none: take at least one", range.start, range.end);
+            return Err(ClusterError::argument("infer", &detail));
+        }
+        let own = || OwnImages { set: set.clone(), range: range.clone() };
+        let sources = PartyId::ALL.map(|party| Source::Party { owner, own: (party == owner).then(own), batch });
         self.infer_from(model, sources, batch)
     }
 

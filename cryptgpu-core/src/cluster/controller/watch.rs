@@ -6,7 +6,7 @@ use crate::cluster::launch::session::Session;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::{Event, Usage};
 use crate::cluster::wire::trace::PartyTrace;
-use crate::net::{Activity, PartyId, WaitState, deadlock};
+use crate::net::{Activity, PartyId, WaitState, after, deadlock};
 use std::time::{Duration, Instant};
 
 /// When one party has failed, the others have so long to tell how they fared.
@@ -130,7 +130,7 @@ impl<'a> Watch<'a> {
 
     /// When waiting for the next event makes no more sense.
     fn patience(&self) -> Instant {
-        let silence = self.open().map(|party| self.heard[party.index()] + self.deadline).min();
+        let silence = self.open().map(|party| after(self.heard[party.index()], self.deadline)).min();
         let silence = silence.unwrap_or_else(Instant::now);
         self.first_failure.map_or(silence, |first| first + GRACE.min(self.deadline))
     }

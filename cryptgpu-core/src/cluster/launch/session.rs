@@ -10,7 +10,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame::{self, Outbox};
 use crate::cluster::wire::message::{Bootstrap, Command, Event, VERSION};
 use crate::device::DeviceInUse;
-use crate::net::{Fingerprint, Identity, PartyId, tls};
+use crate::net::{Fingerprint, Identity, PartyId, after, tls};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::Receiver;
@@ -51,7 +51,7 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 impl Session {
     /// Starts three parties.
     pub(in crate::cluster) fn start(configuration: &Configuration, launch: &Launch) -> Result<Self, ClusterError> {
-        let until = Instant::now() + configuration.start_within;
+        let until = after(Instant::now(), configuration.start_within);
         let (mailbox, arrivals) = Mailbox::new();
         let mut session = match launch {
             Launch::Processes(program) => Session::start_processes(configuration, program, mailbox, arrivals, until)?,

@@ -9,9 +9,9 @@ use crate::device::{Device, Tensor};
 use crate::mpc::{Rep, Settings};
 use crate::net::PartyId;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
-use cryptgpu_datasets::{idx, images::Normalisation};
+use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
-use std::path::PathBuf;
+use std::ops::Range;
 
 /// Loads and shares a model, and keeps it at the parties.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -49,32 +49,21 @@ impl Job for LoadModel {
 pub(in crate::cluster) enum Source {
     /// The caller has shared it: this party's two components.
     Shares([Words; 2]),
-    /// Party `owner` reads it; the path is told to the owner only.
-    Party { owner: PartyId, file: Option<ImageFile>, batch: usize },
+    /// Party `owner` reads it; which set or file is told to the owner only.
+    Party { owner: PartyId, own: Option<OwnImages>, batch: usize },
 }
 
-/// Images in a file of the MNIST format (IDX, plain or gzipped), normalised as LeNet's training data.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct ImageFile {
-    /// The file, at the party that owns it.
-    pub path: PathBuf,
-    /// The first image to take.
-    pub first: usize,
+/// Images that a party reads for itself.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct OwnImages {
+    pub(in crate::cluster) set: ImageSet,
+    pub(in crate::cluster) range: Range<usize>,
 }
 
-impl ImageFile {
-    fn read(&self, batch: usize) -> Result<ArrayD<f64>, JobError> {
-        let other = |detail: String| JobError::Other(detail);
-        let pixels = idx::read_images(&self.path).map_err(|error| other(error.to_string()))?;
-        let count = pixels.shape()[0];
-        if self.first + batch > count {
-            let path = self.path.display();
-            return Err(other(format!("{path} has {count} images; {batch} from number {} are wanted", self.first)));
-        }
-        let norm = Normalisation::mnist();
-        let images = pixels.slice(ndarray::s![self.first..self.first + batch, .., .., ..]);
-        let scale = |pixel: u8| (f64::from(pixel) / 255.0 - f64::from(norm.mean[0])) / f64::from(norm.std[0]);
-        Ok(images.mapv(scale).into_dyn())
+impl OwnImages {
+    fn read(self) -> Result<ArrayD<f64>, JobError> {
+        let images = self.set.open().and_then(|images| images.batch(self.range));
+        images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Other(error.to_string()))
     }
 }
 
@@ -108,8 +97,8 @@ impl Job for Infer {
                 let [a, b] = components.map(|words| component(party.device(), &graph, words));
                 Rep::from_components(a?, b?).map_err(|error| JobError::Other(error.to_string()))?
             }
-            Source::Party { owner, file, batch } => {
-                let images = file.map(|file| file.read(batch)).transpose()?;
+            Source::Party { owner, own, batch } => {
+                let images = own.map(OwnImages::read).transpose()?;
                 private::share_images(party, &graph, owner, images.as_ref().map(|images| images.view()), batch)?
             }
         };

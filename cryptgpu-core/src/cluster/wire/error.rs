@@ -1,6 +1,6 @@
 //! What can go wrong with a cluster, as its user sees it: one error, the root cause.
 
-use crate::net::{Deadlock, PartyId};
+use crate::net::{Deadlock, PartyId, at_step};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -183,8 +183,8 @@ pub enum ClusterError {
     },
     /// A party's process ended while it was needed.
     #[error(
-        "party {party} died in job {job} ({status}) at step {step}: was it killed, or out of memory?{}",
-        log_note(log)
+        "party {party} died in job {job} ({status}){}: was it killed, or out of memory?{}",
+        at_step(.step), log_note(log)
     )]
     Died {
         /// The party.
@@ -199,7 +199,7 @@ pub enum ClusterError {
         log: Vec<String>,
     },
     /// A party's process exists but has not said anything, not even that it is alive.
-    #[error("party {party} gave no sign of life for {waited:?} in job {job} at step {step}: is its process stopped?")]
+    #[error("party {party} gave no sign of life for {waited:?} in job {job}{}: is its process stopped?", at_step(.step))]
     Silent {
         /// The party.
         party: PartyId,
@@ -274,7 +274,7 @@ impl ClusterError {
 fn step_note(failure: &Failure) -> String {
     match failure.message.contains(&failure.step) {
         true => String::new(),
-        false => format!(" at step {}", failure.step),
+        false => at_step(&failure.step),
     }
 }
 

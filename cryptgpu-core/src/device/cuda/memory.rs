@@ -23,8 +23,8 @@
 use super::Card;
 use crate::device::DeviceError;
 use cudarc::driver::{CudaEvent, DriverError, result, sys};
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 /// Bytes of the smallest block.
 const SMALLEST: usize = 512;
@@ -101,8 +101,8 @@ impl Pool {
         Pool { state: Mutex::default(), wipe: is(WIPE_VARIABLE, "on"), keep: !is(POOL_VARIABLE, "off") }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 

@@ -6,8 +6,8 @@ use super::Card;
 use super::memory::Block;
 use crate::device::DeviceError;
 use cudarc::driver::{CudaEvent, DriverError, result};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
 /// Words of a piece: 1 MiB, some 50 µs on a PCIe 4 link, long against the cost of starting a copy.
 const PIECE: usize = 1 << 17;
@@ -63,8 +63,8 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Pinned>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> parking_lot::MutexGuard<'_, VecDeque<Pinned>> {
+        self.idle.lock()
     }
 
     /// A buffer that no copy uses.

@@ -5,8 +5,9 @@ use super::{Card, card};
 use crate::device::{Device, DeviceError};
 use cryptgpu_kernels as kernels;
 use cudarc::driver::CudaEvent;
+use parking_lot::Mutex;
 use std::ops::Range;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 /// Memory of one buffer, and whether its words are right.
 pub(super) struct Allocation {
@@ -51,12 +52,12 @@ impl Allocation {
 
     /// The words are there once the copy before `event` has ended.
     pub(super) fn set_pending(&self, event: CudaEvent) {
-        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+        *self.pending.lock() = Some(event);
     }
 
     /// Orders the kernels' stream behind a copy from main memory, once.
     pub(super) fn settle(&self, card: &Card) -> Result<(), DeviceError> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.pending.lock();
         if let Some(event) = pending.as_ref() {
             card.order(&card.compute, event)?;
             *pending = None;
@@ -72,7 +73,7 @@ impl Allocation {
 impl Drop for Allocation {
     fn drop(&mut self) {
         if let Some((card, block)) = self.place.take() {
-            let pending = self.pending.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            let pending = self.pending.get_mut().take();
             card.release(block, pending);
         }
     }

@@ -230,7 +230,7 @@ fn a_protocol_that_fails_is_an_error_that_names_the_party() {
         let z = if p.id().index() == 2 { p.truncate(&x[0], 99) } else { p.truncate(&x[0], 9) };
         z.map(|z| z.neg())
     });
-    assert!(text.contains("party 2, step outside any step: truncation: cannot cut 99 bits"), "{text}");
+    assert!(text.contains("party 2: truncation: cannot cut 99 bits"), "{text}");
     assert!(matches!(
         Check::new("no", 0).run(|_, x| Ok::<_, MpcError>(x[0].clone()), elementwise(|x| x[0])),
         Err(CheckError::Setup(_))

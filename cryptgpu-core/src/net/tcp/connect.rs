@@ -1,7 +1,7 @@
 //! Linking up: every party connects to both others and is connected to by both.
 
 use super::super::tls::{self, Fingerprint};
-use super::super::{NetError, PartyId};
+use super::super::{NetError, PartyId, after};
 use super::{Config, Security, Stream};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -49,7 +49,7 @@ pub fn listen(party: PartyId, address: SocketAddr) -> Result<TcpListener, NetErr
 pub(super) async fn all(config: Config) -> Result<Vec<(PartyId, Connection)>, NetError> {
     let config = Arc::new(config);
     let id = config.id;
-    let until = Instant::now() + config.connect_within;
+    let until = after(Instant::now(), config.connect_within);
     let listener = config
         .listener
         .try_clone()

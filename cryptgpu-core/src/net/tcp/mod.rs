@@ -14,7 +14,7 @@ mod writer;
 
 use super::endpoint::{Endpoint, Reach};
 use super::frame::{FrameKind, Header, encode_reason};
-use super::pool::Pool;
+use super::spare::SpareBuffers;
 use super::tls::{Fingerprint, Identity};
 use super::{NetError, Network, Options, PartyId, Tag};
 use std::net::{SocketAddr, TcpListener};
@@ -107,13 +107,13 @@ impl TcpNetwork {
         let end = Endpoint::new(id, config.options.clone(), Reach::OtherProcesses);
         let with_checksum = matches!(config.security, Security::InsecurePlaintext);
         let connections = runtime.block_on(connect::all(config))?;
-        let pool = Arc::new(Pool::default());
+        let spare = Arc::new(SpareBuffers::default());
         let mut outlets = [None, None, None];
         for (peer, connection) in connections {
             let inbox = end.inbox(peer).clone();
-            let (options, pool) = (end.options().clone(), pool.clone());
-            runtime.spawn(reader::run(connection.incoming, peer, inbox.clone(), options, pool.clone(), with_checksum));
-            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, inbox, pool, with_checksum));
+            let (options, spare) = (end.options().clone(), spare.clone());
+            runtime.spawn(reader::run(connection.incoming, peer, inbox.clone(), options, spare.clone(), with_checksum));
+            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, inbox, spare, with_checksum));
         }
         Ok(TcpNetwork { end, outlets, runtime: Some(runtime) })
     }

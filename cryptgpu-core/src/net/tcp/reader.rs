@@ -2,8 +2,8 @@
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, MAX_REASON_BYTES, decode_reason};
 use super::super::inbox::{Fault, Inbox, Incoming};
-use super::super::pool::Pool;
 use super::super::shaped::Shaper;
+use super::super::spare::SpareBuffers;
 use super::super::{Options, PartyId};
 use super::Stream;
 use std::io;
@@ -17,23 +17,24 @@ pub(super) async fn run(
     peer: PartyId,
     inbox: Arc<Inbox>,
     options: Options,
-    pool: Arc<Pool>,
+    spare: Arc<SpareBuffers>,
     with_checksum: bool,
 ) {
-    let mut reader = Reader { shaper: Shaper::new(options.link), options, pool, with_checksum, expected: 0 };
+    let mut reader = Reader { shaper: Shaper::new(options.link), options, spare, with_checksum, expected: 0 };
     loop {
         match reader.frame(&mut stream).await {
-            Ok(Arrived::Message(message)) => {
+            Ok(Content::Message(message)) => {
                 inbox.push(message);
             }
-            Ok(Arrived::Abort(reason)) => return inbox.abort(Fault::Closed(format!("party {peer} gave up: {reason}"))),
-            Ok(Arrived::End) => return inbox.close(Fault::Closed(format!("party {peer} has ended"))),
+            Ok(Content::Abort(reason)) => return inbox.abort(Fault::Closed(format!("party {peer} gave up: {reason}"))),
+            Ok(Content::End) => return inbox.close(Fault::Closed(format!("party {peer} has ended"))),
             Err(fault) => return inbox.close(fault),
         }
     }
 }
 
-enum Arrived {
+/// What a frame carries.
+enum Content {
     Message(Incoming),
     Abort(String),
     End,
@@ -41,7 +42,7 @@ enum Arrived {
 
 struct Reader {
     options: Options,
-    pool: Arc<Pool>,
+    spare: Arc<SpareBuffers>,
     with_checksum: bool,
     shaper: Shaper,
     expected: u64,
@@ -49,7 +50,7 @@ struct Reader {
 
 impl Reader {
     /// The next frame. Everything that the header tells is checked before memory is taken.
-    async fn frame(&mut self, stream: &mut Box<dyn Stream>) -> Result<Arrived, Fault> {
+    async fn frame(&mut self, stream: &mut Box<dyn Stream>) -> Result<Content, Fault> {
         let mut head = [0u8; HEADER_BYTES];
         stream.read_exact(&mut head[..1]).await.map_err(between_frames)?;
         let start = Instant::now();
@@ -62,17 +63,17 @@ impl Reader {
         };
         header.admit(self.expected, limit)?;
         self.expected += 1;
-        let mut words = self.pool.take(header.words as usize);
+        let mut words = self.spare.take(header.words as usize);
         stream.read_exact(bytemuck::cast_slice_mut(&mut words)).await.map_err(within_frame)?;
         if self.with_checksum {
             header.verify(&words)?;
         }
         Ok(match header.kind {
-            FrameKind::Abort => Arrived::Abort(decode_reason(&words)),
-            FrameKind::End => Arrived::End,
+            FrameKind::Abort => Content::Abort(decode_reason(&words)),
+            FrameKind::End => Content::End,
             FrameKind::Message => {
                 let ready = self.shaper.deliver(start, (HEADER_BYTES + 8 * words.len()) as u64);
-                Arrived::Message(Incoming { tag: header.tag, rounds: header.rounds, words, ready })
+                Content::Message(Incoming { tag: header.tag, rounds: header.rounds, words, ready })
             }
         })
     }

@@ -2,13 +2,14 @@
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::{Fault, Inbox};
-use super::super::pool::Pool;
+use super::super::spare::SpareBuffers;
 use super::Stream;
+use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
 use tokio::runtime::Runtime;
@@ -32,7 +33,7 @@ struct Shared {
     queued: AtomicUsize,
     given_up: AtomicBool,
     inbox: Arc<Inbox>,
-    pool: Arc<Pool>,
+    spare: Arc<SpareBuffers>,
 }
 
 /// A frame and how much of it has left.
@@ -56,7 +57,7 @@ impl Outlet {
         runtime: &Runtime,
         stream: Box<dyn Stream>,
         inbox: Arc<Inbox>,
-        pool: Arc<Pool>,
+        spare: Arc<SpareBuffers>,
         with_checksum: bool,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -64,7 +65,7 @@ impl Outlet {
             queued: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
             inbox,
-            pool,
+            spare,
         });
         let (queue, orders) = unbounded_channel();
         let writer = runtime.spawn(run(shared.clone(), orders));
@@ -102,7 +103,7 @@ impl Outlet {
 
 impl Shared {
     fn poll_frame(&self, context: &mut Context<'_>, frame: &mut Frame) -> Poll<io::Result<()>> {
-        self.sink.lock().unwrap_or_else(PoisonError::into_inner).poll_frame(context, frame)
+        self.sink.lock().poll_frame(context, frame)
     }
 
     fn fail(&self, error: &io::Error) {
@@ -153,10 +154,10 @@ async fn run(shared: Arc<Shared>, mut orders: UnboundedReceiver<Frame>) {
             return;
         }
         shared.queued.fetch_sub(1, Ordering::AcqRel);
-        shared.pool.put(frame.words);
+        shared.spare.put(frame.words);
     }
     let closed = poll_fn(|context| {
-        let mut sink = shared.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sink = shared.sink.lock();
         Pin::new(&mut sink.stream).poll_shutdown(context)
     });
     // The peer has what was sent or is gone: nothing to tell anyone either way.

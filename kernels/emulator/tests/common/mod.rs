@@ -2,8 +2,9 @@
 //! by side do not see each other's reports.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use cryptgpu_emulator::client::{self, Emulator};
 use cryptgpu_emulator::{Check, Report};
@@ -41,7 +42,7 @@ static REPORTS: Mutex<Vec<Report>> = Mutex::new(Vec::new());
 
 /// Takes the reports of one device.
 pub fn reports(emulator: &Emulator, device: usize) -> Vec<Report> {
-    let mut kept = REPORTS.lock().unwrap();
+    let mut kept = REPORTS.lock();
     kept.extend(emulator.take_reports());
     let (mine, others) = std::mem::take(&mut *kept).into_iter().partition(|report| report.device == device);
     *kept = others;
@@ -69,7 +70,7 @@ pub fn device() -> Device {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let emulator = emulator();
     let index = NEXT.fetch_add(1, Ordering::Relaxed) % 8;
-    let lock = LOCKS[index].lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = LOCKS[index].lock();
     emulator.recover(index);
     reports(emulator, index);
     Device { context: CudaContext::new(index).unwrap(), lock }

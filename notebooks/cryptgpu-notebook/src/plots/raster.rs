@@ -1,7 +1,7 @@
 //! A party's time as columns of pixels: what it was mostly in, and which part of the column it waited. However many
 //! steps and messages there are, a figure has no more to draw than it has columns.
 
-use cryptgpu_core::net::{Call, Direction, Timeline};
+use cryptgpu_core::net::{Direction, StepCall, Timeline};
 
 /// The time axis of a figure: nanoseconds to pixels.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,7 @@ pub(super) fn depth(timeline: &Timeline, step: u32) -> usize {
 pub(super) fn pieces(timeline: &Timeline, max_depth: usize) -> Vec<(u64, u64, Option<u32>)> {
     let mut pieces = vec![];
     let mut at = timeline.begin_nanos;
-    let mut open: Vec<&Call> = vec![];
+    let mut open: Vec<&StepCall> = vec![];
     let mut until = |at: &mut u64, end: u64, step: Option<u32>| {
         if end > *at {
             pieces.push((*at, end, step));

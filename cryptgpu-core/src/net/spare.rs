@@ -2,21 +2,21 @@
 //! and receives is of like size, and fresh memory costs more (page faults, zeroing) than the
 //! copy that fills it.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 /// Buffers of at least this size are kept, in words.
 const MIN_WORDS: usize = 4 << 10;
 /// So much is kept at most, in words (64 MiB).
 const MAX_KEPT_WORDS: usize = 8 << 20;
 
-/// Spare buffers of one party.
+/// The spare buffers of one party.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Vec<u64>>>);
+pub(super) struct SpareBuffers(Mutex<Vec<Vec<u64>>>);
 
-impl Pool {
+impl SpareBuffers {
     /// Keeps `buffer` if there is room.
     pub(super) fn put(&self, buffer: Vec<u64>) {
-        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = self.0.lock();
         let kept: usize = spare.iter().map(Vec::len).sum();
         if buffer.len() >= MIN_WORDS && kept + buffer.len() <= MAX_KEPT_WORDS {
             spare.push(buffer);
@@ -26,7 +26,7 @@ impl Pool {
     /// A buffer of `len` words whose content is of no meaning: the caller overwrites all of it.
     pub(super) fn take(&self, len: usize) -> Vec<u64> {
         if len >= MIN_WORDS {
-            let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spare = self.0.lock();
             // Not one that is much larger: the message's receiver may keep it for long.
             let fits = |buffer: &Vec<u64>| buffer.len() >= len && buffer.len() / 2 <= len;
             if let Some(at) = spare.iter().position(fits) {
