@@ -1,6 +1,6 @@
 //! The operations of a device: the local steps of the protocols, dispatched to the device's kernels.
 //! What each computes, and why the messages among its results are uniform, is told where it is used
-//! (`mpc::roads`), and in the CPU's file of the same family.
+//! (`mpc::protocol`), and in the CPU's file of the same family.
 //!
 //! Every operation has one name: `cpu::family::name` and `cuda::family::name` take the same arguments,
 //! the one as slices, the other as views on a card, and `on_device!` calls the one that `self` is.

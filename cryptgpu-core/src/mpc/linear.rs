@@ -14,7 +14,7 @@ impl Party {
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
     pub fn mul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
         let bits = self.codec().fraction_bits();
-        let z = x.local_product(y).map_err(|e| self.device_error(e))?;
+        let z = x.local_mul(y).map_err(|e| self.device_error(e))?;
         self.truncate_product(z.into_mine().into_buffer(), bits, x.shape())
     }
 
@@ -22,8 +22,8 @@ impl Party {
     ///
     /// # Errors
     /// As [`Party::mul`].
-    pub fn mul_integer(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let z = x.local_product(y).map_err(|e| self.device_error(e))?;
+    pub fn mul_no_trunc(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
+        let z = x.local_mul(y).map_err(|e| self.device_error(e))?;
         self.reshare(z)
     }
 
@@ -31,7 +31,7 @@ impl Party {
     ///
     /// # Errors
     /// [`MpcError::Ring`] when the constant cannot be encoded; the link's errors.
-    pub fn mul_constant(&mut self, x: &Rep, constant: f64) -> Result<Rep, MpcError> {
+    pub fn mul_scalar(&mut self, x: &Rep, constant: f64) -> Result<Rep, MpcError> {
         let word = self.codec().encode(constant).map_err(|e| self.ring_error(e))?;
         self.truncate(&x.mul_word(word), self.codec().fraction_bits())
     }

@@ -4,7 +4,7 @@
 use super::claim::Claim;
 use super::cost::Cost;
 use super::error::MpcError;
-use super::microscope::Microscope;
+use super::view::ViewRecorder;
 use crate::device::{Device, DeviceError, View, Window};
 use crate::net::{NO_STEP, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
@@ -79,7 +79,7 @@ impl From<SignWindow> for Window {
 pub struct Party {
     pub(super) net: Arc<dyn Network>,
     pub(super) prg: Correlated,
-    pub(super) microscope: Microscope,
+    pub(super) recorder: ViewRecorder,
     settings: Settings,
     /// The steps that it is in, the run around all of them first.
     steps: Vec<Step>,
@@ -98,10 +98,10 @@ struct Step {
 impl Party {
     /// A party on `net`, drawing from `prg`.
     pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings) -> Self {
-        let microscope = Microscope::default();
+        let recorder = ViewRecorder::default();
         let run = Step { name: String::new(), before: net.endpoint().stats(), claimed: None };
         let (steps, failed_step) = (vec![run], String::new());
-        let party = Party { net, prg, microscope, settings, steps, failed_step, charged: Cost::FREE, claims: vec![] };
+        let party = Party { net, prg, recorder, settings, steps, failed_step, charged: Cost::FREE, claims: vec![] };
         party.net.endpoint().set_step(&party.current_step());
         party
     }

@@ -16,7 +16,7 @@ impl Party {
         if area.is_power_of_two() {
             return self.truncate(&sums, area.trailing_zeros());
         }
-        self.mul_constant(&sums, 1.0 / area as f64)
+        self.mul_scalar(&sums, 1.0 / area as f64)
     }
 
     /// The maximum over each window, padding never winning: ⌈log₂ area⌉ levels of pairwise maxima.

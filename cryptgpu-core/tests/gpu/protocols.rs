@@ -17,7 +17,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("comparisons", comparisons),
     ("bits", bits),
     ("pooling", pooling),
-    ("written_from_the_ground", written_from_the_ground),
+    ("written_by_an_author", written_by_an_author),
 ];
 
 /// What a party has at the end: words of all components.
@@ -103,8 +103,8 @@ fn inputs_and_openings(card: Device) {
 
 fn products(card: Device) {
     for_sizes(card, "mul", false, |p, x| p.mul(x, x).and_then(|y| components(p, &y)));
-    for_sizes(card, "mul_integer", true, |p, x| p.mul_integer(x, x).and_then(|y| components(p, &y)));
-    for_sizes(card, "mul_constant", false, |p, x| p.mul_constant(x, -1.37).and_then(|y| components(p, &y)));
+    for_sizes(card, "mul_no_trunc", true, |p, x| p.mul_no_trunc(x, x).and_then(|y| components(p, &y)));
+    for_sizes(card, "mul_scalar", false, |p, x| p.mul_scalar(x, -1.37).and_then(|y| components(p, &y)));
     for_sizes(card, "local", true, |p, x| {
         let public = Tensor::full(p.device(), x.shape(), 3);
         let fail = |e| MpcError::Other { party: p.id(), step: p.current_step(), detail: format!("{e}") };
@@ -200,7 +200,7 @@ fn xor_components(p: &Party, x: &RepXor) -> Result<Words, MpcError> {
 }
 
 /// What the API for protocols of one's own offers: draws, zero-shares, shared words, sends, rounds of several things.
-fn written_from_the_ground(card: Device) {
+fn written_by_an_author(card: Device) {
     for_sizes(card, "draws and zero-shares", true, |p, x| {
         let [prev, next, all, own] = p.nonces();
         let drawn = [
@@ -218,7 +218,7 @@ fn written_from_the_ground(card: Device) {
         let value = (id == owner).then(|| x.components().0.clone());
         let a = p.input_xor(owner, value.as_ref(), x.shape(), 64)?;
         let b = x.component_bits(id, PartyId::P2).xor_word(id, 77).shr(3);
-        let (and, product) = (a.local_and(&b.shl(5))?, x.local_product(x)?);
+        let (and, product) = (a.local_and(&b.shl(5))?, x.local_mul(x)?);
         let (and, product, opened) = p.round(|r| Ok((r.reshare(and)?, r.reshare(product)?, r.open_xor(&b)?)))?;
         let mut words = xor_components(p, &and.field(10, 20)?)?;
         words.extend(xor_components(p, &and.not(id).xor(&a)?)?);

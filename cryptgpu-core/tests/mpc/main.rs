@@ -1,5 +1,5 @@
 //! Protocols on the public API, as authors outside this crate use it, and their generated tables.
 
-mod ground_api;
+mod author_api;
 mod protocol_table;
 mod truncation;

@@ -23,7 +23,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
     let short = settings(Fidelity::Exact, SignWindow::new(0, 32).unwrap());
     vec![
         ("opening", exact, |p, x| p.open(x).map(drop)),
-        ("product, no truncation", exact, |p, x| p.mul_integer(x, x).map(drop)),
+        ("product, no truncation", exact, |p, x| p.mul_no_trunc(x, x).map(drop)),
         ("product with truncation", exact, |p, x| p.mul(x, x).map(drop)),
         ("product with truncation, `Fidelity::Paper`", paper, |p, x| p.mul(x, x).map(drop)),
         ("fully connected layer (per output)", exact, |p, x| {

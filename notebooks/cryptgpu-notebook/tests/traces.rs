@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cryptgpu_core::mpc::check::{Check, elementwise};
-use cryptgpu_core::mpc::{CheckedClaim, Claim, MpcError, Observed, Party, Rep, World};
+use cryptgpu_core::mpc::{CheckedClaim, Claim, MpcError, Party, PartyView, Rep, World};
 use cryptgpu_core::net::{MAX_TRANSFERS, Trace};
 use cryptgpu_notebook::NotebookError;
 use cryptgpu_notebook::figure::Figure;
@@ -141,13 +141,13 @@ fn a_run_that_was_not_kept_whole_says_so() {
     assert_eq!(integers(&tables::trace(&trace).unwrap(), "messages").last(), Some(&trace.total().messages()));
 }
 
-fn observe(p: &mut Party, x: &Rep) -> Result<Observed, MpcError> {
-    p.insecure_observe(1 << 16);
-    p.look("input", x)?;
-    let y = p.step("double", |p| p.reshare(x.local_product(x)?))?;
-    p.look("square", &y)?;
+fn observe(p: &mut Party, x: &Rep) -> Result<PartyView, MpcError> {
+    p.insecure_record(1 << 16);
+    p.record("input", x)?;
+    let y = p.step("double", |p| p.reshare(x.local_mul(x)?))?;
+    p.record("square", &y)?;
     p.open(&y)?;
-    p.stop_observing()
+    p.take_view()
 }
 
 #[test]
@@ -188,15 +188,15 @@ fn messages_and_forms_of_numbers() {
 #[test]
 fn nothing_observed_and_nothing_claimed_are_errors_that_say_what_to_do() {
     let (parties, _) = run(|p, _| {
-        p.insecure_observe(100);
-        p.stop_observing()
+        p.insecure_record(100);
+        p.take_view()
     });
     let errors = [
         tables::shares(&parties, Words::hex(1)).unwrap_err(),
         tables::observed(&parties, Words::hex(1)).unwrap_err(),
         tables::claims(&[]).unwrap_err(),
     ];
-    for (error, hint) in errors.iter().zip(["p.look", "p.insecure_observe", "p.declare"]) {
+    for (error, hint) in errors.iter().zip(["p.record", "p.insecure_record", "p.declare"]) {
         assert!(matches!(error, NotebookError::Empty { .. }) && error.to_string().contains(hint), "{error}");
     }
 }
@@ -226,7 +226,7 @@ fn a_report_has_a_row_for_every_check_and_every_leak() {
         |table: &Table| -> Vec<String> { (0..table.frame.height()).map(|row| text(table, "verdict", row)).collect() };
     let square = |p: &mut Party, x: &[Rep]| {
         p.declare(1, 24 * x[0].len() as u64);
-        p.reshare(x[0].local_product(&x[0])?)
+        p.reshare(x[0].local_mul(&x[0])?)
     };
     let right = Check::new("square", 1).run(square, elementwise(|v| v[0].wrapping_mul(v[0]))).unwrap();
     let table = tables::report(&right).unwrap();
@@ -236,7 +236,7 @@ fn a_report_has_a_row_for_every_check_and_every_leak() {
     let leaky = |p: &mut Party, x: &[Rep]| {
         p.declare(1, 8);
         p.open(&x[0])?;
-        p.reshare(x[0].local_product(&x[0])?)
+        p.reshare(x[0].local_mul(&x[0])?)
     };
     let wrong = Check::new("leaky", 1).run(leaky, elementwise(|v| v[0])).unwrap();
     let table = tables::report(&wrong).unwrap();

@@ -19,7 +19,7 @@
 //!
 //! fn product(p: &mut Party, x: &[Rep]) -> Result<Rep, MpcError> {
 //!     p.declare(1, 24 * x[0].len() as u64);
-//!     let z = x[0].local_product(&x[1])?;
+//!     let z = x[0].local_mul(&x[1])?;
 //!     p.reshare(z)
 //! }
 //!
@@ -39,7 +39,7 @@ mod views;
 pub use report::{Costs, Counterexample, Report, Stated, Values};
 pub use views::{Finding, Views};
 
-use super::{Cost, Look, MpcError, Party, Rep, World};
+use super::{Cost, MpcError, Party, Recordable, Rep, World};
 use inputs::{Source, shape, sizes, values};
 use ndarray::{ArrayD, IxDyn};
 use std::ops::RangeInclusive;
@@ -187,7 +187,7 @@ impl Check {
     ) -> Result<Report, CheckError>
     where
         F: Protocol<R, E>,
-        R: Look,
+        R: Recordable,
         E: std::fmt::Display,
     {
         if !(1..=63).contains(&self.bits) || self.inputs == 0 {
@@ -217,7 +217,7 @@ impl Check {
     fn views<R, E, F>(&self, protocol: &F) -> Result<Views, CheckError>
     where
         F: Protocol<R, E>,
-        R: Look,
+        R: Recordable,
         E: std::fmt::Display,
     {
         let n = self.view_size;

@@ -2,8 +2,8 @@
 //! asked for, what each party saw and could derive.
 
 use super::{CheckError, Protocol};
-use crate::mpc::microscope::{Looked, Parts, combine};
-use crate::mpc::{CheckedClaim, Claim, Cost, Look, MpcError, Observed, Party, Rep, World};
+use crate::mpc::view::{Parts, RecordedShare, combine};
+use crate::mpc::{CheckedClaim, Claim, Cost, MpcError, Party, PartyView, Recordable, Rep, World};
 use crate::net::PartyId;
 use crate::ring::Layout;
 use ndarray::ArrayD;
@@ -24,7 +24,7 @@ pub(in crate::mpc) struct Trial {
 
 /// What a party saw, and what it can derive by itself.
 pub(in crate::mpc) struct View {
-    pub observed: Observed,
+    pub observed: PartyView,
     pub known: Vec<Known>,
 }
 
@@ -98,7 +98,7 @@ pub(in crate::mpc) fn run<R, E, F>(
 ) -> Result<Trial, CheckError>
 where
     F: Protocol<R, E>,
-    R: Look,
+    R: Recordable,
     E: std::fmt::Display,
 {
     let deal = |(i, x): (u64, &ArrayD<u64>)| World { seed: world.seed.wrapping_add(1000 + i), ..world.clone() }.deal(x);
@@ -119,22 +119,22 @@ where
 fn one_party<R, E, F>(p: &mut Party, inputs: &[Rep], protocol: &F, observe: Observe) -> Result<Part, String>
 where
     F: Protocol<R, E>,
-    R: Look,
+    R: Recordable,
     E: std::fmt::Display,
 {
     if matches!(observe, Observe::Yes) {
-        p.insecure_observe(MAX_WORDS);
+        p.insecure_record(MAX_WORDS);
     }
     let output = protocol(p, inputs).map_err(|error| error.to_string())?;
     let stats = p.stats();
     let view = match observe {
         Observe::No => None,
         Observe::Yes => {
-            let observed = p.stop_observing().map_err(|error| error.to_string())?;
+            let observed = p.take_view().map_err(|error| error.to_string())?;
             Some(View { observed, known: known(p, inputs).map_err(|error| error.to_string())? })
         }
     };
-    let output = output.seen_by(p.id()).map_err(|error| error.to_string())?;
+    let output = output.parts_at(p.id()).map_err(|error| error.to_string())?;
     let (sent, rounds) = (stats.payload_bytes(), stats.rounds);
     Ok(Part { output, sent, rounds, charged: p.charged(), claims: p.take_claims(), view })
 }
@@ -228,7 +228,7 @@ fn merge(parts: [Part; 3]) -> Result<Trial, CheckError> {
     let outputs = parts.map(|Part { output, view, .. }| {
         views.extend(view);
         let (step, name) = (String::new(), String::new());
-        Looked { step, name, sharing: output.sharing, shape: output.shape, components: output.components }
+        RecordedShare { step, name, sharing: output.sharing, shape: output.shape, components: output.components }
     });
     consistent(&outputs)?;
     let value = combine(outputs.each_ref())
@@ -237,7 +237,7 @@ fn merge(parts: [Part; 3]) -> Result<Trial, CheckError> {
 }
 
 /// Whoever holds a component holds the same.
-fn consistent(outputs: &[Looked; 3]) -> Result<(), CheckError> {
+fn consistent(outputs: &[RecordedShare; 3]) -> Result<(), CheckError> {
     for (party, output) in outputs.iter().enumerate() {
         let next = &outputs[(party + 1) % 3];
         let pairs = output.components.iter().flat_map(|mine| next.components.iter().map(move |theirs| (mine, theirs)));

@@ -3,7 +3,7 @@
 
 use super::statistics::{bit_at, byte_at, bytes, holm, nibbles, same, uniform};
 use super::trial::{Known, Undo, View};
-use crate::mpc::{Looked, Seen, Sharing};
+use crate::mpc::{RecordedMessage, RecordedShare, Sharing};
 use crate::net::PartyId;
 use rayon::prelude::*;
 
@@ -101,7 +101,7 @@ fn arrays<'a>(view: &'a View, revealed: &[String]) -> Vec<Array<'a>> {
             arrays.push(Array { party: observed.party, what: name(number, message, part), words, opened: false });
         }
     }
-    let opened = |share: &&Looked| share.sharing == Sharing::Known && share.name == "open";
+    let opened = |share: &&RecordedShare| share.sharing == Sharing::Known && share.name == "open";
     for share in observed.shares.iter().filter(opened).filter(|share| !is_revealed(&share.step, revealed)) {
         let what = format!("the value opened at {}", share.step);
         arrays.extend(share.components.iter().map(|(_, words)| Array {
@@ -114,7 +114,7 @@ fn arrays<'a>(view: &'a View, revealed: &[String]) -> Vec<Array<'a>> {
     arrays
 }
 
-fn name(number: usize, message: &Seen, part: usize) -> String {
+fn name(number: usize, message: &RecordedMessage, part: usize) -> String {
     let array = if message.arrays.len() > 1 { format!(", array {part}") } else { String::new() };
     format!("message {number}, from party {}: {}{array}, at {}", message.from, message.kind, message.step)
 }

@@ -42,7 +42,7 @@ fn leaks(report: &Report, words: &str) {
 fn a_product_as_it_should_be_passes() {
     let report = check(|p, x| {
         p.declare(1, 24 * x[0].len() as u64);
-        p.reshare(x[0].local_product(&x[1])?)
+        p.reshare(x[0].local_mul(&x[1])?)
     });
     assert!(report.passed(), "{report}");
     let text = report.to_string();
@@ -55,7 +55,7 @@ fn a_product_as_it_should_be_passes() {
 fn a_product_without_its_mask_is_found() {
     let report = check(|p, x| {
         p.declare(1, 24 * x[0].len() as u64);
-        let z = x[0].local_product(&x[1])?;
+        let z = x[0].local_mul(&x[1])?;
         exchange(p, z.mine().clone())
     });
     leaks(&report, "is not uniform");
@@ -67,7 +67,7 @@ fn a_mask_that_the_receiver_knows_is_found() {
     // proper mask afterwards.
     let report = check(|p, x| {
         p.declare(2, 48 * x[0].len() as u64);
-        let z = x[0].local_product(&x[1])?;
+        let z = x[0].local_mul(&x[1])?;
         let [nonce] = p.nonces();
         let masked = z.mine().add(&p.with_prev(nonce, z.shape(), 64)?)?;
         p.send(Side::Prev, &masked, 64)?;
@@ -82,7 +82,7 @@ fn a_reused_mask_is_found() {
     // Both messages are uniform; their difference is a difference of secrets.
     let report = check(|p, x| {
         p.declare(3, 72 * x[0].len() as u64);
-        let z = x[0].local_product(&x[1])?;
+        let z = x[0].local_mul(&x[1])?;
         let [nonce] = p.nonces();
         let mask = p.with_next(nonce, z.shape(), 64)?;
         for secret in [x[0].components().0, &x[0].components().0.unary(Unary::Mul(3))] {
@@ -106,7 +106,7 @@ fn the_component_that_the_receiver_lacks_is_found_open_and_behind_a_known_mask()
             let message = if mask { b.sub(&p.with_prev(nonce, shape, 64)?)? } else { b.clone() };
             p.send(Side::Prev, &message, 64)?;
             p.receive(Side::Next, shape, 64)?;
-            p.reshare(x[0].local_product(&x[1])?)
+            p.reshare(x[0].local_mul(&x[1])?)
         });
         leaks(&report, if mask { "nonce 0, on top of the sum" } else { "+ the sum of its components of input 0" });
     }
@@ -117,13 +117,13 @@ fn an_intermediate_value_that_is_opened_is_found() {
     let report = check(|p, x| {
         p.declare(2, 48 * x[0].len() as u64);
         p.step("peek", |p| p.open(&x[0]))?;
-        p.reshare(x[0].local_product(&x[1])?)
+        p.reshare(x[0].local_mul(&x[1])?)
     });
     leaks(&report, "the value opened at peek: bit");
     // The same is allowed where it is the output.
     let allowed = Check::new("opened product", 2).reveals("result").run(
         |p: &mut Party, x: &[Rep]| {
-            let z = p.mul_integer(&x[0], &x[1])?;
+            let z = p.mul_no_trunc(&x[0], &x[1])?;
             p.step("result", |p| p.open(&z))
         },
         elementwise(product_of),
@@ -137,7 +137,7 @@ fn a_message_whose_size_depends_on_the_secret_is_found() {
     let report = check(|p, x| {
         let positive = p.sign(&x[0])?;
         let any = p.open_bits(&positive)?.into_iter().any(|bit| bit);
-        let z = x[0].local_product(&x[1])?;
+        let z = x[0].local_mul(&x[1])?;
         if any { p.reshare(z) } else { p.reshare(z).and_then(|z| p.reshare(z.to_additive())) }
     });
     let text = report.to_string();
@@ -149,7 +149,7 @@ fn costs_off_by_one_are_found() {
     let declaring = |rounds: u64, more: u64| {
         check(move |p, x| {
             p.declare(rounds, 24 * x[0].len() as u64 + more);
-            p.reshare(x[0].local_product(&x[1])?)
+            p.reshare(x[0].local_mul(&x[1])?)
         })
     };
     assert!(declaring(1, 0).passed());
@@ -162,23 +162,23 @@ fn costs_off_by_one_are_found() {
     let of_step = check(|p, x| {
         p.step("all", |p| {
             p.declare(1, 8 * x[0].len() as u64);
-            p.reshare(x[0].local_product(&x[1])?)
+            p.reshare(x[0].local_mul(&x[1])?)
         })
     });
     assert!(!of_step.passed() && of_step.to_string().contains("all: claimed 1 round"), "{of_step}");
     let formula = Check::new("product", 2).costs(|n| Cost { bytes: 24 * n as u64 - 1, rounds: 1 });
-    let formula = formula.run(|p, x| p.mul_integer(&x[0], &x[1]), elementwise(product_of)).unwrap();
+    let formula = formula.run(|p, x| p.mul_no_trunc(&x[0], &x[1]), elementwise(product_of)).unwrap();
     assert!(!formula.passed() && formula.to_string().contains("the formula says"), "{formula}");
     let differing = check(|p, x| {
         p.declare(1, 24 * x[0].len() as u64 + p.id().index() as u64);
-        p.reshare(x[0].local_product(&x[1])?)
+        p.reshare(x[0].local_mul(&x[1])?)
     });
     assert!(!differing.passed(), "{differing}");
     // Sending by hand and saying nothing about it is not what the built-in parts state.
     let silent = check(|p, x| {
         p.send(Side::Prev, &Tensor::full(p.device(), &[1], 0), 64)?;
         p.receive(Side::Next, &[1], 64)?;
-        p.reshare(x[0].local_product(&x[1])?)
+        p.reshare(x[0].local_mul(&x[1])?)
     });
     assert!(!silent.passed() && silent.to_string().contains("its built-in parts state"), "{silent}");
 }
@@ -243,7 +243,7 @@ fn a_protocol_that_fails_is_an_error_that_names_the_party() {
 
 #[test]
 fn other_outputs_than_shares_are_compared_too() {
-    let additive = |_: &mut Party, x: &[Rep]| -> Result<Additive> { Ok(x[0].local_product(&x[1])?) };
+    let additive = |_: &mut Party, x: &[Rep]| -> Result<Additive> { Ok(x[0].local_mul(&x[1])?) };
     let report = Check::new("additive", 2).run(additive, elementwise(product_of)).unwrap();
     assert!(report.values.wrong == 0 && report.costs.iter().all(|costs| costs.counted == Cost::FREE), "{report}");
     let words = |p: &mut Party, x: &[Rep]| -> Result<_> { Ok(x[0].component_bits(p.id(), crate::net::PartyId::P1)) };

@@ -226,7 +226,7 @@ fn products_without_truncation_are_exact() {
     let world = World::seeded(2);
     for n in SIZES {
         let (x, y) = (array(&[n], samples(n, 1)), array(&[n], samples(n, 2)));
-        let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.mul_integer(v[0], v[1]));
+        let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.mul_no_trunc(v[0], v[1]));
         let expected: Vec<u64> = x.iter().zip(&y).map(|(x, y)| x.wrapping_mul(*y)).collect();
         assert_eq!(z, array(&[n], expected));
     }

@@ -1,10 +1,10 @@
 //! Protocols against plaintext arithmetic, declared costs against counted ones, views against
 //! the uniform distribution.
 
+mod building_blocks;
 mod check;
 mod costs;
 mod exact;
-mod ground;
 mod views;
 
 use super::check::{Costs, Observe, Stated, run_trial};

@@ -49,7 +49,7 @@ fn input() {
 #[test]
 fn products() {
     let check = || Check::new("product without truncation", 2);
-    passes(check, false, |p, x| p.mul_integer(&x[0], &x[1]), elementwise(|x| x[0].wrapping_mul(x[1])));
+    passes(check, false, |p, x| p.mul_no_trunc(&x[0], &x[1]), elementwise(|x| x[0].wrapping_mul(x[1])));
     // Products below 2^54: the paper's truncation is wrong with probability 2^−10 above, and this
     // range keeps it below 2^−40.
     let check = || Check::new("product", 2).bits(12);

@@ -5,8 +5,8 @@
 mod checks;
 mod inference;
 mod micro;
-mod microscope;
 mod trace;
+mod view;
 
 pub use checks::{claims, report};
 pub use inference::inference;
@@ -17,8 +17,8 @@ pub(crate) use micro::micro_rows;
 #[cfg(test)]
 pub(crate) use micro::tests::record as micro_record;
 pub use micro::{embedding, micro};
-pub use microscope::{Words, observed, seen, shares};
 pub use trace::{compare, messages, parties, trace};
+pub use view::{Words, observed, seen, shares};
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 

@@ -1,6 +1,6 @@
 //! What parties saw, as tables: the shares that a protocol looked at and the messages that came in.
 
-use cryptgpu_core::mpc::{Looked, Observed, Seen, Sharing};
+use cryptgpu_core::mpc::{PartyView, RecordedMessage, RecordedShare, Sharing};
 use cryptgpu_core::ring::FixedPoint;
 use polars::prelude::DataFrame;
 
@@ -57,15 +57,15 @@ const INSECURE: &str = "INSECURE: what two parties saw, put together, is the sec
 ///
 /// # Errors
 /// [`Empty`](NotebookError::Empty) if nothing was looked at, [`Polars`](NotebookError::Polars) if no frame can be made.
-pub fn shares(parties: &[Observed], words: Words) -> Result<Table> {
+pub fn shares(parties: &[PartyView], words: Words) -> Result<Table> {
     let mut rows: Vec<ShareRow> = vec![];
     for (name, nth) in looks(parties) {
         let of = parties.iter().filter_map(|seen| Some((seen.party, nth_of(&seen.shares, name, nth)?)));
         rows.extend(of.map(|(party, share)| ShareRow::new(format!("party {party}"), share, &words)));
-        let Ok(all) = <&[Observed; 3]>::try_from(parties) else { continue };
-        let secret = |share: &Looked| share.sharing != Sharing::Known;
+        let Ok(all) = <&[PartyView; 3]>::try_from(parties) else { continue };
+        let secret = |share: &RecordedShare| share.sharing != Sharing::Known;
         if let (Some(share), Some(value)) =
-            (nth_of(&all[0].shares, name, nth).filter(|share| secret(share)), Observed::values(all, name).get(nth))
+            (nth_of(&all[0].shares, name, nth).filter(|share| secret(share)), PartyView::values(all, name).get(nth))
         {
             let value = words.text(&value.iter().copied().collect::<Vec<_>>());
             let components = Default::default();
@@ -78,7 +78,7 @@ pub fn shares(parties: &[Observed], words: Words) -> Result<Table> {
         }
     }
     if rows.is_empty() {
-        let hint = "call `p.look(\"name\", &share)?` between `p.insecure_observe(…)` and `p.stop_observing()`";
+        let hint = "call `p.record(\"name\", &share)?` between `p.insecure_record(…)` and `p.take_view()`";
         return Err(NotebookError::Empty { what: "the table of shares", hint });
     }
     let component = |index: usize| rows.iter().map(move |row| row.components[index].clone());
@@ -97,7 +97,7 @@ pub fn shares(parties: &[Observed], words: Words) -> Result<Table> {
 }
 
 /// Names of what was looked at, each as often as some party looked at it, in order.
-fn looks(parties: &[Observed]) -> Vec<(&str, usize)> {
+fn looks(parties: &[PartyView]) -> Vec<(&str, usize)> {
     let mut looks: Vec<(&str, usize)> = vec![];
     for seen in parties {
         let mut own: Vec<&str> = vec![];
@@ -112,7 +112,7 @@ fn looks(parties: &[Observed]) -> Vec<(&str, usize)> {
     looks
 }
 
-fn nth_of<'a>(shares: &'a [Looked], name: &str, nth: usize) -> Option<&'a Looked> {
+fn nth_of<'a>(shares: &'a [RecordedShare], name: &str, nth: usize) -> Option<&'a RecordedShare> {
     shares.iter().filter(|share| share.name == name).nth(nth)
 }
 
@@ -128,7 +128,7 @@ struct ShareRow {
 }
 
 impl ShareRow {
-    fn new(of: String, share: &Looked, words: &Words) -> Self {
+    fn new(of: String, share: &RecordedShare, words: &Words) -> Self {
         let mut components: [Option<String>; 3] = Default::default();
         let mut value = String::new();
         for (index, elements) in &share.components {
@@ -154,13 +154,13 @@ impl ShareRow {
 ///
 /// # Errors
 /// As [`shares`].
-pub fn seen(parties: &[Observed], words: Words) -> Result<Table> {
-    let rows: Vec<(u64, &Seen)> = parties
+pub fn seen(parties: &[PartyView], words: Words) -> Result<Table> {
+    let rows: Vec<(u64, &RecordedMessage)> = parties
         .iter()
         .flat_map(|seen| seen.messages.iter().map(|message| (seen.party.index() as u64, message)))
         .collect();
     if rows.is_empty() {
-        let hint = "call `p.insecure_observe(…)` before the protocol runs";
+        let hint = "call `p.insecure_record(…)` before the protocol runs";
         return Err(NotebookError::Empty { what: "the table of messages", hint });
     }
     let columns = vec![
@@ -174,10 +174,10 @@ pub fn seen(parties: &[Observed], words: Words) -> Result<Table> {
     Ok(Table { frame: DataFrame::new(rows.len(), columns)?, caption: with_omitted(INSECURE, parties) })
 }
 
-fn with_omitted(caption: &str, parties: &[Observed]) -> String {
+fn with_omitted(caption: &str, parties: &[PartyView]) -> String {
     match parties.iter().map(|seen| seen.omitted).sum::<u64>() {
         0 => caption.to_owned(),
-        omitted => format!("{caption}\n{omitted} more shares and messages were not kept: observe with more words."),
+        omitted => format!("{caption}\n{omitted} more shares and messages were not kept: record with more words."),
     }
 }
 
@@ -185,7 +185,7 @@ fn with_omitted(caption: &str, parties: &[Observed]) -> String {
 ///
 /// # Errors
 /// As [`seen`].
-pub fn observed(parties: &[Observed], words: Words) -> Result<Bundle> {
+pub fn observed(parties: &[PartyView], words: Words) -> Result<Bundle> {
     let bundle = match shares(parties, words) {
         Ok(table) => Bundle::new().heading("Shares").with(&table),
         Err(NotebookError::Empty { .. }) => Bundle::new(),

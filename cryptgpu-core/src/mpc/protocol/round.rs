@@ -1,7 +1,7 @@
 //! Rounds: everything that goes to a neighbour travels as one message, both messages leave before
 //! either is waited for, and what came in is there when the round is over.
 
-use super::wire::{Code, Side};
+use super::message::{MessageKind, Side};
 use crate::device::{Buffer, Tensor};
 use crate::mpc::{Cost, MpcError, Party};
 use crate::net::PartyId;
@@ -10,14 +10,14 @@ use crate::net::PartyId;
 pub struct Round<'p> {
     pub(super) party: &'p mut Party,
     sends: [Outgoing; 2],
-    due: [Vec<(Code, usize)>; 2],
+    due: [Vec<(MessageKind, usize)>; 2],
     cost: Cost,
 }
 
 /// What goes to one neighbour.
 #[derive(Default)]
 struct Outgoing {
-    arrays: Vec<(Code, usize)>,
+    arrays: Vec<(MessageKind, usize)>,
     words: Vec<u64>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Slot {
 pub struct Arrived<'p> {
     party: &'p Party,
     words: [Vec<u64>; 2],
-    arrays: [Vec<(Code, usize)>; 2],
+    arrays: [Vec<(MessageKind, usize)>; 2],
 }
 
 /// A value that is there when the round is over: return it, alone or in a tuple, array, `Vec` or
@@ -159,9 +159,9 @@ impl Round<'_> {
     }
 
     /// Puts an array into the message to that side.
-    pub(super) fn queue(&mut self, to: Side, kind: impl Into<Code>, words: Vec<u64>) {
+    pub(super) fn queue(&mut self, to: Side, kind: MessageKind, words: Vec<u64>) {
         let queue = &mut self.sends[to as usize];
-        queue.arrays.push((kind.into(), words.len()));
+        queue.arrays.push((kind, words.len()));
         if queue.words.is_empty() {
             queue.words = words;
         } else {
@@ -170,9 +170,9 @@ impl Round<'_> {
     }
 
     /// Expects an array of `len` words in the message from that side.
-    pub(super) fn expect(&mut self, from: Side, kind: impl Into<Code>, len: usize) -> Slot {
+    pub(super) fn expect(&mut self, from: Side, kind: MessageKind, len: usize) -> Slot {
         let due = &mut self.due[from as usize];
-        due.push((kind.into(), len));
+        due.push((kind, len));
         Slot { side: from, index: due.len() - 1 }
     }
 }
@@ -190,7 +190,7 @@ impl Party {
     /// let x = world.deal(&array![3, 5])?;
     /// let [counted, ..] = world.run_counted(|p| {
     ///     let x = &x[p.id().index()];
-    ///     let (square, double) = (x.local_product(x)?, x.add(x)?);
+    ///     let (square, double) = (x.local_mul(x)?, x.add(x)?);
     ///     let (square, opened) = p.round(|r| Ok((r.reshare(square)?, r.open(&double)?)))?;
     ///     assert_eq!(opened.to_array()?, array![6, 10].into_dyn());
     ///     Ok::<_, MpcError>(square)
@@ -214,7 +214,7 @@ impl Party {
         let Round { sends, due, cost, .. } = round;
         self.charge(cost);
         for (side, Outgoing { arrays, words }) in [Side::Next, Side::Prev].into_iter().zip(sends) {
-            self.post_host(side, Code::of(&arrays), words)?;
+            self.post_host(side, MessageKind::of(&arrays), words)?;
         }
         let words = [self.take_host(Side::Next, &due[0])?, self.take_host(Side::Prev, &due[1])?];
         pending.resolve(&mut Arrived { party: self, words, arrays: due })

@@ -2,7 +2,7 @@
 //! replicated tensor. The result is ⌊x/2^d⌋ or one more, the latter with probability equal to the
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
-use super::wire::{Kind, Part, Side};
+use super::message::{MessageKind, Part, Side};
 use crate::device::{Binary, Buffer, OpenedBits, Pad, Tensor, Unary, View, ViewMut};
 use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, cost};
 
@@ -54,13 +54,13 @@ impl Party {
         let alpha = self.packed(&self.prg.with_prev(alpha), zero.words.len());
         let mut e = device.alloc(zero.words.len());
         device.truncation_open_top(true, own, alpha.view(), e.view_mut());
-        self.post_copy(Side::Next, Kind::TruncateTop, e.view())?;
+        self.post_copy(Side::Next, MessageKind::TRUNCATE_TOP, e.view())?;
 
         // Role 1: opens f and its half.
         let [_, beta, _, _, y2] = one.nonces;
         let (count, words) = (one.elements.len(), one.words.len());
-        let dealt = self.take(Side::Next, Kind::TruncateDeal, count + d as usize * words)?;
-        let e_one = self.take(Side::Prev, Kind::TruncateTop, words)?;
+        let dealt = self.take(Side::Next, MessageKind::TRUNCATE_DEAL, count + d as usize * words)?;
+        let e_one = self.take(Side::Prev, MessageKind::TRUNCATE_TOP, words)?;
         let mut v = device.alloc(count);
         device.binary(Binary::Add, z.slice(one.elements.clone()), dealt.slice(0..count), v.view_mut());
         let beta = self.packed(&self.prg.with_next(beta), words);
@@ -73,11 +73,11 @@ impl Party {
         let y_out = b.slice_mut(one.elements.clone());
         device.truncation_role1(d, v.view(), bits, gamma1, &y2, message.slice_mut(0..count), y_out);
         let half1 = message.slice(0..count).to_buffer();
-        self.post(Side::Prev, Kind::TruncateRole1, message)?;
+        self.post(Side::Prev, MessageKind::TRUNCATE_ROLE1, message)?;
 
         // Role 0: closes with its half.
         let (count, words) = (zero.elements.len(), zero.words.len());
-        let received = self.take(Side::Next, Kind::TruncateRole1, count + words)?;
+        let received = self.take(Side::Next, MessageKind::TRUNCATE_ROLE1, count + words)?;
         let bits = OpenedBits { e: e.view(), f: received.slice(count..count + words), pad: alpha.view() };
         let streams = [&self.prg.with_prev(gamma0), &self.prg.with_prev(y0)];
         let mut half0 = device.alloc(count);
@@ -85,10 +85,10 @@ impl Party {
         device.truncation_role0(d, z.slice(zero.elements.clone()), bits, streams, half0.view_mut(), y_out);
         let y1 = b.slice_mut(zero.elements);
         device.binary(Binary::Add, half0.view(), received.slice(0..count), y1);
-        self.post(Side::Next, Kind::TruncateRole0, half0)?;
+        self.post(Side::Next, MessageKind::TRUNCATE_ROLE0, half0)?;
 
         // Role 1: y₁ from both halves.
-        let half0 = self.take(Side::Prev, Kind::TruncateRole0, one.elements.len())?;
+        let half0 = self.take(Side::Prev, MessageKind::TRUNCATE_ROLE0, one.elements.len())?;
         device.binary(Binary::Add, half0.view(), half1.view(), a.slice_mut(one.elements));
         self.rep(a, b, shape)
     }
@@ -106,7 +106,7 @@ impl Party {
         let end = message.len();
         let gamma = self.prg.with_next(gamma);
         device.truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
-        self.post(Side::Prev, Kind::TruncateDeal, message)?;
+        self.post(Side::Prev, MessageKind::TRUNCATE_DEAL, message)?;
         device.fill(&self.prg.with_prev(y2), a.slice_mut(part.elements.clone()));
         device.fill(&self.prg.with_next(y0), b.slice_mut(part.elements));
         Ok(())
@@ -153,7 +153,7 @@ impl Party {
         let y1_out = b.slice_mut(zero.elements.clone());
         device.truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
         a.slice_mut(zero.elements).copy_from(message.slice(0..count));
-        self.post(Side::Prev, Kind::TruncateShared, message)?;
+        self.post(Side::Prev, MessageKind::TRUNCATE_SHARED, message)?;
 
         // Role 1: its term.
         let [a1, mu, _, y1] = one.nonces;
@@ -161,25 +161,25 @@ impl Party {
         let mut own_one = device.alloc(planes * one.words.len());
         let share = self.prg.with_prev(a1);
         device.truncation_shared_term(d, v_one, Pad::Stream(&share), &self.prg.with_prev(mu), own_one.view_mut());
-        self.post_copy(Side::Next, Kind::TruncateTerm1, own_one.view())?;
+        self.post_copy(Side::Next, MessageKind::TRUNCATE_TERM1, own_one.view())?;
         device.fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
 
         // Role 2: its term, and both components.
         let [_, _, nu, _] = two.nonces;
         let (count, words) = (two.elements.len(), two.words.len());
         let v_two = xa.slice(two.elements.clone());
-        let received = self.take(Side::Next, Kind::TruncateShared, count + planes * words)?;
+        let received = self.take(Side::Next, MessageKind::TRUNCATE_SHARED, count + planes * words)?;
         let mut own_two = device.alloc(planes * words);
         let share = Pad::Received(received.slice(count..received.len()));
         device.truncation_shared_term(d, v_two, share, &self.prg.with_next(nu), own_two.view_mut());
-        self.post_copy(Side::Prev, Kind::TruncateTerm2, own_two.view())?;
-        let other = self.take(Side::Prev, Kind::TruncateTerm1, planes * words)?;
+        self.post_copy(Side::Prev, MessageKind::TRUNCATE_TERM2, own_two.view())?;
+        let other = self.take(Side::Prev, MessageKind::TRUNCATE_TERM1, planes * words)?;
         let y2 = a.slice_mut(two.elements.clone());
         device.truncation_shared_close(d, v_two, [own_two.view(), other.view()], y2);
         b.slice_mut(two.elements).copy_from(received.slice(0..count));
 
         // Role 1: y₂.
-        let other = self.take(Side::Next, Kind::TruncateTerm2, planes * one.words.len())?;
+        let other = self.take(Side::Next, MessageKind::TRUNCATE_TERM2, planes * one.words.len())?;
         let y2 = b.slice_mut(one.elements);
         device.truncation_shared_close(d, v_one, [own_one.view(), other.view()], y2);
         self.rep(a, b, x.shape())
@@ -204,14 +204,14 @@ impl Party {
         shift(both.view(), shifted.view_mut());
         let y0 = a.slice_mut(zero.elements.clone());
         device.binary(Binary::Sub, shifted.view(), b.slice(zero.elements.clone()), y0);
-        self.post_copy(Side::Prev, Kind::TruncatePaper, a.slice(zero.elements))?;
+        self.post_copy(Side::Prev, MessageKind::TRUNCATE_PAPER, a.slice(zero.elements))?;
 
         let [y1] = one.nonces;
         device.fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
         shift(x.b.view().slice(one.elements.clone()), b.slice_mut(one.elements));
 
         shift(x.a.view().slice(two.elements.clone()), a.slice_mut(two.elements.clone()));
-        let y0 = self.take(Side::Next, Kind::TruncatePaper, two.elements.len())?;
+        let y0 = self.take(Side::Next, MessageKind::TRUNCATE_PAPER, two.elements.len())?;
         b.slice_mut(two.elements).copy_from(y0.view());
         self.rep(a, b, x.shape())
     }

@@ -1,12 +1,11 @@
-//! What a party sees, kept for teaching and debugging: the shares that a protocol looks at, what it
-//! opens, and every message that comes in.
+//! A party's view, recorded for teaching and debugging: shares that a protocol names, what it opens, and every message
+//! that comes in.
 //!
-//! **Whoever has what two parties observed has the secrets.** So a party observes nothing unless it
-//! is told to by a name that says so. Nothing else in the library keeps a
-//! share or a message after its protocol is over.
+//! **Whoever has the views of two parties has the secrets.** So nothing is recorded before the party calls
+//! [`Party::insecure_record`]. Nothing else in the library keeps a share or a message after its protocol is over.
 
-use super::ground::{Additive, Group, RepXor};
-use super::roads::Code;
+use super::protocol::MessageKind;
+use super::share::{Additive, Group, RepXor};
 use super::{MpcError, Party, Rep, RepBits};
 use crate::device::{DeviceError, Tensor};
 use crate::net::{PartyId, ReceivedMessage};
@@ -14,7 +13,7 @@ use ndarray::{ArrayD, IxDyn};
 use std::cell::RefCell;
 use std::fmt;
 
-/// How the components of what was looked at make its value.
+/// How the components of what was recorded make its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sharing {
@@ -30,9 +29,9 @@ pub enum Sharing {
     Known,
 }
 
-/// A share or value that a protocol looked at, as one party holds it.
+/// A share or value that a protocol recorded, as one party holds it.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Looked {
+pub struct RecordedShare {
     /// The step.
     pub step: String,
     /// The name that the protocol gave it; `open` for what was opened.
@@ -45,9 +44,9 @@ pub struct Looked {
     pub components: Vec<(usize, Vec<u64>)>,
 }
 
-/// A message as its receiver saw it.
+/// A message, as its receiver got it.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Seen {
+pub struct RecordedMessage {
     /// The step that the receiver was in.
     pub step: String,
     /// The sender.
@@ -62,50 +61,50 @@ pub struct Seen {
     pub words: Vec<u64>,
 }
 
-/// What one party observed in a run. `Debug` shows how much, never what.
+/// One party's view of a run: what it recorded, and what it received. `Debug` shows how much, never what.
 ///
 /// ```
-/// use cryptgpu_core::mpc::{MpcError, Observed, World};
+/// use cryptgpu_core::mpc::{MpcError, PartyView, World};
 /// use ndarray::array;
 ///
 /// let world = World::seeded(1);
 /// let x = world.deal(&array![3, 5])?;
 /// let [a, b, c] = world.run(|p| {
-///     p.insecure_observe(1 << 20);
+///     p.insecure_record(1 << 20);
 ///     let x = &x[p.id().index()];
-///     let z = x.local_product(x)?;
-///     p.look("summands", &z)?;
+///     let z = x.local_mul(x)?;
+///     p.record("summands", &z)?;
 ///     let z = p.step("square", |p| p.reshare(z))?;
-///     p.look("square", &z)?;
-///     p.stop_observing()
+///     p.record("square", &z)?;
+///     p.take_view()
 /// });
-/// let seen = [a?, b?, c?];
+/// let views = [a?, b?, c?];
 /// // What no party knows, but all three together: the values, and that they are the same.
-/// assert_eq!(Observed::values(&seen, "square"), [array![9, 25].into_dyn()]);
-/// assert_eq!(Observed::values(&seen, "summands"), [array![9, 25].into_dyn()]);
+/// assert_eq!(PartyView::values(&views, "square"), [array![9, 25].into_dyn()]);
+/// assert_eq!(PartyView::values(&views, "summands"), [array![9, 25].into_dyn()]);
 /// // What party 0 got: the masked summand of party 1, which is not the one that party 1 had.
-/// let (message, summand) = (&seen[0].messages[0], &seen[1].shares[0]);
+/// let (message, summand) = (&views[0].messages[0], &views[1].shares[0]);
 /// assert_eq!((message.step.as_str(), message.kind.as_str()), ("square", "reshare"));
 /// assert_ne!(message.words, summand.components[0].1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Observed {
+pub struct PartyView {
     /// The party.
     pub party: PartyId,
-    /// What its protocols looked at and opened, in order.
-    pub shares: Vec<Looked>,
+    /// What its protocols recorded and opened, in order.
+    pub shares: Vec<RecordedShare>,
     /// The messages it received, in order.
-    pub messages: Vec<Seen>,
+    pub messages: Vec<RecordedMessage>,
     /// How many shares and messages found no room, and are not among them.
     pub omitted: u64,
 }
 
-impl Observed {
-    /// The values that the three parties looked at under `name`, in order: what no party alone can
+impl PartyView {
+    /// The values that the three parties recorded under `name`, in order: what no party alone can
     /// know. Empty when nothing has that name or the parties do not fit together.
-    pub fn values(parties: &[Observed; 3], name: &str) -> Vec<ArrayD<u64>> {
-        let mut of = parties.each_ref().map(|seen| seen.shares.iter().filter(|share| share.name == name));
+    pub fn values(parties: &[PartyView; 3], name: &str) -> Vec<ArrayD<u64>> {
+        let mut of = parties.each_ref().map(|view| view.shares.iter().filter(|share| share.name == name));
         let mut values = vec![];
         while let [Some(a), Some(b), Some(c)] = of.each_mut().map(Iterator::next) {
             let Some(value) = combine([a, b, c]) else { break };
@@ -116,7 +115,7 @@ impl Observed {
 }
 
 /// The value of three parties' parts; `None` when they do not fit together.
-pub(super) fn combine(parts: [&Looked; 3]) -> Option<ArrayD<u64>> {
+pub(super) fn combine(parts: [&RecordedShare; 3]) -> Option<ArrayD<u64>> {
     let first = parts[0];
     if parts.iter().any(|part| part.sharing != first.sharing || part.shape != first.shape) {
         return None;
@@ -136,26 +135,33 @@ pub(super) fn combine(parts: [&Looked; 3]) -> Option<ArrayD<u64>> {
     Some(value)
 }
 
-impl fmt::Debug for Observed {
+impl fmt::Debug for PartyView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (party, shares, messages) = (self.party, self.shares.len(), self.messages.len());
-        write!(f, "Observed(party {party}, {shares} shares, {messages} messages)")
+        write!(f, "PartyView(party {party}, {shares} shares, {messages} messages)")
     }
 }
 
-impl fmt::Debug for Looked {
+impl fmt::Debug for RecordedShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Looked({} at {}, {:?}, shape {:?})", self.name, self.step, self.sharing, self.shape)
+        write!(f, "RecordedShare({} at {}, {:?}, shape {:?})", self.name, self.step, self.sharing, self.shape)
     }
 }
 
-impl fmt::Debug for Seen {
+impl fmt::Debug for RecordedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seen({} from party {} at {}, {} words)", self.kind, self.from, self.step, self.words.len())
+        write!(
+            f,
+            "RecordedMessage({} from party {} at {}, {} words)",
+            self.kind,
+            self.from,
+            self.step,
+            self.words.len()
+        )
     }
 }
 
-/// One party's part of what can be looked at.
+/// One party's part of what can be recorded.
 #[doc(hidden)]
 pub struct Parts {
     pub(super) sharing: Sharing,
@@ -163,11 +169,11 @@ pub struct Parts {
     pub(super) components: Vec<(usize, Vec<u64>)>,
 }
 
-/// What can be looked at: shares of all kinds, and tensors.
-pub trait Look {
+/// What can be recorded: shares of all kinds, and tensors.
+pub trait Recordable {
     /// The components that party `party` holds.
     #[doc(hidden)]
-    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError>;
+    fn parts_at(&self, party: PartyId) -> Result<Parts, DeviceError>;
 }
 
 /// Component i and, of a replicated share, i + 1.
@@ -178,43 +184,43 @@ fn parts(sharing: Sharing, party: PartyId, components: &[&Tensor]) -> Result<Par
     Ok(Parts { sharing, shape, components: words.collect::<Result<_, _>>()? })
 }
 
-impl Look for Rep {
-    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+impl Recordable for Rep {
+    fn parts_at(&self, party: PartyId) -> Result<Parts, DeviceError> {
         parts(Sharing::Replicated, party, &[&self.a, &self.b])
     }
 }
 
-impl Look for RepXor {
-    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+impl Recordable for RepXor {
+    fn parts_at(&self, party: PartyId) -> Result<Parts, DeviceError> {
         let (a, b) = self.components();
         parts(Sharing::ReplicatedXor, party, &[a, b])
     }
 }
 
-impl Look for RepBits {
-    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
-        self.to_words()?.seen_by(party)
+impl Recordable for RepBits {
+    fn parts_at(&self, party: PartyId) -> Result<Parts, DeviceError> {
+        self.to_words()?.parts_at(party)
     }
 }
 
-impl<G: Group> Look for Additive<G> {
-    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+impl<G: Group> Recordable for Additive<G> {
+    fn parts_at(&self, party: PartyId) -> Result<Parts, DeviceError> {
         parts(G::SHARING, party, &[self.mine()])
     }
 }
 
-impl Look for Tensor {
-    fn seen_by(&self, party: PartyId) -> Result<Parts, DeviceError> {
+impl Recordable for Tensor {
+    fn parts_at(&self, party: PartyId) -> Result<Parts, DeviceError> {
         parts(Sharing::Known, party, &[self])
     }
 }
 
-/// A party's microscope: off, unless the party observes.
+/// What a party records: nothing, until [`Party::insecure_record`].
 #[derive(Default)]
-pub(super) struct Microscope(RefCell<Option<Observing>>);
+pub(super) struct ViewRecorder(RefCell<Option<Recording>>);
 
-struct Observing {
-    shares: Vec<Looked>,
+struct Recording {
+    shares: Vec<RecordedShare>,
     /// The arrays of each message that the links have recorded, in the same order.
     arrays: Vec<Vec<usize>>,
     /// So many words of shares may still be kept.
@@ -222,73 +228,73 @@ struct Observing {
     omitted: u64,
 }
 
-impl Microscope {
-    /// Keeps of what arrays a message was made that came in.
-    pub fn message(&self, arrays: &[(Code, usize)]) {
-        if let Some(observing) = &mut *self.0.borrow_mut() {
-            observing.arrays.push(arrays.iter().map(|(_, words)| *words).collect());
+impl ViewRecorder {
+    /// Keeps the lengths of the arrays in a message that came in.
+    pub fn message(&self, arrays: &[(MessageKind, usize)]) {
+        if let Some(recording) = &mut *self.0.borrow_mut() {
+            recording.arrays.push(arrays.iter().map(|(_, words)| *words).collect());
         }
     }
 }
 
 impl Party {
-    /// Keeps a copy of this party's part of `x` under `name`, when the run observes; does nothing
-    /// otherwise. Nothing is sent.
+    /// Keeps a copy of this party's part of `x` under `name`, while the party records its view; does
+    /// nothing otherwise. Nothing is sent.
     ///
     /// # Errors
-    /// [`MpcError::Device`] for what went wrong on the device that `x` comes from, and was not seen
+    /// [`MpcError::Device`] for what went wrong on the device that `x` comes from, and was not noticed
     /// before.
-    pub fn look(&self, name: &str, x: &impl Look) -> Result<(), MpcError> {
-        let mut microscope = self.microscope.0.borrow_mut();
-        let Some(observing) = &mut *microscope else { return Ok(()) };
-        let Parts { sharing, shape, components } = x.seen_by(self.id()).map_err(|e| self.device_error(e))?;
+    pub fn record(&self, name: &str, x: &impl Recordable) -> Result<(), MpcError> {
+        let mut recorder = self.recorder.0.borrow_mut();
+        let Some(recording) = &mut *recorder else { return Ok(()) };
+        let Parts { sharing, shape, components } = x.parts_at(self.id()).map_err(|e| self.device_error(e))?;
         let words = components.iter().map(|(_, words)| words.len() as u64).sum();
-        match observing.left.checked_sub(words) {
+        match recording.left.checked_sub(words) {
             Some(left) => {
-                observing.left = left;
+                recording.left = left;
                 let (step, name) = (self.current_step(), name.to_owned());
-                observing.shares.push(Looked { step, name, sharing, shape, components });
+                recording.shares.push(RecordedShare { step, name, sharing, shape, components });
             }
-            None => observing.omitted += 1,
+            None => recording.omitted += 1,
         }
         Ok(())
     }
 
-    /// Whether this party observes.
-    pub fn observes(&self) -> bool {
-        self.microscope.0.borrow().is_some()
+    /// Whether this party records its view.
+    pub fn is_recording(&self) -> bool {
+        self.recorder.0.borrow().is_some()
     }
 
-    /// Observes from now on, **insecurely**: up to `max_words` words of messages and as many of
-    /// shares are kept, and whoever gets what two parties kept has the secrets. A party process
-    /// prints a warning.
-    pub fn insecure_observe(&mut self, max_words: u64) {
+    /// Records this party's view from now on, **insecurely**: up to `max_words` words of messages and
+    /// as many of shares are kept, and whoever gets the views of two parties has the secrets. A party
+    /// process prints a warning.
+    pub fn insecure_record(&mut self, max_words: u64) {
         // The links warn, where there is anything to warn of.
         self.net.endpoint().insecure_record(max_words);
-        let observing = Observing { shares: vec![], arrays: vec![], left: max_words, omitted: 0 };
-        *self.microscope.0.borrow_mut() = Some(observing);
+        let recording = Recording { shares: vec![], arrays: vec![], left: max_words, omitted: 0 };
+        *self.recorder.0.borrow_mut() = Some(recording);
     }
 
-    /// What was observed so far, and nothing from now on.
+    /// The view that was recorded so far; nothing is recorded from now on.
     ///
     /// # Errors
-    /// [`MpcError::Argument`] when this party does not observe.
-    pub fn stop_observing(&mut self) -> Result<Observed, MpcError> {
-        let observing = self.microscope.0.borrow_mut().take().zip(self.net.endpoint().take_recording());
-        let Some((Observing { shares, arrays, omitted, .. }, recording)) = observing else {
-            let hint = "this party does not observe: call insecure_observe first, once a run".to_owned();
-            return Err(self.argument_error("stop observing", hint));
+    /// [`MpcError::Argument`] when this party does not record.
+    pub fn take_view(&mut self) -> Result<PartyView, MpcError> {
+        let recording = self.recorder.0.borrow_mut().take().zip(self.net.endpoint().take_recording());
+        let Some((Recording { shares, arrays, omitted, .. }, received)) = recording else {
+            let hint = "this party does not record its view: call insecure_record first, once a run".to_owned();
+            return Err(self.argument_error("take view", hint));
         };
-        let seen = |(received, arrays): (ReceivedMessage, Vec<usize>)| Seen {
+        let message = |(received, arrays): (ReceivedMessage, Vec<usize>)| RecordedMessage {
             step: received.step,
             from: received.from,
-            kind: Code(received.tag.kind).to_string(),
+            kind: MessageKind(received.tag.kind).to_string(),
             position: received.tag.position,
             arrays,
             words: received.words,
         };
-        let omitted = omitted + recording.omitted;
-        let messages = recording.messages.into_iter().zip(arrays).map(seen).collect();
-        Ok(Observed { party: self.id(), shares, messages, omitted })
+        let omitted = omitted + received.omitted;
+        let messages = received.messages.into_iter().zip(arrays).map(message).collect();
+        Ok(PartyView { party: self.id(), shares, messages, omitted })
     }
 }

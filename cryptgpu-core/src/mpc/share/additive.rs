@@ -1,10 +1,10 @@
 //! Additive shares: x = x₀ + x₁ + x₂ or x₀ ⊕ x₁ ⊕ x₂, one summand at each party.
 
-use super::RepXor;
+use super::{Rep, RepXor};
 use crate::device::{Binary, DeviceError, Tensor, Unary};
-use crate::mpc::microscope::Sharing;
-use crate::mpc::roads::Kind;
-use crate::mpc::{MpcError, Party, Rep, RepBits};
+use crate::mpc::protocol::MessageKind;
+use crate::mpc::view::Sharing;
+use crate::mpc::{MpcError, Party};
 use crate::net::PartyId;
 use std::marker::PhantomData;
 
@@ -27,7 +27,7 @@ pub trait Group: sealed::Sealed + 'static {
     #[doc(hidden)]
     const SHARING: Sharing;
     #[doc(hidden)]
-    const RESHARE: Kind;
+    const RESHARE: MessageKind;
     #[doc(hidden)]
     fn zero(party: &mut Party, shape: &[usize], width: u32) -> Result<Additive<Self>, MpcError>
     where
@@ -47,7 +47,7 @@ impl Group for Ring {
     const ADD: Binary = Binary::Add;
     const SUB: Binary = Binary::Sub;
     const SHARING: Sharing = Sharing::Additive;
-    const RESHARE: Kind = Kind::Reshare;
+    const RESHARE: MessageKind = MessageKind::RESHARE;
 
     fn zero(party: &mut Party, shape: &[usize], _width: u32) -> Result<Additive, MpcError> {
         party.zero_share(shape)
@@ -63,7 +63,7 @@ impl Group for Xor {
     const ADD: Binary = Binary::Xor;
     const SUB: Binary = Binary::Xor;
     const SHARING: Sharing = Sharing::AdditiveXor;
-    const RESHARE: Kind = Kind::ReshareXor;
+    const RESHARE: MessageKind = MessageKind::RESHARE_XOR;
 
     fn zero(party: &mut Party, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
         party.zero_share_xor(shape, width)
@@ -105,7 +105,7 @@ impl Additive<Xor> {
     /// # Errors
     /// [`DeviceError::Bits`] for a width outside 1 to 64.
     pub fn from_xor_summand(mine: Tensor, width: u32) -> Result<Self, DeviceError> {
-        Ok(Additive { mine: super::words::keep(&mine, width)?, width, group: PhantomData })
+        Ok(Additive { mine: super::binary::keep(&mine, width)?, width, group: PhantomData })
     }
 }
 
@@ -197,85 +197,5 @@ impl<G: Group> Clone for Additive<G> {
 impl<G: Group> std::fmt::Debug for Additive<G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Additive({:?}, {} bits)", self.shape(), self.width)
-    }
-}
-
-impl Rep {
-    /// This party's summand of x · y, element by element: xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ (Araki et al.,
-    /// CCS 2016). Local; the scale of fixed-point numbers doubles.
-    ///
-    /// # Errors
-    /// [`DeviceError::Shape`] when the shapes differ.
-    pub fn local_product(&self, other: &Rep) -> Result<Additive, DeviceError> {
-        if self.shape() != other.shape() {
-            return Err(DeviceError::Shape {
-                operation: "mul",
-                lhs: self.shape().to_vec(),
-                rhs: other.shape().to_vec(),
-                rule: "both must have the same shape",
-            });
-        }
-        let device = self.device();
-        if device != other.device() {
-            return Err(DeviceError::Mixed { operation: "mul", found: other.device(), expected: device });
-        }
-        let mut z = device.alloc(self.len());
-        device.product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
-        Ok(Additive::from_summand(Tensor::new(z, self.shape())?))
-    }
-
-    /// x as an additive share: party i's summand is component i.
-    pub fn to_additive(&self) -> Additive {
-        Additive::from_summand(self.a.clone())
-    }
-
-    /// Component `k`, as exclusive-or-shared words: its two holders know it, the third party holds
-    /// zeros. Local. The three together are what an adder turns into the bits of x.
-    pub fn component_bits(&self, party: PartyId, k: PartyId) -> RepXor {
-        let zero = Tensor::full(self.device(), self.shape(), 0);
-        let (a, b) = match () {
-            () if k == party => (self.a.clone(), zero),
-            () if k == party.next() => (zero, self.b.clone()),
-            () => (zero.clone(), zero),
-        };
-        RepXor { a, b, width: 64 }
-    }
-}
-
-impl RepBits {
-    /// The bits as words 0 and 1, one an element. Local.
-    ///
-    /// # Errors
-    /// None for bits that a protocol made.
-    pub fn to_words(&self) -> Result<RepXor, DeviceError> {
-        let words = |bits: &crate::device::Buffer| Tensor::from_planes(1, bits.view(), bits.device(), &self.shape);
-        RepXor::from_components(words(&self.a)?, words(&self.b)?, 1)
-    }
-}
-
-impl Party {
-    /// This party's summand of zero: F(kᵢ) − F(kᵢ₊₁). Local.
-    ///
-    /// # Errors
-    /// None on a CPU.
-    pub fn zero_share(&mut self, shape: &[usize]) -> Result<Additive, MpcError> {
-        let nonce = self.prg.nonce();
-        let zero = self.prg.zero(nonce);
-        let mut words = self.device().zeros(shape.iter().product());
-        self.device().add_zero(&zero, words.view_mut());
-        let mine = Tensor::new(words, shape).map_err(|e| self.device_error(e))?;
-        Ok(Additive::from_summand(mine))
-    }
-
-    /// This party's summand of zero words of `width` bits: F(kᵢ) ⊕ F(kᵢ₊₁). Local.
-    ///
-    /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
-    pub fn zero_share_xor(&mut self, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
-        let nonce = self.prg.nonce();
-        let zero = self.prg.zero(nonce);
-        let (plus, minus) = (self.draw(&zero.plus, shape, width)?, self.draw(&zero.minus, shape, width)?);
-        let mine = plus.binary("zero-share", Binary::Xor, &minus).map_err(|e| self.device_error(e))?;
-        Ok(Additive { mine, width, group: PhantomData })
     }
 }

@@ -1,9 +1,9 @@
 //! Sending by hand: arrays to a neighbour, as they are. **Nothing masks them.** A protocol that
-//! sends a share which its receiver does not already have gives it away; the microscope shows what
+//! sends a share which its receiver does not already have gives it away; a recorded view shows what
 //! each party got, and [`crate::mpc::check`] finds the leak.
 
+use super::message::{MessageKind, Side};
 use super::round::{Arrived, Pending, Round, Slot};
-use super::wire::{Code, Side};
 use crate::device::{Buffer, DeviceError, Tensor};
 use crate::mpc::{MpcError, Party};
 
@@ -66,7 +66,7 @@ impl Round<'_> {
     pub fn send(&mut self, to: Side, x: &Tensor, width: u32) -> Result<(), MpcError> {
         packed_words(self.party, x.shape(), width)?;
         let words = pack(self.party, x, width)?;
-        self.queue(to, Code::bits(width), words);
+        self.queue(to, MessageKind::bits(width), words);
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Round<'_> {
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn receive(&mut self, from: Side, shape: &[usize], width: u32) -> Result<Pending<Tensor>, MpcError> {
         let words = packed_words(self.party, shape, width)?;
-        let slot = self.expect(from, Code::bits(width), words);
+        let slot = self.expect(from, MessageKind::bits(width), words);
         let shape = shape.to_vec();
         Ok(Pending::new(move |arrived| unpack(arrived, slot, &shape, width)))
     }
@@ -86,12 +86,12 @@ impl Round<'_> {
     pub fn send_integers<T: Integer>(&mut self, to: Side, x: &[T]) {
         let mut words = vec![0u64; size_of_val(x).div_ceil(8)];
         bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..size_of_val(x)].copy_from_slice(bytemuck::cast_slice(x));
-        self.queue(to, Code::integers(T::CODE), words);
+        self.queue(to, MessageKind::integers(T::CODE), words);
     }
 
     /// `len` integers that the neighbour sends in this round.
     pub fn receive_integers<T: Integer>(&mut self, from: Side, len: usize) -> Pending<Vec<T>> {
-        let slot = self.expect(from, Code::integers(T::CODE), (len * size_of::<T>()).div_ceil(8));
+        let slot = self.expect(from, MessageKind::integers(T::CODE), (len * size_of::<T>()).div_ceil(8));
         Pending::new(move |arrived| {
             let words = arrived.words(slot);
             let mut integers = vec![T::zeroed(); len];

@@ -1,8 +1,7 @@
 //! Exclusive-or-shared words: what adders and other circuits on the bits of words are made of.
 
-use super::{Additive, Xor};
+use super::{Additive, Rep, RepBits, Xor};
 use crate::device::{Binary, Device, DeviceError, Tensor, Unary};
-use crate::mpc::RepBits;
 use crate::net::PartyId;
 
 /// The lowest `width` bits of every element.
@@ -45,7 +44,7 @@ fn mask(width: u32) -> u64 {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RepXor {
-    pub(super) a: Tensor,
+    pub(in crate::mpc) a: Tensor,
     pub(super) b: Tensor,
     pub(super) width: u32,
 }
@@ -234,5 +233,19 @@ impl RepXor {
     /// [`DeviceError::Shape`] when the range reaches beyond the axis.
     pub fn narrow(&self, range: std::ops::Range<usize>) -> Result<Self, DeviceError> {
         self.map(self.width, |x| x.narrow(range.clone()))
+    }
+}
+
+impl Rep {
+    /// Component `k`, as exclusive-or-shared words: its two holders know it, the third party holds
+    /// zeros. Local. The three together are what an adder turns into the bits of x.
+    pub fn component_bits(&self, party: PartyId, k: PartyId) -> RepXor {
+        let zero = Tensor::full(self.device(), self.shape(), 0);
+        let (a, b) = match () {
+            () if k == party => (self.a.clone(), zero),
+            () if k == party.next() => (zero, self.b.clone()),
+            () => (zero.clone(), zero),
+        };
+        RepXor { a, b, width: 64 }
     }
 }

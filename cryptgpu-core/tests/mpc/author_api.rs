@@ -14,7 +14,7 @@ type Result<T> = std::result::Result<T, MpcError>;
 
 /// x · y, no truncation.
 fn product(p: &mut Party, x: &Rep, y: &Rep) -> Result<Rep> {
-    p.reshare(x.local_product(y)?)
+    p.reshare(x.local_mul(y)?)
 }
 
 /// 1 − 2s for bits s.
@@ -27,10 +27,10 @@ fn top_is_clear(x: &Tensor) -> Tensor {
     x.unary(Unary::Shr(63)).unary(Unary::Xor(1))
 }
 
-/// x · y / 2^d, as `Party::mul` computes it (`mpc::roads::truncation` has the table of messages).
+/// x · y / 2^d, as `Party::mul` computes it (`mpc::protocol::truncation` has the table of messages).
 fn product_truncated(p: &mut Party, x: &Rep, y: &Rep, d: u32) -> Result<Rep> {
     let shape = x.shape();
-    let z = x.local_product(y)?.add(&p.zero_share(shape)?)?;
+    let z = x.local_mul(y)?.add(&p.zero_share(shape)?)?;
     let z = z.mine();
     let [alpha, beta, gamma, y0, y2] = p.nonces();
     let top = Unary::Shl(64 - d);
@@ -218,7 +218,7 @@ fn both_are_counted_alike_on_the_links() {
     let n = 5000;
     let ours = spent(n, |p, x| product_truncated(p, x, x, 20).map(drop));
     assert_eq!(ours, spent(n, |p, x| p.mul(x, x).map(drop)));
-    assert_eq!(spent(n, |p, x| product(p, x, x).map(drop)), spent(n, |p, x| p.mul_integer(x, x).map(drop)));
+    assert_eq!(spent(n, |p, x| product(p, x, x).map(drop)), spent(n, |p, x| p.mul_no_trunc(x, x).map(drop)));
     let bit = |ours: bool| {
         spent(n, move |p, x| {
             let bits = p.sign(x)?;

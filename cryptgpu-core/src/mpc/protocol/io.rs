@@ -1,10 +1,10 @@
 //! Inputs and openings.
 
-use super::raw::{pack, unpack};
+use super::message::{MessageKind, Side};
 use super::round::{Pending, Round};
-use super::wire::{Kind, Side};
+use super::unmasked::{pack, unpack};
 use crate::device::{Binary, DeviceError, Tensor};
-use crate::mpc::ground::{Group, Ring, Xor};
+use crate::mpc::share::{Group, Ring, Xor};
 use crate::mpc::{MpcError, Party, Rep, RepBits, RepXor, cost};
 use crate::net::PartyId;
 
@@ -33,13 +33,13 @@ impl Round<'_> {
         let message = pack(self.party, &a, width)?;
         let words = message.len();
         self.charge(cost::packed(3 * words));
-        self.queue(Side::Next, Kind::Open, message);
-        let slot = self.expect(Side::Prev, Kind::Open, words);
+        self.queue(Side::Next, MessageKind::OPEN, message);
+        let slot = self.expect(Side::Prev, MessageKind::OPEN, words);
         Ok(Pending::new(move |arrived| {
             let third = unpack(arrived, slot, a.shape(), width)?;
             let party = arrived.party();
             let opened = combine(op, [&a, &b, &third]).map_err(|e| party.device_error(e))?;
-            party.look("open", &opened)?;
+            party.record("open", &opened)?;
             Ok(opened)
         }))
     }
@@ -98,11 +98,11 @@ impl Party {
         let (a, b) = if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;
             let second = value.binary("input", G::SUB, &first).map_err(|e| self.device_error(e))?;
-            self.post_host(Side::Next, Kind::Input, pack(self, &second, width)?)?;
+            self.post_host(Side::Next, MessageKind::INPUT, pack(self, &second, width)?)?;
             (first, second)
         } else if owner.next() == self.id() {
             let first = self.round(|round| {
-                let slot = round.expect(Side::Prev, Kind::Input, words);
+                let slot = round.expect(Side::Prev, MessageKind::INPUT, words);
                 let shape = shape.to_vec();
                 Ok(Pending::new(move |arrived| unpack(arrived, slot, &shape, width)))
             })?;
@@ -141,14 +141,14 @@ impl Party {
         self.check_here("open", x.device())?;
         self.charge(cost::open_to(x.len()));
         if to == self.id() {
-            let third = self.take(Side::Prev, Kind::OpenTo, x.len())?;
+            let third = self.take(Side::Prev, MessageKind::OPEN_TO, x.len())?;
             let third = Tensor::new(third, x.shape()).map_err(|e| self.device_error(e))?;
             let opened = combine(Binary::Add, [&x.a, &x.b, &third]).map_err(|e| self.device_error(e))?;
-            self.look("open", &opened)?;
+            self.record("open", &opened)?;
             return Ok(Some(opened));
         }
         if to == self.id().next() {
-            self.post_copy(Side::Next, Kind::OpenTo, x.a.view())?;
+            self.post_copy(Side::Next, MessageKind::OPEN_TO, x.a.view())?;
         }
         Ok(None)
     }

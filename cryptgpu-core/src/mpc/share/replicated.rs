@@ -1,17 +1,16 @@
-//! Replicated shares as one party holds them, and what can be done to them without a message.
-//!
-//! x = x₀ + x₁ + x₂ modulo 2^64; party i holds (xᵢ, xᵢ₊₁). Bits likewise, with exclusive or.
-//! Everything here is local and linear; what needs a message is in `roads`.
+//! Replicated shares of tensors, x = x₀ + x₁ + x₂ modulo 2^64, party i holding (xᵢ, xᵢ₊₁), and what is local and
+//! linear on them.
 
-use crate::device::{Binary, Buffer, Device, DeviceError, PoolGeometry, Tensor, Unary};
+use super::Additive;
+use crate::device::{Binary, Device, DeviceError, PoolGeometry, Tensor, Unary};
 use crate::net::PartyId;
 
 /// A replicated share of a tensor: the components xᵢ and xᵢ₊₁ of party i.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Rep {
-    pub(super) a: Tensor,
-    pub(super) b: Tensor,
+    pub(in crate::mpc) a: Tensor,
+    pub(in crate::mpc) b: Tensor,
 }
 
 impl Rep {
@@ -179,56 +178,33 @@ impl Rep {
     pub fn narrow(&self, range: std::ops::Range<usize>) -> Result<Self, DeviceError> {
         self.map(|x| x.narrow(range.clone()))
     }
-}
 
-/// A replicated share of bits, one an element, packed as [`crate::ring::Layout`] tells.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct RepBits {
-    pub(super) a: Buffer,
-    pub(super) b: Buffer,
-    pub(super) shape: Vec<usize>,
-}
-
-impl RepBits {
-    /// The shape of the tensor whose elements these bits belong to.
-    pub fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    /// The device its components live on.
-    pub fn device(&self) -> Device {
-        self.a.device()
-    }
-
-    /// How many bits.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// This party's two components, packed.
-    pub fn components(&self) -> (&Buffer, &Buffer) {
-        (&self.a, &self.b)
-    }
-
-    /// The complement of every bit: component 0 is inverted.
-    pub fn not(&self, party: PartyId) -> Self {
-        let invert = |buffer: &Buffer| {
-            let device = buffer.device();
-            let mut out = device.alloc(buffer.len());
-            device.unary(Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
-            out
-        };
-        match party.index() {
-            0 => RepBits { a: invert(&self.a), b: self.b.clone(), shape: self.shape.clone() },
-            2 => RepBits { a: self.a.clone(), b: invert(&self.b), shape: self.shape.clone() },
-            _ => self.clone(),
+    /// This party's summand of x · y, element by element: xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ (Araki et al.,
+    /// CCS 2016). Local; the scale of fixed-point numbers doubles.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the shapes differ.
+    pub fn local_mul(&self, other: &Rep) -> Result<Additive, DeviceError> {
+        if self.shape() != other.shape() {
+            return Err(DeviceError::Shape {
+                operation: "mul",
+                lhs: self.shape().to_vec(),
+                rhs: other.shape().to_vec(),
+                rule: "both must have the same shape",
+            });
         }
+        let device = self.device();
+        if device != other.device() {
+            return Err(DeviceError::Mixed { operation: "mul", found: other.device(), expected: device });
+        }
+        let mut z = device.alloc(self.len());
+        device.product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
+        Ok(Additive::from_summand(Tensor::new(z, self.shape())?))
+    }
+
+    /// x as an additive share: party i's summand is component i.
+    pub fn to_additive(&self) -> Additive {
+        Additive::from_summand(self.a.clone())
     }
 }
 
@@ -237,8 +213,8 @@ impl RepBits {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Operand {
-    pub(super) a: Tensor,
-    pub(super) sum: Tensor,
+    pub(in crate::mpc) a: Tensor,
+    pub(in crate::mpc) sum: Tensor,
 }
 
 impl Operand {

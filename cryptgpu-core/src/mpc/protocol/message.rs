@@ -17,16 +17,24 @@ pub enum Side {
     Prev,
 }
 
+/// What a message is: the `kind` of its tag. A protocol's own has a line in the table below; messages by hand have the
+/// type of their array (`unmasked.rs`); several arrays in one message have a digest of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageKind(pub u16);
+
 macro_rules! kinds {
     ($($kind:ident $name:literal,)*) => {
-        /// Which message of which protocol: the `kind` of its tag.
-        #[derive(Clone, Copy)]
+        /// The position of each kind in the table; no message has kind 0.
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
         #[repr(u16)]
-        pub enum Kind {
-            /// No message has kind 0.
+        enum Row {
             #[allow(dead_code)]
-            None,
+            NONE,
             $($kind,)*
+        }
+
+        impl MessageKind {
+            $(#[doc = $name] pub const $kind: MessageKind = MessageKind(Row::$kind as u16);)*
         }
 
         /// By kind, from 0.
@@ -35,36 +43,32 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Open "open",
-    OpenTo "open to one",
-    Input "input",
-    Reshare "reshare",
-    ReshareXor "reshare, exclusive or",
-    TruncateDeal "truncation: z₂, γ₁",
-    TruncateTop "truncation: e",
-    TruncateRole1 "truncation: p₁, f",
-    TruncateRole0 "truncation: p₀",
-    TruncateShared "truncation: y₀, a₂",
-    TruncateTerm1 "truncation: b·a₁ + μ",
-    TruncateTerm2 "truncation: b·a₂ + ν",
-    TruncatePaper "truncation of the paper: y₀",
-    SignBits "sign: bits of A",
-    SignCarries1 "sign: G, P of role 1",
-    SignCarries2 "sign: G, P of role 2",
-    SignTree "sign: level of the tree",
-    BitsOpen "bit product: u₂",
-    BitsPad "bit product: p₀ − f",
-    BitsRole1 "bit product: d",
-    BitsRole2 "bit product: e, p₂ − ν",
-    BitsClose "bit product: p₁ − μ",
-    ConvertBit "bit to ring: u₂",
-    ConvertTerm1 "bit to ring: term of role 1",
-    ConvertTerm2 "bit to ring: term of role 2",
+    OPEN "open",
+    OPEN_TO "open to one",
+    INPUT "input",
+    RESHARE "reshare",
+    RESHARE_XOR "reshare, exclusive or",
+    TRUNCATE_DEAL "truncation: z₂, γ₁",
+    TRUNCATE_TOP "truncation: e",
+    TRUNCATE_ROLE1 "truncation: p₁, f",
+    TRUNCATE_ROLE0 "truncation: p₀",
+    TRUNCATE_SHARED "truncation: y₀, a₂",
+    TRUNCATE_TERM1 "truncation: b·a₁ + μ",
+    TRUNCATE_TERM2 "truncation: b·a₂ + ν",
+    TRUNCATE_PAPER "truncation of the paper: y₀",
+    SIGN_BITS "sign: bits of A",
+    SIGN_CARRIES1 "sign: G, P of role 1",
+    SIGN_CARRIES2 "sign: G, P of role 2",
+    SIGN_TREE "sign: level of the tree",
+    BITS_OPEN "bit product: u₂",
+    BITS_PAD "bit product: p₀ − f",
+    BITS_ROLE1 "bit product: d",
+    BITS_ROLE2 "bit product: e, p₂ − ν",
+    BITS_CLOSE "bit product: p₁ − μ",
+    CONVERT_BIT "bit to ring: u₂",
+    CONVERT_TERM1 "bit to ring: term of role 1",
+    CONVERT_TERM2 "bit to ring: term of role 2",
 }
-
-/// A kind as it travels: a protocol's own, a type of array (`raw.rs`), or several in one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code(pub u16);
 
 /// Elements of `width` bits: this and the width.
 const BITS: u16 = 0x4000;
@@ -73,45 +77,39 @@ const INTEGERS: u16 = 0x4100;
 /// Several arrays in one message: this and a digest of their kinds and lengths.
 const SEVERAL: u16 = 0x8000;
 
-impl From<Kind> for Code {
-    fn from(kind: Kind) -> Code {
-        Code(kind as u16)
-    }
-}
-
-impl Code {
+impl MessageKind {
     /// A tensor's elements, `width` bits of each.
-    pub fn bits(width: u32) -> Code {
-        Code(BITS | width as u16)
+    pub fn bits(width: u32) -> MessageKind {
+        MessageKind(BITS | width as u16)
     }
 
     /// Integers of `width` bits.
-    pub fn integers(width: u32) -> Code {
-        Code(INTEGERS | width as u16)
+    pub fn integers(width: u32) -> MessageKind {
+        MessageKind(INTEGERS | width as u16)
     }
 
     /// One message with these arrays of these many words.
-    pub fn of(arrays: &[(Code, usize)]) -> Code {
+    pub fn of(arrays: &[(MessageKind, usize)]) -> MessageKind {
         if let [(one, _)] = arrays {
             return *one;
         }
         let mut crc = crc32fast::Hasher::new();
-        for (code, words) in arrays {
-            crc.update(&code.0.to_le_bytes());
+        for (kind, words) in arrays {
+            crc.update(&kind.0.to_le_bytes());
             crc.update(&words.to_le_bytes());
         }
-        Code(SEVERAL | (crc.finalize() & 0x7fff) as u16)
+        MessageKind(SEVERAL | (crc.finalize() & 0x7fff) as u16)
     }
 }
 
 /// What the message is, for people.
-impl std::fmt::Display for Code {
+impl std::fmt::Display for MessageKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            code if code & SEVERAL != 0 => f.write_str("several arrays of one round"),
-            code if code & 0xff00 == BITS => write!(f, "elements of {} bits", code & 0xff),
-            code if code & 0xff00 == INTEGERS => write!(f, "integers of {} bits", code & 0xff),
-            code => f.write_str(NAMES.get(usize::from(code)).unwrap_or(&"unknown")),
+            kind if kind & SEVERAL != 0 => f.write_str("several arrays of one round"),
+            kind if kind & 0xff00 == BITS => write!(f, "elements of {} bits", kind & 0xff),
+            kind if kind & 0xff00 == INTEGERS => write!(f, "integers of {} bits", kind & 0xff),
+            kind => f.write_str(NAMES.get(usize::from(kind)).unwrap_or(&"unknown")),
         }
     }
 }
@@ -153,44 +151,44 @@ impl Party {
         }
     }
 
-    fn tag(&self, kind: Code) -> Tag {
+    fn tag(&self, kind: MessageKind) -> Tag {
         Tag { position: self.prg.position(), kind: kind.0 }
     }
 
     /// Posts a message; an empty one is not sent.
-    pub(super) fn post(&self, side: Side, kind: Kind, message: Buffer) -> Result<(), MpcError> {
+    pub(super) fn post(&self, side: Side, kind: MessageKind, message: Buffer) -> Result<(), MpcError> {
         let words = message.into_host().map_err(|e| self.device_error(e))?;
         self.post_host(side, kind, words)
     }
 
     /// Posts a copy of a device's words.
-    pub(super) fn post_copy(&self, side: Side, kind: Kind, message: View) -> Result<(), MpcError> {
+    pub(super) fn post_copy(&self, side: Side, kind: MessageKind, message: View) -> Result<(), MpcError> {
         let words = message.to_host().map_err(|e| self.device_error(e))?;
         self.post_host(side, kind, words)
     }
 
     /// Posts words that are in main memory.
-    pub(super) fn post_host(&self, side: Side, kind: impl Into<Code>, words: Vec<u64>) -> Result<(), MpcError> {
+    pub(super) fn post_host(&self, side: Side, kind: MessageKind, words: Vec<u64>) -> Result<(), MpcError> {
         if words.is_empty() {
             return Ok(());
         }
-        Ok(self.net.send(self.peer(side), self.tag(kind.into()), words)?)
+        Ok(self.net.send(self.peer(side), self.tag(kind), words)?)
     }
 
     /// The message of `len` words that is due from that side, on this party's device.
-    pub(super) fn take(&self, side: Side, kind: impl Into<Code>, len: usize) -> Result<Buffer, MpcError> {
-        Ok(self.device().upload(self.take_host(side, &[(kind.into(), len)])?))
+    pub(super) fn take(&self, side: Side, kind: MessageKind, len: usize) -> Result<Buffer, MpcError> {
+        Ok(self.device().upload(self.take_host(side, &[(kind, len)])?))
     }
 
     /// The message that is due from that side and holds these arrays, one after the other.
-    pub(super) fn take_host(&self, side: Side, arrays: &[(Code, usize)]) -> Result<Vec<u64>, MpcError> {
+    pub(super) fn take_host(&self, side: Side, arrays: &[(MessageKind, usize)]) -> Result<Vec<u64>, MpcError> {
         let len = arrays.iter().map(|(_, len)| len).sum();
         if len == 0 {
             return Ok(vec![]);
         }
-        let (peer, tag) = (self.peer(side), self.tag(Code::of(arrays)));
+        let (peer, tag) = (self.peer(side), self.tag(MessageKind::of(arrays)));
         let words = self.net.recv(peer, tag, len).map_err(|error| self.explain(error))?;
-        self.microscope.message(arrays);
+        self.recorder.message(arrays);
         Ok(words)
     }
 
@@ -200,7 +198,7 @@ impl Party {
             NetError::Diverged { party, peer, step, expected, got, expected_words, got_words }
                 if expected.kind != got.kind && expected.kind >= BITS && expected.position == got.position =>
             {
-                let (expected, got) = (Code(expected.kind), Code(got.kind));
+                let (expected, got) = (MessageKind(expected.kind), MessageKind(got.kind));
                 MpcError::Message {
                     party,
                     peer,

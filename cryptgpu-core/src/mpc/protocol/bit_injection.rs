@@ -1,7 +1,7 @@
 //! A secret bit times a secret tensor, and a secret bit as a ring element. The bit is
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
-use super::wire::{Kind, Part, Side};
+use super::message::{MessageKind, Part, Side};
 use crate::device::{Binary, Buffer, View};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
@@ -52,13 +52,13 @@ impl Party {
         let own_x = [xa, xb].map(|x| x.slice(one.elements.clone()));
         let mut d = device.alloc(one.elements.len());
         device.bit_product_role1_open(own_bits, own_x, &self.prg.with_prev(alpha), d.view_mut());
-        self.post(Side::Next, Kind::BitsRole1, d)?;
+        self.post(Side::Next, MessageKind::BITS_ROLE1, d)?;
 
         // Role 2: answers. (The pad for role 1 came first on the same link.)
         let [_, _, beta, f, _, nu] = two.nonces;
-        let pad = self.take(Side::Prev, Kind::BitsPad, one.elements.len())?;
-        let u2 = self.take(Side::Next, Kind::BitsOpen, two.words.len())?;
-        let d = self.take(Side::Prev, Kind::BitsRole1, two.elements.len())?;
+        let pad = self.take(Side::Prev, MessageKind::BITS_PAD, one.elements.len())?;
+        let u2 = self.take(Side::Next, MessageKind::BITS_OPEN, two.words.len())?;
+        let d = self.take(Side::Prev, MessageKind::BITS_ROLE1, two.elements.len())?;
         let streams = [&self.prg.with_next(beta), &self.prg.with_next(f), &self.prg.with_next(nu)];
         let mut message = device.alloc(2 * two.elements.len());
         let two_bits = [u2.view(), bits.a.slice(two.words.clone())];
@@ -66,23 +66,23 @@ impl Party {
         let x0 = xb.slice(two.elements.clone());
         device.bit_product_role2(two_bits, x0, d.view(), streams, message.view_mut(), y0);
         let rest = message.slice(two.elements.len()..2 * two.elements.len()).to_buffer();
-        self.post(Side::Prev, Kind::BitsRole2, message)?;
+        self.post(Side::Prev, MessageKind::BITS_ROLE2, message)?;
 
         // Role 1: closes.
-        let received = self.take(Side::Next, Kind::BitsRole2, 2 * one.elements.len())?;
+        let received = self.take(Side::Next, MessageKind::BITS_ROLE2, 2 * one.elements.len())?;
         let mu = self.prg.with_prev(mu_one);
         let mut message = device.alloc(one.elements.len());
         let e = received.slice(0..one.elements.len());
         device.bit_product_role1_close(own_bits, own_x, e, &mu, message.view_mut());
         let y2 = b.slice_mut(one.elements.clone());
         device.binary(Binary::Add, message.view(), received.slice(one.elements.len()..2 * one.elements.len()), y2);
-        self.post(Side::Next, Kind::BitsClose, message)?;
+        self.post(Side::Next, MessageKind::BITS_CLOSE, message)?;
         let mut mask = device.alloc(one.elements.len());
         device.fill(&mu, mask.view_mut());
         device.binary(Binary::Add, pad.view(), mask.view(), a.slice_mut(one.elements));
 
         // Role 2: y₂.
-        let close = self.take(Side::Prev, Kind::BitsClose, two.elements.len())?;
+        let close = self.take(Side::Prev, MessageKind::BITS_CLOSE, two.elements.len())?;
         device.binary(Binary::Add, close.view(), rest.view(), a.slice_mut(two.elements));
         self.rep(a, b, x.shape())
     }
@@ -94,7 +94,7 @@ impl Party {
         let u1 = self.packed(&self.prg.with_next(u1), part.words.len());
         let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(part.words.clone()));
         let u2 = self.xor3(u1.view(), own_a, own_b);
-        self.post_copy(Side::Prev, Kind::BitsOpen, u2.view())?;
+        self.post_copy(Side::Prev, MessageKind::BITS_OPEN, u2.view())?;
         let streams = [
             &self.prg.with_next(alpha),
             &self.prg.with_prev(beta),
@@ -105,7 +105,7 @@ impl Party {
         let mut message = device.alloc(part.elements.len());
         let (y0, y1) = (a.slice_mut(part.elements.clone()), b.slice_mut(part.elements));
         device.bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
-        self.post(Side::Next, Kind::BitsPad, message)
+        self.post(Side::Next, MessageKind::BITS_PAD, message)
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -136,7 +136,7 @@ impl Party {
         device.binary(Binary::Xor, parts[0], parts[1], u.view_mut());
         let mut message = device.alloc(zero.elements.len());
         device.convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
-        self.post(Side::Prev, Kind::ConvertBit, message)?;
+        self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
         device.fill(&self.prg.with_prev(y0), a.slice_mut(zero.elements.clone()));
         device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements));
 
@@ -148,20 +148,20 @@ impl Party {
         let y1 = self.prg.with_prev(y1);
         device.fill(&y1, a.slice_mut(one.elements.clone()));
         device.convert_term(v, share.view(), &y1, false, own_one.view_mut());
-        self.post_copy(Side::Next, Kind::ConvertTerm1, own_one.view())?;
+        self.post_copy(Side::Next, MessageKind::CONVERT_TERM1, own_one.view())?;
 
         let [_, _, y0] = two.nonces;
-        let share = self.take(Side::Next, Kind::ConvertBit, two.elements.len())?;
+        let share = self.take(Side::Next, MessageKind::CONVERT_BIT, two.elements.len())?;
         let mut own_two = device.alloc(two.elements.len());
         let v = bits.a.slice(two.words.clone());
         let y0 = self.prg.with_next(y0);
         device.fill(&y0, b.slice_mut(two.elements.clone()));
         device.convert_term(v, share.view(), &y0, true, own_two.view_mut());
-        self.post_copy(Side::Prev, Kind::ConvertTerm2, own_two.view())?;
+        self.post_copy(Side::Prev, MessageKind::CONVERT_TERM2, own_two.view())?;
 
-        let other = self.take(Side::Prev, Kind::ConvertTerm1, two.elements.len())?;
+        let other = self.take(Side::Prev, MessageKind::CONVERT_TERM1, two.elements.len())?;
         device.binary(Binary::Add, own_two.view(), other.view(), a.slice_mut(two.elements));
-        let other = self.take(Side::Next, Kind::ConvertTerm2, one.elements.len())?;
+        let other = self.take(Side::Next, MessageKind::CONVERT_TERM2, one.elements.len())?;
         device.binary(Binary::Add, own_one.view(), other.view(), b.slice_mut(one.elements));
         self.rep(a, b, bits.shape())
     }

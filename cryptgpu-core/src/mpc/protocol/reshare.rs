@@ -1,10 +1,10 @@
 //! Three additive shares to replicated ones, behind a zero-share.
 
-use super::raw::{pack, unpack};
+use super::message::Side;
 use super::round::{Pending, Round};
-use super::wire::Side;
+use super::unmasked::{pack, unpack};
 use crate::device::{Buffer, Tensor};
-use crate::mpc::ground::{Additive, Group};
+use crate::mpc::share::{Additive, Group};
 use crate::mpc::{MpcError, Party, Rep, cost};
 
 impl Round<'_> {

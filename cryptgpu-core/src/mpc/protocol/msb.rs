@@ -1,7 +1,7 @@
 //! The sign bit: the carry into the top bit of x = (x₀ + x₁) + x₂ by a prefix tree over pairs of
 //! bits, of which everything that is linear in role 0's secrets costs no interaction.
 
-use super::wire::{Kind, Side};
+use super::message::{MessageKind, Side};
 use crate::device::{Binary, Buffer, View};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
@@ -41,8 +41,8 @@ impl Party {
             let zero = self.prg.zero(nonce);
             let mut level = device.alloc((2 * half - 1) * words);
             device.sign_tree_level(x.len(), half, [ga.view(), gb.view()], &zero, level.view_mut());
-            self.post_copy(Side::Prev, Kind::SignTree, level.view())?;
-            gb = self.take(Side::Next, Kind::SignTree, level.len())?;
+            self.post_copy(Side::Prev, MessageKind::SIGN_TREE, level.view())?;
+            gb = self.take(Side::Next, MessageKind::SIGN_TREE, level.len())?;
             ga = level;
             half /= 2;
         }
@@ -73,7 +73,7 @@ impl Party {
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
         let (tops_a, tops_b) = (top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone()));
         device.sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops_a, tops_b);
-        self.post(Side::Prev, Kind::SignBits, message)?;
+        self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
         device.fill(&self.prg.with_prev(g0), ga.slice_mut(planes(&zero.words, carried)));
         device.fill(&self.prg.with_next(g1), gb.slice_mut(planes(&zero.words, carried)));
 
@@ -89,12 +89,12 @@ impl Party {
         ga.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_b.slice_mut(one.words.clone());
         device.sign_share_carries(window, true, xb.slice(one.elements.clone()), bits.view(), own.view_mut(), b63);
-        self.post_copy(Side::Next, Kind::SignCarries1, own.view())?;
+        self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let own_one = (own, at);
 
         // Role 2: its share of the bits is the message; component 0 is a stream, which hides its share.
         let [_, _, g0] = two.nonces;
-        let bits = self.take(Side::Next, Kind::SignBits, shared * two.words.len())?;
+        let bits = self.take(Side::Next, MessageKind::SIGN_BITS, shared * two.words.len())?;
         self.copy_top(&bits, shared, two.elements.len(), top_b, &two.words);
         let at = planes(&two.words, carried);
         let mut own = device.alloc(at.len());
@@ -102,13 +102,13 @@ impl Party {
         gb.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_a.slice_mut(two.words.clone());
         device.sign_share_carries(window, false, xa.slice(two.elements.clone()), bits.view(), own.view_mut(), b63);
-        self.post_copy(Side::Prev, Kind::SignCarries2, own.view())?;
+        self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
 
         // Component 2 is the sum of what roles 1 and 2 have exchanged.
-        let other = self.take(Side::Prev, Kind::SignCarries1, at.len())?;
+        let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, at.len())?;
         device.binary(Binary::Xor, own.view(), other.view(), ga.slice_mut(at));
         let (own, at) = own_one;
-        let other = self.take(Side::Next, Kind::SignCarries2, at.len())?;
+        let other = self.take(Side::Next, MessageKind::SIGN_CARRIES2, at.len())?;
         device.binary(Binary::Xor, own.view(), other.view(), gb.slice_mut(at));
         Ok([ga, gb])
     }

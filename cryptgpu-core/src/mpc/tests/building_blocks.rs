@@ -1,8 +1,8 @@
-//! The party API from the ground: rounds, messages by hand, draws, words, claims, the microscope.
+//! What protocols are made of: rounds, messages by hand, draws, words, claims, recorded views.
 
 use super::array;
 use crate::device::Tensor;
-use crate::mpc::{CheckedClaim, Claim, Cost, MpcError, Observed, Party, Rep, RepXor, Sharing, Side, World};
+use crate::mpc::{CheckedClaim, Claim, Cost, MpcError, Party, PartyView, Rep, RepXor, Sharing, Side, World};
 use crate::net::{Options, PartyId};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn m_products_that_do_not_need_each_other_cost_one_round() {
     let x = world.deal(&array(&[2000], super::samples(2000, 1))).unwrap();
     let results = world.run_counted(|p| {
         let x = &x[p.id().index()];
-        let z = [x.local_product(x).unwrap(), x.local_product(&x.mul_word(3)).unwrap(), x.to_additive()];
+        let z = [x.local_mul(x).unwrap(), x.local_mul(&x.mul_word(3)).unwrap(), x.to_additive()];
         p.round(|r| z.into_iter().map(|z| r.reshare(z)).collect::<Result<Vec<_>, _>>()).unwrap().len()
     });
     for (len, stats) in &results {
@@ -231,11 +231,11 @@ fn claims_are_about_their_step_and_add_up_in_loops() {
         p.step("squares", |p| {
             for _ in 0..2 {
                 p.declare(1, 24 * 2000);
-                p.mul_integer(x, x).map(drop)?;
+                p.mul_no_trunc(x, x).map(drop)?;
             }
             p.step("inner", |p| {
                 p.declare(1, 24 * 2000 + 8);
-                p.mul_integer(x, x).map(drop)
+                p.mul_no_trunc(x, x).map(drop)
             })
         })
     });
@@ -252,7 +252,7 @@ fn claims_are_about_their_step_and_add_up_in_loops() {
     assert_eq!(checked.iter().map(CheckedClaim::holds).collect::<Vec<_>>(), [false, false, true]);
     let differing = claims(|p, x| {
         p.declare(1 + p.id().index() as u64, 24 * 2000);
-        p.mul_integer(x, x).map(drop)
+        p.mul_no_trunc(x, x).map(drop)
     });
     assert!(!differing[0].holds() && differing[0].to_string().contains("claim different costs"));
 }
@@ -264,7 +264,7 @@ fn a_run_is_claimed_by_itself() {
         let x = &x[p.id().index()];
         let mut run = |rounds| {
             p.declare(rounds, 24 * 2000 * rounds);
-            (0..rounds).try_for_each(|_| p.mul_integer(x, x).map(drop)).unwrap();
+            (0..rounds).try_for_each(|_| p.mul_no_trunc(x, x).map(drop)).unwrap();
             p.take_claims()
         };
         [run(1), run(2)]
@@ -276,61 +276,60 @@ fn a_run_is_claimed_by_itself() {
     }
 }
 
-fn observe(world: &World, room: u64) -> [Observed; 3] {
+fn record_views(world: &World, room: u64) -> [PartyView; 3] {
     let x = world.deal(&array(&[2, 3], vec![1, 2, 3, 4, 5, 6])).unwrap();
     world.run(|p| {
-        assert!(p.stop_observing().is_err() && !p.observes());
-        p.insecure_observe(room);
+        assert!(p.take_view().is_err() && !p.is_recording());
+        p.insecure_record(room);
         let x = &x[p.id().index()];
-        p.look("x", x).unwrap();
-        let z = x.local_product(x).unwrap();
-        p.look("z", &z).unwrap();
+        p.record("x", x).unwrap();
+        let z = x.local_mul(x).unwrap();
+        p.record("z", &z).unwrap();
         let z = p.step("square", |p| p.reshare(z)).unwrap();
-        p.look("x", &z).unwrap();
+        p.record("x", &z).unwrap();
         p.step("result", |p| p.open(&z)).unwrap();
         let bits = p.sign(&x.neg()).unwrap();
-        p.look("bits", &bits).unwrap();
-        let observed = p.stop_observing().unwrap();
-        p.look("late", x).unwrap();
-        assert!(!p.observes());
-        observed
+        p.record("bits", &bits).unwrap();
+        let view = p.take_view().unwrap();
+        p.record("late", x).unwrap();
+        assert!(!p.is_recording());
+        view
     })
 }
 
 #[test]
-fn the_microscope_shows_shares_messages_and_what_they_make() {
-    let observed = observe(&World::seeded(1), 1 << 20);
-    let values = |name| Observed::values(&observed, name);
+fn a_recorded_view_has_shares_messages_and_what_they_make() {
+    let views = record_views(&World::seeded(1), 1 << 20);
+    let values = |name| PartyView::values(&views, name);
     let words = |words: [u64; 6]| array(&[2, 3], words.to_vec());
     assert_eq!(values("x"), [words([1, 2, 3, 4, 5, 6]), words([1, 4, 9, 16, 25, 36])]);
     assert_eq!(values("z"), [words([1, 4, 9, 16, 25, 36])]);
     assert_eq!(values("open"), [words([1, 4, 9, 16, 25, 36])]);
     assert_eq!(values("bits"), [words([1; 6])]);
     assert!(values("late").is_empty() && values("no such name").is_empty());
-    for (party, seen) in PartyId::ALL.into_iter().zip(&observed) {
-        assert_eq!((seen.party, seen.omitted), (party, 0));
-        let (reshare, open) = (&seen.messages[0], &seen.messages[1]);
+    for (party, view) in PartyId::ALL.into_iter().zip(&views) {
+        assert_eq!((view.party, view.omitted), (party, 0));
+        let (reshare, open) = (&view.messages[0], &view.messages[1]);
         assert_eq!((reshare.from, reshare.step.as_str(), reshare.kind.as_str()), (party.next(), "square", "reshare"));
         assert_eq!((open.from, open.step.as_str(), open.kind.as_str()), (party.prev(), "result", "open"));
         assert_eq!((reshare.words.len(), reshare.arrays.as_slice()), (6, [6].as_slice()));
-        assert_eq!(seen.shares[0].sharing, Sharing::Replicated);
+        assert_eq!(view.shares[0].sharing, Sharing::Replicated);
         // What the sender holds as its component is what came.
-        let sender = &observed[party.next().index()];
+        let sender = &views[party.next().index()];
         let component = &sender.shares.iter().filter(|share| share.name == "x").nth(1).unwrap().components[0];
         assert_eq!(component, &(party.next().index(), reshare.words.clone()));
-        let shown = format!("{seen:?} {:?} {:?}", seen.shares[0], reshare);
+        let shown = format!("{view:?} {:?} {:?}", view.shares[0], reshare);
         assert!(!shown.contains(&reshare.words[0].to_string()), "{shown}");
-        let sent = postcard::to_stdvec(seen).unwrap();
-        assert_eq!(&postcard::from_bytes::<Observed>(&sent).unwrap(), seen);
+        let sent = postcard::to_stdvec(view).unwrap();
+        assert_eq!(&postcard::from_bytes::<PartyView>(&sent).unwrap(), view);
     }
 }
 
 #[test]
-fn the_microscope_keeps_to_its_room() {
-    for observed in observe(&World::seeded(1), 40) {
-        assert!(observed.omitted > 0, "{observed:?}");
-        let kept: usize =
-            observed.shares.iter().flat_map(|share| &share.components).map(|(_, words)| words.len()).sum();
-        assert!(kept <= 40 && !observed.shares.is_empty() && !observed.messages.is_empty());
+fn a_recorded_view_keeps_to_its_room() {
+    for view in record_views(&World::seeded(1), 40) {
+        assert!(view.omitted > 0, "{view:?}");
+        let kept: usize = view.shares.iter().flat_map(|share| &share.components).map(|(_, words)| words.len()).sum();
+        assert!(kept <= 40 && !view.shares.is_empty() && !view.messages.is_empty());
     }
 }

@@ -1,9 +1,10 @@
-//! Randomness in common, as tensors. A nonce is the right to one draw: it cannot be copied, so
-//! nothing is drawn twice; and all three parties take nonces together, whoever then uses them, so
-//! their streams stay in step by construction.
+//! Randomness that two parties or all three have in common, as tensors, and shares of zero made of it. A nonce is the
+//! right to one draw: it cannot be copied, so nothing is drawn twice; and all three parties take nonces together, whoever
+//! then uses them, so their streams stay in step by construction. Nothing is sent.
 
-use crate::device::Tensor;
-use crate::mpc::{MpcError, Party};
+use super::share::{Additive, Xor};
+use super::{MpcError, Party};
+use crate::device::{Binary, Tensor};
 use crate::prg::{Nonce, Stream};
 
 impl Party {
@@ -80,5 +81,30 @@ impl Party {
             Tensor::from_planes(width, planes.view(), device, shape)
         };
         tensor.map_err(|e| self.device_error(e))
+    }
+
+    /// This party's summand of zero: F(kᵢ) − F(kᵢ₊₁). Local.
+    ///
+    /// # Errors
+    /// None on a CPU.
+    pub fn zero_share(&mut self, shape: &[usize]) -> Result<Additive, MpcError> {
+        let nonce = self.prg.nonce();
+        let zero = self.prg.zero(nonce);
+        let mut words = self.device().zeros(shape.iter().product());
+        self.device().add_zero(&zero, words.view_mut());
+        let mine = Tensor::new(words, shape).map_err(|e| self.device_error(e))?;
+        Ok(Additive::from_summand(mine))
+    }
+
+    /// This party's summand of zero words of `width` bits: F(kᵢ) ⊕ F(kᵢ₊₁). Local.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] for a width outside 1 to 64.
+    pub fn zero_share_xor(&mut self, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
+        let nonce = self.prg.nonce();
+        let zero = self.prg.zero(nonce);
+        let (plus, minus) = (self.draw(&zero.plus, shape, width)?, self.draw(&zero.minus, shape, width)?);
+        let mine = plus.binary("zero-share", Binary::Xor, &minus).map_err(|e| self.device_error(e))?;
+        Ok(Additive::from_xor_summand(mine, width)?)
     }
 }

@@ -1,0 +1,66 @@
+//! Replicated shares of packed bits, x = x₀ ⊕ x₁ ⊕ x₂, party i holding (xᵢ, xᵢ₊₁): what a comparison gives and a
+//! selection takes.
+
+use super::RepXor;
+use crate::device::{Buffer, Device, DeviceError, Tensor, Unary};
+use crate::net::PartyId;
+
+/// A replicated share of bits, one an element, packed as [`crate::ring::Layout`] tells.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RepBits {
+    pub(in crate::mpc) a: Buffer,
+    pub(in crate::mpc) b: Buffer,
+    pub(in crate::mpc) shape: Vec<usize>,
+}
+
+impl RepBits {
+    /// The shape of the tensor whose elements these bits belong to.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The device its components live on.
+    pub fn device(&self) -> Device {
+        self.a.device()
+    }
+
+    /// How many bits.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// This party's two components, packed.
+    pub fn components(&self) -> (&Buffer, &Buffer) {
+        (&self.a, &self.b)
+    }
+
+    /// The complement of every bit: component 0 is inverted.
+    pub fn not(&self, party: PartyId) -> Self {
+        let invert = |buffer: &Buffer| {
+            let device = buffer.device();
+            let mut out = device.alloc(buffer.len());
+            device.unary(Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
+            out
+        };
+        match party.index() {
+            0 => RepBits { a: invert(&self.a), b: self.b.clone(), shape: self.shape.clone() },
+            2 => RepBits { a: self.a.clone(), b: invert(&self.b), shape: self.shape.clone() },
+            _ => self.clone(),
+        }
+    }
+
+    /// The bits as words 0 and 1, one an element. Local.
+    ///
+    /// # Errors
+    /// None for bits that a protocol made.
+    pub fn to_words(&self) -> Result<RepXor, DeviceError> {
+        let words = |bits: &Buffer| Tensor::from_planes(1, bits.view(), bits.device(), &self.shape);
+        RepXor::from_components(words(&self.a)?, words(&self.b)?, 1)
+    }
+}
