@@ -36,7 +36,7 @@ pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, array};
 ///
 /// fn square(p: &mut Party, x: &Rep) -> std::result::Result<Rep, MpcError> {
 ///     p.declare(1, 24 * x.len() as u64);
-///     p.reshare(x.local_product(x)?)
+///     p.reshare(x.local_mul(x)?)
 /// }
 ///
 /// let check = Check::new("square", 1);
