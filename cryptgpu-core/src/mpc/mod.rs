@@ -39,10 +39,11 @@ mod tests;
 mod view;
 mod world;
 
+pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::MpcError;
-pub use party::{Fidelity, Party, Settings, SignWindow};
+pub use party::{Fidelity, Party, Settings};
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
 pub use show::claims_table;
