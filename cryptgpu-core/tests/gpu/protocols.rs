@@ -48,7 +48,7 @@ fn same_as_cpu(name: &str, card: Device, world: World, shape: &[usize], whole: b
     let x = ArrayD::from_shape_vec(IxDyn(shape), values).unwrap();
     for randomness in GENERATORS {
         let run = |devices: [Device; 3]| {
-            let world = World { devices: Some(devices), randomness, ..world.clone() };
+            let world = World { devices, randomness, ..world.clone() };
             let shares = world.deal(&x).unwrap();
             let mine = |p: &Party| shares[p.id().index()].clone();
             world.run_counted(|p| {
@@ -126,7 +126,7 @@ fn layers(card: Device) {
     same_as_cpu("linear", card, World::seeded(2), &[20, 33], false, |p, x| {
         let w = local(p, x.narrow(0..7).and_then(Operand::new))?;
         let bias = local(p, x.reshape(&[660]).and_then(|x| x.narrow(3..10)))?;
-        p.linear(x, &w, Some(&bias), 20).and_then(|y| components(p, &y))
+        p.linear(x, &w, Some(&bias)).and_then(|y| components(p, &y))
     });
     same_as_cpu("conv2d", card, World::seeded(3), &[2, 8, 9, 9], false, |p, x| {
         let window = PoolGeometry::square(3, 2, 1);
@@ -134,7 +134,7 @@ fn layers(card: Device) {
         let flat = local(p, x.reshape(&[1296]))?;
         let w = local(p, flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).and_then(Operand::new))?;
         let bias = local(p, flat.narrow(9..21))?;
-        p.conv2d(x, &w, &geometry, Some(&bias), 23).and_then(|y| components(p, &y))
+        p.conv2d(x, &w.with_cut(23), &geometry, Some(&bias)).and_then(|y| components(p, &y))
     });
 }
 
