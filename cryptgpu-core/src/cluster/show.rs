@@ -1,11 +1,10 @@
 //! How a cluster, handles, runs and results show themselves. A handle shows what it is of and where it lives, never a
 //! word of it.
 
-use super::{Cluster, Inference, Model, Revealed, Run, Shared, SharedBits};
+use super::{Cluster, InferenceResult, Model, Revealed, Run, Shared, SharedBits};
 use crate::net::PartyId;
 use crate::show::{Cell, PlainTable, Show, bytes_text, duration_text, show_as_table};
 use std::fmt::Debug;
-use std::time::Duration;
 
 /// Characters of an output that are shown; the caller has all of it.
 const MAX_OUTPUT: usize = 400;
@@ -30,22 +29,23 @@ impl Cluster {
     }
 }
 
-impl Inference {
+impl InferenceResult {
     /// What it took, by kind of operation.
     pub fn table(&self) -> PlainTable {
-        let rows = self.seconds_by_kind.iter().map(|(kind, seconds)| -> [Cell; 3] {
-            let part = (self.seconds > 0.0).then(|| 100.0 * seconds / self.seconds);
+        let whole = self.duration.as_secs_f64();
+        let rows = self.duration_by_kind.iter().map(|(kind, duration)| -> [Cell; 3] {
+            let seconds = duration.as_secs_f64();
+            let part = (whole > 0.0).then(|| 100.0 * seconds / whole);
             [kind.as_str().into(), (1e3 * seconds).into(), part.into()]
         });
         let predictions = self.predictions();
         let first: Vec<String> = predictions.iter().take(MAX_IMAGES).map(usize::to_string).collect();
         let more = if predictions.len() > MAX_IMAGES { " …" } else { "" };
-        let took = duration_text(Duration::from_secs_f64(self.seconds));
-        let bytes = bytes_text(self.bytes_sent.iter().sum());
+        let (took, bytes) = (duration_text(self.duration), bytes_text(self.bytes()));
         PlainTable::new(["operation", "ms", "% of time"])
             .titled(format!("Predictions: {}{more}", first.join(", ")))
             .rows(rows)
-            .note(format!("{took}, {bytes} by all parties, {} rounds. `scores` holds the scores.", self.rounds))
+            .note(format!("{took}, {bytes} by all parties, {} rounds. `scores` holds the scores.", self.rounds()))
     }
 }
 
@@ -58,11 +58,11 @@ impl<T: Debug> Run<T> {
                 party.to_string().into(),
                 stats.messages().into(),
                 stats.payload_bytes().into(),
-                (1e3 * usage.seconds).into(),
+                (1e3 * usage.duration.as_secs_f64()).into(),
                 (1e-6 * stats.wait_nanos as f64).into(),
             ]
         });
-        let took = duration_text(Duration::from_secs_f64(self.seconds));
+        let took = duration_text(self.duration);
         PlainTable::new(["party", "messages sent", "bytes sent", "ms", "of it waiting"])
             .titled(format!("Output: {}", self.output_text()))
             .rows(rows)
@@ -94,7 +94,7 @@ impl<T: Debug> Show for Run<T> {
     }
 }
 
-show_as_table!(Cluster, Inference);
+show_as_table!(Cluster, InferenceResult);
 
 impl Show for Model {
     fn text(&self) -> String {
