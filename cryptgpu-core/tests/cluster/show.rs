@@ -31,7 +31,7 @@ fn whatever_a_cell_ends_with_shows_itself_in_a_few_lines() {
 
     let lenet = cluster.load_model("lenet", WeightSource::Random(1)).unwrap();
     assert!(lenet.text().starts_with("lenet: 1×28×28 to 10, "), "{}", lenet.text());
-    let result = cluster.infer(&lenet, &ArrayD::zeros(vec![2, 1, 28, 28])).unwrap();
+    let result = cluster.infer(&lenet, &ArrayD::<f64>::zeros(vec![2, 1, 28, 28])).unwrap();
     let text = result.text();
     assert!(text.starts_with("Predictions: ") && text.contains("conv2d") && text.lines().count() < 12, "{text}");
     assert!(rows(&result.html()) > 3, "{}", result.html());
