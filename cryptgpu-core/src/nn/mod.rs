@@ -16,6 +16,7 @@ mod predictions;
 pub mod private;
 
 pub mod range;
+mod show;
 mod source;
 pub mod weights;
 pub mod zoo;
@@ -27,5 +28,6 @@ pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
 pub use predictions::predictions;
 pub use private::SharedModel;
+pub use show::headroom_table;
 pub use source::{WeightFile, WeightSource};
 pub use weights::Weights;
