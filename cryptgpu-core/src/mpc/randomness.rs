@@ -80,7 +80,7 @@ impl Party {
             device.fill(stream, planes.view_mut());
             Tensor::from_planes(width, planes.view(), device, shape)
         };
-        tensor.map_err(|e| self.device_error(e))
+        Ok(tensor?)
     }
 
     /// This party's summand of zero: F(kᵢ) − F(kᵢ₊₁). Local.
@@ -92,7 +92,7 @@ impl Party {
         let zero = self.prg.zero(nonce);
         let mut words = self.device().zeros(shape.iter().product());
         self.device().add_zero(&zero, words.view_mut());
-        let mine = Tensor::new(words, shape).map_err(|e| self.device_error(e))?;
+        let mine = Tensor::new(words, shape)?;
         Ok(Additive::from_summand(mine))
     }
 
@@ -104,7 +104,7 @@ impl Party {
         let nonce = self.prg.nonce();
         let zero = self.prg.zero(nonce);
         let (plus, minus) = (self.draw(&zero.plus, shape, width)?, self.draw(&zero.minus, shape, width)?);
-        let mine = plus.binary("zero-share", Binary::Xor, &minus).map_err(|e| self.device_error(e))?;
+        let mine = plus.binary("zero-share", Binary::Xor, &minus)?;
         Ok(Additive::from_xor_summand(mine, width)?)
     }
 }

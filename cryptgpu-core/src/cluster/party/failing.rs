@@ -34,10 +34,7 @@ fn from_any(error: &dyn Any) -> Option<JobError> {
     if let Some(error) = error.downcast_ref::<NetError>() {
         return Some(error.clone().into());
     }
-    match error.downcast_ref::<NnError>() {
-        Some(NnError::Mpc(error)) => Some(error.clone().into()),
-        _ => None,
-    }
+    error.downcast_ref::<NnError>().and_then(|error| from_chain(error))
 }
 
 /// The first error of a protocol or a link among the causes.
@@ -47,4 +44,36 @@ fn from_chain(error: &(dyn Error + 'static)) -> Option<JobError> {
         let mpc = cause.downcast_ref::<MpcError>().cloned().map(JobError::from);
         mpc.or_else(|| cause.downcast_ref::<NetError>().cloned().map(JobError::from))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::wire::error::FailureKind;
+    use crate::net::PartyId;
+
+    #[test]
+    fn an_error_of_a_link_is_found_however_it_is_wrapped() {
+        let closed = || NetError::PeerClosed {
+            party: PartyId::P0,
+            peer: PartyId::P2,
+            step: "conv1".into(),
+            reason: "gone".into(),
+        };
+        let network = || NnError::Mpc(MpcError::Net(closed()));
+        let errors = [
+            job_error(closed()),
+            job_error(MpcError::Net(closed())),
+            job_error(network()),
+            job_error(BoxError::from(closed())),
+            job_error(BoxError::from(MpcError::Net(closed()))),
+            job_error(BoxError::from(network())),
+            job_error::<Box<dyn Error>>(network().into()),
+        ];
+        for error in errors {
+            let failure = error.failure();
+            assert_eq!((failure.kind, failure.peer), (FailureKind::PeerClosed, Some(PartyId::P2)), "{error:?}");
+            assert_eq!(failure.step, "conv1", "{error:?}");
+        }
+    }
 }

@@ -136,7 +136,7 @@ where
     };
     let output = output.parts_at(p.id()).map_err(|error| error.to_string())?;
     let (sent, rounds) = (stats.payload_bytes(), stats.rounds);
-    Ok(Part { output, sent, rounds, charged: p.charged(), claims: p.take_claims(), view })
+    Ok(Part { output, sent, rounds, charged: p.declared(), claims: p.take_claims(), view })
 }
 
 /// The two components of an input that a party holds: their sum, in the ring and by exclusive or.

@@ -68,6 +68,9 @@ kinds! {
     CONVERT_BIT "bit to ring: u₂",
     CONVERT_TERM1 "bit to ring: term of role 1",
     CONVERT_TERM2 "bit to ring: term of role 2",
+    KEY "key of two parties",
+    COMMON_KEY "key of all three parties",
+    SELF_TEST "self-test of the links",
 }
 
 /// Elements of `width` bits: this and the width.
@@ -157,13 +160,13 @@ impl Party {
 
     /// Posts a message; an empty one is not sent.
     pub(super) fn post(&self, side: Side, kind: MessageKind, message: Buffer) -> Result<(), MpcError> {
-        let words = message.into_host().map_err(|e| self.device_error(e))?;
+        let words = message.into_host()?;
         self.post_host(side, kind, words)
     }
 
     /// Posts a copy of a device's words.
     pub(super) fn post_copy(&self, side: Side, kind: MessageKind, message: View) -> Result<(), MpcError> {
-        let words = message.to_host().map_err(|e| self.device_error(e))?;
+        let words = message.to_host()?;
         self.post_host(side, kind, words)
     }
 

@@ -29,7 +29,7 @@ impl Party {
     pub fn sign(&mut self, x: &Rep) -> Result<RepBits, MpcError> {
         self.check_here("sign", x.device())?;
         let window = self.window();
-        self.charge(cost::sign(x.len(), window));
+        self.declare_cost(cost::sign(x.len(), window));
         let words = x.len().div_ceil(64);
         let device = self.device();
         // Components of the sign without the carry: the top bits of A and B.

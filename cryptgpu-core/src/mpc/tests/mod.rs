@@ -5,6 +5,7 @@ mod building_blocks;
 mod check;
 mod costs;
 mod exact;
+mod setup;
 mod views;
 
 use super::check::{Costs, Observe, Stated, run_trial};
