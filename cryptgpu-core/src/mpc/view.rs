@@ -271,6 +271,7 @@ impl Party {
     pub fn insecure_record(&mut self, max_words: u64) {
         // The links warn, where there is anything to warn of.
         self.net.endpoint().insecure_record(max_words);
+        self.prg.keep_addresses();
         let recording = Recording { shares: vec![], arrays: vec![], left: max_words, omitted: 0 };
         *self.recorder.0.borrow_mut() = Some(recording);
     }
@@ -289,7 +290,7 @@ impl Party {
             step: received.step,
             from: received.from,
             kind: MessageKind(received.tag.kind).to_string(),
-            position: received.tag.position,
+            position: received.tag.count(),
             arrays,
             words: received.words,
         };

@@ -39,7 +39,7 @@ impl Party {
         self.check_here("bit product", x.device())?;
         let (n, device) = (x.len(), self.device());
         self.declare_cost(cost::bit_product(n));
-        let [zero, one, two] = self.parts::<6>(n);
+        let [zero, one, two] = self.parts::<6>(MessageKind::BITS_OPEN, n, 0);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
 
@@ -127,7 +127,7 @@ impl Party {
         self.check_here("bits to ring", bits.device())?;
         let (n, device) = (bits.len(), self.device());
         self.declare_cost(cost::bits_to_ring(n));
-        let [zero, one, two] = self.parts::<3>(n);
+        let [zero, one, two] = self.parts::<3>(MessageKind::CONVERT_BIT, n, 0);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
         let [u1, y1, y0] = zero.nonces;

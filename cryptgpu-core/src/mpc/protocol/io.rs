@@ -33,6 +33,7 @@ impl Round<'_> {
         let message = pack(&a, width)?;
         let words = message.len();
         self.declare_cost(cost::packed(3 * words));
+        self.party.prg.enter(MessageKind::OPEN.on(&[a.len(), width as usize]));
         self.queue(Side::Next, MessageKind::OPEN, message);
         let slot = self.expect(Side::Prev, MessageKind::OPEN, words);
         Ok(Pending::new(move |arrived| {
@@ -93,7 +94,7 @@ impl Party {
         let n: usize = shape.iter().product();
         let words = if width == 64 { n } else { width as usize * n.div_ceil(64) };
         self.declare_cost(cost::packed(words));
-        let [nonce] = self.nonces();
+        let nonce = self.prg.nonce_for(MessageKind::INPUT.on(&[owner.index(), n, width as usize]));
         let zero = Tensor::full(self.device(), shape, 0);
         let (a, b) = if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;
@@ -140,6 +141,7 @@ impl Party {
     pub fn open_to(&mut self, to: PartyId, x: &Rep) -> Result<Option<Tensor>, MpcError> {
         self.check_here("open", x.device())?;
         self.declare_cost(cost::open_to(x.len()));
+        self.prg.enter(MessageKind::OPEN_TO.on(&[to.index(), x.len()]));
         if to == self.id() {
             let third = self.take(Side::Prev, MessageKind::OPEN_TO, x.len())?;
             let third = Tensor::new(third, x.shape())?;

@@ -37,7 +37,7 @@ impl Party {
         let [mut ga, mut gb] = self.carries(x, [&mut top_a, &mut top_b])?;
         let mut half = window.width as usize / 4;
         while half > 0 {
-            let nonce = self.prg.nonce();
+            let nonce = self.prg.nonce_for(MessageKind::SIGN_TREE.on(&[x.len(), half]));
             let zero = self.prg.zero(nonce);
             let mut level = device.alloc((2 * half - 1) * words);
             device.sign_tree_level(x.len(), half, [ga.view(), gb.view()], &zero, level.view_mut());
@@ -61,7 +61,7 @@ impl Party {
         let (window, device) = (self.window(), self.device());
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         let [top_a, top_b] = top;
-        let [zero, one, two] = self.parts::<3>(x.len());
+        let [zero, one, two] = self.parts::<3>(MessageKind::SIGN_BITS, x.len(), window.low << 8 | window.width);
         let words = x.len().div_ceil(64);
         let (mut ga, mut gb) = (device.alloc(carried * words), device.alloc(carried * words));
         let planes = |words: &std::ops::Range<usize>, k: usize| k * words.start..k * words.end;

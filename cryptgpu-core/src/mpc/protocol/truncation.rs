@@ -40,10 +40,10 @@ impl Party {
         let n = z.len();
         self.declare_cost(cost::truncate_product(n, d));
         let device = self.device();
-        let nonce = self.prg.nonce();
+        let nonce = self.prg.nonce_for(MessageKind::TRUNCATE_DEAL.on(&[n, d as usize]));
         let zero = self.prg.zero(nonce);
         device.add_zero(&zero, z.view_mut());
-        let [zero, one, two] = self.parts::<5>(n);
+        let [zero, one, two] = self.parts::<5>(MessageKind::TRUNCATE_DEAL, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
         self.deal(two, z.view(), d, [&mut a, &mut b])?;
@@ -138,7 +138,7 @@ impl Party {
         }
         let (n, device) = (x.len(), self.device());
         self.declare_cost(cost::truncate_shared(n, d));
-        let [zero, one, two] = self.parts::<4>(n);
+        let [zero, one, two] = self.parts::<4>(MessageKind::TRUNCATE_SHARED, n, d);
         let planes = d as usize;
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
@@ -192,7 +192,7 @@ impl Party {
     fn truncate_paper(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
         let (n, device) = (x.len(), self.device());
         self.declare_cost(cost::truncate_shared_paper(n));
-        let [zero, one, two] = self.parts::<1>(n);
+        let [zero, one, two] = self.parts::<1>(MessageKind::TRUNCATE_PAPER, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let shift = |x: View, out: ViewMut| device.unary(Unary::Sar(d), x, out);
 
