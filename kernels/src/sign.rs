@@ -30,28 +30,74 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     FIRST_PLANE.info,
 ];
 
-/// Which bits of the words decide: bits `low .. low + width`, the top one being the sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The bits that decide a comparison: `low .. low + width`, the top one being the sign.
+///
+/// Exact while |x| < 2^(low + width − 1) in the ring, except that positive values below 2^low may count as negative.
+/// With the default, all 64 bits, it is always exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "Bits")]
 pub struct SignWindow {
-    /// Bits dropped at the bottom.
-    pub low: u32,
-    /// Bits that take part: 16, 32 or 64.
-    pub width: u32,
+    low: u32,
+    width: u32,
+}
+
+/// A window as it is read, not yet checked.
+#[derive(serde::Deserialize)]
+struct Bits {
+    low: u32,
+    width: u32,
+}
+
+impl TryFrom<Bits> for SignWindow {
+    type Error = String;
+
+    fn try_from(Bits { low, width }: Bits) -> Result<Self, String> {
+        let refused =
+            || format!("no window of {width} bits from bit {low}: it has 16, 32 or 64 bits and lies in the word");
+        SignWindow::new(low, width).ok_or_else(refused)
+    }
+}
+
+impl Default for SignWindow {
+    fn default() -> Self {
+        SignWindow { low: 0, width: 64 }
+    }
 }
 
 impl SignWindow {
+    /// Bits `low .. low + width`; none unless `width` is 16, 32 or 64 and all bits lie in the word.
+    pub const fn new(low: u32, width: u32) -> Option<Self> {
+        if matches!(width, 16 | 32 | 64) && low <= 64 - width { Some(SignWindow { low, width }) } else { None }
+    }
+
+    /// Bits dropped at the bottom.
+    #[inline]
+    pub const fn low(self) -> u32 {
+        self.low
+    }
+
+    /// Bits that take part: 16, 32 or 64.
+    #[inline]
+    pub const fn width(self) -> u32 {
+        self.width
+    }
+
     /// Pairs of bits.
-    ///
-    /// # Errors
-    /// [`KernelError::Argument`] unless the width is 16, 32 or 64 and the window lies in the word.
-    fn pairs(self, operation: &'static str) -> Result<usize, KernelError> {
-        let known = matches!(self.width, 16 | 32 | 64) && self.low <= 64 - self.width;
-        known.then_some(self.width as usize / 2).ok_or_else(|| KernelError::Argument {
-            operation,
-            argument: "window",
-            found: format!("{} bits from bit {}", self.width, self.low),
-            rule: "it must have 16, 32 or 64 bits and lie in the word",
-        })
+    #[inline]
+    pub const fn pairs(self) -> usize {
+        self.width as usize / 2
+    }
+
+    /// Planes of the bits that role 0 shares.
+    #[inline]
+    pub const fn shared_planes(self) -> usize {
+        3 * self.pairs() - 1
+    }
+
+    /// Planes of generate and propagate before the tree.
+    #[inline]
+    pub const fn carry_planes(self) -> usize {
+        2 * self.pairs() - 1
     }
 }
 
@@ -61,7 +107,7 @@ impl Kernels {
     ///
     /// # Errors
     /// [`KernelError::Length`] unless x₀ and x₁ have n words, `message` and `mask` (3P − 1)⌈n/64⌉, the tops
-    /// ⌈n/64⌉; [`KernelError::Argument`] for another window; errors of compilation and launch.
+    /// ⌈n/64⌉; errors of compilation and launch.
     #[allow(clippy::too_many_arguments)]
     pub fn sign_share_bits(
         &self,
@@ -74,7 +120,7 @@ impl Kernels {
         mut top_mask: WordsMut,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("sign bit, sharing of bits", x[0].len());
-        let planes = 3 * window.pairs(operation)? - 1;
+        let planes = window.shared_planes();
         equal(operation, [("x₁", x[1].len())], n)?;
         packed(operation, [("mask", mask.len()), ("message", message.len())], planes, n)?;
         packed(operation, [("top", top.len()), ("top of the mask", top_mask.len())], 1, n)?;
@@ -94,7 +140,7 @@ impl Kernels {
     ///
     /// # Errors
     /// [`KernelError::Length`] unless `b` has n words, `shared` (3P − 1)⌈n/64⌉, `carry` (2P − 1)⌈n/64⌉, `top`
-    /// ⌈n/64⌉; [`KernelError::Argument`] for another window; errors of compilation and launch.
+    /// ⌈n/64⌉; errors of compilation and launch.
     #[allow(clippy::too_many_arguments)]
     pub fn sign_share_carries(
         &self,
@@ -107,9 +153,8 @@ impl Kernels {
         mut top: WordsMut,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("sign bit, sharing of carries", b.len());
-        let pairs = window.pairs(operation)?;
-        packed(operation, [("shared bits", shared.len())], 3 * pairs - 1, n)?;
-        packed(operation, [("carry", carry.len())], 2 * pairs - 1, n)?;
+        packed(operation, [("shared bits", shared.len())], window.shared_planes(), n)?;
+        packed(operation, [("carry", carry.len())], window.carry_planes(), n)?;
         packed(operation, [("top", top.len())], 1, n)?;
         let kernel = match window.width {
             16 => SHARE_CARRIES_16,

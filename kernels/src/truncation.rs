@@ -36,30 +36,49 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
 /// What makes a value of less than 2^62 in absolute value non-negative.
 const OFFSET: u64 = 1 << 62;
 
-/// The opened bits of a product's truncation and the packed pad of the role that computes.
+/// The opened bits of a product's truncation, packed, and the pad of the role that computes; `V` is where they lie:
+/// words on a card, a view, or a slice.
 #[derive(Clone, Copy, Debug)]
-pub struct OpenedBits<'a> {
-    /// e = a ⊕ α.
-    pub e: Words<'a>,
-    /// f = b ⊕ β.
-    pub f: Words<'a>,
+pub struct OpenedBits<V> {
+    /// e = a ⊕ α, role 0's.
+    pub e: V,
+    /// f = b ⊕ β, role 1's.
+    pub f: V,
     /// α at role 0, β at role 1.
-    pub pad: Words<'a>,
+    pub pad: V,
 }
 
-impl OpenedBits<'_> {
+impl<V> OpenedBits<V> {
+    /// The same bits elsewhere.
+    pub fn map<W>(self, f: impl Fn(V) -> W) -> OpenedBits<W> {
+        OpenedBits { e: f(self.e), f: f(self.f), pad: f(self.pad) }
+    }
+}
+
+impl OpenedBits<Words<'_>> {
     fn check(&self, operation: &'static str, n: usize) -> Result<(), KernelError> {
         packed(operation, [("e", self.e.len()), ("f", self.f.len()), ("pad", self.pad.len())], 1, n)
     }
 }
 
-/// A role's share of the bit a in the truncation of a replicated tensor.
+/// A role's share of the bit a in the truncation of a replicated tensor. `S` is a stream, or the words drawn from
+/// it; `V` is where received words lie.
 #[derive(Clone, Copy, Debug)]
-pub enum TermShare<'a> {
-    /// Words of a stream in common with role 0.
-    Words(Words<'a>),
-    /// d planes of role 0's message.
-    Planes(Words<'a>),
+pub enum TermShare<S, V> {
+    /// Drawn from the stream in common with role 0: one word an element.
+    Drawn(S),
+    /// Received in role 0's message: d planes.
+    Received(V),
+}
+
+impl<S, V> TermShare<S, V> {
+    /// The same share, with received words elsewhere.
+    pub fn map_received<W>(self, f: impl FnOnce(V) -> W) -> TermShare<S, W> {
+        match self {
+            TermShare::Drawn(stream) => TermShare::Drawn(stream),
+            TermShare::Received(words) => TermShare::Received(f(words)),
+        }
+    }
 }
 
 /// Bits to cut off, as kernels take them.
@@ -120,7 +139,7 @@ impl Kernels {
         stream: &CudaStream,
         d: u32,
         v: Words,
-        opened: OpenedBits,
+        opened: OpenedBits<Words>,
         gamma: Words,
         y2: Words,
         mut message: WordsMut,
@@ -147,7 +166,7 @@ impl Kernels {
         stream: &CudaStream,
         d: u32,
         z: Words,
-        opened: OpenedBits,
+        opened: OpenedBits<Words>,
         y0: Words,
         mut message: WordsMut,
     ) -> Result<(), KernelError> {
@@ -195,7 +214,7 @@ impl Kernels {
         stream: &CudaStream,
         d: u32,
         v: Words,
-        share: TermShare,
+        share: TermShare<Words, Words>,
         mask: Words,
         mut planes: WordsMut,
     ) -> Result<(), KernelError> {
@@ -204,11 +223,11 @@ impl Kernels {
         equal(operation, [("mask", mask.len())], n)?;
         packed(operation, [("planes", planes.len())], count, n)?;
         let (kernel, share) = match share {
-            TermShare::Words(words) => {
+            TermShare::Drawn(words) => {
                 equal(operation, [("share", words.len())], n)?;
                 (SHARED_TERM_WORDS, words)
             }
-            TermShare::Planes(received) => {
+            TermShare::Received(received) => {
                 packed(operation, [("share", received.len())], count, n)?;
                 (SHARED_TERM_PLANES, received)
             }

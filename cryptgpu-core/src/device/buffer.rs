@@ -285,6 +285,14 @@ impl<'a> View<'a> {
 }
 
 impl<'a> ViewMut<'a> {
+    /// The device it lives on.
+    pub fn device(&self) -> Device {
+        match self {
+            ViewMut::Cpu(_) => Device::Cpu,
+            ViewMut::Cuda(view) => view.device(),
+        }
+    }
+
     /// Overwrites all words with those of `from`, of the same length and on the same device.
     pub fn copy_from(self, from: View<'_>) {
         match self {

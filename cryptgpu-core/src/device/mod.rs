@@ -6,33 +6,31 @@
 //! |---|---|
 //! | `buffer.rs` | [`Device`], [`Buffer`] and views of it: where words live |
 //! | `tensor.rs` | [`Tensor`]: a buffer with a shape, and its element-wise operations |
-//! | `steps.rs` | local steps of the protocols, dispatched to a device |
-//! | `pool.rs` | windows over images |
+//! | `kernels.rs` | the local steps of the protocols, as functions on views |
+//! | `pool.rs` | windows over images, for pooling |
 //! | `product.rs` | ring products |
 //! | `geometry.rs` | shapes of windows |
-//! | `place.rs` | from an operation to the device that runs it |
-//! | `choice.rs` | [`DeviceChoice`], [`Devices`]: which device each party takes |
+//! | `dispatch.rs` | dispatch of an operation to its device |
+//! | `select.rs` | [`DeviceChoice`], [`Devices`]: which device each party takes |
 //! | `cpu/` | the CPU's kernels |
 //! | `cuda/` | cards: memory, streams, launches |
 
 mod buffer;
-mod choice;
+mod dispatch;
 mod error;
 mod geometry;
-mod place;
 mod pool;
 mod product;
-mod steps;
+mod select;
 mod tensor;
 
 pub mod cpu;
 pub mod cuda;
+pub mod kernels;
 
 pub use buffer::{Buffer, Device, View, ViewMut};
-pub use choice::{DeviceChoice, DeviceInUse, Devices};
-pub use cpu::elementwise::{Binary, Unary};
-pub use cpu::sign::Window;
+pub use cryptgpu_kernels::{Binary, OpenedBits, SignWindow, TermShare, Unary};
 pub use error::DeviceError;
 pub use geometry::{ConvGeometry, GeometryError, PoolGeometry};
-pub use steps::{OpenedBits, Pad};
+pub use select::{DeviceChoice, DeviceInUse, Devices};
 pub use tensor::Tensor;

@@ -1,6 +1,6 @@
 //! Windows over images, as tensor operations: sums for average pooling, taps for max-pooling.
 
-use super::{DeviceError, PoolGeometry, Tensor};
+use super::{DeviceError, PoolGeometry, Tensor, kernels};
 
 impl Tensor {
     /// Batch, channels, height and width of an image tensor.
@@ -26,7 +26,7 @@ impl Tensor {
         let out = window.output([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let device = self.device();
         let mut sums = device.alloc(batch * channels * out[0] * out[1]);
-        device.sum_pool([height, width], window, out, self.view(), sums.view_mut());
+        kernels::sum_pool([height, width], window, out, self.view(), sums.view_mut());
         Tensor::new(sums, &[batch, channels, out[0], out[1]])
     }
 
@@ -40,7 +40,7 @@ impl Tensor {
         let out = window.output([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let device = self.device();
         let mut taps = device.alloc(batch * channels * out[0] * out[1]);
-        device.pool_tap([height, width], window, out, tap, fill, self.view(), taps.view_mut());
+        kernels::pool_tap([height, width], window, out, tap, fill, self.view(), taps.view_mut());
         Tensor::new(taps, &[batch, channels, out[0], out[1]])
     }
 }

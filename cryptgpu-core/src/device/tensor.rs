@@ -1,6 +1,6 @@
 //! A buffer with a shape, row-major. Cloning shares the words; nothing changes them afterwards.
 
-use super::{Binary, Buffer, Device, DeviceError, Unary, View};
+use super::{Binary, Buffer, Device, DeviceError, Unary, View, kernels};
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl Tensor {
         let device = self.device();
         rhs.check_on(operation, device)?;
         let mut out = device.alloc(self.len());
-        device.binary(op, self.view(), rhs.view(), out.view_mut());
+        kernels::binary(op, self.view(), rhs.view(), out.view_mut());
         Tensor::new(out, &self.shape)
     }
 
@@ -152,7 +152,7 @@ impl Tensor {
     pub fn unary(&self, op: Unary) -> Self {
         let device = self.device();
         let mut out = device.alloc(self.len());
-        device.unary(op, self.view(), out.view_mut());
+        kernels::unary(op, self.view(), out.view_mut());
         Tensor { buffer: Arc::new(out), shape: self.shape.clone() }
     }
 
@@ -165,7 +165,7 @@ impl Tensor {
         check_bits("to_planes", low, width)?;
         let device = self.device();
         let mut planes = device.alloc(width as usize * self.len().div_ceil(64));
-        device.to_planes(low, width, self.view(), planes.view_mut());
+        kernels::to_planes(low, width, self.view(), planes.view_mut());
         Ok(planes)
     }
 
@@ -195,7 +195,7 @@ impl Tensor {
             });
         }
         let mut out = device.alloc(n);
-        device.from_planes(width, planes, out.view_mut());
+        kernels::from_planes(width, planes, out.view_mut());
         Tensor::new(out, shape)
     }
 
@@ -206,7 +206,7 @@ impl Tensor {
     pub fn sum(&self) -> Result<Self, DeviceError> {
         let device = self.device();
         let mut out = device.alloc(1);
-        device.sum(self.view(), out.view_mut());
+        kernels::sum(self.view(), out.view_mut());
         Tensor::new(out, &[1])
     }
 

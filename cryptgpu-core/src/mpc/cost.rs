@@ -2,7 +2,7 @@
 //! formulas are exact, padding of packed bits included, and tests hold them against what the
 //! transport counted. n is the number of elements, W = ⌈n/64⌉ the words of a packed bit.
 
-use crate::device::Window;
+use crate::device::SignWindow;
 use std::ops::{Add, AddAssign};
 
 /// Bytes and rounds.
@@ -114,8 +114,8 @@ pub fn truncate_shared_paper(n: usize) -> Cost {
 }
 
 /// The sign bit of n elements.
-pub fn sign(n: usize, window: Window) -> Cost {
-    let pairs = window.width as usize / 2;
+pub fn sign(n: usize, window: SignWindow) -> Cost {
+    let pairs = window.pairs();
     let levels = pairs.trailing_zeros() as usize;
     let shared = 3 * pairs - 1;
     let carries = 2 * (2 * pairs - 1);
@@ -134,17 +134,17 @@ pub fn bits_to_ring(n: usize) -> Cost {
 }
 
 /// ReLU of n elements: a sign bit and a bit product.
-pub fn relu(n: usize, window: Window) -> Cost {
+pub fn relu(n: usize, window: SignWindow) -> Cost {
     sign(n, window) + bit_product(n)
 }
 
 /// Pairwise maximum of n elements: x + ReLU(y − x).
-pub fn maximum(n: usize, window: Window) -> Cost {
+pub fn maximum(n: usize, window: SignWindow) -> Cost {
     relu(n, window)
 }
 
 /// The maximum over windows of `taps` elements, `n` windows: a tree of pairwise maxima.
-pub fn max_pool(n: usize, taps: usize, window: Window) -> Cost {
+pub fn max_pool(n: usize, taps: usize, window: SignWindow) -> Cost {
     let (mut left, mut cost) = (taps, Cost::FREE);
     while left > 1 {
         cost += maximum(left / 2 * n, window);

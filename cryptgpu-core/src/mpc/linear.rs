@@ -3,7 +3,7 @@
 //! products; the shares then become replicated, divided by the fixed-point scale on the way.
 
 use super::{MpcError, Operand, Party, Rep};
-use crate::device::{ConvGeometry, DeviceError, Tensor};
+use crate::device::{ConvGeometry, DeviceError, Tensor, kernels};
 
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
@@ -109,7 +109,7 @@ impl Party {
             self.check_here("bias", z.device())?;
             self.check_here("bias", bias.device())?;
             let inner = shape.iter().skip(2).product();
-            self.device().add_bias(bias.a.view(), inner, z.view_mut());
+            kernels::add_bias(bias.a.view(), inner, z.view_mut());
         }
         self.truncate_product(z, cut, &shape)
     }

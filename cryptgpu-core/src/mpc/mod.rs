@@ -41,10 +41,11 @@ mod tests;
 mod view;
 mod world;
 
+pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::{MpcError, Origin};
-pub use party::{Fidelity, Party, Settings, SignWindow};
+pub use party::{Fidelity, Party, Settings};
 pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use setup::agree_on_keys;

@@ -6,7 +6,7 @@ use super::claim::Claim;
 use super::cost::Cost;
 use super::error::{MpcError, locate};
 use super::view::ViewRecorder;
-use crate::device::{Device, DeviceError, View, Window};
+use crate::device::{Device, DeviceError, SignWindow, View};
 use crate::net::{Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::FixedPoint;
@@ -44,35 +44,6 @@ pub struct Settings {
     pub fidelity: Fidelity,
     /// Bits that comparisons look at; all 64 by default.
     pub window: SignWindow,
-}
-
-/// The bits that decide a comparison: `low .. low + width`.
-///
-/// Exact while |x| < 2^(low + width − 1) in the ring, but that positive values below 2^low may
-/// count as negative. With the default, all 64 bits, it is always exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SignWindow {
-    low: u32,
-    width: u32,
-}
-
-impl Default for SignWindow {
-    fn default() -> Self {
-        SignWindow { low: 0, width: 64 }
-    }
-}
-
-impl SignWindow {
-    /// Bits `low .. low + width`; `width` is 16, 32 or 64.
-    pub fn new(low: u32, width: u32) -> Option<Self> {
-        (matches!(width, 16 | 32 | 64) && low + width <= 64).then_some(SignWindow { low, width })
-    }
-}
-
-impl From<SignWindow> for Window {
-    fn from(window: SignWindow) -> Window {
-        Window { low: window.low, width: window.width }
-    }
 }
 
 /// One of the three parties, in a run. Its methods are the protocols; each is called by all
@@ -120,8 +91,8 @@ impl Party {
     }
 
     /// The bits that comparisons look at.
-    pub fn window(&self) -> Window {
-        self.settings.window.into()
+    pub fn window(&self) -> SignWindow {
+        self.settings.window
     }
 
     /// What its masks are drawn from.

@@ -4,7 +4,7 @@
 
 use super::share::{Additive, Group, Ring, Xor};
 use super::{MpcError, Party};
-use crate::device::{Binary, Tensor};
+use crate::device::{Binary, Tensor, kernels};
 use crate::prg::{Nonce, Stream};
 
 impl Party {
@@ -73,11 +73,11 @@ impl Party {
         let (device, n) = (self.device(), shape.iter().product::<usize>());
         let tensor = if width == 64 {
             let mut words = device.alloc(n);
-            device.fill(stream, words.view_mut());
+            kernels::fill(stream, words.view_mut());
             Tensor::new(words, shape)
         } else {
             let mut planes = device.alloc(width.min(64) as usize * n.div_ceil(64));
-            device.fill(stream, planes.view_mut());
+            kernels::fill(stream, planes.view_mut());
             Tensor::from_planes(width, planes.view(), device, shape)
         };
         Ok(tensor?)
@@ -91,7 +91,7 @@ impl Party {
         let nonce = self.prg.nonce_for(Ring::RESHARE.on(&[shape.iter().product()]));
         let zero = self.prg.zero(nonce);
         let mut words = self.device().zeros(shape.iter().product());
-        self.device().add_zero(&zero, words.view_mut());
+        kernels::add_zero(&zero, words.view_mut());
         let mine = Tensor::new(words, shape)?;
         Ok(Additive::from_summand(mine))
     }

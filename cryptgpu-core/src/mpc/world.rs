@@ -2,7 +2,7 @@
 //! and for a first try of a protocol before it runs in three processes.
 
 use super::{Party, Rep, Settings};
-use crate::device::{Device, DeviceError, Tensor};
+use crate::device::{Device, DeviceError, Tensor, kernels};
 use crate::net::{Interceptor, Network, Options, PartyId, Stats, Trace, memory};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayBase, Data, Dimension};
@@ -143,7 +143,7 @@ pub fn deal(value: &Tensor, prg: &mut Correlated) -> Result<[Rep; 3], DeviceErro
     let mut uniform = || {
         let mut words = device.alloc(value.len());
         let nonce = prg.nonce();
-        device.fill(&prg.own(nonce), words.view_mut());
+        kernels::fill(&prg.own(nonce), words.view_mut());
         Tensor::new(words, shape)
     };
     let (first, second) = (uniform()?, uniform()?);

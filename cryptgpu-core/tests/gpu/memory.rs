@@ -4,7 +4,7 @@ use super::Body;
 use super::alone::{alone, is_alone};
 use super::data::{streams, words};
 use super::emulator;
-use cryptgpu_core::device::{Binary, Device, Tensor, Unary};
+use cryptgpu_core::device::{Binary, Device, Tensor, Unary, kernels};
 use cryptgpu_core::prg::Randomness;
 use std::process::Command;
 
@@ -35,7 +35,7 @@ fn freed_memory_is_used_again(card: Device) {
     for round in 0..10 {
         let x = card.upload(words(n, round));
         let mut y = card.alloc(n);
-        card.unary(Unary::Add(1), x.view(), y.view_mut());
+        kernels::unary(Unary::Add(1), x.view(), y.view_mut());
         assert_eq!(y.slice(7..8).to_host().unwrap(), [words(8, round)[7].wrapping_add(1)]);
         assert!(card.memory_use().unwrap().in_use >= before.in_use + 2 * 8 * n);
     }
@@ -101,7 +101,7 @@ fn pressure(card: Device) {
         // 24 MiB or less, in ever other classes.
         let words = (24 << 17) * (100 - 5 * round) / 100;
         let mut buffer = card.full(words, 7);
-        card.unary(Unary::Add(1), card.full(words, 8).view(), buffer.view_mut());
+        kernels::unary(Unary::Add(1), card.full(words, 8).view(), buffer.view_mut());
         assert_eq!(buffer.slice(words - 1..words).to_host().unwrap(), [9]);
     }
     let usage = card.memory_use().unwrap();
@@ -126,7 +126,7 @@ fn dropped_words_are_zeroed_on_request(card: Device) {
     let n = 3_000;
     let [stream] = streams(Randomness::Aes128Ctr, 1);
     let mut secret = card.alloc(n);
-    card.fill(&stream, secret.view_mut());
+    kernels::fill(&stream, secret.view_mut());
     drop(secret);
     // The same block again, read before it is written: only here, to look at what it holds.
     assert_eq!(card.alloc(n).into_host().unwrap(), vec![0; n]);

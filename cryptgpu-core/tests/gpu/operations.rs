@@ -4,7 +4,8 @@
 use super::Body;
 use super::data::{GENERATORS, SIZES, planes, streams, words, zero};
 use cryptgpu_core::device::{
-    Binary, Buffer, ConvGeometry, Device, OpenedBits, Pad, PoolGeometry, Tensor, Unary, View, ViewMut, Window,
+    Binary, Buffer, ConvGeometry, Device, OpenedBits, PoolGeometry, SignWindow, Tensor, TermShare, Unary, View,
+    ViewMut, kernels,
 };
 use ndarray::{ArrayD, IxDyn};
 
@@ -46,7 +47,7 @@ fn run<const R: usize, const W: usize>(
     shift: usize,
     inputs: &[Vec<u64>; R],
     outputs: &[Out; W],
-    op: &impl Fn(Device, [View; R], [ViewMut; W]),
+    op: &impl Fn([View; R], [ViewMut; W]),
 ) -> [Vec<u64>; W] {
     let guarded = |words: &[u64]| {
         let end: &[u64] = if shift > 0 { &[GUARD; 2] } else { &[] };
@@ -61,7 +62,7 @@ fn run<const R: usize, const W: usize>(
     });
     let reads = sources.each_ref().map(|(buffer, len)| buffer.slice(shift..shift + len));
     let writes = results.each_mut().map(|(buffer, len)| buffer.slice_mut(shift..shift + *len));
-    op(device, reads, writes);
+    op(reads, writes);
     results.map(|(buffer, _)| buffer.into_host().unwrap())
 }
 
@@ -71,7 +72,7 @@ fn same<const R: usize, const W: usize>(
     card: Device,
     inputs: [Vec<u64>; R],
     outputs: [Out; W],
-    op: impl Fn(Device, [View; R], [ViewMut; W]),
+    op: impl Fn([View; R], [ViewMut; W]),
 ) {
     for shift in [0, 1] {
         let expected = run(Device::Cpu, shift, &inputs, &outputs, &op);
@@ -90,8 +91,8 @@ fn same<const R: usize, const W: usize>(
 fn binary(card: Device) {
     for n in SIZES {
         for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Xor, Binary::And] {
-            same(&format!("{op:?} of {n}"), card, [words(n, 1), words(n, 2)], [Out::New(n)], |d, [x, y], [out]| {
-                d.binary(op, x, y, out)
+            same(&format!("{op:?} of {n}"), card, [words(n, 1), words(n, 2)], [Out::New(n)], |[x, y], [out]| {
+                kernels::binary(op, x, y, out)
             });
         }
     }
@@ -103,7 +104,9 @@ fn unary(card: Device) {
         let shifts = [0, 1, 20, 63, 64, 100].map(|k| [Unary::Shl(k), Unary::Shr(k), Unary::Sar(k)]);
         let constants = [Unary::Add(c), Unary::Mul(c), Unary::Xor(c), Unary::And(c), Unary::Mul(u64::MAX)];
         for op in shifts.into_iter().flatten().chain(constants) {
-            same(&format!("{op:?} of {n}"), card, [words(n, 1)], [Out::New(n)], |d, [x], [out]| d.unary(op, x, out));
+            same(&format!("{op:?} of {n}"), card, [words(n, 1)], [Out::New(n)], |[x], [out]| {
+                kernels::unary(op, x, out)
+            });
         }
     }
 }
@@ -116,14 +119,14 @@ fn constants_and_copies(card: Device) {
         let buffer = card.upload(host.clone());
         assert_eq!(buffer.clone().into_host().unwrap(), host);
         assert_eq!(buffer.slice(n / 3..n).to_buffer().into_host().unwrap(), host[n / 3..]);
-        same(&format!("copy of {n}"), card, [words(n, 4)], [Out::New(n)], |_, [x], [out]| out.copy_from(x));
+        same(&format!("copy of {n}"), card, [words(n, 4)], [Out::New(n)], |[x], [out]| out.copy_from(x));
     }
     assert!(card.upload(vec![]).into_host().unwrap().is_empty());
 }
 
 fn sum(card: Device) {
     for n in SIZES.into_iter().chain([100_000]) {
-        same(&format!("sum of {n}"), card, [words(n, 1)], [Out::New(1)], |d, [x], [out]| d.sum(x, out));
+        same(&format!("sum of {n}"), card, [words(n, 1)], [Out::New(1)], |[x], [out]| kernels::sum(x, out));
     }
 }
 
@@ -131,7 +134,7 @@ fn stream_words(card: Device) {
     for randomness in GENERATORS {
         for n in SIZES.into_iter().chain([70_001]) {
             let [stream] = streams(randomness, n as u64);
-            same(&format!("{randomness}, {n}"), card, [], [Out::New(n)], |d, [], [out]| d.fill(&stream, out));
+            same(&format!("{randomness}, {n}"), card, [], [Out::New(n)], |[], [out]| kernels::fill(&stream, out));
         }
     }
 }
@@ -141,7 +144,7 @@ fn zero_shares(card: Device) {
         for n in SIZES {
             let zero = zero(randomness, n as u64);
             let z = [Out::Changed(words(n, 5))];
-            same(&format!("{randomness}, {n}"), card, [], z, |d, [], [z]| d.add_zero(&zero, z));
+            same(&format!("{randomness}, {n}"), card, [], z, |[], [z]| kernels::add_zero(&zero, z));
         }
     }
 }
@@ -149,14 +152,14 @@ fn zero_shares(card: Device) {
 fn product_share_and_bias(card: Device) {
     for n in SIZES {
         let inputs = [1, 2, 3, 4].map(|seed| words(n, seed));
-        same(&format!("product of {n}"), card, inputs, [Out::New(n)], |d, [a, b, c, e], [out]| {
-            d.product_share([a, b], [c, e], out)
+        same(&format!("product of {n}"), card, inputs, [Out::New(n)], |[a, b, c, e], [out]| {
+            kernels::product_share([a, b], [c, e], out)
         });
     }
     for (channels, inner, batch) in [(1, 1, 1), (5, 1, 7), (3, 17, 2), (10, 144, 3)] {
         let z = [Out::Changed(words(channels * inner * batch, 1))];
         let what = format!("bias of {batch} × {channels} × {inner}");
-        same(&what, card, [words(channels, 2)], z, |d, [bias], [z]| d.add_bias(bias, inner, z));
+        same(&what, card, [words(channels, 2)], z, |[bias], [z]| kernels::add_bias(bias, inner, z));
     }
 }
 
@@ -164,31 +167,25 @@ fn bits_of_words(card: Device) {
     for n in SIZES {
         for (low, width) in [(0, 1), (3, 7), (0, 20), (40, 24), (0, 64), (63, 1)] {
             let (what, packed) = (format!("bits {low}, {width} of {n}"), width as usize * n.div_ceil(64));
-            same(&what, card, [words(n, 1)], [Out::New(packed)], |d, [x], [out]| d.to_planes(low, width, x, out));
+            same(&what, card, [words(n, 1)], [Out::New(packed)], |[x], [out]| kernels::to_planes(low, width, x, out));
             let bits = planes(n, width as usize, 2);
-            same(&what, card, [bits], [Out::New(n)], |d, [bits], [out]| d.from_planes(width, bits, out));
+            same(&what, card, [bits], [Out::New(n)], |[bits], [out]| kernels::from_planes(width, bits, out));
         }
     }
 }
 
 /// Windows of every width, at the bottom, in the middle and at the top.
-const WINDOWS: [Window; 5] = [
-    Window { low: 0, width: 64 },
-    Window { low: 0, width: 32 },
-    Window { low: 32, width: 32 },
-    Window { low: 7, width: 16 },
-    Window { low: 48, width: 16 },
-];
+const WINDOWS: [(u32, u32); 5] = [(0, 64), (0, 32), (32, 32), (7, 16), (48, 16)];
 
 fn sign_bits(card: Device) {
     for n in SIZES {
-        for window in WINDOWS {
+        for window in WINDOWS.map(|(low, width)| SignWindow::new(low, width).unwrap()) {
             let [mask] = streams(GENERATORS[0], 7);
             let packed = n.div_ceil(64);
             let outputs = [Out::New(window.shared_planes() * packed), Out::New(packed), Out::New(packed)];
             let inputs = [words(n, 1), words(n, 2)];
-            same(&format!("{window:?} of {n}"), card, inputs, outputs, |d, x, [message, top, top_mask]| {
-                d.sign_share_bits(window, x, &mask, message, top, top_mask)
+            same(&format!("{window:?} of {n}"), card, inputs, outputs, |x, [message, top, top_mask]| {
+                kernels::sign_share_bits(window, x, &mask, message, top, top_mask)
             });
         }
     }
@@ -196,14 +193,14 @@ fn sign_bits(card: Device) {
 
 fn sign_carries(card: Device) {
     for n in SIZES {
-        for window in WINDOWS {
+        for window in WINDOWS.map(|(low, width)| SignWindow::new(low, width).unwrap()) {
             for with_constants in [false, true] {
                 let packed = n.div_ceil(64);
                 let shared = planes(n, window.shared_planes(), 3);
                 let carry = Out::Changed(planes(n, window.carry_planes(), 4));
                 let what = format!("{window:?} of {n}, constants {with_constants}");
-                same(&what, card, [words(n, 1), shared], [carry, Out::New(packed)], |d, [b, shared], [carry, top]| {
-                    d.sign_share_carries(window, with_constants, b, shared, carry, top)
+                same(&what, card, [words(n, 1), shared], [carry, Out::New(packed)], |[b, shared], [carry, top]| {
+                    kernels::sign_share_carries(window, with_constants, b, shared, carry, top)
                 });
             }
         }
@@ -216,13 +213,15 @@ fn sign_tree(card: Device) {
         for half in [1, 2, 4, 8, 16] {
             let inputs = [planes(n, 4 * half - 1, 1), planes(n, 4 * half - 1, 2)];
             let out = [Out::New((2 * half - 1) * n.div_ceil(64))];
-            same(&format!("level {half} of {n}"), card, inputs, out, |d, x, [out]| {
-                d.sign_tree_level(n, half, x, &zero, out)
+            same(&format!("level {half} of {n}"), card, inputs, out, |x, [out]| {
+                kernels::sign_tree_level(n, half, x, &zero, out)
             });
         }
         for count in [1, 3, 63, 95] {
             let (bits, out) = ([planes(n, count, 3)], [Out::New(n.div_ceil(64))]);
-            same(&format!("plane of {count}"), card, bits, out, |d, [bits], [out]| d.first_plane(n, count, bits, out));
+            same(&format!("plane of {count}"), card, bits, out, |[bits], [out]| {
+                kernels::first_plane(n, count, bits, out)
+            });
         }
     }
 }
@@ -233,21 +232,21 @@ fn bit_product(card: Device) {
             let [a, b, c, e, f] = streams(randomness, 11);
             let u = [planes(n, 1, 1), planes(n, 1, 2)];
             let outputs = [Out::New(n), Out::New(n), Out::New(n)];
-            same(&format!("role 0, {n}"), card, u.clone(), outputs, |d, u, [message, y0, y1]| {
-                d.bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1)
+            same(&format!("role 0, {n}"), card, u.clone(), outputs, |u, [message, y0, y1]| {
+                kernels::bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1)
             });
             let [u1, v] = u;
             let inputs = [u1.clone(), v.clone(), words(n, 3), words(n, 4)];
-            same(&format!("role 1 opens, {n}"), card, inputs, [Out::New(n)], |d, [u1, v, x1, x2], [message]| {
-                d.bit_product_role1_open([u1, v], [x1, x2], &a, message)
+            same(&format!("role 1 opens, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2], [message]| {
+                kernels::bit_product_role1_open([u1, v], [x1, x2], &a, message)
             });
             let (inputs, outputs) = ([u1.clone(), v.clone(), words(n, 3), words(n, 4)], [Out::New(2 * n), Out::New(n)]);
-            same(&format!("role 2, {n}"), card, inputs, outputs, |d, [u2, v, x0, opened], [message, y0]| {
-                d.bit_product_role2([u2, v], x0, opened, [&a, &b, &c], message, y0)
+            same(&format!("role 2, {n}"), card, inputs, outputs, |[u2, v, x0, opened], [message, y0]| {
+                kernels::bit_product_role2([u2, v], x0, opened, [&a, &b, &c], message, y0)
             });
             let inputs = [u1, v, words(n, 3), words(n, 4), words(n, 5)];
-            same(&format!("role 1 closes, {n}"), card, inputs, [Out::New(n)], |d, [u1, v, x1, x2, e], [message]| {
-                d.bit_product_role1_close([u1, v], [x1, x2], e, &b, message)
+            same(&format!("role 1 closes, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2, e], [message]| {
+                kernels::bit_product_role1_close([u1, v], [x1, x2], e, &b, message)
             });
         }
     }
@@ -256,13 +255,13 @@ fn bit_product(card: Device) {
 fn conversion(card: Device) {
     for n in SIZES {
         let [mask] = streams(GENERATORS[0], 12);
-        same(&format!("role 0, {n}"), card, [planes(n, 1, 1)], [Out::New(n)], |d, [u], [message]| {
-            d.convert_role0(u, &mask, message)
+        same(&format!("role 0, {n}"), card, [planes(n, 1, 1)], [Out::New(n)], |[u], [message]| {
+            kernels::convert_role0(u, &mask, message)
         });
         for with_v in [false, true] {
             let inputs = [planes(n, 1, 1), words(n, 2)];
-            same(&format!("term, {n}, {with_v}"), card, inputs, [Out::New(n)], |d, [v, share], [message]| {
-                d.convert_term(v, share, &mask, with_v, message)
+            same(&format!("term, {n}, {with_v}"), card, inputs, [Out::New(n)], |[v, share], [message]| {
+                kernels::convert_term(v, share, &mask, with_v, message)
             });
         }
     }
@@ -277,26 +276,26 @@ fn truncation_of_products(card: Device) {
         let [a, b] = streams(GENERATORS[0], 13);
         for offset in [false, true] {
             let (inputs, outputs) = ([words(n, 1), planes(n, 1, 2)], [Out::New(packed)]);
-            same(&format!("top bit, {n}"), card, inputs, outputs, |d, [u, pad], [message]| {
-                d.truncation_open_top(offset, u, pad, message)
+            same(&format!("top bit, {n}"), card, inputs, outputs, |[u, pad], [message]| {
+                kernels::truncation_open_top(offset, u, pad, message)
             });
         }
         for cut in CUTS {
             let deal = [Out::New(cut as usize * packed)];
             let what = format!("{cut} bits of {n}");
-            same(&what, card, [planes(n, 1, 1), planes(n, 1, 2)], deal, |d, [alpha, beta], [out]| {
-                d.truncation_deal(cut, n, alpha, beta, &a, out)
+            same(&what, card, [planes(n, 1, 1), planes(n, 1, 2)], deal, |[alpha, beta], [out]| {
+                kernels::truncation_deal(cut, n, alpha, beta, &a, out)
             });
             let opened = [planes(n, 1, 2), planes(n, 1, 3), planes(n, 1, 4)];
             let [e, f, pad] = opened;
             let inputs = [words(n, 1), e.clone(), f.clone(), pad.clone(), planes(n, cut as usize, 5)];
             let outputs = [Out::New(n), Out::New(n)];
-            same(&what, card, inputs, outputs, |d, [v, e, f, pad, gamma], [message, y]| {
-                d.truncation_role1(cut, v, OpenedBits { e, f, pad }, gamma, &b, message, y)
+            same(&what, card, inputs, outputs, |[v, e, f, pad, gamma], [message, y]| {
+                kernels::truncation_role1(cut, v, OpenedBits { e, f, pad }, gamma, &b, message, y)
             });
             let outputs = [Out::New(n), Out::New(n)];
-            same(&what, card, [words(n, 1), e, f, pad], outputs, |d, [z, e, f, pad], [message, y]| {
-                d.truncation_role0(cut, z, OpenedBits { e, f, pad }, [&a, &b], message, y)
+            same(&what, card, [words(n, 1), e, f, pad], outputs, |[z, e, f, pad], [message, y]| {
+                kernels::truncation_role0(cut, z, OpenedBits { e, f, pad }, [&a, &b], message, y)
             });
         }
     }
@@ -309,19 +308,19 @@ fn truncation_of_tensors(card: Device) {
         for cut in CUTS {
             let (what, count) = (format!("{cut} bits of {n}"), cut as usize);
             let outputs = [Out::New(n + count * packed), Out::New(n)];
-            same(&what, card, [words(n, 1), words(n, 2)], outputs, |d, x, [message, y1]| {
-                d.truncation_shared_role0(cut, x, [&a, &b, &c, &e], message, y1)
+            same(&what, card, [words(n, 1), words(n, 2)], outputs, |x, [message, y1]| {
+                kernels::truncation_shared_role0(cut, x, [&a, &b, &c, &e], message, y1)
             });
-            same(&what, card, [words(n, 1)], [Out::New(count * packed)], |d, [v], [out]| {
-                d.truncation_shared_term(cut, v, Pad::Stream(&a), &b, out)
+            same(&what, card, [words(n, 1)], [Out::New(count * packed)], |[v], [out]| {
+                kernels::truncation_shared_term(cut, v, TermShare::Drawn(&a), &b, out)
             });
             let inputs = [words(n, 1), planes(n, count, 3)];
-            same(&what, card, inputs, [Out::New(count * packed)], |d, [v, received], [out]| {
-                d.truncation_shared_term(cut, v, Pad::Received(received), &b, out)
+            same(&what, card, inputs, [Out::New(count * packed)], |[v, received], [out]| {
+                kernels::truncation_shared_term(cut, v, TermShare::Received(received), &b, out)
             });
             let inputs = [words(n, 1), planes(n, count, 3), planes(n, count, 4)];
-            same(&what, card, inputs, [Out::New(n)], |d, [v, first, second], [y2]| {
-                d.truncation_shared_close(cut, v, [first, second], y2)
+            same(&what, card, inputs, [Out::New(n)], |[v, first, second], [y2]| {
+                kernels::truncation_shared_close(cut, v, [first, second], y2)
             });
         }
     }
@@ -335,10 +334,10 @@ fn pooling(card: Device) {
             let size = window.output(input).unwrap();
             let (n, out) = (6 * input[0] * input[1], 6 * size[0] * size[1]);
             let what = format!("{window:?} on {input:?}");
-            same(&what, card, [words(n, 1)], [Out::New(out)], |d, [x], [y]| d.sum_pool(input, &window, size, x, y));
+            same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| kernels::sum_pool(input, &window, size, x, y));
             for tap in [[0, 0], [window.kernel[0] - 1, window.kernel[1] - 1]] {
-                same(&what, card, [words(n, 1)], [Out::New(out)], |d, [x], [y]| {
-                    d.pool_tap(input, &window, size, tap, 77, x, y)
+                same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| {
+                    kernels::pool_tap(input, &window, size, tap, 77, x, y)
                 });
             }
         }
@@ -350,8 +349,8 @@ fn matrix_products(card: Device) {
         for transposed in [false, true] {
             let inputs = [words(m * k, 1), words(k * n, 2), words(m * k, 3), words(k * n, 4)];
             let what = format!("{m} × {k} × {n}, transposed {transposed}");
-            same(&what, card, inputs, [Out::New(m * n)], |d, [x0, y0, x1, y1], [out]| {
-                d.matmul_sum([m, n], [k, k], transposed, [(x0, y0), (x1, y1)], out).unwrap()
+            same(&what, card, inputs, [Out::New(m * n)], |[x0, y0, x1, y1], [out]| {
+                kernels::matmul_sum([m, n], [k, k], transposed, [(x0, y0), (x1, y1)], out).unwrap()
             });
         }
     }
@@ -378,8 +377,8 @@ fn convolutions(card: Device) {
         let count = |shape: [usize; 4]| shape.iter().product::<usize>();
         let [x, w, y] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()].map(count);
         let inputs = [words(x, 1), words(w, 2), words(x, 3), words(w, 4)];
-        same(&format!("{geometry:?}"), card, inputs, [Out::New(y)], |d, [x0, w0, x1, w1], [out]| {
-            d.conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out).unwrap()
+        same(&format!("{geometry:?}"), card, inputs, [Out::New(y)], |[x0, w0, x1, w1], [out]| {
+            kernels::conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out).unwrap()
         });
     }
 }

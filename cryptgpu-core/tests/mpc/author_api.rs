@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cryptgpu_core::device::{Tensor, Unary, Window};
+use cryptgpu_core::device::{SignWindow, Tensor, Unary};
 use cryptgpu_core::mpc::check::{Check, Protocol, elementwise};
 use cryptgpu_core::mpc::{Cost, MpcError, Party, Rep, RepBits, RepXor, Side, World, cost};
 use cryptgpu_core::net::PartyId;
@@ -189,7 +189,7 @@ fn a_bit_times_a_tensor_costs_what_the_built_in_one_costs() {
         let bits = p.sign(&x[0])?;
         bit_product(p, &bits, &x[1])
     };
-    let cost = |n| cost::sign(n, Window { low: 0, width: 64 }) + cost::bit_product(n);
+    let cost = |n| cost::sign(n, SignWindow::default()) + cost::bit_product(n);
     passes(Check::new("bit times tensor", 2), protocol, |x| if x[0] < 0 { x[1] } else { 0 }, cost);
 }
 

@@ -1,5 +1,6 @@
 //! Links: in memory and over TCP, their faults, what they record.
 
+mod crowd;
 mod endpoint;
 mod memory;
 mod recording;

@@ -2,36 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use crate::support::configs;
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{Identity, Link, NetError, Network, Options, PartyId, Tag, TcpNetwork};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const TAG: Tag = Tag { position: 3, kind: 9 };
 
 fn quick() -> Options {
     Options { deadline: Duration::from_secs(2), ..Options::default() }
-}
-
-/// Settings for three parties on this machine, to be changed before they link up.
-fn configs(options: &Options, plaintext: bool) -> [Config; 3] {
-    let identities = PartyId::ALL.map(|_| Identity::generate().unwrap());
-    let peers = identities.each_ref().map(Identity::fingerprint);
-    let listeners = PartyId::ALL.map(|id| tcp::listen(id, "127.0.0.1:0".parse().unwrap()).unwrap());
-    let addresses: [SocketAddr; 3] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-    let mut listeners = listeners.map(Some);
-    PartyId::ALL.map(|id| Config {
-        id,
-        listener: listeners[id.index()].take().unwrap(),
-        addresses,
-        security: match plaintext {
-            true => Security::InsecurePlaintext,
-            false => Security::Tls { identity: identities[id.index()].clone(), peers },
-        },
-        session: [7; 16],
-        connect_within: Duration::from_secs(5),
-        options: options.clone(),
-    })
 }
 
 fn link_up(configs: [Config; 3]) -> [Result<TcpNetwork, NetError>; 3] {

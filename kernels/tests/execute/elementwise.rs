@@ -7,19 +7,13 @@ use cryptgpu_kernels::{Binary, Unary};
 
 #[test]
 fn binary_operations_agree() {
-    let operations = [
-        (Binary::Add, cpu::Binary::Add),
-        (Binary::Sub, cpu::Binary::Sub),
-        (Binary::Mul, cpu::Binary::Mul),
-        (Binary::Xor, cpu::Binary::Xor),
-        (Binary::And, cpu::Binary::And),
-    ];
+    let operations = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Xor, Binary::And];
     for card in cards() {
         for n in SIZES {
             let (x, y) = (words(1, n), words(2, n));
-            for (op, reference) in operations {
+            for op in operations {
                 let mut expected = vec![0; n];
-                cpu::binary(reference, &x, &y, &mut expected);
+                cpu::binary(op, &x, &y, &mut expected);
                 let mut out = card.blank(n);
                 let (dx, dy) = (card.up(&x), card.up(&y));
                 card.kernels.binary(&card.stream, op, dx.words(), dy.words(), out.words_mut()).unwrap();
@@ -35,23 +29,23 @@ fn operations_with_a_constant_agree() {
         for n in [0, 1, 33, 1613] {
             let x = words(3, n);
             let dx = card.up(&x);
-            let check = |op: Unary, reference: cpu::Unary| {
+            let check = |op: Unary| {
                 let mut expected = vec![0; n];
-                cpu::unary(reference, &x, &mut expected);
+                cpu::unary(op, &x, &mut expected);
                 let mut out = card.blank(n);
                 card.kernels.unary(&card.stream, op, dx.words(), out.words_mut()).unwrap();
                 assert_eq!(card.down(&out), expected, "{op:?}, n = {n}, {}", card.name);
             };
             for c in [0, 1, u64::MAX, 0x0123_4567_89ab_cdef] {
-                check(Unary::Add(c), cpu::Unary::Add(c));
-                check(Unary::Mul(c), cpu::Unary::Mul(c));
-                check(Unary::Xor(c), cpu::Unary::Xor(c));
-                check(Unary::And(c), cpu::Unary::And(c));
+                check(Unary::Add(c));
+                check(Unary::Mul(c));
+                check(Unary::Xor(c));
+                check(Unary::And(c));
             }
             for k in [0, 1, 31, 32, 63, 64, 200] {
-                check(Unary::Shl(k), cpu::Unary::Shl(k));
-                check(Unary::Shr(k), cpu::Unary::Shr(k));
-                check(Unary::Sar(k), cpu::Unary::Sar(k));
+                check(Unary::Shl(k));
+                check(Unary::Shr(k));
+                check(Unary::Sar(k));
             }
         }
     }

@@ -53,14 +53,14 @@ fn sharing_of_bits_agrees() {
             let x = [words(21, n), words(22, n)];
             let dx = x.each_ref().map(|x| card.up(x));
             for (low, width) in WINDOWS {
-                let window = sign::Window { low, width };
+                let window = SignWindow::new(low, width).unwrap();
                 let len = window.shared_planes() * plane(n);
                 let ([stream], [mask]) = masks(card, &mut draws, len);
                 let (mut message, mut top, mut top_mask) = (vec![0; len], vec![0; plane(n)], vec![0; plane(n)]);
                 sign::share_bits(window, [&x[0], &x[1]], &stream, &mut message, &mut top, &mut top_mask);
                 let mut out = [card.blank(len), card.blank(plane(n)), card.blank(plane(n))];
                 let [m, t, tm] = &mut out;
-                let (xs, window) = (dx.each_ref().map(|x| x.words()), SignWindow { low, width });
+                let xs = dx.each_ref().map(|x| x.words());
                 let (m, t, tm) = (m.words_mut(), t.words_mut(), tm.words_mut());
                 card.kernels.sign_share_bits(&card.stream, window, xs, mask.words(), m, t, tm).unwrap();
                 let found = out.each_ref().map(|out| card.down(out));
@@ -78,13 +78,13 @@ fn sharing_of_carries_agrees() {
             let db = card.up(&b);
             for (low, width) in WINDOWS {
                 for constants in [false, true] {
-                    let window = sign::Window { low, width };
+                    let window = SignWindow::new(low, width).unwrap();
                     let shared = words(24, window.shared_planes() * plane(n));
                     let mut carry = words(25, window.carry_planes() * plane(n));
                     let mut top = vec![0; plane(n)];
                     let (mut dc, mut dt) = (card.up(&carry), card.blank(plane(n)));
                     sign::share_carries(window, constants, &b, &shared, &mut carry, &mut top);
-                    let (window, ds) = (SignWindow { low, width }, card.up(&shared));
+                    let ds = card.up(&shared);
                     let (c, t) = (dc.words_mut(), dt.words_mut());
                     let shared = ds.words();
                     card.kernels.sign_share_carries(&card.stream, window, constants, db.words(), shared, c, t).unwrap();
@@ -200,7 +200,7 @@ fn truncations_of_products_agree() {
                 assert_eq!(card.down(&out), expected, "top bits, n = {n}, {}", card.name);
             }
             let opened = OpenedBits { e: dp[0].words(), f: dp[1].words(), pad: dp[2].words() };
-            let host = truncation::Opened { e: &packed[0], f: &packed[1], pad: &packed[2] };
+            let host = OpenedBits { e: &packed[0][..], f: &packed[1], pad: &packed[2] };
             for d in CUTS {
                 let count = d as usize * plane(n);
                 let ([gamma], [dg]) = masks(card, &mut draws, n);
@@ -252,8 +252,8 @@ fn truncations_of_replicated_tensors_agree() {
                 let received = words(52, count);
                 let dr = card.up(&received);
                 let cases = [
-                    (truncation::TermShare::Stream(&share), TermShare::Words(dshare.words())),
-                    (truncation::TermShare::Planes(&received), TermShare::Planes(dr.words())),
+                    (TermShare::Drawn(&share), TermShare::Drawn(dshare.words())),
+                    (TermShare::Received(&received[..]), TermShare::Received(dr.words())),
                 ];
                 for (host, device) in cases {
                     let mut expected = vec![0; count];

@@ -10,6 +10,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame::{self, Outbox};
 use crate::cluster::wire::message::{Bootstrap, Command, Event, VERSION};
 use crate::device::DeviceInUse;
+use crate::net::tcp::Reception;
 use crate::net::{Fingerprint, Identity, PartyId, after, tls};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +18,6 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 
 /// Three parties that are linked up and have their keys.
@@ -301,8 +301,17 @@ async fn accept(
         .server_config(&peers)
         .map_err(|error| controller("set up TLS", &error, "This is a mistake in the program: please report it."))?;
     let acceptor = tokio_rustls::TlsAcceptor::from(server);
+    let identify = move |stream: TcpStream| {
+        let acceptor = acceptor.clone();
+        async move {
+            stream.set_nodelay(true)?;
+            let stream = acceptor.accept(stream).await?;
+            let party = tls::party_of(stream.get_ref().1.peer_certificates(), &peers);
+            party.map(|party| (party, stream)).ok_or_else(|| io::Error::other("unknown certificate"))
+        }
+    };
     let mut streams = [None, None, None];
-    let mut handshakes = JoinSet::new();
+    let mut reception = Reception::new(listener);
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     loop {
         streams = match streams {
@@ -310,17 +319,10 @@ async fn accept(
             other => other,
         };
         tokio::select! {
-            Ok((stream, _)) = listener.accept() => {
-                let acceptor = acceptor.clone();
-                handshakes.spawn(async move {
-                    stream.set_nodelay(true)?;
-                    let stream = acceptor.accept(stream).await?;
-                    let party = tls::party_of(stream.get_ref().1.peer_certificates(), &peers);
-                    party.map(|party| (party, stream)).ok_or_else(|| io::Error::other("unknown certificate"))
-                });
-            }
             // Whoever fails the handshake is not one of ours.
-            Some(Ok(Ok((party, stream)))) = handshakes.join_next() => streams[party.index()] = Some(stream),
+            (_, outcome) = reception.next(identify.clone()) => if let Ok((party, stream)) = outcome {
+                streams[party.index()] = Some(stream);
+            },
             _ = tick.tick() => {
                 for (process, stream) in processes.iter_mut().zip(&streams) {
                     if stream.is_none() && let Some(status) = process.exited() {

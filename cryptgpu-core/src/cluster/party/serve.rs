@@ -182,9 +182,15 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> 
     let client = bootstrap.identity.client_config(bootstrap.controller).map_err(|error| error.to_string())?;
     let stream = runtime.block_on(async {
         let connect = async {
-            let stream = tokio::net::TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            tokio_rustls::TlsConnector::from(client).connect(tls::server_name(), stream).await
+            loop {
+                let stream = tokio::net::TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let connector = tokio_rustls::TlsConnector::from(client.clone());
+                match connector.connect(tls::server_name(), stream).await {
+                    Err(error) if tcp::is_unheard(&error) => tokio::time::sleep(tcp::PAUSE).await,
+                    ended => return ended,
+                }
+            }
         };
         tokio::time::timeout(bootstrap.connect_within, connect).await
     });

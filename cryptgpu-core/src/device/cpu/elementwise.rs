@@ -2,10 +2,9 @@
 
 use super::parallel::{Out, for_units};
 use super::planes::unit_kernel;
+use crate::device::{Binary, Unary};
 use crate::prg::{Stream, Zero};
 use crate::ring::{BLOCK, Layout};
-
-pub use cryptgpu_kernels::{Binary, Unary};
 
 /// `out` = x ∘ y.
 pub fn binary(op: Binary, x: &[u64], y: &[u64], out: &mut [u64]) {

@@ -11,52 +11,28 @@
 
 use super::parallel::{Out, for_units};
 use super::planes::{Rows, load, transpose, unit_kernel};
+use crate::device::SignWindow;
 use crate::prg::{Stream, Zero};
 use crate::ring::Layout;
 
-/// Which bits of the words decide: bits `low .. low + width`, the top one being the sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Bits dropped at the bottom.
-    pub low: u32,
-    /// Bits that take part: 16, 32 or 64.
-    pub width: u32,
+/// The bits of `word` that the window names, in slots: bit j − 1 of the window in slot j, its top bit in slot 0.
+#[inline(always)]
+fn slots(window: SignWindow, word: u64) -> u64 {
+    let mask = u64::MAX >> (64 - window.width());
+    let value = word >> window.low() & mask;
+    (value << 1 | value >> (window.width() - 1)) & mask
 }
 
-impl Window {
-    fn pairs(self) -> usize {
-        self.width as usize / 2
-    }
-
-    /// Planes of the bits that role 0 shares.
-    pub fn shared_planes(self) -> usize {
-        3 * self.pairs() - 1
-    }
-
-    /// Planes of generate and propagate before the tree.
-    pub fn carry_planes(self) -> usize {
-        2 * self.pairs() - 1
-    }
-
-    /// The value in slots: bit j − 1 of the window in slot j, its top bit in slot 0.
-    #[inline(always)]
-    fn slots(self, word: u64) -> u64 {
-        let mask = u64::MAX >> (64 - self.width);
-        let value = word >> self.low & mask;
-        (value << 1 | value >> (self.width - 1)) & mask
-    }
-
-    /// The pair at position `at` (bit-reversed).
-    #[inline(always)]
-    fn pair_at(self, at: usize) -> usize {
-        at.reverse_bits() >> (usize::BITS - self.pairs().trailing_zeros())
-    }
+/// The pair at position `at` (bit-reversed).
+#[inline(always)]
+fn pair_at(window: SignWindow, at: usize) -> usize {
+    at.reverse_bits() >> (usize::BITS - window.pairs().trailing_zeros())
 }
 
 /// Role 0: shares the bits of A = x₀ + x₁. `message` = bits ⊕ mask; `top` gets the XOR share of
 /// A's top bit that the message carries, `top_mask` the one that the mask carries.
 pub fn share_bits(
-    window: Window,
+    window: SignWindow,
     x: [&[u64]; 2],
     mask: &Stream,
     message: &mut [u64],
@@ -88,13 +64,13 @@ pub fn share_bits(
 }
 
 unit_kernel! {
-    fn share_bits_unit(L, window: Window, x0: &[u64], x1: &[u64], masks: &[u64], message: &mut [u64]) {
+    fn share_bits_unit(L, window: SignWindow, x0: &[u64], x1: &[u64], masks: &[u64], message: &mut [u64]) {
         let n = x0.len();
-        let mut rows: Rows<L> = load(n, |i| window.slots(x0[i].wrapping_add(x1[i])));
+        let mut rows: Rows<L> = load(n, |i| slots(window, x0[i].wrapping_add(x1[i])));
         transpose(&mut rows);
         let pairs = window.pairs();
         for at in 0..pairs {
-            let pair = window.pair_at(at);
+            let pair = pair_at(window, at);
             let (a0, a1) = (rows[2 * pair], rows[2 * pair + 1]);
             for l in 0..L {
                 message[at * L + l] = a0[l] ^ masks[at * L + l];
@@ -114,7 +90,7 @@ unit_kernel! {
 /// bits and B. Role 1 (`with_constants`) adds the terms in B alone. The share is XORed into
 /// `carry`, which holds the mask; `top` gets B's top bit.
 pub fn share_carries(
-    window: Window,
+    window: SignWindow,
     with_constants: bool,
     b: &[u64],
     shared: &[u64],
@@ -132,9 +108,9 @@ pub fn share_carries(
 
 unit_kernel! {
     fn share_carries_unit(
-        L, window: Window, constants: bool, b: &[u64], shared: &[u64], carry: &mut [u64], top: &mut [u64],
+        L, window: SignWindow, constants: bool, b: &[u64], shared: &[u64], carry: &mut [u64], top: &mut [u64],
     ) {
-        let mut rows: Rows<L> = load(b.len(), |i| window.slots(b[i]));
+        let mut rows: Rows<L> = load(b.len(), |i| slots(window, b[i]));
         transpose(&mut rows);
         top.copy_from_slice(&rows[0]);
         let pairs = window.pairs();
@@ -144,7 +120,7 @@ unit_kernel! {
             carry[l] ^= shared[pairs * L + l] & rows[1][l];
         }
         for at in 1..pairs {
-            let pair = window.pair_at(at);
+            let pair = pair_at(window, at);
             let (b0, b1) = (rows[2 * pair], rows[2 * pair + 1]);
             for l in 0..L {
                 let a0 = shared[at * L + l];

@@ -7,6 +7,7 @@
 
 use super::parallel::{Out, for_units};
 use super::planes::{Rows, for_bits, load, pack, transpose, unit_kernel};
+use crate::device::{OpenedBits, TermShare};
 use crate::prg::Stream;
 use crate::ring::{BLOCK, Layout};
 
@@ -90,20 +91,17 @@ fn load_planes<const L: usize>(planes: &[u64], values: &mut [u64]) {
     }
 }
 
-/// The bits that roles 0 and 1 of a product have opened, and the packed pad that is their own.
-#[derive(Clone, Copy)]
-pub struct Opened<'a> {
-    /// e = a ⊕ α, role 0's.
-    pub e: &'a [u64],
-    /// f = b ⊕ β, role 1's.
-    pub f: &'a [u64],
-    /// α at role 0, β at role 1.
-    pub pad: &'a [u64],
-}
-
 /// Role 1 of a product: `message` p₁ = (v ≫ d) + 2^(64−d)·(ef + e(1−2f)β + (1−2e)(1−2f)γ₁) − y₂,
 /// y₂ written to `y`.
-pub fn product_role1(d: u32, v: &[u64], bits: Opened, gamma: &[u64], y2: &Stream, message: &mut [u64], y: &mut [u64]) {
+pub fn product_role1(
+    d: u32,
+    v: &[u64],
+    bits: OpenedBits<&[u64]>,
+    gamma: &[u64],
+    y2: &Stream,
+    message: &mut [u64],
+    y: &mut [u64],
+) {
     let (message, y) = (Out::new(message), Out::new(y));
     for_units(Layout::new(v.len()), |unit| {
         let (e, w) = (unit.elements.clone(), unit.words.clone());
@@ -133,7 +131,14 @@ unit_kernel! {
 
 /// Role 0 of a product: `message` p₀ = (u ≫ d) + constant + 2^(64−d)·(f(1−2e)α + (1−2e)(1−2f)γ₀) − y₀,
 /// u = z + 2^62, y₀ written to `y`.
-pub fn product_role0(d: u32, z: &[u64], bits: Opened, streams: [&Stream; 2], message: &mut [u64], y: &mut [u64]) {
+pub fn product_role0(
+    d: u32,
+    z: &[u64],
+    bits: OpenedBits<&[u64]>,
+    streams: [&Stream; 2],
+    message: &mut [u64],
+    y: &mut [u64],
+) {
     let [gamma, y0] = streams;
     let (message, y) = (Out::new(message), Out::new(y));
     for_units(Layout::new(z.len()), |unit| {
@@ -206,7 +211,7 @@ unit_kernel! {
 
 /// Roles 1 and 2 of a replicated tensor: planes of b·share + mask modulo 2^d, b = ¬msb(v). The
 /// share of a is a stream at role 1, received planes at role 2.
-pub fn shared_term(d: u32, v: &[u64], share: TermShare, mask: &Stream, planes: &mut [u64]) {
+pub fn shared_term(d: u32, v: &[u64], share: TermShare<&Stream, &[u64]>, mask: &Stream, planes: &mut [u64]) {
     let planes = Out::new(planes);
     for_units(Layout::new(v.len()), |unit| {
         let (e, n) = (unit.elements.clone(), unit.elements.len());
@@ -214,25 +219,16 @@ pub fn shared_term(d: u32, v: &[u64], share: TermShare, mask: &Stream, planes: &
         let [pad, value] = &mut pads;
         mask.fill(e.start, &mut pad[..n]);
         let received = match share {
-            TermShare::Stream(stream) => {
+            TermShare::Drawn(stream) => {
                 stream.fill(e.start, &mut value[..n]);
                 &[][..]
             }
-            TermShare::Planes(received) => &received[unit.planes(d as usize)],
+            TermShare::Received(received) => &received[unit.planes(d as usize)],
         };
         // SAFETY: each unit takes its own range, once.
         let planes = unsafe { planes.range(unit.planes(d as usize)) };
         shared_term_unit(unit.lanes(), &v[e], received, &mut value[..n], &pad[..n], planes);
     });
-}
-
-/// Where a role's share of a comes from.
-#[derive(Clone, Copy)]
-pub enum TermShare<'a> {
-    /// From a stream in common with role 0.
-    Stream(&'a Stream),
-    /// From role 0's message.
-    Planes(&'a [u64]),
 }
 
 unit_kernel! {

@@ -1,6 +1,6 @@
 //! A card that this process uses: opened at first use, kept until the process ends.
 
-use super::memory::Pool;
+use super::blocks::Pool;
 use super::transfer::Staging;
 use crate::device::{Device, DeviceError};
 use cryptgpu_kernels::{Kernels, Options, library};

@@ -16,15 +16,15 @@
 //! | `card.rs` | `Card`: context, streams, kernels, and the fault that ends its use |
 //! | `launch.rs` | `launch`: the one way from views to a kernel |
 //! | `words.rs` | buffers and views on a card |
-//! | `memory.rs` | memory that is kept for reuse |
+//! | `blocks.rs` | blocks of memory, kept for reuse |
 //! | `transfer.rs` | copies between main memory and the card, through pinned buffers |
 //! | `elementwise.rs`, … | operations, in the files and with the names of the CPU's |
 //! | `timing.rs` | how long kernels take, and what the card could do |
 //! | `probe.rs` | what this machine has: driver, compiler, cards |
 
+mod blocks;
 mod card;
 mod launch;
-mod memory;
 mod probe;
 mod timing;
 mod transfer;
@@ -38,8 +38,8 @@ pub(super) mod product;
 pub(super) mod sign;
 pub(super) mod truncation;
 
+pub use blocks::MemoryUse;
 pub use card::leave;
-pub use memory::MemoryUse;
 pub use probe::{CardInfo, Cuda, probe};
 pub use product::METHOD_VARIABLE;
 pub use timing::{Peak, peak, seconds};

@@ -2,16 +2,12 @@
 
 use super::elementwise::{mask as words_of, zero_share};
 use super::{View, ViewMut, launch};
-use crate::device::Window;
+use crate::device::SignWindow;
 use crate::prg::{Stream, Zero};
-use cryptgpu_kernels::{SignWindow, ZeroShare};
-
-fn of(window: Window) -> SignWindow {
-    SignWindow { low: window.low, width: window.width }
-}
+use cryptgpu_kernels::ZeroShare;
 
 pub(crate) fn share_bits(
-    window: Window,
+    window: SignWindow,
     x: [View; 2],
     mask: &Stream,
     message: ViewMut,
@@ -22,13 +18,20 @@ pub(crate) fn share_bits(
     let [x0, x1] = x;
     let reads = [x0, x1, mask.view()];
     launch("sign bit, role 0", reads, [message, top, top_mask], |k, s, [x0, x1, mask], [message, top, top_mask]| {
-        k.sign_share_bits(s, of(window), [x0, x1], mask, message, top, top_mask)
+        k.sign_share_bits(s, window, [x0, x1], mask, message, top, top_mask)
     });
 }
 
-pub(crate) fn share_carries(window: Window, with_constants: bool, b: View, shared: View, carry: ViewMut, top: ViewMut) {
+pub(crate) fn share_carries(
+    window: SignWindow,
+    with_constants: bool,
+    b: View,
+    shared: View,
+    carry: ViewMut,
+    top: ViewMut,
+) {
     launch("sign bit, roles 1 and 2", [b, shared], [carry, top], |k, s, [b, shared], [carry, top]| {
-        k.sign_share_carries(s, of(window), with_constants, b, shared, carry, top)
+        k.sign_share_carries(s, window, with_constants, b, shared, carry, top)
     });
 }
 

@@ -3,7 +3,7 @@
 //! empties the next.
 
 use super::Card;
-use super::memory::Block;
+use super::blocks::Block;
 use crate::device::DeviceError;
 use cudarc::driver::{CudaEvent, DriverError, result};
 use parking_lot::Mutex;

@@ -3,9 +3,8 @@
 
 use super::elementwise::{fill, mask};
 use super::{View, ViewMut, launch};
-use crate::device::Pad;
+use crate::device::{OpenedBits, TermShare};
 use crate::prg::Stream;
-use cryptgpu_kernels::{OpenedBits, TermShare};
 
 pub(crate) fn open_top(offset: bool, u: View, pad: View, message: ViewMut) {
     launch("truncation, top bit", [u, pad], [message], |k, s, [u, pad], [message]| {
@@ -24,7 +23,7 @@ pub(crate) fn product_deal(d: u32, n: usize, alpha: View, beta: View, gamma: &St
 pub(crate) fn product_role1(
     d: u32,
     v: View,
-    [e, f, pad]: [View; 3],
+    OpenedBits { e, f, pad }: OpenedBits<View>,
     gamma: View,
     y2: &Stream,
     message: ViewMut,
@@ -40,7 +39,7 @@ pub(crate) fn product_role1(
 pub(crate) fn product_role0(
     d: u32,
     z: View,
-    [e, f, pad]: [View; 3],
+    OpenedBits { e, f, pad }: OpenedBits<View>,
     [gamma, y0]: [&Stream; 2],
     mut message: ViewMut,
     mut y: ViewMut,
@@ -66,22 +65,22 @@ pub(crate) fn shared_role0(d: u32, x: [View; 2], streams: [&Stream; 4], message:
     });
 }
 
-pub(crate) fn shared_term(d: u32, v: View, share: Pad, mask_stream: &Stream, planes: ViewMut) {
+pub(crate) fn shared_term(d: u32, v: View, share: TermShare<&Stream, View>, mask_stream: &Stream, planes: ViewMut) {
     let pad = mask(mask_stream, v.len(), &planes);
     let (drawn, planar);
     let share = match share {
-        Pad::Stream(stream) => {
+        TermShare::Drawn(stream) => {
             drawn = mask(stream, v.len(), &planes);
             planar = false;
             drawn.view()
         }
-        Pad::Received(view) => {
+        TermShare::Received(view) => {
             planar = true;
-            view.on_card()
+            view
         }
     };
     launch("truncation, roles 1 and 2", [v, share, pad.view()], [planes], |k, s, [v, share, pad], [planes]| {
-        let share = if planar { TermShare::Planes(share) } else { TermShare::Words(share) };
+        let share = if planar { TermShare::Received(share) } else { TermShare::Drawn(share) };
         k.truncation_shared_term(s, d, v, share, pad, planes)
     });
 }

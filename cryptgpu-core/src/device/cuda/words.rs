@@ -1,6 +1,6 @@
 //! Words in a card's memory, and views of parts of them.
 
-use super::memory::{Block, Home};
+use super::blocks::{Block, Home};
 use super::{Card, card};
 use crate::device::{Device, DeviceError};
 use cryptgpu_kernels as kernels;

@@ -2,7 +2,8 @@
 //! results once, which is what its bytes count; masks that a kernel keeps in results come on top and are its own fault.
 
 use crate::device::{
-    Binary, Buffer, ConvGeometry, Device, DeviceError, OpenedBits, Pad, PoolGeometry, Unary, View, ViewMut, Window,
+    Binary, Buffer, ConvGeometry, Device, DeviceError, OpenedBits, PoolGeometry, SignWindow, TermShare, Unary, View,
+    ViewMut, kernels,
 };
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
 
@@ -27,7 +28,6 @@ pub(super) trait Body {
 }
 
 struct Operands<const R: usize, const W: usize, F> {
-    device: Device,
     inputs: [Buffer; R],
     outputs: [Buffer; W],
     ask: F,
@@ -35,12 +35,12 @@ struct Operands<const R: usize, const W: usize, F> {
 
 impl<const R: usize, const W: usize, F> Body for Operands<R, W, F>
 where
-    F: Fn(Device, [View; R], [ViewMut; W]) -> Result<(), DeviceError>,
+    F: Fn([View; R], [ViewMut; W]) -> Result<(), DeviceError>,
 {
     fn ask(&mut self) -> Result<(), DeviceError> {
         let (inputs, outputs) =
             (self.inputs.each_ref().map(Buffer::view), self.outputs.each_mut().map(Buffer::view_mut));
-        (self.ask)(self.device, inputs, outputs)
+        (self.ask)(inputs, outputs)
     }
 
     fn check(&self) -> Result<(), DeviceError> {
@@ -63,10 +63,10 @@ fn work<const R: usize, const W: usize>(
     operation: &'static str,
     inputs: [usize; R],
     outputs: [usize; W],
-    ask: impl Fn(Device, [View; R], [ViewMut; W]) + 'static,
+    ask: impl Fn([View; R], [ViewMut; W]) + 'static,
 ) -> Work {
-    let ask = move |device: Device, inputs: [View; R], outputs: [ViewMut; W]| {
-        ask(device, inputs, outputs);
+    let ask = move |inputs: [View; R], outputs: [ViewMut; W]| {
+        ask(inputs, outputs);
         Ok(())
     };
     let elements = outputs.first().max(inputs.first()).copied().unwrap_or(0);
@@ -80,12 +80,12 @@ fn product<const R: usize, const W: usize>(
     size: String,
     multiply_adds: f64,
     (inputs, outputs): ([usize; R], [usize; W]),
-    ask: impl Fn(Device, [View; R], [ViewMut; W]) -> Result<(), DeviceError> + 'static,
+    ask: impl Fn([View; R], [ViewMut; W]) -> Result<(), DeviceError> + 'static,
 ) -> Work {
     let bytes = 8 * (inputs.iter().sum::<usize>() + outputs.iter().sum::<usize>());
     // Products of zeros take no other time than others; bits of zeros likewise.
     let (inputs, outputs) = (inputs.map(|len| device.full(len, 3)), outputs.map(|len| device.zeros(len)));
-    Work { operation, size, bytes, multiply_adds, body: Box::new(Operands { device, inputs, outputs, ask }) }
+    Work { operation, size, bytes, multiply_adds, body: Box::new(Operands { inputs, outputs, ask }) }
 }
 
 fn correlated(randomness: Randomness) -> Correlated {
@@ -110,42 +110,42 @@ fn zero() -> Zero {
 fn elementwise(d: Device, n: usize) -> Vec<Work> {
     let planes = CUT as usize * n.div_ceil(64);
     vec![
-        work(d, "add", [n, n], [n], |d, [x, y], [out]| d.binary(Binary::Add, x, y, out)),
-        work(d, "multiply by a constant", [n], [n], |d, [x], [out]| d.unary(Unary::Mul(3), x, out)),
-        work(d, "product share", [n; 4], [n], |d, [a, b, c, e], [out]| d.product_share([a, b], [c, e], out)),
-        work(d, "add a bias", [n, 64], [n], |d, [_, bias], [z]| d.add_bias(bias, 4096, z)),
-        work(d, "sum", [n], [1], |d, [x], [out]| d.sum(x, out)),
-        work(d, "copy", [n], [n], |_, [x], [out]| out.copy_from(x)),
-        work(d, "words to planes", [n], [planes], |d, [x], [out]| d.to_planes(0, CUT, x, out)),
-        work(d, "planes to words", [planes], [n], |d, [x], [out]| d.from_planes(CUT, x, out)),
+        work(d, "add", [n, n], [n], |[x, y], [out]| kernels::binary(Binary::Add, x, y, out)),
+        work(d, "multiply by a constant", [n], [n], |[x], [out]| kernels::unary(Unary::Mul(3), x, out)),
+        work(d, "product share", [n; 4], [n], |[a, b, c, e], [out]| kernels::product_share([a, b], [c, e], out)),
+        work(d, "add a bias", [n, 64], [n], |[_, bias], [z]| kernels::add_bias(bias, 4096, z)),
+        work(d, "sum", [n], [1], |[x], [out]| kernels::sum(x, out)),
+        work(d, "copy", [n], [n], |[x], [out]| out.copy_from(x)),
+        work(d, "words to planes", [n], [planes], |[x], [out]| kernels::to_planes(0, CUT, x, out)),
+        work(d, "planes to words", [planes], [n], |[x], [out]| kernels::from_planes(CUT, x, out)),
     ]
 }
 
 fn streams(d: Device, n: usize) -> Vec<Work> {
     let ([aes], [philox], zero) = (draw(Randomness::Aes128Ctr), draw(Randomness::InsecurePhilox), zero());
     vec![
-        work(d, "AES-128-CTR", [], [n], move |d, [], [out]| d.fill(&aes, out)),
-        work(d, "Philox", [], [n], move |d, [], [out]| d.fill(&philox, out)),
+        work(d, "AES-128-CTR", [], [n], move |[], [out]| kernels::fill(&aes, out)),
+        work(d, "Philox", [], [n], move |[], [out]| kernels::fill(&philox, out)),
         // What it adds to is read as well as written.
-        work(d, "zero-share", [n], [n], move |d, [_], [z]| d.add_zero(&zero, z)),
+        work(d, "zero-share", [n], [n], move |[_], [z]| kernels::add_zero(&zero, z)),
     ]
 }
 
 fn sign(d: Device, n: usize) -> Vec<Work> {
-    let (window, packed) = (Window { low: 0, width: 64 }, n.div_ceil(64));
+    let (window, packed) = (SignWindow::default(), n.div_ceil(64));
     let (shared, carries) = (window.shared_planes() * packed, window.carry_planes() * packed);
     let ([mask], zero) = (draw(Randomness::Aes128Ctr), zero());
     vec![
-        work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |d, x, [message, top, top_mask]| {
-            d.sign_share_bits(window, x, &mask, message, top, top_mask);
+        work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |x, [message, top, top_mask]| {
+            kernels::sign_share_bits(window, x, &mask, message, top, top_mask);
         }),
-        work(d, "sign bit, roles 1 and 2", [n, shared], [carries, packed], move |d, [b, shared], [carry, top]| {
-            d.sign_share_carries(window, true, b, shared, carry, top);
+        work(d, "sign bit, roles 1 and 2", [n, shared], [carries, packed], move |[b, shared], [carry, top]| {
+            kernels::sign_share_carries(window, true, b, shared, carry, top);
         }),
-        work(d, "sign bit, a level of the tree", [carries; 2], [31 * packed], move |d, x, [out]| {
-            d.sign_tree_level(n, 16, x, &zero, out);
+        work(d, "sign bit, a level of the tree", [carries; 2], [31 * packed], move |x, [out]| {
+            kernels::sign_tree_level(n, 16, x, &zero, out);
         }),
-        work(d, "first plane", [packed], [packed], move |d, [bits], [out]| d.first_plane(n, 1, bits, out)),
+        work(d, "first plane", [packed], [packed], move |[bits], [out]| kernels::first_plane(n, 1, bits, out)),
     ]
 }
 
@@ -155,21 +155,21 @@ fn bit_product(d: Device, n: usize) -> Vec<Work> {
     let [g, h, i, j, k] = draw(Randomness::Aes128Ctr);
     let [l, m] = draw(Randomness::Aes128Ctr);
     vec![
-        work(d, "bit product, role 0", [packed; 2], [n; 3], move |d, u, [message, y0, y1]| {
-            d.bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1);
+        work(d, "bit product, role 0", [packed; 2], [n; 3], move |u, [message, y0, y1]| {
+            kernels::bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1);
         }),
-        work(d, "bit product, role 1 opens", [packed, packed, n, n], [n], move |d, [u, v, x1, x2], [message]| {
-            d.bit_product_role1_open([u, v], [x1, x2], &g, message);
+        work(d, "bit product, role 1 opens", [packed, packed, n, n], [n], move |[u, v, x1, x2], [message]| {
+            kernels::bit_product_role1_open([u, v], [x1, x2], &g, message);
         }),
-        work(d, "bit product, role 2", [packed, packed, n, n], [2 * n, n], move |d, [u, v, x, open], [message, y]| {
-            d.bit_product_role2([u, v], x, open, [&h, &i, &j], message, y);
+        work(d, "bit product, role 2", [packed, packed, n, n], [2 * n, n], move |[u, v, x, open], [message, y]| {
+            kernels::bit_product_role2([u, v], x, open, [&h, &i, &j], message, y);
         }),
-        work(d, "bit product, role 1 closes", [packed, packed, n, n, n], [n], move |d, [u, v, x1, x2, e], [out]| {
-            d.bit_product_role1_close([u, v], [x1, x2], e, &k, out);
+        work(d, "bit product, role 1 closes", [packed, packed, n, n, n], [n], move |[u, v, x1, x2, e], [out]| {
+            kernels::bit_product_role1_close([u, v], [x1, x2], e, &k, out);
         }),
-        work(d, "bits to words, role 0", [packed], [n], move |d, [u], [message]| d.convert_role0(u, &m, message)),
-        work(d, "bits to words, a term", [packed, n], [n], move |d, [v, share], [message]| {
-            d.convert_term(v, share, &l, true, message);
+        work(d, "bits to words, role 0", [packed], [n], move |[u], [message]| kernels::convert_role0(u, &m, message)),
+        work(d, "bits to words, a term", [packed, n], [n], move |[v, share], [message]| {
+            kernels::convert_term(v, share, &l, true, message);
         }),
     ]
 }
@@ -179,12 +179,12 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
     let planes = CUT as usize * packed;
     let [a, b, c, e, f] = draw(Randomness::Aes128Ctr);
     let [g, h, i, j] = draw(Randomness::Aes128Ctr);
-    let deal = move |d: Device, [alpha, beta]: [View; 2], [out]: [ViewMut; 1]| {
-        d.truncation_deal(CUT, n, alpha, beta, &a, out);
+    let deal = move |[alpha, beta]: [View; 2], [out]: [ViewMut; 1]| {
+        kernels::truncation_deal(CUT, n, alpha, beta, &a, out);
     };
     vec![
-        work(d, "truncation, top bits", [n, packed], [packed], |d, [u, pad], [message]| {
-            d.truncation_open_top(true, u, pad, message);
+        work(d, "truncation, top bits", [n, packed], [packed], |[u, pad], [message]| {
+            kernels::truncation_open_top(true, u, pad, message);
         }),
         work(d, "truncation, role 2 deals", [packed; 2], [planes], deal),
         work(
@@ -192,21 +192,21 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
             "truncation, role 1",
             [n, packed, packed, packed, planes],
             [n, n],
-            move |d, [v, e, f, pad, gamma], [message, y]| {
-                d.truncation_role1(CUT, v, OpenedBits { e, f, pad }, gamma, &b, message, y);
+            move |[v, e, f, pad, gamma], [message, y]| {
+                kernels::truncation_role1(CUT, v, OpenedBits { e, f, pad }, gamma, &b, message, y);
             },
         ),
-        work(d, "truncation, role 0", [n, packed, packed, packed], [n, n], move |d, [z, o, p, pad], [message, y]| {
-            d.truncation_role0(CUT, z, OpenedBits { e: o, f: p, pad }, [&c, &e], message, y);
+        work(d, "truncation, role 0", [n, packed, packed, packed], [n, n], move |[z, o, p, pad], [message, y]| {
+            kernels::truncation_role0(CUT, z, OpenedBits { e: o, f: p, pad }, [&c, &e], message, y);
         }),
-        work(d, "truncation of a tensor, role 0", [n, n], [n + planes, n], move |d, x, [message, y]| {
-            d.truncation_shared_role0(CUT, x, [&g, &h, &i, &j], message, y);
+        work(d, "truncation of a tensor, role 0", [n, n], [n + planes, n], move |x, [message, y]| {
+            kernels::truncation_shared_role0(CUT, x, [&g, &h, &i, &j], message, y);
         }),
-        work(d, "truncation of a tensor, a term", [n, planes], [planes], move |d, [v, share], [out]| {
-            d.truncation_shared_term(CUT, v, Pad::Received(share), &f, out);
+        work(d, "truncation of a tensor, a term", [n, planes], [planes], move |[v, share], [out]| {
+            kernels::truncation_shared_term(CUT, v, TermShare::Received(share), &f, out);
         }),
-        work(d, "truncation of a tensor, last", [n, planes, planes], [n], |d, [v, first, second], [y]| {
-            d.truncation_shared_close(CUT, v, [first, second], y);
+        work(d, "truncation of a tensor, last", [n, planes, planes], [n], |[v, first, second], [y]| {
+            kernels::truncation_shared_close(CUT, v, [first, second], y);
         }),
     ]
 }
@@ -217,9 +217,11 @@ fn pooling(d: Device, n: usize) -> Vec<Work> {
     let (whole, half) = (n.div_ceil(side * side) * side * side, side / 2);
     let (input, size) = ([side; 2], [half; 2]);
     vec![
-        work(d, "sums of windows", [whole], [whole / 4], move |d, [x], [out]| d.sum_pool(input, &window, size, x, out)),
-        work(d, "a tap of windows", [whole], [whole / 4], move |d, [x], [out]| {
-            d.pool_tap(input, &window, size, [1, 0], 0, x, out);
+        work(d, "sums of windows", [whole], [whole / 4], move |[x], [out]| {
+            kernels::sum_pool(input, &window, size, x, out)
+        }),
+        work(d, "a tap of windows", [whole], [whole / 4], move |[x], [out]| {
+            kernels::pool_tap(input, &window, size, [1, 0], 0, x, out);
         }),
     ]
 }
@@ -232,8 +234,8 @@ fn products(d: Device, n: usize) -> Vec<Work> {
             let size = format!("two products {side} × {side} × {side}");
             let words = ([side * side; 4], [side * side]);
             let multiply_adds = 2.0 * (side as f64).powi(3);
-            product(d, "matmul", size, multiply_adds, words, move |d, [x0, y0, x1, y1], [out]| {
-                d.matmul_sum([side; 2], [side; 2], false, [(x0, y0), (x1, y1)], out)
+            product(d, "matmul", size, multiply_adds, words, move |[x0, y0, x1, y1], [out]| {
+                kernels::matmul_sum([side; 2], [side; 2], false, [(x0, y0), (x1, y1)], out)
             })
         })
         .collect();
@@ -247,8 +249,8 @@ fn products(d: Device, n: usize) -> Vec<Work> {
         }
         let size = format!("two of {channels} channels {side} × {side}, 3 × 3, {groups} group(s)");
         let (multiply_adds, words) = (2.0 * (weight * side * side) as f64, ([image, weight, image, weight], [image]));
-        all.push(product(d, "convolution", size, multiply_adds, words, move |d, [x0, w0, x1, w1], [out]| {
-            d.conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out)
+        all.push(product(d, "convolution", size, multiply_adds, words, move |[x0, w0, x1, w1], [out]| {
+            kernels::conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out)
         }));
     }
     all

@@ -242,7 +242,7 @@ pub(super) mod tests {
             assert!(record.max_abs_error > 0.0 && record.max_abs_error < 3e-5, "{record:?}");
             assert!(0.0 < record.best_seconds && record.best_seconds <= record.seconds);
             assert_eq!(record.compared as u64, record.outputs);
-            let window = crate::device::Window { low: 0, width: 64 };
+            let window = crate::device::SignWindow::default();
             let cost = match record.operation().unwrap() {
                 Operation::Relu { n } => cost::relu(n, window),
                 other => cost::truncate_product(other.outputs() as usize, record.fraction_bits),

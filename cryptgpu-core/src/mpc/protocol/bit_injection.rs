@@ -2,7 +2,7 @@
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
 use super::message::{MessageKind, Part, Side};
-use crate::device::{Binary, Buffer, View};
+use crate::device::{Binary, Buffer, View, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
 impl Party {
@@ -51,7 +51,7 @@ impl Party {
         let own_bits = [u1.view(), bits.b.slice(one.words.clone())];
         let own_x = [xa, xb].map(|x| x.slice(one.elements.clone()));
         let mut d = device.alloc(one.elements.len());
-        device.bit_product_role1_open(own_bits, own_x, &self.prg.with_prev(alpha), d.view_mut());
+        kernels::bit_product_role1_open(own_bits, own_x, &self.prg.with_prev(alpha), d.view_mut());
         self.post(Side::Next, MessageKind::BITS_ROLE1, d)?;
 
         // Role 2: answers. (The pad for role 1 came first on the same link.)
@@ -64,7 +64,7 @@ impl Party {
         let two_bits = [u2.view(), bits.a.slice(two.words.clone())];
         let y0 = b.slice_mut(two.elements.clone());
         let x0 = xb.slice(two.elements.clone());
-        device.bit_product_role2(two_bits, x0, d.view(), streams, message.view_mut(), y0);
+        kernels::bit_product_role2(two_bits, x0, d.view(), streams, message.view_mut(), y0);
         let rest = message.slice(two.elements.len()..2 * two.elements.len()).to_buffer();
         self.post(Side::Prev, MessageKind::BITS_ROLE2, message)?;
 
@@ -73,17 +73,17 @@ impl Party {
         let mu = self.prg.with_prev(mu_one);
         let mut message = device.alloc(one.elements.len());
         let e = received.slice(0..one.elements.len());
-        device.bit_product_role1_close(own_bits, own_x, e, &mu, message.view_mut());
+        kernels::bit_product_role1_close(own_bits, own_x, e, &mu, message.view_mut());
         let y2 = b.slice_mut(one.elements.clone());
-        device.binary(Binary::Add, message.view(), received.slice(one.elements.len()..2 * one.elements.len()), y2);
+        kernels::binary(Binary::Add, message.view(), received.slice(one.elements.len()..2 * one.elements.len()), y2);
         self.post(Side::Next, MessageKind::BITS_CLOSE, message)?;
         let mut mask = device.alloc(one.elements.len());
-        device.fill(&mu, mask.view_mut());
-        device.binary(Binary::Add, pad.view(), mask.view(), a.slice_mut(one.elements));
+        kernels::fill(&mu, mask.view_mut());
+        kernels::binary(Binary::Add, pad.view(), mask.view(), a.slice_mut(one.elements));
 
         // Role 2: y₂.
         let close = self.take(Side::Prev, MessageKind::BITS_CLOSE, two.elements.len())?;
-        device.binary(Binary::Add, close.view(), rest.view(), a.slice_mut(two.elements));
+        kernels::binary(Binary::Add, close.view(), rest.view(), a.slice_mut(two.elements));
         self.rep(a, b, x.shape())
     }
 
@@ -104,7 +104,7 @@ impl Party {
         ];
         let mut message = device.alloc(part.elements.len());
         let (y0, y1) = (a.slice_mut(part.elements.clone()), b.slice_mut(part.elements));
-        device.bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
+        kernels::bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
         self.post(Side::Next, MessageKind::BITS_PAD, message)
     }
 
@@ -133,21 +133,21 @@ impl Party {
         let [u1, y1, y0] = zero.nonces;
         let mut u = device.alloc(zero.words.len());
         let parts = [&bits.a, &bits.b].map(|bits| bits.slice(zero.words.clone()));
-        device.binary(Binary::Xor, parts[0], parts[1], u.view_mut());
+        kernels::binary(Binary::Xor, parts[0], parts[1], u.view_mut());
         let mut message = device.alloc(zero.elements.len());
-        device.convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
+        kernels::convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
         self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
-        device.fill(&self.prg.with_prev(y0), a.slice_mut(zero.elements.clone()));
-        device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements));
+        kernels::fill(&self.prg.with_prev(y0), a.slice_mut(zero.elements.clone()));
+        kernels::fill(&self.prg.with_next(y1), b.slice_mut(zero.elements));
 
         let [u1, y1, _] = one.nonces;
         let mut share = device.alloc(one.elements.len());
-        device.fill(&self.prg.with_prev(u1), share.view_mut());
+        kernels::fill(&self.prg.with_prev(u1), share.view_mut());
         let mut own_one = device.alloc(one.elements.len());
         let v = bits.b.slice(one.words.clone());
         let y1 = self.prg.with_prev(y1);
-        device.fill(&y1, a.slice_mut(one.elements.clone()));
-        device.convert_term(v, share.view(), &y1, false, own_one.view_mut());
+        kernels::fill(&y1, a.slice_mut(one.elements.clone()));
+        kernels::convert_term(v, share.view(), &y1, false, own_one.view_mut());
         self.post_copy(Side::Next, MessageKind::CONVERT_TERM1, own_one.view())?;
 
         let [_, _, y0] = two.nonces;
@@ -155,21 +155,21 @@ impl Party {
         let mut own_two = device.alloc(two.elements.len());
         let v = bits.a.slice(two.words.clone());
         let y0 = self.prg.with_next(y0);
-        device.fill(&y0, b.slice_mut(two.elements.clone()));
-        device.convert_term(v, share.view(), &y0, true, own_two.view_mut());
+        kernels::fill(&y0, b.slice_mut(two.elements.clone()));
+        kernels::convert_term(v, share.view(), &y0, true, own_two.view_mut());
         self.post_copy(Side::Prev, MessageKind::CONVERT_TERM2, own_two.view())?;
 
         let other = self.take(Side::Prev, MessageKind::CONVERT_TERM1, two.elements.len())?;
-        device.binary(Binary::Add, own_two.view(), other.view(), a.slice_mut(two.elements));
+        kernels::binary(Binary::Add, own_two.view(), other.view(), a.slice_mut(two.elements));
         let other = self.take(Side::Next, MessageKind::CONVERT_TERM2, one.elements.len())?;
-        device.binary(Binary::Add, own_one.view(), other.view(), b.slice_mut(one.elements));
+        kernels::binary(Binary::Add, own_one.view(), other.view(), b.slice_mut(one.elements));
         self.rep(a, b, bits.shape())
     }
 
     /// Packed bits from a stream.
     pub(super) fn packed(&self, stream: &crate::prg::Stream, words: usize) -> Buffer {
         let mut bits = self.device().alloc(words);
-        self.device().fill(stream, bits.view_mut());
+        kernels::fill(stream, bits.view_mut());
         bits
     }
 
@@ -177,8 +177,8 @@ impl Party {
     pub(super) fn xor3(&self, x: View, y: View, z: View) -> Buffer {
         let device = self.device();
         let (mut first, mut all) = (device.alloc(x.len()), device.alloc(x.len()));
-        device.binary(Binary::Xor, x, y, first.view_mut());
-        device.binary(Binary::Xor, first.view(), z, all.view_mut());
+        kernels::binary(Binary::Xor, x, y, first.view_mut());
+        kernels::binary(Binary::Xor, first.view(), z, all.view_mut());
         all
     }
 }

@@ -2,7 +2,7 @@
 //! bits, of which everything that is linear in role 0's secrets costs no interaction.
 
 use super::message::{MessageKind, Side};
-use crate::device::{Binary, Buffer, View};
+use crate::device::{Binary, Buffer, View, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
 impl Party {
@@ -35,12 +35,12 @@ impl Party {
         // Components of the sign without the carry: the top bits of A and B.
         let (mut top_a, mut top_b) = (device.alloc(words), device.alloc(words));
         let [mut ga, mut gb] = self.carries(x, [&mut top_a, &mut top_b])?;
-        let mut half = window.width as usize / 4;
+        let mut half = window.pairs() / 2;
         while half > 0 {
             let nonce = self.prg.nonce_for(MessageKind::SIGN_TREE.on(&[x.len(), half]));
             let zero = self.prg.zero(nonce);
             let mut level = device.alloc((2 * half - 1) * words);
-            device.sign_tree_level(x.len(), half, [ga.view(), gb.view()], &zero, level.view_mut());
+            kernels::sign_tree_level(x.len(), half, [ga.view(), gb.view()], &zero, level.view_mut());
             self.post_copy(Side::Prev, MessageKind::SIGN_TREE, level.view())?;
             gb = self.take(Side::Next, MessageKind::SIGN_TREE, level.len())?;
             ga = level;
@@ -48,7 +48,7 @@ impl Party {
         }
         let xor = |x: View, y: View| {
             let mut out = device.alloc(words);
-            device.binary(Binary::Xor, x, y, out.view_mut());
+            kernels::binary(Binary::Xor, x, y, out.view_mut());
             out
         };
         let (a, b) = (xor(ga.view(), top_a.view()), xor(gb.view(), top_b.view()));
@@ -61,7 +61,7 @@ impl Party {
         let (window, device) = (self.window(), self.device());
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         let [top_a, top_b] = top;
-        let [zero, one, two] = self.parts::<3>(MessageKind::SIGN_BITS, x.len(), window.low << 8 | window.width);
+        let [zero, one, two] = self.parts::<3>(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
         let words = x.len().div_ceil(64);
         let (mut ga, mut gb) = (device.alloc(carried * words), device.alloc(carried * words));
         let planes = |words: &std::ops::Range<usize>, k: usize| k * words.start..k * words.end;
@@ -72,23 +72,23 @@ impl Party {
         let mut message = device.alloc(shared * zero.words.len());
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
         let (tops_a, tops_b) = (top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone()));
-        device.sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops_a, tops_b);
+        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops_a, tops_b);
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
-        device.fill(&self.prg.with_prev(g0), ga.slice_mut(planes(&zero.words, carried)));
-        device.fill(&self.prg.with_next(g1), gb.slice_mut(planes(&zero.words, carried)));
+        kernels::fill(&self.prg.with_prev(g0), ga.slice_mut(planes(&zero.words, carried)));
+        kernels::fill(&self.prg.with_next(g1), gb.slice_mut(planes(&zero.words, carried)));
 
         // Role 1: its share of the bits is the mask; component 1 is a stream, which hides its share.
         // Its top components: the mask's plane 0 (role 0's other half), and b₆₃.
         let [mask, g1, _] = one.nonces;
         let mut bits = device.alloc(shared * one.words.len());
-        device.fill(&self.prg.with_prev(mask), bits.view_mut());
+        kernels::fill(&self.prg.with_prev(mask), bits.view_mut());
         self.copy_top(&bits, shared, one.elements.len(), top_a, &one.words);
         let at = planes(&one.words, carried);
         let mut own = device.alloc(at.len());
-        device.fill(&self.prg.with_prev(g1), own.view_mut());
+        kernels::fill(&self.prg.with_prev(g1), own.view_mut());
         ga.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_b.slice_mut(one.words.clone());
-        device.sign_share_carries(window, true, xb.slice(one.elements.clone()), bits.view(), own.view_mut(), b63);
+        kernels::sign_share_carries(window, true, xb.slice(one.elements.clone()), bits.view(), own.view_mut(), b63);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let own_one = (own, at);
 
@@ -98,23 +98,23 @@ impl Party {
         self.copy_top(&bits, shared, two.elements.len(), top_b, &two.words);
         let at = planes(&two.words, carried);
         let mut own = device.alloc(at.len());
-        device.fill(&self.prg.with_next(g0), own.view_mut());
+        kernels::fill(&self.prg.with_next(g0), own.view_mut());
         gb.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_a.slice_mut(two.words.clone());
-        device.sign_share_carries(window, false, xa.slice(two.elements.clone()), bits.view(), own.view_mut(), b63);
+        kernels::sign_share_carries(window, false, xa.slice(two.elements.clone()), bits.view(), own.view_mut(), b63);
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
 
         // Component 2 is the sum of what roles 1 and 2 have exchanged.
         let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, at.len())?;
-        device.binary(Binary::Xor, own.view(), other.view(), ga.slice_mut(at));
+        kernels::binary(Binary::Xor, own.view(), other.view(), ga.slice_mut(at));
         let (own, at) = own_one;
         let other = self.take(Side::Next, MessageKind::SIGN_CARRIES2, at.len())?;
-        device.binary(Binary::Xor, own.view(), other.view(), gb.slice_mut(at));
+        kernels::binary(Binary::Xor, own.view(), other.view(), gb.slice_mut(at));
         Ok([ga, gb])
     }
 
     /// Plane 0 of `bits`, the share of role 0's top bits, to `to`.
     fn copy_top(&self, bits: &Buffer, planes: usize, elements: usize, to: &mut Buffer, words: &std::ops::Range<usize>) {
-        self.device().first_plane(elements, planes, bits.view(), to.slice_mut(words.clone()));
+        kernels::first_plane(elements, planes, bits.view(), to.slice_mut(words.clone()));
     }
 }

@@ -3,7 +3,7 @@
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
 use super::message::{MessageKind, Part, Side};
-use crate::device::{Binary, Buffer, OpenedBits, Pad, Tensor, Unary, View, ViewMut};
+use crate::device::{Binary, Buffer, OpenedBits, Tensor, TermShare, Unary, View, ViewMut, kernels};
 use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, cost};
 
 /// Cuts that the offsets of the exact protocol leave room for.
@@ -42,7 +42,7 @@ impl Party {
         let device = self.device();
         let nonce = self.prg.nonce_for(MessageKind::TRUNCATE_DEAL.on(&[n, d as usize]));
         let zero = self.prg.zero(nonce);
-        device.add_zero(&zero, z.view_mut());
+        kernels::add_zero(&zero, z.view_mut());
         let [zero, one, two] = self.parts::<5>(MessageKind::TRUNCATE_DEAL, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
@@ -53,7 +53,7 @@ impl Party {
         let own = z.slice(zero.elements.clone());
         let alpha = self.packed(&self.prg.with_prev(alpha), zero.words.len());
         let mut e = device.alloc(zero.words.len());
-        device.truncation_open_top(true, own, alpha.view(), e.view_mut());
+        kernels::truncation_open_top(true, own, alpha.view(), e.view_mut());
         self.post_copy(Side::Next, MessageKind::TRUNCATE_TOP, e.view())?;
 
         // Role 1: opens f and its half.
@@ -62,16 +62,16 @@ impl Party {
         let dealt = self.take(Side::Next, MessageKind::TRUNCATE_DEAL, count + d as usize * words)?;
         let e_one = self.take(Side::Prev, MessageKind::TRUNCATE_TOP, words)?;
         let mut v = device.alloc(count);
-        device.binary(Binary::Add, z.slice(one.elements.clone()), dealt.slice(0..count), v.view_mut());
+        kernels::binary(Binary::Add, z.slice(one.elements.clone()), dealt.slice(0..count), v.view_mut());
         let beta = self.packed(&self.prg.with_next(beta), words);
         let mut message = device.alloc(count + words);
-        device.truncation_open_top(false, v.view(), beta.view(), message.slice_mut(count..count + words));
+        kernels::truncation_open_top(false, v.view(), beta.view(), message.slice_mut(count..count + words));
         let f = message.slice(count..count + words).to_buffer();
         let bits = OpenedBits { e: e_one.view(), f: f.view(), pad: beta.view() };
         let gamma1 = dealt.slice(count..dealt.len());
         let y2 = self.prg.with_next(y2);
         let y_out = b.slice_mut(one.elements.clone());
-        device.truncation_role1(d, v.view(), bits, gamma1, &y2, message.slice_mut(0..count), y_out);
+        kernels::truncation_role1(d, v.view(), bits, gamma1, &y2, message.slice_mut(0..count), y_out);
         let half1 = message.slice(0..count).to_buffer();
         self.post(Side::Prev, MessageKind::TRUNCATE_ROLE1, message)?;
 
@@ -82,14 +82,14 @@ impl Party {
         let streams = [&self.prg.with_prev(gamma0), &self.prg.with_prev(y0)];
         let mut half0 = device.alloc(count);
         let y_out = a.slice_mut(zero.elements.clone());
-        device.truncation_role0(d, z.slice(zero.elements.clone()), bits, streams, half0.view_mut(), y_out);
+        kernels::truncation_role0(d, z.slice(zero.elements.clone()), bits, streams, half0.view_mut(), y_out);
         let y1 = b.slice_mut(zero.elements);
-        device.binary(Binary::Add, half0.view(), received.slice(0..count), y1);
+        kernels::binary(Binary::Add, half0.view(), received.slice(0..count), y1);
         self.post(Side::Next, MessageKind::TRUNCATE_ROLE0, half0)?;
 
         // Role 1: y₁ from both halves.
         let half0 = self.take(Side::Prev, MessageKind::TRUNCATE_ROLE0, one.elements.len())?;
-        device.binary(Binary::Add, half0.view(), half1.view(), a.slice_mut(one.elements));
+        kernels::binary(Binary::Add, half0.view(), half1.view(), a.slice_mut(one.elements));
         self.rep(a, b, shape)
     }
 
@@ -105,10 +105,10 @@ impl Party {
         message.slice_mut(0..count).copy_from(z.slice(part.elements.clone()));
         let end = message.len();
         let gamma = self.prg.with_next(gamma);
-        device.truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
+        kernels::truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
         self.post(Side::Prev, MessageKind::TRUNCATE_DEAL, message)?;
-        device.fill(&self.prg.with_prev(y2), a.slice_mut(part.elements.clone()));
-        device.fill(&self.prg.with_next(y0), b.slice_mut(part.elements));
+        kernels::fill(&self.prg.with_prev(y2), a.slice_mut(part.elements.clone()));
+        kernels::fill(&self.prg.with_next(y0), b.slice_mut(part.elements));
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl Party {
             [&self.prg.with_next(a1), &self.prg.with_next(mu), &self.prg.with_prev(nu), &self.prg.with_next(y1)];
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
         let y1_out = b.slice_mut(zero.elements.clone());
-        device.truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
+        kernels::truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
         a.slice_mut(zero.elements).copy_from(message.slice(0..count));
         self.post(Side::Prev, MessageKind::TRUNCATE_SHARED, message)?;
 
@@ -160,9 +160,15 @@ impl Party {
         let v_one = xb.slice(one.elements.clone());
         let mut own_one = device.alloc(planes * one.words.len());
         let share = self.prg.with_prev(a1);
-        device.truncation_shared_term(d, v_one, Pad::Stream(&share), &self.prg.with_prev(mu), own_one.view_mut());
+        kernels::truncation_shared_term(
+            d,
+            v_one,
+            TermShare::Drawn(&share),
+            &self.prg.with_prev(mu),
+            own_one.view_mut(),
+        );
         self.post_copy(Side::Next, MessageKind::TRUNCATE_TERM1, own_one.view())?;
-        device.fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
+        kernels::fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
 
         // Role 2: its term, and both components.
         let [_, _, nu, _] = two.nonces;
@@ -170,18 +176,18 @@ impl Party {
         let v_two = xa.slice(two.elements.clone());
         let received = self.take(Side::Next, MessageKind::TRUNCATE_SHARED, count + planes * words)?;
         let mut own_two = device.alloc(planes * words);
-        let share = Pad::Received(received.slice(count..received.len()));
-        device.truncation_shared_term(d, v_two, share, &self.prg.with_next(nu), own_two.view_mut());
+        let share = TermShare::Received(received.slice(count..received.len()));
+        kernels::truncation_shared_term(d, v_two, share, &self.prg.with_next(nu), own_two.view_mut());
         self.post_copy(Side::Prev, MessageKind::TRUNCATE_TERM2, own_two.view())?;
         let other = self.take(Side::Prev, MessageKind::TRUNCATE_TERM1, planes * words)?;
         let y2 = a.slice_mut(two.elements.clone());
-        device.truncation_shared_close(d, v_two, [own_two.view(), other.view()], y2);
+        kernels::truncation_shared_close(d, v_two, [own_two.view(), other.view()], y2);
         b.slice_mut(two.elements).copy_from(received.slice(0..count));
 
         // Role 1: y₂.
         let other = self.take(Side::Next, MessageKind::TRUNCATE_TERM2, planes * one.words.len())?;
         let y2 = b.slice_mut(one.elements);
-        device.truncation_shared_close(d, v_one, [own_one.view(), other.view()], y2);
+        kernels::truncation_shared_close(d, v_one, [own_one.view(), other.view()], y2);
         self.rep(a, b, x.shape())
     }
 
@@ -194,20 +200,20 @@ impl Party {
         self.declare_cost(cost::truncate_shared_paper(n));
         let [zero, one, two] = self.parts::<1>(MessageKind::TRUNCATE_PAPER, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
-        let shift = |x: View, out: ViewMut| device.unary(Unary::Sar(d), x, out);
+        let shift = |x: View, out: ViewMut| kernels::unary(Unary::Sar(d), x, out);
 
         let [y1] = zero.nonces;
-        device.fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));
+        kernels::fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));
         let (mut both, mut shifted) = (device.alloc(zero.elements.len()), device.alloc(zero.elements.len()));
         let [xa, xb] = [&x.a, &x.b].map(|x| x.view().slice(zero.elements.clone()));
-        device.binary(Binary::Add, xa, xb, both.view_mut());
+        kernels::binary(Binary::Add, xa, xb, both.view_mut());
         shift(both.view(), shifted.view_mut());
         let y0 = a.slice_mut(zero.elements.clone());
-        device.binary(Binary::Sub, shifted.view(), b.slice(zero.elements.clone()), y0);
+        kernels::binary(Binary::Sub, shifted.view(), b.slice(zero.elements.clone()), y0);
         self.post_copy(Side::Prev, MessageKind::TRUNCATE_PAPER, a.slice(zero.elements))?;
 
         let [y1] = one.nonces;
-        device.fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
+        kernels::fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
         shift(x.b.view().slice(one.elements.clone()), b.slice_mut(one.elements));
 
         shift(x.a.view().slice(two.elements.clone()), a.slice_mut(two.elements.clone()));

@@ -2,7 +2,7 @@
 //! selection takes.
 
 use super::RepXor;
-use crate::device::{Buffer, Device, DeviceError, Tensor, Unary};
+use crate::device::{Buffer, Device, DeviceError, Tensor, Unary, kernels};
 use crate::net::PartyId;
 
 /// A replicated share of bits, one an element, packed as [`crate::ring::Layout`] tells.
@@ -45,7 +45,7 @@ impl RepBits {
         let invert = |buffer: &Buffer| {
             let device = buffer.device();
             let mut out = device.alloc(buffer.len());
-            device.unary(Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
+            kernels::unary(Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
             out
         };
         match party.index() {

@@ -2,7 +2,7 @@
 //! linear on them.
 
 use super::Additive;
-use crate::device::{Binary, Device, DeviceError, PoolGeometry, Tensor, Unary};
+use crate::device::{Binary, Device, DeviceError, PoolGeometry, Tensor, Unary, kernels};
 use crate::net::PartyId;
 
 /// A replicated share of a tensor: the components xᵢ and xᵢ₊₁ of party i.
@@ -198,7 +198,7 @@ impl Rep {
             return Err(DeviceError::Mixed { operation: "mul", found: other.device(), expected: device });
         }
         let mut z = device.alloc(self.len());
-        device.product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
+        kernels::product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
         Ok(Additive::from_summand(Tensor::new(z, self.shape())?))
     }
 

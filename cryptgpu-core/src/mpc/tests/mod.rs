@@ -4,6 +4,7 @@
 mod building_blocks;
 mod check;
 mod costs;
+mod divergence;
 mod exact;
 mod setup;
 mod views;
@@ -54,7 +55,7 @@ pub(super) fn evaluate(
     let with_philox = evaluate_once(&insecure, inputs, &protocol);
     let with_aes = evaluate_once(world, inputs, &protocol);
     // A window that drops low bits may decide values next to zero either way.
-    let whole = crate::device::Window::from(world.settings.window).low == 0;
+    let whole = world.settings.window.low() == 0;
     if whole && world.settings.fidelity == super::Fidelity::Exact {
         let far = with_philox.iter().zip(&with_aes).find(|(a, b)| a.wrapping_sub(**b).wrapping_add(2) > 4);
         assert_eq!(far, None, "the two generators give results that are no roundings of one value");

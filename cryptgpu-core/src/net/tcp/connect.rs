@@ -2,6 +2,7 @@
 
 use super::super::tls::{self, Fingerprint};
 use super::super::{NetError, PartyId, after};
+use super::reception::{PAUSE, Reception, is_unheard};
 use super::{Config, Security, Stream};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// The two connections with one peer.
@@ -81,22 +81,29 @@ fn hello(from: PartyId, to: PartyId, session: &[u8; 16]) -> [u8; HELLO_BYTES] {
     bytes
 }
 
-/// Connects to `peer`, which may not listen yet.
+/// Connects to `peer`, which may not listen yet, or not listen to us at once.
 async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn Stream>, NetError> {
     let address = config.addresses[peer.index()];
     let action = format!("connect to party {peer} at {address}");
     let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
-    let stream = reach(address, until).await.map_err(|error| {
-        fail(&error.to_string(), "Is that party running, and does a firewall let this port through?")
-    })?;
-    let secured = tokio::time::timeout_at(until.into(), secure_outgoing(config, peer, stream));
-    match secured.await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(fail(
-            &error.to_string(),
-            "Do all parties belong to the same session, with the same certificates and the same security?",
-        )),
-        Err(_) => Err(fail("no answer to the handshake in time", "Is that party running?")),
+    loop {
+        let stream = reach(address, until).await.map_err(|error| {
+            fail(&error.to_string(), "Is that party running, and does a firewall let this port through?")
+        })?;
+        let secured = tokio::time::timeout_at(until.into(), secure_outgoing(config, peer, stream));
+        match secured.await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() + PAUSE < until => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Ok(Err(error)) => {
+                return Err(fail(
+                    &error.to_string(),
+                    "Do all parties belong to the same session, with the same certificates and the same security?",
+                ));
+            }
+            Err(_) => return Err(fail("no answer to the handshake in time", "Is that party running?")),
+        }
     }
 }
 
@@ -120,7 +127,11 @@ async fn secure_outgoing(config: &Config, peer: PartyId, stream: TcpStream) -> i
         Security::InsecurePlaintext => Box::new(stream),
         Security::Tls { identity, peers } => {
             let client = identity.client_config(peers[peer.index()]).map_err(io::Error::other)?;
-            Box::new(TlsConnector::from(client).connect(tls::server_name(), stream).await?)
+            let connected = TlsConnector::from(client).connect(tls::server_name(), stream).await;
+            Box::new(connected.map_err(|error| match is_unheard(&error) {
+                true => io::Error::new(io::ErrorKind::ConnectionRefused, "the other end closed the connection unheard"),
+                false => error,
+            })?)
         }
     };
     let hello = hello(config.id, peer, &config.session);
@@ -143,25 +154,25 @@ async fn accept(
 ) -> Result<[Option<Box<dyn Stream>>; 3], NetError> {
     let mut streams = [None, None, None];
     let mut refused = String::new();
-    // Side by side: someone who connects and stays silent must not keep the peers out.
-    let mut handshakes = JoinSet::new();
+    let mut reception = Reception::new(listener);
     let mut missing = 2;
     while missing > 0 {
+        let config_of_visit = config.clone();
+        let identify = move |stream| {
+            let config = config_of_visit.clone();
+            async move { secure_incoming(&config, stream).await }
+        };
         tokio::select! {
-            connection = listener.accept() => match connection {
-                Ok((stream, from)) => {
-                    let config = config.clone();
-                    handshakes.spawn(async move { (secure_incoming(&config, stream).await, from) });
+            (from, outcome) = reception.next(identify) => {
+                let from = from.map_or_else(|| "whoever connected".to_owned(), |from| from.to_string());
+                match outcome {
+                    Ok((peer, stream)) if streams[peer.index()].is_none() => {
+                        streams[peer.index()] = Some(stream);
+                        missing -= 1;
+                    }
+                    Ok((peer, _)) => refused = format!("; {from} connected as party {peer} a second time"),
+                    Err(error) => refused = format!("; refused {from}: {error}"),
                 }
-                Err(error) => refused = format!("; {error}"),
-            },
-            Some(Ok((outcome, from))) = handshakes.join_next() => match outcome {
-                Ok((peer, stream)) if streams[peer.index()].is_none() => {
-                    streams[peer.index()] = Some(stream);
-                    missing -= 1;
-                }
-                Ok((peer, _)) => refused = format!("; {from} connected as party {peer} a second time"),
-                Err(error) => refused = format!("; refused {from}: {error}"),
             },
             () = tokio::time::sleep_until(until.into()) => {
                 let absent = [config.id.next(), config.id.prev()].into_iter().filter(|peer| streams[peer.index()].is_none());

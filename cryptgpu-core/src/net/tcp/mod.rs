@@ -8,6 +8,7 @@
 
 mod connect;
 mod reader;
+mod reception;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -25,6 +26,7 @@ use tokio::runtime::Runtime;
 use writer::Outlet;
 
 pub use connect::listen;
+pub(crate) use reception::{PAUSE, Reception, is_unheard};
 
 /// How the links are protected.
 #[derive(Clone, Debug)]

@@ -1,0 +1,219 @@
+//! The local steps of the protocols, each one function: it calls the kernel of the device that its operands live on.
+//! What a step computes, and why the messages among its results are uniform, stands where it is used
+//! (`mpc`), and in the CPU's file of the same family. Shapes, tensors, parties and messages do not live here.
+//!
+//! Every operation has one name: `cpu::family::name` and `cuda::family::name` take the same arguments, the one
+//! as slices, the other as views on a card, and `on_device!` calls the one that the result lives on
+//! (`docs/adding-an-operation.md`).
+//!
+//! All views of a call live on one device and have the lengths that the operation states. Tensors and protocols
+//! see to that, with errors; here it is taken for granted, as an index is within a slice.
+
+use super::dispatch::on_device;
+use super::{Binary, ConvGeometry, DeviceError, OpenedBits, PoolGeometry, SignWindow, TermShare, Unary, View, ViewMut};
+use crate::prg::{Stream, Zero};
+
+// Element by element.
+
+/// `out` = x ∘ y.
+pub fn binary(op: Binary, x: View, y: View, out: ViewMut) {
+    on_device!(out, elementwise::binary(op, x, y, out))
+}
+
+/// `out` = x ∘ c.
+pub fn unary(op: Unary, x: View, out: ViewMut) {
+    on_device!(out, elementwise::unary(op, x, out))
+}
+
+/// The sum of all words, as one word.
+pub fn sum(x: View, out: ViewMut) {
+    on_device!(out, elementwise::sum(x, out))
+}
+
+/// The first words of a stream.
+pub fn fill(stream: &Stream, out: ViewMut) {
+    on_device!(out, elementwise::fill(stream, out))
+}
+
+/// `z` += F(kᵢ) − F(kᵢ₊₁).
+pub fn add_zero(zero: &Zero, z: ViewMut) {
+    on_device!(z, elementwise::add_zero(zero, z))
+}
+
+/// `out` = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ.
+pub fn product_share(x: [View; 2], y: [View; 2], out: ViewMut) {
+    on_device!(out, elementwise::product_share(x, y, out))
+}
+
+/// `z` += bias, `inner` elements for each entry of the bias, again and again.
+pub fn add_bias(bias: View, inner: usize, z: ViewMut) {
+    on_device!(z, elementwise::add_bias(bias, inner, z))
+}
+
+/// Bits `low .. low + width` of every word as packed planes: [`super::cpu::bits::to_planes`].
+pub fn to_planes(low: u32, width: u32, x: View, planes: ViewMut) {
+    on_device!(planes, bits::to_planes(low, width, x, planes))
+}
+
+/// Packed planes as words below 2^width: [`super::cpu::bits::from_planes`].
+pub fn from_planes(width: u32, planes: View, out: ViewMut) {
+    on_device!(out, bits::from_planes(width, planes, out))
+}
+
+// Windows and products.
+
+/// The sum over each window of every plane; `size` is that of an output plane: [`super::cpu::pool::sum`].
+pub fn sum_pool(input: [usize; 2], window: &PoolGeometry, size: [usize; 2], x: View, out: ViewMut) {
+    on_device!(out, pool::sum(input, window, size, x, out))
+}
+
+/// One tap of each window of every plane: [`super::cpu::pool::tap`].
+#[allow(clippy::too_many_arguments)]
+pub fn pool_tap(
+    input: [usize; 2],
+    window: &PoolGeometry,
+    size: [usize; 2],
+    tap: [usize; 2],
+    fill: u64,
+    x: View,
+    out: ViewMut,
+) {
+    on_device!(out, pool::tap(input, window, size, tap, fill, x, out))
+}
+
+/// `out` = Σₜ xₜ · yₜ, row-major matrices of `size` [m, n]: xₜ `[m, kₜ]`, yₜ `[kₜ, n]`, or `[n, kₜ]` when
+/// `transposed`.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
+pub fn matmul_sum(
+    size: [usize; 2],
+    depths: [usize; 2],
+    transposed: bool,
+    terms: [(View, View); 2],
+    out: ViewMut,
+) -> Result<(), DeviceError> {
+    on_device!(out, product::matmul_sum(size, depths, transposed, terms, out))
+}
+
+/// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
+pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
+    on_device!(out, product::conv2d_sum(geometry, terms, out))
+}
+
+// The sign bit.
+
+/// Role 0: [`super::cpu::sign::share_bits`].
+pub fn sign_share_bits(
+    window: SignWindow,
+    x: [View; 2],
+    mask: &Stream,
+    message: ViewMut,
+    top: ViewMut,
+    top_mask: ViewMut,
+) {
+    on_device!(message, sign::share_bits(window, x, mask, message, top, top_mask))
+}
+
+/// Roles 1 and 2: [`super::cpu::sign::share_carries`].
+pub fn sign_share_carries(
+    window: SignWindow,
+    with_constants: bool,
+    b: View,
+    shared: View,
+    carry: ViewMut,
+    top: ViewMut,
+) {
+    on_device!(carry, sign::share_carries(window, with_constants, b, shared, carry, top))
+}
+
+/// Plane 0 of `planes` packed planes.
+pub fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {
+    on_device!(out, sign::first_plane(elements, planes, bits, out))
+}
+
+/// One level of the tree: [`super::cpu::sign::tree_level`].
+pub fn sign_tree_level(elements: usize, half: usize, x: [View; 2], zero: &Zero, out: ViewMut) {
+    on_device!(out, sign::tree_level(elements, half, x, zero, out))
+}
+
+// A bit times a tensor, and a bit as a ring element.
+
+/// Role 0: [`super::cpu::bit_product::role0`].
+pub fn bit_product_role0(u: [View; 2], streams: [&Stream; 5], message: ViewMut, y0: ViewMut, y1: ViewMut) {
+    on_device!(message, bit_product::role0(u, streams, message, y0, y1))
+}
+
+/// Role 1's first message: [`super::cpu::bit_product::role1_open`].
+pub fn bit_product_role1_open(bits: [View; 2], x: [View; 2], alpha: &Stream, message: ViewMut) {
+    on_device!(message, bit_product::role1_open(bits, x, alpha, message))
+}
+
+/// Role 2: [`super::cpu::bit_product::role2`].
+pub fn bit_product_role2(bits: [View; 2], x0: View, d: View, streams: [&Stream; 3], message: ViewMut, y0: ViewMut) {
+    on_device!(message, bit_product::role2(bits, x0, d, streams, message, y0))
+}
+
+/// Role 1's last message: [`super::cpu::bit_product::role1_close`].
+pub fn bit_product_role1_close(bits: [View; 2], x: [View; 2], e: View, mu: &Stream, message: ViewMut) {
+    on_device!(message, bit_product::role1_close(bits, x, e, mu, message))
+}
+
+/// Conversion, role 0: [`super::cpu::bit_product::convert_role0`].
+pub fn convert_role0(u: View, u1: &Stream, message: ViewMut) {
+    on_device!(message, bit_product::convert_role0(u, u1, message))
+}
+
+/// Conversion, roles 1 and 2: [`super::cpu::bit_product::convert_term`].
+pub fn convert_term(v: View, share: View, mask: &Stream, with_v: bool, message: ViewMut) {
+    on_device!(message, bit_product::convert_term(v, share, mask, with_v, message))
+}
+
+// Truncation.
+
+/// The opened top bits: [`super::cpu::truncation::open_top`].
+pub fn truncation_open_top(offset: bool, u: View, pad: View, message: ViewMut) {
+    on_device!(message, truncation::open_top(offset, u, pad, message))
+}
+
+/// Of a product, role 2: [`super::cpu::truncation::product_deal`].
+pub fn truncation_deal(d: u32, n: usize, alpha: View, beta: View, gamma: &Stream, planes: ViewMut) {
+    on_device!(planes, truncation::product_deal(d, n, alpha, beta, gamma, planes))
+}
+
+/// Of a product, role 1: [`super::cpu::truncation::product_role1`].
+#[allow(clippy::too_many_arguments)]
+pub fn truncation_role1(
+    d: u32,
+    v: View,
+    bits: OpenedBits<View>,
+    gamma: View,
+    y2: &Stream,
+    message: ViewMut,
+    y: ViewMut,
+) {
+    on_device!(message, truncation::product_role1(d, v, bits, gamma, y2, message, y))
+}
+
+/// Of a product, role 0: [`super::cpu::truncation::product_role0`].
+pub fn truncation_role0(d: u32, z: View, bits: OpenedBits<View>, streams: [&Stream; 2], message: ViewMut, y: ViewMut) {
+    on_device!(message, truncation::product_role0(d, z, bits, streams, message, y))
+}
+
+/// Of a replicated tensor, role 0: [`super::cpu::truncation::shared_role0`].
+pub fn truncation_shared_role0(d: u32, x: [View; 2], streams: [&Stream; 4], message: ViewMut, y1: ViewMut) {
+    on_device!(message, truncation::shared_role0(d, x, streams, message, y1))
+}
+
+/// Of a replicated tensor, roles 1 and 2: [`super::cpu::truncation::shared_term`].
+pub fn truncation_shared_term(d: u32, v: View, share: TermShare<&Stream, View>, mask: &Stream, planes: ViewMut) {
+    on_device!(planes, truncation::shared_term(d, v, share, mask, planes))
+}
+
+/// Of a replicated tensor, last: [`super::cpu::truncation::shared_close`].
+pub fn truncation_shared_close(d: u32, v: View, terms: [View; 2], y2: ViewMut) {
+    on_device!(y2, truncation::shared_close(d, v, terms, y2))
+}
