@@ -3,7 +3,7 @@
 
 use super::{Observe, SIZES, array, evaluate, mix, run_trial, samples};
 use crate::device::{ConvGeometry, PoolGeometry, Tensor};
-use crate::mpc::{Fidelity, Operand, Party, Rep, SignWindow, World};
+use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, SignWindow, World};
 use crate::net::PartyId;
 use ndarray::{ArrayD, Axis};
 
@@ -267,7 +267,9 @@ fn inputs_and_openings() {
 fn only_the_owner_may_bring_an_input() {
     let value = Tensor::full(Default::default(), &[2], 1);
     let results = World::seeded(1).run(|p| p.input(PartyId::P0, Some(&value), &[2]).map(|_| ()));
-    assert!(results[0].is_ok() && results[1].is_err() && results[2].is_err());
+    // The owner may find that party 1 has already left.
+    assert!(matches!(&results[0], Ok(()) | Err(MpcError::Net(_))), "{results:?}");
+    assert!(results[1..].iter().all(|result| matches!(result, Err(MpcError::Argument { .. }))), "{results:?}");
 }
 
 /// x · y modulo 2^64 by 128-bit arithmetic.
