@@ -140,6 +140,24 @@ def execute(path, timeout, output):
     print(f"{path}: {code} cells in {time.monotonic() - runner.began:.1f} s")
 
 
+def places(parser, arguments):
+    """Where each notebook is written; what cannot work ends the program here, before a minute of work."""
+    for path in arguments.notebook:
+        if not path.is_file():
+            parser.error(f"there is no notebook {path}")
+    folder = arguments.output_dir
+    if folder and not folder.is_dir():
+        parser.error(f"--output-dir {folder} is not a folder: make it first (mkdir -p {folder})")
+    outputs = [folder / path.name if folder else path for path in arguments.notebook]
+    for path, output in zip(arguments.notebook, outputs):
+        if outputs.count(output) > 1:
+            parser.error(f"two notebooks would be written to {output}: run them one by one, to folders of their own")
+        # A notebook appears by writing to it, or in its folder.
+        if not os.access(output if output.exists() else output.parent, os.W_OK):
+            parser.error(f"{output} cannot be written: choose a folder of yours with --output-dir")
+    return outputs
+
+
 def main():
     parser = argparse.ArgumentParser(
         prog="scripts/run-notebook",
@@ -150,11 +168,9 @@ def main():
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="leave the notebook as it is, write it here")
     parser.add_argument("--timeout", type=int, default=600, metavar="S", help="seconds that a cell may take (%(default)s)")
     arguments = parser.parse_args()
-    for path in arguments.notebook:
-        if not path.is_file():
-            parser.error(f"there is no notebook {path}")
+    outputs = places(parser, arguments)
+    for path, output in zip(arguments.notebook, outputs):
         try:
-            output = arguments.output_dir / path.name if arguments.output_dir else path
             execute(path.resolve(), arguments.timeout, output)
         except Failure as failure:
             print(failure, file=sys.stderr)

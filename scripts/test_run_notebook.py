@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -78,6 +79,32 @@ class Headless(unittest.TestCase):
         run = subprocess.run([SCRIPTS / "run-notebook", "nowhere.ipynb"], capture_output=True, text=True, timeout=60)
         self.assertEqual(run.returncode, 2)
         self.assertIn("nowhere.ipynb", run.stderr)
+
+    def test_a_folder_that_is_not_there_is_noticed_before_anything_runs(self):
+        missing = self.path.parent / "nowhere"
+        began = time.monotonic()
+        run, notebook = self.run_cells("1 + 1", options=["--output-dir", missing])
+        self.assertEqual(run.returncode, 2, run.stdout + run.stderr)
+        self.assertIn(f"--output-dir {missing} is not a folder", run.stderr)
+        self.assertNotIn("Traceback", run.stderr)
+        self.assertIsNone(notebook.cells[1].execution_count)
+        self.assertLess(time.monotonic() - began, 30)
+
+    def test_executed_copies_leave_the_notebook_as_it_is(self):
+        copies = self.path.parent / "copies"
+        copies.mkdir()
+        run, notebook = self.run_cells("1 + 1", options=["--output-dir", copies])
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertIsNone(notebook.cells[1].execution_count)
+        copy = nbformat.read(copies / self.path.name, as_version=4)
+        self.assertEqual(copy.cells[1].outputs[0].data["text/plain"], "2")
+
+    def test_only_one_script_changes_committed_notebooks(self):
+        """Of the scripts that execute notebooks, all but one write copies elsewhere."""
+        callers = [path for path in SCRIPTS.iterdir() if path.is_file() and path.suffix == ""]
+        calls = {path.name: [line for line in path.read_text().splitlines() if '/run-notebook"' in line] for path in callers}
+        in_place = {name for name, lines in calls.items() if any("--output-dir" not in line for line in lines)}
+        self.assertEqual(in_place, {"refresh-notebooks"})
 
 
 if __name__ == "__main__":

@@ -3,17 +3,19 @@
 //! themselves, each only what its part allows.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use cryptgpu_datasets::{ImageReader, ImageSet};
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::ExperimentError;
 use crate::device::Devices;
 use crate::mpc::{Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
-use crate::nn::{Graph, LowerOptions, WeightSource, Weights, zoo};
+use crate::nn::{Graph, LowerOptions, NnError, WeightSource, Weights, zoo};
 use crate::prg::{Aes128Ctr, Key, Randomness};
 use crate::ring::FixedPoint;
 
@@ -50,7 +52,7 @@ pub struct Inference {
     pub device: Devices,
     /// Which truncation runs.
     pub fidelity: Fidelity,
-    /// What the parties draw masks from; AES-128-CTR unless told.
+    /// What the parties draw masks from; AES-128-CTR by default.
     #[serde(default)]
     pub randomness: Randomness,
     /// Fraction bits of the fixed-point codec.
@@ -94,7 +96,20 @@ impl fmt::Display for Images {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Images::Set(set) => set.fmt(f),
-            Images::Random(_) => f.write_str("random"),
+            // The seed that is used when none is asked for is not named.
+            Images::Random(1) => f.write_str("random"),
+            Images::Random(seed) => write!(f, "random, seed {seed}"),
+        }
+    }
+}
+
+impl Images {
+    /// The data sets that a network is ordinarily measured on; none for networks that take random images.
+    pub(super) fn usual_sets(network: &str) -> &'static [&'static str] {
+        match zoo::by_name(network).map(|graph| graph.input_shape()) {
+            Ok([1, 28, 28]) => &["mnist-test-1000", "mnist-test"],
+            Ok([3, 32, 32]) => &["cifar10-test", "random"],
+            _ => &["random"],
         }
     }
 }
@@ -124,7 +139,7 @@ impl Inference {
             [3, 32, 32] if ImageSet::Cifar10Test.is_there() => Images::Set(ImageSet::Cifar10Test),
             _ => Images::Random(1),
         };
-        let weights = if network == "lenet" { WeightSource::Bundled } else { WeightSource::Random(1) };
+        let weights = WeightSource::usual(network);
         let small = crate::nn::count::count(&graph).macs < 1_000_000_000;
         Ok(Inference {
             network: network.to_owned(),
@@ -165,10 +180,7 @@ impl Inference {
 
     /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].
     pub fn lowering(&self) -> LowerOptions {
-        match self.fidelity {
-            Fidelity::Exact => LowerOptions::default(),
-            Fidelity::Paper => LowerOptions { defer_averages: false, max_before_relu: false },
-        }
+        super::window::lowering(self.fidelity)
     }
 
     /// Tests what can be tested before anything starts: network, counts, settings, a file of weights,
@@ -179,12 +191,8 @@ impl Inference {
     pub fn validate(&self) -> Result<(), ExperimentError> {
         let graph = self.graph()?;
         self.settings()?;
-        for (field, value) in [("batch", self.batch), ("iterations", self.iterations)] {
-            if value == 0 {
-                let (value, hint) = ("0".to_owned(), "it must be at least 1".to_owned());
-                return Err(ExperimentError::Declaration { field, value, hint });
-            }
-        }
+        check_count("batch", self.batch, MOST_IMAGES)?;
+        check_count("iterations", self.iterations, MOST_ITERATIONS)?;
         if self.weights == WeightSource::Bundled && self.network != "lenet" {
             let hint = "bundled weights are LeNet's; give a safetensors file, or random ones".to_owned();
             return Err(ExperimentError::Declaration { field: "weights", value: self.weights.to_string(), hint });
@@ -193,6 +201,24 @@ impl Inference {
             self.load_weights(&graph)?;
         }
         self.open_images(&graph).map(drop)
+    }
+
+    /// SHA-256 of a file of weights, in hexadecimal digits; empty for other weights.
+    ///
+    /// # Errors
+    /// [`Nn`](ExperimentError::Nn) for a file that cannot be read.
+    pub fn weights_digest(&self) -> Result<String, ExperimentError> {
+        let WeightSource::File(path) = &self.weights else { return Ok(String::new()) };
+        digest_of(path)
+    }
+
+    /// The same of a file of images.
+    ///
+    /// # Errors
+    /// [`Nn`](ExperimentError::Nn) for a file that cannot be read.
+    pub fn images_digest(&self) -> Result<String, ExperimentError> {
+        let Images::Set(ImageSet::File { images, .. }) = &self.images else { return Ok(String::new()) };
+        digest_of(images)
     }
 
     /// The weights; only their owner and the caller's plaintext evaluation ask for them.
@@ -224,18 +250,51 @@ impl Inference {
                     self.network
                 ));
             }
-            if self.batch > images.len() {
-                return refuse(format!("it has {} images, fewer than a batch of {}", images.len(), self.batch));
+            // An image that is evaluated twice would count twice, in time and in accuracy.
+            let (has, batch) = (images.len(), self.batch);
+            match has / batch.max(1) {
+                0 => return refuse(format!("it has {has} images, fewer than a batch of {batch}")),
+                most if self.iterations > most => {
+                    let wanted = self.iterations;
+                    return refuse(format!(
+                        "it has {has} images, enough for {most} iterations of {batch} and not for {wanted}; take fewer, \
+                         or random images"
+                    ));
+                }
+                _ => {}
             }
         }
         Ok(source)
     }
 }
 
+/// The most images at a time, and the most iterations: beyond are typing errors.
+const MOST_IMAGES: usize = 1 << 24;
+pub(super) const MOST_ITERATIONS: usize = 1 << 24;
+
+/// Refuses a number that is not within 1 to `most`.
+pub(super) fn check_count(field: &'static str, value: usize, most: usize) -> Result<(), ExperimentError> {
+    if (1..=most).contains(&value) {
+        return Ok(());
+    }
+    let hint = match value {
+        0 => "it must be at least 1".to_owned(),
+        _ => format!("it must be at most {most}"),
+    };
+    Err(ExperimentError::Declaration { field, value: value.to_string(), hint })
+}
+
+/// SHA-256 of a file, in hexadecimal digits.
+fn digest_of(path: &Path) -> Result<String, ExperimentError> {
+    let failed = |source| NnError::Read { path: path.display().to_string(), source };
+    let digest = Sha256::digest(std::fs::read(path).map_err(failed)?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Images to take batches from.
 #[derive(Debug)]
 pub enum ImageSource {
-    /// A data set; after its last whole batch it begins again.
+    /// A data set.
     Set(ImageReader),
     /// Random ones without end.
     Random {
@@ -250,11 +309,11 @@ impl ImageSource {
     /// Batch number `index` as a network takes it, [batch, channels, height, width].
     ///
     /// # Errors
-    /// [`Dataset`](ExperimentError::Dataset) if a data set has fewer images than a batch.
+    /// [`Dataset`](ExperimentError::Dataset) if a data set has too few images for that batch.
     pub fn batch(&self, index: usize, batch: usize) -> Result<ArrayD<f64>, ExperimentError> {
         match self {
             ImageSource::Set(images) => {
-                let range = Self::range(images, index, batch);
+                let range = Self::range(index, batch);
                 Ok(images.batch(range)?.mapv(f64::from).into_dyn())
             }
             ImageSource::Random { seed, shape } => {
@@ -280,14 +339,13 @@ impl ImageSource {
     /// As [`batch`](Self::batch).
     pub fn labels(&self, index: usize, batch: usize) -> Result<Option<&[u8]>, ExperimentError> {
         match self {
-            ImageSource::Set(images) => Ok(images.labels(Self::range(images, index, batch))?),
+            ImageSource::Set(images) => Ok(images.labels(Self::range(index, batch))?),
             ImageSource::Random { .. } => Ok(None),
         }
     }
 
-    fn range(images: &ImageReader, index: usize, batch: usize) -> std::ops::Range<usize> {
-        let start = index % (images.len() / batch.max(1)).max(1) * batch;
-        start..start + batch
+    fn range(index: usize, batch: usize) -> std::ops::Range<usize> {
+        index.saturating_mul(batch)..(index.saturating_add(1)).saturating_mul(batch)
     }
 }
 
@@ -304,7 +362,7 @@ mod tests {
         let images = lenet.open_images(&graph).unwrap();
         assert_eq!(images.batch(3, 2).unwrap().shape(), [2, 1, 28, 28]);
         assert_eq!(images.labels(0, 10).unwrap().unwrap(), [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
-        assert_eq!(images.labels(1000, 1).unwrap().unwrap(), [7], "it begins again after the last image");
+        assert!(images.labels(1000, 1).is_err() && images.batch(4, 250).is_err(), "no image is evaluated twice");
     }
 
     #[test]
@@ -331,6 +389,12 @@ mod tests {
         assert!(refused(&|x| x.batch = 0).contains("batch 0"));
         assert!(refused(&|x| x.iterations = 0).contains("iterations 0"));
         assert!(refused(&|x| x.batch = 1001).contains("1000 images"));
+        assert!(
+            refused(&|x| (x.batch, x.iterations) = (250, 8))
+                .contains("it has 1000 images, enough for 4 iterations of 250")
+        );
+        assert!(refused(&|x| x.batch = 1 << 62).contains("at most"));
+        assert!(refused(&|x| x.iterations = usize::MAX).contains("at most"));
         assert!(refused(&|x| x.fraction_bits = 60).contains("fraction bits 60"));
         assert!(refused(&|x| x.network = "vgg16-cifar10".into()).contains("LeNet's"));
         assert!(refused(&|x| x.network = "lenet6".into()).contains("lenet"));

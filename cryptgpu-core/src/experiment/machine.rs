@@ -2,7 +2,6 @@
 //! Read from Linux's `/proc`; elsewhere the fields that cannot be known are empty or zero.
 
 use std::fs;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,24 +35,10 @@ pub fn machine() -> &'static Machine {
     })
 }
 
-/// The commit that the program was built from: `CRYPTGPU_COMMIT` of the build if it was set, otherwise
-/// what git says of the checkout now, with `+` behind it when tracked files are changed; `unknown`
-/// without either. Looked up once.
+/// The commit that the program was built from, with `+` behind it when its sources differed from that commit;
+/// `CRYPTGPU_COMMIT` of the build if it was set, and `unknown` for sources that are no checkout.
 pub fn commit() -> &'static str {
-    static COMMIT: OnceLock<String> = OnceLock::new();
-    COMMIT.get_or_init(|| {
-        if let Some(commit) = option_env!("CRYPTGPU_COMMIT").filter(|commit| !commit.is_empty()) {
-            return commit.to_owned();
-        }
-        let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-        let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|files| !files.is_empty());
-        format!("{commit}{}", if changed { "+" } else { "" })
-    })
-}
-
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    env!("CRYPTGPU_BUILT_FROM")
 }
 
 /// The most memory that this process has held so far, in bytes (`VmHWM`); 0 where Linux's `/proc` is

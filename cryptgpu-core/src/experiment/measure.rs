@@ -8,7 +8,7 @@ use super::party::PartyReport;
 use super::{ExperimentError, Inference, Record, available_memory_bytes, commit, machine, now};
 use crate::device::Devices;
 use crate::nn::WeightSource;
-use crate::nn::{Graph, count, lower, plaintext};
+use crate::nn::{Graph, Weights, count, lower, plaintext, range};
 
 /// Whoever runs the three parties.
 pub trait Parties {
@@ -54,6 +54,7 @@ pub fn measure(
     declaration.validate()?;
     let graph = declaration.graph()?;
     check_memory(declaration, &graph, parties.on_this_machine())?;
+    check_range(declaration, &graph)?;
     observe(Stage::Setup);
     let all = declaration.iterations + 1;
     let reports = parties.run(declaration, &mut |done| observe(Stage::Private(done, all)))?;
@@ -72,6 +73,27 @@ fn check_memory(declaration: &Inference, graph: &Graph, here: u64) -> Result<(),
     }
     let (network, batch) = (declaration.network.clone(), declaration.batch);
     Err(ExperimentError::Memory { network, batch, needed: needed >> 20, here, available: available >> 20 })
+}
+
+/// Refuses weights that leave the ring on the first image, in plaintext, so that no private run is made whose result
+/// says nothing. Random weights are made to fit; and where nothing is to be compared with plaintext, this is not either.
+fn check_range(declaration: &Inference, graph: &Graph) -> Result<(), ExperimentError> {
+    if declaration.compare == 0 || matches!(declaration.weights, WeightSource::Random(_)) {
+        return Ok(());
+    }
+    let (weights, images) = (declaration.load_weights(graph)?, declaration.open_images(graph)?);
+    fits(declaration, graph, &weights, &images.batch(0, 1)?)
+}
+
+/// Whether plaintext evaluation stays within the ring on these images; the error names the layer and its headroom.
+fn fits(
+    declaration: &Inference,
+    graph: &Graph,
+    weights: &Weights,
+    images: &ArrayD<f64>,
+) -> Result<(), ExperimentError> {
+    let codec = declaration.settings()?.codec;
+    Ok(range::check(graph, weights, &images.view(), declaration.lowering(), codec)?)
 }
 
 /// The result of each iteration, [batch, classes]: the sum of the parties' components, decoded.
@@ -95,6 +117,10 @@ fn results(
     });
     result.collect()
 }
+
+/// A difference from plaintext beyond which the cause is looked for. Rounding alone exceeds it with few fraction bits,
+/// which is no error.
+const SUSPICIOUS: f64 = 0.5;
 
 /// What became of the predictions.
 #[derive(Debug, Default)]
@@ -129,8 +155,13 @@ fn compare(
         verdict.labelled += labels.map_or(0, <[u8]>::len);
         verdict.right += right(&private);
         if let Some(weights) = weights.as_ref().filter(|_| index < batches) {
-            let expected = plaintext::evaluate(graph, weights, &batch(&images, index, declaration)?.view())?;
+            let batch = batch(&images, index, declaration)?;
+            let expected = plaintext::evaluate(graph, weights, &batch.view())?;
             let error = result.iter().zip(&expected).fold(0.0, |worst: f64, (a, b)| worst.max((a - b).abs()));
+            if error > SUSPICIOUS {
+                // No right run can have this result if the values leave the ring.
+                fits(declaration, graph, weights, &batch)?;
+            }
             verdict.max_abs_error = Some(verdict.max_abs_error.map_or(error, |worst| worst.max(error)));
             let expected = predictions(&expected);
             verdict.compared += expected.len();
@@ -182,12 +213,14 @@ fn record(
         experiment: "inference".to_owned(),
         network: declaration.network.clone(),
         dataset: declaration.images.to_string(),
+        dataset_sha256: declaration.images_digest()?,
         batch: declaration.batch,
         device: Devices::from(reports.each_ref().map(|report| report.device.device)).to_string(),
         cards: reports.each_ref().map(|report| report.device.card.clone()),
         link: declaration.link.to_string(),
         fidelity: declaration.fidelity.to_string(),
         fraction_bits: declaration.fraction_bits,
+        window: super::window::text(declaration.window),
         iterations: declaration.iterations,
         seconds: slowest.seconds,
         seconds_by_kind: slowest.seconds_by_kind.clone(),
@@ -201,9 +234,11 @@ fn record(
         plaintext_accuracy: if all_compared { fraction(verdict.plaintext_right, verdict.compared) } else { None },
         peak_rss_bytes: reports.each_ref().map(|report| report.peak_rss_bytes),
         weights: declaration.weights.to_string(),
+        weights_sha256: declaration.weights_digest()?,
         setup_seconds: reports.iter().map(|report| report.setup_seconds).fold(0.0, f64::max),
         setup_bytes_sent: reports.each_ref().map(|report| report.setup[1].since(&report.setup[0]).payload_bytes()),
         parties,
+        threads: reports.each_ref().map(|report| report.threads),
         randomness: randomness.to_string(),
         machine: machine().clone(),
         commit: commit().to_owned(),
@@ -264,6 +299,27 @@ mod tests {
         assert_eq!(measure(&untrained, &mut Threads, &mut |_| {}).unwrap().accuracy, None, "guesses have no accuracy");
         let row = &super::super::inference_table(&[first]).unwrap()[0];
         assert!(row.bytes_fraction.unwrap() < 0.42, "{row:?}");
+    }
+
+    /// Weights that leave the ring give no record, whether the first image shows it or a later one.
+    #[test]
+    fn results_that_no_right_run_can_have_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let lenet = lenet(20, 1);
+        let graph = lenet.graph().unwrap();
+        let mut weights = Weights::new();
+        for (name, tensor) in lenet.load_weights(&graph).unwrap().iter() {
+            weights.insert(name, tensor * 30.0);
+        }
+        let file = dir.path().join("scale30.safetensors");
+        weights.save(&file).unwrap();
+        let scaled = Inference { weights: WeightSource::File(file), ..lenet };
+        let error = measure(&scaled, &mut Threads, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, ExperimentError::Nn(crate::nn::NnError::Range { .. })), "{error}");
+        assert!(error.to_string().contains("fc2") && error.to_string().contains("bits"), "{error}");
+        let wrong = vec![ArrayD::from_elem(vec![1, 10], 1e6); 20];
+        let error = compare(&scaled, &graph, &wrong, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("fc2"), "{error}");
     }
 
     #[test]
@@ -340,6 +396,7 @@ mod tests {
                 })
                 .collect(),
             peak_rss_bytes: 0,
+            threads: 1,
             randomness: Default::default(),
         };
         let reports = [report(&[1.0, 9.0, 3.0]), report(&[5.0, 1.0, 1.0]), report(&[1.0, 1.0, 4.0])];

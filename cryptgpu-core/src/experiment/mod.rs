@@ -6,6 +6,7 @@ mod ablation;
 mod error;
 mod gpu;
 mod inference;
+mod label;
 mod machine;
 mod measure;
 pub mod micro;
@@ -14,6 +15,7 @@ mod processes;
 mod record;
 mod table;
 mod threads;
+mod window;
 
 pub use crate::nn::WeightSource;
 pub use ablation::{EmbeddingPoint, EmbeddingRow, embedding_ablation};
@@ -24,6 +26,6 @@ pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rs
 pub use measure::{Parties, Stage, measure};
 pub use party::{IterationReport, PartyReport, PartyRun, run_party};
 pub use processes::{InferenceJob, Processes};
-pub use record::{Record, append, append_line, read};
+pub use record::{Record, append, append_line, check_writable, read};
 pub use table::{Cited, InferenceRow, inference_caption, inference_table, latest};
 pub use threads::Threads;

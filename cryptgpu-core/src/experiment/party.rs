@@ -26,6 +26,8 @@ pub struct PartyReport {
     pub iterations: Vec<IterationReport>,
     /// The most memory that the process held, in bytes.
     pub peak_rss_bytes: u64,
+    /// Threads that it computed on.
+    pub threads: usize,
     /// What the party's masks were drawn from.
     pub randomness: Randomness,
     /// What it computed on.
@@ -72,7 +74,8 @@ impl<'a> PartyRun<'a> {
         let (setup_seconds, setup) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
         let randomness = p.randomness();
         let device = DeviceInUse::of(p.device())?;
-        let report = PartyReport { setup_seconds, setup, iterations: vec![], peak_rss_bytes: 0, randomness, device };
+        let (iterations, peak_rss_bytes, threads) = (vec![], 0, rayon::current_num_threads());
+        let report = PartyReport { setup_seconds, setup, iterations, peak_rss_bytes, threads, randomness, device };
         Ok(Self { declaration, graph, model, images, report })
     }
 

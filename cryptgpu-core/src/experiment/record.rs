@@ -9,7 +9,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ExperimentError, Machine};
+use super::label::{Conditions, Mark};
+use super::{ExperimentError, Images, Machine, window};
+use crate::nn::WeightSource;
 
 /// One measurement. Fields that a newer version adds are ignored by an older one, and fields marked
 /// "or none" may be missing.
@@ -21,6 +23,9 @@ pub struct Record {
     pub network: String,
     /// What the images were: `mnist-test`, `cifar10-test`, `random`.
     pub dataset: String,
+    /// SHA-256 of a file of images, in hexadecimal digits; empty for data sets that have a name.
+    #[serde(default)]
+    pub dataset_sha256: String,
     /// Images at a time.
     pub batch: usize,
     /// Where the parties computed: `cpu`, `cuda:0`, or by party, `cuda:0,cpu,cpu`.
@@ -34,6 +39,10 @@ pub struct Record {
     pub fidelity: String,
     /// Fraction bits of the fixed-point codec.
     pub fraction_bits: u32,
+    /// Bits that comparisons looked at, `lowest:width`. Older records do not say it: [`read`] tells it from their bytes,
+    /// `?:16` where the lowest bit is not known, and leaves it empty where no width fits.
+    #[serde(default)]
+    pub window: String,
     /// Timed iterations.
     pub iterations: usize,
     /// Seconds of one iteration, from shared weights and the owner's images to shares of the result:
@@ -70,6 +79,9 @@ pub struct Record {
     /// Where the weights came from: `bundled`, a file's name, or `random, seed 1`.
     #[serde(default)]
     pub weights: String,
+    /// SHA-256 of a file of weights, in hexadecimal digits; empty for other weights.
+    #[serde(default)]
+    pub weights_sha256: String,
     /// Seconds to share the weights once, outside the timed part; of the slowest party.
     #[serde(default)]
     pub setup_seconds: f64,
@@ -79,11 +91,14 @@ pub struct Record {
     /// Where the parties ran: `local processes`, `threads`, host names.
     #[serde(default)]
     pub parties: String,
+    /// Threads that each party computed on; zeros in records that do not say it.
+    #[serde(default)]
+    pub threads: [usize; 3],
     /// What masks were really drawn from: `aes128-ctr`, `insecure-philox`.
     pub randomness: String,
     /// The machine of the caller, and of local parties.
     pub machine: Machine,
-    /// Commit of the program; a `+` says that files were changed since.
+    /// Commit that the program was built from; a `+` says that its sources differed from it.
     pub commit: String,
     /// When the measurement ended, RFC 3339, UTC.
     pub time: String,
@@ -104,6 +119,41 @@ impl Record {
     /// Whether a party's card was an emulator's, so that the time says nothing of any card.
     pub fn is_emulated(&self) -> bool {
         self.cards.iter().any(|card| card.contains("emulator"))
+    }
+
+    /// Everything that its numbers depend on besides network, batch and links, as tables say it; the program's version
+    /// is left out.
+    pub(super) fn marks(&self) -> Vec<Mark> {
+        let conditions = Conditions {
+            device: &self.device,
+            cards: &self.cards,
+            fidelity: &self.fidelity,
+            fraction_bits: self.fraction_bits,
+            window: &self.window,
+            randomness: &self.randomness,
+            parties: &self.parties,
+            threads: self.threads,
+            machine: &self.machine,
+        };
+        let usual_weights = WeightSource::usual(&self.network).to_string();
+        let weights = if self.weights.is_empty() { String::new() } else { format!("weights {}", self.weights) };
+        let digest = |digits: &str| digits.get(..8).map(|digits| format!("sha256 {digits}")).unwrap_or_default();
+        let images =
+            if self.dataset.starts_with("random") { format!("images {}", self.dataset) } else { self.dataset.clone() };
+        let has_real_images = Images::usual_sets(&self.network);
+        // Only an older record has no window: its bytes tell it from others.
+        let counted = format!("{} rounds, {} bytes", self.rounds, self.total_bytes());
+        let mut marks = conditions.marks();
+        marks.extend([
+            Mark::new(weights, self.weights != usual_weights),
+            Mark::between(digest(&self.weights_sha256)),
+            Mark::between(digest(&self.dataset_sha256)),
+            Mark::new(images, !has_real_images.is_empty() && !has_real_images.contains(&self.dataset.as_str())),
+            Mark::between(if self.window.is_empty() { counted } else { String::new() }),
+            Mark::between(format!("{} iterations", self.iterations)),
+            Mark::between(format!("{} compared", self.compared)),
+        ]);
+        marks
     }
 
     /// The record as one line of JSON, with its newline.
@@ -140,14 +190,30 @@ pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
     append_line(path, &record.to_line()?)
 }
 
+/// Tests that records can be appended to a file, which is made if it is not there: to be called before anything that
+/// takes long.
+///
+/// # Errors
+/// [`File`](ExperimentError::File).
+pub fn check_writable(path: &Path) -> Result<(), ExperimentError> {
+    open(path).map(drop)
+}
+
+/// The file, locked until it is closed.
+fn open(path: &Path) -> Result<File, ExperimentError> {
+    let failed = |action| move |source| ExperimentError::File { path: path.to_path_buf(), action, source };
+    let file = File::options().create(true).read(true).append(true).open(path).map_err(failed("open"))?;
+    file.lock().map_err(failed("lock"))?;
+    Ok(file)
+}
+
 /// As [`append`], of a line with its newline.
 ///
 /// # Errors
 /// [`File`](ExperimentError::File).
 pub fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
     let failed = |action| move |source| ExperimentError::File { path: path.to_path_buf(), action, source };
-    let mut file = File::options().create(true).read(true).append(true).open(path).map_err(failed("open"))?;
-    file.lock().map_err(failed("lock"))?; // ends when the file is closed
+    let mut file = open(path)?;
     let end = file.seek(SeekFrom::End(0)).map_err(failed("seek in"))?;
     let mut last = [b'\n'];
     if end > 0 {
@@ -166,7 +232,11 @@ pub fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
 /// # Errors
 /// [`File`](ExperimentError::File) or [`Line`](ExperimentError::Line), with the line's number.
 pub fn read(path: &Path) -> Result<Vec<Record>, ExperimentError> {
-    lines(path, is_of_a_network)
+    let mut records: Vec<Record> = lines(path, is_of_a_network)?;
+    for record in records.iter_mut().filter(|record| record.window.is_empty()) {
+        record.window = window::of_older(record).unwrap_or_default();
+    }
+    Ok(records)
 }
 
 fn is_of_a_network(experiment: &str) -> bool {
@@ -220,12 +290,14 @@ pub(crate) mod tests {
             experiment: "inference".into(),
             network: network.into(),
             dataset: "mnist-test".into(),
+            dataset_sha256: String::new(),
             batch: 1,
             device: "cpu".into(),
             cards: Default::default(),
             link: "none".into(),
             fidelity: "exact".into(),
             fraction_bits: 20,
+            window: "0:64".into(),
             iterations: 5,
             seconds,
             seconds_by_kind: BTreeMap::from([("conv2d".into(), seconds / 2.0)]),
@@ -238,12 +310,14 @@ pub(crate) mod tests {
             accuracy: Some(1.0),
             plaintext_accuracy: Some(1.0),
             peak_rss_bytes: [1 << 20; 3],
-            weights: "bundled".into(),
+            weights: WeightSource::usual(network).to_string(),
+            weights_sha256: String::new(),
             setup_seconds: 0.1,
             setup_bytes_sent: [0, 3_448_640, 0],
-            parties: "threads".into(),
+            parties: "local processes, TLS".into(),
+            threads: [2; 3],
             randomness: "aes128-ctr".into(),
-            machine: Machine::default(),
+            machine: Machine { cores: 2, ..Machine::default() },
             commit: "0123456789ab".into(),
             time: "2026-01-01T00:00:00Z".into(),
         }

@@ -6,6 +6,7 @@ use std::fmt;
 use cryptgpu_datasets::paper::{self, Figure, Table, quantity};
 use serde::Serialize;
 
+use super::label::{self, Mark, labelled, said};
 use super::{ExperimentError, Record};
 
 /// A published figure with what must be said of it wherever it is shown.
@@ -38,6 +39,9 @@ impl Cited {
 pub struct InferenceRow {
     /// The network.
     pub network: String,
+    /// What sets the row apart: what is not the default, and what it differs in from a row of the same network, batch
+    /// and links.
+    pub marks: Vec<String>,
     /// Our images.
     pub dataset: String,
     /// Images at a time.
@@ -46,6 +50,12 @@ pub struct InferenceRow {
     pub link: String,
     /// Our protocols: `exact` or `paper`.
     pub fidelity: String,
+    /// Fraction bits of our fixed-point numbers.
+    pub fraction_bits: u32,
+    /// Bits that our comparisons look at, `lowest:width`.
+    pub window: String,
+    /// Our weights.
+    pub weights: String,
     /// What our masks were drawn from.
     pub randomness: String,
     /// Whether that is not cryptographic, so that nothing was private.
@@ -81,17 +91,10 @@ pub struct InferenceRow {
 }
 
 impl InferenceRow {
-    /// The network, and in brackets what sets the row apart from an ordinary one: `lenet (paper)`,
-    /// `lenet (insecure-philox)`.
+    /// The network, and in brackets what sets the row apart from an ordinary one and from the others of its table:
+    /// `lenet (paper)`, `lenet (window 0:16)`.
     pub fn label(&self) -> String {
-        let device = if self.emulated { format!("{} emulated", self.device) } else { self.device.clone() };
-        let marks = [
-            (self.device != "cpu", &device),
-            (self.fidelity != "exact", &self.fidelity),
-            (self.insecure, &self.randomness),
-        ];
-        let marks: Vec<_> = marks.into_iter().filter(|(shown, _)| *shown).map(|(_, mark)| mark.as_str()).collect();
-        if marks.is_empty() { self.network.clone() } else { format!("{} ({})", self.network, marks.join(", ")) }
+        labelled(&self.network, &self.marks)
     }
 
     /// The sources cited in the row.
@@ -126,7 +129,7 @@ pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, Experime
         // Where two sources have a figure the first stands: the published one.
         published.entry(key).or_insert_with(|| Cited::from(figure));
     }
-    let row = |record: &Record| {
+    let row = |(record, marks): (&Record, Vec<String>)| {
         let find = |system: &str, quantity: &str| {
             let key = (record.network.clone(), Some(record.batch), system.to_owned(), quantity.to_owned());
             published.get(&key).cloned()
@@ -139,10 +142,14 @@ pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, Experime
         let ratio = |above: f64, below: f64| (below > 0.0).then(|| above / below);
         InferenceRow {
             network: record.network.clone(),
+            marks,
             dataset: record.dataset.clone(),
             batch: record.batch,
             link: record.link.clone(),
             fidelity: record.fidelity.clone(),
+            fraction_bits: record.fraction_bits,
+            window: record.window.clone(),
+            weights: record.weights.clone(),
             randomness: record.randomness.clone(),
             insecure: record.is_insecure(),
             device: record.device.clone(),
@@ -163,7 +170,17 @@ pub fn inference_table(records: &[Record]) -> Result<Vec<InferenceRow>, Experime
             falcon_bytes: find("Falcon", quantity::BYTES_TOTAL),
         }
     };
-    Ok(records.iter().filter(|record| record.experiment == "inference").map(row).collect())
+    let records: Vec<&Record> = records.iter().filter(|record| record.experiment == "inference").collect();
+    let named: Vec<(String, Vec<Mark>)> = records.iter().map(|record| named(record)).collect();
+    Ok(records.into_iter().zip(said(&named)).map(row).collect())
+}
+
+/// What rows have columns for, and what else sets them apart, version and time included.
+fn named(record: &Record) -> (String, Vec<Mark>) {
+    let mut marks = record.marks();
+    let commit = if record.commit.is_empty() { String::new() } else { format!("commit {}", record.commit) };
+    marks.extend([Mark::between(commit), Mark::between(record.time.clone())]);
+    (format!("{} {} {}", record.network, record.batch, record.link), marks)
 }
 
 /// What a reader of the inference table must know, with the sources that its rows cite.
@@ -198,32 +215,15 @@ pub fn inference_caption(rows: &[InferenceRow]) -> Result<String, ExperimentErro
     Ok(caption)
 }
 
-/// Of the records that measure the same thing (experiment, network, data set, batch, device, link,
-/// fidelity, fraction bits, parties, secure or not), the last; in the order in which each first appears.
+/// Of the records that measure the same thing, the last; in the order in which each first appears. Two records measure
+/// the same thing if they agree in everything that their numbers depend on but the program's version: network, images,
+/// weights, batch, links, devices, protocols and their settings, randomness, machine, threads, iterations.
 pub fn latest(records: &[Record]) -> Vec<Record> {
-    let mut kept: Vec<Record> = Vec::new();
-    for record in records {
-        match kept.iter_mut().find(|kept| key(kept) == key(record)) {
-            Some(earlier) => *earlier = record.clone(),
-            None => kept.push(record.clone()),
-        }
-    }
-    kept
-}
-
-fn key(record: &Record) -> (&str, &str, &str, usize, &str, &str, &str, u32, &str, bool) {
-    (
-        &record.experiment,
-        &record.network,
-        &record.dataset,
-        record.batch,
-        &record.device,
-        &record.link,
-        &record.fidelity,
-        record.fraction_bits,
-        &record.parties,
-        record.is_insecure(),
-    )
+    label::latest(records, |record| {
+        let marks: Vec<String> = record.marks().into_iter().map(|mark| mark.text).collect();
+        let columns = [&record.experiment, &record.network, &record.dataset, &record.link].map(String::clone);
+        (columns, record.batch, [record.weights_sha256.clone(), record.dataset_sha256.clone()], marks)
+    })
 }
 
 #[cfg(test)]
@@ -305,5 +305,77 @@ mod tests {
         other_link.link = "wan".into();
         let kept = latest(&[sample("lenet", 1.0, 1), other_link, sample("lenet", 2.0, 1)]);
         assert_eq!(kept.iter().map(|record| record.seconds).collect::<Vec<_>>(), [2.0, 3.0]);
+    }
+
+    /// Everything that changes a number but the version of the program: a row of its own, that says so.
+    #[test]
+    fn what_a_number_depends_on_makes_a_row_of_its_own_with_a_name_of_its_own() {
+        type Change = fn(&mut Record);
+        let changes: [(Change, &str); 14] = [
+            (|r| r.window = "0:16".into(), "lenet (window 0:16)"),
+            (|r| r.fraction_bits = 12, "lenet (12 fraction bits)"),
+            (|r| r.fidelity = "paper".into(), "lenet (paper)"),
+            (|r| r.randomness = "insecure-philox".into(), "lenet (insecure-philox)"),
+            (|r| r.weights = "other.safetensors".into(), "lenet (weights other.safetensors)"),
+            (|r| r.dataset = "random".into(), "lenet (images random)"),
+            (|r| r.device = "cuda:0".into(), "lenet (cuda:0)"),
+            (|r| r.threads = [1; 3], "lenet (1 thread)"),
+            (|r| r.parties = "threads of one process".into(), "lenet (threads of one process)"),
+            (|r| r.machine.cpu = "another".into(), "lenet (another, 2 cores)"),
+            (|r| r.machine.isa = vec!["avx2".into()], "lenet (avx2)"),
+            (|r| r.weights_sha256 = "0123456789".into(), "lenet (sha256 01234567)"),
+            (|r| r.cards = ["card".into(), "card".into(), String::new()], "lenet (card)"),
+            (|r| r.iterations = 7, "lenet (7 iterations)"),
+        ];
+        for (change, label) in changes {
+            let mut changed = sample("lenet", 2.0, 1);
+            change(&mut changed);
+            let both = [sample("lenet", 1.0, 1), changed];
+            assert_eq!(latest(&both).len(), 2, "{label}: one stands for the other");
+            let rows = inference_table(&both).unwrap();
+            assert!(rows[1].label().starts_with(label.trim_end_matches(')')), "{} is not {label}", rows[1].label());
+            assert_ne!(rows[0].label(), rows[1].label());
+        }
+        let mut newer = sample("lenet", 2.0, 1);
+        (newer.commit, newer.time) = ("another".into(), "2026-01-02T00:00:00Z".into());
+        let both = [sample("lenet", 1.0, 1), newer];
+        assert_eq!(latest(&both), both[1..], "a newer version's takes its place");
+        assert!(inference_table(&both).unwrap()[1].label().contains("commit another"), "unless both are shown");
+    }
+
+    /// Records as they were written before they named the window: its width is told from their bytes.
+    #[test]
+    fn older_records_are_read_and_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("older.jsonl");
+        let older = |bytes: u64, seconds: f64, bits: u32| {
+            let mut record = sample("lenet", seconds, bytes / 3);
+            record.bytes_sent[0] += bytes % 3;
+            record.fraction_bits = bits;
+            let mut json = serde_json::to_value(&record).unwrap();
+            for field in ["window", "threads", "weights_sha256"] {
+                json.as_object_mut().unwrap().remove(field);
+            }
+            format!("{json}\n")
+        };
+        // Real ones of LeNet: all 64 bits, 32 bits, 16 bits, 64 bits at 12 fraction bits, and of no known width.
+        let bytes =
+            [(1_771_856, 20), (1_381_536, 20), (1_189_232, 20), (1_756_560, 12), (1_000_000, 20), (999_999, 20)];
+        std::fs::write(&path, bytes.map(|(bytes, bits)| older(bytes, 0.01, bits)).concat()).unwrap();
+        let records = crate::experiment::read(&path).unwrap();
+        let windows: Vec<&str> = records.iter().map(|record| record.window.as_str()).collect();
+        assert_eq!(windows, ["0:64", "?:32", "?:16", "0:64", "", ""]);
+        let labels: Vec<_> = inference_table(&latest(&records)).unwrap().iter().map(InferenceRow::label).collect();
+        assert_eq!(
+            labels,
+            [
+                "lenet (window 0:64)",
+                "lenet (window of 32 bits)",
+                "lenet (window of 16 bits)",
+                "lenet (12 fraction bits)",
+                "lenet (61 rounds, 1000000 bytes)",
+                "lenet (61 rounds, 999999 bytes)"
+            ]
+        );
     }
 }

@@ -223,6 +223,17 @@ pub enum NnError {
         /// The codec's fraction bits.
         fraction_bits: u32,
     },
+    /// Weights that are stated to be another network's.
+    #[error(
+        "the weights are stated to be those of `{stated}` (the entry `network` of their file's metadata), and \
+         `{graph}` is another function even where they fit it: run `{stated}`, or correct the statement"
+    )]
+    OtherNetwork {
+        /// The network that they were given to.
+        graph: String,
+        /// The network that they are stated to be of.
+        stated: String,
+    },
     /// A local operation on shares that refused its operands.
     #[error("{node}: {source}")]
     Local {

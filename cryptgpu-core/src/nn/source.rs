@@ -30,6 +30,11 @@ impl fmt::Display for WeightSource {
 }
 
 impl WeightSource {
+    /// What a network is ordinarily measured with: the bundled weights for `lenet`, and random ones, seed 1, for others.
+    pub fn usual(network: &str) -> Self {
+        if network == "lenet" { WeightSource::Bundled } else { WeightSource::Random(1) }
+    }
+
     /// The weights, checked against `graph`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
@@ -15,12 +15,30 @@ use std::path::Path;
 #[derive(Clone, Default, PartialEq)]
 pub struct Weights {
     tensors: BTreeMap<String, ArrayD<f32>>,
+    /// The network that they are said to be of.
+    network: Option<String>,
 }
+
+/// The entry of a safetensors file's metadata that names the network.
+const NETWORK: &str = "network";
 
 impl Weights {
     /// No tensors.
     pub fn new() -> Self {
         Weights::default()
+    }
+
+    /// The network that these are stated to be the weights of, if that is stated: the entry `network` of the metadata
+    /// of a safetensors file (in Python, `save_file(tensors, path, metadata={"network": "lenet-maxpool"})`). One file of
+    /// weights fits several networks, which are other functions; [`check`](Self::check) refuses all but the stated one.
+    pub fn network(&self) -> Option<&str> {
+        self.network.as_deref()
+    }
+
+    /// The same, stated to be weights of `network`; [`save`](Self::save) writes that down.
+    #[must_use]
+    pub fn stating(self, network: impl Into<String>) -> Self {
+        Weights { network: Some(network.into()), ..self }
     }
 
     /// The tensor called `name`.
@@ -72,7 +90,9 @@ impl Weights {
     pub fn from_safetensors(bytes: &[u8], origin: &str) -> Result<Self, NnError> {
         let format = |source| NnError::Format { path: origin.into(), bytes: bytes.len(), source };
         let file = SafeTensors::deserialize(bytes).map_err(format)?;
-        let mut weights = Weights::new();
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
+        let network = header.metadata().as_ref().and_then(|metadata| metadata.get(NETWORK)).cloned();
+        let mut weights = Weights { network, ..Weights::new() };
         for (name, view) in file.iter().filter(|(name, _)| !name.ends_with(".num_batches_tracked")) {
             let values = to_f32(&view).ok_or_else(|| NnError::Dtype {
                 path: origin.into(),
@@ -101,18 +121,25 @@ impl Weights {
         let views = data.iter().map(|(tensor, shape, bytes)| {
             TensorView::new(Dtype::F32, shape.to_vec(), bytes).map(|view| (*tensor, view)).map_err(format)
         });
-        let bytes = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, None).map_err(format)?;
+        let metadata =
+            self.network.iter().map(|network| (NETWORK.to_owned(), network.clone())).collect::<HashMap<_, _>>();
+        let metadata = (!metadata.is_empty()).then_some(metadata);
+        let bytes = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, metadata).map_err(format)?;
         let partial = path.with_extension("partial");
         let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
         written.map_err(|source| NnError::Write { path: name.clone(), source })
     }
 
-    /// Checks that these are the weights of `graph`: every tensor there, of the right shape, finite, and no other.
+    /// Checks that these are the weights of `graph`: stated to be so if anything is stated, every tensor there, of the
+    /// right shape, finite, and no other.
     ///
     /// # Errors
-    /// [`NnError::MissingTensor`], [`NnError::TensorShape`], [`NnError::NotFinite`], [`NnError::Variance`],
+    /// [`NnError::OtherNetwork`], [`NnError::MissingTensor`], [`NnError::TensorShape`], [`NnError::NotFinite`], [`NnError::Variance`],
     /// [`NnError::ExtraTensors`].
     pub fn check(&self, graph: &Graph) -> Result<(), NnError> {
+        if let Some(stated) = self.network.as_ref().filter(|stated| *stated != graph.name()) {
+            return Err(NnError::OtherNetwork { graph: graph.name().into(), stated: stated.clone() });
+        }
         let parameters = graph.parameters();
         for parameter in &parameters {
             self.tensor(graph, &parameter.name, &parameter.shape)?;

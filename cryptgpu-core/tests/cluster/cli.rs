@@ -67,6 +67,111 @@ fn bad_files_are_named() {
 }
 
 #[test]
+fn a_record_that_cannot_be_written_is_noticed_before_the_work() {
+    for arguments in [
+        "run inference --networks lenet --iterations 1000 --compare 0 --out /nonexistent/x.jsonl",
+        "run micro --out /nonexistent/x.jsonl",
+    ] {
+        let run = cryptgpu(arguments);
+        assert!(!run.status.success() && run.stdout.is_empty(), "{arguments}");
+        let error = text(&run.stderr);
+        assert!(error.starts_with("cryptgpu: cannot open the records in /nonexistent/x.jsonl"), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn images_are_never_counted_twice_and_sizes_beyond_reason_are_typed_errors() {
+    for (arguments, hint) in [
+        ("--networks lenet --batch 250 --images 2000", "it has 1000 images, enough for 4 iterations of 250"),
+        ("--networks lenet --iterations 1001", "1000 images"),
+        ("--networks lenet --batch 4611686018427387904", "at most"),
+        ("--networks resnet50 --batch 4611686018427387904", "at most"),
+        ("--networks lenet --dataset random --iterations 18446744073709551615", "at most"),
+        ("--networks lenet --window 4294967280:16", "is not a window"),
+        ("--networks lenet --link 1:1e300", "is not a link"),
+    ] {
+        let run = cryptgpu(&format!("run inference {arguments} --out /nonexistent/x.jsonl"));
+        let error = text(&run.stderr);
+        assert!(!run.status.success() && run.stdout.is_empty() && !error.contains("panicked"), "{arguments}: {error}");
+        assert!(error.contains(hint), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn lists_may_have_blanks_behind_their_commas() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+    command.args(["run", "inference", "--iterations", "1", "--parties", "threads", "--json"]);
+    let run = command.args(["--networks", "lenet, lenet-maxpool"]).output().unwrap();
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let networks: Vec<String> =
+        text(&run.stdout).lines().map(|line| serde_json::from_str::<Record>(line).unwrap().network).collect();
+    assert_eq!(networks, ["lenet", "lenet-maxpool"]);
+}
+
+#[test]
+fn a_batch_that_does_not_fit_the_memory_is_refused() {
+    let run = cryptgpu("run inference --networks lenet --dataset random --batch 16777216");
+    assert!(!run.status.success() && text(&run.stderr).contains("use a smaller --batch"), "{}", text(&run.stderr));
+}
+
+/// What two runs differ in stands in their records, and the table has a row for each.
+#[test]
+fn every_setting_that_changes_a_number_has_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("results.jsonl");
+    for arguments in
+        ["", "--window 0:32", "--window 4:32", "--fraction-bits 12", "--weights random", "--dataset random"]
+    {
+        let run = cryptgpu(&format!(
+            "run inference --networks lenet --iterations 1 --parties threads {arguments} --out {}",
+            file.display()
+        ));
+        assert!(run.status.success(), "{}", text(&run.stderr));
+    }
+    let shown = text(&cryptgpu(&format!("table --json {}", file.display())).stdout);
+    let labels: Vec<String> = shown
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["marks"].to_string())
+        .collect();
+    assert_eq!(labels.len(), 6, "{shown}");
+    let marks = [
+        "threads of one process",
+        "window 0:32",
+        "window 4:32",
+        "12 fraction bits",
+        "weights random, seed 1",
+        "images random",
+    ];
+    for (label, mark) in labels.iter().zip(marks) {
+        assert!(label.contains(mark), "{label} lacks {mark}");
+    }
+}
+
+/// Built in, so that a copy of the program somewhere else knows it too.
+#[test]
+fn the_program_knows_its_commit_without_its_checkout() {
+    let git = |arguments: &[&str]| {
+        Command::new("git")
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .ok()
+            .filter(|git| git.status.success())
+    };
+    let Some(head) = git(&["rev-parse", "--short=12", "HEAD"]) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("elsewhere");
+    std::fs::copy(env!("CARGO_BIN_EXE_cryptgpu"), &program).unwrap();
+    let mut command = Command::new(program);
+    command.args("run inference --networks lenet --iterations 1 --parties threads --json".split(' '));
+    let run = command.current_dir(dir.path()).env_remove("PATH").output().unwrap();
+    let record: Record = serde_json::from_str(&text(&run.stdout)).unwrap();
+    let built = option_env!("CRYPTGPU_COMMIT").filter(|commit| !commit.is_empty()).map(str::to_owned);
+    let expected = built.unwrap_or(text(&head.stdout).trim().to_owned());
+    assert_eq!(record.commit.trim_end_matches('+'), expected);
+}
+
+#[test]
 fn networks_and_doctor_have_json() {
     let networks = text(&cryptgpu("networks --json").stdout);
     let first: serde_json::Value = serde_json::from_str(networks.lines().next().unwrap()).unwrap();

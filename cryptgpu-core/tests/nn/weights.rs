@@ -148,3 +148,22 @@ proptest! {
         prop_assert!(Weights::from_safetensors(&bytes, "t").is_err());
     }
 }
+
+/// One file fits several functions; where it says which it is of, the others refuse it.
+#[test]
+fn a_stated_network_is_kept_in_the_file_and_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lenet.safetensors");
+    let [lenet, maxpool] = ["lenet", "lenet-maxpool"].map(|name| zoo::by_name(name).unwrap());
+    let silent = Weights::seeded(&lenet, 1);
+    silent.check(&maxpool).unwrap();
+    silent.clone().stating("lenet-maxpool").save(&path).unwrap();
+    let stated = Weights::load(&path).unwrap();
+    assert_eq!(stated.network(), Some("lenet-maxpool"));
+    stated.check(&maxpool).unwrap();
+    let error = stated.check(&lenet).unwrap_err();
+    assert!(matches!(error, NnError::OtherNetwork { .. }), "{error}");
+    assert!(error.to_string().contains("run `lenet-maxpool`"), "{error}");
+    silent.save(&path).unwrap();
+    assert_eq!(Weights::load(&path).unwrap(), silent);
+}

@@ -1,14 +1,14 @@
 //! `cryptgpu bench`: measurements that need hardware.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use comfy_table::{Table, presets};
 use cryptgpu_core::device::Device;
-use cryptgpu_core::experiment::{KernelRecord, append_line, measure_kernels};
+use cryptgpu_core::experiment::{KernelRecord, measure_kernels};
 
+use super::arguments::Output;
 use super::{Result, format};
 
 /// What can be measured.
@@ -24,29 +24,19 @@ pub struct Arguments {
     /// The card
     #[arg(long, default_value = "cuda:0")]
     device: Device,
-    /// Add the records to this file (JSON Lines)
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Write the records to standard output as JSON Lines, and nothing else
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub fn run(bench: &Bench) -> Result<ExitCode> {
     let Bench::Gpu(arguments) = bench;
+    arguments.output.check()?;
     let records = measure_kernels(arguments.device)?;
-    let mut out = std::io::stdout().lock();
     for record in &records {
-        let line = serde_json::to_string(record)? + "\n";
-        if let Some(path) = &arguments.out {
-            append_line(path, &line)?;
-        }
-        if arguments.json {
-            write!(out, "{line}")?;
-        }
+        arguments.output.write(&(serde_json::to_string(record)? + "\n"))?;
     }
-    if !arguments.json {
-        writeln!(out, "{}", draw(&records))?;
+    if !arguments.output.json {
+        writeln!(std::io::stdout().lock(), "{}", draw(&records))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,11 @@
 //! The `cryptgpu` program: private inference from a terminal, and what a notebook's cluster starts as
 //! its parties. Everything it does is in the library; here are arguments, progress and tables.
 
+mod arguments;
 mod bench;
 mod doctor;
 mod format;
+mod inference;
 mod micro;
 mod networks;
 mod party;

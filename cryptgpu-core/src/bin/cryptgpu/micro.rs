@@ -1,26 +1,22 @@
 //! `cryptgpu run micro`: private operations by size.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use cryptgpu_core::cluster::Cluster;
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::Cited;
-use cryptgpu_core::experiment::micro::{
-    Bench, Micro, MicroRecord, MicroRow, Operation, append, micro_caption, micro_table,
-};
+use cryptgpu_core::experiment::micro::{Bench, Micro, MicroRecord, MicroRow, Operation, micro_caption, micro_table};
 use cryptgpu_core::net::Link;
 use cryptgpu_core::prg::Randomness;
 
+use super::arguments::{Output, Parties, item};
 use super::{Result, format};
 
 /// Arguments of `cryptgpu run micro`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Three processes of this machine, linked by TLS. An operation is timed from shares to shares, its
+An operation is timed from shares to shares, its
 truncation included.
 
 Examples:
@@ -30,14 +26,10 @@ Examples:
       two of them, as if the parties were 40 ms apart; the records are added to a file")]
 pub struct MicroArguments {
     /// Operations, separated by commas: `matmul MxKxN`, `convolution SxS IN->OUT kK`, `relu N`; else the published ones
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = item::<Operation>)]
     operations: Vec<Operation>,
-    /// Threads that each party process computes on; else one for each core
-    #[arg(long, value_parser = super::run::threads)]
-    threads: Option<usize>,
-    /// Seconds that a party process waits for another before the run ends with an error
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    deadline: u64,
+    #[command(flatten)]
+    parties: Parties,
     /// Timed iterations; one that is not timed goes before
     #[arg(long, default_value_t = 5)]
     iterations: usize,
@@ -51,28 +43,20 @@ pub struct MicroArguments {
     /// it shows what the cipher costs
     #[arg(long, default_value_t)]
     randomness: Randomness,
-    /// Add the records to this file (JSON Lines)
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Write the records to standard output as JSON Lines, and nothing else
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub fn run(arguments: &MicroArguments) -> Result<ExitCode> {
     let declarations = arguments.declarations()?;
-    let builder = Cluster::local()
-        .device(arguments.device)
-        .randomness(arguments.randomness)
-        .deadline(Duration::from_secs(arguments.deadline));
-    let builder = arguments.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
-    // The parties run this very program, under whatever name it was started.
-    let bench = Bench::start(builder.program(std::env::current_exe()?), arguments.link)?;
+    arguments.output.check()?;
+    let builder = arguments.parties.builder().device(arguments.device).randomness(arguments.randomness);
+    let bench = Bench::start(builder, arguments.link)?;
     let mut records = Vec::with_capacity(declarations.len());
     for declaration in &declarations {
-        records.push(one(&bench, declaration, arguments)?);
+        records.push(one(&bench, declaration, &arguments.output)?);
     }
-    if !arguments.json {
+    if !arguments.output.json {
         let rows = micro_table(&records)?;
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}\n{}", draw(&rows), micro_caption(&rows)?)?;
@@ -80,14 +64,10 @@ pub fn run(arguments: &MicroArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn one(bench: &Bench, declaration: &Micro, arguments: &MicroArguments) -> Result<MicroRecord> {
+fn one(bench: &Bench, declaration: &Micro, output: &Output) -> Result<MicroRecord> {
     let record = bench.measure(declaration)?;
-    if let Some(path) = &arguments.out {
-        append(path, &record)?;
-    }
-    if arguments.json {
-        write!(std::io::stdout().lock(), "{}", record.to_line()?)?;
-    } else {
+    output.write(&record.to_line()?)?;
+    if !output.json {
         eprintln!("{}: {}", declaration.operation, format::seconds(record.seconds));
     }
     Ok(record)
@@ -164,7 +144,7 @@ mod tests {
     #[test]
     fn arguments_become_declarations() {
         assert_eq!(declarations(&[]).unwrap().len(), 15);
-        let two = declarations(&["--operations", "relu 12,convolution 28x28 1->16 k5", "--iterations", "3"]).unwrap();
+        let two = declarations(&["--operations", "relu 12, convolution 28x28 1->16 k5", "--iterations", "3"]).unwrap();
         assert_eq!(two[0], Micro { operation: Operation::Relu { n: 12 }, iterations: 3 });
         assert_eq!(two[1].operation.size(), "28x28 1->16 k5");
         for (words, hint) in [

@@ -14,7 +14,7 @@ use super::{Result, format};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Names follow the paper's tables. A suffix makes a variant of the ten and of resnet18:
-  -maxpool           real max-pooling, as in textbooks
+  -maxpool           real max-pooling, as in textbooks: what a file with torchvision's names means
   -relu-after-pool   ReLU after pooling, as in Piranha: fewer ReLUs, another function
 
 Example:
@@ -33,6 +33,8 @@ pub struct Arguments {
 struct Row {
     network: String,
     input: [usize; 3],
+    /// Which function it is, where its weights fit others.
+    function: String,
     #[serde(flatten)]
     counts: Counts,
     memory_bytes_per_party: u64,
@@ -86,5 +88,11 @@ fn row(network: String) -> Result<Row> {
     let graph = zoo::by_name(&network)?;
     let plan = lower::lower(&fold::fold_graph(&graph)?, LowerOptions::default())?;
     let memory_bytes_per_party = memory(&plan, 1).total();
-    Ok(Row { input: graph.input_shape(), counts: count(&graph), memory_bytes_per_party, network })
+    Ok(Row {
+        function: zoo::function(&graph),
+        input: graph.input_shape(),
+        counts: count(&graph),
+        memory_bytes_per_party,
+        network,
+    })
 }

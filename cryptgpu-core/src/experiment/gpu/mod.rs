@@ -34,7 +34,7 @@ pub struct KernelRecord {
     pub peak_int8_multiply_adds_per_second: Option<f64>,
     /// The machine.
     pub machine: Machine,
-    /// Commit of the program; a `+` says that files were changed since.
+    /// Commit that the program was built from; a `+` says that its sources differed from it.
     pub commit: String,
     /// When it was measured, RFC 3339, UTC.
     pub time: String,

@@ -16,6 +16,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
+use super::inference::{MOST_ITERATIONS, check_count};
 use crate::device::{ConvGeometry, PoolGeometry};
 
 /// A private operation of a certain size. Its text is its name and its size as the published figures write them:
@@ -125,7 +126,12 @@ impl Operation {
         match *self {
             Operation::Matmul { m, n, .. } => vec![m, n],
             Operation::Convolution { side, outputs, kernel, .. } => {
-                vec![1, outputs, (side + 1).saturating_sub(kernel), (side + 1).saturating_sub(kernel)]
+                vec![
+                    1,
+                    outputs,
+                    side.saturating_add(1).saturating_sub(kernel),
+                    side.saturating_add(1).saturating_sub(kernel),
+                ]
             }
             Operation::Relu { n } => vec![n],
         }
@@ -223,10 +229,7 @@ impl Micro {
     /// # Errors
     /// [`Declaration`](ExperimentError::Declaration) for sizes that are empty or too large, or no iterations.
     pub fn validate(&self) -> Result<(), ExperimentError> {
-        if self.iterations == 0 {
-            let (value, hint) = ("0".to_owned(), "it must be at least 1".to_owned());
-            return Err(ExperimentError::Declaration { field: "iterations", value, hint });
-        }
+        check_count("iterations", self.iterations, MOST_ITERATIONS)?;
         self.operation.check()
     }
 }
@@ -253,11 +256,15 @@ mod tests {
             ("convolution 4x4 1->1 k5", "larger than the image"),
             ("matmul 100000x1x100000", "2^26"),
             ("matmul 18446744073709551615x2x1", "2^26"),
+            ("convolution 18446744073709551615x18446744073709551615 1->1 k1", "2^26"),
+            ("relu 18446744073709551615", "2^26"),
         ] {
             assert!(text.parse::<Operation>().unwrap_err().to_string().contains(why), "{text}");
         }
         let none = Micro { iterations: 0, ..Micro::of(Operation::Relu { n: 1 }) };
         assert!(none.validate().unwrap_err().to_string().contains("iterations 0"));
+        let endless = Micro { iterations: usize::MAX, ..Micro::of(Operation::Relu { n: 1 }) };
+        assert!(endless.validate().unwrap_err().to_string().contains("at most"));
     }
 
     #[test]

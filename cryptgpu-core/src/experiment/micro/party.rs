@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Micro, Operation, geometry};
 use crate::cluster::Plain;
-use crate::device::{DeviceInUse, Tensor};
+use crate::device::{Device, DeviceInUse, Tensor};
 use crate::experiment::ExperimentError;
-use crate::mpc::{MpcError, Operand, Party, Rep};
+use crate::mpc::{MpcError, Operand, Party, Rep, Settings};
 use crate::net::{PartyId, Stats};
 use crate::prg::{Aes128Ctr, Key, Randomness};
 
@@ -31,8 +31,17 @@ pub struct MicroReport {
     pub device: String,
     /// The name of its card; empty for the CPU.
     pub card: String,
+    /// Threads that it computed on.
+    pub threads: usize,
+    /// Which truncation ran, fraction bits, and the window of comparisons.
+    pub settings: Settings,
+}
+
+impl MicroReport {
     /// Fraction bits of its codec.
-    pub fraction_bits: u32,
+    pub fn fraction_bits(&self) -> u32 {
+        self.settings.codec.fraction_bits()
+    }
 }
 
 /// Runs `declaration` as one of the three parties: for `cluster.run(run_party, Plain(declaration))`. Party 0 brings the
@@ -53,7 +62,8 @@ pub fn run_party(p: &mut Party, Plain(declaration): Plain<Micro>) -> Result<Plai
         randomness: p.randomness(),
         device: device.device.to_string(),
         card: device.card,
-        fraction_bits: p.codec().fraction_bits(),
+        threads: rayon::current_num_threads(),
+        settings: Settings { device: Device::Cpu, ..*p.settings() },
     };
     for iteration in 0..=declaration.iterations {
         let (start, before) = (Instant::now(), p.stats());

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::party::in_the_clear;
 use super::{Micro, MicroReport, Operation, run_party};
 use crate::cluster::{Cluster, ClusterBuilder, Plain};
+use crate::experiment::label::{Conditions, Mark, STANDARD_WINDOW};
 use crate::experiment::record::{append_line, lines};
-use crate::experiment::{ExperimentError, Machine, commit, machine, now};
+use crate::experiment::{ExperimentError, Machine, commit, machine, now, window};
 use crate::net::Link;
-use crate::ring::FixedPoint;
 
 /// What such records say their experiment is.
 pub const EXPERIMENT: &str = "micro";
@@ -33,8 +33,14 @@ pub struct MicroRecord {
     pub link: String,
     /// What masks were drawn from: `aes128-ctr`, `insecure-philox`.
     pub randomness: String,
+    /// Which protocols ran: `exact` or `paper`; empty in records that do not say it.
+    #[serde(default)]
+    pub fidelity: String,
     /// Fraction bits of the fixed-point codec.
     pub fraction_bits: u32,
+    /// Bits that comparisons looked at, `lowest:width`; empty in records that do not say it.
+    #[serde(default)]
+    pub window: String,
     /// Timed iterations.
     pub iterations: usize,
     /// Seconds from shares to shares: the median over the iterations of the slowest party's time (of two in the
@@ -58,9 +64,12 @@ pub struct MicroRecord {
     /// Where the parties ran.
     #[serde(default)]
     pub parties: String,
+    /// Threads that each party computed on; zeros in records that do not say it.
+    #[serde(default)]
+    pub threads: [usize; 3],
     /// The machine of the caller, and of local parties.
     pub machine: Machine,
-    /// Commit of the program; a `+` says that files were changed since.
+    /// Commit that the program was built from; a `+` says that its sources differed from it.
     pub commit: String,
     /// When the measurement ended, RFC 3339, UTC.
     pub time: String,
@@ -86,6 +95,26 @@ impl MicroRecord {
     /// Whether masks came from a generator that is not cryptographic, so that nothing was private.
     pub fn is_insecure(&self) -> bool {
         self.randomness.contains("insecure")
+    }
+
+    /// Everything that its numbers depend on besides operation, size and links, as tables say it; the program's version
+    /// is left out.
+    pub(super) fn marks(&self) -> Vec<Mark> {
+        let conditions = Conditions {
+            device: &self.device,
+            cards: &self.cards,
+            // Older records are all of the standard.
+            fidelity: if self.fidelity.is_empty() { "exact" } else { &self.fidelity },
+            fraction_bits: self.fraction_bits,
+            window: if self.window.is_empty() { STANDARD_WINDOW } else { &self.window },
+            randomness: &self.randomness,
+            parties: &self.parties,
+            threads: self.threads,
+            machine: &self.machine,
+        };
+        let mut marks = conditions.marks();
+        marks.push(Mark::between(format!("{} iterations", self.iterations)));
+        marks
     }
 
     /// Where it was measured: the card's name, or the processor's.
@@ -170,7 +199,7 @@ fn record(
         return Err(ExperimentError::Reports("they differ in what masks were drawn from".to_owned()));
     }
     let seconds = slowest(declaration, reports)?;
-    let clear = in_the_clear(declaration.operation);
+    let (clear, settings) = (in_the_clear(declaration.operation), reports[0].settings);
     let max_abs_error = largest_error(reports, &clear)?;
     let devices = reports.each_ref().map(|report| report.device.clone());
     let depth = |when: usize| reports.iter().map(|report| report.stats[when].rounds).max().unwrap_or(0);
@@ -182,7 +211,9 @@ fn record(
         cards,
         link: link.to_string(),
         randomness: randomness.to_string(),
-        fraction_bits: reports[0].fraction_bits,
+        fidelity: settings.fidelity.to_string(),
+        fraction_bits: settings.codec.fraction_bits(),
+        window: window::text(settings.window),
         iterations: declaration.iterations,
         seconds: seconds[(seconds.len() - 1) / 2],
         best_seconds: seconds[0],
@@ -193,6 +224,7 @@ fn record(
         max_abs_error,
         compared: clear.len(),
         parties: parties.to_owned(),
+        threads: reports.each_ref().map(|report| report.threads),
         machine: machine().clone(),
         commit: commit().to_owned(),
         time: now(),
@@ -213,11 +245,11 @@ fn slowest(declaration: &Micro, reports: &[MicroReport; 3]) -> Result<Vec<f64>, 
 
 /// The parties' components put together and compared.
 fn largest_error(reports: &[MicroReport; 3], clear: &[f64]) -> Result<f64, ExperimentError> {
-    let fraction_bits = reports[0].fraction_bits;
-    if reports.iter().any(|report| report.result.len() != clear.len() || report.fraction_bits != fraction_bits) {
+    let settings = reports[0].settings;
+    if reports.iter().any(|report| report.result.len() != clear.len() || report.settings != settings) {
         return Err(ExperimentError::Reports("they differ in what they computed".to_owned()));
     }
-    let codec = FixedPoint::new(fraction_bits).map_err(|error| ExperimentError::Reports(error.to_string()))?;
+    let codec = settings.codec;
     let word = |at: usize| reports.iter().fold(0u64, |sum, report| sum.wrapping_add(report.result[at]));
     let errors = clear.iter().enumerate().map(|(at, clear)| (codec.decode(word(at)) - clear).abs());
     Ok(errors.fold(0.0, f64::max))
@@ -242,6 +274,7 @@ pub(super) mod tests {
             assert!(record.max_abs_error > 0.0 && record.max_abs_error < 3e-5, "{record:?}");
             assert!(0.0 < record.best_seconds && record.best_seconds <= record.seconds);
             assert_eq!(record.compared as u64, record.outputs);
+            assert_eq!((record.window.as_str(), record.fidelity.as_str()), ("0:64", "exact"));
             let window = crate::device::SignWindow::default();
             let cost = match record.operation().unwrap() {
                 Operation::Relu { n } => cost::relu(n, window),
@@ -276,7 +309,8 @@ pub(super) mod tests {
             randomness: Default::default(),
             device: "cuda:0".to_owned(),
             card: card.to_owned(),
-            fraction_bits: 20,
+            threads: 1,
+            settings: Default::default(),
         };
         let declaration = Micro { iterations: 2, ..Micro::of(Operation::Relu { n: 10 }) };
         let reports = ["NVIDIA V100", "cryptgpu-emulator sm_80", "NVIDIA V100"].map(report);

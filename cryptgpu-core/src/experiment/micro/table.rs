@@ -4,6 +4,7 @@ use cryptgpu_datasets::paper::{self, OperationFigure, quantity};
 use serde::Serialize;
 
 use super::{MicroRecord, Operation};
+use crate::experiment::label::{self, Mark, said};
 use crate::experiment::{Cited, ExperimentError};
 
 /// A line of the table of micro-benchmarks. CryptGPU's own curves are not published as numbers, so it has no column.
@@ -23,6 +24,9 @@ pub struct MicroRow {
     pub link: String,
     /// What masks were drawn from, if nothing was private; or none.
     pub insecure: Option<String>,
+    /// What sets the row apart besides device and links: what is not the default, and what it differs in from a row of
+    /// the same operation and size.
+    pub marks: Vec<String>,
     /// Seconds, median of the iterations.
     pub seconds: f64,
     /// Seconds of the fastest iteration.
@@ -46,8 +50,8 @@ impl MicroRow {
     pub fn series(&self) -> String {
         let place = if self.device == "cpu" { "ours, CPU".to_owned() } else { format!("ours, {}", self.hardware) };
         let link = if self.link == "none" { String::new() } else { format!(", {}", self.link) };
-        let insecure = self.insecure.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
-        format!("{place}{link}{insecure}")
+        let marks: String = self.marks.iter().map(|mark| format!(", {mark}")).collect();
+        format!("{place}{link}{marks}")
     }
 }
 
@@ -57,7 +61,19 @@ impl MicroRow {
 /// [`Dataset`](ExperimentError::Dataset) if the published figures cannot be read.
 pub fn micro_table(records: &[MicroRecord]) -> Result<Vec<MicroRow>, ExperimentError> {
     let published = paper::operations()?;
-    let row = |record: &MicroRecord| {
+    let named: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let card = if record.device == "cpu" { "" } else { record.hardware() };
+            let name = format!("{} {} {} {card}", record.operation, record.size, record.link);
+            let mut marks = record.marks();
+            marks.extend([Mark::between(record.commit.clone()), Mark::between(record.time.clone())]);
+            (name, marks)
+        })
+        .collect();
+    let row = |(record, mut marks): (&MicroRecord, Vec<String>)| {
+        // The hardware is named in its place.
+        marks.retain(|mark| *mark != record.device);
         let cited = |system: &str| {
             let same = |figure: &&OperationFigure| {
                 (figure.operation.as_str(), figure.size.as_str()) == (record.operation.as_str(), record.size.as_str())
@@ -75,6 +91,7 @@ pub fn micro_table(records: &[MicroRecord]) -> Result<Vec<MicroRow>, ExperimentE
             hardware: record.hardware().to_owned(),
             link: record.link.clone(),
             insecure: record.is_insecure().then(|| record.randomness.clone()),
+            marks,
             seconds: record.seconds,
             best_seconds: record.best_seconds,
             per_second: record.per_second(),
@@ -85,7 +102,7 @@ pub fn micro_table(records: &[MicroRecord]) -> Result<Vec<MicroRow>, ExperimentE
             mp_spdz_seconds: cited("MP-SPDZ replicated-ring"),
         }
     };
-    let mut rows: Vec<MicroRow> = records.iter().map(row).collect();
+    let mut rows: Vec<MicroRow> = records.iter().zip(said(&named)).map(row).collect();
     let order = |name: &str| Operation::published().iter().position(|operation| operation.name() == name);
     rows.sort_by_key(|row| (order(&row.operation), row.work, row.device.clone()));
     Ok(rows)
@@ -131,21 +148,13 @@ pub fn micro_caption(rows: &[MicroRow]) -> Result<String, ExperimentError> {
     Ok(caption)
 }
 
-/// Of the records that measure the same thing on the same hardware, the last.
+/// Of the records that measure the same thing, the last: those that agree in everything that their numbers depend on but
+/// the program's version.
 pub fn latest(records: &[MicroRecord]) -> Vec<MicroRecord> {
-    let same = |a: &MicroRecord, b: &MicroRecord| {
-        (&a.operation, &a.size, &a.device, &a.link, &a.randomness, &a.parties)
-            == (&b.operation, &b.size, &b.device, &b.link, &b.randomness, &b.parties)
-            && a.hardware() == b.hardware()
-    };
-    let mut kept: Vec<MicroRecord> = Vec::new();
-    for record in records {
-        match kept.iter_mut().find(|kept| same(kept, record)) {
-            Some(earlier) => *earlier = record.clone(),
-            None => kept.push(record.clone()),
-        }
-    }
-    kept
+    label::latest(records, |record| {
+        let marks: Vec<String> = record.marks().into_iter().map(|mark| mark.text).collect();
+        ([&record.operation, &record.size, &record.link].map(String::clone), marks)
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +171,9 @@ mod tests {
             cards: [card; 3].map(str::to_owned),
             link: "none".into(),
             randomness: "aes128-ctr".into(),
+            fidelity: "exact".into(),
             fraction_bits: 20,
+            window: "0:64".into(),
             iterations: 5,
             seconds,
             best_seconds: seconds,
@@ -172,7 +183,8 @@ mod tests {
             rounds: 3,
             max_abs_error: 1e-6,
             compared: 10,
-            parties: "threads".into(),
+            parties: "local processes, TLS".into(),
+            threads: [0; 3],
             machine: Default::default(),
             commit: String::new(),
             time: String::new(),
@@ -207,5 +219,24 @@ mod tests {
         let rows = micro_table(&latest(&records)).unwrap();
         let shown: Vec<_> = rows.iter().map(|row| (row.series(), row.seconds)).collect();
         assert_eq!(shown, [("ours, CPU".to_owned(), 2.0), ("ours, NVIDIA A100".to_owned(), 1.0)]);
+    }
+
+    #[test]
+    fn what_a_time_depends_on_makes_a_row_of_its_own() {
+        let changes: [fn(&mut MicroRecord); 6] = [
+            |r| r.window = "0:16".into(),
+            |r| r.fidelity = "paper".into(),
+            |r| r.fraction_bits = 12,
+            |r| r.threads = [1; 3],
+            |r| r.machine.cpu = "another".into(),
+            |r| r.randomness = "insecure-philox".into(),
+        ];
+        for change in changes {
+            let mut changed = sample("relu 10", 2.0, "");
+            change(&mut changed);
+            let rows = micro_table(&latest(&[sample("relu 10", 1.0, ""), changed])).unwrap();
+            assert_eq!(rows.len(), 2);
+            assert_ne!(rows[0].series(), rows[1].series());
+        }
     }
 }

@@ -3,11 +3,13 @@
 //! Parameter names are torchvision's wherever torchvision has the network.
 
 mod classic;
+mod function;
 mod mobilenet;
 mod resnet;
 
 use super::{Graph, NnError};
 use classic::{Classifier, Pooling};
+pub use function::{function, meant_by_torchvision, pooling, with_the_same_weights};
 use resnet::Stem;
 
 /// The ten networks of the paper, in the order of its tables.

@@ -1,0 +1,100 @@
+//! Arguments that several experiments take, and what they mean: where the parties run, and where records go.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use cryptgpu_core::cluster::{Cluster, ClusterBuilder};
+use cryptgpu_core::experiment::{self, Processes, Threads, append_line, check_writable};
+
+use super::Result;
+
+/// Where the parties run.
+#[derive(Debug, clap::Args)]
+pub struct Parties {
+    /// Where the parties run
+    #[arg(long = "parties", value_enum, default_value_t = Place::Local)]
+    place: Place,
+    /// Threads that each party process computes on; one for each core by default
+    #[arg(long, value_parser = threads)]
+    threads: Option<usize>,
+    /// Seconds that a party waits for another before the run ends with an error
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    deadline: u64,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Place {
+    /// Three processes on this machine, linked by TLS
+    Local,
+    /// Three threads of this program: nothing is private from it
+    Threads,
+}
+
+impl Parties {
+    /// The parties, but for links, devices and randomness, which a declaration names.
+    pub fn builder(&self) -> ClusterBuilder {
+        let builder = match self.place {
+            Place::Local => Cluster::local(),
+            Place::Threads => Cluster::in_memory(),
+        };
+        let builder = builder.deadline(self.deadline());
+        let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
+        // Processes run this very program, under whatever name it was started.
+        std::env::current_exe().into_iter().fold(builder, |builder, program| builder.program(program))
+    }
+
+    /// The same for declarations of private inference.
+    pub fn runner(&self) -> Box<dyn experiment::Parties> {
+        match self.place {
+            Place::Local => {
+                Box::new(Processes::new(self.deadline(), self.threads).program(std::env::current_exe().ok()))
+            }
+            Place::Threads => Box::new(Threads),
+        }
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline)
+    }
+}
+
+/// Where records go.
+#[derive(Debug, clap::Args)]
+pub struct Output {
+    /// Add the records to this file (JSON Lines)
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Write the records to standard output as JSON Lines, and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Output {
+    /// Refuses a file that cannot be written, before the work of which it is to hold the result.
+    pub fn check(&self) -> Result<()> {
+        Ok(self.out.iter().try_for_each(|path| check_writable(path))?)
+    }
+
+    /// Keeps a record, given as a line.
+    pub fn write(&self, line: &str) -> Result<()> {
+        if let Some(path) = &self.out {
+            append_line(path, line)?;
+        }
+        if self.json {
+            write!(std::io::stdout().lock(), "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+fn threads(text: &str) -> std::result::Result<usize, String> {
+    let hint = || format!("`{text}` is not a number of threads: use 1 to 1024");
+    text.parse().ok().filter(|threads| (1..=1024).contains(threads)).ok_or_else(hint)
+}
+
+/// An item of a list, without the blanks that people put behind commas.
+pub fn item<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> std::result::Result<T, String> {
+    text.trim().parse().map_err(|error: T::Err| error.to_string())
+}

@@ -1,0 +1,289 @@
+//! `cryptgpu run inference`: private inference of networks, their records, and the comparison at the end.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use cryptgpu_core::device::Devices;
+use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, WeightSource, measure};
+use cryptgpu_core::mpc::{Fidelity, SignWindow};
+use cryptgpu_core::net::Link;
+use cryptgpu_core::nn::zoo;
+use cryptgpu_core::prg::Randomness;
+
+use super::arguments::{self, Output, item};
+use super::progress::Progress;
+use super::{Result, format, table};
+
+/// Arguments of `cryptgpu run inference`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Party 1 brings the weights, party 0 the images; no party sees the other's, or the result, which only
+this program puts together. Each iteration is on the next batch of images.
+
+Examples:
+  cryptgpu run inference --networks lenet
+      real digits, the bundled weights: seconds, and the accuracy
+  cryptgpu run inference --networks lenet --dataset mnist-test --batch 100 --images 10000
+      all MNIST test images (get them with scripts/fetch-datasets)
+  cryptgpu run inference --networks resnet50 --weights resnet50.safetensors --iterations 3
+      your own weights, with PyTorch's names
+  cryptgpu run inference --networks lenet --link wan --out results.jsonl
+      as if the parties were 40 ms apart; the record is added to a file
+  cryptgpu run inference --networks lenet --fidelity paper
+      the truncation that CryptGPU's code uses, for comparison")]
+pub struct InferenceArguments {
+    /// Networks, separated by commas (`cryptgpu networks` lists them)
+    #[arg(long, value_delimiter = ',', value_parser = item::<String>, conflicts_with = "suite")]
+    networks: Vec<String>,
+    /// Networks by set: small fits in about two minutes, full is the paper's ten
+    #[arg(long, value_enum, default_value_t = SuiteName::Small)]
+    suite: SuiteName,
+    #[command(flatten)]
+    parties: arguments::Parties,
+    /// Timed iterations; one that is not timed goes before
+    #[arg(long, default_value_t = 5, conflicts_with = "images")]
+    iterations: usize,
+    /// Images at a time
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// Images in all, in place of a number of iterations; a multiple of the batch
+    #[arg(long)]
+    images: Option<usize>,
+    /// Images from mnist-test-1000 (bundled), mnist-test, cifar10-test or random; else what fits the network
+    #[arg(long)]
+    dataset: Option<Images>,
+    /// Weights: bundled (LeNet's), random, or a safetensors file; else bundled for lenet, random for others
+    #[arg(long)]
+    weights: Option<String>,
+    /// Seed of random weights and images
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
+    #[arg(long, default_value = "none")]
+    link: Link,
+    /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
+    /// them by party, such as cuda:0,cpu,cpu. GPU support is verified on an emulator, not yet on hardware
+    #[arg(long, default_value_t)]
+    device: Devices,
+    /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does
+    #[arg(long, value_enum, default_value_t = FidelityName::Exact)]
+    fidelity: FidelityName,
+    /// What masks are drawn from: aes128-ctr, or insecure-philox, which is not cryptographic and protects nothing;
+    /// it shows what the cipher costs
+    #[arg(long, default_value_t)]
+    randomness: Randomness,
+    /// Fraction bits of the fixed-point numbers
+    #[arg(long, default_value_t = 20)]
+    fraction_bits: u32,
+    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less and hold for small values only
+    #[arg(long, value_parser = window)]
+    window: Option<SignWindow>,
+    /// Images to compare with plaintext evaluation; else all, or one for networks of 10⁹ MACs and more
+    #[arg(long)]
+    compare: Option<usize>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SuiteName {
+    Small,
+    Full,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FidelityName {
+    Exact,
+    Paper,
+}
+
+fn window(text: &str) -> std::result::Result<SignWindow, String> {
+    let hint = || format!("`{text}` is not a window: use <lowest bit>:<width>, such as 0:32, with width 16, 32 or 64");
+    let (low, width) = text.split_once(':').ok_or_else(hint)?;
+    SignWindow::new(low.parse().map_err(|_| hint())?, width.parse().map_err(|_| hint())?).ok_or_else(hint)
+}
+
+pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
+    // Everything is checked before anything runs: a name that is wrong does not show after minutes.
+    let declarations = arguments.declarations()?;
+    arguments.output.check()?;
+    let mut parties = arguments.parties.runner();
+    let mut records = Vec::new();
+    let mut failed = false;
+    for declaration in &declarations {
+        match one(declaration, parties.as_mut(), &arguments.output) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                eprintln!("cryptgpu: {}: {error}", declaration.network);
+                failed = true;
+            }
+        }
+    }
+    if !arguments.output.json && !records.is_empty() {
+        table::print(&records)?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn one(declaration: &Inference, parties: &mut dyn Parties, output: &Output) -> Result<Record> {
+    if let (WeightSource::File(_), false) = (&declaration.weights, output.json) {
+        // The file does not say which of several functions it was trained for.
+        eprintln!("{}: {}", declaration.network, zoo::function(&declaration.graph()?));
+    }
+    let mut progress = Progress::new(&declaration.network, output.json);
+    let record = measure(declaration, parties, &mut |stage| progress.show(stage))?;
+    progress.finish(&summary(&record));
+    output.write(&record.to_line()?)?;
+    Ok(record)
+}
+
+fn summary(record: &Record) -> String {
+    let mut text = format!(
+        "{} for {} ({} at {} rounds)",
+        // How long an emulator takes says nothing.
+        if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },
+        if record.batch == 1 { "one image".to_owned() } else { format!("{} images", record.batch) },
+        format::bytes(record.total_bytes() as f64),
+        record.rounds
+    );
+    if record.device != "cpu" {
+        text += &format!(", on {}", places(record));
+    }
+    if record.is_insecure() {
+        text += &format!(", INSECURE ({})", record.randomness);
+    }
+    if let Some(agreement) = record.agreement {
+        text += &format!(", same prediction as plaintext on {agreement} of {}", record.compared);
+    }
+    if let Some(accuracy) = record.accuracy {
+        text += &format!(", accuracy {:.2} %", 100.0 * accuracy);
+        if let Some(plaintext) = record.plaintext_accuracy {
+            text += &format!(" (plaintext {:.2} %)", 100.0 * plaintext);
+        }
+    }
+    text
+}
+
+/// Which card each party took: `cuda:0 (NVIDIA V100), cpu, cpu`.
+fn places(record: &Record) -> String {
+    let devices: Vec<&str> = record.device.split(',').cycle().take(3).collect();
+    let place = |(device, card): (&&str, &String)| match card.is_empty() {
+        true => (*device).to_owned(),
+        false => format!("{device} ({card})"),
+    };
+    devices.iter().zip(&record.cards).map(place).collect::<Vec<_>>().join(", ")
+}
+
+impl InferenceArguments {
+    /// One declaration for each network, all of them valid.
+    fn declarations(&self) -> Result<Vec<Inference>> {
+        let suite = match self.suite {
+            SuiteName::Small => Suite::Small,
+            SuiteName::Full => Suite::Full,
+        };
+        let of_suite = || suite.networks().iter().map(|&name| name.to_owned()).collect();
+        let networks: Vec<String> = if self.networks.is_empty() { of_suite() } else { self.networks.clone() };
+        networks.iter().map(|network| self.declaration(network)).collect()
+    }
+
+    fn declaration(&self, network: &str) -> Result<Inference> {
+        let default = Inference::of(network)?;
+        let iterations = match self.images {
+            None => self.iterations,
+            Some(images) if self.batch > 0 && images.is_multiple_of(self.batch) => images / self.batch,
+            Some(images) => return Err(format!("--images {images} is not a multiple of --batch {}", self.batch).into()),
+        };
+        let images = match self.dataset.clone().unwrap_or(default.images) {
+            Images::Random(_) => Images::Random(self.seed),
+            images => images,
+        };
+        let weights = match self.weights.as_deref() {
+            None => default.weights,
+            Some("bundled") => WeightSource::Bundled,
+            Some("random") => WeightSource::Random(self.seed),
+            Some(path) => WeightSource::File(path.into()),
+        };
+        let declaration = Inference {
+            network: network.to_owned(),
+            images,
+            weights: if let WeightSource::Random(_) = weights { WeightSource::Random(self.seed) } else { weights },
+            batch: self.batch,
+            iterations,
+            link: self.link,
+            device: self.device,
+            fidelity: match self.fidelity {
+                FidelityName::Exact => Fidelity::Exact,
+                FidelityName::Paper => Fidelity::Paper,
+            },
+            randomness: self.randomness,
+            fraction_bits: self.fraction_bits,
+            window: self.window.unwrap_or_default(),
+            compare: self.compare.unwrap_or(default.compare),
+        };
+        declaration.validate()?;
+        Ok(declaration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use cryptgpu_datasets::ImageSet;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: InferenceArguments,
+    }
+
+    fn declarations(line: &str) -> Result<Vec<Inference>> {
+        let words = std::iter::once("x").chain(line.split_whitespace());
+        Line::try_parse_from(words)?.arguments.declarations()
+    }
+
+    #[test]
+    fn arguments_become_declarations() {
+        assert_eq!(
+            Line::try_parse_from(["x", "--networks", "lenet, resnet18"]).unwrap().arguments.networks,
+            ["lenet", "resnet18"]
+        );
+        let all =
+            declarations("--networks lenet,resnet50 --iterations 3 --link wan --fidelity paper --seed 7").unwrap();
+        assert_eq!((all[0].network.as_str(), all[1].network.as_str()), ("lenet", "resnet50"));
+        assert_eq!((all[0].iterations, all[0].link, all[0].fidelity), (3, Link::Wan, Fidelity::Paper));
+        assert_eq!((&all[0].weights, &all[1].weights), (&WeightSource::Bundled, &WeightSource::Random(7)));
+        assert_eq!((&all[0].images, &all[1].images), (&Images::Set(ImageSet::MnistBundled), &Images::Random(7)));
+        assert_eq!(declarations("--networks lenet --batch 10 --images 50").unwrap()[0].iterations, 5);
+        assert_eq!(all[0].randomness, Randomness::Aes128Ctr);
+        let insecure = declarations("--networks lenet --randomness insecure-philox").unwrap();
+        assert_eq!(insecure[0].randomness, Randomness::InsecurePhilox);
+        assert_eq!(declarations("--suite full").unwrap().len(), 10);
+        assert_eq!(declarations("--networks lenet --window 0:32").unwrap()[0].window, SignWindow::new(0, 32).unwrap());
+    }
+
+    #[test]
+    fn bad_arguments_say_what_can_be_used() {
+        for (line, hint) in [
+            ("--networks lenet,resnet51", "resnet50"),
+            ("--networks lenet --images 7 --batch 2", "multiple"),
+            ("--networks lenet --link moon", "wan"),
+            ("--networks lenet --window 3:7", "0:32"),
+            ("--networks lenet --dataset imagenet", "random"),
+            ("--networks lenet --device tpu", "cuda:N"),
+            ("--networks lenet --randomness philox", "insecure-philox"),
+            ("--networks resnet50 --weights bundled", "LeNet's"),
+            ("--networks lenet --weights no/such.safetensors --batch 0", "at least 1"),
+            ("--networks lenet --images 10 --iterations 3", "cannot be used with"),
+            ("--networks lenet --batch 250 --images 2000", "1000 images"),
+            ("--networks lenet --batch 4611686018427387904", "at most"),
+            ("--networks lenet --dataset random --batch 4611686018427387904 --images 4611686018427387904", "at most"),
+            ("--networks lenet --dataset random --iterations 18446744073709551615", "at most"),
+            ("--networks lenet --fraction-bits 4294967295", "fraction bits"),
+            ("--networks lenet --window 4294967280:16", "0:32"),
+        ] {
+            let error = declarations(line).unwrap_err().to_string();
+            assert!(error.contains(hint), "{line}: {error}");
+        }
+    }
+}
