@@ -96,7 +96,7 @@ impl<'a> PartyRun<'a> {
         let (start, before) = (Instant::now(), p.stats());
         let x = private::share_images(p, &self.graph, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
         let mut seconds_by_kind = BTreeMap::from([("input".to_owned(), start.elapsed().as_secs_f64())]);
-        let y = self.model.infer_traced(p, x, |step| {
+        let y = self.model.infer_observed(p, x, |step| {
             *seconds_by_kind.entry(step.kind.to_owned()).or_default() += step.time.as_secs_f64();
         })?;
         let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);

@@ -2,6 +2,7 @@
 
 use super::context::PartyContext;
 use super::jobs::Jobs;
+use super::own_process::{peak_rss, reset_peak_rss};
 use crate::cluster::wire::error::{Failure, FailureKind};
 use crate::cluster::wire::frame::{self, Outbox};
 use crate::cluster::wire::job_error::JobError;
@@ -103,17 +104,4 @@ fn attempt(context: &mut PartyContext, jobs: &Jobs, run: u64, job: &str, body: &
     let mut frame = frame::encode_header(&Event::Done { run }).map_err(|error| JobError::Other(error.to_string()))?;
     (jobs.find(job)?.run)(body, context, &mut frame)?;
     Ok(frame)
-}
-
-/// Lets the system count the peak of resident memory from now on, where it can.
-fn reset_peak_rss() {
-    // Without it the peak is that of the whole process, which is still a bound.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// `VmHWM` in bytes, 0 where the system does not tell.
-fn peak_rss() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }

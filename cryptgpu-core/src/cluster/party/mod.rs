@@ -5,6 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `serve.rs` | what a party's process does, from bootstrap to end |
+//! | `own_process.rs` | what that process does about itself: hiding, ending with its controller |
 //! | `execute.rs` | getting a party ready, and running one job after the other |
 //! | `context.rs` | [`PartyContext`](crate::cluster::PartyContext): what a job has at hand |
 //! | `job.rs` | [`Job`](crate::cluster::Job): what a party can be asked to do by name |
@@ -22,6 +23,7 @@ pub(super) mod failing;
 pub(super) mod job;
 pub(super) mod jobs;
 pub(super) mod model;
+mod own_process;
 pub(super) mod self_test;
 pub(super) mod serve;
 pub(super) mod share;

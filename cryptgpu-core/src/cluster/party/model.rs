@@ -103,7 +103,7 @@ impl Job for Infer {
             }
         };
         let (start, mut kinds) = (std::time::Instant::now(), Vec::<(String, f64)>::new());
-        let y = model.infer_traced(party, x, |step| {
+        let y = model.infer_observed(party, x, |step| {
             let seconds = step.time.as_secs_f64();
             match kinds.iter_mut().find(|(kind, _)| kind == step.kind) {
                 Some((_, sum)) => *sum += seconds,
