@@ -8,7 +8,7 @@ use super::party::PartyReport;
 use super::{ExperimentError, Inference, Record, available_memory_bytes, commit, machine, now};
 use crate::device::Devices;
 use crate::nn::WeightSource;
-use crate::nn::{Graph, Weights, count, lower, plaintext, range};
+use crate::nn::{Graph, Weights, count, lower, plaintext, predictions, range};
 
 /// Whoever runs the three parties.
 pub trait Parties {
@@ -175,15 +175,6 @@ fn compare(
 
 fn batch(images: &ImageSource, index: usize, declaration: &Inference) -> Result<ArrayD<f64>, ExperimentError> {
     images.batch(index, declaration.batch)
-}
-
-/// The class with the largest score, for each image; the first of equals.
-fn predictions(scores: &ArrayD<f64>) -> Vec<usize> {
-    let best = |scores: ndarray::ArrayViewD<'_, f64>| {
-        let first = (0, f64::NEG_INFINITY);
-        scores.iter().enumerate().fold(first, |best, (i, &score)| if score > best.1 { (i, score) } else { best }).0
-    };
-    scores.outer_iter().map(best).collect()
 }
 
 fn matches(predicted: &[usize], labels: Option<&[u8]>) -> usize {

@@ -8,7 +8,7 @@ use std::thread;
 use super::measure::Parties;
 use super::party::{PartyReport, run_party};
 use super::{ExperimentError, Inference};
-use crate::mpc::{MpcError, Party, Settings};
+use crate::mpc::{MpcError, Party};
 use crate::net::{NetError, Options, PartyId, memory};
 use crate::nn::NnError;
 use crate::prg::{Correlated, Key, Keys};
@@ -41,7 +41,7 @@ impl Parties for Threads {
             let keys = Keys { with_prev, with_next, common: common.clone(), own: Key::from_os()? };
             let correlated = Correlated::new(declaration.randomness, &keys);
             let device = declaration.device.0[i].resolve(i)?.device;
-            parties.push(Party::new(Arc::new(net), correlated, Settings { device, ..settings }));
+            parties.push(Party::new(Arc::new(net), correlated, settings, device));
         }
         let (tell, told) = mpsc::channel();
         let results = thread::scope(|scope| {
