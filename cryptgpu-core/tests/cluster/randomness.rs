@@ -40,7 +40,7 @@ fn the_insecure_choice_is_warned_of_recorded_and_shown() {
     let randomness: Vec<_> = read(&file).unwrap().into_iter().map(|record| record.randomness).collect();
     assert_eq!(randomness, ["insecure-philox", "aes128-ctr"]);
     let table = text(&cryptgpu(&format!("table {}", file.display())).stdout);
-    assert_eq!(table.matches("(insecure-philox)").count(), 1, "one of two rows: {table}");
+    assert_eq!(table.matches("lenet (insecure-philox").count(), 1, "one of two rows: {table}");
     assert!(table.contains("insecure-philox: INSECURE."), "{table}");
 }
 
