@@ -46,9 +46,13 @@ pub(super) struct Watch<'a> {
     run: u64,
     job: &'a str,
     deadline: Duration,
+    /// How long the run may take, and until when.
+    limit: (Duration, Instant),
     heard: [Instant; 3],
     steps: [String; 3],
     used: [Option<(Usage, PartyTrace)>; 3],
+    /// Nonces that they had drawn when they were done.
+    positions: [u64; 3],
     /// What their links are about, as far as they have told in this run.
     states: [Option<WaitState>; 3],
     done: [Option<(Vec<u8>, usize)>; 3],
@@ -59,15 +63,17 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(session: &'a mut Session, run: u64, job: &'a str, deadline: Duration) -> Self {
+    pub(super) fn new(session: &'a mut Session, run: u64, job: &'a str, deadline: Duration, limit: Duration) -> Self {
         Watch {
             session,
             run,
             job,
             deadline,
+            limit: (limit, after(Instant::now(), limit)),
             heard: [Instant::now(); 3],
             steps: std::array::from_fn(|_| "start".to_owned()),
             used: Default::default(),
+            positions: [0; 3],
             states: Default::default(),
             done: Default::default(),
             failed: Default::default(),
@@ -90,11 +96,14 @@ impl<'a> Watch<'a> {
             match self.session.next(self.patience()) {
                 Some(Arrival { from, what }) => self.take(from, what, on_progress),
                 None if self.first_failure.is_some() => break,
+                None if Instant::now() >= self.limit.1 => {
+                    return Err(ClusterError::TimeLimit { job: self.job.into(), limit: self.limit.0 });
+                }
                 None => self.blame_silence(),
             }
         }
         if self.first_failure.is_none()
-            && let Some(error) = self.unread()
+            && let Some(error) = self.unread().or_else(|| self.apart())
         {
             return Err(error);
         }
@@ -115,7 +124,7 @@ impl<'a> Watch<'a> {
     /// When waiting for the next event makes no more sense.
     fn patience(&self) -> Instant {
         let silence = self.open().map(|party| after(self.heard[party.index()], self.deadline)).min();
-        let silence = silence.unwrap_or_else(Instant::now);
+        let silence = silence.unwrap_or_else(Instant::now).min(self.limit.1);
         self.first_failure.map_or(silence, |first| first + GRACE.min(self.deadline))
     }
 
@@ -130,7 +139,8 @@ impl<'a> Watch<'a> {
             What::Event(Event::Alive { state }, ..) if self.done[at].is_none() => {
                 self.note(at, state.map(|state| *state))
             }
-            What::Event(Event::Used { run, usage, state, trace }, ..) if run == self.run => {
+            What::Event(Event::Used { run, usage, state, trace, position }, ..) if run == self.run => {
+                self.positions[at] = position;
                 self.used[at] = Some((*usage, *trace));
                 self.states[at] = Some(state.finished());
             }
@@ -145,6 +155,10 @@ impl<'a> Watch<'a> {
             }
             What::Event(Event::Unable { detail }, ..) => {
                 self.fail(from, ClusterError::Protocol { party: from, detail });
+            }
+            What::Cancelled => {
+                self.fail(from, ClusterError::Cancelled { job: self.job.into() });
+                self.hopeless = true;
             }
             What::Event(..) | What::Piece => {}
             What::Gone(detail) => {
@@ -186,6 +200,19 @@ impl<'a> Watch<'a> {
         });
         let (from, to, messages) = counts.find(|(.., left)| *left > 0)?;
         Some(ClusterError::Unread { job: self.job.into(), from, to, messages })
+    }
+
+    /// Parties that drew different numbers of nonces although all are done.
+    fn apart(&self) -> Option<ClusterError> {
+        let [a, b, c] = self.positions;
+        let (party, other) = match (a == b, b == c) {
+            (true, true) => return None,
+            (true, false) => (PartyId::P2, PartyId::P0),
+            (false, true) => (PartyId::P0, PartyId::P1),
+            (false, false) => (PartyId::P1, PartyId::P0),
+        };
+        let [drawn, other_drawn] = [party, other].map(|party| self.positions[party.index()]);
+        Some(ClusterError::Apart { job: self.job.into(), party, drawn, other, other_drawn })
     }
 
     fn fail(&mut self, party: PartyId, error: ClusterError) {
