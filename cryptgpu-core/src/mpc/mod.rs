@@ -19,6 +19,7 @@
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `account.rs` | a party's account: steps, declared costs, claims |
+//! | `show.rs` | how costs and claims show themselves |
 //! | `view.rs` | a party's view: what it holds and receives, recorded for teaching and debugging |
 //! | `check/` | the protocol checker: values, costs, views |
 
@@ -36,6 +37,7 @@ mod protocol;
 mod randomness;
 mod setup;
 mod share;
+mod show;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -50,6 +52,7 @@ pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use setup::agree_on_keys;
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
+pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};
 pub use world::{World, deal};
 

@@ -1,5 +1,6 @@
 //! One run, watched until all parties have told how it ended, or one has failed to.
 
+use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::mailbox::{Arrival, What};
 use crate::cluster::launch::session::Session;
 use crate::cluster::wire::error::ClusterError;
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// When one party has failed, the others have so long to tell how they fared.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a watched run asks whether it was interrupted.
+const POLL: Duration = Duration::from_millis(100);
 
 /// How far a job is at one party.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +64,7 @@ pub(super) struct Watch<'a> {
     first_failure: Option<Instant>,
     /// Nothing that is still to come would say more.
     hopeless: bool,
+    going_on: GoingOn,
 }
 
 impl<'a> Watch<'a> {
@@ -79,6 +84,7 @@ impl<'a> Watch<'a> {
             failed: Default::default(),
             first_failure: None,
             hopeless: false,
+            going_on: GoingOn::new(),
         }
     }
 
@@ -93,8 +99,13 @@ impl<'a> Watch<'a> {
     /// Waits for all parties' outputs.
     pub(super) fn collect(&mut self, on_progress: &mut dyn FnMut(&Progress)) -> Result<[Done; 3], ClusterError> {
         while self.open().next().is_some() && !self.hopeless {
-            match self.session.next(self.patience()) {
+            if self.going_on.is_to_end() {
+                return Err(self.interrupted());
+            }
+            let patience = self.patience();
+            match self.session.next(patience.min(Instant::now() + POLL)) {
                 Some(Arrival { from, what }) => self.take(from, what, on_progress),
+                None if Instant::now() < patience => {}
                 None if self.first_failure.is_some() => break,
                 None if Instant::now() >= self.limit.1 => {
                     return Err(ClusterError::TimeLimit { job: self.job.into(), limit: self.limit.0 });
@@ -113,6 +124,11 @@ impl<'a> Watch<'a> {
         let ended: Option<Vec<Done>> =
             both.map(|both| both.map(|((frame, body), (usage, trace))| Done { frame, body, usage, trace })).collect();
         ended.and_then(|ended| ended.try_into().ok()).ok_or_else(|| self.cause())
+    }
+
+    fn interrupted(&self) -> ClusterError {
+        let step = self.open().next().map_or_else(String::new, |party| self.steps[party.index()].clone());
+        ClusterError::Interrupted { job: self.job.to_owned(), step }
     }
 
     /// Parties that have not told how it ended.

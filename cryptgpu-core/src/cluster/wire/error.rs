@@ -246,6 +246,14 @@ pub enum ClusterError {
         /// The last step it told of.
         step: String,
     },
+    /// Somebody asked for the end of the run: see [`interrupt`](crate::cluster::interrupt).
+    #[error("job {job} was interrupted at step {step}: its parties have ended, and the next run starts new ones")]
+    Interrupted {
+        /// The job's name.
+        job: String,
+        /// The last step that a party told of.
+        step: String,
+    },
     /// A party or the controller sent what the control protocol does not allow.
     #[error("party {party} and the controller do not understand each other: {detail}. Are both of the same version?")]
     Protocol {
