@@ -1,7 +1,7 @@
 //! What can go wrong with a network, its weights or its evaluation.
 
 use crate::device::{DeviceError, GeometryError};
-use crate::mpc::MpcError;
+use crate::mpc::{MpcError, Party};
 use crate::net::PartyId;
 use crate::ring::{RingError, Withheld};
 
@@ -266,6 +266,16 @@ pub enum NnError {
         source: DeviceError,
     },
     /// A protocol failed; the error names party, peer and step.
-    #[error(transparent)]
+    #[error("{0}")]
     Mpc(#[from] MpcError),
+}
+
+impl NnError {
+    /// The same with party and step, where an error of a protocol does not name them yet.
+    pub(super) fn located(self, p: &Party) -> Self {
+        match self {
+            NnError::Mpc(error) => NnError::Mpc(error.located(p.id(), &p.current_step())),
+            other => other,
+        }
+    }
 }

@@ -34,16 +34,9 @@ impl JobError {
         };
         let (kind, step, peer) = match self {
             JobError::Net(error) | JobError::Mpc(MpcError::Net(error)) => (net_kind(error), error.step(), error.peer()),
-            JobError::Mpc(
-                MpcError::Device { step, .. }
-                | MpcError::Ring { step, .. }
-                | MpcError::Argument { step, .. }
-                | MpcError::Other { step, .. },
-            ) => (FailureKind::Job, step.as_str(), None),
-            JobError::Mpc(MpcError::Message { step, peer, .. }) => {
-                (FailureKind::BadMessage, step.as_str(), Some(*peer))
-            }
-            JobError::Mpc(MpcError::Local(_)) | JobError::Other(_) => (FailureKind::Job, "", None),
+            JobError::Mpc(error @ MpcError::Message { .. }) => (FailureKind::BadMessage, error.step(), error.peer()),
+            JobError::Mpc(error) => (FailureKind::Job, error.step(), None),
+            JobError::Other(_) => (FailureKind::Job, "", None),
         };
         Failure { kind, step: step.to_owned(), message: self.to_string(), peer }
     }

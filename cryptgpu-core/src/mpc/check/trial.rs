@@ -75,7 +75,7 @@ pub(in crate::mpc) enum Observe {
 /// Words of each stream that are compared with messages.
 pub(super) const KNOWN_WORDS: usize = 4096;
 /// Nonces whose streams are compared with messages: the first ones.
-pub(super) const KNOWN_NONCES: u64 = 100;
+pub(super) const KNOWN_NONCES: usize = 100;
 /// Room for what a party observes, in words.
 const MAX_WORDS: u64 = 1 << 26;
 
@@ -136,7 +136,7 @@ where
     };
     let output = output.parts_at(p.id()).map_err(|error| error.to_string())?;
     let (sent, rounds) = (stats.payload_bytes(), stats.rounds);
-    Ok(Part { output, sent, rounds, charged: p.charged(), claims: p.take_claims(), view })
+    Ok(Part { output, sent, rounds, charged: p.declared(), claims: p.take_claims(), view })
 }
 
 /// The two components of an input that a party holds: their sum, in the ring and by exclusive or.
@@ -153,8 +153,8 @@ fn known(p: &Party, inputs: &[Rep]) -> Result<Vec<Known>, MpcError> {
     for (input, share) in inputs.iter().enumerate() {
         sums.push(components(p.id(), input, share, &mut known)?);
     }
-    for position in 0..p.prg.position().min(KNOWN_NONCES) {
-        streams(p, position, &sums, &mut known);
+    for (position, &address) in p.prg.addresses().iter().take(KNOWN_NONCES).enumerate() {
+        streams(p, position, address, &sums, &mut known);
     }
     Ok(known)
 }
@@ -182,8 +182,8 @@ fn components(id: PartyId, input: usize, share: &Rep, known: &mut Vec<Known>) ->
 
 /// The streams of a nonce that it has the keys of, its zero-shares, and each of them on top of each
 /// sum of components.
-fn streams(p: &Party, position: u64, sums: &[Sum], known: &mut Vec<Known>) {
-    let streams = p.prg.replay(position).map(|stream| {
+fn streams(p: &Party, position: usize, address: u64, sums: &[Sum], known: &mut Vec<Known>) {
+    let streams = p.prg.replay(address).map(|stream| {
         let mut words = vec![0; KNOWN_WORDS];
         stream.fill(0, &mut words);
         words
