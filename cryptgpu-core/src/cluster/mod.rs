@@ -22,14 +22,13 @@ mod marshal;
 pub mod party;
 mod wire;
 
-pub use controller::{Cluster, ClusterBuilder, Inference, Model, Progress, Run};
+pub use controller::{Cluster, ClusterBuilder, InferenceResult, Network, Progress, Run};
 pub use marshal::{
-    Argument, OnlyAt, Openable, Outcome, PassedAs, PerParty, Plain, Revealed, Shared, SharedBits, Words,
+    Argument, Model, OnlyAt, Openable, Outcome, PassedAs, PerParty, Plain, Revealed, Shared, SharedBits, Words,
 };
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
-pub use party::model::{Infer, Inferred, LoadModel};
 pub use party::self_test::{Fault, SelfTest};
 pub use wire::{ClusterError, Failure, FailureKind, JobError, Usage};

@@ -32,11 +32,10 @@ impl std::fmt::Display for Fidelity {
     }
 }
 
-/// How a party computes. All parties of a run have the same settings but for the device.
+/// How the parties of a run compute; the same at all three. Where one computes is no setting but its own affair
+/// ([`Party::device`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
-    /// Where this party's tensors live.
-    pub device: Device,
     /// The fixed-point codec.
     pub codec: FixedPoint,
     /// Which truncation runs.
@@ -52,6 +51,7 @@ pub struct Party {
     pub(super) prg: Correlated,
     pub(super) recorder: ViewRecorder,
     settings: Settings,
+    device: Device,
     /// The steps that it is in, the run around all of them first.
     steps: Vec<Step>,
     failed_step: String,
@@ -67,12 +67,13 @@ struct Step {
 }
 
 impl Party {
-    /// A party on `net`, drawing from `prg`.
-    pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings) -> Self {
+    /// A party on `net`, drawing from `prg`, whose tensors live on `device`.
+    pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings, device: Device) -> Self {
         let recorder = ViewRecorder::default();
         let run = Step { name: String::new(), before: net.endpoint().stats(), claimed: None };
         let (steps, failed_step) = (vec![run], String::new());
-        let party = Party { net, prg, recorder, settings, steps, failed_step, charged: Cost::FREE, claims: vec![] };
+        let charged = Cost::FREE;
+        let party = Party { net, prg, recorder, settings, device, steps, failed_step, charged, claims: vec![] };
         party.net.endpoint().set_step(&party.current_step());
         party
     }
@@ -84,7 +85,7 @@ impl Party {
 
     /// Where its tensors live.
     pub fn device(&self) -> Device {
-        self.settings.device
+        self.device
     }
 
     /// The fixed-point codec.
@@ -97,9 +98,9 @@ impl Party {
         &self.settings
     }
 
-    /// Computes otherwise from now on, on the same device; all parties must change together.
+    /// Computes otherwise from now on; all parties must change together.
     pub fn set_settings(&mut self, settings: Settings) {
-        self.settings = Settings { device: self.settings.device, ..settings };
+        self.settings = settings;
     }
 
     /// The bits that comparisons look at.

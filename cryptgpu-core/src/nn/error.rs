@@ -71,6 +71,19 @@ pub enum NnError {
         /// What was given.
         found: Vec<usize>,
     },
+    /// Weights and party have different fixed-point codecs.
+    #[error(
+        "the weights of `{graph}` are encoded with {weights} fraction bits, and the party computes with {party}: share \
+         the weights again, or evaluate with the settings that they were shared under"
+    )]
+    Precision {
+        /// The network.
+        graph: String,
+        /// Fraction bits of the weights.
+        weights: u32,
+        /// Fraction bits of the party.
+        party: u32,
+    },
     /// A weight file could not be read.
     #[error("cannot read the weights in {path}: {source}; check the path and the permissions")]
     Read {

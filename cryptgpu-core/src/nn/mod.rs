@@ -11,6 +11,7 @@ pub mod fold;
 pub mod graph;
 pub mod lower;
 pub mod plaintext;
+mod predictions;
 pub mod private;
 
 pub mod range;
@@ -22,6 +23,7 @@ pub use error::NnError;
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
+pub use predictions::predictions;
 pub use private::SharedModel;
 pub use source::WeightSource;
 pub use weights::Weights;

@@ -48,7 +48,7 @@ fn same_as_cpu(name: &str, card: Device, world: World, shape: &[usize], whole: b
     let x = ArrayD::from_shape_vec(IxDyn(shape), values).unwrap();
     for randomness in GENERATORS {
         let run = |devices: [Device; 3]| {
-            let world = World { devices: Some(devices), randomness, ..world.clone() };
+            let world = World { devices, randomness, ..world.clone() };
             let shares = world.deal(&x).unwrap();
             let mine = |p: &Party| shares[p.id().index()].clone();
             world.run_counted(|p| {

@@ -184,7 +184,7 @@ fn parties() -> Finding {
     match tried {
         Ok(run) => Finding::ok(
             "party processes",
-            format!("three exchanged words over TLS in {}", format::seconds(run.seconds)),
+            format!("three exchanged words over TLS in {}", format::seconds(run.duration.as_secs_f64())),
         ),
         Err(error) => {
             Finding::broken("party processes", error, "private inference needs them; --parties threads does not")

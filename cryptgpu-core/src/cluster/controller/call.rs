@@ -10,7 +10,7 @@ use crate::cluster::marshal::{Argument, Outcome, PassedAs};
 use crate::cluster::party::call::entry;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::function;
-use crate::cluster::wire::message::{CALL, Call, CodeLocation, TensorId};
+use crate::cluster::wire::message::{CALL, Call, CodeLocation, HeldId};
 use crate::mpc::Party;
 use crate::net::PartyId;
 use std::fmt::Display;
@@ -172,7 +172,7 @@ fn execute(turn: &mut Turn<'_>, parcel: Parcel) -> Result<Left, ClusterError> {
     let [p0, p1, p2] = PartyId::ALL;
     let [(l0, v0), (l1, v1), (l2, v2)] = [labels(p0)?, labels(p1)?, labels(p2)?];
     let places = l0.len().max(l1.len()).max(l2.len());
-    let id = |place: usize| TensorId { run: turn.run, place: place as u32 };
+    let id = |place: usize| HeldId { run: turn.run, place: place as u32 };
     let token = |place: usize| {
         let labels = [&l0, &l1, &l2].map(|labels| labels.get(place));
         let (label, owner) = one_label(labels)?;

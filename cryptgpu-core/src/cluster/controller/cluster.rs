@@ -11,8 +11,9 @@ use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
 use crate::device::DeviceInUse;
 use crate::mpc::Settings;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Three parties and the means to run functions and jobs in them.
 ///
@@ -118,7 +119,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.inner.state.lock();
         state.closed = true;
         self.inner.end(&mut state);
     }

@@ -7,10 +7,11 @@ use crate::cluster::launch::session::Session;
 use crate::cluster::party::job::Job;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame;
-use crate::cluster::wire::message::{Command, TensorId};
+use crate::cluster::wire::message::{Command, HeldId};
 use crate::net::PartyId;
-use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The right to run one thing; nothing else runs meanwhile.
 pub(super) struct Turn<'a> {
@@ -19,7 +20,7 @@ pub(super) struct Turn<'a> {
     pub(super) run: u64,
     name: String,
     /// Tensors that nobody names any more.
-    free: Vec<TensorId>,
+    free: Vec<HeldId>,
 }
 
 impl<'a> Turn<'a> {
@@ -107,7 +108,7 @@ impl<'a> Turn<'a> {
         match outcome {
             Ok(done) => {
                 let control_bytes = session.control_bytes() - bytes;
-                Ok(Ended { done, seconds: start.elapsed().as_secs_f64(), control_bytes })
+                Ok(Ended { done, duration: start.elapsed(), control_bytes })
             }
             Err(error) => {
                 self.state.session = None;
@@ -131,7 +132,7 @@ impl Drop for Turn<'_> {
 #[derive(Debug)]
 pub(super) struct Ended {
     done: [Done; 3],
-    seconds: f64,
+    duration: Duration,
     control_bytes: u64,
 }
 
@@ -145,6 +146,6 @@ impl Ended {
     pub(super) fn into_run<T>(self, outputs: [T; 3], differs: Option<PartyId>) -> Run<T> {
         let usage = self.done.each_ref().map(|done| done.usage);
         let traces = self.done.map(|done| done.trace);
-        Run { outputs, usage, seconds: self.seconds, control_bytes: self.control_bytes, traces, differs }
+        Run { outputs, usage, duration: self.duration, control_bytes: self.control_bytes, traces, differs }
     }
 }

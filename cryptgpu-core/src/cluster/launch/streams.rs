@@ -5,9 +5,10 @@
 use crate::cluster::wire::mark::MARK;
 use crate::cluster::wire::text::harmless;
 use crate::net::PartyId;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So many last lines of a party's log are kept for errors.
@@ -63,7 +64,7 @@ impl Printed {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let behind = |state: &mut State| state.marked.iter().any(|marked| *marked < run);
         // Late lines are no reason to fail.
-        let _ = self.0.1.wait_timeout_while(self.state(), left, behind);
+        self.0.1.wait_while_for(&mut self.state(), behind, left);
     }
 
     fn pass(&self, id: PartyId, stream: Stream, from: impl Read) {
@@ -113,7 +114,7 @@ impl Printed {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock()
     }
 }
 

@@ -44,8 +44,7 @@ pub(in crate::cluster) fn prepare(
     outbox: &Outbox,
 ) -> Result<PartyContext, NetError> {
     let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
-    let settings = Settings { device: device.device, ..settings };
-    let party = Party::new(links.network.clone(), correlated, settings);
+    let party = Party::new(links.network.clone(), correlated, settings, device.device);
     let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
         tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
@@ -116,8 +115,8 @@ pub(in crate::cluster) fn execute(
     let failure = match attempted {
         Ok(Ok(frame)) => {
             let stats = context.network().endpoint().stats().since(&before);
-            let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());
-            let usage = Box::new(Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes });
+            let (duration, held_bytes) = (start.elapsed(), context.store().bytes());
+            let usage = Box::new(Usage { stats, duration, peak_rss_bytes: peak_rss(), held_bytes });
             let (timeline, claims) = (context.network().endpoint().take_timeline(), context.party().take_claims());
             let (state, trace) =
                 (Box::new(context.network().endpoint().wait_state()), Box::new(PartyTrace { timeline, claims }));

@@ -12,7 +12,7 @@
 //! | `jobs.rs` | the table of all jobs that a party knows |
 //! | `call.rs` | the entry of a function, and the jump to it |
 //! | `share.rs` | taking shares, giving components, opening to one party |
-//! | `model.rs` | keeping a model's shares, evaluating it |
+//! | `model.rs` | holding a model's shares, evaluating it |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
 

@@ -92,7 +92,7 @@ pub enum ClusterError {
     Ended,
     /// A handle of another cluster.
     #[error(
-        "this handle of {what} belongs to another cluster: use it with the cluster that made it, or share the value here"
+        "this handle of {what} belongs to another cluster: use it with the cluster that made it, or share or load the same here"
     )]
     ForeignHandle {
         /// What it stands for.
@@ -101,7 +101,7 @@ pub enum ClusterError {
     /// A handle from before the parties were started anew.
     #[error(
         "this handle of {what} is from generation {generation} of the parties, and after an error or a restart this is \
-         generation {now}, which has none of what the earlier one kept: share or compute it again"
+         generation {now}, which has none of what the earlier one held: share, compute or load it again"
     )]
     StaleHandle {
         /// What it stands for.
@@ -111,8 +111,10 @@ pub enum ClusterError {
         /// The present one.
         now: u64,
     },
-    /// A handle whose tensor was freed.
-    #[error("this handle of {what} was freed: share or compute it again, and call `free` only when it is used no more")]
+    /// A handle that was freed.
+    #[error(
+        "this handle of {what} was freed: share, compute or load it again, and call `free` only when it is used no more"
+    )]
     FreedHandle {
         /// What it stood for.
         what: String,

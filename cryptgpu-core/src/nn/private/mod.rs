@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct SharedModel {
     plan: Plan,
+    /// What the weights are encoded with, and so what they must be evaluated with.
+    codec: FixedPoint,
     /// The weights of each step that has some.
     layers: Vec<Option<Layer>>,
 }
@@ -72,7 +74,7 @@ impl SharedModel {
             let value = value.map_err(|source| NnError::Local { node: spec.name.clone(), source })?;
             p.step(&spec.name, |p| Ok(p.input(owner, value.as_ref(), &spec.shape)?))
         })?;
-        Ok(SharedModel { plan, layers })
+        Ok(SharedModel { plan, codec, layers })
     }
 
     /// A model from shares of the tensors that [`encode_weights`] made outside the three parties, in a notebook
@@ -105,12 +107,35 @@ impl SharedModel {
             let names: Vec<String> = tensors.into_keys().collect();
             return Err(NnError::ExtraTensors { graph: name(), tensors: names.join(", ") });
         }
-        Ok(SharedModel { plan, layers })
+        Ok(SharedModel { plan, codec, layers })
+    }
+
+    /// The memory that this party's shares of the weights take.
+    pub fn bytes(&self) -> u64 {
+        let words = |shape: &[usize]| 2 * shape.iter().product::<usize>() as u64;
+        let layers = self.layers.iter().flatten();
+        8 * layers
+            .map(|layer| words(layer.weight.shape()) + layer.bias.as_ref().map_or(0, |bias| words(bias.shape())))
+            .sum::<u64>()
     }
 
     /// The steps that [`SharedModel::infer`] takes.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Shares a batch of images for this network, as [`share_images`].
+    ///
+    /// # Errors
+    /// As [`share_images`].
+    pub fn share_images(
+        &self,
+        p: &mut Party,
+        owner: PartyId,
+        images: Option<ArrayViewD<'_, f64>>,
+        batch: usize,
+    ) -> Result<Rep, NnError> {
+        share_input(p, self.plan.name(), self.plan.input_shape(), owner, images, batch)
     }
 
     /// The network's result on shared images.
@@ -119,7 +144,8 @@ impl SharedModel {
     /// are those of [`super::cost::infer`]. Tensors are freed after their last use.
     ///
     /// # Errors
-    /// [`NnError::Input`] for images of another shape; [`NnError::Mpc`] with party, peer and step.
+    /// [`NnError::Input`] for images of another shape; [`NnError::Precision`] when the party computes with other
+    /// fraction bits than the weights have; [`NnError::Mpc`] with party, peer and step.
     ///
     /// # Examples
     /// See [`share_images`].
@@ -133,6 +159,13 @@ impl SharedModel {
     /// As [`SharedModel::infer`].
     pub fn infer_traced(&self, p: &mut Party, x: Rep, observe: impl FnMut(StepTrace<'_>)) -> Result<Rep, NnError> {
         check_shape(self.plan.name(), self.plan.input_shape(), x.shape())?;
+        if p.codec() != self.codec {
+            return Err(NnError::Precision {
+                graph: self.plan.name().to_owned(),
+                weights: self.codec.fraction_bits(),
+                party: p.codec().fraction_bits(),
+            });
+        }
         evaluate::run(self, p, x, observe)
     }
 }
@@ -193,13 +226,24 @@ pub fn share_images(
     images: Option<ArrayViewD<'_, f64>>,
     batch: usize,
 ) -> Result<Rep, NnError> {
+    share_input(p, graph.name(), graph.input_shape(), owner, images, batch)
+}
+
+fn share_input(
+    p: &mut Party,
+    graph: &str,
+    expected: [usize; 3],
+    owner: PartyId,
+    images: Option<ArrayViewD<'_, f64>>,
+    batch: usize,
+) -> Result<Rep, NnError> {
     if images.is_some() != (owner == p.id()) {
         return Err(NnError::Owner { what: "images", owner, party: p.id() });
     }
-    let shape = [&[batch][..], &graph.input_shape()].concat();
+    let shape = [&[batch][..], &expected].concat();
     let found = images.as_ref().map_or(&shape[..], |images| images.shape());
     if found != shape || batch == 0 {
-        return Err(NnError::Input { graph: graph.name().into(), expected: graph.input_shape(), found: found.into() });
+        return Err(NnError::Input { graph: graph.into(), expected, found: found.into() });
     }
     let encode = |images: ArrayViewD<'_, f64>| -> Result<ArrayD<u64>, NnError> {
         let encoded = p.codec().encode_array(&images);
