@@ -53,19 +53,19 @@ impl Party {
 
     /// A fully connected layer: x · wᵀ + bias for x `[m, k]`, w `[n, k]` (PyTorch's layout).
     ///
-    /// `bias` has shape `[n]` and the scale of the product, 2^(2f), so that it is added before the
-    /// truncation; `cut` is how many bits the truncation takes: f, or more where a scale is
-    /// pending. 24 + (cut + 2)/8 bytes an element of the result, 3 rounds.
+    /// `bias` has shape `[n]` and the scale of the product, 2^(f + cut), so that it is added before the truncation,
+    /// which takes `cut` bits: f, or what the weight says ([`Operand::with_cut`]). 24 + (cut + 2)/8 bytes an element
+    /// of the result, 3 rounds.
     ///
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
-    pub fn linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>, cut: u32) -> Result<Rep, MpcError> {
+    pub fn linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>) -> Result<Rep, MpcError> {
         let z = Tensor::matmul_sum([(&x.a, &w.sum), (&x.b, &w.a)], true).map_err(|e| self.device_error(e))?;
-        self.finish(z, bias, cut)
+        self.finish(z, bias, w)
     }
 
     /// A two-dimensional convolution: x `[N, C, H, W]`, w `[O, C/groups, kh, kw]`, with `bias` of
-    /// shape `[O]` and `cut` as for [`Party::linear`], at the same cost.
+    /// shape `[O]` as for [`Party::linear`], at the same cost.
     ///
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
@@ -75,15 +75,14 @@ impl Party {
         w: &Operand,
         geometry: &ConvGeometry,
         bias: Option<&Rep>,
-        cut: u32,
     ) -> Result<Rep, MpcError> {
         let terms = [(&x.a, &w.sum), (&x.b, &w.a)];
         let z = Tensor::conv2d_sum(terms, geometry).map_err(|e| self.device_error(e))?;
-        self.finish(z, bias, cut)
+        self.finish(z, bias, w)
     }
 
     /// Adds the bias along axis 1 and truncates.
-    fn finish(&mut self, z: Tensor, bias: Option<&Rep>, cut: u32) -> Result<Rep, MpcError> {
+    fn finish(&mut self, z: Tensor, bias: Option<&Rep>, w: &Operand) -> Result<Rep, MpcError> {
         let shape = z.shape().to_vec();
         let mut z = z.into_buffer();
         if let Some(bias) = bias {
@@ -102,6 +101,6 @@ impl Party {
             let inner = shape.iter().skip(2).product();
             kernels::add_bias(bias.a.view(), inner, z.view_mut());
         }
-        self.truncate_product(z, cut, &shape)
+        self.truncate_product(z, w.cut(self.codec().fraction_bits()), &shape)
     }
 }

@@ -126,7 +126,7 @@ fn layers(card: Device) {
     same_as_cpu("linear", card, World::seeded(2), &[20, 33], false, |p, x| {
         let w = local(p, x.narrow(0..7).and_then(Operand::new))?;
         let bias = local(p, x.reshape(&[660]).and_then(|x| x.narrow(3..10)))?;
-        p.linear(x, &w, Some(&bias), 20).and_then(|y| components(p, &y))
+        p.linear(x, &w, Some(&bias)).and_then(|y| components(p, &y))
     });
     same_as_cpu("conv2d", card, World::seeded(3), &[2, 8, 9, 9], false, |p, x| {
         let window = PoolGeometry::square(3, 2, 1);
@@ -134,7 +134,7 @@ fn layers(card: Device) {
         let flat = local(p, x.reshape(&[1296]))?;
         let w = local(p, flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).and_then(Operand::new))?;
         let bias = local(p, flat.narrow(9..21))?;
-        p.conv2d(x, &w, &geometry, Some(&bias), 23).and_then(|y| components(p, &y))
+        p.conv2d(x, &w.with_cut(23), &geometry, Some(&bias)).and_then(|y| components(p, &y))
     });
 }
 

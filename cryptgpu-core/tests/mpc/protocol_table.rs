@@ -28,7 +28,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         ("product with truncation, `Fidelity::Paper`", paper, |p, x| p.mul(x, x).map(drop)),
         ("fully connected layer (per output)", exact, |p, x| {
             let (x, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
-            p.linear(&x, &Operand::new(w).unwrap(), None, 20).map(drop)
+            p.linear(&x, &Operand::new(w).unwrap(), None).map(drop)
         }),
         ("truncation of a shared tensor", exact, |p, x| p.truncate(x, 20).map(drop)),
         ("sign bit", exact, |p, x| p.sign(x).map(drop)),

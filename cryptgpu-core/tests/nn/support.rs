@@ -41,10 +41,10 @@ pub fn infer(
         let (before, declared) = (p.stats(), p.charged());
         let start = std::time::Instant::now();
         let mut steps = vec![];
-        let observe = |trace: private::StepTrace<'_>| {
+        let observe = |trace: private::LayerTime<'_>| {
             steps.push((trace.name.to_owned(), trace.kind, trace.stats.payload_bytes()));
         };
-        let y = model.infer_traced(p, x, observe).unwrap();
+        let y = model.infer_observed(p, x, observe).unwrap();
         let seconds = start.elapsed().as_secs_f64();
         let counted = p.stats();
         let after = p.charged();

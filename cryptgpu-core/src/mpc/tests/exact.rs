@@ -299,8 +299,8 @@ fn matrix_products_and_layers_with_bias() {
     let bias = array(&[700], (0..700).map(|i| (i << 35) - (200 << 35)).map(|b: i64| b as u64).collect());
     let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % 700]]));
     let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
-        let w = Operand::new(v[1].clone()).unwrap();
-        p.linear(v[0], &w, Some(v[2]), 21)
+        let w = Operand::new(v[1].clone()).unwrap().with_cut(21);
+        p.linear(v[0], &w, Some(v[2]))
     });
     assert_truncated(&z, with_bias, 21);
 }
@@ -326,7 +326,7 @@ fn convolutions_with_padding_stride_groups_and_dilation() {
     }
     let z = evaluate(&world, &[x, w, bias], |p, v| {
         let w = Operand::new(v[1].clone()).unwrap();
-        p.conv2d(v[0], &w, &geometry, Some(v[2]), 20)
+        p.conv2d(v[0], &w, &geometry, Some(v[2]))
     });
     assert_eq!(z.shape(), out);
     assert_truncated(&z, exact.iter().copied(), 20);

@@ -76,8 +76,8 @@ fn convolution() {
         Check::new("convolution", 2).bits(10).shapes(shapes).view_size(96)
     };
     let protocol = move |p: &mut Party, x: &[Rep]| {
-        let weight = Operand::new(x[1].clone()).map_err(MpcError::from)?;
-        p.conv2d(&x[0], &weight, &geometry(x[0].shape()[0]), None, UNITS)
+        let weight = Operand::new(x[1].clone()).map_err(MpcError::from)?.with_cut(UNITS);
+        p.conv2d(&x[0], &weight, &geometry(x[0].shape()[0]), None)
     };
     let plaintext = |x: &[ArrayD<u64>]| {
         let batch = x[0].shape()[0];

@@ -5,9 +5,10 @@
 
 mod encode;
 mod evaluate;
+mod times;
 
 pub use encode::TensorSpec;
-pub use evaluate::StepTrace;
+pub use times::{LayerTime, TimeByKind};
 
 use super::lower::{PlanOp, lower};
 use super::plaintext::check_shape;
@@ -32,12 +33,10 @@ pub struct SharedModel {
 /// The shared weights of a convolution or a fully connected layer.
 #[derive(Debug)]
 struct Layer {
-    /// At scale 2^f, times 2^s / divisor where the input has a pending divisor.
+    /// At scale 2^f, times 2^s / divisor where the input has a pending divisor; its products are truncated by f + s.
     weight: Operand,
     /// At scale 2^(2f + s): added before the truncation.
     bias: Option<Rep>,
-    /// Bits that the truncation takes: f + s.
-    cut: u32,
 }
 
 impl SharedModel {
@@ -150,14 +149,24 @@ impl SharedModel {
     /// # Examples
     /// See [`share_images`].
     pub fn infer(&self, p: &mut Party, x: Rep) -> Result<Rep, NnError> {
-        self.infer_traced(p, x, |_| {})
+        self.infer_observed(p, x, |_| {})
     }
 
-    /// As [`SharedModel::infer`], and shows what each step took to `observe`.
+    /// As [`SharedModel::infer`], with the time at this party by kind of operation, waiting for peers included.
     ///
     /// # Errors
     /// As [`SharedModel::infer`].
-    pub fn infer_traced(&self, p: &mut Party, x: Rep, observe: impl FnMut(StepTrace<'_>)) -> Result<Rep, NnError> {
+    pub fn infer_timed(&self, p: &mut Party, x: Rep) -> Result<(Rep, TimeByKind), NnError> {
+        let mut times = TimeByKind::default();
+        let y = self.infer_observed(p, x, |layer| times.add(layer.kind, layer.time))?;
+        Ok((y, times))
+    }
+
+    /// As [`SharedModel::infer`], and shows what each layer took to `observe`.
+    ///
+    /// # Errors
+    /// As [`SharedModel::infer`].
+    pub fn infer_observed(&self, p: &mut Party, x: Rep, observe: impl FnMut(LayerTime<'_>)) -> Result<Rep, NnError> {
         check_shape(self.plan.name(), self.plan.input_shape(), x.shape())?;
         if p.codec() != self.codec {
             return Err(NnError::Precision {

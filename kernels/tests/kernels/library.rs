@@ -1,15 +1,13 @@
 //! Looking for libcuda and NVRTC never panics: what is missing or wrong is an error that says what to
 //! do. Each case is a process of its own, because a process looks once.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use cryptgpu_kernels::library::{LIBCUDA_VARIABLE, NVRTC_VARIABLE, compiler, driver};
 use std::process::Command;
 
 /// What the looking says with `variable` set to `value`.
 fn look(variable: &str, value: &str) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child_that_looks", "--ignored", "--nocapture"]).env(variable, value);
+    command.args(["--exact", "library::child_that_looks", "--ignored", "--nocapture"]).env(variable, value);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

@@ -1,12 +1,8 @@
 //! The machine code has what speed rests on: tensor-core instructions on 8-bit integers, vectorised
 //! access to shared memory, no local memory where tables and limbs must stay in registers.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-
+use super::support::{disassemble, nvdisasm, nvrtc};
 use cryptgpu_kernels::compile::Family;
-use support::{disassemble, nvdisasm, nvrtc};
 
 /// The instructions of one kernel.
 fn kernel<'a>(code: &'a str, name: &str) -> Vec<&'a str> {

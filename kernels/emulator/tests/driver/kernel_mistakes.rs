@@ -1,10 +1,6 @@
 //! Every check of a kernel against a mistake that it must find, and against the same kernel without the mistake.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod common;
-
-use common::{Device, config, device, ptx};
+use super::common::{Device, config, device, ptx};
 use cryptgpu_emulator::{Check, Report};
 use cudarc::driver::{CudaSlice, DriverError, LaunchConfig, PushKernelArg};
 

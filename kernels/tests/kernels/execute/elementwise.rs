@@ -1,7 +1,7 @@
 //! Element-wise operations, sums.
 
-use super::support::card::cards;
-use super::support::data::{SIZES, words};
+use crate::support::card::cards;
+use crate::support::data::{SIZES, words};
 use cryptgpu_core::device::cpu::elementwise as cpu;
 use cryptgpu_kernels::{Binary, Unary};
 

@@ -1,8 +1,8 @@
 //! `docs/gpu.md`'s tables are generated: registers, shared memory and occupancy of every kernel as
 //! the assembler tells them, and an estimate of what networks take. `UPDATE_DOCS=1` writes them anew.
 
-use super::support::Usage;
 use super::usages;
+use crate::support::Usage;
 use cryptgpu_core::nn::{count, fold, zoo};
 use cryptgpu_kernels::KernelInfo;
 use std::fmt::Write;

@@ -1,11 +1,7 @@
 //! Instructions in which lanes and threads work together, memory instructions and control flow, against references
 //! in Rust.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod common;
-
-use common::{Device, config, device};
+use super::common::{self, Device, config, device};
 use cudarc::driver::PushKernelArg;
 use rand::{Rng, RngExt, SeedableRng};
 

@@ -1,11 +1,7 @@
 //! The driver's functions through unmodified cudarc: contexts, streams, copies, modules and launches.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod common;
-
-use common::{config, module};
-use cudarc::driver::{CudaContext, LaunchConfig, PushKernelArg, sys};
+use super::common::{self, config, device, module};
+use cudarc::driver::{LaunchConfig, PushKernelArg, sys};
 
 /// `b[i] = 3 * a[i] + n` for `i < n`, as NVRTC writes it.
 const SCALE: &str = r#"
@@ -56,11 +52,12 @@ $L__BB0_2:
 #[test]
 fn a_kernel_runs_through_cudarc() {
     let emulator = common::emulator();
-    let context = CudaContext::new(0).unwrap();
+    let device = device();
+    let context = &device.context;
     assert_eq!(context.compute_capability().unwrap(), (8, 0));
     assert!(context.name().unwrap().contains("emulator"));
     let stream = context.default_stream();
-    let kernel = module(&context, SCALE).load_function("scale").unwrap();
+    let kernel = module(context, SCALE).load_function("scale").unwrap();
     let a: Vec<u64> = (0..1000).map(|i| i * 0x1234_5678_9abc).collect();
     let on_device = stream.clone_htod(&a).unwrap();
     let mut out = stream.alloc_zeros::<u64>(1000).unwrap();
@@ -75,10 +72,10 @@ fn a_kernel_runs_through_cudarc() {
 
 #[test]
 fn streams_events_and_pinned_memory_work_together() {
-    let _emulator = common::emulator();
-    let context = CudaContext::new(1).unwrap();
+    let device = device();
+    let context = &device.context;
     let (first, second) = (context.new_stream().unwrap(), context.new_stream().unwrap());
-    let kernel = module(&context, SCALE).load_function("scale").unwrap();
+    let kernel = module(context, SCALE).load_function("scale").unwrap();
     // SAFETY: written before it is read.
     let mut pinned = unsafe { context.alloc_pinned::<u64>(256).unwrap() };
     pinned.as_mut_slice().unwrap().iter_mut().enumerate().for_each(|(i, x)| *x = i as u64);
@@ -97,9 +94,9 @@ fn streams_events_and_pinned_memory_work_together() {
 
 #[test]
 fn functions_tell_their_parameters_and_limits() {
-    let _emulator = common::emulator();
-    let context = CudaContext::new(2).unwrap();
-    let kernel = module(&context, SCALE).load_function("scale").unwrap();
+    let device = device();
+    let context = &device.context;
+    let kernel = module(context, SCALE).load_function("scale").unwrap();
     assert_eq!(kernel.max_threads_per_block().unwrap(), 1024);
     assert!(kernel.num_regs().unwrap() >= 16);
     assert_eq!(kernel.occupancy_max_active_blocks_per_multiprocessor(256, 0, None).unwrap(), 8);
@@ -115,7 +112,8 @@ fn functions_tell_their_parameters_and_limits() {
 #[test]
 fn what_ptx_the_emulator_does_not_know_is_refused_with_its_line() {
     let emulator = common::emulator();
-    let context = CudaContext::new(3).unwrap();
+    let device = device();
+    let context = &device.context;
     for (text, expected) in [
         ("mad.lo.s32", "mad.hello.s32"),
         ("setp.ge.s32", "setp.ge.f16"),
@@ -127,7 +125,7 @@ fn what_ptx_the_emulator_does_not_know_is_refused_with_its_line() {
         let line = broken.lines().position(|line| line.contains(expected)).unwrap() as u32 + 1;
         let refused = context.load_module(cudarc::nvrtc::Ptx::from_src(broken)).unwrap_err();
         assert_eq!(refused.0, sys::CUresult::CUDA_ERROR_INVALID_PTX, "{expected}");
-        let report = common::reports(emulator, 3).pop().unwrap();
+        let report = common::reports(emulator, context.ordinal()).pop().unwrap();
         assert_eq!((report.check, report.ptx_line), (cryptgpu_emulator::Check::Ptx, Some(line)), "{report}");
         assert!(report.source.unwrap().starts_with("scale.cu:"));
     }

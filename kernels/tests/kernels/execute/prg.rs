@@ -1,7 +1,7 @@
 //! Streams: the core's words at any nonce and offset.
 
-use super::support::card::{Card, cards};
-use super::support::data::{Draws, words};
+use crate::support::card::{Card, cards};
+use crate::support::data::{Draws, words};
 use cryptgpu_core::prg::Randomness;
 use cryptgpu_kernels::ZeroShare;
 

@@ -1,7 +1,7 @@
 //! Windows over images.
 
-use super::support::card::cards;
-use super::support::data::words;
+use crate::support::card::cards;
+use crate::support::data::words;
 use cryptgpu_core::device::{PoolGeometry, cpu::pool as cpu};
 use cryptgpu_kernels::Window;
 

@@ -1,7 +1,7 @@
 //! Steps on packed bits: planes, sign bit, bit product, truncation.
 
-use super::support::card::{Buffer, Card, cards};
-use super::support::data::{Draws, SIZES, drawn, words};
+use crate::support::card::{Buffer, Card, cards};
+use crate::support::data::{Draws, SIZES, drawn, words};
 use cryptgpu_core::device::cpu::{bit_product, bits, sign, truncation};
 use cryptgpu_core::prg::{Randomness, Stream, Zero};
 use cryptgpu_kernels::{OpenedBits, SignWindow, TermShare, ZeroShare};

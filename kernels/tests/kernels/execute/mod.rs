@@ -1,19 +1,13 @@
 //! Every launch function runs on the emulated card (or a real one, with `CRYPTGPU_TEST_GPU`) and gives
 //! the bits of the CPU's kernels, at sizes around warps, packed groups and blocks.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
-
-#[path = "execute/elementwise.rs"]
 mod elementwise;
-#[path = "execute/packed.rs"]
 mod packed;
-#[path = "execute/pool.rs"]
 mod pool;
-#[path = "execute/prg.rs"]
 mod prg;
-#[path = "execute/product.rs"]
 mod product;
-mod support;
+
+use super::support;
 
 /// The same tests on an emulated V100 (no tensor cores for integers) and H100.
 #[test]
@@ -24,8 +18,16 @@ fn cards_of_other_generations_agree() {
     for capability in ["7.0", "9.0"] {
         let program = std::env::current_exe().unwrap();
         let mut command = std::process::Command::new(program);
-        command.args(["product::", "packed::sharing", "prg::zero", "elementwise::constants", "--test-threads=2"]);
-        command.env("CRYPTGPU_EMULATOR_CAPABILITY", capability).env("CRYPTGPU_WITHOUT_CLANG", "1");
+        command.args([
+            "execute::product::",
+            "execute::packed::sharing",
+            "execute::prg::zero",
+            "execute::elementwise::constants",
+        ]);
+        command
+            .arg("--test-threads=2")
+            .env("CRYPTGPU_EMULATOR_CAPABILITY", capability)
+            .env("CRYPTGPU_WITHOUT_CLANG", "1");
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "capability {capability}:\n{text}");

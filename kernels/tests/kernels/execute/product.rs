@@ -1,8 +1,8 @@
 //! Ring products and convolutions by every method.
 
 use super::pool::device_window;
-use super::support::card::{Card, cards};
-use super::support::data::words;
+use crate::support::card::{Card, cards};
+use crate::support::data::words;
 use cryptgpu_core::device::cpu::{conv, gemm};
 use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
 use cryptgpu_kernels::{Conv2d, ConvTerm, Matrix, Method, Plan, Route, Term, WordsMut};

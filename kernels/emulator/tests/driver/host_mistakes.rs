@@ -2,13 +2,9 @@
 //! against the same program without it. The mistakes are made through cudarc's thin layers: its safe layer prevents
 //! most of them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod common;
-
 use std::sync::Arc;
 
-use common::{Device, config, device};
+use super::common::{self, Device, config, device, device_at};
 use cryptgpu_emulator::Check;
 use cudarc::driver::sys::{self, CUstream};
 use cudarc::driver::{CudaStream, DriverError, result};
@@ -26,7 +22,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let device = device();
+        Self::on(device())
+    }
+
+    fn on(device: Device) -> Self {
         let streams = [device.context.new_stream().unwrap(), device.context.new_stream().unwrap()];
         let kernel = device.kernel(&common::ptx(".param .u64 p0", INCREMENT));
         Self { device, streams, kernel }
@@ -299,7 +298,8 @@ fn what_a_context_still_holds_at_its_end_is_a_leak() {
 
 #[test]
 fn what_is_not_emulated_says_so() {
-    let world = World::new();
+    // A call that names no device is reported for device 0.
+    let world = World::on(device_at(0));
     // SAFETY: the function fails before it looks at its arguments.
     let refused = unsafe { sys::cuGraphLaunch(std::ptr::null_mut(), std::ptr::null_mut()) };
     assert_eq!(refused, sys::CUresult::CUDA_ERROR_NOT_SUPPORTED);

@@ -2,17 +2,13 @@
 //! registers, and has the parameters that its wrapper passes. NVRTC's success proves little: it
 //! accepts instructions that an architecture lacks, and the assembler does not.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-mod support;
-#[path = "compile/table.rs"]
 mod table;
 
+use super::support::{ARCHITECTURES, Usage, assemble, nvrtc, ptx, ptxas};
 use cryptgpu_kernels::KernelInfo;
 use cryptgpu_kernels::compile::{Cache, Family, Format, Target, image};
 use std::collections::HashMap;
 use std::sync::OnceLock;
-use support::{ARCHITECTURES, Usage, assemble, nvrtc, ptx, ptxas};
 
 /// Kernels that may spill, with the reason.
 const MAY_SPILL: &[(&str, &str)] = &[];

@@ -1,7 +1,5 @@
 //! What the tests share: one emulator with several devices, and one device for each test, so that tests that run side
 //! by side do not see each other's reports.
-#![allow(dead_code, reason = "each test uses some of it")]
-
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -64,12 +62,16 @@ pub struct Device {
     pub lock: MutexGuard<'static, ()>,
 }
 
-/// A free device, with no reports.
+/// A device that no other test uses meanwhile, with no reports.
 pub fn device() -> Device {
-    static LOCKS: [Mutex<()>; 8] = [const { Mutex::new(()) }; 8];
     static NEXT: AtomicUsize = AtomicUsize::new(0);
+    device_at(NEXT.fetch_add(1, Ordering::Relaxed) % 8)
+}
+
+/// The device with this number, once no other test uses it.
+pub fn device_at(index: usize) -> Device {
+    static LOCKS: [Mutex<()>; 8] = [const { Mutex::new(()) }; 8];
     let emulator = emulator();
-    let index = NEXT.fetch_add(1, Ordering::Relaxed) % 8;
     let lock = LOCKS[index].lock();
     emulator.recover(index);
     reports(emulator, index);
