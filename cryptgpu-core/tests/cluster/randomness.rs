@@ -5,7 +5,7 @@
 
 use std::process::{Command, Output};
 
-use cryptgpu_core::cluster::Cluster;
+use crate::support;
 use cryptgpu_core::experiment::{Inference, Parties, measure, read};
 use cryptgpu_core::prg::Randomness;
 
@@ -45,7 +45,7 @@ fn the_insecure_choice_is_warned_of_recorded_and_shown() {
 
 #[test]
 fn party_processes_start_anew_when_the_choice_changes() {
-    let mut processes = Parties::new(Cluster::local().threads(1).program(PROGRAM));
+    let mut processes = Parties::new(support::local());
     let declared = Inference { iterations: 1, ..Inference::of("lenet").unwrap() };
     for randomness in [Randomness::InsecurePhilox, Randomness::Aes128Ctr] {
         let record = measure(&Inference { randomness, ..declared.clone() }, &mut processes, &mut |_| ()).unwrap();
