@@ -15,11 +15,16 @@
 //! | `party/` | what runs in a party: serving, executing, jobs |
 //! | `launch/` | from nothing to three linked parties: program, processes, threads, sessions |
 //! | `controller/` | the caller: builder, cluster, one run at a time, its halves of call, share and model |
+//!
+//! Beside them: [`interrupt`], by which a signal ends a run, and `show.rs`: how a cluster, handles, runs and results show
+//! themselves.
 
 mod controller;
+pub mod interrupt;
 mod launch;
 mod marshal;
 pub mod party;
+mod show;
 mod wire;
 
 pub use controller::{Cluster, ClusterBuilder, InferenceResult, Network, Progress, Run};

@@ -17,6 +17,7 @@
 //! | `pool.rs` | average and max-pooling |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
+//! | `show.rs` | how costs and claims show themselves |
 //! | `view.rs` | a party's view: what it holds and receives, recorded for teaching and debugging |
 //! | `check/` | the protocol checker: values, costs, views |
 
@@ -32,6 +33,7 @@ mod pool;
 mod protocol;
 mod randomness;
 mod share;
+mod show;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -44,6 +46,7 @@ pub use error::MpcError;
 pub use party::{Fidelity, Party, Settings};
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
+pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};
 pub use world::{World, deal};
 

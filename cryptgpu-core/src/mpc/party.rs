@@ -113,6 +113,11 @@ impl Party {
         self.prg.randomness()
     }
 
+    /// How many nonces it has drawn: equal at all parties between runs.
+    pub(crate) fn position(&self) -> u64 {
+        self.prg.position()
+    }
+
     /// What this party's transport has counted.
     pub fn stats(&self) -> Stats {
         self.net.endpoint().stats()

@@ -16,6 +16,7 @@ mod ledger;
 pub mod memory;
 mod recording;
 mod shaped;
+mod show;
 mod spare;
 mod stats;
 pub mod tcp;

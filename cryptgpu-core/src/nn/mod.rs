@@ -15,6 +15,7 @@ mod predictions;
 pub mod private;
 
 pub mod range;
+mod show;
 mod source;
 pub mod weights;
 pub mod zoo;
@@ -25,5 +26,6 @@ pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
 pub use predictions::predictions;
 pub use private::SharedModel;
+pub use show::headroom_table;
 pub use source::WeightSource;
 pub use weights::Weights;

@@ -8,5 +8,6 @@ mod model;
 mod process;
 mod randomness;
 mod run;
+mod show;
 mod support;
 mod trace;

@@ -6,9 +6,9 @@ use cryptgpu_core::cluster::Cluster;
 use cryptgpu_core::experiment::micro::{Bench, Micro, MicroRecord, Operation};
 use cryptgpu_core::experiment::{Inference, Parties, Record, measure};
 use cryptgpu_core::net::Link;
+use cryptgpu_core::show::number_text;
 
 use crate::Result;
-use crate::frame::number_text;
 
 /// How long a party may wait for another. Parties of the largest networks compute for seconds between messages.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -5,6 +5,7 @@ use super::inner::Inner;
 use super::run::Run;
 use super::turn::Turn;
 use super::watch::Progress;
+use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
 use crate::cluster::wire::configuration::Configuration;
@@ -72,6 +73,22 @@ impl Cluster {
     pub fn restart(&self) -> Result<(), ClusterError> {
         let mut state = self.inner.lock("restart")?;
         self.inner.renew(&mut state)
+    }
+
+    /// Ends the run that goes on, from another thread: its caller gets [`ClusterError::Cancelled`], the parties end
+    /// whatever they are doing, and the next run starts new ones. True if there was one. A thread of a cluster
+    /// [in memory](Cluster::in_memory) ends with its next message; nobody waits for it.
+    ///
+    /// ```
+    /// use cryptgpu_core::cluster::Cluster;
+    ///
+    /// let cluster = Cluster::in_memory().start()?;
+    /// assert!(!cluster.cancel(), "nothing runs");
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        let mailbox = self.inner.facts().mailbox.clone();
+        mailbox.as_ref().map(Mailbox::cancel).is_some()
     }
 
     /// How often processes were started. What a job kept is there as long as this is the same.

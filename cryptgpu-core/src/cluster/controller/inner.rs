@@ -1,5 +1,6 @@
 //! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
 
+use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::launch::session::Session;
 use crate::cluster::wire::configuration::Configuration;
@@ -36,6 +37,8 @@ pub(super) struct Facts {
     pub(super) devices: Vec<DeviceInUse>,
     /// What goes on now.
     pub(super) running: Option<String>,
+    /// Where what goes on now is cancelled.
+    pub(super) mailbox: Option<Mailbox>,
     /// Tensors whose last handle is gone, to be told to the parties with the next command.
     pub(super) dropped: Vec<HeldId>,
 }

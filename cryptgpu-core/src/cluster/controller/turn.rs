@@ -21,6 +21,8 @@ pub(super) struct Turn<'a> {
     name: String,
     /// Tensors that nobody names any more.
     free: Vec<HeldId>,
+    /// How long it may take.
+    pub(super) limit: Duration,
 }
 
 impl<'a> Turn<'a> {
@@ -37,10 +39,11 @@ impl<'a> Turn<'a> {
         let run = state.runs;
         let mut facts = inner.facts();
         facts.running = Some(name.to_owned());
+        facts.mailbox = state.session.as_ref().map(|session| session.mailbox().clone());
         // What is dropped from now on may be an argument of this very run.
         let free = std::mem::take(&mut facts.dropped);
         drop(facts);
-        Ok(Turn { inner, state, run, name: name.to_owned(), free })
+        Ok(Turn { inner, state, run, name: name.to_owned(), free, limit: Duration::MAX })
     }
 
     pub(super) fn cluster(&self) -> &'a Arc<Inner> {
@@ -102,7 +105,7 @@ impl<'a> Turn<'a> {
         if !ids.is_empty() {
             session.tell_all(&Command::Free { ids })?;
         }
-        let mut watch = Watch::new(session, self.run, &self.name, self.inner.configuration.deadline);
+        let mut watch = Watch::new(session, self.run, &self.name, self.inner.configuration.deadline, self.limit);
         watch.send(frames);
         let outcome = watch.collect(on_progress);
         match outcome {
@@ -123,6 +126,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut facts = self.inner.facts();
         facts.running = None;
+        facts.mailbox = None;
         // Nothing was sent.
         facts.dropped.append(&mut self.free);
     }

@@ -25,6 +25,8 @@ pub(in crate::cluster) enum What {
     Piece,
     /// The control link is down: the process has ended or is about to.
     Gone(String),
+    /// The caller wants the run to end: no party's doing.
+    Cancelled,
 }
 
 /// Takes what parties send, and counts it.
@@ -39,6 +41,12 @@ impl Mailbox {
     pub(in crate::cluster) fn new() -> (Self, Receiver<Arrival>) {
         let (sender, arrivals) = channel();
         (Mailbox { sender, bytes: Arc::default() }, arrivals)
+    }
+
+    /// Tells whoever waits that the caller wants the run to end.
+    pub(in crate::cluster) fn cancel(&self) {
+        // Nobody waits any more once the session has ended.
+        let _ = self.sender.send(Arrival { from: PartyId::P0, what: What::Cancelled });
     }
 
     /// Bytes of events so far, but for signs of life.

@@ -120,7 +120,8 @@ pub(in crate::cluster) fn execute(
             let (timeline, claims) = (context.network().endpoint().take_timeline(), context.party().take_claims());
             let (state, trace) =
                 (Box::new(context.network().endpoint().wait_state()), Box::new(PartyTrace { timeline, claims }));
-            tell(outbox, &Event::Used { run, usage, state, trace });
+            let position = context.party().position();
+            tell(outbox, &Event::Used { run, usage, state, trace, position });
             return outbox.post(frame);
         }
         Ok(Err(error)) => context.failure(&error),

@@ -183,6 +183,40 @@ pub enum ClusterError {
         /// How many.
         messages: u64,
     },
+    /// All parties came back, but not with the same number of nonces drawn: the masks of the next run would not fit.
+    #[error(
+        "{job}: party {party} has drawn {drawn} nonces since the start and party {other} {other_drawn}. Do all three parties \
+         call the same protocols, in the same order, and draw masks together?"
+    )]
+    Apart {
+        /// What ran.
+        job: String,
+        /// A party that differs from the others.
+        party: PartyId,
+        /// How many nonces it has drawn.
+        drawn: u64,
+        /// One of the others.
+        other: PartyId,
+        /// How many that one has drawn.
+        other_drawn: u64,
+    },
+    /// [`Cluster::cancel`](crate::cluster::Cluster::cancel) was called while it ran.
+    #[error("{job} was cancelled: the parties have ended, and the next run starts new ones")]
+    Cancelled {
+        /// What ran.
+        job: String,
+    },
+    /// It did not end within the limit of this run.
+    #[error(
+        "{job} did not end within {limit:?}: the parties have ended, and the next run starts new ones. Allow it more time, \
+         or look for a step that does not end"
+    )]
+    TimeLimit {
+        /// What ran.
+        job: String,
+        /// The limit.
+        limit: Duration,
+    },
     /// A party's process ended while it was needed.
     #[error(
         "party {party} died in job {job} ({status}){}: was it killed, or out of memory?{}",
@@ -212,6 +246,14 @@ pub enum ClusterError {
         /// The last step it told of.
         step: String,
     },
+    /// Somebody asked for the end of the run: see [`interrupt`](crate::cluster::interrupt).
+    #[error("job {job} was interrupted at step {step}: its parties have ended, and the next run starts new ones")]
+    Interrupted {
+        /// The job's name.
+        job: String,
+        /// The last step that a party told of.
+        step: String,
+    },
     /// A party or the controller sent what the control protocol does not allow.
     #[error("party {party} and the controller do not understand each other: {detail}. Are both of the same version?")]
     Protocol {
@@ -231,6 +273,7 @@ impl ClusterError {
             | ClusterError::Job { party, .. }
             | ClusterError::Died { party, .. }
             | ClusterError::Silent { party, .. }
+            | ClusterError::Apart { party, .. }
             | ClusterError::Protocol { party, .. } => Some(*party),
             _ => None,
         }

@@ -66,7 +66,8 @@ pub(in crate::cluster) enum Event {
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
     /// What the job took, when it is done, what it has sent and received, and what it recorded.
-    Used { run: u64, usage: Box<Usage>, state: Box<WaitState>, trace: Box<PartyTrace> },
+    /// `position`: how many nonces it has drawn since its links came up, as all parties should.
+    Used { run: u64, usage: Box<Usage>, state: Box<WaitState>, trace: Box<PartyTrace>, position: u64 },
     /// The job is done; its encoded output follows.
     Done { run: u64 },
     /// The job failed.

@@ -31,6 +31,7 @@
 
 mod inputs;
 mod report;
+mod show;
 mod statistics;
 mod trial;
 mod views;

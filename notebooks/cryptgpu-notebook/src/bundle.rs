@@ -1,55 +1,7 @@
-//! How a value becomes a cell's output: the [`Show`] trait, and [`Bundle`] to put several values into one output.
-//!
-//! evcxr shows a cell's last expression by calling its `evcxr_display`, and keeps **one** output per cell: a second
-//! block of the same type replaces the first. So several tables and figures go into one [`Bundle`].
+//! Several values in one output. evcxr keeps **one** output per cell, and a second block of the same type replaces the
+//! first: so several tables and figures go into one [`Bundle`].
 
-use std::fmt::Write as _;
-use std::io::Write as _;
-
-use polars::frame::DataFrame;
-
-use crate::frame;
-
-/// Something that a notebook can show. With the trait in scope (it is in [`prelude`](crate::prelude)), a value as the
-/// last expression of a cell is shown.
-pub trait Show {
-    /// The value as HTML that needs nothing from outside.
-    fn html(&self) -> String;
-
-    /// The value as plain text, for terminals and for readers of a notebook's file.
-    fn text(&self) -> String;
-
-    /// Shows the value as the output of the cell that runs. evcxr calls this.
-    fn evcxr_display(&self) {
-        emit(&[("text/html", &self.html()), ("text/plain", &self.text())]);
-    }
-}
-
-/// Writes blocks that evcxr turns into one output with several representations.
-pub(crate) fn emit(blocks: &[(&str, &str)]) {
-    let mut out = String::new();
-    for (mime, content) in blocks {
-        // Cannot fail: the target is a string.
-        let _ = write!(out, "EVCXR_BEGIN_CONTENT {mime}\n{content}\nEVCXR_END_CONTENT\n");
-    }
-    // If nobody reads any more there is nobody to tell either.
-    let _ = std::io::stdout().lock().write_all(out.as_bytes());
-}
-
-/// Replaces the characters that mean something in HTML.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-impl Show for DataFrame {
-    fn html(&self) -> String {
-        frame::html(self, frame::MAX_ROWS)
-    }
-
-    fn text(&self) -> String {
-        self.to_string()
-    }
-}
+use cryptgpu_core::show::{Show, escape};
 
 /// Several values as one output, in the order in which they were added.
 ///
