@@ -292,7 +292,7 @@ mod tests {
         }
         let file = dir.path().join("scale30.safetensors");
         weights.save(&file).unwrap();
-        let scaled = Inference { weights: WeightSource::File(file), ..lenet };
+        let scaled = Inference { weights: WeightSource::File(file.into()), ..lenet };
         let error = measure(&scaled, &mut threads(), &mut |_| {}).unwrap_err();
         assert!(matches!(error, ExperimentError::Nn(crate::nn::NnError::Range { .. })), "{error}");
         assert!(error.to_string().contains("fc2") && error.to_string().contains("bits"), "{error}");

@@ -16,7 +16,7 @@ mod record;
 mod table;
 mod window;
 
-pub use crate::nn::WeightSource;
+pub use crate::nn::{WeightFile, WeightSource};
 pub use ablation::{EmbeddingPoint, EmbeddingRow, embedding_ablation};
 pub use error::ExperimentError;
 pub use gpu::{KernelRecord, measure_kernels, try_kernels};
