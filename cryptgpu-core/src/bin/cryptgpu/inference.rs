@@ -110,11 +110,11 @@ pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
     // Everything is checked before anything runs: a name that is wrong does not show after minutes.
     let declarations = arguments.declarations()?;
     arguments.output.check()?;
-    let mut parties = arguments.parties.runner();
+    let mut parties = Parties::new(arguments.parties.builder());
     let mut records = Vec::new();
     let mut failed = false;
     for declaration in &declarations {
-        match one(declaration, parties.as_mut(), &arguments.output) {
+        match one(declaration, &mut parties, &arguments.output) {
             Ok(record) => records.push(record),
             Err(error) => {
                 eprintln!("cryptgpu: {}: {error}", declaration.network);
@@ -128,7 +128,7 @@ pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn one(declaration: &Inference, parties: &mut dyn Parties, output: &Output) -> Result<Record> {
+fn one(declaration: &Inference, parties: &mut Parties, output: &Output) -> Result<Record> {
     if let (WeightSource::File(_), false) = (&declaration.weights, output.json) {
         // The file does not say which of several functions it was trained for.
         eprintln!("{}: {}", declaration.network, zoo::function(&declaration.graph()?));
