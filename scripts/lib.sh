@@ -110,6 +110,8 @@ ensure_evcxr() {
 ensure_kernel() { "$ROOT/scripts/kernel-template" && ensure_kernelspec; }
 
 # Only the Jupyter of this virtual environment sees it. Party processes of a notebook run the optimised program.
+# An interrupt is a signal to the kernel's processes, which end a run by it and keep their variables (`cryptgpu::interrupt`);
+# the message that evcxr knows instead would kill the process of the cells.
 ensure_kernelspec() {
     local spec="$VENV/share/jupyter/kernels/$KERNEL_NAME"
     mkdir -p "$spec"
@@ -118,7 +120,7 @@ ensure_kernelspec() {
   "argv": ["$ROOT/scripts/kernel", "{connection_file}"],
   "display_name": "Rust (CryptGPU)",
   "language": "rust",
-  "interrupt_mode": "message",
+  "interrupt_mode": "signal",
   "env": {"CRYPTGPU_CACHE": "$CACHE", "CRYPTGPU_PROGRAM": "$(program)"}
 }
 EOF

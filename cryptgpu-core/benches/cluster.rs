@@ -97,6 +97,6 @@ fn matmul_768(bencher: Bencher, place: Place) {
 fn lenet(bencher: Bencher, place: Place) {
     let cluster = cluster(place);
     let lenet = some(cluster.load_model("lenet", WeightSource::Bundled));
-    let image = ArrayD::zeros(vec![1, 1, 28, 28]);
+    let image = ArrayD::<f64>::zeros(vec![1, 1, 28, 28]);
     bencher.bench_local(|| some(cluster.infer(&lenet, &image)));
 }

@@ -9,7 +9,6 @@ use cryptgpu_core::mpc::World;
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{SharedModel, Weights, cost, plaintext, private, zoo};
 use ndarray::ArrayD;
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 const DEFAULT: [&str; 5] = ["lenet", "alexnet-cifar10", "vgg16-cifar10", "alexnet-tiny", "vgg16-tiny"];
@@ -42,14 +41,11 @@ fn measure(name: &str) {
         let [owner, client, _] = PartyId::ALL;
         let mine = (p.id() == owner).then(|| weights.clone());
         let model = SharedModel::share(p, &net, owner, mine, Default::default()).expect("sharing");
-        let mut best: Option<(f64, BTreeMap<&'static str, f64>, u64)> = None;
+        let mut best: Option<(f64, private::TimeByKind, u64)> = None;
         for _ in 0..=RUNS {
             let x = private::share_images(p, &net, client, (p.id() == client).then(|| image.view()), 1).expect("input");
-            let mut kinds = BTreeMap::new();
             let (start, before) = (Instant::now(), p.stats());
-            let observe =
-                |trace: private::StepTrace<'_>| *kinds.entry(trace.kind).or_insert(0.0) += trace.time.as_secs_f64();
-            let _scores = model.infer_traced(p, x, observe).expect("inference");
+            let (_scores, kinds) = model.infer_timed(p, x).expect("inference");
             let (seconds, stats) = (start.elapsed().as_secs_f64(), p.stats().since(&before));
             if best.as_ref().is_none_or(|best| seconds < best.0) {
                 best = Some((seconds, kinds, stats.payload_bytes()));
@@ -60,7 +56,7 @@ fn measure(name: &str) {
     });
     let [first, second, third] = results;
     let bytes = (first.2 + second.2 + third.2) as f64 / 1e6;
-    let mut kinds: Vec<(&str, f64)> = first.1.into_iter().filter(|(_, seconds)| *seconds > 0.01 * first.0).collect();
+    let mut kinds: Vec<(&str, f64)> = first.1.iter().filter(|(_, seconds)| *seconds > 0.01 * first.0).collect();
     kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
     let kinds: Vec<String> =
         kinds.into_iter().map(|(kind, time)| format!("{kind} {:.0} %", 100.0 * time / first.0)).collect();

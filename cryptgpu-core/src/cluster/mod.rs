@@ -15,21 +15,25 @@
 //! | `party/` | what runs in a party: serving, executing, jobs |
 //! | `launch/` | from nothing to three linked parties: program, processes, threads, sessions |
 //! | `controller/` | the caller: builder, cluster, one run at a time, its halves of call, share and model |
+//!
+//! Beside them: [`interrupt`], by which a signal ends a run, and `show.rs`: how a cluster, handles, runs and results show
+//! themselves.
 
 mod controller;
+pub mod interrupt;
 mod launch;
 mod marshal;
 pub mod party;
+mod show;
 mod wire;
 
-pub use controller::{Cluster, ClusterBuilder, Inference, Model, Progress, Run};
+pub use controller::{Cluster, ClusterBuilder, InferenceResult, Network, Progress, Run};
 pub use marshal::{
-    Argument, OnlyAt, Openable, Outcome, PassedAs, PerParty, Plain, Revealed, Shared, SharedBits, Words,
+    Argument, Model, OnlyAt, Openable, Outcome, PassedAs, PerParty, Plain, Revealed, Shared, SharedBits, Words,
 };
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
-pub use party::model::{Infer, Inferred, LoadModel};
 pub use party::self_test::{Fault, SelfTest};
 pub use wire::{ClusterError, Failure, FailureKind, JobError, Usage};

@@ -33,8 +33,8 @@ pub struct World {
     pub seed: u64,
     /// How the parties compute.
     pub settings: Settings,
-    /// Where each computes, if not all on the device of the settings.
-    pub devices: Option<[Device; 3]>,
+    /// Where each computes.
+    pub devices: [Device; 3],
     /// Which generator they draw from.
     pub randomness: Randomness,
     /// Their links.
@@ -49,7 +49,7 @@ impl World {
         World {
             seed,
             settings: Settings::default(),
-            devices: None,
+            devices: [Device::Cpu; 3],
             randomness: Randomness::default(),
             options: Options::default(),
             interceptor: None,
@@ -63,12 +63,6 @@ impl World {
         Key::from_bytes(bytes)
     }
 
-    /// How one of the parties computes.
-    fn settings_of(&self, party: PartyId) -> Settings {
-        let device = self.devices.map_or(self.settings.device, |devices| devices[party.index()]);
-        Settings { device, ..self.settings }
-    }
-
     /// Replicated shares of ring elements, by party, each on its party's device.
     ///
     /// # Errors
@@ -80,7 +74,7 @@ impl World {
     {
         let value = Tensor::from_array(Device::Cpu, value);
         let [p0, p1, p2] = deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(self.key(99))))?;
-        let at = |party: usize, rep: Rep| rep.to_device(self.settings_of(PartyId::ALL[party]).device);
+        let at = |party: usize, rep: Rep| rep.to_device(self.devices[party]);
         Ok([at(0, p0)?, at(1, p1)?, at(2, p2)?])
     }
 
@@ -120,7 +114,7 @@ impl World {
                 };
                 let prg = Correlated::new(self.randomness, &keys);
                 scope.spawn(move || {
-                    let mut party = Party::new(Arc::new(net), prg, self.settings_of(id));
+                    let mut party = Party::new(Arc::new(net), prg, self.settings, self.devices[id.index()]);
                     let result = body(&mut party);
                     (result, party.stats())
                 })

@@ -55,7 +55,7 @@ const MISUSES: &[Misuse] = &[
             cluster.restart().unwrap();
             cluster.run(same, &x).unwrap_err()
         },
-        says: &["after an error or a restart", "share or compute it again"],
+        says: &["after an error or a restart", "share, compute or load it again"],
     },
     Misuse {
         name: "a handle for some of the parties",

@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::Duration;
 
-use cryptgpu_core::experiment::{Inference, Processes, measure, read};
+use crate::support;
+use cryptgpu_core::experiment::{Inference, Parties, measure, read};
 use cryptgpu_core::prg::Randomness;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cryptgpu");
@@ -40,13 +39,13 @@ fn the_insecure_choice_is_warned_of_recorded_and_shown() {
     let randomness: Vec<_> = read(&file).unwrap().into_iter().map(|record| record.randomness).collect();
     assert_eq!(randomness, ["insecure-philox", "aes128-ctr"]);
     let table = text(&cryptgpu(&format!("table {}", file.display())).stdout);
-    assert_eq!(table.matches("(insecure-philox)").count(), 1, "one of two rows: {table}");
+    assert_eq!(table.matches("lenet (insecure-philox").count(), 1, "one of two rows: {table}");
     assert!(table.contains("insecure-philox: INSECURE."), "{table}");
 }
 
 #[test]
 fn party_processes_start_anew_when_the_choice_changes() {
-    let mut processes = Processes::new(Duration::from_secs(60), Some(1)).program(Some(PathBuf::from(PROGRAM)));
+    let mut processes = Parties::new(support::local());
     let declared = Inference { iterations: 1, ..Inference::of("lenet").unwrap() };
     for randomness in [Randomness::InsecurePhilox, Randomness::Aes128Ctr] {
         let record = measure(&Inference { randomness, ..declared.clone() }, &mut processes, &mut |_| ()).unwrap();

@@ -17,7 +17,7 @@ pub const BODIES: &[(&str, Body)] = &[("lenet", lenet), ("every_operation", ever
 
 /// Each party's components of the result.
 fn infer(devices: [Device; 3], net: &Graph, weights: &Weights, images: &ArrayD<f64>) -> [[Vec<u64>; 2]; 3] {
-    let world = World { devices: Some(devices), ..World::seeded(3) };
+    let world = World { devices, ..World::seeded(3) };
     world.run(|p| {
         let [zero, one, _] = PartyId::ALL;
         let mine = (p.id() == one).then(|| weights.clone());

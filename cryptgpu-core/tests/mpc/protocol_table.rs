@@ -28,7 +28,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         ("product with truncation, `Fidelity::Paper`", paper, |p, x| p.mul(x, x).map(drop)),
         ("fully connected layer (per output)", exact, |p, x| {
             let (x, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
-            p.linear(&x, &Operand::new(w).unwrap(), None, 20).map(drop)
+            p.linear(&x, &Operand::new(w).unwrap(), None).map(drop)
         }),
         ("truncation of a shared tensor", exact, |p, x| p.truncate(x, 20).map(drop)),
         ("sign bit", exact, |p, x| p.sign(x).map(drop)),
@@ -57,7 +57,7 @@ fn measure(settings: Settings, protocol: Protocol) -> Cost {
     let shares = world.deal(&x).unwrap();
     let counted = world.run_counted(|p| {
         protocol(p, &shares[p.id().index()]).unwrap();
-        p.charged()
+        p.declared()
     });
     let bytes = counted.iter().map(|(_, stats)| stats.payload_bytes()).sum();
     let rounds = counted.iter().map(|(_, stats)| stats.rounds).max().unwrap();

@@ -143,7 +143,7 @@ fn inputs_of_the_wrong_shape_are_refused() {
     let net = zoo::by_name("lenet").unwrap();
     let weights = Weights::seeded(&net, 1);
     for shape in [vec![1, 28, 28], vec![1, 3, 28, 28], vec![0, 1, 28, 28], vec![1, 1, 28, 27], vec![]] {
-        let error = plaintext::evaluate(&net, &weights, &ArrayD::zeros(shape).view()).unwrap_err();
+        let error = plaintext::evaluate(&net, &weights, &ArrayD::<f64>::zeros(shape)).unwrap_err();
         assert!(error.to_string().contains("[1, 28, 28]"), "{error}");
     }
 }

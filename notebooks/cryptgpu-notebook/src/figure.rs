@@ -1,9 +1,9 @@
 //! plotters drawings as figures in a notebook.
 
+use cryptgpu_core::show::{Show, emit};
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, IntoDrawingArea, SVGBackend};
 
-use crate::show::{Show, emit};
 use crate::{NotebookError, Result};
 
 /// The area that [`Figure::draw`] hands to its closure.

@@ -1,20 +1,73 @@
-//! Plain records into polars data frames, and data frames into HTML, which polars does not do in Rust.
+//! Plain records into polars data frames ([`Frame`]), and data frames into HTML, which polars does not do in Rust.
 
 use std::fmt::Write as _;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
+use cryptgpu_core::show::{Show, escape, number_text};
 use polars::prelude::{AnyValue, Column, CsvReadOptions, DataFrame, DataType, NamedFrom, SerReader, Series};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::show::escape;
 use crate::{NotebookError, Result};
 
 /// Rows that a data frame shows when it is a cell's last expression; the rest is counted.
-pub const MAX_ROWS: usize = 60;
+pub(crate) const MAX_ROWS: usize = 60;
 
 /// Significant digits of a number in a table.
 const DIGITS: usize = 5;
+
+/// A data frame that a cell or a [`Bundle`](crate::bundle::Bundle) can show. Everything else of it is polars' `DataFrame`.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Frame(pub DataFrame);
+
+impl Show for Frame {
+    fn html(&self) -> String {
+        html(self, MAX_ROWS)
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl From<DataFrame> for Frame {
+    fn from(frame: DataFrame) -> Self {
+        Frame(frame)
+    }
+}
+
+impl Deref for Frame {
+    type Target = DataFrame;
+
+    fn deref(&self) -> &DataFrame {
+        &self.0
+    }
+}
+
+impl DerefMut for Frame {
+    fn deref_mut(&mut self) -> &mut DataFrame {
+        &mut self.0
+    }
+}
+
+/// Lets a cell end with polars' own `DataFrame`.
+pub trait ShowFrame {
+    /// The frame as a value that can be shown, alone and in a bundle.
+    fn shown(&self) -> Frame;
+
+    /// Shows it as the output of the cell that runs. evcxr calls this.
+    fn evcxr_display(&self) {
+        self.shown().evcxr_display();
+    }
+}
+
+impl ShowFrame for DataFrame {
+    fn shown(&self) -> Frame {
+        Frame(self.clone())
+    }
+}
 
 /// A data frame with a row for each record and a column for each field, in the order in which fields first appear.
 /// Nested records become columns `outer.inner`, lists become columns `field.0`, `field.1` …, a missing field is null.
@@ -32,7 +85,7 @@ const DIGITS: usize = 5;
 /// assert_eq!(frame.get_column_names(), ["network", "bytes_sent.0", "bytes_sent.1", "bytes_sent.2", "seconds"]);
 /// # Ok::<(), NotebookError>(())
 /// ```
-pub fn from_json(records: &[Value]) -> Result<DataFrame> {
+pub fn from_json(records: &[Value]) -> Result<Frame> {
     let mut columns = Columns::default();
     for (row, record) in records.iter().enumerate() {
         if !record.is_object() {
@@ -41,14 +94,14 @@ pub fn from_json(records: &[Value]) -> Result<DataFrame> {
         columns.flatten(row, "", record);
     }
     let columns = columns.0.into_iter().map(|(name, cells)| column(&name, cells, records.len())).collect();
-    Ok(DataFrame::new(records.len(), columns)?)
+    Ok(Frame(DataFrame::new(records.len(), columns)?))
 }
 
 /// As [`from_json`], from anything that serialises to named fields.
 ///
 /// # Errors
 /// As [`from_json`], and [`Serialise`](NotebookError::Serialise).
-pub fn from_records<R: Serialize>(records: &[R]) -> Result<DataFrame> {
+pub fn from_records<R: Serialize>(records: &[R]) -> Result<Frame> {
     let to_value =
         |(row, record)| serde_json::to_value(record).map_err(|source| NotebookError::Serialise { row, source });
     from_json(&records.iter().enumerate().map(to_value).collect::<Result<Vec<_>>>()?)
@@ -58,7 +111,7 @@ pub fn from_records<R: Serialize>(records: &[R]) -> Result<DataFrame> {
 ///
 /// # Errors
 /// As [`from_json`], and [`Read`](NotebookError::Read) or [`Line`](NotebookError::Line) naming the file.
-pub fn read_json_lines(path: impl AsRef<Path>) -> Result<DataFrame> {
+pub fn read_json_lines(path: impl AsRef<Path>) -> Result<Frame> {
     let path = path.as_ref();
     let text = std::fs::read_to_string(path).map_err(|source| NotebookError::Read { path: path.into(), source })?;
     let parse = |(line, text)| {
@@ -72,16 +125,16 @@ pub fn read_json_lines(path: impl AsRef<Path>) -> Result<DataFrame> {
 ///
 /// # Errors
 /// [`Polars`](NotebookError::Polars) if the text is not CSV.
-pub fn from_csv(text: &str) -> Result<DataFrame> {
+pub fn from_csv(text: &str) -> Result<Frame> {
     let options = CsvReadOptions::default().with_infer_schema_length(None);
-    Ok(options.into_reader_with_file_handle(std::io::Cursor::new(text.as_bytes())).finish()?)
+    Ok(Frame(options.into_reader_with_file_handle(std::io::Cursor::new(text.as_bytes())).finish()?))
 }
 
 /// As [`from_csv`], from a file.
 ///
 /// # Errors
 /// As [`from_csv`], and [`Read`](NotebookError::Read).
-pub fn read_csv(path: impl AsRef<Path>) -> Result<DataFrame> {
+pub fn read_csv(path: impl AsRef<Path>) -> Result<Frame> {
     let path = path.as_ref();
     from_csv(&std::fs::read_to_string(path).map_err(|source| NotebookError::Read { path: path.into(), source })?)
 }
@@ -119,20 +172,6 @@ fn cell_text(value: &AnyValue<'_>) -> String {
         AnyValue::Float32(number) => number_text(f64::from(*number), DIGITS),
         other => other.to_string(),
     }
-}
-
-/// A number to `digits` significant digits, in scientific notation where it would have many zeroes.
-pub fn number_text(number: f64, digits: usize) -> String {
-    if number == 0.0 || !number.is_finite() {
-        return number.to_string();
-    }
-    let magnitude = number.abs().log10().floor();
-    if !(-4.0..9.0).contains(&magnitude) {
-        return format!("{number:.*e}", digits.saturating_sub(1).min(3));
-    }
-    let decimals = (digits as f64 - 1.0 - magnitude).max(0.0) as usize;
-    let text = format!("{number:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// Named columns of sparse cells (row, value), in order of first appearance.
@@ -225,6 +264,13 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_of_polars_shows_itself_as_ours_does() {
+        let frame = from_csv("name,value\nlenet,1.5\n").unwrap();
+        assert_eq!(frame.0.head(Some(1)).shown(), frame);
+        assert!(frame.html().contains("<td>lenet</td>") && frame.text().contains("lenet"));
+    }
+
+    #[test]
     fn html_escapes_counts_the_rest_and_aligns_numbers() {
         let frame = from_csv("name,value\n<a & b>,1.5\nlast,\n").unwrap();
         let all = html(&frame, 10);
@@ -233,13 +279,6 @@ mod tests {
         assert!(!all.contains("rows"));
         let first = html(&frame, 1);
         assert!(first.contains("1 of 2 rows") && !first.contains("last"), "{first}");
-    }
-
-    #[test]
-    fn numbers_have_five_digits() {
-        let shown = [0.0, 0.0199999, 9.31, 123456.7, 1e-7, 2.5e12, -0.5].map(|number| number_text(number, 5));
-        assert_eq!(number_text(0.0123456, 3), "0.0123");
-        assert_eq!(shown, ["0", "0.02", "9.31", "123457", "1.000e-7", "2.500e12", "-0.5"]);
     }
 
     #[test]

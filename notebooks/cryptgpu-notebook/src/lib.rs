@@ -1,10 +1,11 @@
 //! What a CryptGPU notebook shows with: data frames ([`frame`]), figures ([`figure`]), pictures ([`picture`]), progress
-//! ([`progress`]), several of these in one output ([`show::Bundle`]), and the paper's experiments: run by
+//! ([`progress`]), several of these in one output ([`bundle::Bundle`]), and the paper's experiments: run by
 //! [`measure`], shown as [`tables`] and [`plots`].
 //!
 //! polars and plotters live here and in nothing that a party process links. What is shown is made from plain records;
 //! protocols, networks and clusters belong to `cryptgpu-core`.
 
+pub mod bundle;
 mod error;
 pub mod figure;
 pub mod frame;
@@ -12,7 +13,6 @@ pub mod measure;
 pub mod picture;
 pub mod plots;
 pub mod progress;
-pub mod show;
 pub mod tables;
 
 pub use error::{NotebookError, Result};
@@ -23,10 +23,12 @@ pub mod prelude {
     pub use polars::prelude::{AnyValue, Column, DataFrame, NamedFrom, Series};
     pub use serde_json::{Value, json};
 
+    pub use cryptgpu_core::show::Show;
+
+    pub use crate::bundle::Bundle;
     pub use crate::figure::Figure;
-    pub use crate::frame;
+    pub use crate::frame::{self, Frame, ShowFrame};
     pub use crate::picture::Picture;
     pub use crate::progress::Progress;
-    pub use crate::show::{Bundle, Show};
     pub use crate::{NotebookError, measure, plots, tables};
 }

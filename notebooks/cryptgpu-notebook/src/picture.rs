@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cryptgpu_core::show::{Show, emit, escape};
 use ndarray::{ArrayView3, s};
 
-use crate::show::{Show, emit, escape};
 use crate::{NotebookError, Result};
 
 /// Height in pixels below which a picture is enlarged, by a whole factor, so that a 28-pixel digit can be seen.

@@ -53,7 +53,7 @@ mod tests {
     fn only_errors_of_a_question_mark_are_noted() {
         let path = std::env::temp_dir().join(format!("cryptgpu-cell-{}", std::process::id()));
         std::fs::write(&path, "").unwrap();
-        // SAFETY: this is the only test of the crate, so no other thread uses the environment.
+        // SAFETY: no other test of this crate reads or writes the environment.
         unsafe { std::env::set_var(super::ERRORS_FILE, &path) };
         let error = "printed by the user";
         crate::eprintln!("{}", error);

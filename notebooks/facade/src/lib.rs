@@ -5,6 +5,7 @@
 //! which shares this one and is loaded only by notebooks that show tables. Re-exports live here, and [`cell`].
 
 pub mod cell;
+mod interrupt;
 
 pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde_json, thiserror, tokio};
 
@@ -13,22 +14,36 @@ pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde
 #[unsafe(no_mangle)]
 pub extern "C" fn cryptgpu_party() -> i32 {
     use cryptgpu_core::cluster::{Jobs, party};
-    party::serve_to_the_end(&Jobs::default().with::<cryptgpu_core::experiment::InferenceJob>())
+    party::serve_to_the_end(&Jobs::default())
 }
 
 /// What every cell may use without a `use` line: the kernel starts with
 /// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`]).
+///
+/// The names of [`cryptgpu_core::prelude::protocol`], the library's folders, and crates that cells use by name:
+/// `ndarray::Array5`, `serde_json::json!`, `tokio::time`.
 pub mod prelude {
-    pub use cryptgpu_core::cluster::{Cluster, OnlyAt, PerParty, Plain, Result, Revealed, Run, Shared, SharedBits};
-    pub use cryptgpu_core::device::{Binary, Tensor};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
-    pub use cryptgpu_core::mpc::{Additive, Fidelity, MpcError, Party, PartyView, Rep, RepBits, RepXor, Side, World};
-    pub use cryptgpu_core::net::{Link, PartyId};
-    pub use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext, zoo};
-    pub use cryptgpu_core::ring::FixedPoint;
-    pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring};
+    pub use cryptgpu_core::prelude::protocol::*;
+    pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring, show};
     pub use cryptgpu_datasets as datasets;
-    pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, ArrayViewD, Axis, array, s};
+    pub use ndarray::{ArrayViewD, Axis, s};
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
+    pub use {serde, serde_json, tokio};
+}
+
+#[cfg(test)]
+mod tests {
+    /// As a cell: the prelude, and nothing else.
+    #[test]
+    fn crates_and_names_that_cells_use_are_in_the_prelude() {
+        use crate::prelude::*;
+        let image: ndarray::Array4<f64> = ndarray::Array4::zeros((1, 1, 2, 2));
+        let settings = Settings { fidelity: Fidelity::Exact, ..Settings::default() };
+        let ended: std::result::Result<(), ClusterError> = Ok(());
+        let text = serde_json::json!({"pixels": image.len(), "bits": settings.codec.fraction_bits()}).to_string();
+        assert!(ended.is_ok() && text.starts_with("{\"pixels\":4"), "{text}");
+        assert_eq!(Cost { bytes: 8, rounds: 1 }.text(), "1 round, 8 bytes");
+    }
 }

@@ -10,11 +10,12 @@ use crate::cluster::marshal::{Argument, Outcome, PassedAs};
 use crate::cluster::party::call::entry;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::function;
-use crate::cluster::wire::message::{CALL, Call, CodeLocation, TensorId};
+use crate::cluster::wire::message::{CALL, Call, CodeLocation, HeldId};
 use crate::mpc::Party;
 use crate::net::PartyId;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Cluster {
     /// Runs `function` at all three parties, with `arguments`, and gives back what they return.
@@ -110,6 +111,38 @@ impl Cluster {
         E: Display + 'static,
         F: Fn(&mut Party, A) -> Result<R, E> + Copy + 'static,
     {
+        self.run_within(Duration::MAX, function, arguments)
+    }
+
+    /// The same, and the run ends after `limit` whatever the parties are doing. (Without it a party that waits for
+    /// another one ends at the deadline, and one that computes goes on for as long as it takes.)
+    ///
+    /// ```
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError, Result};
+    /// use cryptgpu_core::mpc::Party;
+    /// use std::time::Duration;
+    ///
+    /// let cluster = Cluster::in_memory().start()?;
+    /// let endless = |_: &mut Party, (): ()| -> Result<()> { loop { std::thread::sleep(Duration::from_secs(1)) } };
+    /// let error = cluster.run_within(Duration::from_millis(50), endless, ()).unwrap_err();
+    /// assert!(matches!(error, ClusterError::TimeLimit { .. }));
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Cluster::run`], and [`ClusterError::TimeLimit`].
+    pub fn run_within<A, R, E, F>(
+        &self,
+        limit: Duration,
+        function: F,
+        arguments: impl PassedAs<A>,
+    ) -> Result<Run<R::Handle>, ClusterError>
+    where
+        A: Argument,
+        R: Outcome,
+        E: Display + 'static,
+        F: Fn(&mut Party, A) -> Result<R, E> + Copy + 'static,
+    {
         // evcxr hides an error of this kind from the reader of a cell, so there it is one of the run.
         const {
             assert!(
@@ -124,6 +157,7 @@ impl Cluster {
         }
         let address = entry::<A, R, E, F> as *const () as usize;
         let mut turn = Turn::begin(&self.inner, &display_name(std::any::type_name::<F>()))?;
+        turn.limit = limit;
         let mut parcel = prepare(&turn, address)?;
         arguments.pass(&mut parcel)?;
         let left = execute(&mut turn, parcel)?;
@@ -172,7 +206,7 @@ fn execute(turn: &mut Turn<'_>, parcel: Parcel) -> Result<Left, ClusterError> {
     let [p0, p1, p2] = PartyId::ALL;
     let [(l0, v0), (l1, v1), (l2, v2)] = [labels(p0)?, labels(p1)?, labels(p2)?];
     let places = l0.len().max(l1.len()).max(l2.len());
-    let id = |place: usize| TensorId { run: turn.run, place: place as u32 };
+    let id = |place: usize| HeldId { run: turn.run, place: place as u32 };
     let token = |place: usize| {
         let labels = [&l0, &l1, &l2].map(|labels| labels.get(place));
         let (label, owner) = one_label(labels)?;

@@ -5,14 +5,16 @@ use super::inner::Inner;
 use super::run::Run;
 use super::turn::Turn;
 use super::watch::Progress;
+use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
 use crate::device::DeviceInUse;
 use crate::mpc::Settings;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Three parties and the means to run functions and jobs in them.
 ///
@@ -73,6 +75,22 @@ impl Cluster {
         self.inner.renew(&mut state)
     }
 
+    /// Ends the run that goes on, from another thread: its caller gets [`ClusterError::Cancelled`], the parties end
+    /// whatever they are doing, and the next run starts new ones. True if there was one. A thread of a cluster
+    /// [in memory](Cluster::in_memory) ends with its next message; nobody waits for it.
+    ///
+    /// ```
+    /// use cryptgpu_core::cluster::Cluster;
+    ///
+    /// let cluster = Cluster::in_memory().start()?;
+    /// assert!(!cluster.cancel(), "nothing runs");
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        let mailbox = self.inner.facts().mailbox.clone();
+        mailbox.as_ref().map(Mailbox::cancel).is_some()
+    }
+
     /// How often processes were started. What a job kept is there as long as this is the same.
     pub fn generation(&self) -> u64 {
         self.inner.facts().generation
@@ -118,7 +136,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.inner.state.lock();
         state.closed = true;
         self.inner.end(&mut state);
     }

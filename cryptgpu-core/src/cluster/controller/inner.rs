@@ -1,12 +1,13 @@
 //! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
 
+use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::launch::session::Session;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::device::DeviceInUse;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use parking_lot::{Mutex, MutexGuard};
 
 /// What handles of a cluster have in common with it.
 #[derive(Debug)]
@@ -36,28 +37,26 @@ pub(super) struct Facts {
     pub(super) devices: Vec<DeviceInUse>,
     /// What goes on now.
     pub(super) running: Option<String>,
+    /// Where what goes on now is cancelled.
+    pub(super) mailbox: Option<Mailbox>,
     /// Tensors whose last handle is gone, to be told to the parties with the next command.
-    pub(super) dropped: Vec<TensorId>,
+    pub(super) dropped: Vec<HeldId>,
 }
 
 impl Inner {
     pub(super) fn lock(&self, name: &str) -> Result<MutexGuard<'_, State>, ClusterError> {
-        match self.state.try_lock() {
-            Ok(state) => Ok(state),
-            Err(TryLockError::Poisoned(state)) => Ok(state.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(ClusterError::Busy {
-                wanted: name.to_owned(),
-                running: self.facts().running.clone().unwrap_or_else(|| "a start of processes".to_owned()),
-            }),
-        }
+        self.state.try_lock().ok_or_else(|| ClusterError::Busy {
+            wanted: name.to_owned(),
+            running: self.facts().running.clone().unwrap_or_else(|| "a start of processes".to_owned()),
+        })
     }
 
     pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.facts.lock()
     }
 
     /// The last handle of a tensor is gone.
-    pub(super) fn let_go(&self, generation: u64, id: TensorId) {
+    pub(super) fn let_go(&self, generation: u64, id: HeldId) {
         let mut facts = self.facts();
         if facts.generation == generation {
             facts.dropped.push(id);

@@ -11,13 +11,17 @@
 //! | `run.rs` | [`Run`]: outputs, usage |
 //! | `call.rs` | [`Cluster::run`] |
 //! | `share.rs` | [`Cluster::share`], and how handles reveal |
-//! | `model.rs` | [`Model`]: loading it, inference |
+//! | `network.rs` | [`Network`]: what to load |
+//! | `model.rs` | [`Cluster::load_model`], [`Cluster::infer`] |
+//! | `inference.rs` | [`InferenceResult`] |
 
 mod builder;
 mod call;
 mod cluster;
+mod inference;
 mod inner;
 mod model;
+mod network;
 mod run;
 mod share;
 mod turn;
@@ -25,6 +29,7 @@ mod watch;
 
 pub use builder::ClusterBuilder;
 pub use cluster::Cluster;
-pub use model::{Inference, Model};
+pub use inference::InferenceResult;
+pub use network::Network;
 pub use run::Run;
 pub use watch::Progress;

@@ -7,6 +7,7 @@ use crate::cluster::wire::trace::PartyTrace;
 use crate::mpc::{CheckedClaim, Claim};
 use crate::net::{PartyId, Trace};
 use ndarray::ArrayD;
+use std::time::Duration;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Run<T> {
     /// What it took, by party.
     pub usage: [Usage; 3],
     /// Wall-clock time as seen from here, with the arguments' and the outputs' way.
-    pub seconds: f64,
+    pub duration: Duration,
     /// Bytes of arguments and outputs between the caller and the parties, all three together.
     pub control_bytes: u64,
     /// What each party recorded.

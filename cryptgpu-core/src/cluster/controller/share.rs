@@ -10,7 +10,7 @@ use crate::cluster::marshal::words::Words;
 use crate::cluster::party::job::Job;
 use crate::cluster::party::share::{Reveal, RevealTo, Share};
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::device::{Device, DeviceError, Tensor};
 use crate::mpc::{Rep, deal};
 use crate::net::PartyId;
@@ -28,7 +28,7 @@ impl Holder for Inner {
         self.configuration.settings.codec
     }
 
-    fn let_go(&self, generation: u64, id: TensorId) {
+    fn let_go(&self, generation: u64, id: HeldId) {
         Inner::let_go(self, generation, id);
     }
 
@@ -45,12 +45,13 @@ impl Holder for Inner {
         let id = token.check(self.number, generation)?;
         turn.run_job(PartyId::ALL.map(|_| RevealTo { id, party }), |_| ())?;
         let label = Label::Private(Some(token.shape().to_vec()));
-        Ok(Token::new(self, generation, TensorId { run, place: 0 }, label).at(party))
+        Ok(Token::new(self, generation, HeldId { run, place: 0 }, label).at(party))
     }
 }
 
 impl Cluster {
-    /// Shares an array among the parties, encoded with the cluster's codec: each sees uniform words.
+    /// Shares an array of numbers (`f64`, `f32`, `u8`, `i32` and other small integers) among the parties, encoded with
+    /// the cluster's codec: each sees uniform words.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::Cluster;
@@ -66,7 +67,8 @@ impl Cluster {
     /// When a value does not fit the ring; whatever ends the run.
     pub fn share<S, D>(&self, array: &ArrayBase<S, D>) -> Result<Shared, ClusterError>
     where
-        S: Data<Elem = f64>,
+        S: Data,
+        S::Elem: Copy + Into<f64>,
         D: Dimension,
     {
         let words = self.inner.configuration.settings.codec.encode_array(array);
@@ -95,7 +97,7 @@ impl Cluster {
         let [p0, p1, p2] = shares.map(|rep| job(rep).map_err(|error| fail(&error)));
         let jobs = [p0?, p1?, p2?];
         let turn = Turn::begin(&self.inner, Share::NAME)?;
-        let (generation, id) = (turn.generation(), TensorId { run: turn.run, place: 0 });
+        let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
         turn.run_job(jobs, |_| ())?;
         Ok(Shared(Arc::new(Token::new(self.inner.clone(), generation, id, Label::Rep(shape)))))
     }

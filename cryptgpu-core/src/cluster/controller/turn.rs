@@ -7,10 +7,11 @@ use crate::cluster::launch::session::Session;
 use crate::cluster::party::job::Job;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame;
-use crate::cluster::wire::message::{Command, TensorId};
+use crate::cluster::wire::message::{Command, HeldId};
 use crate::net::PartyId;
-use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
+use parking_lot::MutexGuard;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The right to run one thing; nothing else runs meanwhile.
 pub(super) struct Turn<'a> {
@@ -19,7 +20,9 @@ pub(super) struct Turn<'a> {
     pub(super) run: u64,
     name: String,
     /// Tensors that nobody names any more.
-    free: Vec<TensorId>,
+    free: Vec<HeldId>,
+    /// How long it may take.
+    pub(super) limit: Duration,
 }
 
 impl<'a> Turn<'a> {
@@ -36,10 +39,11 @@ impl<'a> Turn<'a> {
         let run = state.runs;
         let mut facts = inner.facts();
         facts.running = Some(name.to_owned());
+        facts.mailbox = state.session.as_ref().map(|session| session.mailbox().clone());
         // What is dropped from now on may be an argument of this very run.
         let free = std::mem::take(&mut facts.dropped);
         drop(facts);
-        Ok(Turn { inner, state, run, name: name.to_owned(), free })
+        Ok(Turn { inner, state, run, name: name.to_owned(), free, limit: Duration::MAX })
     }
 
     pub(super) fn cluster(&self) -> &'a Arc<Inner> {
@@ -101,13 +105,13 @@ impl<'a> Turn<'a> {
         if !ids.is_empty() {
             session.tell_all(&Command::Free { ids })?;
         }
-        let mut watch = Watch::new(session, self.run, &self.name, self.inner.configuration.deadline);
+        let mut watch = Watch::new(session, self.run, &self.name, self.inner.configuration.deadline, self.limit);
         watch.send(frames);
         let outcome = watch.collect(on_progress);
         match outcome {
             Ok(done) => {
                 let control_bytes = session.control_bytes() - bytes;
-                Ok(Ended { done, seconds: start.elapsed().as_secs_f64(), control_bytes })
+                Ok(Ended { done, duration: start.elapsed(), control_bytes })
             }
             Err(error) => {
                 self.state.session = None;
@@ -122,6 +126,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut facts = self.inner.facts();
         facts.running = None;
+        facts.mailbox = None;
         // Nothing was sent.
         facts.dropped.append(&mut self.free);
     }
@@ -131,7 +136,7 @@ impl Drop for Turn<'_> {
 #[derive(Debug)]
 pub(super) struct Ended {
     done: [Done; 3],
-    seconds: f64,
+    duration: Duration,
     control_bytes: u64,
 }
 
@@ -145,6 +150,6 @@ impl Ended {
     pub(super) fn into_run<T>(self, outputs: [T; 3], differs: Option<PartyId>) -> Run<T> {
         let usage = self.done.each_ref().map(|done| done.usage);
         let traces = self.done.map(|done| done.trace);
-        Run { outputs, usage, seconds: self.seconds, control_bytes: self.control_bytes, traces, differs }
+        Run { outputs, usage, duration: self.duration, control_bytes: self.control_bytes, traces, differs }
     }
 }

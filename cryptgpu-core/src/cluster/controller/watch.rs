@@ -1,5 +1,6 @@
 //! One run, watched until all parties have told how it ended, or one has failed to.
 
+use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::mailbox::{Arrival, What};
 use crate::cluster::launch::session::Session;
 use crate::cluster::wire::error::ClusterError;
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// When one party has failed, the others have so long to tell how they fared.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a watched run asks whether it was interrupted.
+const POLL: Duration = Duration::from_millis(100);
 
 /// How far a job is at one party.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,9 +50,13 @@ pub(super) struct Watch<'a> {
     run: u64,
     job: &'a str,
     deadline: Duration,
+    /// How long the run may take, and until when.
+    limit: (Duration, Instant),
     heard: [Instant; 3],
     steps: [String; 3],
     used: [Option<(Usage, PartyTrace)>; 3],
+    /// Nonces that they had drawn when they were done.
+    positions: [u64; 3],
     /// What their links are about, as far as they have told in this run.
     states: [Option<WaitState>; 3],
     done: [Option<(Vec<u8>, usize)>; 3],
@@ -56,23 +64,27 @@ pub(super) struct Watch<'a> {
     first_failure: Option<Instant>,
     /// Nothing that is still to come would say more.
     hopeless: bool,
+    going_on: GoingOn,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(session: &'a mut Session, run: u64, job: &'a str, deadline: Duration) -> Self {
+    pub(super) fn new(session: &'a mut Session, run: u64, job: &'a str, deadline: Duration, limit: Duration) -> Self {
         Watch {
             session,
             run,
             job,
             deadline,
+            limit: (limit, after(Instant::now(), limit)),
             heard: [Instant::now(); 3],
             steps: std::array::from_fn(|_| "start".to_owned()),
             used: Default::default(),
+            positions: [0; 3],
             states: Default::default(),
             done: Default::default(),
             failed: Default::default(),
             first_failure: None,
             hopeless: false,
+            going_on: GoingOn::new(),
         }
     }
 
@@ -87,14 +99,22 @@ impl<'a> Watch<'a> {
     /// Waits for all parties' outputs.
     pub(super) fn collect(&mut self, on_progress: &mut dyn FnMut(&Progress)) -> Result<[Done; 3], ClusterError> {
         while self.open().next().is_some() && !self.hopeless {
-            match self.session.next(self.patience()) {
+            if self.going_on.is_to_end() {
+                return Err(self.interrupted());
+            }
+            let patience = self.patience();
+            match self.session.next(patience.min(Instant::now() + POLL)) {
                 Some(Arrival { from, what }) => self.take(from, what, on_progress),
+                None if Instant::now() < patience => {}
                 None if self.first_failure.is_some() => break,
+                None if Instant::now() >= self.limit.1 => {
+                    return Err(ClusterError::TimeLimit { job: self.job.into(), limit: self.limit.0 });
+                }
                 None => self.blame_silence(),
             }
         }
         if self.first_failure.is_none()
-            && let Some(error) = self.unread()
+            && let Some(error) = self.unread().or_else(|| self.apart())
         {
             return Err(error);
         }
@@ -106,6 +126,11 @@ impl<'a> Watch<'a> {
         ended.and_then(|ended| ended.try_into().ok()).ok_or_else(|| self.cause())
     }
 
+    fn interrupted(&self) -> ClusterError {
+        let step = self.open().next().map_or_else(String::new, |party| self.steps[party.index()].clone());
+        ClusterError::Interrupted { job: self.job.to_owned(), step }
+    }
+
     /// Parties that have not told how it ended.
     fn open(&self) -> impl Iterator<Item = PartyId> {
         let told = |party: &PartyId| self.done[party.index()].is_some() || self.failed[party.index()].is_some();
@@ -115,7 +140,7 @@ impl<'a> Watch<'a> {
     /// When waiting for the next event makes no more sense.
     fn patience(&self) -> Instant {
         let silence = self.open().map(|party| after(self.heard[party.index()], self.deadline)).min();
-        let silence = silence.unwrap_or_else(Instant::now);
+        let silence = silence.unwrap_or_else(Instant::now).min(self.limit.1);
         self.first_failure.map_or(silence, |first| first + GRACE.min(self.deadline))
     }
 
@@ -130,7 +155,8 @@ impl<'a> Watch<'a> {
             What::Event(Event::Alive { state }, ..) if self.done[at].is_none() => {
                 self.note(at, state.map(|state| *state))
             }
-            What::Event(Event::Used { run, usage, state, trace }, ..) if run == self.run => {
+            What::Event(Event::Used { run, usage, state, trace, position }, ..) if run == self.run => {
+                self.positions[at] = position;
                 self.used[at] = Some((*usage, *trace));
                 self.states[at] = Some(state.finished());
             }
@@ -145,6 +171,10 @@ impl<'a> Watch<'a> {
             }
             What::Event(Event::Unable { detail }, ..) => {
                 self.fail(from, ClusterError::Protocol { party: from, detail });
+            }
+            What::Cancelled => {
+                self.fail(from, ClusterError::Cancelled { job: self.job.into() });
+                self.hopeless = true;
             }
             What::Event(..) | What::Piece => {}
             What::Gone(detail) => {
@@ -186,6 +216,19 @@ impl<'a> Watch<'a> {
         });
         let (from, to, messages) = counts.find(|(.., left)| *left > 0)?;
         Some(ClusterError::Unread { job: self.job.into(), from, to, messages })
+    }
+
+    /// Parties that drew different numbers of nonces although all are done.
+    fn apart(&self) -> Option<ClusterError> {
+        let [a, b, c] = self.positions;
+        let (party, other) = match (a == b, b == c) {
+            (true, true) => return None,
+            (true, false) => (PartyId::P2, PartyId::P0),
+            (false, true) => (PartyId::P0, PartyId::P1),
+            (false, false) => (PartyId::P1, PartyId::P0),
+        };
+        let [drawn, other_drawn] = [party, other].map(|party| self.positions[party.index()]);
+        Some(ClusterError::Apart { job: self.job.into(), party, drawn, other, other_drawn })
     }
 
     fn fail(&mut self, party: PartyId, error: ClusterError) {

@@ -1,7 +1,9 @@
 //! The mailbox of a session: everything that the parties send comes together here, decoded and counted.
 
+use crate::cluster::wire::error::Failure;
 use crate::cluster::wire::frame::{self, Incoming};
 use crate::cluster::wire::message::Event;
+use crate::cluster::wire::text::harmless;
 use crate::net::PartyId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,6 +25,8 @@ pub(in crate::cluster) enum What {
     Piece,
     /// The control link is down: the process has ended or is about to.
     Gone(String),
+    /// The caller wants the run to end: no party's doing.
+    Cancelled,
 }
 
 /// Takes what parties send, and counts it.
@@ -39,6 +43,12 @@ impl Mailbox {
         (Mailbox { sender, bytes: Arc::default() }, arrivals)
     }
 
+    /// Tells whoever waits that the caller wants the run to end.
+    pub(in crate::cluster) fn cancel(&self) {
+        // Nobody waits any more once the session has ended.
+        let _ = self.sender.send(Arrival { from: PartyId::P0, what: What::Cancelled });
+    }
+
     /// Bytes of events so far, but for signs of life.
     pub(in crate::cluster) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
@@ -53,7 +63,7 @@ impl Mailbox {
                     if !matches!(event, Event::Alive { .. }) {
                         self.bytes.fetch_add(frame.len() as u64, Relaxed);
                     }
-                    What::Event(event, frame, body)
+                    What::Event(shown_as_text(event), frame, body)
                 }
                 Err(error) => What::Gone(format!("it sent something that is no event ({error})")),
             },
@@ -61,5 +71,21 @@ impl Mailbox {
         };
         // Nobody waits any more once the session has ended.
         let _ = self.sender.send(Arrival { from, what });
+    }
+}
+
+/// The event with its texts, which end on the caller's terminal, made harmless for it.
+fn shown_as_text(event: Event) -> Event {
+    let plain = |text: String| harmless(&text).into_owned();
+    match event {
+        Event::Unable { detail } => Event::Unable { detail: plain(detail) },
+        Event::Progress { run, fraction, text, step } => {
+            Event::Progress { run, fraction, text: plain(text), step: plain(step) }
+        }
+        Event::Failed { run, failure: Failure { kind, step, message, peer } } => {
+            let failure = Failure { kind, step: plain(step), message: plain(message), peer };
+            Event::Failed { run, failure }
+        }
+        other => other,
     }
 }

@@ -6,10 +6,11 @@ use super::streams::Printed;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::Bootstrap;
 use crate::net::PartyId;
+use parking_lot::Mutex;
 use std::io::{self, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A party's process.
@@ -126,7 +127,7 @@ fn spawn(program: &Program) -> io::Result<Child> {
         Mutex::new(orders)
     });
     let gone = || io::Error::other("the thread that starts processes could not be started");
-    let orders = spawner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let orders = spawner.lock().clone();
     orders.send((program.clone(), answer)).map_err(|_| gone())?;
     child.recv().map_err(|_| gone())?
 }

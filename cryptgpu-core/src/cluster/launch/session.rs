@@ -108,6 +108,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Where a run is cancelled.
+    pub(in crate::cluster) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
     /// Sends all parties a command that has no body.
     pub(in crate::cluster) fn tell_all(&mut self, command: &Command) -> Result<(), ClusterError> {
         for party in PartyId::ALL {
@@ -172,8 +177,10 @@ impl Session {
 
     /// Whether all parties are there and nothing has gone wrong since the last job.
     pub(in crate::cluster) fn is_well(&mut self) -> bool {
-        let no_bad_news =
-            self.arrivals.try_iter().all(|arrival| matches!(arrival.what, What::Event(Event::Alive { .. }, ..)));
+        let no_bad_news = self
+            .arrivals
+            .try_iter()
+            .all(|arrival| matches!(arrival.what, What::Event(Event::Alive { .. }, ..) | What::Cancelled));
         no_bad_news
             && match &mut self.parties {
                 Parties::Processes(processes, _) => processes.iter_mut().all(|process| process.exited().is_none()),
@@ -211,7 +218,7 @@ impl Session {
                         got[from.index()] = Some(value);
                     }
                 }
-                What::Piece => {}
+                What::Piece | What::Cancelled => {}
                 What::Gone(_) => {
                     let status = self.wait_end(from, END_WITHIN).unwrap_or_else(|| "unknown".into());
                     return Err(self.startup_error(from, format!("its process ended ({status})")));

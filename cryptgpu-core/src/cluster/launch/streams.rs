@@ -3,14 +3,22 @@
 //! was printed before it sees the result.
 
 use crate::cluster::wire::mark::MARK;
+use crate::cluster::wire::text::harmless;
 use crate::net::PartyId;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// So many last lines of a party's log are kept for errors.
 const LOG_LINES: usize = 12;
+
+/// A longer line is passed on in pieces of so many bytes.
+const LINE_BYTES: usize = 8 << 10;
+
+/// So much of what one run prints is passed on, of each stream.
+const RUN_BYTES: usize = 4 << 20;
 
 /// The two streams of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,30 +64,45 @@ impl Printed {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let behind = |state: &mut State| state.marked.iter().any(|marked| *marked < run);
         // Late lines are no reason to fail.
-        let _ = self.0.1.wait_timeout_while(self.state(), left, behind);
+        self.0.1.wait_while_for(&mut self.state(), behind, left);
     }
 
     fn pass(&self, id: PartyId, stream: Stream, from: impl Read) {
-        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line);
-            let (text, mark) = match line.split_once(MARK) {
+        let show = |text: &str| match stream {
+            Stream::Output => println!("[P{id}] {text}"),
+            Stream::Error => eprintln!("[P{id}] {text}"),
+        };
+        let mut from = BufReader::new(from);
+        let (mut line, mut left) = (Vec::new(), Some(RUN_BYTES));
+        while next_line(&mut from, &mut line).unwrap_or(false) {
+            let whole = String::from_utf8_lossy(&line);
+            let (text, mark) = match whole.split_once(MARK) {
                 Some((text, run)) => (text, run.trim().parse().ok()),
-                None => (&*line, None),
+                None => (&*whole, None),
             };
+            let text = harmless(text);
             if mark.is_none() || !text.is_empty() {
-                match stream {
-                    Stream::Output => println!("[P{id}] {text}"),
-                    Stream::Error => eprintln!("[P{id}] {text}"),
+                match left.map(|left| left.checked_sub(text.len() + 1)) {
+                    Some(Some(rest)) => {
+                        left = Some(rest);
+                        show(&text);
+                    }
+                    Some(None) => {
+                        left = None;
+                        show("(more than 4 MiB in one run: what else it prints until the run ends is not shown)");
+                    }
+                    None => {}
                 }
             }
             let mut state = self.state();
             if stream == Stream::Error && mark.is_none() {
-                state.log.push_back(text.to_owned());
+                state.log.push_back(text.into_owned());
                 if state.log.len() > LOG_LINES {
                     state.log.pop_front();
                 }
             }
             if let Some(run) = mark {
+                left = Some(RUN_BYTES);
                 state.marked[stream as usize] = run;
                 drop(state);
                 self.0.1.notify_all();
@@ -91,13 +114,37 @@ impl Printed {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock()
     }
+}
+
+/// Reads a line, or [`LINE_BYTES`] of a longer one, without its end; false at the end of the stream.
+fn next_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    from.take(LINE_BYTES as u64).read_until(b'\n', line)?;
+    let any = !line.is_empty();
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        line.pop_if(|last| *last == b'\r');
+    }
+    Ok(any)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_without_end_are_cut_and_the_rest_of_a_flood_is_dropped() {
+        let mut line = Vec::new();
+        let mut endless = io::repeat(b'x').take(3 * LINE_BYTES as u64).chain(&b"\nlast\r\n\n"[..]);
+        let mut endless = BufReader::new(&mut endless);
+        let mut lengths = vec![];
+        while next_line(&mut endless, &mut line).unwrap() {
+            lengths.push(line.len());
+        }
+        assert_eq!(lengths, [LINE_BYTES, LINE_BYTES, LINE_BYTES, 0, 4, 0]);
+    }
 
     #[test]
     fn marks_are_waited_for_and_not_kept() {

@@ -1,6 +1,6 @@
 //! Plain values as bytes: fixed width, little-endian, so that large arrays take one pass over memory.
 
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use ndarray::{Array, ArrayBase, Data, Dimension, IxDyn};
 
 /// The rest of an encoding.
@@ -133,14 +133,14 @@ impl Bytes for String {
     }
 }
 
-impl Bytes for TensorId {
+impl Bytes for HeldId {
     fn write(&self, to: &mut Vec<u8>) {
         self.run.write(to);
         self.place.write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, String> {
-        Ok(TensorId { run: u64::read(from)?, place: u32::read(from)? })
+        Ok(HeldId { run: u64::read(from)?, place: u32::read(from)? })
     }
 }
 

@@ -1,9 +1,9 @@
-//! Handles: what a caller holds of tensors that live at the parties. They come out to the caller alone (each party sends
+//! Handles: what a caller has of what lives at the parties. Tensors come out to the caller alone (each party sends
 //! one component) or to one party. How they come out is the cluster's affair, which a handle knows as its [`Holder`] only.
 
 use super::store::Label;
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
 use crate::ring::{FixedPoint, Layout};
 use ndarray::{ArrayD, IxDyn};
@@ -11,13 +11,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
-/// One tensor at the parties. When the last handle of it goes, the parties let go of it with their next command.
+/// One tensor or model at the parties. When the last handle of it goes, the parties let go of it with their next command.
 #[derive(Debug)]
 pub struct Token {
     holder: Weak<dyn Holder>,
     number: u64,
     generation: u64,
-    id: TensorId,
+    id: HeldId,
     label: Label,
     /// Who knows it, of a tensor that one party knows.
     owner: Option<PartyId>,
@@ -32,8 +32,8 @@ pub(in crate::cluster) trait Holder: fmt::Debug + Send + Sync {
     /// The fixed-point codec of all its runs.
     fn codec(&self) -> FixedPoint;
 
-    /// The last handle of a tensor is gone.
-    fn let_go(&self, generation: u64, id: TensorId);
+    /// The last handle of something is gone.
+    fn let_go(&self, generation: u64, id: HeldId);
 
     /// Has each party send one component of the tensor to the caller.
     fn components(self: Arc<Self>, token: &Token) -> Result<[Vec<u64>; 3], ClusterError>;
@@ -43,7 +43,7 @@ pub(in crate::cluster) trait Holder: fmt::Debug + Send + Sync {
 }
 
 impl Token {
-    pub(in crate::cluster) fn new(holder: Arc<dyn Holder>, generation: u64, id: TensorId, label: Label) -> Self {
+    pub(in crate::cluster) fn new(holder: Arc<dyn Holder>, generation: u64, id: HeldId, label: Label) -> Self {
         let (number, holder) = (holder.number(), Arc::downgrade(&holder));
         Token { holder, number, generation, id, label, owner: None, freed: AtomicBool::new(false) }
     }
@@ -54,7 +54,7 @@ impl Token {
     }
 
     /// What the parties know it by, if it is of the cluster with that number and of its present generation.
-    pub(in crate::cluster) fn check(&self, cluster: u64, now: u64) -> Result<TensorId, ClusterError> {
+    pub(in crate::cluster) fn check(&self, cluster: u64, now: u64) -> Result<HeldId, ClusterError> {
         let what = || self.label.describe();
         if cluster != self.number {
             return Err(ClusterError::ForeignHandle { what: what() });
@@ -72,7 +72,7 @@ impl Token {
     pub(in crate::cluster) fn shape(&self) -> &[usize] {
         match &self.label {
             Label::Rep(shape) | Label::Bits(shape) | Label::Private(Some(shape)) => shape,
-            Label::Private(None) => &[],
+            Label::Private(None) | Label::Model(_) => &[],
         }
     }
 
@@ -80,7 +80,7 @@ impl Token {
         self.holder.upgrade().ok_or(ClusterError::Ended)
     }
 
-    fn free(&self) {
+    pub(super) fn free(&self) {
         if !self.freed.swap(true, Relaxed)
             && let Some(holder) = self.holder.upgrade()
         {

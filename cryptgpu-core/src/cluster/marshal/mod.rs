@@ -12,13 +12,15 @@
 //! | `private.rs` | [`PerParty`], [`OnlyAt`]: what only some parties get to know |
 //! | `shares.rs` | shares and opened tensors, as numbers that name them |
 //! | `handle.rs` | [`Shared`] and other handles, and the tokens behind them |
+//! | `model.rs` | [`Model`]: the handle of a network with shared weights |
 //! | `openable.rs` | [`Openable`]: what of a run the caller can open |
-//! | `store.rs` | what a party keeps for handles |
+//! | `store.rs` | what a party holds for handles |
 //! | `words.rs` | [`Words`]: arrays of words in jobs |
 
 mod bytes;
 mod collections;
 pub(super) mod handle;
+pub(super) mod model;
 mod openable;
 pub(super) mod parcel;
 mod plain;
@@ -29,6 +31,7 @@ pub(super) mod traits;
 pub(super) mod words;
 
 pub use handle::{Revealed, Shared, SharedBits};
+pub use model::Model;
 pub use openable::Openable;
 pub use plain::Plain;
 pub use private::{OnlyAt, PerParty};

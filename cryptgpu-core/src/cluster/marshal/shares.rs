@@ -6,12 +6,12 @@ use super::store::Held;
 use super::traits::{Argument, Outcome, PassedAs};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::job_error::JobError;
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::device::Tensor;
 use crate::mpc::{Rep, RepBits};
 
 impl Parcel {
-    fn put_token(&mut self, token: &Token) -> Result<(), ClusterError> {
+    pub(super) fn put_token(&mut self, token: &Token) -> Result<(), ClusterError> {
         let id = token.check(self.cluster, self.generation)?;
         if self.to != [true; 3] {
             return Err(ClusterError::Argument {
@@ -28,9 +28,9 @@ impl Parcel {
 }
 
 impl ArgumentReader<'_> {
-    fn held(&mut self) -> Result<&Held, JobError> {
-        let id = self.take::<TensorId>()?;
-        self.store.get(id).ok_or_else(|| JobError::Other(format!("this party has no tensor {id:?}")))
+    pub(super) fn held(&mut self) -> Result<&Held, JobError> {
+        let id = self.take::<HeldId>()?;
+        self.store.get(id).ok_or_else(|| JobError::Other(format!("this party holds nothing as {id:?}")))
     }
 }
 

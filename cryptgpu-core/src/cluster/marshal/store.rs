@@ -1,12 +1,14 @@
-//! What a party keeps for handles of the caller: tensors by number, from the run that left them until the
+//! What a party holds for handles of the caller: tensors and models by number, from the run that left them until the
 //! caller's last handle is dropped.
 
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::device::Tensor;
 use crate::mpc::{Rep, RepBits};
+use crate::nn::SharedModel;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// A kept tensor.
+/// What one handle stands for, at one party.
 #[derive(Clone, Debug)]
 pub(in crate::cluster) enum Held {
     /// A share of ring words.
@@ -15,9 +17,11 @@ pub(in crate::cluster) enum Held {
     Bits(RepBits),
     /// A plaintext that one party alone knows: there, and a blank at the others.
     Private(Option<Tensor>),
+    /// A network with its shares of the weights.
+    Model(Arc<SharedModel>),
 }
 
-/// What the caller learns of a kept tensor.
+/// What the caller learns of what a party holds.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) enum Label {
     /// A share of ring words of that shape.
@@ -26,6 +30,8 @@ pub(in crate::cluster) enum Label {
     Bits(Vec<usize>),
     /// A plaintext: its shape at the party that knows it, nothing at the others.
     Private(Option<Vec<usize>>),
+    /// A model of the network of that name.
+    Model(String),
 }
 
 impl Label {
@@ -36,17 +42,20 @@ impl Label {
             Label::Bits(shape) => format!("shared bits of shape {shape:?}"),
             Label::Private(Some(shape)) => format!("an opened tensor of shape {shape:?}"),
             Label::Private(None) => "a tensor opened elsewhere".to_owned(),
+            Label::Model(network) => format!("the model {network}"),
         }
     }
 }
 
 impl Held {
     fn bytes(&self) -> u64 {
-        8 * match self {
+        let words = match self {
             Held::Rep(rep) => 2 * rep.len(),
             Held::Bits(bits) => 2 * bits.components().0.len(),
             Held::Private(tensor) => tensor.as_ref().map_or(0, Tensor::len),
-        } as u64
+            Held::Model(model) => return model.bytes(),
+        };
+        8 * words as u64
     }
 
     pub(in crate::cluster) fn label(&self) -> Label {
@@ -54,24 +63,25 @@ impl Held {
             Held::Rep(rep) => Label::Rep(rep.shape().to_vec()),
             Held::Bits(bits) => Label::Bits(bits.shape().to_vec()),
             Held::Private(tensor) => Label::Private(tensor.as_ref().map(|tensor| tensor.shape().to_vec())),
+            Held::Model(model) => Label::Model(model.plan().name().to_owned()),
         }
     }
 }
 
 /// All that one party keeps for handles.
 #[derive(Debug, Default)]
-pub(in crate::cluster) struct Store(HashMap<TensorId, Held>);
+pub(in crate::cluster) struct Store(HashMap<HeldId, Held>);
 
 impl Store {
-    pub(in crate::cluster) fn keep(&mut self, id: TensorId, held: Held) {
+    pub(in crate::cluster) fn keep(&mut self, id: HeldId, held: Held) {
         self.0.insert(id, held);
     }
 
-    pub(in crate::cluster) fn get(&self, id: TensorId) -> Option<&Held> {
+    pub(in crate::cluster) fn get(&self, id: HeldId) -> Option<&Held> {
         self.0.get(&id)
     }
 
-    pub(in crate::cluster) fn free(&mut self, ids: &[TensorId]) {
+    pub(in crate::cluster) fn free(&mut self, ids: &[HeldId]) {
         for id in ids {
             self.0.remove(id);
         }

@@ -97,7 +97,7 @@ pub(in crate::cluster) fn run_call(
     let leaving = invocation.outcome?;
     let labels: Vec<Label> = leaving.held.iter().map(|held| held.label()).collect();
     for (place, held) in (0..).zip(leaving.held) {
-        context.keep_tensor(place, held);
+        context.hold(place, held);
     }
     *output = postcard::to_extend(&labels, std::mem::take(output))
         .map_err(|error| JobError::Other(format!("cannot encode the output: {error}")))?;

@@ -3,23 +3,20 @@
 use crate::cluster::marshal::store::{Held, Store};
 use crate::cluster::wire::error::{Failure, FailureKind};
 use crate::cluster::wire::job_error::JobError;
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::mpc::{Party, Settings};
 use crate::net::{Network, PartyId};
-use std::any::Any;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a party has at hand in a job. It lasts as long as the party's process: what a job keeps,
-/// later jobs find. After an error the processes end, and it with them.
+/// What a party has at hand in a job. It lasts as long as the party's process: what a run leaves for handles, later runs
+/// find. After an error the processes end, and it with them.
 pub struct PartyContext {
     party: Party,
     network: Arc<dyn Network>,
     report: Box<Report>,
     run: u64,
     reported: Option<Instant>,
-    kept: HashMap<String, Arc<dyn Any + Send + Sync>>,
     store: Store,
     in_memory: bool,
     settings: Settings,
@@ -33,8 +30,8 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 impl PartyContext {
     pub(super) fn new(party: Party, network: Arc<dyn Network>, in_memory: bool, report: Box<Report>) -> Self {
-        let (settings, kept, store) = (*party.settings(), HashMap::new(), Store::default());
-        PartyContext { party, network, report, run: 0, reported: None, kept, store, in_memory, settings }
+        let (settings, store) = (*party.settings(), Store::default());
+        PartyContext { party, network, report, run: 0, reported: None, store, in_memory, settings }
     }
 
     /// Which of the three this is.
@@ -62,32 +59,6 @@ impl PartyContext {
         (self.report)(self.run, fraction, text, &self.party.current_step());
     }
 
-    /// Keeps `value` as `name` for later jobs, in place of what had this name.
-    pub fn keep<T: Any + Send + Sync>(&mut self, name: &str, value: T) -> Arc<T> {
-        let value = Arc::new(value);
-        self.kept.insert(name.to_owned(), value.clone());
-        value
-    }
-
-    /// What an earlier job kept as `name`.
-    ///
-    /// # Errors
-    /// When there is nothing of that name and type, as after a restart.
-    pub fn kept<T: Any + Send + Sync>(&self, name: &str) -> Result<Arc<T>, JobError> {
-        let value = self.kept.get(name).cloned().and_then(|value| value.downcast::<T>().ok());
-        value.ok_or_else(|| {
-            JobError::Other(format!(
-                "party {} does not have `{name}`: load it again (after an error the parties start afresh)",
-                self.id()
-            ))
-        })
-    }
-
-    /// Lets go of what is kept as `name`; true if there was something.
-    pub fn forget(&mut self, name: &str) -> bool {
-        self.kept.remove(name).is_some()
-    }
-
     /// What is reported and left from now on belongs to this run, which computes as the cluster was told to.
     pub(in crate::cluster) fn begin(&mut self, run: u64) {
         self.run = run;
@@ -110,17 +81,17 @@ impl PartyContext {
         failure
     }
 
-    /// Keeps a tensor that this run leaves, as the one at `place`.
-    pub(in crate::cluster) fn keep_tensor(&mut self, place: u32, held: Held) {
-        self.store.keep(TensorId { run: self.run, place }, held);
+    /// Holds what this run leaves at `place`.
+    pub(in crate::cluster) fn hold(&mut self, place: u32, held: Held) {
+        self.store.keep(HeldId { run: self.run, place }, held);
     }
 
-    /// What is kept under that number.
-    pub(in crate::cluster) fn tensor(&self, id: TensorId) -> Result<Held, JobError> {
-        self.store.get(id).cloned().ok_or_else(|| JobError::Other(format!("this party has no tensor {id:?}")))
+    /// What is held under that number.
+    pub(in crate::cluster) fn held(&self, id: HeldId) -> Result<Held, JobError> {
+        self.store.get(id).cloned().ok_or_else(|| JobError::Other(format!("this party holds nothing as {id:?}")))
     }
 
-    /// What is kept for handles.
+    /// What is held for handles.
     pub(in crate::cluster) fn store(&mut self) -> &mut Store {
         &mut self.store
     }
@@ -134,31 +105,19 @@ impl PartyContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
     use crate::mpc::MpcError;
     use crate::net::{NetError, Options, memory};
     use crate::prg::{Correlated, Key, Keys, Randomness};
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     fn context(told: Arc<Mutex<Vec<(u64, f64)>>>) -> PartyContext {
         let [network, ..] = memory::trio(Options::default()).map(Arc::new);
         let keys = Keys::alone(Key::from_bytes([0; 16]));
         let correlated = Correlated::new(Randomness::default(), &keys);
-        let party = Party::new(network.clone(), correlated, Settings::default());
-        let report = move |run, fraction, _: &str, _: &str| told.lock().unwrap().push((run, fraction));
+        let party = Party::new(network.clone(), correlated, Settings::default(), Device::Cpu);
+        let report = move |run, fraction, _: &str, _: &str| told.lock().push((run, fraction));
         PartyContext::new(party, network, true, Box::new(report))
-    }
-
-    #[test]
-    fn what_a_job_keeps_later_jobs_find_by_name_and_type() {
-        let mut context = context(Arc::default());
-        context.begin(1);
-        context.keep("model", vec![1u64, 2]);
-        context.begin(2);
-        assert_eq!(*context.kept::<Vec<u64>>("model").unwrap(), [1, 2]);
-        assert!(context.kept::<String>("model").is_err(), "another type");
-        assert!(context.forget("model") && !context.forget("model"));
-        let error = context.kept::<Vec<u64>>("model").unwrap_err().to_string();
-        assert!(error.contains("`model`") && error.contains("load it again"), "{error}");
     }
 
     #[test]
@@ -171,7 +130,7 @@ mod tests {
                 context.progress(f64::from(step) / 1000.0, "layers");
             }
         }
-        let told = told.lock().unwrap();
+        let told = told.lock();
         for run in [1, 2] {
             let of_run: Vec<f64> = told.iter().filter(|(of, _)| *of == run).map(|(_, fraction)| *fraction).collect();
             assert_eq!((of_run.first(), of_run.last()), (Some(&0.0), Some(&1.0)));
@@ -184,7 +143,7 @@ mod tests {
         let party = PartyId::P1;
         let step = || "conv1/truncation".to_owned();
         let closed = NetError::PeerClosed { party, peer: party.next(), step: step(), reason: "gone".into() };
-        let other = MpcError::Other { party, step: step(), detail: "no".into() };
+        let other = MpcError::other("no").located(party, &step());
         for (error, kind, at) in [
             (JobError::from(closed.clone()), FailureKind::PeerClosed, "conv1/truncation"),
             (JobError::from(MpcError::from(closed)), FailureKind::PeerClosed, "conv1/truncation"),

@@ -2,6 +2,7 @@
 
 use super::context::PartyContext;
 use super::jobs::Jobs;
+use super::own_process::{peak_rss, reset_peak_rss};
 use crate::cluster::wire::error::{Failure, FailureKind};
 use crate::cluster::wire::frame::{self, Outbox};
 use crate::cluster::wire::job_error::JobError;
@@ -9,9 +10,9 @@ use crate::cluster::wire::mark::mark;
 use crate::cluster::wire::message::{Event, Usage};
 use crate::cluster::wire::trace::PartyTrace;
 use crate::device::DeviceInUse;
-use crate::mpc::{Party, Settings};
-use crate::net::{NetError, Network, PartyId, Tag};
-use crate::prg::{Correlated, Key, Keys, Randomness};
+use crate::mpc::{Party, Settings, agree_on_keys};
+use crate::net::{NetError, Network};
+use crate::prg::{Correlated, Randomness};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,56 +43,15 @@ pub(in crate::cluster) fn prepare(
     device: DeviceInUse,
     outbox: &Outbox,
 ) -> Result<PartyContext, NetError> {
-    let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
-    let settings = Settings { device: device.device, ..settings };
-    let party = Party::new(links.network.clone(), correlated, settings);
+    let keys = agree_on_keys(links.network.as_ref())?;
+    let correlated = Correlated::new(randomness, &keys);
+    let party = Party::new(links.network.clone(), correlated, settings, device.device);
     let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
         tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
     };
     tell(outbox, &Event::Ready { device });
     Ok(PartyContext::new(party, links.network, links.in_memory, Box::new(report)))
-}
-
-/// The kinds of the messages that carry a key: one of two parties, and that of all three.
-const KEY: u16 = 0xffff;
-const COMMON_KEY: u16 = 0xfffe;
-
-/// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁; party 0 draws the key
-/// that all have and gives it to both. 80 bytes, 1 round.
-fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correlated, NetError> {
-    network.endpoint().set_step("key agreement");
-    let from_os = || {
-        Key::from_os().map_err(|error| NetError::Setup {
-            party: network.id(),
-            action: "draw a key".into(),
-            detail: error.to_string(),
-            hint: "The operating system has no randomness to give.".into(),
-        })
-    };
-    let give = |to: PartyId, kind: u16, key: &Key| {
-        let words: [u64; 2] = bytemuck::cast(*key.expose());
-        network.send(to, Tag { position: 0, kind }, words.to_vec())
-    };
-    let take = |from: PartyId, kind: u16| {
-        let words = network.recv(from, Tag { position: 0, kind }, 2).map(zeroize::Zeroizing::new)?;
-        Ok::<_, NetError>(Key::from_bytes(bytemuck::cast([words[0], words[1]])))
-    };
-    let (with_prev, own, id) = (from_os()?, from_os()?, network.id());
-    give(id.prev(), KEY, &with_prev)?;
-    let first = PartyId::P0;
-    let common = if id == first {
-        let common = from_os()?;
-        give(id.next(), COMMON_KEY, &common)?;
-        give(id.prev(), COMMON_KEY, &common)?;
-        Some(common)
-    } else {
-        None
-    };
-    let with_next = take(id.next(), KEY)?;
-    let common = common.map_or_else(|| take(first, COMMON_KEY), Ok)?;
-    network.endpoint().set_step("start");
-    Ok(Correlated::new(randomness, &Keys { with_prev, with_next, common, own }))
 }
 
 /// Runs a job and posts how it ended.
@@ -115,12 +75,13 @@ pub(in crate::cluster) fn execute(
     let failure = match attempted {
         Ok(Ok(frame)) => {
             let stats = context.network().endpoint().stats().since(&before);
-            let (seconds, held_bytes) = (start.elapsed().as_secs_f64(), context.store().bytes());
-            let usage = Box::new(Usage { stats, seconds, peak_rss_bytes: peak_rss(), held_bytes });
+            let (duration, held_bytes) = (start.elapsed(), context.store().bytes());
+            let usage = Box::new(Usage { stats, duration, peak_rss_bytes: peak_rss(), held_bytes });
             let (timeline, claims) = (context.network().endpoint().take_timeline(), context.party().take_claims());
             let (state, trace) =
                 (Box::new(context.network().endpoint().wait_state()), Box::new(PartyTrace { timeline, claims }));
-            tell(outbox, &Event::Used { run, usage, state, trace });
+            let position = context.party().position();
+            tell(outbox, &Event::Used { run, usage, state, trace, position });
             return outbox.post(frame);
         }
         Ok(Err(error)) => context.failure(&error),
@@ -144,17 +105,4 @@ fn attempt(context: &mut PartyContext, jobs: &Jobs, run: u64, job: &str, body: &
     let mut frame = frame::encode_header(&Event::Done { run }).map_err(|error| JobError::Other(error.to_string()))?;
     (jobs.find(job)?.run)(body, context, &mut frame)?;
     Ok(frame)
-}
-
-/// Lets the system count the peak of resident memory from now on, where it can.
-fn reset_peak_rss() {
-    // Without it the peak is that of the whole process, which is still a bound.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// `VmHWM` in bytes, 0 where the system does not tell.
-fn peak_rss() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }

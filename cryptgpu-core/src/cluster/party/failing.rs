@@ -28,14 +28,15 @@ fn from_any(error: &dyn Any) -> Option<JobError> {
     if let Some(boxed) = error.downcast_ref::<Box<dyn Error>>() {
         return from_chain(boxed.as_ref());
     }
-    if let Some(error) = error.downcast_ref::<MpcError>() {
-        return Some(error.clone().into());
-    }
-    if let Some(error) = error.downcast_ref::<NetError>() {
-        return Some(error.clone().into());
-    }
-    match error.downcast_ref::<NnError>() {
-        Some(NnError::Mpc(error)) => Some(error.clone().into()),
+    let mpc = error.downcast_ref::<MpcError>().cloned().map(JobError::from);
+    let net = || error.downcast_ref::<NetError>().cloned().map(JobError::from);
+    mpc.or_else(net).or_else(|| error.downcast_ref::<NnError>().and_then(of_network))
+}
+
+/// The error of a protocol that ended the evaluation of a network. It shows its own cause as its source and not this one.
+fn of_network(error: &NnError) -> Option<JobError> {
+    match error {
+        NnError::Mpc(error) => Some(error.clone().into()),
         _ => None,
     }
 }
@@ -45,6 +46,32 @@ fn from_chain(error: &(dyn Error + 'static)) -> Option<JobError> {
     let mut causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
     causes.find_map(|cause| {
         let mpc = cause.downcast_ref::<MpcError>().cloned().map(JobError::from);
-        mpc.or_else(|| cause.downcast_ref::<NetError>().cloned().map(JobError::from))
+        let net = || cause.downcast_ref::<NetError>().cloned().map(JobError::from);
+        mpc.or_else(net).or_else(|| cause.downcast_ref::<NnError>().and_then(of_network))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::wire::error::FailureKind;
+    use crate::net::PartyId;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the function gave up")]
+    struct GaveUp(#[source] NnError);
+
+    #[test]
+    fn a_link_that_ended_a_network_is_found_in_any_error() {
+        let party = PartyId::P0;
+        let link = || NetError::PeerClosed { party, peer: party.next(), step: "conv1".into(), reason: "gone".into() };
+        let network = || NnError::Mpc(MpcError::Net(link()));
+        let boxed: BoxError = Box::new(network());
+        let wrapped: BoxError = Box::new(GaveUp(network()));
+        for error in [job_error(network()), job_error(boxed), job_error(wrapped)] {
+            let failure = error.failure();
+            assert_eq!((failure.kind, failure.peer), (FailureKind::PeerClosed, Some(party.next())));
+            assert_eq!(failure.step, "conv1");
+        }
+    }
 }

@@ -5,13 +5,14 @@
 //! | file | what |
 //! |---|---|
 //! | `serve.rs` | what a party's process does, from bootstrap to end |
+//! | `own_process.rs` | what that process does about itself: hiding, ending with its controller |
 //! | `execute.rs` | getting a party ready, and running one job after the other |
 //! | `context.rs` | [`PartyContext`](crate::cluster::PartyContext): what a job has at hand |
 //! | `job.rs` | [`Job`](crate::cluster::Job): what a party can be asked to do by name |
 //! | `jobs.rs` | the table of all jobs that a party knows |
 //! | `call.rs` | the entry of a function, and the jump to it |
 //! | `share.rs` | taking shares, giving components, opening to one party |
-//! | `model.rs` | keeping a model's shares, evaluating it |
+//! | `model.rs` | holding a model's shares, evaluating it |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
 
@@ -22,6 +23,7 @@ pub(super) mod failing;
 pub(super) mod job;
 pub(super) mod jobs;
 pub(super) mod model;
+mod own_process;
 pub(super) mod self_test;
 pub(super) mod serve;
 pub(super) mod share;

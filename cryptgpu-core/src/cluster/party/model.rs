@@ -1,31 +1,27 @@
-//! A party's halves of loading a model and of inference: it keeps its shares of the weights, and evaluates the network on
+//! A party's halves of loading a model and of inference: it takes its shares of the weights, and evaluates the network on
 //! shares of images.
 
 use super::context::PartyContext;
 use super::job::Job;
-use crate::cluster::marshal::words::Words;
+use crate::cluster::marshal::store::Held;
 use crate::cluster::wire::job_error::JobError;
-use crate::device::{Device, Tensor};
-use crate::mpc::{Rep, Settings};
+use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
-use crate::nn::{Graph, LowerOptions, NnError, SharedModel, WeightSource, private, zoo};
+use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource, Weights};
 use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Loads and shares a model, and keeps it at the parties.
+/// Shares the weights of a network, which one party reads, and holds them.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub struct LoadModel {
-    pub(in crate::cluster) network: String,
+pub(in crate::cluster) struct LoadModel {
+    pub(in crate::cluster) graph: Graph,
     pub(in crate::cluster) owner: PartyId,
     /// At the owner only; nobody else is told where its weights are.
     pub(in crate::cluster) weights: Option<WeightSource>,
-    pub(in crate::cluster) settings: Settings,
     pub(in crate::cluster) options: LowerOptions,
-}
-
-fn kept_name(network: &str) -> String {
-    format!("the model {network}")
 }
 
 impl Job for LoadModel {
@@ -33,24 +29,31 @@ impl Job for LoadModel {
     type Output = ();
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
-        let graph = zoo::by_name(&self.network)?;
-        let weights = self.weights.map(|source| source.load(&graph)).transpose()?;
-        let party = context.party();
-        party.set_settings(self.settings);
+        let LoadModel { graph, owner, weights, options } = self;
+        let weights = weights.map(|source| open_weights(&source, &graph)).transpose()?;
         let model =
-            party.step("share weights", |p| SharedModel::share(p, &graph, self.owner, weights, self.options))?;
-        context.keep(&kept_name(&self.network), model);
+            context.party().step("share weights", |p| SharedModel::share(p, &graph, owner, weights, options))?;
+        context.hold(0, Held::Model(Arc::new(model)));
         Ok(())
     }
 }
 
-/// Where an image comes from, as one party is told.
+/// Reads the weights, and says on the owner's standard error, which the caller sees, what was changed to make them fit.
+fn open_weights(source: &WeightSource, graph: &Graph) -> Result<Weights, JobError> {
+    let fitted = source.open(graph)?;
+    for notice in fitted.notices {
+        eprintln!("{source}: {notice}");
+    }
+    Ok(fitted.weights)
+}
+
+/// Where the images of an inference are.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(in crate::cluster) enum Source {
-    /// The caller has shared it: this party's two components.
-    Shares([Words; 2]),
-    /// Party `owner` reads it; which set or file is told to the owner only.
-    Party { owner: PartyId, own: Option<OwnImages>, batch: usize },
+pub(in crate::cluster) enum Images {
+    /// The caller has shared them.
+    Shared(HeldId),
+    /// Party `owner` reads them; which they are, the owner alone is told.
+    Read { owner: PartyId, own: Option<OwnImages>, batch: usize },
 }
 
 /// Images that a party reads for itself.
@@ -67,58 +70,59 @@ impl OwnImages {
     }
 }
 
-/// Evaluates a kept model.
+/// Evaluates a model on images, and holds the result.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub struct Infer {
-    pub(in crate::cluster) network: String,
-    pub(in crate::cluster) settings: Settings,
-    pub(in crate::cluster) source: Source,
+pub(in crate::cluster) struct Infer {
+    pub(in crate::cluster) model: HeldId,
+    pub(in crate::cluster) images: Images,
 }
 
-/// What one party sends back: its first component of the result, and what took how long.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub struct Inferred {
-    pub(in crate::cluster) component: Words,
-    pub(in crate::cluster) seconds: f64,
-    pub(in crate::cluster) kinds: Vec<(String, f64)>,
+/// What took how long at one party.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Timing {
+    /// From the images at their owner, or from their shares, to shares of the result.
+    pub(in crate::cluster) duration: Duration,
+    /// Of that, by kind of operation.
+    pub(in crate::cluster) by_kind: Vec<(String, Duration)>,
+}
+
+impl Timing {
+    fn add(&mut self, kind: &str, time: Duration) {
+        match self.by_kind.iter_mut().find(|(known, _)| known == kind) {
+            Some((_, sum)) => *sum += time,
+            None => self.by_kind.push((kind.to_owned(), time)),
+        }
+    }
 }
 
 impl Job for Infer {
     const NAME: &'static str = "infer";
-    type Output = Inferred;
+    type Output = Timing;
 
-    fn run(self, context: &mut PartyContext) -> Result<Inferred, JobError> {
-        let model = context.kept::<SharedModel>(&kept_name(&self.network))?;
-        let graph = zoo::by_name(&self.network)?;
-        let party = context.party();
-        party.set_settings(self.settings);
-        let x = match self.source {
-            Source::Shares(components) => {
-                let [a, b] = components.map(|words| component(party.device(), &graph, words));
-                Rep::from_components(a?, b?).map_err(|error| JobError::Other(error.to_string()))?
-            }
-            Source::Party { owner, own, batch } => {
+    fn run(self, context: &mut PartyContext) -> Result<Timing, JobError> {
+        let other = |held: &Held| JobError::Other(format!("the handle names {}", held.label().describe()));
+        let model = match context.held(self.model)? {
+            Held::Model(model) => model,
+            held => return Err(other(&held)),
+        };
+        let mut timing = Timing { duration: Duration::ZERO, by_kind: vec![] };
+        let (start, x) = match self.images {
+            Images::Shared(id) => match context.held(id)? {
+                Held::Rep(x) => (Instant::now(), x),
+                held => return Err(other(&held)),
+            },
+            Images::Read { owner, own, batch } => {
                 let images = own.map(OwnImages::read).transpose()?;
-                private::share_images(party, &graph, owner, images.as_ref().map(|images| images.view()), batch)?
+                let start = Instant::now();
+                let images = images.as_ref().map(|images| images.view());
+                let x = model.share_images(context.party(), owner, images, batch)?;
+                timing.add("input", start.elapsed());
+                (start, x)
             }
         };
-        let (start, mut kinds) = (std::time::Instant::now(), Vec::<(String, f64)>::new());
-        let y = model.infer_traced(party, x, |step| {
-            let seconds = step.time.as_secs_f64();
-            match kinds.iter_mut().find(|(kind, _)| kind == step.kind) {
-                Some((_, sum)) => *sum += seconds,
-                None => kinds.push((step.kind.to_owned(), seconds)),
-            }
-        })?;
-        let component = Words(party.to_host(y.components().0.view()).map_err(NnError::Mpc)?);
-        Ok(Inferred { component, seconds: start.elapsed().as_secs_f64(), kinds })
+        let y = model.infer_observed(context.party(), x, |layer| timing.add(layer.kind, layer.time))?;
+        timing.duration = start.elapsed();
+        context.hold(0, Held::Rep(y));
+        Ok(timing)
     }
-}
-
-/// Words that came with a job, as images of the network's shape.
-fn component(device: Device, graph: &Graph, words: Words) -> Result<Tensor, JobError> {
-    let [channels, height, width] = graph.input_shape();
-    let batch = words.0.len() / (channels * height * width).max(1);
-    Tensor::new(device.upload(words.0), &[batch, channels, height, width])
-        .map_err(|error| JobError::Other(error.to_string()))
 }

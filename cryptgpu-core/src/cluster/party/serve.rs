@@ -5,6 +5,7 @@
 use super::context::PartyContext;
 use super::execute::{Links, execute, heartbeat, prepare, tell};
 use super::jobs::Jobs;
+use super::own_process;
 use crate::cluster::wire::frame::{self, Incoming, Outbox};
 use crate::cluster::wire::function;
 use crate::cluster::wire::message::{Bootstrap, Command, Event, VERSION};
@@ -12,7 +13,8 @@ use crate::device::DeviceInUse;
 use crate::net::tcp::{self, Config, Security};
 use crate::net::{NetError, Network, Options, TcpNetwork, tls};
 use std::ffi::CStr;
-use std::io::{IsTerminal, Read};
+use std::fs::File;
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -83,15 +85,16 @@ pub fn serve_from(library: &Path) -> Result<i32, String> {
 /// # Errors
 /// What is wrong, for the log, when it cannot become a party.
 pub fn serve(jobs: &Jobs) -> Result<(), String> {
-    let bootstrap = read_bootstrap()?;
+    own_process::hide()?;
+    let (bootstrap, input) = read_bootstrap()?;
     if bootstrap.version != VERSION {
         return Err(format!(
             "the controller speaks `{}`, this program `{}`: build both from the same source",
             bootstrap.version, VERSION
         ));
     }
-    die_with(bootstrap.controller_pid)?;
-    keep_memory();
+    own_process::die_with(bootstrap.controller_pid, input)?;
+    own_process::keep_memory();
     if let Some(threads) = bootstrap.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|error| format!("cannot start {threads} threads: {error}"))?;
@@ -114,57 +117,22 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
     outcome
 }
 
-fn read_bootstrap() -> Result<Bootstrap, String> {
+/// The bootstrap, and the standard input that it came by.
+fn read_bootstrap() -> Result<(Bootstrap, File), String> {
     const BY_HAND: &str = "standard input is no bootstrap: `cryptgpu party` is started by the program, not by hand";
-    let mut stdin = std::io::stdin().lock();
-    if stdin.is_terminal() {
-        return Err(BY_HAND.into());
-    }
+    let taken = own_process::take_standard_input().map_err(|error| format!("cannot take standard input: {error}"))?;
+    let mut input = taken.ok_or(BY_HAND)?;
     let mut read = |len: usize| {
         let mut bytes = zeroize::Zeroizing::new(vec![0u8; len]);
-        stdin.read_exact(&mut bytes).map(|()| bytes).map_err(|_| BY_HAND.to_owned())
+        input.read_exact(&mut bytes).map(|()| bytes).map_err(|_| BY_HAND.to_owned())
     };
     let head = read(4)?;
     let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     if len > MAX_BOOTSTRAP_BYTES {
         return Err(BY_HAND.into());
     }
-    postcard::from_bytes(&read(len)?).map_err(|error| format!("cannot read the bootstrap: {error}"))
-}
-
-/// Ends this process when its controller is gone, whatever way that went: by the signal that
-/// Linux sends when the thread that started a process ends, and by the end of standard input,
-/// which also works where the parent is not the controller itself.
-fn die_with(controller_pid: u32) -> Result<(), String> {
-    // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    if std::os::unix::process::parent_id() != controller_pid {
-        return Err("the controller was gone before this party came up".into());
-    }
-    let watcher = std::thread::Builder::new().name("watcher".into()).spawn(|| {
-        let mut byte = [0u8; 1];
-        // Nothing is ever sent here: whatever this returns, the controller is gone.
-        let _ = std::io::stdin().lock().read(&mut byte);
-        end_process();
-    });
-    watcher.map(|_| ()).map_err(|error| format!("cannot start the watcher: {error}"))
-}
-
-/// Ends this process now, whatever its other threads are doing.
-fn end_process() -> ! {
-    // SAFETY: _exit ends the process; it runs no handlers that other threads might hold up.
-    unsafe { libc::_exit(0) }
-}
-
-/// Tells the allocator to keep freed memory: a run takes and frees the same large buffers all
-/// the time, and to get them back from the system costs more than to fill them.
-fn keep_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt changes settings of the allocator, under its lock.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 20);
-    }
+    let bootstrap = postcard::from_bytes(&read(len)?).map_err(|error| format!("cannot read the bootstrap: {error}"))?;
+    Ok((bootstrap, input))
 }
 
 /// The link to the controller.
@@ -202,14 +170,14 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> 
         let frame = match arrived {
             Ok(Incoming::Frame(frame)) => frame,
             Ok(Incoming::Piece) => return,
-            Err(_) => end_process(),
+            Err(_) => own_process::end(),
         };
         match frame::decode(&frame) {
             // Nobody listens any more: the process is about to end.
             Ok((command, body)) => drop(sender.send((command, frame, body))),
             Err(error) => {
                 eprintln!("cannot read a command of the controller: {error}");
-                end_process();
+                own_process::end();
             }
         }
     });

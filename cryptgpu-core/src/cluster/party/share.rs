@@ -5,7 +5,7 @@ use super::job::Job;
 use crate::cluster::marshal::store::Held;
 use crate::cluster::marshal::words::Words;
 use crate::cluster::wire::job_error::JobError;
-use crate::cluster::wire::message::TensorId;
+use crate::cluster::wire::message::HeldId;
 use crate::device::Tensor;
 use crate::mpc::Rep;
 use crate::net::PartyId;
@@ -27,7 +27,7 @@ impl Job for Share {
         let tensor = |words: Words| Tensor::new(device.upload(words.0), &self.shape);
         let [a, b] = self.components.map(tensor);
         let rep = a.and_then(|a| Rep::from_components(a, b?)).map_err(|error| JobError::Other(error.to_string()))?;
-        context.keep_tensor(0, Held::Rep(rep));
+        context.hold(0, Held::Rep(rep));
         Ok(())
     }
 }
@@ -35,7 +35,7 @@ impl Job for Share {
 /// Sends one component to the caller.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) struct Reveal {
-    pub(in crate::cluster) id: TensorId,
+    pub(in crate::cluster) id: HeldId,
 }
 
 impl Job for Reveal {
@@ -43,11 +43,13 @@ impl Job for Reveal {
     type Output = Words;
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
-        let held = context.tensor(self.id)?;
+        let held = context.held(self.id)?;
         let component = match &held {
             Held::Rep(rep) => rep.components().0.view(),
             Held::Bits(bits) => bits.components().0.view(),
-            Held::Private(_) => return Err(JobError::Other("it is known to one party and not shared".into())),
+            Held::Private(_) | Held::Model(_) => {
+                return Err(JobError::Other(format!("{} is not revealed", held.label().describe())));
+            }
         };
         Ok(Words(context.party().to_host(component)?))
     }
@@ -56,7 +58,7 @@ impl Job for Reveal {
 /// Opens a share to one party, which keeps what it sees.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) struct RevealTo {
-    pub(in crate::cluster) id: TensorId,
+    pub(in crate::cluster) id: HeldId,
     pub(in crate::cluster) party: PartyId,
 }
 
@@ -65,11 +67,11 @@ impl Job for RevealTo {
     type Output = ();
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
-        let Held::Rep(rep) = context.tensor(self.id)? else {
+        let Held::Rep(rep) = context.held(self.id)? else {
             return Err(JobError::Other("only shares of words are opened to a party".into()));
         };
         let opened = context.party().step("reveal", |p| p.open_to(self.party, &rep))?;
-        context.keep_tensor(0, Held::Private(opened));
+        context.hold(0, Held::Private(opened));
         Ok(())
     }
 }

@@ -92,7 +92,7 @@ pub enum ClusterError {
     Ended,
     /// A handle of another cluster.
     #[error(
-        "this handle of {what} belongs to another cluster: use it with the cluster that made it, or share the value here"
+        "this handle of {what} belongs to another cluster: use it with the cluster that made it, or share or load the same here"
     )]
     ForeignHandle {
         /// What it stands for.
@@ -101,7 +101,7 @@ pub enum ClusterError {
     /// A handle from before the parties were started anew.
     #[error(
         "this handle of {what} is from generation {generation} of the parties, and after an error or a restart this is \
-         generation {now}, which has none of what the earlier one kept: share or compute it again"
+         generation {now}, which has none of what the earlier one held: share, compute or load it again"
     )]
     StaleHandle {
         /// What it stands for.
@@ -111,8 +111,10 @@ pub enum ClusterError {
         /// The present one.
         now: u64,
     },
-    /// A handle whose tensor was freed.
-    #[error("this handle of {what} was freed: share or compute it again, and call `free` only when it is used no more")]
+    /// A handle that was freed.
+    #[error(
+        "this handle of {what} was freed: share, compute or load it again, and call `free` only when it is used no more"
+    )]
     FreedHandle {
         /// What it stood for.
         what: String,
@@ -181,6 +183,40 @@ pub enum ClusterError {
         /// How many.
         messages: u64,
     },
+    /// All parties came back, but not with the same number of nonces drawn: the masks of the next run would not fit.
+    #[error(
+        "{job}: party {party} has drawn {drawn} nonces since the start and party {other} {other_drawn}. Do all three parties \
+         call the same protocols, in the same order, and draw masks together?"
+    )]
+    Apart {
+        /// What ran.
+        job: String,
+        /// A party that differs from the others.
+        party: PartyId,
+        /// How many nonces it has drawn.
+        drawn: u64,
+        /// One of the others.
+        other: PartyId,
+        /// How many that one has drawn.
+        other_drawn: u64,
+    },
+    /// [`Cluster::cancel`](crate::cluster::Cluster::cancel) was called while it ran.
+    #[error("{job} was cancelled: the parties have ended, and the next run starts new ones")]
+    Cancelled {
+        /// What ran.
+        job: String,
+    },
+    /// It did not end within the limit of this run.
+    #[error(
+        "{job} did not end within {limit:?}: the parties have ended, and the next run starts new ones. Allow it more time, \
+         or look for a step that does not end"
+    )]
+    TimeLimit {
+        /// What ran.
+        job: String,
+        /// The limit.
+        limit: Duration,
+    },
     /// A party's process ended while it was needed.
     #[error(
         "party {party} died in job {job} ({status}){}: was it killed, or out of memory?{}",
@@ -210,6 +246,14 @@ pub enum ClusterError {
         /// The last step it told of.
         step: String,
     },
+    /// Somebody asked for the end of the run: see [`interrupt`](crate::cluster::interrupt).
+    #[error("job {job} was interrupted at step {step}: its parties have ended, and the next run starts new ones")]
+    Interrupted {
+        /// The job's name.
+        job: String,
+        /// The last step that a party told of.
+        step: String,
+    },
     /// A party or the controller sent what the control protocol does not allow.
     #[error("party {party} and the controller do not understand each other: {detail}. Are both of the same version?")]
     Protocol {
@@ -229,6 +273,7 @@ impl ClusterError {
             | ClusterError::Job { party, .. }
             | ClusterError::Died { party, .. }
             | ClusterError::Silent { party, .. }
+            | ClusterError::Apart { party, .. }
             | ClusterError::Protocol { party, .. } => Some(*party),
             _ => None,
         }

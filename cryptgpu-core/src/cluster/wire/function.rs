@@ -4,13 +4,14 @@
 //! An object counts as the same if the bytes of its loaded code and constants are: a file that was built anew in
 //! the meantime, or another one at the same path, is an error and never a jump into the wrong code.
 
+use libloading::os::unix::Library;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, OsStr, c_int, c_void};
+use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// The object file that a function is in.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -78,30 +79,35 @@ pub(in crate::cluster) fn resolve(code: &FunctionId) -> Result<usize, String> {
 /// The dynamic library that `address` is in and that exports `symbol`; none if that is the program itself.
 pub(in crate::cluster) fn library_of(address: usize, symbol: &CStr) -> Option<PathBuf> {
     let loaded = find(|object| object.holds(address)).filter(|object| !object.name.as_os_str().is_empty())?;
-    let handle = dlopen(&loaded.name, libc::RTLD_NOW | libc::RTLD_NOLOAD).ok()?;
-    // SAFETY: the handle is that of a loaded library, the name ends with a zero.
-    let found = unsafe { libc::dlsym(handle, symbol.as_ptr()) };
-    (!found.is_null()).then(|| std::path::absolute(&loaded.name).ok()).flatten()
+    let library = dlopen(&loaded.name, libc::RTLD_NOW | libc::RTLD_NOLOAD).ok()?;
+    address_of(&library, symbol)?;
+    std::path::absolute(&loaded.name).ok()
 }
 
 /// Opens a library for good and gives the address of `symbol` in it.
 pub(in crate::cluster) fn symbol(path: &Path, symbol: &CStr) -> Result<usize, String> {
-    let handle = dlopen(path, libc::RTLD_NOW | libc::RTLD_GLOBAL)?;
-    // SAFETY: the handle is that of a loaded library, the name ends with a zero.
-    let found = unsafe { libc::dlsym(handle, symbol.as_ptr()) };
-    match found.is_null() {
-        true => Err(format!("{} has no {symbol:?}: it is not the library that cells link", path.display())),
-        false => Ok(found as usize),
-    }
+    let library = dlopen(path, libc::RTLD_NOW | libc::RTLD_GLOBAL)?;
+    let address = address_of(&library, symbol);
+    // It stays open for good.
+    let _ = library.into_raw();
+    address.ok_or_else(|| format!("{} has no {symbol:?}: it is not the library that cells link", path.display()))
+}
+
+fn address_of(library: &Library, symbol: &CStr) -> Option<usize> {
+    // SAFETY: only the address is taken, as that of anything; nothing is read or called by it here.
+    let found = unsafe { library.get::<*const c_void>(symbol) }.ok()?;
+    let address = found.as_raw_ptr();
+    (!address.is_null()).then_some(address as usize)
 }
 
 fn open(path: &Path) -> Result<Loaded, String> {
-    let handle = dlopen(path, libc::RTLD_NOW | libc::RTLD_LOCAL)?;
+    // It stays open for good: code of it may run at any time from now on.
+    let handle = dlopen(path, libc::RTLD_NOW | libc::RTLD_LOCAL)?.into_raw();
     let mut map: *const LinkMap = std::ptr::null();
     // SAFETY: for this request dlinfo writes one pointer, to a link map, whose first field is the base.
     let outcome = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
     if outcome != 0 || map.is_null() {
-        return Err(format!("{}: {}", path.display(), last_error()));
+        return Err(format!("{}: the loader does not say where it is", path.display()));
     }
     // SAFETY: checked above; the library is never closed.
     let base = unsafe { (*map).base };
@@ -114,21 +120,13 @@ struct LinkMap {
     base: usize,
 }
 
-fn dlopen(path: &Path, flags: c_int) -> Result<*mut c_void, String> {
-    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("{path:?} holds a zero byte"))?;
-    // SAFETY: the name ends with a zero. What the library runs when it is opened is the caller's own code.
-    let handle = unsafe { libc::dlopen(name.as_ptr(), flags) };
-    if handle.is_null() { Err(format!("cannot open {}: {}", path.display(), last_error())) } else { Ok(handle) }
-}
-
-fn last_error() -> String {
-    // SAFETY: the text is valid until the next call of the same thread, and copied at once.
-    let text = unsafe { libc::dlerror() };
-    if text.is_null() {
-        return "no reason given".into();
-    }
-    // SAFETY: not null, and C's strings end with a zero.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+fn dlopen(path: &Path, flags: c_int) -> Result<Library, String> {
+    // SAFETY: what the library runs when it is opened is the caller's own code.
+    unsafe { Library::open(Some(path), flags) }.map_err(|error| {
+        // The loader's own words are the source.
+        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        format!("cannot open {}: {cause}", path.display())
+    })
 }
 
 /// A part of an object in memory.
@@ -157,7 +155,7 @@ impl Loaded {
     /// SHA-256 of code and constants; computed once for each object of this process.
     fn digest(&self) -> [u8; 32] {
         static KNOWN: Mutex<Option<HashMap<usize, [u8; 32]>>> = Mutex::new(None);
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = KNOWN.lock();
         *known.get_or_insert_default().entry(self.base).or_insert_with(|| {
             let mut digest = Sha256::new();
             for segment in self.segments.iter().filter(|segment| segment.constant) {

@@ -44,8 +44,8 @@ pub(in crate::cluster) struct Bootstrap {
 pub(in crate::cluster) enum Command {
     /// Link up with the parties that listen there.
     LinkUp { addresses: [SocketAddr; 3] },
-    /// Let go of tensors that no handle names any more.
-    Free { ids: Vec<TensorId> },
+    /// Let go of what no handle names any more.
+    Free { ids: Vec<HeldId> },
     /// Run the job of that name; its encoding follows.
     Run { run: u64, job: String },
     /// End.
@@ -66,7 +66,8 @@ pub(in crate::cluster) enum Event {
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
     /// What the job took, when it is done, what it has sent and received, and what it recorded.
-    Used { run: u64, usage: Box<Usage>, state: Box<WaitState>, trace: Box<PartyTrace> },
+    /// `position`: how many nonces it has drawn since its links came up, as all parties should.
+    Used { run: u64, usage: Box<Usage>, state: Box<WaitState>, trace: Box<PartyTrace>, position: u64 },
     /// The job is done; its encoded output follows.
     Done { run: u64 },
     /// The job failed.
@@ -79,17 +80,17 @@ pub struct Usage {
     /// What its transport counted during the job.
     pub stats: Stats,
     /// Wall-clock time of the job, without its way to the party and back.
-    pub seconds: f64,
+    pub duration: Duration,
     /// The most memory that was resident during the job (`VmHWM`); 0 where the system does not tell.
     pub peak_rss_bytes: u64,
     /// What the party kept for handles of the caller when the job had ended.
     pub held_bytes: u64,
 }
 
-/// A tensor that the parties keep, the same number at all three: the run that left it, and its place among
-/// what that run left.
+/// What the parties hold for a handle, by a number that is the same at all three: the run that left it, and its place
+/// among what that run left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub(in crate::cluster) struct TensorId {
+pub(in crate::cluster) struct HeldId {
     pub(in crate::cluster) run: u64,
     pub(in crate::cluster) place: u32,
 }

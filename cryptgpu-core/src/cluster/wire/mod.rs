@@ -10,6 +10,7 @@
 //! | `job_error.rs` | [`JobError`]: why a job failed at a party, and what the caller is told of it |
 //! | `function.rs` | the identity of a function: its object file, and where in it |
 //! | `trace.rs` | what one party recorded of a run |
+//! | `text.rs` | a party's text, made harmless for a terminal |
 //! | `mark.rs` | the mark that ends what a run has printed |
 
 pub(super) mod configuration;
@@ -19,6 +20,7 @@ pub(super) mod function;
 pub(super) mod job_error;
 pub(super) mod mark;
 pub(super) mod message;
+pub(super) mod text;
 pub(super) mod trace;
 
 pub use error::{ClusterError, Failure, FailureKind};

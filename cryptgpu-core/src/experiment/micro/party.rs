@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Micro, Operation, geometry};
 use crate::cluster::Plain;
-use crate::device::{Device, DeviceInUse, Tensor};
+use crate::device::{DeviceInUse, Tensor};
 use crate::experiment::ExperimentError;
 use crate::mpc::{MpcError, Operand, Party, Rep, Settings};
 use crate::net::{PartyId, Stats};
@@ -63,7 +63,7 @@ pub fn run_party(p: &mut Party, Plain(declaration): Plain<Micro>) -> Result<Plai
         device: device.device.to_string(),
         card: device.card,
         threads: rayon::current_num_threads(),
-        settings: Settings { device: Device::Cpu, ..*p.settings() },
+        settings: *p.settings(),
     };
     for iteration in 0..=declaration.iterations {
         let (start, before) = (Instant::now(), p.stats());
@@ -103,8 +103,7 @@ fn once(p: &mut Party, operation: Operation, x: &Rep, y: &Rep) -> Result<Rep, Mp
     match operation {
         Operation::Matmul { .. } => p.matmul(x, y),
         Operation::Convolution { side, inputs, outputs, kernel } => {
-            let cut = p.codec().fraction_bits();
-            p.conv2d(x, &Operand::new(y.clone())?, &geometry(side, inputs, outputs, kernel), None, cut)
+            p.conv2d(x, &Operand::new(y.clone())?, &geometry(side, inputs, outputs, kernel), None)
         }
         Operation::Relu { .. } => p.relu(x),
     }

@@ -33,6 +33,7 @@ mod distinguish;
 mod inputs;
 mod report;
 mod sample;
+mod show;
 mod span;
 mod statistics;
 mod trial;

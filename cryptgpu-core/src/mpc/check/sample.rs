@@ -73,7 +73,7 @@ impl Bench<'_> {
     }
 
     fn device(&self, party: PartyId) -> Device {
-        self.world.devices.map_or(self.world.settings.device, |devices| devices[party.index()])
+        self.world.devices[party.index()]
     }
 
     /// A party's keys in run `run`.
@@ -97,8 +97,7 @@ impl Bench<'_> {
         use crate::net::Network;
         let id = net.id();
         let prg = Correlated::new(self.world.randomness, &self.keys(id, run));
-        let settings = crate::mpc::Settings { device: self.device(id), ..self.world.settings };
-        Party::new(Arc::new(net), prg, settings)
+        Party::new(Arc::new(net), prg, self.world.settings, self.device(id))
     }
 
     /// What the observer is sent in runs `from .. from + count`, each with another key that it lacks.

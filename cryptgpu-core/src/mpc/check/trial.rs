@@ -59,7 +59,7 @@ where
     let stats = p.stats();
     let output = output.parts_at(p.id()).map_err(|error| error.to_string())?;
     let (sent, rounds) = (stats.payload_bytes(), stats.rounds);
-    Ok(Part { output, sent, rounds, charged: p.charged(), claims: p.take_claims() })
+    Ok(Part { output, sent, rounds, charged: p.declared(), claims: p.take_claims() })
 }
 
 fn merge(parts: [Part; 3]) -> Result<Trial, CheckError> {

@@ -107,8 +107,8 @@ impl Rep {
         Rep { a: self.a.unary(Unary::Mul(c)), b: self.b.unary(Unary::Mul(c)) }
     }
 
-    /// x + c for a public ring element c.
-    pub fn add_word(&self, party: PartyId, c: u64) -> Self {
+    /// x + c for a public ring element c: what [`crate::mpc::Party::add_scalar`] does with an encoded one.
+    pub(in crate::mpc) fn add_word(&self, party: PartyId, c: u64) -> Self {
         match party.index() {
             0 => Rep { a: self.a.unary(Unary::Add(c)), b: self.b.clone() },
             2 => Rep { a: self.a.clone(), b: self.b.unary(Unary::Add(c)) },
@@ -215,6 +215,7 @@ impl Rep {
 pub struct Operand {
     pub(in crate::mpc) a: Tensor,
     pub(in crate::mpc) sum: Tensor,
+    cut: Option<u32>,
 }
 
 impl Operand {
@@ -224,7 +225,18 @@ impl Operand {
     /// None for a share whose components have one shape.
     pub fn new(rep: Rep) -> Result<Self, DeviceError> {
         let sum = rep.a.binary("prepare", Binary::Add, &rep.b)?;
-        Ok(Operand { a: rep.a, sum })
+        Ok(Operand { a: rep.a, sum, cut: None })
+    }
+
+    /// The same operand, whose products are truncated by `bits` in place of the codec's fraction bits: for weights at
+    /// another scale than the codec's.
+    pub fn with_cut(self, bits: u32) -> Self {
+        Operand { cut: Some(bits), ..self }
+    }
+
+    /// Bits that the truncation of a product takes, with `fraction_bits` in the codec.
+    pub fn cut(&self, fraction_bits: u32) -> u32 {
+        self.cut.unwrap_or(fraction_bits)
     }
 
     /// The shape.

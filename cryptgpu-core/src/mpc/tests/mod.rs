@@ -4,7 +4,9 @@
 mod building_blocks;
 mod check;
 mod costs;
+mod divergence;
 mod exact;
+mod setup;
 mod views;
 
 use super::check::{Costs, Stated, run_trial};

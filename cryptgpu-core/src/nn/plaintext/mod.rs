@@ -5,23 +5,28 @@ mod kernels;
 
 use super::{Graph, NnError, Op, Weights};
 use kernels::{conv2d, linear, pool};
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, concatenate};
+use ndarray::{ArrayBase, ArrayD, ArrayViewD, Axis, Data, Dimension, IxDyn, concatenate};
 
 /// The result of `graph` on `input` `[batch, channels, height, width]`, `[batch, …output shape]`.
 ///
 /// ```
 /// use cryptgpu_core::nn::{Weights, plaintext, zoo};
 /// let net = zoo::by_name("lenet")?;
-/// let image = ndarray::ArrayD::zeros(vec![1, 1, 28, 28]);
-/// let scores = plaintext::evaluate(&net, &Weights::seeded(&net, 1), &image.view())?;
+/// let image = ndarray::Array4::<f32>::zeros((1, 1, 28, 28));
+/// let scores = plaintext::evaluate(&net, &Weights::seeded(&net, 1), &image)?;
 /// assert_eq!(scores.shape(), [1, 10]);
 /// # Ok::<(), cryptgpu_core::nn::NnError>(())
 /// ```
 ///
 /// # Errors
 /// As [`Weights::check`]; [`NnError::Input`] for an input of another shape.
-pub fn evaluate(graph: &Graph, weights: &Weights, input: &ArrayViewD<'_, f64>) -> Result<ArrayD<f64>, NnError> {
-    evaluate_with(graph, weights, input, |_, _| {})
+pub fn evaluate<S, D>(graph: &Graph, weights: &Weights, input: &ArrayBase<S, D>) -> Result<ArrayD<f64>, NnError>
+where
+    S: Data,
+    S::Elem: Copy + Into<f64>,
+    D: Dimension,
+{
+    evaluate_with(graph, weights, &input.mapv(Into::into).into_dyn().view(), |_, _| {})
 }
 
 /// As [`evaluate`], and shows every node's result to `observe`: to find where a private result leaves

@@ -74,7 +74,7 @@ pub(super) fn layers(
         let weight = Operand::new(shared(&weight)?);
         let weight = weight.map_err(|source| NnError::Local { node: step.name.clone(), source })?;
         let bias = bias.as_ref().map(&mut shared).transpose()?;
-        Ok(Some(Layer { weight, bias, cut: cut(&step.op, codec.fraction_bits()) }))
+        Ok(Some(Layer { weight: weight.with_cut(cut(&step.op, codec.fraction_bits())), bias }))
     };
     plan.steps().iter().map(layer).collect()
 }

@@ -1,34 +1,18 @@
 //! The steps of a plan on shares.
 
-use super::{Layer, SharedModel, reciprocal};
+use super::{Layer, LayerTime, SharedModel, reciprocal};
 use crate::device::{ConvGeometry, DeviceError};
 use crate::mpc::{Party, Rep};
-use crate::net::Stats;
 use crate::nn::NnError;
 use crate::nn::lower::{PlanOp, Step};
-use std::time::{Duration, Instant};
-
-/// What one step took at one party.
-#[derive(Clone, Copy, Debug)]
-pub struct StepTrace<'a> {
-    /// The node it comes from.
-    pub name: &'a str,
-    /// The kind of operation, as [`PlanOp::kind`].
-    pub kind: &'static str,
-    /// Elements of its result.
-    pub elements: usize,
-    /// Time on the clock, waiting for peers included.
-    pub time: Duration,
-    /// What this party sent, and for how long it waited.
-    pub stats: Stats,
-}
+use std::time::Instant;
 
 /// Runs all steps of the model's plan.
 pub(super) fn run(
     model: &SharedModel,
     p: &mut Party,
     x: Rep,
-    mut observe: impl FnMut(StepTrace<'_>),
+    mut observe: impl FnMut(LayerTime<'_>),
 ) -> Result<Rep, NnError> {
     let plan = &model.plan;
     let mut values: Vec<Option<Rep>> = vec![None; plan.shapes().len()];
@@ -40,9 +24,10 @@ pub(super) fn run(
         let inputs: Option<Vec<&Rep>> = step.inputs.iter().map(|input| values[input.index()].as_ref()).collect();
         let inputs = inputs.ok_or_else(|| missing(&step.name))?;
         let (start, before) = (Instant::now(), p.stats());
-        let result = p.step(&step.name, |p| evaluate(p, step, layer.as_ref(), &inputs))?;
+        let result =
+            p.step(&step.name, |p| evaluate(p, step, layer.as_ref(), &inputs).map_err(|error| error.located(p)))?;
         let (time, stats) = (start.elapsed(), p.stats().since(&before));
-        observe(StepTrace { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
+        observe(LayerTime { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
         values[step.output.index()] = Some(result);
         for released in &step.release {
             values[released.index()] = None;
@@ -63,11 +48,11 @@ fn evaluate(p: &mut Party, step: &Step, layer: Option<&Layer>, inputs: &[&Rep]) 
             let &[batch, in_channels, height, width] = x.shape() else { return Err(wiring("its input is no image")) };
             let (input, out_channels, window, groups) = ([height, width], *out_channels, *window, *groups);
             let geometry = ConvGeometry { batch, in_channels, input, out_channels, window, groups };
-            Ok(p.conv2d(x, &layer.weight, &geometry, layer.bias.as_ref(), layer.cut)?)
+            Ok(p.conv2d(x, &layer.weight, &geometry, layer.bias.as_ref())?)
         }
         PlanOp::Linear { .. } => {
             let layer = weights()?;
-            Ok(p.linear(x, &layer.weight, layer.bias.as_ref(), layer.cut)?)
+            Ok(p.linear(x, &layer.weight, layer.bias.as_ref())?)
         }
         PlanOp::Relu => Ok(p.relu(x)?),
         PlanOp::Relu6 => Ok(p.clipped_relu(x, 6.0)?),

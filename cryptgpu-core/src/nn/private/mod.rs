@@ -5,9 +5,10 @@
 
 mod encode;
 mod evaluate;
+mod times;
 
 pub use encode::TensorSpec;
-pub use evaluate::StepTrace;
+pub use times::{LayerTime, TimeByKind};
 
 use super::lower::{PlanOp, lower};
 use super::plaintext::check_shape;
@@ -23,6 +24,8 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct SharedModel {
     plan: Plan,
+    /// What the weights are encoded with, and so what they must be evaluated with.
+    codec: FixedPoint,
     /// The weights of each step that has some.
     layers: Vec<Option<Layer>>,
 }
@@ -30,12 +33,10 @@ pub struct SharedModel {
 /// The shared weights of a convolution or a fully connected layer.
 #[derive(Debug)]
 struct Layer {
-    /// At scale 2^f, times 2^s / divisor where the input has a pending divisor.
+    /// At scale 2^f, times 2^s / divisor where the input has a pending divisor; its products are truncated by f + s.
     weight: Operand,
     /// At scale 2^(2f + s): added before the truncation.
     bias: Option<Rep>,
-    /// Bits that the truncation takes: f + s.
-    cut: u32,
 }
 
 impl SharedModel {
@@ -70,9 +71,9 @@ impl SharedModel {
             let words = weights.as_mut().map(|weights| spec.encode(codec, weights)).transpose()?;
             let value = words.map(|words| Tensor::new(device.upload(words), &spec.shape)).transpose();
             let value = value.map_err(|source| NnError::Local { node: spec.name.clone(), source })?;
-            p.step(&spec.name, |p| Ok(p.input(owner, value.as_ref(), &spec.shape)?))
+            Ok(p.step(&spec.name, |p| p.input(owner, value.as_ref(), &spec.shape))?)
         })?;
-        Ok(SharedModel { plan, layers })
+        Ok(SharedModel { plan, codec, layers })
     }
 
     /// A model from shares of the tensors that [`encode_weights`] made outside the three parties, in a notebook
@@ -105,12 +106,35 @@ impl SharedModel {
             let names: Vec<String> = tensors.into_keys().collect();
             return Err(NnError::ExtraTensors { graph: name(), tensors: names.join(", ") });
         }
-        Ok(SharedModel { plan, layers })
+        Ok(SharedModel { plan, codec, layers })
+    }
+
+    /// The memory that this party's shares of the weights take.
+    pub fn bytes(&self) -> u64 {
+        let words = |shape: &[usize]| 2 * shape.iter().product::<usize>() as u64;
+        let layers = self.layers.iter().flatten();
+        8 * layers
+            .map(|layer| words(layer.weight.shape()) + layer.bias.as_ref().map_or(0, |bias| words(bias.shape())))
+            .sum::<u64>()
     }
 
     /// The steps that [`SharedModel::infer`] takes.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Shares a batch of images for this network, as [`share_images`].
+    ///
+    /// # Errors
+    /// As [`share_images`].
+    pub fn share_images(
+        &self,
+        p: &mut Party,
+        owner: PartyId,
+        images: Option<ArrayViewD<'_, f64>>,
+        batch: usize,
+    ) -> Result<Rep, NnError> {
+        share_input(p, self.plan.name(), self.plan.input_shape(), owner, images, batch)
     }
 
     /// The network's result on shared images.
@@ -119,20 +143,38 @@ impl SharedModel {
     /// are those of [`super::cost::infer`]. Tensors are freed after their last use.
     ///
     /// # Errors
-    /// [`NnError::Input`] for images of another shape; [`NnError::Mpc`] with party, peer and step.
+    /// [`NnError::Input`] for images of another shape; [`NnError::Precision`] when the party computes with other
+    /// fraction bits than the weights have; [`NnError::Mpc`] with party, peer and step.
     ///
     /// # Examples
     /// See [`share_images`].
     pub fn infer(&self, p: &mut Party, x: Rep) -> Result<Rep, NnError> {
-        self.infer_traced(p, x, |_| {})
+        self.infer_observed(p, x, |_| {})
     }
 
-    /// As [`SharedModel::infer`], and shows what each step took to `observe`.
+    /// As [`SharedModel::infer`], with the time at this party by kind of operation, waiting for peers included.
     ///
     /// # Errors
     /// As [`SharedModel::infer`].
-    pub fn infer_traced(&self, p: &mut Party, x: Rep, observe: impl FnMut(StepTrace<'_>)) -> Result<Rep, NnError> {
+    pub fn infer_timed(&self, p: &mut Party, x: Rep) -> Result<(Rep, TimeByKind), NnError> {
+        let mut times = TimeByKind::default();
+        let y = self.infer_observed(p, x, |layer| times.add(layer.kind, layer.time))?;
+        Ok((y, times))
+    }
+
+    /// As [`SharedModel::infer`], and shows what each layer took to `observe`.
+    ///
+    /// # Errors
+    /// As [`SharedModel::infer`].
+    pub fn infer_observed(&self, p: &mut Party, x: Rep, observe: impl FnMut(LayerTime<'_>)) -> Result<Rep, NnError> {
         check_shape(self.plan.name(), self.plan.input_shape(), x.shape())?;
+        if p.codec() != self.codec {
+            return Err(NnError::Precision {
+                graph: self.plan.name().to_owned(),
+                weights: self.codec.fraction_bits(),
+                party: p.codec().fraction_bits(),
+            });
+        }
         evaluate::run(self, p, x, observe)
     }
 }
@@ -193,13 +235,24 @@ pub fn share_images(
     images: Option<ArrayViewD<'_, f64>>,
     batch: usize,
 ) -> Result<Rep, NnError> {
+    share_input(p, graph.name(), graph.input_shape(), owner, images, batch)
+}
+
+fn share_input(
+    p: &mut Party,
+    graph: &str,
+    expected: [usize; 3],
+    owner: PartyId,
+    images: Option<ArrayViewD<'_, f64>>,
+    batch: usize,
+) -> Result<Rep, NnError> {
     if images.is_some() != (owner == p.id()) {
         return Err(NnError::Owner { what: "images", owner, party: p.id() });
     }
-    let shape = [&[batch][..], &graph.input_shape()].concat();
+    let shape = [&[batch][..], &expected].concat();
     let found = images.as_ref().map_or(&shape[..], |images| images.shape());
     if found != shape || batch == 0 {
-        return Err(NnError::Input { graph: graph.name().into(), expected: graph.input_shape(), found: found.into() });
+        return Err(NnError::Input { graph: graph.into(), expected, found: found.into() });
     }
     let encode = |images: ArrayViewD<'_, f64>| -> Result<ArrayD<u64>, NnError> {
         let encoded = p.codec().encode_array(&images);
@@ -207,7 +260,7 @@ pub fn share_images(
     };
     let device = p.device();
     let value = images.map(encode).transpose()?.map(|words| Tensor::from_array(device, &words));
-    p.step("input", |p| Ok(p.input(owner, value.as_ref(), &shape)?))
+    Ok(p.step("input", |p| p.input(owner, value.as_ref(), &shape))?)
 }
 
 /// s = ⌈log₂ divisor⌉: how many bits more the truncation after a pending divisor takes.

@@ -2,6 +2,7 @@
 
 use super::block::Shared;
 use super::step::fault;
+use super::target::{OfBlock, OfDevice, Target};
 use super::warp::Warp;
 use super::{AtLane, LaneFault};
 use crate::checks::Check;
@@ -9,8 +10,7 @@ use crate::ir::{Access, AtomicOp, Mem, Op};
 use crate::lanes::{LANES, NONE};
 use crate::memory::Fault;
 use crate::memory::address::{Region, region};
-use crate::memory::cell::ATOMIC;
-use crate::memory::global::{Actor, Allocation, Touch};
+use crate::memory::global::Touch;
 use crate::ptx::{Space, Type};
 
 /// The lanes of a mask, in order.
@@ -76,56 +76,29 @@ fn overlap(addresses: &[u64; LANES], mask: u32, bytes: u64) -> Option<usize> {
     order.windows(2).find(|pair| pair[1].0 - pair[0].0 < bytes).map(|pair| pair[1].1)
 }
 
-/// Checks a run of accesses to device memory; gives its allocation and where in that it starts.
+/// Checks a run of accesses; gives the place of its first byte.
 #[inline(always)]
-fn check_global<'a>(
-    shared: &Shared<'a>,
+fn check<T: Target>(
+    target: &mut T,
     run: &Run,
     addresses: &[u64; LANES],
     total: usize,
     touch: Touch,
-    actor: &Actor<'_>,
-) -> Result<(&'a Allocation, usize), LaneFault> {
-    let memory = shared.launch.memory;
+) -> Result<T::Place, LaneFault> {
     if run.start.is_multiple_of(total as u64)
-        && let Ok((allocation, start)) = memory.find(run.start, run.bytes)
-        && allocation.touch(start, run.bytes, touch, actor).is_ok()
+        && let Ok(place) = target.find(run.start, run.bytes)
+        && target.touch(place, run.bytes, touch).is_ok()
     {
-        return Ok((allocation, start));
+        return Ok(place);
     }
     // Once more, one by one: which lane is it?
     for lane in lanes_of(run.mask) {
         aligned(addresses[lane], total).at_lane(lane)?;
-        let (allocation, offset) = memory.find(addresses[lane], total).at_lane(lane)?;
-        allocation.touch(offset, total, touch, actor).at_lane(lane)?;
+        let place = target.find(addresses[lane], total).at_lane(lane)?;
+        target.touch(place, total, touch).at_lane(lane)?;
     }
     // The conflict went away meanwhile (another block wrote): the range is as good as checked.
-    memory.find(run.start, run.bytes).at_lane(run.mask.trailing_zeros() as usize)
-}
-
-/// Checks a run of accesses to shared memory.
-#[inline(always)]
-fn check_shared(
-    shared: &mut Shared<'_>,
-    run: &Run,
-    addresses: &[u64; LANES],
-    total: usize,
-    touch: Touch,
-    warp: u32,
-) -> Result<(), LaneFault> {
-    let memory = &mut shared.memory;
-    if run.start.is_multiple_of(total as u64)
-        && let Ok(start) = memory.bounds(run.start, run.bytes)
-        && memory.touch(start, run.bytes, touch, warp).is_ok()
-    {
-        return Ok(());
-    }
-    for lane in lanes_of(run.mask) {
-        aligned(addresses[lane], total).at_lane(lane)?;
-        let offset = memory.bounds(addresses[lane], total).at_lane(lane)?;
-        memory.touch(offset, total, touch, warp).at_lane(lane)?;
-    }
-    Ok(())
+    target.find(run.start, run.bytes).at_lane(run.mask.trailing_zeros() as usize)
 }
 
 /// Two lanes that write the same place in one instruction race, unless the accesses are strong.
@@ -204,9 +177,13 @@ impl Warp {
             let mut values = warp.scratch.take().unwrap_or_default();
             match space {
                 Space::Global | Space::Const | Space::Generic => {
-                    warp.load_global(shared, access, addresses, mask, &mut values)?;
+                    let target = OfDevice::new(shared, warp.index, access.strong);
+                    warp.load_from(target, access, addresses, mask, &mut values)?;
                 }
-                Space::Shared => warp.load_shared(shared, access, addresses, mask, &mut values)?,
+                Space::Shared => {
+                    let target = OfBlock::new(&mut shared.memory, warp.index);
+                    warp.load_from(target, access, addresses, mask, &mut values)?;
+                }
                 Space::Local => {
                     for lane in lanes_of(mask) {
                         aligned(addresses[lane], access.total()).at_lane(lane)?;
@@ -255,37 +232,9 @@ impl Warp {
         }
     }
 
-    fn load_global(
+    fn load_from<T: Target>(
         &mut self,
-        shared: &Shared<'_>,
-        access: &Access,
-        addresses: &[u64; LANES],
-        mask: u32,
-        values: &mut [[u64; LANES]; 4],
-    ) -> Result<(), LaneFault> {
-        let (total, bytes) = (access.total(), usize::from(access.bytes));
-        let mut actor = shared.actor(self.index);
-        if access.strong {
-            actor.cell |= ATOMIC;
-        }
-        let mut rest = mask;
-        while rest != 0 {
-            let run = next_run(addresses, &mut rest, total, true);
-            let (allocation, start) = check_global(shared, &run, addresses, total, Touch::Read, &actor)?;
-            self.note_touched(allocation.number);
-            for lane in lanes_of(run.mask) {
-                let offset = start + (addresses[lane] - run.start) as usize;
-                for (index, values) in values.iter_mut().enumerate().take(usize::from(access.count)) {
-                    values[lane] = allocation.load(offset + index * bytes, bytes);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn load_shared(
-        &mut self,
-        shared: &mut Shared<'_>,
+        mut target: T,
         access: &Access,
         addresses: &[u64; LANES],
         mask: u32,
@@ -295,10 +244,12 @@ impl Warp {
         let mut rest = mask;
         while rest != 0 {
             let run = next_run(addresses, &mut rest, total, true);
-            check_shared(shared, &run, addresses, total, Touch::Read, self.index)?;
+            let place = check(&mut target, &run, addresses, total, Touch::Read)?;
+            T::note(place, self);
             for lane in lanes_of(run.mask) {
+                let offset = (addresses[lane] - run.start) as usize;
                 for (index, values) in values.iter_mut().enumerate().take(usize::from(access.count)) {
-                    values[lane] = shared.memory.load(addresses[lane] as usize + index * bytes, bytes);
+                    values[lane] = target.load(place, offset + index * bytes, bytes);
                 }
             }
         }
@@ -313,9 +264,15 @@ impl Warp {
         }
         self.by_space(access, active, |warp, space, addresses, mask| match space {
             Space::Global | Space::Const | Space::Generic => {
-                warp.store_global(shared, access, addresses, mask, &values)
+                let target = OfDevice::new(shared, warp.index, access.strong);
+                warp.store_to(target, access, addresses, mask, &values)?;
+                check_lanes(shared, access, addresses, mask)
             }
-            Space::Shared => warp.store_shared(shared, access, addresses, mask, &values),
+            Space::Shared => {
+                let target = OfBlock::new(&mut shared.memory, warp.index);
+                warp.store_to(target, access, addresses, mask, &values)?;
+                check_lanes(shared, access, addresses, mask)
+            }
             Space::Local => {
                 for lane in lanes_of(mask) {
                     aligned(addresses[lane], access.total()).at_lane(lane)?;
@@ -330,37 +287,9 @@ impl Warp {
         })
     }
 
-    fn store_global(
+    fn store_to<T: Target>(
         &mut self,
-        shared: &Shared<'_>,
-        access: &Access,
-        addresses: &[u64; LANES],
-        mask: u32,
-        values: &[[u64; LANES]; 4],
-    ) -> Result<(), LaneFault> {
-        let (total, bytes) = (access.total(), usize::from(access.bytes));
-        let mut actor = shared.actor(self.index);
-        if access.strong {
-            actor.cell |= ATOMIC;
-        }
-        let mut rest = mask;
-        while rest != 0 {
-            let run = next_run(addresses, &mut rest, total, false);
-            let (allocation, start) = check_global(shared, &run, addresses, total, Touch::Write, &actor)?;
-            self.note_touched(allocation.number);
-            for lane in lanes_of(run.mask) {
-                let offset = start + (addresses[lane] - run.start) as usize;
-                for (index, values) in values.iter().enumerate().take(usize::from(access.count)) {
-                    allocation.store(offset + index * bytes, bytes, values[lane]);
-                }
-            }
-        }
-        check_lanes(shared, access, addresses, mask)
-    }
-
-    fn store_shared(
-        &mut self,
-        shared: &mut Shared<'_>,
+        mut target: T,
         access: &Access,
         addresses: &[u64; LANES],
         mask: u32,
@@ -370,14 +299,16 @@ impl Warp {
         let mut rest = mask;
         while rest != 0 {
             let run = next_run(addresses, &mut rest, total, false);
-            check_shared(shared, &run, addresses, total, Touch::Write, self.index)?;
+            let place = check(&mut target, &run, addresses, total, Touch::Write)?;
+            T::note(place, self);
             for lane in lanes_of(run.mask) {
+                let offset = (addresses[lane] - run.start) as usize;
                 for (index, values) in values.iter().enumerate().take(usize::from(access.count)) {
-                    shared.memory.store(addresses[lane] as usize + index * bytes, bytes, values[lane]);
+                    target.store(place, offset + index * bytes, bytes, values[lane]);
                 }
             }
         }
-        check_lanes(shared, access, addresses, mask)
+        Ok(())
     }
 
     /// An atomic operation: the lanes one after the other.

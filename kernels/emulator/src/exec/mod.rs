@@ -7,6 +7,7 @@ mod collective;
 mod copies;
 mod matrix;
 mod step;
+mod target;
 mod warp;
 
 use std::collections::BTreeSet;

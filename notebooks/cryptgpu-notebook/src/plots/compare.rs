@@ -9,6 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::timeline::{font, text_width};
 use crate::Result;
 use crate::figure::{Canvas, Figure};
+use cryptgpu_core::show::bytes_text;
 
 const FIRST: RGBColor = RGBColor(51, 117, 184);
 const SECOND: RGBColor = RGBColor(230, 142, 38);
@@ -34,7 +35,7 @@ const PANELS: [Panel; 3] = [
     Panel {
         title: "bytes, all parties",
         figure: |figures| figures.bytes as f64,
-        text: |value| super::timeline::bytes(value as u64),
+        text: |value| bytes_text(value as u64),
     },
     Panel {
         title: "time, average of the parties",

@@ -103,7 +103,7 @@ fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> std::result::Resu
         .disable_y_axis()
         .y_labels(0)
         .x_labels(5)
-        .x_label_formatter(&|x| crate::frame::number_text(*x, 3))
+        .x_label_formatter(&|x| cryptgpu_core::show::number_text(*x, 3))
         .draw()?;
     for (index, group) in groups.iter().enumerate() {
         let top = count - index as f64;
@@ -115,7 +115,7 @@ fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> std::result::Resu
             let corners = [(range.start, upper), (bar.value.max(range.start), upper - thickness)];
             let style = if bar.unverified { bar.colour.stroke_width(1) } else { bar.colour.filled() };
             chart.draw_series(std::iter::once(Rectangle::new(corners, style)))?;
-            let number = Text::new(crate::frame::number_text(bar.value, 3), (4, 1), ("sans-serif", 11));
+            let number = Text::new(cryptgpu_core::show::number_text(bar.value, 3), (4, 1), ("sans-serif", 11));
             chart.draw_series(std::iter::once(EmptyElement::at((bar.value.max(range.start), upper)) + number))?;
         }
     }
@@ -126,9 +126,9 @@ fn bars(canvas: &Canvas<'_>, title: &str, groups: &[Group]) -> std::result::Resu
 mod tests {
     use super::*;
     use crate::NotebookError;
-    use crate::show::Show;
     use crate::tables;
     use crate::tables::record;
+    use cryptgpu_core::show::Show;
 
     #[test]
     fn a_figure_names_every_network_and_draws_unverified_bars_hollow() {

@@ -118,7 +118,7 @@ fn panel(canvas: &Canvas<'_>, title: &str, what: &str, lines: &[Line]) -> std::r
         .x_labels(5)
         .y_labels(6)
         .x_label_formatter(&|x| power(*x))
-        .y_label_formatter(&|y| crate::frame::number_text(*y, 2))
+        .y_label_formatter(&|y| cryptgpu_core::show::number_text(*y, 2))
         .draw()?;
     for line in lines {
         chart.draw_series(LineSeries::new(line.points.iter().copied(), line.colour.stroke_width(2)))?;
@@ -131,7 +131,7 @@ fn panel(canvas: &Canvas<'_>, title: &str, what: &str, lines: &[Line]) -> std::r
 fn power(value: f64) -> String {
     let exponent = value.log10().round();
     if (value.log10() - exponent).abs() > 1e-6 {
-        return crate::frame::number_text(value, 2);
+        return cryptgpu_core::show::number_text(value, 2);
     }
     let digits = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let text: String = format!("{exponent}").chars().filter_map(|c| digits.get(c.to_digit(10)? as usize)).collect();
@@ -221,9 +221,9 @@ fn embedding_row(canvas: &Canvas<'_>, top: i32, row: &EmbeddingRow) -> std::resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::show::Show;
     use crate::tables::micro_record as record;
     use cryptgpu_core::experiment::EmbeddingPoint;
+    use cryptgpu_core::show::Show;
 
     #[test]
     fn a_device_is_drawn_when_it_was_measured_and_not_otherwise() {

@@ -1,15 +1,16 @@
 //! A run on a time axis: a lane for each party, in which it computes and waits, and messages between the lanes.
 
 use std::error::Error;
+use std::time::Duration;
 
 use cryptgpu_core::net::{NO_STEP, PartyId, StepTrace, Timeline, Trace};
+use cryptgpu_core::show::{bytes_text, duration_text, number_text};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::arrows::{arrow_head, arrows};
 use super::raster::{self, Axis};
 use crate::figure::{Canvas, Figure};
-use crate::frame::number_text;
 use crate::{NotebookError, Result};
 
 pub(super) type Drawn = std::result::Result<(), Box<dyn Error>>;
@@ -69,7 +70,7 @@ pub fn timeline(trace: &Trace) -> Result<Figure> {
         duration(nanos),
         total.rounds,
         total.messages(),
-        bytes(total.bytes())
+        bytes_text(total.bytes())
     );
     let figure = Figure::draw((WIDTH as u32, height as u32), |canvas| {
         canvas.fill(&WHITE)?;
@@ -200,8 +201,7 @@ fn pale(colour: RGBColor) -> RGBColor {
 }
 
 pub(super) fn duration(nanos: f64) -> String {
-    let (unit, name) = unit_of(nanos);
-    format!("{} {name}", number_text(nanos / unit, 3))
+    duration_text(Duration::from_nanos(nanos as u64))
 }
 
 /// Nanoseconds of the unit in which so long a time reads well, and its name.
@@ -210,15 +210,6 @@ fn unit_of(nanos: f64) -> (f64, &'static str) {
         _ if nanos < 1e6 => (1e3, "µs"),
         _ if nanos < 1e9 => (1e6, "ms"),
         _ => (1e9, "s"),
-    }
-}
-
-pub(super) fn bytes(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{} kB", number_text(bytes as f64 / 1e3, 3)),
-        1_000_000..1_000_000_000 => format!("{} MB", number_text(bytes as f64 / 1e6, 3)),
-        _ => format!("{} GB", number_text(bytes as f64 / 1e9, 3)),
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn tag(cited: &Option<Cited>) -> Option<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::show::Show;
+    use cryptgpu_core::show::Show;
     use polars::prelude::AnyValue;
     use serde_json::json;
 

@@ -78,8 +78,8 @@ pub fn embedding(rows: &[EmbeddingRow]) -> Result<Table> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::show::Show;
     use cryptgpu_core::experiment::micro::Operation;
+    use cryptgpu_core::show::Show;
     use serde_json::json;
 
     /// A record as a file of results holds it.

@@ -22,8 +22,9 @@ pub use view::{Words, observed, seen, shares};
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
 
-use crate::frame;
-use crate::show::{Show, escape};
+use cryptgpu_core::show::{Cell, PlainTable, Show, escape};
+
+use crate::{Result, frame};
 
 /// A data frame with what a reader must know to read it.
 #[derive(Debug, Clone)]
@@ -47,6 +48,35 @@ impl Show for Table {
     fn text(&self) -> String {
         format!("{}\n{}", self.frame, self.caption)
     }
+}
+
+impl Table {
+    /// A table of the library, which knows no data frames, with its notes as the caption.
+    fn of(table: &PlainTable) -> Result<Self> {
+        let columns = table.columns().iter().enumerate();
+        let columns: Vec<Column> =
+            columns.map(|(index, name)| column(name, table.cells().iter().map(|row| &row[index]))).collect();
+        Ok(Table { frame: DataFrame::new(table.cells().len(), columns)?, caption: table.notes().join("\n") })
+    }
+}
+
+/// A column of counts, of numbers, or of texts where a cell holds one.
+fn column<'a>(name: &str, cells: impl Iterator<Item = &'a Cell> + Clone) -> Column {
+    let known = cells.clone().filter(|cell| **cell != Cell::Empty);
+    let all = |is: fn(&Cell) -> bool| known.clone().all(is);
+    if known.clone().next().is_some() && all(|cell| matches!(cell, Cell::Count(_))) {
+        let count = |cell: &Cell| if let Cell::Count(count) = cell { Some(*count) } else { None };
+        return Series::new(name.into(), cells.map(count).collect::<Vec<_>>()).into();
+    }
+    if all(|cell| matches!(cell, Cell::Count(_) | Cell::Number(_))) {
+        let number = |cell: &Cell| match cell {
+            Cell::Count(count) => Some(*count as f64),
+            Cell::Number(number) => Some(*number),
+            Cell::Empty | Cell::Text(_) => None,
+        };
+        return numbers(name, cells.map(number));
+    }
+    texts(name, cells.map(|cell| Some(cell.text()).filter(|_| *cell != Cell::Empty)))
 }
 
 fn numbers(name: &str, values: impl Iterator<Item = Option<f64>>) -> Column {

@@ -1,45 +1,18 @@
 //! Runs as tables: what each step cost, at all parties and at each, every message, and two runs side by side.
 
 use cryptgpu_core::mpc::message_kind;
-use cryptgpu_core::net::{Figures, PartyId, StepTrace, Trace};
+use cryptgpu_core::net::{PartyId, StepTrace, Trace};
 use polars::prelude::DataFrame;
 
 use super::{Table, counts, numbers, texts};
 use crate::Result;
 
-/// A run by steps, each with the steps within it, and in all.
-///
-/// | column | |
-/// |---|---|
-/// | `step` | with those around it: `conv1/truncation` |
-/// | `calls` | how often it was entered |
-/// | `rounds` | by how much the longest chain of messages grew |
-/// | `messages`, `bytes` | sent by all parties; bytes of payload |
-/// | `ms` | wall-clock time, on average over the parties |
-/// | `computing ms`, `waiting ms` | its two parts: waiting is time blocked in a receive |
-/// | `% of time` | of the whole run |
+/// A run by steps, each with the steps within it, and in all: [`Trace::table`] as a data frame.
 ///
 /// # Errors
 /// [`Polars`](crate::NotebookError::Polars) if no frame can be made.
 pub fn trace(trace: &Trace) -> Result<Table> {
-    let total = StepTrace { path: "total".to_owned(), ..trace.total() };
-    let whole = total.seconds();
-    let rows: Vec<StepTrace> = trace.steps().into_iter().chain([total]).collect();
-    let millis = |seconds: fn(&StepTrace) -> f64| rows.iter().map(move |row| Some(1e3 * seconds(row)));
-    let columns = vec![
-        texts("step", rows.iter().map(|row| Some(row.path.clone()))),
-        counts("calls", rows.iter().map(StepTrace::calls)),
-        counts("rounds", rows.iter().map(|row| row.rounds)),
-        counts("messages", rows.iter().map(StepTrace::messages)),
-        counts("bytes", rows.iter().map(StepTrace::bytes)),
-        numbers("ms", millis(StepTrace::seconds)),
-        numbers("computing ms", millis(StepTrace::compute_seconds)),
-        numbers("waiting ms", millis(StepTrace::wait_seconds)),
-        numbers("% of time", rows.iter().map(|row| (whole > 0.0).then(|| 100.0 * row.seconds() / whole))),
-    ];
-    let caption = "A step includes the steps within it. Messages and bytes: sent by all parties. Times: on average over \
-                   the parties; waiting is time blocked in a receive.";
-    Ok(Table { frame: DataFrame::new(rows.len(), columns)?, caption: caption.to_owned() })
+    Table::of(&trace.table())
 }
 
 /// A run by steps and parties, with what went over each link.
@@ -108,26 +81,5 @@ pub fn messages(trace: &Trace) -> Result<Table> {
 /// # Errors
 /// As [`trace`].
 pub fn compare(first: (&str, &Trace), second: (&str, &Trace)) -> Result<Table> {
-    let comparison = first.1.compare(second.1);
-    let rows: Vec<_> = comparison.steps.iter().chain([&comparison.total]).collect();
-    let mut columns = vec![texts("step", rows.iter().map(|row| Some(row.path.clone())))];
-    type Figure = fn(&Figures) -> f64;
-    let figures: [(&str, Figure); 5] = [
-        ("rounds", |figures| figures.rounds as f64),
-        ("messages", |figures| figures.messages as f64),
-        ("bytes", |figures| figures.bytes as f64),
-        ("ms", |figures| 1e3 * figures.seconds),
-        ("waiting ms", |figures| 1e3 * figures.wait_seconds),
-    ];
-    for (name, figure) in figures {
-        columns.push(numbers(&format!("{name}, {}", first.0), rows.iter().map(|row| row.this.as_ref().map(figure))));
-        columns.push(numbers(&format!("{name}, {}", second.0), rows.iter().map(|row| row.other.as_ref().map(figure))));
-        columns.push(numbers(&format!("× {name}"), rows.iter().map(|row| row.ratio(figure))));
-    }
-    let caption = format!(
-        "Steps by their names; ×: how many times as much `{}` has as `{}`, where both have the step. Messages and bytes of \
-         all parties; times on average over the parties.",
-        first.0, second.0
-    );
-    Ok(Table { frame: DataFrame::new(rows.len(), columns)?, caption })
+    Table::of(&first.1.compare(second.1).table(first.0, second.0))
 }

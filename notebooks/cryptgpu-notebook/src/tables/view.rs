@@ -5,7 +5,7 @@ use cryptgpu_core::ring::FixedPoint;
 use polars::prelude::DataFrame;
 
 use super::{Table, counts, texts};
-use crate::show::Bundle;
+use crate::bundle::Bundle;
 use crate::{NotebookError, Result};
 
 /// How ring elements are written, and how many of an array.
@@ -42,7 +42,7 @@ impl Words {
         let one = |word: &u64| match self.form {
             Form::Hex => format!("{word:016x}"),
             Form::Signed => (*word as i64).to_string(),
-            Form::Fixed(codec) => crate::frame::number_text(codec.decode(*word), 6),
+            Form::Fixed(codec) => cryptgpu_core::show::number_text(codec.decode(*word), 6),
         };
         let rest = if words.len() > self.first { " …" } else { "" };
         words.iter().take(self.first).map(one).collect::<Vec<_>>().join(" ") + rest

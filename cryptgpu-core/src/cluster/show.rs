@@ -1,0 +1,121 @@
+//! How a cluster, handles, runs and results show themselves. A handle shows what it is of and where it lives, never a
+//! word of it.
+
+use super::{Cluster, InferenceResult, Model, Revealed, Run, Shared, SharedBits};
+use crate::net::PartyId;
+use crate::show::{Cell, PlainTable, Show, bytes_text, duration_text, show_as_table};
+use std::fmt::Debug;
+
+/// Characters of an output that are shown; the caller has all of it.
+const MAX_OUTPUT: usize = 400;
+
+/// Images whose predictions are shown.
+const MAX_IMAGES: usize = 60;
+
+impl Cluster {
+    /// A row for each party: where it runs, and what it computes on.
+    pub fn table(&self) -> PlainTable {
+        let (pids, devices) = (self.pids(), self.devices());
+        let here = pids.iter().all(|&pid| pid == std::process::id());
+        let title = match pids.len() {
+            0 => "A cluster without parties: the next run starts new ones".to_owned(),
+            _ if here => "Three parties on threads of this process".to_owned(),
+            _ => "Three parties, each a process of its own".to_owned(),
+        };
+        let rows = pids.iter().zip(&devices).zip(PartyId::ALL).map(|((&pid, device), party)| -> [Cell; 3] {
+            [party.to_string().into(), u64::from(pid).into(), device.to_string().into()]
+        });
+        PlainTable::new(["party", "process", "device"]).titled(title).rows(rows)
+    }
+}
+
+impl InferenceResult {
+    /// What it took, by kind of operation.
+    pub fn table(&self) -> PlainTable {
+        let whole = self.duration.as_secs_f64();
+        let rows = self.duration_by_kind.iter().map(|(kind, duration)| -> [Cell; 3] {
+            let seconds = duration.as_secs_f64();
+            let part = (whole > 0.0).then(|| 100.0 * seconds / whole);
+            [kind.as_str().into(), (1e3 * seconds).into(), part.into()]
+        });
+        let predictions = self.predictions();
+        let first: Vec<String> = predictions.iter().take(MAX_IMAGES).map(usize::to_string).collect();
+        let more = if predictions.len() > MAX_IMAGES { " …" } else { "" };
+        let (took, bytes) = (duration_text(self.duration), bytes_text(self.bytes()));
+        PlainTable::new(["operation", "ms", "% of time"])
+            .titled(format!("Predictions: {}{more}", first.join(", ")))
+            .rows(rows)
+            .note(format!("{took}, {bytes} by all parties, {} rounds. `scores` holds the scores.", self.rounds()))
+    }
+}
+
+impl<T: Debug> Run<T> {
+    /// The output, and what the run took at each party.
+    pub fn table(&self) -> PlainTable {
+        let rows = self.usage.iter().zip(PartyId::ALL).map(|(usage, party)| -> [Cell; 5] {
+            let stats = &usage.stats;
+            [
+                party.to_string().into(),
+                stats.messages().into(),
+                stats.payload_bytes().into(),
+                (1e3 * usage.duration.as_secs_f64()).into(),
+                (1e-6 * stats.wait_nanos as f64).into(),
+            ]
+        });
+        let took = duration_text(self.duration);
+        PlainTable::new(["party", "messages sent", "bytes sent", "ms", "of it waiting"])
+            .titled(format!("Output: {}", self.output_text()))
+            .rows(rows)
+            .note(format!(
+                "{took} as seen from here, {} between the parties, {} rounds. `trace()` has the steps.",
+                bytes_text(self.bytes()),
+                self.rounds()
+            ))
+    }
+
+    /// The output, of all parties where they differ, no longer than a few lines.
+    fn output_text(&self) -> String {
+        let of = self.outputs.each_ref().map(|output| format!("{output:?}"));
+        let text = if of[0] == of[1] && of[1] == of[2] { of[0].clone() } else { of.join(" | ") };
+        match text.char_indices().nth(MAX_OUTPUT) {
+            Some((end, _)) => format!("{} …", &text[..end]),
+            None => text,
+        }
+    }
+}
+
+impl<T: Debug> Show for Run<T> {
+    fn text(&self) -> String {
+        self.table().text()
+    }
+
+    fn html(&self) -> String {
+        self.table().html()
+    }
+}
+
+show_as_table!(Cluster, InferenceResult);
+
+impl Show for Model {
+    fn text(&self) -> String {
+        format!("{}; its weights are shared among the parties", self.graph().summary())
+    }
+}
+
+impl Show for Shared {
+    fn text(&self) -> String {
+        format!("a share of shape {:?}, at the parties", self.shape())
+    }
+}
+
+impl Show for SharedBits {
+    fn text(&self) -> String {
+        format!("shared bits of shape {:?}, at the parties", self.shape())
+    }
+}
+
+impl Show for Revealed {
+    fn text(&self) -> String {
+        format!("a tensor of shape {:?} that one party knows", self.shape())
+    }
+}

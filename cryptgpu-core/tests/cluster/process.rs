@@ -1,0 +1,98 @@
+//! What a party's process keeps from others of the same account, and from the functions that run in it.
+
+#![allow(clippy::unwrap_used)]
+
+use crate::support::local;
+use cryptgpu_core::cluster::Result;
+use cryptgpu_core::mpc::Party;
+use std::time::{Duration, Instant};
+
+#[test]
+fn the_memory_of_a_party_can_neither_be_read_nor_dumped() {
+    fn dumpable(_: &mut Party, (): ()) -> Result<i32> {
+        // SAFETY: prctl with PR_GET_DUMPABLE takes no other arguments.
+        Ok(unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) })
+    }
+    let cluster = local().start().unwrap();
+    assert_eq!(cluster.run(dumpable, ()).unwrap().output().unwrap(), 0);
+    for pid in cluster.pids() {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"]);
+        // The administrator may read everything; others of this account may not.
+        // SAFETY: geteuid only answers.
+        if unsafe { libc::geteuid() } != 0 {
+            assert!(std::fs::read(format!("/proc/{pid}/environ")).is_err());
+        }
+    }
+}
+
+#[test]
+fn the_peak_of_memory_is_that_of_the_run() {
+    fn fill(_: &mut Party, megabytes: usize) -> Result<u8> {
+        Ok(vec![1u8; megabytes << 20].iter().step_by(4096).copied().fold(0, u8::wrapping_add))
+    }
+    let cluster = local().start().unwrap();
+    let peak = |megabytes: usize| cluster.run(fill, megabytes).unwrap().usage[0].peak_rss_bytes;
+    let (large, small) = (peak(400), peak(1));
+    assert!(small + (200 << 20) < large, "{small} {large}");
+}
+
+#[test]
+fn standard_input_is_empty_for_functions() {
+    fn read(_: &mut Party, (): ()) -> Result<usize> {
+        let mut line = String::new();
+        Ok(std::io::stdin().read_line(&mut line)?)
+    }
+    let start = Instant::now();
+    let cluster = local().start().unwrap();
+    assert_eq!(cluster.run(read, ()).unwrap().output().unwrap(), 0);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn what_a_party_says_cannot_address_the_callers_terminal() {
+    fn shout(_: &mut Party, (): ()) -> Result<()> {
+        eprintln!("\x1b[2Jcleared");
+        Err("no\x1b]0;title\x07".into())
+    }
+    let error = local().start().unwrap().run(shout, ()).unwrap_err().to_string();
+    assert!(!error.contains(['\x1b', '\x07']), "{error:?}");
+    assert!(error.contains("no␛]0;title␇") && error.contains("␛[2Jcleared"), "{error}");
+}
+
+/// Not a test of its own: a caller whose parties print without end.
+#[test]
+fn caller_of_a_flood() {
+    fn flood(_: &mut Party, (): ()) -> Result<()> {
+        let line = "x".repeat(100_000);
+        for _ in 0..100 {
+            println!("{line}");
+        }
+        Ok(())
+    }
+    fn quiet(_: &mut Party, (): ()) -> Result<()> {
+        println!("and now?");
+        Ok(())
+    }
+    if std::env::var_os("CRYPTGPU_TEST_FLOOD").is_some() {
+        let cluster = local().start().unwrap();
+        cluster.run(flood, ()).unwrap();
+        cluster.run(quiet, ()).unwrap();
+    }
+}
+
+#[test]
+fn what_a_party_prints_has_a_limit_in_each_run() {
+    let caller = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process::caller_of_a_flood", "--nocapture"])
+        .env("CRYPTGPU_TEST_FLOOD", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&caller.stdout);
+    assert!(text.len() < 3 * (5 << 20), "{} bytes", text.len());
+    for party in 0..3 {
+        assert_eq!(text.matches(&format!("[P{party}] (more than 4 MiB in one run")).count(), 1);
+        assert!(text.contains(&format!("[P{party}] and now?")));
+    }
+}

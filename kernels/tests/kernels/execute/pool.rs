@@ -1,0 +1,59 @@
+//! Windows over images.
+
+use crate::support::card::cards;
+use crate::support::data::words;
+use cryptgpu_core::device::{PoolGeometry, cpu::pool as cpu};
+use cryptgpu_kernels::Window;
+
+pub fn device_window(input: [usize; 2], output: [usize; 2], window: &PoolGeometry) -> Window {
+    let PoolGeometry { kernel, stride, padding, dilation } = *window;
+    Window { input, output, kernel, stride, before: [padding[0], padding[2]], dilation }
+}
+
+#[test]
+fn sums_and_taps_agree() {
+    let cases = [
+        ([1, 1], PoolGeometry::square(1, 1, 0), 1),
+        ([4, 4], PoolGeometry::square(2, 2, 0), 3),
+        ([7, 7], PoolGeometry::square(7, 1, 0), 20),
+        ([9, 6], PoolGeometry::square(3, 2, 1), 5),
+        ([8, 11], PoolGeometry { kernel: [3, 2], stride: [1, 3], padding: [0, 1, 2, 0], dilation: [2, 1] }, 4),
+        ([5, 5], PoolGeometry { kernel: [2, 5], stride: [3, 2], padding: [1, 0, 3, 3], dilation: [1, 2] }, 2),
+        ([6, 6], PoolGeometry::square(3, 2, 1), 0),
+    ];
+    for card in cards() {
+        for (input, window, planes) in cases {
+            let out = window.output(input).unwrap();
+            let x = words(12, planes * input[0] * input[1]);
+            let n = planes * out[0] * out[1];
+            let (dx, device) = (card.up(&x), device_window(input, out, &window));
+            let mut expected = vec![0; n];
+            cpu::sum(input, &window, out, &x, &mut expected);
+            let mut sums = card.blank(n);
+            card.kernels.sum_pool(&card.stream, &device, dx.words(), sums.words_mut()).unwrap();
+            assert_eq!(card.down(&sums), expected, "{window:?} on {input:?}, {}", card.name);
+            for ky in 0..window.kernel[0] {
+                for kx in 0..window.kernel[1] {
+                    cpu::tap(input, &window, out, [ky, kx], 77, &x, &mut expected);
+                    let mut taps = card.blank(n);
+                    let tap = [ky, kx];
+                    card.kernels.pool_tap(&card.stream, &device, tap, 77, dx.words(), taps.words_mut()).unwrap();
+                    assert_eq!(card.down(&taps), expected, "tap {tap:?} of {window:?}, {}", card.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    for card in cards() {
+        let window = device_window([4, 4], [2, 2], &PoolGeometry::square(2, 2, 0));
+        let (x, mut out) = (card.up(&words(1, 17)), card.blank(4));
+        assert!(card.kernels.sum_pool(&card.stream, &window, x.words(), out.words_mut()).is_err());
+        let x = card.up(&words(1, 32));
+        assert!(card.kernels.sum_pool(&card.stream, &window, x.words(), out.words_mut()).is_err());
+        let x = card.up(&words(1, 16));
+        assert!(card.kernels.pool_tap(&card.stream, &window, [2, 0], 0, x.words(), out.words_mut()).is_err());
+    }
+}
