@@ -271,7 +271,6 @@ impl Party {
     pub fn insecure_record(&mut self, max_words: u64) {
         // The links warn, where there is anything to warn of.
         self.net.endpoint().insecure_record(max_words);
-        self.prg.keep_addresses();
         let recording = Recording { shares: vec![], arrays: vec![], left: max_words, omitted: 0 };
         *self.recorder.0.borrow_mut() = Some(recording);
     }

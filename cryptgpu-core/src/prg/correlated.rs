@@ -112,7 +112,8 @@ pub struct Correlated {
     position: u64,
     /// A digest of the operations so far.
     history: u64,
-    /// The addresses of all nonces since [`Correlated::keep_addresses`].
+    /// The addresses of all nonces since `keep_addresses`.
+    #[cfg(test)]
     addresses: Option<Vec<u64>>,
 }
 
@@ -147,6 +148,7 @@ impl Correlated {
             own: Prg::new(randomness, &keys.own),
             position: 0,
             history: 0,
+            #[cfg(test)]
             addresses: None,
         }
     }
@@ -165,6 +167,7 @@ impl Correlated {
         }
         let address = self.address();
         self.position += 1;
+        #[cfg(test)]
         if let Some(addresses) = &mut self.addresses {
             addresses.push(address);
         }
@@ -192,11 +195,13 @@ impl Correlated {
     }
 
     /// Keeps the addresses of nonces from now on, for tests of what a party sees.
+    #[cfg(test)]
     pub(crate) fn keep_addresses(&mut self) {
         self.addresses = Some(vec![]);
     }
 
     /// The addresses of the nonces since they are kept.
+    #[cfg(test)]
     pub(crate) fn addresses(&self) -> &[u64] {
         self.addresses.as_deref().unwrap_or_default()
     }
@@ -229,12 +234,6 @@ impl Correlated {
     /// A stream that nobody else knows.
     pub fn own(&self, nonce: Nonce) -> Stream {
         Stream { prg: self.own.clone(), nonce: nonce.0 }
-    }
-
-    /// The streams at an address of a nonce that was handed out, with the previous party, the next and all, once
-    /// more: what this party could derive by itself, for tests of what it sees. Never for masking.
-    pub(crate) fn replay(&self, address: u64) -> [Stream; 3] {
-        [&self.prev, &self.next, &self.common].map(|prg| Stream { prg: prg.clone(), nonce: address })
     }
 
     /// A zero-share: F(kᵢ) and F(kᵢ₊₁), whose differences sum to zero over the parties.

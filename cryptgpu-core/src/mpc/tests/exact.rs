@@ -1,7 +1,7 @@
 //! Every protocol against plaintext arithmetic, over all shapes of the packing and the ring's
 //! edge values; costs are checked on the way.
 
-use super::{Observe, SIZES, array, evaluate, mix, run_trial, samples};
+use super::{SIZES, array, evaluate, mix, run_trial, samples};
 use crate::device::{ConvGeometry, PoolGeometry, Tensor};
 use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, SignWindow, World};
 use crate::net::PartyId;
@@ -253,12 +253,9 @@ fn inputs_and_openings() {
             assert_eq!(all, &x);
             assert_eq!(one.as_ref(), (id == owner.next()).then_some(&x));
         }
-        let shared = run_trial(
-            &world,
-            std::slice::from_ref(&x),
-            &|p: &mut Party, _: &[Rep]| p.input(owner, (p.id() == owner).then_some(&value), &[7, 3]),
-            Observe::No,
-        );
+        let shared = run_trial(&world, std::slice::from_ref(&x), &|p: &mut Party, _: &[Rep]| {
+            p.input(owner, (p.id() == owner).then_some(&value), &[7, 3])
+        });
         assert_eq!(shared.unwrap().value, x);
     }
 }
