@@ -1,10 +1,11 @@
 //! Finding libcuda and NVRTC. cudarc opens both by name at the first call and panics when one is
-//! missing; so every use begins here, where they are searched, opened once and kept, and where
-//! what is missing is an error that says what to do.
+//! missing or lacks a function; so every use begins here, where they are searched, opened once and
+//! kept, tested to have every function that is called, and where what is missing is an error that
+//! says what to do.
 
 use cudarc::{driver, nvrtc};
 use libloading::Library;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -47,21 +48,101 @@ pub enum LibraryError {
         /// The name under which it is looked for.
         soname: &'static str,
     },
-    /// NVRTC does not say its version.
-    #[error("NVRTC was opened but does not work: {0}")]
-    Broken(String),
+    /// A libcuda that is no driver that can be used: a stub, an old one, or something else of that name.
+    #[error(
+        "{library} is not a driver that can be used: {reason}; install or update NVIDIA's driver (525 or newer, for \
+         CUDA 12), and let no other libcuda come before it (LD_LIBRARY_PATH, a toolkit's `stubs` folder)"
+    )]
+    Driver {
+        /// The library.
+        library: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An NVRTC that does not work.
+    #[error(
+        "{library} is not an NVRTC that can be used: {reason}; install NVRTC 12 (pip install \
+             nvidia-cuda-nvrtc-cu12==12.9.*) and set {NVRTC_VARIABLE} to its folder"
+    )]
+    Compiler {
+        /// The library.
+        library: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
-/// Makes sure that cudarc's driver API can be called.
+/// The functions of libcuda that are called here, by cudarc on behalf of this crate, or by the layers above. (One more,
+/// `cuFuncGetParamInfo`, is asked for before it is called.)
+pub const DRIVER_FUNCTIONS: &[&CStr] = &[
+    c"cuInit",
+    c"cuDriverGetVersion",
+    c"cuGetErrorName",
+    c"cuGetErrorString",
+    c"cuDeviceGet",
+    c"cuDeviceGetAttribute",
+    c"cuDeviceGetCount",
+    c"cuDeviceGetName",
+    c"cuDeviceTotalMem_v2",
+    c"cuDevicePrimaryCtxRetain",
+    c"cuDevicePrimaryCtxRelease_v2",
+    c"cuCtxGetCurrent",
+    c"cuCtxSetCurrent",
+    c"cuCtxSynchronize",
+    c"cuModuleLoadData",
+    c"cuModuleUnload",
+    c"cuModuleGetFunction",
+    c"cuFuncSetAttribute",
+    c"cuLaunchKernel",
+    c"cuMemAlloc_v2",
+    c"cuMemFree_v2",
+    c"cuMemHostAlloc",
+    c"cuMemFreeHost",
+    c"cuMemGetInfo_v2",
+    c"cuMemcpyHtoDAsync_v2",
+    c"cuMemcpyDtoHAsync_v2",
+    c"cuMemcpyDtoDAsync_v2",
+    c"cuMemsetD8Async",
+    c"cuStreamCreate",
+    c"cuStreamDestroy_v2",
+    c"cuStreamSynchronize",
+    c"cuStreamWaitEvent",
+    c"cuEventCreate",
+    c"cuEventDestroy_v2",
+    c"cuEventRecord",
+    c"cuEventQuery",
+    c"cuEventSynchronize",
+    c"cuEventElapsedTime",
+];
+
+/// The functions of NVRTC that are called here.
+const COMPILER_FUNCTIONS: &[&CStr] = &[
+    c"nvrtcVersion",
+    c"nvrtcGetErrorString",
+    c"nvrtcGetNumSupportedArchs",
+    c"nvrtcGetSupportedArchs",
+    c"nvrtcCreateProgram",
+    c"nvrtcCompileProgram",
+    c"nvrtcDestroyProgram",
+    c"nvrtcGetProgramLogSize",
+    c"nvrtcGetProgramLog",
+    c"nvrtcGetPTXSize",
+    c"nvrtcGetPTX",
+    c"nvrtcGetCUBINSize",
+    c"nvrtcGetCUBIN",
+];
+
+/// Makes sure that cudarc's driver API can be called, and says which CUDA the driver serves.
 ///
 /// # Errors
-/// [`LibraryError`] when there is no libcuda, or `CRYPTGPU_LIBCUDA` names what cannot be opened.
-pub fn driver() -> Result<(), LibraryError> {
-    static FOUND: OnceLock<Result<(), LibraryError>> = OnceLock::new();
+/// [`LibraryError`] when there is no libcuda, when it is no driver that can be used, or when `CRYPTGPU_LIBCUDA` names
+/// what cannot be opened.
+pub fn driver() -> Result<Version, LibraryError> {
+    static FOUND: OnceLock<Result<Version, LibraryError>> = OnceLock::new();
     FOUND.get_or_init(open_driver).clone()
 }
 
-fn open_driver() -> Result<(), LibraryError> {
+fn open_driver() -> Result<Version, LibraryError> {
     let named = match std::env::var_os(LIBCUDA_VARIABLE) {
         Some(path) => Some(open_named(LIBCUDA_VARIABLE, Path::new(&path))?),
         None => None,
@@ -70,24 +151,81 @@ fn open_driver() -> Result<(), LibraryError> {
     if !unsafe { driver::sys::is_culib_present() } {
         return Err(LibraryError::NoDriver);
     }
-    let Some((library, path)) = named else { return Ok(()) };
     // SAFETY: the library is present by the check above, so this does not panic.
     let used = unsafe { driver::sys::culib() };
-    if address(library, c"cuInit") == address(used, c"cuInit") {
-        Ok(())
-    } else {
-        Err(LibraryError::Shadowed { variable: LIBCUDA_VARIABLE, path, soname: "libcuda.so" })
+    if let Some((library, path)) = named
+        && address(library, c"cuInit") != address(used, c"cuInit")
+    {
+        return Err(LibraryError::Shadowed { variable: LIBCUDA_VARIABLE, path, soname: "libcuda.so" });
+    }
+    let unusable = |reason| LibraryError::Driver { library: file_of(used, DRIVER_FUNCTIONS, "libcuda"), reason };
+    // Asked by hand: cudarc would panic where the function is missing.
+    // SAFETY: this is the function's type in every version of CUDA.
+    let version =
+        unsafe { used.get::<unsafe extern "C" fn(*mut i32) -> u32>(c"cuDriverGetVersion".to_bytes_with_nul()) };
+    let version = version.ok().map(|ask| {
+        let mut version = 0;
+        // SAFETY: the pointer is valid for the call.
+        (unsafe { ask(&raw mut version) }, (version / 1000, version % 1000 / 10))
+    });
+    match version {
+        Some((STUB, _)) => return Err(unusable("it is the stub that programs are linked with".to_owned())),
+        Some((code, _)) if code != 0 => return Err(unusable(format!("cuDriverGetVersion fails with code {code}"))),
+        _ => {}
+    }
+    let served = version.map(|(_, version)| version);
+    match (missing(used, DRIVER_FUNCTIONS), served) {
+        (None, Some(version)) => Ok(version),
+        (missing, served) => {
+            let missing = missing.unwrap_or_default();
+            let serves = served.map_or(String::new(), |(major, minor)| format!(" (it serves CUDA {major}.{minor})"));
+            Err(unusable(format!("{missing}{serves}")))
+        }
     }
 }
 
+/// CUDA_ERROR_STUB_LIBRARY.
+const STUB: u32 = 34;
+
+/// What `library` lacks of `functions`, in words; none if it has them all.
+fn missing(library: &Library, functions: &[&CStr]) -> Option<String> {
+    let missing: Vec<_> = functions.iter().filter(|name| address(library, name).is_none()).collect();
+    let first = missing.first()?.to_string_lossy();
+    Some(match missing.len() {
+        1 => format!("it lacks the function {first}"),
+        more => format!("it lacks the function {first} and {} more", more - 1),
+    })
+}
+
+/// The file that `library` was opened from, by the address of a function that it has; else `name`.
+fn file_of(library: &Library, functions: &[&CStr], name: &str) -> String {
+    let found = functions.iter().find_map(|function| address(library, function)).and_then(|address| {
+        let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+        let hex = |text: &str| usize::from_str_radix(text, 16).ok();
+        maps.lines().find_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (start, end) = range.split_once('-')?;
+            let within = (hex(start)?..hex(end)?).contains(&address.addr());
+            within.then(|| rest.find('/').map(|at| rest[at..].to_owned()))?
+        })
+    });
+    found.unwrap_or_else(|| name.to_owned())
+}
+
+/// The file that the driver in use was opened from, or `libcuda` where the system does not say; none without a driver.
+pub fn driver_file() -> Option<String> {
+    // SAFETY: opening a driver runs its initialisers only; `culib` does not panic where one is present.
+    unsafe { driver::sys::is_culib_present().then(|| file_of(driver::sys::culib(), DRIVER_FUNCTIONS, "libcuda")) }
+}
+
 /// Whether libcuda has `symbol`: older drivers lack newer calls, and cudarc panics at those.
-pub(crate) fn driver_has(symbol: &std::ffi::CStr) -> bool {
+pub(crate) fn driver_has(symbol: &CStr) -> bool {
     // SAFETY: `culib` does not panic where the driver was found.
     driver().is_ok() && address(unsafe { driver::sys::culib() }, symbol).is_some()
 }
 
 /// Where a symbol lies, to tell libraries apart.
-fn address(library: &Library, symbol: &std::ffi::CStr) -> Option<*const c_void> {
+fn address(library: &Library, symbol: &CStr) -> Option<*const c_void> {
     // SAFETY: the symbol is not called, only its address is taken.
     unsafe { library.get::<*const c_void>(symbol.to_bytes_with_nul()).ok().map(|symbol| *symbol) }
 }
@@ -102,7 +240,7 @@ fn open_named(variable: &'static str, path: &Path) -> Result<(&'static Library, 
     }
 }
 
-/// NVRTC's version, major and minor.
+/// The version of a driver or of NVRTC, major and minor.
 pub type Version = (i32, i32);
 
 /// Makes sure that cudarc's NVRTC API can be called; says which version it is.
@@ -129,11 +267,17 @@ fn open_compiler() -> Result<Version, LibraryError> {
     if !nvrtc_present() {
         return Err(LibraryError::NoCompiler);
     }
+    // SAFETY: the library is present by the check above, so this does not panic.
+    let used = unsafe { nvrtc::sys::culib() };
+    let unusable = |reason| LibraryError::Compiler { library: file_of(used, COMPILER_FUNCTIONS, "libnvrtc"), reason };
+    if let Some(missing) = missing(used, COMPILER_FUNCTIONS) {
+        return Err(unusable(missing));
+    }
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: the library is present, and both pointers are valid for the call.
+    // SAFETY: the library is present and has the function, and both pointers are valid for the call.
     unsafe { nvrtc::sys::nvrtcVersion(&mut major, &mut minor) }
         .result()
-        .map_err(|error| LibraryError::Broken(error.to_string()))?;
+        .map_err(|error| unusable(format!("nvrtcVersion fails: {error}")))?;
     Ok((major, minor))
 }
 

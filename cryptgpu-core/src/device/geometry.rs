@@ -24,6 +24,12 @@ pub enum GeometryError {
         /// Padding after.
         after: usize,
     },
+    /// Sizes whose sum or product is no number of this machine.
+    #[error("kernel, dilation and padding along the {axis} are too large to add up: use smaller ones")]
+    TooLarge {
+        /// Height or width.
+        axis: &'static str,
+    },
     /// Channels do not divide into groups.
     #[error("{channels} {what} channels do not divide into {groups} groups")]
     Groups {
@@ -59,7 +65,7 @@ impl PoolGeometry {
     /// Output height and width for an input of `[height, width]`: ⌊(in + pad − dilation·(kernel − 1) − 1) / stride⌋ + 1.
     ///
     /// # Errors
-    /// When a size is zero or the window does not fit.
+    /// When a size is zero or too large, or the window does not fit.
     pub fn output(&self, input: [usize; 2]) -> Result<[usize; 2], GeometryError> {
         let mut out = [0; 2];
         for axis in 0..2 {
@@ -71,10 +77,13 @@ impl PoolGeometry {
                     return Err(GeometryError::Zero { what });
                 }
             }
-            let window = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
-            let padded = input[axis] + before + after;
+            let axis_name = ["height", "width"][axis];
+            let too_large = || GeometryError::TooLarge { axis: axis_name };
+            let reach = self.dilation[axis].checked_mul(self.kernel[axis] - 1);
+            let window = reach.and_then(|reach| reach.checked_add(1)).ok_or_else(too_large)?;
+            let padded = input[axis].checked_add(before).and_then(|size| size.checked_add(after));
+            let padded = padded.ok_or_else(too_large)?;
             if window > padded {
-                let axis_name = ["height", "width"][axis];
                 return Err(GeometryError::TooSmall { axis: axis_name, window, input: input[axis], before, after });
             }
             out[axis] = (padded - window) / self.stride[axis] + 1;
@@ -134,5 +143,20 @@ impl ConvGeometry {
     pub fn output_shape(&self) -> Result<[usize; 4], GeometryError> {
         let [height, width] = self.output()?;
         Ok([self.batch, self.out_channels, height, width])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_near_the_end_of_the_integers_are_errors() {
+        let dense = PoolGeometry::square(3, 1, 0);
+        let far = PoolGeometry { dilation: [1, 1 << 63], ..dense };
+        assert_eq!(far.output([8, 8]), Err(GeometryError::TooLarge { axis: "width" }));
+        let padded = PoolGeometry { padding: [usize::MAX, 1, 0, 0], ..dense };
+        assert_eq!(padded.output([8, 8]), Err(GeometryError::TooLarge { axis: "height" }));
+        assert_eq!(dense.output([8, 8]), Ok([6, 6]));
     }
 }

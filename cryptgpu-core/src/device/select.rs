@@ -7,7 +7,8 @@ use std::str::FromStr;
 /// A device as it is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
-    /// A card where there is one, else the CPU. (That `CRYPTGPU_LIBCUDA` names what does not work is an error.)
+    /// A card where there is one that can be used, else the CPU; `cryptgpu doctor` says why a card cannot be used.
+    /// (That `CRYPTGPU_LIBCUDA` names what does not work is an error.)
     Auto,
     /// The CPU.
     #[default]
@@ -31,8 +32,13 @@ impl DeviceChoice {
             DeviceChoice::Cuda(None) => in_turn(cuda::probe().cards.len().max(1)),
             DeviceChoice::Auto => {
                 let found = cuda::probe();
-                if found.usable() || found.substitute.is_some() {
-                    in_turn(found.cards.len().max(1))
+                let card = in_turn(found.cards.len().max(1));
+                if found.substitute.is_some() {
+                    card
+                } else if found.usable()
+                    && let Ok(taken) = DeviceInUse::of(card)
+                {
+                    return Ok(taken);
                 } else {
                     Device::Cpu
                 }

@@ -184,11 +184,12 @@ impl Inference {
     }
 
     /// Tests what can be tested before anything starts: network, counts, settings, a file of weights,
-    /// that the images fit the network and are enough.
+    /// that the images fit the network and are enough. Returns notices, a sentence each, of what was changed to make
+    /// a file of weights fit the network.
     ///
     /// # Errors
     /// Which field cannot be used, and what can.
-    pub fn validate(&self) -> Result<(), ExperimentError> {
+    pub fn validate(&self) -> Result<Vec<String>, ExperimentError> {
         let graph = self.graph()?;
         self.settings()?;
         check_count("batch", self.batch, MOST_IMAGES)?;
@@ -197,10 +198,12 @@ impl Inference {
             let hint = "bundled weights are LeNet's; give a safetensors file, or random ones".to_owned();
             return Err(ExperimentError::Declaration { field: "weights", value: self.weights.to_string(), hint });
         }
-        if let WeightSource::File(_) = self.weights {
-            self.load_weights(&graph)?;
-        }
-        self.open_images(&graph).map(drop)
+        let notices = match self.weights {
+            WeightSource::File(_) => self.weights.open(&graph)?.notices,
+            WeightSource::Bundled | WeightSource::Random(_) => vec![],
+        };
+        self.open_images(&graph)?;
+        Ok(notices)
     }
 
     /// SHA-256 of a file of weights, in hexadecimal digits; empty for other weights.
@@ -208,8 +211,8 @@ impl Inference {
     /// # Errors
     /// [`Nn`](ExperimentError::Nn) for a file that cannot be read.
     pub fn weights_digest(&self) -> Result<String, ExperimentError> {
-        let WeightSource::File(path) = &self.weights else { return Ok(String::new()) };
-        digest_of(path)
+        let WeightSource::File(file) = &self.weights else { return Ok(String::new()) };
+        digest_of(file.path())
     }
 
     /// The same of a file of images.

@@ -5,30 +5,10 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::inference::ImageSource;
 use super::party::PartyReport;
-use super::{ExperimentError, Inference, Record, available_memory_bytes, commit, machine, now};
+use super::{ExperimentError, Inference, Parties, Record, available_memory_bytes, commit, machine, now};
 use crate::device::Devices;
 use crate::nn::WeightSource;
 use crate::nn::{Graph, Weights, count, lower, plaintext, predictions, range};
-
-/// Whoever runs the three parties.
-pub trait Parties {
-    /// Where they run, as records say it: `threads of one process`, `local processes`, host names.
-    fn describe(&self) -> String;
-
-    /// How many of them share this machine's memory.
-    fn on_this_machine(&self) -> u64;
-
-    /// Runs a declaration at all three; `progress` is told the number of evaluations done, counting
-    /// the one that is not timed.
-    ///
-    /// # Errors
-    /// The likeliest cause, if a party fails.
-    fn run(
-        &mut self,
-        declaration: &Inference,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<[PartyReport; 3], ExperimentError>;
-}
 
 /// How far a measurement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,19 +28,19 @@ pub enum Stage {
 /// whatever ends the run at a party.
 pub fn measure(
     declaration: &Inference,
-    parties: &mut dyn Parties,
+    parties: &mut Parties,
     observe: &mut dyn FnMut(Stage),
 ) -> Result<Record, ExperimentError> {
     declaration.validate()?;
     let graph = declaration.graph()?;
-    check_memory(declaration, &graph, parties.on_this_machine())?;
+    check_memory(declaration, &graph, 3)?;
     check_range(declaration, &graph)?;
     observe(Stage::Setup);
     let all = declaration.iterations + 1;
     let reports = parties.run(declaration, &mut |done| observe(Stage::Private(done, all)))?;
     let results = results(declaration, &graph, &reports)?;
     let verdict = compare(declaration, &graph, &results, observe)?;
-    record(declaration, parties.describe(), &reports, &verdict)
+    record(declaration, parties.describe().to_owned(), &reports, &verdict)
 }
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
@@ -255,11 +235,15 @@ fn slowest(reports: &[PartyReport; 3], iteration: usize) -> Option<&super::party
 
 #[cfg(test)]
 mod tests {
-    use super::super::Threads;
     use super::*;
+    use crate::cluster::Cluster;
     use crate::device::{Device, DeviceInUse};
     use crate::mpc::Fidelity;
     use crate::prg::Randomness;
+
+    fn threads() -> Parties {
+        Parties::new(Cluster::in_memory())
+    }
 
     fn lenet(iterations: usize, batch: usize) -> Inference {
         Inference { iterations, batch, ..Inference::of("lenet").unwrap() }
@@ -268,7 +252,7 @@ mod tests {
     #[test]
     fn private_lenet_reads_real_digits_as_plaintext_does() {
         let mut stages = Vec::new();
-        let record = measure(&lenet(5, 20), &mut Threads, &mut |stage| stages.push(stage)).unwrap();
+        let record = measure(&lenet(5, 20), &mut threads(), &mut |stage| stages.push(stage)).unwrap();
         assert_eq!((record.images, record.compared, record.agreement), (100, 100, Some(100)));
         assert_eq!(record.accuracy, record.plaintext_accuracy);
         assert!(record.accuracy.unwrap() >= 0.98, "{record:?}");
@@ -281,13 +265,17 @@ mod tests {
 
     #[test]
     fn bytes_do_not_depend_on_the_images_and_stay_below_the_papers() {
-        let first = measure(&lenet(1, 1), &mut Threads, &mut |_| {}).unwrap();
+        let first = measure(&lenet(1, 1), &mut threads(), &mut |_| {}).unwrap();
         let other = Inference { images: super::super::Images::Random(9), ..lenet(2, 1) };
-        let other = measure(&other, &mut Threads, &mut |_| {}).unwrap();
+        let other = measure(&other, &mut threads(), &mut |_| {}).unwrap();
         assert_eq!((first.bytes_sent, first.rounds), (other.bytes_sent, other.rounds));
         assert_eq!((other.accuracy, other.plaintext_accuracy), (None, None));
         let untrained = Inference { weights: super::super::WeightSource::Random(1), ..lenet(1, 1) };
-        assert_eq!(measure(&untrained, &mut Threads, &mut |_| {}).unwrap().accuracy, None, "guesses have no accuracy");
+        assert_eq!(
+            measure(&untrained, &mut threads(), &mut |_| {}).unwrap().accuracy,
+            None,
+            "guesses have no accuracy"
+        );
         let row = &super::super::inference_table(&[first]).unwrap()[0];
         assert!(row.bytes_fraction.unwrap() < 0.42, "{row:?}");
     }
@@ -304,8 +292,8 @@ mod tests {
         }
         let file = dir.path().join("scale30.safetensors");
         weights.save(&file).unwrap();
-        let scaled = Inference { weights: WeightSource::File(file), ..lenet };
-        let error = measure(&scaled, &mut Threads, &mut |_| {}).unwrap_err();
+        let scaled = Inference { weights: WeightSource::File(file.into()), ..lenet };
+        let error = measure(&scaled, &mut threads(), &mut |_| {}).unwrap_err();
         assert!(matches!(error, ExperimentError::Nn(crate::nn::NnError::Range { .. })), "{error}");
         assert!(error.to_string().contains("fc2") && error.to_string().contains("bits"), "{error}");
         let wrong = vec![ArrayD::from_elem(vec![1, 10], 1e6); 20];
@@ -316,31 +304,19 @@ mod tests {
     #[test]
     fn the_papers_truncation_is_recorded_as_such() {
         let paper = Inference { fidelity: Fidelity::Paper, ..lenet(1, 1) };
-        assert_eq!(measure(&paper, &mut Threads, &mut |_| {}).unwrap().fidelity, "paper");
+        assert_eq!(measure(&paper, &mut threads(), &mut |_| {}).unwrap().fidelity, "paper");
     }
 
     #[test]
     fn the_record_says_what_masks_were_really_drawn_from() {
-        struct Whatever(Randomness);
-        impl Parties for Whatever {
-            fn describe(&self) -> String {
-                Threads.describe()
-            }
-            fn on_this_machine(&self) -> u64 {
-                Threads.on_this_machine()
-            }
-            fn run(
-                &mut self,
-                declaration: &Inference,
-                progress: &mut dyn FnMut(usize),
-            ) -> Result<[PartyReport; 3], ExperimentError> {
-                // As a cluster that was started with something else than is declared.
-                Threads.run(&Inference { randomness: self.0, ..declaration.clone() }, progress)
-            }
-        }
         let declared = Inference { randomness: Randomness::InsecurePhilox, ..lenet(1, 1) };
-        let insecure = measure(&declared, &mut Threads, &mut |_| {}).unwrap();
-        let secure = measure(&declared, &mut Whatever(Randomness::Aes128Ctr), &mut |_| {}).unwrap();
+        let insecure = measure(&declared, &mut threads(), &mut |_| {}).unwrap();
+        // As of parties that were started with something else than is declared.
+        let reports = threads().run(&lenet(1, 1), &mut |_| {}).unwrap();
+        let graph = declared.graph().unwrap();
+        let results = results(&declared, &graph, &reports).unwrap();
+        let verdict = compare(&declared, &graph, &results, &mut |_| {}).unwrap();
+        let secure = record(&declared, String::new(), &reports, &verdict).unwrap();
         assert_eq!((insecure.randomness.as_str(), secure.randomness.as_str()), ("insecure-philox", "aes128-ctr"));
         assert_eq!((insecure.is_insecure(), secure.is_insecure()), (true, false));
         assert_eq!((insecure.bytes_sent, insecure.rounds), (secure.bytes_sent, secure.rounds));
@@ -349,26 +325,21 @@ mod tests {
 
     #[test]
     fn an_error_at_one_party_is_the_error_of_the_run() {
-        struct Overwritten;
-        impl Parties for Overwritten {
-            fn describe(&self) -> String {
-                "test".to_owned()
-            }
-            fn on_this_machine(&self) -> u64 {
-                3
-            }
-            fn run(
-                &mut self,
-                declaration: &Inference,
-                progress: &mut dyn FnMut(usize),
-            ) -> Result<[PartyReport; 3], ExperimentError> {
-                // Only the owner of the weights reads the file, and it is not there.
-                let file = super::super::WeightSource::File("no/such.safetensors".into());
-                Threads.run(&Inference { weights: file, ..declaration.clone() }, progress)
-            }
-        }
-        let error = measure(&lenet(1, 1), &mut Overwritten, &mut |_| {}).unwrap_err();
+        // Only the owner of the weights reads the file, and it is not there.
+        let file = WeightSource::File("no/such.safetensors".into());
+        let error = threads().run(&Inference { weights: file, ..lenet(1, 1) }, &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("no/such.safetensors"), "{error}");
+    }
+
+    #[test]
+    fn sharing_the_weights_is_counted_apart_and_parties_stay_for_the_next_run() {
+        let mut parties = threads();
+        let first = measure(&lenet(2, 1), &mut parties, &mut |_| {}).unwrap();
+        let second = measure(&lenet(2, 1), &mut parties, &mut |_| {}).unwrap();
+        assert_eq!(first.setup_bytes_sent, [0, 8 * 431_080, 0]);
+        assert_eq!((first.bytes_sent, first.setup_bytes_sent), (second.bytes_sent, second.setup_bytes_sent));
+        let coarse = measure(&Inference { fraction_bits: 12, ..lenet(2, 1) }, &mut parties, &mut |_| {}).unwrap();
+        assert_eq!((coarse.fraction_bits, coarse.agreement), (12, Some(2)));
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct Record {
     /// SHA-256 of a file of weights, in hexadecimal digits; empty for other weights.
     #[serde(default)]
     pub weights_sha256: String,
-    /// Seconds to share the weights once, outside the timed part; of the slowest party.
+    /// Seconds to read and share the weights once, outside the timed part, as the caller waited for it.
     #[serde(default)]
     pub setup_seconds: f64,
     /// Bytes that each party sent to share the weights.

@@ -1,7 +1,6 @@
 //! Comparison, ReLU and maximum: a sign bit, and a bit times a tensor.
 
 use super::{MpcError, Party, Rep, RepBits};
-use crate::device::DeviceError;
 
 impl Party {
     /// One bit an element: 1 where x < y. Exact while |x − y| < 2^63. 49 bytes an element, 7 rounds.
@@ -9,7 +8,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
     pub fn less_than(&mut self, x: &Rep, y: &Rep) -> Result<RepBits, MpcError> {
-        let difference = x.sub(y).map_err(|e| self.device_error(e))?;
+        let difference = x.sub(y)?;
         self.sign(&difference)
     }
 
@@ -28,15 +27,13 @@ impl Party {
     /// # Errors
     /// [`MpcError::Ring`] when the limit cannot be encoded; the link's errors.
     pub fn clipped_relu(&mut self, x: &Rep, limit: f64) -> Result<Rep, MpcError> {
-        let word = self.codec().encode(limit).map_err(|e| self.ring_error(e))?;
         let (n, shape) = (x.len(), x.shape().to_vec());
-        let fail = |p: &Party, e: DeviceError| p.device_error(e);
-        let flat = x.reshape(&[n]).map_err(|e| fail(self, e))?;
-        let beyond = flat.add_word(self.id(), word.wrapping_neg());
-        let both = Rep::concat(&[flat, beyond]).map_err(|e| fail(self, e))?;
+        let flat = x.reshape(&[n])?;
+        let beyond = self.add_scalar(&flat, -limit)?;
+        let both = Rep::concat(&[flat, beyond])?;
         let both = self.relu(&both)?;
-        let parts = both.narrow(0..n).and_then(|low| low.sub(&both.narrow(n..2 * n)?));
-        parts.and_then(|clipped| clipped.reshape(&shape)).map_err(|e| fail(self, e))
+        let clipped = both.narrow(0..n)?.sub(&both.narrow(n..2 * n)?)?;
+        Ok(clipped.reshape(&shape)?)
     }
 
     /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^63.
@@ -45,8 +42,8 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
     pub fn maximum(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let difference = y.sub(x).map_err(|e| self.device_error(e))?;
+        let difference = y.sub(x)?;
         let gain = self.relu(&difference)?;
-        x.add(&gain).map_err(|e| self.device_error(e))
+        Ok(x.add(&gain)?)
     }
 }

@@ -57,6 +57,11 @@ impl AddAssign for Cost {
     }
 }
 
+/// The agreement on keys at the start of a session: three keys of two parties, and one that party 0 gives to both others.
+pub fn key_agreement() -> Cost {
+    Cost::words(10, 1)
+}
+
 /// An owner's input of n elements.
 pub fn input(n: usize) -> Cost {
     Cost::words(n, u64::from(n > 0))

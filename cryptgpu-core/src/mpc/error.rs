@@ -3,8 +3,12 @@
 use crate::device::DeviceError;
 use crate::net::{NO_STEP, NetError, PartyId};
 use crate::ring::RingError;
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
 
-/// An error of a protocol. It names the party and the step it was in.
+/// An error of a protocol. `?` makes one of what a link, a device or the codec says; [`super::Party::step`] adds the
+/// party and the innermost step.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum MpcError {
     /// A link failed; the error names party, peer and step.
@@ -12,9 +16,8 @@ pub enum MpcError {
     Net(#[from] NetError),
     /// A neighbour sent an array of another type than the one that was waited for.
     #[error(
-        "party {party}{}: expected {expected} from party {peer}, got {got}: both ends must name the same \
-         types in the same order",
-        comma_step(.step)
+        "party {party}{}: expected {expected} from party {peer}, got {got}: both ends must name the same types in the \
+         same order", comma_step(.step)
     )]
     Message {
         /// The party that reports.
@@ -28,52 +31,133 @@ pub enum MpcError {
         /// What came.
         got: String,
     },
-    /// A local operation of a protocol outside this crate refused its operands; who runs the
-    /// protocol adds party and step.
-    #[error(transparent)]
-    Local(#[from] DeviceError),
-    /// A local operation refused its operands.
-    #[error("party {party}{}: {source}", comma_step(.step))]
+    /// A local operation refused its operands, or a device failed.
+    #[error("{at}{source}")]
     Device {
-        /// The party that reports.
-        party: PartyId,
-        /// The step it was in.
-        step: String,
+        /// Where.
+        at: Origin,
         /// What the device said.
         source: DeviceError,
     },
     /// A value that does not fit the ring.
-    #[error("party {party}{}: {source}", comma_step(.step))]
+    #[error("{at}{source}")]
     Ring {
-        /// The party that reports.
-        party: PartyId,
-        /// The step it was in.
-        step: String,
+        /// Where.
+        at: Origin,
         /// What the codec said.
         source: RingError,
     },
     /// Arguments that make no sense together.
-    #[error("party {party}{}: {operation}: {detail}", comma_step(.step))]
+    #[error("{at}{operation}: {detail}")]
     Argument {
-        /// The party that reports.
-        party: PartyId,
-        /// The step it was in.
-        step: String,
+        /// Where.
+        at: Origin,
         /// The operation.
         operation: &'static str,
         /// What is wrong, and what to do.
         detail: String,
     },
-    /// A closure that came back with an error of its own.
-    #[error("party {party}{}: {detail}", comma_step(.step))]
+    /// An error of a protocol's author.
+    #[error("{at}{detail}")]
     Other {
-        /// The party that reports.
-        party: PartyId,
-        /// The step it was in.
-        step: String,
+        /// Where.
+        at: Origin,
         /// What happened.
         detail: String,
     },
+}
+
+/// The party and step of an error: unknown until the step that it happened in has ended.
+///
+/// It prints as the beginning of a message, `party 1, step conv1: `, and as nothing while it is unknown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin(Option<(PartyId, String)>);
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((party, step)) => write!(f, "party {party}{}: ", comma_step(step)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<DeviceError> for MpcError {
+    fn from(source: DeviceError) -> Self {
+        MpcError::Device { at: Origin::default(), source }
+    }
+}
+
+impl From<RingError> for MpcError {
+    fn from(source: RingError) -> Self {
+        MpcError::Ring { at: Origin::default(), source }
+    }
+}
+
+impl MpcError {
+    /// An error of a protocol's author, in words.
+    pub fn other(detail: impl fmt::Display) -> Self {
+        MpcError::Other { at: Origin::default(), detail: detail.to_string() }
+    }
+
+    pub(super) fn argument(operation: &'static str, detail: String) -> Self {
+        MpcError::Argument { at: Origin::default(), operation, detail }
+    }
+
+    /// The step that it happened in; empty while that is unknown.
+    pub fn step(&self) -> &str {
+        match self {
+            MpcError::Net(error) => error.step(),
+            MpcError::Message { step, .. } => step,
+            MpcError::Device { at, .. }
+            | MpcError::Ring { at, .. }
+            | MpcError::Argument { at, .. }
+            | MpcError::Other { at, .. } => at.0.as_ref().map_or("", |(_, step)| step),
+        }
+    }
+
+    /// The other end of the link that it is about, if it is about one.
+    pub fn peer(&self) -> Option<PartyId> {
+        match self {
+            MpcError::Net(error) => error.peer(),
+            MpcError::Message { peer, .. } => Some(*peer),
+            _ => None,
+        }
+    }
+
+    /// The same with party and step, where it does not name them yet.
+    #[must_use]
+    pub(crate) fn located(mut self, party: PartyId, step: &str) -> Self {
+        self.locate(party, step);
+        self
+    }
+
+    fn locate(&mut self, party: PartyId, step: &str) {
+        match self {
+            MpcError::Net(_) | MpcError::Message { .. } => {}
+            MpcError::Device { at, .. }
+            | MpcError::Ring { at, .. }
+            | MpcError::Argument { at, .. }
+            | MpcError::Other { at, .. } => {
+                at.0.get_or_insert_with(|| (party, step.to_owned()));
+            }
+        }
+    }
+}
+
+/// Adds party and step to an error of a protocol, as it is or in a box; leaves any other error as it is.
+pub(super) fn locate(error: &mut dyn Any, party: PartyId, step: &str) {
+    if let Some(error) = error.downcast_mut::<MpcError>() {
+        error.locate(party, step);
+    } else if let Some(boxed) = error.downcast_mut::<Box<dyn Error + Send + Sync>>() {
+        if let Some(error) = boxed.downcast_mut::<MpcError>() {
+            error.locate(party, step);
+        }
+    } else if let Some(boxed) = error.downcast_mut::<Box<dyn Error>>()
+        && let Some(error) = boxed.downcast_mut::<MpcError>()
+    {
+        error.locate(party, step);
+    }
 }
 
 /// `, step conv1`; nothing where the party is in no step.

@@ -14,7 +14,7 @@ impl Party {
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
     pub fn mul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
         let bits = self.codec().fraction_bits();
-        let z = x.local_mul(y).map_err(|e| self.device_error(e))?;
+        let z = x.local_mul(y)?;
         self.truncate_product(z.into_mine().into_buffer(), bits, x.shape())
     }
 
@@ -23,8 +23,16 @@ impl Party {
     /// # Errors
     /// As [`Party::mul`].
     pub fn mul_no_trunc(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let z = x.local_mul(y).map_err(|e| self.device_error(e))?;
+        let z = x.local_mul(y)?;
         self.reshare(z)
+    }
+
+    /// x + c for a public real c, encoded with the fraction bits of the party's codec. Local.
+    ///
+    /// # Errors
+    /// [`MpcError::Ring`] when the constant cannot be encoded.
+    pub fn add_scalar(&self, x: &Rep, c: f64) -> Result<Rep, MpcError> {
+        Ok(x.add_word(self.id(), self.codec().encode(c)?))
     }
 
     /// x times a public real, truncated. Local product, then 8 + 3f/8 bytes an element, 2 rounds.
@@ -32,7 +40,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Ring`] when the constant cannot be encoded; the link's errors.
     pub fn mul_scalar(&mut self, x: &Rep, constant: f64) -> Result<Rep, MpcError> {
-        let word = self.codec().encode(constant).map_err(|e| self.ring_error(e))?;
+        let word = self.codec().encode(constant)?;
         self.truncate(&x.mul_word(word), self.codec().fraction_bits())
     }
 
@@ -43,9 +51,9 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the inner dimensions differ; the link's errors.
     pub fn matmul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let operand = Operand::new(y.clone()).map_err(|e| self.device_error(e))?;
+        let operand = Operand::new(y.clone())?;
         let terms = [(&x.a, &operand.sum), (&x.b, &operand.a)];
-        let z = Tensor::matmul_sum(terms, false).map_err(|e| self.device_error(e))?;
+        let z = Tensor::matmul_sum(terms, false)?;
         let shape = z.shape().to_vec();
         let bits = self.codec().fraction_bits();
         self.truncate_product(z.into_buffer(), bits, &shape)
@@ -60,7 +68,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
     pub fn linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>) -> Result<Rep, MpcError> {
-        let z = Tensor::matmul_sum([(&x.a, &w.sum), (&x.b, &w.a)], true).map_err(|e| self.device_error(e))?;
+        let z = Tensor::matmul_sum([(&x.a, &w.sum), (&x.b, &w.a)], true)?;
         self.finish(z, bias, w)
     }
 
@@ -77,7 +85,7 @@ impl Party {
         bias: Option<&Rep>,
     ) -> Result<Rep, MpcError> {
         let terms = [(&x.a, &w.sum), (&x.b, &w.a)];
-        let z = Tensor::conv2d_sum(terms, geometry).map_err(|e| self.device_error(e))?;
+        let z = Tensor::conv2d_sum(terms, geometry)?;
         self.finish(z, bias, w)
     }
 
@@ -89,12 +97,13 @@ impl Party {
             // Each party adds its first component: the three are an additive sharing.
             let channels = shape.get(1).copied().unwrap_or(0);
             if bias.shape() != [channels] {
-                return Err(self.device_error(DeviceError::Shape {
+                return Err(DeviceError::Shape {
                     operation: "bias",
                     lhs: shape,
                     rhs: bias.shape().to_vec(),
                     rule: "the bias must have one entry for each entry of axis 1",
-                }));
+                }
+                .into());
             }
             self.check_here("bias", z.device())?;
             self.check_here("bias", bias.device())?;

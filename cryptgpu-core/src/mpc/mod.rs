@@ -3,12 +3,13 @@
 //! x = x₀ + x₁ + x₂ modulo 2^64, party i holding (xᵢ, xᵢ₊₁). A protocol is a method of [`Party`]
 //! that all three call with shares of the same values; its documentation states bytes (summed over
 //! the parties) and rounds, `cost` holds the same as formulas, and tests compare both with what
-//! the transport counted. Messages are sent in `protocol` and nowhere else; this folder names neither
-//! sockets nor a GPU.
+//! the transport counted. Messages are sent in `protocol`, and the keys of a session in `setup.rs`;
+//! this folder names neither sockets nor a GPU.
 //!
 //! | file | what |
 //! |---|---|
 //! | `party.rs` | [`Party`]: links, randomness, settings, steps, claims |
+//! | `setup.rs` | agreement on keys, before there are parties |
 //! | `share/` | shares as one party holds them, and what is local on them |
 //! | `randomness.rs` | draws that two parties or all three have in common; shares of zero |
 //! | `protocol/` | every message: inputs, openings, resharing, truncation, sign bit, bit product, rounds |
@@ -17,6 +18,7 @@
 //! | `pool.rs` | average and max-pooling |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
+//! | `account.rs` | a party's account: steps, declared costs, claims |
 //! | `show.rs` | how costs and claims show themselves |
 //! | `view.rs` | a party's view: what it holds and receives, recorded for teaching and debugging |
 //! | `check/` | the protocol checker: values, costs, views |
@@ -24,6 +26,7 @@
 pub mod check;
 pub mod cost;
 
+mod account;
 mod claim;
 mod compare;
 mod error;
@@ -32,6 +35,7 @@ mod party;
 mod pool;
 mod protocol;
 mod randomness;
+mod setup;
 mod share;
 mod show;
 #[cfg(test)]
@@ -42,9 +46,11 @@ mod world;
 pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
-pub use error::MpcError;
+pub use error::{MpcError, Origin};
 pub use party::{Fidelity, Party, Settings};
+pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
+pub use setup::agree_on_keys;
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
 pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};

@@ -1,14 +1,15 @@
 //! One party in a run: its links, its correlated randomness, its device, its settings, and the
-//! account of what its protocols should have cost.
+//! account of what its protocols declare to cost.
 
+use super::account::Account;
 use super::claim::Claim;
 use super::cost::Cost;
-use super::error::MpcError;
+use super::error::{MpcError, locate};
 use super::view::ViewRecorder;
 use crate::device::{Device, DeviceError, SignWindow, View};
-use crate::net::{NO_STEP, Network, PartyId, Stats, Timeline};
+use crate::net::{Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
-use crate::ring::{FixedPoint, RingError};
+use crate::ring::FixedPoint;
 use std::sync::Arc;
 
 /// Which truncation runs.
@@ -52,28 +53,14 @@ pub struct Party {
     pub(super) recorder: ViewRecorder,
     settings: Settings,
     device: Device,
-    /// The steps that it is in, the run around all of them first.
-    steps: Vec<Step>,
-    failed_step: String,
-    charged: Cost,
-    claims: Vec<Claim>,
-}
-
-/// A step that has begun.
-struct Step {
-    name: String,
-    before: Stats,
-    claimed: Option<Cost>,
+    account: Account,
 }
 
 impl Party {
     /// A party on `net`, drawing from `prg`, whose tensors live on `device`.
     pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings, device: Device) -> Self {
-        let recorder = ViewRecorder::default();
-        let run = Step { name: String::new(), before: net.endpoint().stats(), claimed: None };
-        let (steps, failed_step) = (vec![run], String::new());
-        let charged = Cost::FREE;
-        let party = Party { net, prg, recorder, settings, device, steps, failed_step, charged, claims: vec![] };
+        let account = Account::new(net.endpoint().stats());
+        let party = Party { net, prg, recorder: ViewRecorder::default(), settings, device, account };
         party.net.endpoint().set_step(&party.current_step());
         party
     }
@@ -123,78 +110,57 @@ impl Party {
         self.net.endpoint().stats()
     }
 
-    /// What the built-in protocols so far should have cost, by their own statement (`cost`).
-    pub fn charged(&self) -> Cost {
-        self.charged
+    /// What the built-in protocols have declared to cost so far, by the formulas of [`super::cost`].
+    pub fn declared(&self) -> Cost {
+        self.account.declared()
     }
 
-    pub(super) fn charge(&mut self, cost: Cost) {
-        self.charged += cost;
+    /// Enters what a built-in protocol costs.
+    pub(super) fn declare_cost(&mut self, cost: Cost) {
+        self.account.declare(cost);
     }
 
-    /// Runs `body` as the step `name`: errors and traces name it, below the steps around it.
+    /// Runs `body` as the step `name`: errors and traces name it, below the steps around it. An error of a protocol that
+    /// names no party and step yet, as it is or in a box, gets this party and the innermost step.
     ///
     /// # Errors
     /// Those of `body`.
-    pub fn step<T, E>(&mut self, name: &str, body: impl FnOnce(&mut Party) -> Result<T, E>) -> Result<T, E> {
-        self.steps.push(Step { name: name.to_owned(), before: self.stats(), claimed: None });
+    pub fn step<T, E: 'static>(&mut self, name: &str, body: impl FnOnce(&mut Party) -> Result<T, E>) -> Result<T, E> {
+        self.account.begin(name, self.stats());
         self.net.endpoint().set_step(&self.current_step());
-        let result = body(self);
-        let path = self.current_step();
-        if result.is_err() && !self.failed_step.starts_with(&path) {
-            self.failed_step = path;
+        let mut result = body(self);
+        if let Err(error) = &mut result {
+            locate(error, self.id(), &self.current_step());
         }
-        self.end_step();
+        self.account.end(&self.stats(), result.is_err());
         self.net.endpoint().set_step(&self.current_step());
         result
     }
 
-    fn end_step(&mut self) {
-        let name = self.current_step();
-        if let Some(step) = self.steps.pop() {
-            self.claims.extend(step.claimed.map(|claimed| self.claim(name, &step.before, claimed)));
-        }
-    }
-
-    fn claim(&self, step: String, before: &Stats, claimed: Cost) -> Claim {
-        let after = self.stats();
-        let sent = after.payload_bytes() - before.payload_bytes();
-        Claim { step, claimed, sent, depth_before: before.rounds, depth_after: after.rounds }
-    }
-
-    /// Claims what the step around this call costs, or the whole run outside any step: `rounds`, and
-    /// `bytes` summed over the three parties. All parties claim the same. A second claim about the
-    /// same step adds to the first, so a step in a loop may claim each turn.
+    /// Declares what the step around this call costs, or the whole run outside any step: `rounds`, and
+    /// `bytes` summed over the three parties. All parties declare the same. A second declaration about
+    /// the same step adds to the first, so a step in a loop may declare each turn.
     ///
-    /// The claim changes nothing; it is compared with what was counted, after the run
+    /// It changes nothing; it is compared with what was counted, after the run
     /// ([`Claim::check`]) or by [`super::check::Check`].
     pub fn declare(&mut self, rounds: u64, bytes: u64) {
-        if let Some(step) = self.steps.last_mut() {
-            let claimed = Cost { bytes, rounds };
-            step.claimed = Some(step.claimed.map_or(claimed, |earlier| earlier + claimed));
-        }
+        self.account.claim(Cost { bytes, rounds });
     }
 
-    /// The claims about all steps that have ended, and that about the run since the last call of
-    /// this function, which begins another run.
+    /// The claims about all steps that have ended, and about the run since the last call of this
+    /// function, which begins another run.
     pub fn take_claims(&mut self) -> Vec<Claim> {
-        let mut claims = std::mem::take(&mut self.claims);
-        let now = self.stats();
-        let Some(run) = self.steps.first_mut() else { return claims };
-        let (before, claimed) = (std::mem::replace(&mut run.before, now), run.claimed.take());
-        claims.extend(claimed.map(|claimed| self.claim("the whole run".to_owned(), &before, claimed)));
-        claims
+        self.account.take_claims(self.stats())
     }
 
     /// The step this party is in.
     pub fn current_step(&self) -> String {
-        let names: Vec<&str> = self.steps.iter().skip(1).map(|step| step.name.as_str()).collect();
-        if names.is_empty() { NO_STEP.to_owned() } else { names.join("/") }
+        self.account.step()
     }
 
     /// The innermost step that has failed, for errors that do not name theirs.
     pub fn failed_step(&self) -> &str {
-        if self.failed_step.is_empty() { NO_STEP } else { &self.failed_step }
+        self.account.failed_step()
     }
 
     /// Tells both peers that this party gives up, and why.
@@ -207,16 +173,12 @@ impl Party {
         self.net.endpoint().take_timeline()
     }
 
-    pub(super) fn device_error(&self, source: DeviceError) -> MpcError {
-        MpcError::Device { party: self.id(), step: self.current_step(), source }
-    }
-
     /// Words in main memory.
     ///
     /// # Errors
     /// [`MpcError::Device`] with what went wrong on the device while they were computed or fetched.
     pub fn to_host(&self, words: View) -> Result<Vec<u64>, MpcError> {
-        words.to_host().map_err(|e| self.device_error(e))
+        Ok(words.to_host()?)
     }
 
     /// Refuses an operand that does not live on this party's device.
@@ -225,15 +187,7 @@ impl Party {
         if found == expected {
             return Ok(());
         }
-        Err(self.device_error(DeviceError::Mixed { operation, found, expected }))
-    }
-
-    pub(super) fn ring_error(&self, source: RingError) -> MpcError {
-        MpcError::Ring { party: self.id(), step: self.current_step(), source }
-    }
-
-    pub(super) fn argument_error(&self, operation: &'static str, detail: String) -> MpcError {
-        MpcError::Argument { party: self.id(), step: self.current_step(), operation, detail }
+        Err(DeviceError::Mixed { operation, found, expected }.into())
     }
 }
 

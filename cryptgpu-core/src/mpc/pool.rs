@@ -1,7 +1,7 @@
 //! Pooling: averages are a local sum and a truncation, maxima a tree of pairwise maxima.
 
 use super::{MpcError, Party, Rep};
-use crate::device::PoolGeometry;
+use crate::device::{PoolGeometry, Tensor};
 
 impl Party {
     /// The average over each window, padding counted as zeros: a local sum, times 1/area,
@@ -11,7 +11,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the tensor is no image or the window does not fit; the link's errors.
     pub fn avg_pool(&mut self, x: &Rep, window: &PoolGeometry) -> Result<Rep, MpcError> {
-        let sums = x.sum_pool(window).map_err(|e| self.device_error(e))?;
+        let sums = x.sum_pool(window)?;
         let area = window.kernel[0] * window.kernel[1];
         if area.is_power_of_two() {
             return self.truncate(&sums, area.trailing_zeros());
@@ -36,31 +36,29 @@ impl Party {
         let fill = [0, 1].map(|k| if (self.id().index() + k).is_multiple_of(3) { lowest } else { 0 });
         for ky in 0..window.kernel[0] {
             for kx in 0..window.kernel[1] {
-                let tap = |x: &crate::device::Tensor, fill| {
-                    x.pool_tap(window, [ky, kx], fill).map_err(|e| self.device_error(e))
-                };
+                let tap = |x: &Tensor, fill| x.pool_tap(window, [ky, kx], fill);
                 let rep = Rep { a: tap(&x.a, fill[0])?, b: tap(&x.b, fill[1])? };
                 shape = rep.shape().to_vec();
-                taps.push(rep.reshape(&[1, rep.len()]).map_err(|e| self.device_error(e))?);
+                taps.push(rep.reshape(&[1, rep.len()])?);
             }
         }
-        let mut all = Rep::concat(&taps).map_err(|e| self.device_error(e))?;
+        let mut all = Rep::concat(&taps)?;
         drop(taps);
         while all.shape()[0] > 1 {
             all = self.halve(&all)?;
         }
-        all.reshape(&shape).map_err(|e| self.device_error(e))
+        Ok(all.reshape(&shape)?)
     }
 
     /// Pairwise maxima of the first and second half of the rows; an odd row is kept.
     fn halve(&mut self, rows: &Rep) -> Result<Rep, MpcError> {
         let (count, half) = (rows.shape()[0], rows.shape()[0] / 2);
-        let narrow = |range| rows.narrow(range).map_err(|e| self.device_error(e));
+        let narrow = |range| rows.narrow(range);
         let (low, high, odd) = (narrow(0..half)?, narrow(half..2 * half)?, narrow(2 * half..count)?);
         let larger = self.maximum(&low, &high)?;
         if odd.is_empty() {
             return Ok(larger);
         }
-        Rep::concat(&[larger, odd]).map_err(|e| self.device_error(e))
+        Ok(Rep::concat(&[larger, odd])?)
     }
 }

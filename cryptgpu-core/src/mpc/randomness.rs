@@ -2,7 +2,7 @@
 //! right to one draw: it cannot be copied, so nothing is drawn twice; and all three parties take nonces together, whoever
 //! then uses them, so their streams stay in step by construction. Nothing is sent.
 
-use super::share::{Additive, Xor};
+use super::share::{Additive, Group, Ring, Xor};
 use super::{MpcError, Party};
 use crate::device::{Binary, Tensor, kernels};
 use crate::prg::{Nonce, Stream};
@@ -80,7 +80,7 @@ impl Party {
             kernels::fill(stream, planes.view_mut());
             Tensor::from_planes(width, planes.view(), device, shape)
         };
-        tensor.map_err(|e| self.device_error(e))
+        Ok(tensor?)
     }
 
     /// This party's summand of zero: F(kᵢ) − F(kᵢ₊₁). Local.
@@ -88,11 +88,11 @@ impl Party {
     /// # Errors
     /// None on a CPU.
     pub fn zero_share(&mut self, shape: &[usize]) -> Result<Additive, MpcError> {
-        let nonce = self.prg.nonce();
+        let nonce = self.prg.nonce_for(Ring::RESHARE.on(&[shape.iter().product()]));
         let zero = self.prg.zero(nonce);
         let mut words = self.device().zeros(shape.iter().product());
         kernels::add_zero(&zero, words.view_mut());
-        let mine = Tensor::new(words, shape).map_err(|e| self.device_error(e))?;
+        let mine = Tensor::new(words, shape)?;
         Ok(Additive::from_summand(mine))
     }
 
@@ -101,10 +101,10 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn zero_share_xor(&mut self, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
-        let nonce = self.prg.nonce();
+        let nonce = self.prg.nonce_for(Xor::RESHARE.on(&[shape.iter().product(), width as usize]));
         let zero = self.prg.zero(nonce);
         let (plus, minus) = (self.draw(&zero.plus, shape, width)?, self.draw(&zero.minus, shape, width)?);
-        let mine = plus.binary("zero-share", Binary::Xor, &minus).map_err(|e| self.device_error(e))?;
+        let mine = plus.binary("zero-share", Binary::Xor, &minus)?;
         Ok(Additive::from_xor_summand(mine, width)?)
     }
 }

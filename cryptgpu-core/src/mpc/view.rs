@@ -247,7 +247,7 @@ impl Party {
     pub fn record(&self, name: &str, x: &impl Recordable) -> Result<(), MpcError> {
         let mut recorder = self.recorder.0.borrow_mut();
         let Some(recording) = &mut *recorder else { return Ok(()) };
-        let Parts { sharing, shape, components } = x.parts_at(self.id()).map_err(|e| self.device_error(e))?;
+        let Parts { sharing, shape, components } = x.parts_at(self.id())?;
         let words = components.iter().map(|(_, words)| words.len() as u64).sum();
         match recording.left.checked_sub(words) {
             Some(left) => {
@@ -283,13 +283,13 @@ impl Party {
         let recording = self.recorder.0.borrow_mut().take().zip(self.net.endpoint().take_recording());
         let Some((Recording { shares, arrays, omitted, .. }, received)) = recording else {
             let hint = "this party does not record its view: call insecure_record first, once a run".to_owned();
-            return Err(self.argument_error("take view", hint));
+            return Err(MpcError::argument("take view", hint));
         };
         let message = |(received, arrays): (ReceivedMessage, Vec<usize>)| RecordedMessage {
             step: received.step,
             from: received.from,
             kind: MessageKind(received.tag.kind).to_string(),
-            position: received.tag.position,
+            position: received.tag.count(),
             arrays,
             words: received.words,
         };

@@ -124,12 +124,31 @@ impl fmt::Debug for PartyId {
 
 /// The label of a message, which both ends know before it is sent. A receiver names the tag it waits for,
 /// so parties whose programs have diverged get an error and not garbage.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Tag {
-    /// Position of the correlated randomness, equal on all parties by construction.
+    /// Where in the program: the low half counts what was drawn of the correlated randomness, the high half is a digest
+    /// of the operations so far. Equal on all parties whose programs are the same.
     pub position: u64,
     /// Which message of a protocol this is (a constant of the protocol's code).
     pub kind: u16,
+}
+
+impl Tag {
+    /// The low half of the position: how much was drawn of the correlated randomness.
+    pub fn count(&self) -> u64 {
+        self.position & u64::from(u32::MAX)
+    }
+}
+
+/// Count, kind and, where there is one, the digest of what led there.
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag {{ position: {}, kind: {}", self.count(), self.kind)?;
+        match self.position >> 32 {
+            0 => f.write_str(" }"),
+            history => write!(f, ", history: {history:08x} }}"),
+        }
+    }
 }
 
 /// A party's links to the other two. Sending never waits for the receiver (post both sends

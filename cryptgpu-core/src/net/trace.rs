@@ -239,7 +239,7 @@ impl Trace {
                     to,
                     step: timeline.step_of(transfer).to_owned(),
                     kind: transfer.tag.kind,
-                    position: transfer.tag.position,
+                    position: transfer.tag.count(),
                     bytes: transfer.bytes,
                     round: (transfer.rounds + 1).saturating_sub(begin_rounds).max(1),
                     sent_nanos: since_begin(transfer.at_nanos),

@@ -1,9 +1,9 @@
 //! What can go wrong with a network, its weights or its evaluation.
 
 use crate::device::{DeviceError, GeometryError};
-use crate::mpc::MpcError;
+use crate::mpc::{MpcError, Party};
 use crate::net::PartyId;
-use crate::ring::RingError;
+use crate::ring::{RingError, Withheld};
 
 /// An error of the `nn` layer. Each names the node or tensor it is about, and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -113,13 +113,14 @@ pub enum NnError {
         /// What the reader found.
         source: safetensors::SafeTensorError,
     },
-    /// A tensor's element type cannot be used.
+    /// A tensor that the network needs has elements that cannot be used.
     #[error(
-        "{path}: tensor `{tensor}` has elements of type {dtype}; convert it to F32 (F16, BF16 and F64 are read too)"
+        "tensor `{tensor}`, which network `{graph}` needs, has elements of type {dtype}; convert it to F32 (F16, BF16 and \
+         F64 are read too; quantised weights must be dequantised)"
     )]
     Dtype {
-        /// The file.
-        path: String,
+        /// The network.
+        graph: String,
         /// The tensor.
         tensor: String,
         /// Its type in the file.
@@ -139,7 +140,9 @@ pub enum NnError {
     },
     /// Tensors that the network does not know.
     #[error(
-        "the weights hold tensors that network `{graph}` does not have: {tensors}; are they those of another network?"
+        "the weights hold tensors that network `{graph}` does not have: {tensors}; if they are training state beside \
+         the weights, leave them out (--ignore-extra, or WeightFile::ignoring_extra); if not, are the weights those of \
+         another network?"
     )]
     ExtraTensors {
         /// The network.
@@ -162,24 +165,31 @@ pub enum NnError {
         found: Vec<usize>,
     },
     /// A tensor holds a NaN or an infinity.
-    #[error("tensor `{tensor}` holds {value} at flat index {index}: weights must be finite (did training diverge?)")]
+    #[error(
+        "tensor `{tensor}` holds NaN or an infinity at flat index {index}: weights must be finite (did training diverge?)"
+    )]
     NotFinite {
         /// The tensor.
         tensor: String,
         /// Position in row-major order.
         index: usize,
-        /// The value.
-        value: f64,
+        /// The value, which is its owner's and in no message.
+        value: Withheld<f64>,
     },
-    /// A variance that is negative, so that a batch normalisation has no meaning.
-    #[error("tensor `{tensor}` holds the variance {value} at index {index}: variances plus eps must be positive")]
+    /// A variance that is not positive even with eps added, so that a batch normalisation has no meaning.
+    #[error(
+        "tensor `{tensor}` holds a variance at index {index} that is negative, and not positive with eps = {eps} added; \
+         are these the running statistics of a trained network?"
+    )]
     Variance {
         /// The tensor.
         tensor: String,
         /// Channel.
         index: usize,
-        /// The value.
-        value: f64,
+        /// What the network adds to every variance.
+        eps: f64,
+        /// The value, which is its owner's and in no message.
+        value: Withheld<f64>,
     },
     /// A batch normalisation that cannot be folded.
     #[error(
@@ -256,6 +266,16 @@ pub enum NnError {
         source: DeviceError,
     },
     /// A protocol failed; the error names party, peer and step.
-    #[error(transparent)]
+    #[error("{0}")]
     Mpc(#[from] MpcError),
+}
+
+impl NnError {
+    /// The same with party and step, where an error of a protocol does not name them yet.
+    pub(super) fn located(self, p: &Party) -> Self {
+        match self {
+            NnError::Mpc(error) => NnError::Mpc(error.located(p.id(), &p.current_step())),
+            other => other,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! sharing, so that private inference never sees a batch normalisation.
 
 use super::{Graph, NnError, NodeId, Op, Weights};
+use crate::ring::Withheld;
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// The graph without batch normalisations that follow convolutions. Needs no weights, so parties
@@ -97,7 +98,8 @@ fn fold_one(
         let sigma2 = f64::from(variance[[channel]]) + eps;
         if sigma2 <= 0.0 {
             let tensor = format!("{}.running_var", norm.name);
-            return Err(NnError::Variance { tensor, index: channel, value: f64::from(variance[[channel]]) });
+            let value = Withheld::new(f64::from(variance[[channel]]));
+            return Err(NnError::Variance { tensor, index: channel, eps, value });
         }
         let factor = f64::from(gamma[[channel]]) / sigma2.sqrt();
         filter.mapv_inplace(|w| (f64::from(w) * factor) as f32);

@@ -358,6 +358,14 @@ fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, N
         _ => return Err(wrong(format!("needs one input, has {}", inputs.len()))),
     };
     let image = || <[usize; 3]>::try_from(first).map_err(|_| wrong("needs an image, [channels, height, width]".into()));
+    // A value with more bytes than memory can have, or none, is a mistake in the sizes.
+    let fits = |shape: &[usize]| {
+        let elements = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+        elements.is_some_and(|count| count > 0 && count <= isize::MAX as usize / 8)
+    };
+    if !inputs.iter().all(|shape| fits(shape)) {
+        return Err(wrong("an input has no element, or more than memory can hold: every size is at least 1".into()));
+    }
     let geometry =
         |source: GeometryError| NnError::Geometry { node: node.into(), op: op.kind(), input: first.into(), source };
     match op {
@@ -452,6 +460,12 @@ mod tests {
         assert!(error.contains("add") && error.contains("[3, 8, 8]") && error.contains("[4, 3, 3]"), "{error}");
         let error = net.conv("conv2", conv, 4, PoolGeometry::square(5, 1, 0)).unwrap_err().to_string();
         assert!(error.contains("conv2") && error.contains("window of 5") && error.contains("input of 3"), "{error}");
+        for channels in [0, usize::MAX / 2] {
+            let mut odd = Graph::builder("odd", [channels, 8, 8]);
+            let input = odd.input();
+            let error = odd.flatten("flat", input).unwrap_err().to_string();
+            assert!(error.contains("flat") && error.contains("at least 1"), "{error}");
+        }
         let error = net.linear("fc", conv, 4).unwrap_err().to_string();
         assert!(error.contains("flatten first"), "{error}");
         let odd = Op::Conv2d { out_channels: 4, window: PoolGeometry::square(1, 1, 0), groups: 2, bias: false };

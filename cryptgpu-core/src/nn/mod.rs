@@ -7,6 +7,7 @@
 pub mod cost;
 pub mod count;
 mod error;
+mod fit;
 pub mod fold;
 pub mod graph;
 pub mod lower;
@@ -21,11 +22,12 @@ pub mod weights;
 pub mod zoo;
 
 pub use error::NnError;
+pub use fit::FittedWeights;
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
 pub use predictions::predictions;
 pub use private::SharedModel;
 pub use show::headroom_table;
-pub use source::WeightSource;
+pub use source::{WeightFile, WeightSource};
 pub use weights::Weights;

@@ -1,9 +1,9 @@
 //! Where weights come from: a name for them that travels where the weights must not.
 
-use super::{Graph, NnError, Weights};
+use super::{FittedWeights, Graph, NnError, Weights};
 use cryptgpu_datasets::bundled;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where weights come from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -13,7 +13,38 @@ pub enum WeightSource {
     /// Random ones from a seed, as [`Weights::seeded`].
     Random(u64),
     /// A safetensors file with PyTorch's names, at the party that owns the weights.
-    File(PathBuf),
+    File(WeightFile),
+}
+
+/// A safetensors file with PyTorch's names: `"lenet.safetensors".into()`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct WeightFile {
+    path: PathBuf,
+    ignore_extra: bool,
+}
+
+impl WeightFile {
+    /// The file, whose tensors must be those of the network and no others.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        WeightFile { path: path.into(), ignore_extra: false }
+    }
+
+    /// Leaves out the tensors that the network does not have: counters and training state beside the weights.
+    #[must_use]
+    pub fn ignoring_extra(self) -> Self {
+        WeightFile { ignore_extra: true, ..self }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for WeightFile {
+    fn from(path: P) -> Self {
+        WeightFile::new(path)
+    }
 }
 
 impl fmt::Display for WeightSource {
@@ -21,7 +52,7 @@ impl fmt::Display for WeightSource {
         match self {
             WeightSource::Bundled => f.write_str("bundled"),
             WeightSource::Random(seed) => write!(f, "random, seed {seed}"),
-            WeightSource::File(path) => match path.file_name() {
+            WeightSource::File(WeightFile { path, .. }) => match path.file_name() {
                 Some(name) => write!(f, "{}", name.to_string_lossy()),
                 None => write!(f, "{}", path.display()),
             },
@@ -35,17 +66,26 @@ impl WeightSource {
         if network == "lenet" { WeightSource::Bundled } else { WeightSource::Random(1) }
     }
 
-    /// The weights, checked against `graph`.
+    /// The weights, made to fit `graph` as [`Weights::fit`] does, without the notices.
     ///
     /// # Errors
-    /// As [`Weights::load`] and [`Weights::check`]: a file that is missing, damaged or another network's.
+    /// As [`WeightSource::open`].
     pub fn load(&self, graph: &Graph) -> Result<Weights, NnError> {
-        let weights = match self {
-            WeightSource::Bundled => Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "the bundled LeNet")?,
-            WeightSource::Random(seed) => Weights::seeded(graph, *seed),
-            WeightSource::File(path) => Weights::load(path)?,
+        Ok(self.open(graph)?.weights)
+    }
+
+    /// The weights, made to fit `graph`, and notices of what was changed for that.
+    ///
+    /// # Errors
+    /// As [`Weights::load`] and [`Weights::fit`]: a file that is missing, damaged or another network's.
+    pub fn open(&self, graph: &Graph) -> Result<FittedWeights, NnError> {
+        let (weights, ignore_extra) = match self {
+            WeightSource::Bundled => {
+                (Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "the bundled LeNet")?, false)
+            }
+            WeightSource::Random(seed) => (Weights::seeded(graph, *seed), false),
+            WeightSource::File(file) => (Weights::load(&file.path)?, file.ignore_extra),
         };
-        weights.check(graph)?;
-        Ok(weights)
+        weights.fit(graph, ignore_extra)
     }
 }

@@ -1,20 +1,27 @@
 //! The weights of a network as named plaintext tensors: read from safetensors with PyTorch's names,
 //! written, made from a seed, and checked against a graph. Only the owner of a network sees these.
 
+use super::fit::listed;
 use super::{Graph, NnError, Op};
 use crate::prg::{Aes128Ctr, Key};
+use crate::ring::Withheld;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Named tensors, in name order. `Debug` shows names and shapes, not values.
 #[derive(Clone, Default, PartialEq)]
 pub struct Weights {
     tensors: BTreeMap<String, ArrayD<f32>>,
+    /// Tensors of a file whose elements cannot be weights, with their types: counters and the like.
+    others: BTreeMap<String, String>,
     /// The network that they are said to be of.
     network: Option<String>,
 }
@@ -71,11 +78,12 @@ impl Weights {
         self.tensors.is_empty()
     }
 
-    /// Reads a safetensors file. Elements may be F32, F16, BF16 or F64 (rounded to f32); tensors called
-    /// `….num_batches_tracked`, which PyTorch counts in integers and inference does not use, are left out.
+    /// Reads a safetensors file. Elements may be F32, F16, BF16 or F64 (rounded to f32). Tensors called
+    /// `….num_batches_tracked`, which PyTorch counts in integers and inference does not use, are left out; of those
+    /// with other elements only name and type are kept, for [`check`](Self::check) to say.
     ///
     /// # Errors
-    /// [`NnError::Read`], [`NnError::Format`] (truncated or corrupt), [`NnError::Dtype`].
+    /// [`NnError::Read`], [`NnError::Format`] (truncated or corrupt).
     pub fn load(path: impl AsRef<Path>) -> Result<Self, NnError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -86,7 +94,7 @@ impl Weights {
     /// As [`Weights::load`], from the bytes of a file; errors call it `origin`.
     ///
     /// # Errors
-    /// [`NnError::Format`], [`NnError::Dtype`].
+    /// [`NnError::Format`].
     pub fn from_safetensors(bytes: &[u8], origin: &str) -> Result<Self, NnError> {
         let format = |source| NnError::Format { path: origin.into(), bytes: bytes.len(), source };
         let file = SafeTensors::deserialize(bytes).map_err(format)?;
@@ -94,11 +102,10 @@ impl Weights {
         let network = header.metadata().as_ref().and_then(|metadata| metadata.get(NETWORK)).cloned();
         let mut weights = Weights { network, ..Weights::new() };
         for (name, view) in file.iter().filter(|(name, _)| !name.ends_with(".num_batches_tracked")) {
-            let values = to_f32(&view).ok_or_else(|| NnError::Dtype {
-                path: origin.into(),
-                tensor: name.into(),
-                dtype: format!("{:?}", view.dtype()),
-            })?;
+            let Some(values) = to_f32(&view) else {
+                weights.others.insert(name.into(), format!("{:?}", view.dtype()));
+                continue;
+            };
             let mismatch = || safetensors::SafeTensorError::InvalidOffset(name.into());
             let tensor = ArrayD::from_shape_vec(IxDyn(view.shape()), values).map_err(|_| format(mismatch()))?;
             weights.insert(name, tensor);
@@ -125,17 +132,15 @@ impl Weights {
             self.network.iter().map(|network| (NETWORK.to_owned(), network.clone())).collect::<HashMap<_, _>>();
         let metadata = (!metadata.is_empty()).then_some(metadata);
         let bytes = safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, metadata).map_err(format)?;
-        let partial = path.with_extension("partial");
-        let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-        written.map_err(|source| NnError::Write { path: name.clone(), source })
+        write_whole(path, &bytes).map_err(|source| NnError::Write { path: name.clone(), source })
     }
 
     /// Checks that these are the weights of `graph`: stated to be so if anything is stated, every tensor there, of the
     /// right shape, finite, and no other.
     ///
     /// # Errors
-    /// [`NnError::OtherNetwork`], [`NnError::MissingTensor`], [`NnError::TensorShape`], [`NnError::NotFinite`], [`NnError::Variance`],
-    /// [`NnError::ExtraTensors`].
+    /// [`NnError::OtherNetwork`], [`NnError::MissingTensor`], [`NnError::Dtype`], [`NnError::TensorShape`],
+    /// [`NnError::NotFinite`], [`NnError::Variance`], [`NnError::ExtraTensors`].
     pub fn check(&self, graph: &Graph) -> Result<(), NnError> {
         if let Some(stated) = self.network.as_ref().filter(|stated| *stated != graph.name()) {
             return Err(NnError::OtherNetwork { graph: graph.name().into(), stated: stated.clone() });
@@ -144,21 +149,51 @@ impl Weights {
         for parameter in &parameters {
             self.tensor(graph, &parameter.name, &parameter.shape)?;
         }
-        let known: std::collections::HashSet<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-        let extra: Vec<&str> = self.tensors.keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
+        let extra = self.extra(&parameters.into_iter().map(|parameter| parameter.name).collect());
         if extra.is_empty() {
             return Ok(());
         }
-        let mut tensors = extra.iter().take(5).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        if extra.len() > 5 {
-            tensors += &format!(" and {} more", extra.len() - 5);
+        Err(NnError::ExtraTensors { graph: graph.name().into(), tensors: listed(&extra) })
+    }
+
+    /// Names of all tensors, also of those whose elements cannot be weights.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().chain(self.others.keys()).map(String::as_str)
+    }
+
+    /// The tensors that are none of `needed`, as messages list them.
+    pub(super) fn extra(&self, needed: &HashSet<String>) -> Vec<String> {
+        let tensors = self.tensors.keys().filter(|name| !needed.contains(*name)).map(|name| format!("`{name}`"));
+        let others = self.others.iter().filter(|(name, _)| !needed.contains(*name));
+        tensors.chain(others.map(|(name, dtype)| format!("`{name}` (of type {dtype})"))).collect()
+    }
+
+    /// Keeps the tensors whose names `wanted` holds for.
+    pub(super) fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| wanted(name));
+        self.others.retain(|name, _| wanted(name));
+    }
+
+    /// Takes `prefix` off every name that begins with it; says how many do.
+    pub(super) fn take_off(&mut self, prefix: &str) -> usize {
+        fn rename<T>(map: &mut BTreeMap<String, T>, prefix: &str) -> usize {
+            let (with, without): (Vec<_>, Vec<_>) =
+                std::mem::take(map).into_iter().partition(|(name, _)| name.starts_with(prefix));
+            let count = with.len();
+            map.extend(without);
+            map.extend(with.into_iter().map(|(name, value)| (name[prefix.len()..].to_owned(), value)));
+            count
         }
-        Err(NnError::ExtraTensors { graph: graph.name().into(), tensors })
+        rename(&mut self.tensors, prefix) + rename(&mut self.others, prefix)
     }
 
     /// The tensor called `name`, which `graph` needs in this shape, checked.
     pub(super) fn tensor(&self, graph: &Graph, name: &str, shape: &[usize]) -> Result<&ArrayD<f32>, NnError> {
         let Some(tensor) = self.get(name) else {
+            if let Some(dtype) = self.others.get(name) {
+                let (graph, tensor, dtype) = (graph.name().into(), name.into(), dtype.clone());
+                return Err(NnError::Dtype { graph, tensor, dtype });
+            }
             let nearest = self.tensors.keys().max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
             let hint = match nearest {
                 Some(nearest) => format!("the nearest name they have is `{nearest}`"),
@@ -176,12 +211,12 @@ impl Weights {
             return Err(NnError::TensorShape { graph: graph.name().into(), tensor: name.into(), expected, found });
         }
         if let Some((index, &value)) = tensor.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(NnError::NotFinite { tensor: name.into(), index, value: value.into() });
+            return Err(NnError::NotFinite { tensor: name.into(), index, value: Withheld::new(value.into()) });
         }
-        if let (true, Some((index, &value))) =
-            (name.ends_with(".running_var"), tensor.iter().enumerate().find(|(_, value)| **value < 0.0))
+        if let Some(eps) = eps_of(graph, name)
+            && let Some((index, &value)) = tensor.iter().enumerate().find(|(_, value)| f64::from(**value) + eps <= 0.0)
         {
-            return Err(NnError::Variance { tensor: name.into(), index, value: value.into() });
+            return Err(NnError::Variance { tensor: name.into(), index, eps, value: Withheld::new(value.into()) });
         }
         Ok(tensor)
     }
@@ -244,6 +279,35 @@ impl Weights {
         }
         weights
     }
+}
+
+/// What is added to the variances called `name`; none if they are no variances of the network.
+fn eps_of(graph: &Graph, name: &str) -> Option<f64> {
+    let node = name.strip_suffix(".running_var")?;
+    graph.nodes().iter().find(|candidate| candidate.name == node).and_then(|node| match node.op {
+        Op::BatchNorm2d { eps } => Some(eps),
+        _ => None,
+    })
+}
+
+/// Writes a file that appears whole or not at all, by way of a file beside it under a name that nobody has.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let (partial, mut file) = loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let partial = path.with_file_name(format!(".{name}.{}-{count}.partial", std::process::id()));
+        match File::create_new(&partial) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => break (partial, created?),
+        }
+    };
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&partial, path));
+    if written.is_err() {
+        // The error that is reported is the first one; a file that cannot be removed either is not worth another.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written
 }
 
 impl fmt::Debug for Weights {

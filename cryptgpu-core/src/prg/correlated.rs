@@ -3,6 +3,13 @@
 //!
 //! Party i holds kᵢ (in common with party i−1), kᵢ₊₁ (in common with party i+1), k (in common with
 //! both) and a key of its own.
+//!
+//! **Programs that differ share no pad.** A stream's address has two halves. The low one is the nonce's position, so two
+//! nonces of one program never give one stream. The high one is a digest of everything that led there: which operation
+//! of which shape took each nonce so far, this one included ([`Purpose`]). Parties whose programs differ, by a nonce too
+//! many, in an operation or in a shape, so mask nothing with one stream from there on, and what they send until they
+//! notice tells nothing. The digest has 32 bits and is no secret: two programs, which are nobody's attack, agree in it by
+//! chance with probability 2^−32 at each nonce, and by construction where they have been the same.
 
 use super::{Key, Prg, Randomness, Stream};
 use std::fmt;
@@ -31,6 +38,36 @@ impl fmt::Debug for Nonce {
         f.write_str("Nonce(..)")
     }
 }
+
+/// What a nonce is for: an operation and the public numbers that it depends on, as lengths and widths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose(u64);
+
+impl Purpose {
+    /// A draw that a protocol's author makes by hand.
+    pub const BY_HAND: Purpose = Purpose(0);
+
+    /// The operation of kind `kind` on these numbers. All parties of a run name the same.
+    pub fn new(kind: u16, numbers: &[u64]) -> Self {
+        Purpose(numbers.iter().fold(mixed(u64::from(kind)), |all, &number| absorb(all, number)))
+    }
+}
+
+/// The digest of what led to `digest`, and then `word`.
+fn absorb(digest: u64, word: u64) -> u64 {
+    mixed(digest.rotate_left(23).wrapping_add(0x9e37_79b9_7f4a_7c15) ^ mixed(word))
+}
+
+/// A word's bits, well mixed: splitmix64's finalizer (Steele, Lea and Flood, OOPSLA 2014), a bijection.
+fn mixed(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+/// Positions that one set of keys serves; after them, keys are derived anew. The address of this position is no nonce's:
+/// the new keys come from there.
+const EPOCH: u64 = u32::MAX as u64;
 
 /// Streams whose difference over the three parties is zero: `plus − minus` at each party.
 #[derive(Debug)]
@@ -73,6 +110,11 @@ pub struct Correlated {
     common: Prg,
     own: Prg,
     position: u64,
+    /// A digest of the operations so far.
+    history: u64,
+    /// The addresses of all nonces since `keep_addresses`.
+    #[cfg(test)]
+    addresses: Option<Vec<u64>>,
 }
 
 /// What a party draws from. Party i draws kᵢ and gives it to party i − 1; party 0 draws k and gives
@@ -105,15 +147,63 @@ impl Correlated {
             common: Prg::new(randomness, &keys.common),
             own: Prg::new(randomness, &keys.own),
             position: 0,
+            history: 0,
+            #[cfg(test)]
+            addresses: None,
         }
     }
 
-    /// The next nonce. All parties draw the same nonces in the same order, used or not.
+    /// The next nonce, for a draw by hand. All parties draw the same nonces in the same order, used or not.
     pub fn nonce(&mut self) -> Nonce {
-        let nonce = Nonce(self.position);
-        // At one nonce a nanosecond this would wrap after five centuries.
+        self.nonce_for(Purpose::BY_HAND)
+    }
+
+    /// The next nonce, for an operation. All parties draw the same nonces for the same purposes in the same order, used
+    /// or not.
+    pub fn nonce_for(&mut self, purpose: Purpose) -> Nonce {
+        self.enter(purpose);
+        if self.position > 0 && self.position.is_multiple_of(EPOCH) {
+            self.derive_keys();
+        }
+        let address = self.address();
         self.position += 1;
-        nonce
+        #[cfg(test)]
+        if let Some(addresses) = &mut self.addresses {
+            addresses.push(address);
+        }
+        Nonce(address)
+    }
+
+    /// Enters an operation into the history without drawing: for one that sends and masks nothing, as an opening.
+    pub fn enter(&mut self, purpose: Purpose) {
+        self.history = absorb(self.history, purpose.0);
+    }
+
+    /// The history in the high half, the position in the low one: the address of the next nonce, and what a message
+    /// carries so that a program that diverges is an error.
+    pub fn address(&self) -> u64 {
+        (self.history & !u64::from(u32::MAX)) | self.position % EPOCH
+    }
+
+    /// New keys from the old ones, from a stream that is no nonce's.
+    fn derive_keys(&mut self) {
+        for prg in [&mut self.prev, &mut self.next, &mut self.common, &mut self.own] {
+            let mut words = zeroize::Zeroizing::new([0u64; 2]);
+            prg.fill(EPOCH, 0, words.as_mut());
+            *prg = Prg::new(prg.randomness(), &Key::from_bytes(bytemuck::cast(*words)));
+        }
+    }
+
+    /// Keeps the addresses of nonces from now on, for tests of what a party sees.
+    #[cfg(test)]
+    pub(crate) fn keep_addresses(&mut self) {
+        self.addresses = Some(vec![]);
+    }
+
+    /// The addresses of the nonces since they are kept.
+    #[cfg(test)]
+    pub(crate) fn addresses(&self) -> &[u64] {
+        self.addresses.as_deref().unwrap_or_default()
     }
 
     /// The kind of generator that all streams come from.
@@ -121,8 +211,7 @@ impl Correlated {
         self.own.randomness()
     }
 
-    /// How many nonces were drawn: equal at all parties by construction, and carried by every
-    /// message so that a program that diverges is an error.
+    /// How many nonces were drawn: equal at all parties by construction.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -147,12 +236,6 @@ impl Correlated {
         Stream { prg: self.own.clone(), nonce: nonce.0 }
     }
 
-    /// The streams of a nonce that was handed out, with the previous party, the next and all, once
-    /// more: what this party could derive by itself, for tests of what it sees. Never for masking.
-    pub(crate) fn replay(&self, position: u64) -> [Stream; 3] {
-        [&self.prev, &self.next, &self.common].map(|prg| Stream { prg: prg.clone(), nonce: position })
-    }
-
     /// A zero-share: F(kᵢ) and F(kᵢ₊₁), whose differences sum to zero over the parties.
     pub fn zero(&self, nonce: Nonce) -> Zero {
         Zero {
@@ -165,5 +248,86 @@ impl Correlated {
 impl fmt::Debug for Correlated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Correlated({:?})", self.own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parties(randomness: Randomness) -> [Correlated; 3] {
+        let key = |k: usize| Key::from_bytes([k as u8; 16]);
+        [0, 1, 2].map(|i| {
+            let keys = Keys { with_prev: key(i), with_next: key((i + 1) % 3), common: key(9), own: key(10 + i) };
+            Correlated::new(randomness, &keys)
+        })
+    }
+
+    fn words(stream: &Stream) -> [u64; 8] {
+        let mut words = [0; 8];
+        stream.fill(0, &mut words);
+        words
+    }
+
+    #[test]
+    fn programs_that_differ_share_no_address() {
+        let run = |purposes: &[Purpose]| {
+            let mut party = parties(Randomness::Aes128Ctr).into_iter().next().unwrap();
+            party.keep_addresses();
+            for &purpose in purposes {
+                let _nonce = party.nonce_for(purpose);
+            }
+            party.addresses().to_vec()
+        };
+        let of = |kind, n| Purpose::new(kind, &[n]);
+        let same = [of(1, 5), Purpose::BY_HAND, of(2, 5), of(1, 5), of(2, 5), Purpose::BY_HAND];
+        let expected = run(&same);
+        for at in 0..same.len() {
+            for other in [of(1, 6), of(3, 5), Purpose::new(1, &[]), Purpose::new(1, &[5, 0])] {
+                let (mut changed, mut more) = (same.to_vec(), same.to_vec());
+                changed[at] = other;
+                more.insert(at, other);
+                let mut less = same.to_vec();
+                less.remove(at);
+                for purposes in [changed, more, less] {
+                    let addresses = run(&purposes);
+                    assert_eq!(addresses[..at], expected[..at]);
+                    let after = addresses[at..].iter().filter(|address| expected.contains(address)).count();
+                    // Removing one of two equal neighbours is the same program until they end.
+                    assert!(after == 0, "{purposes:?} at {at}: {after} in common");
+                }
+            }
+        }
+        let positions: Vec<u64> = expected.iter().map(|address| address & EPOCH).collect();
+        assert_eq!(positions, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn entering_changes_all_later_addresses() {
+        let [mut a, mut b, _] = parties(Randomness::Aes128Ctr);
+        b.enter(Purpose::new(7, &[]));
+        assert!((0..10).all(|_| a.nonce().0 != b.nonce().0));
+    }
+
+    #[test]
+    fn after_an_epoch_keys_are_new_and_still_agree() {
+        for randomness in [Randomness::Aes128Ctr, Randomness::InsecurePhilox] {
+            let (mut parties, mut first) = (parties(randomness), parties(randomness));
+            for party in &mut parties {
+                party.position = EPOCH - 1;
+            }
+            for turn in 0..3 {
+                let nonces = parties.each_mut().map(Correlated::nonce);
+                let early = first.each_mut().map(Correlated::nonce);
+                if turn > 0 {
+                    assert_eq!(nonces[0].0 & EPOCH, turn - 1, "positions begin anew");
+                }
+                let [n0, n1, _] = nonces;
+                let (with_next, with_prev) = (parties[0].with_next(n0), parties[1].with_prev(n1));
+                assert_eq!(words(&with_next), words(&with_prev));
+                let [e0, ..] = early;
+                assert_ne!(words(&with_next), words(&first[0].with_next(e0)));
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Reals as ring elements: x is stored as round(x · 2^f) in two's complement.
 
+use super::Withheld;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 
 /// Fraction bits when nobody asks for others: the paper's 20.
@@ -8,27 +9,30 @@ pub const DEFAULT_FRACTION_BITS: u32 = 20;
 /// Encodings stay below 2^62 in absolute value: the range in which truncation is exact.
 const LIMIT: f64 = (1u64 << 62) as f64;
 
-/// What can go wrong when reals become ring elements.
+/// What can go wrong when reals become ring elements. No message shows a value: [`RingError::value`] gives it to its
+/// owner.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RingError {
     /// A value that does not fit.
     #[error(
-        "cannot encode {value} at index {index}: with {fraction_bits} fraction bits values must stay below 2^{} in absolute value; use fewer fraction bits or scale the data",
+        "cannot encode the value at index {index}: with {fraction_bits} fraction bits values must stay below 2^{} in absolute value; use fewer fraction bits or scale the data",
         62 - fraction_bits
     )]
     OutOfRange {
-        /// The value.
-        value: f64,
+        /// The value, which is its owner's and in no message.
+        value: Withheld<f64>,
         /// Where it stands, in row-major order.
         index: usize,
         /// The codec's fraction bits.
         fraction_bits: u32,
     },
     /// NaN or an infinity.
-    #[error("cannot encode {value} at index {index}: only finite numbers have a place in the ring")]
+    #[error(
+        "cannot encode the value at index {index}: it is NaN or an infinity, and only finite numbers have a place in the ring"
+    )]
     NotFinite {
-        /// The value.
-        value: f64,
+        /// The value, which is its owner's and in no message.
+        value: Withheld<f64>,
         /// Where it stands, in row-major order.
         index: usize,
     },
@@ -40,6 +44,16 @@ pub enum RingError {
         /// The largest possible.
         max: u32,
     },
+}
+
+impl RingError {
+    /// The value that could not be encoded, for its owner: no message shows it.
+    pub fn value(&self) -> Option<f64> {
+        match self {
+            RingError::OutOfRange { value, .. } | RingError::NotFinite { value, .. } => Some(*value.for_owner()),
+            RingError::FractionBits { .. } => None,
+        }
+    }
 }
 
 /// The fixed-point codec with `f` fraction bits: encode(x) = round(x · 2^f) mod 2^64, half away from zero.
@@ -100,12 +114,12 @@ impl FixedPoint {
     /// As [`FixedPoint::encode`].
     pub fn encode_scaled(&self, value: f64, extra: u32, index: usize) -> Result<u64, RingError> {
         if !value.is_finite() {
-            return Err(RingError::NotFinite { value, index });
+            return Err(RingError::NotFinite { value: Withheld::new(value), index });
         }
         let bits = self.fraction_bits + extra;
         let scaled = (value * 2f64.powi(bits as i32)).round();
         if scaled.abs() >= LIMIT {
-            return Err(RingError::OutOfRange { value, index, fraction_bits: bits });
+            return Err(RingError::OutOfRange { value: Withheld::new(value), index, fraction_bits: bits });
         }
         Ok(scaled as i64 as u64)
     }
@@ -162,8 +176,9 @@ mod tests {
         let codec = FixedPoint::default();
         assert!(codec.encode(2f64.powi(42) - 1.0).is_ok());
         let error = codec.encode_array(&array![0.0, 5e12, 1.0]).unwrap_err();
-        assert_eq!(error, RingError::OutOfRange { value: 5e12, index: 1, fraction_bits: 20 });
-        assert!(error.to_string().contains("5000000000000 at index 1"), "{error}");
+        assert_eq!(error, RingError::OutOfRange { value: Withheld::new(5e12), index: 1, fraction_bits: 20 });
+        assert!(error.to_string().contains("the value at index 1") && error.to_string().contains("2^42"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("000000") && error.value() == Some(5e12), "{error:?}");
         assert!(matches!(codec.encode(f64::NAN), Err(RingError::NotFinite { .. })));
         assert!(matches!(codec.encode(f64::NEG_INFINITY), Err(RingError::NotFinite { .. })));
         assert!(FixedPoint::new(31).is_err());

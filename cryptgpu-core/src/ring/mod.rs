@@ -2,12 +2,15 @@
 //!
 //! Reals live in the ring as two's complement fixed-point numbers ([`FixedPoint`]). Bits that
 //! protocols work on live in packed planes ([`Layout`]), 64 elements a word. Products of words by
-//! limbs, as CryptGPU's GPU code makes them, are here as a reference ([`Embedding`]).
+//! limbs, as CryptGPU's GPU code makes them, are here as a reference ([`Embedding`]). Errors of this and higher
+//! layers carry a value only as [`Withheld`].
 
 mod embedding;
 mod fixed_point;
 mod layout;
+mod withheld;
 
 pub use embedding::{Accumulator, Embedding, Sums};
 pub use fixed_point::{DEFAULT_FRACTION_BITS, FixedPoint, RingError};
 pub use layout::{BLOCK, Layout};
+pub use withheld::Withheld;

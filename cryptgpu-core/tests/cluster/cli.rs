@@ -185,6 +185,64 @@ fn networks_and_doctor_have_json() {
     assert_eq!(finding("party processes")["status"], "ok");
 }
 
+/// A libcuda made from a source of the kernels' tests, in a folder for `LD_LIBRARY_PATH`.
+fn libcuda(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let source = format!("{}/../kernels/tests/libcuda/{name}.c", env!("CARGO_MANIFEST_DIR"));
+    let library = folder.path().join("libcuda.so");
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
+    assert!(made.success(), "{source}");
+    folder
+}
+
+#[test]
+fn a_driver_that_cannot_be_used_has_a_row_and_auto_computes_on_the_processor() {
+    let with = |folder: &tempfile::TempDir, arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+        command.env_remove("CRYPTGPU_LIBCUDA").env("LD_LIBRARY_PATH", folder.path());
+        command.args(arguments.split_whitespace()).output().unwrap()
+    };
+    for (name, reason) in [("fake", "lacks"), ("old", "lacks"), ("nodev", "lacks"), ("stub", "stub")] {
+        let folder = libcuda(name);
+        let doctor = with(&folder, "doctor --json");
+        let findings: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+        let row = findings.as_array().unwrap().iter().find(|finding| finding["what"] == "CUDA driver").unwrap();
+        let (found, hint) = (row["found"].as_str().unwrap(), row["hint"].as_str().unwrap());
+        assert!(found.ends_with("libcuda.so") && hint.contains(reason), "{name}: {row}");
+        assert!(doctor.status.success() && !text(&doctor.stderr).contains("panic"), "{}", text(&doctor.stderr));
+    }
+    let folder = libcuda("old");
+    let run = "run inference --networks lenet --iterations 1 --parties threads --json --device";
+    let auto = with(&folder, &format!("{run} auto"));
+    let record: Record = serde_json::from_slice(&auto.stdout).unwrap();
+    assert_eq!(record.device, "cpu");
+    let cuda = with(&folder, &format!("{run} cuda"));
+    let error = text(&cuda.stderr);
+    assert!(!cuda.status.success() && error.contains("lacks") && error.contains("--device cpu"), "{error}");
+}
+
+#[test]
+fn training_state_is_left_out_and_prefixes_are_taken_off_with_a_notice() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint.safetensors");
+    let graph = cryptgpu_core::nn::zoo::by_name("lenet").unwrap();
+    let lenet = cryptgpu_core::nn::WeightSource::Bundled.load(&graph).unwrap();
+    let mut checkpoint = cryptgpu_core::nn::Weights::new();
+    for (name, tensor) in lenet.iter() {
+        checkpoint.insert(format!("module.{name}"), tensor.clone());
+    }
+    checkpoint.insert("optimizer.step", ndarray::ArrayD::zeros(vec![1]));
+    checkpoint.save(&path).unwrap();
+    let run =
+        format!("run inference --networks lenet --iterations 1 --parties threads --json --weights {}", path.display());
+    let refused = cryptgpu(&run);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--ignore-extra"), "{}", text(&refused.stderr));
+    let accepted = cryptgpu(&format!("{run} --ignore-extra"));
+    let notices = text(&accepted.stderr);
+    assert!(accepted.status.success(), "{notices}");
+    assert!(notices.contains("begin with `module.`") && notices.contains("`optimizer.step`"), "{notices}");
+}
+
 #[test]
 fn help_teaches() {
     for (arguments, example) in [

@@ -71,7 +71,7 @@ fn mistakes_are_named_and_leave_the_cluster_usable() {
     let error = cluster.infer(&lenet, &ArrayD::from_elem(vec![1, 1, 28, 28], f64::NAN)).unwrap_err();
     assert!(error.to_string().contains("NaN"), "{error}");
     let error = cluster.infer(&lenet, &ArrayD::from_elem(vec![1, 1, 28, 28], 1e15)).unwrap_err();
-    assert!(error.to_string().contains("1000000000000000"), "{error}");
+    assert!(error.to_string().contains("at index 0") && !error.to_string().contains("000000"), "{error}");
     assert!(cluster.infer(&lenet, &digits(1)).is_ok());
 
     cluster.restart().unwrap();
@@ -200,14 +200,14 @@ fn damaged_weights_are_refused_by_their_owner() {
     weights.save(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let truncated = cluster.load_model("lenet", WeightSource::File(path.clone())).unwrap_err();
+    let truncated = cluster.load_model("lenet", WeightSource::File(path.clone().into())).unwrap_err();
     assert!(truncated.to_string().contains("weights.safetensors"), "{truncated}");
 
     let mut infinite = weights.get("fc1.weight").unwrap().clone();
     infinite[[7, 3]] = f32::INFINITY;
     weights.insert("fc1.weight", infinite);
     weights.save(&path).unwrap();
-    let error = cluster.load_model("lenet", WeightSource::File(path.clone())).unwrap_err().to_string();
+    let error = cluster.load_model("lenet", WeightSource::File(path.clone().into())).unwrap_err().to_string();
     assert!(error.contains("fc1.weight"), "{error}");
 
     // A weight that does not fit is named by its place; its value stays with its owner.
@@ -215,7 +215,7 @@ fn damaged_weights_are_refused_by_their_owner() {
     large[[7, 3]] = 123_456_792_000_000.0;
     weights.insert("fc1.weight", large);
     weights.save(&path).unwrap();
-    let error = cluster.load_model("lenet", WeightSource::File(path)).unwrap_err().to_string();
+    let error = cluster.load_model("lenet", WeightSource::File(path.into())).unwrap_err().to_string();
     assert!(error.contains("fc1.weight") && error.contains("index"), "{error}");
     assert!(!error.contains("12345") && !error.contains("1.2345"), "{error}");
 }

@@ -3,11 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::Duration;
 
-use cryptgpu_core::experiment::{Inference, Processes, measure, read};
+use crate::support;
+use cryptgpu_core::experiment::{Inference, Parties, measure, read};
 use cryptgpu_core::prg::Randomness;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cryptgpu");
@@ -46,7 +45,7 @@ fn the_insecure_choice_is_warned_of_recorded_and_shown() {
 
 #[test]
 fn party_processes_start_anew_when_the_choice_changes() {
-    let mut processes = Processes::new(Duration::from_secs(60), Some(1)).program(Some(PathBuf::from(PROGRAM)));
+    let mut processes = Parties::new(support::local());
     let declared = Inference { iterations: 1, ..Inference::of("lenet").unwrap() };
     for randomness in [Randomness::InsecurePhilox, Randomness::Aes128Ctr] {
         let record = measure(&Inference { randomness, ..declared.clone() }, &mut processes, &mut |_| ()).unwrap();

@@ -84,7 +84,7 @@ fn operands_on_different_devices(card: Device) {
     let [first, ..] = world.run(|p| p.step("compare", |p| p.relu(&shares[p.id().index()])));
     let error = first.unwrap_err();
     assert!(
-        matches!(&error, MpcError::Device { step, source: DeviceError::Mixed { .. }, .. } if step == "compare"),
+        matches!(&error, MpcError::Device { source: DeviceError::Mixed { .. }, .. }) && error.step() == "compare",
         "{error}"
     );
 }

@@ -107,16 +107,11 @@ fn products(card: Device) {
     for_sizes(card, "mul_scalar", false, |p, x| p.mul_scalar(x, -1.37).and_then(|y| components(p, &y)));
     for_sizes(card, "local", true, |p, x| {
         let public = Tensor::full(p.device(), x.shape(), 3);
-        let fail = |e| MpcError::Other { party: p.id(), step: p.current_step(), detail: format!("{e}") };
-        let y = x.neg().add(x).and_then(|y| y.sub(&x.mul_word(5)));
-        let y = y.and_then(|y| y.add_public(p.id(), &public)).and_then(|y| y.mul_public(&public)).map_err(fail)?;
-        let sum = y.add_word(p.id(), 77).sum().map_err(fail)?;
+        let y = x.neg().add(x)?.sub(&x.mul_word(5))?;
+        let y = y.add_public(p.id(), &public)?.mul_public(&public)?;
+        let sum = p.add_scalar(&y, 77.0)?.sum()?;
         Ok([components(p, &y)?, components(p, &sum)?].concat())
     });
-}
-
-fn local<T>(p: &Party, result: Result<T, cryptgpu_core::device::DeviceError>) -> Result<T, MpcError> {
-    result.map_err(|source| MpcError::Device { party: p.id(), step: p.current_step(), source })
 }
 
 fn layers(card: Device) {
@@ -124,16 +119,16 @@ fn layers(card: Device) {
         p.matmul(x, x).and_then(|y| components(p, &y))
     });
     same_as_cpu("linear", card, World::seeded(2), &[20, 33], false, |p, x| {
-        let w = local(p, x.narrow(0..7).and_then(Operand::new))?;
-        let bias = local(p, x.reshape(&[660]).and_then(|x| x.narrow(3..10)))?;
+        let w = x.narrow(0..7).and_then(Operand::new)?;
+        let bias = x.reshape(&[660]).and_then(|x| x.narrow(3..10))?;
         p.linear(x, &w, Some(&bias)).and_then(|y| components(p, &y))
     });
     same_as_cpu("conv2d", card, World::seeded(3), &[2, 8, 9, 9], false, |p, x| {
         let window = PoolGeometry::square(3, 2, 1);
         let geometry = ConvGeometry { batch: 2, in_channels: 8, input: [9, 9], out_channels: 12, window, groups: 2 };
-        let flat = local(p, x.reshape(&[1296]))?;
-        let w = local(p, flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).and_then(Operand::new))?;
-        let bias = local(p, flat.narrow(9..21))?;
+        let flat = x.reshape(&[1296])?;
+        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).and_then(Operand::new)?;
+        let bias = flat.narrow(9..21)?;
         p.conv2d(x, &w.with_cut(23), &geometry, Some(&bias)).and_then(|y| components(p, &y))
     });
 }

@@ -57,7 +57,7 @@ fn measure(settings: Settings, protocol: Protocol) -> Cost {
     let shares = world.deal(&x).unwrap();
     let counted = world.run_counted(|p| {
         protocol(p, &shares[p.id().index()]).unwrap();
-        p.charged()
+        p.declared()
     });
     let bytes = counted.iter().map(|(_, stats)| stats.payload_bytes()).sum();
     let rounds = counted.iter().map(|(_, stats)| stats.rounds).max().unwrap();

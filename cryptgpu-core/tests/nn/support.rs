@@ -38,7 +38,7 @@ pub fn infer(
         let model = SharedModel::share(p, net, one, mine, options).unwrap();
         let x = (p.id() == two).then(|| images.view());
         let x = private::share_images(p, net, two, x, images.shape()[0]).unwrap();
-        let (before, declared) = (p.stats(), p.charged());
+        let (before, declared) = (p.stats(), p.declared());
         let start = std::time::Instant::now();
         let mut steps = vec![];
         let observe = |trace: private::LayerTime<'_>| {
@@ -47,7 +47,7 @@ pub fn infer(
         let y = model.infer_observed(p, x, observe).unwrap();
         let seconds = start.elapsed().as_secs_f64();
         let counted = p.stats();
-        let after = p.charged();
+        let after = p.declared();
         let declared = Cost { bytes: after.bytes - declared.bytes, rounds: after.rounds - declared.rounds };
         let scores = p.codec().decode_array(&p.open(&y).unwrap().to_array().unwrap());
         (scores, [before, counted], declared, steps, seconds)

@@ -42,9 +42,141 @@ fn every_float_type_is_read() {
     for (name, tensor) in weights.iter() {
         assert_eq!(tensor.as_slice().unwrap(), values, "{name}");
     }
-    let integers = file(&[("quantised", Dtype::I8, &[3], vec![1, 2, 3])]);
-    let error = Weights::from_safetensors(&integers, "q.safetensors").unwrap_err().to_string();
-    assert!(error.contains("quantised") && error.contains("I8") && error.contains("q.safetensors"), "{error}");
+}
+
+/// A file of these weights, their names behind `prefix`, with more tensors beside them.
+fn lenet_file(prefix: &str, beside: &[(&str, Dtype, &[usize], Vec<u8>)]) -> Weights {
+    let (_, weights) = lenet();
+    let tensors: Vec<_> = weights
+        .iter()
+        .map(|(name, tensor)| {
+            let bytes = tensor.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (format!("{prefix}{name}"), Dtype::F32, tensor.shape().to_vec(), bytes)
+        })
+        .collect();
+    let tensors = tensors.iter().map(|(name, dtype, shape, bytes): &(String, _, _, Vec<u8>)| {
+        (name.as_str(), *dtype, shape.as_slice(), bytes.clone())
+    });
+    let all: Vec<_> = tensors.chain(beside.iter().cloned()).collect();
+    Weights::from_safetensors(&file(&all), "t").unwrap()
+}
+
+#[test]
+fn training_state_beside_the_weights_is_left_out_on_request() {
+    let (net, weights) = lenet();
+    let epoch = ("epoch", Dtype::I64, &[][..], 12i64.to_le_bytes().to_vec());
+    let momentum = ("optimizer.momentum", Dtype::F32, &[1][..], vec![0; 4]);
+    let error = lenet_file("", &[epoch.clone(), momentum.clone()]).fit(&net, false).unwrap_err().to_string();
+    assert!(error.contains("`optimizer.momentum`, `epoch` (of type I64)"), "{error}");
+    assert!(error.contains("--ignore-extra"), "{error}");
+    // The advice works.
+    let fitted = lenet_file("", &[epoch, momentum]).fit(&net, true).unwrap();
+    assert_eq!(fitted.weights, weights);
+    assert_eq!(fitted.notices.len(), 1);
+    assert!(fitted.notices[0].contains("left out") && fitted.notices[0].contains("`epoch`"), "{:?}", fitted.notices);
+
+    // What the network needs is never left out.
+    let mut quantised = lenet().1;
+    quantised.remove("fc1.bias");
+    let path = tempfile::tempdir().unwrap();
+    let path = path.path().join("q.safetensors");
+    quantised.save(&path).unwrap();
+    let error = Weights::load(&path).unwrap().fit(&net, true).unwrap_err();
+    assert!(matches!(error, NnError::MissingTensor { .. }), "{error}");
+    let integers = file(&[("fc1.bias", Dtype::I8, &[500], vec![1; 500])]);
+    let integers = Weights::from_safetensors(&integers, "q").unwrap().fit(&single("fc1.bias"), true);
+    assert!(integers.is_err());
+}
+
+/// A network with one linear layer: a tensor of this name is its bias.
+fn single(bias: &str) -> Graph {
+    let name = bias.strip_suffix(".bias").unwrap();
+    let mut builder = Graph::builder("single", [1, 1, 1]);
+    let flat = builder.add("flatten", cryptgpu_core::nn::Op::Flatten, &[builder.input()]).unwrap();
+    let op = cryptgpu_core::nn::Op::Linear { out_features: 500, bias: true };
+    let out = builder.add(name, op, &[flat]).unwrap();
+    builder.finish(out).unwrap()
+}
+
+#[test]
+fn needed_integers_are_named_with_their_type() {
+    let bytes =
+        file(&[("fc1.bias", Dtype::I8, &[500], vec![1; 500]), ("fc1.weight", Dtype::F32, &[500, 1], vec![0; 2000])]);
+    let error = Weights::from_safetensors(&bytes, "q").unwrap().check(&single("fc1.bias")).unwrap_err().to_string();
+    assert!(error.contains("`fc1.bias`") && error.contains("I8") && error.contains("convert it to F32"), "{error}");
+}
+
+#[test]
+fn what_wrappers_put_before_names_is_taken_off_with_a_notice() {
+    let (net, weights) = lenet();
+    assert_eq!(lenet_file("", &[]).fit(&net, false).unwrap().notices, Vec::<String>::new());
+    for prefix in ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module."] {
+        let fitted = lenet_file(prefix, &[]).fit(&net, false).unwrap();
+        assert_eq!(fitted.weights, weights, "{prefix}");
+        let notice = &fitted.notices[0];
+        assert!(fitted.notices.len() == 1 && notice.contains(&format!("8 tensors begin with `{prefix}`")), "{notice}");
+    }
+    let counter = ("module.epoch", Dtype::I64, &[][..], vec![0; 8]);
+    assert_eq!(lenet_file("module.", &[counter]).fit(&net, true).unwrap().notices.len(), 2);
+    // Two copies of the weights: which is meant is not for us to say.
+    let beside = ("module.fc2.bias", Dtype::F32, &[10][..], vec![0; 40]);
+    let error = lenet_file("", &[beside]).fit(&net, false).unwrap_err().to_string();
+    assert!(error.contains("`module.fc2.bias`"), "{error}");
+    assert!(lenet_file("net.", &[]).fit(&net, false).unwrap_err().to_string().contains("`net.conv1."));
+}
+
+#[test]
+fn a_variance_counts_with_eps_added() {
+    let resnet = zoo::by_name("resnet18").unwrap();
+    let with = |value: f32| {
+        let mut weights = Weights::seeded(&resnet, 1);
+        weights.insert("bn1.running_var", ArrayD::from_elem(IxDyn(&[64]), value));
+        cryptgpu_core::nn::fold_batch_norm(&resnet, &weights)
+    };
+    let (_, folded) = with(-1e-12).unwrap();
+    assert!(folded.get("conv1.weight").unwrap().iter().all(|value| value.is_finite()));
+    for value in [-1.001e-5, -1.0] {
+        let error = with(value).unwrap_err();
+        assert!(matches!(error, NnError::Variance { index: 0, .. }), "{value}: {error}");
+        assert!(error.to_string().contains("eps = 0.00001"), "{error}");
+    }
+}
+
+#[test]
+fn saving_overwrites_nothing_but_the_file_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = ["run.partial", "run.safetensors.partial", ".run.safetensors.partial"];
+    for name in mine {
+        std::fs::write(folder.path().join(name), "mine").unwrap();
+    }
+    let path = folder.path().join("run.safetensors");
+    let (_, weights) = lenet();
+    weights.save(&path).unwrap();
+    weights.save(&path).unwrap();
+    for name in mine {
+        assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), "mine", "{name}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), mine.len() + 1, "nothing is left behind");
+    // A target that cannot be replaced: the error leaves nothing behind either.
+    let taken = folder.path().join("taken");
+    std::fs::create_dir(&taken).unwrap();
+    assert!(weights.save(&taken).is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), mine.len() + 2);
+}
+
+#[test]
+fn no_error_shows_a_weight() {
+    let (net, good) = lenet();
+    let mut weights = good.clone();
+    weights.insert("fc2.bias", ArrayD::from_elem(IxDyn(&[10]), f32::NAN));
+    let error = weights.check(&net).unwrap_err();
+    assert!(error.to_string().contains("`fc2.bias`") && format!("{error:?}").contains("(withheld)"), "{error:?}");
+    let resnet = zoo::by_name("resnet18").unwrap();
+    let mut weights = Weights::seeded(&resnet, 1);
+    weights.insert("bn1.running_var", ArrayD::from_elem(IxDyn(&[64]), -0.123_45));
+    let error = weights.check(&resnet).unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("1234"), "{error:?}");
+    assert!(matches!(error, NnError::Variance { value, .. } if *value.for_owner() == f64::from(-0.123_45f32)));
 }
 
 #[test]

@@ -208,10 +208,12 @@ fn serialise(net: &LeNet) -> Result<Vec<u8>, TrainError> {
     safetensors::serialize(tensors, None).map_err(|error| TrainError::Serialise(error.to_string()))
 }
 
-/// Writes a file whole: under another name first, then renamed.
+/// Writes a file whole: under a name that nobody has first, then renamed.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, bytes)
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    std::fs::File::create_new(&partial)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, bytes))
         .and_then(|()| std::fs::rename(&partial, path))
         .map_err(|source| TrainError::Write { path: path.to_path_buf(), source })
 }

@@ -92,19 +92,37 @@ pub fn compile_text(family: Family, source: &str, target: Target) -> Result<Imag
 }
 
 /// What a card of compute capability `arch` is given by default: machine code, or PTX when another driver takes
-/// libcuda's place or the card is newer than the compiler.
+/// libcuda's place or the card is newer than the compiler. Where all images are embedded NVRTC is not asked for.
 ///
 /// # Errors
 /// [`KernelError::Library`] without NVRTC, [`KernelError::Unsupported`] for a card older than 7.0.
 pub fn target(arch: u32) -> Result<Target, KernelError> {
     let ptx_reader = std::env::var_os(library::LIBCUDA_VARIABLE).is_some();
+    choose(arch, ptx_reader, embedded::has_all, || {
+        library::compiler()?;
+        Ok(nvrtc::architectures())
+    })
+}
+
+/// Whether a card of compute capability `arch` can be used here: its kernels are embedded, or NVRTC makes them.
+pub fn can_make(arch: u32) -> bool {
+    target(arch).is_ok()
+}
+
+fn choose(
+    arch: u32,
+    ptx_reader: bool,
+    embedded: impl Fn(Target) -> bool,
+    compiler_knows: impl FnOnce() -> Result<Vec<u32>, KernelError>,
+) -> Result<Target, KernelError> {
     let exact = Target { arch, format: Format::Cubin };
-    if !ptx_reader && embedded::has_all(exact) {
+    if !ptx_reader && embedded(exact) {
         return Ok(exact);
     }
-    library::compiler()?;
-    let known = nvrtc::architectures();
-    let newest = known.into_iter().filter(|&known| (OLDEST..=arch).contains(&known)).max();
+    let newest = match arch {
+        OLDEST.. => compiler_knows()?.into_iter().filter(|&known| (OLDEST..=arch).contains(&known)).max(),
+        _ => None,
+    };
     let Some(newest) = newest else {
         return Err(KernelError::Unsupported {
             operation: "CryptGPU on a GPU",
@@ -150,6 +168,20 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn embedded_kernels_ask_for_no_compiler() {
+        let without = || Err(KernelError::Library(library::LibraryError::NoCompiler));
+        let exact = Target { arch: 90, format: Format::Cubin };
+        assert_eq!(choose(90, false, |target| target == exact, without).unwrap(), exact);
+        assert!(matches!(choose(80, false, |target| target == exact, without), Err(KernelError::Library(_))));
+        // An emulator reads PTX, which is made on the spot.
+        assert!(matches!(choose(90, true, |_| true, without), Err(KernelError::Library(_))));
+        assert_eq!(choose(90, false, |_| false, || Ok(vec![70, 80, 90])).unwrap(), exact);
+        let newer = choose(100, false, |_| false, || Ok(vec![70, 80, 90])).unwrap();
+        assert_eq!(newer, Target { arch: 90, format: Format::Ptx });
+        assert!(matches!(choose(61, false, |_| false, without), Err(KernelError::Unsupported { .. })));
+    }
 
     #[test]
     fn a_key_changes_with_everything_that_the_image_depends_on() {

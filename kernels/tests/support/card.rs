@@ -81,7 +81,7 @@ fn context() -> Option<Arc<CudaContext>> {
                 super::emulator::open();
             }
             match cryptgpu_kernels::library::driver() {
-                Ok(()) => Some(CudaContext::new(0).unwrap()),
+                Ok(_) => Some(CudaContext::new(0).unwrap()),
                 Err(error) => {
                     super::missing(&error.to_string());
                     None

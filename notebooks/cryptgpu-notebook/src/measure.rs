@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cryptgpu_core::cluster::Cluster;
 use cryptgpu_core::experiment::micro::{Bench, Micro, MicroRecord, Operation};
-use cryptgpu_core::experiment::{Inference, Processes, Record, measure};
+use cryptgpu_core::experiment::{Inference, Parties, Record, measure};
 use cryptgpu_core::net::Link;
 use cryptgpu_core::show::number_text;
 
@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// # Errors
 /// [`Experiment`](crate::NotebookError::Experiment): an unknown network, or whatever ended a run.
 pub fn inference(networks: &[&str]) -> Result<Vec<Record>> {
-    let mut parties = Processes::new(DEADLINE, None);
+    let mut parties = Parties::new(Cluster::local().deadline(DEADLINE));
     let mut records = Vec::with_capacity(networks.len());
     for network in networks {
         let record = measure(&Inference::of(network)?, &mut parties, &mut |_| ())?;

@@ -14,7 +14,7 @@ pub use {cryptgpu_core, cryptgpu_datasets, libc, ndarray, postcard, serde, serde
 #[unsafe(no_mangle)]
 pub extern "C" fn cryptgpu_party() -> i32 {
     use cryptgpu_core::cluster::{Jobs, party};
-    party::serve_to_the_end(&Jobs::default().with::<cryptgpu_core::experiment::InferenceJob>())
+    party::serve_to_the_end(&Jobs::default())
 }
 
 /// What every cell may use without a `use` line: the kernel starts with

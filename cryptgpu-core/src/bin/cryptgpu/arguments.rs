@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder};
-use cryptgpu_core::experiment::{self, Processes, Threads, append_line, check_writable};
+use cryptgpu_core::experiment::{append_line, check_writable};
 
 use super::Result;
 
@@ -39,24 +39,10 @@ impl Parties {
             Place::Local => Cluster::local(),
             Place::Threads => Cluster::in_memory(),
         };
-        let builder = builder.deadline(self.deadline());
+        let builder = builder.deadline(Duration::from_secs(self.deadline));
         let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
         // Processes run this very program, under whatever name it was started.
         std::env::current_exe().into_iter().fold(builder, |builder, program| builder.program(program))
-    }
-
-    /// The same for declarations of private inference.
-    pub fn runner(&self) -> Box<dyn experiment::Parties> {
-        match self.place {
-            Place::Local => {
-                Box::new(Processes::new(self.deadline(), self.threads).program(std::env::current_exe().ok()))
-            }
-            Place::Threads => Box::new(Threads),
-        }
-    }
-
-    fn deadline(&self) -> Duration {
-        Duration::from_secs(self.deadline)
     }
 }
 

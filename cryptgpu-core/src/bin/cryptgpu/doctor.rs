@@ -122,16 +122,26 @@ fn gpu() -> Vec<Finding> {
     let cuda = cuda::probe();
     let driver = match &cuda.driver {
         Ok((major, minor)) => {
+            let library = cuda.library.as_deref().unwrap_or("libcuda");
             let whose = match &cuda.substitute {
                 Some(path) => format!("{}, in the place of NVIDIA's", path.display()),
-                None => "NVIDIA's".to_owned(),
+                None => library.to_owned(),
             };
             Finding::ok("CUDA driver", format!("{whose}, for CUDA {major}.{minor} and older"))
         }
-        Err(error) => Finding::missing("CUDA driver", "none", &format!("parties compute on the processor; {error}")),
+        Err(error) => {
+            let found = cuda.library.clone().unwrap_or_else(|| "none".to_owned());
+            Finding::missing("CUDA driver", found, &format!("parties compute on the processor; {error}"))
+        }
     };
     let cards = match (&cuda.driver, cuda.cards.as_slice()) {
-        (Err(_), _) => Finding::missing("GPU", seen_by_kernel(), "needs the CUDA driver"),
+        (Err(_), _) => Finding::missing("GPU", seen_by_kernel(), "needs a CUDA driver that can be used"),
+        (Ok(_), []) if cuda.fault.is_some() => {
+            let fault = cuda.fault.as_deref().unwrap_or_default();
+            let hint =
+                format!("parties compute on the processor; the driver says {fault}; was it updated since the start?");
+            Finding::missing("GPU", seen_by_kernel(), &hint)
+        }
         (Ok(_), []) => Finding::missing("GPU", "none", "nothing to do: parties compute on the processor"),
         (Ok(_), cards) => {
             let card = |card: &cuda::CardInfo| {
@@ -144,7 +154,10 @@ fn gpu() -> Vec<Finding> {
     };
     let compiler = match &cuda.compiler {
         Ok((major, minor)) => Finding::ok("NVRTC", format!("{major}.{minor}, compiles the kernels at first use")),
-        Err(error) => Finding::missing("NVRTC", "none", &format!("--device cuda needs it; {error}")),
+        Err(error) => {
+            let hint = format!("--device cuda needs it, but where the kernels are embedded; {error}");
+            Finding::missing("NVRTC", "none that can be used", &hint)
+        }
     };
     vec![driver, cards, compiler]
 }

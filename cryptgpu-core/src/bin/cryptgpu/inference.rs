@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use cryptgpu_core::device::Devices;
-use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, WeightSource, measure};
+use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, WeightFile, WeightSource, measure};
 use cryptgpu_core::mpc::{Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::zoo;
@@ -55,6 +55,9 @@ pub struct InferenceArguments {
     /// Weights: bundled (LeNet's), random, or a safetensors file; else bundled for lenet, random for others
     #[arg(long)]
     weights: Option<String>,
+    /// Leave out tensors of the weights' file that the network does not have: counters, training state
+    #[arg(long, requires = "weights")]
+    ignore_extra: bool,
     /// Seed of random weights and images
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -107,11 +110,11 @@ pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
     // Everything is checked before anything runs: a name that is wrong does not show after minutes.
     let declarations = arguments.declarations()?;
     arguments.output.check()?;
-    let mut parties = arguments.parties.runner();
+    let mut parties = Parties::new(arguments.parties.builder());
     let mut records = Vec::new();
     let mut failed = false;
     for declaration in &declarations {
-        match one(declaration, parties.as_mut(), &arguments.output) {
+        match one(declaration, &mut parties, &arguments.output) {
             Ok(record) => records.push(record),
             Err(error) => {
                 eprintln!("cryptgpu: {}: {error}", declaration.network);
@@ -125,7 +128,7 @@ pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn one(declaration: &Inference, parties: &mut dyn Parties, output: &Output) -> Result<Record> {
+fn one(declaration: &Inference, parties: &mut Parties, output: &Output) -> Result<Record> {
     if let (WeightSource::File(_), false) = (&declaration.weights, output.json) {
         // The file does not say which of several functions it was trained for.
         eprintln!("{}: {}", declaration.network, zoo::function(&declaration.graph()?));
@@ -201,6 +204,7 @@ impl InferenceArguments {
             None => default.weights,
             Some("bundled") => WeightSource::Bundled,
             Some("random") => WeightSource::Random(self.seed),
+            Some(path) if self.ignore_extra => WeightSource::File(WeightFile::new(path).ignoring_extra()),
             Some(path) => WeightSource::File(path.into()),
         };
         let declaration = Inference {
@@ -220,7 +224,9 @@ impl InferenceArguments {
             window: self.window.unwrap_or_default(),
             compare: self.compare.unwrap_or(default.compare),
         };
-        declaration.validate()?;
+        for notice in declaration.validate()? {
+            eprintln!("cryptgpu: {}: {notice}", declaration.weights);
+        }
         Ok(declaration)
     }
 }

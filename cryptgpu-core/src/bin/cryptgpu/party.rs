@@ -2,7 +2,6 @@
 
 use clap::Args;
 use cryptgpu_core::cluster::{Jobs, party};
-use cryptgpu_core::experiment::InferenceJob;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,7 +21,7 @@ impl Party {
     pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
         let code = match self.runtime {
             Some(library) => party::serve_from(&library)?,
-            None => party::serve_to_the_end(&Jobs::default().with::<InferenceJob>()),
+            None => party::serve_to_the_end(&Jobs::default()),
         };
         Ok(ExitCode::from(u8::from(code != 0)))
     }

@@ -143,7 +143,7 @@ mod tests {
         let party = PartyId::P1;
         let step = || "conv1/truncation".to_owned();
         let closed = NetError::PeerClosed { party, peer: party.next(), step: step(), reason: "gone".into() };
-        let other = MpcError::Other { party, step: step(), detail: "no".into() };
+        let other = MpcError::other("no").located(party, &step());
         for (error, kind, at) in [
             (JobError::from(closed.clone()), FailureKind::PeerClosed, "conv1/truncation"),
             (JobError::from(MpcError::from(closed)), FailureKind::PeerClosed, "conv1/truncation"),

@@ -10,9 +10,9 @@ use crate::cluster::wire::mark::mark;
 use crate::cluster::wire::message::{Event, Usage};
 use crate::cluster::wire::trace::PartyTrace;
 use crate::device::DeviceInUse;
-use crate::mpc::{Party, Settings};
-use crate::net::{NetError, Network, PartyId, Tag};
-use crate::prg::{Correlated, Key, Keys, Randomness};
+use crate::mpc::{Party, Settings, agree_on_keys};
+use crate::net::{NetError, Network};
+use crate::prg::{Correlated, Randomness};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +43,8 @@ pub(in crate::cluster) fn prepare(
     device: DeviceInUse,
     outbox: &Outbox,
 ) -> Result<PartyContext, NetError> {
-    let correlated = agree_on_keys(links.network.as_ref(), randomness)?;
+    let keys = agree_on_keys(links.network.as_ref())?;
+    let correlated = Correlated::new(randomness, &keys);
     let party = Party::new(links.network.clone(), correlated, settings, device.device);
     let report = outbox.clone();
     let report = move |run, fraction, text: &str, step: &str| {
@@ -51,47 +52,6 @@ pub(in crate::cluster) fn prepare(
     };
     tell(outbox, &Event::Ready { device });
     Ok(PartyContext::new(party, links.network, links.in_memory, Box::new(report)))
-}
-
-/// The kinds of the messages that carry a key: one of two parties, and that of all three.
-const KEY: u16 = 0xffff;
-const COMMON_KEY: u16 = 0xfffe;
-
-/// Party i draws kᵢ and gives it to party i − 1, so that it holds kᵢ and kᵢ₊₁; party 0 draws the key
-/// that all have and gives it to both. 80 bytes, 1 round.
-fn agree_on_keys(network: &dyn Network, randomness: Randomness) -> Result<Correlated, NetError> {
-    network.endpoint().set_step("key agreement");
-    let from_os = || {
-        Key::from_os().map_err(|error| NetError::Setup {
-            party: network.id(),
-            action: "draw a key".into(),
-            detail: error.to_string(),
-            hint: "The operating system has no randomness to give.".into(),
-        })
-    };
-    let give = |to: PartyId, kind: u16, key: &Key| {
-        let words: [u64; 2] = bytemuck::cast(*key.expose());
-        network.send(to, Tag { position: 0, kind }, words.to_vec())
-    };
-    let take = |from: PartyId, kind: u16| {
-        let words = network.recv(from, Tag { position: 0, kind }, 2).map(zeroize::Zeroizing::new)?;
-        Ok::<_, NetError>(Key::from_bytes(bytemuck::cast([words[0], words[1]])))
-    };
-    let (with_prev, own, id) = (from_os()?, from_os()?, network.id());
-    give(id.prev(), KEY, &with_prev)?;
-    let first = PartyId::P0;
-    let common = if id == first {
-        let common = from_os()?;
-        give(id.next(), COMMON_KEY, &common)?;
-        give(id.prev(), COMMON_KEY, &common)?;
-        Some(common)
-    } else {
-        None
-    };
-    let with_next = take(id.next(), KEY)?;
-    let common = common.map_or_else(|| take(first, COMMON_KEY), Ok)?;
-    network.endpoint().set_step("start");
-    Ok(Correlated::new(randomness, &Keys { with_prev, with_next, common, own }))
 }
 
 /// Runs a job and posts how it ended.

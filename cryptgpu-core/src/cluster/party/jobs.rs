@@ -23,9 +23,8 @@ pub(in crate::cluster) struct Entry {
 /// this one names none of them.
 ///
 /// ```
-/// use cryptgpu_core::{cluster::Jobs, experiment::InferenceJob};
-/// let jobs = Jobs::default().with::<InferenceJob>();
-/// assert_eq!(jobs.names().last(), Some(&"inference"));
+/// use cryptgpu_core::cluster::Jobs;
+/// assert_eq!(Jobs::default().names().first(), Some(&"call"));
 /// ```
 #[derive(Debug)]
 pub struct Jobs(Vec<Entry>);

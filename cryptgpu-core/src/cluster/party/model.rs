@@ -7,7 +7,7 @@ use crate::cluster::marshal::store::Held;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
-use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource};
+use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource, Weights};
 use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
 use std::ops::Range;
@@ -30,12 +30,21 @@ impl Job for LoadModel {
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
         let LoadModel { graph, owner, weights, options } = self;
-        let weights = weights.map(|source| source.load(&graph)).transpose()?;
+        let weights = weights.map(|source| open_weights(&source, &graph)).transpose()?;
         let model =
             context.party().step("share weights", |p| SharedModel::share(p, &graph, owner, weights, options))?;
         context.hold(0, Held::Model(Arc::new(model)));
         Ok(())
     }
+}
+
+/// Reads the weights, and says on the owner's standard error, which the caller sees, what was changed to make them fit.
+fn open_weights(source: &WeightSource, graph: &Graph) -> Result<Weights, JobError> {
+    let fitted = source.open(graph)?;
+    for notice in fitted.notices {
+        eprintln!("{source}: {notice}");
+    }
+    Ok(fitted.weights)
 }
 
 /// Where the images of an inference are.

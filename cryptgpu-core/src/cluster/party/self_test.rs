@@ -4,6 +4,7 @@ use super::context::PartyContext;
 use super::job::Job;
 use crate::cluster::marshal::words::Words;
 use crate::cluster::wire::job_error::JobError;
+use crate::mpc::MessageKind;
 use crate::net::{NetError, Network, PartyId, Tag};
 use std::time::Duration;
 
@@ -39,9 +40,6 @@ impl SelfTest {
     }
 }
 
-/// The kind of this job's messages.
-const SELF_TEST: u16 = 0xfffe;
-
 impl Job for SelfTest {
     const NAME: &'static str = "self-test";
     type Output = [Words; 2];
@@ -66,7 +64,7 @@ impl Job for SelfTest {
 }
 
 fn exchange(net: &dyn Network, round: u32, words: &[u64]) -> Result<[Words; 2], NetError> {
-    let tag = Tag { position: u64::from(round), kind: SELF_TEST };
+    let tag = Tag { position: u64::from(round), kind: MessageKind::SELF_TEST.0 };
     let peers = [net.id().next(), net.id().prev()];
     for peer in peers {
         net.send(peer, tag, words.to_vec())?;

@@ -5,7 +5,6 @@ use super::error::{Failure, FailureKind};
 use crate::mpc::MpcError;
 use crate::net::NetError;
 use crate::nn::NnError;
-use crate::ring::RingError;
 
 /// Why a job failed at a party.
 #[derive(Debug, thiserror::Error)]
@@ -35,16 +34,9 @@ impl JobError {
         };
         let (kind, step, peer) = match self {
             JobError::Net(error) | JobError::Mpc(MpcError::Net(error)) => (net_kind(error), error.step(), error.peer()),
-            JobError::Mpc(
-                MpcError::Device { step, .. }
-                | MpcError::Ring { step, .. }
-                | MpcError::Argument { step, .. }
-                | MpcError::Other { step, .. },
-            ) => (FailureKind::Job, step.as_str(), None),
-            JobError::Mpc(MpcError::Message { step, peer, .. }) => {
-                (FailureKind::BadMessage, step.as_str(), Some(*peer))
-            }
-            JobError::Mpc(MpcError::Local(_)) | JobError::Other(_) => (FailureKind::Job, "", None),
+            JobError::Mpc(error @ MpcError::Message { .. }) => (FailureKind::BadMessage, error.step(), error.peer()),
+            JobError::Mpc(error) => (FailureKind::Job, error.step(), None),
+            JobError::Other(_) => (FailureKind::Job, "", None),
         };
         Failure { kind, step: step.to_owned(), message: self.to_string(), peer }
     }
@@ -56,22 +48,8 @@ impl From<NnError> for JobError {
             // The cluster weighs errors of links to find the party that failed first.
             NnError::Mpc(MpcError::Net(error)) => JobError::Net(error),
             NnError::Mpc(error) => JobError::Mpc(error),
-            NnError::Encode { tensor, source } => JobError::Other(without_value(&tensor, &source)),
             other => JobError::Other(other.to_string()),
         }
-    }
-}
-
-/// What the caller learns of a weight or pixel that cannot be encoded: where it stands. The value
-/// is its owner's secret, and errors travel to whoever runs the cluster.
-fn without_value(tensor: &str, error: &RingError) -> String {
-    match error {
-        RingError::OutOfRange { index, fraction_bits, .. } => format!(
-            "{tensor}: the value at index {index} does not fit the ring with {fraction_bits} fraction bits; its owner \
-             must scale it, or fewer fraction bits be used"
-        ),
-        RingError::NotFinite { index, .. } => format!("{tensor}: the value at index {index} is not a finite number"),
-        RingError::FractionBits { .. } => format!("{tensor}: {error}"),
     }
 }
 

@@ -55,13 +55,12 @@ fn unavailable(ordinal: u32, reason: &dyn std::fmt::Display) -> DeviceError {
 
 impl Card {
     fn open(ordinal: u32) -> Result<Self, DeviceError> {
-        library::driver().map_err(|error| unavailable(ordinal, &error))?;
+        library::driver().map(drop).map_err(|error| unavailable(ordinal, &error))?;
         let refused = |error: DriverError| unavailable(ordinal, &format!("the CUDA driver says {error}"));
         let count = CudaContext::device_count().map_err(refused)?;
         if i64::from(ordinal) >= i64::from(count) {
             return Err(unavailable(ordinal, &format!("this machine has {count} CUDA cards, counted from 0")));
         }
-        library::compiler().map_err(|error| unavailable(ordinal, &error))?;
         let context = CudaContext::new(ordinal as usize).map_err(refused)?;
         // Memory here is not that of cudarc's slices, so its own tracking of their uses is not wanted.
         // SAFETY: no slice of cudarc is ever made in this context.

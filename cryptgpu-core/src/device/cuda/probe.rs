@@ -1,5 +1,6 @@
 //! What this machine has for CUDA: driver, compiler, cards. Asking opens no card.
 
+use cryptgpu_kernels::compile::can_make;
 use cryptgpu_kernels::library::{self, LibraryError, Version};
 use cudarc::driver::{result, sys};
 
@@ -23,33 +24,35 @@ pub struct Cuda {
     pub driver: Result<Version, LibraryError>,
     /// The compiler's version, or why there is none.
     pub compiler: Result<Version, LibraryError>,
+    /// The file of the driver, also of one that cannot be used; none where there is none.
+    pub library: Option<String>,
     /// The cards. None where the driver finds none, or is not there.
     pub cards: Vec<CardInfo>,
+    /// Why the driver does not say what cards there are, where it does not.
+    pub fault: Option<String>,
     /// The library that `CRYPTGPU_LIBCUDA` names: not NVIDIA's own, as far as is known.
     pub substitute: Option<std::path::PathBuf>,
 }
 
 impl Cuda {
-    /// Whether parties can compute on a card here.
+    /// Whether parties can compute on a card here: there are cards, and kernels for them are embedded or can be compiled.
     pub fn usable(&self) -> bool {
-        self.driver.is_ok() && self.compiler.is_ok() && !self.cards.is_empty()
+        let arch = |card: &CardInfo| u32::try_from(card.capability.0 * 10 + card.capability.1).unwrap_or(0);
+        self.driver.is_ok() && !self.cards.is_empty() && self.cards.iter().all(|card| can_make(arch(card)))
     }
 }
 
 /// Looks at driver, compiler and cards. Never panics; what is missing is said in the result.
 pub fn probe() -> Cuda {
-    let driver = library::driver().and_then(|()| driver_version());
-    let cards = if driver.is_ok() { cards().unwrap_or_default() } else { vec![] };
+    let driver = library::driver();
+    let (cards, fault) = match driver.is_ok().then(cards) {
+        None => (vec![], None),
+        Some(Ok(cards)) => (cards, None),
+        Some(Err(error)) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => (vec![], None),
+        Some(Err(error)) => (vec![], Some(error.to_string())),
+    };
     let substitute = std::env::var_os(library::LIBCUDA_VARIABLE).map(Into::into);
-    Cuda { driver, compiler: library::compiler(), cards, substitute }
-}
-
-fn driver_version() -> Result<Version, LibraryError> {
-    let mut version = 0;
-    // SAFETY: the library is present, and the pointer is valid for the call.
-    let answer = unsafe { sys::cuDriverGetVersion(&mut version) };
-    answer.result().map_err(|error| LibraryError::Broken(error.to_string()))?;
-    Ok((version / 1000, version % 1000 / 10))
+    Cuda { driver, library: library::driver_file(), compiler: library::compiler(), cards, fault, substitute }
 }
 
 fn cards() -> Result<Vec<CardInfo>, cudarc::driver::DriverError> {

@@ -77,6 +77,69 @@ pub(super) fn values(source: &mut Source, shape: &[usize], bits: u32, input: u32
     ArrayD::from_shape_vec(IxDyn(shape), words.collect()).unwrap_or_default()
 }
 
+/// A word of `bits` bits and either sign, odd, so that it differs from zero where a ring has its simplest relations.
+fn odd(word: u64, bits: u32, negative: bool) -> u64 {
+    let size = word >> (64 - bits.min(63)) | 1;
+    if negative { size.wrapping_neg() } else { size }
+}
+
+fn array(shape: &[usize], words: impl Iterator<Item = u64>) -> ArrayD<u64> {
+    ArrayD::from_shape_vec(IxDyn(shape), words.collect()).unwrap_or_default()
+}
+
+/// Four secrets for views: zeros; odd values of all sizes, of alternating sign; small values; a constant.
+pub(super) fn secrets(source: &mut Source, shapes: &[Vec<usize>], bits: u32) -> Vec<Vec<ArrayD<u64>>> {
+    let constant = (0x5555_5555_5555_5555u64 >> (64 - bits)).wrapping_neg();
+    let mut inputs = |value: &dyn Fn(usize, usize, u64) -> u64| -> Vec<ArrayD<u64>> {
+        let mut one = |(input, shape): (usize, &Vec<usize>)| {
+            let words = source.words(shape.iter().product()).into_iter().enumerate();
+            array(shape, words.map(|(at, word)| value(input, at, word)))
+        };
+        shapes.iter().enumerate().map(&mut one).collect()
+    };
+    let zeros = inputs(&|_, _, _| 0);
+    let large = inputs(&|input, at, word| odd(word, bits, (input + at).is_multiple_of(2)));
+    let small = inputs(&|_, at, word| odd(word, bits.div_ceil(2), !at.is_multiple_of(2)).wrapping_add(1));
+    let constant = inputs(&|_, _, _| constant);
+    vec![zeros, large, small, constant]
+}
+
+/// Pairs of different secrets on which many functions agree: of opposite sign (products, squares, absolute values), with
+/// inputs exchanged (sums, products, maxima), with a zero among them (products), moved alike (differences,
+/// comparisons), all negative or all positive (signs, ReLU), in another order (sums and maxima over all).
+pub(super) fn pairs(source: &mut Source, shapes: &[Vec<usize>], bits: u32) -> Vec<[Vec<ArrayD<u64>>; 2]> {
+    let mut random = |bits: u32, sign: fn(usize) -> bool| -> Vec<ArrayD<u64>> {
+        let mut words = |shape: &Vec<usize>| source.words(shape.iter().product()).into_iter().enumerate();
+        let mut one = |shape: &Vec<usize>| array(shape, words(shape).map(|(at, word)| odd(word, bits, sign(at))));
+        shapes.iter().map(&mut one).collect()
+    };
+    let each = |x: &[ArrayD<u64>], f: fn(u64) -> u64| x.iter().map(|x| x.mapv(f)).collect::<Vec<_>>();
+    let half = bits.saturating_sub(1).max(1);
+    let x = random(half, |at| at.is_multiple_of(2));
+    let (negative, other) = (random(bits, |_| true), random(bits, |_| true));
+    let (positive, larger) = (random(half, |_| false), random(bits, |_| false));
+    let (mut zero, mut another) = (x.clone(), random(half, |_| true));
+    zero[0].fill(0);
+    another[0].fill(0);
+    let backwards = |x: &ArrayD<u64>| array(x.shape(), x.iter().copied().collect::<Vec<_>>().into_iter().rev());
+    let mut exchanged = x.clone();
+    exchanged.reverse();
+    let moved = each(&x, |x| x.wrapping_add(1));
+    let mut pairs = vec![
+        [x.clone(), each(&x, u64::wrapping_neg)],
+        [zero, another],
+        [x.clone(), moved],
+        [negative, other],
+        [positive, larger],
+        [x.clone(), x.iter().map(backwards).collect()],
+    ];
+    if shapes.iter().all(|shape| *shape == shapes[0]) {
+        pairs.push([x, exchanged]);
+    }
+    pairs.retain(|[a, b]| a != b);
+    pairs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

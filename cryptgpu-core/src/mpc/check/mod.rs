@@ -5,13 +5,13 @@
 //!   function; all holders of a component must hold the same.
 //! - **Costs**: bytes and rounds that the transport counted, against [`Party::declare`], a formula
 //!   ([`Check::costs`]), or what the built-in protocols in it state.
-//! - **Views**: what each party receives and opens, on four runs: whether it is uniform, byte by byte
-//!   and bit by bit; whether its distribution depends on the secret; whether it is the same under
-//!   other keys; and whether it is masked only by something that its receiver knows (its shares, its
-//!   streams) or by what masked another message to it. Chi-square tests, corrected by Holm's method.
+//! - **Views**: what each party is sent. Everything that the party has stays fixed, its components of the inputs, its
+//!   keys, the coins of all; only the key that it lacks varies from run to run. On secrets that differ only in what it
+//!   lacks, all of it must be alike: how often each bit is set, the affine space over GF(2) that the bits span, the
+//!   sizes and kinds of messages. Exact tests of two samples, corrected by Holm's method.
 //!
-//! What it shows and what it cannot show: `docs/security.md`. It finds missing, reused and known
-//! masks; it proves nothing.
+//! What it shows and what it cannot show: `docs/security.md`. It finds missing, narrow, reused and known masks on the
+//! secrets and sizes that it tries; it proves nothing.
 //!
 //! ```
 //! use cryptgpu_core::mpc::check::{Check, elementwise};
@@ -29,21 +29,23 @@
 //! # Ok::<(), cryptgpu_core::mpc::check::CheckError>(())
 //! ```
 
+mod distinguish;
 mod inputs;
 mod report;
+mod sample;
 mod show;
+mod span;
 mod statistics;
 mod trial;
 mod views;
 
 pub use report::{Costs, Counterexample, Report, Stated, Values};
-pub use views::{Finding, Views};
+pub use views::{Finding, Together, ViewSize, Views};
 
 use super::{Cost, MpcError, Party, Recordable, Rep, World};
 use inputs::{Source, shape, sizes, values};
 use ndarray::{ArrayD, IxDyn};
 use std::ops::RangeInclusive;
-pub(super) use trial::Observe;
 #[cfg(test)]
 pub(super) use trial::run as run_trial;
 
@@ -93,9 +95,13 @@ pub struct Check {
     formula: Option<Box<Formula>>,
     revealed: Vec<String>,
     level: f64,
-    view_size: usize,
+    view_sizes: Vec<usize>,
     world: World,
 }
+
+/// Numbers of elements on which views are looked at: two on which all messages of most protocols can be tested together,
+/// and a block of packed bits with a whole word and one element behind it.
+const VIEW_SIZES: [usize; 3] = [1, 3, 577];
 
 /// A plaintext function that looks at one element of each input at a time, as a signed integer.
 pub fn elementwise(f: impl Fn(&[i64]) -> i64) -> impl Fn(&[ArrayD<u64>]) -> ArrayD<u64> {
@@ -124,12 +130,12 @@ impl Check {
             formula: None,
             revealed: vec![],
             level: 1e-6,
-            view_size: 12 * crate::ring::BLOCK,
+            view_sizes: VIEW_SIZES.to_vec(),
             world: World::seeded(1),
         }
     }
 
-    /// Inputs below 2^`bits` in absolute value, 1 to 63; 63, the whole ring, unless told.
+    /// Inputs below 2^`bits` in absolute value, 1 to 63; 63, the whole ring, by default.
     pub fn bits(self, bits: u32) -> Self {
         Check { bits, ..self }
     }
@@ -139,7 +145,7 @@ impl Check {
         Check { errors, ..self }
     }
 
-    /// The shapes of the inputs when there should be about n elements. Unless told, all have the same,
+    /// The shapes of the inputs when there should be about n elements. By default all have the same,
     /// of one or two axes.
     pub fn shapes(self, shapes: impl Fn(usize) -> Vec<Vec<usize>> + 'static) -> Self {
         Check { shapes: Some(Box::new(shapes)), ..self }
@@ -150,23 +156,24 @@ impl Check {
         Check { formula: Some(Box::new(formula)), ..self }
     }
 
-    /// What is received and opened in a step of this name is the protocol's output, and may be
-    /// anything.
-    pub fn reveals(mut self, step: &str) -> Self {
-        self.revealed.push(step.to_owned());
+    /// What is sent in the step of this path (`layer/result` for a step within another) is the protocol's output. A
+    /// party may learn its output and nothing else: where secrets are found on which the outputs are equal, these are
+    /// compared, messages of the step among the rest. Where none are found, what is sent in the step is not tested, and
+    /// the report names it.
+    pub fn reveals(mut self, path: &str) -> Self {
+        self.revealed.push(path.to_owned());
         self
     }
 
-    /// The chance that a protocol without fault does not pass: 10^−6 unless told.
+    /// The chance that a protocol without fault does not pass: 10^−6 by default.
     pub fn level(self, level: f64) -> Self {
         Check { level, ..self }
     }
 
-    /// About how many elements inputs have in the runs whose views are looked at: 6,144 unless told.
-    /// A multiple of 64 for every shared tensor of the protocol: the padding of packed bits is not
-    /// uniform.
-    pub fn view_size(self, n: usize) -> Self {
-        Check { view_size: n, ..self }
+    /// About how many elements inputs have in the runs whose views are looked at: 1, 3 and 577 by default. All that a
+    /// party is sent is tested together where not more than 800 different bits of it vary, so let one be small.
+    pub fn view_sizes(self, sizes: &[usize]) -> Self {
+        Check { view_sizes: sizes.to_vec(), ..self }
     }
 
     /// The parties' settings, randomness and links, and the seed of everything.
@@ -203,7 +210,7 @@ impl Check {
             let inputs = |(input, shape): (u32, &Vec<usize>)| values(&mut source, shape, self.bits, input);
             let inputs: Vec<ArrayD<u64>> = (0..).zip(&shapes).map(inputs).collect();
             let world = World { seed: self.world.seed.wrapping_add(trial as u64), ..self.world.clone() };
-            let outcome = trial::run(&world, &inputs, &protocol, Observe::No)?;
+            let outcome = trial::run(&world, &inputs, &protocol)?;
             report.add_values(&inputs, &outcome.value, &plaintext(&inputs))?;
             let stated = self.formula.as_ref().map(|formula| formula(inputs[0].len()));
             report.add_costs(inputs[0].len(), &outcome, stated, trial + 1 == sizes.len());
@@ -212,35 +219,13 @@ impl Check {
         Ok(report)
     }
 
-    /// Four runs on secrets that differ as much as they can: nothing (twice, under different keys),
-    /// a constant, and random small values.
-    fn views<R, E, F>(&self, protocol: &F) -> Result<Views, CheckError>
-    where
-        F: Protocol<R, E>,
-        R: Recordable,
-        E: std::fmt::Display,
-    {
-        let n = self.view_size;
-        let shapes = self.shapes.as_ref().map_or_else(|| vec![vec![n]; self.inputs], |shapes| shapes(n));
-        let mut source = Source::new(self.world.seed ^ 0x76_69_65_77);
-        let constant = (0x5555_5555_5555_5555u64 >> (64 - self.bits)).wrapping_neg();
-        let mut run = |secret: u64| {
-            let input = |shape: &Vec<usize>| match secret {
-                0 | 1 => ArrayD::zeros(IxDyn(shape)),
-                2 => ArrayD::from_elem(IxDyn(shape), constant),
-                _ => {
-                    let words = source.words(shape.iter().product());
-                    let small = words.into_iter().map(|word| (word as i64 >> (63 - self.bits / 2)) as u64);
-                    ArrayD::from_shape_vec(IxDyn(shape), small.collect()).unwrap_or_default()
-                }
-            };
-            let inputs: Vec<ArrayD<u64>> = shapes.iter().map(input).collect();
-            let world = World { seed: self.world.seed.wrapping_add(100 + secret), ..self.world.clone() };
-            let views = trial::run(&world, &inputs, protocol, Observe::Yes)?.views;
-            views.ok_or_else(|| CheckError::Setup("a run that should observe did not".into()))
-        };
-        let runs = [run(0)?, run(1)?, run(2)?, run(3)?];
-        Ok(views::examine(&runs, &self.revealed, self.level))
+    /// What every party is sent, on several sizes and secrets.
+    fn views<R, E, F: Protocol<R, E>>(&self, protocol: &F) -> Result<Views, CheckError> {
+        let alike = |n: usize| vec![vec![n]; self.inputs];
+        let shapes: &dyn Fn(usize) -> Vec<Vec<usize>> = self.shapes.as_ref().map_or(&alike, |shapes| &**shapes);
+        let (world, bits, level) = (&self.world, self.bits, self.level);
+        let plan = views::Plan { world, shapes, bits, sizes: &self.view_sizes, revealed: &self.revealed, level };
+        plan.look(protocol)
     }
 }
 

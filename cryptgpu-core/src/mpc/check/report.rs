@@ -1,7 +1,7 @@
 //! What a check found, as data and as text.
 
 use super::trial::Trial;
-use super::{CheckError, Views};
+use super::{CheckError, Together, Views};
 use crate::mpc::{CheckedClaim, Cost};
 use ndarray::ArrayD;
 use std::fmt;
@@ -231,17 +231,30 @@ const SHOWN: usize = 5;
 
 impl fmt::Display for Views {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Views { tests, level, smallest, findings, untested, shape } = self;
-        if let Some(shape) = shape {
-            return writeln!(f, "  views   LEAK: sizes depend on the secret: {shape}");
-        }
-        let small = if *untested > 0 { format!("; {untested} arrays too small to test") } else { String::new() };
-        writeln!(f, "  views   {tests} tests, level {level:e} (Holm), smallest corrected p {smallest:.2e}{small}")?;
+        let Views { tests, level, smallest, findings, untested, uneven, sizes } = self;
+        let runs: usize = sizes.iter().map(|size| size.runs).sum();
+        writeln!(
+            f,
+            "  views   {runs} runs, {tests} tests, level {level:e} (Holm), smallest corrected p {smallest:.2e}"
+        )?;
+        let together = [Together::All, Together::Elements, Together::Nothing].map(|together| {
+            let of = sizes.iter().filter(|size| size.together == together).map(|size| size.elements.to_string());
+            let of: Vec<String> = of.collect();
+            (!of.is_empty()).then(|| format!("{together} on {} elements", of.join(", ")))
+        });
+        let together: Vec<String> = together.into_iter().flatten().collect();
+        writeln!(f, "          {}", together.join("; "))?;
         for finding in findings.iter().take(SHOWN) {
             writeln!(f, "          LEAK: party {}, {} (p {:.1e})", finding.party, finding.what, finding.p)?;
         }
         if findings.len() > SHOWN {
             writeln!(f, "          and {} more", findings.len() - SHOWN)?;
+        }
+        for (what, named) in [("NOT TESTED", untested), ("not uniform, alike for all secrets", uneven)] {
+            if let Some(first) = named.first() {
+                let more = if named.len() > 1 { format!(" and {} more", named.len() - 1) } else { String::new() };
+                writeln!(f, "          {what}: {first}{more}")?;
+            }
         }
         Ok(())
     }

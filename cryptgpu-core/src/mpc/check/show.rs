@@ -58,13 +58,16 @@ fn values_row(values: &Values) -> [Cell; 3] {
 }
 
 fn add_views(rows: &mut Vec<[Cell; 3]>, views: &Views) {
-    let Views { tests, level, smallest, untested, .. } = views;
+    let Views { tests, level, smallest, sizes, untested, .. } = views;
+    let runs: usize = sizes.iter().map(|size| size.runs).sum();
+    let sizes: Vec<String> = sizes.iter().map(|size| format!("{} on {}", size.together, size.elements)).collect();
     let found = format!(
-        "{tests} tests at level {level:e} (Holm's correction), smallest corrected p {smallest:.1e}, {untested} arrays too \
-         small to test"
+        "{runs} runs ({} elements), {tests} tests at level {level:e} (Holm's correction), smallest corrected p \
+         {smallest:.1e}",
+        sizes.join(", ")
     );
     rows.push(row("views", found, views.passed()));
-    rows.extend(views.shape.iter().map(|shape| row("leak", format!("sizes depend on the secret: {shape}"), false)));
+    rows.extend(untested.iter().map(|what| row("not tested", what.clone(), true)));
     let leak = |finding: &Finding| {
         row(&format!("leak to party {}", finding.party), format!("{} (p {:.1e})", finding.what, finding.p), false)
     };

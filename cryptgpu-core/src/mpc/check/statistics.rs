@@ -1,75 +1,53 @@
-//! Chi-square tests and Holm's correction: what "looks uniform" and "looks the same" mean here.
+//! Tests of two samples, and Holm's correction: what "the same on both secrets" means here.
 
-use statrs::distribution::{ChiSquared, ContinuousCDF};
+use statrs::function::erf::erfc;
+use statrs::function::factorial::ln_factorial;
 
-/// Probability, for uniform data, of counts at least as far from uniform, or, of many bins, as
-/// suspiciously even (a few may well be exactly even). Pearson's chi-square; `None` below five
-/// expected in a bin, where it means nothing.
-pub(super) fn uniform(counts: &[u32]) -> Option<f64> {
-    let total: f64 = counts.iter().map(|&count| f64::from(count)).sum();
-    let expected = total / counts.len() as f64;
-    if expected < 5.0 {
-        return None;
+/// Fisher's exact test: the probability, when both samples are of one distribution, that what occurs `a` times in `n`
+/// and `b` times in `m` is spread at least so unevenly over the two (twice the smaller tail, at most 1). Counts that are
+/// near each other are not looked at: 1.
+pub(super) fn fisher((a, n): (u32, u32), (b, m): (u32, u32)) -> f64 {
+    let (total, all) = (a + b, n + m);
+    if n == 0 || m == 0 || total == 0 || total == all {
+        return 1.0;
     }
-    let chi: f64 = counts.iter().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
-    let law = ChiSquared::new(counts.len() as f64 - 1.0).ok()?;
-    match counts.len() {
-        16.. => Some((2.0 * law.sf(chi).min(law.cdf(chi))).min(1.0)),
-        _ => Some(law.sf(chi)),
+    let share = f64::from(total) / f64::from(all);
+    let spread = (share * (1.0 - share) * (1.0 / f64::from(n) + 1.0 / f64::from(m))).sqrt();
+    let apart = f64::from(a) / f64::from(n) - f64::from(b) / f64::from(m);
+    if apart.abs() < 3.0 * spread {
+        return 1.0;
     }
+    let choose = |n: u32, k: u32| ln_factorial(n.into()) - ln_factorial(k.into()) - ln_factorial((n - k).into());
+    let chance = |a: u32| (choose(n, a) + choose(m, total - a) - choose(all, total)).exp();
+    let tail: f64 = match apart > 0.0 {
+        true => (a..=n.min(total)).map(chance).sum(),
+        false => (total.saturating_sub(m)..=a).map(chance).sum(),
+    };
+    (2.0 * tail).min(1.0)
 }
 
-/// Probability, for two samples of one distribution, of counts that differ at least so much. Bins
-/// that neither sample reaches do not count.
-pub(super) fn same(first: &[u32], second: &[u32]) -> Option<f64> {
-    let total = |counts: &[u32]| counts.iter().map(|&count| f64::from(count)).sum::<f64>();
-    let (n, m) = (total(first), total(second));
-    if n < 40.0 || m < 40.0 {
-        return None;
+/// Mann and Whitney's test, with the normal distribution and ties corrected: the probability, for two samples of one
+/// distribution, that one lies so much above the other.
+pub(super) fn rank_sum(first: &[u32], second: &[u32]) -> f64 {
+    let (n, m) = (first.len() as f64, second.len() as f64);
+    let mut all: Vec<(u32, bool)> =
+        first.iter().map(|&x| (x, true)).chain(second.iter().map(|&x| (x, false))).collect();
+    all.sort_unstable();
+    let (mut sum, mut ties, mut before) = (0.0, 0.0, 0.0);
+    for equal in all.chunk_by(|a, b| a.0 == b.0) {
+        let t = equal.len() as f64;
+        let rank = before + (t + 1.0) / 2.0;
+        sum += rank * equal.iter().filter(|(_, first)| *first).count() as f64;
+        ties += t * t * t - t;
+        before += t;
     }
-    let (ratio, inverse) = ((m / n).sqrt(), (n / m).sqrt());
-    let pairs = first.iter().zip(second).map(|(&a, &b)| (f64::from(a), f64::from(b))).filter(|(a, b)| a + b > 0.0);
-    let (mut chi, mut bins) = (0.0, 0);
-    for (a, b) in pairs {
-        chi += (ratio * a - inverse * b).powi(2) / (a + b);
-        bins += 1;
+    let total = n + m;
+    let variance = n * m / 12.0 * (total + 1.0 - ties / (total * (total - 1.0)));
+    if n < 20.0 || m < 20.0 || variance <= 0.0 {
+        return 1.0;
     }
-    if bins < 2 {
-        return Some(1.0);
-    }
-    Some(ChiSquared::new(f64::from(bins) - 1.0).ok()?.sf(chi))
-}
-
-/// How often each byte occurs, all eight of a word together.
-pub(super) fn bytes(words: impl Iterator<Item = u64>) -> [u32; 256] {
-    let mut counts = [0; 256];
-    for word in words {
-        word.to_le_bytes().into_iter().for_each(|byte| counts[usize::from(byte)] += 1);
-    }
-    counts
-}
-
-/// How often each half byte occurs: for few words.
-pub(super) fn nibbles(bytes: &[u32; 256]) -> [u32; 16] {
-    let mut counts = [0; 16];
-    for (byte, count) in bytes.iter().enumerate() {
-        counts[byte & 15] += count;
-        counts[byte >> 4] += count;
-    }
-    counts
-}
-
-/// Bytes at place `at` of the words, 0 the lowest.
-pub(super) fn byte_at(words: &[u64], at: u32) -> [u32; 256] {
-    let mut counts = [0; 256];
-    words.iter().for_each(|word| counts[(word >> (8 * at) & 255) as usize] += 1);
-    counts
-}
-
-/// Zeros and ones at place `at` of the words.
-pub(super) fn bit_at(words: &[u64], at: u32) -> [u32; 2] {
-    let ones = words.iter().filter(|&word| word >> at & 1 == 1).count() as u32;
-    [words.len() as u32 - ones, ones]
+    let apart = (sum - n * (total + 1.0) / 2.0).abs() / variance.sqrt();
+    erfc(apart / std::f64::consts::SQRT_2)
 }
 
 /// Holm's corrected p-values (1979), in the order of `p`: a test is rejected at a level when its
@@ -91,15 +69,15 @@ pub(super) fn holm(p: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Values of R 4: `pchisq`, `p.adjust(method = "holm")`, and the two-sample statistic by hand.
+    /// Values of R 4: `p.adjust(method = "holm")`, and the hypergeometric tails by hand.
     #[test]
     fn values_agree_with_published_ones() {
-        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4, "{a} {b}");
-        // 60 and 40 of 100: chi-square 4 at one degree of freedom.
-        close(uniform(&[60, 40]).unwrap(), 0.0455003);
-        // A die that shows 5, 8, 9, 8, 10, 20: chi-square 13.4 at five degrees of freedom.
-        close(uniform(&[5, 8, 9, 8, 10, 20]).unwrap(), 0.0199052);
-        close(same(&[60, 40], &[40, 60]).unwrap(), 0.0046777);
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-4 * b, "{a} {b}");
+        // All eight of one side: one way of C(16, 8) on each side.
+        close(fisher((0, 8), (8, 8)), 2.0 / 12870.0);
+        close(fisher((8, 8), (0, 8)), 2.0 / 12870.0);
+        // 15 of 20 against 2 of 20: phyper(14, 20, 20, 17, lower.tail = FALSE), doubled.
+        close(fisher((15, 20), (2, 20)), 6.8606e-5);
         let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
         for (a, b) in corrected.into_iter().zip([0.03, 0.06, 0.06, 0.02]) {
             close(a, b);
@@ -107,14 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn too_few_and_too_even_counts_are_noticed() {
-        assert_eq!(uniform(&[1; 256]), None);
-        assert!(uniform(&[1000; 256]).unwrap() < 1e-9, "nothing random is that even");
-        assert!(uniform(&[4000, 0, 0, 0]).unwrap() < 1e-9);
-        assert_eq!(uniform(&[1000, 1000]), Some(1.0));
-        assert_eq!(same(&[100, 0], &[200, 0]), Some(1.0), "two constants are the same");
-        assert!(same(&[100, 0], &[0, 100]).unwrap() < 1e-9);
-        assert_eq!(same(&[10, 0], &[0, 10]), None);
+    fn what_is_alike_is_not_found_and_what_is_not_is() {
+        assert_eq!(fisher((50, 100), (52, 100)), 1.0);
+        assert_eq!((fisher((0, 100), (0, 100)), fisher((3, 3), (0, 0))), (1.0, 1.0));
+        assert!(fisher((0, 128), (128, 128)) < 1e-70 && fisher((0, 44), (64, 128)) < 1e-8);
+        let (low, high): (Vec<u32>, Vec<u32>) = ((0..100).collect(), (60..160).collect());
+        assert!(rank_sum(&low, &high) < 1e-12 && rank_sum(&high, &low) < 1e-12);
+        assert!(rank_sum(&low, &low) > 0.99 && rank_sum(&[7; 100], &[7; 100]) == 1.0);
         assert!(holm(&[]).is_empty());
     }
 }

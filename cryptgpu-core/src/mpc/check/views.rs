@@ -1,11 +1,15 @@
-//! What a party sees, held against what it may: uniform, the same whatever the secret, and not a
-//! secret in disguise, that is masked by what the party itself knows or by what masked another message.
+//! What a party sees, held against what it may: for each party, several sizes and secrets that differ only in what the
+//! party lacks, everything that it is sent must be alike. Here is which runs are made; what is compared is in `distinguish`.
 
-use super::statistics::{bit_at, byte_at, bytes, holm, nibbles, same, uniform};
-use super::trial::{Known, Undo, View};
-use crate::mpc::{RecordedMessage, RecordedShare, Sharing};
+use super::distinguish::{Array, HELD, Sample, Test};
+use super::inputs::{Source, pairs, secrets};
+use super::sample::{Bench, Run, Sent};
+use super::statistics::holm;
+use super::{CheckError, Protocol};
+use crate::mpc::{PartyView, Sharing, World, message_kind};
 use crate::net::PartyId;
-use rayon::prelude::*;
+use ndarray::ArrayD;
+use std::collections::BTreeSet;
 
 /// What the tests of all views found.
 #[derive(Clone, Debug)]
@@ -14,14 +18,52 @@ pub struct Views {
     pub tests: usize,
     /// The level: the chance that a protocol without fault is reported.
     pub level: f64,
-    /// The smallest p-value after Holm's correction.
+    /// The smallest p-value after correction (Holm's within a size, Bonferroni's over sizes).
     pub smallest: f64,
     /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
-    /// Arrays that are too small for any test.
-    pub untested: usize,
-    /// Why views of different secrets cannot even be compared, if so.
-    pub shape: Option<String>,
+    /// What no test looked at, by name: outputs for which no two secrets with equal outputs were found.
+    pub untested: Vec<String>,
+    /// Messages with bits that vary but are no fair coins: not wrong, as they are alike for all secrets that were
+    /// tried, and yet not what a mask of whole words gives.
+    pub uneven: Vec<String>,
+    /// What was looked at.
+    pub sizes: Vec<ViewSize>,
+}
+
+/// What was looked at with one number of elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewSize {
+    /// About how many elements the inputs had.
+    pub elements: usize,
+    /// Runs in front of all three parties.
+    pub runs: usize,
+    /// The bits that the party with the most is sent in a run.
+    pub bits: usize,
+    /// What was tested together, besides single bits, pairs of bits, words, and the lowest bits of words at equal places.
+    pub together: Together,
+}
+
+/// What was tested together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Together {
+    /// All that a party is sent.
+    All,
+    /// All that a party is sent about an element.
+    Elements,
+    /// Nothing more: there are too many bits.
+    Nothing,
+}
+
+/// For a report: `all messages together`.
+impl std::fmt::Display for Together {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Together::All => "all messages together",
+            Together::Elements => "all about each element together",
+            Together::Nothing => "in parts",
+        })
+    }
 }
 
 /// Something that a party's view gives away.
@@ -31,225 +73,230 @@ pub struct Finding {
     pub party: PartyId,
     /// What it sees, and in what way that is wrong.
     pub what: String,
-    /// The p-value after Holm's correction.
+    /// The p-value after correction.
     pub p: f64,
 }
 
-/// An array that a party received, or a value that it opened.
-struct Array<'a> {
-    party: PartyId,
-    what: String,
-    words: &'a [u64],
-    /// What was opened may have any distribution, but the same whatever the secret.
-    opened: bool,
-}
-
-/// A test that was made.
-struct Test {
-    p: f64,
-    party: PartyId,
-    what: String,
-}
-
-/// All views of several runs: the first two of one secret under different keys, the third of a
-/// constant one, the last of a random one.
-pub(super) fn examine(runs: &[[View; 3]; 4], revealed: &[String], level: f64) -> Views {
-    let arrays = runs.each_ref().map(|views| views.iter().flat_map(|view| arrays(view, revealed)).collect::<Vec<_>>());
-    let mut views = Views { tests: 0, level, smallest: 1.0, findings: vec![], untested: 0, shape: differ(&arrays) };
-    if views.shape.is_some() {
-        return views;
+impl Views {
+    /// Whether nothing was found, and not all that was sent is untested.
+    pub fn passed(&self) -> bool {
+        self.findings.is_empty() && (self.tests > 0 || self.untested.is_empty())
     }
-    let tests: Vec<Vec<Test>> = (0..arrays[0].len()).into_par_iter().map(|index| about(index, &arrays)).collect();
-    views.untested = tests.iter().filter(|tests| tests.is_empty()).count();
-    let joint: Vec<Vec<Test>> = PartyId::ALL
-        .into_par_iter()
-        .map(|party| joint(party, &runs.each_ref().map(|run| run[party.index()].known.as_slice()), &arrays))
-        .collect();
-    views.judge(tests.into_iter().chain(joint).flatten().collect())
+}
+
+/// Runs of each of the two main secrets at first; enough for the bits of one word.
+const FIRST: usize = HELD + 84;
+/// Runs beyond the dimension of all that varies, for its space to be spanned but with probability 2^−31.
+const SPARE: usize = 32;
+/// The most bits that are tested together.
+const MOST: usize = 800;
+
+/// How views are looked at.
+pub(super) struct Plan<'c> {
+    pub world: &'c World,
+    /// The shapes of the inputs by about how many elements.
+    pub shapes: &'c dyn Fn(usize) -> Vec<Vec<usize>>,
+    pub bits: u32,
+    pub sizes: &'c [usize],
+    /// Paths of steps whose messages are the output.
+    pub revealed: &'c [String],
+    pub level: f64,
+}
+
+/// What came of one size and party.
+struct Study {
+    tests: Vec<Test>,
+    runs: usize,
+    bits: usize,
+    together: Together,
+}
+
+impl Plan<'_> {
+    /// All sizes, in front of each party.
+    pub fn look<R, E, F: Protocol<R, E>>(&self, protocol: &F) -> Result<Views, CheckError> {
+        let mut views = Views {
+            tests: 0,
+            level: self.level,
+            smallest: 1.0,
+            findings: vec![],
+            untested: vec![],
+            uneven: vec![],
+            sizes: vec![],
+        };
+        let mut steps = BTreeSet::new();
+        for &elements in self.sizes {
+            let (mut tests, mut size) = (vec![], ViewSize { elements, runs: 0, bits: 0, together: Together::All });
+            for observer in PartyId::ALL {
+                let study = self.study(elements, observer, protocol, (&mut views, &mut steps))?;
+                size.runs += study.runs;
+                size.bits = size.bits.max(study.bits);
+                size.together = size.together.max(study.together);
+                tests.extend(study.tests);
+            }
+            views.judge(tests, self.sizes.len());
+            views.sizes.push(size);
+        }
+        if let Some(path) = self.revealed.iter().find(|path| !steps.contains(*path)) {
+            let steps = steps.into_iter().collect::<Vec<_>>().join(", ");
+            let hint =
+                format!("reveals({path:?}): no message is received in that step; messages are received in: {steps}");
+            return Err(CheckError::Setup(hint));
+        }
+        views.findings.sort_by(|a, b| a.p.total_cmp(&b.p));
+        views.untested.dedup();
+        Ok(views)
+    }
+
+    /// One size in front of one party.
+    fn study<R, E, F: Protocol<R, E>>(
+        &self,
+        elements: usize,
+        observer: PartyId,
+        protocol: &F,
+        (views, steps): (&mut Views, &mut BTreeSet<String>),
+    ) -> Result<Study, CheckError> {
+        let bench = Bench { world: self.world, observer };
+        let (secrets, equal_outputs) = self.secrets(&bench, elements, protocol)?;
+        let shares: Vec<_> = secrets.iter().map(|secret| bench.deal(secret)).collect::<Result<_, _>>()?;
+        let observed = bench.observe(&shares[0], protocol);
+        let runs = |group: usize, from: usize, to: usize, hidden: &[bool]| {
+            let mut runs = bench.runs(&shares[group], (group << 20 | from) as u64, to.saturating_sub(from), protocol);
+            runs.iter_mut().for_each(|run| leave_out(run, hidden));
+            runs
+        };
+        let mut usual = runs(0, 0, 1, &[]);
+        let names = names(&usual[0], observed.as_ref(), self.revealed);
+        steps.extend(names.iter().filter_map(|message| message.step.clone()));
+        let hidden: Vec<bool> = names.iter().map(|message| message.revealed && !equal_outputs).collect();
+        let left_out = names.iter().zip(&hidden).filter(|(_, hidden)| **hidden);
+        views.untested.extend(left_out.map(|(message, _)| format!("party {observer}, {}", message.what)));
+        leave_out(&mut usual[0], &hidden);
+        usual.extend(runs(0, 1, FIRST, &hidden));
+        let arrays = arrays(names.iter().zip(&hidden).filter(|(_, hidden)| !**hidden).map(|(message, _)| message));
+        let mut groups = vec![usual, runs(1, 0, FIRST, &hidden)];
+        let mut sample = Sample::new(observer, arrays.clone(), &groups);
+        let (together, blocks) = choose(&sample, elements);
+        if together != Together::Nothing {
+            let enough = HELD + blocks.iter().map(Vec::len).max().unwrap_or(0) + SPARE;
+            (0..2).for_each(|group| groups[group].extend(runs(group, FIRST, enough, &hidden)));
+            groups.extend((2..shares.len()).map(|group| runs(group, 0, HELD, &hidden)));
+            sample = Sample::new(observer, arrays, &groups);
+        }
+        sample.test(&blocks);
+        views.uneven.extend(sample.uneven());
+        let runs = groups.iter().map(Vec::len).sum();
+        Ok(Study { bits: sample.bits().len(), tests: sample.tests, runs, together })
+    }
+
+    /// Secrets to compare, and whether what is revealed is equal on all of them. Where the output is opened, two that
+    /// give this party the same output; if none are found, any.
+    fn secrets<R, E, F: Protocol<R, E>>(
+        &self,
+        bench: &Bench<'_>,
+        elements: usize,
+        protocol: &F,
+    ) -> Result<(Vec<Vec<ArrayD<u64>>>, bool), CheckError> {
+        let shapes = (self.shapes)(elements);
+        let mut source = Source::new(self.world.seed ^ 0x76_69_65_77 ^ (elements as u64) << 32);
+        let any = secrets(&mut source, &shapes, self.bits);
+        if self.revealed.is_empty() {
+            return Ok((any, false));
+        }
+        let opened = |secret: &[ArrayD<u64>]| -> Result<Vec<Vec<u64>>, CheckError> {
+            let Some(observed) = bench.observe(&bench.deal(secret)?, protocol) else { return Ok(vec![]) };
+            let opened =
+                observed.shares.into_iter().filter(|share| share.sharing == Sharing::Known && share.name == "open");
+            let revealed = opened.filter(|share| self.revealed.contains(&share.step));
+            Ok(revealed.flat_map(|share| share.components).map(|(_, words)| words).collect())
+        };
+        for pair in pairs(&mut source, &shapes, self.bits) {
+            let output = opened(&pair[0])?;
+            if !output.is_empty() && output == opened(&pair[1])? {
+                return Ok((pair.to_vec(), true));
+            }
+        }
+        Ok((any, false))
+    }
 }
 
 impl Views {
-    /// Whether nothing was found.
-    pub fn passed(&self) -> bool {
-        self.shape.is_none() && self.findings.is_empty()
-    }
-
-    fn judge(mut self, tests: Vec<Test>) -> Self {
+    /// Takes the tests of one size in.
+    fn judge(&mut self, tests: Vec<Test>, sizes: usize) {
         let corrected = holm(&tests.iter().map(|test| test.p).collect::<Vec<_>>());
-        self.tests = tests.len();
-        self.smallest = corrected.iter().copied().fold(1.0, f64::min);
-        let wrong = tests.into_iter().zip(corrected).filter(|(_, p)| *p < self.level);
-        self.findings = wrong.map(|(test, p)| Finding { party: test.party, what: test.what, p }).collect();
-        self.findings.sort_by(|a, b| a.p.total_cmp(&b.p));
-        self
-    }
-}
-
-fn is_revealed(step: &str, revealed: &[String]) -> bool {
-    step.split('/').any(|part| revealed.iter().any(|name| name == part))
-}
-
-/// What a party received and opened, array by array.
-fn arrays<'a>(view: &'a View, revealed: &[String]) -> Vec<Array<'a>> {
-    let observed = &view.observed;
-    let mut arrays = vec![];
-    for (number, message) in observed.messages.iter().enumerate().filter(|(_, m)| !is_revealed(&m.step, revealed)) {
-        let mut start = 0;
-        for (part, &len) in message.arrays.iter().enumerate() {
-            let words = &message.words[start..start + len];
-            start += len;
-            arrays.push(Array { party: observed.party, what: name(number, message, part), words, opened: false });
+        self.tests += tests.len();
+        for (test, p) in tests.into_iter().zip(corrected) {
+            let p = (p * sizes as f64).min(1.0);
+            self.smallest = self.smallest.min(p);
+            if p < self.level {
+                self.findings.push(Finding { party: test.party, what: test.what, p });
+            }
         }
     }
-    let opened = |share: &&RecordedShare| share.sharing == Sharing::Known && share.name == "open";
-    for share in observed.shares.iter().filter(opened).filter(|share| !is_revealed(&share.step, revealed)) {
-        let what = format!("the value opened at {}", share.step);
-        arrays.extend(share.components.iter().map(|(_, words)| Array {
-            party: observed.party,
-            what: what.clone(),
-            words,
-            opened: true,
-        }));
+}
+
+/// Which sets of bits are few enough to be tested together.
+fn choose(sample: &Sample, elements: usize) -> (Together, Vec<Vec<usize>>) {
+    let varying = sample.varying();
+    if varying.len() <= MOST {
+        return (Together::All, vec![varying]);
+    }
+    let blocks = if elements < 64 { sample.by_element(elements) } else { vec![] };
+    match blocks.iter().map(Vec::len).max() {
+        Some(0) | None | Some(MOST..) => (Together::Nothing, vec![]),
+        Some(_) => (Together::Elements, blocks),
+    }
+}
+
+/// What a message is called, and of which arrays it is made.
+struct Named {
+    what: String,
+    /// The step that the party received it in, if it did.
+    step: Option<String>,
+    arrays: Vec<usize>,
+    revealed: bool,
+}
+
+/// The messages of a run, by what the party saw in another: what was sent and never waited for it did not see.
+fn names(run: &Run, observed: Option<&PartyView>, revealed: &[String]) -> Vec<Named> {
+    let mut met = [0; 3];
+    let name = |message: &Sent| {
+        let (from, kind) = (message.from, message_kind(message.tag.kind));
+        let number = met[from.index()];
+        met[from.index()] += 1;
+        let seen = observed.and_then(|seen| seen.messages.iter().filter(|seen| seen.from == from).nth(number));
+        match seen {
+            Some(seen) => Named {
+                what: format!("message {number} from party {from}: {}, at {}", seen.kind, seen.step),
+                step: Some(seen.step.clone()),
+                arrays: seen.arrays.clone(),
+                revealed: revealed.contains(&seen.step),
+            },
+            None => Named {
+                what: format!("message {number} from party {from}: {kind}, sent and not received"),
+                step: None,
+                arrays: vec![message.words.len()],
+                revealed: false,
+            },
+        }
+    };
+    run.messages.iter().map(name).collect()
+}
+
+/// Where the arrays of messages stand among their words.
+fn arrays<'n>(messages: impl Iterator<Item = &'n Named>) -> Vec<Array> {
+    let (mut arrays, mut start) = (vec![], 0);
+    for message in messages {
+        for (index, len) in message.arrays.iter().enumerate() {
+            let part = if message.arrays.len() > 1 { format!(", array {index}") } else { String::new() };
+            arrays.push(Array { what: format!("{}{part}", message.what), words: start..start + len });
+            start += len;
+        }
     }
     arrays
 }
 
-fn name(number: usize, message: &RecordedMessage, part: usize) -> String {
-    let array = if message.arrays.len() > 1 { format!(", array {part}") } else { String::new() };
-    format!("message {number}, from party {}: {}{array}, at {}", message.from, message.kind, message.step)
-}
-
-/// In what the runs differ other than words, if in anything.
-fn differ(runs: &[Vec<Array>; 4]) -> Option<String> {
-    let first = &runs[0];
-    for run in &runs[1..] {
-        if run.len() != first.len() {
-            return Some(format!("{} arrays are received with one secret, {} with another", first.len(), run.len()));
-        }
-        for (a, b) in first.iter().zip(run) {
-            if a.what != b.what || a.words.len() != b.words.len() {
-                let (n, m) = (a.words.len(), b.words.len());
-                let (party, what) = (a.party, &a.what);
-                return Some(format!(
-                    "party {party} receives {what} ({n} words), with another secret {} ({m})",
-                    b.what
-                ));
-            }
-        }
-    }
-    None
-}
-
-const SECRETS: [&str; 4] = ["all zero", "all zero, other keys", "a constant", "random values"];
-
-/// The tests of one array in all runs.
-fn about(index: usize, runs: &[Vec<Array>; 4]) -> Vec<Test> {
-    let of = runs.each_ref().map(|run| &run[index]);
-    let (party, what) = (of[0].party, &of[0].what);
-    let mut tests = vec![];
-    let mut add = |p: Option<f64>, how: &dyn Fn() -> String| {
-        tests.extend(p.map(|p| Test {
-            p,
-            party,
-            what: if p < 1e-4 { format!("{what}: {}", how()) } else { String::new() },
-        }));
-    };
-    if !of[0].opened {
-        for (array, secret) in of.iter().zip(SECRETS) {
-            let histogram = bytes(array.words.iter().copied());
-            let pooled = uniform(&histogram).or_else(|| uniform(&nibbles(&histogram)));
-            add(pooled, &|| format!("its bytes are not uniform (secret: {secret})"));
-            for at in 0..8 {
-                add(uniform(&byte_at(array.words, at)), &|| format!("byte {at} is not uniform (secret: {secret})"));
-            }
-            for at in 0..64 {
-                let bits = bit_at(array.words, at);
-                let enough = array.words.len() >= 40;
-                let p = enough.then(|| uniform(&bits)).flatten();
-                add(p, &|| format!("bit {at} is not uniform (secret: {secret})"));
-            }
-        }
-        let equal = of[0].words.iter().zip(of[1].words).filter(|(a, b)| a == b).count();
-        // Two uniform words are equal with probability 2^-64: one pair at all is already too many.
-        let p = if equal == 0 { 1.0 } else { of[0].words.len() as f64 * 2f64.powi(-64) };
-        add((of[0].words.len() >= 8).then_some(p), &|| format!("{equal} words are the same under other keys"));
-    }
-    for other in 1..4 {
-        let (first, second) = (of[0].words, of[other].words);
-        let how = match other {
-            1 => "differs between two runs on one secret",
-            _ => "depends on the secret",
-        };
-        let pooled = same(&bytes(first.iter().copied()), &bytes(second.iter().copied()));
-        add(pooled, &|| format!("the distribution of its bytes {how} ({})", SECRETS[other]));
-        for at in 0..64 {
-            let p = same(&bit_at(first, at), &bit_at(second, at));
-            add(p, &|| format!("bit {at} {how} ({})", SECRETS[other]));
-        }
-    }
-    tests
-}
-
-/// Words that may unmask a message: what its receiver knows, and its other messages.
-struct Candidate<'a> {
-    what: &'a str,
-    undo: &'static [Undo],
-    /// In the runs on a constant and on a random secret.
-    words: [&'a [u64]; 2],
-}
-
-/// The tests of what a party receives together with what it knows: neither difference, sum nor
-/// exclusive or may be anything but uniform, or the one would have masked the other.
-fn joint(party: PartyId, known: &[&[Known]; 4], runs: &[Vec<Array>; 4]) -> Vec<Test> {
-    let of = |run: usize| runs[run].iter().filter(|array| array.party == party && !array.opened);
-    let received: Vec<(&Array, &Array)> = of(2).zip(of(3)).collect();
-    let known: Vec<Candidate> = known[2]
-        .iter()
-        .zip(known[3])
-        .map(|(a, b)| Candidate { what: &a.name, undo: a.undo, words: [&a.words, &b.words] })
-        .collect();
-    let about = |(index, (constant, random)): (usize, &(&Array, &Array))| {
-        let earlier = received[..index].iter();
-        let earlier: Vec<Candidate> = earlier
-            .map(|pair| Candidate { what: &pair.0.what, undo: Undo::ALL, words: [pair.0.words, pair.1.words] })
-            .collect();
-        let mut tests = vec![];
-        for candidate in known.iter().chain(&earlier) {
-            unmask(party, constant, random, candidate, &mut tests);
-        }
-        tests
-    };
-    received.par_iter().enumerate().flat_map_iter(about).collect()
-}
-
-/// The words of a pooled histogram; those of single bytes are cheaper and take all.
-const POOLED_WORDS: usize = 1024;
-
-/// What is left of a message when a mask is taken off.
-fn left<'a>(words: &'a [u64], mask: &'a [u64], undo: Undo) -> impl Iterator<Item = u64> + 'a {
-    words.iter().zip(mask).map(move |(&word, &mask)| undo.apply(word, mask))
-}
-
-/// Takes a candidate mask off a message, in each way that it may be on. No test where nothing but
-/// zero is left whatever the secret: that message says what its receiver knows already.
-fn unmask(party: PartyId, constant: &Array, random: &Array, candidate: &Candidate, tests: &mut Vec<Test>) {
-    let nothing = |&undo: &Undo| {
-        let mut both =
-            left(constant.words, candidate.words[0], undo).chain(left(random.words, candidate.words[1], undo));
-        both.all(|word| word == 0)
-    };
-    if constant.words.is_empty() || candidate.undo.iter().any(nothing) {
-        return;
-    }
-    for &undo in candidate.undo {
-        let left: Vec<u64> = left(constant.words, candidate.words[0], undo).collect();
-        let pooled = bytes(left.iter().copied().take(POOLED_WORDS));
-        let pooled = uniform(&pooled).or_else(|| uniform(&nibbles(&pooled)));
-        for p in [pooled, uniform(&byte_at(&left, 0)), uniform(&byte_at(&left, 7))].into_iter().flatten() {
-            let what = || format!("{} {undo} {} is not uniform: one masks the other", constant.what, candidate.what);
-            // There are very many of these; only what may matter gets its text.
-            let what = if p < 1e-4 { what() } else { String::new() };
-            tests.push(Test { p, party, what });
-        }
-    }
+/// Drops the messages that are the output.
+fn leave_out(run: &mut Run, hidden: &[bool]) {
+    let mut hidden = hidden.iter();
+    run.messages.retain(|_| !hidden.next().is_some_and(|hidden| *hidden));
 }

@@ -11,7 +11,7 @@ impl Party {
             return Ok(());
         }
         let detail = format!("shapes differ, bits {:?}, tensor {:?}", bits.shape(), x.shape());
-        Err(self.argument_error(operation, detail))
+        Err(MpcError::argument(operation, detail))
     }
 
     /// s·x for a secret bit s and a secret x, element by element.
@@ -38,8 +38,8 @@ impl Party {
         self.check_here("bit product", bits.device())?;
         self.check_here("bit product", x.device())?;
         let (n, device) = (x.len(), self.device());
-        self.charge(cost::bit_product(n));
-        let [zero, one, two] = self.parts::<6>(n);
+        self.declare_cost(cost::bit_product(n));
+        let [zero, one, two] = self.parts::<6>(MessageKind::BITS_OPEN, n, 0);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
 
@@ -126,8 +126,8 @@ impl Party {
     pub fn bits_to_ring(&mut self, bits: &RepBits) -> Result<Rep, MpcError> {
         self.check_here("bits to ring", bits.device())?;
         let (n, device) = (bits.len(), self.device());
-        self.charge(cost::bits_to_ring(n));
-        let [zero, one, two] = self.parts::<3>(n);
+        self.declare_cost(cost::bits_to_ring(n));
+        let [zero, one, two] = self.parts::<3>(MessageKind::CONVERT_BIT, n, 0);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
         let [u1, y1, y0] = zero.nonces;

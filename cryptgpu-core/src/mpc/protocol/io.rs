@@ -30,15 +30,16 @@ impl Round<'_> {
     fn open_components(&mut self, op: Binary, own: [&Tensor; 2], width: u32) -> Result<Pending<Tensor>, MpcError> {
         self.party.check_here("open", own[0].device())?;
         let [a, b] = own.map(Clone::clone);
-        let message = pack(self.party, &a, width)?;
+        let message = pack(&a, width)?;
         let words = message.len();
-        self.charge(cost::packed(3 * words));
+        self.declare_cost(cost::packed(3 * words));
+        self.party.prg.enter(MessageKind::OPEN.on(&[a.len(), width as usize]));
         self.queue(Side::Next, MessageKind::OPEN, message);
         let slot = self.expect(Side::Prev, MessageKind::OPEN, words);
         Ok(Pending::new(move |arrived| {
             let third = unpack(arrived, slot, a.shape(), width)?;
             let party = arrived.party();
-            let opened = combine(op, [&a, &b, &third]).map_err(|e| party.device_error(e))?;
+            let opened = combine(op, [&a, &b, &third])?;
             party.record("open", &opened)?;
             Ok(opened)
         }))
@@ -87,18 +88,18 @@ impl Party {
     ) -> Result<G::Replicated, MpcError> {
         if value.is_some() != (owner == self.id()) || value.is_some_and(|v| v.shape() != shape) {
             let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
-            return Err(self.argument_error("input", detail));
+            return Err(MpcError::argument("input", detail));
         }
         value.map_or(Ok(()), |value| self.check_here("input", value.device()))?;
         let n: usize = shape.iter().product();
         let words = if width == 64 { n } else { width as usize * n.div_ceil(64) };
-        self.charge(cost::packed(words));
-        let [nonce] = self.nonces();
+        self.declare_cost(cost::packed(words));
+        let nonce = self.prg.nonce_for(MessageKind::INPUT.on(&[owner.index(), n, width as usize]));
         let zero = Tensor::full(self.device(), shape, 0);
         let (a, b) = if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;
-            let second = value.binary("input", G::SUB, &first).map_err(|e| self.device_error(e))?;
-            self.post_host(Side::Next, MessageKind::INPUT, pack(self, &second, width)?)?;
+            let second = value.binary("input", G::SUB, &first)?;
+            self.post_host(Side::Next, MessageKind::INPUT, pack(&second, width)?)?;
             (first, second)
         } else if owner.next() == self.id() {
             let first = self.round(|round| {
@@ -110,7 +111,7 @@ impl Party {
         } else {
             (zero, self.with_next(nonce, shape, width)?)
         };
-        G::replicated(a, b, width).map_err(|e| self.device_error(e))
+        Ok(G::replicated(a, b, width)?)
     }
 
     /// Opens a value to all three parties.
@@ -139,11 +140,12 @@ impl Party {
     /// The link's errors.
     pub fn open_to(&mut self, to: PartyId, x: &Rep) -> Result<Option<Tensor>, MpcError> {
         self.check_here("open", x.device())?;
-        self.charge(cost::open_to(x.len()));
+        self.declare_cost(cost::open_to(x.len()));
+        self.prg.enter(MessageKind::OPEN_TO.on(&[to.index(), x.len()]));
         if to == self.id() {
             let third = self.take(Side::Prev, MessageKind::OPEN_TO, x.len())?;
-            let third = Tensor::new(third, x.shape()).map_err(|e| self.device_error(e))?;
-            let opened = combine(Binary::Add, [&x.a, &x.b, &third]).map_err(|e| self.device_error(e))?;
+            let third = Tensor::new(third, x.shape())?;
+            let opened = combine(Binary::Add, [&x.a, &x.b, &third])?;
             self.record("open", &opened)?;
             return Ok(Some(opened));
         }
@@ -160,9 +162,9 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn open_bits(&mut self, x: &RepBits) -> Result<Vec<bool>, MpcError> {
-        let words = x.to_words().map_err(|e| self.device_error(e))?;
+        let words = x.to_words()?;
         let opened = self.open_xor(&words)?;
-        let bits = opened.into_host().map_err(|e| self.device_error(e))?;
+        let bits = opened.into_host()?;
         Ok(bits.into_iter().map(|bit| bit == 1).collect())
     }
 }

@@ -4,7 +4,7 @@
 use crate::device::{Buffer, View};
 use crate::mpc::{MpcError, Party};
 use crate::net::{NetError, PartyId, Tag};
-use crate::prg::Nonce;
+use crate::prg::{Nonce, Purpose};
 use crate::ring::Layout;
 use std::ops::Range;
 
@@ -68,6 +68,9 @@ kinds! {
     CONVERT_BIT "bit to ring: u₂",
     CONVERT_TERM1 "bit to ring: term of role 1",
     CONVERT_TERM2 "bit to ring: term of role 2",
+    KEY "key of two parties",
+    COMMON_KEY "key of all three parties",
+    SELF_TEST "self-test of the links",
 }
 
 /// Elements of `width` bits: this and the width.
@@ -86,6 +89,12 @@ impl MessageKind {
     /// Integers of `width` bits.
     pub fn integers(width: u32) -> MessageKind {
         MessageKind(INTEGERS | width as u16)
+    }
+
+    /// The operation whose first message is of this kind, on these public numbers: lengths, widths.
+    pub fn on(self, numbers: &[usize]) -> Purpose {
+        let numbers: Vec<u64> = numbers.iter().map(|&number| number as u64).collect();
+        Purpose::new(self.0, &numbers)
     }
 
     /// One message with these arrays of these many words.
@@ -125,14 +134,15 @@ pub(super) struct Part<const K: usize> {
 }
 
 impl Party {
-    /// This party's part in role 0, 1 and 2, with `K` nonces each. All parties draw the nonces of
-    /// all parts in the same order.
-    pub(super) fn parts<const K: usize>(&mut self, elements: usize) -> [Part<K>; 3] {
+    /// This party's part in role 0, 1 and 2, with `K` nonces each, for the protocol whose first message is of that kind
+    /// and that depends on that number besides. All parties draw the nonces of all parts in the same order.
+    pub(super) fn parts<const K: usize>(&mut self, kind: MessageKind, elements: usize, number: u32) -> [Part<K>; 3] {
+        let purpose = kind.on(&[elements, number as usize]);
         let layout = Layout::new(elements);
         let mut parts = [0, 1, 2].map(|part| {
             let elements = layout.third(part);
             let words = Layout::word_range(&elements);
-            Part { elements, words, nonces: std::array::from_fn(|_| self.prg.nonce()) }
+            Part { elements, words, nonces: std::array::from_fn(|_| self.prg.nonce_for(purpose)) }
         });
         // The party of role r in part c is c + r, so role r is had in part id − r.
         match self.id().index() {
@@ -152,18 +162,18 @@ impl Party {
     }
 
     fn tag(&self, kind: MessageKind) -> Tag {
-        Tag { position: self.prg.position(), kind: kind.0 }
+        Tag { position: self.prg.address(), kind: kind.0 }
     }
 
     /// Posts a message; an empty one is not sent.
     pub(super) fn post(&self, side: Side, kind: MessageKind, message: Buffer) -> Result<(), MpcError> {
-        let words = message.into_host().map_err(|e| self.device_error(e))?;
+        let words = message.into_host()?;
         self.post_host(side, kind, words)
     }
 
     /// Posts a copy of a device's words.
     pub(super) fn post_copy(&self, side: Side, kind: MessageKind, message: View) -> Result<(), MpcError> {
-        let words = message.to_host().map_err(|e| self.device_error(e))?;
+        let words = message.to_host()?;
         self.post_host(side, kind, words)
     }
 

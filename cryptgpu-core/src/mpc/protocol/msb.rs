@@ -29,7 +29,7 @@ impl Party {
     pub fn sign(&mut self, x: &Rep) -> Result<RepBits, MpcError> {
         self.check_here("sign", x.device())?;
         let window = self.window();
-        self.charge(cost::sign(x.len(), window));
+        self.declare_cost(cost::sign(x.len(), window));
         let words = x.len().div_ceil(64);
         let device = self.device();
         // Components of the sign without the carry: the top bits of A and B.
@@ -37,7 +37,7 @@ impl Party {
         let [mut ga, mut gb] = self.carries(x, [&mut top_a, &mut top_b])?;
         let mut half = window.pairs() / 2;
         while half > 0 {
-            let nonce = self.prg.nonce();
+            let nonce = self.prg.nonce_for(MessageKind::SIGN_TREE.on(&[x.len(), half]));
             let zero = self.prg.zero(nonce);
             let mut level = device.alloc((2 * half - 1) * words);
             kernels::sign_tree_level(x.len(), half, [ga.view(), gb.view()], &zero, level.view_mut());
@@ -61,7 +61,7 @@ impl Party {
         let (window, device) = (self.window(), self.device());
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         let [top_a, top_b] = top;
-        let [zero, one, two] = self.parts::<3>(x.len());
+        let [zero, one, two] = self.parts::<3>(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
         let words = x.len().div_ceil(64);
         let (mut ga, mut gb) = (device.alloc(carried * words), device.alloc(carried * words));
         let planes = |words: &std::ops::Range<usize>, k: usize| k * words.start..k * words.end;

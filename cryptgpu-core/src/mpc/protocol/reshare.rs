@@ -19,14 +19,14 @@ impl Round<'_> {
         let width = z.width();
         let shape = z.shape().to_vec();
         let masked = z.masked(self.party)?.into_mine();
-        let message = pack(self.party, &masked, width)?;
+        let message = pack(&masked, width)?;
         let words = message.len();
-        self.charge(cost::packed(3 * words));
+        self.declare_cost(cost::packed(3 * words));
         self.queue(Side::Prev, G::RESHARE, message);
         let slot = self.expect(Side::Next, G::RESHARE, words);
         Ok(Pending::new(move |arrived| {
             let b = unpack(arrived, slot, &shape, width)?;
-            G::replicated(masked, b, width).map_err(|e| arrived.party().device_error(e))
+            Ok(G::replicated(masked, b, width)?)
         }))
     }
 }
@@ -50,7 +50,6 @@ impl Party {
 
     /// A share of `shape` from its two components.
     pub(super) fn rep(&self, a: Buffer, b: Buffer, shape: &[usize]) -> Result<Rep, MpcError> {
-        let tensor = |buffer| Tensor::new(buffer, shape).map_err(|e| self.device_error(e));
-        Ok(Rep { a: tensor(a)?, b: tensor(b)? })
+        Ok(Rep { a: Tensor::new(a, shape)?, b: Tensor::new(b, shape)? })
     }
 }

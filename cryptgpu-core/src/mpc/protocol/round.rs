@@ -88,7 +88,7 @@ impl<R: Resolve, const N: usize> Resolve for [R; N] {
     fn resolve(self, arrived: &mut Arrived<'_>) -> Result<Self::Output, MpcError> {
         let values = Vec::from(self).resolve(arrived)?;
         let count = values.len();
-        let wrong = || arrived.party.argument_error("round", format!("{count} values for an array of {N}"));
+        let wrong = || MpcError::argument("round", format!("{count} values for an array of {N}"));
         values.try_into().map_err(|_| wrong())
     }
 }
@@ -133,7 +133,7 @@ impl Arrived<'_> {
     /// The words of an array as a tensor of that shape.
     pub(super) fn tensor(&mut self, slot: Slot, shape: &[usize]) -> Result<Tensor, MpcError> {
         let buffer = self.buffer(slot);
-        Tensor::new(buffer, shape).map_err(|e| self.party.device_error(e))
+        Ok(Tensor::new(buffer, shape)?)
     }
 
     /// The party that received it.
@@ -154,7 +154,7 @@ impl Round<'_> {
     }
 
     /// Adds what this party's statement of its cost is, beside the rest of the round.
-    pub(super) fn charge(&mut self, cost: Cost) {
+    pub(super) fn declare_cost(&mut self, cost: Cost) {
         self.cost = self.cost.beside(cost);
     }
 
@@ -212,7 +212,7 @@ impl Party {
         let mut round = Round { party: self, sends: Default::default(), due: Default::default(), cost: Cost::FREE };
         let pending = body(&mut round)?;
         let Round { sends, due, cost, .. } = round;
-        self.charge(cost);
+        self.declare_cost(cost);
         for (side, Outgoing { arrays, words }) in [Side::Next, Side::Prev].into_iter().zip(sends) {
             self.post_host(side, MessageKind::of(&arrays), words)?;
         }

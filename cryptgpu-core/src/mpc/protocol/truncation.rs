@@ -14,7 +14,7 @@ impl Party {
         if d <= MAX_BITS {
             return Ok(());
         }
-        Err(self.argument_error("truncation", format!("cannot cut {d} bits: at most {MAX_BITS}")))
+        Err(MpcError::argument("truncation", format!("cannot cut {d} bits: at most {MAX_BITS}")))
     }
 
     /// Replicated shares of z/2^d from additive shares of z, |z| < 2^62.
@@ -31,19 +31,19 @@ impl Party {
     pub(in crate::mpc) fn truncate_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
         self.check_bits(d)?;
         if d == 0 || self.settings().fidelity == Fidelity::Paper {
-            let z = Tensor::new(z, shape).map_err(|e| self.device_error(e))?;
+            let z = Tensor::new(z, shape)?;
             let product = self.reshare(Additive::from_summand(z))?;
             return if d == 0 { Ok(product) } else { self.truncate_paper(&product, d) };
         }
         self.check_here("truncation", z.device())?;
         let mut z = z;
         let n = z.len();
-        self.charge(cost::truncate_product(n, d));
+        self.declare_cost(cost::truncate_product(n, d));
         let device = self.device();
-        let nonce = self.prg.nonce();
+        let nonce = self.prg.nonce_for(MessageKind::TRUNCATE_DEAL.on(&[n, d as usize]));
         let zero = self.prg.zero(nonce);
         kernels::add_zero(&zero, z.view_mut());
-        let [zero, one, two] = self.parts::<5>(n);
+        let [zero, one, two] = self.parts::<5>(MessageKind::TRUNCATE_DEAL, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
         self.deal(two, z.view(), d, [&mut a, &mut b])?;
@@ -137,8 +137,8 @@ impl Party {
             return self.truncate_paper(x, d);
         }
         let (n, device) = (x.len(), self.device());
-        self.charge(cost::truncate_shared(n, d));
-        let [zero, one, two] = self.parts::<4>(n);
+        self.declare_cost(cost::truncate_shared(n, d));
+        let [zero, one, two] = self.parts::<4>(MessageKind::TRUNCATE_SHARED, n, d);
         let planes = d as usize;
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
@@ -197,8 +197,8 @@ impl Party {
     /// F₁. 8 bytes an element, 1 round.
     fn truncate_paper(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
         let (n, device) = (x.len(), self.device());
-        self.charge(cost::truncate_shared_paper(n));
-        let [zero, one, two] = self.parts::<1>(n);
+        self.declare_cost(cost::truncate_shared_paper(n));
+        let [zero, one, two] = self.parts::<1>(MessageKind::TRUNCATE_PAPER, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let shift = |x: View, out: ViewMut| kernels::unary(Unary::Sar(d), x, out);
 

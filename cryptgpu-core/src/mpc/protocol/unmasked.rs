@@ -4,7 +4,7 @@
 
 use super::message::{MessageKind, Side};
 use super::round::{Arrived, Pending, Round, Slot};
-use crate::device::{Buffer, DeviceError, Tensor};
+use crate::device::{DeviceError, Tensor};
 use crate::mpc::{MpcError, Party};
 
 /// Integers that travel as they stand in memory, eight bytes a word: `u8`, `u16`, `u32`, `u64`, `i64`.
@@ -29,21 +29,20 @@ integers!(u8: 8 u16: 16 u32: 32 u64: 64 i64: 65);
 
 /// The lowest `width` bits of every element, as they travel: packed in planes, `width`·⌈n/64⌉ words,
 /// or n whole words at 64.
-pub(super) fn pack(party: &Party, x: &Tensor, width: u32) -> Result<Vec<u64>, MpcError> {
+pub(super) fn pack(x: &Tensor, width: u32) -> Result<Vec<u64>, DeviceError> {
     match width {
         64 => x.view().to_host(),
-        _ => x.to_planes(0, width).and_then(Buffer::into_host),
+        _ => x.to_planes(0, width)?.into_host(),
     }
-    .map_err(|e| party.device_error(e))
 }
 
 /// How many words that takes.
-fn packed_words(party: &Party, shape: &[usize], width: u32) -> Result<usize, MpcError> {
+fn packed_words(shape: &[usize], width: u32) -> Result<usize, DeviceError> {
     let n: usize = shape.iter().product();
     match width {
         64 => Ok(n),
         1..64 => Ok(width as usize * n.div_ceil(64)),
-        _ => Err(party.device_error(DeviceError::Bits { operation: "message", low: 0, width })),
+        _ => Err(DeviceError::Bits { operation: "message", low: 0, width }),
     }
 }
 
@@ -53,8 +52,7 @@ pub(super) fn unpack(arrived: &mut Arrived<'_>, slot: Slot, shape: &[usize], wid
         return arrived.tensor(slot, shape);
     }
     let planes = arrived.buffer(slot);
-    let party = arrived.party();
-    Tensor::from_planes(width, planes.view(), party.device(), shape).map_err(|e| party.device_error(e))
+    Ok(Tensor::from_planes(width, planes.view(), arrived.party().device(), shape)?)
 }
 
 impl Round<'_> {
@@ -64,8 +62,8 @@ impl Round<'_> {
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn send(&mut self, to: Side, x: &Tensor, width: u32) -> Result<(), MpcError> {
-        packed_words(self.party, x.shape(), width)?;
-        let words = pack(self.party, x, width)?;
+        packed_words(x.shape(), width)?;
+        let words = pack(x, width)?;
         self.queue(to, MessageKind::bits(width), words);
         Ok(())
     }
@@ -75,7 +73,7 @@ impl Round<'_> {
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn receive(&mut self, from: Side, shape: &[usize], width: u32) -> Result<Pending<Tensor>, MpcError> {
-        let words = packed_words(self.party, shape, width)?;
+        let words = packed_words(shape, width)?;
         let slot = self.expect(from, MessageKind::bits(width), words);
         let shape = shape.to_vec();
         Ok(Pending::new(move |arrived| unpack(arrived, slot, &shape, width)))

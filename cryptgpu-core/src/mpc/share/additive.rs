@@ -178,7 +178,7 @@ impl<G: Group> Additive<G> {
     /// The same behind a fresh zero-share: what may be sent.
     pub(in crate::mpc) fn masked(self, party: &mut Party) -> Result<Self, MpcError> {
         let zero = G::zero(party, self.shape(), self.width)?;
-        let masked = zero.add(&self).map_err(|e| party.device_error(e))?;
+        let masked = zero.add(&self)?;
         Ok(masked)
     }
 

@@ -107,8 +107,8 @@ impl Rep {
         Rep { a: self.a.unary(Unary::Mul(c)), b: self.b.unary(Unary::Mul(c)) }
     }
 
-    /// x + c for a public ring element c.
-    pub fn add_word(&self, party: PartyId, c: u64) -> Self {
+    /// x + c for a public ring element c: what [`crate::mpc::Party::add_scalar`] does with an encoded one.
+    pub(in crate::mpc) fn add_word(&self, party: PartyId, c: u64) -> Self {
         match party.index() {
             0 => Rep { a: self.a.unary(Unary::Add(c)), b: self.b.clone() },
             2 => Rep { a: self.a.clone(), b: self.b.unary(Unary::Add(c)) },

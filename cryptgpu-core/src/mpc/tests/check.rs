@@ -1,6 +1,6 @@
 //! The protocol checker finds what it is there to find: each protocol here is wrong in one way.
 
-use crate::device::{Tensor, Unary};
+use crate::device::{Binary, Tensor, Unary};
 use crate::mpc::check::{Check, CheckError, Report, elementwise};
 use crate::mpc::{Additive, Cost, MpcError, Party, Rep, Side};
 
@@ -48,7 +48,7 @@ fn a_product_as_it_should_be_passes() {
     let text = report.to_string();
     assert!(text.starts_with("product: passed\n") && text.contains("declared 1 round"), "{text}");
     let views = report.views.as_ref().unwrap();
-    assert!(views.tests > 1000 && views.smallest > views.level && views.untested == 0, "{report}");
+    assert!(views.tests > 1000 && views.smallest > views.level && views.untested.is_empty(), "{report}");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_product_without_its_mask_is_found() {
         let z = x[0].local_mul(&x[1])?;
         exchange(p, z.mine().clone())
     });
-    leaks(&report, "is not uniform");
+    leaks(&report, "on the first secret");
 }
 
 #[test]
@@ -74,25 +74,7 @@ fn a_mask_that_the_receiver_knows_is_found() {
         p.receive(Side::Next, z.shape(), 64)?;
         p.reshare(z)
     });
-    leaks(&report, "the stream it shares with the next party, nonce 0");
-}
-
-#[test]
-fn a_reused_mask_is_found() {
-    // Both messages are uniform; their difference is a difference of secrets.
-    let report = check(|p, x| {
-        p.declare(3, 72 * x[0].len() as u64);
-        let z = x[0].local_mul(&x[1])?;
-        let [nonce] = p.nonces();
-        let mask = p.with_next(nonce, z.shape(), 64)?;
-        for secret in [x[0].components().0, &x[0].components().0.unary(Unary::Mul(3))] {
-            p.send(Side::Prev, &secret.add(&mask)?, 64)?;
-            p.receive(Side::Next, z.shape(), 64)?;
-        }
-        p.reshare(z)
-    });
-    // A component is uniform by itself; twice a component, the difference, is even.
-    leaks(&report, "one masks the other");
+    leaks(&report, "on the first secret");
 }
 
 #[test]
@@ -108,7 +90,7 @@ fn the_component_that_the_receiver_lacks_is_found_open_and_behind_a_known_mask()
             p.receive(Side::Next, shape, 64)?;
             p.reshare(x[0].local_mul(&x[1])?)
         });
-        leaks(&report, if mask { "nonce 0, on top of the sum" } else { "+ the sum of its components of input 0" });
+        leaks(&report, "on the first secret");
     }
 }
 
@@ -119,7 +101,7 @@ fn an_intermediate_value_that_is_opened_is_found() {
         p.step("peek", |p| p.open(&x[0]))?;
         p.reshare(x[0].local_mul(&x[1])?)
     });
-    leaks(&report, "the value opened at peek: bit");
+    leaks(&report, "open, at peek");
     // The same is allowed where it is the output.
     let allowed = Check::new("opened product", 2).reveals("result").run(
         |p: &mut Party, x: &[Rep]| {
@@ -129,7 +111,170 @@ fn an_intermediate_value_that_is_opened_is_found() {
         elementwise(product_of),
     );
     let report = allowed.unwrap();
-    assert!(report.passed(), "{report}");
+    assert!(report.passed() && report.views.as_ref().unwrap().untested.is_empty(), "{report}");
+    // A step of that name within another is another step.
+    let elsewhere = Check::new("opened product", 2).reveals("result").run(
+        |p: &mut Party, x: &[Rep]| {
+            p.step("hidden", |p| p.step("result", |p| p.open(&x[0])))?;
+            let z = p.mul_no_trunc(&x[0], &x[1])?;
+            p.step("result", |p| p.open(&z))
+        },
+        elementwise(product_of),
+    );
+    assert!(!elsewhere.unwrap().passed());
+    // And a step that is not there is a mistake.
+    let nowhere =
+        Check::new("product", 2).reveals("result").run(|p, x| p.mul_no_trunc(&x[0], &x[1]), elementwise(product_of));
+    assert!(matches!(nowhere, Err(CheckError::Setup(_))));
+}
+
+/// Sends a tensor to the previous party, who has both components of index i − 1 and i.
+fn to_prev(p: &mut Party, x: &Tensor) -> Result<()> {
+    p.send(Side::Prev, x, 64)?;
+    p.receive(Side::Next, x.shape(), 64)?;
+    Ok(())
+}
+
+fn on_host(x: &Tensor, f: impl Fn(usize, u64) -> u64) -> Result<Tensor> {
+    let words = x.view().to_host()?.into_iter().enumerate().map(|(at, word)| f(at, word)).collect();
+    Ok(Tensor::new(x.device().upload(words), x.shape())?)
+}
+
+type Author = dyn Fn(&mut Party, &[Rep]) -> Result<()> + Sync;
+
+/// Whether the views of a product pass when an author does this before it.
+fn passes(before: &Author) -> bool {
+    let report = check(|p, x| {
+        before(p, x)?;
+        p.mul_no_trunc(&x[0], &x[1])
+    });
+    assert!(report.values.wrong == 0, "{report}");
+    report.views.unwrap().passed()
+}
+
+fn masks<const K: usize>(p: &mut Party, like: &Rep) -> Result<[Tensor; K]> {
+    let nonces: [_; K] = p.nonces();
+    let masks: Vec<Tensor> =
+        nonces.into_iter().map(|nonce| p.with_next(nonce, like.shape(), 64)).collect::<Result<_>>()?;
+    Ok(masks.try_into().unwrap())
+}
+
+/// A component that the previous party lacks.
+fn lacking(x: &Rep) -> &Tensor {
+    x.components().1
+}
+
+#[test]
+fn leaks_that_authors_make_are_found() {
+    let leaks: [(&str, &Author); 16] = [
+        ("a summand of a product as it is", &|p, x| to_prev(p, x[0].local_mul(&x[1])?.mine())),
+        ("a short array that is opened", &|p, x| {
+            let first = x[0].reshape(&[x[0].len()])?.narrow(0..1)?;
+            p.open(&first).map(drop)
+        }),
+        ("an intermediate value behind public coins", &|p, x| {
+            let [nonce] = p.nonces();
+            let coins = p.with_all(nonce, x[0].shape(), 64)?;
+            p.open(&x[0].add_public(p.id(), &coins)?).map(drop)
+        }),
+        ("one mask on two inputs", &|p, x| {
+            let [mask] = masks(p, &x[0])?;
+            to_prev(p, &lacking(&x[0]).add(&mask)?)?;
+            to_prev(p, &lacking(&x[1]).add(&mask)?)
+        }),
+        ("one mask on c and 3c", &|p, x| {
+            let [mask] = masks(p, &x[0])?;
+            to_prev(p, &lacking(&x[0]).add(&mask)?)?;
+            to_prev(p, &lacking(&x[0]).unary(Unary::Mul(3)).add(&mask)?)
+        }),
+        ("no mask in the last, partial block", &|p, x| {
+            let [mask] = masks(p, &x[0])?;
+            let whole = x[0].len() / 512 * 512;
+            let mask = on_host(&mask, |at, word| if at < whole || whole == 0 { word } else { 0 })?;
+            to_prev(p, &lacking(&x[0]).add(&mask)?)
+        }),
+        ("a mask that all know", &|p, x| {
+            let [nonce] = p.nonces();
+            to_prev(p, &lacking(&x[0]).add(&p.with_all(nonce, x[0].shape(), 64)?)?)
+        }),
+        ("a mask that the receiver has", &|p, x| {
+            let [nonce] = p.nonces();
+            to_prev(p, &lacking(&x[0]).add(&p.with_prev(nonce, x[0].shape(), 64)?)?)
+        }),
+        ("a mask of 32 bits of 64", &|p, x| {
+            let [nonce] = p.nonces();
+            to_prev(p, &lacking(&x[0]).add(&p.with_next(nonce, x[0].shape(), 32)?)?)
+        }),
+        ("a biased mask", &|p, x| {
+            let [a, b] = masks(p, &x[0])?;
+            to_prev(p, &lacking(&x[0]).xor(&a.and(&b)?)?)
+        }),
+        ("three messages whose exclusive or is a secret", &|p, x| {
+            let [a, b] = masks(p, &x[0])?;
+            to_prev(p, &a)?;
+            to_prev(p, &b)?;
+            to_prev(p, &lacking(&x[0]).xor(&a.xor(&b)?)?)
+        }),
+        ("a product of two masks on a secret, beside them", &|p, x| {
+            let [a, b] = masks(p, &x[0])?;
+            to_prev(p, &a)?;
+            to_prev(p, &b)?;
+            to_prev(p, &lacking(&x[0]).add(&a.binary("test", Binary::Mul, &b)?)?)
+        }),
+        ("a secret times a mask", &|p, x| {
+            let [a] = masks(p, &x[0])?;
+            to_prev(p, &lacking(&x[0]).binary("test", Binary::Mul, &a)?)
+        }),
+        ("a secret that nobody waits for", &|p, x| p.send(Side::Prev, lacking(&x[0]), 64)),
+        ("a length that depends on a secret", &|p, x| {
+            let odd = lacking(&x[0]).view().to_host()?[0] & 1;
+            p.send_integers(Side::Prev, &vec![0u64; 1 + odd as usize])
+        }),
+        ("a kind that depends on a secret", &|p, x| match lacking(&x[0]).view().to_host()?[0] & 1 {
+            0 => p.send_integers(Side::Prev, &[0u64]),
+            _ => p.send_integers(Side::Prev, &[0i64]),
+        }),
+    ];
+    for (leak, before) in leaks {
+        assert!(!passes(before), "passed: {leak}");
+    }
+}
+
+#[test]
+fn what_is_not_uniform_and_tells_nothing_passes() {
+    assert!(
+        passes(&|p, x| {
+            p.send_integers(Side::Prev, &[1u64, 7, x[0].len() as u64])?;
+            p.receive_integers::<u64>(Side::Next, 3).map(drop)
+        }),
+        "a public header"
+    );
+    for prime in [97, (1 << 61) - 1] {
+        let masked = move |p: &mut Party, x: &[Rep]| -> Result<()> {
+            let [mask] = masks(p, &x[0])?;
+            let mask = mask.view().to_host()?;
+            to_prev(p, &on_host(lacking(&x[0]), |at, word| (word % prime + mask[at] % prime) % prime)?)
+        };
+        assert!(passes(&masked), "a mask modulo {prime}");
+    }
+    // Opened, but behind a mask that no party knows: a share of uniform words.
+    let random = |p: &mut Party, x: &[Rep]| -> Result<()> {
+        let [nonce] = p.nonces();
+        let mine = p.with_nobody(nonce, x[0].shape(), 64)?;
+        let masks = p.reshare(Additive::from_summand(mine))?;
+        p.open(&x[0].add(&masks)?).map(drop)
+    };
+    assert!(passes(&random), "a value opened behind a mask that nobody knows");
+}
+
+#[test]
+fn what_cannot_be_tested_is_named() {
+    // The opened value is the input itself: no two secrets agree on it.
+    let opened = |p: &mut Party, x: &[Rep]| p.step("result", |p| p.open(&x[0]));
+    let report = Check::new("opened input", 1).reveals("result").run(opened, elementwise(|x| x[0])).unwrap();
+    let untested = &report.views.as_ref().unwrap().untested;
+    assert!(!untested.is_empty() && report.to_string().contains("NOT TESTED"), "{report}");
+    assert!(!report.passed(), "all that was sent is untested: {report}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Every protocol against plaintext arithmetic, over all shapes of the packing and the ring's
 //! edge values; costs are checked on the way.
 
-use super::{Observe, SIZES, array, evaluate, mix, run_trial, samples};
+use super::{SIZES, array, evaluate, mix, run_trial, samples};
 use crate::device::{ConvGeometry, PoolGeometry, Tensor};
-use crate::mpc::{Fidelity, Operand, Party, Rep, SignWindow, World};
+use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, SignWindow, World};
 use crate::net::PartyId;
 use ndarray::{ArrayD, Axis};
 
@@ -145,9 +145,9 @@ fn the_sign_is_exact_on_all_64_bits() {
     for n in SIZES {
         let x = array(&[n], samples(n, 9));
         let signs = bits_of(&World::seeded(n as u64), &x, |p, x| {
-            let before = p.charged();
+            let before = p.declared();
             let bits = p.sign(x).unwrap();
-            assert_eq!(p.charged().rounds - before.rounds, 7);
+            assert_eq!(p.declared().rounds - before.rounds, 7);
             p.open_bits(&bits).unwrap()
         });
         let expected: Vec<bool> = x.iter().map(|&x| (x as i64) < 0).collect();
@@ -243,7 +243,7 @@ fn inputs_and_openings() {
             let share = p.input(owner, mine, &[7, 3]).unwrap();
             let all = p.open(&share).unwrap().to_array().unwrap();
             let one = p.open_to(owner.next(), &share).unwrap().map(|t| t.to_array().unwrap());
-            (all, one, p.charged(), p.stats())
+            (all, one, p.declared(), p.stats())
         });
         // Sparse openings overlap, so the chain is shorter than the sum of the declared rounds.
         let bytes: u64 = outs.iter().map(|o| o.3.payload_bytes()).sum();
@@ -253,12 +253,9 @@ fn inputs_and_openings() {
             assert_eq!(all, &x);
             assert_eq!(one.as_ref(), (id == owner.next()).then_some(&x));
         }
-        let shared = run_trial(
-            &world,
-            std::slice::from_ref(&x),
-            &|p: &mut Party, _: &[Rep]| p.input(owner, (p.id() == owner).then_some(&value), &[7, 3]),
-            Observe::No,
-        );
+        let shared = run_trial(&world, std::slice::from_ref(&x), &|p: &mut Party, _: &[Rep]| {
+            p.input(owner, (p.id() == owner).then_some(&value), &[7, 3])
+        });
         assert_eq!(shared.unwrap().value, x);
     }
 }
@@ -267,7 +264,9 @@ fn inputs_and_openings() {
 fn only_the_owner_may_bring_an_input() {
     let value = Tensor::full(Default::default(), &[2], 1);
     let results = World::seeded(1).run(|p| p.input(PartyId::P0, Some(&value), &[2]).map(|_| ()));
-    assert!(results[0].is_ok() && results[1].is_err() && results[2].is_err());
+    // The owner may find that party 1 has already left.
+    assert!(matches!(&results[0], Ok(()) | Err(MpcError::Net(_))), "{results:?}");
+    assert!(results[1..].iter().all(|result| matches!(result, Err(MpcError::Argument { .. }))), "{results:?}");
 }
 
 /// x · y modulo 2^64 by 128-bit arithmetic.

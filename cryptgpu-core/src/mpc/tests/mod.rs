@@ -4,10 +4,12 @@
 mod building_blocks;
 mod check;
 mod costs;
+mod divergence;
 mod exact;
+mod setup;
 mod views;
 
-use super::check::{Costs, Observe, Stated, run_trial};
+use super::check::{Costs, Stated, run_trial};
 use super::{MpcError, Party, Rep, World};
 use crate::prg::Randomness;
 use ndarray::{ArrayD, IxDyn};
@@ -67,7 +69,7 @@ fn evaluate_once(
     protocol: impl Fn(&mut Party, &[&Rep]) -> Result<Rep, MpcError> + Sync,
 ) -> ArrayD<u64> {
     let protocol = |p: &mut Party, x: &[Rep]| protocol(p, &x.iter().collect::<Vec<_>>());
-    let trial = run_trial(world, inputs, &protocol, Observe::No).unwrap();
+    let trial = run_trial(world, inputs, &protocol).unwrap();
     let dense = inputs.iter().all(|x| x.len() >= 3 * crate::ring::BLOCK);
     let (counted, stated) = (trial.counted, Stated::Parts(trial.charged));
     let costs = Costs { elements: inputs[0].len(), counted, stated, claims: vec![], dense };

@@ -24,7 +24,8 @@ pub(super) fn run(
         let inputs: Option<Vec<&Rep>> = step.inputs.iter().map(|input| values[input.index()].as_ref()).collect();
         let inputs = inputs.ok_or_else(|| missing(&step.name))?;
         let (start, before) = (Instant::now(), p.stats());
-        let result = p.step(&step.name, |p| evaluate(p, step, layer.as_ref(), &inputs))?;
+        let result =
+            p.step(&step.name, |p| evaluate(p, step, layer.as_ref(), &inputs).map_err(|error| error.located(p)))?;
         let (time, stats) = (start.elapsed(), p.stats().since(&before));
         observe(LayerTime { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
         values[step.output.index()] = Some(result);

@@ -71,7 +71,7 @@ impl SharedModel {
             let words = weights.as_mut().map(|weights| spec.encode(codec, weights)).transpose()?;
             let value = words.map(|words| Tensor::new(device.upload(words), &spec.shape)).transpose();
             let value = value.map_err(|source| NnError::Local { node: spec.name.clone(), source })?;
-            p.step(&spec.name, |p| Ok(p.input(owner, value.as_ref(), &spec.shape)?))
+            Ok(p.step(&spec.name, |p| p.input(owner, value.as_ref(), &spec.shape))?)
         })?;
         Ok(SharedModel { plan, codec, layers })
     }
@@ -260,7 +260,7 @@ fn share_input(
     };
     let device = p.device();
     let value = images.map(encode).transpose()?.map(|words| Tensor::from_array(device, &words));
-    p.step("input", |p| Ok(p.input(owner, value.as_ref(), &shape)?))
+    Ok(p.step("input", |p| p.input(owner, value.as_ref(), &shape))?)
 }
 
 /// s = ⌈log₂ divisor⌉: how many bits more the truncation after a pending divisor takes.

@@ -1,0 +1,94 @@
+//! Where declarations of private inference run: a cluster, started when a declaration asks for one and kept while the next
+//! asks for the same. What a party does is in `party`; what comes of it becomes a record in `measure`.
+
+use std::time::Instant;
+
+use super::inference::WEIGHTS_OWNER;
+use super::party::{Evaluation, PartyReport, evaluate, state};
+use super::{ExperimentError, Inference};
+use crate::cluster::{Cluster, ClusterBuilder, Network, Plain};
+use crate::device::Devices;
+use crate::mpc::Settings;
+use crate::net::Link;
+use crate::prg::Randomness;
+
+/// What makes new parties necessary when it changes.
+type Wanted = (Link, Randomness, Devices, Settings);
+
+/// Three parties for declarations, in processes or on threads of this one. They are started by the first run, and again
+/// when a declaration asks for other links, randomness, devices or settings.
+#[derive(Debug)]
+pub struct Parties {
+    builder: ClusterBuilder,
+    cluster: Option<(Wanted, Cluster)>,
+    place: &'static str,
+}
+
+impl Parties {
+    /// Parties as `builder` says, but for what declarations name: [`Cluster::local`] or [`Cluster::in_memory`], with
+    /// deadline, threads and program.
+    pub fn new(builder: ClusterBuilder) -> Self {
+        Self { builder, cluster: None, place: "not started" }
+    }
+
+    /// Where they run, as records say it.
+    pub(super) fn describe(&self) -> &'static str {
+        self.place
+    }
+
+    /// Runs a declaration; `progress` is told the number of evaluations done, from 0 (the weights are shared) on,
+    /// counting the one that is not timed.
+    pub(super) fn run(
+        &mut self,
+        declaration: &Inference,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<[PartyReport; 3], ExperimentError> {
+        let cluster = self.cluster(declaration)?;
+        let network = Network::from(declaration.network.as_str()).owner(WEIGHTS_OWNER).lowering(declaration.lowering());
+        let before = cluster.run(state, ())?.outputs;
+        let start = Instant::now();
+        let model = cluster.load_model(network, declaration.weights.clone())?;
+        let setup_seconds = start.elapsed().as_secs_f64();
+        let mut states = cluster.run(state, ())?.outputs;
+        let setup = [0, 1, 2].map(|party| [before[party].stats, states[party].stats]);
+        progress(0);
+        let mut iterations = [vec![], vec![], vec![]];
+        for number in 0..=declaration.iterations {
+            // The first evaluation, on the first batch, is not timed; so is the first that is.
+            let evaluation = Evaluation { declaration: declaration.clone(), batch: number.saturating_sub(1) };
+            let reports = cluster.run(evaluate, (&model, Plain(evaluation)))?.outputs;
+            if number > 0 {
+                iterations.iter_mut().zip(reports).for_each(|(iterations, report)| iterations.push(report));
+            }
+            progress(number + 1);
+        }
+        // The most memory is known at the end.
+        states = cluster.run(state, ())?.outputs;
+        let mut parts = states.into_iter().zip(setup).zip(iterations).map(|((state, setup), iterations)| {
+            let (peak_rss_bytes, threads) = (state.peak_rss_bytes, state.threads);
+            let (randomness, device) = (state.randomness, state.device);
+            PartyReport { setup_seconds, setup, iterations, peak_rss_bytes, threads, randomness, device }
+        });
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(p0), Some(p1), Some(p2)) => Ok([p0, p1, p2]),
+            _ => Err(ExperimentError::Reports("one is missing".to_owned())),
+        }
+    }
+
+    fn cluster(&mut self, declaration: &Inference) -> Result<&Cluster, ExperimentError> {
+        let (link, randomness, devices) = (declaration.link, declaration.randomness, declaration.device);
+        let wanted @ (.., settings) = (link, randomness, devices, declaration.settings()?);
+        // The old parties end before new ones start.
+        self.cluster.take_if(|(running, _)| *running != wanted);
+        let running = match self.cluster.take() {
+            Some(running) => running,
+            None => {
+                let builder = self.builder.clone().link(link).randomness(randomness).device(devices);
+                (wanted, builder.computing(settings).start()?)
+            }
+        };
+        let here = running.1.pids().iter().all(|pid| *pid == std::process::id());
+        self.place = if here { "threads of one process" } else { "local processes, TLS" };
+        Ok(&self.cluster.insert(running).1)
+    }
+}

@@ -1,0 +1,96 @@
+//! Affine spaces over GF(2): which words a sample of words spans. Nothing here knows of protocols.
+
+/// The affine space that some rows of bits span: the first of them plus all sums of differences.
+pub(super) struct Span {
+    width: usize,
+    base: Vec<u64>,
+    rows: Vec<u64>,
+    /// By bit: which row has it as its lowest one, plus one.
+    pivots: Vec<u32>,
+}
+
+impl Span {
+    /// Of rows of `width` words each; without a row, the space has none.
+    pub fn of<'a>(width: usize, samples: impl Iterator<Item = &'a [u64]>) -> Self {
+        let mut span = Span { width, base: vec![], rows: vec![], pivots: vec![0; 64 * width] };
+        for sample in samples {
+            if span.base.is_empty() {
+                span.base = sample.to_vec();
+            } else if let Some((row, lowest)) = span.reduce(sample) {
+                span.rows.extend(row);
+                span.pivots[lowest] = (span.rows.len() / width) as u32;
+            }
+        }
+        span
+    }
+
+    /// Whether a row lies in it.
+    pub fn contains(&self, sample: &[u64]) -> bool {
+        !self.base.is_empty() && self.reduce(sample).is_none()
+    }
+
+    /// Its dimension.
+    #[cfg(test)]
+    pub fn dimension(&self) -> usize {
+        self.rows.len() / self.width
+    }
+
+    /// What is left of a row when everything that lies in the space is taken off, with its lowest bit;
+    /// nothing for a row of the space.
+    fn reduce(&self, sample: &[u64]) -> Option<(Vec<u64>, usize)> {
+        let mut rest: Vec<u64> = sample.iter().zip(&self.base).map(|(a, b)| a ^ b).collect();
+        for word in 0..self.width {
+            while rest[word] != 0 {
+                let bit = 64 * word + rest[word].trailing_zeros() as usize;
+                let Some(row) = (self.pivots[bit] as usize).checked_sub(1) else { return Some((rest, bit)) };
+                let row = &self.rows[row * self.width..(row + 1) * self.width];
+                rest[word..].iter_mut().zip(&row[word..]).for_each(|(a, b)| *a ^= b);
+            }
+        }
+        None
+    }
+}
+
+/// 64 rows of 64 bits, turned: bit j of row i becomes bit i of row j.
+pub(super) fn turn(rows: &mut [u64; 64]) {
+    let (mut width, mut mask) = (32, 0x0000_0000_ffff_ffff_u64);
+    while width > 0 {
+        let mut i = 0;
+        while i < 64 {
+            let t = ((rows[i] >> width) ^ rows[i | width]) & mask;
+            rows[i] ^= t << width;
+            rows[i | width] ^= t;
+            i = ((i | width) + 1) & !width;
+        }
+        width /= 2;
+        mask ^= mask << width;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_its_rows_and_their_affine_sums_and_nothing_else() {
+        let rows: [&[u64]; 4] = [&[0b0001, 8], &[0b0010, 8], &[0b0100, 9], &[0b0010, 8]];
+        let span = Span::of(2, rows.into_iter());
+        assert_eq!(span.dimension(), 2);
+        assert!(rows.iter().all(|row| span.contains(row)));
+        // An odd number of rows lies in it, an even one does not.
+        assert!(span.contains(&[0b0111, 9]) && !span.contains(&[0b0011, 0]) && !span.contains(&[0, 0]));
+        assert!(!Span::of(2, std::iter::empty()).contains(&[0, 0]));
+    }
+
+    #[test]
+    fn turning_twice_changes_nothing_and_once_swaps_rows_and_bits() {
+        let rows: [u64; 64] = std::array::from_fn(|i| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut turned = rows;
+        turn(&mut turned);
+        for (i, row) in rows.iter().enumerate() {
+            for (j, column) in turned.iter().enumerate() {
+                assert_eq!(row >> j & 1, column >> i & 1);
+            }
+        }
+    }
+}
