@@ -66,7 +66,7 @@ mod tests {
         let cost = Cost { bytes: 24, rounds: 1 };
         let right = CheckedClaim { step: "open".into(), claimed: [Some(cost); 3], counted: cost };
         let wrong = CheckedClaim { step: "mul".into(), claimed: [Some(cost), None, Some(cost)], counted: cost };
-        let text = vec![right.clone(), wrong].text();
+        let text = Vec::from([right.clone(), wrong]).text();
         let row =
             |line: usize| text.lines().nth(line).unwrap().split("  ").map(str::trim).filter(|cell| !cell.is_empty());
         assert_eq!(row(1).collect::<Vec<_>>(), ["open", "1", "1", "24", "24", "holds"], "{text}");
