@@ -112,7 +112,8 @@ pub struct Correlated {
     position: u64,
     /// A digest of the operations so far.
     history: u64,
-    /// The addresses of all nonces since [`Correlated::keep_addresses`].
+    /// The addresses of all nonces since `keep_addresses`.
+    #[cfg(test)]
     addresses: Option<Vec<u64>>,
 }
 
@@ -147,6 +148,7 @@ impl Correlated {
             own: Prg::new(randomness, &keys.own),
             position: 0,
             history: 0,
+            #[cfg(test)]
             addresses: None,
         }
     }
@@ -165,6 +167,7 @@ impl Correlated {
         }
         let address = self.address();
         self.position += 1;
+        #[cfg(test)]
         if let Some(addresses) = &mut self.addresses {
             addresses.push(address);
         }
@@ -179,7 +182,7 @@ impl Correlated {
     /// The history in the high half, the position in the low one: the address of the next nonce, and what a message
     /// carries so that a program that diverges is an error.
     pub fn address(&self) -> u64 {
-        (self.history & !u64::from(u32::MAX)) | self.position % EPOCH
+        (self.history & !u64::from(u32::MAX)) | (self.position % EPOCH)
     }
 
     /// New keys from the old ones, from a stream that is no nonce's.

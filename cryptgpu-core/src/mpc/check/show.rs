@@ -62,7 +62,8 @@ fn add_views(rows: &mut Vec<[Cell; 3]>, views: &Views) {
     let runs: usize = sizes.iter().map(|size| size.runs).sum();
     let sizes: Vec<String> = sizes.iter().map(|size| format!("{} on {}", size.together, size.elements)).collect();
     let found = format!(
-        "{runs} runs ({} elements), {tests} tests at level {level:e} (Holm's correction), smallest corrected p {smallest:.1e}",
+        "{runs} runs ({} elements), {tests} tests at level {level:e} (Holm's correction), smallest corrected p \
+         {smallest:.1e}",
         sizes.join(", ")
     );
     rows.push(row("views", found, views.passed()));
