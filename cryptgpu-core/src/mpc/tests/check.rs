@@ -231,7 +231,9 @@ fn leaks_that_authors_make_are_found() {
     }
     // What nobody waits for goes the other way, where no message of the protocol is behind it. The next party lacks
     // component i. The product is shared anew, for nobody to have ended before all have sent.
-    let odd = |x: &Rep| Ok::<_, MpcError>(x.components().0.view().to_host()?[0] & 1);
+    fn odd(x: &Rep) -> Result<u64> {
+        Ok(x.components().0.view().to_host()?[0] & 1)
+    }
     let leaks: [(&str, &Author); 3] = [
         ("a secret that nobody waits for", &|p, x| p.send(Side::Next, x[0].components().0, 64)),
         ("a length that depends on a secret", &|p, x| {
