@@ -175,7 +175,7 @@ impl Inference {
             value: self.fraction_bits.to_string(),
             hint: error.to_string(),
         })?;
-        Ok(Settings { codec, fidelity: self.fidelity, window: self.window, ..Settings::default() })
+        Ok(Settings { codec, fidelity: self.fidelity, window: self.window })
     }
 
     /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].

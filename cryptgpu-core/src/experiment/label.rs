@@ -93,9 +93,9 @@ fn threads(by_party: [usize; 3]) -> String {
 /// be called the same, those in which the two differ.
 pub(super) fn said(rows: &[(String, Vec<Mark>)]) -> Vec<Vec<String>> {
     let unusual = |marks: &[Mark]| marks.iter().map(|mark| mark.unusual.then(|| mark.text.clone())).collect::<Vec<_>>();
-    let mut namesakes: HashMap<(&str, Vec<Option<String>>), Vec<&[Mark]>> = HashMap::new();
+    let mut namesakes: HashMap<_, Vec<&[Mark]>> = HashMap::new();
     for (name, marks) in rows {
-        namesakes.entry((name, unusual(marks))).or_default().push(marks);
+        namesakes.entry((name.as_str(), unusual(marks))).or_default().push(marks);
     }
     let differ = |others: &[&[Mark]], at: usize| {
         let text = |marks: &&[Mark]| marks.get(at).map(|mark| mark.text.clone());

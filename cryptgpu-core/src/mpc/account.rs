@@ -75,7 +75,7 @@ impl Account {
         let mut claims = std::mem::take(&mut self.claims);
         let Some(run) = self.steps.first_mut() else { return claims };
         let claimed = run.claimed.take();
-        let before = std::mem::replace(&mut run.before, stats.clone());
+        let before = std::mem::replace(&mut run.before, stats);
         claims.extend(claimed.map(|cost| claim("the whole run".to_owned(), &before, &stats, cost)));
         claims
     }

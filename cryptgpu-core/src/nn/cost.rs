@@ -20,7 +20,7 @@ pub fn infer(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
 pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> Cost {
     let elements = batch * plan.shape(step.output).iter().product::<usize>();
     let cut = cut(&step.op, settings.codec.fraction_bits());
-    let window = settings.window.into();
+    let window = settings.window;
     let paper = settings.fidelity == Fidelity::Paper && cut > 0;
     match &step.op {
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if paper => cost::truncate_product_paper(elements),

@@ -182,7 +182,7 @@ impl Correlated {
     /// The history in the high half, the position in the low one: the address of the next nonce, and what a message
     /// carries so that a program that diverges is an error.
     pub fn address(&self) -> u64 {
-        (self.history & !u64::from(u32::MAX)) | self.position % EPOCH
+        (self.history & !u64::from(u32::MAX)) | (self.position % EPOCH)
     }
 
     /// New keys from the old ones, from a stream that is no nonce's.

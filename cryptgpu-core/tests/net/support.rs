@@ -1,5 +1,7 @@
 //! What tests of links share: three parties over memory or over TCP with TLS.
 
+#![allow(clippy::unwrap_used)]
+
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{Identity, Network, Options, PartyId, TcpNetwork, memory};
 use std::net::SocketAddr;

@@ -54,7 +54,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// How functions compute ([`Cluster::run`]), and the codec of [`Cluster::share`].
+    /// How functions compute ([`Cluster::run`](crate::cluster::Cluster::run)), and the codec of [`Cluster::share`](crate::cluster::Cluster::share).
     pub fn computing(mut self, settings: Settings) -> Self {
         self.configuration.settings = settings;
         self
@@ -62,7 +62,7 @@ impl ClusterBuilder {
 
     /// Where the parties compute: `Device::Cuda(0)`, `DeviceChoice::Auto`, or three of them, by party. The CPU
     /// by default. Parties that ask for no card by number take the cards of their machine in turn;
-    /// [`Cluster::devices`] says which. This goes before the device of [`ClusterBuilder::computing`].
+    /// [`Cluster::devices`](crate::cluster::Cluster::devices) says which.
     pub fn device(mut self, devices: impl Into<Devices>) -> Self {
         self.configuration.devices = devices.into();
         self

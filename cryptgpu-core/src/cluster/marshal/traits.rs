@@ -5,7 +5,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::job_error::JobError;
 
 /// What a function that runs at the parties may take: `Rep` and `RepBits` for shares, `Arc<SharedModel>` for a model, numbers, text, `ndarray` arrays,
-/// `Option<Tensor>` for a tensor that one party knows, [`Plain`] for any type with serde, and tuples of up to six, lists,
+/// `Option<Tensor>` for a tensor that one party knows, [`Plain`](crate::cluster::Plain) for any type with serde, and tuples of up to six, lists,
 /// arrays and options of these.
 #[diagnostic::on_unimplemented(
     message = "a function that runs at the parties cannot take `{Self}`",
@@ -19,7 +19,7 @@ pub trait Argument: Sized {
 }
 
 /// What a caller may give where a function takes an `A`: the same value or a reference to it for plain types,
-/// `&Shared` for `Rep`, `&Model` for `Arc<SharedModel>`, [`OnlyAt`] for `Option<A>`, [`PerParty`] for any.
+/// `&Shared` for `Rep`, `&Model` for `Arc<SharedModel>`, [`OnlyAt`](crate::cluster::OnlyAt) for `Option<A>`, [`PerParty`](crate::cluster::PerParty) for any.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed where the function takes `{A}`",
     label = "the function takes `{A}`",

@@ -66,6 +66,9 @@ impl std::fmt::Display for Together {
     }
 }
 
+/// The inputs of a run, as words.
+type Secret = Vec<ArrayD<u64>>;
+
 /// Something that a party's view gives away.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -195,7 +198,7 @@ impl Plan<'_> {
         bench: &Bench<'_>,
         elements: usize,
         protocol: &F,
-    ) -> Result<(Vec<Vec<ArrayD<u64>>>, bool), CheckError> {
+    ) -> Result<(Vec<Secret>, bool), CheckError> {
         let shapes = (self.shapes)(elements);
         let mut source = Source::new(self.world.seed ^ 0x76_69_65_77 ^ (elements as u64) << 32);
         let any = secrets(&mut source, &shapes, self.bits);
