@@ -1,5 +1,6 @@
 """Tests of functions of cells in party processes, with a real kernel: they run there, an edited one runs as edited, a fault
-is told and the next cell works, and neither an interrupt nor a restart nor an end of the kernel leaves a process behind."""
+is reported and the next cell works, and neither an interrupt nor a restart nor an end of the kernel
+leaves a process behind."""
 
 import os
 import re

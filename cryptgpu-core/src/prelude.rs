@@ -28,7 +28,7 @@ pub use crate::show::Show;
 pub use ndarray;
 pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, array};
 
-/// Names for authors of protocols, with those of [`prelude`](super): other shares, messages by hand, three parties in one
+/// Names for authors of protocols, with all of [`prelude`](super): other shares, messages by hand, three parties in one
 /// process, the checker, and what a party observes.
 ///
 /// ```

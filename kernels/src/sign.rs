@@ -103,7 +103,7 @@ impl SignWindow {
 
 impl Kernels {
     /// Role 0: bits of A = x₀ + x₁ as 3P − 1 planes, P = width/2. `message` = bits ⊕ `mask`; `top` gets plane 0 of
-    /// the message, `top_mask` that of the mask.
+    /// the message, `top_mask` plane 0 of the mask.
     ///
     /// # Errors
     /// [`KernelError::Length`] unless x₀ and x₁ have n words, `message` and `mask` (3P − 1)⌈n/64⌉, the tops

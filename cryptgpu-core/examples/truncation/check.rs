@@ -19,7 +19,7 @@ pub struct Report {
 /// Products at a time.
 const CHUNK: u64 = 1 << 20;
 
-/// Tries `products` products; `progress` is told every few chunks how many are done.
+/// Tries `products` products; `progress` is called every few chunks with how many are done.
 pub fn run(products: u64, seed: u64, progress: impl Fn(u64)) -> Result<Report, Box<dyn Error>> {
     let mut report = Report::default();
     let mut chunk = 0;

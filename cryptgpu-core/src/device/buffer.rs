@@ -41,26 +41,26 @@ impl std::fmt::Display for Device {
 
 /// Words on a device. `Debug` shows how many and where, never what: they may be shares.
 pub enum Buffer {
-    /// In main memory.
+    /// Words in main memory.
     Cpu(Vec<u64>),
-    /// In a card's memory.
+    /// Words in a card's memory.
     Cuda(cuda::Buffer),
 }
 
 /// A part of a buffer, to read.
 #[derive(Clone, Copy)]
 pub enum View<'a> {
-    /// In main memory.
+    /// Words in main memory.
     Cpu(&'a [u64]),
-    /// In a card's memory.
+    /// Words in a card's memory.
     Cuda(cuda::View<'a>),
 }
 
 /// A part of a buffer, to write.
 pub enum ViewMut<'a> {
-    /// In main memory.
+    /// Words in main memory.
     Cpu(&'a mut [u64]),
-    /// In a card's memory.
+    /// Words in a card's memory.
     Cuda(cuda::ViewMut<'a>),
 }
 

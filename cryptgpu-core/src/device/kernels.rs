@@ -62,7 +62,7 @@ pub fn from_planes(width: u32, planes: View, out: ViewMut) {
 
 // Windows and products.
 
-/// The sum over each window of every plane; `size` is that of an output plane: [`super::cpu::pool::sum`].
+/// The sum over each window of every plane; `size` is the size of an output plane: [`super::cpu::pool::sum`].
 pub fn sum_pool(input: [usize; 2], window: &PoolGeometry, size: [usize; 2], x: View, out: ViewMut) {
     on_device!(out, pool::sum(input, window, size, x, out))
 }
@@ -179,12 +179,12 @@ pub fn truncation_open_top(offset: bool, u: View, pad: View, message: ViewMut) {
     on_device!(message, truncation::open_top(offset, u, pad, message))
 }
 
-/// Of a product, role 2: [`super::cpu::truncation::product_deal`].
+/// Truncation of a product, role 2: [`super::cpu::truncation::product_deal`].
 pub fn truncation_deal(d: u32, n: usize, alpha: View, beta: View, gamma: &Stream, planes: ViewMut) {
     on_device!(planes, truncation::product_deal(d, n, alpha, beta, gamma, planes))
 }
 
-/// Of a product, role 1: [`super::cpu::truncation::product_role1`].
+/// Truncation of a product, role 1: [`super::cpu::truncation::product_role1`].
 #[allow(clippy::too_many_arguments)]
 pub fn truncation_role1(
     d: u32,
@@ -198,22 +198,22 @@ pub fn truncation_role1(
     on_device!(message, truncation::product_role1(d, v, bits, gamma, y2, message, y))
 }
 
-/// Of a product, role 0: [`super::cpu::truncation::product_role0`].
+/// Truncation of a product, role 0: [`super::cpu::truncation::product_role0`].
 pub fn truncation_role0(d: u32, z: View, bits: OpenedBits<View>, streams: [&Stream; 2], message: ViewMut, y: ViewMut) {
     on_device!(message, truncation::product_role0(d, z, bits, streams, message, y))
 }
 
-/// Of a replicated tensor, role 0: [`super::cpu::truncation::shared_role0`].
+/// Truncation of a replicated tensor, role 0: [`super::cpu::truncation::shared_role0`].
 pub fn truncation_shared_role0(d: u32, x: [View; 2], streams: [&Stream; 4], message: ViewMut, y1: ViewMut) {
     on_device!(message, truncation::shared_role0(d, x, streams, message, y1))
 }
 
-/// Of a replicated tensor, roles 1 and 2: [`super::cpu::truncation::shared_term`].
+/// Truncation of a replicated tensor, roles 1 and 2: [`super::cpu::truncation::shared_term`].
 pub fn truncation_shared_term(d: u32, v: View, share: TermShare<&Stream, View>, mask: &Stream, planes: ViewMut) {
     on_device!(planes, truncation::shared_term(d, v, share, mask, planes))
 }
 
-/// Of a replicated tensor, last: [`super::cpu::truncation::shared_close`].
+/// Truncation of a replicated tensor, last step: [`super::cpu::truncation::shared_close`].
 pub fn truncation_shared_close(d: u32, v: View, terms: [View; 2], y2: ViewMut) {
     on_device!(y2, truncation::shared_close(d, v, terms, y2))
 }

@@ -28,9 +28,9 @@ pub struct EmbeddingRow {
 pub struct EmbeddingPoint {
     /// Length K of the inner products.
     pub depth: u64,
-    /// Of inner products of uniform words, the fraction that was wrong.
+    /// The fraction of the inner products of uniform words that was wrong.
     pub random_wrong: f64,
-    /// Whether that of the constructed words was.
+    /// Whether the inner product of the constructed words was wrong.
     pub worst_wrong: bool,
 }
 

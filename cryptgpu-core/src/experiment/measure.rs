@@ -1,4 +1,4 @@
-//! From a declaration to a record: runs the parties, puts their shares of the results together,
+//! Measurement of a declaration, which gives a record: runs the parties, puts their shares of the results together,
 //! compares with the plaintext evaluation, and sums up what was counted.
 
 use ndarray::{ArrayD, IxDyn};
@@ -21,7 +21,7 @@ pub enum Stage {
     Plaintext(usize, usize),
 }
 
-/// Runs `declaration` and gives its record. `observe` is told how far it is.
+/// Runs `declaration` and gives its record. `observe` gets how far it is.
 ///
 /// # Errors
 /// What is wrong with the declaration, before anything starts; a machine with too little memory; then
@@ -217,8 +217,8 @@ fn record(
     })
 }
 
-/// The iteration whose time, that of the slowest party in it, is the median (the lower of the two in
-/// the middle).
+/// The iteration of the median time (of two in the middle, the lower one). An iteration takes as long as its slowest
+/// party.
 fn median_iteration(reports: &[PartyReport; 3]) -> Option<usize> {
     let count = reports.iter().map(|report| report.iterations.len()).min()?;
     let mut order: Vec<usize> = (0..count).collect();

@@ -36,7 +36,7 @@ impl Parties {
         self.place
     }
 
-    /// Runs a declaration; `progress` is told the number of evaluations done, from 0 (the weights are shared) on,
+    /// Runs a declaration; `progress` gets the number of evaluations done, from 0 (the weights are shared) on,
     /// counting the one that is not timed.
     pub(super) fn run(
         &mut self,

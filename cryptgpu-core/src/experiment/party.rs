@@ -41,7 +41,7 @@ pub struct PartyReport {
 pub struct IterationReport {
     /// Seconds from the images at their owner to shares of the result.
     pub seconds: f64,
-    /// Of those, by kind of operation.
+    /// The parts of `seconds`, by kind of operation.
     pub seconds_by_kind: BTreeMap<String, f64>,
     /// What was counted before and after.
     pub stats: [Stats; 2],
@@ -49,7 +49,7 @@ pub struct IterationReport {
     pub result: Vec<u64>,
 }
 
-/// One evaluation, as each party is told: it finds what is its to bring by itself.
+/// One evaluation, the same value for each party; a party finds by itself what it has to bring.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Evaluation {
     pub declaration: Inference,

@@ -215,7 +215,7 @@ pub fn inference_caption(rows: &[InferenceRow]) -> Result<String, ExperimentErro
     Ok(caption)
 }
 
-/// Of the records that measure the same thing, the last; in the order in which each first appears. Two records measure
+/// The last of the records that measure the same thing; in the order in which each first appears. Two records measure
 /// the same thing if they agree in everything that their numbers depend on but the program's version: network, images,
 /// weights, batch, links, devices, protocols and their settings, randomness, machine, threads, iterations.
 pub fn latest(records: &[Record]) -> Vec<Record> {
@@ -343,7 +343,7 @@ mod tests {
         assert!(inference_table(&both).unwrap()[1].label().contains("commit another"), "unless both are shown");
     }
 
-    /// Records as they were written before they named the window: its width is told from their bytes.
+    /// Records as they were written before they named the window: its width follows from their bytes.
     #[test]
     fn older_records_are_read_and_told_apart() {
         let dir = tempfile::tempdir().unwrap();

@@ -48,7 +48,7 @@ impl Show for [CheckedClaim] {
     }
 }
 
-/// One figure if all parties claim the same, else that of each.
+/// One figure if all parties claim the same, else each party's.
 fn claimed(claim: &CheckedClaim, figure: fn(&Cost) -> u64) -> Cell {
     let [first, second, third] = claim.claimed.map(|cost| cost.as_ref().map(figure));
     match first {

@@ -15,9 +15,9 @@ pub struct Figures {
     pub messages: u64,
     /// Wall-clock time, on average over the parties.
     pub seconds: f64,
-    /// Of which they did not wait.
+    /// The part of `seconds` in which they did not wait.
     pub compute_seconds: f64,
-    /// Of which they waited.
+    /// The part of `seconds` in which they waited.
     pub wait_seconds: f64,
 }
 
@@ -26,16 +26,16 @@ pub struct Figures {
 pub struct StepComparison {
     /// The step with those around it.
     pub path: String,
-    /// In the trace that was asked.
+    /// Figures of the first trace, on which [`Trace::compare`] was called.
     pub this: Option<Figures>,
-    /// In the trace that it was compared with.
+    /// Figures of the second trace, with which it was compared.
     pub other: Option<Figures>,
 }
 
 /// Two traces, step by step.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Comparison {
-    /// Steps of either trace: those of the trace that was asked in its order, then those that only the other has.
+    /// Steps of either trace: all steps of the first in its order, then the steps that only the second has.
     pub steps: Vec<StepComparison>,
     /// Both traces as a whole.
     pub total: StepComparison,

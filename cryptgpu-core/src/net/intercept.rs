@@ -45,7 +45,7 @@ type Judge = dyn Fn(&mut Message) -> Verdict + Send + Sync;
 pub struct Interceptor(Arc<Judge>);
 
 impl Interceptor {
-    /// From a function.
+    /// An interceptor that asks this function.
     pub fn new(judge: impl Fn(&mut Message) -> Verdict + Send + Sync + 'static) -> Self {
         Interceptor(Arc::new(judge))
     }

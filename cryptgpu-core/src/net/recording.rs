@@ -1,5 +1,5 @@
 //! Copies of what a party receives, kept at the receiving end of any kind of link: for looking into a protocol, never
-//! for a run on secrets. Off unless asked for.
+//! for a run on secrets. Off by default.
 
 use super::{PartyId, Tag};
 use std::fmt;

@@ -25,7 +25,7 @@ impl AddAssign for LinkStats {
 /// What one party has sent so far, and how deep its chain of messages is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stats {
-    /// To the party of that index; a party's own entry stays zero.
+    /// What it sent to the party of that index; a party's own entry stays zero.
     pub to: [LinkStats; 3],
     /// Rounds: the longest chain of messages, each sent after the one before was received, that
     /// ends at this party. Every frame carries its sender's count, so this is exact and not an

@@ -52,11 +52,11 @@ pub struct StepSums {
     pub path: String,
     /// How often it was entered.
     pub calls: u64,
-    /// By how much the party's rounds grew.
+    /// Growth of the party's rounds.
     pub rounds: u64,
     /// Wall-clock time.
     pub wall_nanos: u64,
-    /// Of which it waited in receives.
+    /// The part of `wall_nanos` in which the party waited in receives.
     pub wait_nanos: u64,
     /// Messages and bytes sent, by receiver.
     pub sent: [LinkStats; 3],

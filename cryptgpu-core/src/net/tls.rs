@@ -62,7 +62,7 @@ impl Identity {
         Fingerprint::of(&CertificateDer::from(self.certificate.as_slice()))
     }
 
-    /// For the end that connects: accepts exactly `server`.
+    /// Configuration of the end that connects: accepts exactly `server`.
     ///
     /// # Errors
     /// When key and certificate do not fit each other.
@@ -79,7 +79,7 @@ impl Identity {
         Ok(Arc::new(config))
     }
 
-    /// For the end that listens: accepts exactly `clients`, each of which must show a certificate.
+    /// Configuration of the end that listens: accepts exactly `clients`, each of which must show a certificate.
     ///
     /// # Errors
     /// When key and certificate do not fit each other.

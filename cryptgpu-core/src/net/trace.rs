@@ -46,11 +46,11 @@ pub struct StepTrace {
 pub struct PartyStep {
     /// How often it entered the step.
     pub calls: u64,
-    /// By how much its own rounds grew. A party that falls behind and catches up counts more than the step has.
+    /// Growth of its own rounds. A party that falls behind and catches up counts more than the step has.
     pub rounds: u64,
     /// Wall-clock time.
     pub wall_nanos: u64,
-    /// Of which it waited in receives.
+    /// The part of `wall_nanos` in which the party waited in receives.
     pub wait_nanos: u64,
     /// Messages and bytes sent, by receiver.
     pub sent: [LinkStats; 3],
@@ -93,8 +93,9 @@ pub struct Receipt {
 }
 
 impl Trace {
-    /// From the timelines, in the order of parties. Times of other hosts are shifted onto the clock of party 0, by the
-    /// fastest messages of both directions, as if those took equally long; on one host nothing is shifted.
+    /// The trace of three timelines, in the order of parties. Times of other hosts are shifted onto the clock of
+    /// party 0, by the fastest messages of both directions, as if those took equally long; on one host nothing is
+    /// shifted.
     pub fn new(mut timelines: [Timeline; 3]) -> Self {
         let [first, others @ ..] = &mut timelines;
         for other in others {
@@ -116,7 +117,7 @@ impl Trace {
         self.timelines.iter().map(|timeline| timeline.begin_nanos).min().unwrap_or(0)
     }
 
-    /// From the first party's beginning to the last one's end.
+    /// Seconds from the first party's beginning to the last one's end.
     pub fn seconds(&self) -> f64 {
         let end = self.timelines.iter().map(|timeline| timeline.end_nanos).max().unwrap_or(0);
         end.saturating_sub(self.begin_nanos()) as f64 * 1e-9
@@ -316,12 +317,12 @@ impl StepTrace {
         self.average(|party| party.wall_nanos)
     }
 
-    /// Of [`StepTrace::seconds`], what the parties did not wait: computing and sending.
+    /// The part of [`StepTrace::seconds`] in which the parties did not wait: computing and sending.
     pub fn compute_seconds(&self) -> f64 {
         self.average(PartyStep::compute_nanos)
     }
 
-    /// Of [`StepTrace::seconds`], what the parties waited in receives.
+    /// The part of [`StepTrace::seconds`] in which the parties waited in receives.
     pub fn wait_seconds(&self) -> f64 {
         self.average(|party| party.wait_nanos)
     }

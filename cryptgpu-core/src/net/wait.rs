@@ -61,9 +61,9 @@ pub struct Wait {
     pub expected: Tag,
     /// The length that it should have, in words.
     pub words: usize,
-    /// Since when, on the clock of the party's host ([`monotonic_nanos`](super::monotonic_nanos)).
+    /// When the wait began, on the clock of the party's host ([`monotonic_nanos`](super::monotonic_nanos)).
     pub since_nanos: u64,
-    /// For how long, when this was looked up.
+    /// How long the receive had waited when this was looked up.
     pub waited: Duration,
 }
 

@@ -70,7 +70,7 @@ impl Weights {
     }
 }
 
-/// At most five of these, and how many more.
+/// A list of at most five of these tensors, and how many more there are.
 pub(super) fn listed(tensors: &[String]) -> String {
     let mut shown = tensors.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     if tensors.len() > 5 {

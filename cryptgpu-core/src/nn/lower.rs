@@ -1,4 +1,4 @@
-//! From a graph to a [`Plan`]: the steps that the parties run, in order, each with the truncation it
+//! Lowering of a graph to a [`Plan`]: the steps that the parties run, in order, each with the truncation it
 //! takes. Two rewrites save communication, and neither changes the function:
 //!
 //! * An average pool becomes a *sum* pool, which is local. Its 1/area stays *pending* on the value and goes with it
@@ -116,7 +116,7 @@ pub struct Step {
     pub name: String,
     /// What it computes.
     pub op: PlanOp,
-    /// From what.
+    /// The values it computes from.
     pub inputs: Vec<ValueId>,
     /// The value it makes.
     pub output: ValueId,

@@ -1,8 +1,23 @@
-//! Networks: what they are ([`graph`], [`zoo`]), what they hold ([`weights`], [`fold`]), what they
-//! cost ([`count`], [`cost`]), what they compute ([`plaintext`], the oracle), in which order the
-//! parties evaluate them ([`lower`]), whether their values fit the ring ([`range`]), and their
-//! evaluation on shares ([`private`]). A [`Graph`] is
+//! Networks: what they are, what they hold and cost, what they compute, and their evaluation on shares. A [`Graph`] is
 //! public and names no device, no share and no party; protocols live in [`crate::mpc`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `graph.rs` | [`Graph`]: nodes with operations, names and shapes |
+//! | `zoo/` | networks by name |
+//! | `weights.rs` | [`Weights`]: named plaintext tensors, read, written, made from a seed, checked against a graph |
+//! | `source.rs` | [`WeightSource`], [`WeightFile`]: where weights come from |
+//! | `fit.rs` | [`FittedWeights`]: a file's tensors made to fit a network, with a notice for each change |
+//! | `fold.rs` | batch normalisation folded into the convolution before it |
+//! | `lower.rs` | lowering of a graph to a [`Plan`]: the steps that the parties run, in order |
+//! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters, memory of a private run |
+//! | `cost.rs` | bytes and rounds of a plan, as the protocols declare them |
+//! | `range.rs` | whether a network's values fit the ring |
+//! | `plaintext/` | evaluation in f64, the oracle |
+//! | `private/` | [`SharedModel`]: evaluation on shares |
+//! | `predictions.rs` | [`predictions()`]: classes from scores |
+//! | `show.rs` | how networks, sizes and headroom show themselves |
+//! | `error.rs` | [`NnError`] |
 
 pub mod cost;
 pub mod count;
@@ -14,7 +29,6 @@ pub mod lower;
 pub mod plaintext;
 mod predictions;
 pub mod private;
-
 pub mod range;
 mod show;
 mod source;

@@ -1,4 +1,4 @@
-//! From scores to classes: the one place that says which class an image is taken for.
+//! Predictions from scores: the one place that says which class an image is taken for.
 
 use ndarray::{ArrayBase, Data, Dimension};
 

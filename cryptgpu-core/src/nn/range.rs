@@ -24,8 +24,8 @@ pub struct Headroom {
 
 /// The room of every step that truncates, for these `images`, the tightest first.
 ///
-/// A result y of a convolution or linear layer stands in the ring as y · 2^(f + cut) before its truncation, with
-/// cut = f + ⌈log₂ of the pending divisor⌉, and so does that of an average.
+/// A result y of a convolution, a linear layer or an average stands in the ring as y · 2^(f + cut) before its
+/// truncation, with cut = f + ⌈log₂ of the pending divisor⌉.
 ///
 /// ```
 /// use cryptgpu_core::nn::{Weights, range, zoo};

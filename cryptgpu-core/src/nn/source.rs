@@ -24,7 +24,7 @@ pub struct WeightFile {
 }
 
 impl WeightFile {
-    /// The file, whose tensors must be those of the network and no others.
+    /// The file, which must have the tensors of the network and no others.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         WeightFile { path: path.into(), ignore_extra: false }
     }

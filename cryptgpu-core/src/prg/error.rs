@@ -44,7 +44,7 @@ pub enum PrgError {
     State {
         /// The field that is wrong.
         field: &'static str,
-        /// In what way.
+        /// What is wrong with it.
         why: String,
     },
 

@@ -1,4 +1,4 @@
-//! From the command line: processes on cards, records that say so, and what is refused on an emulator.
+//! Runs of the command line: processes on cards, records that say so, and what is refused on an emulator.
 
 use super::Body;
 use super::emulator;

@@ -153,7 +153,7 @@ fn sign_by_kogge_stone(p: &mut Party, x: &Rep) -> Result<RepBits> {
     Ok(propagate.xor(&g.shl(1))?.bit(63)?)
 }
 
-/// Checks a protocol: values, declared costs, views. Its cost must be that of the built-in one.
+/// Checks a protocol: values, declared costs, views. It must cost what the built-in one costs.
 fn passes(
     check: Check,
     ours: impl Protocol<Rep, MpcError>,

@@ -1,4 +1,5 @@
-//! For the tests of other crates: opens the library in place of NVIDIA's driver, and asks it for reports and statistics.
+//! A client for the tests of other crates: opens the library in place of NVIDIA's driver, and asks it for reports and
+//! statistics.
 //!
 //! ```no_run
 //! let emulator = cryptgpu_emulator::client::open()?;

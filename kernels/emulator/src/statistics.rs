@@ -22,7 +22,7 @@ pub struct KernelStatistics {
 /// What was executed in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Statistics {
-    /// By kernel.
+    /// Statistics of each kernel.
     pub kernels: BTreeMap<String, KernelStatistics>,
     /// Executions of all kernels.
     pub executions: u64,

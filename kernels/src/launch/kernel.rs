@@ -34,7 +34,7 @@ impl<A: Arguments> Kernel<A> {
         Kernel { info, parameters: PhantomData }
     }
 
-    /// With `bytes` of dynamic shared memory a block.
+    /// The kernel, launched with `bytes` of dynamic shared memory a block.
     pub(crate) const fn shared(mut self, bytes: u32) -> Self {
         self.info.shared = bytes;
         self

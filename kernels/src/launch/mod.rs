@@ -1,4 +1,4 @@
-//! From typed arguments to a launch. [`Words`] and [`WordsMut`] are what wrappers take; `Kernel`
+//! Launches of kernels with typed arguments. [`Words`] and [`WordsMut`] are what wrappers take; `Kernel`
 //! ties a kernel's name to the types of its parameters, so that no call can pass others; and
 //! [`Kernels`] holds the images of one context and launches on a stream of it.
 

@@ -26,7 +26,7 @@ pub fn ended_by(error: impl Display) {
 #[macro_export]
 macro_rules! eprintln {
     ($format:literal, $error:ident) => {
-        // The name of a closure holds that of the function around it: evcxr's is a method of this type.
+        // The name of a closure holds the name of the function around it: evcxr's is a method of this type.
         if ::std::any::type_name_of_val(&|| ()).contains("EvcxrUserCodeError") {
             $crate::cell::ended_by(::std::format!($format, $error))
         } else {

@@ -19,7 +19,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a measurement called `name`; `quiet` shows nothing.
+    /// Progress of a measurement called `name`; `quiet` shows nothing.
     pub fn new(name: &str, quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(1);

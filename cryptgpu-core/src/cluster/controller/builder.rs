@@ -16,32 +16,31 @@ pub struct ClusterBuilder {
 }
 
 impl ClusterBuilder {
-    /// Imitates another network between the parties. None unless told.
+    /// Imitates another network between the parties. None by default.
     pub fn link(mut self, link: Link) -> Self {
         self.configuration.link = link;
         self
     }
 
-    /// How long a party may wait for another, and the controller for a sign of life: 30 s unless
-    /// told.
+    /// How long a party may wait for another, and the controller for a sign of life: 30 s by default.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.configuration.deadline = deadline;
         self
     }
 
-    /// How long starting may take: 20 s unless told.
+    /// How long starting may take: 20 s by default.
     pub fn start_within(mut self, time: Duration) -> Self {
         self.configuration.start_within = time;
         self
     }
 
-    /// Threads of each party's computation: one for each core of the machine unless told.
+    /// Threads of each party's computation; by default one for each core of the machine.
     pub fn threads(mut self, threads: usize) -> Self {
         self.configuration.threads = Some(threads);
         self
     }
 
-    /// The `cryptgpu` program that parties run. Unless told: this program, if it has called
+    /// The `cryptgpu` program that parties run. By default: this program, if it has called
     /// [`party::serve_if_asked`](crate::cluster::party::serve_if_asked); `CRYPTGPU_PROGRAM`; `cryptgpu`
     /// beside this program or in the folder above.
     pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
@@ -61,15 +60,15 @@ impl ClusterBuilder {
         self
     }
 
-    /// Where the parties compute: `Device::Cuda(0)`, `DeviceChoice::Auto`, or three of them, by party. On the CPU
-    /// unless told. Parties that ask for no card by number take the cards of their machine in turn;
+    /// Where the parties compute: `Device::Cuda(0)`, `DeviceChoice::Auto`, or three of them, by party. The CPU
+    /// by default. Parties that ask for no card by number take the cards of their machine in turn;
     /// [`Cluster::devices`](crate::cluster::Cluster::devices) says which.
     pub fn device(mut self, devices: impl Into<Devices>) -> Self {
         self.configuration.devices = devices.into();
         self
     }
 
-    /// Ports that the parties listen on, by index: any free ones unless told.
+    /// Ports that the parties listen on, by index; any free ones by default.
     pub fn ports(mut self, ports: [u16; 3]) -> Self {
         self.configuration.ports = ports;
         self

@@ -14,10 +14,10 @@ use std::time::Duration;
 pub struct InferenceResult {
     /// The network's output, `[batch, …]`: known to the caller alone.
     pub scores: ArrayD<f64>,
-    /// From the images at the party that reads them, or from shares of the caller's, to shares of the result, at the
-    /// slowest party.
+    /// The time from the images at the party that reads them, or from shares of the caller's, to shares of the result,
+    /// at the slowest party.
     pub duration: Duration,
-    /// Of that, by kind of operation.
+    /// The parts of `duration`, by kind of operation.
     pub duration_by_kind: Vec<(String, Duration)>,
     run: Run<Timing>,
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Run<T> {
-    /// By party.
+    /// The outputs, by party.
     pub outputs: [T; 3],
     /// What it took, by party.
     pub usage: [Usage; 3],
@@ -23,7 +23,7 @@ pub struct Run<T> {
     pub control_bytes: u64,
     /// What each party recorded.
     pub(super) traces: [PartyTrace; 3],
-    /// A party whose output is not that of party 0.
+    /// A party whose output differs from party 0's.
     pub(super) differs: Option<PartyId>,
 }
 

@@ -146,7 +146,7 @@ impl Ended {
         self.done[party.index()].output()
     }
 
-    /// With the outputs out of their encoding.
+    /// The run, with the outputs out of their encoding.
     pub(super) fn into_run<T>(self, outputs: [T; 3], differs: Option<PartyId>) -> Run<T> {
         let usage = self.done.each_ref().map(|done| done.usage);
         let traces = self.done.map(|done| done.trace);

@@ -244,7 +244,7 @@ impl<'a> Watch<'a> {
         self.fail(party, ClusterError::Silent { party, job: self.job.into(), waited, step });
     }
 
-    /// Of what the parties reported, the likeliest cause of the rest. A party that waits for one
+    /// The reported error that is the likeliest cause of the others. A party that waits for one
     /// that waits for a third reports the second: so of equal errors that one counts whose peer
     /// has reported nothing itself.
     fn cause(&mut self) -> ClusterError {

@@ -1,5 +1,5 @@
-//! From nothing to three linked parties: which program they run, processes or threads, what they print, and the session
-//! that holds them together. What runs in them is the business of `party/`, what is asked of them that of `controller/`.
+//! The start of three linked parties: which program they run, processes or threads, what they print, and the session
+//! that holds them together. `party/` has what runs in them, `controller/` what is asked of them.
 //!
 //! | file | what |
 //! |---|---|

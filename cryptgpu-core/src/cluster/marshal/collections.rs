@@ -108,7 +108,7 @@ impl<R: Outcome> Outcome for Vec<R> {
     }
 }
 
-/// Of `N` items; there are exactly as many, or the reading of one of them has failed.
+/// An array of `N` items; there are exactly as many, or the reading of one of them has failed.
 fn array<T, E: From<String>, const N: usize>(mut item: impl FnMut() -> Result<T, E>) -> Result<[T; N], E> {
     let items = (0..N).map(|_| item()).collect::<Result<Vec<T>, E>>()?;
     items.try_into().map_err(|_| E::from(format!("not {N} items")))

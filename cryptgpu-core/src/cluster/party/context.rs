@@ -25,7 +25,7 @@ pub struct PartyContext {
 /// Tells the controller: run, fraction, text, step.
 pub(in crate::cluster) type Report = dyn Fn(u64, f64, &str, &str) + Send;
 
-/// Progress is told at most so often.
+/// Least time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 impl PartyContext {

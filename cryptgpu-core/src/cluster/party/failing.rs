@@ -15,7 +15,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// What a function that runs at the parties returns: `?` works on whatever it calls.
 pub type Result<T, E = BoxError> = std::result::Result<T, E>;
 
-/// What the caller is told of a function's error.
+/// A function's error as the caller gets it.
 pub(super) fn job_error<E: Display + 'static>(error: E) -> JobError {
     let known = from_any(&error);
     known.unwrap_or_else(|| JobError::Other(error.to_string()))

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(in crate::cluster) struct LoadModel {
     pub(in crate::cluster) graph: Graph,
     pub(in crate::cluster) owner: PartyId,
-    /// At the owner only; nobody else is told where its weights are.
+    /// Where the weights are. Only the owner has this; nobody else learns it.
     pub(in crate::cluster) weights: Option<WeightSource>,
     pub(in crate::cluster) options: LowerOptions,
 }
@@ -52,7 +52,7 @@ fn open_weights(source: &WeightSource, graph: &Graph) -> Result<Weights, JobErro
 pub(in crate::cluster) enum Images {
     /// The caller has shared them.
     Shared(HeldId),
-    /// Party `owner` reads them; which they are, the owner alone is told.
+    /// Party `owner` reads them; the owner alone learns which they are.
     Read { owner: PartyId, own: Option<OwnImages>, batch: usize },
 }
 
@@ -80,9 +80,9 @@ pub(in crate::cluster) struct Infer {
 /// What took how long at one party.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) struct Timing {
-    /// From the images at their owner, or from their shares, to shares of the result.
+    /// The time from the images at their owner, or from their shares, to shares of the result.
     pub(in crate::cluster) duration: Duration,
-    /// Of that, by kind of operation.
+    /// The parts of `duration`, by kind of operation.
     pub(in crate::cluster) by_kind: Vec<(String, Duration)>,
 }
 

@@ -32,7 +32,7 @@ pub(super) fn hide() -> Result<(), String> {
 
 /// Lets the system count the peak of resident memory from now on, where it can.
 pub(super) fn reset_peak_rss() {
-    // Without it the peak is that of the whole process, which is still a bound.
+    // Without it the peak is the whole process's, which is still a bound.
     let _ = clear_refs().map(|mut file| file.write_all(b"5"));
 }
 

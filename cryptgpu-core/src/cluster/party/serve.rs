@@ -1,5 +1,5 @@
 //! What a party's process does: reads who it is from its standard input, connects to its
-//! controller, links up with the other parties, and runs jobs until it is told to end or its
+//! controller, links up with the other parties, and runs jobs until a message ends it or its
 //! controller is gone.
 
 use super::context::PartyContext;

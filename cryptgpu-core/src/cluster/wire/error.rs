@@ -106,7 +106,7 @@ pub enum ClusterError {
     StaleHandle {
         /// What it stands for.
         what: String,
-        /// Of which generation it is.
+        /// The generation that it is of.
         generation: u64,
         /// The present one.
         now: u64,
@@ -229,7 +229,7 @@ pub enum ClusterError {
         job: String,
         /// Exit status or signal.
         status: String,
-        /// The last step it told of.
+        /// The last step that it reported.
         step: String,
         /// Its last lines of log.
         log: Vec<String>,
@@ -241,9 +241,9 @@ pub enum ClusterError {
         party: PartyId,
         /// The job's name.
         job: String,
-        /// For how long.
+        /// How long nothing was heard from it.
         waited: Duration,
-        /// The last step it told of.
+        /// The last step that it reported.
         step: String,
     },
     /// Somebody asked for the end of the run: see [`interrupt`](crate::cluster::interrupt).

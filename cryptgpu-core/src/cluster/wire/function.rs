@@ -94,7 +94,7 @@ pub(in crate::cluster) fn symbol(path: &Path, symbol: &CStr) -> Result<usize, St
 }
 
 fn address_of(library: &Library, symbol: &CStr) -> Option<usize> {
-    // SAFETY: only the address is taken, as that of anything; nothing is read or called by it here.
+    // SAFETY: only the address is taken, whatever lies there; nothing is read or called by it here.
     let found = unsafe { library.get::<*const c_void>(symbol) }.ok()?;
     let address = found.as_raw_ptr();
     (!address.is_null()).then_some(address as usize)

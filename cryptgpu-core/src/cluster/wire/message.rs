@@ -39,7 +39,7 @@ pub(in crate::cluster) struct Bootstrap {
     pub(in crate::cluster) listen: SocketAddr,
 }
 
-/// From the controller to a party.
+/// A message from the controller to a party.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) enum Command {
     /// Link up with the parties that listen there.
@@ -52,7 +52,7 @@ pub(in crate::cluster) enum Command {
     Stop,
 }
 
-/// From a party to the controller.
+/// A message from a party to the controller.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) enum Event {
     /// It listens for the other parties there.

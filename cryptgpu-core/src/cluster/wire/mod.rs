@@ -7,7 +7,7 @@
 //! | `frame.rs` | frames, and the ends of a control link |
 //! | `configuration.rs` | what is chosen when a cluster is started |
 //! | `error.rs` | [`ClusterError`], [`Failure`]: what the caller sees |
-//! | `job_error.rs` | [`JobError`]: why a job failed at a party, and what the caller is told of it |
+//! | `job_error.rs` | [`JobError`]: why a job failed at a party, as the caller gets it |
 //! | `function.rs` | the identity of a function: its object file, and where in it |
 //! | `trace.rs` | what one party recorded of a run |
 //! | `text.rs` | a party's text, made harmless for a terminal |

@@ -62,9 +62,9 @@ struct Free {
 /// What a pool holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
-    /// In buffers.
+    /// Bytes in buffers.
     pub in_use: usize,
-    /// Kept for reuse.
+    /// Bytes kept for reuse.
     pub kept: usize,
     /// The most that was in buffers at a time.
     pub peak: usize,

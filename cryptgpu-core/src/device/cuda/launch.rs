@@ -1,4 +1,4 @@
-//! From views to a kernel.
+//! Launches of kernels on views.
 
 use super::{View, ViewMut};
 use crate::device::DeviceError;

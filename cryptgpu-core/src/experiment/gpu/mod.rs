@@ -41,7 +41,7 @@ pub struct KernelRecord {
 }
 
 impl KernelRecord {
-    /// Of the memory's speed, the part that was achieved.
+    /// The part of the memory's speed that was achieved.
     pub fn of_bandwidth(&self) -> f64 {
         self.bytes / self.seconds / self.peak_bytes_per_second
     }

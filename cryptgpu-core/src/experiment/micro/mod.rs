@@ -104,7 +104,7 @@ impl Operation {
         self.shape().iter().product::<usize>() as u64
     }
 
-    /// What sizes of this operation are told apart by: multiply-accumulates, or elements for ReLU.
+    /// The number that distinguishes sizes of this operation: multiply-accumulates, or elements for ReLU.
     pub fn work(&self) -> u64 {
         if let Operation::Relu { n } = self { *n as u64 } else { self.macs() }
     }

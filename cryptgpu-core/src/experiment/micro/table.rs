@@ -148,8 +148,8 @@ pub fn micro_caption(rows: &[MicroRow]) -> Result<String, ExperimentError> {
     Ok(caption)
 }
 
-/// Of the records that measure the same thing, the last: those that agree in everything that their numbers depend on but
-/// the program's version.
+/// The last of the records that measure the same thing: of those that agree in everything that their numbers depend on
+/// but the program's version.
 pub fn latest(records: &[MicroRecord]) -> Vec<MicroRecord> {
     label::latest(records, |record| {
         let marks: Vec<String> = record.marks().into_iter().map(|mark| mark.text).collect();

@@ -46,9 +46,9 @@ pub(super) struct Sample {
     /// `height` words a bit.
     columns: Vec<u64>,
     height: usize,
-    /// By secret: its runs.
+    /// The runs of each secret.
     groups: Vec<Runs>,
-    /// Of the first two secrets: the runs that relations are looked for in, and those that they are held against.
+    /// Runs of the first two secrets: some in which relations are looked for, and others that these are held against.
     train: [Runs; 2],
     hold: [Runs; 2],
     /// The tests whose probability is below 1.
@@ -67,7 +67,7 @@ const WORTH_SAYING: f64 = 1e-4;
 const SECRETS: [&str; 4] = ["the first secret", "the second secret", "the third secret", "the fourth secret"];
 
 impl Sample {
-    /// From the runs on each secret, all zeros of the first: the first [`HELD`] of a secret are held back.
+    /// A sample of the runs on each secret, all zeros of the first: the first [`HELD`] of a secret are held back.
     pub fn new(party: PartyId, arrays: Vec<Array>, groups: &[Vec<Run>]) -> Self {
         let length = arrays.iter().map(|array| array.words.end).max().unwrap_or(0);
         let height = groups.iter().map(Vec::len).sum::<usize>().div_ceil(64);
@@ -450,7 +450,7 @@ fn features(words: &[u64]) -> [u32; 80] {
     counts
 }
 
-/// In what two runs differ besides words.
+/// What two runs differ in besides words.
 fn differ(usual: &Run, odd: &Run) -> Option<String> {
     if usual.same_shape(odd) {
         return None;

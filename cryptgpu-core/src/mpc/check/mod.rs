@@ -63,7 +63,7 @@ pub enum CheckError {
     /// The parties' outputs do not fit together.
     #[error("the parties' outputs do not fit together: {0}")]
     Output(String),
-    /// The check is told something that makes no sense.
+    /// The check was set up with something that makes no sense.
     #[error("{0}")]
     Setup(String),
     /// Sharing the inputs failed.

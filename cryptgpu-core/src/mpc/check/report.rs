@@ -29,7 +29,7 @@ pub struct Values {
     pub elements: usize,
     /// By how many units results may differ.
     pub allowed: RangeInclusive<i64>,
-    /// By how many they did.
+    /// By how many units results did differ.
     pub seen: Option<RangeInclusive<i64>>,
     /// How many elements are wrong.
     pub wrong: usize,

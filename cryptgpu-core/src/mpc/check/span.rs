@@ -5,12 +5,12 @@ pub(super) struct Span {
     width: usize,
     base: Vec<u64>,
     rows: Vec<u64>,
-    /// By bit: which row has it as its lowest one, plus one.
+    /// For each bit, which row has it as its lowest one, plus one.
     pivots: Vec<u32>,
 }
 
 impl Span {
-    /// Of rows of `width` words each; without a row, the space has none.
+    /// The span of rows of `width` words each; without a row, the space has none.
     pub fn of<'a>(width: usize, samples: impl Iterator<Item = &'a [u64]>) -> Self {
         let mut span = Span { width, base: vec![], rows: vec![], pivots: vec![0; 64 * width] };
         let mut rest = vec![0; width];

@@ -26,8 +26,8 @@ impl Party {
     /// | 2 | role 1 | role 0 | f = b ⊕ β, b = ¬msb(z₁ + z₂); p₁ = its half − y₂ | β, y₂ of F₂ |
     /// | 3 | role 0 | role 1 | p₀ = its half − y₀ | y₀ of F₀ |
     ///
-    /// y₁ = p₀ + p₁. 24 + (d + 2)/8 bytes an element, 3 rounds. The known-sign wrap is that of
-    /// SIRNN (S&P 2021) and Cheetah (USENIX Security 2022), the dealt product that of ASTRA.
+    /// y₁ = p₀ + p₁. 24 + (d + 2)/8 bytes an element, 3 rounds. The known-sign wrap is from
+    /// SIRNN (S&P 2021) and Cheetah (USENIX Security 2022), the dealt product from ASTRA.
     pub(in crate::mpc) fn truncate_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
         self.check_bits(d)?;
         if d == 0 || self.settings().fidelity == Fidelity::Paper {

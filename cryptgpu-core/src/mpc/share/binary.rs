@@ -50,7 +50,7 @@ pub struct RepXor {
 }
 
 impl RepXor {
-    /// From this party's two components; bits beyond the width are dropped.
+    /// A share from this party's two components; bits beyond the width are dropped.
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Bits`] for a width outside 1

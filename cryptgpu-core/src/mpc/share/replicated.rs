@@ -14,7 +14,7 @@ pub struct Rep {
 }
 
 impl Rep {
-    /// From this party's two components: for shares that come from outside, as from a notebook.
+    /// A share from this party's two components: for shares that come from outside, as from a notebook.
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when their shapes differ.

@@ -33,9 +33,10 @@ pub struct SharedModel {
 /// The shared weights of a convolution or a fully connected layer.
 #[derive(Debug)]
 struct Layer {
-    /// At scale 2^f, times 2^s / divisor where the input has a pending divisor; its products are truncated by f + s.
+    /// The weight at scale 2^f, times 2^s / divisor where the input has a pending divisor; its products are
+    /// truncated by f + s.
     weight: Operand,
-    /// At scale 2^(2f + s): added before the truncation.
+    /// The bias at scale 2^(2f + s): added before the truncation.
     bias: Option<Rep>,
 }
 
@@ -81,7 +82,7 @@ impl SharedModel {
     ///
     /// # Errors
     /// As [`fold::fold_graph`]; [`NnError::MissingTensor`], [`NnError::TensorShape`] and [`NnError::ExtraTensors`]
-    /// when `tensors` are not those of the network.
+    /// when `tensors` are not the network's.
     pub fn from_shares(
         graph: &Graph,
         options: LowerOptions,

@@ -9,7 +9,7 @@ use std::fmt;
 /// The Philox4x64-10 generator, bit for bit `numpy.random.Philox`.
 ///
 /// Key of 128 bits, counter of 256: 2¹²⁸ streams, each of period 2²⁵⁸ words. A block of four words is
-/// made after the counter is incremented, so the first is that of the counter given plus one. Not
+/// made after the counter is incremented, so the first is the block of the counter given plus one. Not
 /// for secrets: whoever sees its output may find its key.
 ///
 /// Parallel streams in any of three ways: [`spawned`](Philox::spawn) seeds, [`jumped`](Philox::jumped)
@@ -30,18 +30,18 @@ pub struct Philox {
 }
 
 impl Philox {
-    /// From a seed of any size, as `numpy.random.Philox(seed)`.
+    /// A generator from a seed of any size, as `numpy.random.Philox(seed)`.
     pub fn seeded(seed: impl Into<Entropy>) -> Self {
         Self::from_seed_sequence(SeedSequence::new(seed))
     }
 
-    /// From a seed sequence, whose first 128 bits become the key; the counter starts at zero.
+    /// A generator from a seed sequence, whose first 128 bits become the key; the counter starts at zero.
     pub fn from_seed_sequence(seeds: SeedSequence) -> Self {
         let words = seeds.generate_u64(2);
         Philox { state: PhiloxState::fresh([words[0], words[1]], [0; 4]), seeds: Some(seeds) }
     }
 
-    /// From the operating system's entropy.
+    /// A generator from the operating system's entropy.
     ///
     /// # Errors
     /// [`PrgError::Entropy`] when there is none.
@@ -49,12 +49,12 @@ impl Philox {
         Ok(Self::from_seed_sequence(SeedSequence::from_os()?))
     }
 
-    /// From a key, with counter zero, as `numpy.random.Philox(key=key)`.
+    /// A generator from a key, with counter zero, as `numpy.random.Philox(key=key)`.
     pub fn from_key(key: u128) -> Self {
         Self::from_key_words([key as u64, (key >> 64) as u64])
     }
 
-    /// From the two words of a key, the least significant first.
+    /// A generator from the two words of a key, the least significant first.
     pub fn from_key_words(key: [u64; 2]) -> Self {
         Philox { state: PhiloxState::fresh(key, [0; 4]), seeds: None }
     }
@@ -244,8 +244,8 @@ impl PhiloxBuilder {
         self
     }
 
-    /// The counter, least significant word first; zero unless set. The first block is that of the
-    /// counter plus one.
+    /// The counter, least significant word first; zero by default. The first block is the block of
+    /// the counter plus one.
     pub fn counter(mut self, counter: [u64; 4]) -> Self {
         self.counter = counter;
         self

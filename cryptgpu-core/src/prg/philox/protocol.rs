@@ -7,7 +7,7 @@ use std::sync::Once;
 use zeroize::Zeroize;
 
 /// Philox4x64-10 as a generator of protocol streams. **Insecure**: outputs reveal the key to someone
-/// who tries, and with it every mask. The stream of nonce n is that of
+/// who tries, and with it every mask. The stream of nonce n is the stream of
 /// `Philox::from_key(key).jumped(n)`, the key's bytes being little-endian.
 pub struct InsecurePhilox {
     key: [u64; 2],

@@ -17,7 +17,7 @@ const MIX_MULT_L: u32 = 0xca01_f9dd;
 const MIX_MULT_R: u32 = 0x4973_f715;
 const XSHIFT: u32 = 16;
 
-/// Words of a pool unless asked otherwise, and at least: 128 bits.
+/// Words of a pool by default, and the least number: 128 bits.
 const DEFAULT_POOL_SIZE: usize = 4;
 
 /// What a seed sequence starts from: a non-negative integer of any size, or a list of them, as
@@ -106,12 +106,12 @@ pub struct SeedSequence {
 }
 
 impl SeedSequence {
-    /// From `entropy`, with an empty spawn key and a pool of four words.
+    /// A sequence from `entropy`, with an empty spawn key and a pool of four words.
     pub fn new(entropy: impl Into<Entropy>) -> Self {
         Self::mixed(entropy.into(), Vec::new(), DEFAULT_POOL_SIZE)
     }
 
-    /// From 128 bits of the operating system's entropy.
+    /// A sequence from 128 bits of the operating system's entropy.
     ///
     /// # Errors
     /// [`PrgError::Entropy`] when there is none.

@@ -32,7 +32,7 @@ pub(super) struct OfDevice<'a> {
 }
 
 impl<'a> OfDevice<'a> {
-    /// For warp `warp`; accesses that are `strong` do not race with each other.
+    /// A target for warp `warp`; accesses that are `strong` do not race with each other.
     #[inline(always)]
     pub fn new(shared: &'a Shared<'_>, warp: u32, strong: bool) -> Self {
         let mut actor = shared.actor(warp);
@@ -79,7 +79,7 @@ pub(super) struct OfBlock<'a> {
 }
 
 impl<'a> OfBlock<'a> {
-    /// For warp `warp`.
+    /// A target for warp `warp`.
     #[inline(always)]
     pub fn new(memory: &'a mut SharedMemory, warp: u32) -> Self {
         OfBlock { memory, warp }

@@ -10,7 +10,8 @@ macro_rules! for_integer {
     };
 }
 
-/// Between integers: truncation or extension by the source's signedness; `saturate` clamps to the result's range.
+/// Conversion between integers: truncation or extension by the source's signedness; `saturate` clamps to the result's
+/// range.
 pub fn integer(to: Type, from: Type, saturate: bool) -> Option<LaneFn> {
     let from = unsigned_bits(from);
     if saturate {
@@ -72,8 +73,8 @@ macro_rules! for_mode {
     };
 }
 
-/// From a float to an integer: rounded, clamped to the result's range. A NaN gives 0, or, where one of the two types has
-/// 64 bits, the result type's lowest signed or middle unsigned value, as the PTX manual has it.
+/// Conversion from a float to an integer: rounded, clamped to the result's range. A NaN gives 0, or, where one of
+/// the two types has 64 bits, the result type's lowest signed or middle unsigned value, as the PTX manual has it.
 pub fn float_to_integer(to: Type, from: Type, mode: Rounding) -> Option<LaneFn> {
     let from_single = match from {
         Type::F32 => true,
@@ -96,7 +97,7 @@ fn nan<const BITS: u32>() -> u64 {
     1 << (BITS - 1)
 }
 
-/// From an integer to a float.
+/// Conversion from an integer to a float.
 pub fn integer_to_float(to: Type, from: Type, mode: Rounding) -> Option<LaneFn> {
     match (to, mode) {
         (Type::F64, _) if from.bytes() < 8 || mode == Rounding::Nearest => {
@@ -123,7 +124,7 @@ fn toward(mode: Rounding, value: i128) -> f64 {
     }
 }
 
-/// Between floats, or (`to_integral`) to an integral value of the same type.
+/// Conversion between floats, or (`to_integral`) to an integral value of the same type.
 pub fn float(to: Type, from: Type, to_integral: Option<Rounding>) -> Option<LaneFn> {
     match (to, from, to_integral) {
         (Type::F64, Type::F32, None) => Some(lane_fn!(rare |a: f32| -> f64 { f64::from(a) })),

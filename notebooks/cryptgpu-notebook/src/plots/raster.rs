@@ -48,7 +48,7 @@ pub(super) struct Run {
 }
 
 /// A party's activity on the axis: `keys` are intervals that do not overlap, each with its key.
-/// Parts of waiting are told apart in so many shades.
+/// The part of the time that it waited is rounded to multiples of 1 / `shades`.
 pub(super) fn activity(axis: &Axis, timeline: &Timeline, keys: &[(u64, u64, usize)], shades: u32) -> Vec<Run> {
     let shades = f64::from(shades);
     let width = axis.width as usize;

@@ -67,7 +67,7 @@ impl Shape {
 /// The im2col matrix of a batch of images, never made.
 struct Images<'a> {
     shape: &'a Shape,
-    /// From the first channel of the group on.
+    /// The images from the first channel of the group on.
     data: &'a [u64],
 }
 

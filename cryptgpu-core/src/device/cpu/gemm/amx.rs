@@ -106,30 +106,20 @@ impl Drop for Amx {
     }
 }
 
-impl Kernel for Amx {
-    const MR: usize = MR;
-    const NR: usize = NR;
+impl Kernel<MR, NR> for Amx {
     const DEPTH_UNIT: usize = CHUNK;
     const DEPTH_BLOCK: usize = DEPTH_BLOCK;
     const ROW_BLOCK: usize = 128;
     const COLUMN_BLOCK: usize = 512;
 
-    /// Chunk, limb, then a tile: row, depth.
-    fn a_words(depth: usize) -> usize {
-        depth * MR
-    }
-
-    /// Chunk, limb, tile of columns, then a tile: depth / 4, column, depth mod 4.
-    fn b_words(depth: usize) -> usize {
-        depth * NR
-    }
-
+    /// In the order chunk, limb, then a tile: row, depth.
     fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
         let words = &mut self.words.0[..CHUNK];
         // SAFETY: `self` witnesses AVX-512 with VBMI.
         unsafe { pack_rows(a, depth, rows, words, dst) };
     }
 
+    /// In the order chunk, limb, tile of columns, then a tile: depth / 4, column, depth mod 4.
     fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
         for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE * NR / 16)) {
             let depth = first..(first + CHUNK).min(depth.end);

@@ -11,9 +11,7 @@
 //! A tile is 6 × 4: twelve accumulators, two forms of B, one broadcast: fifteen of sixteen registers.
 
 use super::block::Kernel;
-use super::pack::{Concat, Lanes, Operand};
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 const MR: usize = 6;
 const NR: usize = 4;
@@ -29,29 +27,11 @@ impl Avx2 {
     }
 }
 
-impl Kernel for Avx2 {
-    const MR: usize = MR;
-    const NR: usize = NR;
+impl Kernel<MR, NR> for Avx2 {
     const DEPTH_UNIT: usize = 1;
     const DEPTH_BLOCK: usize = 384;
     const ROW_BLOCK: usize = 96;
     const COLUMN_BLOCK: usize = 384;
-
-    fn a_words(depth: usize) -> usize {
-        depth * MR
-    }
-
-    fn b_words(depth: usize) -> usize {
-        depth * NR
-    }
-
-    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
-        a.pack::<MR>(depth, rows, dst);
-    }
-
-    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
-        b.pack::<NR>(depth, columns, dst);
-    }
 
     fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]) {
         // SAFETY: `self` witnesses AVX2.

@@ -32,9 +32,7 @@ impl Avx512 {
     }
 }
 
-impl Kernel for Avx512 {
-    const MR: usize = MR;
-    const NR: usize = NR;
+impl Kernel<MR, NR> for Avx512 {
     const DEPTH_UNIT: usize = 2;
     const DEPTH_BLOCK: usize = 384;
     const ROW_BLOCK: usize = 192;

@@ -9,13 +9,10 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A micro-kernel: panels in its own format and the product of two of them. A value of it
-/// witnesses that the machine can run it, and holds what a thread must set up.
-pub(super) trait Kernel {
-    /// Rows of a tile.
-    const MR: usize;
-    /// Columns of a tile.
-    const NR: usize;
+/// A micro-kernel: the product of two panels, a tile of `MR` rows and `NR` columns. A value of it witnesses that the
+/// machine can run it, and holds what a thread must set up. Panels are words by depth, as [`Concat::pack`] makes them;
+/// a kernel that reads another format packs its own.
+pub(super) trait Kernel<const MR: usize, const NR: usize> {
     /// Depths are padded with zeros to a multiple of this.
     const DEPTH_UNIT: usize;
     /// Largest depth of a panel, a multiple of `DEPTH_UNIT`.
@@ -26,13 +23,25 @@ pub(super) trait Kernel {
     const COLUMN_BLOCK: usize;
 
     /// Words of a panel of A of this (padded) depth.
-    fn a_words(depth: usize) -> usize;
+    fn a_words(depth: usize) -> usize {
+        depth * MR
+    }
+
     /// Words of a panel of B of this (padded) depth.
-    fn b_words(depth: usize) -> usize;
+    fn b_words(depth: usize) -> usize {
+        depth * NR
+    }
+
     /// Packs a panel of at most `MR` rows.
-    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]);
+    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
+        a.pack::<MR>(depth, rows, dst);
+    }
+
     /// Packs a panel of at most `NR` columns.
-    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]);
+    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
+        b.pack::<NR>(depth, columns, dst);
+    }
+
     /// The product of two panels of the same depth, `MR` × `NR` row-major.
     fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]);
 }
@@ -123,7 +132,7 @@ const TASK_PRODUCTS: usize = 1 << 18;
 const TASKS_PER_THREAD: usize = 2;
 
 /// Sizes of the blocks of an output of `m` × `n` that make the tasks: (rows, columns).
-fn cut<K: Kernel>(m: usize, n: usize, depth: usize) -> (usize, usize) {
+fn cut<const MR: usize, const NR: usize>(m: usize, n: usize, depth: usize) -> (usize, usize) {
     let even = |size: usize, parts: usize, unit: usize| size.div_ceil(parts).next_multiple_of(unit);
     let work = m.saturating_mul(n).saturating_mul(depth);
     let threads = rayon::current_num_threads();
@@ -134,26 +143,26 @@ fn cut<K: Kernel>(m: usize, n: usize, depth: usize) -> (usize, usize) {
     let (mut row_parts, mut column_parts) = (1, 1);
     while row_parts * column_parts < most {
         let (rows, columns) = (m.div_ceil(row_parts), n.div_ceil(column_parts));
-        match (rows > K::MR, columns > K::NR) {
+        match (rows > MR, columns > NR) {
             (true, true) if rows > columns => row_parts += 1,
             (_, true) => column_parts += 1,
             (true, false) => row_parts += 1,
             (false, false) => break,
         }
     }
-    (even(m, row_parts, K::MR), even(n, column_parts, K::NR))
+    (even(m, row_parts, MR), even(n, column_parts, NR))
 }
 
 /// C = A·B, or C += A·B, for the concatenations A (`m` rows) and B (`n` columns); `new` makes the
 /// kernel on each thread. The callers have checked that the operands hold what they claim.
-pub(super) fn multiply<K: Kernel, B: Operand>(
+pub(super) fn multiply<K: Kernel<MR, NR>, B: Operand, const MR: usize, const NR: usize>(
     new: impl Fn() -> K + Sync,
     [m, n]: [usize; 2],
     a: &Concat<'_, Lanes<'_>>,
     b: &Concat<'_, B>,
     out: &Output<'_>,
 ) {
-    let (row_step, column_step) = cut::<K>(m, n, a.depth());
+    let (row_step, column_step) = cut::<MR, NR>(m, n, a.depth());
     let (down, across) = (m.div_ceil(row_step), n.div_ceil(column_step));
     let task = |index: usize| {
         let (row, column) = (index / across * row_step, index % across * column_step);
@@ -185,7 +194,7 @@ struct Buffers {
 ///
 /// # Safety
 /// No other thread accesses this block of the output meanwhile.
-unsafe fn block<K: Kernel, B: Operand>(
+unsafe fn block<K: Kernel<MR, NR>, B: Operand, const MR: usize, const NR: usize>(
     kernel: &mut K,
     rows: Range<usize>,
     columns: Range<usize>,
@@ -198,30 +207,30 @@ unsafe fn block<K: Kernel, B: Operand>(
     let depth_step = depth.div_ceil(depth.div_ceil(K::DEPTH_BLOCK)).next_multiple_of(K::DEPTH_UNIT);
     let one_row_block = rows.len() <= K::ROW_BLOCK;
     // A panel of B that no second row block needs is overwritten by the next one, in cache.
-    let column_step = if one_row_block { K::NR } else { K::COLUMN_BLOCK };
+    let column_step = if one_row_block { NR } else { K::COLUMN_BLOCK };
     for range in steps(0..depth, depth_step) {
         let padded = range.len().next_multiple_of(K::DEPTH_UNIT);
         let (a_panel, b_panel) = (K::a_words(padded), K::b_words(padded));
         let add = out.accumulate || range.start > 0;
         for columns in steps(columns.clone(), column_step) {
-            let packed_b = buffers.b.words(b_panel * columns.len().div_ceil(K::NR));
+            let packed_b = buffers.b.words(b_panel * columns.len().div_ceil(NR));
             for rows in steps(rows.clone(), K::ROW_BLOCK) {
-                let packed_a = buffers.a.words(a_panel * rows.len().div_ceil(K::MR));
+                let packed_a = buffers.a.words(a_panel * rows.len().div_ceil(MR));
                 if !one_row_block || columns.start == first_column {
-                    for (rows, panel) in steps(rows.clone(), K::MR).zip(packed_a.chunks_exact_mut(a_panel)) {
+                    for (rows, panel) in steps(rows.clone(), MR).zip(packed_a.chunks_exact_mut(a_panel)) {
                         kernel.pack_a(a, range.clone(), rows, panel);
                     }
                 }
-                for (columns, b_panel) in steps(columns.clone(), K::NR).zip(packed_b.chunks_exact_mut(b_panel)) {
+                for (columns, b_panel) in steps(columns.clone(), NR).zip(packed_b.chunks_exact_mut(b_panel)) {
                     if rows.start == first_row {
                         kernel.pack_b(b, range.clone(), columns.clone(), b_panel);
                     }
-                    for (rows, a_panel) in steps(rows.clone(), K::MR).zip(packed_a.chunks_exact(a_panel)) {
-                        let tile = buffers.tile.words(K::MR * K::NR);
+                    for (rows, a_panel) in steps(rows.clone(), MR).zip(packed_a.chunks_exact(a_panel)) {
+                        let tile = buffers.tile.words(MR * NR);
                         out.prefetch(rows.clone(), columns.start);
                         kernel.tile(a_panel, b_panel, tile);
                         // SAFETY: the caller's promise: the block is ours.
-                        unsafe { out.store(tile, K::NR, rows, columns.clone(), add) };
+                        unsafe { out.store(tile, NR, rows, columns.clone(), add) };
                     }
                 }
             }

@@ -62,7 +62,7 @@ impl Isa {
         Isa::ALL.into_iter().rev().find(|isa| isa.is_supported()).unwrap_or(Isa::Portable)
     }
 
-    /// The implementation in force: that of `CRYPTGPU_ISA` where it is set, else [`Isa::detect`].
+    /// The implementation in force: the one that `CRYPTGPU_ISA` names where it is set, else [`Isa::detect`].
     /// Read once per process.
     ///
     /// # Errors

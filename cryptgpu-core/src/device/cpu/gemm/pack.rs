@@ -15,8 +15,9 @@ pub(crate) trait Operand: Sync {
         None
     }
 
-    /// Copies a panel, inlined into code for the kernel's instruction set: `dst[(k − depth.start)·W + (x − lanes.start)]` for each k and lane, zeros for
-    /// the lanes beyond `lanes` (of which there are at most `W`).
+    /// Copies a panel, inlined into code for the kernel's instruction set:
+    /// `dst[(k − depth.start)·W + (x − lanes.start)]` for each k and lane, zeros for the lanes beyond
+    /// `lanes` (of which there are at most `W`).
     fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]);
 }
 

@@ -3,8 +3,6 @@
 //! measured 0.9 of it.
 
 use super::block::Kernel;
-use super::pack::{Concat, Lanes, Operand};
-use std::ops::Range;
 
 /// Scalar arithmetic.
 pub(super) struct Portable;
@@ -12,29 +10,11 @@ pub(super) struct Portable;
 const MR: usize = 4;
 const NR: usize = 4;
 
-impl Kernel for Portable {
-    const MR: usize = MR;
-    const NR: usize = NR;
+impl Kernel<MR, NR> for Portable {
     const DEPTH_UNIT: usize = 1;
     const DEPTH_BLOCK: usize = 512;
     const ROW_BLOCK: usize = 128;
     const COLUMN_BLOCK: usize = 512;
-
-    fn a_words(depth: usize) -> usize {
-        depth * MR
-    }
-
-    fn b_words(depth: usize) -> usize {
-        depth * NR
-    }
-
-    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
-        a.pack::<MR>(depth, rows, dst);
-    }
-
-    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
-        b.pack::<NR>(depth, columns, dst);
-    }
 
     fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]) {
         let mut sums = [[0u64; NR]; MR];
