@@ -25,7 +25,7 @@ fn mask(width: u32) -> u64 {
 /// use ndarray::array;
 ///
 /// let world = World::seeded(1);
-/// let x = world.deal(&array![0b1100, 0b1010])?;
+/// let x = world.deal(&array![0b1100, 0b1010]);
 /// let [z, ..] = world.run(|p| {
 ///     // The three components of x, bit by bit, and their majority: the carries of x₀ + x₁ + x₂.
 ///     let (id, x) = (p.id(), &x[p.id().index()]);
@@ -53,8 +53,8 @@ impl RepXor {
     /// From this party's two components; bits beyond the width are dropped.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Bits`] for a width outside 1
-    /// to 64.
+    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Mixed`] when they live on two devices,
+    /// [`DeviceError::Bits`] for a width outside 1 to 64.
     pub fn from_components(a: Tensor, b: Tensor, width: u32) -> Result<Self, DeviceError> {
         if a.shape() != b.shape() {
             return Err(DeviceError::Shape {
@@ -64,6 +64,7 @@ impl RepXor {
                 rule: "both components must have the same shape",
             });
         }
+        b.check_on("replicated share", a.device())?;
         Ok(RepXor { a: keep(&a, width)?, b: keep(&b, width)?, width })
     }
 
@@ -175,11 +176,8 @@ impl RepXor {
     }
 
     /// x as an additive share: party i's summand is component i.
-    ///
-    /// # Errors
-    /// None for a share that a protocol made.
-    pub fn to_additive(&self) -> Result<Additive<Xor>, DeviceError> {
-        Additive::from_xor_summand(self.a.clone(), self.width)
+    pub fn to_additive(&self) -> Additive<Xor> {
+        Additive::of(self.a.clone(), self.width)
     }
 
     /// Bits moved up by k; those beyond the width are lost.

@@ -19,7 +19,7 @@
 //! }
 //!
 //! let world = World::seeded(1);
-//! let (x, y) = (world.deal(&array![3, 5])?, world.deal(&array![7, 11])?);
+//! let (x, y) = (world.deal(&array![3, 5]), world.deal(&array![7, 11]));
 //! let [z, ..] = world.run(|p| {
 //!     let i = p.id().index();
 //!     let z = product(p, &x[i], &y[i])?;

@@ -17,7 +17,7 @@ impl Rep {
     /// From this party's two components: for shares that come from outside, as from a notebook.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when their shapes differ.
+    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Mixed`] when they live on two devices.
     pub fn from_components(a: Tensor, b: Tensor) -> Result<Self, DeviceError> {
         if a.shape() != b.shape() {
             return Err(DeviceError::Shape {
@@ -27,6 +27,7 @@ impl Rep {
                 rule: "both components must have the same shape",
             });
         }
+        b.check_on("replicated share", a.device())?;
         Ok(Rep { a, b })
     }
 
@@ -71,6 +72,11 @@ impl Rep {
     /// What went wrong on the device that it came from.
     pub fn to_device(&self, device: Device) -> Result<Self, DeviceError> {
         self.map(|x| x.to_device(device))
+    }
+
+    /// The same share on `device`, of one in main memory.
+    pub(in crate::mpc) fn uploaded(&self, device: Device) -> Self {
+        Rep { a: self.a.uploaded(device), b: self.b.uploaded(device) }
     }
 
     fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor, DeviceError>) -> Result<Self, DeviceError> {
@@ -146,11 +152,8 @@ impl Rep {
     }
 
     /// The sum of all elements, as a tensor of shape `[1]`.
-    ///
-    /// # Errors
-    /// None: what goes wrong on a device shows when words are brought back.
-    pub fn sum(&self) -> Result<Self, DeviceError> {
-        self.map(Tensor::sum)
+    pub fn sum(&self) -> Self {
+        Rep { a: self.a.sum(), b: self.b.sum() }
     }
 
     /// The sum over each window, shape `[N, C, H′, W′]`; divide by the window's area and truncate
@@ -220,12 +223,9 @@ pub struct Operand {
 
 impl Operand {
     /// Keeps what products need of `rep`.
-    ///
-    /// # Errors
-    /// None for a share whose components have one shape.
-    pub fn new(rep: Rep) -> Result<Self, DeviceError> {
-        let sum = rep.a.binary("prepare", Binary::Add, &rep.b)?;
-        Ok(Operand { a: rep.a, sum, cut: None })
+    pub fn new(rep: Rep) -> Self {
+        let sum = rep.a.binary_alike(Binary::Add, &rep.b);
+        Operand { a: rep.a, sum, cut: None }
     }
 
     /// The same operand, whose products are truncated by `bits` in place of the codec's fraction bits: for weights at
