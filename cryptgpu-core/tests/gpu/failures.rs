@@ -5,7 +5,7 @@ use super::Body;
 use super::alone::{alone, is_alone};
 use super::data::words;
 use cryptgpu_core::device::{Binary, Device, DeviceError, Tensor, Unary, kernels};
-use cryptgpu_core::mpc::{MpcError, World};
+use cryptgpu_core::mpc::{MpcError, Rep, RepXor, World};
 use ndarray::array;
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -73,6 +73,8 @@ fn operands_on_different_devices(card: Device) {
         there.binary("add", Binary::Add, &here).unwrap_err(),
         Tensor::concat(&[&here, &there]).unwrap_err(),
         Tensor::matmul_sum([(&here, &here), (&here, &there)], false).unwrap_err(),
+        Rep::from_components(here.clone(), there.clone()).unwrap_err(),
+        RepXor::from_components(there.clone(), here.clone(), 20).unwrap_err(),
     ];
     for error in errors {
         assert!(matches!(error, DeviceError::Mixed { .. }), "{error}");
@@ -98,7 +100,7 @@ fn a_party_names_itself_and_its_step(card: Device) {
             // Three words of a buffer that could not be had.
             let lost = card.alloc(TOO_MANY);
             let lost = Tensor::new(lost.slice(0..3).to_buffer(), &[3]).unwrap();
-            x = cryptgpu_core::mpc::Rep::from_components(lost.clone(), lost).unwrap();
+            x = Rep::from_components(lost.clone(), lost).unwrap();
         }
         p.step("layer 7", |p| p.relu(&x)).map(drop)
     });
