@@ -24,7 +24,7 @@ fn main() {
 fn measure(name: &str, protocol: fn(&mut Party, &Rep) -> Result<Rep, MpcError>) {
     let world = World::seeded(1);
     let x: Array1<u64> = (0..N as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) as i64 >> 40) as u64).collect();
-    let shares = world.deal(&x).expect("sharing");
+    let shares = world.deal(&x);
     let results = world.run(|p| {
         let mine = &shares[p.id().index()];
         let _warm = protocol(p, mine).expect("protocol");

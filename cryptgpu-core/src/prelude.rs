@@ -5,7 +5,7 @@
 //! use cryptgpu_core::prelude::*;
 //!
 //! fn inner_product(p: &mut Party, (x, y): (Rep, Rep)) -> Result<Rep> {
-//!     Ok(p.mul(&x, &y)?.sum()?)
+//!     Ok(p.mul(&x, &y)?.sum())
 //! }
 //!
 //! let cluster = Cluster::in_memory().start()?;

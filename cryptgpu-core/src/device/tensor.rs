@@ -25,7 +25,13 @@ impl Tensor {
                 rule: "the shape must have as many elements as there are words",
             });
         }
-        Ok(Tensor { buffer: Arc::new(buffer), shape: shape.to_vec() })
+        Ok(Tensor::of(buffer, shape))
+    }
+
+    /// The words of a buffer that has as many as `shape` has elements, by its making.
+    pub(crate) fn of(buffer: Buffer, shape: &[usize]) -> Self {
+        debug_assert_eq!(buffer.len(), shape.iter().product::<usize>(), "a buffer of another length than its shape");
+        Tensor { buffer: Arc::new(buffer), shape: shape.to_vec() }
     }
 
     /// A copy of an array on `device`.
@@ -101,11 +107,15 @@ impl Tensor {
                 rule: "both must have the same shape",
             });
         }
-        let device = self.device();
-        rhs.check_on(operation, device)?;
-        let mut out = device.alloc(self.len());
+        rhs.check_on(operation, self.device())?;
+        Ok(self.binary_alike(op, rhs))
+    }
+
+    /// x ∘ y element by element, of tensors that have one shape and live on one device, by their making.
+    pub(crate) fn binary_alike(&self, op: Binary, rhs: &Tensor) -> Self {
+        let mut out = self.device().alloc(self.len());
         kernels::binary(op, self.view(), rhs.view(), out.view_mut());
-        Tensor::new(out, &self.shape)
+        Tensor::of(out, &self.shape)
     }
 
     /// x + y element by element.
@@ -200,14 +210,11 @@ impl Tensor {
     }
 
     /// The sum of all elements, as a tensor of shape `[1]`.
-    ///
-    /// # Errors
-    /// None: what goes wrong on a device shows when words are brought back.
-    pub fn sum(&self) -> Result<Self, DeviceError> {
+    pub fn sum(&self) -> Self {
         let device = self.device();
         let mut out = device.alloc(1);
         kernels::sum(self.view(), out.view_mut());
-        Tensor::new(out, &[1])
+        Tensor::of(out, &[1])
     }
 
     /// Tensors one after the other along the first axis.
@@ -269,6 +276,14 @@ impl Tensor {
             return Ok(self.clone());
         }
         Tensor::new(device.upload(self.view().to_host()?), &self.shape)
+    }
+
+    /// The same words on `device`, of a tensor in main memory; nothing is copied where they are there.
+    pub(crate) fn uploaded(&self, device: Device) -> Self {
+        match device {
+            Device::Cpu => self.clone(),
+            Device::Cuda(_) => Tensor::of(device.upload(self.view().on_host().to_vec()), &self.shape),
+        }
     }
 
     /// Refuses a tensor that lives elsewhere.

@@ -51,7 +51,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the inner dimensions differ; the link's errors.
     pub fn matmul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let operand = Operand::new(y.clone())?;
+        let operand = Operand::new(y.clone());
         let terms = [(&x.a, &operand.sum), (&x.b, &operand.a)];
         let z = Tensor::matmul_sum(terms, false)?;
         let shape = z.shape().to_vec();

@@ -84,16 +84,12 @@ impl Party {
     }
 
     /// This party's summand of zero: F(kᵢ) − F(kᵢ₊₁). Local.
-    ///
-    /// # Errors
-    /// None on a CPU.
-    pub fn zero_share(&mut self, shape: &[usize]) -> Result<Additive, MpcError> {
+    pub fn zero_share(&mut self, shape: &[usize]) -> Additive {
         let nonce = self.prg.nonce_for(Ring::RESHARE.on(&[shape.iter().product()]));
         let zero = self.prg.zero(nonce);
         let mut words = self.device().zeros(shape.iter().product());
         kernels::add_zero(&zero, words.view_mut());
-        let mine = Tensor::new(words, shape)?;
-        Ok(Additive::from_summand(mine))
+        Additive::from_summand(Tensor::of(words, shape))
     }
 
     /// This party's summand of zero words of `width` bits: F(kᵢ) ⊕ F(kᵢ₊₁). Local.

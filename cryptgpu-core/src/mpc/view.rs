@@ -68,7 +68,7 @@ pub struct RecordedMessage {
 /// use ndarray::array;
 ///
 /// let world = World::seeded(1);
-/// let x = world.deal(&array![3, 5])?;
+/// let x = world.deal(&array![3, 5]);
 /// let [a, b, c] = world.run(|p| {
 ///     p.insecure_record(1 << 20);
 ///     let x = &x[p.id().index()];
@@ -199,7 +199,7 @@ impl Recordable for RepXor {
 
 impl Recordable for RepBits {
     fn parts_at(&self, party: PartyId) -> Result<Parts, DeviceError> {
-        self.to_words()?.parts_at(party)
+        self.to_words().parts_at(party)
     }
 }
 

@@ -2,7 +2,7 @@
 //! and for a first try of a protocol before it runs in three processes.
 
 use super::{Party, Rep, Settings};
-use crate::device::{Device, DeviceError, Tensor, kernels};
+use crate::device::{Device, Tensor, kernels};
 use crate::net::{Interceptor, Network, Options, PartyId, Stats, Trace, memory};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayBase, Data, Dimension};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 ///
 /// let world = World::seeded(1);
 /// let codec = world.settings.codec;
-/// let x = world.deal(&codec.encode_array(&array![1.5, -2.0])?)?;
+/// let x = world.deal(&codec.encode_array(&array![1.5, -2.0])?);
 /// let opened = world.run(|p| {
 ///     let mine = &x[p.id().index()];
 ///     let y = p.relu(mine)?;
@@ -64,18 +64,15 @@ impl World {
     }
 
     /// Replicated shares of ring elements, by party, each on its party's device.
-    ///
-    /// # Errors
-    /// None: what goes wrong on a device shows when words are brought back.
-    pub fn deal<S, D>(&self, value: &ArrayBase<S, D>) -> Result<[Rep; 3], DeviceError>
+    pub fn deal<S, D>(&self, value: &ArrayBase<S, D>) -> [Rep; 3]
     where
         S: Data<Elem = u64>,
         D: Dimension,
     {
         let value = Tensor::from_array(Device::Cpu, value);
-        let [p0, p1, p2] = deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(self.key(99))))?;
-        let at = |party: usize, rep: Rep| rep.to_device(self.devices[party]);
-        Ok([at(0, p0)?, at(1, p1)?, at(2, p2)?])
+        let [p0, p1, p2] = deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(self.key(99))));
+        let at = |party: usize, rep: Rep| rep.uploaded(self.devices[party]);
+        [at(0, p0), at(1, p1), at(2, p2)]
     }
 
     /// Runs `body` as all three parties at once, each on a thread of its own, and returns what
@@ -128,23 +125,17 @@ impl World {
 /// owner of a value outside the three parties (a notebook) shares it.
 ///
 /// Components 0 and 1 are uniform (the dealer's own streams), component 2 makes the sum right.
-///
-/// # Errors
-/// None: what goes wrong on a device shows when words are brought back.
-pub fn deal(value: &Tensor, prg: &mut Correlated) -> Result<[Rep; 3], DeviceError> {
+pub fn deal(value: &Tensor, prg: &mut Correlated) -> [Rep; 3] {
     use crate::device::Binary::Sub;
     let (device, shape) = (value.device(), value.shape());
     let mut uniform = || {
         let mut words = device.alloc(value.len());
         let nonce = prg.nonce();
         kernels::fill(&prg.own(nonce), words.view_mut());
-        Tensor::new(words, shape)
+        Tensor::of(words, shape)
     };
-    let (first, second) = (uniform()?, uniform()?);
-    let third = value.binary("deal", Sub, &first)?.binary("deal", Sub, &second)?;
+    let (first, second) = (uniform(), uniform());
+    let third = value.binary_alike(Sub, &first).binary_alike(Sub, &second);
     let components = [first, second, third];
-    let rep = |party: PartyId| {
-        Rep::from_components(components[party.index()].clone(), components[party.next().index()].clone())
-    };
-    Ok([rep(PartyId::P0)?, rep(PartyId::P1)?, rep(PartyId::P2)?])
+    PartyId::ALL.map(|party| Rep { a: components[party.index()].clone(), b: components[party.next().index()].clone() })
 }

@@ -5,7 +5,7 @@ use super::Body;
 use super::alone::{alone, is_alone};
 use super::data::words;
 use cryptgpu_core::device::{Binary, Device, DeviceError, Tensor, Unary, kernels};
-use cryptgpu_core::mpc::{MpcError, World};
+use cryptgpu_core::mpc::{MpcError, Rep, RepXor, World};
 use ndarray::array;
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -73,6 +73,8 @@ fn operands_on_different_devices(card: Device) {
         there.binary("add", Binary::Add, &here).unwrap_err(),
         Tensor::concat(&[&here, &there]).unwrap_err(),
         Tensor::matmul_sum([(&here, &here), (&here, &there)], false).unwrap_err(),
+        Rep::from_components(here.clone(), there.clone()).unwrap_err(),
+        RepXor::from_components(there.clone(), here.clone(), 20).unwrap_err(),
     ];
     for error in errors {
         assert!(matches!(error, DeviceError::Mixed { .. }), "{error}");
@@ -80,7 +82,7 @@ fn operands_on_different_devices(card: Device) {
     }
     // A party refuses shares that live elsewhere before it sends anything.
     let world = World { devices: [card, Device::Cpu, Device::Cpu], ..World::seeded(1) };
-    let shares = World::seeded(1).deal(&array![1u64, 2, 3]).unwrap();
+    let shares = World::seeded(1).deal(&array![1u64, 2, 3]);
     let [first, ..] = world.run(|p| p.step("compare", |p| p.relu(&shares[p.id().index()])));
     let error = first.unwrap_err();
     assert!(
@@ -91,14 +93,14 @@ fn operands_on_different_devices(card: Device) {
 
 fn a_party_names_itself_and_its_step(card: Device) {
     let world = World { devices: [Device::Cpu, card, Device::Cpu], ..World::seeded(1) };
-    let shares = world.deal(&array![1u64, 2, 3]).unwrap();
+    let shares = world.deal(&array![1u64, 2, 3]);
     let results = world.run(|p| {
         let mut x = shares[p.id().index()].clone();
         if p.device() == card {
             // Three words of a buffer that could not be had.
             let lost = card.alloc(TOO_MANY);
             let lost = Tensor::new(lost.slice(0..3).to_buffer(), &[3]).unwrap();
-            x = cryptgpu_core::mpc::Rep::from_components(lost.clone(), lost).unwrap();
+            x = Rep::from_components(lost.clone(), lost).unwrap();
         }
         p.step("layer 7", |p| p.relu(&x)).map(drop)
     });

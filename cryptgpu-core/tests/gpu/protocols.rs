@@ -49,7 +49,7 @@ fn same_as_cpu(name: &str, card: Device, world: World, shape: &[usize], whole: b
     for randomness in GENERATORS {
         let run = |devices: [Device; 3]| {
             let world = World { devices, randomness, ..world.clone() };
-            let shares = world.deal(&x).unwrap();
+            let shares = world.deal(&x);
             let mine = |p: &Party| shares[p.id().index()].clone();
             world.run_counted(|p| {
                 assert_eq!(mine(p).device(), p.device());
@@ -109,7 +109,7 @@ fn products(card: Device) {
         let public = Tensor::full(p.device(), x.shape(), 3);
         let y = x.neg().add(x)?.sub(&x.mul_word(5))?;
         let y = y.add_public(p.id(), &public)?.mul_public(&public)?;
-        let sum = p.add_scalar(&y, 77.0)?.sum()?;
+        let sum = p.add_scalar(&y, 77.0)?.sum();
         Ok([components(p, &y)?, components(p, &sum)?].concat())
     });
 }
@@ -119,7 +119,7 @@ fn layers(card: Device) {
         p.matmul(x, x).and_then(|y| components(p, &y))
     });
     same_as_cpu("linear", card, World::seeded(2), &[20, 33], false, |p, x| {
-        let w = x.narrow(0..7).and_then(Operand::new)?;
+        let w = x.narrow(0..7).map(Operand::new)?;
         let bias = x.reshape(&[660]).and_then(|x| x.narrow(3..10))?;
         p.linear(x, &w, Some(&bias)).and_then(|y| components(p, &y))
     });
@@ -127,7 +127,7 @@ fn layers(card: Device) {
         let window = PoolGeometry::square(3, 2, 1);
         let geometry = ConvGeometry { batch: 2, in_channels: 8, input: [9, 9], out_channels: 12, window, groups: 2 };
         let flat = x.reshape(&[1296])?;
-        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).and_then(Operand::new)?;
+        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).map(Operand::new)?;
         let bias = flat.narrow(9..21)?;
         p.conv2d(x, &w.with_cut(23), &geometry, Some(&bias)).and_then(|y| components(p, &y))
     });
@@ -203,7 +203,7 @@ fn written_by_an_author(card: Device) {
             p.with_next(next, x.shape(), 7)?,
             p.with_all(all, x.shape(), 33)?,
             p.with_nobody(own, x.shape(), 1)?,
-            p.zero_share(x.shape())?.mine().clone(),
+            p.zero_share(x.shape()).mine().clone(),
             p.zero_share_xor(x.shape(), 20)?.mine().clone(),
         ];
         drawn.iter().map(|tensor| p.to_host(tensor.view())).collect()

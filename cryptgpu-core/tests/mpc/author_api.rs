@@ -30,7 +30,7 @@ fn top_is_clear(x: &Tensor) -> Tensor {
 /// x · y / 2^d, as `Party::mul` computes it (`mpc::protocol::truncation` has the table of messages).
 fn product_truncated(p: &mut Party, x: &Rep, y: &Rep, d: u32) -> Result<Rep> {
     let shape = x.shape();
-    let z = x.local_mul(y)?.add(&p.zero_share(shape)?)?;
+    let z = x.local_mul(y)?.add(&p.zero_share(shape))?;
     let z = z.mine();
     let [alpha, beta, gamma, y0, y2] = p.nonces();
     let top = Unary::Shl(64 - d);
@@ -83,7 +83,7 @@ fn product_truncated(p: &mut Party, x: &Rep, y: &Rep, d: u32) -> Result<Rep> {
 /// s · x for a secret bit s, as `Party::bit_product` computes it.
 fn bit_product(p: &mut Party, bits: &RepBits, x: &Rep) -> Result<Rep> {
     let shape = x.shape();
-    let bits = bits.to_words()?;
+    let bits = bits.to_words();
     let ((s, s_next), (xa, xb)) = (bits.components(), x.components());
     let [u1, alpha, beta, f, mu, nu] = p.nonces();
     match p.id().index() {
@@ -207,7 +207,7 @@ fn another_adder_finds_the_same_signs() {
 /// Bytes and rounds of one run on n elements.
 fn spent(n: usize, protocol: impl Fn(&mut Party, &Rep) -> Result<()> + Sync) -> Cost {
     let world = World::seeded(1);
-    let x = world.deal(&Array1::from_elem(n, 3)).unwrap();
+    let x = world.deal(&Array1::from_elem(n, 3));
     let parties = world.run_counted(|p| protocol(p, &x[p.id().index()]).unwrap());
     let bytes = parties.iter().map(|(_, stats)| stats.payload_bytes()).sum();
     Cost { bytes, rounds: parties.iter().map(|(_, stats)| stats.rounds).max().unwrap() }

@@ -28,7 +28,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         ("product with truncation, `Fidelity::Paper`", paper, |p, x| p.mul(x, x).map(drop)),
         ("fully connected layer (per output)", exact, |p, x| {
             let (x, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
-            p.linear(&x, &Operand::new(w).unwrap(), None).map(drop)
+            p.linear(&x, &Operand::new(w), None).map(drop)
         }),
         ("truncation of a shared tensor", exact, |p, x| p.truncate(x, 20).map(drop)),
         ("sign bit", exact, |p, x| p.sign(x).map(drop)),
@@ -54,7 +54,7 @@ fn measure(settings: Settings, protocol: Protocol) -> Cost {
     let mut world = World::seeded(1);
     world.settings = settings;
     let x = ndarray::Array1::from_iter((0..N as u64).map(|i| i << 8));
-    let shares = world.deal(&x).unwrap();
+    let shares = world.deal(&x);
     let counted = world.run_counted(|p| {
         protocol(p, &shares[p.id().index()]).unwrap();
         p.declared()

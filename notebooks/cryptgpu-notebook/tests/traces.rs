@@ -13,7 +13,7 @@ use ndarray::array;
 
 fn run<R: Send>(body: impl Fn(&mut Party, &Rep) -> Result<R, MpcError> + Sync) -> ([R; 3], Trace) {
     let world = World::seeded(1);
-    let shares = world.deal(&array![5u64, u64::MAX, 7, 1 << 40]).unwrap();
+    let shares = world.deal(&array![5u64, u64::MAX, 7, 1 << 40]);
     let (results, trace) = world.run_traced(|p| {
         let mine = &shares[p.id().index()];
         drop(p.take_timeline());

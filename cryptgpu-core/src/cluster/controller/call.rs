@@ -31,7 +31,7 @@ impl Cluster {
     /// use ndarray::array;
     ///
     /// fn inner_product(p: &mut Party, (x, y): (Rep, Rep)) -> Result<Rep> {
-    ///     Ok(p.mul(&x, &y)?.sum()?)
+    ///     Ok(p.mul(&x, &y)?.sum())
     /// }
     ///
     /// party::serve_if_asked(&Jobs::default());

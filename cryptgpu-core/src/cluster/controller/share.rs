@@ -87,7 +87,7 @@ impl Cluster {
         let fail = |error: &dyn std::fmt::Display| ClusterError::argument("share an array", error);
         let key = Key::from_os().map_err(|error| fail(&error))?;
         let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
-        let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg).map_err(|error| fail(&error))?;
+        let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg);
         let shape = array.shape().to_vec();
         let job = |rep: Rep| -> Result<Share, DeviceError> {
             let (a, b) = rep.components();

@@ -2,7 +2,7 @@
 
 use super::{CheckError, Protocol};
 use crate::mpc::view::{Parts, RecordedShare, combine};
-use crate::mpc::{CheckedClaim, Claim, Cost, MpcError, Party, Recordable, Rep, World};
+use crate::mpc::{CheckedClaim, Claim, Cost, Party, Recordable, Rep, World};
 use crate::net::PartyId;
 use ndarray::ArrayD;
 
@@ -35,7 +35,7 @@ where
     E: std::fmt::Display,
 {
     let deal = |(i, x): (u64, &ArrayD<u64>)| World { seed: world.seed.wrapping_add(1000 + i), ..world.clone() }.deal(x);
-    let shares: Vec<[Rep; 3]> = (0..).zip(inputs).map(deal).collect::<Result<_, _>>().map_err(MpcError::from)?;
+    let shares: Vec<[Rep; 3]> = (0..).zip(inputs).map(deal).collect();
     let parts = world.run(|p| {
         let mine: Vec<Rep> = shares.iter().map(|share| share[p.id().index()].clone()).collect();
         one_party(p, &mine, protocol)

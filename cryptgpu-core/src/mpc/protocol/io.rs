@@ -12,7 +12,7 @@ impl Round<'_> {
     /// [`Party::open`], as a part of this round.
     ///
     /// # Errors
-    /// None for a share that a protocol made.
+    /// [`MpcError::Device`] when the share is not on this party's device, and for what went wrong there.
     pub fn open(&mut self, x: &Rep) -> Result<Pending<Tensor>, MpcError> {
         self.open_components(Binary::Add, [&x.a, &x.b], 64)
     }
@@ -20,7 +20,7 @@ impl Round<'_> {
     /// Opens exclusive-or-shared words to all three parties: 3 times their width in bits.
     ///
     /// # Errors
-    /// None for a share that a protocol made.
+    /// [`MpcError::Device`] when the share is not on this party's device, and for what went wrong there.
     pub fn open_xor(&mut self, x: &RepXor) -> Result<Pending<Tensor>, MpcError> {
         let (a, b) = x.components();
         self.open_components(Binary::Xor, [a, b], x.width())
@@ -162,7 +162,7 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn open_bits(&mut self, x: &RepBits) -> Result<Vec<bool>, MpcError> {
-        let words = x.to_words()?;
+        let words = x.to_words();
         let opened = self.open_xor(&words)?;
         let bits = opened.into_host()?;
         Ok(bits.into_iter().map(|bit| bit == 1).collect())

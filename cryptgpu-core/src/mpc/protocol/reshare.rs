@@ -11,7 +11,7 @@ impl Round<'_> {
     /// [`Party::reshare`], as a part of this round.
     ///
     /// # Errors
-    /// None for a share that a protocol made.
+    /// [`MpcError::Device`] when the share is not on this party's device, and for what went wrong there.
     pub fn reshare<G: Group>(&mut self, z: Additive<G>) -> Result<Pending<G::Replicated>, MpcError>
     where
         G::Replicated: 'static,

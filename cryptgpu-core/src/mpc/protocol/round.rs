@@ -187,7 +187,7 @@ impl Party {
     /// use ndarray::array;
     ///
     /// let world = World::seeded(1);
-    /// let x = world.deal(&array![3, 5])?;
+    /// let x = world.deal(&array![3, 5]);
     /// let [counted, ..] = world.run_counted(|p| {
     ///     let x = &x[p.id().index()];
     ///     let (square, double) = (x.local_mul(x)?, x.add(x)?);

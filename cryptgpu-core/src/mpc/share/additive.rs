@@ -50,7 +50,7 @@ impl Group for Ring {
     const RESHARE: MessageKind = MessageKind::RESHARE;
 
     fn zero(party: &mut Party, shape: &[usize], _width: u32) -> Result<Additive, MpcError> {
-        party.zero_share(shape)
+        Ok(party.zero_share(shape))
     }
 
     fn replicated(a: Tensor, b: Tensor, _width: u32) -> Result<Rep, DeviceError> {
@@ -89,7 +89,7 @@ pub struct Additive<G: Group = Ring> {
 impl Additive<Ring> {
     /// The sharing whose summand at this party is `mine`.
     pub fn from_summand(mine: Tensor) -> Self {
-        Additive { mine, width: 64, group: PhantomData }
+        Additive::of(mine, 64)
     }
 
     /// c·x for a public ring element c.
@@ -105,11 +105,16 @@ impl Additive<Xor> {
     /// # Errors
     /// [`DeviceError::Bits`] for a width outside 1 to 64.
     pub fn from_xor_summand(mine: Tensor, width: u32) -> Result<Self, DeviceError> {
-        Ok(Additive { mine: super::binary::keep(&mine, width)?, width, group: PhantomData })
+        Ok(Additive::of(super::binary::keep(&mine, width)?, width))
     }
 }
 
 impl<G: Group> Additive<G> {
+    /// The sharing whose summand at this party is `mine`, which has no bits beyond `width`.
+    pub(super) fn of(mine: Tensor, width: u32) -> Self {
+        Additive { mine, width, group: PhantomData }
+    }
+
     /// This party's summand.
     pub fn mine(&self) -> &Tensor {
         &self.mine
@@ -137,7 +142,7 @@ impl<G: Group> Additive<G> {
 
     fn zip(&self, operation: &'static str, op: Binary, other: &Self) -> Result<Self, DeviceError> {
         let mine = self.mine.binary(operation, op, &other.mine)?;
-        Ok(Additive { mine, width: self.width.max(other.width), group: PhantomData })
+        Ok(Additive::of(mine, self.width.max(other.width)))
     }
 
     /// x + y, or x ⊕ y.
@@ -164,7 +169,7 @@ impl<G: Group> Additive<G> {
         let zero = Tensor::full(c.device(), c.shape(), 0);
         let c = if party.index() == 0 { c } else { &zero };
         let mine = self.mine.binary("add a public tensor", G::ADD, c)?;
-        Ok(Additive { mine, width: self.width, group: PhantomData })
+        Ok(Additive::of(mine, self.width))
     }
 
     /// The same elements in another shape; nothing is copied.
@@ -172,7 +177,7 @@ impl<G: Group> Additive<G> {
     /// # Errors
     /// [`DeviceError::Shape`] when the number of elements differs.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self, DeviceError> {
-        Ok(Additive { mine: self.mine.reshape(shape)?, width: self.width, group: PhantomData })
+        Ok(Additive::of(self.mine.reshape(shape)?, self.width))
     }
 
     /// The same behind a fresh zero-share: what may be sent.
@@ -189,7 +194,7 @@ impl<G: Group> Additive<G> {
 
 impl<G: Group> Clone for Additive<G> {
     fn clone(&self) -> Self {
-        Additive { mine: self.mine.clone(), width: self.width, group: PhantomData }
+        Additive::of(self.mine.clone(), self.width)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Exclusive-or-shared words: what adders and other circuits on the bits of words are made of.
 
+use super::components::{self, two_components};
 use super::{Additive, Rep, RepBits, Xor};
 use crate::device::{Binary, Device, DeviceError, Tensor, Unary};
 use crate::net::PartyId;
+use std::convert::Infallible;
 
 /// The lowest `width` bits of every element.
 pub(super) fn keep(x: &Tensor, width: u32) -> Result<Tensor, DeviceError> {
@@ -25,7 +27,7 @@ fn mask(width: u32) -> u64 {
 /// use ndarray::array;
 ///
 /// let world = World::seeded(1);
-/// let x = world.deal(&array![0b1100, 0b1010])?;
+/// let x = world.deal(&array![0b1100, 0b1010]);
 /// let [z, ..] = world.run(|p| {
 ///     // The three components of x, bit by bit, and their majority: the carries of x₀ + x₁ + x₂.
 ///     let (id, x) = (p.id(), &x[p.id().index()]);
@@ -49,27 +51,17 @@ pub struct RepXor {
     pub(super) width: u32,
 }
 
+two_components!(RepXor);
+
 impl RepXor {
     /// A share from this party's two components; bits beyond the width are dropped.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Bits`] for a width outside 1
-    /// to 64.
+    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Mixed`] when they live on two devices,
+    /// [`DeviceError::Bits`] for a width outside 1 to 64.
     pub fn from_components(a: Tensor, b: Tensor, width: u32) -> Result<Self, DeviceError> {
-        if a.shape() != b.shape() {
-            return Err(DeviceError::Shape {
-                operation: "replicated share",
-                lhs: a.shape().to_vec(),
-                rhs: b.shape().to_vec(),
-                rule: "both components must have the same shape",
-            });
-        }
+        components::check(&a, &b)?;
         Ok(RepXor { a: keep(&a, width)?, b: keep(&b, width)?, width })
-    }
-
-    /// This party's two components (xᵢ, xᵢ₊₁).
-    pub fn components(&self) -> (&Tensor, &Tensor) {
-        (&self.a, &self.b)
     }
 
     /// The share of public words: component 0 is the tensor, the others are zero.
@@ -77,12 +69,8 @@ impl RepXor {
     /// # Errors
     /// [`DeviceError::Bits`] for a width outside 1 to 64.
     pub fn public(party: PartyId, value: &Tensor, width: u32) -> Result<Self, DeviceError> {
-        let zero = Tensor::full(value.device(), value.shape(), 0);
-        match party.index() {
-            0 => RepXor::from_components(value.clone(), zero, width),
-            2 => RepXor::from_components(zero, value.clone(), width),
-            _ => RepXor::from_components(zero.clone(), zero, width),
-        }
+        let (a, b) = components::of_public(party, value);
+        RepXor::from_components(a, b, width)
     }
 
     /// Bits of an element that may be set.
@@ -90,28 +78,9 @@ impl RepXor {
         self.width
     }
 
-    /// The shape.
-    pub fn shape(&self) -> &[usize] {
-        self.a.shape()
-    }
-
-    /// How many elements.
-    pub fn len(&self) -> usize {
-        self.a.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.a.is_empty()
-    }
-
-    /// The device its components live on.
-    pub fn device(&self) -> Device {
-        self.a.device()
-    }
-
-    fn map(&self, width: u32, f: impl Fn(&Tensor) -> Result<Tensor, DeviceError>) -> Result<Self, DeviceError> {
-        Ok(RepXor { a: f(&self.a)?, b: f(&self.b)?, width })
+    /// The same kind of share with other components.
+    fn with(&self, a: Tensor, b: Tensor) -> Self {
+        RepXor { a, b, width: self.width }
     }
 
     /// x ⊕ y. Local, as everything here.
@@ -119,21 +88,15 @@ impl RepXor {
     /// # Errors
     /// [`DeviceError::Shape`] when the shapes differ.
     pub fn xor(&self, other: &RepXor) -> Result<Self, DeviceError> {
-        Ok(RepXor {
-            a: self.a.binary("xor", Binary::Xor, &other.a)?,
-            b: self.b.binary("xor", Binary::Xor, &other.b)?,
-            width: self.width.max(other.width),
-        })
+        let width = self.width.max(other.width);
+        Ok(RepXor { width, ..self.zip("xor", Binary::Xor, other)? })
     }
 
     /// x ⊕ c for a public word c.
     pub fn xor_word(&self, party: PartyId, c: u64) -> Self {
         let c = Unary::Xor(c & mask(self.width));
-        match party.index() {
-            0 => RepXor { a: self.a.unary(c), b: self.b.clone(), width: self.width },
-            2 => RepXor { a: self.a.clone(), b: self.b.unary(c), width: self.width },
-            _ => self.clone(),
-        }
+        let Ok(sum) = self.in_component_0(party, |x| Ok::<_, Infallible>(x.unary(c)));
+        sum
     }
 
     /// The complement of all `width` bits.
@@ -151,8 +114,7 @@ impl RepXor {
 
     /// x ∧ c for a public word c.
     pub fn and_word(&self, c: u64) -> Self {
-        let and = Unary::And(c);
-        RepXor { a: self.a.unary(and), b: self.b.unary(and), width: self.width }
+        self.each(|x| x.unary(Unary::And(c)))
     }
 
     /// x ∧ c for a public tensor c.
@@ -160,7 +122,7 @@ impl RepXor {
     /// # Errors
     /// [`DeviceError::Shape`] when the shapes differ.
     pub fn and_public(&self, c: &Tensor) -> Result<Self, DeviceError> {
-        self.map(self.width, |x| x.binary("and with a public tensor", Binary::And, c))
+        self.try_each(|x| x.binary("and with a public tensor", Binary::And, c))
     }
 
     /// This party's summand of x ∧ y: xᵢ(yᵢ ⊕ yᵢ₊₁) ⊕ xᵢ₊₁yᵢ. [`crate::mpc::Party::reshare`] makes
@@ -175,22 +137,18 @@ impl RepXor {
     }
 
     /// x as an additive share: party i's summand is component i.
-    ///
-    /// # Errors
-    /// None for a share that a protocol made.
-    pub fn to_additive(&self) -> Result<Additive<Xor>, DeviceError> {
-        Additive::from_xor_summand(self.a.clone(), self.width)
+    pub fn to_additive(&self) -> Additive<Xor> {
+        Additive::of(self.a.clone(), self.width)
     }
 
     /// Bits moved up by k; those beyond the width are lost.
     pub fn shl(&self, k: u32) -> Self {
-        let shift = |x: &Tensor| x.unary(Unary::Shl(k)).unary(Unary::And(mask(self.width)));
-        RepXor { a: shift(&self.a), b: shift(&self.b), width: self.width }
+        self.each(|x| x.unary(Unary::Shl(k)).unary(Unary::And(mask(self.width))))
     }
 
     /// Bits moved down by k, zeros before; the width stays.
     pub fn shr(&self, k: u32) -> Self {
-        RepXor { a: self.a.unary(Unary::Shr(k)), b: self.b.unary(Unary::Shr(k)), width: self.width }
+        self.each(|x| x.unary(Unary::Shr(k)))
     }
 
     /// Bits `low .. low + width` as words of that width: fewer bits to send.
@@ -209,30 +167,14 @@ impl RepXor {
         Ok(RepBits { a: self.a.to_planes(k, 1)?, b: self.b.to_planes(k, 1)?, shape: self.shape().to_vec() })
     }
 
-    /// The same elements in another shape; nothing is copied.
-    ///
-    /// # Errors
-    /// [`DeviceError::Shape`] when the number of elements differs.
-    pub fn reshape(&self, shape: &[usize]) -> Result<Self, DeviceError> {
-        self.map(self.width, |x| x.reshape(shape))
-    }
-
     /// Words one after the other along the first axis.
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when there are none or the other axes differ.
     pub fn concat(parts: &[RepXor]) -> Result<Self, DeviceError> {
-        let of = |pick: fn(&RepXor) -> &Tensor| Tensor::concat(&parts.iter().map(pick).collect::<Vec<_>>());
+        let (a, b) = components::concat(parts.iter().map(RepXor::components))?;
         let width = parts.iter().map(|part| part.width).max().unwrap_or(64);
-        Ok(RepXor { a: of(|part| &part.a)?, b: of(|part| &part.b)?, width })
-    }
-
-    /// Entries `range` of the first axis.
-    ///
-    /// # Errors
-    /// [`DeviceError::Shape`] when the range reaches beyond the axis.
-    pub fn narrow(&self, range: std::ops::Range<usize>) -> Result<Self, DeviceError> {
-        self.map(self.width, |x| x.narrow(range.clone()))
+        Ok(RepXor { a, b, width })
     }
 }
 

@@ -2,7 +2,7 @@
 //! selection takes.
 
 use super::RepXor;
-use crate::device::{Buffer, Device, DeviceError, Tensor, Unary, kernels};
+use crate::device::{Buffer, Device, Tensor, Unary, kernels};
 use crate::net::PartyId;
 
 /// A replicated share of bits, one an element, packed as [`crate::ring::Layout`] tells.
@@ -56,11 +56,12 @@ impl RepBits {
     }
 
     /// The bits as words 0 and 1, one an element. Local.
-    ///
-    /// # Errors
-    /// None for bits that a protocol made.
-    pub fn to_words(&self) -> Result<RepXor, DeviceError> {
-        let words = |bits: &Buffer| Tensor::from_planes(1, bits.view(), bits.device(), &self.shape);
-        RepXor::from_components(words(&self.a)?, words(&self.b)?, 1)
+    pub fn to_words(&self) -> RepXor {
+        let words = |bits: &Buffer| {
+            let mut out = bits.device().alloc(self.len());
+            kernels::from_planes(1, bits.view(), out.view_mut());
+            Tensor::of(out, &self.shape)
+        };
+        RepXor { a: words(&self.a), b: words(&self.b), width: 1 }
     }
 }

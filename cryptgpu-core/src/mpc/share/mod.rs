@@ -6,6 +6,7 @@
 //! | `replicated.rs` | [`Rep`]: xᵢ and xᵢ₊₁ of x = x₀ + x₁ + x₂; [`Operand`]: one that is multiplied again and again |
 //! | `bits.rs` | [`RepBits`]: one bit an element, packed |
 //! | `binary.rs` | [`RepXor`]: words, x = x₀ ⊕ x₁ ⊕ x₂ |
+//! | `components.rs` | what [`Rep`] and [`RepXor`] have in common: two tensors of one shape, and what is done to each alike |
 //! | `additive.rs` | [`Additive`]: one summand at each party, as local products give it |
 //!
 //! ```
@@ -19,7 +20,7 @@
 //! }
 //!
 //! let world = World::seeded(1);
-//! let (x, y) = (world.deal(&array![3, 5])?, world.deal(&array![7, 11])?);
+//! let (x, y) = (world.deal(&array![3, 5]), world.deal(&array![7, 11]));
 //! let [z, ..] = world.run(|p| {
 //!     let i = p.id().index();
 //!     let z = product(p, &x[i], &y[i])?;
@@ -32,6 +33,7 @@
 mod additive;
 mod binary;
 mod bits;
+mod components;
 mod replicated;
 
 pub use additive::{Additive, Group, Ring, Xor};

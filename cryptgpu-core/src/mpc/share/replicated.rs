@@ -2,8 +2,10 @@
 //! linear on them.
 
 use super::Additive;
+use super::components::{self, two_components};
 use crate::device::{Binary, Device, DeviceError, PoolGeometry, Tensor, Unary, kernels};
 use crate::net::PartyId;
+use std::convert::Infallible;
 
 /// A replicated share of a tensor: the components xᵢ and xᵢ₊₁ of party i.
 #[derive(Clone, Debug)]
@@ -13,56 +15,22 @@ pub struct Rep {
     pub(in crate::mpc) b: Tensor,
 }
 
+two_components!(Rep);
+
 impl Rep {
     /// A share from this party's two components: for shares that come from outside, as from a notebook.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when their shapes differ.
+    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Mixed`] when they live on two devices.
     pub fn from_components(a: Tensor, b: Tensor) -> Result<Self, DeviceError> {
-        if a.shape() != b.shape() {
-            return Err(DeviceError::Shape {
-                operation: "replicated share",
-                lhs: a.shape().to_vec(),
-                rhs: b.shape().to_vec(),
-                rule: "both components must have the same shape",
-            });
-        }
+        components::check(&a, &b)?;
         Ok(Rep { a, b })
-    }
-
-    /// This party's two components (xᵢ, xᵢ₊₁), to hand them to whoever may open the value.
-    pub fn components(&self) -> (&Tensor, &Tensor) {
-        (&self.a, &self.b)
     }
 
     /// The share of a public tensor: component 0 is the tensor, the others are zero.
     pub fn public(party: PartyId, value: &Tensor) -> Self {
-        let zero = Tensor::full(value.device(), value.shape(), 0);
-        match party.index() {
-            0 => Rep { a: value.clone(), b: zero },
-            2 => Rep { a: zero, b: value.clone() },
-            _ => Rep { a: zero.clone(), b: zero },
-        }
-    }
-
-    /// The shape.
-    pub fn shape(&self) -> &[usize] {
-        self.a.shape()
-    }
-
-    /// How many elements.
-    pub fn len(&self) -> usize {
-        self.a.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.a.is_empty()
-    }
-
-    /// The device its components live on.
-    pub fn device(&self) -> Device {
-        self.a.device()
+        let (a, b) = components::of_public(party, value);
+        Rep { a, b }
     }
 
     /// The same share on another device; nothing is copied where it is there.
@@ -70,15 +38,17 @@ impl Rep {
     /// # Errors
     /// What went wrong on the device that it came from.
     pub fn to_device(&self, device: Device) -> Result<Self, DeviceError> {
-        self.map(|x| x.to_device(device))
+        self.try_each(|x| x.to_device(device))
     }
 
-    fn map(&self, f: impl Fn(&Tensor) -> Result<Tensor, DeviceError>) -> Result<Self, DeviceError> {
-        Ok(Rep { a: f(&self.a)?, b: f(&self.b)? })
+    /// The same share on `device`, of one in main memory.
+    pub(in crate::mpc) fn uploaded(&self, device: Device) -> Self {
+        self.each(|x| x.uploaded(device))
     }
 
-    fn zip(&self, operation: &'static str, op: Binary, other: &Rep) -> Result<Self, DeviceError> {
-        Ok(Rep { a: self.a.binary(operation, op, &other.a)?, b: self.b.binary(operation, op, &other.b)? })
+    /// The same kind of share with other components.
+    fn with(&self, a: Tensor, b: Tensor) -> Self {
+        Rep { a, b }
     }
 
     /// x + y.
@@ -104,16 +74,13 @@ impl Rep {
 
     /// c·x for a public ring element c (an integer: no fixed-point scale, no truncation).
     pub fn mul_word(&self, c: u64) -> Self {
-        Rep { a: self.a.unary(Unary::Mul(c)), b: self.b.unary(Unary::Mul(c)) }
+        self.each(|x| x.unary(Unary::Mul(c)))
     }
 
     /// x + c for a public ring element c: what [`crate::mpc::Party::add_scalar`] does with an encoded one.
     pub(in crate::mpc) fn add_word(&self, party: PartyId, c: u64) -> Self {
-        match party.index() {
-            0 => Rep { a: self.a.unary(Unary::Add(c)), b: self.b.clone() },
-            2 => Rep { a: self.a.clone(), b: self.b.unary(Unary::Add(c)) },
-            _ => self.clone(),
-        }
+        let Ok(sum) = self.in_component_0(party, |x| Ok::<_, Infallible>(x.unary(Unary::Add(c))));
+        sum
     }
 
     /// x + c for a public tensor c.
@@ -121,12 +88,7 @@ impl Rep {
     /// # Errors
     /// [`DeviceError::Shape`] when the shapes differ.
     pub fn add_public(&self, party: PartyId, c: &Tensor) -> Result<Self, DeviceError> {
-        let add = |x: &Tensor| x.binary("add a public tensor", Binary::Add, c);
-        match party.index() {
-            0 => Ok(Rep { a: add(&self.a)?, b: self.b.clone() }),
-            2 => Ok(Rep { a: self.a.clone(), b: add(&self.b)? }),
-            _ => Ok(self.clone()),
-        }
+        self.in_component_0(party, |x| x.binary("add a public tensor", Binary::Add, c))
     }
 
     /// x · c for a public tensor c of ring elements (no truncation).
@@ -134,23 +96,12 @@ impl Rep {
     /// # Errors
     /// [`DeviceError::Shape`] when the shapes differ.
     pub fn mul_public(&self, c: &Tensor) -> Result<Self, DeviceError> {
-        self.map(|x| x.binary("multiply by a public tensor", Binary::Mul, c))
-    }
-
-    /// The same elements in another shape; nothing is copied.
-    ///
-    /// # Errors
-    /// [`DeviceError::Shape`] when the number of elements differs.
-    pub fn reshape(&self, shape: &[usize]) -> Result<Self, DeviceError> {
-        self.map(|x| x.reshape(shape))
+        self.try_each(|x| x.binary("multiply by a public tensor", Binary::Mul, c))
     }
 
     /// The sum of all elements, as a tensor of shape `[1]`.
-    ///
-    /// # Errors
-    /// None: what goes wrong on a device shows when words are brought back.
-    pub fn sum(&self) -> Result<Self, DeviceError> {
-        self.map(Tensor::sum)
+    pub fn sum(&self) -> Self {
+        self.each(Tensor::sum)
     }
 
     /// The sum over each window, shape `[N, C, H′, W′]`; divide by the window's area and truncate
@@ -159,7 +110,7 @@ impl Rep {
     /// # Errors
     /// When the tensor is no image or the window does not fit.
     pub fn sum_pool(&self, window: &PoolGeometry) -> Result<Self, DeviceError> {
-        self.map(|x| x.sum_pool(window))
+        self.try_each(|x| x.sum_pool(window))
     }
 
     /// Tensors one after the other along the first axis.
@@ -167,16 +118,8 @@ impl Rep {
     /// # Errors
     /// [`DeviceError::Shape`] when the other axes differ.
     pub fn concat(parts: &[Rep]) -> Result<Self, DeviceError> {
-        let of = |pick: fn(&Rep) -> &Tensor| Tensor::concat(&parts.iter().map(pick).collect::<Vec<_>>());
-        Ok(Rep { a: of(|part| &part.a)?, b: of(|part| &part.b)? })
-    }
-
-    /// Entries `range` of the first axis.
-    ///
-    /// # Errors
-    /// [`DeviceError::Shape`] when the range reaches beyond the axis.
-    pub fn narrow(&self, range: std::ops::Range<usize>) -> Result<Self, DeviceError> {
-        self.map(|x| x.narrow(range.clone()))
+        let (a, b) = components::concat(parts.iter().map(Rep::components))?;
+        Ok(Rep { a, b })
     }
 
     /// This party's summand of x · y, element by element: xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ (Araki et al.,
@@ -220,12 +163,9 @@ pub struct Operand {
 
 impl Operand {
     /// Keeps what products need of `rep`.
-    ///
-    /// # Errors
-    /// None for a share whose components have one shape.
-    pub fn new(rep: Rep) -> Result<Self, DeviceError> {
-        let sum = rep.a.binary("prepare", Binary::Add, &rep.b)?;
-        Ok(Operand { a: rep.a, sum, cut: None })
+    pub fn new(rep: Rep) -> Self {
+        let sum = rep.a.binary_alike(Binary::Add, &rep.b);
+        Operand { a: rep.a, sum, cut: None }
     }
 
     /// The same operand, whose products are truncated by `bits` in place of the codec's fraction bits: for weights at

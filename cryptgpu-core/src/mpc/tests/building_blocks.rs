@@ -17,7 +17,7 @@ fn tensor(words: Vec<u64>) -> Tensor {
 #[test]
 fn m_products_that_do_not_need_each_other_cost_one_round() {
     let world = World::seeded(1);
-    let x = world.deal(&array(&[2000], super::samples(2000, 1))).unwrap();
+    let x = world.deal(&array(&[2000], super::samples(2000, 1)));
     let results = world.run_counted(|p| {
         let x = &x[p.id().index()];
         let z = [x.local_mul(x).unwrap(), x.local_mul(&x.mul_word(3)).unwrap(), x.to_additive()];
@@ -139,7 +139,7 @@ fn draws_are_common_to_whom_they_say_and_of_the_width_they_say() {
 #[test]
 fn zero_shares_sum_to_zero_and_are_not_zero() {
     let shares = World::seeded(1).run(|p| {
-        let ring = p.zero_share(&[100]).unwrap();
+        let ring = p.zero_share(&[100]);
         let bits = p.zero_share_xor(&[100], 5).unwrap();
         [ring.mine().view().to_host().unwrap(), bits.mine().view().to_host().unwrap()]
     });
@@ -199,10 +199,10 @@ fn words_of_few_bits_send_few_bits() {
 #[test]
 fn bits_and_words_of_bits_are_the_same() {
     let world = World::seeded(8);
-    let x = world.deal(&array(&[700], super::samples(700, 3))).unwrap();
+    let x = world.deal(&array(&[700], super::samples(700, 3)));
     let [(bits, words), ..] = world.run(|p| {
         let bits = p.sign(&x[p.id().index()]).unwrap();
-        let words = bits.to_words().unwrap();
+        let words = bits.to_words();
         let back = words.bit(0).unwrap();
         (p.open_bits(&back).unwrap(), p.open_xor(&words).unwrap().into_host().unwrap())
     });
@@ -212,7 +212,7 @@ fn bits_and_words_of_bits_are_the_same() {
 
 fn claims(protocol: impl Fn(&mut Party, &Rep) -> Result<(), MpcError> + Sync) -> Vec<CheckedClaim> {
     let world = World::seeded(1);
-    let x = world.deal(&array(&[2000], super::samples(2000, 1))).unwrap();
+    let x = world.deal(&array(&[2000], super::samples(2000, 1)));
     let parties: Vec<Vec<Claim>> = world
         .run(|p| {
             protocol(p, &x[p.id().index()]).unwrap();
@@ -259,7 +259,7 @@ fn claims_are_about_their_step_and_add_up_in_loops() {
 
 #[test]
 fn a_run_is_claimed_by_itself() {
-    let x = World::seeded(1).deal(&array(&[2000], vec![1; 2000])).unwrap();
+    let x = World::seeded(1).deal(&array(&[2000], vec![1; 2000]));
     let runs = World::seeded(1).run(|p| {
         let x = &x[p.id().index()];
         let mut run = |rounds| {
@@ -277,7 +277,7 @@ fn a_run_is_claimed_by_itself() {
 }
 
 fn record_views(world: &World, room: u64) -> [PartyView; 3] {
-    let x = world.deal(&array(&[2, 3], vec![1, 2, 3, 4, 5, 6])).unwrap();
+    let x = world.deal(&array(&[2, 3], vec![1, 2, 3, 4, 5, 6]));
     world.run(|p| {
         assert!(p.take_view().is_err() && !p.is_recording());
         p.insecure_record(room);

@@ -55,7 +55,7 @@ fn protocols() -> Vec<(&'static str, Protocol)> {
 /// that each party could draw from, and whether the run ended well.
 fn run(protocols: [Protocol; 3], ahead: (usize, usize), deadline: Duration) -> ([Vec<u64>; 3], bool) {
     let world = World { options: Options { deadline, ..Options::default() }, ..World::seeded(1) };
-    let x = world.deal(&Array1::from_vec(samples(N, 1))).unwrap();
+    let x = world.deal(&Array1::from_vec(samples(N, 1)));
     let parties = world.run(|p| {
         let me = p.id().index();
         p.prg.keep_addresses();

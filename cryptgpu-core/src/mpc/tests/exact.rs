@@ -134,7 +134,7 @@ fn the_papers_products_have_their_declared_cost_and_small_values_are_right() {
 }
 
 fn bits_of(world: &World, x: &ArrayD<u64>, protocol: impl Fn(&mut Party, &Rep) -> Vec<bool> + Sync) -> Vec<bool> {
-    let shares = world.deal(x).unwrap();
+    let shares = world.deal(x);
     let [a, b, c] = world.run(|p| protocol(p, &shares[p.id().index()]));
     assert!(a == b && b == c);
     a
@@ -298,7 +298,7 @@ fn matrix_products_and_layers_with_bias() {
     let bias = array(&[700], (0..700).map(|i| (i << 35) - (200 << 35)).map(|b: i64| b as u64).collect());
     let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % 700]]));
     let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
-        let w = Operand::new(v[1].clone()).unwrap().with_cut(21);
+        let w = Operand::new(v[1].clone()).with_cut(21);
         p.linear(v[0], &w, Some(v[2]))
     });
     assert_truncated(&z, with_bias, 21);
@@ -324,7 +324,7 @@ fn convolutions_with_padding_stride_groups_and_dilation() {
         }
     }
     let z = evaluate(&world, &[x, w, bias], |p, v| {
-        let w = Operand::new(v[1].clone()).unwrap();
+        let w = Operand::new(v[1].clone());
         p.conv2d(v[0], &w, &geometry, Some(v[2]))
     });
     assert_eq!(z.shape(), out);
@@ -391,7 +391,7 @@ fn local_operations_are_linear() {
         s.wrapping_mul(y).wrapping_sub(y)
     });
     assert_eq!(z, array(&[20], expected.iter().copied().collect()));
-    let total = evaluate(&world, std::slice::from_ref(&x), |_, v| Ok(v[0].sum().unwrap()));
+    let total = evaluate(&world, std::slice::from_ref(&x), |_, v| Ok(v[0].sum()));
     assert_eq!(total[[0]], x.iter().fold(0u64, |s, x| s.wrapping_add(*x)));
     assert_eq!(x.len_of(Axis(0)), 4);
 }
@@ -399,7 +399,7 @@ fn local_operations_are_linear() {
 #[test]
 fn results_do_not_depend_on_threads() {
     let x = array(&[70_000], samples(70_000, 1));
-    let shares = World::seeded(5).deal(&x).unwrap();
+    let shares = World::seeded(5).deal(&x);
     let with = |threads: usize| {
         World::seeded(5).run(|p| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -79,7 +79,7 @@ fn a_step_adds_party_and_innermost_step_once() {
 fn a_public_scalar_is_added_at_the_codecs_scale() {
     let world = World::seeded(1);
     let codec = world.settings.codec;
-    let x = world.deal(&codec.encode_array(&ndarray::array![1.0, -2.5]).unwrap()).unwrap();
+    let x = world.deal(&codec.encode_array(&ndarray::array![1.0, -2.5]).unwrap());
     let [y, ..] = world.run(|p| {
         let y = p.add_scalar(&x[p.id().index()], 1.5)?;
         p.open(&y)

@@ -82,7 +82,7 @@ fn convolution() {
         Check::new("convolution", 2).bits(10).shapes(shapes).view_sizes(&[1, 9])
     };
     let protocol = move |p: &mut Party, x: &[Rep]| {
-        let weight = Operand::new(x[1].clone()).map_err(MpcError::from)?.with_cut(UNITS);
+        let weight = Operand::new(x[1].clone()).with_cut(UNITS);
         p.conv2d(&x[0], &weight, &geometry(x[0].shape()[0]), None)
     };
     let plaintext = |x: &[ArrayD<u64>]| {

@@ -72,7 +72,6 @@ pub(super) fn layers(
     let layer = |step: &Step| {
         let Some((weight, bias)) = of_step(plan, step, codec) else { return Ok(None) };
         let weight = Operand::new(shared(&weight)?);
-        let weight = weight.map_err(|source| NnError::Local { node: step.name.clone(), source })?;
         let bias = bias.as_ref().map(&mut shared).transpose()?;
         Ok(Some(Layer { weight: weight.with_cut(cut(&step.op, codec.fraction_bits())), bias }))
     };
