@@ -33,10 +33,9 @@ impl InferenceResult {
     /// What it took, by kind of operation.
     pub fn table(&self) -> PlainTable {
         let whole = self.duration.as_secs_f64();
-        let rows = self.duration_by_kind.iter().map(|(kind, duration)| -> [Cell; 3] {
-            let seconds = duration.as_secs_f64();
+        let rows = self.time_by_kind.iter().map(|(kind, seconds)| -> [Cell; 3] {
             let part = (whole > 0.0).then(|| 100.0 * seconds / whole);
-            [kind.as_str().into(), (1e3 * seconds).into(), part.into()]
+            [kind.into(), (1e3 * seconds).into(), part.into()]
         });
         let predictions = self.predictions();
         let first: Vec<String> = predictions.iter().take(MAX_IMAGES).map(usize::to_string).collect();

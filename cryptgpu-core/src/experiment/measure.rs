@@ -194,7 +194,7 @@ fn record(
         window: super::window::text(declaration.window),
         iterations: declaration.iterations,
         seconds: slowest.seconds,
-        seconds_by_kind: slowest.seconds_by_kind.clone(),
+        seconds_by_kind: slowest.seconds_by_kind.clone().into_map(),
         bytes_sent: stats.map(|[before, after]| after.since(&before).payload_bytes()),
         rounds: depth(1).saturating_sub(depth(0)),
         max_abs_error: verdict.max_abs_error,

@@ -2,7 +2,6 @@
 //! images by themselves, from the declaration; a party sends its share of the result to the caller,
 //! so no party learns it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use crate::device::DeviceInUse;
 use crate::mpc::Party;
 use crate::net::Stats;
 use crate::nn::SharedModel;
+use crate::nn::private::TimeByKind;
 use crate::prg::Randomness;
 
 /// What one party has to report of a private inference.
@@ -42,7 +42,7 @@ pub struct IterationReport {
     /// Seconds from the images at their owner to shares of the result.
     pub seconds: f64,
     /// The parts of `seconds`, by kind of operation.
-    pub seconds_by_kind: BTreeMap<String, f64>,
+    pub seconds_by_kind: TimeByKind,
     /// What was counted before and after.
     pub stats: [Stats; 2],
     /// Component i of the result at party i; the three add up to it.
@@ -68,10 +68,9 @@ pub(super) fn evaluate(
     let images = (p.id() == IMAGES_OWNER).then(open).transpose()?;
     let (start, before) = (Instant::now(), p.stats());
     let x = model.share_images(p, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
-    let mut seconds_by_kind = BTreeMap::from([("input".to_owned(), start.elapsed().as_secs_f64())]);
-    let y = model.infer_observed(p, x, |layer| {
-        *seconds_by_kind.entry(layer.kind.to_owned()).or_default() += layer.time.as_secs_f64();
-    })?;
+    let mut seconds_by_kind = TimeByKind::default();
+    seconds_by_kind.add("input", start.elapsed());
+    let y = model.infer_observed(p, x, |layer| seconds_by_kind.add(layer.kind, layer.time))?;
     let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
     let result = p.to_host(y.components().0.view())?;
     Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result }))

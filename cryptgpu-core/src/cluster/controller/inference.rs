@@ -5,6 +5,7 @@ use crate::cluster::party::model::Timing;
 use crate::cluster::wire::message::Usage;
 use crate::net::{PartyId, Trace};
 use crate::nn::predictions;
+use crate::nn::private::TimeByKind;
 use ndarray::ArrayD;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct InferenceResult {
     /// at the slowest party.
     pub duration: Duration,
     /// The parts of `duration`, by kind of operation.
-    pub duration_by_kind: Vec<(String, Duration)>,
+    pub time_by_kind: TimeByKind,
     run: Run<Timing>,
 }
 
@@ -29,8 +30,8 @@ impl InferenceResult {
             true => timing,
             false => slowest,
         });
-        let (duration, duration_by_kind) = (slowest.duration, slowest.by_kind.clone());
-        InferenceResult { scores, duration, duration_by_kind, run }
+        let (duration, time_by_kind) = (slowest.duration, slowest.by_kind.clone());
+        InferenceResult { scores, duration, time_by_kind, run }
     }
 
     /// The class with the largest score, for each image; the first of equals.

@@ -7,6 +7,7 @@ use crate::cluster::marshal::store::Held;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
+use crate::nn::private::TimeByKind;
 use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource, Weights};
 use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
@@ -83,16 +84,7 @@ pub(in crate::cluster) struct Timing {
     /// The time from the images at their owner, or from their shares, to shares of the result.
     pub(in crate::cluster) duration: Duration,
     /// The parts of `duration`, by kind of operation.
-    pub(in crate::cluster) by_kind: Vec<(String, Duration)>,
-}
-
-impl Timing {
-    fn add(&mut self, kind: &str, time: Duration) {
-        match self.by_kind.iter_mut().find(|(known, _)| known == kind) {
-            Some((_, sum)) => *sum += time,
-            None => self.by_kind.push((kind.to_owned(), time)),
-        }
-    }
+    pub(in crate::cluster) by_kind: TimeByKind,
 }
 
 impl Job for Infer {
@@ -105,7 +97,7 @@ impl Job for Infer {
             Held::Model(model) => model,
             held => return Err(other(&held)),
         };
-        let mut timing = Timing { duration: Duration::ZERO, by_kind: vec![] };
+        let mut by_kind = TimeByKind::default();
         let (start, x) = match self.images {
             Images::Shared(id) => match context.held(id)? {
                 Held::Rep(x) => (Instant::now(), x),
@@ -116,12 +108,12 @@ impl Job for Infer {
                 let start = Instant::now();
                 let images = images.as_ref().map(|images| images.view());
                 let x = model.share_images(context.party(), owner, images, batch)?;
-                timing.add("input", start.elapsed());
+                by_kind.add("input", start.elapsed());
                 (start, x)
             }
         };
-        let y = model.infer_observed(context.party(), x, |layer| timing.add(layer.kind, layer.time))?;
-        timing.duration = start.elapsed();
+        let y = model.infer_observed(context.party(), x, |layer| by_kind.add(layer.kind, layer.time))?;
+        let timing = Timing { duration: start.elapsed(), by_kind };
         context.hold(0, Held::Rep(y));
         Ok(timing)
     }
