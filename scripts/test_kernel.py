@@ -1,6 +1,6 @@
 """Tests of functions of cells in party processes, with a real kernel: they run there, an edited one runs as edited, a fault
-is reported and the next cell works, and neither an interrupt nor a restart nor an end of the kernel
-leaves a process behind."""
+is told and the next cell works, an interrupt ends a run and keeps variables, and neither an interrupt nor a restart nor an
+end of the kernel leaves a process behind."""
 
 import os
 import re
@@ -17,6 +17,13 @@ TIMEOUT_S = 180
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 START = "let cluster = Cluster::local().threads(1).start()?;\nprintln!(\"pids {:?}\", cluster.pids());"
+
+FOREVER = (
+    "fn forever(_: &mut Party, (): ()) -> Result<()> {\n"
+    '    println!("started");\n'
+    "    loop { std::hint::spin_loop() }\n"
+    "}"
+)
 
 
 def exists(pid):
@@ -129,15 +136,47 @@ class Cells(unittest.TestCase):
         text = self.run_cell("let n = 3; cluster.run(move |_: &mut Party, x: Rep| -> Result<Rep> { Ok(x.mul_word(n)) }, &x)?;")
         self.assertIn("Pass the values as arguments", text)
 
-    def test_an_interrupt_and_a_restart_leave_no_process_behind(self):
-        pids = self.start_cluster()
-        self.run_cell("fn forever(_: &mut Party, (): ()) -> Result<()> { println!(\"started\"); loop { std::hint::spin_loop() } }")
-        self.run_cell("cluster.run(forever, ())?;", until="started")
+    def interrupt_when(self, code, started):
+        """Runs a cell, interrupts it once it has printed `started`; gives what it printed then, and after how long."""
+        self.run_cell(code, until=started)
+        began = time.monotonic()
         self.manager.interrupt_kernel()
-        self.assert_gone(pids)
+        text = ""
+        while time.monotonic() - began < TIMEOUT_S:
+            try:
+                message = self.client.get_iopub_msg(timeout=1)
+            except Empty:
+                continue
+            content = message["content"]
+            text += content.get("text", "") + ANSI.sub("", "\n".join(content.get("traceback", [])))
+            if message["msg_type"] == "status" and content["execution_state"] == "idle":
+                return text, time.monotonic() - began
+        self.fail(f"the cell did not end:\n{code}\n{text}")
 
-        # Functions are kept, variables are not.
+    def test_an_interrupt_ends_a_run_and_keeps_variables(self):
         pids = self.start_cluster()
+        self.run_cell(FOREVER)
+        self.run_cell("let kept = 4242;")
+        for _ in range(2):
+            text, seconds = self.interrupt_when("cluster.run(forever, ())?;", "started")
+            self.assertIn("interrupted", text)
+            self.assertLess(seconds, 2)
+            self.assert_gone(pids)
+            text = self.run_cell("cluster.restart()?; println!(\"{kept}, pids {:?}\", cluster.pids());")
+            self.assertIn("4242, pids", text)
+            pids = [int(pid) for pid in re.findall(r"\d+", text.split("pids")[1])]
+            self.assertTrue(all(map(exists, pids)), pids)
+
+        # What is no run ends with the process of the cells, whose variables are lost.
+        text, _ = self.interrupt_when('println!("started"); loop { std::hint::spin_loop() }', "started")
+        self.assertIn("signal", text)
+        self.assert_gone(pids)
+        self.assertIn("2", self.run_cell("1 + 1"))
+        self.start_cluster()
+
+    def test_a_restart_and_an_end_leave_no_process_behind(self):
+        pids = self.start_cluster()
+        self.run_cell(FOREVER)
         self.run_cell("cluster.run(forever, ())?;", until="started")
         self.manager.restart_kernel(now=False)
         self.assert_gone(pids)
@@ -146,6 +185,19 @@ class Cells(unittest.TestCase):
         pids = self.start_cluster()
         self.manager.shutdown_kernel(now=False)
         self.assert_gone(pids)
+
+    def test_values_show_themselves_and_a_broken_cell_is_an_error(self):
+        self.start_cluster()
+        for cell, shown in [
+            ("cluster", "Three parties, each a process of its own"),
+            ("cluster.share(&ndarray::Array4::<f64>::zeros((1, 1, 2, 2)))?", "a share of shape [1, 1, 2, 2]"),
+            ('cluster.load_model("lenet", WeightSource::Bundled)?', "lenet: 1×28×28 to 10"),
+            ('zoo::by_name("lenet")?', "multiply-accumulates"),
+            ("Cost { bytes: 8, rounds: 1 }", "1 round, 8 bytes"),
+        ]:
+            self.assertIn(shown, self.run_cell(cell))
+        self.assertIn("end of input", self.run_cell("let a = std::"))
+        self.assertIn("2", self.run_cell("1 + 1"))
 
 
 if __name__ == "__main__":
