@@ -33,6 +33,13 @@ use std::fmt;
 #[must_use = "a nonce that is drawn and not used wastes nothing but says the program is wrong"]
 pub struct Nonce(u64);
 
+impl Nonce {
+    /// The address of its stream, which is no secret: messages carry such addresses too.
+    pub fn address(&self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Debug for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Nonce(..)")

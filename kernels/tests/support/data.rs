@@ -39,11 +39,11 @@ impl Draws {
         }
     }
 
-    /// The next stream, of the nonce that is returned.
+    /// The next stream, with the address that a kernel is given.
     pub fn next(&mut self) -> (Stream, u64) {
-        let position = self.correlated.position();
         let nonce = self.correlated.nonce();
-        (self.correlated.own(nonce), position)
+        let address = nonce.address();
+        (self.correlated.own(nonce), address)
     }
 
     /// As a kernel's argument.
