@@ -1,7 +1,7 @@
 //! Where a link's messages wait for their receiver: a queue that the link fills and one thread
 //! empties, with a deadline, and with the fault that ended the link behind the last message.
 
-use super::Tag;
+use super::{GaveUp, PartyId, Tag};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -22,6 +22,13 @@ pub(super) enum Fault {
     Closed(String),
     BadFrame(String),
     TooLarge { bytes: u64, limit: u64 },
+}
+
+impl Fault {
+    /// `party` has said that it gives up.
+    pub(super) fn gave_up(party: PartyId, reason: GaveUp) -> Self {
+        Fault::Closed(format!("party {party} gave up: {reason}"))
+    }
 }
 
 /// Why nothing could be taken from an inbox.

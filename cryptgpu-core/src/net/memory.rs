@@ -6,7 +6,7 @@ use super::frame::{HEADER_BYTES, Header, checksum};
 use super::inbox::{Fault, Inbox, Incoming};
 use super::intercept::{Interceptor, Message, Verdict};
 use super::shaped::Shaper;
-use super::{NetError, Network, Options, PartyId, Tag, after};
+use super::{GaveUp, NetError, Network, Options, PartyId, Tag, after};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -145,10 +145,10 @@ impl Network for MemoryNetwork {
         self.end.send(to, tag, words, |header, words| self.outlet(to).post(self.interceptor.as_ref(), header, words))
     }
 
-    fn abort(&self, reason: &str) {
-        let reason = self.end.abort(reason);
+    fn abort(&self, reason: GaveUp) {
+        self.end.abort(reason);
         for peer in [self.id().next(), self.id().prev()] {
-            self.outlet(peer).inbox.abort(Fault::Closed(reason.clone()));
+            self.outlet(peer).inbox.abort(Fault::gave_up(self.id(), reason));
         }
     }
 }

@@ -233,16 +233,16 @@ pub enum NnError {
     },
     /// A value that would wrap around in the ring.
     #[error(
-        "{node}: values up to {largest:.3e} exceed what fits before the truncation by {over:.1} bits \
-         at {fraction_bits} fraction bits: use fewer fraction bits, or scale weights or inputs down"
+        "{node}: values exceed what fits before the truncation at {fraction_bits} fraction bits: use fewer fraction bits, \
+         or scale weights or inputs down"
     )]
     Range {
         /// The node.
         node: String,
-        /// The largest absolute value of its result.
-        largest: f64,
-        /// Bits that are missing.
-        over: f64,
+        /// The largest absolute value of its result, which is its owner's and in no message.
+        largest: Withheld<f64>,
+        /// Bits that are missing, as little told.
+        over: Withheld<f64>,
         /// The codec's fraction bits.
         fraction_bits: u32,
     },
@@ -271,6 +271,24 @@ pub enum NnError {
 }
 
 impl NnError {
+    /// Whether weights or images are missing, damaged, another network's or beyond the ring.
+    pub(crate) fn is_of_input(&self) -> bool {
+        matches!(
+            self,
+            NnError::Read { .. }
+                | NnError::Format { .. }
+                | NnError::Dtype { .. }
+                | NnError::MissingTensor { .. }
+                | NnError::ExtraTensors { .. }
+                | NnError::TensorShape { .. }
+                | NnError::NotFinite { .. }
+                | NnError::Variance { .. }
+                | NnError::Encode { .. }
+                | NnError::Range { .. }
+                | NnError::OtherNetwork { .. }
+        )
+    }
+
     /// The same with party and step, where an error of a protocol does not name them yet.
     pub(super) fn located(self, p: &Party) -> Self {
         match self {

@@ -4,7 +4,7 @@
 use super::lower::PlanOp;
 use super::private::cut;
 use super::{Graph, LowerOptions, NnError, Weights, fold, lower::lower, plaintext};
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Withheld};
 use ndarray::ArrayViewD;
 use std::collections::HashMap;
 
@@ -81,7 +81,8 @@ pub fn check(
 ) -> Result<(), NnError> {
     match headroom(graph, weights, images, options, codec)?.into_iter().next() {
         Some(Headroom { node, largest, bits }) if bits <= 0.0 => {
-            Err(NnError::Range { node, largest, over: -bits, fraction_bits: codec.fraction_bits() })
+            let (largest, over) = (Withheld::new(largest), Withheld::new(-bits));
+            Err(NnError::Range { node, largest, over, fraction_bits: codec.fraction_bits() })
         }
         _ => Ok(()),
     }

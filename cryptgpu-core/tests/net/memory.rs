@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use cryptgpu_core::net::{Interceptor, Message, NetError, Network, Options, PartyId, Recorder, Tag, Verdict, memory};
+use cryptgpu_core::net::{
+    GaveUp, Interceptor, Message, NetError, Network, Options, PartyId, Recorder, Tag, Verdict, memory,
+};
 use std::time::{Duration, Instant};
 
 const TAG: Tag = Tag { position: 3, kind: 9 };
@@ -75,10 +77,10 @@ fn an_abort_reaches_both_peers_at_once() {
     let [p0, p1, p2] = memory::trio(quick());
     let waiting = std::thread::spawn(move || p1.recv(PartyId::P0, TAG, 1).unwrap_err());
     p0.send(p2.id(), TAG, vec![5]).unwrap();
-    p0.abort("out of memory");
+    p0.abort(GaveUp::Panicked);
     for error in [waiting.join().unwrap(), p2.recv(p0.id(), TAG, 1).unwrap_err()] {
         assert!(matches!(error, NetError::PeerClosed { .. }), "{error}");
-        assert!(error.to_string().contains("out of memory"), "{error}");
+        assert!(error.to_string().contains("party 0 gave up: its program panicked"), "{error}");
     }
     assert!(p0.send(p2.id(), TAG, vec![5]).is_err());
     assert!(p2.send(p0.id(), TAG, vec![5]).is_err());

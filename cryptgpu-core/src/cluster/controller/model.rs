@@ -24,7 +24,8 @@ impl Cluster {
     /// Has one party (party 1, or the [`owner`](Network::owner) of one's choice) read `weights` and share them among the
     /// three; nobody else sees them. The network is a name of the [`zoo`](crate::nn::zoo) or a
     /// [`Graph`](crate::nn::Graph), and it is encoded and evaluated with the cluster's settings. 8 bytes for each weight
-    /// and bias, in one direction.
+    /// and bias, in one direction. What was changed to make a file's tensors fit is printed here, on standard error, and
+    /// kept ([`Model::notices`]); the other parties are not told.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::Cluster;
@@ -53,9 +54,12 @@ impl Cluster {
         });
         let turn = Turn::begin(&self.inner, LoadModel::NAME)?;
         let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
-        turn.run_job(jobs, |_| ())?;
+        let notices = turn.run_job(jobs, |_| ())?.outputs.concat();
+        for notice in &notices {
+            eprintln!("{weights}: {notice}");
+        }
         let token = Token::new(self.inner.clone(), generation, id, Label::Model(graph.name().to_owned()));
-        Ok(Model { token: Arc::new(token), graph: Arc::new(graph) })
+        Ok(Model { token: Arc::new(token), graph: Arc::new(graph), notices: notices.into() })
     }
 
     /// Shares `images`, `[batch, channels, height, width]`, and evaluates the model on them. They are numbers of any type

@@ -17,12 +17,18 @@ use std::sync::Arc;
 pub struct Model {
     pub(in crate::cluster) token: Arc<Token>,
     pub(in crate::cluster) graph: Arc<Graph>,
+    pub(in crate::cluster) notices: Arc<[String]>,
 }
 
 impl Model {
     /// The network.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// What was changed to make the tensors of the weights' file fit the network, a sentence each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// Lets the parties free it although handles are still there; using one of those is an error.

@@ -8,7 +8,7 @@ use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
 use crate::nn::private::TimeByKind;
-use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource, Weights};
+use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource};
 use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
 use std::ops::Range;
@@ -27,25 +27,18 @@ pub(in crate::cluster) struct LoadModel {
 
 impl Job for LoadModel {
     const NAME: &'static str = "load-model";
-    type Output = ();
+    /// What the owner changed to make the weights fit, for the caller.
+    type Output = Vec<String>;
 
-    fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
+    fn run(self, context: &mut PartyContext) -> Result<Vec<String>, JobError> {
         let LoadModel { graph, owner, weights, options } = self;
-        let weights = weights.map(|source| open_weights(&source, &graph)).transpose()?;
+        let fitted = weights.map(|source| source.open(&graph)).transpose()?;
+        let (weights, notices) = fitted.map(|fitted| (fitted.weights, fitted.notices)).unzip();
         let model =
             context.party().step("share weights", |p| SharedModel::share(p, &graph, owner, weights, options))?;
         context.hold(0, Held::Model(Arc::new(model)));
-        Ok(())
+        Ok(notices.unwrap_or_default())
     }
-}
-
-/// Reads the weights, and says on the owner's standard error, which the caller sees, what was changed to make them fit.
-fn open_weights(source: &WeightSource, graph: &Graph) -> Result<Weights, JobError> {
-    let fitted = source.open(graph)?;
-    for notice in fitted.notices {
-        eprintln!("{source}: {notice}");
-    }
-    Ok(fitted.weights)
 }
 
 /// Where the images of an inference are.
@@ -67,7 +60,7 @@ pub(in crate::cluster) struct OwnImages {
 impl OwnImages {
     fn read(self) -> Result<ArrayD<f64>, JobError> {
         let images = self.set.open().and_then(|images| images.batch(self.range));
-        images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Other(error.to_string()))
+        images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Input(error.to_string()))
     }
 }
 
