@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::inference::IMAGES_OWNER;
 use super::{ExperimentError, Inference, peak_rss_bytes};
-use crate::cluster::Plain;
+use crate::cluster::{Plain, Words};
 use crate::device::DeviceInUse;
-use crate::mpc::Party;
+use crate::mpc::{MpcError, Party};
 use crate::net::Stats;
 use crate::nn::SharedModel;
 use crate::nn::private::TimeByKind;
@@ -45,8 +45,8 @@ pub struct IterationReport {
     pub seconds_by_kind: TimeByKind,
     /// What was counted before and after.
     pub stats: [Stats; 2],
-    /// Component i of the result at party i; the three add up to it.
-    pub result: Vec<u64>,
+    /// This party's summand of the result, made anew; the three add up to it.
+    pub result: Words,
 }
 
 /// One evaluation, the same value for each party; a party finds by itself what it has to bring.
@@ -72,8 +72,8 @@ pub(super) fn evaluate(
     seconds_by_kind.add("input", start.elapsed());
     let y = model.infer_observed(p, x, |layer| seconds_by_kind.add(layer.kind, layer.time))?;
     let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
-    let result = p.to_host(y.components().0.view())?;
-    Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result }))
+    let result = p.fresh_summand(&y)?.into_host().map_err(MpcError::from)?;
+    Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result: Words(result) }))
 }
 
 /// What a party is and has counted so far.

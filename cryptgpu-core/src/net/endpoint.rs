@@ -182,7 +182,7 @@ impl Endpoint {
                 got_words: message.words.len(),
             });
         }
-        Ok(message.words)
+        Ok(message.words.take())
     }
 
     /// Ends both incoming directions at this end.

@@ -5,6 +5,7 @@ use super::endpoint::{Endpoint, Reach};
 use super::frame::{HEADER_BYTES, Header, checksum};
 use super::inbox::{Fault, Inbox, Incoming};
 use super::intercept::{Interceptor, Message, Verdict};
+use super::payload::Payload;
 use super::shaped::Shaper;
 use super::{GaveUp, NetError, Network, Options, PartyId, Tag, after};
 use parking_lot::{Mutex, MutexGuard};
@@ -51,7 +52,7 @@ pub struct MemoryNetwork {
 #[derive(Clone, Debug)]
 struct Frame {
     header: Header,
-    words: Vec<u64>,
+    words: Payload,
     delay: Duration,
 }
 
@@ -86,7 +87,7 @@ impl Outlet {
         self.next_sequence += 1;
         match interceptor {
             Some(interceptor) => self.intercept(interceptor, header, words),
-            None => self.deliver(Frame { header, words, delay: Duration::ZERO }, false),
+            None => self.deliver(Frame { header, words: Payload::new(words), delay: Duration::ZERO }, false),
         }
     }
 
@@ -115,7 +116,7 @@ impl Outlet {
         let mut message = Message { from, to, sequence, tag, words };
         let verdict = interceptor.judge(&mut message);
         header.tag = message.tag;
-        let mut frame = Frame { header, words: message.words, delay: Duration::ZERO };
+        let mut frame = Frame { header, words: Payload::new(message.words), delay: Duration::ZERO };
         let earlier = self.overtaken.take();
         match verdict {
             Verdict::Pass => self.deliver(frame, true),

@@ -15,6 +15,7 @@ mod inbox;
 mod intercept;
 mod ledger;
 pub mod memory;
+mod payload;
 mod recording;
 mod shaped;
 mod show;

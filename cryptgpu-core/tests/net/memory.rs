@@ -180,3 +180,21 @@ fn a_recorder_sees_what_a_party_sees() {
     let view: Vec<u64> = recorder.seen_by(p1.id()).into_iter().flat_map(|message| message.words).collect();
     assert_eq!(view, [1, 2]);
 }
+
+#[test]
+fn what_is_shown_of_a_message_is_its_size() {
+    let recorder = Recorder::default();
+    let shown = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let sink = shown.clone();
+    let shows = Interceptor::new(move |message: &mut Message| {
+        sink.lock().unwrap().push_str(&format!("{message:?}"));
+        Verdict::Pass
+    });
+    for interceptor in [recorder.interceptor(), shows] {
+        let [p0, p1, _p2] = memory::trio_with(quick(), Some(interceptor));
+        p0.send(p1.id(), TAG, vec![0x1234_5678_9abc; 3]).unwrap();
+        shown.lock().unwrap().push_str(&format!("{p1:?}"));
+    }
+    let text = format!("{} {:?}", shown.lock().unwrap(), recorder.messages());
+    assert!(text.matches("3 words").count() == 4 && !text.contains(&0x1234_5678_9abcu64.to_string()), "{text}");
+}

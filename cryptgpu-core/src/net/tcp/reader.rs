@@ -2,6 +2,7 @@
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header};
 use super::super::inbox::{Fault, Inbox, Incoming};
+use super::super::payload::Payload;
 use super::super::shaped::Shaper;
 use super::super::spare::SpareBuffers;
 use super::super::{GaveUp, Options, PartyId};
@@ -63,7 +64,7 @@ impl Reader {
         };
         header.admit(self.expected, limit)?;
         self.expected += 1;
-        let mut words = self.spare.take(header.words as usize);
+        let mut words = Payload::new(self.spare.take(header.words as usize));
         stream.read_exact(bytemuck::cast_slice_mut(&mut words)).await.map_err(within_frame)?;
         if self.with_checksum {
             header.verify(&words)?;

@@ -32,7 +32,7 @@ fn read(bytes: Vec<u8>) -> (Vec<Vec<u64>>, Fault) {
     let mut messages = Vec::new();
     loop {
         match inbox.pop(Instant::now()) {
-            Ok(message) => messages.push(message.words),
+            Ok(message) => messages.push(message.words.take()),
             Err(Empty::Down(fault)) => return (messages, fault),
             Err(Empty::Deadline) => panic!("the link neither delivers nor is down"),
         }
