@@ -3,7 +3,6 @@
 //! so no party learns it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ use super::inference::IMAGES_OWNER;
 use super::{ExperimentError, Inference, peak_rss_bytes};
 use crate::cluster::{Plain, Words};
 use crate::device::DeviceInUse;
-use crate::mpc::{MpcError, Party};
+use crate::mpc::Party;
 use crate::net::Stats;
 use crate::nn::SharedModel;
 use crate::nn::private::TimeByKind;
@@ -66,14 +65,12 @@ pub(super) fn evaluate(
     let size = declaration.batch;
     let open = || declaration.open_images(&declaration.graph()?)?.batch(batch, size);
     let images = (p.id() == IMAGES_OWNER).then(open).transpose()?;
-    let (start, before) = (Instant::now(), p.stats());
-    let x = model.share_images(p, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
-    let mut seconds_by_kind = TimeByKind::default();
-    seconds_by_kind.add("input", start.elapsed());
-    let y = model.infer_observed(p, x, |layer| seconds_by_kind.add(layer.kind, layer.time))?;
-    let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
-    let result = p.fresh_summand(&y)?.into_host().map_err(MpcError::from)?;
-    Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result: Words(result) }))
+    let before = p.stats();
+    let timed = model.infer_images(p, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
+    let stats = [before, p.stats()];
+    let result = Words(p.fresh_summand(&timed.output)?.into_host()?);
+    let (seconds, seconds_by_kind) = (timed.duration.as_secs_f64(), timed.by_kind);
+    Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result }))
 }
 
 /// What a party is and has counted so far.
