@@ -6,6 +6,7 @@ use super::store::Held;
 use super::traits::{Argument, PassedAs};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::job_error::JobError;
+use crate::nn::range::InputRange;
 use crate::nn::{Graph, SharedModel};
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 pub struct Model {
     pub(in crate::cluster) token: Arc<Token>,
     pub(in crate::cluster) graph: Arc<Graph>,
+    /// The range of images that the bounds on its values are for.
+    pub(in crate::cluster) input: InputRange,
     pub(in crate::cluster) notices: Arc<[String]>,
 }
 
@@ -26,7 +29,13 @@ impl Model {
         &self.graph
     }
 
-    /// What was changed to make the tensors of the weights' file fit the network, a sentence each.
+    /// The range that images are declared to lie in.
+    pub fn input_range(&self) -> InputRange {
+        self.input
+    }
+
+    /// What was changed to make the tensors of the weights' file fit the network, and where no bound shows that values fit
+    /// the ring, a sentence each.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
