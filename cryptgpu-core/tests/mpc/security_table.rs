@@ -54,3 +54,34 @@ fn every_claim_about_security_has_tests_that_exist() {
     assert_eq!(complain("`tests/mpc/security_table.rs`: `complain`, `complained`").len(), 1);
     assert_eq!(complain("`tests/mpc/security_chair.rs`").len() + complain("by hand").len(), 2);
 }
+
+/// The files below a folder of the sources, by path.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn messages_are_sent_in_the_three_places_that_are_named() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = vec![];
+    files(&sources, &mut all);
+    let sends = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let code = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+        code.take_while(|line| *line != "#[cfg(test)]")
+            .any(|line| line.contains("net.send(") || line.contains("network.send("))
+    };
+    let mut places: Vec<_> =
+        all.iter().filter(|path| sends(path)).map(|path| path.strip_prefix(&sources).unwrap()).collect();
+    // `net` itself is below, and tests are no part of the library.
+    places.retain(|path| !path.starts_with("net") && !path.components().any(|part| part.as_os_str() == "tests"));
+    places.sort();
+    let named = ["cluster/party/self_test.rs", "mpc/protocol/message.rs", "mpc/setup.rs"].map(Path::new);
+    assert_eq!(places, named);
+}
