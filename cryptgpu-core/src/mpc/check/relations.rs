@@ -75,11 +75,16 @@ fn columns(groups: &[Vec<Run>; 2]) -> [Columns; 2] {
 
 /// The first messages of each sender, as many as usual, as words.
 fn words(run: &Run, usual: [usize; 3]) -> Vec<(PartyId, u64)> {
-    let first = |from: PartyId| run.messages.iter().filter(move |m| m.from == from).take(usual[from.index()]);
-    PartyId::ALL
-        .into_iter()
-        .flat_map(|from| first(from).flat_map(move |m| m.words.iter().map(move |w| (from, *w))))
-        .collect()
+    let (mut met, mut start, mut words) = ([0; 3], 0, vec![]);
+    for message in &run.messages {
+        let at = message.from.index();
+        met[at] += 1;
+        if met[at] <= usual[at] {
+            words.extend(run.words[start..start + message.len].iter().map(|&word| (message.from, word)));
+        }
+        start += message.len;
+    }
+    words
 }
 
 /// Two bits, or one where there is no second, and whether they differ, or the one is set.
