@@ -380,8 +380,8 @@ fn a_world_deals_other_components_at_each_call_and_the_same_ones_again_from_its_
     let deals = |world: &World| [world.deal(&value), world.deal(&value)].map(|shares| shares.each_ref().map(words));
     let world = World::seeded(1);
     let first = deals(&world);
-    for party in 0..3 {
-        assert!(first[0][party].iter().zip(&first[1][party]).all(|(a, b)| a != b), "party {party}");
+    for (one, other) in first[0].iter().zip(&first[1]) {
+        assert!(one.iter().zip(other).all(|(a, b)| a != b));
     }
     // A clone goes on with the next.
     assert!(first == deals(&World::seeded(1)) && world.clone().deal(&value).each_ref().map(words) != first[0]);
