@@ -92,7 +92,7 @@ fn function_table() -> String {
     for (name, range, error, protocol) in functions() {
         let cost = measure(ELEMENTS, Settings::default(), protocol);
         let bytes = cost.bytes as f64 / ELEMENTS as f64;
-        writeln!(table, "| {name} | {range} | {error} | {bytes:.0} | {} |", cost.rounds).unwrap();
+        writeln!(table, "| {name} | {range} | {error} | {bytes:.1} | {} |", cost.rounds).unwrap();
     }
     table
 }

@@ -4,7 +4,7 @@
 //!
 //! All work alike. A batch of comparisons with public thresholds says where a number lies; sums of these bits with public
 //! weights are the power of two that brings it into a short interval, and the factor or summand that undoes this
-//! afterwards; a polynomial of degree 11 does the rest ([`Octaves`]; reasons: `docs/adr/0021-functions-that-open-nothing.md`;
+//! afterwards; a polynomial of degree 11 does the rest ([`Octaves`]; reasons: `docs/adr/0024-functions-that-open-nothing.md`;
 //! ranges, errors and costs: `docs/protocols.md`). After Keller and Sun, ICML 2022, appendix C.
 //!
 //! | file | what |
@@ -38,7 +38,7 @@ const RANGE_BITS: u32 = 62;
 /// Fraction bits of numbers on the way. The product of two has twice as many, and 6 bits are left in front of them.
 const WORKING: u32 = (RANGE_BITS - 6) / 2;
 
-/// A power of two as a ring element, shifted to another scale.
+/// 2^exponent, exactly.
 fn power(exponent: i32) -> f64 {
     f64::powi(2.0, exponent)
 }
@@ -60,7 +60,7 @@ impl Party {
         result
     }
 
-    /// x·y + `plus`/2^d... all at the scale of x·y, divided by 2^cut; multiplied, where `cut` is negative.
+    /// (x·y + plus)/2^cut, element by element, with `plus` at the scale of the product; times 2^−cut where `cut` is negative.
     fn product(&mut self, x: &Rep, y: &Rep, plus: Option<&Rep>, cut: i32) -> Result<Rep, MpcError> {
         let mut z = x.local_mul(y)?;
         if let Some(plus) = plus {

@@ -19,7 +19,7 @@ pub struct CrossEntropy {
     pub gradient: Rep,
 }
 
-/// Rows of a share, without and with what softmax needs of them.
+/// The rows of a share.
 struct Rows {
     /// How many.
     count: usize,
@@ -96,7 +96,7 @@ impl Party {
     ///
     /// The maximum of each row is subtracted first, so that logits of any size do (their differences within the range of
     /// comparisons). Exponentials have four bits more than the codec. The error is at most 2·2^−f + 2^−(f+3)·C for rows of C
-    /// elements. For ten logits about 800 bytes an element, 97 rounds: [`crate::mpc::cost::softmax`]. Nothing is opened.
+    /// elements. For ten logits about 870 bytes an element, 96 rounds: [`crate::mpc::cost::softmax`]. Nothing is opened.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;

@@ -33,7 +33,7 @@ fn unit(f: u32) -> f64 {
 fn evaluate(world: &World, inputs: &[ArrayD<u64>], cost: Cost, protocol: impl Protocol<Rep, MpcError>) -> ArrayD<f64> {
     let trial = run_trial(world, inputs, &protocol).unwrap();
     assert_eq!(trial.counted, cost, "counted, and by the formula");
-    assert_eq!(trial.charged, cost, "declared by the parts, and by the formula");
+    assert_eq!(trial.declared, Some(cost), "declared by the parts, and by the formula");
     world.settings.codec.decode_array(&trial.value)
 }
 
