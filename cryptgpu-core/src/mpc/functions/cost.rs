@@ -1,7 +1,7 @@
 //! What functions of secret numbers cost, as formulas: n is the number of elements, f that of the codec's fraction bits.
 //! They are a part of [`crate::mpc::cost`].
 
-use super::exp::{Pieces, window as exp_window};
+use super::exp::Pieces;
 use super::octaves::BitRange;
 use super::softmax::{exponential_scale, sum_octaves};
 use super::{Octaves, WORKING, reciprocal, roots};
@@ -70,21 +70,21 @@ pub fn log(n: usize, f: u32, octaves: Octaves) -> Cost {
     split(n, octaves.bits(f)) + polynomial(n, f)
 }
 
-fn exp_scaled(n: usize, pieces: Pieces, window: SignWindow) -> Cost {
+fn exp_scaled(n: usize, pieces: Pieces) -> Cost {
     let scale = pieces.scale();
-    steps(n, pieces.thresholds(), exp_window(window)) + reshare(n) + polynomial(n, scale) + product(n, scale as i32)
+    steps(n, pieces.thresholds(), SignWindow::default()) + reshare(n) + polynomial(n, scale) + product(n, scale as i32)
 }
 
 /// [`crate::mpc::Party::exp`] of n elements.
-pub fn exp(n: usize, f: u32, window: SignWindow) -> Cost {
-    exp_scaled(n, Pieces::whole(f), window)
+pub fn exp(n: usize, f: u32) -> Cost {
+    exp_scaled(n, Pieces::whole(f))
 }
 
 /// Maxima, exponentials and their sums of `rows` rows of `width` elements.
 fn exponentials(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     let scale = exponential_scale(f);
     max_pool(rows, width, window)
-        + exp_scaled(rows * width, Pieces::up_to_one(scale), window)
+        + exp_scaled(rows * width, Pieces::up_to_one(scale))
         + split(rows, sum_octaves(width).bits(scale))
 }
 

@@ -57,14 +57,9 @@ impl Pieces {
     }
 }
 
-/// The bits that an exponential's comparisons look at: those of all comparisons, without leaving out low ones.
-pub(super) fn window(settings: SignWindow) -> SignWindow {
-    if settings.low() == 0 { settings } else { SignWindow::default() }
-}
-
 impl Party {
-    /// eˣ. Exact is what the codec can say: below −(f + 2)·ln 2 with f fraction bits the result is zero, and from
-    /// (34 − f)·ln 2 on (9.7 at f = 20) it is 2^(34−f), for x in the range of comparisons.
+    /// eˣ, for every x. With f fraction bits the result is zero below −(f + 2)·ln 2, and 2^(34−f) from (34 − f)·ln 2 on (9.7
+    /// at f = 20). Comparisons look at all 64 bits here, whatever the settings say.
     ///
     /// The argument's piece of four octaves is found by comparisons; a polynomial gives the part of the exponential within
     /// it, a sum of public powers of two the rest. The error is at most 2^−f + 2^−23·eˣ. About 950 bytes an element, 27
@@ -107,7 +102,7 @@ impl Party {
         // Rounded up, so that what reaches the last threshold is not below the end of the range.
         let threshold = |k: usize| (logarithm(pieces.begin(k)) * power(from as i32)).ceil() as i64 as u64;
         let thresholds: Vec<u64> = (0..pieces.thresholds()).map(threshold).collect();
-        let steps = self.steps(x, &thresholds, window(self.window()))?;
+        let steps = self.steps(x, &thresholds, SignWindow::default())?;
         // Zero below and above all pieces: bits times x, so that nothing outside the range is truncated.
         let inside = self.weigh(&steps, &pieces.values(|_| 1, 0))?;
         let inside = self.mul_no_trunc(x, &inside)?.mul_word(1 << (whole - from));

@@ -79,11 +79,7 @@ impl Party {
         let differences: Result<Vec<Rep>, _> =
             thresholds.iter().map(|t| x.add_word(self.id(), t.wrapping_neg()).reshape(&row)).collect();
         let differences = Rep::concat(&differences?)?;
-        let before = *self.settings();
-        self.set_settings(super::Settings { window, ..before });
-        let below = self.sign(&differences);
-        self.set_settings(before);
-        let reached = below?.not(self.id());
+        let reached = self.with_window(window, |p| p.sign(&differences))?.not(self.id());
         self.bits_to_ring(&reached)
     }
 

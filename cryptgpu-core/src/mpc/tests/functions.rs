@@ -96,7 +96,7 @@ fn roots() {
 fn logarithms() {
     for f in FRACTION_BITS {
         let (world, range, x) = (world(f), Octaves::of(codec(f)), all_octaves());
-        let y = evaluate(&world, &[x.clone()], cost::log(N, f, range), |p, x| p.log(&x[0]));
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::log(N, f, range), |p, x| p.log(&x[0]));
         assert_near(&x, &y, f, |x| x.max(unit(f)).ln(), |_| unit(f) + 2f64.powi(-25));
     }
 }
@@ -108,8 +108,7 @@ fn exponentials() {
         let between = (0..N - 5).map(|i| low + (end - low) * i as f64 / (N - 5) as f64);
         let x: Vec<f64> = between.chain([1e4, -1e4, 0.0, end, -0.5 * unit(f)]).collect();
         let (world, x) = (world(f), codec(f).encode_array(&ndarray::arr1(&x)).unwrap());
-        let cost = cost::exp(N, f, world.settings.window);
-        let y = evaluate(&world, &[x.clone()], cost, |p, x| p.exp(&x[0]));
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::exp(N, f), |p, x| p.exp(&x[0]));
         assert_near(&x, &y, f, |x| x.min(end).exp(), |y| unit(f) + y * 2f64.powi(-23));
     }
 }
@@ -148,13 +147,14 @@ fn softmax_and_its_logarithm() {
         let expected = log_softmax(&codec(f).decode_array(&x));
         let allowed = 2.0 * unit(f) + unit(f + 3) * width as f64;
         let window = world.settings.window;
-        let y = evaluate(&world, &[x.clone()], cost::softmax(rows, width, f, window), |p, x| p.softmax(&x[0]));
+        let y =
+            evaluate(&world, std::slice::from_ref(&x), cost::softmax(rows, width, f, window), |p, x| p.softmax(&x[0]));
         assert_eq!(y.shape(), x.shape());
         let far = (y - expected.mapv(f64::exp)).into_iter().map(f64::abs).fold(0.0, f64::max);
         assert!(far <= allowed, "{f} fraction bits, {width} wide: {far}, allowed {allowed}");
         if width == 10 {
             let cost = cost::log_softmax(rows, width, f, window);
-            let y = evaluate(&world, &[x.clone()], cost, |p, x| p.log_softmax(&x[0]));
+            let y = evaluate(&world, std::slice::from_ref(&x), cost, |p, x| p.log_softmax(&x[0]));
             let far = (y - expected).into_iter().map(f64::abs).fold(0.0, f64::max);
             assert!(far <= allowed, "{f} fraction bits: {far}, allowed {allowed}");
         }
