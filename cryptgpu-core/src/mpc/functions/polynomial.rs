@@ -129,9 +129,11 @@ impl Party {
 mod tests {
     use super::*;
 
+    type Real = fn(f64) -> f64;
+
     #[test]
     fn coefficients_are_those_of_their_functions() {
-        let functions: [(&Polynomial, fn(f64) -> f64, f64); 5] = [
+        let functions: [(&Polynomial, Real, f64); 5] = [
             (&RECIPROCAL, |u| 2.0 / (3.0 + u), 1.0),
             (&INVERSE_ROOT, |u| (2.0 / (3.0 + u)).sqrt(), 1.0),
             (&ROOT, |u| ((3.0 + u) / 2.0).sqrt(), 1.0),
