@@ -19,7 +19,7 @@
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `account.rs` | a party's account: steps, declared costs, claims |
-//! | `show.rs` | how costs and claims show themselves |
+//! | `show.rs` | how settings, costs and claims show themselves |
 //! | `view.rs` | a party's view: what it holds and receives, recorded for teaching and debugging |
 //! | `check/` | the protocol checker: values, costs, views |
 
@@ -56,7 +56,7 @@ pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};
 pub use world::{World, deal};
 
-/// What a message is whose tag has that kind, for people: `truncation: e`.
+/// The name of a kind of message, for people: `truncation: e`.
 pub fn message_kind(kind: u16) -> String {
     protocol::MessageKind(kind).to_string()
 }

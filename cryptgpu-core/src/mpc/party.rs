@@ -41,7 +41,8 @@ pub struct Settings {
     pub codec: FixedPoint,
     /// Which truncation runs.
     pub fidelity: Fidelity,
-    /// Bits that comparisons look at; all 64 by default.
+    /// Bits that comparisons look at; all 64 by default. In a network it bounds the network's own values, and each step's
+    /// window follows from it (`nn::window`).
     pub window: SignWindow,
 }
 
@@ -70,7 +71,7 @@ impl Party {
         self.net.id()
     }
 
-    /// Where its tensors live.
+    /// The device that its tensors live on.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -80,12 +81,12 @@ impl Party {
         self.settings.codec
     }
 
-    /// How it computes.
+    /// The settings that it computes with.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Computes otherwise from now on; all parties must change together.
+    /// Sets how it computes from now on; all parties must change together.
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;
     }
@@ -93,6 +94,14 @@ impl Party {
     /// The bits that comparisons look at.
     pub fn window(&self) -> SignWindow {
         self.settings.window
+    }
+
+    /// Runs `body` with comparisons that look at `window`, and at the bits of before afterwards. All parties name the same.
+    pub fn with_window<T>(&mut self, window: SignWindow, body: impl FnOnce(&mut Party) -> T) -> T {
+        let before = std::mem::replace(&mut self.settings.window, window);
+        let result = body(self);
+        self.settings.window = before;
+        result
     }
 
     /// What its masks are drawn from.

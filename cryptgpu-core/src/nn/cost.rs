@@ -20,6 +20,7 @@ pub fn infer(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
 pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> Cost {
     let elements = batch * plan.shape(step.output).iter().product::<usize>();
     let cut = cut(&step.op, settings.codec.fraction_bits());
+    // The windows of steps differ in their lowest bit, and have the settings' width ([`super::window`]).
     let window = settings.window;
     let paper = settings.fidelity == Fidelity::Paper && cut > 0;
     match &step.op {

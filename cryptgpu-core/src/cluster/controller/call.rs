@@ -114,9 +114,9 @@ impl Cluster {
         self.run_within(self.inner.configuration.time_limit, function, arguments)
     }
 
-    /// The same, and the run ends after `limit` whatever the parties are doing. (Without it, and without
-    /// [`ClusterBuilder::time_limit`](crate::cluster::ClusterBuilder::time_limit), a party that waits for another one ends
-    /// at the deadline, and one that computes goes on for as long as it takes.)
+    /// Runs `function` as [`Cluster::run`] does, and ends the run after `limit`, whatever the parties are doing. (Without
+    /// it, and without [`ClusterBuilder::time_limit`](crate::cluster::ClusterBuilder::time_limit), a party that waits for
+    /// another one ends at the deadline, and one that computes goes on for as long as it takes.)
     ///
     /// ```
     /// use cryptgpu_core::cluster::{Cluster, ClusterError, Result};

@@ -6,8 +6,9 @@ use crate::device::{Binary, Buffer, View, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
 impl Party {
-    /// One bit an element: 1 where x < 0, read as two's complement (see [`crate::mpc::SignWindow`]
-    /// for a shorter look). Exact for every x.
+    /// One bit an element: 1 where x < 0, read as two's complement. Exact for every x. With a shorter look
+    /// ([`crate::mpc::SignWindow`]) exact while |x| < 2^(low + width − 1) in the ring, but that positive values below 2^low
+    /// may count as negative.
     ///
     /// With A = x₀ + x₁ (role 0) and B = x₂ (roles 1 and 2), for each pair of bits generate is
     /// G = a₁b₁ ⊕ (a₁a₀)b₀ ⊕ a₀(b₁b₀) and propagate P = a₁a₀ ⊕ a₁b₀ ⊕ a₀b₁ ⊕ b₁b₀, linear in
@@ -71,8 +72,8 @@ impl Party {
         let [mask, g1, g0] = zero.nonces;
         let mut message = device.alloc(shared * zero.words.len());
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
-        let (tops_a, tops_b) = (top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone()));
-        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops_a, tops_b);
+        let tops = [top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone())];
+        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops);
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
         kernels::fill(&self.prg.with_prev(g0), ga.slice_mut(planes(&zero.words, carried)));
         kernels::fill(&self.prg.with_next(g1), gb.slice_mut(planes(&zero.words, carried)));
@@ -88,7 +89,7 @@ impl Party {
         kernels::fill(&self.prg.with_prev(g1), own.view_mut());
         ga.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_b.slice_mut(one.words.clone());
-        kernels::sign_share_carries(window, true, xb.slice(one.elements.clone()), bits.view(), own.view_mut(), b63);
+        kernels::sign_share_carries(window, true, [xb.slice(one.elements.clone()), bits.view()], own.view_mut(), b63);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let own_one = (own, at);
 
@@ -101,7 +102,7 @@ impl Party {
         kernels::fill(&self.prg.with_next(g0), own.view_mut());
         gb.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_a.slice_mut(two.words.clone());
-        kernels::sign_share_carries(window, false, xa.slice(two.elements.clone()), bits.view(), own.view_mut(), b63);
+        kernels::sign_share_carries(window, false, [xa.slice(two.elements.clone()), bits.view()], own.view_mut(), b63);
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
 
         // Component 2 is the sum of what roles 1 and 2 have exchanged.

@@ -12,7 +12,7 @@ pub use times::{LayerTime, TimeByKind, TimedInference};
 
 use super::lower::{PlanOp, lower};
 use super::plaintext::check_shape;
-use super::{Graph, LowerOptions, NnError, Plan, Weights, fold};
+use super::{Graph, LowerOptions, NnError, Plan, Weights, fold, window};
 use crate::device::Tensor;
 use crate::mpc::{Operand, Party, Rep};
 use crate::net::PartyId;
@@ -146,7 +146,8 @@ impl SharedModel {
     ///
     /// # Errors
     /// [`NnError::Input`] for images of another shape; [`NnError::Precision`] when the party computes with other
-    /// fraction bits than the weights have; [`NnError::Mpc`] with party, peer and step.
+    /// fraction bits than the weights have; as [`window::check_plan`] for settings that cannot work, before anything is
+    /// sent; [`NnError::Mpc`] with party, peer and step.
     ///
     /// # Examples
     /// See [`share_images`].
@@ -163,7 +164,7 @@ impl SharedModel {
     }
 
     /// Private inference of images that `owner` holds and the others do not, from sharing them
-    /// ([`SharedModel::share_images`], whose time is that of the kind `input`) to shares of the result.
+    /// ([`SharedModel::share_images`], timed as the kind `input`) to shares of the result.
     ///
     /// # Errors
     /// As [`share_images`] and [`SharedModel::infer`].
@@ -204,6 +205,7 @@ impl SharedModel {
                 party: p.codec().fraction_bits(),
             });
         }
+        window::check_plan(&self.plan, p.settings())?;
         evaluate::run(self, p, x, observe)
     }
 }
