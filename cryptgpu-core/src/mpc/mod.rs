@@ -16,6 +16,7 @@
 //! | `linear.rs` | products, matrix products, convolutions |
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `pool.rs` | average and max-pooling |
+//! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, softmax, cross-entropy: nothing is opened |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `account.rs` | a party's account: steps, declared costs, claims |
@@ -30,6 +31,7 @@ mod account;
 mod claim;
 mod compare;
 mod error;
+mod functions;
 mod linear;
 mod party;
 mod pool;
@@ -47,6 +49,7 @@ pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::{MpcError, Origin};
+pub use functions::{CrossEntropy, Octaves};
 pub use party::{Fidelity, Party, Settings};
 pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};

@@ -282,9 +282,13 @@ fn a_claim_covers_what_is_inside_its_step() {
         let inner = Cost { rounds: 6, bytes: 1001 };
         assert_eq!((claimed.unwrap(), p.declared()), (product.times(3) + inner, product.times(3) + inner));
         let step = p.step("claimed", |p| {
-            p.step("inner", |p| Ok::<_, MpcError>(p.declare(7, 7)))?;
+            p.step("inner", |p| {
+                p.declare(7, 7);
+                Ok::<_, MpcError>(())
+            })?;
             p.mul_no_trunc(x, x).map(drop)?;
-            Ok::<_, MpcError>(p.declare(2, 500))
+            p.declare(2, 500);
+            Ok::<_, MpcError>(())
         });
         step.unwrap();
         let before = product.times(3) + inner + Cost { rounds: 2, bytes: 500 };
