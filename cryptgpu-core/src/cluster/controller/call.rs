@@ -114,7 +114,7 @@ impl Cluster {
         self.run_within(Duration::MAX, function, arguments)
     }
 
-    /// The same, and the run ends after `limit` whatever the parties are doing. (Without it a party that waits for
+    /// Runs `function` as [`Cluster::run`] does, and ends the run after `limit`, whatever the parties are doing. (Without it a party that waits for
     /// another one ends at the deadline, and one that computes goes on for as long as it takes.)
     ///
     /// ```

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// A run goes on at all three at once. If it fails at one it ends at all, the processes end, and
 /// the caller gets the likeliest cause; the next run starts new processes by itself, which have
 /// none of what earlier runs kept. One run goes on at a time. Dropping the cluster ends its
-/// processes; so does the end of this program, whatever way it comes about.
+/// processes; they also end with this program, however that ends.
 ///
 /// ```no_run
 /// use cryptgpu_core::cluster::{Cluster, SelfTest};
@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// println!("party 0 sent {} bytes", run.usage[0].stats.payload_bytes());
 /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
 /// ```
-#[derive(Debug)]
 pub struct Cluster {
     pub(super) inner: Arc<Inner>,
 }
@@ -112,6 +111,11 @@ impl Cluster {
         &self.inner.configuration.settings
     }
 
+    /// What was chosen when it was started.
+    pub(in crate::cluster) fn configuration(&self) -> &Configuration {
+        &self.inner.configuration
+    }
+
     /// Runs one job at all parties, each with its own value.
     ///
     /// # Errors
@@ -121,7 +125,7 @@ impl Cluster {
         self.run_job_with(jobs, |_| ())
     }
 
-    /// The same; `on_progress` gets to know how far the parties are.
+    /// Runs one job as [`Cluster::run_job`] does; `on_progress` learns how far the parties are.
     ///
     /// # Errors
     /// As [`Cluster::run_job`].
