@@ -28,13 +28,13 @@ impl Party {
     ///
     /// let world = World::seeded(1);
     /// let codec = world.settings.codec;
-    /// let x = world.deal(&codec.encode_array(&array![4.0, 0.1, 1000.0])?);
+    /// let x = world.deal(&codec.encode_array(&array![4.0, 0.125, 1000.0])?);
     /// let [y, ..] = world.run(|p| {
     ///     let y = p.reciprocal(&x[p.id().index()])?;
     ///     p.open(&y)
     /// });
     /// let y = codec.decode_array(&y?.to_array()?);
-    /// assert!((y[0] - 0.25).abs() < 2e-6 && (y[1] - 10.0).abs() < 2e-5 && (y[2] - 0.001).abs() < 2e-6);
+    /// assert!((y[0] - 0.25).abs() < 2e-6 && (y[1] - 8.0).abs() < 2e-6 && (y[2] - 0.001).abs() < 2e-6);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
