@@ -75,16 +75,15 @@ fn columns(groups: &[Vec<Run>; 2]) -> [Columns; 2] {
 
 /// The first messages of each sender, as many as usual, as words.
 fn words(run: &Run, usual: [usize; 3]) -> Vec<(PartyId, u64)> {
-    let (mut met, mut start, mut words) = ([0; 3], 0, vec![]);
-    for message in &run.messages {
+    let (mut met, mut first) = ([0; 3], vec![]);
+    for (message, words) in run.each() {
         let at = message.from.index();
         met[at] += 1;
         if met[at] <= usual[at] {
-            words.extend(run.words[start..start + message.len].iter().map(|&word| (message.from, word)));
+            first.extend(words.iter().map(|&word| (message.from, word)));
         }
-        start += message.len;
     }
-    words
+    first
 }
 
 /// Two bits, or one where there is no second, and whether they differ, or the one is set.
