@@ -2,6 +2,7 @@
 //! formulas are exact, padding of packed bits included, and tests hold them against what the
 //! transport counted. n is the number of elements, W = ⌈n/64⌉ the words of a packed bit.
 
+pub use super::functions::cost::{cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, softmax, sqrt};
 use crate::device::SignWindow;
 use std::ops::{Add, AddAssign};
 

@@ -16,6 +16,7 @@
 //! | `linear.rs` | products, matrix products, convolutions |
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `pool.rs` | average and max-pooling |
+//! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, softmax, cross-entropy: nothing is opened |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `account.rs` | a party's account: steps, declared costs, claims |
@@ -30,6 +31,7 @@ mod account;
 mod claim;
 mod compare;
 mod error;
+mod functions;
 mod linear;
 mod party;
 mod pool;
@@ -47,6 +49,7 @@ pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::{MpcError, Origin};
+pub use functions::{CrossEntropy, Octaves};
 pub use party::{Fidelity, Party, Settings};
 pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
@@ -54,7 +57,7 @@ pub use setup::agree_on_keys;
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
 pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};
-pub use world::{World, deal};
+pub use world::{Deals, World, deal};
 
 /// The name of a kind of message, for people: `truncation: e`.
 pub fn message_kind(kind: u16) -> String {

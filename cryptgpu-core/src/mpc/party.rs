@@ -7,7 +7,7 @@ use super::cost::Cost;
 use super::error::{MpcError, locate};
 use super::view::ViewRecorder;
 use crate::device::{Device, DeviceError, SignWindow, View};
-use crate::net::{Network, PartyId, Stats, Timeline};
+use crate::net::{GaveUp, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::FixedPoint;
 use std::sync::Arc;
@@ -96,7 +96,8 @@ impl Party {
         self.settings.window
     }
 
-    /// Runs `body` with comparisons that look at `window`, and at the bits of before afterwards. All parties name the same.
+    /// Runs `body` with comparisons that look at `window`, and sets the window back afterwards. All parties name the same
+    /// window.
     pub fn with_window<T>(&mut self, window: SignWindow, body: impl FnOnce(&mut Party) -> T) -> T {
         let before = std::mem::replace(&mut self.settings.window, window);
         let result = body(self);
@@ -174,8 +175,8 @@ impl Party {
         self.account.failed_step()
     }
 
-    /// Tells both peers that this party gives up, and why.
-    pub fn abort(&self, reason: &str) {
+    /// Tells both peers that this party gives up; of the reason they hear one word of a fixed vocabulary.
+    pub fn abort(&self, reason: GaveUp) {
         self.net.abort(reason);
     }
 

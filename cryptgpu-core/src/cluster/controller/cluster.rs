@@ -5,6 +5,7 @@ use super::inner::Inner;
 use super::run::Run;
 use super::turn::Turn;
 use super::watch::Progress;
+use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
@@ -39,7 +40,8 @@ impl ClusterBuilder {
     /// Starts the three parties, and returns when they are linked up and have their keys.
     ///
     /// # Errors
-    /// [`ClusterError::ProgramMissing`], and [`ClusterError::Startup`] with a party's own words.
+    /// [`ClusterError::ProgramMissing`], [`ClusterError::Startup`] with a party's own words, and
+    /// [`ClusterError::Interrupted`].
     pub fn start(self) -> Result<Cluster, ClusterError> {
         static CLUSTERS: AtomicU64 = AtomicU64::new(0);
         let configuration = self.configuration;
@@ -68,14 +70,15 @@ impl Cluster {
     /// Ends the processes, if there are any, and starts new ones.
     ///
     /// # Errors
-    /// As [`ClusterBuilder::start`]; [`ClusterError::Busy`].
+    /// As [`ClusterBuilder::start`]; [`ClusterError::Cancelled`], [`ClusterError::Busy`].
     pub fn restart(&self) -> Result<(), ClusterError> {
         let mut state = self.inner.lock("restart")?;
-        self.inner.renew(&mut state)
+        self.inner.renew(&mut state, &GoingOn::new())
     }
 
-    /// Ends the run that goes on, from another thread: its caller gets [`ClusterError::Cancelled`], the parties end
-    /// whatever they are doing, and the next run starts new ones. True if there was one. A thread of a cluster
+    /// Ends the run that goes on, or the start of parties, from another thread: its caller gets
+    /// [`ClusterError::Cancelled`], the parties end whatever they are doing, and the next run starts new ones. True if
+    /// there was something to end. A thread of a cluster
     /// [in memory](Cluster::in_memory) ends with its next message; nobody waits for it.
     ///
     /// ```
