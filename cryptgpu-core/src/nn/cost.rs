@@ -2,8 +2,8 @@
 //! protocols it uses. Tests hold this against what the transport counts.
 
 use super::Plan;
+use super::divisor::cut;
 use super::lower::{PlanOp, Step};
-use super::private::cut;
 use crate::mpc::{Cost, Fidelity, Settings, cost};
 
 /// Sharing the weights: 8 bytes for each weight and bias, to one party; nobody waits for more than one message.

@@ -1,8 +1,8 @@
 //! The window of each comparison: which bits it must look at when the settings name a narrow [`SignWindow`], and which
 //! settings no network can be evaluated with. All of it follows from the plan, which is public; no weight enters here.
 
+use super::divisor::{cut, extra_bits};
 use super::lower::{PlanOp, Step};
-use super::private::cut;
 use super::{NnError, Plan};
 use crate::mpc::{Settings, SignWindow};
 use crate::ring::FixedPoint;
@@ -46,7 +46,7 @@ pub fn of_step(plan: &Plan, step: &Step, settings: &Settings) -> Result<SignWind
 /// Bits by which what a step compares can be larger than the network's values.
 fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
     let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1);
-    let pending = super::private::extra_bits(divisor);
+    let pending = extra_bits(divisor);
     match &step.op {
         PlanOp::Relu => pending,
         PlanOp::MaxPool { window } => pending + if window.padding == [0; 4] { 1 } else { 2 },

@@ -1,8 +1,9 @@
 //! The steps of a plan on shares.
 
-use super::{Layer, LayerTime, SharedModel, reciprocal};
+use super::{Layer, LayerTime, SharedModel};
 use crate::device::{ConvGeometry, DeviceError};
 use crate::mpc::{Party, Rep};
+use crate::nn::divisor::reciprocal;
 use crate::nn::lower::{PlanOp, Step};
 use crate::nn::{NnError, window};
 use std::time::Instant;
