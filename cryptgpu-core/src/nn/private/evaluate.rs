@@ -2,7 +2,7 @@
 
 use super::{Layer, LayerTime, SharedModel, reciprocal};
 use crate::device::{ConvGeometry, DeviceError};
-use crate::mpc::{Party, Rep};
+use crate::mpc::{CheckRange, Party, Rep};
 use crate::nn::NnError;
 use crate::nn::lower::{PlanOp, Step};
 use std::time::Instant;
@@ -24,8 +24,13 @@ pub(super) fn run(
         let inputs: Option<Vec<&Rep>> = step.inputs.iter().map(|input| values[input.index()].as_ref()).collect();
         let inputs = inputs.ok_or_else(|| missing(&step.name))?;
         let (start, before) = (Instant::now(), p.stats());
-        let result =
-            p.step(&step.name, |p| evaluate(p, step, layer.as_ref(), &inputs).map_err(|error| error.located(p)))?;
+        let result = p.step(&step.name, |p| {
+            let result = evaluate(p, step, layer.as_ref(), &inputs).and_then(|result| match p.settings().check_range {
+                CheckRange::Layers => p.check_range().map(|()| result).map_err(NnError::from),
+                CheckRange::Off | CheckRange::Run => Ok(result),
+            });
+            result.map_err(|error| error.located(p))
+        })?;
         let (time, stats) = (start.elapsed(), p.stats().since(&before));
         observe(LayerTime { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
         values[step.output.index()] = Some(result);
@@ -33,6 +38,7 @@ pub(super) fn run(
             values[released.index()] = None;
         }
     }
+    p.check_range()?;
     values[plan.output().index()].take().ok_or_else(|| missing(plan.name()))
 }
 
