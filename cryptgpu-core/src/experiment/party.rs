@@ -3,7 +3,6 @@
 //! so no party learns it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,13 +65,11 @@ pub(super) fn evaluate(
     let size = declaration.batch;
     let open = || declaration.open_images(&declaration.graph()?)?.batch(batch, size);
     let images = (p.id() == IMAGES_OWNER).then(open).transpose()?;
-    let (start, before) = (Instant::now(), p.stats());
-    let x = model.share_images(p, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
-    let mut seconds_by_kind = TimeByKind::default();
-    seconds_by_kind.add("input", start.elapsed());
-    let y = model.infer_observed(p, x, |layer| seconds_by_kind.add(layer.kind, layer.time))?;
-    let (seconds, stats) = (start.elapsed().as_secs_f64(), [before, p.stats()]);
-    let result = p.to_host(y.components().0.view())?;
+    let before = p.stats();
+    let timed = model.infer_images(p, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
+    let stats = [before, p.stats()];
+    let result = p.to_host(timed.output.components().0.view())?;
+    let (seconds, seconds_by_kind) = (timed.duration.as_secs_f64(), timed.by_kind);
     Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result }))
 }
 

@@ -1,5 +1,9 @@
-//! A party's account of a run: the steps that it is in, what its protocols declare to cost, and the claims about steps
-//! that have ended, with what was counted in them. Nothing is computed or sent here.
+//! A party's account of a run: the steps that it is in, what is declared to cost in each, and the authors' claims about
+//! steps that have ended, with what was counted in them. Nothing is computed or sent here.
+//!
+//! Every declaration is about the innermost step, and a step that ends is entered as a part of the step around it. A
+//! step costs what its author claims, or, without a claim, the sum of its parts. So nothing counts twice: an author's
+//! claim stands in place of what built-in protocols and inner steps declare within the same step.
 
 use super::{Claim, Cost};
 use crate::net::{NO_STEP, Stats};
@@ -9,27 +13,50 @@ pub(super) struct Account {
     /// The steps that the party is in, the run around all of them first.
     steps: Vec<Step>,
     failed_step: String,
-    declared: Cost,
+    /// What was declared in runs that have ended.
+    earlier: Cost,
     claims: Vec<Claim>,
+}
+
+/// Who declares a cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeclaredBy {
+    /// A built-in protocol, of itself: one part of the step.
+    Protocol,
+    /// The author of the step, of the whole step: it is held against what was counted there.
+    Author,
 }
 
 /// A step that has begun.
 struct Step {
     name: String,
     before: Stats,
+    /// What built-in protocols and inner steps that have ended declare.
+    parts: Cost,
+    /// What the author claims.
     claimed: Option<Cost>,
+}
+
+impl Step {
+    fn new(name: &str, before: Stats) -> Self {
+        Step { name: name.to_owned(), before, parts: Cost::FREE, claimed: None }
+    }
+
+    /// What the step is declared to cost, if `inner` is declared of the step inside it that has not ended.
+    fn declared(&self, inner: Cost) -> Cost {
+        self.claimed.unwrap_or(self.parts + inner)
+    }
 }
 
 impl Account {
     /// An account that begins where the transport has counted `stats`.
     pub fn new(stats: Stats) -> Self {
-        let run = Step { name: String::new(), before: stats, claimed: None };
-        Account { steps: vec![run], failed_step: String::new(), declared: Cost::FREE, claims: vec![] }
+        Account { steps: vec![Step::new("", stats)], failed_step: String::new(), earlier: Cost::FREE, claims: vec![] }
     }
 
     /// Enters the step `name`.
     pub fn begin(&mut self, name: &str, stats: Stats) {
-        self.steps.push(Step { name: name.to_owned(), before: stats, claimed: None });
+        self.steps.push(Step::new(name, stats));
     }
 
     /// Leaves the innermost step, which has failed or not.
@@ -38,8 +65,11 @@ impl Account {
         if failed && !self.failed_step.starts_with(&path) {
             self.failed_step.clone_from(&path);
         }
-        let claimed = self.steps.pop().and_then(|step| Some((step.before, step.claimed?)));
-        self.claims.extend(claimed.map(|(before, cost)| claim(path, &before, stats, cost)));
+        let Some(step) = self.steps.pop() else { return };
+        if let Some(around) = self.steps.last_mut() {
+            around.parts += step.declared(Cost::FREE);
+        }
+        self.claims.extend(step.claimed.map(|cost| claim(path, &step.before, stats, cost)));
     }
 
     /// The steps around, outermost first, joined by `/`; [`NO_STEP`] outside any.
@@ -53,30 +83,27 @@ impl Account {
         if self.failed_step.is_empty() { NO_STEP } else { &self.failed_step }
     }
 
-    /// Enters what a built-in protocol declares.
-    pub fn declare(&mut self, cost: Cost) {
-        self.declared += cost;
-    }
-
-    /// What the built-in protocols have declared so far.
-    pub fn declared(&self) -> Cost {
-        self.declared
-    }
-
-    /// Enters what an author claims about the innermost step; a second claim adds to the first.
-    pub fn claim(&mut self, cost: Cost) {
-        if let Some(step) = self.steps.last_mut() {
-            step.claimed = Some(step.claimed.map_or(cost, |earlier| earlier + cost));
+    /// Enters a declaration about the innermost step. A second one by the same adds to the first.
+    pub fn declare(&mut self, by: DeclaredBy, cost: Cost) {
+        let Some(step) = self.steps.last_mut() else { return };
+        match by {
+            DeclaredBy::Protocol => step.parts += cost,
+            DeclaredBy::Author => *step.claimed.get_or_insert(Cost::FREE) += cost,
         }
+    }
+
+    /// What has been declared so far, in this run and those before it.
+    pub fn declared(&self) -> Cost {
+        self.earlier + self.steps.iter().rfold(Cost::FREE, |inner, step| step.declared(inner))
     }
 
     /// The claims about all steps that have ended, and the one about the run, which begins anew.
     pub fn take_claims(&mut self, stats: Stats) -> Vec<Claim> {
         let mut claims = std::mem::take(&mut self.claims);
         let Some(run) = self.steps.first_mut() else { return claims };
-        let claimed = run.claimed.take();
-        let before = std::mem::replace(&mut run.before, stats);
-        claims.extend(claimed.map(|cost| claim("the whole run".to_owned(), &before, &stats, cost)));
+        let run = std::mem::replace(run, Step::new("", stats));
+        self.earlier += run.declared(Cost::FREE);
+        claims.extend(run.claimed.map(|cost| claim("the whole run".to_owned(), &run.before, &stats, cost)));
         claims
     }
 }

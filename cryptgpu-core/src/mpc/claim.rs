@@ -53,11 +53,14 @@ impl CheckedClaim {
     /// more. They may be fewer where a step's first message need not wait for the end of the step
     /// before it; [`super::check::Check`] runs a protocol alone and wants equality.
     pub fn holds(&self) -> bool {
-        let [Some(claim), second, third] = self.claimed else { return false };
-        second == Some(claim)
-            && third == Some(claim)
-            && self.counted.bytes == claim.bytes
-            && self.counted.rounds <= claim.rounds
+        let [Some(claim), ..] = self.claimed else { return false };
+        self.agreed() && self.counted.bytes == claim.bytes && self.counted.rounds <= claim.rounds
+    }
+
+    /// Whether all three parties claimed the same.
+    pub fn agreed(&self) -> bool {
+        let [first, second, third] = self.claimed;
+        first.is_some() && first == second && second == third
     }
 }
 
@@ -66,7 +69,7 @@ impl fmt::Display for CheckedClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = self.counted;
         match self.claimed {
-            [Some(a), Some(b), Some(c)] if a == b && b == c => {
+            [Some(a), ..] if self.agreed() => {
                 let verdict = if self.holds() { "holds" } else { "WRONG" };
                 write!(f, "{}: claimed {a}; counted {counted}: {verdict}", self.step)
             }

@@ -1,7 +1,7 @@
 //! One party in a run: its links, its correlated randomness, its device, its settings, and the
 //! account of what its protocols declare to cost.
 
-use super::account::Account;
+use super::account::{Account, DeclaredBy};
 use super::claim::Claim;
 use super::cost::Cost;
 use super::error::{MpcError, locate};
@@ -116,14 +116,15 @@ impl Party {
         self.net.endpoint().stats()
     }
 
-    /// What the built-in protocols have declared to cost so far, by the formulas of [`super::cost`].
+    /// What has been declared to cost so far: by the author of a step about that step ([`Party::declare`]), and where
+    /// no author has, by the built-in protocols, with the formulas of [`super::cost`].
     pub fn declared(&self) -> Cost {
         self.account.declared()
     }
 
     /// Enters what a built-in protocol costs.
     pub(super) fn declare_cost(&mut self, cost: Cost) {
-        self.account.declare(cost);
+        self.account.declare(DeclaredBy::Protocol, cost);
     }
 
     /// Runs `body` as the step `name`: errors and traces name it, below the steps around it. An error of a protocol that
@@ -145,12 +146,13 @@ impl Party {
 
     /// Declares what the step around this call costs, or the whole run outside any step: `rounds`, and
     /// `bytes` summed over the three parties. All parties declare the same. A second declaration about
-    /// the same step adds to the first, so a step in a loop may declare each turn.
+    /// the same step adds to the first, so a step in a loop may declare each turn. It is about all that happens in
+    /// the step, and stands in [`Party::declared`] in place of what built-in protocols and inner steps declare there.
     ///
-    /// It changes nothing; it is compared with what was counted, after the run
+    /// Nothing that is computed or sent depends on it; it is compared with what was counted, after the run
     /// ([`Claim::check`]) or by [`super::check::Check`].
     pub fn declare(&mut self, rounds: u64, bytes: u64) {
-        self.account.claim(Cost { bytes, rounds });
+        self.account.declare(DeclaredBy::Author, Cost { bytes, rounds });
     }
 
     /// The claims about all steps that have ended, and about the run since the last call of this

@@ -7,13 +7,13 @@ use crate::cluster::marshal::store::Held;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
-use crate::nn::private::TimeByKind;
+use crate::nn::private::{TimeByKind, TimedInference};
 use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource, Weights};
 use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Shares the weights of a network, which one party reads, and holds them.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -97,24 +97,17 @@ impl Job for Infer {
             Held::Model(model) => model,
             held => return Err(other(&held)),
         };
-        let mut by_kind = TimeByKind::default();
-        let (start, x) = match self.images {
+        let TimedInference { output, duration, by_kind } = match self.images {
             Images::Shared(id) => match context.held(id)? {
-                Held::Rep(x) => (Instant::now(), x),
+                Held::Rep(x) => model.infer_timed(context.party(), x)?,
                 held => return Err(other(&held)),
             },
             Images::Read { owner, own, batch } => {
                 let images = own.map(OwnImages::read).transpose()?;
-                let start = Instant::now();
-                let images = images.as_ref().map(|images| images.view());
-                let x = model.share_images(context.party(), owner, images, batch)?;
-                by_kind.add("input", start.elapsed());
-                (start, x)
+                model.infer_images(context.party(), owner, images.as_ref().map(|images| images.view()), batch)?
             }
         };
-        let y = model.infer_observed(context.party(), x, |layer| by_kind.add(layer.kind, layer.time))?;
-        let timing = Timing { duration: start.elapsed(), by_kind };
-        context.hold(0, Held::Rep(y));
-        Ok(timing)
+        context.hold(0, Held::Rep(output));
+        Ok(Timing { duration, by_kind })
     }
 }

@@ -59,7 +59,7 @@ pub enum Stated {
     Declared(Cost),
     /// The check's formula.
     Formula(Cost),
-    /// The built-in protocols that it is made of.
+    /// What it is made of: built-in protocols, and steps that their authors declare.
     Parts(Cost),
     /// Nobody: it sends by hand and declares nothing about the whole.
     Nobody,
@@ -155,14 +155,14 @@ impl Report {
 
     pub(super) fn add_costs(&mut self, elements: usize, trial: &Trial, formula: Option<Cost>, dense: bool) {
         let (whole, claims): (Vec<_>, Vec<_>) = trial.claims.iter().cloned().partition(|claim| claim.step == WHOLE);
-        let stated = match (whole.first().map(|claim| claim.claimed), formula) {
+        let stated = match (whole.first(), formula, trial.declared) {
+            (Some(whole), _, Some(declared)) if whole.agreed() => Stated::Declared(declared),
             // Parties that disagree: what one of them claims cannot be held against the others.
-            (Some([Some(a), b, c]), _) if b == Some(a) && c == Some(a) => Stated::Declared(a),
-            (Some(_), _) => Stated::Declared(Cost::FREE),
-            (None, Some(formula)) => Stated::Formula(formula),
-            // Built-in protocols state their cost; what is sent by hand between them is not in it.
-            (None, None) if claims.is_empty() || trial.charged == trial.counted => Stated::Parts(trial.charged),
-            (None, None) => Stated::Nobody,
+            (Some(_), ..) => Stated::Declared(Cost::FREE),
+            (None, Some(formula), _) => Stated::Formula(formula),
+            // Built-in protocols and claimed steps state their cost; what is sent by hand between them is not in it.
+            (None, None, Some(declared)) if claims.is_empty() || declared == trial.counted => Stated::Parts(declared),
+            (None, None, _) => Stated::Nobody,
         };
         self.costs.push(Costs { elements, counted: trial.counted, stated, claims, dense });
     }
@@ -178,7 +178,7 @@ impl fmt::Display for Stated {
         match self {
             Stated::Declared(cost) => write!(f, "declared {cost}"),
             Stated::Formula(cost) => write!(f, "the formula says {cost}"),
-            Stated::Parts(cost) => write!(f, "its built-in parts state {cost}"),
+            Stated::Parts(cost) => write!(f, "its parts state {cost}"),
             Stated::Nobody => f.write_str("nothing is declared about the whole"),
         }
     }

@@ -12,8 +12,8 @@ pub(in crate::mpc) struct Trial {
     pub value: ArrayD<u64>,
     /// Bytes and rounds, as the transport counted them.
     pub counted: Cost,
-    /// What the built-in protocols in it say that they cost.
-    pub charged: Cost,
+    /// What is declared of it in sum ([`Party::declared`]); none where the parties' authors declare different costs.
+    pub declared: Option<Cost>,
     /// What the author claimed, of steps and of the whole.
     pub claims: Vec<CheckedClaim>,
 }
@@ -23,7 +23,7 @@ struct Part {
     output: Parts,
     sent: u64,
     rounds: u64,
-    charged: Cost,
+    declared: Cost,
     claims: Vec<Claim>,
 }
 
@@ -59,17 +59,17 @@ where
     let stats = p.stats();
     let output = output.parts_at(p.id()).map_err(|error| error.to_string())?;
     let (sent, rounds) = (stats.payload_bytes(), stats.rounds);
-    Ok(Part { output, sent, rounds, charged: p.declared(), claims: p.take_claims() })
+    Ok(Part { output, sent, rounds, declared: p.declared(), claims: p.take_claims() })
 }
 
 fn merge(parts: [Part; 3]) -> Result<Trial, CheckError> {
-    let charged = parts[0].charged;
-    if parts.iter().any(|part| part.charged != charged) {
+    let claims = Claim::check(parts.each_ref().map(|part| part.claims.as_slice()));
+    let declared = parts.iter().all(|part| part.declared == parts[0].declared).then_some(parts[0].declared);
+    if declared.is_none() && claims.iter().all(CheckedClaim::agreed) {
         return Err(CheckError::Protocol("the parties ran different built-in protocols".into()));
     }
     let bytes = parts.iter().map(|part| part.sent).sum();
     let rounds = parts.iter().map(|part| part.rounds).max().unwrap_or(0);
-    let claims = Claim::check(parts.each_ref().map(|part| part.claims.as_slice()));
     let outputs = parts.map(|Part { output, .. }| {
         let (step, name) = (String::new(), String::new());
         RecordedShare { step, name, sharing: output.sharing, shape: output.shape, components: output.components }
@@ -77,7 +77,7 @@ fn merge(parts: [Part; 3]) -> Result<Trial, CheckError> {
     consistent(&outputs)?;
     let value = combine(outputs.each_ref())
         .ok_or_else(|| CheckError::Output("the parties returned shares of different kinds or shapes".into()))?;
-    Ok(Trial { value, counted: Cost { bytes, rounds }, charged, claims })
+    Ok(Trial { value, counted: Cost { bytes, rounds }, declared, claims })
 }
 
 /// Whoever holds a component holds the same.

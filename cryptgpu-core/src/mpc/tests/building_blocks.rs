@@ -257,6 +257,45 @@ fn claims_are_about_their_step_and_add_up_in_loops() {
     assert!(!differing[0].holds() && differing[0].to_string().contains("claim different costs"));
 }
 
+/// What an author declares about a step stands in place of what is declared inside it, and outside it adds to the rest.
+#[test]
+fn a_claim_covers_what_is_inside_its_step() {
+    let x = World::seeded(1).deal(&array(&[10], vec![1; 10]));
+    World::seeded(1).run(|p| {
+        let x = &x[p.id().index()];
+        let product = Cost { rounds: 1, bytes: 240 };
+        p.mul_no_trunc(x, x).unwrap();
+        assert_eq!(p.declared(), product);
+        let claimed = p.step("outer", |p| {
+            p.mul_no_trunc(x, x)?;
+            p.step("inner", |p| {
+                assert_eq!(p.declared(), product.times(2));
+                p.declare(5, 1000);
+                p.mul_no_trunc(x, x)?;
+                assert_eq!(p.declared(), product.times(2) + Cost { rounds: 5, bytes: 1000 });
+                p.declare(1, 1);
+                Ok::<_, MpcError>(())
+            })?;
+            p.mul_no_trunc(x, x)?;
+            Ok::<_, MpcError>(p.declared())
+        });
+        let inner = Cost { rounds: 6, bytes: 1001 };
+        assert_eq!((claimed.unwrap(), p.declared()), (product.times(3) + inner, product.times(3) + inner));
+        let step = p.step("claimed", |p| {
+            p.step("inner", |p| Ok::<_, MpcError>(p.declare(7, 7)))?;
+            p.mul_no_trunc(x, x)?;
+            Ok::<_, MpcError>(p.declare(2, 500))
+        });
+        step.unwrap();
+        let before = product.times(3) + inner + Cost { rounds: 2, bytes: 500 };
+        assert_eq!((p.declared(), p.take_claims().len()), (before, 3));
+        p.declare(1, 3);
+        p.mul_no_trunc(x, x).unwrap();
+        assert_eq!((p.declared(), p.take_claims().len()), (before + Cost { rounds: 1, bytes: 3 }, 1));
+        assert_eq!(p.declared(), before + Cost { rounds: 1, bytes: 3 });
+    });
+}
+
 #[test]
 fn a_run_is_claimed_by_itself() {
     let x = World::seeded(1).deal(&array(&[2000], vec![1; 2000]));

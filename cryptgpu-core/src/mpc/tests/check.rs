@@ -1,8 +1,8 @@
 //! The protocol checker finds what it is there to find: each protocol here is wrong in one way.
 
 use crate::device::{Binary, Tensor, Unary};
-use crate::mpc::check::{Check, CheckError, Report, elementwise};
-use crate::mpc::{Additive, Cost, MpcError, Party, Rep, Side};
+use crate::mpc::check::{Check, CheckError, Report, Stated, elementwise};
+use crate::mpc::{Additive, CheckedClaim, Cost, MpcError, Party, Rep, Side};
 
 type Result<T> = std::result::Result<T, MpcError>;
 
@@ -337,13 +337,23 @@ fn costs_off_by_one_are_found() {
         p.reshare(x[0].local_mul(&x[1])?)
     });
     assert!(!differing.passed(), "{differing}");
-    // Sending by hand and saying nothing about it is not what the built-in parts state.
+    // Sending by hand and saying nothing about it is not what the parts state; with a claim about its step, it is.
     let silent = check(|p, x| {
         p.send(Side::Prev, &Tensor::full(p.device(), &[1], 0), 64)?;
         p.receive(Side::Next, &[1], 64)?;
         p.reshare(x[0].local_mul(&x[1])?)
     });
-    assert!(!silent.passed() && silent.to_string().contains("its built-in parts state"), "{silent}");
+    assert!(!silent.passed() && silent.to_string().contains("its parts state"), "{silent}");
+    let claimed = check(|p, x| {
+        p.step("by hand", |p| {
+            p.declare(1, 24);
+            p.send(Side::Prev, &Tensor::full(p.device(), &[1], 0), 64)?;
+            p.receive(Side::Next, &[1], 64)
+        })?;
+        p.reshare(x[0].local_mul(&x[1])?)
+    });
+    assert!(claimed.costs.iter().filter(|costs| costs.dense).all(|costs| costs.stated == Stated::Parts(costs.counted)));
+    assert!(claimed.costs.iter().all(|costs| costs.claims.iter().all(CheckedClaim::holds)), "{claimed}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn evaluate_once(
     let protocol = |p: &mut Party, x: &[Rep]| protocol(p, &x.iter().collect::<Vec<_>>());
     let trial = run_trial(world, inputs, &protocol).unwrap();
     let dense = inputs.iter().all(|x| x.len() >= 3 * crate::ring::BLOCK);
-    let (counted, stated) = (trial.counted, Stated::Parts(trial.charged));
+    let (counted, stated) = (trial.counted, Stated::Parts(trial.declared.unwrap()));
     let costs = Costs { elements: inputs[0].len(), counted, stated, claims: vec![], dense };
     assert!(costs.hold(), "{costs:?}");
     trial.value

@@ -8,7 +8,7 @@ mod evaluate;
 mod times;
 
 pub use encode::TensorSpec;
-pub use times::{LayerTime, TimeByKind};
+pub use times::{LayerTime, TimeByKind, TimedInference};
 
 use super::lower::{PlanOp, lower};
 use super::plaintext::check_shape;
@@ -19,6 +19,7 @@ use crate::net::PartyId;
 use crate::ring::FixedPoint;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// A network with secret-shared weights, as one party holds it: two words for each weight.
 #[derive(Debug)]
@@ -155,14 +156,41 @@ impl SharedModel {
         self.infer_observed(p, x, |_| {})
     }
 
-    /// As [`SharedModel::infer`], with the time at this party by kind of operation, waiting for peers included.
+    /// As [`SharedModel::infer`], with the time that it took at this party.
     ///
     /// # Errors
     /// As [`SharedModel::infer`].
-    pub fn infer_timed(&self, p: &mut Party, x: Rep) -> Result<(Rep, TimeByKind), NnError> {
-        let mut times = TimeByKind::default();
-        let y = self.infer_observed(p, x, |layer| times.add(layer.kind, layer.time))?;
-        Ok((y, times))
+    pub fn infer_timed(&self, p: &mut Party, x: Rep) -> Result<TimedInference, NnError> {
+        self.infer_since(p, x, Instant::now(), TimeByKind::default())
+    }
+
+    /// Private inference of images that `owner` holds and the others do not, from sharing them
+    /// ([`SharedModel::share_images`], whose time is that of the kind `input`) to shares of the result.
+    ///
+    /// # Errors
+    /// As [`share_images`] and [`SharedModel::infer`].
+    pub fn infer_images(
+        &self,
+        p: &mut Party,
+        owner: PartyId,
+        images: Option<ArrayViewD<'_, f64>>,
+        batch: usize,
+    ) -> Result<TimedInference, NnError> {
+        let (start, mut by_kind) = (Instant::now(), TimeByKind::default());
+        let x = self.share_images(p, owner, images, batch)?;
+        by_kind.add("input", start.elapsed());
+        self.infer_since(p, x, start, by_kind)
+    }
+
+    fn infer_since(
+        &self,
+        p: &mut Party,
+        x: Rep,
+        start: Instant,
+        mut by_kind: TimeByKind,
+    ) -> Result<TimedInference, NnError> {
+        let output = self.infer_observed(p, x, |layer| by_kind.add(layer.kind, layer.time))?;
+        Ok(TimedInference { output, duration: start.elapsed(), by_kind })
     }
 
     /// As [`SharedModel::infer`], and shows what each layer took to `observe`.

@@ -1,5 +1,6 @@
 //! Times of an evaluation: of each layer, and summed by kind of operation.
 
+use crate::mpc::Rep;
 use crate::net::Stats;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,6 +19,17 @@ pub struct LayerTime<'a> {
     pub time: Duration,
     /// What this party sent, and for how long it waited.
     pub stats: Stats,
+}
+
+/// A party's share of the result of a private inference, with the time that it took there.
+#[derive(Clone, Debug)]
+pub struct TimedInference {
+    /// The shared result.
+    pub output: Rep,
+    /// Time on the clock, waiting for peers included, from the images at their owner, or from their shares, to `output`.
+    pub duration: Duration,
+    /// The parts of `duration`, by kind of operation.
+    pub by_kind: TimeByKind,
 }
 
 /// Time at one party, summed by kind of operation (`conv2d`, `relu`, …). Serialised as a map of seconds.
