@@ -14,11 +14,12 @@ use crate::device::{Binary, Buffer, Tensor, Unary};
 /// y·2^d + 2^62 + 2^48; whether that is negative says a 16-bit sign of 10.75 bytes an element. The flags of all elements
 /// become one by a tree of ors, and that one bit is opened to all parties. Nothing else is.
 ///
-/// What it finds: with z the product in the ring (its true value modulo 2^64, from −2^63 to 2^63), every |z| ≥ 2^62 + 2^49
-/// raises the flag, and no |z| < 2^62 − 2^49 does. In between either may happen; a truncation beyond 2^62 by so little is wrong with a
-/// probability below 2^−13. A true value in 3·2^62 … 5·2^62, 7·2^62 … 9·2^62 and so on is back within the range modulo
-/// 2^64, and no check of its share alone can see it. A layer that overflows by much has values elsewhere too, so a
-/// layer of k such elements goes unnoticed with a probability of about 2^−k.
+/// What it finds: with z the product in the ring (its true value modulo 2^64, from −2^63 to 2^63), every
+/// |z| ≥ 2^62 + 2^49 raises the flag, and no |z| < 2^62 − 2^49 does. In between either may happen; a truncation of a z
+/// that is beyond 2^62 by so little is wrong with a probability below 2^−13. A true value in 3·2^62 … 5·2^62,
+/// 7·2^62 … 9·2^62 and so on is back within the range modulo 2^64, and no check of its share alone can see it. A layer
+/// that overflows by much has values elsewhere too: with k such elements it goes unnoticed with a probability of about
+/// 2^−k.
 ///
 /// A comparison with a [`SignWindow`] that leaves out upper bits is compared with one of all 64 bits: 49 bytes an
 /// element and 7 rounds more, so that with this check a narrow window costs more than none.
@@ -78,8 +79,9 @@ impl Party {
     /// ask for no check, or nothing was computed that could overflow.
     ///
     /// [`crate::nn::SharedModel::infer`] calls it, and a cluster at the end of each run; an author of protocols calls it
-    /// where another end makes sense. 11.1 bytes for each element that was truncated since, and 5 rounds for about each 2^20 of them; then a round
-    /// for each halving of their number, and one for the opening: [`super::cost::RangeChecks`].
+    /// where another end makes sense. 11.1 bytes for each element that was truncated since, and 5 rounds for about each
+    /// 2^20 of them; then a round for each halving of their number, and one for the opening:
+    /// [`super::cost::RangeChecks`].
     ///
     /// # Errors
     /// [`MpcError::Range`], at all three parties alike; the link's errors.

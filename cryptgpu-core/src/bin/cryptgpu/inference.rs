@@ -81,9 +81,9 @@ pub struct InferenceArguments {
     /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less and hold for small values only
     #[arg(long, value_parser = window)]
     window: Option<SignWindow>,
-    /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and end
-    /// the run with an error if so: one bit for each inference, or with `=layers` one for each layer, so that the error
-    /// names it. About 11 bytes for each truncated element, and some 20 rounds for each bit
+    /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and
+    /// end the run with an error if so: one bit for each inference, or with `=layers` one for each layer, so that the
+    /// error names it. About 11 bytes for each truncated element, and some 20 rounds for each bit
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = CheckRangeName::Off,
           default_missing_value = "run")]
     check_range: CheckRangeName,
