@@ -15,7 +15,8 @@ use super::ExperimentError;
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
-use crate::nn::{Graph, LowerOptions, NnError, WeightSource, Weights, zoo};
+use crate::nn::range::Conditions;
+use crate::nn::{Graph, LowerOptions, NnError, WeightSource, Weights, fold, lower, window, zoo};
 use crate::prg::{Aes128Ctr, Key, Randomness};
 use crate::ring::FixedPoint;
 
@@ -192,6 +193,14 @@ impl Inference {
         super::window::lowering(self.fidelity)
     }
 
+    /// Under which conditions the network's values must fit the ring.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub fn conditions(&self) -> Result<Conditions, ExperimentError> {
+        Ok(Conditions { options: self.lowering(), settings: self.settings()?, ..Conditions::default() })
+    }
+
     /// Tests what can be tested before anything starts: network, counts, settings, a file of weights,
     /// that the images fit the network and are enough. Returns notices, a sentence each, of what was changed to make
     /// a file of weights fit the network.
@@ -200,7 +209,8 @@ impl Inference {
     /// Which field cannot be used, and what can.
     pub fn validate(&self) -> Result<Vec<String>, ExperimentError> {
         let graph = self.graph()?;
-        self.settings()?;
+        let plan = lower::lower(&fold::fold_graph(&graph)?, self.lowering())?;
+        window::check_plan(&plan, &self.settings()?)?;
         check_count("batch", self.batch, MOST_IMAGES)?;
         check_count("iterations", self.iterations, MOST_ITERATIONS)?;
         if self.weights == WeightSource::Bundled && self.network != "lenet" {
@@ -408,6 +418,9 @@ mod tests {
         assert!(refused(&|x| x.batch = 1 << 62).contains("at most"));
         assert!(refused(&|x| x.iterations = usize::MAX).contains("at most"));
         assert!(refused(&|x| x.fraction_bits = 60).contains("fraction bits 60"));
+        assert!(refused(&|x| x.fraction_bits = 30).contains("conv2: "), "its truncation takes 32 bits");
+        assert!(refused(&|x| x.window = SignWindow::new(0, 16).unwrap()).contains("1.0 does not fit"));
+        assert!(refused(&|x| x.window = SignWindow::new(32, 32).unwrap()).contains("begin the window"));
         assert!(refused(&|x| x.network = "vgg16-cifar10".into()).contains("LeNet's"));
         assert!(refused(&|x| x.network = "lenet6".into()).contains("lenet"));
         assert!(

@@ -3,7 +3,8 @@
 use super::{MpcError, Party, Rep, RepBits};
 
 impl Party {
-    /// One bit an element: 1 where x < y. Exact while |x − y| < 2^63. 49 bytes an element, 7 rounds.
+    /// One bit an element: 1 where x < y. Exact while |x − y| < 2^(63 − f), 2^63 in the ring; with a window on the sign bit
+    /// as [`Party::sign`] of the difference. 49 bytes an element, 7 rounds.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
@@ -12,7 +13,7 @@ impl Party {
         self.sign(&difference)
     }
 
-    /// max(x, 0), exactly. 89.1 bytes an element, 10 rounds.
+    /// max(x, 0), exactly for every x; with a window on the sign bit as [`Party::sign`]. 89.1 bytes an element, 10 rounds.
     ///
     /// # Errors
     /// The link's errors.
@@ -22,7 +23,8 @@ impl Party {
     }
 
     /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
-    /// Twice the bytes of a ReLU, 10 rounds.
+    /// Twice the bytes of a ReLU, 10 rounds. Exact while |x| + |limit| < 2^(63 − f); with a window on the sign bit both x and
+    /// x − limit must lie within it.
     ///
     /// # Errors
     /// [`MpcError::Ring`] when the limit cannot be encoded; the link's errors.
@@ -36,8 +38,8 @@ impl Party {
         Ok(clipped.reshape(&shape)?)
     }
 
-    /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^63.
-    /// 89.1 bytes an element, 10 rounds.
+    /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^(63 − f), 2^63 in the ring; with
+    /// a window on the sign bit the difference must lie within it. 89.1 bytes an element, 10 rounds.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.

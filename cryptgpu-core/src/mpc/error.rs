@@ -183,7 +183,8 @@ fn range_advice(check: CheckRange, fraction_bits: u32) -> String {
         ),
         CheckRange::Off | CheckRange::Run => format!(
             "a value has left the range of the fixed-point numbers in this run, so that its results are wrong: \
-             CheckRange::Layers (--check-range=layers) names the layer; then {remedy}"
+             CheckRange::Layers (--check-range=layers) names the layer, and where weights are at hand so does `cryptgpu range`; \
+             then {remedy}"
         ),
     }
 }

@@ -8,7 +8,8 @@ use crate::device::{ConvGeometry, DeviceError, Tensor, kernels};
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
     ///
-    /// 26.75 bytes an element at 20 fraction bits, 3 rounds; at most one unit too large.
+    /// 26.75 bytes an element at 20 fraction bits, 3 rounds; at most one unit too large. Holds while |x · y| < 2^(62 − 2f),
+    /// 4,194,304 at 20 fraction bits; a larger product comes out as another value.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
@@ -18,7 +19,8 @@ impl Party {
         self.truncate_product(z.into_mine().into_buffer(), bits, x.shape())
     }
 
-    /// x · y element by element, as integers: no truncation. 24 bytes an element, 1 round.
+    /// x · y element by element, as integers modulo 2^64: no truncation, and exact for all words. 24 bytes an element,
+    /// 1 round.
     ///
     /// # Errors
     /// As [`Party::mul`].
@@ -27,7 +29,8 @@ impl Party {
         self.reshare(z)
     }
 
-    /// x + c for a public real c, encoded with the fraction bits of the party's codec. Local.
+    /// x + c for a public real c, encoded with the fraction bits of the party's codec. Local. Holds while the sum is below
+    /// 2^(63 − f).
     ///
     /// # Errors
     /// [`MpcError::Ring`] when the constant cannot be encoded.
@@ -50,7 +53,8 @@ impl Party {
 
     /// The matrix product x · y of `[m, k]` and `[k, n]`, truncated by the fraction bits.
     ///
-    /// 26.75 bytes an element of the result at 20 fraction bits, 3 rounds.
+    /// 26.75 bytes an element of the result at 20 fraction bits, 3 rounds. Holds while every element of the result is below
+    /// 2^(62 − 2f); sums on the way may be larger.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the inner dimensions differ; the link's errors.
@@ -67,7 +71,7 @@ impl Party {
     ///
     /// `bias` has shape `[n]` and the scale of the product, 2^(f + cut), so that it is added before the truncation,
     /// which takes `cut` bits: f, or what the weight says ([`Operand::with_cut`]). 24 + (cut + 2)/8 bytes an element
-    /// of the result, 3 rounds.
+    /// of the result, 3 rounds. Holds while every element of the result is below 2^(62 − f − cut), the bias included.
     ///
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
@@ -77,7 +81,7 @@ impl Party {
     }
 
     /// A two-dimensional convolution: x `[N, C, H, W]`, w `[O, C/groups, kh, kw]`, with `bias` of
-    /// shape `[O]` as for [`Party::linear`], at the same cost.
+    /// shape `[O]` as for [`Party::linear`], at the same cost and in the same range.
     ///
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.

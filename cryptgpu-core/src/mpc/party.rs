@@ -42,7 +42,8 @@ pub struct Settings {
     pub codec: FixedPoint,
     /// Which truncation runs.
     pub fidelity: Fidelity,
-    /// Bits that comparisons look at; all 64 by default.
+    /// Bits that comparisons look at; all 64 by default. In a network it bounds the network's own values, and each step's
+    /// window follows from it (`nn::window`).
     pub window: SignWindow,
     /// Whether a run finds out that a value has left the range; off by default.
     #[serde(default)]
@@ -99,6 +100,14 @@ impl Party {
     /// The bits that comparisons look at.
     pub fn window(&self) -> SignWindow {
         self.settings.window
+    }
+
+    /// Runs `body` with comparisons that look at `window`, and at the bits of before afterwards. All parties name the same.
+    pub fn with_window<T>(&mut self, window: SignWindow, body: impl FnOnce(&mut Party) -> T) -> T {
+        let before = std::mem::replace(&mut self.settings.window, window);
+        let result = body(self);
+        self.settings.window = before;
+        result
     }
 
     /// What its masks are drawn from.

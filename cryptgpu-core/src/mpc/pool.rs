@@ -25,8 +25,9 @@ impl Party {
 
     /// The maximum over each window, padding never winning: ⌈log₂ area⌉ levels of pairwise maxima.
     ///
-    /// 89.1 bytes for each of the area − 1 maxima, 10 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61, or
-    /// |x| < 2^(low + width − 3) with a window on the sign bit.
+    /// 89.1 bytes for each of the area − 1 maxima, 10 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61 in the ring, 2^(61 − f) as
+    /// reals. With a window on the sign bit for |x| < 2^(low + width − 2), because differences are compared, or with padding
+    /// for |x| < 2^(low + width − 3).
     ///
     /// # Errors
     /// [`MpcError::Device`] when the tensor is no image or the window does not fit; the link's errors.

@@ -29,7 +29,7 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
         if cut(&step.op, settings.codec.fraction_bits()) > 0 {
             checks.truncated(elements);
         }
-        if settings.window.width() < 64 {
+        if settings.window.low() + settings.window.width() < u64::BITS {
             compared(&step.op, elements).into_iter().for_each(|elements| checks.narrowed(elements));
         }
         if settings.check_range == CheckRange::Layers {
@@ -57,6 +57,7 @@ fn compared(op: &PlanOp, elements: usize) -> Vec<usize> {
 pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> Cost {
     let elements = batch * plan.shape(step.output).iter().product::<usize>();
     let cut = cut(&step.op, settings.codec.fraction_bits());
+    // The windows of steps differ in their lowest bit, and have the settings' width ([`super::window`]).
     let window = settings.window;
     let paper = settings.fidelity == Fidelity::Paper && cut > 0;
     match &step.op {

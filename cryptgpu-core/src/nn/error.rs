@@ -231,20 +231,60 @@ pub enum NnError {
         /// What the codec said.
         source: RingError,
     },
-    /// A value that would wrap around in the ring.
+    /// A layer whose values leave the ring.
     #[error(
-        "{node}: values up to {largest:.3e} exceed what fits before the truncation by {over:.1} bits \
-         at {fraction_bits} fraction bits: use fewer fraction bits, or scale weights or inputs down"
+        "{node}: its values do not fit the ring with {fraction_bits} fraction bits: use fewer fraction bits, a wider \
+         window where a narrow one is set, or scale weights or inputs down (`cryptgpu range` shows the owner of the weights the room of every layer)"
     )]
     Range {
         /// The node.
         node: String,
-        /// The largest absolute value of its result.
-        largest: f64,
-        /// Bits that are missing.
-        over: f64,
         /// The codec's fraction bits.
         fraction_bits: u32,
+        /// Its room in bits, below 0 or 0: for the owner of the weights, and in no message.
+        room: Withheld<f64>,
+    },
+    /// A range of inputs that is none.
+    #[error("inputs cannot be declared to lie from {low} to {high}: give two finite numbers, the smaller one first")]
+    InputRange {
+        /// The lower end.
+        low: f64,
+        /// The upper end.
+        high: f64,
+    },
+    /// Settings that no network can be evaluated with.
+    #[error("these settings cannot work: {what}")]
+    Settings {
+        /// Which, and what to change.
+        what: String,
+    },
+    /// A layer before whose truncation not even 1.0 fits.
+    #[error(
+        "{node}: with {fraction_bits} fraction bits its truncation cuts {cut} bits, and not even 1.0 fits before it: use \
+         fewer fraction bits, or do not carry averages on (LowerOptions::defer_averages)"
+    )]
+    NoRoom {
+        /// The node.
+        node: String,
+        /// The codec's fraction bits.
+        fraction_bits: u32,
+        /// Bits that the truncation cuts.
+        cut: u32,
+    },
+    /// A comparison whose window would have to move beyond the ring.
+    #[error(
+        "{node}: what it compares is larger than the network's values, and a window of {width} bits from bit {low} would \
+         have to end {over} bits beyond the ring: begin it lower, or look at all 64 bits"
+    )]
+    Window {
+        /// The node.
+        node: String,
+        /// Lowest bit of the settings' window.
+        low: u32,
+        /// Its width.
+        width: u32,
+        /// Bits that are missing.
+        over: u32,
     },
     /// Weights that are stated to be another network's.
     #[error(

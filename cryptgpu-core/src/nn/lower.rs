@@ -13,6 +13,7 @@
 
 use super::{Graph, NnError, Node, NodeId, Op};
 use crate::device::PoolGeometry;
+use std::borrow::Cow;
 
 /// Which rewrites [`lower`] may do. Both are on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -130,6 +131,8 @@ pub struct Plan {
     name: String,
     input_shape: [usize; 3],
     shapes: Vec<Vec<usize>>,
+    /// The pending divisor of every value.
+    divisors: Vec<u64>,
     steps: Vec<Step>,
     output: ValueId,
 }
@@ -150,6 +153,10 @@ impl Plan {
     /// Shape of one value.
     pub fn shape(&self, id: ValueId) -> &[usize] {
         self.shapes.get(id.0).map_or(&[], Vec::as_slice)
+    }
+    /// The pending divisor of a value: in the ring it stands `divisor` times as large as in the network; 1 for most.
+    pub fn divisor(&self, id: ValueId) -> u64 {
+        self.divisors.get(id.0).copied().unwrap_or(1)
     }
     /// The steps, in order.
     pub fn steps(&self) -> &[Step] {
@@ -200,14 +207,18 @@ pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, NnError> {
             return Err(NnError::CannotLower { node: node.name.clone(), what });
         }
     }
-    let swapped = if options.max_before_relu { Some(max_before_relu(graph)?) } else { None };
-    let graph = swapped.as_ref().unwrap_or(graph);
+    let graph = &reordered(graph, options)?;
     let divisors = pending_divisors(graph, options.defer_averages);
     let mut planner = Planner::new(graph);
     for id in graph.ids().skip(1) {
         planner.node(graph, id, &divisors);
     }
     Ok(planner.finish(graph))
+}
+
+/// `graph` with its nodes in the order in which the steps of its plan compute them.
+pub(super) fn reordered(graph: &Graph, options: LowerOptions) -> Result<Cow<'_, Graph>, NnError> {
+    Ok(if options.max_before_relu { Cow::Owned(max_before_relu(graph)?) } else { Cow::Borrowed(graph) })
 }
 
 /// The graph with each max-pool that alone uses a ReLU moved before it.
@@ -287,6 +298,8 @@ fn pending_divisors(graph: &Graph, defer: bool) -> Vec<u64> {
 
 struct Planner {
     shapes: Vec<Vec<usize>>,
+    /// The pending divisor of every value.
+    divisors: Vec<u64>,
     steps: Vec<Step>,
     /// The value of each node.
     values: Vec<ValueId>,
@@ -294,13 +307,16 @@ struct Planner {
 
 impl Planner {
     fn new(graph: &Graph) -> Self {
-        Planner { shapes: vec![graph.input_shape().to_vec()], steps: vec![], values: vec![ValueId(0)] }
+        let shapes = vec![graph.input_shape().to_vec()];
+        Planner { shapes, divisors: vec![1], steps: vec![], values: vec![ValueId(0)] }
     }
 
-    fn push(&mut self, name: &str, op: PlanOp, inputs: Vec<ValueId>, shape: &[usize]) -> ValueId {
+    /// Adds a step for `node` that leaves the pending divisor `divisor`.
+    fn push(&mut self, node: &Node, op: PlanOp, inputs: Vec<ValueId>, divisor: u64) -> ValueId {
         let output = ValueId(self.shapes.len());
-        self.shapes.push(shape.to_vec());
-        self.steps.push(Step { name: name.into(), op, inputs, output, release: vec![] });
+        self.shapes.push(node.shape.clone());
+        self.divisors.push(divisor);
+        self.steps.push(Step { name: node.name.clone(), op, inputs, output, release: vec![] });
         output
     }
 
@@ -328,12 +344,15 @@ impl Planner {
             // `lower` has refused batch normalisation, and the input is no step.
             Op::Input | Op::BatchNorm2d { .. } => return,
         };
-        let mut value = self.push(&node.name, op, inputs, &node.shape);
-        // An average that does not pass its divisor on takes it here, with what came pending to it.
+        // An average that does not pass its divisor on takes it at once, with what came pending to it.
+        let pending = divisors[id.index()];
         let total = average_area(graph, node).map_or(1, |area| divisor.saturating_mul(area));
-        if total != 1 && divisors[id.index()] == 1 {
-            value = self.push(&node.name, PlanOp::Rescale { divisor: total }, vec![value], &node.shape);
-        }
+        let value = if total != 1 && pending == 1 {
+            let sum = self.push(node, op, inputs, total);
+            self.push(node, PlanOp::Rescale { divisor: total }, vec![sum], 1)
+        } else {
+            self.push(node, op, inputs, pending)
+        };
         self.values.push(value);
     }
 
@@ -351,7 +370,7 @@ impl Planner {
             }
         }
         let (name, input_shape) = (graph.name().into(), graph.input_shape());
-        Plan { name, input_shape, shapes: self.shapes, steps: self.steps, output }
+        Plan { name, input_shape, shapes: self.shapes, divisors: self.divisors, steps: self.steps, output }
     }
 }
 

@@ -12,13 +12,16 @@
 //! | `lower.rs` | lowering of a graph to a [`Plan`]: the steps that the parties run, in order |
 //! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters, memory of a private run |
 //! | `cost.rs` | bytes and rounds of a plan, as the protocols declare them |
-//! | `range.rs` | whether a network's values fit the ring |
+//! | `window.rs` | which bits each comparison looks at, and settings that cannot work |
+//! | `bound.rs` | how large each value can become, by interval arithmetic on the weights |
+//! | `range.rs` | whether a network's values fit the ring: [`range::headroom`] by layer |
 //! | `plaintext/` | evaluation in f64, the oracle |
 //! | `private/` | [`SharedModel`]: evaluation on shares |
 //! | `predictions.rs` | [`predictions()`]: classes from scores |
 //! | `show.rs` | how networks, sizes and headroom show themselves |
 //! | `error.rs` | [`NnError`] |
 
+mod bound;
 pub mod cost;
 pub mod count;
 mod error;
@@ -33,6 +36,7 @@ pub mod range;
 mod show;
 mod source;
 pub mod weights;
+pub mod window;
 pub mod zoo;
 
 pub use error::NnError;

@@ -1,88 +1,289 @@
-//! Whether a network's values fit the ring, found out in plaintext by the owner of the weights before
-//! anything is shared: a private run cannot see that a value has wrapped around.
+//! Whether a network's values fit the ring, found out in plaintext by the owner of the weights before anything is shared:
+//! a private run cannot see that a value has wrapped around. A bound over all images of a range comes from the weights
+//! alone; images that the owner has show what is usual. What is found here is the owner's: errors name layers and no
+//! magnitude.
 
-use super::lower::PlanOp;
+use super::lower::{PlanOp, Step, ValueId, lower, reordered};
 use super::private::cut;
-use super::{Graph, LowerOptions, NnError, Weights, fold, lower::lower, plaintext};
-use crate::ring::FixedPoint;
+use super::window::{self, PRODUCT_BITS};
+use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
+use crate::mpc::Settings;
+use crate::ring::Withheld;
 use ndarray::ArrayViewD;
 use std::collections::HashMap;
 
-/// Truncation is exact for products below 2^62.
-const LIMIT_BITS: f64 = 62.0;
+pub use super::bound::InputRange;
 
-/// How much room a step has.
-#[derive(Clone, Debug, PartialEq)]
+/// Under which conditions values must fit: what inputs are, and how the network is evaluated. All of it is public.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Conditions {
+    /// The range of the inputs.
+    pub input: InputRange,
+    /// How layers become steps.
+    pub options: LowerOptions,
+    /// Fraction bits and window.
+    pub settings: Settings,
+}
+
+/// How much room a step has: a layer that truncates its result, a comparison of its inputs, or what makes the output.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Headroom {
     /// The node.
     pub node: String,
-    /// The largest absolute value of its result.
-    pub largest: f64,
-    /// Bits between that value, at the scale that it has before the truncation, and 2^62.
-    pub bits: f64,
+    /// What it computes, as [`PlanOp::kind`].
+    pub kind: &'static str,
+    /// Values of a smaller absolute value are computed rightly.
+    pub limit: f64,
+    /// No image of the declared range makes a larger value.
+    pub bound: f64,
+    /// Every image of the declared range makes a value as large as this.
+    pub least: f64,
+    /// The largest value on the images that were tried.
+    pub seen: Option<f64>,
 }
 
-/// The room of every step that truncates, for these `images`, the tightest first.
+/// What is known about a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every image of the range fits.
+    Proved,
+    /// No image that was tried was too large, and no bound excludes others that are.
+    Open,
+    /// An image that was tried was too large, or every image is.
+    TooLarge,
+}
+
+impl Headroom {
+    /// Bits between the bound and the limit: below 0 where nothing is proved.
+    pub fn bits_by_bound(&self) -> f64 {
+        bits(self.limit, self.bound)
+    }
+
+    /// Bits between the largest value on the images and the limit; none without images.
+    pub fn bits_seen(&self) -> Option<f64> {
+        self.seen.map(|seen| bits(self.limit, seen))
+    }
+
+    /// What is known.
+    pub fn verdict(&self) -> Verdict {
+        if self.least >= self.limit || self.seen.is_some_and(|seen| seen >= self.limit) {
+            Verdict::TooLarge
+        } else if self.bound < self.limit {
+            Verdict::Proved
+        } else {
+            Verdict::Open
+        }
+    }
+}
+
+fn bits(limit: f64, value: f64) -> f64 {
+    limit.log2() - value.max(f64::MIN_POSITIVE).log2()
+}
+
+/// The room of every step that truncates or compares, in the order of evaluation, for all images of a range, and for
+/// `images` where there are some.
 ///
-/// A result y of a convolution, a linear layer or an average stands in the ring as y · 2^(f + cut) before its
-/// truncation, with cut = f + ⌈log₂ of the pending divisor⌉.
+/// A result y of a convolution, a linear layer or an average stands in the ring as y · 2^(f + cut) before its truncation,
+/// with cut = f + ⌈log₂ of the pending divisor⌉, and must stay below 2^62; what a ReLU or a max-pool compares stands there
+/// as divisor · x · 2^f and must stay within the step's window ([`window::of_step`]). The bound of a layer is the sum of |b| and
+/// |w| · bound by output channel, with both ends of each input channel's interval carried on. It is often far above what
+/// occurs in deep networks.
 ///
 /// ```
 /// use cryptgpu_core::nn::{Weights, range, zoo};
 /// let net = zoo::by_name("lenet")?;
 /// let image = ndarray::ArrayD::from_elem(vec![1, 1, 28, 28], 1.0);
-/// let room = range::headroom(&net, &Weights::seeded(&net, 1), &image.view(), Default::default(), Default::default())?;
-/// assert_eq!(room.len(), 4);
-/// assert!(room[0].bits > 10.0);
+/// let room = range::headroom(&net, &Weights::seeded(&net, 1), Some(image.view()), &Default::default())?;
+/// assert_eq!(room[0].node, "conv1");
+/// assert!(room.iter().all(|step| step.bits_seen().unwrap() > 10.0 && step.seen.unwrap() <= step.bound));
 /// # Ok::<(), cryptgpu_core::nn::NnError>(())
 /// ```
 ///
 /// # Errors
-/// As [`plaintext::evaluate`] and [`fold::fold_graph`].
+/// As [`fold::fold_graph`] and [`window::check_plan`]; as [`plaintext::evaluate`] for the images.
 pub fn headroom(
     graph: &Graph,
     weights: &Weights,
-    images: &ArrayViewD<'_, f64>,
-    options: LowerOptions,
-    codec: FixedPoint,
+    images: Option<ArrayViewD<'_, f64>>,
+    conditions: &Conditions,
 ) -> Result<Vec<Headroom>, NnError> {
+    let Conditions { input, options, settings } = conditions;
     let (folded, weights) = fold::fold_batch_norm(graph, weights)?;
-    let plan = lower(&folded, options)?;
-    let mut largest: HashMap<String, f64> = HashMap::new();
-    plaintext::evaluate_with(&folded, &weights, images, |node, value| {
-        largest.insert(node.to_owned(), value.iter().fold(0.0, |max, value| max.max(value.abs())));
-    })?;
-    let truncating = |op: &PlanOp| matches!(op, PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::Rescale { .. });
-    let mut room: Vec<Headroom> = plan
-        .steps()
-        .iter()
-        .filter(|step| truncating(&step.op))
-        .map(|step| {
-            let largest = largest.get(&step.name).copied().unwrap_or(0.0);
-            let scale = codec.fraction_bits() + cut(&step.op, codec.fraction_bits());
-            let bits = LIMIT_BITS - f64::from(scale) - largest.max(f64::MIN_POSITIVE).log2();
-            Headroom { node: step.name.clone(), largest, bits }
-        })
-        .collect();
-    room.sort_by(|a, b| a.bits.total_cmp(&b.bits));
+    let plan = lower(&folded, *options)?;
+    window::check_plan(&plan, settings)?;
+    let intervals = bound::intervals(&plan, &weights, *input, settings.codec)?;
+    let mut seen: HashMap<String, f64> = HashMap::new();
+    if let Some(images) = &images {
+        plaintext::evaluate_with(&*reordered(&folded, *options)?, &weights, images, |node, value| {
+            seen.insert(node.to_owned(), value.iter().fold(0.0, |max, value| max.max(value.abs())));
+        })?;
+    }
+    // The node whose result a value is.
+    let mut nodes = vec![folded.nodes().first().map_or("", |node| node.name.as_str()); plan.shapes().len()];
+    for step in plan.steps() {
+        nodes[step.output.index()] = &step.name;
+    }
+    let mut room = Vec::new();
+    for step in plan.steps() {
+        let Some((limit, of)) = limit(&plan, step, settings)? else { continue };
+        let over = |measure: fn(bound::Interval) -> f64| {
+            let channels = of.iter().flat_map(|value| &intervals[value.index()]);
+            channels.map(|&interval| measure(interval)).fold(0.0, f64::max)
+        };
+        let largest = of.iter().filter_map(|value| seen.get(nodes[value.index()])).copied().reduce(f64::max);
+        room.push(Headroom {
+            node: step.name.clone(),
+            kind: step.op.kind(),
+            limit,
+            bound: over(bound::Interval::largest),
+            least: over(bound::Interval::smallest),
+            seen: images.is_some().then_some(largest.unwrap_or(0.0)),
+        });
+    }
     Ok(room)
 }
 
-/// Checks that every step has room for these `images`.
+/// What the values that a step truncates or compares must stay below, as the network counts, and which these are. Nothing
+/// for local steps in between: sums that wrap around are right again once a later result fits.
+fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, Vec<ValueId>)>, NnError> {
+    let f = settings.codec.fraction_bits() as i32;
+    let window = window::of_step(plan, step, settings)?;
+    let top = (window.low() + window.width()) as i32;
+    let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1) as f64;
+    let compared = |bits: i32| 2f64.powi(bits - f) / divisor;
+    Ok(match &step.op {
+        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::Rescale { .. } => {
+            let cut = cut(&step.op, settings.codec.fraction_bits()) as i32;
+            Some((2f64.powi(PRODUCT_BITS as i32 - f - cut), vec![step.output]))
+        }
+        PlanOp::Relu => Some((compared(top - 1), step.inputs.clone())),
+        PlanOp::Relu6 => Some((compared(top - 1) - 6.0, step.inputs.clone())),
+        PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
+        PlanOp::MaxPool { .. } => Some((compared(top - 3), step.inputs.clone())),
+        _ if step.output == plan.output() => {
+            Some((2f64.powi(63 - f) / plan.divisor(step.output) as f64, vec![step.output]))
+        }
+        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => None,
+    })
+}
+
+/// Refuses what certainly leaves the ring, and says what may.
+///
+/// Nothing is said where the bound shows that all images of the range fit. A bound that shows nothing refuses nothing: it
+/// gives a sentence for the owner, with the bits that are missing by the bound, layer by layer.
 ///
 /// # Errors
-/// [`NnError::Range`] names the node that has the least; otherwise as [`headroom`].
+/// [`NnError::Range`] names the layer that has the least room, when an image that was tried, or every image of the range,
+/// leaves the ring.
+pub fn judge(room: &[Headroom], conditions: &Conditions) -> Result<Option<String>, NnError> {
+    let least = |step: &&Headroom| step.bits_seen().unwrap_or(f64::INFINITY).min(bits(step.limit, step.least));
+    let too_large = room.iter().filter(|step| step.verdict() == Verdict::TooLarge);
+    if let Some(step) = too_large.min_by(|a, b| least(a).total_cmp(&least(b))) {
+        let fraction_bits = conditions.settings.codec.fraction_bits();
+        return Err(NnError::Range { node: step.node.clone(), fraction_bits, room: Withheld::new(least(&step)) });
+    }
+    let mut open: Vec<&Headroom> = room.iter().filter(|step| step.verdict() == Verdict::Open).collect();
+    if open.is_empty() {
+        return Ok(None);
+    }
+    open.sort_by(|a, b| a.bits_by_bound().total_cmp(&b.bits_by_bound()));
+    let layer = |step: &&Headroom| format!("{} ({:.0} bits)", step.node, (-step.bits_by_bound()).ceil().max(1.0));
+    let mut text = format!(
+        "no bound shows that all values fit the ring, for inputs from {}; by the bound these layers may lack room: {}",
+        conditions.input,
+        open.iter().take(LISTED).map(layer).collect::<Vec<_>>().join(", ")
+    );
+    if open.len() > LISTED {
+        text += &format!(" and {} more", open.len() - LISTED);
+    }
+    let tightest = room.iter().filter_map(|step| Some((step.bits_seen()?, &step.node)));
+    text += &match tightest.min_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((bits, node)) => {
+            format!("; on the images that were tried the least room is {:.0} bits (of {node})", bits.floor())
+        }
+        None => "; images show what is usual (Network::calibrated_on, cryptgpu range)".to_owned(),
+    };
+    Ok(Some(text + ". To be sure use fewer fraction bits, or declare a smaller range of inputs"))
+}
+
+/// Layers that a warning lists.
+const LISTED: usize = 4;
+
+/// [`headroom`], then [`judge`].
+///
+/// # Errors
+/// As these two.
 pub fn check(
     graph: &Graph,
     weights: &Weights,
-    images: &ArrayViewD<'_, f64>,
-    options: LowerOptions,
-    codec: FixedPoint,
-) -> Result<(), NnError> {
-    match headroom(graph, weights, images, options, codec)?.into_iter().next() {
-        Some(Headroom { node, largest, bits }) if bits <= 0.0 => {
-            Err(NnError::Range { node, largest, over: -bits, fraction_bits: codec.fraction_bits() })
+    images: Option<ArrayViewD<'_, f64>>,
+    conditions: &Conditions,
+) -> Result<Option<String>, NnError> {
+    judge(&headroom(graph, weights, images, conditions)?, conditions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{Op, WeightSource, zoo};
+    use crate::ring::FixedPoint;
+    use ndarray::ArrayD;
+
+    fn lenet(factor: f32) -> (Graph, Weights) {
+        let net = zoo::by_name("lenet").unwrap();
+        let mut scaled = Weights::new();
+        for (name, tensor) in WeightSource::Bundled.load(&net).unwrap().iter() {
+            scaled.insert(name, tensor * factor);
         }
-        _ => Ok(()),
+        (net, scaled)
+    }
+
+    #[test]
+    fn trained_lenet_is_proved_and_thirty_times_its_weights_are_not() {
+        let (net, weights) = lenet(1.0);
+        let conditions = Conditions::default();
+        assert_eq!(check(&net, &weights, None, &conditions).unwrap(), None);
+        let (net, weights) = lenet(30.0);
+        let warning = check(&net, &weights, None, &conditions).unwrap().unwrap();
+        assert!(warning.contains("fc2 (") && warning.contains("-3 to 3") && !warning.contains("conv1"), "{warning}");
+        let digits = cryptgpu_datasets::bundled::mnist_test_1000().unwrap().batch(0..2).unwrap();
+        let digits = digits.mapv(f64::from).into_dyn();
+        let error = check(&net, &weights, Some(digits.view()), &conditions).unwrap_err();
+        assert!(matches!(&error, NnError::Range { node, .. } if node == "fc2"), "{error}");
+    }
+
+    #[test]
+    fn pixels_ten_thousand_times_too_large_are_warned_of_and_refused_by_name() {
+        let (net, weights) = lenet(1.0);
+        let conditions = Conditions { input: InputRange::new(0.0, 1e4).unwrap(), ..Conditions::default() };
+        let warning = check(&net, &weights, None, &conditions).unwrap().unwrap();
+        assert!(warning.contains("fc"), "{warning}");
+        let digit = ArrayD::from_elem(vec![1, 1, 28, 28], 1e6);
+        let error = check(&net, &weights, Some(digit.view()), &conditions).unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("conv") || text.contains("fc"), "{text}");
+        assert!(!text.contains("e6") && !text.contains("000000"), "no magnitude: {text}");
+    }
+
+    #[test]
+    fn what_overflows_on_every_image_is_refused_without_any() {
+        let (net, mut weights) = lenet(1.0);
+        weights.insert("fc2.bias", ArrayD::from_elem(vec![10], 5e6));
+        let conditions = Conditions::default();
+        let error = check(&net, &weights, None, &conditions).unwrap_err();
+        assert!(matches!(&error, NnError::Range { node, .. } if node == "fc2"), "{error}");
+        // A global average of 56×56 values of 2000, whose truncation cuts 32 bits.
+        let mut mean = Graph::builder("mean", [1, 56, 56]);
+        let pool = mean.add("pool", Op::GlobalAvgPool, &[mean.input()]).unwrap();
+        let mean = mean.finish(pool).unwrap();
+        let input = InputRange::new(1900.0, 2000.0).unwrap();
+        let error = check(&mean, &Weights::new(), None, &Conditions { input, ..conditions }).unwrap_err();
+        assert!(matches!(&error, NnError::Range { node, .. } if node == "pool"), "{error}");
+        let input = InputRange::new(0.0, 1000.0).unwrap();
+        assert_eq!(check(&mean, &Weights::new(), None, &Conditions { input, ..conditions }).unwrap(), None);
+        let codec = FixedPoint::new(25).unwrap();
+        let settings = Settings { codec, ..Settings::default() };
+        let error = check(&mean, &Weights::new(), None, &Conditions { settings, ..conditions }).unwrap_err();
+        assert!(matches!(error, NnError::NoRoom { .. }), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! How networks, their sizes and the room of their values show themselves. Weights show names and shapes, no values.
 
 use super::count::{Counts, Memory};
-use super::range::Headroom;
+use super::range::{Headroom, Verdict};
 use super::{Graph, Op, Weights, count};
 use crate::show::{Cell, PlainTable, Show, bytes_text, number_text, show_as_table};
 
@@ -65,8 +65,9 @@ impl Show for Memory {
 
 impl Show for Headroom {
     fn text(&self) -> String {
-        let (largest, bits) = (number_text(self.largest, 4), number_text(self.bits, 3));
-        format!("{}: values up to {largest}, {bits} bits of room", self.node)
+        let bits = |bits: f64| number_text(bits, 3);
+        let seen = self.bits_seen().map_or_else(String::new, |room| format!(", {} bits of room on images", bits(room)));
+        format!("{}: {} bits of room by the bound{seen}", self.node, bits(self.bits_by_bound()))
     }
 }
 
@@ -82,13 +83,30 @@ impl Show for [Headroom] {
 
 /// The room of each step, as a table: a step without room computes something else.
 pub fn headroom_table(room: &[Headroom]) -> PlainTable {
-    let row = |step: &Headroom| -> [Cell; 4] {
-        let verdict = if step.bits > 0.0 { "fits" } else { "TOO LARGE" };
-        [step.node.as_str().into(), step.largest.into(), step.bits.into(), verdict.into()]
+    let row = |step: &Headroom| -> [Cell; 7] {
+        let verdict = match step.verdict() {
+            Verdict::Proved => "proved",
+            Verdict::Open if step.seen.is_some() => "fits on the images",
+            Verdict::Open => "not proved",
+            Verdict::TooLarge => "TOO LARGE",
+        };
+        let bits = |bits: f64| Cell::from((10.0 * bits).round() / 10.0);
+        [
+            step.node.as_str().into(),
+            step.kind.into(),
+            step.bound.into(),
+            step.seen.into(),
+            bits(step.bits_by_bound()),
+            step.bits_seen().map_or_else(|| None::<f64>.into(), bits),
+            verdict.into(),
+        ]
     };
-    PlainTable::new(["layer", "largest value", "bits of room", ""]).rows(room.iter().map(row)).note(
-        "Bits of room: between the largest value, at its scale before the truncation, and 2⁶². A value without room comes \
-         out as another value, and no party can see it: scale the weights or the input, or use fewer fraction bits.",
+    let columns =
+        ["layer", "operation", "largest by bound", "largest seen", "bits left by bound", "bits left seen", ""];
+    PlainTable::new(columns).rows(room.iter().map(row)).note(
+        "Bits left: between the largest value and what the step computes rightly. A value without room comes out as another \
+         value, and no party can see it: scale the weights or the input, or use fewer fraction bits. The bound holds for \
+         every image of the declared range, and is often far above what occurs in deep networks.",
     )
 }
 
@@ -108,8 +126,7 @@ show_as_table!(Weights);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{LowerOptions, range, zoo};
-    use crate::ring::FixedPoint;
+    use crate::nn::{range, zoo};
 
     #[test]
     fn a_network_is_a_row_for_each_layer() {
@@ -127,9 +144,8 @@ mod tests {
         let weights = Weights::seeded(&lenet, 1);
         assert!(weights.text().contains("conv1.weight  20×1×5×5"), "{}", weights.text());
         let image = ndarray::ArrayD::from_elem(vec![1, 1, 28, 28], 1e9);
-        let room =
-            range::headroom(&lenet, &weights, &image.view(), LowerOptions::default(), FixedPoint::default()).unwrap();
-        assert!(room.text().contains("TOO LARGE") && room.html().contains("bits of room"), "{}", room.text());
+        let room = range::headroom(&lenet, &weights, Some(image.view()), &Default::default()).unwrap();
+        assert!(room.text().contains("TOO LARGE") && room.html().contains("bits left by bound"), "{}", room.text());
         assert!(room[0].text().contains("bits of room"), "{}", room[0].text());
     }
 }

@@ -61,7 +61,8 @@ impl RingError {
 
 /// The fixed-point codec with `f` fraction bits: encode(x) = round(x · 2^f) mod 2^64, half away from zero.
 ///
-/// The absolute error of a round trip is at most 2^−(f+1).
+/// The absolute error of a round trip is at most 2^−(f+1). Values must stay below 2^(62−f) in absolute value, and products
+/// below 2^(62−2f) before their truncation: 4,194,304 at 20 fraction bits.
 ///
 /// ```
 /// use cryptgpu_core::ring::FixedPoint;

@@ -250,6 +250,7 @@ fn help_teaches() {
         ("run inference --help", "--link wan"),
         ("table --help", "results.jsonl"),
         ("networks --help", "-maxpool"),
+        ("range --help", "--input-range 0:1"),
         ("doctor --help", "status 1"),
     ] {
         assert!(text(&cryptgpu(arguments).stdout).contains(example), "{arguments}");

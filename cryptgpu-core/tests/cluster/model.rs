@@ -131,6 +131,32 @@ fn a_cluster_that_checks_ranges_gives_no_wrong_result() {
     assert!(error.contains("range of the fixed-point numbers"), "{error}");
 }
 
+/// The owner of the weights evaluates images of its own before it shares; what it finds is named by layer, without values.
+#[test]
+fn values_that_leave_the_ring_and_settings_that_cannot_work_are_refused_by_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let graph = zoo::by_name("lenet").unwrap();
+    let mut scaled = Weights::new();
+    for (name, tensor) in WeightSource::Bundled.load(&graph).unwrap().iter() {
+        scaled.insert(name, tensor * 30.0);
+    }
+    let file = dir.path().join("scale30.safetensors");
+    scaled.save(&file).unwrap();
+    let source = WeightSource::File(file.into());
+    let tried = || Network::from("lenet").calibrated_on(ImageSet::MnistBundled, 0..2);
+    let cluster = in_memory();
+    let error = cluster.load_model(tried(), source.clone()).unwrap_err();
+    assert!(error.party() == Some(PartyId::P1) && error.to_string().contains("fc2: "), "{error}");
+    // Without images it is a warning, and the trained weights are as good as before.
+    assert!(cluster.load_model("lenet", source).is_ok());
+    assert!(cluster.load_model(tried(), WeightSource::Bundled).is_ok());
+
+    let settings = Settings { codec: FixedPoint::new(30).unwrap(), ..Settings::default() };
+    let cluster = Cluster::in_memory().computing(settings).start().unwrap();
+    let error = cluster.load_model("lenet", WeightSource::Bundled).unwrap_err();
+    assert!(matches!(error, ClusterError::Argument { .. }) && error.to_string().contains("conv2: "), "{error}");
+}
+
 #[test]
 fn a_model_of_another_cluster_or_generation_is_refused() {
     let (one, other) = (in_memory(), in_memory());

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder};
-use cryptgpu_core::experiment::{append_line, check_writable};
+use cryptgpu_core::experiment::{WeightFile, WeightSource, append_line, check_writable};
+use cryptgpu_core::mpc::SignWindow;
 
 use super::Result;
 
@@ -83,4 +84,22 @@ fn threads(text: &str) -> std::result::Result<usize, String> {
 /// An item of a list, without the blanks that people put behind commas.
 pub fn item<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> std::result::Result<T, String> {
     text.trim().parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// The window of comparisons, `lowest:width`.
+pub fn window(text: &str) -> std::result::Result<SignWindow, String> {
+    let hint = || format!("`{text}` is not a window: use <lowest bit>:<width>, such as 0:32, with width 16, 32 or 64");
+    let (low, width) = text.split_once(':').ok_or_else(hint)?;
+    SignWindow::new(low.parse().map_err(|_| hint())?, width.parse().map_err(|_| hint())?).ok_or_else(hint)
+}
+
+/// The weights that are asked for by `--weights`, or those that the network ordinarily has.
+pub fn weights(asked: Option<&str>, ignore_extra: bool, seed: u64, usual: WeightSource) -> WeightSource {
+    match (asked, usual) {
+        (Some("bundled"), _) => WeightSource::Bundled,
+        (Some("random"), _) | (None, WeightSource::Random(_)) => WeightSource::Random(seed),
+        (None, usual) => usual,
+        (Some(path), _) if ignore_extra => WeightSource::File(WeightFile::new(path).ignoring_extra()),
+        (Some(path), _) => WeightSource::File(path.into()),
+    }
 }

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use cryptgpu_core::device::Devices;
-use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, WeightFile, WeightSource, measure};
+use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, WeightSource, measure};
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::zoo;
 use cryptgpu_core::prg::Randomness;
 
-use super::arguments::{self, Output, item};
+use super::arguments::{self, Output, item, window};
 use super::progress::Progress;
 use super::{Result, format, table};
 
@@ -78,7 +78,8 @@ pub struct InferenceArguments {
     /// Fraction bits of the fixed-point numbers
     #[arg(long, default_value_t = 20)]
     fraction_bits: u32,
-    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less and hold for small values only
+    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less, and hold while
+    /// the network's values stay below 2^(lowest + width − 1 − fraction bits)
     #[arg(long, value_parser = window)]
     window: Option<SignWindow>,
     /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and
@@ -111,12 +112,6 @@ enum CheckRangeName {
     Off,
     Run,
     Layers,
-}
-
-fn window(text: &str) -> std::result::Result<SignWindow, String> {
-    let hint = || format!("`{text}` is not a window: use <lowest bit>:<width>, such as 0:32, with width 16, 32 or 64");
-    let (low, width) = text.split_once(':').ok_or_else(hint)?;
-    SignWindow::new(low.parse().map_err(|_| hint())?, width.parse().map_err(|_| hint())?).ok_or_else(hint)
 }
 
 pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
@@ -213,17 +208,11 @@ impl InferenceArguments {
             Images::Random(_) => Images::Random(self.seed),
             images => images,
         };
-        let weights = match self.weights.as_deref() {
-            None => default.weights,
-            Some("bundled") => WeightSource::Bundled,
-            Some("random") => WeightSource::Random(self.seed),
-            Some(path) if self.ignore_extra => WeightSource::File(WeightFile::new(path).ignoring_extra()),
-            Some(path) => WeightSource::File(path.into()),
-        };
+        let weights = arguments::weights(self.weights.as_deref(), self.ignore_extra, self.seed, default.weights);
         let declaration = Inference {
             network: network.to_owned(),
             images,
-            weights: if let WeightSource::Random(_) = weights { WeightSource::Random(self.seed) } else { weights },
+            weights,
             batch: self.batch,
             iterations,
             link: self.link,

@@ -10,6 +10,7 @@ mod micro;
 mod networks;
 mod party;
 mod progress;
+mod range;
 mod run;
 mod table;
 
@@ -31,6 +32,7 @@ Examples:
   cryptgpu networks                                   the networks, and how large they are
   cryptgpu run inference --networks lenet             private inference of real digits
   cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
+  cryptgpu range --networks lenet                     whether its values fit the ring, layer by layer
   cryptgpu run micro                                  private operations by size
   cryptgpu table r.jsonl                              the comparison with the paper, from records";
 
@@ -43,6 +45,8 @@ enum Command {
     Table(table::Arguments),
     /// List the networks with their sizes
     Networks(networks::Arguments),
+    /// Show how much room a network's values have in the ring, layer by layer
+    Range(range::Arguments),
     /// Measure what needs hardware
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Run(experiment) => run::run(&experiment),
         Command::Table(arguments) => table::run(&arguments),
         Command::Networks(arguments) => networks::run(&arguments),
+        Command::Range(arguments) => range::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Party(party) => party.run(),

@@ -10,11 +10,11 @@ use crate::cluster::marshal::handle::{Shared, Token};
 use crate::cluster::marshal::model::Model;
 use crate::cluster::marshal::store::Label;
 use crate::cluster::party::job::Job;
-use crate::cluster::party::model::{Images, Infer, LoadModel, OwnImages};
+use crate::cluster::party::model::{Images, Infer, LoadModel, OwnImages, OwnWeights, outside};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
-use crate::nn::{NnError, WeightSource};
+use crate::nn::{NnError, WeightSource, fold, lower, window};
 use cryptgpu_datasets::ImageSet;
 use ndarray::{ArrayBase, Data, Dimension};
 use std::ops::Range;
@@ -25,6 +25,11 @@ impl Cluster {
     /// three; nobody else sees them. The network is a name of the [`zoo`](crate::nn::zoo) or a
     /// [`Graph`](crate::nn::Graph), and it is encoded and evaluated with the cluster's settings. 8 bytes for each weight
     /// and bias, in one direction.
+    ///
+    /// The owner computes how large values can become, for images of the network's
+    /// [`input_range`](Network::input_range): it refuses weights with which values certainly leave the ring, and says on
+    /// its standard error, which the caller sees, where no bound shows that they stay within. Images to try are given by
+    /// [`calibrated_on`](Network::calibrated_on). Random weights are made to fit, and not looked at.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::Cluster;
@@ -39,28 +44,35 @@ impl Cluster {
     /// ```
     ///
     /// # Errors
-    /// [`ClusterError::Argument`] for an unknown network; [`ClusterError::Job`] for weights that are missing, damaged or
-    /// another network's.
+    /// [`ClusterError::Argument`] for an unknown network, and for settings that it cannot be evaluated with, as
+    /// [`window::check_plan`]; [`ClusterError::Job`] for weights that are missing, damaged or another network's, and for
+    /// values that leave the ring, with the layer's name.
     pub fn load_model(&self, network: impl Into<Network>, weights: WeightSource) -> Result<Model, ClusterError> {
         let network = network.into();
-        let graph = network.graph().map_err(|error| ClusterError::argument("load a model", &error))?;
-        let (owner, options) = (network.owner, network.options);
+        let refused = |error: NnError| ClusterError::argument("load a model", &error);
+        let graph = network.graph().map_err(refused)?;
+        let Network { owner, options, input, calibration, .. } = network;
+        let plan = fold::fold_graph(&graph).and_then(|folded| lower::lower(&folded, options));
+        plan.and_then(|plan| window::check_plan(&plan, self.settings())).map_err(refused)?;
+        let calibration = calibration.map(|(set, range)| OwnImages { set, range });
         let jobs = PartyId::ALL.map(|party| LoadModel {
             graph: graph.clone(),
             owner,
-            weights: (party == owner).then(|| weights.clone()),
+            own: (party == owner).then(|| OwnWeights { source: weights.clone(), calibration: calibration.clone() }),
             options,
+            input,
         });
         let turn = Turn::begin(&self.inner, LoadModel::NAME)?;
         let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
         turn.run_job(jobs, |_| ())?;
         let token = Token::new(self.inner.clone(), generation, id, Label::Model(graph.name().to_owned()));
-        Ok(Model { token: Arc::new(token), graph: Arc::new(graph) })
+        Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input })
     }
 
     /// Shares `images`, `[batch, channels, height, width]`, and evaluates the model on them. They are numbers of any type
-    /// that [`Cluster::share`] takes, scaled as the network was trained. Each party sees uniform words; the caller alone
-    /// puts the result together.
+    /// that [`Cluster::share`] takes, scaled as the network was trained; where some lie outside the range that the model
+    /// was loaded for, a line on standard error says so. Each party sees uniform words; the caller alone puts the result
+    /// together.
     ///
     /// # Errors
     /// When the images do not fit the network or the ring; when the handle is no longer good; whatever ends the run at a
@@ -78,6 +90,9 @@ impl Cluster {
         }
         // Before anything is sent.
         model.token.check(self.inner.number, self.generation())?;
+        if !images.iter().all(|&value| model.input.contains(value.into())) {
+            eprintln!("{}", outside(model.input));
+        }
         let shared = self.share(images)?;
         let images = |turn: &Turn<'_>| {
             let id = shared.0.check(self.inner.number, turn.generation())?;
@@ -104,7 +119,9 @@ impl Cluster {
             return Err(ClusterError::argument("infer", &detail));
         }
         let own = |party| (party == owner).then(|| OwnImages { set: set.clone(), range: range.clone() });
-        self.infer_on(model, batch, |_| Ok(PartyId::ALL.map(|party| Images::Read { owner, own: own(party), batch })))
+        let input = model.input;
+        let images = |party| Images::Read { owner, own: own(party), batch, input };
+        self.infer_on(model, batch, |_| Ok(PartyId::ALL.map(images)))
     }
 
     fn infer_on(

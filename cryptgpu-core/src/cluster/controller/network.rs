@@ -1,7 +1,10 @@
 //! The network to load: a name of the zoo or a graph, with its options.
 
 use crate::net::PartyId;
+use crate::nn::range::InputRange;
 use crate::nn::{Graph, LowerOptions, NnError, zoo};
+use cryptgpu_datasets::ImageSet;
+use std::ops::Range;
 
 /// A network to load: a name of the [`zoo`] or a [`Graph`] of one's own, with options.
 ///
@@ -19,6 +22,8 @@ pub struct Network {
     architecture: Architecture,
     pub(super) owner: PartyId,
     pub(super) options: LowerOptions,
+    pub(super) input: InputRange,
+    pub(super) calibration: Option<(ImageSet, Range<usize>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +45,20 @@ impl Network {
         self
     }
 
+    /// The range that images lie in, for which the owner of the weights computes how large values can become; −3 to 3 by
+    /// default. All parties and the caller know it.
+    pub fn input_range(mut self, range: InputRange) -> Self {
+        self.input = range;
+        self
+    }
+
+    /// Images `range` of `set`, which the owner of the weights reads and evaluates in plaintext before it shares the
+    /// weights: it refuses to when a value leaves the ring. Nobody else learns which they are.
+    pub fn calibrated_on(mut self, set: ImageSet, range: Range<usize>) -> Self {
+        self.calibration = Some((set, range));
+        self
+    }
+
     pub(super) fn graph(&self) -> Result<Graph, NnError> {
         match &self.architecture {
             Architecture::Named(name) => zoo::by_name(name),
@@ -50,7 +69,8 @@ impl Network {
 
 impl From<Architecture> for Network {
     fn from(architecture: Architecture) -> Self {
-        Network { architecture, owner: PartyId::P1, options: LowerOptions::default() }
+        let (options, input) = Default::default();
+        Network { architecture, owner: PartyId::P1, options, input, calibration: None }
     }
 }
 

@@ -6,6 +6,7 @@ use super::store::Held;
 use super::traits::{Argument, PassedAs};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::job_error::JobError;
+use crate::nn::range::InputRange;
 use crate::nn::{Graph, SharedModel};
 use std::fmt;
 use std::sync::Arc;
@@ -17,12 +18,19 @@ use std::sync::Arc;
 pub struct Model {
     pub(in crate::cluster) token: Arc<Token>,
     pub(in crate::cluster) graph: Arc<Graph>,
+    /// The range of images that the bounds on its values are for.
+    pub(in crate::cluster) input: InputRange,
 }
 
 impl Model {
     /// The network.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The range that images are declared to lie in.
+    pub fn input_range(&self) -> InputRange {
+        self.input
     }
 
     /// Lets the parties free it although handles are still there; using one of those is an error.

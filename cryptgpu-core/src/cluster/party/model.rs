@@ -8,6 +8,7 @@ use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
 use crate::nn::private::{TimeByKind, TimedInference};
+use crate::nn::range::{self, Conditions, InputRange};
 use crate::nn::{Graph, LowerOptions, SharedModel, WeightSource, Weights};
 use cryptgpu_datasets::ImageSet;
 use ndarray::ArrayD;
@@ -20,9 +21,20 @@ use std::time::Duration;
 pub(in crate::cluster) struct LoadModel {
     pub(in crate::cluster) graph: Graph,
     pub(in crate::cluster) owner: PartyId,
-    /// Where the weights are. Only the owner has this; nobody else learns it.
-    pub(in crate::cluster) weights: Option<WeightSource>,
+    /// Only the owner has this; nobody else learns it.
+    pub(in crate::cluster) own: Option<OwnWeights>,
     pub(in crate::cluster) options: LowerOptions,
+    /// The range that images will lie in.
+    pub(in crate::cluster) input: InputRange,
+}
+
+/// What the owner of the weights reads.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct OwnWeights {
+    /// Where the weights are.
+    pub(in crate::cluster) source: WeightSource,
+    /// Images to try them on in plaintext.
+    pub(in crate::cluster) calibration: Option<OwnImages>,
 }
 
 impl Job for LoadModel {
@@ -30,8 +42,9 @@ impl Job for LoadModel {
     type Output = ();
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
-        let LoadModel { graph, owner, weights, options } = self;
-        let weights = weights.map(|source| open_weights(&source, &graph)).transpose()?;
+        let LoadModel { graph, owner, own, options, input } = self;
+        let conditions = Conditions { input, options, settings: *context.party().settings() };
+        let weights = own.map(|own| open_weights(own, &graph, &conditions)).transpose()?;
         let model =
             context.party().step("share weights", |p| SharedModel::share(p, &graph, owner, weights, options))?;
         context.hold(0, Held::Model(Arc::new(model)));
@@ -39,11 +52,21 @@ impl Job for LoadModel {
     }
 }
 
-/// Reads the weights, and says on the owner's standard error, which the caller sees, what was changed to make them fit.
-fn open_weights(source: &WeightSource, graph: &Graph) -> Result<Weights, JobError> {
+/// Reads the weights and checks that values fit the ring. It says on the owner's standard error, which the caller sees,
+/// what was changed to make the weights fit the network, and where no bound shows that values fit.
+fn open_weights(own: OwnWeights, graph: &Graph, conditions: &Conditions) -> Result<Weights, JobError> {
+    let OwnWeights { source, calibration } = own;
     let fitted = source.open(graph)?;
     for notice in fitted.notices {
         eprintln!("{source}: {notice}");
+    }
+    let images = calibration.map(OwnImages::read).transpose()?;
+    // Random weights are made to fit.
+    if images.is_some() || !matches!(source, WeightSource::Random(_)) {
+        let images = images.as_ref().map(|images| images.view());
+        if let Some(warning) = range::check(graph, &fitted.weights, images, conditions)? {
+            eprintln!("{source}: {warning}");
+        }
     }
     Ok(fitted.weights)
 }
@@ -54,11 +77,11 @@ pub(in crate::cluster) enum Images {
     /// The caller has shared them.
     Shared(HeldId),
     /// Party `owner` reads them; the owner alone learns which they are.
-    Read { owner: PartyId, own: Option<OwnImages>, batch: usize },
+    Read { owner: PartyId, own: Option<OwnImages>, batch: usize, input: InputRange },
 }
 
 /// Images that a party reads for itself.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) struct OwnImages {
     pub(in crate::cluster) set: ImageSet,
     pub(in crate::cluster) range: Range<usize>,
@@ -69,6 +92,14 @@ impl OwnImages {
         let images = self.set.open().and_then(|images| images.batch(self.range));
         images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Other(error.to_string()))
     }
+}
+
+/// What the owner of images is told when some lie outside the range that the model was loaded for.
+pub(in crate::cluster) fn outside(input: InputRange) -> String {
+    format!(
+        "some values of these images lie outside {input}, the range that the model was loaded for: nothing shows that the \
+         network's values fit the ring. Scale the images as the network was trained, or load it with `input_range`"
+    )
 }
 
 /// Evaluates a model on images, and holds the result.
@@ -102,8 +133,11 @@ impl Job for Infer {
                 Held::Rep(x) => model.infer_timed(context.party(), x)?,
                 held => return Err(other(&held)),
             },
-            Images::Read { owner, own, batch } => {
+            Images::Read { owner, own, batch, input } => {
                 let images = own.map(OwnImages::read).transpose()?;
+                if images.iter().flatten().any(|&value| !input.contains(value)) {
+                    eprintln!("{}", outside(input));
+                }
                 model.infer_images(context.party(), owner, images.as_ref().map(|images| images.view()), batch)?
             }
         };

@@ -114,7 +114,7 @@ impl Party {
         Ok(G::replicated(a, b, width)?)
     }
 
-    /// Opens a value to all three parties.
+    /// Opens a value to all three parties. Every word is exact; it decodes to the real that is meant while |x| < 2^(63 − f).
     ///
     /// Party i sends xᵢ to party i + 1. 24 bytes an element, 1 round.
     ///

@@ -6,8 +6,9 @@ use crate::device::{Binary, Buffer, View, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, SignWindow, cost};
 
 impl Party {
-    /// One bit an element: 1 where x < 0, read as two's complement (see [`crate::mpc::SignWindow`]
-    /// for a shorter look). Exact for every x.
+    /// One bit an element: 1 where x < 0, read as two's complement. Exact for every x. With a shorter look
+    /// ([`crate::mpc::SignWindow`]) exact while |x| < 2^(low + width − 1) in the ring, but that positive values below 2^low
+    /// may count as negative.
     ///
     /// With A = x₀ + x₁ (role 0) and B = x₂ (roles 1 and 2), for each pair of bits generate is
     /// G = a₁b₁ ⊕ (a₁a₀)b₀ ⊕ a₀(b₁b₀) and propagate P = a₁a₀ ⊕ a₁b₀ ⊕ a₀b₁ ⊕ b₁b₀, linear in

@@ -118,7 +118,8 @@ impl Party {
         Ok(())
     }
 
-    /// x/2^d of a replicated x, |x| < 2^62.
+    /// x/2^d of a replicated x, |x| < 2^62 in the ring: 2^(62 − f) as a real, or 2^(62 − 2f) for a product that was not
+    /// truncated yet. At most one unit too large; a larger x comes out as another value.
     ///
     /// With u = x₀ + x₁ + 2^62 known to role 0 and v = x₂ to roles 1 and 2, a = ¬msb(u) is dealt
     /// additively modulo 2^d (a₁ of F₁, a₂ sent), and b = ¬msb(v) multiplies both parts locally.

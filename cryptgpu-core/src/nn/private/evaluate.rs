@@ -3,8 +3,8 @@
 use super::{Layer, LayerTime, SharedModel, reciprocal};
 use crate::device::{ConvGeometry, DeviceError};
 use crate::mpc::{CheckRange, Party, Rep};
-use crate::nn::NnError;
 use crate::nn::lower::{PlanOp, Step};
+use crate::nn::{NnError, window};
 use std::time::Instant;
 
 /// Runs all steps of the model's plan.
@@ -24,13 +24,17 @@ pub(super) fn run(
         let inputs: Option<Vec<&Rep>> = step.inputs.iter().map(|input| values[input.index()].as_ref()).collect();
         let inputs = inputs.ok_or_else(|| missing(&step.name))?;
         let (start, before) = (Instant::now(), p.stats());
-        let result = p.step(&step.name, |p| {
-            let result = evaluate(p, step, layer.as_ref(), &inputs).and_then(|result| match p.settings().check_range {
-                CheckRange::Layers => p.check_range().map(|()| result).map_err(NnError::from),
-                CheckRange::Off | CheckRange::Run => Ok(result),
+        let looked_at = window::of_step(plan, step, p.settings())?;
+        let evaluate = |p: &mut Party| {
+            let result = evaluate(p, step, layer.as_ref(), &inputs).and_then(|result| {
+                if p.settings().check_range == CheckRange::Layers {
+                    p.check_range()?;
+                }
+                Ok(result)
             });
             result.map_err(|error| error.located(p))
-        })?;
+        };
+        let result = p.step(&step.name, |p| p.with_window(looked_at, evaluate))?;
         let (time, stats) = (start.elapsed(), p.stats().since(&before));
         observe(LayerTime { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
         values[step.output.index()] = Some(result);

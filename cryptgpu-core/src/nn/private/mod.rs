@@ -12,7 +12,7 @@ pub use times::{LayerTime, TimeByKind, TimedInference};
 
 use super::lower::{PlanOp, lower};
 use super::plaintext::check_shape;
-use super::{Graph, LowerOptions, NnError, Plan, Weights, fold};
+use super::{Graph, LowerOptions, NnError, Plan, Weights, fold, window};
 use crate::device::Tensor;
 use crate::mpc::{Operand, Party, Rep};
 use crate::net::PartyId;
@@ -147,8 +147,8 @@ impl SharedModel {
     ///
     /// # Errors
     /// [`NnError::Input`] for images of another shape; [`NnError::Precision`] when the party computes with other
-    /// fraction bits than the weights have; [`NnError::Mpc`] with party, peer and step, or where a value has left the
-    /// range and the check finds it.
+    /// fraction bits than the weights have; as [`window::check_plan`] for settings that cannot work, before anything is
+    /// sent; [`NnError::Mpc`] with party, peer and step, or where a value has left the range and the check finds it.
     ///
     /// # Examples
     /// See [`share_images`].
@@ -206,6 +206,7 @@ impl SharedModel {
                 party: p.codec().fraction_bits(),
             });
         }
+        window::check_plan(&self.plan, p.settings())?;
         evaluate::run(self, p, x, observe)
     }
 }

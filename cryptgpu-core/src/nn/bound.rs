@@ -1,0 +1,241 @@
+//! How large each value of a plan can become, by interval arithmetic over channels: from the plaintext weights, so at their
+//! owner only, and from the range that inputs are declared to lie in. The intervals hold for what stands in the ring, rounding
+//! included; nothing is evaluated here.
+
+use super::lower::{PlanOp, Step};
+use super::{NnError, Plan, Weights};
+use crate::ring::FixedPoint;
+use ndarray::{ArrayD, Axis};
+use rayon::prelude::*;
+
+/// The range that the values of images are declared to lie in; public.
+///
+/// By default −3 to 3: pixels from 0 to 1, and images that were normalised to mean 0 and variance 1 as MNIST (up to 2.83),
+/// CIFAR-10 (2.13) and ImageNet (2.65) usually are.
+///
+/// ```
+/// use cryptgpu_core::nn::range::InputRange;
+/// assert!(InputRange::new(0.0, 255.0)?.contains(254.0) && !InputRange::default().contains(254.0));
+/// assert!(InputRange::new(1.0, 0.0).is_err());
+/// # Ok::<(), cryptgpu_core::nn::NnError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "(f64, f64)", into = "(f64, f64)")]
+pub struct InputRange {
+    low: f64,
+    high: f64,
+}
+
+impl Default for InputRange {
+    fn default() -> Self {
+        InputRange { low: -3.0, high: 3.0 }
+    }
+}
+
+impl InputRange {
+    /// From `low` to `high`, both included.
+    ///
+    /// # Errors
+    /// [`NnError::InputRange`] for a range that is empty or without end.
+    pub fn new(low: f64, high: f64) -> Result<Self, NnError> {
+        if low.is_finite() && high.is_finite() && low <= high {
+            return Ok(InputRange { low, high });
+        }
+        Err(NnError::InputRange { low, high })
+    }
+
+    /// The smallest value.
+    pub fn low(&self) -> f64 {
+        self.low
+    }
+
+    /// The largest value.
+    pub fn high(&self) -> f64 {
+        self.high
+    }
+
+    /// Whether `value` lies in it, but for rounding.
+    pub fn contains(&self, value: f64) -> bool {
+        value >= self.low - self.slack() && value <= self.high + self.slack()
+    }
+
+    /// What the rounding of numbers of single precision makes of either end.
+    fn slack(&self) -> f64 {
+        1e-6 * self.low.abs().max(self.high.abs()).max(1.0)
+    }
+}
+
+impl TryFrom<(f64, f64)> for InputRange {
+    type Error = NnError;
+
+    fn try_from((low, high): (f64, f64)) -> Result<Self, NnError> {
+        InputRange::new(low, high)
+    }
+}
+
+impl From<InputRange> for (f64, f64) {
+    fn from(range: InputRange) -> Self {
+        (range.low, range.high)
+    }
+}
+
+/// `-3 to 3`.
+impl std::fmt::Display for InputRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", self.low, self.high)
+    }
+}
+
+/// Far beyond the ring: intervals of deep networks end here, and stay numbers.
+const HUGE: f64 = 1e250;
+
+/// Where the elements of one channel lie, whatever the image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Interval {
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+impl Interval {
+    /// The largest absolute value.
+    pub(super) fn largest(self) -> f64 {
+        self.low.abs().max(self.high.abs())
+    }
+
+    /// The smallest absolute value: above 0 where all elements have the same sign.
+    pub(super) fn smallest(self) -> f64 {
+        self.low.max(-self.high).max(0.0)
+    }
+
+    /// With zero in it, which padding brings.
+    fn with_zero(self) -> Self {
+        Interval { low: self.low.min(0.0), high: self.high.max(0.0) }
+    }
+
+    fn wider(self, by: f64) -> Self {
+        Interval { low: (self.low - by).max(-HUGE), high: (self.high + by).min(HUGE) }
+    }
+}
+
+/// For each value of `plan`, the interval of each of its channels (or features), as the network counts: without pending
+/// divisors. `weights` are those of the folded network.
+pub(super) fn intervals(
+    plan: &Plan,
+    weights: &Weights,
+    input: InputRange,
+    codec: FixedPoint,
+) -> Result<Vec<Vec<Interval>>, NnError> {
+    let unit = 2f64.powi(-(codec.fraction_bits() as i32));
+    let pixel = Interval { low: input.low, high: input.high }.wider(unit + input.slack());
+    let mut values: Vec<Vec<Interval>> = vec![vec![]; plan.shapes().len()];
+    if let Some(first) = values.first_mut() {
+        *first = vec![pixel; plan.input_shape()[0]];
+    }
+    for step in plan.steps() {
+        let inputs: Vec<&[Interval]> = step.inputs.iter().map(|input| values[input.index()].as_slice()).collect();
+        let result = of_step(plan, step, weights, &inputs, unit);
+        values[step.output.index()] = result.ok_or_else(|| NnError::Wiring {
+            node: step.name.clone(),
+            what: "its weights or inputs are missing".into(),
+        })?;
+    }
+    Ok(values)
+}
+
+/// The intervals of a step's result; nothing where an input or a weight is missing.
+fn of_step(plan: &Plan, step: &Step, weights: &Weights, inputs: &[&[Interval]], unit: f64) -> Option<Vec<Interval>> {
+    let x = *inputs.first()?;
+    let each = |change: fn(Interval) -> Interval| x.iter().map(|&interval| change(interval)).collect();
+    let padded = |window: &crate::device::PoolGeometry| window.padding != [0; 4];
+    Some(match &step.op {
+        PlanOp::Conv2d { window, groups, .. } => {
+            let x: Vec<Interval> = if padded(window) { each(Interval::with_zero) } else { x.to_vec() };
+            linear(step, weights, &x, *groups, unit)?
+        }
+        PlanOp::Linear { .. } => linear(step, weights, x, 1, unit)?,
+        PlanOp::Relu => each(|x| Interval { low: x.low.max(0.0), high: x.high.max(0.0) }),
+        PlanOp::Relu6 => each(|x| Interval { low: x.low.clamp(0.0, 6.0), high: x.high.clamp(0.0, 6.0) }),
+        PlanOp::MaxPool { .. } => x.to_vec(),
+        PlanOp::SumPool { window } if padded(window) => each(Interval::with_zero),
+        PlanOp::SumPool { .. } => x.to_vec(),
+        // The reciprocal is rounded, and truncation rounds.
+        PlanOp::Rescale { .. } => x.iter().map(|&x| x.wider((x.largest() + 2.0) * unit)).collect(),
+        PlanOp::Add => {
+            let sum = |channel: usize| {
+                let terms = || inputs.iter().filter_map(move |input| input.get(channel));
+                Interval { low: terms().map(|x| x.low).sum(), high: terms().map(|x| x.high).sum() }.wider(0.0)
+            };
+            (0..x.len()).map(sum).collect()
+        }
+        PlanOp::Concat => inputs.concat(),
+        PlanOp::Flatten => {
+            let features = plan.shape(step.output).iter().product::<usize>() / x.len().max(1);
+            x.iter().flat_map(|&interval| std::iter::repeat_n(interval, features)).collect()
+        }
+    })
+}
+
+/// A convolution or a fully connected layer: for each output channel, bias + Σ w·x over its weights, each x anywhere in its
+/// channel's interval. Weights are rounded to half a unit, and the truncation adds up to one.
+fn linear(step: &Step, weights: &Weights, x: &[Interval], groups: usize, unit: f64) -> Option<Vec<Interval>> {
+    let weight = weights.get(&format!("{}.weight", step.name))?;
+    let bias = weights.get(&format!("{}.bias", step.name));
+    let out = weight.shape().first().copied()?;
+    let channel = |index: usize| {
+        let filter = weight.index_axis(Axis(0), index);
+        let taps = filter.len() / filter.shape().first().copied().unwrap_or(1).max(1);
+        let first = index / (out / groups.max(1)).max(1) * filter.shape().first().copied().unwrap_or(0);
+        let bias =
+            bias.and_then(|bias: &ArrayD<f32>| bias.get([index].as_slice())).map_or(0.0, |&bias| f64::from(bias));
+        let mut sum = Interval { low: bias, high: bias };
+        let (mut rounding, mut size) = (0.0, bias.abs());
+        for (weights, x) in filter.axis_iter(Axis(0)).zip(x.get(first..)?) {
+            let (mut plus, mut minus) = (0.0, 0.0);
+            for &w in weights {
+                *(if w > 0.0 { &mut plus } else { &mut minus }) += f64::from(w);
+            }
+            sum.low += plus * x.low + minus * x.high;
+            sum.high += plus * x.high + minus * x.low;
+            rounding += taps as f64 * x.largest() * unit / 2.0;
+            size += (plus - minus) * x.largest();
+        }
+        // The last term is for the rounding of this very sum.
+        Some(sum.wider(rounding + 2.0 * unit + 1e-12 * size))
+    };
+    (0..out).into_par_iter().map(channel).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{LowerOptions, fold, lower, plaintext, zoo};
+
+    /// Against plaintext evaluation of random images within the range.
+    #[test]
+    fn no_value_leaves_its_interval() {
+        for name in ["lenet", "lenet-maxpool"] {
+            let net = zoo::by_name(name).unwrap();
+            let (graph, weights) = fold::fold_batch_norm(&net, &Weights::seeded(&net, 3)).unwrap();
+            let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
+            let input = InputRange::new(-1.0, 2.0).unwrap();
+            let all = intervals(&plan, &weights, input, FixedPoint::default()).unwrap();
+            let shape = [&[2][..], &net.input_shape()].concat();
+            let mut state = 1u64;
+            let images = ArrayD::from_shape_simple_fn(shape, || {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 40) as f64 / (1u64 << 24) as f64 * 3.0 - 1.0
+            });
+            let graph = lower::reordered(&graph, LowerOptions::default()).unwrap();
+            plaintext::evaluate_with(&graph, &weights, &images.view(), |node, value| {
+                let Some(step) = plan.steps().iter().find(|step| step.name == node) else { return };
+                for (channel, values) in value.axis_iter(Axis(1)).enumerate() {
+                    let interval = all[step.output.index()][channel];
+                    assert!(values.iter().all(|&x| x >= interval.low && x <= interval.high), "{name} {node}");
+                }
+            })
+            .unwrap();
+            let last = all[plan.output().index()].iter().map(|x| x.largest()).fold(0.0, f64::max);
+            assert!(last.is_finite() && last < 1e6, "{last}");
+        }
+    }
+}

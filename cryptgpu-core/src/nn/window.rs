@@ -1,0 +1,162 @@
+//! The window of each comparison: which bits it must look at when the settings name a narrow [`SignWindow`], and which
+//! settings no network can be evaluated with. All of it follows from the plan, which is public; no weight enters here.
+
+use super::lower::{PlanOp, Step};
+use super::private::cut;
+use super::{NnError, Plan};
+use crate::mpc::{Settings, SignWindow};
+use crate::ring::FixedPoint;
+
+/// Truncation is exact for products below 2^62.
+pub(super) const PRODUCT_BITS: u32 = 62;
+
+/// What a window says about a network: every value of it, as the network computes it, is below this in absolute value,
+/// 2^(low + width − 1 − f).
+pub fn value_bound(window: SignWindow, codec: FixedPoint) -> f64 {
+    2f64.powi((window.low() + window.width()) as i32 - 1 - codec.fraction_bits() as i32)
+}
+
+/// The window that a step's comparisons look at, in place of the settings' window.
+///
+/// The settings' window is exact while the values *of the network* are below [`value_bound`]. What a comparison sees can
+/// be larger: the sum of an average pool that was carried on is its `divisor` times the average, so the window moves up by
+/// ⌈log₂ divisor⌉ bits; a max-pool compares differences, 1 bit, and puts a value below all others where there is padding,
+/// 1 bit more; a ReLU6 compares x − 6 too. The width stays, and with it bytes and rounds. Positive values
+/// below 2^bits units in the last place may then count as negative, so that one comparison can be wrong by less than
+/// that: by two units of an average, by four of a maximum. A window that ends at the ring's top bit, as the default, stays
+/// as it is.
+///
+/// # Errors
+/// [`NnError::Window`] when the window would have to move beyond the top of the ring.
+pub fn of_step(plan: &Plan, step: &Step, settings: &Settings) -> Result<SignWindow, NnError> {
+    let window = settings.window;
+    let top = window.low() + window.width();
+    let more = bits_more(plan, step, settings);
+    if top == u64::BITS || more == 0 {
+        return Ok(window);
+    }
+    SignWindow::new(window.low() + more, window.width()).ok_or_else(|| NnError::Window {
+        node: step.name.clone(),
+        low: window.low(),
+        width: window.width(),
+        over: top + more - u64::BITS,
+    })
+}
+
+/// Bits by which what a step compares can be larger than the network's values.
+fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
+    let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1);
+    let pending = super::private::extra_bits(divisor);
+    match &step.op {
+        PlanOp::Relu => pending,
+        PlanOp::MaxPool { window } => pending + if window.padding == [0; 4] { 1 } else { 2 },
+        PlanOp::Relu6 => {
+            // |x − 6| < bound + 6.
+            let bound = value_bound(settings.window, settings.codec);
+            pending + ((bound + 6.0) / bound).log2().ceil() as u32
+        }
+        _ => 0,
+    }
+}
+
+/// Refuses settings that no network can be evaluated with: a window that does not hold 1.0, or takes it for negative.
+///
+/// # Errors
+/// [`NnError::Settings`] says what to change.
+pub fn check_settings(settings: &Settings) -> Result<(), NnError> {
+    let (f, window) = (settings.codec.fraction_bits(), settings.window);
+    let (low, width) = (window.low(), window.width());
+    let wrong = if low > f {
+        Some(format!("1.0 stands at bit {f} and would count as negative: begin the window at bit {f} or lower"))
+    } else if low + width <= f + 1 {
+        Some(format!("1.0 does not fit: the window must end above bit {}, or take fewer fraction bits", f + 1))
+    } else {
+        None
+    };
+    match wrong {
+        Some(what) => Err(NnError::Settings {
+            what: format!("a window of {width} bits from bit {low} with {f} fraction bits: {what}"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses settings that this plan cannot be evaluated with, whatever its weights and inputs: those of
+/// [`check_settings`], a comparison whose window leaves the ring, and a truncation before which not even 1.0 fits.
+///
+/// # Errors
+/// [`NnError::Settings`], [`NnError::Window`] or [`NnError::NoRoom`], which names the layer.
+pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
+    check_settings(settings)?;
+    let f = settings.codec.fraction_bits();
+    for step in plan.steps() {
+        let window = of_step(plan, step, settings)?;
+        settings
+            .check_range
+            .check_window(window)
+            .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
+        let cut = cut(&step.op, f);
+        if f + cut >= PRODUCT_BITS {
+            return Err(NnError::NoRoom { node: step.name.clone(), fraction_bits: f, cut });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mpc::CheckRange;
+    use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+
+    fn settings(fraction_bits: u32, low: u32, width: u32) -> Settings {
+        let (codec, window) = (FixedPoint::new(fraction_bits).unwrap(), SignWindow::new(low, width).unwrap());
+        Settings { codec, window, ..Settings::default() }
+    }
+
+    fn plan(name: &str) -> Plan {
+        lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn windows_move_by_what_a_step_compares_and_the_default_stays() {
+        let moved = |network: &str, name: &str, settings: &Settings| {
+            let plan = plan(network);
+            let step = plan.steps().iter().find(|step| step.name == name).unwrap();
+            of_step(&plan, step, settings).map(|window| (window.low(), window.width()))
+        };
+        let narrow = settings(20, 0, 32);
+        assert_eq!(moved("lenet-relu-after-pool", "relu1", &narrow).unwrap(), (2, 32), "a sum of four");
+        assert_eq!(moved("lenet-maxpool", "pool1", &narrow).unwrap(), (1, 32), "differences");
+        assert_eq!(moved("lenet-maxpool", "relu1", &narrow).unwrap(), (0, 32));
+        assert_eq!(moved("resnet50-maxpool", "maxpool", &narrow).unwrap(), (2, 32), "differences and padding");
+        assert_eq!(moved("lenet-maxpool", "pool1", &settings(20, 32, 32)).unwrap(), (32, 32), "ends at the top bit");
+        assert_eq!(moved("lenet-maxpool", "pool1", &Settings::default()).unwrap(), (0, 64));
+        let error = moved("lenet-relu-after-pool", "relu1", &settings(30, 31, 32)).unwrap_err();
+        assert!(
+            error.to_string().starts_with("relu1: ") && matches!(error, NnError::Window { over: 1, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn settings_that_hold_no_value_are_refused() {
+        for (f, low, width) in [(20, 0, 16), (20, 21, 32), (15, 0, 16)] {
+            let error = check_settings(&settings(f, low, width)).unwrap_err();
+            assert!(matches!(error, NnError::Settings { .. }), "{error}");
+        }
+        for (f, low, width) in [(20, 0, 32), (20, 20, 32), (14, 0, 16), (30, 0, 64)] {
+            check_settings(&settings(f, low, width)).unwrap();
+        }
+        // An average of four before a layer: its truncation takes 2 bits more than the codec's 30.
+        let error = check_plan(&plan("lenet"), &settings(30, 0, 64)).unwrap_err();
+        assert!(error.to_string().contains("conv2: ") && matches!(error, NnError::NoRoom { cut: 32, .. }), "{error}");
+        check_plan(&plan("lenet"), &settings(29, 0, 64)).unwrap();
+        // A window that moves up leaves out lower bits, of which the check of ranges cannot tell what they decide.
+        let checked = |low, width| Settings { check_range: CheckRange::Run, ..settings(20, low, width) };
+        let error = check_plan(&plan("lenet-maxpool"), &checked(0, 32)).unwrap_err();
+        assert!(error.to_string().contains("pool1: ") && error.to_string().contains("all 64 bits"), "{error}");
+        check_plan(&plan("lenet"), &checked(0, 32)).unwrap();
+        check_plan(&plan("lenet-maxpool"), &checked(0, 64)).unwrap();
+    }
+}
