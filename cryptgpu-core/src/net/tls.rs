@@ -239,3 +239,48 @@ impl ClientCertVerifier for Pinned {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{ClientConnection, ProtocolVersion, ServerConnection};
+
+    /// A handshake in memory: both ends, or the first error of one.
+    fn handshake(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Result<[Option<ProtocolVersion>; 2], Error> {
+        let mut client = ClientConnection::new(client, server_name())?;
+        let mut server = ServerConnection::new(server)?;
+        while client.is_handshaking() || server.is_handshaking() || client.wants_write() || server.wants_write() {
+            let mut wire = vec![];
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok([client.protocol_version(), server.protocol_version()])
+    }
+
+    /// Parties link up with these configurations, and each with its controller.
+    #[test]
+    fn each_end_speaks_to_the_pinned_one_alone_and_tls_1_3_alone() {
+        let [here, there, stranger] = std::array::from_fn(|_| Identity::generate().unwrap());
+        let connect = |from: &Identity, to: &Identity, from_accepts: &Identity, to_accepts: &[Fingerprint]| {
+            handshake(from.client_config(from_accepts.fingerprint()).unwrap(), to.server_config(to_accepts).unwrap())
+        };
+        let accepted = connect(&here, &there, &there, &[stranger.fingerprint(), here.fingerprint()]);
+        assert_eq!(accepted.unwrap(), [Some(ProtocolVersion::TLSv1_3); 2]);
+        // A server that is not the pinned one; a client that is not; a server that accepts nobody.
+        assert!(connect(&here, &stranger, &there, &[here.fingerprint()]).is_err());
+        assert!(connect(&stranger, &there, &there, &[here.fingerprint()]).is_err());
+        assert!(connect(&here, &there, &there, &[]).is_err());
+        // A client that shows no certificate.
+        let pinned = Pinned { accepted: vec![there.fingerprint()], provider: provider() };
+        let anonymous =
+            ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13]);
+        let anonymous = anonymous.unwrap().dangerous().with_custom_certificate_verifier(Arc::new(pinned));
+        let anonymous = Arc::new(anonymous.with_no_client_auth());
+        assert!(handshake(anonymous, there.server_config(&[here.fingerprint()]).unwrap()).is_err());
+    }
+}

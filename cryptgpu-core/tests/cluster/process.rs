@@ -96,3 +96,30 @@ fn what_a_party_prints_has_a_limit_in_each_run() {
         assert!(text.contains(&format!("[P{party}] and now?")));
     }
 }
+
+/// Not a test of its own: a caller that chooses everything that is insecure.
+#[test]
+fn caller_of_insecure_choices() {
+    fn record(p: &mut Party, (): ()) -> Result<()> {
+        p.insecure_record(10);
+        Ok(())
+    }
+    if std::env::var_os("CRYPTGPU_TEST_INSECURE").is_some() {
+        let randomness = cryptgpu_core::prg::Randomness::InsecurePhilox;
+        let cluster = local().insecure_plaintext().randomness(randomness).start().unwrap();
+        cluster.run(record, ()).unwrap();
+    }
+}
+
+#[test]
+fn every_insecure_choice_is_warned_of() {
+    let caller = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process::caller_of_insecure_choices", "--nocapture"])
+        .env("CRYPTGPU_TEST_INSECURE", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&caller.stdout) + String::from_utf8_lossy(&caller.stderr);
+    for choice in ["insecure plaintext links", "insecure recording", "insecure randomness"] {
+        assert!(text.lines().any(|line| line.contains("warning") && line.contains(choice)), "{choice}: {text}");
+    }
+}

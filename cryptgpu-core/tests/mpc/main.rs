@@ -2,4 +2,5 @@
 
 mod author_api;
 mod protocol_table;
+mod security_table;
 mod truncation;

@@ -5,4 +5,5 @@ mod mnist;
 mod plaintext;
 mod private;
 mod support;
+mod views;
 mod weights;

@@ -296,8 +296,9 @@ fn values_beyond_the_range_are_found_on_shares() {
         .map(|result| result.map_err(|error| error.to_string()))
     };
     let (within, beyond) = (scaled(1.0), scaled(20_000.0));
-    range::check(&net, &within, &images.view(), options, standard.codec).unwrap();
-    assert!(range::check(&net, &beyond, &images.view(), options, standard.codec).is_err());
+    let conditions = range::Conditions::default();
+    range::check(&net, &within, Some(images.view()), &conditions).unwrap();
+    assert!(range::check(&net, &beyond, Some(images.view()), &conditions).is_err());
     let plain = scores(&within, CheckRange::Off);
     assert_eq!(scores(&within, CheckRange::Run), plain);
     assert!(scores(&within, CheckRange::Layers).iter().all(Result::is_ok));

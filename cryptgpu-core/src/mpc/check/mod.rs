@@ -29,6 +29,7 @@
 //! # Ok::<(), cryptgpu_core::mpc::check::CheckError>(())
 //! ```
 
+mod columns;
 mod distinguish;
 mod inputs;
 mod report;
@@ -197,10 +198,7 @@ impl Check {
         R: Recordable,
         E: std::fmt::Display,
     {
-        if !(1..=63).contains(&self.bits) || self.inputs == 0 {
-            let (bits, inputs) = (self.bits, self.inputs);
-            return Err(CheckError::Setup(format!("{bits} bits, {inputs} inputs: take 1 to 63 bits, and an input")));
-        }
+        self.makes_sense()?;
         let mut source = Source::new(self.world.seed);
         let mut report = Report::new(&self.name, self.errors.clone());
         let sizes = sizes(&mut source);
@@ -215,17 +213,31 @@ impl Check {
             let stated = self.formula.as_ref().map(|formula| formula(inputs[0].len()));
             report.add_costs(inputs[0].len(), &outcome, stated, trial + 1 == sizes.len());
         }
-        report.views = Some(self.views(&protocol)?);
+        report.views = Some(self.views(protocol)?);
         Ok(report)
     }
 
-    /// What every party is sent, on several sizes and secrets.
-    fn views<R, E, F: Protocol<R, E>>(&self, protocol: &F) -> Result<Views, CheckError> {
+    fn makes_sense(&self) -> Result<(), CheckError> {
+        if !(1..=63).contains(&self.bits) || self.inputs == 0 {
+            let (bits, inputs) = (self.bits, self.inputs);
+            return Err(CheckError::Setup(format!("{bits} bits, {inputs} inputs: take 1 to 63 bits, and an input")));
+        }
+        Ok(())
+    }
+
+    /// What every party is sent, on several sizes and secrets, and nothing else: for what is too large to be computed
+    /// in plaintext as well, such as a network. Part of [`Check::run`].
+    ///
+    /// # Errors
+    /// [`CheckError::Setup`] where [`Check::reveals`] names a step that sends nothing. Leaks are no error: see
+    /// [`Views::passed`].
+    pub fn views<R, E, F: Protocol<R, E>>(&self, protocol: F) -> Result<Views, CheckError> {
+        self.makes_sense()?;
         let alike = |n: usize| vec![vec![n]; self.inputs];
         let shapes: &dyn Fn(usize) -> Vec<Vec<usize>> = self.shapes.as_ref().map_or(&alike, |shapes| &**shapes);
         let (world, bits, level) = (&self.world, self.bits, self.level);
         let plan = views::Plan { world, shapes, bits, sizes: &self.view_sizes, revealed: &self.revealed, level };
-        plan.look(protocol)
+        plan.look(&protocol)
     }
 }
 

@@ -12,10 +12,12 @@ use ndarray::ArrayD;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A message that was sent to the party that is looked at, whether it was waited for or not.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
     pub from: PartyId,
     pub tag: Tag,
-    pub words: Vec<u64>,
+    /// How many words.
+    pub len: usize,
 }
 
 /// What the party saw of one run.
@@ -23,6 +25,8 @@ pub(super) struct Sent {
 pub(super) struct Run {
     /// Sender by sender, in the order in which each sent them.
     pub messages: Vec<Sent>,
+    /// The words of all messages, in that order.
+    pub words: Vec<u64>,
     /// Whether the protocol failed at this party.
     pub failed: bool,
 }
@@ -30,8 +34,25 @@ pub(super) struct Run {
 impl Run {
     /// What a run is besides words: how many messages there are, from whom, of what kind, how long, and how it ended.
     pub fn same_shape(&self, other: &Run) -> bool {
-        let of = |m: &Sent| (m.from, m.tag, m.words.len());
-        self.failed == other.failed && self.messages.iter().map(of).eq(other.messages.iter().map(of))
+        self.failed == other.failed && self.messages == other.messages
+    }
+
+    /// Drops the messages for which a flag is set.
+    pub fn leave_out(&mut self, hidden: &[bool]) {
+        if !hidden.contains(&true) {
+            return;
+        }
+        let hidden = |number: usize| hidden.get(number).copied().unwrap_or(false);
+        let (mut words, mut start) = (vec![], 0);
+        for (number, message) in self.messages.iter().enumerate() {
+            if !hidden(number) {
+                words.extend_from_slice(&self.words[start..start + message.len]);
+            }
+            start += message.len;
+        }
+        let mut number = 0..;
+        self.messages.retain(|_| !number.next().is_some_and(hidden));
+        self.words = words;
     }
 }
 
@@ -139,7 +160,7 @@ impl Bench<'_> {
     }
 
     fn batch<R, E, F: Protocol<R, E>>(&self, shares: &[[Rep; 3]], from: u64, count: usize, protocol: &F) -> Vec<Run> {
-        let kept: Vec<Arc<Mutex<Vec<Sent>>>> = (0..count).map(|_| Arc::default()).collect();
+        let kept: Vec<Kept> = (0..count).map(|_| Arc::default()).collect();
         let mut nets = [const { vec![] }; 3];
         for kept in &kept {
             let trio = memory::trio_with(self.world.options.clone(), Some(keep(self.observer, kept.clone())));
@@ -157,21 +178,29 @@ impl Bench<'_> {
             };
             handles.into_iter().map(join).collect()
         });
-        let run = |(kept, &failed): (&Arc<Mutex<Vec<Sent>>>, &bool)| {
+        let run = |(kept, &failed): (&Kept, &bool)| {
             let mut messages = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
-            messages.sort_by_key(|message| message.from);
-            Run { messages, failed }
+            messages.sort_by_key(|(message, _)| message.from);
+            let mut run = Run { messages: vec![], words: vec![], failed };
+            for (message, words) in messages {
+                run.messages.push(message);
+                run.words.extend(words);
+            }
+            run
         };
         kept.iter().zip(&failed[self.observer.index()]).map(run).collect()
     }
 }
 
+/// What was sent in a run, in the order in which it was.
+type Kept = Arc<Mutex<Vec<(Sent, Vec<u64>)>>>;
+
 /// Copies what goes to `observer`.
-fn keep(observer: PartyId, kept: Arc<Mutex<Vec<Sent>>>) -> Interceptor {
+fn keep(observer: PartyId, kept: Kept) -> Interceptor {
     Interceptor::new(move |message| {
         if message.to == observer {
-            let sent = Sent { from: message.from, tag: message.tag, words: message.words.clone() };
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
+            let sent = Sent { from: message.from, tag: message.tag, len: message.words.len() };
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push((sent, message.words.clone()));
         }
         Verdict::Pass
     })

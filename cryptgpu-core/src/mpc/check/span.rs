@@ -10,11 +10,14 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The span of rows of `width` words each; without a row, the space has none.
-    pub fn of<'a>(width: usize, samples: impl Iterator<Item = &'a [u64]>) -> Self {
+    /// The span of rows of `width` words each in a space of `most` dimensions; without a row, the space has none.
+    pub fn of<'a>(width: usize, most: usize, samples: impl Iterator<Item = &'a [u64]>) -> Self {
         let mut span = Span { width, base: vec![], rows: vec![], pivots: vec![0; 64 * width] };
         let mut rest = vec![0; width];
         for sample in samples {
+            if span.dimension() == most && !span.base.is_empty() {
+                break;
+            }
             if span.base.is_empty() {
                 span.base = sample.to_vec();
             } else if let Some(lowest) = span.reduce(sample, &mut rest) {
@@ -57,6 +60,25 @@ impl Span {
     }
 }
 
+/// Whether no sum of some of these columns is zero. The columns are used up.
+pub(super) fn independent(columns: &mut [[u64; 2]]) -> bool {
+    for at in 0..columns.len() {
+        let (done, rest) = columns.split_at_mut(at + 1);
+        let pivot = done[at];
+        let half = usize::from(pivot[0] == 0);
+        if pivot[half] == 0 {
+            return false;
+        }
+        let bit = pivot[half].trailing_zeros();
+        for column in rest {
+            let mask = (column[half] >> bit & 1).wrapping_neg();
+            column[0] ^= pivot[0] & mask;
+            column[1] ^= pivot[1] & mask;
+        }
+    }
+    true
+}
+
 /// 64 rows of 64 bits, turned: bit j of row i becomes bit i of row j.
 pub(super) fn turn(rows: &mut [u64; 64]) {
     let (mut width, mut mask) = (32, 0x0000_0000_ffff_ffff_u64);
@@ -80,13 +102,13 @@ mod tests {
     #[test]
     fn a_span_has_its_rows_and_their_affine_sums_and_nothing_else() {
         let rows: [&[u64]; 4] = [&[0b0001, 8], &[0b0010, 8], &[0b0100, 9], &[0b0010, 8]];
-        let span = Span::of(2, rows.into_iter());
+        let span = Span::of(2, 128, rows.into_iter());
         assert_eq!(span.dimension(), 2);
         assert_eq!(span.outside(rows.into_iter()), (0, 4));
         // An odd number of rows lies in it, an even one does not.
         let others: [&[u64]; 3] = [&[0b0111, 9], &[0b0011, 0], &[0, 0]];
         assert_eq!(span.outside(others.into_iter()), (2, 3));
-        assert_eq!(Span::of(2, std::iter::empty()).outside(others.into_iter()), (3, 3));
+        assert_eq!(Span::of(2, 128, std::iter::empty()).outside(others.into_iter()), (3, 3));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct ViewSize {
     pub elements: usize,
     /// Runs in front of all three parties.
     pub runs: usize,
+    /// The messages that the party with the most of them is sent in a run.
+    pub messages: usize,
     /// The bits that the party with the most is sent in a run.
     pub bits: usize,
     /// What was tested together, besides single bits, pairs of bits, words, and the lowest bits of words at equal places.
@@ -113,6 +115,7 @@ struct Study {
     tests: Vec<Test>,
     clear: usize,
     runs: usize,
+    messages: usize,
     bits: usize,
     together: Together,
 }
@@ -132,10 +135,11 @@ impl Plan<'_> {
         let mut steps = BTreeSet::new();
         for &elements in self.sizes {
             let (mut tests, mut clear, mut size) =
-                (vec![], 0, ViewSize { elements, runs: 0, bits: 0, together: Together::All });
+                (vec![], 0, ViewSize { elements, runs: 0, messages: 0, bits: 0, together: Together::All });
             for observer in PartyId::ALL {
                 let study = self.study(elements, observer, protocol, (&mut views, &mut steps))?;
                 size.runs += study.runs;
+                size.messages = size.messages.max(study.messages);
                 size.bits = size.bits.max(study.bits);
                 size.together = size.together.max(study.together);
                 tests.extend(study.tests);
@@ -173,7 +177,7 @@ impl Plan<'_> {
         let observed = bench.observe(&shares[0], protocol);
         let runs = |group: usize, from: usize, to: usize, hidden: &[bool]| {
             let mut runs = bench.runs(&shares[group], (group << 20 | from) as u64, to.saturating_sub(from), protocol);
-            runs.iter_mut().for_each(|run| leave_out(run, hidden));
+            runs.iter_mut().for_each(|run| run.leave_out(hidden));
             runs
         };
         let mut usual = runs(0, 0, 1, &[]);
@@ -182,13 +186,14 @@ impl Plan<'_> {
         let hidden: Vec<bool> = names.iter().map(|message| message.revealed && !equal_outputs).collect();
         let left_out = names.iter().zip(&hidden).filter(|(_, hidden)| **hidden);
         views.untested.extend(left_out.map(|(message, _)| format!("party {observer}, {}", message.what)));
-        leave_out(&mut usual[0], &hidden);
+        usual[0].leave_out(&hidden);
         usual.extend(runs(0, 1, FIRST, &hidden));
         let arrays = arrays(names.iter().zip(&hidden).filter(|(_, hidden)| !**hidden).map(|(message, _)| message));
         let mut groups = vec![usual, runs(1, 0, FIRST, &hidden)];
         let mut sample = Sample::new(observer, arrays.clone(), &groups);
         let (together, blocks) = choose(&sample, elements);
         if together != Together::Nothing {
+            drop(sample);
             let enough = HELD + blocks.iter().map(Vec::len).max().unwrap_or(0) + SPARE;
             (0..2).for_each(|group| groups[group].extend(runs(group, FIRST, enough, &hidden)));
             groups.extend((2..shares.len()).map(|group| runs(group, 0, HELD, &hidden)));
@@ -196,8 +201,8 @@ impl Plan<'_> {
         }
         sample.test(&blocks);
         views.uneven.extend(sample.uneven());
-        let runs = groups.iter().map(Vec::len).sum();
-        Ok(Study { bits: sample.bits().len(), tests: sample.tests, clear: sample.clear, runs, together })
+        let (runs, messages) = (groups.iter().map(Vec::len).sum(), groups[0][0].messages.len());
+        Ok(Study { bits: sample.bits().len(), tests: sample.tests, clear: sample.clear, runs, messages, together })
     }
 
     /// Secrets to compare, and whether what is revealed is equal on all of them. Where the output is opened, two that
@@ -248,8 +253,7 @@ impl Views {
 
 /// Which sets of bits are few enough to be tested together.
 fn choose(sample: &Sample, elements: usize) -> (Together, Vec<Vec<usize>>) {
-    let varying = sample.varying();
-    if varying.len() <= MOST {
+    if let Some(varying) = sample.varying(MOST) {
         return (Together::All, vec![varying]);
     }
     let blocks = if elements <= FEW { sample.by_element(elements) } else { vec![] };
@@ -286,7 +290,7 @@ fn names(run: &Run, observed: Option<&PartyView>, revealed: &[String]) -> Vec<Na
             None => Named {
                 what: format!("message {number} from party {from}: {kind}, sent and not received"),
                 step: None,
-                arrays: vec![message.words.len()],
+                arrays: vec![message.len],
                 revealed: false,
             },
         }
@@ -305,10 +309,4 @@ fn arrays<'n>(messages: impl Iterator<Item = &'n Named>) -> Vec<Array> {
         }
     }
     arrays
-}
-
-/// Drops the messages that are the output.
-fn leave_out(run: &mut Run, hidden: &[bool]) {
-    let mut hidden = hidden.iter();
-    run.messages.retain(|_| !hidden.next().is_some_and(|hidden| *hidden));
 }
