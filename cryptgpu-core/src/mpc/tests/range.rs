@@ -40,6 +40,7 @@ fn flags_are_right_for_every_result_of_a_truncation() {
             let flags = dealt.iter().map(|y| {
                 p.watch_truncated(&y[p.id().index()], D)?;
                 let flags = p.outside()?;
+                p.forget_range();
                 p.open_bits(&flags)
             });
             flags.collect::<Result<Vec<_>, MpcError>>()
