@@ -7,8 +7,7 @@ use ndarray::{Array4, Axis, concatenate};
 
 use crate::{DatasetError, LabelledImages, Normalisation, Result, Split, cifar_binary, downloads_dir, png_rows};
 
-/// Number of classes.
-pub const CLASSES: u8 = 10;
+pub use crate::cifar_binary::CLASSES;
 /// The classes, by label.
 pub const CLASS_NAMES: [&str; 10] =
     ["aeroplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "lorry"];

@@ -9,6 +9,8 @@ use crate::images::MAX_IMAGES;
 use crate::read::read_up_to;
 use crate::{DatasetError, Result, format};
 
+/// Number of classes.
+pub const CLASSES: u8 = 10;
 /// Channels, height and width of a CIFAR image.
 pub const SHAPE: [usize; 3] = [3, 32, 32];
 const PIXELS: usize = SHAPE[0] * SHAPE[1] * SHAPE[2];
@@ -33,7 +35,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Array4<u8>, Vec<u8>)> {
     let (records, rest) = bytes.as_chunks::<RECORD>();
     let expected = "a file of CIFAR-10 records (a label byte and 3,072 pixel bytes each)";
     // Whole records that begin with a label may begin like another format by chance.
-    let foreign = !rest.is_empty() || bytes.first().is_some_and(|&label| label >= crate::cifar10::CLASSES);
+    let foreign = !rest.is_empty() || bytes.first().is_some_and(|&label| label >= CLASSES);
     if foreign && format::recognise(bytes).is_some() {
         return Err(format::other(path, expected, bytes));
     }

@@ -111,7 +111,7 @@ fn carries(card: &Card) -> Outcome {
     let (b, shared) = (words(6, n), words(7, window.shared_planes() * 11));
     let (mut carry, mut top) = (words(8, window.carry_planes() * 11), vec![0; 11]);
     let (db, ds, mut dc, mut dt) = (card.up(&b), card.up(&shared), card.up(&carry), card.blank(11));
-    sign::share_carries(window, true, &b, &shared, &mut carry, &mut top);
+    sign::share_carries(window, true, [&b, &shared], &mut carry, &mut top);
     let (b, shared, top) = (db.words(), ds.words(), dt.words_mut());
     let launched = card.kernels.sign_share_carries(&card.stream, window, true, b, shared, dc.words_mut(), top);
     outcome(card, launched, &dc, carry)

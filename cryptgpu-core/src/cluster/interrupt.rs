@@ -2,13 +2,17 @@
 //! Whoever hears of the signal calls [`request`]; whoever watches a run asks now and then whether it was called.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
-/// Runs of all clusters of this program that go on now.
+/// How often whoever waits for parties asks whether it was interrupted.
+pub(super) const POLL: Duration = Duration::from_millis(100);
+
+/// Runs, and starts of parties, of all clusters of this program that go on now.
 static GOING_ON: AtomicUsize = AtomicUsize::new(0);
 /// They are to end.
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Ends the runs that go on now, at all parties, with [`ClusterError::Interrupted`](super::ClusterError::Interrupted).
+/// Ends the runs and the starts of parties that go on now, at all parties, with [`ClusterError::Interrupted`](super::ClusterError::Interrupted).
 /// Says whether it will: not if none goes on, nor if they have been asked to end already. A signal handler may call this.
 ///
 /// ```
@@ -20,7 +24,7 @@ pub fn request() -> bool {
     GOING_ON.load(SeqCst) > 0 && !REQUESTED.swap(true, SeqCst)
 }
 
-/// Held while a run goes on.
+/// Held while a run or a start of parties goes on.
 #[derive(Debug)]
 pub(super) struct GoingOn(());
 

@@ -1,7 +1,9 @@
 //! Dispatch of an operation to its device: views become slices for the CPU and views on a card for CUDA, every
 //! other argument goes through as it is. Which operations there are stands in `kernels.rs`.
 
-use super::{Binary, ConvGeometry, OpenedBits, PoolGeometry, SignWindow, TermShare, Unary, View, ViewMut, cuda};
+use super::{
+    Binary, ConvGeometry, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow, TermShare, Unary, View, ViewMut, cuda,
+};
 use crate::prg::{Stream, Zero};
 
 /// Calls `cpu::family::name` or `cuda::family::name`, whichever the result `out` lives on, with the arguments as
@@ -108,5 +110,18 @@ macro_rules! anywhere {
     )*};
 }
 
-anywhere!(bool, u32, u64, usize, Binary, Unary, SignWindow, &PoolGeometry, &ConvGeometry, &Stream, &Zero);
+anywhere!(
+    bool,
+    u32,
+    u64,
+    usize,
+    Binary,
+    Unary,
+    SignWindow,
+    &PlaneWindows,
+    &MatmulGeometry,
+    &ConvGeometry,
+    &Stream,
+    &Zero
+);
 anywhere!([&Stream; 3], [&Stream; 4], [&Stream; 5]);

@@ -90,6 +90,36 @@ impl PoolGeometry {
         }
         Ok(out)
     }
+
+    /// These windows over planes of `input` height and width.
+    ///
+    /// # Errors
+    /// As [`PoolGeometry::output`].
+    pub fn over(self, input: [usize; 2]) -> Result<PlaneWindows, GeometryError> {
+        Ok(PlaneWindows { window: self, input, output: self.output(input)? })
+    }
+}
+
+/// Windows over image planes of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlaneWindows {
+    /// The windows.
+    pub window: PoolGeometry,
+    /// Height and width of an input plane.
+    pub input: [usize; 2],
+    /// Height and width of an output plane: how many windows there are.
+    pub output: [usize; 2],
+}
+
+/// The sizes of two matrix products that are added: xₜ `[m, kₜ]` times yₜ `[kₜ, n]`, or `[n, kₜ]` when `transposed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MatmulGeometry {
+    /// Rows and columns of the result, [m, n].
+    pub size: [usize; 2],
+    /// The inner dimensions [k₀, k₁].
+    pub depths: [usize; 2],
+    /// Whether the right factors are stored transposed.
+    pub transposed: bool,
 }
 
 /// A two-dimensional convolution: input NCHW, weight `[out, in / groups, kernel height, kernel width]`.
@@ -113,8 +143,16 @@ impl ConvGeometry {
     /// Output height and width.
     ///
     /// # Errors
-    /// When the window does not fit, or channels do not divide into groups.
+    /// As [`ConvGeometry::windows`].
     pub fn output(&self) -> Result<[usize; 2], GeometryError> {
+        Ok(self.windows()?.output)
+    }
+
+    /// The windows over a channel of the input.
+    ///
+    /// # Errors
+    /// When the window does not fit, or channels do not divide into groups.
+    pub fn windows(&self) -> Result<PlaneWindows, GeometryError> {
         if self.groups == 0 {
             return Err(GeometryError::Zero { what: "groups" });
         }
@@ -123,7 +161,7 @@ impl ConvGeometry {
                 return Err(GeometryError::Groups { what, channels, groups: self.groups });
             }
         }
-        self.window.output(self.input)
+        self.window.over(self.input)
     }
 
     /// Shape of the input: batch, channels, height, width.

@@ -10,7 +10,10 @@
 //! see to that, with errors; here it is taken for granted, as an index is within a slice.
 
 use super::dispatch::on_device;
-use super::{Binary, ConvGeometry, DeviceError, OpenedBits, PoolGeometry, SignWindow, TermShare, Unary, View, ViewMut};
+use super::{
+    Binary, ConvGeometry, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow, TermShare, Unary, View,
+    ViewMut,
+};
 use crate::prg::{Stream, Zero};
 
 // Element by element.
@@ -62,38 +65,22 @@ pub fn from_planes(width: u32, planes: View, out: ViewMut) {
 
 // Windows and products.
 
-/// The sum over each window of every plane; `size` is the size of an output plane: [`super::cpu::pool::sum`].
-pub fn sum_pool(input: [usize; 2], window: &PoolGeometry, size: [usize; 2], x: View, out: ViewMut) {
-    on_device!(out, pool::sum(input, window, size, x, out))
+/// The sum over each window of every plane: [`super::cpu::pool::sum`].
+pub fn sum_pool(windows: &PlaneWindows, x: View, out: ViewMut) {
+    on_device!(out, pool::sum(windows, x, out))
 }
 
 /// One tap of each window of every plane: [`super::cpu::pool::tap`].
-#[allow(clippy::too_many_arguments)]
-pub fn pool_tap(
-    input: [usize; 2],
-    window: &PoolGeometry,
-    size: [usize; 2],
-    tap: [usize; 2],
-    fill: u64,
-    x: View,
-    out: ViewMut,
-) {
-    on_device!(out, pool::tap(input, window, size, tap, fill, x, out))
+pub fn pool_tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: View, out: ViewMut) {
+    on_device!(out, pool::tap(windows, tap, fill, x, out))
 }
 
-/// `out` = Σₜ xₜ · yₜ, row-major matrices of `size` [m, n]: xₜ `[m, kₜ]`, yₜ `[kₜ, n]`, or `[n, kₜ]` when
-/// `transposed`.
+/// `out` = Σₜ xₜ · yₜ: the products `geometry` of row-major matrices.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
-pub fn matmul_sum(
-    size: [usize; 2],
-    depths: [usize; 2],
-    transposed: bool,
-    terms: [(View, View); 2],
-    out: ViewMut,
-) -> Result<(), DeviceError> {
-    on_device!(out, product::matmul_sum(size, depths, transposed, terms, out))
+pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
+    on_device!(out, product::matmul_sum(geometry, terms, out))
 }
 
 /// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
@@ -107,27 +94,13 @@ pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMu
 // The sign bit.
 
 /// Role 0: [`super::cpu::sign::share_bits`].
-pub fn sign_share_bits(
-    window: SignWindow,
-    x: [View; 2],
-    mask: &Stream,
-    message: ViewMut,
-    top: ViewMut,
-    top_mask: ViewMut,
-) {
-    on_device!(message, sign::share_bits(window, x, mask, message, top, top_mask))
+pub fn sign_share_bits(window: SignWindow, x: [View; 2], mask: &Stream, message: ViewMut, tops: [ViewMut; 2]) {
+    on_device!(message, sign::share_bits(window, x, mask, message, tops))
 }
 
 /// Roles 1 and 2: [`super::cpu::sign::share_carries`].
-pub fn sign_share_carries(
-    window: SignWindow,
-    with_constants: bool,
-    b: View,
-    shared: View,
-    carry: ViewMut,
-    top: ViewMut,
-) {
-    on_device!(carry, sign::share_carries(window, with_constants, b, shared, carry, top))
+pub fn sign_share_carries(window: SignWindow, with_constants: bool, bits: [View; 2], carry: ViewMut, top: ViewMut) {
+    on_device!(carry, sign::share_carries(window, with_constants, bits, carry, top))
 }
 
 /// Plane 0 of `planes` packed planes.

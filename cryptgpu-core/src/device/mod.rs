@@ -9,7 +9,7 @@
 //! | `kernels.rs` | the local steps of the protocols, as functions on views |
 //! | `pool.rs` | windows over images, for pooling |
 //! | `product.rs` | ring products |
-//! | `geometry.rs` | shapes of windows |
+//! | `geometry.rs` | shapes of windows and of products |
 //! | `dispatch.rs` | dispatch of an operation to its device |
 //! | `select.rs` | [`DeviceChoice`], [`Devices`]: which device each party takes |
 //! | `cpu/` | the CPU's kernels |
@@ -31,6 +31,6 @@ pub mod kernels;
 pub use buffer::{Buffer, Device, View, ViewMut};
 pub use cryptgpu_kernels::{Binary, OpenedBits, SignWindow, TermShare, Unary};
 pub use error::DeviceError;
-pub use geometry::{ConvGeometry, GeometryError, PoolGeometry};
+pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry};
 pub use select::{DeviceChoice, DeviceInUse, Devices};
 pub use tensor::Tensor;

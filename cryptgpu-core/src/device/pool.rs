@@ -23,10 +23,10 @@ impl Tensor {
     pub fn sum_pool(&self, window: &PoolGeometry) -> Result<Tensor, DeviceError> {
         let operation = "sum pooling";
         let [batch, channels, height, width] = self.image_shape(operation)?;
-        let out = window.output([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
-        let device = self.device();
+        let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
+        let (device, out) = (self.device(), windows.output);
         let mut sums = device.alloc(batch * channels * out[0] * out[1]);
-        kernels::sum_pool([height, width], window, out, self.view(), sums.view_mut());
+        kernels::sum_pool(&windows, self.view(), sums.view_mut());
         Tensor::new(sums, &[batch, channels, out[0], out[1]])
     }
 
@@ -37,10 +37,10 @@ impl Tensor {
     pub fn pool_tap(&self, window: &PoolGeometry, tap: [usize; 2], fill: u64) -> Result<Tensor, DeviceError> {
         let operation = "max pooling";
         let [batch, channels, height, width] = self.image_shape(operation)?;
-        let out = window.output([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
-        let device = self.device();
+        let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
+        let (device, out) = (self.device(), windows.output);
         let mut taps = device.alloc(batch * channels * out[0] * out[1]);
-        kernels::pool_tap([height, width], window, out, tap, fill, self.view(), taps.view_mut());
+        kernels::pool_tap(&windows, tap, fill, self.view(), taps.view_mut());
         Tensor::new(taps, &[batch, channels, out[0], out[1]])
     }
 }

@@ -1,7 +1,7 @@
 //! Ring products as tensor operations: sums of two matrix products or two convolutions at once,
 //! which is what one party computes of a secret product.
 
-use super::{ConvGeometry, DeviceError, Tensor, kernels};
+use super::{ConvGeometry, DeviceError, MatmulGeometry, Tensor, kernels};
 
 fn matrix(tensor: &Tensor) -> Option<[usize; 2]> {
     tensor.shape().try_into().ok()
@@ -34,7 +34,8 @@ impl Tensor {
         }
         let size = size.unwrap_or_default();
         let mut out = device.alloc(size[0] * size[1]);
-        kernels::matmul_sum(size, depths, transposed, terms.map(|(x, y)| (x.view(), y.view())), out.view_mut())?;
+        let geometry = MatmulGeometry { size, depths, transposed };
+        kernels::matmul_sum(&geometry, terms.map(|(x, y)| (x.view(), y.view())), out.view_mut())?;
         Tensor::new(out, &size)
     }
 

@@ -114,7 +114,7 @@ impl fmt::Display for DeviceInUse {
 pub struct Devices(pub [DeviceChoice; 3]);
 
 impl Devices {
-    /// The same for all.
+    /// One choice for all three parties.
     pub fn all(choice: DeviceChoice) -> Self {
         Devices([choice; 3])
     }

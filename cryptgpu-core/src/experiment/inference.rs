@@ -234,7 +234,7 @@ impl Inference {
         digest_of(file.path())
     }
 
-    /// The same of a file of images.
+    /// SHA-256 of a file of images, in hexadecimal digits; empty for other images.
     ///
     /// # Errors
     /// [`Nn`](ExperimentError::Nn) for a file that cannot be read.

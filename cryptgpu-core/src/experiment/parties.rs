@@ -54,8 +54,8 @@ impl Parties {
         progress(0);
         let mut iterations = [vec![], vec![], vec![]];
         for number in 0..=declaration.iterations {
-            // The first evaluation, on the first batch, is not timed; so is the first that is.
-            let evaluation = Evaluation { declaration: declaration.clone(), batch: number.saturating_sub(1) };
+            // The first one is not timed.
+            let evaluation = Evaluation { declaration: declaration.clone(), number };
             let reports = cluster.run(evaluate, (&model, Plain(evaluation)))?.outputs;
             if number > 0 {
                 iterations.iter_mut().zip(reports).for_each(|(iterations, report)| iterations.push(report));

@@ -2,11 +2,13 @@
 //! images by themselves, from the declaration; a party sends its share of the result to the caller,
 //! so no party learns it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
-use super::inference::IMAGES_OWNER;
+use super::inference::{IMAGES_OWNER, ImageSource};
 use super::{ExperimentError, Inference, peak_rss_bytes};
 use crate::cluster::Plain;
 use crate::device::DeviceInUse;
@@ -52,8 +54,32 @@ pub struct IterationReport {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Evaluation {
     pub declaration: Inference,
-    /// The number of the batch.
-    pub batch: usize,
+    /// How many evaluations the experiment has had; the first one is not timed and takes the first batch, as does the
+    /// second.
+    pub number: usize,
+}
+
+thread_local! {
+    /// The images of the experiment that goes on in this party, which their owner opens once.
+    static OPENED: RefCell<Option<(Inference, ImageSource)>> = const { RefCell::new(None) };
+}
+
+impl Evaluation {
+    /// The images of this evaluation, at their owner.
+    fn images(&self) -> Result<ArrayD<f64>, ExperimentError> {
+        let Evaluation { declaration, number } = self;
+        // Those of an earlier experiment may have changed since.
+        let known = OPENED.take().filter(|(of, _)| *number > 0 && of == declaration);
+        let (_, source) = match known {
+            Some(known) => known,
+            None => (declaration.clone(), declaration.open_images(&declaration.graph()?)?),
+        };
+        let images = source.batch(number.saturating_sub(1), declaration.batch);
+        if *number < declaration.iterations {
+            OPENED.set(Some((declaration.clone(), source)));
+        }
+        images
+    }
 }
 
 /// Evaluates a model on a batch of the owner's images: the work of [`Parties`](super::Parties).
@@ -61,10 +87,8 @@ pub(super) fn evaluate(
     p: &mut Party,
     (model, Plain(evaluation)): (Arc<SharedModel>, Plain<Evaluation>),
 ) -> Result<Plain<IterationReport>, ExperimentError> {
-    let Evaluation { declaration, batch } = evaluation;
-    let size = declaration.batch;
-    let open = || declaration.open_images(&declaration.graph()?)?.batch(batch, size);
-    let images = (p.id() == IMAGES_OWNER).then(open).transpose()?;
+    let size = evaluation.declaration.batch;
+    let images = (p.id() == IMAGES_OWNER).then(|| evaluation.images()).transpose()?;
     let before = p.stats();
     let timed = model.infer_images(p, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
     let stats = [before, p.stats()];
@@ -92,4 +116,27 @@ pub(super) fn state(p: &mut Party, _: ()) -> Result<Plain<PartyState>, Experimen
         randomness: p.randomness(),
         device: DeviceInUse::of(p.device())?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Images;
+    use cryptgpu_datasets::{ImageSet, idx};
+
+    #[test]
+    fn the_owner_reads_the_images_of_an_experiment_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("images.idx");
+        std::fs::write(&path, idx::write_images(&ndarray::Array4::from_elem((4, 1, 28, 28), 7))).unwrap();
+        let mut declaration = Inference::of("lenet").unwrap();
+        (declaration.images, declaration.iterations) = (Images::Set(ImageSet::file(&path)), 3);
+        let images = |number| Evaluation { declaration: declaration.clone(), number }.images();
+        let first = images(0).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(images(1).unwrap(), first);
+        images(2).unwrap();
+        images(3).unwrap();
+        assert!(images(0).is_err(), "another experiment reads them anew");
+    }
 }

@@ -2,6 +2,7 @@
 //! formulas are exact, padding of packed bits included, and tests hold them against what the
 //! transport counted. n is the number of elements, W = ⌈n/64⌉ the words of a packed bit.
 
+pub use super::functions::cost::{cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, softmax, sqrt};
 use crate::device::SignWindow;
 use std::ops::{Add, AddAssign};
 
@@ -22,13 +23,13 @@ impl Cost {
         Cost { bytes: 8 * words as u64, rounds }
     }
 
-    /// Both at the same time, their messages together: bytes add up, rounds do not.
+    /// Two protocols at the same time, their messages together: bytes add up, rounds do not.
     #[must_use]
     pub fn beside(self, other: Cost) -> Cost {
         Cost { bytes: self.bytes + other.bytes, rounds: self.rounds.max(other.rounds) }
     }
 
-    /// The same protocol `times` times, one after the other.
+    /// One protocol `times` times, one after the other.
     #[must_use]
     pub fn times(self, times: u64) -> Cost {
         Cost { bytes: self.bytes * times, rounds: self.rounds * times }
@@ -95,7 +96,7 @@ pub fn truncate_product(n: usize, d: u32) -> Cost {
     Cost::words(3 * n + n.div_ceil(64) * (d as usize + 2), if n > 0 { 3 } else { 0 })
 }
 
-/// The same as the paper's code computes it: a product, then a local shift that may wrap.
+/// Truncation of a product as the paper's code computes it: a product, then a local shift that may wrap.
 pub fn truncate_product_paper(n: usize) -> Cost {
     reshare(n) + truncate_shared_paper(n)
 }
@@ -108,7 +109,7 @@ pub fn truncate_shared(n: usize, d: u32) -> Cost {
     Cost::words(n + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
 }
 
-/// The same as the paper's code computes it.
+/// Truncation of a replicated tensor as the paper's code computes it.
 pub fn truncate_shared_paper(n: usize) -> Cost {
     Cost::words(n, u64::from(n > 0))
 }

@@ -17,10 +17,11 @@
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `pool.rs` | average and max-pooling |
 //! | `range.rs` | [`CheckRange`]: the overflow flag |
+//! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, softmax, cross-entropy: nothing is opened |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `account.rs` | a party's account: steps, declared costs, claims |
-//! | `show.rs` | how costs and claims show themselves |
+//! | `show.rs` | how settings, costs and claims show themselves |
 //! | `view.rs` | a party's view: what it holds and receives, recorded for teaching and debugging |
 //! | `check/` | the protocol checker: values, costs, views |
 
@@ -31,6 +32,7 @@ mod account;
 mod claim;
 mod compare;
 mod error;
+mod functions;
 mod linear;
 mod party;
 mod pool;
@@ -49,6 +51,7 @@ pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::{MpcError, Origin};
+pub use functions::{CrossEntropy, Octaves};
 pub use party::{Fidelity, Party, Settings};
 pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
@@ -59,7 +62,7 @@ pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};
 pub use world::{World, deal};
 
-/// What a message is whose tag has that kind, for people: `truncation: e`.
+/// The name of a kind of message, for people: `truncation: e`.
 pub fn message_kind(kind: u16) -> String {
     protocol::MessageKind(kind).to_string()
 }

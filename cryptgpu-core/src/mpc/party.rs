@@ -77,7 +77,7 @@ impl Party {
         self.net.id()
     }
 
-    /// Where its tensors live.
+    /// The device that its tensors live on.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -87,12 +87,12 @@ impl Party {
         self.settings.codec
     }
 
-    /// How it computes.
+    /// The settings that it computes with.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Computes otherwise from now on; all parties must change together.
+    /// Sets how it computes from now on; all parties must change together.
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;
     }

@@ -1,11 +1,23 @@
-//! How costs and claims show themselves.
+//! How settings, costs and claims show themselves.
 
-use super::{CheckedClaim, Cost};
+use super::{CheckedClaim, Cost, Settings};
 use crate::show::{Cell, PlainTable, Show};
 
 impl Show for Cost {
     fn text(&self) -> String {
         self.to_string()
+    }
+}
+
+/// `20 fraction bits, exact truncation, comparisons of 64 bits`.
+impl Show for Settings {
+    fn text(&self) -> String {
+        let Settings { codec, fidelity, window } = self;
+        let bits = match (window.low(), window.width()) {
+            (0, width) => format!("{width} bits"),
+            (low, width) => format!("{width} bits from bit {low}"),
+        };
+        format!("{} fraction bits, {fidelity} truncation, comparisons of {bits}", codec.fraction_bits())
     }
 }
 

@@ -25,7 +25,7 @@ pub struct WaitState {
 }
 
 impl WaitState {
-    /// The same party once its program has returned: it will send nothing more. Its links do not know that; whoever
+    /// The state of a party whose program has returned: it will send nothing more. Its links do not know that; whoever
     /// runs the program does.
     #[must_use]
     pub fn finished(self) -> Self {

@@ -42,7 +42,7 @@ impl Weights {
         self.network.as_deref()
     }
 
-    /// The same, stated to be weights of `network`; [`save`](Self::save) writes that down.
+    /// States that these are weights of `network`; [`save`](Self::save) writes that down.
     #[must_use]
     pub fn stating(self, network: impl Into<String>) -> Self {
         Weights { network: Some(network.into()), ..self }

@@ -52,7 +52,7 @@ impl Embedding {
         (least..=MOST as u32).contains(&limbs).then_some(Self { limbs, balanced: false, accumulator })
     }
 
-    /// The same with signed limbs, from −2^(w−1) to 2^(w−1) − 1: products are a quarter as large.
+    /// The embedding with signed limbs, from −2^(w−1) to 2^(w−1) − 1: products are a quarter as large.
     #[must_use]
     pub fn balanced(self) -> Self {
         Self { balanced: true, ..self }
@@ -156,7 +156,7 @@ impl Embedding {
             let low = rest & (u64::MAX >> (64 - bits));
             let negative = self.balanced && low >> (bits - 1) == 1;
             *limb = if negative { low as i64 - (1 << bits) } else { low as i64 };
-            // The carry of a negative limb; that of the highest is 2⁶⁴, which is 0.
+            // The carry of a negative limb; the highest limb's is 2⁶⁴, which is 0.
             rest = (rest >> bits).wrapping_add(u64::from(negative));
         }
         limbs

@@ -221,6 +221,31 @@ fn a_driver_that_cannot_be_used_has_a_row_and_auto_computes_on_the_processor() {
     assert!(!cuda.status.success() && error.contains("lacks") && error.contains("--device cpu"), "{error}");
 }
 
+/// As a notebook starts it: with the library that its cells link, which has been built anew since.
+#[test]
+fn a_party_does_not_open_a_library_that_is_not_its_callers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, library) = (folder.path().join("library.c"), folder.path().join("libcells.so"));
+    let marker = folder.path().join("marker");
+    let code = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void begin(void) {{ fclose(fopen(\"{}\", \"w\")); }}\n\
+         int cryptgpu_party(void) {{ return 0; }}\n",
+        marker.display()
+    );
+    std::fs::write(&source, code).unwrap();
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status().unwrap();
+    assert!(made.success());
+    let argument = format!("{}:libcells.so:{}", "00".repeat(32), library.display());
+    let party = Command::new(env!("CARGO_BIN_EXE_cryptgpu")).args(["party", "--runtime", &argument]).output().unwrap();
+    let error = text(&party.stderr);
+    assert!(!party.status.success() && error.contains("libcells.so is not what the caller has loaded"), "{error}");
+    assert!(error.contains("restart the kernel"), "{error}");
+    assert!(!marker.exists(), "its initialisers have run");
+    let party = Command::new(env!("CARGO_BIN_EXE_cryptgpu")).args(["party", "--runtime", "libcells.so"]).output();
+    assert!(text(&party.unwrap().stderr).contains("names no library with its digest"));
+    assert!(!marker.exists(), "its initialisers have run");
+}
+
 #[test]
 fn training_state_is_left_out_and_prefixes_are_taken_off_with_a_notice() {
     let dir = tempfile::tempdir().unwrap();

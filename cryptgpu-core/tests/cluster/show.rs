@@ -15,13 +15,18 @@ fn whatever_a_cell_ends_with_shows_itself_in_a_few_lines() {
     let cluster = Cluster::in_memory().start().unwrap();
     assert!(cluster.text().starts_with("Three parties on threads of this process\nparty  "), "{}", cluster.text());
     assert_eq!(rows(&cluster.html()), 4);
+    let common = "Links in memory, masks from aes128-ctr, 20 fraction bits, exact truncation, comparisons of 64 bits.";
+    assert!(cluster.text().ends_with(common) && cluster.html().contains(common), "{}", cluster.text());
+    assert_eq!(format!("{cluster:?}"), "Cluster(three threads of this process, generation 1)");
 
     let x = cluster.share(&array![4242.0, 1.0]).unwrap();
     assert_eq!(x.text(), "a share of shape [2], at the parties");
     let run = cluster.run(double, &x).unwrap();
     let text = run.text();
     assert!(text.starts_with("Output: Shared[2]\n") && text.lines().count() == 6, "{text}");
-    for shown in [text, run.html(), x.html(), format!("{x:?}")] {
+    let one_line = format!("{run:?}");
+    assert!(one_line.starts_with("Run(Shared[2], ") && one_line.ends_with(" 3 rounds, 224 B)"), "{one_line}");
+    for shown in [text, run.html(), x.html(), format!("{x:?}"), one_line] {
         assert!(!shown.contains("4242") && !shown.contains("Timeline"), "{shown}");
     }
     let trace = run.trace();
@@ -35,4 +40,7 @@ fn whatever_a_cell_ends_with_shows_itself_in_a_few_lines() {
     let text = result.text();
     assert!(text.starts_with("Predictions: ") && text.contains("conv2d") && text.lines().count() < 12, "{text}");
     assert!(rows(&result.html()) > 3, "{}", result.html());
+    let one_line = format!("{result:?}");
+    assert!(one_line.starts_with("InferenceResult([") && one_line.len() < 80, "{one_line}");
+    assert_eq!(format!("{lenet:?}"), "Model(lenet)");
 }

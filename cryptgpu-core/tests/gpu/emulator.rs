@@ -2,8 +2,11 @@
 
 use cryptgpu_core::device::Device;
 use cryptgpu_core::device::cuda;
+use cryptgpu_kernels::library::{DRIVER_FUNCTIONS, LIBCUDA_VARIABLE};
 use libloading::Library;
 use std::ffi::c_char;
+use std::path::PathBuf;
+use std::process::Command;
 
 type Text = unsafe extern "C" fn(*mut c_char, usize) -> usize;
 
@@ -26,6 +29,49 @@ fn text(name: &[u8]) -> Option<String> {
 pub fn runs() -> bool {
     text(b"cryptgpuEmulatorStatistics").is_some()
 }
+
+/// Where the emulator runs: a driver that has the functions that are asked for when a driver is opened and no others, each
+/// of which calls the emulator's. A function that is called and not asked for panics there, as it would on a driver that
+/// lacks it.
+pub struct NarrowDriver {
+    _folder: tempfile::TempDir,
+    library: PathBuf,
+    emulator: PathBuf,
+}
+
+impl NarrowDriver {
+    /// Makes it with the C compiler; nothing on a machine or card that is not emulated like that.
+    pub fn make() -> Option<Self> {
+        let emulator = cuda::probe().substitute.filter(|_| cfg!(target_arch = "x86_64") && runs())?;
+        let folder = tempfile::tempdir().unwrap();
+        let (library, source) = (folder.path().join("libcuda.so"), folder.path().join("libcuda.c"));
+        let mut text = "#include <dlfcn.h>\n#include <stdlib.h>\n".to_owned();
+        let mut find = String::new();
+        for name in DRIVER_FUNCTIONS {
+            let name = name.to_str().unwrap();
+            text += &format!(
+                "__attribute__((visibility(\"hidden\"), used)) void *to_{name};\n\
+                 __asm__(\".globl {name}\\n.type {name}, @function\\n{name}: jmp *to_{name}(%rip)\\n\");\n"
+            );
+            find += &format!("    to_{name} = dlsym(driver, \"{name}\");\n");
+        }
+        text += "__attribute__((constructor)) static void find(void) {\n";
+        text += &format!("    void *driver = dlopen(getenv(\"{NARROWED}\"), RTLD_NOW);\n{find}}}\n");
+        std::fs::write(&source, text).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so", "-o"]).arg(&library).arg(&source);
+        assert!(compiler.status().unwrap().success());
+        Some(NarrowDriver { _folder: folder, library, emulator })
+    }
+
+    /// Has a program use it.
+    pub fn serve<'a>(&self, program: &'a mut Command) -> &'a mut Command {
+        program.env(LIBCUDA_VARIABLE, &self.library).env(NARROWED, &self.emulator)
+    }
+}
+
+/// Environment variable: what a [`NarrowDriver`] calls.
+const NARROWED: &str = "CRYPTGPU_TEST_NARROWED";
 
 /// Returns all memory, prints how many kernels ran, and says whether the emulator has nothing to report.
 pub fn finish(card: Device) -> bool {

@@ -4,8 +4,8 @@
 use super::Body;
 use super::data::{GENERATORS, SIZES, planes, streams, words, zero};
 use cryptgpu_core::device::{
-    Binary, Buffer, ConvGeometry, Device, OpenedBits, PoolGeometry, SignWindow, Tensor, TermShare, Unary, View,
-    ViewMut, kernels,
+    Binary, Buffer, ConvGeometry, Device, MatmulGeometry, OpenedBits, PoolGeometry, SignWindow, Tensor, TermShare,
+    Unary, View, ViewMut, kernels,
 };
 use ndarray::{ArrayD, IxDyn};
 
@@ -185,7 +185,7 @@ fn sign_bits(card: Device) {
             let outputs = [Out::New(window.shared_planes() * packed), Out::New(packed), Out::New(packed)];
             let inputs = [words(n, 1), words(n, 2)];
             same(&format!("{window:?} of {n}"), card, inputs, outputs, |x, [message, top, top_mask]| {
-                kernels::sign_share_bits(window, x, &mask, message, top, top_mask)
+                kernels::sign_share_bits(window, x, &mask, message, [top, top_mask])
             });
         }
     }
@@ -199,8 +199,8 @@ fn sign_carries(card: Device) {
                 let shared = planes(n, window.shared_planes(), 3);
                 let carry = Out::Changed(planes(n, window.carry_planes(), 4));
                 let what = format!("{window:?} of {n}, constants {with_constants}");
-                same(&what, card, [words(n, 1), shared], [carry, Out::New(packed)], |[b, shared], [carry, top]| {
-                    kernels::sign_share_carries(window, with_constants, b, shared, carry, top)
+                same(&what, card, [words(n, 1), shared], [carry, Out::New(packed)], |bits, [carry, top]| {
+                    kernels::sign_share_carries(window, with_constants, bits, carry, top)
                 });
             }
         }
@@ -331,13 +331,13 @@ fn pooling(card: Device) {
     let windows = [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), PoolGeometry::square(1, 1, 0), uneven];
     for window in windows {
         for input in [[8, 8], [13, 9]] {
-            let size = window.output(input).unwrap();
-            let (n, out) = (6 * input[0] * input[1], 6 * size[0] * size[1]);
+            let windows = window.over(input).unwrap();
+            let (n, out) = (6 * input[0] * input[1], 6 * windows.output[0] * windows.output[1]);
             let what = format!("{window:?} on {input:?}");
-            same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| kernels::sum_pool(input, &window, size, x, y));
+            same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| kernels::sum_pool(&windows, x, y));
             for tap in [[0, 0], [window.kernel[0] - 1, window.kernel[1] - 1]] {
                 same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| {
-                    kernels::pool_tap(input, &window, size, tap, 77, x, y)
+                    kernels::pool_tap(&windows, tap, 77, x, y)
                 });
             }
         }
@@ -350,7 +350,8 @@ fn matrix_products(card: Device) {
             let inputs = [words(m * k, 1), words(k * n, 2), words(m * k, 3), words(k * n, 4)];
             let what = format!("{m} × {k} × {n}, transposed {transposed}");
             same(&what, card, inputs, [Out::New(m * n)], |[x0, y0, x1, y1], [out]| {
-                kernels::matmul_sum([m, n], [k, k], transposed, [(x0, y0), (x1, y1)], out).unwrap()
+                let geometry = MatmulGeometry { size: [m, n], depths: [k, k], transposed };
+                kernels::matmul_sum(&geometry, [(x0, y0), (x1, y1)], out).unwrap()
             });
         }
     }

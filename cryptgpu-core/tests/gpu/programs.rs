@@ -1,7 +1,7 @@
 //! Runs of the command line: processes on cards, records that say so, and what is refused on an emulator.
 
 use super::Body;
-use super::emulator;
+use super::emulator::{self, NarrowDriver};
 use cryptgpu_core::cluster::Cluster;
 use cryptgpu_core::device::{Device, DeviceChoice};
 use cryptgpu_core::experiment::{Record, try_kernels};
@@ -51,12 +51,14 @@ fn parties_take_cards_in_turn(_: Device) {
         return;
     }
     let arguments = ["run", "inference", "--networks", "lenet", "--iterations", "1", "--json", "--device", "cuda"];
-    let output = Command::new(env!("CARGO_BIN_EXE_cryptgpu"))
-        .args(arguments)
-        .args(["--randomness", "insecure-philox"])
-        .env("CRYPTGPU_EMULATOR_DEVICES", "2")
-        .output()
-        .unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+    program.args(arguments).args(["--randomness", "insecure-philox"]).env("CRYPTGPU_EMULATOR_DEVICES", "2");
+    // What a driver is asked to have when it is opened is all that is called.
+    let narrow = NarrowDriver::make();
+    if let Some(driver) = &narrow {
+        driver.serve(&mut program);
+    }
+    let output = program.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let record: Record = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(record.device, "cuda:0,cuda:1,cuda:0");

@@ -17,6 +17,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("comparisons", comparisons),
     ("bits", bits),
     ("pooling", pooling),
+    ("functions", functions),
     ("written_by_an_author", written_by_an_author),
 ];
 
@@ -186,6 +187,14 @@ fn pooling(card: Device) {
         let halves = p.avg_pool(x, &PoolGeometry::square(2, 2, 0))?;
         let ninths = p.avg_pool(x, &PoolGeometry::square(3, 1, 1))?;
         Ok([components(p, &halves)?, components(p, &ninths)?].concat())
+    });
+}
+
+/// Softmax, its loss and gradient, whose parts are those of the other functions too.
+fn functions(card: Device) {
+    same_as_cpu("cross_entropy", card, World::seeded(8), &[70, 10], false, |p, x| {
+        let entropy = p.cross_entropy(x, &x.neg())?;
+        Ok([components(p, &entropy.losses)?, components(p, &entropy.gradient)?].concat())
     });
 }
 

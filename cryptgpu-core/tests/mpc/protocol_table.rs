@@ -5,7 +5,7 @@
 
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{
-    CheckRange, Cost, Fidelity, MpcError, Operand, Party, Rep, Settings, SignWindow, World, cost,
+    CheckRange, Cost, Fidelity, MpcError, Octaves, Operand, Party, Rep, Settings, SignWindow, World, cost,
 };
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
 use cryptgpu_datasets::paper::{self, Table, quantity};
@@ -57,10 +57,57 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
     ]
 }
 
-fn measure(settings: Settings, protocol: Protocol) -> Cost {
+/// Functions of secret numbers: name, range of the argument and error at 20 fraction bits (shown, and held by
+/// `mpc::tests::functions`), and what is run on 16,000 elements.
+fn functions() -> Vec<(&'static str, &'static str, &'static str, Protocol)> {
+    let all = "2^−20 ≤ x < 2^11; smaller counts as 2^−20";
+    vec![
+        ("1/x", all, "2^−20 + 2^−25/x", |p, x| p.reciprocal(x).map(drop)),
+        ("x/y", "as 1/x for y; \\|x/y\\| < 2^18", "2^−20 + 2^−24·\\|x\\| + 2^−25·\\|x/y\\|", |p, x| {
+            p.div(x, x).map(drop)
+        }),
+        ("1/√x", all, "2^−20 + 2^−21/√x", |p, x| p.rsqrt(x).map(drop)),
+        ("√x", "x < 2^11; zero and negative give 0", "2^−20 + 2^−21·√x", |p, x| p.sqrt(x).map(drop)),
+        ("ln x", all, "2^−20 + 2^−25", |p, x| p.log(x).map(drop)),
+        ("eˣ", "all x; from 14 ln 2 on it is 2^14", "2^−20 + 2^−23·eˣ", |p, x| p.exp(x).map(drop)),
+        ("1/x, 2^0 ≤ x < 2^4", "as named; smaller counts as 1", "2^−20 + 2^−25/x", |p, x| {
+            p.reciprocal_in(x, Octaves::new(0, 4)).map(drop)
+        }),
+        ("maximum of rows of 10", "differences below 2^41", "none", |p, x| {
+            p.max_last_axis(&x.reshape(&[ELEMENTS / 10, 10])?).map(drop)
+        }),
+        ("softmax of rows of 10", "as the maximum", "3.25·2^−20", |p, x| {
+            p.softmax(&x.reshape(&[ELEMENTS / 10, 10])?).map(drop)
+        }),
+        ("its logarithm", "as the maximum", "3.25·2^−20", |p, x| {
+            p.log_softmax(&x.reshape(&[ELEMENTS / 10, 10])?).map(drop)
+        }),
+        ("cross-entropy and its gradient", "as the maximum", "4·2^−20", |p, x| {
+            let x = x.reshape(&[ELEMENTS / 10, 10])?;
+            p.cross_entropy(&x, &x).map(drop)
+        }),
+    ]
+}
+
+/// Elements on which functions are measured: enough rows of ten for every role of every protocol to have some.
+const ELEMENTS: usize = 16_000;
+
+fn function_table() -> String {
+    let mut table = String::from(
+        "| function | argument | error, at most | bytes an element, all parties | rounds |\n|---|---|---|---|---|\n",
+    );
+    for (name, range, error, protocol) in functions() {
+        let cost = measure(ELEMENTS, Settings::default(), protocol);
+        let bytes = cost.bytes as f64 / ELEMENTS as f64;
+        writeln!(table, "| {name} | {range} | {error} | {bytes:.1} | {} |", cost.rounds).unwrap();
+    }
+    table
+}
+
+fn measure(n: usize, settings: Settings, protocol: Protocol) -> Cost {
     let mut world = World::seeded(1);
     world.settings = settings;
-    let x = ndarray::Array1::from_iter((0..N as u64).map(|i| i << 8));
+    let x = ndarray::Array1::from_iter((0..n as u64).map(|i| i << 8));
     let shares = world.deal(&x);
     let counted = world.run_counted(|p| {
         protocol(p, &shares[p.id().index()]).unwrap();
@@ -76,7 +123,7 @@ fn measure(settings: Settings, protocol: Protocol) -> Cost {
 fn protocol_table() -> String {
     let mut table = String::from("| protocol | bytes an element, all parties | rounds |\n|---|---|---|\n");
     for (name, settings, protocol) in protocols() {
-        let cost = measure(settings, protocol);
+        let cost = measure(N, settings, protocol);
         writeln!(table, "| {name} | {:.2} | {} |", cost.bytes as f64 / N as f64, cost.rounds).unwrap();
     }
     table
@@ -123,7 +170,9 @@ fn the_tables_of_the_documentation_are_what_is_measured() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocols.md");
     let file = std::fs::read_to_string(path).unwrap();
     let mut updated = file.clone();
-    for (name, table) in [("protocols", protocol_table()), ("networks", network_table())] {
+    for (name, table) in
+        [("protocols", protocol_table()), ("functions", function_table()), ("networks", network_table())]
+    {
         let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- {name}: end -->"));
         let from = updated.find(&begin).unwrap() + begin.len();
         let to = updated.find(&end).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! While a run of a cluster goes on, the run ends at all parties and the cell gets an error: variables stay, and the
 //! cluster starts again with the next run. Anything else cannot be ended without the process that holds the variables,
-//! so that is what an interrupt does then, as evcxr does it; so does a second interrupt of one run.
+//! so that is what an interrupt does then, as evcxr does it; a second interrupt of one run does the same.
 //!
 //! Only the process that runs cells listens: evcxr itself and the compiler ignore the signal (`scripts/kernel`), and
 //! parties, which are in groups of their own, never get it.

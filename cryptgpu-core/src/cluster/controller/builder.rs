@@ -34,6 +34,26 @@ impl ClusterBuilder {
         self
     }
 
+    /// How long each run of a function or job may take, whatever the parties are doing; without end by default. It holds
+    /// for sharing, loading a model, inference and revealing too: a call that needs several runs, as `infer` needs one to
+    /// share, one to evaluate and one to reveal, has this time for each. A run that has not ended by then is
+    /// [`ClusterError::TimeLimit`](crate::cluster::ClusterError::TimeLimit).
+    /// [`Cluster::run_within`](crate::cluster::Cluster::run_within) sets another limit for one function.
+    ///
+    /// ```
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError};
+    /// use std::time::Duration;
+    ///
+    /// let cluster = Cluster::in_memory().time_limit(Duration::from_nanos(1)).start()?;
+    /// let error = cluster.share(&ndarray::array![1.0]).unwrap_err();
+    /// assert!(matches!(error, ClusterError::TimeLimit { .. }), "nothing is so quick");
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.configuration.time_limit = limit;
+        self
+    }
+
     /// Threads of each party's computation; by default one for each core of the machine.
     pub fn threads(mut self, threads: usize) -> Self {
         self.configuration.threads = Some(threads);

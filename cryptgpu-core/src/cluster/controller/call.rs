@@ -111,10 +111,11 @@ impl Cluster {
         E: Display + 'static,
         F: Fn(&mut Party, A) -> Result<R, E> + Copy + 'static,
     {
-        self.run_within(Duration::MAX, function, arguments)
+        self.run_within(self.inner.configuration.time_limit, function, arguments)
     }
 
-    /// The same, and the run ends after `limit` whatever the parties are doing. (Without it a party that waits for
+    /// Runs `function` as [`Cluster::run`] does, and ends the run after `limit`, whatever the parties are doing. (Without
+    /// it, and without [`ClusterBuilder::time_limit`](crate::cluster::ClusterBuilder::time_limit), a party that waits for
     /// another one ends at the deadline, and one that computes goes on for as long as it takes.)
     ///
     /// ```

@@ -5,6 +5,7 @@ use super::inner::Inner;
 use super::run::Run;
 use super::turn::Turn;
 use super::watch::Progress;
+use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// A run goes on at all three at once. If it fails at one it ends at all, the processes end, and
 /// the caller gets the likeliest cause; the next run starts new processes by itself, which have
 /// none of what earlier runs kept. One run goes on at a time. Dropping the cluster ends its
-/// processes; so does the end of this program, whatever way it comes about.
+/// processes; they also end with this program, however that ends.
 ///
 /// ```no_run
 /// use cryptgpu_core::cluster::{Cluster, SelfTest};
@@ -31,7 +32,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// println!("party 0 sent {} bytes", run.usage[0].stats.payload_bytes());
 /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
 /// ```
-#[derive(Debug)]
 pub struct Cluster {
     pub(super) inner: Arc<Inner>,
 }
@@ -40,7 +40,8 @@ impl ClusterBuilder {
     /// Starts the three parties, and returns when they are linked up and have their keys.
     ///
     /// # Errors
-    /// [`ClusterError::ProgramMissing`], and [`ClusterError::Startup`] with a party's own words.
+    /// [`ClusterError::ProgramMissing`], [`ClusterError::Startup`] with a party's own words, and
+    /// [`ClusterError::Interrupted`].
     pub fn start(self) -> Result<Cluster, ClusterError> {
         static CLUSTERS: AtomicU64 = AtomicU64::new(0);
         let configuration = self.configuration;
@@ -69,14 +70,15 @@ impl Cluster {
     /// Ends the processes, if there are any, and starts new ones.
     ///
     /// # Errors
-    /// As [`ClusterBuilder::start`]; [`ClusterError::Busy`].
+    /// As [`ClusterBuilder::start`]; [`ClusterError::Cancelled`], [`ClusterError::Busy`].
     pub fn restart(&self) -> Result<(), ClusterError> {
         let mut state = self.inner.lock("restart")?;
-        self.inner.renew(&mut state)
+        self.inner.renew(&mut state, &GoingOn::new())
     }
 
-    /// Ends the run that goes on, from another thread: its caller gets [`ClusterError::Cancelled`], the parties end
-    /// whatever they are doing, and the next run starts new ones. True if there was one. A thread of a cluster
+    /// Ends the run that goes on, or the start of parties, from another thread: its caller gets
+    /// [`ClusterError::Cancelled`], the parties end whatever they are doing, and the next run starts new ones. True if
+    /// there was something to end. A thread of a cluster
     /// [in memory](Cluster::in_memory) ends with its next message; nobody waits for it.
     ///
     /// ```
@@ -112,6 +114,11 @@ impl Cluster {
         &self.inner.configuration.settings
     }
 
+    /// What was chosen when it was started.
+    pub(in crate::cluster) fn configuration(&self) -> &Configuration {
+        &self.inner.configuration
+    }
+
     /// Runs one job at all parties, each with its own value.
     ///
     /// # Errors
@@ -121,7 +128,7 @@ impl Cluster {
         self.run_job_with(jobs, |_| ())
     }
 
-    /// The same; `on_progress` gets to know how far the parties are.
+    /// Runs one job as [`Cluster::run_job`] does; `on_progress` learns how far the parties are.
     ///
     /// # Errors
     /// As [`Cluster::run_job`].

@@ -10,7 +10,7 @@ use ndarray::ArrayD;
 use std::time::Duration;
 
 /// The result of a private inference, and what it took.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct InferenceResult {
     /// The network's output, `[batch, …]`: known to the caller alone.

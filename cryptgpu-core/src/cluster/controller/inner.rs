@@ -1,5 +1,6 @@
 //! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
 
+use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::launch::session::Session;
@@ -63,10 +64,15 @@ impl Inner {
         }
     }
 
-    pub(super) fn renew(&self, state: &mut State) -> Result<(), ClusterError> {
+    /// Starts new parties in place of those that are there. A start is cancelled in the same way as a run.
+    pub(super) fn renew(&self, state: &mut State, going_on: &GoingOn) -> Result<(), ClusterError> {
         self.end(state);
-        let session = Session::start(&self.configuration, &self.launch)?;
+        let (mailbox, arrivals) = Mailbox::new();
+        self.facts().mailbox = Some(mailbox.clone());
+        let started = Session::start(&self.configuration, &self.launch, (mailbox, arrivals), going_on);
         let mut facts = self.facts();
+        facts.mailbox = None;
+        let session = started?;
         facts.pids = session.pids();
         facts.devices = session.devices().to_vec();
         facts.generation += 1;

@@ -10,7 +10,7 @@ use ndarray::ArrayD;
 use std::time::Duration;
 
 /// What came of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Run<T> {
     /// The outputs, by party.

@@ -3,6 +3,7 @@
 use super::inner::{Inner, State};
 use super::run::Run;
 use super::watch::{Done, Progress, Watch};
+use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::session::Session;
 use crate::cluster::party::job::Job;
 use crate::cluster::wire::error::ClusterError;
@@ -23,6 +24,8 @@ pub(super) struct Turn<'a> {
     free: Vec<HeldId>,
     /// How long it may take.
     pub(super) limit: Duration,
+    /// From the start of parties on, where one is needed.
+    going_on: GoingOn,
 }
 
 impl<'a> Turn<'a> {
@@ -32,8 +35,9 @@ impl<'a> Turn<'a> {
         if state.closed {
             return Err(ClusterError::Ended);
         }
+        let going_on = GoingOn::new();
         if !state.session.as_mut().is_some_and(Session::is_well) {
-            inner.renew(&mut state)?;
+            inner.renew(&mut state, &going_on)?;
         }
         state.runs += 1;
         let run = state.runs;
@@ -43,7 +47,8 @@ impl<'a> Turn<'a> {
         // What is dropped from now on may be an argument of this very run.
         let free = std::mem::take(&mut facts.dropped);
         drop(facts);
-        Ok(Turn { inner, state, run, name: name.to_owned(), free, limit: Duration::MAX })
+        let limit = inner.configuration.time_limit;
+        Ok(Turn { inner, state, run, name: name.to_owned(), free, limit, going_on })
     }
 
     pub(super) fn cluster(&self) -> &'a Arc<Inner> {
@@ -105,7 +110,8 @@ impl<'a> Turn<'a> {
         if !ids.is_empty() {
             session.tell_all(&Command::Free { ids })?;
         }
-        let mut watch = Watch::new(session, self.run, &self.name, self.inner.configuration.deadline, self.limit);
+        let deadline = self.inner.configuration.deadline;
+        let mut watch = Watch::new(session, self.run, &self.name, deadline, self.limit, &self.going_on);
         watch.send(frames);
         let outcome = watch.collect(on_progress);
         match outcome {

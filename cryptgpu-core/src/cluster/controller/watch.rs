@@ -1,6 +1,6 @@
 //! One run, watched until all parties have told how it ended, or one has failed to.
 
-use crate::cluster::interrupt::GoingOn;
+use crate::cluster::interrupt::{GoingOn, POLL};
 use crate::cluster::launch::mailbox::{Arrival, What};
 use crate::cluster::launch::session::Session;
 use crate::cluster::wire::error::ClusterError;
@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 
 /// When one party has failed, the others have so long to tell how they fared.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How often a watched run asks whether it was interrupted.
-const POLL: Duration = Duration::from_millis(100);
 
 /// How far a job is at one party.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,11 +61,18 @@ pub(super) struct Watch<'a> {
     first_failure: Option<Instant>,
     /// Nothing that is still to come would say more.
     hopeless: bool,
-    going_on: GoingOn,
+    going_on: &'a GoingOn,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(session: &'a mut Session, run: u64, job: &'a str, deadline: Duration, limit: Duration) -> Self {
+    pub(super) fn new(
+        session: &'a mut Session,
+        run: u64,
+        job: &'a str,
+        deadline: Duration,
+        limit: Duration,
+        going_on: &'a GoingOn,
+    ) -> Self {
         Watch {
             session,
             run,
@@ -84,7 +88,7 @@ impl<'a> Watch<'a> {
             failed: Default::default(),
             first_failure: None,
             hopeless: false,
-            going_on: GoingOn::new(),
+            going_on,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::cluster::wire::message::Event;
 use crate::cluster::wire::text::harmless;
 use crate::net::PartyId;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What came from a party.
@@ -34,19 +34,26 @@ pub(in crate::cluster) enum What {
 pub(in crate::cluster) struct Mailbox {
     sender: Sender<Arrival>,
     bytes: Arc<AtomicU64>,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Mailbox {
     /// A mailbox, and where what arrives comes out.
     pub(in crate::cluster) fn new() -> (Self, Receiver<Arrival>) {
         let (sender, arrivals) = channel();
-        (Mailbox { sender, bytes: Arc::default() }, arrivals)
+        (Mailbox { sender, bytes: Arc::default(), cancelled: Arc::default() }, arrivals)
     }
 
-    /// Tells whoever waits that the caller wants the run to end.
+    /// Tells whoever waits that the caller wants the run, or the start, to end.
     pub(in crate::cluster) fn cancel(&self) {
+        self.cancelled.store(true, Relaxed);
         // Nobody waits any more once the session has ended.
         let _ = self.sender.send(Arrival { from: PartyId::P0, what: What::Cancelled });
+    }
+
+    /// Whether it was told so.
+    pub(in crate::cluster) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Relaxed)
     }
 
     /// Bytes of events so far, but for signs of life.

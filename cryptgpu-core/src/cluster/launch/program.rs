@@ -1,7 +1,7 @@
 //! What parties of this caller are: threads, or processes of which program.
 //!
 //! A party that is to run the caller's functions must have the caller's code. In a notebook that code is in a
-//! dynamic library, which the `cryptgpu` program opens; in a compiled program it is the program itself, which says
+//! dynamic library, which the `cryptgpu` program opens after it has compared it with the caller's; in a compiled program it is the program itself, which says
 //! so by calling `party::serve_if_asked` first thing. Any other caller's parties are `cryptgpu` processes: they know
 //! the jobs, and refuse functions with an error that says what to do.
 
@@ -34,6 +34,11 @@ impl Launch {
             return Ok(Launch::Threads);
         }
         let library = function::library_of(function::runtime(), LIBRARY_ENTRY);
+        let library = library.map_err(|error| ClusterError::Controller {
+            action: "start parties with the library that cells link".into(),
+            detail: error.to_string(),
+            hint: "A party runs that very file.".into(),
+        })?;
         if configuration.program.is_none() && library.is_none() && serves() {
             let path = std::env::current_exe().map_err(|error| ClusterError::Controller {
                 action: "find this program, for its parties".into(),
@@ -43,8 +48,8 @@ impl Launch {
             return Ok(Launch::Processes(Program { path, arguments: vec![SERVE_ARGUMENT.into()] }));
         }
         let mut arguments: Vec<OsString> = vec!["party".into()];
-        if let Some(library) = library {
-            arguments.extend(["--runtime".into(), library.into()]);
+        for library in library.into_iter().flatten() {
+            arguments.extend(["--runtime".into(), library.to_argument()]);
         }
         let tried = match (&configuration.program, std::env::var_os("CRYPTGPU_PROGRAM")) {
             (Some(program), _) => vec![program.clone()],

@@ -5,6 +5,7 @@ use super::mailbox::{Arrival, Mailbox, What};
 use super::process::{PartyProcess, describe};
 use super::program::{Launch, Program};
 use super::threads::PartyThreads;
+use crate::cluster::interrupt::{GoingOn, POLL};
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame::{self, Outbox};
@@ -49,19 +50,24 @@ const END_WITHIN: Duration = Duration::from_millis(500);
 const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 
 impl Session {
-    /// Starts three parties.
-    pub(in crate::cluster) fn start(configuration: &Configuration, launch: &Launch) -> Result<Self, ClusterError> {
+    /// Starts three parties, whose messages come to the mailbox; by which a start can also be cancelled.
+    pub(in crate::cluster) fn start(
+        configuration: &Configuration,
+        launch: &Launch,
+        (mailbox, arrivals): (Mailbox, Receiver<Arrival>),
+        going_on: &GoingOn,
+    ) -> Result<Self, ClusterError> {
         let until = after(Instant::now(), configuration.start_within);
-        let (mailbox, arrivals) = Mailbox::new();
+        let start = Start { until, mailbox: mailbox.clone(), going_on };
         let mut session = match launch {
-            Launch::Processes(program) => Session::start_processes(configuration, program, mailbox, arrivals, until)?,
+            Launch::Processes(program) => Session::start_processes(configuration, program, arrivals, &start)?,
             Launch::Threads => {
                 let (threads, outboxes) = PartyThreads::start(configuration, &mailbox)?;
                 Session { parties: Parties::Threads(threads), outboxes, arrivals, posted: 0, mailbox, devices: vec![] }
             }
         };
         session.devices = session
-            .gather(until, "link up with the others", |event| match event {
+            .gather(&start, "link up with the others", |event| match event {
                 Event::Ready { device } => Some(device),
                 _ => None,
             })?
@@ -73,10 +79,10 @@ impl Session {
     fn start_processes(
         configuration: &Configuration,
         program: &Program,
-        mailbox: Mailbox,
         arrivals: Receiver<Arrival>,
-        until: Instant,
+        start: &Start<'_>,
     ) -> Result<Self, ClusterError> {
+        let mailbox = start.mailbox.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("cluster")
@@ -92,7 +98,7 @@ impl Session {
         for bootstrap in &bootstraps {
             processes.push(PartyProcess::start(program, bootstrap)?);
         }
-        let streams = runtime.block_on(accept(&listener, &identity, peers, &mut processes, until))?;
+        let streams = runtime.block_on(accept(&listener, &identity, peers, &mut processes, start))?;
         let outboxes = PartyId::ALL.into_iter().zip(streams).map(|(party, stream)| {
             let mailbox = mailbox.clone();
             frame::attach(runtime.handle(), stream, move |received| mailbox.deliver(party, received))
@@ -100,7 +106,7 @@ impl Session {
         let outboxes = outboxes.collect();
         let parties = Parties::Processes(processes, Some(runtime));
         let mut session = Session { parties, outboxes, arrivals, posted: 0, mailbox, devices: vec![] };
-        let addresses = session.gather(until, "listen for the others", |event| match event {
+        let addresses = session.gather(start, "listen for the others", |event| match event {
             Event::Listening { address } => Some(address),
             _ => None,
         })?;
@@ -196,7 +202,7 @@ impl Session {
     /// Waits until each party has sent what `pick` looks for.
     fn gather<T>(
         &mut self,
-        until: Instant,
+        start: &Start<'_>,
         task: &str,
         mut pick: impl FnMut(Event) -> Option<T>,
     ) -> Result<[T; 3], ClusterError> {
@@ -206,7 +212,11 @@ impl Session {
                 [Some(a), Some(b), Some(c)] => return Ok([a, b, c]),
                 other => other,
             };
-            let Some(Arrival { from, what }) = self.next(until) else {
+            start.check(task)?;
+            let Some(Arrival { from, what }) = self.next(start.until.min(Instant::now() + POLL)) else {
+                if Instant::now() < start.until {
+                    continue;
+                }
                 let missing = PartyId::ALL.into_iter().find(|party| got[party.index()].is_none());
                 let party = missing.unwrap_or(PartyId::P0);
                 return Err(self.startup_error(party, format!("it did not {task} in time")));
@@ -248,6 +258,25 @@ impl Drop for Session {
             if let Some(runtime) = runtime.take() {
                 runtime.shutdown_background();
             }
+        }
+    }
+}
+
+/// What may end a start before its parties are ready.
+struct Start<'a> {
+    until: Instant,
+    mailbox: Mailbox,
+    going_on: &'a GoingOn,
+}
+
+impl Start<'_> {
+    /// An error if the caller wants it to end.
+    fn check(&self, task: &str) -> Result<(), ClusterError> {
+        let job = || "start of parties".to_owned();
+        match (self.mailbox.is_cancelled(), self.going_on.is_to_end()) {
+            (true, _) => Err(ClusterError::Cancelled { job: job() }),
+            (_, true) => Err(ClusterError::Interrupted { job: job(), step: task.to_owned() }),
+            _ => Ok(()),
         }
     }
 }
@@ -302,7 +331,7 @@ async fn accept(
     identity: &Identity,
     peers: [Fingerprint; 3],
     processes: &mut [PartyProcess],
-    until: Instant,
+    start: &Start<'_>,
 ) -> Result<[TlsStream<TcpStream>; 3], ClusterError> {
     let server = identity
         .server_config(&peers)
@@ -331,13 +360,14 @@ async fn accept(
                 streams[party.index()] = Some(stream);
             },
             _ = tick.tick() => {
+                start.check("connect to the controller")?;
                 for (process, stream) in processes.iter_mut().zip(&streams) {
                     if stream.is_none() && let Some(status) = process.exited() {
                         // Its log comes by another thread, which may be a little behind.
                         tokio::time::sleep(Duration::from_millis(20)).await;
                         return Err(process.startup_error(format!("its process ended ({})", describe(status))));
                     }
-                    if stream.is_none() && Instant::now() >= until {
+                    if stream.is_none() && Instant::now() >= start.until {
                         return Err(process.startup_error("it did not connect to its controller in time".into()));
                     }
                 }

@@ -76,7 +76,7 @@ pub(in crate::cluster) fn run_call(
         postcard::take_from_bytes(body).map_err(|error| JobError::Other(format!("cannot decode a call: {error}")))?;
     let fail = |detail: String| JobError::Other(format!("cannot find the function {}: {detail}", call.function));
     let address = match &call.location {
-        CodeLocation::Object(id) => function::resolve(id).map_err(fail)?,
+        CodeLocation::Object(id) => function::resolve(id).map_err(|error| fail(error.to_string()))?,
         CodeLocation::Here(address) if context.in_memory() => *address as usize,
         CodeLocation::Here(_) => return Err(fail("an address of another process says nothing here".into())),
     };

@@ -43,6 +43,19 @@ pub(super) fn peak_rss() -> u64 {
     line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// Lets this process have as many open files as it may: each library of the caller stays open (`wire/object`), and a
+/// notebook makes one of each cell.
+pub(super) fn allow_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to an rlimit that is ours. Without success the limit stays what it was.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
 /// Takes standard input, on which the bootstrap comes and whose end means that the controller is gone; from now on it is
 /// empty for everyone else, so that a function that reads it goes on. Nothing if it is a terminal.
 pub(super) fn take_standard_input() -> io::Result<Option<File>> {

@@ -9,14 +9,14 @@ use super::own_process;
 use crate::cluster::wire::frame::{self, Incoming, Outbox};
 use crate::cluster::wire::function;
 use crate::cluster::wire::message::{Bootstrap, Command, Event, VERSION};
+use crate::cluster::wire::object::{CodeError, Library};
 use crate::device::DeviceInUse;
 use crate::net::tcp::{self, Config, Security};
 use crate::net::{NetError, Network, Options, TcpNetwork, tls};
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
@@ -68,13 +68,16 @@ pub fn serve_to_the_end(jobs: &Jobs) -> i32 {
     }
 }
 
-/// Runs this process as a party with the code of `library`, which exports [`LIBRARY_ENTRY`]: the functions of a
-/// notebook's cells need the very library that they were linked with. The answer is the exit code.
+/// Runs this process as a party with the code of the last of `libraries`, which exports [`LIBRARY_ENTRY`]: the functions
+/// of a notebook's cells need the very library that they were linked with. Each argument names a file with the digest of
+/// what the caller has loaded of it; a file that is another one is not opened. The answer is the exit code.
 ///
 /// # Errors
-/// When the library cannot be opened or is another one.
-pub fn serve_from(library: &Path) -> Result<i32, String> {
-    let address = function::symbol(library, LIBRARY_ENTRY)?;
+/// When a file is not the caller's, cannot be opened or is another library.
+pub fn serve_from(libraries: &[OsString]) -> Result<i32, CodeError> {
+    let libraries: Vec<_> =
+        libraries.iter().map(|argument| Library::from_argument(argument)).collect::<Result<_, _>>()?;
+    let address = function::symbol(&libraries, LIBRARY_ENTRY)?;
     // SAFETY: what a library exports under this name is a function of this type.
     let entry = unsafe { std::mem::transmute::<usize, extern "C" fn() -> i32>(address) };
     Ok(entry())
@@ -95,6 +98,7 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
     }
     own_process::die_with(bootstrap.controller_pid, input)?;
     own_process::keep_memory();
+    own_process::allow_open_files();
     if let Some(threads) = bootstrap.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|error| format!("cannot start {threads} threads: {error}"))?;

@@ -13,6 +13,8 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) link: Link,
     pub(in crate::cluster) deadline: Duration,
     pub(in crate::cluster) start_within: Duration,
+    /// How long each run may take.
+    pub(in crate::cluster) time_limit: Duration,
     pub(in crate::cluster) threads: Option<usize>,
     pub(in crate::cluster) program: Option<PathBuf>,
     pub(in crate::cluster) randomness: Randomness,
@@ -29,6 +31,7 @@ impl Default for Configuration {
             link: Link::None,
             deadline: Duration::from_secs(30),
             start_within: Duration::from_secs(20),
+            time_limit: Duration::MAX,
             threads: None,
             program: None,
             randomness: Randomness::default(),

@@ -200,13 +200,14 @@ pub enum ClusterError {
         /// How many that one has drawn.
         other_drawn: u64,
     },
-    /// [`Cluster::cancel`](crate::cluster::Cluster::cancel) was called while it ran.
+    /// [`Cluster::cancel`](crate::cluster::Cluster::cancel) was called while it ran, or while parties started for it.
     #[error("{job} was cancelled: the parties have ended, and the next run starts new ones")]
     Cancelled {
         /// What ran.
         job: String,
     },
-    /// It did not end within the limit of this run.
+    /// It did not end within its limit: that of [`run_within`](crate::cluster::Cluster::run_within), or
+    /// [`ClusterBuilder::time_limit`](crate::cluster::ClusterBuilder::time_limit).
     #[error(
         "{job} did not end within {limit:?}: the parties have ended, and the next run starts new ones. Allow it more time, \
          or look for a step that does not end"

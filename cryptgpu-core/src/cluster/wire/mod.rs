@@ -9,6 +9,7 @@
 //! | `error.rs` | [`ClusterError`], [`Failure`]: what the caller sees |
 //! | `job_error.rs` | [`JobError`]: why a job failed at a party, as the caller gets it |
 //! | `function.rs` | the identity of a function: its object file, and where in it |
+//! | `object/` | object files: which they are, and opening one that was compared before |
 //! | `trace.rs` | what one party recorded of a run |
 //! | `text.rs` | a party's text, made harmless for a terminal |
 //! | `mark.rs` | the mark that ends what a run has printed |
@@ -20,9 +21,11 @@ pub(super) mod function;
 pub(super) mod job_error;
 pub(super) mod mark;
 pub(super) mod message;
+pub(super) mod object;
 pub(super) mod text;
 pub(super) mod trace;
 
 pub use error::{ClusterError, Failure, FailureKind};
 pub use job_error::JobError;
 pub use message::Usage;
+pub use object::CodeError;

@@ -1,7 +1,7 @@
 //! Windows over image planes: sums and single taps. Memory-bound: every input word is read once
 //! a tap from cache, every output word written once.
 
-use crate::device::PoolGeometry;
+use crate::device::PlaneWindows;
 use rayon::prelude::*;
 
 /// Output planes smaller than this stay on one thread.
@@ -13,14 +13,9 @@ fn source(position: usize, tap: usize, stride: usize, dilation: usize, before: u
     (position * stride + tap * dilation).checked_sub(before).filter(|&at| at < size)
 }
 
-fn for_planes(
-    input: [usize; 2],
-    out: [usize; 2],
-    x: &[u64],
-    result: &mut [u64],
-    body: impl Fn(&[u64], &mut [u64]) + Sync,
-) {
-    let (from, to) = (input[0] * input[1], out[0] * out[1]);
+fn for_planes(windows: &PlaneWindows, x: &[u64], result: &mut [u64], body: impl Fn(&[u64], &mut [u64]) + Sync) {
+    let PlaneWindows { input, output, .. } = windows;
+    let (from, to) = (input[0] * input[1], output[0] * output[1]);
     if from == 0 || to == 0 {
         return;
     }
@@ -31,10 +26,10 @@ fn for_planes(
     }
 }
 
-/// Sum over each window of every plane of `x`; `out` is the size of an output plane.
-pub fn sum(input: [usize; 2], window: &PoolGeometry, out: [usize; 2], x: &[u64], sums: &mut [u64]) {
-    let [height, width] = input;
-    for_planes(input, out, x, sums, |plane, result| {
+/// Sum over each window of every plane of `x`.
+pub fn sum(windows: &PlaneWindows, x: &[u64], sums: &mut [u64]) {
+    let PlaneWindows { window, input: [height, width], output: out } = *windows;
+    for_planes(windows, x, sums, |plane, result| {
         // Rows first, then columns: kh + kw additions an output instead of kh·kw.
         let mut row = vec![0u64; width];
         for oy in 0..out[0] {
@@ -58,17 +53,9 @@ pub fn sum(input: [usize; 2], window: &PoolGeometry, out: [usize; 2], x: &[u64],
 }
 
 /// Tap (ky, kx) of each window of every plane of `x`, `fill` where it is padding.
-pub fn tap(
-    input: [usize; 2],
-    window: &PoolGeometry,
-    out: [usize; 2],
-    tap: [usize; 2],
-    fill: u64,
-    x: &[u64],
-    taps: &mut [u64],
-) {
-    let [height, width] = input;
-    for_planes(input, out, x, taps, |plane, result| {
+pub fn tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[u64], taps: &mut [u64]) {
+    let PlaneWindows { window, input: [height, width], output: out } = *windows;
+    for_planes(windows, x, taps, |plane, result| {
         for oy in 0..out[0] {
             let y = source(oy, tap[0], window.stride[0], window.dilation[0], window.padding[0], height);
             for (ox, value) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
@@ -85,6 +72,7 @@ pub fn tap(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::PoolGeometry;
     use proptest::prelude::*;
 
     fn window() -> impl Strategy<Value = ([usize; 2], PoolGeometry)> {
@@ -99,14 +87,14 @@ mod tests {
         fn sums_are_sums_of_taps((input, window) in window(), seed in any::<u64>()) {
             let len = 3 * input[0] * input[1];
             let x: Vec<u64> = (0..len as u64).map(|i| (i + 1).wrapping_mul(seed | 1)).collect();
-            let out = window.output(input).unwrap();
-            let mut sums = vec![9u64; 3 * out[0] * out[1]];
-            sum(input, &window, out, &x, &mut sums);
+            let windows = window.over(input).unwrap();
+            let mut sums = vec![9u64; 3 * windows.output[0] * windows.output[1]];
+            sum(&windows, &x, &mut sums);
             let mut expected = vec![0u64; sums.len()];
             for ky in 0..window.kernel[0] {
                 for kx in 0..window.kernel[1] {
                     let mut taps = vec![9u64; sums.len()];
-                    tap(input, &window, out, [ky, kx], 0, &x, &mut taps);
+                    tap(&windows, [ky, kx], 0, &x, &mut taps);
                     expected.iter_mut().zip(taps).for_each(|(e, t)| *e = e.wrapping_add(t));
                 }
             }
@@ -116,11 +104,11 @@ mod tests {
 
     #[test]
     fn padding_is_filled() {
-        let window = PoolGeometry::square(2, 2, 1);
+        let windows = PoolGeometry::square(2, 2, 1).over([2, 2]).unwrap();
         let x: Vec<u64> = (1..=4).collect();
         for (at, expected) in [([0, 0], [9, 9, 9, 4]), ([1, 1], [1, 9, 9, 9])] {
             let mut taps = [0; 4];
-            tap([2, 2], &window, [2, 2], at, 9, &x, &mut taps);
+            tap(&windows, at, 9, &x, &mut taps);
             assert_eq!(taps, expected);
         }
     }

@@ -2,19 +2,14 @@
 
 use super::conv::{self, ConvTerm};
 use super::gemm::{self, GemmError, MatRef, Term};
-use crate::device::{ConvGeometry, DeviceError};
+use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
 
-/// `out` = Σₜ xₜ · yₜ for row-major matrices: xₜ `[m, kₜ]`, yₜ `[kₜ, n]`, or `[n, kₜ]` when `transposed`.
+/// `out` = Σₜ xₜ · yₜ: the products `geometry` of row-major matrices.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn matmul_sum(
-    [m, n]: [usize; 2],
-    depths: [usize; 2],
-    transposed: bool,
-    terms: [(&[u64], &[u64]); 2],
-    out: &mut [u64],
-) -> Result<(), DeviceError> {
+pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+    let MatmulGeometry { size: [m, n], depths, transposed } = *geometry;
     let term = |t: usize| {
         let ((x, y), depth) = (terms[t], depths[t]);
         let b = if transposed { MatRef::row_major(y, depth).transposed() } else { MatRef::row_major(y, n) };

@@ -36,8 +36,7 @@ pub fn share_bits(
     x: [&[u64]; 2],
     mask: &Stream,
     message: &mut [u64],
-    top: &mut [u64],
-    top_mask: &mut [u64],
+    [top, top_mask]: [&mut [u64]; 2],
 ) {
     let layout = Layout::new(x[0].len());
     let planes = window.shared_planes();
@@ -86,14 +85,13 @@ unit_kernel! {
     }
 }
 
-/// Roles 1 and 2: their XOR share of every generate and propagate, from their share of role 0's
-/// bits and B. Role 1 (`with_constants`) adds the terms in B alone. The share is XORed into
+/// Roles 1 and 2: their XOR share of every generate and propagate, from B and their share of role 0's
+/// bits (`shared`). Role 1 (`with_constants`) adds the terms in B alone. The share is XORed into
 /// `carry`, which holds the mask; `top` gets B's top bit.
 pub fn share_carries(
     window: SignWindow,
     with_constants: bool,
-    b: &[u64],
-    shared: &[u64],
+    [b, shared]: [&[u64]; 2],
     carry: &mut [u64],
     top: &mut [u64],
 ) {

@@ -62,7 +62,7 @@ impl Card {
             return Err(unavailable(ordinal, &format!("this machine has {count} CUDA cards, counted from 0")));
         }
         let context = CudaContext::new(ordinal as usize).map_err(refused)?;
-        // Memory here is not that of cudarc's slices, so its own tracking of their uses is not wanted.
+        // Memory here is held in no slice of cudarc's, so cudarc's tracking of uses is not wanted.
         // SAFETY: no slice of cudarc is ever made in this context.
         unsafe { context.disable_event_tracking() };
         let stream = || context.new_stream().map_err(refused);

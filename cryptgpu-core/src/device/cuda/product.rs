@@ -3,7 +3,7 @@
 
 use super::pool::window;
 use super::{View, ViewMut, launch};
-use crate::device::{ConvGeometry, DeviceError};
+use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
 use cryptgpu_kernels::{Conv2d, ConvTerm, Matrix, Method, Term};
 use std::sync::OnceLock;
 
@@ -27,15 +27,10 @@ fn method(operation: &'static str) -> Result<Method, DeviceError> {
     NAMED.get_or_init(read).clone().map_err(|detail| DeviceError::Kernel { operation, detail })
 }
 
-pub(crate) fn matmul_sum(
-    size: [usize; 2],
-    depths: [usize; 2],
-    transposed: bool,
-    terms: [(View, View); 2],
-    out: ViewMut,
-) -> Result<(), DeviceError> {
+pub(crate) fn matmul_sum(geometry: &MatmulGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
     let operation = "matmul";
     let method = method(operation)?;
+    let MatmulGeometry { size, depths, transposed } = *geometry;
     let [(x0, y0), (x1, y1)] = terms;
     launch(operation, [x0, y0, x1, y1], [out], |k, s, [x0, y0, x1, y1], [out]| {
         let term = |depth, x, y| {
@@ -50,9 +45,9 @@ pub(crate) fn matmul_sum(
 pub(crate) fn conv2d_sum(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
     let operation = "conv2d";
     let method = method(operation)?;
-    let output = geometry.output().map_err(|source| DeviceError::Geometry { operation, source })?;
-    let ConvGeometry { batch, in_channels, input, out_channels, window: taps, groups } = *geometry;
-    let conv = Conv2d { batch, in_channels, out_channels, groups, window: window(&taps, input, output) };
+    let windows = geometry.windows().map_err(|source| DeviceError::Geometry { operation, source })?;
+    let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
+    let conv = Conv2d { batch, in_channels, out_channels, groups, window: window(&windows) };
     let [(x0, w0), (x1, w1)] = terms;
     launch(operation, [x0, w0, x1, w1], [out], |k, s, [x0, w0, x1, w1], [out]| {
         let term = |input, weight| ConvTerm { input, weight };

@@ -11,8 +11,7 @@ pub(crate) fn share_bits(
     x: [View; 2],
     mask: &Stream,
     message: ViewMut,
-    top: ViewMut,
-    top_mask: ViewMut,
+    [top, top_mask]: [ViewMut; 2],
 ) {
     let mask = words_of(mask, message.len(), &message);
     let [x0, x1] = x;
@@ -22,15 +21,8 @@ pub(crate) fn share_bits(
     });
 }
 
-pub(crate) fn share_carries(
-    window: SignWindow,
-    with_constants: bool,
-    b: View,
-    shared: View,
-    carry: ViewMut,
-    top: ViewMut,
-) {
-    launch("sign bit, roles 1 and 2", [b, shared], [carry, top], |k, s, [b, shared], [carry, top]| {
+pub(crate) fn share_carries(window: SignWindow, with_constants: bool, bits: [View; 2], carry: ViewMut, top: ViewMut) {
+    launch("sign bit, roles 1 and 2", bits, [carry, top], |k, s, [b, shared], [carry, top]| {
         k.sign_share_carries(s, window, with_constants, b, shared, carry, top)
     });
 }

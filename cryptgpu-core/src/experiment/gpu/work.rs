@@ -2,8 +2,8 @@
 //! results once, which is what its bytes count; masks that a kernel keeps in results come on top and are its own fault.
 
 use crate::device::{
-    Binary, Buffer, ConvGeometry, Device, DeviceError, OpenedBits, PoolGeometry, SignWindow, TermShare, Unary, View,
-    ViewMut, kernels,
+    Binary, Buffer, ConvGeometry, Device, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, PoolGeometry,
+    SignWindow, TermShare, Unary, View, ViewMut, kernels,
 };
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
 
@@ -137,10 +137,10 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
     let ([mask], zero) = (draw(Randomness::Aes128Ctr), zero());
     vec![
         work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |x, [message, top, top_mask]| {
-            kernels::sign_share_bits(window, x, &mask, message, top, top_mask);
+            kernels::sign_share_bits(window, x, &mask, message, [top, top_mask]);
         }),
-        work(d, "sign bit, roles 1 and 2", [n, shared], [carries, packed], move |[b, shared], [carry, top]| {
-            kernels::sign_share_carries(window, true, b, shared, carry, top);
+        work(d, "sign bit, roles 1 and 2", [n, shared], [carries, packed], move |bits, [carry, top]| {
+            kernels::sign_share_carries(window, true, bits, carry, top);
         }),
         work(d, "sign bit, a level of the tree", [carries; 2], [31 * packed], move |x, [out]| {
             kernels::sign_tree_level(n, 16, x, &zero, out);
@@ -215,13 +215,11 @@ fn pooling(d: Device, n: usize) -> Vec<Work> {
     // Images of 32 × 32, as many as there are words for.
     let (window, side) = (PoolGeometry::square(2, 2, 0), 32);
     let (whole, half) = (n.div_ceil(side * side) * side * side, side / 2);
-    let (input, size) = ([side; 2], [half; 2]);
+    let windows = PlaneWindows { window, input: [side; 2], output: [half; 2] };
     vec![
-        work(d, "sums of windows", [whole], [whole / 4], move |[x], [out]| {
-            kernels::sum_pool(input, &window, size, x, out)
-        }),
+        work(d, "sums of windows", [whole], [whole / 4], move |[x], [out]| kernels::sum_pool(&windows, x, out)),
         work(d, "a tap of windows", [whole], [whole / 4], move |[x], [out]| {
-            kernels::pool_tap(input, &window, size, [1, 0], 0, x, out);
+            kernels::pool_tap(&windows, [1, 0], 0, x, out);
         }),
     ]
 }
@@ -235,7 +233,8 @@ fn products(d: Device, n: usize) -> Vec<Work> {
             let words = ([side * side; 4], [side * side]);
             let multiply_adds = 2.0 * (side as f64).powi(3);
             product(d, "matmul", size, multiply_adds, words, move |[x0, y0, x1, y1], [out]| {
-                kernels::matmul_sum([side; 2], [side; 2], false, [(x0, y0), (x1, y1)], out)
+                let geometry = MatmulGeometry { size: [side; 2], depths: [side; 2], transposed: false };
+                kernels::matmul_sum(&geometry, [(x0, y0), (x1, y1)], out)
             })
         })
         .collect();

@@ -28,7 +28,7 @@ impl Span {
         span
     }
 
-    /// Of some rows of `width` words, how many do not lie in it, and how many there are.
+    /// Counts rows of `width` words: those that do not lie in the span, and all.
     pub fn outside<'a>(&self, samples: impl Iterator<Item = &'a [u64]>) -> (u32, u32) {
         let (mut rest, mut outside, mut all) = (vec![0; self.width], 0, 0);
         for sample in samples {
@@ -38,7 +38,7 @@ impl Span {
         (outside, all)
     }
 
-    /// Its dimension.
+    /// The dimension.
     pub fn dimension(&self) -> usize {
         self.rows.len() / self.width
     }

@@ -97,7 +97,7 @@ impl MessageKind {
         Purpose::new(self.0, &numbers)
     }
 
-    /// One message with these arrays of these many words.
+    /// The kind of a message with these arrays, each with how many words it has.
     pub fn of(arrays: &[(MessageKind, usize)]) -> MessageKind {
         if let [(one, _)] = arrays {
             return *one;

@@ -79,8 +79,8 @@ impl Party {
         let [mask, g1, g0] = zero.nonces;
         let mut message = device.alloc(shared * zero.words.len());
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
-        let (tops_a, tops_b) = (top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone()));
-        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops_a, tops_b);
+        let tops = [top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone())];
+        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops);
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
         kernels::fill(&self.prg.with_prev(g0), ga.slice_mut(planes(&zero.words, carried)));
         kernels::fill(&self.prg.with_next(g1), gb.slice_mut(planes(&zero.words, carried)));
@@ -96,7 +96,7 @@ impl Party {
         kernels::fill(&self.prg.with_prev(g1), own.view_mut());
         ga.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_b.slice_mut(one.words.clone());
-        kernels::sign_share_carries(window, true, xb.slice(one.elements.clone()), bits.view(), own.view_mut(), b63);
+        kernels::sign_share_carries(window, true, [xb.slice(one.elements.clone()), bits.view()], own.view_mut(), b63);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let own_one = (own, at);
 
@@ -109,7 +109,7 @@ impl Party {
         kernels::fill(&self.prg.with_next(g0), own.view_mut());
         gb.slice_mut(at.clone()).copy_from(own.view());
         let b63 = top_a.slice_mut(two.words.clone());
-        kernels::sign_share_carries(window, false, xa.slice(two.elements.clone()), bits.view(), own.view_mut(), b63);
+        kernels::sign_share_carries(window, false, [xa.slice(two.elements.clone()), bits.view()], own.view_mut(), b63);
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
 
         // Component 2 is the sum of what roles 1 and 2 have exchanged.

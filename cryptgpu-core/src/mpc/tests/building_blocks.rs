@@ -264,33 +264,37 @@ fn a_claim_covers_what_is_inside_its_step() {
     World::seeded(1).run(|p| {
         let x = &x[p.id().index()];
         let product = Cost { rounds: 1, bytes: 240 };
-        p.mul_no_trunc(x, x).unwrap();
+        p.mul_no_trunc(x, x).map(drop).unwrap();
         assert_eq!(p.declared(), product);
         let claimed = p.step("outer", |p| {
-            p.mul_no_trunc(x, x)?;
+            p.mul_no_trunc(x, x).map(drop)?;
             p.step("inner", |p| {
                 assert_eq!(p.declared(), product.times(2));
                 p.declare(5, 1000);
-                p.mul_no_trunc(x, x)?;
+                p.mul_no_trunc(x, x).map(drop)?;
                 assert_eq!(p.declared(), product.times(2) + Cost { rounds: 5, bytes: 1000 });
                 p.declare(1, 1);
                 Ok::<_, MpcError>(())
             })?;
-            p.mul_no_trunc(x, x)?;
+            p.mul_no_trunc(x, x).map(drop)?;
             Ok::<_, MpcError>(p.declared())
         });
         let inner = Cost { rounds: 6, bytes: 1001 };
         assert_eq!((claimed.unwrap(), p.declared()), (product.times(3) + inner, product.times(3) + inner));
         let step = p.step("claimed", |p| {
-            p.step("inner", |p| Ok::<_, MpcError>(p.declare(7, 7)))?;
-            p.mul_no_trunc(x, x)?;
-            Ok::<_, MpcError>(p.declare(2, 500))
+            p.step("inner", |p| {
+                p.declare(7, 7);
+                Ok::<_, MpcError>(())
+            })?;
+            p.mul_no_trunc(x, x).map(drop)?;
+            p.declare(2, 500);
+            Ok::<_, MpcError>(())
         });
         step.unwrap();
         let before = product.times(3) + inner + Cost { rounds: 2, bytes: 500 };
         assert_eq!((p.declared(), p.take_claims().len()), (before, 3));
         p.declare(1, 3);
-        p.mul_no_trunc(x, x).unwrap();
+        p.mul_no_trunc(x, x).map(drop).unwrap();
         assert_eq!((p.declared(), p.take_claims().len()), (before + Cost { rounds: 1, bytes: 3 }, 1));
         assert_eq!(p.declared(), before + Cost { rounds: 1, bytes: 3 });
     });

@@ -6,6 +6,7 @@ mod check;
 mod costs;
 mod divergence;
 mod exact;
+mod functions;
 mod range;
 mod setup;
 mod views;

@@ -165,7 +165,7 @@ impl SharedModel {
     }
 
     /// Private inference of images that `owner` holds and the others do not, from sharing them
-    /// ([`SharedModel::share_images`], whose time is that of the kind `input`) to shares of the result.
+    /// ([`SharedModel::share_images`], timed as the kind `input`) to shares of the result.
     ///
     /// # Errors
     /// As [`share_images`] and [`SharedModel::infer`].

@@ -1,6 +1,6 @@
 //! Seeds of any size to well-mixed keys, and trees of independent seeds: NumPy's `SeedSequence`.
 //!
-//! The algorithm is that of O'Neill's `seed_seq_fe` ("Developing a seed_seq alternative", 2015) as
+//! The algorithm is O'Neill's `seed_seq_fe` ("Developing a seed_seq alternative", 2015) as
 //! NumPy 1.17 and later have it: entropy words are hashed into a pool, every pool word is mixed
 //! into every other, further entropy is mixed in, and output words are hashes of the pool. A
 //! change of one input bit changes each output bit with probability about a half.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::code::{self, Code};
 use super::device::{Device, devices};
+use super::work::Stream;
 use crate::checks::{Check, Report, submit};
 
 /// What a handle stands for.
@@ -74,24 +75,11 @@ thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// cuInit was called.
-pub fn initialise() {
+/// cuInit was called. What `at_exit` does happens once, when the process ends.
+pub fn initialise(at_exit: extern "C" fn()) {
     if !INITIALISED.swap(true, SeqCst) {
-        // SAFETY: `at_exit` is a function without arguments; it stays loaded, since the library is never unloaded.
+        // SAFETY: a function without arguments; it stays loaded, since the library is never unloaded.
         unsafe { libc::atexit(at_exit) };
-    }
-}
-
-extern "C" fn at_exit() {
-    let ended = catch_unwind(|| {
-        super::contexts::report_leaks_at_exit();
-        crate::statistics::append();
-    });
-    let reports = crate::checks::take();
-    if crate::settings().abort && (ended.is_err() || !reports.is_empty()) {
-        eprintln!("cryptgpu-emulator: {} reports that nobody took; the process ends with code 86", reports.len());
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(86) };
     }
 }
 
@@ -159,7 +147,7 @@ pub fn stream(device: &mut Device, value: u64) -> Result<usize, Code> {
             if let Some(&slot) = device.thread_streams.get(&thread) {
                 return Ok(slot);
             }
-            device.streams.push(super::queue::Stream::new(true));
+            device.streams.push(Stream::new(true));
             let slot = device.streams.len() - 1;
             device.thread_streams.insert(thread, slot);
             return Ok(slot);

@@ -1,6 +1,7 @@
 //! Initialisation, devices and primary contexts.
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::panic::catch_unwind;
 
 use super::api::{
     Kind, call, check_generation, current, give, handle, initialise, not_emulated, parse, set_current, with_current,
@@ -15,7 +16,7 @@ fn device_at(index: c_int) -> Result<&'static parking_lot::Mutex<Device>, Code> 
 
 #[unsafe(no_mangle)]
 extern "C" fn cuInit(flags: c_uint) -> Code {
-    initialise();
+    initialise(at_exit);
     call("cuInit", || match (flags, devices().len()) {
         (0, 0) => Err(code::NO_DEVICE),
         (0, _) => Ok(()),
@@ -178,8 +179,21 @@ fn report_leaks(device: &Device, when: &str) {
     submit(Report::host(Check::Leak, device.index, message));
 }
 
+extern "C" fn at_exit() {
+    let ended = catch_unwind(|| {
+        report_leaks_at_exit();
+        crate::statistics::append();
+    });
+    let reports = crate::checks::take();
+    if crate::settings().abort && (ended.is_err() || !reports.is_empty()) {
+        eprintln!("cryptgpu-emulator: {} reports that nobody took; the process ends with code 86", reports.len());
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(86) };
+    }
+}
+
 /// Reports what contexts that were never released still hold.
-pub fn report_leaks_at_exit() {
+fn report_leaks_at_exit() {
     for device in devices() {
         // A thread that is still at work keeps its device.
         let Some(device) = device.try_lock() else { continue };

@@ -6,8 +6,7 @@ use std::thread::ThreadId;
 
 use parking_lot::Mutex;
 
-use super::modules::Module;
-use super::queue::Stream;
+use super::work::Stream;
 use crate::checks::clock::Clock;
 use crate::driver::code::Code;
 use crate::ir::Kernel;
@@ -20,6 +19,14 @@ pub struct Event {
     pub clock: Clock,
     /// When it was recorded, for the elapsed time that programs ask for.
     pub recorded: Option<std::time::Instant>,
+}
+
+/// A loaded module.
+pub struct Module {
+    /// Kernels by name: indices of functions.
+    pub functions: HashMap<String, usize>,
+    /// Variables by name: address and size.
+    pub variables: HashMap<String, (u64, usize)>,
 }
 
 /// A kernel of a module, with what the host set for it.

@@ -6,7 +6,7 @@ use super::api::{stream, with_current};
 use super::code::{self, Code};
 use super::device::{Device, Function};
 use super::modules::find_function;
-use super::queue::Work;
+use super::work::Work;
 use crate::checks::{Check, Report, submit};
 use crate::ir::Kernel;
 

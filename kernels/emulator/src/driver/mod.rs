@@ -14,3 +14,4 @@ mod queue;
 mod streams;
 mod transfer;
 mod unsupported;
+mod work;

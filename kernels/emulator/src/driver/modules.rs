@@ -6,19 +6,13 @@ use std::sync::Arc;
 
 use super::api::{Kind, check_generation, give, handle, not_emulated, parse, stale, with_current};
 use super::code::{self, Code};
-use super::device::{Device, Function, REGISTERS, shared_limits, target_capability, threads_per_multiprocessor};
+use super::device::{
+    Device, Function, Module, REGISTERS, shared_limits, target_capability, threads_per_multiprocessor,
+};
 use crate::checks::clock::Stamp;
 use crate::checks::{Check, Report, submit};
 use crate::ir::{Kernel, lower_module};
 use crate::ptx::{self, Space};
-
-/// A loaded module.
-pub struct Module {
-    /// Kernels by name: indices of functions.
-    pub functions: HashMap<String, usize>,
-    /// Variables by name: address and size.
-    pub variables: HashMap<String, (u64, usize)>,
-}
 
 fn refuse(device: &Device, error: &ptx::PtxError, what: &str) -> Code {
     let report = Report {

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use super::api::{Kind, call, check_generation, give, handle, not_emulated, parse, stale, stream, with_current};
 use super::code::{self, Code};
 use super::device::{Device, Event, devices};
-use super::queue::{Stream, Work};
+use super::work::{Stream, Work};
 use crate::checks::clock::Clock;
 
 const NON_BLOCKING: c_uint = 1;

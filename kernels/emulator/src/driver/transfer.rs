@@ -9,7 +9,7 @@ use super::api::{give, stream, with_current};
 use super::code::{self, Code};
 use super::device::{Device, devices};
 use super::host::{self, HostRange};
-use super::queue::{Source, Work};
+use super::work::{Source, Work};
 use crate::checks::clock::Stamp;
 use crate::checks::{Check, Report, submit};
 use crate::memory::Fault;

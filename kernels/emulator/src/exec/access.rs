@@ -1,15 +1,13 @@
 //! Loads, stores and atomics of a warp. Lanes that access consecutive or equal addresses are checked as one range.
 
-use super::block::Shared;
-use super::step::fault;
+use super::shared::Shared;
 use super::target::{OfBlock, OfDevice, Target};
 use super::warp::Warp;
-use super::{AtLane, LaneFault};
+use super::{AtLane, LaneFault, fault};
 use crate::checks::Check;
 use crate::ir::{Access, AtomicOp, Mem, Op};
 use crate::lanes::{LANES, NONE};
-use crate::memory::Fault;
-use crate::memory::address::{Region, region};
+use crate::memory::address::{Region, aligned, region};
 use crate::memory::global::Touch;
 use crate::ptx::{Space, Type};
 
@@ -17,15 +15,6 @@ use crate::ptx::{Space, Type};
 #[inline(always)]
 pub fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
     (0..LANES).filter(move |lane| mask >> lane & 1 == 1)
-}
-
-/// Checks the alignment of an address.
-#[inline(always)]
-pub fn aligned(address: u64, bytes: usize) -> Result<(), Fault> {
-    if address.is_multiple_of(bytes as u64) {
-        return Ok(());
-    }
-    Err(Fault::new(Check::Misaligned, format!("address {address:#x} is no multiple of {bytes}")))
 }
 
 /// Lanes whose accesses together cover a range without gaps: they are checked as one.
@@ -57,7 +46,7 @@ fn next_run(addresses: &[u64; LANES], rest: &mut u32, bytes: usize, repeats: boo
     run
 }
 
-/// Whether each lane's access lies above that of the lane before.
+/// Whether each lane's access lies above the access of the lane before.
 #[inline(always)]
 fn ascending(addresses: &[u64; LANES], mask: u32, bytes: usize) -> bool {
     let mut end = 0;

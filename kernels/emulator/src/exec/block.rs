@@ -2,43 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::warp::Warp;
+use super::shared::Shared;
+use super::warp::{Group, Warp};
 use super::{LaneFault, Launch};
 use crate::checks::{Check, Report};
 use crate::ir::{BarrierReduction, Op};
 use crate::lanes::{LANES, NONE};
 use crate::memory::Fault;
-use crate::memory::cell::{self, Cell};
-use crate::memory::global::Actor;
 use crate::memory::shared::SharedMemory;
-
-/// What the warps of a block share.
-pub struct Shared<'a> {
-    pub launch: &'a Launch<'a>,
-    pub memory: SharedMemory,
-    pub block: u64,
-    pub phase: u32,
-    pub races: bool,
-    pub uninitialised: bool,
-    pub limit: u64,
-}
-
-impl Shared<'_> {
-    /// Who `warp` is, towards device memory.
-    #[inline(always)]
-    pub fn actor(&self, warp: u32) -> Actor<'_> {
-        Actor {
-            cell: self.cell(warp),
-            unordered: self.launch.unordered,
-            races: self.races,
-            uninitialised: self.uninitialised,
-        }
-    }
-
-    fn cell(&self, warp: u32) -> Cell {
-        cell::cell(self.launch.epoch, self.block, self.phase, warp)
-    }
-}
 
 /// Executes blocks, one after the other.
 pub struct Worker<'a> {
@@ -127,8 +98,7 @@ impl<'a> Worker<'a> {
         self.shared.memory.barrier();
         self.shared.phase += 1;
         for warp in &mut self.warps {
-            warp.ready
-                .extend(warp.at_barrier.drain(..).map(|at| super::warp::Group { pc: at.group.pc + 1, ..at.group }));
+            warp.ready.extend(warp.at_barrier.drain(..).map(|at| Group { pc: at.group.pc + 1, ..at.group }));
         }
         Ok(())
     }

@@ -1,9 +1,8 @@
 //! Shuffles, votes, matches and reductions over the lanes of a warp.
 
-use super::LaneFault;
-use super::block::Shared;
-use super::step::fault;
+use super::shared::Shared;
 use super::warp::Warp;
+use super::{LaneFault, fault};
 use crate::checks::Check;
 use crate::ir::{Op, Reduction, ShuffleMode, VoteMode};
 use crate::lanes::{LANES, NONE};

@@ -1,22 +1,20 @@
-//! `cp.async`: the copies of each thread happen when the thread waits for them, and not before.
+//! The copies that the threads of a warp have under way.
 
-use super::block::Shared;
-use super::warp::Warp;
-use super::{AtLane, LaneFault};
-use crate::ir::Op;
-use crate::lanes::{LANES, NONE};
-use crate::memory::global::Touch;
+use crate::lanes::LANES;
 
 /// A copy under way.
 #[derive(Debug, Clone, Copy)]
-struct Copy {
-    lane: usize,
-    group: u32,
-    to: usize,
-    from: u64,
-    bytes: usize,
+pub struct Copy {
+    pub lane: usize,
+    /// How many groups its thread had committed before.
+    pub group: u32,
+    /// Offset in shared memory.
+    pub to: usize,
+    /// Generic address.
+    pub from: u64,
+    pub bytes: usize,
     /// Bytes read; the rest is zero.
-    size: usize,
+    pub size: usize,
 }
 
 /// The copies of a warp's threads that are under way.
@@ -40,52 +38,25 @@ impl Copies {
             self.committed[lane] += 1;
         }
     }
-}
 
-impl Warp {
-    /// Starts copies.
-    pub fn copy_async(&mut self, shared: &mut Shared<'_>, op: &Op, active: u32) -> Result<(), LaneFault> {
-        let Op::CopyAsync { to, from, bytes, size } = op else { return Ok(()) };
-        let (to, from, bytes) = (self.addresses(to), self.addresses(from), usize::from(*bytes));
-        for lane in (0..LANES).filter(|lane| active >> lane & 1 == 1) {
-            super::access::aligned(to[lane], bytes).at_lane(lane)?;
-            super::access::aligned(from[lane], bytes).at_lane(lane)?;
-            let offset = shared.memory.bounds(to[lane], bytes).at_lane(lane)?;
-            let size = if *size == NONE { bytes } else { self.file.words(*size)[lane] as usize };
-            if size > bytes {
-                let message = format!("`cp.async` of {bytes} bytes reads {size}");
-                return Err(super::step::fault(crate::checks::Check::OutOfBounds, message, 1 << lane));
-            }
-            // Another warp's access between here and the wait is a race with the copy, wherever the copy happens.
-            shared.memory.touch(offset, bytes, Touch::Write, self.index).at_lane(lane)?;
-            shared.memory.pending(offset, bytes);
-            let group = self.copies.committed[lane];
-            self.copies.pending.push(Copy { lane, group, to: offset, from: from[lane], bytes, size });
-        }
-        Ok(())
+    /// The group of the copies that a thread starts now.
+    pub fn group(&self, lane: usize) -> u32 {
+        self.committed[lane]
     }
 
-    /// Finishes all copies of the lanes but those of the last `groups` groups.
-    pub fn copy_wait(&mut self, shared: &mut Shared<'_>, groups: Option<u32>, active: u32) -> Result<(), LaneFault> {
-        let committed = self.copies.committed;
+    /// Puts a copy under way.
+    pub fn start(&mut self, copy: Copy) {
+        self.pending.push(copy);
+    }
+
+    /// Takes the copies of the lanes of `mask`, but those of the last `groups` groups.
+    pub fn take_due(&mut self, groups: Option<u32>, mask: u32) -> Vec<Copy> {
+        let committed = self.committed;
         let due = |copy: &Copy| {
-            active >> copy.lane & 1 == 1 && groups.is_none_or(|groups| copy.group + groups < committed[copy.lane])
+            mask >> copy.lane & 1 == 1 && groups.is_none_or(|groups| copy.group + groups < committed[copy.lane])
         };
-        let pending = std::mem::take(&mut self.copies.pending);
-        let (now, later): (Vec<Copy>, Vec<Copy>) = pending.into_iter().partition(due);
-        self.copies.pending = later;
-        for copy in now {
-            let mut bytes = [0; 16];
-            if copy.size > 0 {
-                let actor = shared.actor(self.index);
-                let (allocation, offset) = shared.launch.memory.find(copy.from, copy.size).at_lane(copy.lane)?;
-                allocation.touch(offset, copy.size, Touch::Read, &actor).at_lane(copy.lane)?;
-                allocation.read_bytes(offset, &mut bytes[..copy.size]);
-                self.note_touched(allocation.number);
-            }
-            shared.memory.touch(copy.to, copy.bytes, Touch::Write, self.index).at_lane(copy.lane)?;
-            shared.memory.bytes_mut(copy.to, copy.bytes).copy_from_slice(&bytes[..copy.bytes]);
-        }
-        Ok(())
+        let (now, later) = std::mem::take(&mut self.pending).into_iter().partition(due);
+        self.pending = later;
+        now
     }
 }

@@ -2,11 +2,12 @@
 //! mma": a fragment's element in lane `l` lies in row or column `l / 4` and, four bytes or one double at a time, in
 //! group `l % 4`.
 
-use super::block::Shared;
+use super::shared::Shared;
 use super::warp::Warp;
 use super::{AtLane, LaneFault};
 use crate::ir::{Mma, Op};
 use crate::lanes::{LANES, NONE, Reg};
+use crate::memory::address::aligned;
 use crate::memory::shared::Touch;
 
 /// The dot product of two rows of bytes: below 2²² in magnitude.
@@ -102,7 +103,7 @@ impl Warp {
             let mut elements = [[0u16; 8]; 8];
             for (row, elements) in elements.iter_mut().enumerate() {
                 let lane = 8 * matrix + row;
-                super::access::aligned(addresses[lane], 16).at_lane(lane)?;
+                aligned(addresses[lane], 16).at_lane(lane)?;
                 let offset = shared.memory.bounds(addresses[lane], 16).at_lane(lane)?;
                 shared.memory.touch(offset, 16, Touch::Read, self.index).at_lane(lane)?;
                 for (column, element) in elements.iter_mut().enumerate() {

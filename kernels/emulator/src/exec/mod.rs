@@ -5,7 +5,9 @@ mod access;
 mod block;
 mod collective;
 mod copies;
+mod copy_async;
 mod matrix;
+mod shared;
 mod step;
 mod target;
 mod warp;
@@ -17,7 +19,7 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use self::block::Worker;
-use crate::checks::Report;
+use crate::checks::{Check, Report};
 use crate::ir::Kernel;
 use crate::lanes::LANES;
 use crate::memory::Fault;
@@ -28,6 +30,11 @@ use crate::memory::global::GlobalMemory;
 pub(crate) struct LaneFault {
     pub fault: Fault,
     pub lane: usize,
+}
+
+/// A fault of the first lane of `mask`.
+fn fault(check: Check, message: String, mask: u32) -> LaneFault {
+    LaneFault { fault: Fault::new(check, message), lane: mask.trailing_zeros() as usize }
 }
 
 /// Puts the lane to a fault.

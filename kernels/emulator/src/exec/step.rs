@@ -1,8 +1,8 @@
 //! The interpreter's loop.
 
-use super::LaneFault;
-use super::block::Shared;
+use super::shared::Shared;
 use super::warp::{AtBarrier, Group, Warp};
+use super::{LaneFault, fault};
 use crate::checks::Check;
 use crate::ir::{Instr, Op};
 use crate::lanes::NONE;
@@ -260,9 +260,4 @@ impl Warp {
         let file = text(places[1]).unwrap_or_default();
         fault(Check::Assertion, format!("assertion `{message}` failed ({file}:{line})"), active)
     }
-}
-
-/// A fault of the first lane of `mask`.
-pub(super) fn fault(check: Check, message: String, mask: u32) -> LaneFault {
-    LaneFault { fault: Fault::new(check, message), lane: mask.trailing_zeros() as usize }
 }

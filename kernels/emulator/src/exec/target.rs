@@ -1,7 +1,7 @@
 //! The two memories that lanes of different threads share, as one access sees them: device memory and the shared
 //! memory of a block. How lanes become accesses stands in `access.rs`, what memory notes of them in `memory/`.
 
-use super::block::Shared;
+use super::shared::Shared;
 use super::warp::Warp;
 use crate::memory::Fault;
 use crate::memory::cell::ATOMIC;

@@ -2,6 +2,9 @@
 //! and starts in the middle of its window, so that an index that is off by up to 4 GiB either way meets no other
 //! allocation. Addresses are never used twice. Shared, local and parameter memory have generic windows above.
 
+use super::Fault;
+use crate::checks::Check;
+
 /// Bits of an offset within an allocation's window.
 const WINDOW_BITS: u32 = 33;
 /// Where in its window an allocation starts.
@@ -24,6 +27,15 @@ pub const LOCAL_WINDOW: u64 = SHARED_WINDOW + (1 << 60);
 pub const PARAM_WINDOW: u64 = SHARED_WINDOW + (2 << 60);
 /// Bytes below and above a window's start that belong to it.
 const WINDOW_REACH: u64 = 1 << 40;
+
+/// Checks the alignment of an address.
+#[inline(always)]
+pub fn aligned(address: u64, bytes: usize) -> Result<(), Fault> {
+    if address.is_multiple_of(bytes as u64) {
+        return Ok(());
+    }
+    Err(Fault::new(Check::Misaligned, format!("address {address:#x} is no multiple of {bytes}")))
+}
 
 /// The device pointer of an allocation's first byte.
 pub fn pointer(device: usize, number: usize) -> u64 {

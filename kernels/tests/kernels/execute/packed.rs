@@ -57,7 +57,7 @@ fn sharing_of_bits_agrees() {
                 let len = window.shared_planes() * plane(n);
                 let ([stream], [mask]) = masks(card, &mut draws, len);
                 let (mut message, mut top, mut top_mask) = (vec![0; len], vec![0; plane(n)], vec![0; plane(n)]);
-                sign::share_bits(window, [&x[0], &x[1]], &stream, &mut message, &mut top, &mut top_mask);
+                sign::share_bits(window, [&x[0], &x[1]], &stream, &mut message, [&mut top, &mut top_mask]);
                 let mut out = [card.blank(len), card.blank(plane(n)), card.blank(plane(n))];
                 let [m, t, tm] = &mut out;
                 let xs = dx.each_ref().map(|x| x.words());
@@ -83,7 +83,7 @@ fn sharing_of_carries_agrees() {
                     let mut carry = words(25, window.carry_planes() * plane(n));
                     let mut top = vec![0; plane(n)];
                     let (mut dc, mut dt) = (card.up(&carry), card.blank(plane(n)));
-                    sign::share_carries(window, constants, &b, &shared, &mut carry, &mut top);
+                    sign::share_carries(window, constants, [&b, &shared], &mut carry, &mut top);
                     let ds = card.up(&shared);
                     let (c, t) = (dc.words_mut(), dt.words_mut());
                     let shared = ds.words();

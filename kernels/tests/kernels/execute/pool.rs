@@ -23,18 +23,19 @@ fn sums_and_taps_agree() {
     ];
     for card in cards() {
         for (input, window, planes) in cases {
-            let out = window.output(input).unwrap();
+            let windows = window.over(input).unwrap();
+            let out = windows.output;
             let x = words(12, planes * input[0] * input[1]);
             let n = planes * out[0] * out[1];
             let (dx, device) = (card.up(&x), device_window(input, out, &window));
             let mut expected = vec![0; n];
-            cpu::sum(input, &window, out, &x, &mut expected);
+            cpu::sum(&windows, &x, &mut expected);
             let mut sums = card.blank(n);
             card.kernels.sum_pool(&card.stream, &device, dx.words(), sums.words_mut()).unwrap();
             assert_eq!(card.down(&sums), expected, "{window:?} on {input:?}, {}", card.name);
             for ky in 0..window.kernel[0] {
                 for kx in 0..window.kernel[1] {
-                    cpu::tap(input, &window, out, [ky, kx], 77, &x, &mut expected);
+                    cpu::tap(&windows, [ky, kx], 77, &x, &mut expected);
                     let mut taps = card.blank(n);
                     let tap = [ky, kx];
                     card.kernels.pool_tap(&card.stream, &device, tap, 77, dx.words(), taps.words_mut()).unwrap();

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use cryptgpu_core::net::{MessageTrace, PartyId, Trace};
 use plotters::prelude::*;
 
+use super::lanes::Lanes;
+use super::pen::{Drawn, INK, arrow_head, pixel};
 use super::raster::Axis;
-use super::timeline::{Drawn, INK, Lanes};
 use crate::figure::Canvas;
 
 /// Where messages are many, there are at most so many arrows for each direction of each link.
@@ -56,18 +57,4 @@ fn sheaves(messages: &[MessageTrace], single: bool, axis: &Axis) -> Vec<(PartyId
         sheaf.received += receipt.at_nanos as f64;
     }
     sheaves.into_iter().map(|((from, to, _), sheaf)| (from, to, sheaf)).collect()
-}
-
-fn pixel((x, y): (f64, f64)) -> (i32, i32) {
-    (x.round() as i32, y.round() as i32)
-}
-
-/// The head of an arrow that comes from `from` and ends in `to`.
-pub(super) fn arrow_head(canvas: &Canvas<'_>, from: (f64, f64), to: (f64, f64), size: f64) -> Drawn {
-    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-    let length = dx.hypot(dy).max(1e-9);
-    let (ux, uy) = (dx / length * size, dy / length * size);
-    let side = |turn: f64| pixel((to.0 - ux + turn * uy, to.1 - uy - turn * ux));
-    canvas.draw(&Polygon::new(vec![pixel(to), side(0.45), side(-0.45)], INK.mix(0.8).filled()))?;
-    Ok(())
 }

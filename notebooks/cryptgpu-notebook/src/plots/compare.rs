@@ -6,7 +6,7 @@ use cryptgpu_core::net::{Comparison, Figures, StepComparison, Trace};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::timeline::{font, text_width};
+use super::pen::{self, font, text_width};
 use crate::Result;
 use crate::figure::{Canvas, Figure};
 use cryptgpu_core::show::bytes_text;
@@ -37,11 +37,7 @@ const PANELS: [Panel; 3] = [
         figure: |figures| figures.bytes as f64,
         text: |value| bytes_text(value as u64),
     },
-    Panel {
-        title: "time, average of the parties",
-        figure: |figures| 1e9 * figures.seconds,
-        text: super::timeline::duration,
-    },
+    Panel { title: "time, average of the parties", figure: |figures| 1e9 * figures.seconds, text: pen::duration },
 ];
 
 /// Two runs by steps: rounds, bytes and time of each, on linear scales; a dash

@@ -5,7 +5,9 @@
 mod arrows;
 mod compare;
 mod inference;
+mod lanes;
 mod micro;
+mod pen;
 mod raster;
 mod timeline;
 

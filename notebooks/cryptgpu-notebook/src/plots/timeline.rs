@@ -1,49 +1,21 @@
 //! A run on a time axis: a lane for each party, in which it computes and waits, and messages between the lanes.
 
-use std::error::Error;
-use std::time::Duration;
-
-use cryptgpu_core::net::{NO_STEP, PartyId, StepTrace, Timeline, Trace};
-use cryptgpu_core::show::{bytes_text, duration_text, number_text};
+use cryptgpu_core::net::{Timeline, Trace};
+use cryptgpu_core::show::{bytes_text, number_text};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::arrows::{arrow_head, arrows};
+use super::arrows::arrows;
+use super::lanes::{BAR, COLOURS, Lanes, OTHER, STRIP, TOP};
+use super::pen::{Drawn, INK, PALE_INK, arrow_head, centred, duration, fitted, font, text_width};
 use super::raster::{self, Axis};
 use crate::figure::{Canvas, Figure};
 use crate::{NotebookError, Result};
 
-pub(super) type Drawn = std::result::Result<(), Box<dyn Error>>;
-
 const WIDTH: i32 = 1000;
 const LEFT: i32 = 92;
 const RIGHT: i32 = 22;
-const TOP: i32 = 40;
-/// Between lanes, where the messages are.
-const GAP: i32 = 58;
-const BAR: i32 = 26;
-const STRIP: i32 = 15;
 const LEGEND_ROW: i32 = 19;
-/// Up to so many messages are drawn one by one.
-const SINGLE_MESSAGES: u64 = 240;
-/// Levels of steps that have a strip with their names.
-const STRIPS: usize = 2;
-
-/// Colours of steps: of one lightness, and apart for most of those who see red and green alike.
-const COLOURS: [RGBColor; 9] = [
-    RGBColor(51, 117, 184),
-    RGBColor(230, 142, 38),
-    RGBColor(62, 152, 108),
-    RGBColor(196, 78, 88),
-    RGBColor(129, 104, 178),
-    RGBColor(66, 170, 190),
-    RGBColor(214, 110, 170),
-    RGBColor(150, 140, 60),
-    RGBColor(140, 98, 74),
-];
-const OTHER: RGBColor = RGBColor(148, 154, 160);
-pub(super) const INK: RGBColor = RGBColor(40, 44, 52);
-const PALE_INK: RGBColor = RGBColor(110, 116, 124);
 const GRID: RGBColor = RGBColor(228, 230, 233);
 const UNKNOWN: RGBColor = RGBColor(205, 208, 212);
 
@@ -90,118 +62,9 @@ pub fn timeline(trace: &Trace) -> Result<Figure> {
     Ok(figure.title(format!("timeline of three parties: {text}")))
 }
 
-/// Where lanes are, and which colour a step has.
-pub(super) struct Lanes {
-    strips: usize,
-    /// The level of steps by which bars are coloured: the outermost with more than one step.
-    level: usize,
-    /// Paths or kinds of steps with a colour, in the order of the trace.
-    coloured: Vec<String>,
-    /// Whether steps are coloured by kind, because there are too many.
-    by_kind: bool,
-    /// Whether messages are few enough to be drawn one by one.
-    pub(super) single: bool,
-    /// What has no colour of its own, if that is to be seen.
-    others: Option<&'static str>,
-}
-
-impl Lanes {
-    fn new(trace: &Trace) -> Self {
-        let single = trace.total().messages() <= SINGLE_MESSAGES;
-        let steps = trace.steps();
-        let named: Vec<_> = steps.iter().filter(|step| step.path != NO_STEP).collect();
-        let deepest = named.iter().map(|step| step.depth()).max();
-        let several = |level: &usize| named.iter().filter(|step| step.depth() == *level).count() > 1;
-        let level = deepest.and_then(|deepest| (0..=deepest).find(several)).unwrap_or(0);
-        // Steps at that level, and those further out which have none within them.
-        let coloured = |step: &&&StepTrace| {
-            step.depth() == level || step.depth() < level && !named.iter().any(|inner| within(inner, step))
-        };
-        let candidates: Vec<_> = named.iter().filter(coloured).collect();
-        let by_kind = candidates.len() > COLOURS.len();
-        let mut kinds: Vec<(String, f64)> = vec![];
-        for step in candidates {
-            let kind = if by_kind { kind_of(&step.path) } else { step.path.clone() };
-            match kinds.iter_mut().find(|(known, _)| *known == kind) {
-                Some((_, seconds)) => *seconds += step.seconds(),
-                None => kinds.push((kind, step.seconds())),
-            }
-        }
-        let mut by_time = kinds.clone();
-        by_time.sort_by(|a, b| b.1.total_cmp(&a.1));
-        by_time.truncate(COLOURS.len());
-        let outside = steps.iter().filter(|step| step.depth() == 0 && step.path != NO_STEP).map(StepTrace::seconds);
-        let outside = 1.0 - outside.sum::<f64>() / trace.total().seconds();
-        let others = match kinds.len() > by_time.len() {
-            true => Some("other steps, or none"),
-            false => (outside > 0.002).then_some(NO_STEP),
-        };
-        kinds.retain(|kind| by_time.contains(kind));
-        let coloured = kinds.into_iter().map(|(kind, _)| kind).collect();
-        Lanes {
-            strips: deepest.map_or(0, |deepest| (deepest + 1).min(STRIPS)),
-            level,
-            coloured,
-            by_kind,
-            single,
-            others,
-        }
-    }
-
-    pub(super) fn height(&self) -> i32 {
-        BAR + STRIP * self.strips as i32
-    }
-
-    pub(super) fn top(&self, party: PartyId) -> i32 {
-        TOP + party.index() as i32 * (self.height() + GAP)
-    }
-
-    fn bottom(&self) -> i32 {
-        self.top(PartyId::P2) + self.height()
-    }
-
-    /// The colour of a step that has one of its own.
-    fn own_colour(&self, path: &str) -> Option<RGBColor> {
-        let kind = if self.by_kind { kind_of(path) } else { path.to_owned() };
-        self.coloured.iter().position(|known| *known == kind).map(|index| COLOURS[index % COLOURS.len()])
-    }
-
-    fn colour(&self, path: &str) -> RGBColor {
-        self.own_colour(path).unwrap_or(OTHER)
-    }
-}
-
-/// The name of a step without the number at its end and without the steps around it: `conv` for `block/conv12`.
-fn kind_of(path: &str) -> String {
-    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
-    let kind = name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '_' | '-' | ' '));
-    if kind.is_empty() { name.to_owned() } else { kind.to_owned() }
-}
-
-fn within(inner: &StepTrace, outer: &StepTrace) -> bool {
-    inner.path.strip_prefix(&outer.path).is_some_and(|rest| rest.starts_with('/'))
-}
-
-pub(super) fn font<'a>(size: i32, colour: RGBColor) -> TextStyle<'a> {
-    ("sans-serif", size).with_color(colour).into_text_style(&(0, 0))
-}
-
-fn centred<'a>(size: i32, colour: RGBColor) -> TextStyle<'a> {
-    font(size, colour).pos(Pos::new(HPos::Center, VPos::Center))
-}
-
-/// How wide `text` is about, in pixels.
-pub(super) fn text_width(text: &str, size: i32) -> i32 {
-    (text.chars().count() as f64 * 0.56 * f64::from(size)).ceil() as i32
-}
-
 fn pale(colour: RGBColor) -> RGBColor {
     let mix = |part: u8| (f64::from(part) * 0.22 + 255.0 * 0.78) as u8;
     RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
-}
-
-pub(super) fn duration(nanos: f64) -> String {
-    duration_text(Duration::from_nanos(nanos as u64))
 }
 
 /// Nanoseconds of the unit in which so long a time reads well, and its name.
@@ -285,15 +148,6 @@ fn strip(canvas: &Canvas<'_>, timeline: &Timeline, axis: &Axis, lanes: &Lanes, (
         }
     }
     Ok(())
-}
-
-/// As much of `text` as fits into `width` pixels, if that still says something.
-fn fitted(text: &str, width: i32, size: i32) -> Option<String> {
-    if text_width(text, size) <= width {
-        return Some(text.to_owned());
-    }
-    let fits = (f64::from(width) / (0.56 * f64::from(size))) as usize;
-    (fits >= 5).then(|| text.chars().take(fits - 1).chain(['…']).collect())
 }
 
 /// What the party does: full colour while it computes, pale while it waits.

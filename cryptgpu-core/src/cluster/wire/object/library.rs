@@ -1,0 +1,98 @@
+//! A library as one process names it to another: where its file is, and the digest of what it has loaded of it.
+
+use super::error::CodeError;
+use super::is_of_the_system;
+use super::loaded::{self, Loaded};
+use super::sealed::{Sealed, dlopen};
+use libloading::os::unix::Library as Opened;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr, OsString, c_int, c_void};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// A library with the digest of its file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Library {
+    /// What the loader calls it.
+    name: String,
+    pub(in crate::cluster) path: PathBuf,
+    digest: [u8; 32],
+}
+
+impl Library {
+    /// `object` of this process behind all that it needs, in the order in which they can be opened.
+    pub(in crate::cluster::wire) fn with_needs(object: &Loaded) -> Result<Vec<Library>, CodeError> {
+        let mut found = Vec::new();
+        Library::collect(object, &mut found)?;
+        Ok(found)
+    }
+
+    fn collect(object: &Loaded, found: &mut Vec<Library>) -> Result<(), CodeError> {
+        let (facts, path) = (object.facts()?, object.path());
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = facts.names.own.or(file).unwrap_or_default();
+        if found.iter().any(|library| library.name == name) {
+            return Ok(());
+        }
+        for needed in facts.names.needed.iter().filter(|needed| !is_of_the_system(needed)) {
+            let needed = loaded::called(needed)
+                .ok_or_else(|| CodeError::Uncompared { path: path.clone(), needs: needed.to_string() })?;
+            Library::collect(&needed, found)?;
+        }
+        found.push(Library { name, path, digest: facts.digest });
+        Ok(())
+    }
+
+    /// The library in this process; it is compared and opened if it is not there yet.
+    pub(in crate::cluster::wire) fn obtain(&self, flags: c_int) -> Result<Loaded, CodeError> {
+        static OPENED: Mutex<Option<HashMap<[u8; 32], usize>>> = Mutex::new(None);
+        let mut opened = OPENED.lock();
+        let opened = opened.get_or_insert_default();
+        if let Some(object) = opened.get(&self.digest).and_then(|base| loaded::at(*base)) {
+            return Ok(object);
+        }
+        let object = match loaded::called(&self.name) {
+            Some(object) if object.digest()? == self.digest => object,
+            Some(_) => return Err(CodeError::OtherLoaded { name: self.name.clone() }),
+            None => Sealed::copy(&self.path, &self.digest)?.open(flags)?,
+        };
+        opened.insert(self.digest, object.base);
+        Ok(object)
+    }
+
+    /// As an argument of a program: the digest, a colon, the name, a colon, the path.
+    pub(in crate::cluster) fn to_argument(&self) -> OsString {
+        let digest: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut argument = OsString::from(format!("{digest}:{}:", self.name));
+        argument.push(&self.path);
+        argument
+    }
+
+    /// What [`Library::to_argument`] has written.
+    pub(in crate::cluster) fn from_argument(argument: &OsStr) -> Result<Self, CodeError> {
+        let read = || {
+            let mut parts = argument.as_bytes().splitn(3, |byte| *byte == b':');
+            let (digits, name, path) = (str::from_utf8(parts.next()?).ok()?, parts.next()?, parts.next()?);
+            let mut digest = [0u8; 32];
+            if digits.len() != 64 || !digits.is_ascii() {
+                return None;
+            }
+            for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+                *byte = u8::from_str_radix(&digits[at..at + 2], 16).ok()?;
+            }
+            let name = String::from_utf8(name.to_vec()).ok()?;
+            Some(Library { name, path: OsString::from_vec(path.to_vec()).into(), digest })
+        };
+        read().ok_or_else(|| CodeError::Argument { argument: argument.to_string_lossy().into_owned() })
+    }
+}
+
+/// The address of `symbol` in a loaded object; none if it does not export it.
+pub(in crate::cluster::wire) fn address_of(object: &Loaded, symbol: &CStr) -> Option<usize> {
+    let library: Opened = dlopen(&object.name, libc::RTLD_NOW | libc::RTLD_NOLOAD).ok()?;
+    // SAFETY: only the address is taken, whatever lies there; nothing is read or called by it here.
+    let found = unsafe { library.get::<*const c_void>(symbol) }.ok()?;
+    let address = found.as_raw_ptr();
+    (!address.is_null()).then_some(address as usize)
+}

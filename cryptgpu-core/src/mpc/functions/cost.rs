@@ -1,0 +1,107 @@
+//! What functions of secret numbers cost, as formulas: n is the number of elements, f that of the codec's fraction bits.
+//! They are a part of [`crate::mpc::cost`].
+
+use super::exp::Pieces;
+use super::octaves::BitRange;
+use super::softmax::{exponential_scale, sum_octaves};
+use super::{Octaves, WORKING, reciprocal, roots};
+use crate::mpc::cost::{bits_to_ring, max_pool, reshare, sign, truncate_product, truncate_shared};
+use crate::mpc::{Cost, SignWindow};
+
+/// Where n elements lie among thresholds, as ring elements.
+fn steps(n: usize, thresholds: usize, window: SignWindow) -> Cost {
+    sign(n * thresholds, window) + bits_to_ring(n * thresholds)
+}
+
+/// n products of which so many bits are cut.
+fn product(n: usize, cut: i32) -> Cost {
+    truncate_product(n, cut.max(0) as u32)
+}
+
+/// A polynomial at n places, with so many fraction bits.
+fn polynomial(n: usize, scale: u32) -> Cost {
+    truncate_product(n, WORKING)
+        + truncate_product(2 * n, WORKING)
+        + truncate_shared(n, WORKING)
+        + truncate_product(n, WORKING)
+        + truncate_product(n, 2 * WORKING - scale)
+}
+
+fn split(n: usize, bits: BitRange) -> Cost {
+    steps(n, bits.count(), bits.window()) + truncate_product(n, bits.excess())
+}
+
+fn reciprocal_of(n: usize, bits: BitRange, from: u32, to: u32) -> Cost {
+    let (scale, cut) = reciprocal::scale_and_cut(bits, from, to);
+    polynomial(n, scale) + product(n, cut)
+}
+
+/// [`crate::mpc::Party::reciprocal_in`] of n elements.
+pub fn reciprocal(n: usize, f: u32, octaves: Octaves) -> Cost {
+    let bits = octaves.bits(f);
+    split(n, bits) + reciprocal_of(n, bits, f, f)
+}
+
+/// [`crate::mpc::Party::div_in`] of n elements.
+pub fn div(n: usize, f: u32, octaves: Octaves) -> Cost {
+    let bits = octaves.bits(f);
+    let to = f + reciprocal::GUARD;
+    split(n, bits) + reciprocal_of(n, bits, f, to) + truncate_product(n, to)
+}
+
+/// [`crate::mpc::Party::rsqrt_in`] of n elements.
+pub fn rsqrt(n: usize, f: u32, octaves: Octaves) -> Cost {
+    root(n, f, octaves, true)
+}
+
+/// [`crate::mpc::Party::sqrt_in`] of n elements.
+pub fn sqrt(n: usize, f: u32, octaves: Octaves) -> Cost {
+    root(n, f, octaves, false)
+}
+
+fn root(n: usize, f: u32, octaves: Octaves, inverse: bool) -> Cost {
+    let bits = octaves.bits(f);
+    let scales = roots::Scales::of(bits, f, inverse);
+    split(n, bits) + polynomial(n, scales.mantissa) + product(n, scales.cut)
+}
+
+/// [`crate::mpc::Party::log_in`] of n elements.
+pub fn log(n: usize, f: u32, octaves: Octaves) -> Cost {
+    split(n, octaves.bits(f)) + polynomial(n, f)
+}
+
+fn exp_scaled(n: usize, pieces: Pieces) -> Cost {
+    let scale = pieces.scale();
+    steps(n, pieces.thresholds(), SignWindow::default()) + reshare(n) + polynomial(n, scale) + product(n, scale as i32)
+}
+
+/// [`crate::mpc::Party::exp`] of n elements.
+pub fn exp(n: usize, f: u32) -> Cost {
+    exp_scaled(n, Pieces::whole(f))
+}
+
+/// Maxima, exponentials and their sums of `rows` rows of `width` elements.
+fn exponentials(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+    let scale = exponential_scale(f);
+    max_pool(rows, width, window)
+        + exp_scaled(rows * width, Pieces::up_to_one(scale))
+        + split(rows, sum_octaves(width).bits(scale))
+}
+
+/// [`crate::mpc::Party::softmax`] of `rows` rows of `width` elements.
+pub fn softmax(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+    let scale = exponential_scale(f);
+    exponentials(rows, width, f, window)
+        + reciprocal_of(rows, sum_octaves(width).bits(scale), scale, WORKING)
+        + truncate_product(rows * width, scale + WORKING - f)
+}
+
+/// [`crate::mpc::Party::log_softmax`] of `rows` rows of `width` elements.
+pub fn log_softmax(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+    exponentials(rows, width, f, window) + polynomial(rows, f)
+}
+
+/// [`crate::mpc::Party::cross_entropy`] of `rows` rows of `width` elements.
+pub fn cross_entropy(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+    softmax(rows, width, f, window) + polynomial(rows, f) + truncate_product(rows, f)
+}

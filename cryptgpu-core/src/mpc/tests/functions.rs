@@ -1,0 +1,264 @@
+//! Functions of secret numbers against f64, over their whole range and beyond its ends, at several numbers of fraction bits;
+//! costs against what the transport counted; each under the protocol checker.
+
+use super::{array, run_trial};
+use crate::mpc::check::{Check, Protocol, elementwise};
+use crate::mpc::{Cost, Fidelity, MpcError, Octaves, Party, Rep, World, cost};
+use crate::prg::Randomness;
+use crate::ring::FixedPoint;
+use ndarray::{ArrayD, Axis, Ix2};
+use std::f64::consts::LN_2;
+
+const FRACTION_BITS: [u32; 4] = [12, 16, 20, 24];
+
+/// Enough elements for every part of every protocol to have some, so that rounds add up.
+const N: usize = 1700;
+
+fn codec(f: u32) -> FixedPoint {
+    FixedPoint::new(f).unwrap()
+}
+
+fn world(f: u32) -> World {
+    let mut world = World::seeded(u64::from(f));
+    world.settings.codec = codec(f);
+    world.randomness = Randomness::InsecurePhilox;
+    world
+}
+
+fn unit(f: u32) -> f64 {
+    0.5f64.powi(f as i32)
+}
+
+/// What a function makes of its inputs; its cost must be `cost` and what its parts declare.
+fn evaluate(world: &World, inputs: &[ArrayD<u64>], cost: Cost, protocol: impl Protocol<Rep, MpcError>) -> ArrayD<f64> {
+    let trial = run_trial(world, inputs, &protocol).unwrap();
+    assert_eq!(trial.counted, cost, "counted, and by the formula");
+    assert_eq!(trial.declared, Some(cost), "declared by the parts, and by the formula");
+    world.settings.codec.decode_array(&trial.value)
+}
+
+/// Integers of up to 31 bits: zero, a negative one, both ends of each octave, and others densely on a logarithmic scale.
+fn all_octaves() -> ArrayD<u64> {
+    let mut all = vec![0, 7u64.wrapping_neg(), 1000u64.wrapping_neg()];
+    all.extend((0..31).flat_map(|e| [1u64 << e, (2 << e) - 1, (1 << e) | 1]));
+    let between = N - all.len();
+    all.extend((0..between).map(|i| (31.0 * (i as f64 + 0.5) / between as f64).exp2() as u64));
+    array(&[N], all)
+}
+
+/// Asserts that all errors are as small as allowed.
+fn assert_near(x: &ArrayD<u64>, found: &ArrayD<f64>, f: u32, exact: impl Fn(f64) -> f64, allowed: impl Fn(f64) -> f64) {
+    for (&word, &found) in x.iter().zip(found) {
+        let x = codec(f).decode(word);
+        let (exact, allowed) = (exact(x), allowed(exact(x)));
+        let error = (found - exact).abs();
+        assert!(
+            error <= allowed,
+            "{f} fraction bits, at {x}: {found} and not {exact}, {} times too far",
+            error / allowed
+        );
+    }
+}
+
+#[test]
+fn reciprocals_and_quotients() {
+    for f in FRACTION_BITS {
+        let (world, range, x) = (world(f), Octaves::of(codec(f)), all_octaves());
+        let inputs = [x.clone()];
+        let y = evaluate(&world, &inputs, cost::reciprocal(N, f, range), |p, x| p.reciprocal(&x[0]));
+        assert_near(&x, &y, f, |x| 1.0 / x.max(unit(f)), |y| unit(f) + y * 2f64.powi(-25));
+        // x/x, and −3/x in a range of few octaves.
+        let y = evaluate(&world, &[x.clone(), x.clone()], cost::div(N, f, range), |p, x| p.div(&x[0], &x[1]));
+        let quotient = |x: f64| x / x.max(unit(f));
+        let largest = 2f64.powi(31 - f as i32) * unit(f + 4);
+        assert_near(&x, &y, f, quotient, |y| unit(f) + largest + y.abs() * 2f64.powi(-25));
+        let near = Octaves::new(-4, 3);
+        let x = x.mapv(|x| (x % (8 << f)).max(1 << (f - 4)));
+        let three = x.mapv(|_| (3u64 << f).wrapping_neg());
+        let y = evaluate(&world, &[three, x.clone()], cost::div(N, f, near), |p, x| p.div_in(&x[0], &x[1], near));
+        assert_near(&x, &y, f, |x| -3.0 / x, |y| 1.25 * unit(f) + y.abs() * 2f64.powi(-25));
+    }
+}
+
+#[test]
+fn roots() {
+    for f in FRACTION_BITS {
+        let (world, range, x) = (world(f), Octaves::of(codec(f)), all_octaves());
+        let (inputs, allowed) = ([x.clone()], |y: f64| unit(f) + y * 2f64.powi(-21));
+        let y = evaluate(&world, &inputs, cost::rsqrt(N, f, range), |p, x| p.rsqrt(&x[0]));
+        assert_near(&x, &y, f, |x| 1.0 / x.max(unit(f)).sqrt(), allowed);
+        let y = evaluate(&world, &inputs, cost::sqrt(N, f, range), |p, x| p.sqrt(&x[0]));
+        assert_near(&x, &y, f, |x| x.max(0.0).sqrt(), allowed);
+    }
+}
+
+#[test]
+fn logarithms() {
+    for f in FRACTION_BITS {
+        let (world, range, x) = (world(f), Octaves::of(codec(f)), all_octaves());
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::log(N, f, range), |p, x| p.log(&x[0]));
+        assert_near(&x, &y, f, |x| x.max(unit(f)).ln(), |_| unit(f) + 2f64.powi(-25));
+    }
+}
+
+#[test]
+fn exponentials() {
+    for f in FRACTION_BITS {
+        let (low, end) = (-f64::from(f + 3) * LN_2, f64::from(34 - f) * LN_2);
+        let between = (0..N - 5).map(|i| low + (end - low) * i as f64 / (N - 5) as f64);
+        let x: Vec<f64> = between.chain([1e4, -1e4, 0.0, end, -0.5 * unit(f)]).collect();
+        let (world, x) = (world(f), codec(f).encode_array(&ndarray::arr1(&x)).unwrap());
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::exp(N, f), |p, x| p.exp(&x[0]));
+        assert_near(&x, &y, f, |x| x.min(end).exp(), |y| unit(f) + y * 2f64.powi(-23));
+    }
+}
+
+/// Rows of logits, near one another and far apart, with rows of equal ones and of one that stands out.
+fn logits(rows: usize, width: usize, f: u32) -> ArrayD<u64> {
+    let value = |row: usize, column: usize| {
+        let wave = (1.7 * (row * width + column) as f64).sin();
+        match row % 4 {
+            0 => wave,
+            1 => 9.0 * wave + 30.0,
+            2 => f64::from(row as u32 % 3) - 1.0,
+            _ => 400.0 * wave,
+        }
+    };
+    let all = ndarray::Array2::from_shape_fn((rows, width), |(row, column)| value(row, column));
+    codec(f).encode_array(&all).unwrap()
+}
+
+/// The logarithm of softmax along the last axis.
+fn log_softmax(x: &ArrayD<f64>) -> ArrayD<f64> {
+    let mut out = x.clone();
+    for mut row in out.lanes_mut(Axis(x.ndim() - 1)) {
+        let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = row.iter().map(|x| (x - top).exp()).sum();
+        row.mapv_inplace(|x| x - top - sum.ln());
+    }
+    out
+}
+
+#[test]
+fn softmax_and_its_logarithm() {
+    for (f, width) in [(12, 10), (16, 3), (20, 10), (20, 1), (24, 33)] {
+        let rows = 1600;
+        let (world, x) = (world(f), logits(rows, width, f));
+        let expected = log_softmax(&codec(f).decode_array(&x));
+        let allowed = 2.0 * unit(f) + unit(f + 3) * width as f64;
+        let window = world.settings.window;
+        let y =
+            evaluate(&world, std::slice::from_ref(&x), cost::softmax(rows, width, f, window), |p, x| p.softmax(&x[0]));
+        assert_eq!(y.shape(), x.shape());
+        let far = (y - expected.mapv(f64::exp)).into_iter().map(f64::abs).fold(0.0, f64::max);
+        assert!(far <= allowed, "{f} fraction bits, {width} wide: {far}, allowed {allowed}");
+        if width == 10 {
+            let cost = cost::log_softmax(rows, width, f, window);
+            let y = evaluate(&world, std::slice::from_ref(&x), cost, |p, x| p.log_softmax(&x[0]));
+            let far = (y - expected).into_iter().map(f64::abs).fold(0.0, f64::max);
+            assert!(far <= allowed, "{f} fraction bits: {far}, allowed {allowed}");
+        }
+    }
+}
+
+#[test]
+fn cross_entropy_and_its_gradient() {
+    let (rows, width, f) = (1600, 10, 20);
+    for randomness in [Randomness::Aes128Ctr, Randomness::InsecurePhilox] {
+        let world = World { randomness, ..world(f) };
+        let x = logits(rows, width, f);
+        let labels =
+            ArrayD::from_shape_fn(vec![rows, width], |at| if at[0] * 7 % width == at[1] { 1u64 << f } else { 0 });
+        let both = |p: &mut Party, x: &[Rep]| {
+            let entropy = p.cross_entropy(&x[0], &x[1])?;
+            assert_eq!(entropy.losses.shape(), [rows]);
+            Ok(Rep::concat(&[entropy.losses, entropy.gradient.reshape(&[rows * width])?])?)
+        };
+        let cost = cost::cross_entropy(rows, width, f, world.settings.window);
+        let y = evaluate(&world, &[x.clone(), labels.clone()], cost, both);
+        let logarithms = log_softmax(&codec(f).decode_array(&x)).into_dimensionality::<Ix2>().unwrap();
+        for row in 0..rows {
+            let label = row * 7 % width;
+            let far = (y[row] + logarithms[[row, label]]).abs();
+            assert!(far <= 4.0 * unit(f), "loss {row}: {} and not {}", y[row], -logarithms[[row, label]]);
+            for column in 0..width {
+                let exact = logarithms[[row, column]].exp() - f64::from(u32::from(column == label));
+                let far = (y[rows + row * width + column] - exact).abs();
+                assert!(far <= 4.0 * unit(f), "gradient {row}, {column}: {far}");
+            }
+        }
+    }
+}
+
+/// The maximum of rows, exactly, and tensors of several shapes.
+#[test]
+fn maxima_of_rows() {
+    let world = world(20);
+    for (shape, rest) in [(vec![7], vec![]), (vec![2, 3, 5], vec![2, 3]), (vec![4, 1], vec![4])] {
+        let n: usize = shape.iter().product();
+        let x = array(&shape, super::samples(n, 3).into_iter().map(|x| (x as i64 >> 3) as u64).collect());
+        let expected = x.map_axis(Axis(shape.len() - 1), |row| row.iter().map(|&x| x as i64).max().unwrap() as u64);
+        let trial = run_trial(&world, &[x], &|p: &mut Party, x: &[Rep]| p.max_last_axis(&x[0])).unwrap();
+        assert_eq!(trial.value.shape(), rest);
+        assert_eq!(trial.value, expected);
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_an_error() {
+    let mut world = world(20);
+    world.settings.fidelity = Fidelity::Paper;
+    let x = world.deal(&array(&[2, 3], vec![1 << 20; 6]));
+    world.run(|p| {
+        let x = &x[p.id().index()];
+        for (octaves, says) in [
+            (Octaves::new(-21, 3), "between 2^-20 and 2^41"),
+            (Octaves::new(3, 3), "1 to 40 octaves"),
+            (Octaves::new(-20, 21), "1 to 40 octaves"),
+        ] {
+            let error = p.log_in(x, octaves).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        let error = p.softmax(&x.narrow(0..0).unwrap().reshape(&[3, 0]).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("last axis must have elements"), "{error}");
+        assert!(p.cross_entropy(x, &x.reshape(&[3, 2]).unwrap()).is_err());
+        // Truncations inside are exact whatever the settings are, which stay as they were.
+        let y = p.rsqrt(x).unwrap();
+        assert_eq!(p.settings().fidelity, Fidelity::Paper);
+        let y = p.open(&y).unwrap().to_array().unwrap();
+        assert!(y.iter().all(|&y| y.abs_diff(1 << 20) <= 2), "{y}");
+    });
+}
+
+/// Every function under the protocol checker, on numbers of a few octaves.
+#[test]
+fn nothing_is_shown() {
+    const RANGE: Octaves = Octaves::new(-1, 2);
+    const ONE: f64 = (1 << 20) as f64;
+    let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(21).errors(-3..=3).view_sizes(&[1]);
+    let real = |x: i64| (x as f64 / ONE).max(0.5);
+    let units = |y: f64| (y * ONE).round() as i64;
+    let whole = |f: fn(f64) -> f64| elementwise(move |x| units(f(real(x[0]))));
+    let passed = [
+        check("reciprocal", 1).run(|p, x| p.reciprocal_in(&x[0], RANGE), whole(|x| 1.0 / x)),
+        check("1/√", 1).run(|p, x| p.rsqrt_in(&x[0], RANGE), whole(|x| 1.0 / x.sqrt())),
+        check("logarithm", 1).run(|p, x| p.log_in(&x[0], RANGE), whole(f64::ln)),
+        check("exponential", 1)
+            .errors(-8..=8)
+            .run(|p, x| p.exp(&x[0]), elementwise(move |x| units((x[0] as f64 / ONE).exp()))),
+        check("quotient", 2)
+            .run(|p, x| p.div_in(&x[0], &x[1], RANGE), elementwise(move |x| units(x[0] as f64 / ONE / real(x[1])))),
+    ];
+    for report in passed {
+        report.unwrap().require().unwrap();
+    }
+    // Loss and gradient at once, of rows of two, for any numbers as labels.
+    let rows = |n: usize| vec![vec![n.div_ceil(2), 2]; 2];
+    let gradient = |p: &mut Party, x: &[Rep]| p.cross_entropy(&x[0], &x[1]).map(|entropy| entropy.gradient);
+    let plaintext = |x: &[ArrayD<u64>]| {
+        let mut gradient = log_softmax(&codec(20).decode_array(&x[0])).mapv(|y| units(y.exp()) as u64);
+        gradient.zip_mut_with(&x[1], |y, label| *y = y.wrapping_sub(*label));
+        gradient
+    };
+    check("cross-entropy", 2).shapes(rows).view_sizes(&[2]).run(gradient, plaintext).unwrap().require().unwrap();
+}
