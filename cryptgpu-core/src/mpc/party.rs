@@ -102,7 +102,8 @@ impl Party {
         self.settings.window
     }
 
-    /// Runs `body` with comparisons that look at `window`, and at the bits of before afterwards. All parties name the same.
+    /// Runs `body` with comparisons that look at `window`, and sets the window back afterwards. All parties name the same
+    /// window.
     pub fn with_window<T>(&mut self, window: SignWindow, body: impl FnOnce(&mut Party) -> T) -> T {
         let before = std::mem::replace(&mut self.settings.window, window);
         let result = body(self);

@@ -103,7 +103,7 @@ pub fn headroom_table(room: &[Headroom]) -> PlainTable {
     };
     let columns =
         ["layer", "operation", "largest by bound", "largest seen", "bits left by bound", "bits left seen", ""];
-    PlainTable::new(columns).rows(room.iter().map(row)).note(
+    PlainTable::new(columns).rows(room.iter().map(row)).whole().note(
         "Bits left: between the largest value and what the step computes rightly. A value without room comes out as another \
          value, and no party can see it: scale the weights or the input, or use fewer fraction bits. The bound holds for \
          every image of the declared range, and is often far above what occurs in deep networks.",

@@ -10,8 +10,8 @@ use crate::ring::FixedPoint;
 /// Truncation is exact for products below 2^62.
 pub(super) const PRODUCT_BITS: u32 = 62;
 
-/// What a window says about a network: every value of it, as the network computes it, is below this in absolute value,
-/// 2^(low + width − 1 − f).
+/// The bound that a window sets to the values of a network, as the network computes them: 2^(low + width − 1 − f) in
+/// absolute value.
 pub fn value_bound(window: SignWindow, codec: FixedPoint) -> f64 {
     2f64.powi((window.low() + window.width()) as i32 - 1 - codec.fraction_bits() as i32)
 }

@@ -3,7 +3,7 @@
 
 use super::{Show, escape, number_text};
 
-/// Rows that are shown; the rest is counted.
+/// Rows that are shown by default; the rest is counted.
 const MAX_ROWS: usize = 60;
 
 /// Significant digits of a number.
@@ -38,6 +38,7 @@ pub struct PlainTable {
     columns: Vec<String>,
     rows: Vec<Vec<Cell>>,
     notes: Vec<String>,
+    whole: bool,
 }
 
 impl PlainTable {
@@ -108,9 +109,21 @@ impl PlainTable {
         cells().next().is_some() && cells().all(|cell| !matches!(cell, Cell::Text(_)))
     }
 
+    /// Shows all rows, in place of the first sixty.
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+
+    /// The rows that are shown.
+    fn shown(&self) -> &[Vec<Cell>] {
+        let most = if self.whole { self.rows.len() } else { self.rows.len().min(MAX_ROWS) };
+        &self.rows[..most]
+    }
+
     /// How many rows are not shown.
     fn hidden(&self) -> Option<String> {
-        let (shown, all) = (MAX_ROWS, self.rows.len());
+        let (shown, all) = (self.shown().len(), self.rows.len());
         (all > shown).then(|| format!("{shown} of {all} rows"))
     }
 }
@@ -130,7 +143,7 @@ impl Cell {
 impl Show for PlainTable {
     fn text(&self) -> String {
         let names = self.has_names().then(|| self.columns.clone());
-        let rows = self.rows.iter().take(MAX_ROWS).map(|row| row.iter().map(one_line).collect::<Vec<_>>());
+        let rows = self.shown().iter().map(|row| row.iter().map(one_line).collect::<Vec<_>>());
         let lines: Vec<Vec<String>> = names.into_iter().chain(rows).collect();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let columns: Vec<(usize, bool)> =
@@ -159,7 +172,7 @@ impl Show for PlainTable {
             out += &format!("<thead><tr>{names}</tr></thead>\n");
         }
         out += "<tbody>\n";
-        for row in self.rows.iter().take(MAX_ROWS) {
+        for row in self.shown() {
             let cell = |(column, cell): (usize, &Cell)| {
                 let align = if self.is_numeric(column) { " style=\"text-align:right\"" } else { "" };
                 format!("<td{align}>{}</td>", escape(&cell.text()))
@@ -250,5 +263,6 @@ mod tests {
         let table = PlainTable::new(["n"]).rows((0..100u64).map(|n| [n.into()]));
         assert!(table.text().ends_with("59\n60 of 100 rows"), "{}", table.text());
         assert!(table.html().contains("60 of 100 rows") && !table.html().contains(">60<"));
+        assert!(table.whole().text().ends_with("98\n99"));
     }
 }

@@ -50,8 +50,10 @@ impl NarrowDriver {
         for name in DRIVER_FUNCTIONS {
             let name = name.to_str().unwrap();
             text += &format!(
-                "__attribute__((visibility(\"hidden\"), used)) void *to_{name};\n\
-                 __asm__(\".globl {name}\\n.type {name}, @function\\n{name}: jmp *to_{name}(%rip)\\n\");\n"
+                "__attribute__((visibility(\"hidden\"), used)) void *to_{name};\n__asm__(\".pushsection .text\\n"
+            );
+            text += &format!(
+                ".globl {name}\\n.type {name}, @function\\n{name}: jmp *to_{name}(%rip)\\n.popsection\\n\");\n"
             );
             find += &format!("    to_{name} = dlsym(driver, \"{name}\");\n");
         }

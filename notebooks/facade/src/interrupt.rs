@@ -1,8 +1,8 @@
 //! The interrupt button of a notebook, and Ctrl-C in a console: SIGINT, as Jupyter sends it to the kernel.
 //!
-//! While a run of a cluster goes on, the run ends at all parties and the cell gets an error: variables stay, and the
-//! cluster starts again with the next run. Anything else cannot be ended without the process that holds the variables,
-//! so that is what an interrupt does then, as evcxr does it; a second interrupt of one run does the same.
+//! While a run of a cluster goes on, or its parties start, that ends at all parties and the cell gets an error: variables
+//! stay, and the cluster starts again with the next run. Anything else cannot be ended without the process that holds the
+//! variables, so that is what an interrupt does then, as evcxr does it; a second interrupt of one run does the same.
 //!
 //! Only the process that runs cells listens: evcxr itself and the compiler ignore the signal (`scripts/kernel`), and
 //! parties, which are in groups of their own, never get it.

@@ -37,22 +37,24 @@ impl Run {
         self.failed == other.failed && self.messages == other.messages
     }
 
-    /// Drops the messages for which a flag is set.
+    /// The messages with their words.
+    pub fn each(&self) -> impl Iterator<Item = (&Sent, &[u64])> {
+        let mut rest = &self.words[..];
+        self.messages.iter().map(move |message| {
+            let (words, others) = rest.split_at(message.len);
+            rest = others;
+            (message, words)
+        })
+    }
+
+    /// Drops the messages for which a flag is set; more than there are flags stay.
     pub fn leave_out(&mut self, hidden: &[bool]) {
-        if !hidden.contains(&true) {
-            return;
+        if hidden.contains(&true) {
+            let hidden = hidden.iter().chain(std::iter::repeat(&false));
+            let seen = self.each().zip(hidden).filter(|(_, hidden)| !**hidden);
+            let (messages, words): (Vec<Sent>, Vec<&[u64]>) = seen.map(|((sent, words), _)| (*sent, words)).unzip();
+            (self.words, self.messages) = (words.concat(), messages);
         }
-        let hidden = |number: usize| hidden.get(number).copied().unwrap_or(false);
-        let (mut words, mut start) = (vec![], 0);
-        for (number, message) in self.messages.iter().enumerate() {
-            if !hidden(number) {
-                words.extend_from_slice(&self.words[start..start + message.len]);
-            }
-            start += message.len;
-        }
-        let mut number = 0..;
-        self.messages.retain(|_| !number.next().is_some_and(hidden));
-        self.words = words;
     }
 }
 
