@@ -99,6 +99,7 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
     own_process::die_with(bootstrap.controller_pid, input)?;
     own_process::keep_memory();
     own_process::allow_open_files();
+    function::learn();
     if let Some(threads) = bootstrap.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|error| format!("cannot start {threads} threads: {error}"))?;

@@ -31,6 +31,12 @@ pub(in crate::cluster) fn runtime() -> usize {
     &raw const MARK as usize
 }
 
+/// Reads the library that this party runs, on a thread of its own, so that the first call need not wait for it.
+pub(in crate::cluster) fn learn() {
+    // Without a thread the first call does it.
+    let _ = std::thread::Builder::new().name("code".into()).spawn(loaded::learn);
+}
+
 /// Where the function at `address` of this process is.
 pub(in crate::cluster) fn locate(address: usize) -> Result<FunctionId, CodeError> {
     let object = loaded::find(|object| object.holds(address)).ok_or(CodeError::Nowhere)?;

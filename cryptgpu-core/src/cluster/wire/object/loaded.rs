@@ -88,9 +88,13 @@ impl Loaded {
         Ok(facts)
     }
 
+    fn is_by_descriptor(&self) -> bool {
+        self.name.as_os_str().as_bytes().starts_with(BY_DESCRIPTOR.as_bytes())
+    }
+
     /// Whether the loader takes it when something needs `name`.
     fn goes_by(&self, name: &str) -> bool {
-        match self.name.as_os_str().as_bytes().starts_with(BY_DESCRIPTOR.as_bytes()) {
+        match self.is_by_descriptor() {
             true => self.facts().is_ok_and(|facts| facts.names.own.as_deref() == Some(name)),
             false => self.name.file_name() == Some(OsStr::new(name)),
         }
@@ -104,13 +108,25 @@ pub(in crate::cluster::wire) fn program() -> Option<Loaded> {
 
 /// The object that the loader takes when something needs `name`.
 pub(super) fn called(name: &str) -> Option<Loaded> {
-    // Which files they are must not be asked while the loader goes through them.
+    all().into_iter().find(|object| object.goes_by(name))
+}
+
+/// Reads the files of the objects that were opened by a descriptor, so that the first call need not wait for it.
+pub(in crate::cluster::wire) fn learn() {
+    for object in all().into_iter().filter(Loaded::is_by_descriptor) {
+        // An error is said when it matters.
+        let _ = object.facts();
+    }
+}
+
+/// All of them. Which files they are must not be asked while the loader goes through them.
+fn all() -> Vec<Loaded> {
     let mut all = Vec::new();
     visit(&mut |object| {
         all.push(object);
         false
     });
-    all.into_iter().find(|object| object.goes_by(name))
+    all
 }
 
 /// The first loaded object that `pick` accepts, the program itself being the first.
