@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cryptgpu_core::net::tcp::{self, Config, Security};
-use cryptgpu_core::net::{Identity, Link, Network, Options, PartyId, Tag, TcpNetwork, memory};
+use cryptgpu_core::net::{GaveUp, Identity, Link, Network, Options, PartyId, Tag, TcpNetwork, memory};
 use divan::Bencher;
 use divan::counter::BytesCount;
 use std::thread::JoinHandle;
@@ -75,7 +75,7 @@ fn bench_rounds(bencher: Bencher, kind: Kind, words: usize) {
     let others: Vec<JoinHandle<()>> =
         parties.into_iter().map(|net| std::thread::spawn(move || while round(net.as_ref(), words) {})).collect();
     bencher.counter(BytesCount::new(6 * 8 * words)).bench_local(|| assert!(round(first.as_ref(), words)));
-    first.abort("the bench is over");
+    first.abort(GaveUp::Ended);
     others.into_iter().for_each(|thread| thread.join().expect("no panic"));
 }
 

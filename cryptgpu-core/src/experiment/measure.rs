@@ -91,7 +91,7 @@ fn results(
     }
     let iterations = p0.iterations.iter().zip(&p1.iterations).zip(&p2.iterations);
     let result = iterations.map(|((r0, r1), r2)| {
-        let words = r0.result.iter().zip(&r1.result).zip(&r2.result);
+        let words = r0.result.0.iter().zip(&r1.result.0).zip(&r2.result.0);
         let values = words.map(|((a, b), c)| codec.decode(a.wrapping_add(*b).wrapping_add(*c))).collect();
         ArrayD::from_shape_vec(IxDyn(&shape), values)
             .map_err(|error| ExperimentError::Reports(format!("a result is not of shape {shape:?}: {error}")))
@@ -238,7 +238,7 @@ fn slowest(reports: &[PartyReport; 3], iteration: usize) -> Option<&super::party
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Cluster;
+    use crate::cluster::{Cluster, Words};
     use crate::device::{Device, DeviceInUse};
     use crate::mpc::Fidelity;
     use crate::prg::Randomness;
@@ -356,7 +356,7 @@ mod tests {
                     seconds,
                     seconds_by_kind: Default::default(),
                     stats: Default::default(),
-                    result: vec![],
+                    result: Words::default(),
                 })
                 .collect(),
             peak_rss_bytes: 0,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inference::{IMAGES_OWNER, ImageSource};
 use super::{ExperimentError, Inference, peak_rss_bytes};
-use crate::cluster::Plain;
+use crate::cluster::{Plain, Words};
 use crate::device::DeviceInUse;
 use crate::mpc::Party;
 use crate::net::Stats;
@@ -46,8 +46,8 @@ pub struct IterationReport {
     pub seconds_by_kind: TimeByKind,
     /// What was counted before and after.
     pub stats: [Stats; 2],
-    /// Component i of the result at party i; the three add up to it.
-    pub result: Vec<u64>,
+    /// This party's summand of the result, made anew; the three add up to it.
+    pub result: Words,
 }
 
 /// One evaluation, the same value for each party; a party finds by itself what it has to bring.
@@ -92,7 +92,7 @@ pub(super) fn evaluate(
     let before = p.stats();
     let timed = model.infer_images(p, IMAGES_OWNER, images.as_ref().map(|x| x.view()), size)?;
     let stats = [before, p.stats()];
-    let result = p.to_host(timed.output.components().0.view())?;
+    let result = Words(p.fresh_summand(&timed.output)?.into_host()?);
     let (seconds, seconds_by_kind) = (timed.duration.as_secs_f64(), timed.by_kind);
     Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result }))
 }

@@ -60,7 +60,7 @@ pub use setup::agree_on_keys;
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
 pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};
-pub use world::{World, deal};
+pub use world::{Deals, World, deal};
 
 /// The name of a kind of message, for people: `truncation: e`.
 pub fn message_kind(kind: u16) -> String {

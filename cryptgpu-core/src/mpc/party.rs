@@ -8,7 +8,7 @@ use super::error::{MpcError, locate};
 use super::range::{CheckRange, Watch};
 use super::view::ViewRecorder;
 use crate::device::{Device, DeviceError, SignWindow, View};
-use crate::net::{Network, PartyId, Stats, Timeline};
+use crate::net::{GaveUp, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
 use crate::ring::FixedPoint;
 use std::sync::Arc;
@@ -181,8 +181,8 @@ impl Party {
         self.account.failed_step()
     }
 
-    /// Tells both peers that this party gives up, and why.
-    pub fn abort(&self, reason: &str) {
+    /// Tells both peers that this party gives up; of the reason they hear one word of a fixed vocabulary.
+    pub fn abort(&self, reason: GaveUp) {
         self.net.abort(reason);
     }
 

@@ -2,9 +2,9 @@
 //! right to one draw: it cannot be copied, so nothing is drawn twice; and all three parties take nonces together, whoever
 //! then uses them, so their streams stay in step by construction. Nothing is sent.
 
-use super::share::{Additive, Group, Ring, Xor};
+use super::share::{Additive, Group, Rep, RepBits, Ring, Xor};
 use super::{MpcError, Party};
-use crate::device::{Binary, Tensor, kernels};
+use crate::device::{Binary, Buffer, Tensor, kernels};
 use crate::prg::{Nonce, Stream};
 
 impl Party {
@@ -90,6 +90,26 @@ impl Party {
         let mut words = self.device().zeros(shape.iter().product());
         kernels::add_zero(&zero, words.view_mut());
         Additive::from_summand(Tensor::of(words, shape))
+    }
+
+    /// This party's summand of x, hidden by a fresh zero-share: for somebody outside the three who adds them up, and learns
+    /// x from all of them but no component. Local.
+    pub(crate) fn fresh_summand(&mut self, x: &Rep) -> Result<Tensor, MpcError> {
+        let zero = self.zero_share(x.shape());
+        Ok(x.to_additive().add(&zero)?.mine().clone())
+    }
+
+    /// The same of packed bits.
+    pub(crate) fn fresh_summand_of_bits(&mut self, x: &RepBits) -> Result<Buffer, MpcError> {
+        let nonce = self.prg.nonce_for(Xor::RESHARE.on(&[x.len(), 1]));
+        let (zero, mine) = (self.prg.zero(nonce), x.components().0);
+        let (device, n) = (self.device(), mine.len());
+        let (mut plus, mut minus, mut out) = (device.alloc(n), device.alloc(n), device.alloc(n));
+        kernels::fill(&zero.plus, plus.view_mut());
+        kernels::fill(&zero.minus, minus.view_mut());
+        kernels::binary(Binary::Xor, plus.view(), minus.view(), out.view_mut());
+        kernels::binary(Binary::Xor, out.view(), mine.view(), plus.view_mut());
+        Ok(plus)
     }
 
     /// This party's summand of zero words of `width` bits: F(kᵢ) ⊕ F(kᵢ₊₁). Local.

@@ -57,11 +57,14 @@ fn tag(kind: MessageKind) -> Tag {
 }
 
 fn give(network: &dyn Network, to: PartyId, kind: MessageKind, key: &Key) -> Result<(), NetError> {
-    let words: [u64; 2] = bytemuck::cast(*key.expose());
-    network.send(to, tag(kind), words.to_vec())
+    // The link wipes what it has sent.
+    let words = key.expose().chunks_exact(8).map(bytemuck::pod_read_unaligned);
+    network.send(to, tag(kind), words.collect())
 }
 
 fn take(network: &dyn Network, from: PartyId, kind: MessageKind) -> Result<Key, NetError> {
     let words = network.recv(from, tag(kind), 2).map(Zeroizing::new)?;
-    Ok(Key::from_bytes(bytemuck::cast([words[0], words[1]])))
+    let mut bytes = Zeroizing::new([0; 16]);
+    bytes.copy_from_slice(bytemuck::cast_slice(&words));
+    Ok(Key::from_bytes(*bytes))
 }

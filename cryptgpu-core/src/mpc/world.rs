@@ -7,6 +7,7 @@ use crate::net::{Interceptor, Network, Options, PartyId, Stats, Trace, memory};
 use crate::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::{ArrayBase, Data, Dimension};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A world of three parties. Keys come from its seed, so a run can be repeated: **not for
 /// secrets**; real parties draw their keys from the operating system.
@@ -41,6 +42,18 @@ pub struct World {
     pub options: Options,
     /// Who looks into the links, if anyone does.
     pub interceptor: Option<Interceptor>,
+    /// How often it has dealt.
+    pub dealt: Deals,
+}
+
+/// How often a [`World`] has dealt: each call draws other components. A clone goes on from where the original is.
+#[derive(Debug, Default)]
+pub struct Deals(AtomicU64);
+
+impl Clone for Deals {
+    fn clone(&self) -> Self {
+        Deals(AtomicU64::new(self.0.load(Relaxed)))
+    }
 }
 
 impl World {
@@ -53,6 +66,7 @@ impl World {
             randomness: Randomness::default(),
             options: Options::default(),
             interceptor: None,
+            dealt: Deals::default(),
         }
     }
 
@@ -63,14 +77,16 @@ impl World {
         Key::from_bytes(bytes)
     }
 
-    /// Replicated shares of ring elements, by party, each on its party's device.
+    /// Replicated shares of ring elements, by party, each on its party's device. Each call draws other components, the
+    /// same ones in the same order for the same seed.
     pub fn deal<S, D>(&self, value: &ArrayBase<S, D>) -> [Rep; 3]
     where
         S: Data<Elem = u64>,
         D: Dimension,
     {
+        let key = self.key(99 | self.dealt.0.fetch_add(1, Relaxed) << 8);
         let value = Tensor::from_array(Device::Cpu, value);
-        let [p0, p1, p2] = deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(self.key(99))));
+        let [p0, p1, p2] = deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(key)));
         let at = |party: usize, rep: Rep| rep.uploaded(self.devices[party]);
         [at(0, p0), at(1, p1), at(2, p2)]
     }

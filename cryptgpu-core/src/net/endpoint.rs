@@ -5,7 +5,7 @@
 use super::frame::{FrameKind, Header};
 use super::inbox::{Empty, Fault, Inbox};
 use super::ledger::Ledger;
-use super::{NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, after, monotonic_nanos};
+use super::{GaveUp, NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, after, monotonic_nanos};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -182,16 +182,14 @@ impl Endpoint {
                 got_words: message.words.len(),
             });
         }
-        Ok(message.words)
+        Ok(message.words.take())
     }
 
-    /// Ends both incoming directions at this end; the answer is the reason as both ends see it.
-    pub(super) fn abort(&self, reason: &str) -> String {
-        let reason = format!("party {} gave up: {reason}", self.id);
+    /// Ends both incoming directions at this end.
+    pub(super) fn abort(&self, reason: GaveUp) {
         for inbox in &self.inboxes {
-            inbox.abort(Fault::Closed(reason.clone()));
+            inbox.abort(Fault::gave_up(self.id, reason));
         }
-        reason
     }
 
     /// Notes an error that a send or receive is about to return.

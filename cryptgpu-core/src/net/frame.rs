@@ -3,7 +3,7 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 4 | magic and version, `CGP1` |
-//! | 4 | 2 | what the frame is: 0 message, 1 abort (the payload is the reason, zero-padded), 2 end |
+//! | 4 | 2 | what the frame is: 0 message, 1 abort (the payload is a word that says why), 2 end |
 //! | 6 | 2 | kind of the message's tag |
 //! | 8 | 4 | rounds: the sender's Lamport depth when it sent |
 //! | 12 | 4 | payload length in words |
@@ -124,23 +124,6 @@ impl Header {
 pub(super) fn checksum(words: &[u64]) -> u32 {
     crc32fast::hash(bytemuck::cast_slice(words))
 }
-
-/// A reason as the payload of an abort frame: UTF-8, zero-padded to whole words.
-pub(super) fn encode_reason(reason: &str) -> Vec<u64> {
-    let bytes = reason.as_bytes();
-    let bytes = &bytes[..bytes.len().min(MAX_REASON_BYTES)];
-    let mut words = vec![0u64; bytes.len().div_ceil(8)];
-    bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()].copy_from_slice(bytes);
-    words
-}
-
-/// The reason that an abort frame carries.
-pub(super) fn decode_reason(words: &[u64]) -> String {
-    String::from_utf8_lossy(bytemuck::cast_slice(words)).trim_end_matches('\0').to_string()
-}
-
-/// A longer reason is cut.
-pub(super) const MAX_REASON_BYTES: usize = 16 << 10;
 
 fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
     let mut le = [0u8; 4];

@@ -1,7 +1,8 @@
 //! Where a link's messages wait for their receiver: a queue that the link fills and one thread
 //! empties, with a deadline, and with the fault that ended the link behind the last message.
 
-use super::Tag;
+use super::payload::Payload;
+use super::{GaveUp, PartyId, Tag};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use std::time::Instant;
 pub(super) struct Incoming {
     pub(super) tag: Tag,
     pub(super) rounds: u32,
-    pub(super) words: Vec<u64>,
+    pub(super) words: Payload,
     /// On shaped links: when the imitated link delivers it.
     pub(super) ready: Option<Instant>,
 }
@@ -22,6 +23,13 @@ pub(super) enum Fault {
     Closed(String),
     BadFrame(String),
     TooLarge { bytes: u64, limit: u64 },
+}
+
+impl Fault {
+    /// `party` has said that it gives up.
+    pub(super) fn gave_up(party: PartyId, reason: GaveUp) -> Self {
+        Fault::Closed(format!("party {party} gave up: {reason}"))
+    }
 }
 
 /// Why nothing could be taken from an inbox.

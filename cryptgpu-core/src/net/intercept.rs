@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A message on its way. The words may be changed or cut: the receiver then finds that they do
-/// not fit the header, as it would on a real link.
-#[derive(Debug)]
+/// not fit the header, as it would on a real link. `Debug` shows their number only.
 pub struct Message {
     /// The sender.
     pub from: PartyId,
@@ -21,6 +20,13 @@ pub struct Message {
     pub tag: Tag,
     /// The payload.
     pub words: Vec<u64>,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Message { from, to, sequence, tag, words } = self;
+        write!(f, "Message({from} to {to}, number {sequence}, {tag:?}, {} words)", words.len())
+    }
 }
 
 /// What happens to a message.
@@ -61,8 +67,8 @@ impl fmt::Debug for Interceptor {
     }
 }
 
-/// A message that a [`Recorder`] saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message that a [`Recorder`] saw. `Debug` shows the number of its words only.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SentMessage {
     /// The sender.
     pub from: PartyId,
@@ -72,6 +78,13 @@ pub struct SentMessage {
     pub tag: Tag,
     /// The payload.
     pub words: Vec<u64>,
+}
+
+impl fmt::Debug for SentMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SentMessage { from, to, tag, words } = self;
+        write!(f, "SentMessage({from} to {to}, {tag:?}, {} words)", words.len())
+    }
 }
 
 /// Keeps a copy of every message, in the order of sending.

@@ -5,8 +5,9 @@ use super::endpoint::{Endpoint, Reach};
 use super::frame::{HEADER_BYTES, Header, checksum};
 use super::inbox::{Fault, Inbox, Incoming};
 use super::intercept::{Interceptor, Message, Verdict};
+use super::payload::Payload;
 use super::shaped::Shaper;
-use super::{NetError, Network, Options, PartyId, Tag, after};
+use super::{GaveUp, NetError, Network, Options, PartyId, Tag, after};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +52,7 @@ pub struct MemoryNetwork {
 #[derive(Clone, Debug)]
 struct Frame {
     header: Header,
-    words: Vec<u64>,
+    words: Payload,
     delay: Duration,
 }
 
@@ -86,7 +87,7 @@ impl Outlet {
         self.next_sequence += 1;
         match interceptor {
             Some(interceptor) => self.intercept(interceptor, header, words),
-            None => self.deliver(Frame { header, words, delay: Duration::ZERO }, false),
+            None => self.deliver(Frame { header, words: Payload::new(words), delay: Duration::ZERO }, false),
         }
     }
 
@@ -115,7 +116,7 @@ impl Outlet {
         let mut message = Message { from, to, sequence, tag, words };
         let verdict = interceptor.judge(&mut message);
         header.tag = message.tag;
-        let mut frame = Frame { header, words: message.words, delay: Duration::ZERO };
+        let mut frame = Frame { header, words: Payload::new(message.words), delay: Duration::ZERO };
         let earlier = self.overtaken.take();
         match verdict {
             Verdict::Pass => self.deliver(frame, true),
@@ -145,10 +146,10 @@ impl Network for MemoryNetwork {
         self.end.send(to, tag, words, |header, words| self.outlet(to).post(self.interceptor.as_ref(), header, words))
     }
 
-    fn abort(&self, reason: &str) {
-        let reason = self.end.abort(reason);
+    fn abort(&self, reason: GaveUp) {
+        self.end.abort(reason);
         for peer in [self.id().next(), self.id().prev()] {
-            self.outlet(peer).inbox.abort(Fault::Closed(reason.clone()));
+            self.outlet(peer).inbox.abort(Fault::gave_up(self.id(), reason));
         }
     }
 }

@@ -10,10 +10,12 @@ mod compare;
 mod endpoint;
 mod error;
 mod frame;
+mod gave_up;
 mod inbox;
 mod intercept;
 mod ledger;
 pub mod memory;
+mod payload;
 mod recording;
 mod shaped;
 mod show;
@@ -33,6 +35,7 @@ pub use endpoint::Endpoint;
 pub use error::NetError;
 pub(crate) use error::at_step;
 pub use frame::HEADER_BYTES;
+pub use gave_up::GaveUp;
 pub use intercept::{Interceptor, Message, Recorder, SentMessage, Verdict};
 pub use memory::MemoryNetwork;
 pub use recording::{ReceivedMessage, Recording};
@@ -166,8 +169,8 @@ pub trait Network: Send + Sync {
     /// [`NetError::TooLarge`] when the message exceeds the limit, [`NetError::PeerClosed`] when the link is down.
     fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError>;
 
-    /// Ends all links at once: both peers see [`NetError::PeerClosed`] with `reason`.
-    fn abort(&self, reason: &str);
+    /// Ends all links at once: both peers see [`NetError::PeerClosed`], and hear of `reason` which word it is.
+    fn abort(&self, reason: GaveUp);
 
     /// The party at this end.
     fn id(&self) -> PartyId {

@@ -2,6 +2,7 @@
 //! and receives is of like size, and fresh memory costs more (page faults, zeroing) than the
 //! copy that fills it.
 
+use super::payload::Payload;
 use parking_lot::Mutex;
 
 /// Buffers of at least this size are kept, in words.
@@ -14,12 +15,12 @@ const MAX_KEPT_WORDS: usize = 8 << 20;
 pub(super) struct SpareBuffers(Mutex<Vec<Vec<u64>>>);
 
 impl SpareBuffers {
-    /// Keeps `buffer` if there is room.
-    pub(super) fn put(&self, buffer: Vec<u64>) {
+    /// Keeps `buffer` if there is room, and if it is not so short that it may have been a key.
+    pub(super) fn put(&self, buffer: Payload) {
         let mut spare = self.0.lock();
         let kept: usize = spare.iter().map(Vec::len).sum();
         if buffer.len() >= MIN_WORDS && kept + buffer.len() <= MAX_KEPT_WORDS {
-            spare.push(buffer);
+            spare.push(buffer.take());
         }
     }
 

@@ -311,6 +311,24 @@ pub enum NnError {
 }
 
 impl NnError {
+    /// Whether weights or images are missing, damaged, another network's or beyond the ring.
+    pub(crate) fn is_of_input(&self) -> bool {
+        matches!(
+            self,
+            NnError::Read { .. }
+                | NnError::Format { .. }
+                | NnError::Dtype { .. }
+                | NnError::MissingTensor { .. }
+                | NnError::ExtraTensors { .. }
+                | NnError::TensorShape { .. }
+                | NnError::NotFinite { .. }
+                | NnError::Variance { .. }
+                | NnError::Encode { .. }
+                | NnError::Range { .. }
+                | NnError::OtherNetwork { .. }
+        )
+    }
+
     /// The same with party and step, where an error of a protocol does not name them yet.
     pub(super) fn located(self, p: &Party) -> Self {
         match self {

@@ -73,8 +73,24 @@ impl RingError {
 /// # Ok::<(), cryptgpu_core::ring::RingError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "FixedPointData")]
 pub struct FixedPoint {
     fraction_bits: u32,
+}
+
+/// A codec as it is written, before it is checked.
+#[derive(serde::Deserialize)]
+#[serde(rename = "FixedPoint")]
+struct FixedPointData {
+    fraction_bits: u32,
+}
+
+impl TryFrom<FixedPointData> for FixedPoint {
+    type Error = RingError;
+
+    fn try_from(data: FixedPointData) -> Result<Self, RingError> {
+        FixedPoint::new(data.fraction_bits)
+    }
 }
 
 impl Default for FixedPoint {
@@ -209,6 +225,20 @@ mod tests {
         assert!(matches!(codec.encode(f64::NAN), Err(RingError::NotFinite { .. })));
         assert!(matches!(codec.encode(f64::NEG_INFINITY), Err(RingError::NotFinite { .. })));
         assert!(FixedPoint::new(31).is_err());
+    }
+
+    #[test]
+    fn what_is_read_passes_the_same_checks_as_what_is_made() {
+        let codec = FixedPoint::new(30).unwrap();
+        let (json, bytes) = (serde_json::to_string(&codec).unwrap(), postcard::to_stdvec(&codec).unwrap());
+        assert_eq!(json, r#"{"fraction_bits":30}"#);
+        assert_eq!(serde_json::from_str::<FixedPoint>(&json).unwrap(), codec);
+        assert_eq!(postcard::from_bytes::<FixedPoint>(&bytes).unwrap(), codec);
+        for bits in [31, 62, 63, 64, u32::MAX] {
+            let error = serde_json::from_str::<FixedPoint>(&json.replace("30", &bits.to_string())).unwrap_err();
+            assert!(error.to_string().contains("at most 30"), "{error}");
+            assert!(postcard::from_bytes::<FixedPoint>(&postcard::to_stdvec(&bits).unwrap()).is_err());
+        }
     }
 
     #[test]

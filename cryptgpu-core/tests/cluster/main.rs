@@ -5,6 +5,7 @@ mod functions;
 mod limits;
 mod misuse;
 mod model;
+mod peers;
 mod process;
 mod randomness;
 mod run;

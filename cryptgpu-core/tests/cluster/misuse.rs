@@ -406,3 +406,20 @@ fn nothing_and_much_can_be_passed() {
     let many = Array1::<f64>::zeros(8 << 20);
     assert_eq!(cluster.run(count, (&many, Vec::<String>::new())).unwrap().output().unwrap(), 8 << 20);
 }
+
+/// What no call with these types can be compiled with; the examples in the documentation of `Cluster::run` show how.
+#[test]
+fn what_cannot_travel_has_no_trait_that_lets_it() {
+    use cryptgpu_core::cluster::{Argument, Outcome, PassedAs, Plain, SharedBits};
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+    struct WithoutSerde;
+    assert_not_impl_any!(&Array1<f64>: PassedAs<Rep>);
+    assert_not_impl_any!(&SharedBits: PassedAs<Rep>);
+    assert_not_impl_any!(&Shared: PassedAs<Array1<f64>>);
+    assert_not_impl_any!(Plain<WithoutSerde>: Argument, Outcome);
+    assert_not_impl_any!(Tensor: Argument, Outcome);
+    // And what can, for the like of it.
+    assert_impl_all!(&Shared: PassedAs<Rep>);
+    assert_impl_all!(Plain<u8>: Argument, Outcome);
+    assert_impl_all!(Option<Tensor>: Argument, Outcome);
+}

@@ -48,6 +48,9 @@ fn digits_of_the_caller_and_of_a_party() {
     let file = ImageSet::file(path);
     let own = cluster.infer_file(&lenet, PartyId::P2, &file, 5..10).unwrap();
     assert_eq!(own.predictions(), result.predictions()[5..]);
+    // Who reads images shares them within the time; those of the caller are shared before.
+    assert!(own.time_by_kind.seconds("input") > 0.0 && result.time_by_kind.seconds("input") == 0.0);
+    assert!(own.time_by_kind.total_seconds() <= own.duration.as_secs_f64());
 
     let error = cluster.infer_file(&lenet, PartyId::P2, &file, 998..1003).unwrap_err();
     assert!(error.to_string().contains("1000 images") && error.party() == Some(PartyId::P2), "{error}");

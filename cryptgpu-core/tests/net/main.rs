@@ -9,3 +9,4 @@ mod tcp;
 mod threads;
 mod timeline;
 mod wait;
+mod wiped;

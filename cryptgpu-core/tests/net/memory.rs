@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use cryptgpu_core::net::{Interceptor, Message, NetError, Network, Options, PartyId, Recorder, Tag, Verdict, memory};
+use cryptgpu_core::net::{
+    GaveUp, Interceptor, Message, NetError, Network, Options, PartyId, Recorder, Tag, Verdict, memory,
+};
 use std::time::{Duration, Instant};
 
 const TAG: Tag = Tag { position: 3, kind: 9 };
@@ -75,10 +77,10 @@ fn an_abort_reaches_both_peers_at_once() {
     let [p0, p1, p2] = memory::trio(quick());
     let waiting = std::thread::spawn(move || p1.recv(PartyId::P0, TAG, 1).unwrap_err());
     p0.send(p2.id(), TAG, vec![5]).unwrap();
-    p0.abort("out of memory");
+    p0.abort(GaveUp::Panicked);
     for error in [waiting.join().unwrap(), p2.recv(p0.id(), TAG, 1).unwrap_err()] {
         assert!(matches!(error, NetError::PeerClosed { .. }), "{error}");
-        assert!(error.to_string().contains("out of memory"), "{error}");
+        assert!(error.to_string().contains("party 0 gave up: its program panicked"), "{error}");
     }
     assert!(p0.send(p2.id(), TAG, vec![5]).is_err());
     assert!(p2.send(p0.id(), TAG, vec![5]).is_err());
@@ -177,4 +179,22 @@ fn a_recorder_sees_what_a_party_sees() {
     assert_eq!(recorder.messages().len(), 3);
     let view: Vec<u64> = recorder.seen_by(p1.id()).into_iter().flat_map(|message| message.words).collect();
     assert_eq!(view, [1, 2]);
+}
+
+#[test]
+fn what_is_shown_of_a_message_is_its_size() {
+    let recorder = Recorder::default();
+    let shown = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let sink = shown.clone();
+    let shows = Interceptor::new(move |message: &mut Message| {
+        sink.lock().unwrap().push_str(&format!("{message:?}"));
+        Verdict::Pass
+    });
+    for interceptor in [recorder.interceptor(), shows] {
+        let [p0, p1, _p2] = memory::trio_with(quick(), Some(interceptor));
+        p0.send(p1.id(), TAG, vec![0x1234_5678_9abc; 3]).unwrap();
+        shown.lock().unwrap().push_str(&format!("{p1:?}"));
+    }
+    let text = format!("{} {:?}", shown.lock().unwrap(), recorder.messages());
+    assert!(text.matches("3 words").count() == 4 && !text.contains(&0x1234_5678_9abcu64.to_string()), "{text}");
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cryptgpu_core::net::tcp::{self, Config, Security};
-use cryptgpu_core::net::{Identity, Network, Options, PartyId, Tag, TcpNetwork};
+use cryptgpu_core::net::{GaveUp, Identity, Network, Options, PartyId, Tag, TcpNetwork};
 use std::time::{Duration, Instant};
 
 fn transport_threads() -> usize {
@@ -55,7 +55,7 @@ fn no_thread_is_left_in_a_process_without_other_tests() {
         assert!(transport_threads() >= 3);
         parties[0].send(parties[1].id(), Tag { position: 0, kind: 0 }, vec![1; 1_000_000]).unwrap();
         if abort {
-            parties[0].abort("a test");
+            parties[0].abort(GaveUp::Ended);
         }
         drop(parties);
         let until = Instant::now() + Duration::from_secs(5);

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::{Trio, all_kinds};
-use cryptgpu_core::net::{Activity, Deadlock, Network, Options, PartyId, Tag, deadlock};
+use cryptgpu_core::net::{Activity, Deadlock, GaveUp, Network, Options, PartyId, Tag, deadlock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -37,8 +37,8 @@ fn find(parties: &Trio, body: impl Fn(&dyn Network) + Sync) -> Deadlock {
                 None => std::thread::sleep(Duration::from_millis(1)),
             }
         };
-        parties[0].abort("the test is over");
-        parties[1].abort("the test is over");
+        parties[0].abort(GaveUp::Ended);
+        parties[1].abort(GaveUp::Ended);
         found.expect("a deadlock")
     })
 }
@@ -125,7 +125,7 @@ fn a_run_that_goes_on_is_never_called_a_deadlock() {
                 looks += 1;
                 waiting += u64::from(states.iter().any(|state| matches!(state.activity, Activity::Waiting(_))));
                 if let Some(found) = deadlock(&states) {
-                    parties.iter().for_each(|party| party.abort("a false alarm"));
+                    parties.iter().for_each(|party| party.abort(GaveUp::Ended));
                     panic!("{name}: {found}");
                 }
             }

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use cryptgpu_core::mpc::World;
-use cryptgpu_core::net::{Interceptor, Message, NetError, Options, PartyId, Recorder, Verdict};
+use cryptgpu_core::net::{GaveUp, Interceptor, Message, NetError, Options, PartyId, Recorder, Verdict};
 use cryptgpu_core::nn::{Graph, NnError, SharedModel, Weights, private, zoo};
 use ndarray::ArrayD;
 use std::sync::Arc;
@@ -187,7 +187,7 @@ fn a_party_that_ends_early_ends_the_others() {
         let model = SharedModel::share(p, &lenet.graph, one, weights, Default::default())?;
         let x = private::share_images(p, &lenet.graph, zero, image, 1)?;
         if p.id() == two {
-            p.abort("its owner changed their mind");
+            p.abort(GaveUp::Ended);
             return Ok(());
         }
         model.infer(p, x).map(drop)

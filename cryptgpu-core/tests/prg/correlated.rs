@@ -173,3 +173,15 @@ fn debug_shows_neither_keys_nor_counters() {
         }
     }
 }
+
+/// What can be used once is no type that can be copied, and nothing here is shown or compared by its words.
+#[test]
+fn nonces_streams_and_keys_are_neither_copied_nor_shown() {
+    use cryptgpu_core::prg::{Nonce, Zero};
+    use static_assertions::assert_not_impl_any;
+    assert_not_impl_any!(Nonce: Clone, Copy, Default, From<u64>);
+    assert_not_impl_any!(Stream: Clone, Copy, Default);
+    assert_not_impl_any!(Zero: Clone, Copy, Default);
+    assert_not_impl_any!(Correlated: Clone, Copy, Default);
+    assert_not_impl_any!(Key: Copy, std::fmt::Display);
+}

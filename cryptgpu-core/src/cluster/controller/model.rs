@@ -24,11 +24,12 @@ impl Cluster {
     /// Has one party (party 1, or the [`owner`](Network::owner) of one's choice) read `weights` and share them among the
     /// three; nobody else sees them. The network is a name of the [`zoo`](crate::nn::zoo) or a
     /// [`Graph`](crate::nn::Graph), and it is encoded and evaluated with the cluster's settings. 8 bytes for each weight
-    /// and bias, in one direction.
+    /// and bias, in one direction. What was changed to make a file's tensors fit is printed here, on standard error, and
+    /// kept ([`Model::notices`]); the other parties are not told.
     ///
     /// The owner computes how large values can become, for images of the network's
-    /// [`input_range`](Network::input_range): it refuses weights with which values certainly leave the ring, and says on
-    /// its standard error, which the caller sees, where no bound shows that they stay within. Images to try are given by
+    /// [`input_range`](Network::input_range): it refuses weights with which values certainly leave the ring, and
+    /// tells the caller, as above, where no bound shows that they stay within. Images to try are given by
     /// [`calibrated_on`](Network::calibrated_on). Random weights are made to fit, and not looked at.
     ///
     /// ```no_run
@@ -64,9 +65,12 @@ impl Cluster {
         });
         let turn = Turn::begin(&self.inner, LoadModel::NAME)?;
         let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
-        turn.run_job(jobs, |_| ())?;
+        let notices = turn.run_job(jobs, |_| ())?.outputs.concat();
+        for notice in &notices {
+            eprintln!("{weights}: {notice}");
+        }
         let token = Token::new(self.inner.clone(), generation, id, Label::Model(graph.name().to_owned()));
-        Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input })
+        Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input, notices: notices.into() })
     }
 
     /// Shares `images`, `[batch, channels, height, width]`, and evaluates the model on them. They are numbers of any type

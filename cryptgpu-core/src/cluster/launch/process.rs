@@ -4,7 +4,7 @@
 use super::program::Program;
 use super::streams::Printed;
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::Bootstrap;
+use crate::cluster::wire::message::{Bootstrap, MAX_BOOTSTRAP_BYTES};
 use crate::net::PartyId;
 use parking_lot::Mutex;
 use std::io::{self, Write};
@@ -36,7 +36,9 @@ impl PartyProcess {
         };
         let printed = Printed::default();
         let drain = printed.drain(id, stdout, stderr);
-        let bytes = postcard::to_stdvec(bootstrap).map(zeroize::Zeroizing::new);
+        // A vector that grows leaves copies of the party's key behind.
+        let room = Vec::with_capacity(MAX_BOOTSTRAP_BYTES);
+        let bytes = postcard::to_extend(bootstrap, room).map(zeroize::Zeroizing::new);
         let sent = match (&drain, bytes) {
             (Err(error), _) => Err(error.to_string()),
             (_, Err(error)) => Err(error.to_string()),

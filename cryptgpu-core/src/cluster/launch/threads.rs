@@ -10,7 +10,7 @@ use crate::cluster::wire::frame::{self, Incoming, Outbox};
 use crate::cluster::wire::message::{Command, Event};
 use crate::device::DeviceChoice;
 use crate::mpc::Settings;
-use crate::net::{MemoryNetwork, Network, Options, PartyId, memory};
+use crate::net::{GaveUp, MemoryNetwork, Network, Options, PartyId, memory};
 use crate::prg::Randomness;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -65,7 +65,7 @@ impl Drop for PartyThreads {
     fn drop(&mut self) {
         // A thread that computes is not ended by this, but at its next message.
         for network in &self.links {
-            network.abort("the cluster has ended");
+            network.abort(GaveUp::Ended);
         }
     }
 }

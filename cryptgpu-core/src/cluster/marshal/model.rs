@@ -20,6 +20,7 @@ pub struct Model {
     pub(in crate::cluster) graph: Arc<Graph>,
     /// The range of images that the bounds on its values are for.
     pub(in crate::cluster) input: InputRange,
+    pub(in crate::cluster) notices: Arc<[String]>,
 }
 
 impl Model {
@@ -31,6 +32,12 @@ impl Model {
     /// The range that images are declared to lie in.
     pub fn input_range(&self) -> InputRange {
         self.input
+    }
+
+    /// What was changed to make the tensors of the weights' file fit the network, and where no bound shows that values fit
+    /// the ring, a sentence each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// Lets the parties free it although handles are still there; using one of those is an error.

@@ -62,14 +62,14 @@ impl<'a> ArgumentReader<'a> {
     }
 
     pub(super) fn take<T: Bytes>(&mut self) -> Result<T, JobError> {
-        T::read(&mut self.reader).map_err(|detail| JobError::Other(format!("cannot read an argument: {detail}")))
+        T::read(&mut self.reader).map_err(|detail| JobError::Arguments(format!("cannot read an argument: {detail}")))
     }
 
     /// Nothing may be left over.
     pub(in crate::cluster) fn finish(self) -> Result<(), JobError> {
         match self.reader.0.len() {
             0 => Ok(()),
-            left => Err(JobError::Other(format!("{left} bytes of arguments are left over"))),
+            left => Err(JobError::Arguments(format!("{left} bytes of arguments are left over"))),
         }
     }
 }

@@ -153,7 +153,7 @@ impl<T: DeserializeOwned> Argument for Plain<T> {
     fn receive(from: &mut ArgumentReader<'_>) -> Result<Self, JobError> {
         Plain::read(&mut from.reader)
             .map(Plain)
-            .map_err(|detail| JobError::Other(format!("cannot read an argument: {detail}")))
+            .map_err(|detail| JobError::Arguments(format!("cannot read an argument: {detail}")))
     }
 }
 

@@ -72,8 +72,8 @@ pub(in crate::cluster) fn run_call(
     context: &mut PartyContext,
     output: &mut Vec<u8>,
 ) -> Result<(), JobError> {
-    let (call, arguments): (Call, &[u8]) =
-        postcard::take_from_bytes(body).map_err(|error| JobError::Other(format!("cannot decode a call: {error}")))?;
+    let (call, arguments): (Call, &[u8]) = postcard::take_from_bytes(body)
+        .map_err(|error| JobError::Arguments(format!("cannot decode a call: {error}")))?;
     let fail = |detail: String| JobError::Other(format!("cannot find the function {}: {detail}", call.function));
     let address = match &call.location {
         CodeLocation::Object(id) => function::resolve(id).map_err(|error| fail(error.to_string()))?,

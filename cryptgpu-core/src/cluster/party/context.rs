@@ -5,7 +5,7 @@ use crate::cluster::wire::error::{Failure, FailureKind};
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::mpc::{Party, Settings};
-use crate::net::{Network, PartyId};
+use crate::net::{GaveUp, Network, PartyId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,14 @@ impl PartyContext {
             failure.step = self.party.failed_step().to_owned();
         }
         failure
+    }
+
+    /// An error as the other parties hear it: where a function made one of its own of a link's, still as the link's.
+    pub(in crate::cluster) fn gave_up(&self, error: &JobError) -> GaveUp {
+        match (error.gave_up(), self.network.endpoint().first_error()) {
+            (GaveUp::Failed, Some(cause)) => (&cause).into(),
+            (reason, _) => reason,
+        }
     }
 
     /// Holds what this run leaves at `place`.

@@ -11,7 +11,7 @@ use crate::cluster::wire::message::{Event, Usage};
 use crate::cluster::wire::trace::PartyTrace;
 use crate::device::DeviceInUse;
 use crate::mpc::{Party, Settings, agree_on_keys};
-use crate::net::{NetError, Network};
+use crate::net::{GaveUp, NetError, Network};
 use crate::prg::{Correlated, Randomness};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub(in crate::cluster) fn execute(
     if !context.in_memory() {
         mark(run);
     }
-    let failure = match attempted {
+    let (reason, failure) = match attempted {
         Ok(Ok(frame)) => {
             let stats = context.network().endpoint().stats().since(&before);
             let (duration, held_bytes) = (start.elapsed(), context.store().bytes());
@@ -84,19 +84,16 @@ pub(in crate::cluster) fn execute(
             tell(outbox, &Event::Used { run, usage, state, trace, position });
             return outbox.post(frame);
         }
-        Ok(Err(error)) => context.failure(&error),
+        Ok(Err(error)) => (context.gave_up(&error), context.failure(&error)),
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
             let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Failure {
-                kind: FailureKind::Panic,
-                step: context.party().current_step(),
-                message: format!("panicked: {text}"),
-                peer: None,
-            }
+            let (step, message) = (context.party().current_step(), format!("panicked: {text}"));
+            (GaveUp::Panicked, Failure { kind: FailureKind::Panic, step, message, peer: None })
         }
     };
-    context.network().abort(&failure.message);
+    // The message is for the caller; the peers hear a word.
+    context.network().abort(reason);
     tell(outbox, &Event::Failed { run, failure });
 }
 

@@ -5,6 +5,7 @@ use crate::cluster::wire::job_error::JobError;
 use crate::mpc::MpcError;
 use crate::net::NetError;
 use crate::nn::NnError;
+use crate::ring::RingError;
 use std::any::Any;
 use std::error::Error;
 use std::fmt::Display;
@@ -17,8 +18,11 @@ pub type Result<T, E = BoxError> = std::result::Result<T, E>;
 
 /// A function's error as the caller gets it.
 pub(super) fn job_error<E: Display + 'static>(error: E) -> JobError {
-    let known = from_any(&error);
-    known.unwrap_or_else(|| JobError::Other(error.to_string()))
+    match from_any(&error) {
+        Some(known) => known,
+        None if is_of_input(&error) => JobError::Input(error.to_string()),
+        None => JobError::Other(error.to_string()),
+    }
 }
 
 fn from_any(error: &dyn Any) -> Option<JobError> {
@@ -41,10 +45,28 @@ fn of_network(error: &NnError) -> Option<JobError> {
     }
 }
 
+/// Whether it is about something that the party brings and that does not fit, as it is or among its causes.
+fn is_of_input(error: &dyn Any) -> bool {
+    let of_input = |error: &NnError| error.is_of_input();
+    if let Some(boxed) = error.downcast_ref::<BoxError>() {
+        return chain(boxed.as_ref())
+            .any(|cause| cause.is::<RingError>() || cause.downcast_ref().is_some_and(of_input));
+    }
+    if let Some(boxed) = error.downcast_ref::<Box<dyn Error>>() {
+        return chain(boxed.as_ref())
+            .any(|cause| cause.is::<RingError>() || cause.downcast_ref().is_some_and(of_input));
+    }
+    error.is::<RingError>() || error.downcast_ref().is_some_and(of_input)
+}
+
+/// An error and its causes.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
+}
+
 /// The first error of a protocol or a link among the causes.
 fn from_chain(error: &(dyn Error + 'static)) -> Option<JobError> {
-    let mut causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
-    causes.find_map(|cause| {
+    chain(error).find_map(|cause| {
         let mpc = cause.downcast_ref::<MpcError>().cloned().map(JobError::from);
         let net = || cause.downcast_ref::<NetError>().cloned().map(JobError::from);
         mpc.or_else(net).or_else(|| cause.downcast_ref::<NnError>().and_then(of_network))

@@ -63,7 +63,7 @@ impl Jobs {
 
 fn run<J: Job>(body: &[u8], context: &mut PartyContext, output: &mut Vec<u8>) -> Result<(), JobError> {
     let job: J = postcard::from_bytes(body)
-        .map_err(|error| JobError::Other(format!("cannot decode the job `{}`: {error}", J::NAME)))?;
+        .map_err(|error| JobError::Arguments(format!("cannot decode the job `{}`: {error}", J::NAME)))?;
     let value = job.run(context)?;
     *output = postcard::to_extend(&value, std::mem::take(output))
         .map_err(|error| JobError::Other(format!("cannot encode the output of `{}`: {error}", J::NAME)))?;

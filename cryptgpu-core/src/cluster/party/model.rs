@@ -39,36 +39,34 @@ pub(in crate::cluster) struct OwnWeights {
 
 impl Job for LoadModel {
     const NAME: &'static str = "load-model";
-    type Output = ();
+    /// What the owner changed to make the weights fit, for the caller.
+    type Output = Vec<String>;
 
-    fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
+    fn run(self, context: &mut PartyContext) -> Result<Vec<String>, JobError> {
         let LoadModel { graph, owner, own, options, input } = self;
         let conditions = Conditions { input, options, settings: *context.party().settings() };
-        let weights = own.map(|own| open_weights(own, &graph, &conditions)).transpose()?;
+        let opened = own.map(|own| open_weights(own, &graph, &conditions)).transpose()?;
+        let (weights, notices) = opened.unzip();
         let model =
             context.party().step("share weights", |p| SharedModel::share(p, &graph, owner, weights, options))?;
         context.hold(0, Held::Model(Arc::new(model)));
-        Ok(())
+        Ok(notices.unwrap_or_default())
     }
 }
 
-/// Reads the weights and checks that values fit the ring. It says on the owner's standard error, which the caller sees,
-/// what was changed to make the weights fit the network, and where no bound shows that values fit.
-fn open_weights(own: OwnWeights, graph: &Graph, conditions: &Conditions) -> Result<Weights, JobError> {
+/// Reads the weights and checks that values fit the ring. Beside them: what was changed to make the weights fit the network,
+/// and where no bound shows that values fit, for the caller.
+fn open_weights(own: OwnWeights, graph: &Graph, conditions: &Conditions) -> Result<(Weights, Vec<String>), JobError> {
     let OwnWeights { source, calibration } = own;
     let fitted = source.open(graph)?;
-    for notice in fitted.notices {
-        eprintln!("{source}: {notice}");
-    }
+    let mut notices = fitted.notices;
     let images = calibration.map(OwnImages::read).transpose()?;
     // Random weights are made to fit.
     if images.is_some() || !matches!(source, WeightSource::Random(_)) {
         let images = images.as_ref().map(|images| images.view());
-        if let Some(warning) = range::check(graph, &fitted.weights, images, conditions)? {
-            eprintln!("{source}: {warning}");
-        }
+        notices.extend(range::check(graph, &fitted.weights, images, conditions)?);
     }
-    Ok(fitted.weights)
+    Ok((fitted.weights, notices))
 }
 
 /// Where the images of an inference are.
@@ -90,7 +88,7 @@ pub(in crate::cluster) struct OwnImages {
 impl OwnImages {
     fn read(self) -> Result<ArrayD<f64>, JobError> {
         let images = self.set.open().and_then(|images| images.batch(self.range));
-        images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Other(error.to_string()))
+        images.map(|images| images.mapv(f64::from).into_dyn()).map_err(|error| JobError::Input(error.to_string()))
     }
 }
 

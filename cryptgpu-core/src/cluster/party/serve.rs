@@ -8,7 +8,7 @@ use super::jobs::Jobs;
 use super::own_process;
 use crate::cluster::wire::frame::{self, Incoming, Outbox};
 use crate::cluster::wire::function;
-use crate::cluster::wire::message::{Bootstrap, Command, Event, VERSION};
+use crate::cluster::wire::message::{Bootstrap, Command, Event, MAX_BOOTSTRAP_BYTES, VERSION};
 use crate::cluster::wire::object::{CodeError, Library};
 use crate::device::DeviceInUse;
 use crate::net::tcp::{self, Config, Security};
@@ -21,9 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
-
-/// A bootstrap is much smaller than this.
-const MAX_BOOTSTRAP_BYTES: usize = 1 << 20;
 
 /// What the library that cells link exports under this name is run by `cryptgpu party --runtime`.
 pub const LIBRARY_ENTRY: &CStr = c"cryptgpu_party";

@@ -1,4 +1,4 @@
-//! A party's halves of sharing and revealing: it takes its two components, gives one to the caller, or opens to one party.
+//! A party's halves of sharing and revealing: it takes its two components, gives a fresh summand to the caller, or opens to one party.
 
 use super::context::PartyContext;
 use super::job::Job;
@@ -32,7 +32,7 @@ impl Job for Share {
     }
 }
 
-/// Sends one component to the caller.
+/// Sends a summand to the caller, made anew: the sum of all three is the value, and no component leaves its parties.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) struct Reveal {
     pub(in crate::cluster) id: HeldId,
@@ -44,14 +44,20 @@ impl Job for Reveal {
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
         let held = context.held(self.id)?;
-        let component = match &held {
-            Held::Rep(rep) => rep.components().0.view(),
-            Held::Bits(bits) => bits.components().0.view(),
-            Held::Private(_) | Held::Model(_) => {
-                return Err(JobError::Other(format!("{} is not revealed", held.label().describe())));
+        let party = context.party();
+        match &held {
+            Held::Rep(rep) => {
+                let summand = party.fresh_summand(rep)?;
+                Ok(Words(party.to_host(summand.view())?))
             }
-        };
-        Ok(Words(context.party().to_host(component)?))
+            Held::Bits(bits) => {
+                let summand = party.fresh_summand_of_bits(bits)?;
+                Ok(Words(party.to_host(summand.view())?))
+            }
+            Held::Private(_) | Held::Model(_) => {
+                Err(JobError::Other(format!("{} is not revealed", held.label().describe())))
+            }
+        }
     }
 }
 

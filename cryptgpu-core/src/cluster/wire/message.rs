@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Both ends must be of the same version: jobs are encoded without names.
 pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 2");
 
+/// A bootstrap is smaller than this.
+pub(in crate::cluster) const MAX_BOOTSTRAP_BYTES: usize = 64 << 10;
+
 /// What a party reads from its standard input before anything else.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) struct Bootstrap {

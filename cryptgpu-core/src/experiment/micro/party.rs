@@ -6,7 +6,7 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use super::{Micro, Operation, geometry};
-use crate::cluster::Plain;
+use crate::cluster::{Plain, Words};
 use crate::device::{DeviceInUse, Tensor};
 use crate::experiment::ExperimentError;
 use crate::mpc::{MpcError, Operand, Party, Rep, Settings};
@@ -23,8 +23,8 @@ pub struct MicroReport {
     pub seconds: Vec<f64>,
     /// What was counted before and after the last iteration.
     pub stats: [Stats; 2],
-    /// Component i, at party i, of the first elements of the last result.
-    pub result: Vec<u64>,
+    /// This party's summand, made anew, of the first elements of the last result.
+    pub result: Words,
     /// What the party's masks were drawn from.
     pub randomness: Randomness,
     /// Where it computed.
@@ -58,7 +58,7 @@ pub fn run_party(p: &mut Party, Plain(declaration): Plain<Micro>) -> Result<Plai
     let mut report = MicroReport {
         seconds: Vec::with_capacity(declaration.iterations),
         stats: [p.stats(), p.stats()],
-        result: Vec::new(),
+        result: Words::default(),
         randomness: p.randomness(),
         device: device.device.to_string(),
         card: device.card,
@@ -69,12 +69,13 @@ pub fn run_party(p: &mut Party, Plain(declaration): Plain<Micro>) -> Result<Plai
         let (start, before) = (Instant::now(), p.stats());
         let result = p.step("operation", |p| once(p, operation, &x, &y))?;
         // A card computes after its call returns; its words are here when it has.
-        let compared = result.components().0.reshape(&[result.len()])?.narrow(0..result.len().min(COMPARED))?;
-        let result = compared.into_host()?;
+        let compared = result.reshape(&[result.len()])?.narrow(0..result.len().min(COMPARED))?;
+        compared.components().0.view().to_host()?;
         if iteration > 0 {
             report.seconds.push(start.elapsed().as_secs_f64());
         }
-        (report.stats, report.result) = ([before, p.stats()], result);
+        report.stats = [before, p.stats()];
+        report.result = Words(p.fresh_summand(&compared)?.into_host()?);
     }
     Ok(Plain(report))
 }

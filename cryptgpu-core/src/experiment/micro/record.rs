@@ -246,11 +246,11 @@ fn slowest(declaration: &Micro, reports: &[MicroReport; 3]) -> Result<Vec<f64>, 
 /// The parties' components put together and compared.
 fn largest_error(reports: &[MicroReport; 3], clear: &[f64]) -> Result<f64, ExperimentError> {
     let settings = reports[0].settings;
-    if reports.iter().any(|report| report.result.len() != clear.len() || report.settings != settings) {
+    if reports.iter().any(|report| report.result.0.len() != clear.len() || report.settings != settings) {
         return Err(ExperimentError::Reports("they differ in what they computed".to_owned()));
     }
     let codec = settings.codec;
-    let word = |at: usize| reports.iter().fold(0u64, |sum, report| sum.wrapping_add(report.result[at]));
+    let word = |at: usize| reports.iter().fold(0u64, |sum, report| sum.wrapping_add(report.result.0[at]));
     let errors = clear.iter().enumerate().map(|(at, clear)| (codec.decode(word(at)) - clear).abs());
     Ok(errors.fold(0.0, f64::max))
 }
@@ -258,6 +258,7 @@ fn largest_error(reports: &[MicroReport; 3], clear: &[f64]) -> Result<f64, Exper
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::cluster::Words;
     use crate::mpc::cost;
 
     fn measured(operations: &[&str]) -> Vec<MicroRecord> {
@@ -305,7 +306,7 @@ pub(super) mod tests {
         let report = |card: &str| MicroReport {
             seconds: vec![1.0, 2.0],
             stats: Default::default(),
-            result: vec![0; 10],
+            result: Words(vec![0; 10]),
             randomness: Default::default(),
             device: "cuda:0".to_owned(),
             card: card.to_owned(),
@@ -318,7 +319,7 @@ pub(super) mod tests {
         assert!(matches!(error, ExperimentError::Emulated { .. }), "{error}");
         let real = record(&declaration, Link::None, "test", &["NVIDIA V100"; 3].map(report)).unwrap();
         assert_eq!((real.hardware(), real.seconds, real.best_seconds), ("NVIDIA V100", 1.0, 1.0));
-        let short = MicroReport { result: vec![], ..report("") };
+        let short = MicroReport { result: Words::default(), ..report("") };
         assert!(record(&declaration, Link::None, "test", &[report(""), short, report("")]).is_err());
     }
 }

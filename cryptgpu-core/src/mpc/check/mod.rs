@@ -32,6 +32,8 @@
 mod columns;
 mod distinguish;
 mod inputs;
+#[cfg(test)]
+mod relations;
 mod report;
 mod sample;
 mod show;
@@ -48,7 +50,7 @@ use inputs::{Source, shape, sizes, values};
 use ndarray::{ArrayD, IxDyn};
 use std::ops::RangeInclusive;
 #[cfg(test)]
-pub(super) use trial::run as run_trial;
+pub(super) use {relations::tells, trial::run as run_trial};
 
 /// A protocol to be checked: what each party runs, on its shares of the inputs.
 pub trait Protocol<R, E>: Fn(&mut Party, &[Rep]) -> Result<R, E> + Sync {}

@@ -376,3 +376,44 @@ fn a_recorded_view_keeps_to_its_room() {
         assert!(kept <= 40 && !view.shares.is_empty() && !view.messages.is_empty());
     }
 }
+
+#[test]
+fn a_world_deals_other_components_at_each_call_and_the_same_ones_again_from_its_seed() {
+    let value = array(&[4], vec![7; 4]);
+    let words = |rep: &Rep| rep.components().0.clone().into_host().unwrap();
+    let deals = |world: &World| [world.deal(&value), world.deal(&value)].map(|shares| shares.each_ref().map(words));
+    let world = World::seeded(1);
+    let first = deals(&world);
+    for (one, other) in first[0].iter().zip(&first[1]) {
+        assert!(one.iter().zip(other).all(|(a, b)| a != b));
+    }
+    // A clone goes on with the next.
+    assert!(first == deals(&World::seeded(1)) && world.clone().deal(&value).each_ref().map(words) != first[0]);
+}
+
+#[test]
+fn what_goes_to_somebody_outside_sums_to_the_value_and_is_no_component() {
+    let world = World::seeded(1);
+    let words = super::samples(130, 3);
+    let x = world.deal(&array(&[130], words.clone()));
+    let parties = world.run(|p| {
+        let x = &x[p.id().index()];
+        let bits = p.sign(x).unwrap();
+        let two = [0, 1].map(|_| p.fresh_summand(x).unwrap().into_host().unwrap());
+        let of_bits = [0, 1].map(|_| p.fresh_summand_of_bits(&bits).unwrap().into_host().unwrap());
+        let held = [x.components().0.clone().into_host(), bits.components().0.view().to_host()].map(Result::unwrap);
+        (two, of_bits, held)
+    });
+    for time in 0..2 {
+        let sum = |at: usize| parties.iter().fold(0u64, |sum, (two, ..)| sum.wrapping_add(two[time][at]));
+        assert!(words.iter().enumerate().all(|(at, &word)| sum(at) == word));
+        let bits = |at: usize| parties.iter().fold(0, |sum, (_, bits, _)| sum ^ bits[time][at]);
+        let held = |at: usize| parties.iter().fold(0, |sum, (.., held)| sum ^ held[1][at]);
+        assert!((0..parties[0].1[0].len()).all(|at| bits(at) == held(at)));
+    }
+    for (two, of_bits, held) in &parties {
+        let differ = |a: &[u64], b: &[u64]| a.iter().zip(b).all(|(a, b)| a != b);
+        assert!(differ(&two[0], &two[1]) && two.iter().all(|summand| differ(summand, &held[0])));
+        assert!(differ(&of_bits[0], &of_bits[1]) && of_bits.iter().all(|summand| differ(summand, &held[1])));
+    }
+}

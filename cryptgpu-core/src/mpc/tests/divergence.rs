@@ -1,7 +1,8 @@
-//! Parties whose programs have diverged: no message is masked with a stream that masks another one.
+//! Parties whose programs have diverged: no message is masked with a stream that masks another one, and what is sent until
+//! they notice does not depend on what its receiver lacks.
 
 use super::samples;
-use crate::device::Tensor;
+use crate::mpc::check::tells;
 use crate::mpc::{Fidelity, MpcError, Party, Rep, World};
 use crate::net::{Options, PartyId};
 use ndarray::Array1;
@@ -19,7 +20,7 @@ const N: usize = 700;
 fn protocols() -> Vec<(&'static str, Protocol)> {
     vec![
         ("input", |p, x| {
-            let value = (p.id() == PartyId::P1).then(|| Tensor::full(p.device(), x.shape(), 7));
+            let value = (p.id() == PartyId::P1).then(|| x.components().0.clone());
             p.input(PartyId::P1, value.as_ref(), x.shape()).map(drop)
         }),
         ("open", |p, x| p.open(x).map(drop)),
@@ -38,7 +39,7 @@ fn protocols() -> Vec<(&'static str, Protocol)> {
             p.truncate(x, 20).map(drop)
         }),
         ("sign", |p, x| p.sign(x).map(drop)),
-        ("sign of fewer elements", |p, x| p.sign(&x.narrow(0..N - 1)?).map(drop)),
+        ("sign of fewer elements", |p, x| p.sign(&x.narrow(0..x.len() - 1)?).map(drop)),
         ("bit product", |p, x| {
             let bits = x.component_bits(p.id(), PartyId::P0).bit(0)?;
             p.bit_product(&bits, x).map(drop)
@@ -114,5 +115,63 @@ fn parties_in_different_protocols_share_no_stream() {
             let alike = [*name, *other].iter().all(|name| ["sign", "ReLU"].contains(name));
             share_no_address(&format!("{name}, and {other} at party {odd}"), addresses, odd, alike);
         }
+    }
+}
+
+/// Elements of the runs whose messages are looked at.
+const FEW: usize = 2;
+
+/// What is sent in `programs`, after so many nonces by hand at one party, and depends on what its receiver lacks.
+fn told(programs: [Protocol; 3], ahead: (usize, usize), count_only: bool) -> Vec<String> {
+    let world = World { options: Options { deadline: SOON, ..Options::default() }, ..World::seeded(2) };
+    let run = |p: &mut Party, x: &[Rep]| {
+        if count_only {
+            p.prg.count_only();
+        }
+        if p.id().index() == ahead.0 {
+            (0..ahead.1).for_each(|_| drop(p.nonces::<1>()));
+        }
+        programs[p.id().index()](p, &x[0])
+    };
+    PartyId::ALL.into_iter().flat_map(|observer| tells(&world, observer, FEW, &run)).collect()
+}
+
+/// All that send and open nothing: what is opened depends on what its receiver lacks, as it should.
+fn masked() -> Vec<(&'static str, Protocol)> {
+    protocols().into_iter().filter(|(name, _)| !name.starts_with("open")).collect()
+}
+
+#[test]
+fn what_is_sent_by_parties_that_are_nonces_apart_tells_nothing() {
+    for (name, protocol) in masked() {
+        assert_eq!(told([protocol; 3], (0, 0), false), [""; 0], "{name}");
+        for (odd, more) in (0..3).flat_map(|odd| [(odd, 1), (odd, 2), (odd, 3)]) {
+            assert_eq!(told([protocol; 3], (odd, more), false), [""; 0], "{name}, party {odd} is {more} ahead");
+        }
+    }
+}
+
+#[test]
+fn what_is_sent_in_different_protocols_tells_nothing() {
+    let all = masked();
+    for (i, (name, protocol)) in all.iter().enumerate() {
+        for (j, (other, another)) in all.iter().enumerate().take(i) {
+            let odd = (i + j) % 3;
+            let mut programs = [*protocol; 3];
+            programs[odd] = *another;
+            assert_eq!(told(programs, (0, 0), false), [""; 0], "{name}, and {other} at party {odd}");
+        }
+    }
+}
+
+#[test]
+fn with_bare_counters_parties_that_are_nonces_apart_would_tell_secrets() {
+    let leaks = |name: &str| {
+        let protocol = masked().into_iter().find(|(found, _)| *found == name).unwrap().1;
+        let apart = (0..3).flat_map(|odd| [(odd, 1), (odd, 2), (odd, 3)]);
+        apart.map(|ahead| told([protocol; 3], ahead, true).len()).sum::<usize>()
+    };
+    for name in ["sign", "ReLU"] {
+        assert!(leaks(name) > 0, "{name}");
     }
 }

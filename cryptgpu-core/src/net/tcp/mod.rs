@@ -14,10 +14,10 @@ mod tests;
 mod writer;
 
 use super::endpoint::{Endpoint, Reach};
-use super::frame::{FrameKind, Header, encode_reason};
+use super::frame::{FrameKind, Header};
 use super::spare::SpareBuffers;
 use super::tls::{Fingerprint, Identity};
-use super::{NetError, Network, Options, PartyId, Tag};
+use super::{GaveUp, NetError, Network, Options, PartyId, Tag};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,12 +149,12 @@ impl Network for TcpNetwork {
         })
     }
 
-    fn abort(&self, reason: &str) {
+    fn abort(&self, reason: GaveUp) {
         self.end.abort(reason);
         for outlet in self.outlets.iter().flatten() {
             outlet.give_up();
         }
-        self.last_frame(FrameKind::Abort, &encode_reason(reason));
+        self.last_frame(FrameKind::Abort, &[reason.to_word()]);
     }
 }
 

@@ -1,10 +1,11 @@
 //! The receiving end of a link: reads frames as they come, checks them, and queues them.
 
-use super::super::frame::{FrameKind, HEADER_BYTES, Header, MAX_REASON_BYTES, decode_reason};
+use super::super::frame::{FrameKind, HEADER_BYTES, Header};
 use super::super::inbox::{Fault, Inbox, Incoming};
+use super::super::payload::Payload;
 use super::super::shaped::Shaper;
 use super::super::spare::SpareBuffers;
-use super::super::{Options, PartyId};
+use super::super::{GaveUp, Options, PartyId};
 use super::Stream;
 use std::io;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(super) async fn run(
             Ok(Content::Message(message)) => {
                 inbox.push(message);
             }
-            Ok(Content::Abort(reason)) => return inbox.abort(Fault::Closed(format!("party {peer} gave up: {reason}"))),
+            Ok(Content::Abort(reason)) => return inbox.abort(Fault::gave_up(peer, reason)),
             Ok(Content::End) => return inbox.close(Fault::Closed(format!("party {peer} has ended"))),
             Err(fault) => return inbox.close(fault),
         }
@@ -36,7 +37,7 @@ pub(super) async fn run(
 /// What a frame carries.
 enum Content {
     Message(Incoming),
-    Abort(String),
+    Abort(GaveUp),
     End,
 }
 
@@ -58,18 +59,21 @@ impl Reader {
         let header = Header::decode(&head)?;
         let limit = match header.kind {
             FrameKind::Message => self.options.max_message_bytes,
-            FrameKind::Abort => MAX_REASON_BYTES as u64,
+            FrameKind::Abort => 8 * GaveUp::WORDS as u64,
             FrameKind::End => 0,
         };
         header.admit(self.expected, limit)?;
         self.expected += 1;
-        let mut words = self.spare.take(header.words as usize);
+        let mut words = Payload::new(self.spare.take(header.words as usize));
         stream.read_exact(bytemuck::cast_slice_mut(&mut words)).await.map_err(within_frame)?;
         if self.with_checksum {
             header.verify(&words)?;
         }
         Ok(match header.kind {
-            FrameKind::Abort => Content::Abort(decode_reason(&words)),
+            FrameKind::Abort => match words[..] {
+                [word] => GaveUp::from_word(word).map(Content::Abort).ok_or_else(unknown)?,
+                _ => return Err(unknown()),
+            },
             FrameKind::End => Content::End,
             FrameKind::Message => {
                 let ready = self.shaper.deliver(start, (HEADER_BYTES + 8 * words.len()) as u64);
@@ -77,6 +81,10 @@ impl Reader {
             }
         })
     }
+}
+
+fn unknown() -> Fault {
+    Fault::BadFrame("it gave up for a reason that does not exist: do both ends run the same version?".into())
 }
 
 fn between_frames(error: io::Error) -> Fault {

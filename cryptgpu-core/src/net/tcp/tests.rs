@@ -1,8 +1,8 @@
 //! What the receiving end makes of byte streams that no honest sender would send.
 
-use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum, encode_reason};
+use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::{Empty, Fault, Inbox};
-use super::super::{Options, PartyId, Tag};
+use super::super::{GaveUp, Options, PartyId, Tag};
 use super::reader;
 use proptest::prelude::*;
 use std::io::Cursor;
@@ -32,7 +32,7 @@ fn read(bytes: Vec<u8>) -> (Vec<Vec<u64>>, Fault) {
     let mut messages = Vec::new();
     loop {
         match inbox.pop(Instant::now()) {
-            Ok(message) => messages.push(message.words),
+            Ok(message) => messages.push(message.words.take()),
             Err(Empty::Down(fault)) => return (messages, fault),
             Err(Empty::Deadline) => panic!("the link neither delivers nor is down"),
         }
@@ -98,13 +98,13 @@ fn repeated_lost_and_reordered_frames_are_found() {
 
 #[test]
 fn an_abort_carries_its_reason_past_messages_that_wait() {
-    let reason = encode_reason("disk full: größer");
+    let reason = [GaveUp::Device.to_word()];
     let mut stream = frame(0, &[1]);
     stream.extend_from_slice(&header(FrameKind::Abort, 1, &reason).encode());
     stream.extend_from_slice(bytemuck::cast_slice(&reason));
     let (messages, fault) = read(stream);
     assert!(messages.is_empty());
-    assert_eq!(fault, Fault::Closed("party 1 gave up: disk full: größer".into()));
+    assert_eq!(fault, Fault::gave_up(PartyId::P1, GaveUp::Device));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::{Fault, Inbox};
+use super::super::payload::Payload;
 use super::super::spare::SpareBuffers;
 use super::Stream;
 use parking_lot::Mutex;
@@ -41,7 +42,7 @@ struct Frame {
     header: Header,
     /// The header's bytes, once the frame has its number.
     head: Option<[u8; HEADER_BYTES]>,
-    words: Vec<u64>,
+    words: Payload,
     written: usize,
 }
 
@@ -74,7 +75,7 @@ impl Outlet {
 
     /// Posts a frame: writes it if it is short and nothing is before it, else queues it.
     pub(super) fn post(&self, header: Header, words: Vec<u64>) {
-        let mut frame = Frame { header, head: None, words, written: 0 };
+        let mut frame = Frame { header, head: None, words: Payload::new(words), written: 0 };
         if frame.words.len() <= SHORT_WORDS && self.shared.queued.load(Ordering::Acquire) == 0 {
             // The task polls again what is pending here, with its own waker.
             let mut context = Context::from_waker(Waker::noop());
