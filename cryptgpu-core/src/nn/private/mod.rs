@@ -142,12 +142,13 @@ impl SharedModel {
     /// The network's result on shared images.
     ///
     /// `x` has shape `[batch, channels, height, width]` and the codec's scale; so has the result, `[batch, …]`. Costs
-    /// are those of [`super::cost::infer`]. Tensors are freed after their last use.
+    /// are those of [`super::cost::infer`]. Tensors are freed after their last use. With a check of ranges in the
+    /// party's settings, one bit is opened at the end, or at the end of each layer ([`crate::mpc::CheckRange`]).
     ///
     /// # Errors
     /// [`NnError::Input`] for images of another shape; [`NnError::Precision`] when the party computes with other
     /// fraction bits than the weights have; as [`window::check_plan`] for settings that cannot work, before anything is
-    /// sent; [`NnError::Mpc`] with party, peer and step.
+    /// sent; [`NnError::Mpc`] with party, peer and step, or where a value has left the range and the check finds it.
     ///
     /// # Examples
     /// See [`share_images`].
