@@ -20,7 +20,7 @@ pub use crate::cluster::{
     Cluster, ClusterError, Model, OnlyAt, PerParty, Plain, Result, Revealed, Run, Shared, SharedBits,
 };
 pub use crate::device::{Device, DeviceChoice};
-pub use crate::mpc::{Fidelity, Party, Rep, RepBits, Settings};
+pub use crate::mpc::{CheckRange, Fidelity, Party, Rep, RepBits, Settings};
 pub use crate::net::{Link, PartyId, Trace};
 pub use crate::nn::{Graph, WeightSource, Weights, plaintext, zoo};
 pub use crate::prg::Randomness;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::ExperimentError;
 use crate::device::Devices;
-use crate::mpc::{Fidelity, Settings, SignWindow};
+use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
 use crate::nn::range::Conditions;
 use crate::nn::{Graph, LowerOptions, NnError, WeightSource, Weights, fold, lower, window, zoo};
@@ -60,6 +60,9 @@ pub struct Inference {
     pub fraction_bits: u32,
     /// Bits that comparisons look at.
     pub window: SignWindow,
+    /// Whether the parties find out that a value has left the range.
+    #[serde(default)]
+    pub check_range: CheckRange,
     /// Images, from the first on, whose results are compared with plaintext evaluation, which takes
     /// seconds an image for the large networks.
     pub compare: usize,
@@ -154,6 +157,7 @@ impl Inference {
             randomness: Randomness::default(),
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
             window: SignWindow::default(),
+            check_range: CheckRange::Off,
             compare: if small { usize::MAX } else { 1 },
         })
     }
@@ -176,7 +180,12 @@ impl Inference {
             value: self.fraction_bits.to_string(),
             hint: error.to_string(),
         })?;
-        Ok(Settings { codec, fidelity: self.fidelity, window: self.window })
+        self.check_range.check_window(self.window).map_err(|hint| ExperimentError::Declaration {
+            field: "range check",
+            value: self.check_range.to_string(),
+            hint,
+        })?;
+        Ok(Settings { codec, fidelity: self.fidelity, window: self.window, check_range: self.check_range })
     }
 
     /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].

@@ -193,6 +193,7 @@ fn record(
         fidelity: declaration.fidelity.to_string(),
         fraction_bits: declaration.fraction_bits,
         window: super::window::text(declaration.window),
+        check_range: declaration.check_range.to_string(),
         iterations: declaration.iterations,
         seconds: slowest.seconds,
         seconds_by_kind: slowest.seconds_by_kind.clone().into_map(),

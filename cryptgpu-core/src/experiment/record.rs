@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::label::{Conditions, Mark};
 use super::{ExperimentError, Images, Machine, window};
+use crate::mpc::CheckRange;
 use crate::nn::WeightSource;
 
 /// One measurement. Fields that a newer version adds are ignored by an older one, and fields marked
@@ -43,6 +44,9 @@ pub struct Record {
     /// `?:16` where the lowest bit is not known, and leaves it empty where no width fits.
     #[serde(default)]
     pub window: String,
+    /// Whether the parties looked for values beyond the range: `off`, `run`, `layers`.
+    #[serde(default = "no_check")]
+    pub check_range: String,
     /// Timed iterations.
     pub iterations: usize,
     /// Seconds of one iteration, from shared weights and the owner's images to shares of the result:
@@ -104,6 +108,11 @@ pub struct Record {
     pub time: String,
 }
 
+/// What records say that were written before there was a check of ranges.
+fn no_check() -> String {
+    CheckRange::Off.to_string()
+}
+
 impl Record {
     /// Bytes of one iteration, all parties together.
     pub fn total_bytes(&self) -> u64 {
@@ -145,6 +154,7 @@ impl Record {
         let counted = format!("{} rounds, {} bytes", self.rounds, self.total_bytes());
         let mut marks = conditions.marks();
         marks.extend([
+            Mark::new(format!("range check {}", self.check_range), self.check_range != no_check()),
             Mark::new(weights, self.weights != usual_weights),
             Mark::between(digest(&self.weights_sha256)),
             Mark::between(digest(&self.dataset_sha256)),
@@ -298,6 +308,7 @@ pub(crate) mod tests {
             fidelity: "exact".into(),
             fraction_bits: 20,
             window: "0:64".into(),
+            check_range: no_check(),
             iterations: 5,
             seconds,
             seconds_by_kind: BTreeMap::from([("conv2d".into(), seconds / 2.0)]),

@@ -311,8 +311,9 @@ mod tests {
     #[test]
     fn what_a_number_depends_on_makes_a_row_of_its_own_with_a_name_of_its_own() {
         type Change = fn(&mut Record);
-        let changes: [(Change, &str); 14] = [
+        let changes: [(Change, &str); 15] = [
             (|r| r.window = "0:16".into(), "lenet (window 0:16)"),
+            (|r| r.check_range = "run".into(), "lenet (range check run)"),
             (|r| r.fraction_bits = 12, "lenet (12 fraction bits)"),
             (|r| r.fidelity = "paper".into(), "lenet (paper)"),
             (|r| r.randomness = "insecure-philox".into(), "lenet (insecure-philox)"),

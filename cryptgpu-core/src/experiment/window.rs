@@ -2,7 +2,7 @@
 
 use super::Record;
 use super::label::STANDARD_WINDOW;
-use crate::mpc::{Fidelity, Settings, SignWindow};
+use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::nn::{LowerOptions, cost, fold, lower::lower, zoo};
 use crate::ring::FixedPoint;
 
@@ -29,7 +29,7 @@ pub(super) fn of_older(record: &Record) -> Option<String> {
     let input = 8 * (record.batch as u64).checked_mul(graph.input_shape().iter().product::<usize>() as u64)?;
     let bytes = |width: u32| {
         let window = SignWindow::new(0, width)?;
-        let settings = Settings { codec, fidelity, window };
+        let settings = Settings { codec, fidelity, window, check_range: CheckRange::Off };
         Some(input + cost::infer(&plan, record.batch, &settings).bytes)
     };
     let width = [64, 32, 16].into_iter().find(|&width| bytes(width) == Some(record.total_bytes()))?;

@@ -153,3 +153,66 @@ pub fn max_pool(n: usize, taps: usize, window: SignWindow) -> Cost {
     }
     cost
 }
+
+/// Elements after which values that are kept for the check of ranges are looked at, so that they never fill the memory.
+/// Fewer in the unit tests, which reach it so.
+const KEPT: usize = if cfg!(test) { 1 << 15 } else { 1 << 20 };
+
+/// What the check of ranges costs ([`super::CheckRange`]), as values come. A party and a formula for a whole network
+/// count with the same.
+///
+/// ```
+/// use cryptgpu_core::mpc::cost::RangeChecks;
+///
+/// let mut checks = RangeChecks::default();
+/// checks.truncated(1 << 15);
+/// let cost = checks.close();
+/// // A sign of 16 bits, a tree over 512 words, the bits of a word, the opening.
+/// assert_eq!((cost.rounds, cost.bytes), (5 + 9 + 6 + 1, (86 << 12) + 24 * 511 + 24 * 7));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RangeChecks {
+    kept: usize,
+    words: usize,
+    cost: Cost,
+}
+
+impl RangeChecks {
+    /// n elements have been truncated. Whether so much is kept now that it is looked at.
+    pub fn truncated(&mut self, n: usize) -> bool {
+        self.kept += n;
+        let full = self.kept >= KEPT;
+        if full {
+            self.look();
+        }
+        full
+    }
+
+    /// n elements were compared with a window that leaves out upper bits.
+    pub fn narrowed(&mut self, n: usize) {
+        self.cost += sign(n, SignWindow::default());
+        self.words += n.div_ceil(64);
+    }
+
+    /// One bit is opened: the cost since the last was, this included; nothing where there is nothing to look at.
+    pub fn close(&mut self) -> Cost {
+        self.look();
+        let RangeChecks { words: mut left, mut cost, .. } = std::mem::take(self);
+        if left == 0 {
+            return Cost::FREE;
+        }
+        while left > 1 {
+            cost += packed(left / 2 * 3);
+            left = left.div_ceil(2);
+        }
+        cost + packed(3).times(7)
+    }
+
+    /// The sign of 16 bits of what is kept.
+    fn look(&mut self) {
+        let (low, width) = super::range::TOP;
+        self.cost += sign(self.kept, SignWindow::new(low, width).unwrap_or_default());
+        self.words += self.kept.div_ceil(64);
+        self.kept = 0;
+    }
+}

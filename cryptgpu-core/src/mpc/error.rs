@@ -1,5 +1,6 @@
 //! What can go wrong in a protocol.
 
+use super::CheckRange;
 use crate::device::DeviceError;
 use crate::net::{NO_STEP, NetError, PartyId};
 use crate::ring::RingError;
@@ -57,6 +58,16 @@ pub enum MpcError {
         /// What is wrong, and what to do.
         detail: String,
     },
+    /// A value has left the range of its arithmetic, so that results are wrong ([`CheckRange`]).
+    #[error("{at}{}", range_advice(*.check, *.fraction_bits))]
+    Range {
+        /// Where: the layer, when one bit is opened for each.
+        at: Origin,
+        /// What was looked for.
+        check: CheckRange,
+        /// Fraction bits of the codec.
+        fraction_bits: u32,
+    },
     /// An error of a protocol's author.
     #[error("{at}{detail}")]
     Other {
@@ -112,6 +123,7 @@ impl MpcError {
             MpcError::Device { at, .. }
             | MpcError::Ring { at, .. }
             | MpcError::Argument { at, .. }
+            | MpcError::Range { at, .. }
             | MpcError::Other { at, .. } => at.0.as_ref().map_or("", |(_, step)| step),
         }
     }
@@ -138,6 +150,7 @@ impl MpcError {
             MpcError::Device { at, .. }
             | MpcError::Ring { at, .. }
             | MpcError::Argument { at, .. }
+            | MpcError::Range { at, .. }
             | MpcError::Other { at, .. } => {
                 at.0.get_or_insert_with(|| (party, step.to_owned()));
             }
@@ -157,6 +170,22 @@ pub(super) fn locate(error: &mut dyn Any, party: PartyId, step: &str) {
         && let Some(error) = boxed.downcast_mut::<MpcError>()
     {
         error.locate(party, step);
+    }
+}
+
+/// What has happened, and what to do.
+fn range_advice(check: CheckRange, fraction_bits: u32) -> String {
+    let remedy = format!("use fewer fraction bits than {fraction_bits}, or scale weights or inputs down");
+    match check {
+        CheckRange::Layers => format!(
+            "a value has left the range of the fixed-point numbers here (products must stay below 2^62), so that results \
+             are wrong: {remedy}"
+        ),
+        CheckRange::Off | CheckRange::Run => format!(
+            "a value has left the range of the fixed-point numbers in this run, so that its results are wrong: \
+             CheckRange::Layers (--check-range=layers) names the layer, and where weights are at hand so does `cryptgpu range`; \
+             then {remedy}"
+        ),
     }
 }
 

@@ -38,13 +38,17 @@ impl Party {
         Ok(x.add_word(self.id(), self.codec().encode(c)?))
     }
 
-    /// x times a public real, truncated. Local product, then 8 + 3f/8 bytes an element, 2 rounds.
+    /// x times a public real c, truncated. c is taken to f significant bits ([`crate::ring::FixedPoint::encode_constant`]),
+    /// so that the result is c·x but for 2^−f of it and one unit.
+    ///
+    /// In range while |x| < 2^(62−2f) and |c·x| < 2^(62−2f): below 4,194,304 at 20 fraction bits. Local product, then
+    /// 8 + 3d/8 bytes an element, 2 rounds, with d = f for |c| ≥ 1/2 and a bit more for each halving of c.
     ///
     /// # Errors
     /// [`MpcError::Ring`] when the constant cannot be encoded; the link's errors.
     pub fn mul_scalar(&mut self, x: &Rep, constant: f64) -> Result<Rep, MpcError> {
-        let word = self.codec().encode(constant)?;
-        self.truncate(&x.mul_word(word), self.codec().fraction_bits())
+        let (word, bits) = self.codec().encode_constant(constant)?;
+        self.truncate(&x.mul_word(word), bits)
     }
 
     /// The matrix product x · y of `[m, k]` and `[k, n]`, truncated by the fraction bits.

@@ -16,6 +16,7 @@
 //! | `linear.rs` | products, matrix products, convolutions |
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `pool.rs` | average and max-pooling |
+//! | `range.rs` | [`CheckRange`]: the overflow flag |
 //! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, softmax, cross-entropy: nothing is opened |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
@@ -37,6 +38,7 @@ mod party;
 mod pool;
 mod protocol;
 mod randomness;
+mod range;
 mod setup;
 mod share;
 mod show;
@@ -53,6 +55,7 @@ pub use functions::{CrossEntropy, Octaves};
 pub use party::{Fidelity, Party, Settings};
 pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
+pub use range::CheckRange;
 pub use setup::agree_on_keys;
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
 pub use show::claims_table;

@@ -5,6 +5,7 @@ use super::account::{Account, DeclaredBy};
 use super::claim::Claim;
 use super::cost::Cost;
 use super::error::{MpcError, locate};
+use super::range::{CheckRange, Watch};
 use super::view::ViewRecorder;
 use crate::device::{Device, DeviceError, SignWindow, View};
 use crate::net::{GaveUp, Network, PartyId, Stats, Timeline};
@@ -44,6 +45,9 @@ pub struct Settings {
     /// Bits that comparisons look at; all 64 by default. In a network it bounds the network's own values, and each step's
     /// window follows from it (`nn::window`).
     pub window: SignWindow,
+    /// Whether a run finds out that a value has left the range; off by default.
+    #[serde(default)]
+    pub check_range: CheckRange,
 }
 
 /// One of the three parties, in a run. Its methods are the protocols; each is called by all
@@ -52,6 +56,7 @@ pub struct Party {
     pub(super) net: Arc<dyn Network>,
     pub(super) prg: Correlated,
     pub(super) recorder: ViewRecorder,
+    pub(super) watch: Watch,
     settings: Settings,
     device: Device,
     account: Account,
@@ -61,7 +66,8 @@ impl Party {
     /// A party on `net`, drawing from `prg`, whose tensors live on `device`.
     pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings, device: Device) -> Self {
         let account = Account::new(net.endpoint().stats());
-        let party = Party { net, prg, recorder: ViewRecorder::default(), settings, device, account };
+        let (recorder, watch) = (ViewRecorder::default(), Watch::default());
+        let party = Party { net, prg, recorder, watch, settings, device, account };
         party.net.endpoint().set_step(&party.current_step());
         party
     }

@@ -1,6 +1,6 @@
 //! How settings, costs and claims show themselves.
 
-use super::{CheckedClaim, Cost, Settings};
+use super::{CheckRange, CheckedClaim, Cost, Settings};
 use crate::show::{Cell, PlainTable, Show};
 
 impl Show for Cost {
@@ -12,12 +12,17 @@ impl Show for Cost {
 /// `20 fraction bits, exact truncation, comparisons of 64 bits`.
 impl Show for Settings {
     fn text(&self) -> String {
-        let Settings { codec, fidelity, window } = self;
+        let Settings { codec, fidelity, window, check_range } = self;
         let bits = match (window.low(), window.width()) {
             (0, width) => format!("{width} bits"),
             (low, width) => format!("{width} bits from bit {low}"),
         };
-        format!("{} fraction bits, {fidelity} truncation, comparisons of {bits}", codec.fraction_bits())
+        let check = match check_range {
+            CheckRange::Off => "",
+            CheckRange::Run => ", one bit opened to check ranges",
+            CheckRange::Layers => ", one bit a layer opened to check ranges",
+        };
+        format!("{} fraction bits, {fidelity} truncation, comparisons of {bits}{check}", codec.fraction_bits())
     }
 }
 

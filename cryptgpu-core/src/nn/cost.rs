@@ -2,21 +2,58 @@
 //! protocols it uses. Tests hold this against what the transport counts.
 
 use super::Plan;
+use super::divisor::cut;
 use super::lower::{PlanOp, Step};
-use super::private::cut;
-use crate::mpc::{Cost, Fidelity, Settings, cost};
+use crate::mpc::cost::RangeChecks;
+use crate::mpc::{CheckRange, Cost, Fidelity, Settings, cost};
 
 /// Sharing the weights: 8 bytes for each weight and bias, to one party; nobody waits for more than one message.
 pub fn share_weights(plan: &Plan) -> Cost {
     Cost { bytes: 8 * plan.weight_elements(), rounds: u64::from(plan.weight_elements() > 0) }
 }
 
-/// Evaluating `plan` on `batch` shared images: the sum of its steps.
+/// Evaluating `plan` on `batch` shared images: the sum of its steps, and of the check of ranges where settings ask for it.
 pub fn infer(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
-    plan.steps().iter().fold(Cost::FREE, |sum, step| sum + of_step(plan, step, batch, settings))
+    let steps = plan.steps().iter().fold(Cost::FREE, |sum, step| sum + of_step(plan, step, batch, settings));
+    steps + check_range(plan, batch, settings)
 }
 
-/// One step.
+/// The check of ranges ([`CheckRange`]) in an evaluation of `plan`; nothing where settings ask for none.
+pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
+    if settings.check_range == CheckRange::Off {
+        return Cost::FREE;
+    }
+    let (mut checks, mut sum) = (RangeChecks::default(), Cost::FREE);
+    for step in plan.steps() {
+        let elements = batch * plan.shape(step.output).iter().product::<usize>();
+        if cut(&step.op, settings.codec.fraction_bits()) > 0 {
+            checks.truncated(elements);
+        }
+        if settings.window.low() + settings.window.width() < u64::BITS {
+            compared(&step.op, elements).into_iter().for_each(|elements| checks.narrowed(elements));
+        }
+        if settings.check_range == CheckRange::Layers {
+            sum += checks.close();
+        }
+    }
+    sum + checks.close()
+}
+
+/// Elements of each comparison that a step makes, `elements` being those of its result.
+fn compared(op: &PlanOp, elements: usize) -> Vec<usize> {
+    match op {
+        PlanOp::Relu => vec![elements],
+        PlanOp::Relu6 => vec![2 * elements],
+        PlanOp::MaxPool { window } => {
+            let taps = window.kernel[0] * window.kernel[1];
+            let rows = std::iter::successors(Some(taps), |&rows| (rows > 1).then(|| rows.div_ceil(2)));
+            rows.take_while(|&rows| rows > 1).map(|rows| rows / 2 * elements).collect()
+        }
+        _ => vec![],
+    }
+}
+
+/// One step, without the check of ranges.
 pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> Cost {
     let elements = batch * plan.shape(step.output).iter().product::<usize>();
     let cut = cut(&step.op, settings.codec.fraction_bits());

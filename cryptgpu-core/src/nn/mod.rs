@@ -11,6 +11,7 @@
 //! | `fold.rs` | batch normalisation folded into the convolution before it |
 //! | `lower.rs` | lowering of a graph to a [`Plan`]: the steps that the parties run, in order |
 //! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters, memory of a private run |
+//! | `divisor.rs` | public divisors that wait for the next truncation |
 //! | `cost.rs` | bytes and rounds of a plan, as the protocols declare them |
 //! | `window.rs` | which bits each comparison looks at, and settings that cannot work |
 //! | `bound.rs` | how large each value can become, by interval arithmetic on the weights |
@@ -24,6 +25,7 @@
 mod bound;
 pub mod cost;
 pub mod count;
+mod divisor;
 mod error;
 mod fit;
 pub mod fold;

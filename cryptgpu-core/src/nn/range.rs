@@ -3,8 +3,8 @@
 //! alone; images that the owner has show what is usual. What is found here is the owner's: errors name layers and no
 //! magnitude.
 
+use super::divisor::cut;
 use super::lower::{PlanOp, Step, ValueId, lower, reordered};
-use super::private::cut;
 use super::window::{self, PRODUCT_BITS};
 use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
 use crate::mpc::Settings;

@@ -1,8 +1,8 @@
 //! The window of each comparison: which bits it must look at when the settings name a narrow [`SignWindow`], and which
 //! settings no network can be evaluated with. All of it follows from the plan, which is public; no weight enters here.
 
+use super::divisor::{cut, extra_bits};
 use super::lower::{PlanOp, Step};
-use super::private::cut;
 use super::{NnError, Plan};
 use crate::mpc::{Settings, SignWindow};
 use crate::ring::FixedPoint;
@@ -46,7 +46,7 @@ pub fn of_step(plan: &Plan, step: &Step, settings: &Settings) -> Result<SignWind
 /// Bits by which what a step compares can be larger than the network's values.
 fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
     let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1);
-    let pending = super::private::extra_bits(divisor);
+    let pending = extra_bits(divisor);
     match &step.op {
         PlanOp::Relu => pending,
         PlanOp::MaxPool { window } => pending + if window.padding == [0; 4] { 1 } else { 2 },
@@ -90,7 +90,11 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
     check_settings(settings)?;
     let f = settings.codec.fraction_bits();
     for step in plan.steps() {
-        of_step(plan, step, settings)?;
+        let window = of_step(plan, step, settings)?;
+        settings
+            .check_range
+            .check_window(window)
+            .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
         let cut = cut(&step.op, f);
         if f + cut >= PRODUCT_BITS {
             return Err(NnError::NoRoom { node: step.name.clone(), fraction_bits: f, cut });
@@ -102,6 +106,7 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mpc::CheckRange;
     use crate::nn::{LowerOptions, fold, lower::lower, zoo};
 
     fn settings(fraction_bits: u32, low: u32, width: u32) -> Settings {
@@ -147,5 +152,11 @@ mod tests {
         let error = check_plan(&plan("lenet"), &settings(30, 0, 64)).unwrap_err();
         assert!(error.to_string().contains("conv2: ") && matches!(error, NnError::NoRoom { cut: 32, .. }), "{error}");
         check_plan(&plan("lenet"), &settings(29, 0, 64)).unwrap();
+        // A window that moves up leaves out lower bits, of which the check of ranges cannot tell what they decide.
+        let checked = |low, width| Settings { check_range: CheckRange::Run, ..settings(20, low, width) };
+        let error = check_plan(&plan("lenet-maxpool"), &checked(0, 32)).unwrap_err();
+        assert!(error.to_string().contains("pool1: ") && error.to_string().contains("all 64 bits"), "{error}");
+        check_plan(&plan("lenet"), &checked(0, 32)).unwrap();
+        check_plan(&plan("lenet-maxpool"), &checked(0, 64)).unwrap();
     }
 }

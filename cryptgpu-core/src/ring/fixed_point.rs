@@ -6,6 +6,9 @@ use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 /// Fraction bits when nobody asks for others: the paper's 20.
 pub const DEFAULT_FRACTION_BITS: u32 = 20;
 
+/// The most bits that a truncation takes off.
+const MAX_CUT: u32 = 61;
+
 /// Encodings stay below 2^62 in absolute value: the range in which truncation is exact.
 const LIMIT: f64 = (1u64 << 62) as f64;
 
@@ -139,6 +142,29 @@ impl FixedPoint {
             return Err(RingError::OutOfRange { value: Withheld::new(value), index, fraction_bits: bits });
         }
         Ok(scaled as i64 as u64)
+    }
+
+    /// A public constant to multiply with, c = m·2^−d: m as a ring element, and the bits d that a truncation takes off its
+    /// products. m has f significant bits however small c is: d = f + s with s = max(0, −⌊log₂|c|⌋ − 1), so that m·2^−d is
+    /// c but for 2^−f of it. d is at most 61, beyond which c times anything is below the codec's unit.
+    ///
+    /// ```
+    /// use cryptgpu_core::ring::FixedPoint;
+    /// let codec = FixedPoint::new(20)?;
+    /// assert_eq!(codec.encode_constant(0.75)?, (3 << 18, 20));
+    /// assert_eq!(codec.encode_constant(0.75 / 1024.0)?, (3 << 18, 30));
+    /// # Ok::<(), cryptgpu_core::ring::RingError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`FixedPoint::encode`].
+    pub fn encode_constant(&self, c: f64) -> Result<(u64, u32), RingError> {
+        let f = self.fraction_bits;
+        // −⌊log₂|c|⌋ − 1 additional bits, told by comparisons of powers of two, which are exact.
+        let small = |extra: u32| c != 0.0 && c.abs() * 2f64.powi(extra as i32) < 0.5;
+        let extra = (0..MAX_CUT - f).find(|&extra| !small(extra)).unwrap_or(MAX_CUT - f);
+        let extra = if c == 0.0 { 0 } else { extra };
+        Ok((self.encode_scaled(c, extra, 0)?, f + extra))
     }
 
     /// The real that a ring element stands for.

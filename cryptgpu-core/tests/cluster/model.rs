@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder, ClusterError, InferenceResult, Model, Network, Result};
-use cryptgpu_core::mpc::{Party, Rep, Settings};
+use cryptgpu_core::mpc::{CheckRange, Party, Rep, Settings};
 use cryptgpu_core::net::{Link, PartyId};
 use cryptgpu_core::nn::{Graph, SharedModel, WeightSource, Weights, plaintext, zoo};
 use cryptgpu_core::ring::FixedPoint;
@@ -48,6 +48,9 @@ fn digits_of_the_caller_and_of_a_party() {
     let file = ImageSet::file(path);
     let own = cluster.infer_file(&lenet, PartyId::P2, &file, 5..10).unwrap();
     assert_eq!(own.predictions(), result.predictions()[5..]);
+    // Who reads images shares them within the time; those of the caller are shared before.
+    assert!(own.time_by_kind.seconds("input") > 0.0 && result.time_by_kind.seconds("input") == 0.0);
+    assert!(own.time_by_kind.total_seconds() <= own.duration.as_secs_f64());
 
     let error = cluster.infer_file(&lenet, PartyId::P2, &file, 998..1003).unwrap_err();
     assert!(error.to_string().contains("1000 images") && error.party() == Some(PartyId::P2), "{error}");
@@ -112,6 +115,23 @@ fn weights_and_images_have_the_settings_of_their_cluster() {
     let images = digits(2);
     let error = deviation(&cluster.infer(&lenet, &images).unwrap(), &WeightSource::Bundled, &images);
     assert!((1e-4..0.1).contains(&error), "13 fraction bits, not 20: {error}");
+}
+
+/// A run ends with an error where a value has left the range, whether a function or a network has computed it.
+#[test]
+fn a_cluster_that_checks_ranges_gives_no_wrong_result() {
+    fn square(p: &mut Party, x: Rep) -> Result<Rep> {
+        Ok(p.mul(&x, &x)?)
+    }
+    let cluster = Cluster::in_memory().check_range(CheckRange::Run).start().unwrap();
+    let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+    let images = digits(1);
+    assert!(deviation(&cluster.infer(&lenet, &images).unwrap(), &WeightSource::Bundled, &images) < 1e-3);
+    let x = cluster.share(&ndarray::array![3.0, 2000.0]).unwrap();
+    assert!((cluster.run(square, &x).unwrap().reveal().unwrap()[1] - 4e6).abs() < 1.0);
+    let x = cluster.share(&ndarray::array![3.0, 3000.0]).unwrap();
+    let error = cluster.run(square, &x).unwrap_err().to_string();
+    assert!(error.contains("range of the fixed-point numbers"), "{error}");
 }
 
 /// The owner of the weights evaluates images of its own before it shares; what it finds is named by layer, without values.

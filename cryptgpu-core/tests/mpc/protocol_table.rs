@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use cryptgpu_core::device::PoolGeometry;
-use cryptgpu_core::mpc::{Cost, Fidelity, MpcError, Octaves, Operand, Party, Rep, Settings, SignWindow, World, cost};
+use cryptgpu_core::mpc::{
+    CheckRange, Cost, Fidelity, MpcError, Octaves, Operand, Party, Rep, Settings, SignWindow, World, cost,
+};
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
 use cryptgpu_datasets::paper::{self, Table, quantity};
 use std::fmt::Write;
@@ -21,6 +23,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
     let exact = settings(Fidelity::Exact, SignWindow::default());
     let paper = settings(Fidelity::Paper, SignWindow::default());
     let short = settings(Fidelity::Exact, SignWindow::new(0, 32).unwrap());
+    let checking = Settings { check_range: CheckRange::Run, ..exact };
     vec![
         ("opening", exact, |p, x| p.open(x).map(drop)),
         ("product, no truncation", exact, |p, x| p.mul_no_trunc(x, x).map(drop)),
@@ -31,6 +34,10 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
             p.linear(&x, &Operand::new(w), None).map(drop)
         }),
         ("truncation of a shared tensor", exact, |p, x| p.truncate(x, 20).map(drop)),
+        ("the same and `CheckRange::Run`", checking, |p, x| {
+            let _ = p.truncate(x, 20)?;
+            p.check_range()
+        }),
         ("sign bit", exact, |p, x| p.sign(x).map(drop)),
         ("sign bit, 32-bit window", short, |p, x| p.sign(x).map(drop)),
         ("comparison as a ring element", exact, |p, x| {

@@ -4,7 +4,7 @@
 
 use crate::support::{every_operation, image, infer, largest, max_difference, three};
 use cryptgpu_core::device::PoolGeometry;
-use cryptgpu_core::mpc::{Cost, Fidelity, Settings, SignWindow, World};
+use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, Settings, SignWindow, World};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::fold::fold_graph;
 use cryptgpu_core::nn::lower::lower;
@@ -107,6 +107,13 @@ fn costs_are_declared_for_every_setting() {
     let settings = [
         (every_operation().unwrap(), Settings { fidelity: Fidelity::Paper, ..standard }, 1e-3),
         (every_operation().unwrap(), Settings { window: SignWindow::new(0, 32).unwrap(), ..standard }, 1e-3),
+        (every_operation().unwrap(), Settings { check_range: CheckRange::Run, ..standard }, 1e-3),
+        (every_operation().unwrap(), Settings { check_range: CheckRange::Layers, ..standard }, 1e-3),
+        (
+            zoo::by_name("lenet").unwrap(),
+            Settings { check_range: CheckRange::Run, window: SignWindow::new(0, 32).unwrap(), ..standard },
+            1e-3,
+        ),
         (every_operation().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
     ];
     for (net, settings, tolerance) in settings {
@@ -246,6 +253,64 @@ fn a_network_that_overflows_is_refused_by_name() {
     let expected = plaintext::evaluate(&net, &scaled(fits), &images.view()).unwrap();
     let private = infer(&net, &scaled(fits), &images, conditions.options, Settings::default()).scores;
     assert!(max_difference(&private, &expected) < 1e-5 * largest(&expected));
+}
+
+/// The parties find it out too, by one bit, and by one a layer where. A run that stays within gives what it gives without.
+#[test]
+fn values_beyond_the_range_are_found_on_shares() {
+    let same = PoolGeometry::square(3, 1, 1);
+    let mut net = Graph::builder("small", [1, 8, 8]);
+    let mut x = net
+        .add(
+            "conv",
+            cryptgpu_core::nn::Op::Conv2d { out_channels: 4, window: same, groups: 1, bias: true },
+            &[net.input()],
+        )
+        .unwrap();
+    x = net.relu("relu", x).unwrap();
+    x = net.add("pool", cryptgpu_core::nn::Op::AvgPool { window: PoolGeometry::square(2, 2, 0) }, &[x]).unwrap();
+    let flat = net.flatten("flatten", x).unwrap();
+    let fc = net.linear("fc", flat, 10).unwrap();
+    let net = net.finish(fc).unwrap();
+    let images = image(&[1, 1, 8, 8], 3);
+    let (options, standard) = (LowerOptions::default(), Settings::default());
+    let scaled = |by: f32| {
+        let mut weights = Weights::seeded(&net, 5);
+        for name in ["conv.weight", "fc.weight"] {
+            let tensor = weights.remove(name).unwrap();
+            weights.insert(name, tensor * by);
+        }
+        weights
+    };
+    let scores = |weights: &Weights, check_range| {
+        let settings = Settings { check_range, ..standard };
+        three(settings, |p| {
+            let [_, one, two] = PartyId::ALL;
+            let mine = (p.id() == one).then(|| weights.clone());
+            let model = SharedModel::share(p, &net, one, mine, options)?;
+            let x = (p.id() == two).then(|| images.view());
+            let x = private::share_images(p, &net, two, x, 1)?;
+            let y = model.infer(p, x)?;
+            Ok::<_, NnError>(p.open(&y)?.to_array().map_err(cryptgpu_core::mpc::MpcError::from)?)
+        })
+        .map(|result| result.map_err(|error| error.to_string()))
+    };
+    let (within, beyond) = (scaled(1.0), scaled(20_000.0));
+    let conditions = range::Conditions::default();
+    range::check(&net, &within, Some(images.view()), &conditions).unwrap();
+    assert!(range::check(&net, &beyond, Some(images.view()), &conditions).is_err());
+    let plain = scores(&within, CheckRange::Off);
+    assert_eq!(scores(&within, CheckRange::Run), plain);
+    assert!(scores(&within, CheckRange::Layers).iter().all(Result::is_ok));
+    assert!(scores(&beyond, CheckRange::Off).iter().all(Result::is_ok), "nobody has asked");
+    for error in scores(&beyond, CheckRange::Run) {
+        let error = error.unwrap_err();
+        assert!(error.contains("range of the fixed-point numbers") && error.contains("layers"), "{error}");
+    }
+    for error in scores(&beyond, CheckRange::Layers) {
+        let error = error.unwrap_err();
+        assert!(error.contains("step fc:") && error.contains("fraction bits"), "{error}");
+    }
 }
 
 /// The large networks: `cargo test --release --test nn -- --ignored --nocapture`. Names in

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, WeightSource, measure};
-use cryptgpu_core::mpc::{Fidelity, SignWindow};
+use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::zoo;
 use cryptgpu_core::prg::Randomness;
@@ -82,6 +82,12 @@ pub struct InferenceArguments {
     /// the network's values stay below 2^(lowest + width − 1 − fraction bits)
     #[arg(long, value_parser = window)]
     window: Option<SignWindow>,
+    /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and
+    /// end the run with an error if so: one bit for each inference, or with `=layers` one for each layer, so that the
+    /// error names it. About 11 bytes for each truncated element, and some 20 rounds for each bit
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = CheckRangeName::Off,
+          default_missing_value = "run")]
+    check_range: CheckRangeName,
     /// Images to compare with plaintext evaluation; else all, or one for networks of 10⁹ MACs and more
     #[arg(long)]
     compare: Option<usize>,
@@ -99,6 +105,13 @@ enum SuiteName {
 enum FidelityName {
     Exact,
     Paper,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CheckRangeName {
+    Off,
+    Run,
+    Layers,
 }
 
 pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
@@ -211,6 +224,11 @@ impl InferenceArguments {
             randomness: self.randomness,
             fraction_bits: self.fraction_bits,
             window: self.window.unwrap_or_default(),
+            check_range: match self.check_range {
+                CheckRangeName::Off => CheckRange::Off,
+                CheckRangeName::Run => CheckRange::Run,
+                CheckRangeName::Layers => CheckRange::Layers,
+            },
             compare: self.compare.unwrap_or(default.compare),
         };
         for notice in declaration.validate()? {
@@ -254,6 +272,9 @@ mod tests {
         let insecure = declarations("--networks lenet --randomness insecure-philox").unwrap();
         assert_eq!(insecure[0].randomness, Randomness::InsecurePhilox);
         assert_eq!(declarations("--suite full").unwrap().len(), 10);
+        let checks = ["", " --check-range", " --check-range=layers"];
+        let checks = checks.map(|check| declarations(&format!("--networks lenet{check}")).unwrap()[0].check_range);
+        assert_eq!(checks, [CheckRange::Off, CheckRange::Run, CheckRange::Layers]);
         assert_eq!(declarations("--networks lenet --window 0:32").unwrap()[0].window, SignWindow::new(0, 32).unwrap());
     }
 
@@ -264,6 +285,8 @@ mod tests {
             ("--networks lenet --images 7 --batch 2", "multiple"),
             ("--networks lenet --link moon", "wan"),
             ("--networks lenet --window 3:7", "0:32"),
+            ("--networks lenet --check-range=all", "layers"),
+            ("--networks lenet --check-range --window 8:32", "(0:32)"),
             ("--networks lenet --dataset imagenet", "random"),
             ("--networks lenet --device tpu", "cuda:N"),
             ("--networks lenet --randomness philox", "insecure-philox"),

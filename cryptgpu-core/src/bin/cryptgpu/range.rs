@@ -104,6 +104,7 @@ impl Arguments {
             device: default.device,
             fidelity: default.fidelity,
             randomness: default.randomness,
+            check_range: default.check_range,
         };
         for notice in declaration.validate()? {
             eprintln!("cryptgpu: {}: {notice}", declaration.weights);

@@ -2,7 +2,7 @@
 
 use crate::cluster::wire::configuration::Configuration;
 use crate::device::Devices;
-use crate::mpc::Settings;
+use crate::mpc::{CheckRange, Settings};
 use crate::net::Link;
 use crate::prg::Randomness;
 use std::path::PathBuf;
@@ -77,6 +77,13 @@ impl ClusterBuilder {
     /// How functions compute ([`Cluster::run`](crate::cluster::Cluster::run)), and the codec of [`Cluster::share`](crate::cluster::Cluster::share).
     pub fn computing(mut self, settings: Settings) -> Self {
         self.configuration.settings = settings;
+        self
+    }
+
+    /// Whether a run finds out that a value has left the range of the fixed-point numbers, which opens one bit at its end,
+    /// or one a layer. Off by default.
+    pub fn check_range(mut self, check: CheckRange) -> Self {
+        self.configuration.settings.check_range = check;
         self
     }
 

@@ -64,6 +64,7 @@ impl PartyContext {
         self.run = run;
         self.reported = None;
         self.party.set_settings(self.settings);
+        self.party.forget_range();
         self.network.endpoint().forget_error();
     }
 

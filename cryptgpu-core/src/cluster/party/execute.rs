@@ -101,5 +101,6 @@ pub(in crate::cluster) fn execute(
 fn attempt(context: &mut PartyContext, jobs: &Jobs, run: u64, job: &str, body: &[u8]) -> Result<Vec<u8>, JobError> {
     let mut frame = frame::encode_header(&Event::Done { run }).map_err(|error| JobError::Other(error.to_string()))?;
     (jobs.find(job)?.run)(body, context, &mut frame)?;
+    context.party().check_range()?;
     Ok(frame)
 }

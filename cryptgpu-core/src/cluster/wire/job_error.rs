@@ -55,7 +55,9 @@ impl JobError {
             JobError::Mpc(MpcError::Device { .. }) => GaveUp::Device,
             JobError::Mpc(MpcError::Ring { .. }) | JobError::Input(_) => GaveUp::Input,
             JobError::Arguments(_) => GaveUp::Arguments,
-            JobError::Mpc(MpcError::Argument { .. } | MpcError::Other { .. }) | JobError::Other(_) => GaveUp::Failed,
+            // All three have opened whether a value has left the range.
+            JobError::Mpc(MpcError::Argument { .. } | MpcError::Range { .. } | MpcError::Other { .. })
+            | JobError::Other(_) => GaveUp::Failed,
         }
     }
 }

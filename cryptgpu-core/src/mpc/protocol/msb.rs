@@ -3,7 +3,7 @@
 
 use super::message::{MessageKind, Side};
 use crate::device::{Binary, Buffer, View, kernels};
-use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
+use crate::mpc::{MpcError, Party, Rep, RepBits, SignWindow, cost};
 
 impl Party {
     /// One bit an element: 1 where x < 0, read as two's complement. Exact for every x. With a shorter look
@@ -28,14 +28,21 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn sign(&mut self, x: &Rep) -> Result<RepBits, MpcError> {
-        self.check_here("sign", x.device())?;
         let window = self.window();
+        let negative = self.sign_in(x, window)?;
+        self.watch_sign(x, window, &negative)?;
+        Ok(negative)
+    }
+
+    /// [`Party::sign`] with the window given.
+    pub(in crate::mpc) fn sign_in(&mut self, x: &Rep, window: SignWindow) -> Result<RepBits, MpcError> {
+        self.check_here("sign", x.device())?;
         self.declare_cost(cost::sign(x.len(), window));
         let words = x.len().div_ceil(64);
         let device = self.device();
         // Components of the sign without the carry: the top bits of A and B.
         let (mut top_a, mut top_b) = (device.alloc(words), device.alloc(words));
-        let [mut ga, mut gb] = self.carries(x, [&mut top_a, &mut top_b])?;
+        let [mut ga, mut gb] = self.carries(x, window, [&mut top_a, &mut top_b])?;
         let mut half = window.pairs() / 2;
         while half > 0 {
             let nonce = self.prg.nonce_for(MessageKind::SIGN_TREE.on(&[x.len(), half]));
@@ -58,8 +65,8 @@ impl Party {
 
     /// Rounds 1 and 2: replicated generate and propagate bits, and this party's components of
     /// a₆₃ ⊕ b₆₃ in `top`.
-    fn carries(&mut self, x: &Rep, top: [&mut Buffer; 2]) -> Result<[Buffer; 2], MpcError> {
-        let (window, device) = (self.window(), self.device());
+    fn carries(&mut self, x: &Rep, window: SignWindow, top: [&mut Buffer; 2]) -> Result<[Buffer; 2], MpcError> {
+        let device = self.device();
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         let [top_a, top_b] = top;
         let [zero, one, two] = self.parts::<3>(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());

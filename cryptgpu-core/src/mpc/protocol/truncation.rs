@@ -30,6 +30,12 @@ impl Party {
     /// SIRNN (S&P 2021) and Cheetah (USENIX Security 2022), the dealt product from ASTRA.
     pub(in crate::mpc) fn truncate_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
         self.check_bits(d)?;
+        let y = self.truncated_product(z, d, shape)?;
+        self.watch_truncated(&y, d)?;
+        Ok(y)
+    }
+
+    fn truncated_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
         if d == 0 || self.settings().fidelity == Fidelity::Paper {
             let z = Tensor::new(z, shape)?;
             let product = self.reshare(Additive::from_summand(z))?;
@@ -133,6 +139,12 @@ impl Party {
         if d == 0 {
             return Ok(x.clone());
         }
+        let y = self.truncated(x, d)?;
+        self.watch_truncated(&y, d)?;
+        Ok(y)
+    }
+
+    fn truncated(&mut self, x: &Rep, d: u32) -> Result<Rep, MpcError> {
         self.check_here("truncation", x.device())?;
         if self.settings().fidelity == Fidelity::Paper {
             return self.truncate_paper(x, d);

@@ -367,8 +367,43 @@ fn pooling_of_images() {
         let area = (window.kernel[0] * window.kernel[1]) as f64;
         for (y, sum) in pooled.iter().zip(&sums) {
             let error = *y as i64 as f64 - *sum as f64 / area;
-            // The reciprocal is encoded to half a unit of 2^−20.
-            assert!(error.abs() <= 1.0 + (*sum as f64).abs() / (1 << 21) as f64, "off by {error}");
+            // The reciprocal is encoded to 20 significant bits.
+            assert!(error.abs() <= 1.0 + (*sum as f64 / area).abs() / (1 << 20) as f64, "off by {error}");
+        }
+    }
+}
+
+/// Public constants are as precise as their products, from 10^−9 to 10^3: off by 2^−20 of the product and one unit.
+#[test]
+fn products_with_constants_are_precise_whatever_the_constants_size() {
+    let (world, unit) = (World::seeded(7), (1u64 << 20) as f64);
+    let ones = array(&[1, 1, 255, 255], vec![1 << 20; 255 * 255]);
+    let mean = evaluate(&world, &[ones], |p, x| p.avg_pool(x[0], &PoolGeometry::square(255, 1, 0)));
+    assert!((mean[[0, 0, 0, 0]] as f64 - unit).abs() <= 2.0, "{mean}");
+    let x = array(&[1], vec![100_000 << 20]);
+    let y = evaluate(&world, &[x], |p, x| p.mul_scalar(x[0], 4e-7));
+    assert!((y[[0]] as f64 - 0.04 * unit).abs() <= 1.05, "{y}");
+
+    let mut constants = vec![0.0, 0.5, -1.0, 0.499_999_9, 1e-300];
+    for magnitude in -9..=3 {
+        constants.extend([1.0, -1.37, 3.3, 7.9, -9.99].map(|mantissa: f64| mantissa * 10f64.powi(magnitude)));
+    }
+    // As large as the range allows beside a constant below 1, and beside the largest.
+    let inputs = |bits: u64| (0..70).map(|i| mix(i) as i64 >> (63 - bits + mix(i + 70) % 20)).collect::<Vec<_>>();
+    let [large, small] = [42, 28].map(inputs);
+    let dealt = [&large, &small].map(|x| world.deal(&array(&[70], x.iter().map(|&x| x as u64).collect())));
+    let [products, ..] = world.run(|p| {
+        let me = p.id().index();
+        let of = |&c: &f64| {
+            let y = p.mul_scalar(&dealt[usize::from(c.abs() > 1.0)][me], c)?;
+            Ok::<_, MpcError>(p.open(&y)?.to_array()?)
+        };
+        constants.iter().map(of).collect::<Result<Vec<_>, _>>()
+    });
+    for (&c, products) in constants.iter().zip(&products.unwrap()) {
+        for (&x, &y) in if c.abs() > 1.0 { &small } else { &large }.iter().zip(products) {
+            let (right, error) = (x as f64 * c, y as i64 as f64 - x as f64 * c);
+            assert!(error.abs() <= right.abs() / unit + 1.01, "{c} · {x} gave {}, off by {error}", y as i64);
         }
     }
 }

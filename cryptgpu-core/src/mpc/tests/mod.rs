@@ -7,6 +7,7 @@ mod costs;
 mod divergence;
 mod exact;
 mod functions;
+mod range;
 mod setup;
 mod views;
 

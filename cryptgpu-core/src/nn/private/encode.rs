@@ -1,8 +1,9 @@
 //! Weights as ring elements: which tensors a plan needs, at which scale, and how they become the
 //! layers of a shared model.
 
-use super::{Layer, cut, extra_bits};
+use super::Layer;
 use crate::mpc::{Operand, Rep};
+use crate::nn::divisor::{cut, extra_bits};
 use crate::nn::lower::{PlanOp, Step};
 use crate::nn::{NnError, Plan, Weights};
 use crate::ring::FixedPoint;

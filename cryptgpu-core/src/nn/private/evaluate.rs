@@ -1,8 +1,9 @@
 //! The steps of a plan on shares.
 
-use super::{Layer, LayerTime, SharedModel, reciprocal};
+use super::{Layer, LayerTime, SharedModel};
 use crate::device::{ConvGeometry, DeviceError};
-use crate::mpc::{Party, Rep};
+use crate::mpc::{CheckRange, Party, Rep};
+use crate::nn::divisor::reciprocal;
 use crate::nn::lower::{PlanOp, Step};
 use crate::nn::{NnError, window};
 use std::time::Instant;
@@ -25,7 +26,15 @@ pub(super) fn run(
         let inputs = inputs.ok_or_else(|| missing(&step.name))?;
         let (start, before) = (Instant::now(), p.stats());
         let looked_at = window::of_step(plan, step, p.settings())?;
-        let evaluate = |p: &mut Party| evaluate(p, step, layer.as_ref(), &inputs).map_err(|error| error.located(p));
+        let evaluate = |p: &mut Party| {
+            let result = evaluate(p, step, layer.as_ref(), &inputs).and_then(|result| {
+                if p.settings().check_range == CheckRange::Layers {
+                    p.check_range()?;
+                }
+                Ok(result)
+            });
+            result.map_err(|error| error.located(p))
+        };
         let result = p.step(&step.name, |p| p.with_window(looked_at, evaluate))?;
         let (time, stats) = (start.elapsed(), p.stats().since(&before));
         observe(LayerTime { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
@@ -34,6 +43,7 @@ pub(super) fn run(
             values[released.index()] = None;
         }
     }
+    p.check_range()?;
     values[plan.output().index()].take().ok_or_else(|| missing(plan.name()))
 }
 

@@ -10,7 +10,7 @@ mod times;
 pub use encode::TensorSpec;
 pub use times::{LayerTime, TimeByKind, TimedInference};
 
-use super::lower::{PlanOp, lower};
+use super::lower::lower;
 use super::plaintext::check_shape;
 use super::{Graph, LowerOptions, NnError, Plan, Weights, fold, window};
 use crate::device::Tensor;
@@ -142,12 +142,13 @@ impl SharedModel {
     /// The network's result on shared images.
     ///
     /// `x` has shape `[batch, channels, height, width]` and the codec's scale; so has the result, `[batch, …]`. Costs
-    /// are those of [`super::cost::infer`]. Tensors are freed after their last use.
+    /// are those of [`super::cost::infer`]. Tensors are freed after their last use. With a check of ranges in the
+    /// party's settings, one bit is opened at the end, or at the end of each layer ([`crate::mpc::CheckRange`]).
     ///
     /// # Errors
     /// [`NnError::Input`] for images of another shape; [`NnError::Precision`] when the party computes with other
     /// fraction bits than the weights have; as [`window::check_plan`] for settings that cannot work, before anything is
-    /// sent; [`NnError::Mpc`] with party, peer and step.
+    /// sent; [`NnError::Mpc`] with party, peer and step, or where a value has left the range and the check finds it.
     ///
     /// # Examples
     /// See [`share_images`].
@@ -292,30 +293,4 @@ fn share_input(
     let device = p.device();
     let value = images.map(encode).transpose()?.map(|words| Tensor::from_array(device, &words));
     Ok(p.step("input", |p| p.input(owner, value.as_ref(), &shape))?)
-}
-
-/// s = ⌈log₂ divisor⌉: how many bits more the truncation after a pending divisor takes.
-pub(super) fn extra_bits(divisor: u64) -> u32 {
-    divisor.max(1).next_power_of_two().trailing_zeros()
-}
-
-/// Bits that the truncation of a step takes, f being the codec's fraction bits.
-pub(super) fn cut(op: &PlanOp, fraction_bits: u32) -> u32 {
-    match op {
-        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => fraction_bits + extra_bits(*divisor),
-        PlanOp::Rescale { divisor } => reciprocal(*divisor, fraction_bits).1,
-        _ => 0,
-    }
-}
-
-/// A public factor and a truncation that divide by `divisor`: (1, log₂ divisor) for a power of two, otherwise
-/// (round(2^d / divisor), d) with d = f + ⌈log₂ divisor⌉, whose relative error is below 2^−f.
-pub(super) fn reciprocal(divisor: u64, fraction_bits: u32) -> (u64, u32) {
-    let extra = extra_bits(divisor);
-    if divisor.is_power_of_two() {
-        return (1, extra);
-    }
-    let bits = fraction_bits + extra;
-    let factor = (1u128 << bits).saturating_add(u128::from(divisor) / 2) / u128::from(divisor.max(1));
-    (u64::try_from(factor).unwrap_or(u64::MAX), bits)
 }

@@ -1,0 +1,204 @@
+//! The overflow flag: whether any value of a run has left the range in which its arithmetic is right, as one bit that is
+//! opened at the end. It looks at results of truncations, where fixed-point numbers overflow, and at comparisons with a
+//! narrow window. It composes the protocols of other files and sends nothing itself; bounds that are known without a run,
+//! from weights and images in plaintext, are `nn`'s.
+
+use super::cost::RangeChecks;
+use super::{MpcError, Party, Rep, RepBits, RepXor, SignWindow};
+use crate::device::{Binary, Buffer, Tensor, Unary};
+
+/// Whether a run finds out that a value has left the range, and what it reveals for that.
+///
+/// Products must stay below 2^62 in absolute value before their truncation, which is where numbers overflow. So every
+/// result y of a truncation by d bits is kept until the check, as the upper 16 bits of its components of
+/// y·2^d + 2^62 + 2^48; whether that is negative says a 16-bit sign of 10.75 bytes an element. The flags of all elements
+/// become one by a tree of ors, and that one bit is opened to all parties. Nothing else is.
+///
+/// What it finds: with z the product in the ring (its true value modulo 2^64, from −2^63 to 2^63), every
+/// |z| ≥ 2^62 + 2^49 raises the flag, and no |z| < 2^62 − 2^49 does. In between either may happen; a truncation of a z
+/// that is beyond 2^62 by so little is wrong with a probability below 2^−13. A true value in 3·2^62 … 5·2^62,
+/// 7·2^62 … 9·2^62 and so on is back within the range modulo 2^64, and no check of its share alone can see it. A layer
+/// that overflows by much has values elsewhere too: with k such elements it goes unnoticed with a probability of about
+/// 2^−k.
+///
+/// A comparison with a [`SignWindow`] that leaves out upper bits is compared with one of all 64 bits: 49 bytes an
+/// element and 7 rounds more, so that with this check a narrow window costs more than none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckRange {
+    /// Nothing is looked at or opened. The default.
+    #[default]
+    Off,
+    /// One bit is opened at the end of an inference and of a run.
+    Run,
+    /// One bit is opened at the end of each layer that has something to look at, so that the error names the layer. All
+    /// parties learn in which layer a value has left the range.
+    Layers,
+}
+
+impl CheckRange {
+    /// Refuses a window of comparisons that this check cannot go with; the error says why.
+    pub(crate) fn check_window(self, window: SignWindow) -> Result<(), String> {
+        let (low, width) = (window.low(), window.width());
+        if self == CheckRange::Off || low == 0 || low + width == 64 {
+            return Ok(());
+        }
+        Err(format!(
+            "the window {low}:{width} leaves out bits at both ends, and the check of ranges cannot tell its roundings from \
+             errors: use a window from bit 0 (0:{width}), or all 64 bits, or no check"
+        ))
+    }
+}
+
+/// `off`, `run`, `layers`: as the command line and records say it.
+impl std::fmt::Display for CheckRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            CheckRange::Off => "off",
+            CheckRange::Run => "run",
+            CheckRange::Layers => "layers",
+        })
+    }
+}
+
+/// Bits of a kept value that are looked at: the upper 16, with the one beyond the range on top.
+pub(super) const TOP: (u32, u32) = (48, 16);
+
+/// What has been computed since the last check, and is still to be looked at.
+#[derive(Default)]
+pub(super) struct Watch {
+    tally: RangeChecks,
+    /// Elements, and both components of their upper bits in planes.
+    kept: Vec<(usize, [Buffer; 2])>,
+    /// Packed flags.
+    flags: Vec<RepXor>,
+}
+
+impl Party {
+    /// Opens whether any value since the last check has left the range: [`CheckRange`]. Does nothing where the settings
+    /// ask for no check, or nothing was computed that could overflow.
+    ///
+    /// [`crate::nn::SharedModel::infer`] calls it, and a cluster at the end of each run; an author of protocols calls it
+    /// where another end makes sense. 11.1 bytes for each element that was truncated since, and 5 rounds for about each
+    /// 2^20 of them; then a round for each halving of their number, and one for the opening:
+    /// [`super::cost::RangeChecks`].
+    ///
+    /// # Errors
+    /// [`MpcError::Range`], at all three parties alike; the link's errors.
+    pub fn check_range(&mut self) -> Result<(), MpcError> {
+        if self.watch.kept.is_empty() && self.watch.flags.is_empty() {
+            return Ok(());
+        }
+        if self.step("range check", Party::open_flag)? {
+            let (check, fraction_bits) = (self.settings().check_range, self.codec().fraction_bits());
+            return Err(MpcError::Range { at: Default::default(), check, fraction_bits });
+        }
+        Ok(())
+    }
+
+    /// Forgets what is still to be looked at: it belongs to a run that has ended.
+    pub(crate) fn forget_range(&mut self) {
+        self.watch = Watch::default();
+    }
+
+    /// Keeps the result of a truncation by `d` bits for the check.
+    pub(super) fn watch_truncated(&mut self, y: &Rep, d: u32) -> Result<(), MpcError> {
+        if self.settings().check_range == CheckRange::Off || d == 0 || y.is_empty() {
+            return Ok(());
+        }
+        // Negative where y·2^d is outside −2^62 … 2^62. Each component loses its lower bits, and with them up to two
+        // carries: the summand 2^48 halves that error.
+        let offset = (1 << 62) + (1 << TOP.0);
+        let (n, z) = (y.len(), y.mul_word(1 << d).add_word(self.id(), offset));
+        let planes = [z.a.to_planes(TOP.0, TOP.1)?, z.b.to_planes(TOP.0, TOP.1)?];
+        self.watch.kept.push((n, planes));
+        if self.watch.tally.truncated(n) {
+            self.flag_kept()?;
+        }
+        Ok(())
+    }
+
+    /// Looks at everything that is kept, and keeps its flags instead.
+    fn flag_kept(&mut self) -> Result<(), MpcError> {
+        if self.watch.kept.is_empty() {
+            return Ok(());
+        }
+        let outside = self.outside()?;
+        self.keep_flags(&outside)
+    }
+
+    /// One flag for each element that is kept.
+    pub(super) fn outside(&mut self) -> Result<RepBits, MpcError> {
+        let kept = std::mem::take(&mut self.watch.kept);
+        let word = |planes: &Buffer, n: usize| {
+            Tensor::from_planes(TOP.1, planes.view(), self.device(), &[n]).map(|top| top.unary(Unary::Shl(TOP.0)))
+        };
+        let parts: Result<Vec<Rep>, _> =
+            kept.iter().map(|(n, [a, b])| Rep::from_components(word(a, *n)?, word(b, *n)?)).collect();
+        let all = Rep::concat(&parts?)?;
+        drop(kept);
+        // It stands for the upper bits alone, which the window looks at.
+        let window = SignWindow::new(TOP.0, TOP.1).unwrap_or_default();
+        self.sign_in(&all, window)
+    }
+
+    /// Flags comparisons that a narrow window has decided otherwise than all 64 bits do.
+    pub(super) fn watch_sign(&mut self, x: &Rep, window: SignWindow, negative: &RepBits) -> Result<(), MpcError> {
+        if self.settings().check_range == CheckRange::Off || x.is_empty() || window.low() + window.width() == 64 {
+            return Ok(());
+        }
+        self.settings().check_range.check_window(window).map_err(|detail| MpcError::argument("sign", detail))?;
+        let right = self.sign_in(x, SignWindow::default())?;
+        let differ = right.xor(negative);
+        self.watch.tally.narrowed(x.len());
+        self.keep_flags(&differ)
+    }
+
+    fn keep_flags(&mut self, flags: &RepBits) -> Result<(), MpcError> {
+        self.watch.flags.push(flags.words()?);
+        Ok(())
+    }
+
+    /// The or of all flags, opened.
+    fn open_flag(&mut self) -> Result<bool, MpcError> {
+        self.flag_kept()?;
+        let flags = std::mem::take(&mut self.watch).flags;
+        let mut words = RepXor::concat(&flags)?;
+        while words.len() > 1 {
+            let (count, half) = (words.len(), words.len() / 2);
+            let either = self.or(&words.narrow(0..half)?, &words.narrow(half..2 * half)?)?;
+            let odd = words.narrow(2 * half..count)?;
+            words = if odd.is_empty() { either } else { RepXor::concat(&[either, odd])? };
+        }
+        for distance in [32, 16, 8, 4, 2, 1] {
+            words = self.or(&words, &words.shr(distance))?;
+        }
+        let flag = self.open_xor(&words.field(0, 1)?)?.into_host()?;
+        Ok(flag.iter().any(|&word| word != 0))
+    }
+
+    /// x ∨ y = x ⊕ y ⊕ xy.
+    fn or(&mut self, x: &RepXor, y: &RepXor) -> Result<RepXor, MpcError> {
+        let both = x.local_and(y)?;
+        let both = self.reshare(both)?;
+        Ok(x.xor(y)?.xor(&both)?)
+    }
+}
+
+impl RepBits {
+    /// x ⊕ y, of bits of one shape on one device.
+    fn xor(&self, other: &RepBits) -> RepBits {
+        let both = |x: &Buffer, y: &Buffer| {
+            let mut out = x.device().alloc(x.len());
+            crate::device::kernels::binary(Binary::Xor, x.view(), y.view(), out.view_mut());
+            out
+        };
+        RepBits { a: both(&self.a, &other.a), b: both(&self.b, &other.b), shape: self.shape.clone() }
+    }
+
+    /// The packed words as they are, 64 bits each.
+    fn words(&self) -> Result<RepXor, MpcError> {
+        let tensor = |bits: &Buffer| Tensor::new(bits.clone(), &[bits.len()]);
+        Ok(RepXor::from_components(tensor(&self.a)?, tensor(&self.b)?, 64)?)
+    }
+}

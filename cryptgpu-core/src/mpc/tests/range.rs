@@ -1,0 +1,154 @@
+//! The overflow flag: what it finds near the bound and far from it, what it costs, and that it shows one bit.
+
+use super::{array, samples};
+use crate::mpc::check::{Check, elementwise};
+use crate::mpc::cost::RangeChecks;
+use crate::mpc::{CheckRange, Cost, MpcError, Party, Rep, SignWindow, World};
+
+fn checking(seed: u64) -> World {
+    let mut world = World::seeded(seed);
+    world.settings.check_range = CheckRange::Run;
+    world
+}
+
+/// What all three parties say of `body` on shares of `inputs`: whether a value has left the range.
+fn flagged(world: &World, inputs: &[f64], body: impl Fn(&mut Party, &Rep) -> Result<Rep, MpcError> + Sync) -> bool {
+    let x = world.deal(&world.settings.codec.encode_array(&ndarray::arr1(inputs)).unwrap());
+    let said = world.run(|p| body(p, &x[p.id().index()]).and_then(|_| p.check_range()));
+    let said = said.map(|result| match result {
+        Ok(()) => false,
+        Err(MpcError::Range { .. }) => true,
+        Err(error) => panic!("{error}"),
+    });
+    assert!(said[0] == said[1] && said[1] == said[2], "{said:?}");
+    said[0]
+}
+
+/// Every result that a truncation by 47 bits can have, whatever was truncated: within two units of 2^48 of the bound either
+/// is right, and nothing else is.
+#[test]
+fn flags_are_right_for_every_result_of_a_truncation() {
+    const D: u32 = 47;
+    let bound = 1i64 << (62 - D);
+    let results: Vec<i64> = (-3 * bound..3 * bound).collect();
+    let words: Vec<u64> = results.iter().map(|&y| y as u64).collect();
+    for seed in [1, 2] {
+        let world = checking(seed);
+        // Fewer at a time than are looked at without being asked for.
+        let dealt: Vec<[Rep; 3]> = words.chunks(10_000).map(|y| world.deal(&array(&[y.len()], y.to_vec()))).collect();
+        let [flags, ..] = world.run(|p| {
+            let flags = dealt.iter().map(|y| {
+                p.watch_truncated(&y[p.id().index()], D)?;
+                let flags = p.outside()?;
+                p.forget_range();
+                p.open_bits(&flags)
+            });
+            flags.collect::<Result<Vec<_>, MpcError>>()
+        });
+        for (&y, flag) in results.iter().zip(flags.unwrap().concat()) {
+            let z = (y + 2 * bound).rem_euclid(4 * bound) - 2 * bound; // what was truncated, modulo 2^64
+            let sure_below = -bound + 2 <= z && z < bound - 2;
+            let sure_beyond = z < -bound - 2 || bound + 2 <= z;
+            assert!(if flag { !sure_below } else { !sure_beyond }, "{y}, bound {bound}: {flag}");
+        }
+    }
+}
+
+/// Both sides of the bound of a product with real truncations, and one value beyond it among many.
+#[test]
+fn products_beyond_the_range_are_found() {
+    let world = checking(3);
+    let square = |p: &mut Party, x: &Rep| p.mul(x, x);
+    // The bound on products of fixed-point numbers is 2^22 with 20 fraction bits.
+    let root = 2048.0;
+    for (factor, beyond) in [(0.999, false), (0.9998, false), (1.0002, true), (1.001, true), (1.46, true), (1.73, true)]
+    {
+        assert_eq!(flagged(&world, &[root * factor], square), beyond, "{factor}");
+    }
+    for n in [2, 63, 64, 65, 511, 577, 2113] {
+        let mut values = vec![-1.5; n];
+        assert!(!flagged(&world, &values, square), "{n}");
+        values[n - 1] = 3000.0;
+        assert!(flagged(&world, &values, square), "{n}");
+        values.swap(0, n - 1);
+        assert!(flagged(&world, &values, square), "{n}");
+    }
+    assert!(flagged(&world, &[9.0, 3000.0], |p, x| p.mul_scalar(x, 3000.0)));
+    assert!(flagged(&world, &[9.0, 3000.0], |p, x| {
+        let early = p.mul(x, x)?;
+        p.mul(&early.sub(&early)?, x)
+    }));
+    let off = World::seeded(3);
+    assert!(!flagged(&off, &[3000.0], square), "nothing is looked at when nobody asked");
+}
+
+#[test]
+fn a_comparison_that_a_narrow_window_decides_wrongly_is_found() {
+    let mut world = checking(4);
+    world.settings.window = SignWindow::new(0, 32).unwrap();
+    let relu = |p: &mut Party, x: &Rep| p.relu(x);
+    assert!(!flagged(&world, &[2047.9, -2047.9, 0.0, -1e-6, 3.0], relu));
+    assert!(flagged(&world, &[1.0, 2048.1, 1.0], relu) && flagged(&world, &[-2100.0], relu));
+    world.settings.window = SignWindow::new(8, 32).unwrap();
+    let x = world.deal(&ndarray::arr1(&[1]));
+    let [error, ..] = world.run(|p| p.relu(&x[p.id().index()]).map(drop).unwrap_err().to_string());
+    assert!(error.contains("8:32") && error.contains("0:32"), "{error}");
+}
+
+/// Bytes and rounds as [`RangeChecks`] states them, and nothing where nothing is asked for or computed.
+#[test]
+fn it_costs_what_it_states() {
+    for (n, window) in [(1, 64), (65, 64), (577, 64), (40_000, 64), (40_000, 32)] {
+        let mut world = checking(5);
+        world.settings.window = SignWindow::new(0, window).unwrap();
+        let x = world.deal(&array(&[n], samples(n, 1).into_iter().map(|x| (x as i64 >> 30) as u64).collect()));
+        let runs = world.run_counted(|p| {
+            let x = &x[p.id().index()];
+            let (before, declared) = (p.stats(), p.declared());
+            let y = p.truncate(x, 3).unwrap();
+            if window < 64 {
+                drop(p.sign(&y).unwrap());
+            }
+            let early = p.truncate(&y.narrow(0..1).unwrap(), 1).unwrap();
+            p.check_range().unwrap();
+            p.check_range().unwrap(); // nothing is left
+            let after = p.declared();
+            assert_eq!(early.len(), 1);
+            (before, Cost { bytes: after.bytes - declared.bytes, rounds: after.rounds - declared.rounds })
+        });
+        let mut checks = RangeChecks::default();
+        checks.truncated(n);
+        if window < 64 {
+            checks.narrowed(n);
+        }
+        checks.truncated(1);
+        let settings = world.settings;
+        let sign = if window < 64 { super::super::cost::sign(n, settings.window) } else { Cost::FREE };
+        let stated = checks.close()
+            + sign
+            + super::super::cost::truncate_shared(n, 3)
+            + super::super::cost::truncate_shared(1, 1);
+        let bytes: u64 = runs.iter().map(|((before, _), after)| after.since(before).payload_bytes()).sum();
+        let rounds = runs.iter().map(|((before, _), after)| after.rounds - before.rounds).max().unwrap();
+        assert_eq!(runs[0].0.1, stated, "{n} elements");
+        assert_eq!(bytes, stated.bytes, "{n} elements");
+        assert!(rounds <= stated.rounds && (n < 1536 || rounds + 3 > stated.rounds), "{n} elements: {rounds}");
+    }
+}
+
+/// Nothing but the one bit: whatever the secrets are, as long as the bit is the same.
+#[test]
+fn it_shows_one_bit() {
+    let protocol = |p: &mut Party, x: &[Rep]| {
+        let y = p.truncate(&x[0], 20)?;
+        match p.check_range() {
+            Ok(()) | Err(MpcError::Range { .. }) => Ok(y),
+            Err(error) => Err(error),
+        }
+    };
+    let world = checking(6);
+    let check =
+        Check::new("range check", 1).bits(60).errors(0..=1).reveals("range check").view_sizes(&[1, 65]).world(&world);
+    let report = check.run(protocol, elementwise(|x| x[0] >> 20)).unwrap().require().unwrap();
+    assert!(report.views.unwrap().untested.is_empty());
+}
