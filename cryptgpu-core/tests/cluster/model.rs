@@ -134,18 +134,36 @@ fn a_cluster_that_checks_ranges_gives_no_wrong_result() {
     assert!(error.contains("range of the fixed-point numbers"), "{error}");
 }
 
-/// The owner of the weights evaluates images of its own before it shares; what it finds is named by layer, without values.
-#[test]
-fn values_that_leave_the_ring_and_settings_that_cannot_work_are_refused_by_layer() {
-    let dir = tempfile::tempdir().unwrap();
+/// The bundled LeNet with all its weights times 30, which makes its last layers leave the ring.
+fn lenet_times_30(dir: &Path) -> WeightSource {
     let graph = zoo::by_name("lenet").unwrap();
     let mut scaled = Weights::new();
     for (name, tensor) in WeightSource::Bundled.load(&graph).unwrap().iter() {
         scaled.insert(name, tensor * 30.0);
     }
-    let file = dir.path().join("scale30.safetensors");
+    let file = dir.join("scale30.safetensors");
     scaled.save(&file).unwrap();
-    let source = WeightSource::File(file.into());
+    WeightSource::File(file.into())
+}
+
+/// With a bit for each layer the error names the layer, and a network within the range evaluates as ever.
+#[test]
+fn a_cluster_that_checks_each_layer_names_the_one_that_leaves_the_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::in_memory().check_range(CheckRange::Layers).start().unwrap();
+    let trained = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
+    let scaled = cluster.load_model("lenet", lenet_times_30(dir.path())).unwrap();
+    let images = digits(2);
+    assert!(deviation(&cluster.infer(&trained, &images).unwrap(), &WeightSource::Bundled, &images) < 1e-3);
+    let error = cluster.infer(&scaled, &images).unwrap_err().to_string();
+    assert!(error.contains("fc") && error.contains("range of the fixed-point numbers"), "{error}");
+}
+
+/// The owner of the weights evaluates images of its own before it shares; what it finds is named by layer, without values.
+#[test]
+fn values_that_leave_the_ring_and_settings_that_cannot_work_are_refused_by_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = lenet_times_30(dir.path());
     let tried = || Network::from("lenet").calibrated_on(ImageSet::MnistBundled, 0..2);
     let cluster = in_memory();
     let error = cluster.load_model(tried(), source.clone()).unwrap_err();

@@ -4,7 +4,9 @@
 use super::Body;
 use super::data::{GENERATORS, mix, words};
 use cryptgpu_core::device::{ConvGeometry, Device, PoolGeometry, Tensor};
-use cryptgpu_core::mpc::{Fidelity, MpcError, Operand, Party, Rep, RepBits, RepXor, Side, SignWindow, World};
+use cryptgpu_core::mpc::{
+    CheckRange, Fidelity, MpcError, Operand, Party, Rep, RepBits, RepXor, Side, SignWindow, World,
+};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::ring::BLOCK;
 use ndarray::{ArrayD, IxDyn};
@@ -18,6 +20,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("bits", bits),
     ("pooling", pooling),
     ("functions", functions),
+    ("overflow_flag", overflow_flag),
     ("written_by_an_author", written_by_an_author),
 ];
 
@@ -196,6 +199,25 @@ fn functions(card: Device) {
         let entropy = p.cross_entropy(x, &x.neg())?;
         Ok([components(p, &entropy.losses)?, components(p, &entropy.gradient)?].concat())
     });
+}
+
+/// The check of ranges on squares that are within the range, and on some that are not.
+fn overflow_flag(card: Device) {
+    let mut world = World::seeded(9);
+    world.settings.check_range = CheckRange::Run;
+    same_as_cpu("check_range, within", card, world.clone(), &[577], false, checked_square::<false>);
+    same_as_cpu("check_range, beyond", card, world, &[577], true, checked_square::<true>);
+}
+
+fn checked_square<const BEYOND: bool>(p: &mut Party, x: &Rep) -> Result<Words, MpcError> {
+    let y = p.mul(x, x)?;
+    let beyond = match p.check_range() {
+        Ok(()) => false,
+        Err(MpcError::Range { .. }) => true,
+        Err(error) => return Err(error),
+    };
+    assert_eq!(beyond, BEYOND);
+    components(p, &y)
 }
 
 fn xor_components(p: &Party, x: &RepXor) -> Result<Words, MpcError> {

@@ -3,7 +3,7 @@
 
 use super::{array, run_trial};
 use crate::mpc::check::{Check, Protocol, elementwise};
-use crate::mpc::{Cost, Fidelity, MpcError, Octaves, Party, Rep, World, cost};
+use crate::mpc::{CheckRange, Cost, Fidelity, MpcError, Octaves, Party, Rep, World, cost};
 use crate::prg::Randomness;
 use crate::ring::FixedPoint;
 use ndarray::{ArrayD, Axis, Ix2};
@@ -201,6 +201,32 @@ fn maxima_of_rows() {
         let trial = run_trial(&world, &[x], &|p: &mut Party, x: &[Rep]| p.max_last_axis(&x[0])).unwrap();
         assert_eq!(trial.value.shape(), rest);
         assert_eq!(trial.value, expected);
+    }
+}
+
+/// Nothing inside a function leaves the range while its input is within its own, so the check of ranges says nothing.
+#[test]
+fn inputs_within_range_raise_no_flag() {
+    for f in FRACTION_BITS {
+        let mut world = world(f);
+        world.settings.check_range = CheckRange::Run;
+        let x = world.deal(&all_octaves().mapv(|x| x.clamp(1, (1 << 31) - 1)));
+        let powers =
+            world.deal(&codec(f).encode_array(&ndarray::Array::linspace(-20.0, f64::from(34 - f) * LN_2, N)).unwrap());
+        let (rows, labels) = (world.deal(&logits(40, 10, f)), world.deal(&logits(40, 10, f).mapv(|x| x & (1 << f))));
+        let checked = world.run(|p| {
+            let [x, powers, rows, labels] = [&x, &powers, &rows, &labels].map(|shares| &shares[p.id().index()]);
+            p.reciprocal(x)?;
+            p.div(x, x)?;
+            p.rsqrt(x)?;
+            p.sqrt(x)?;
+            p.log(x)?;
+            p.exp(powers)?;
+            p.log_softmax(rows)?;
+            p.cross_entropy(rows, labels)?;
+            p.check_range()
+        });
+        checked.into_iter().for_each(|result| result.unwrap());
     }
 }
 
