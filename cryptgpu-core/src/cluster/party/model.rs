@@ -92,7 +92,7 @@ impl OwnImages {
     }
 }
 
-/// What the owner of images is told when some lie outside the range that the model was loaded for.
+/// A warning for the owner of images that lie outside the range which the model was loaded for.
 pub(in crate::cluster) fn outside(input: InputRange) -> String {
     format!(
         "some values of these images lie outside {input}, the range that the model was loaded for: nothing shows that the \
