@@ -1,4 +1,5 @@
-//! Arguments that several experiments take, and what they mean: where the parties run, and where records go.
+//! Arguments that several experiments take, and what they mean: where the parties run, what they compute on, and
+//! where records go.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder};
-use cryptgpu_core::experiment::{WeightFile, WeightSource, append_line, check_writable};
+use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
 use cryptgpu_core::mpc::SignWindow;
 
 use super::Result;
@@ -93,13 +94,37 @@ pub fn window(text: &str) -> std::result::Result<SignWindow, String> {
     SignWindow::new(low.parse().map_err(|_| hint())?, width.parse().map_err(|_| hint())?).ok_or_else(hint)
 }
 
-/// The weights that are asked for by `--weights`, or those that the network ordinarily has.
-pub fn weights(asked: Option<&str>, ignore_extra: bool, seed: u64, usual: WeightSource) -> WeightSource {
-    match (asked, usual) {
-        (Some("bundled"), _) => WeightSource::Bundled,
-        (Some("random"), _) | (None, WeightSource::Random(_)) => WeightSource::Random(seed),
-        (None, usual) => usual,
-        (Some(path), _) if ignore_extra => WeightSource::File(WeightFile::new(path).ignoring_extra()),
-        (Some(path), _) => WeightSource::File(path.into()),
+/// The images and the weights of a network.
+#[derive(Debug, clap::Args)]
+pub struct Inputs {
+    /// Images from mnist-test-1000 (bundled), mnist-test, cifar10-test or random; else what fits the network
+    #[arg(long)]
+    dataset: Option<Images>,
+    /// Weights: bundled (LeNet's), random, or a safetensors file; else bundled for lenet, random for others
+    #[arg(long)]
+    weights: Option<String>,
+    /// Leave out tensors of the weights' file that the network does not have: counters, training state
+    #[arg(long, requires = "weights")]
+    ignore_extra: bool,
+    /// Seed of random weights and images
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Inputs {
+    /// What is asked for, or else what the network ordinarily has.
+    pub fn choose(&self, images: Images, weights: WeightSource) -> (Images, WeightSource) {
+        let images = match self.dataset.clone().unwrap_or(images) {
+            Images::Random(_) => Images::Random(self.seed),
+            images => images,
+        };
+        let weights = match (self.weights.as_deref(), weights) {
+            (Some("bundled"), _) => WeightSource::Bundled,
+            (Some("random"), _) | (None, WeightSource::Random(_)) => WeightSource::Random(self.seed),
+            (None, usual) => usual,
+            (Some(path), _) if self.ignore_extra => WeightSource::File(WeightFile::new(path).ignoring_extra()),
+            (Some(path), _) => WeightSource::File(path.into()),
+        };
+        (images, weights)
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use cryptgpu_core::device::Devices;
-use cryptgpu_core::experiment::{Images, Inference, Parties, Record, Suite, WeightSource, measure};
+use cryptgpu_core::experiment::{Inference, Parties, Record, Suite, WeightSource, measure};
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
 use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::zoo;
@@ -49,18 +49,8 @@ pub struct InferenceArguments {
     /// Images in all, in place of a number of iterations; a multiple of the batch
     #[arg(long)]
     images: Option<usize>,
-    /// Images from mnist-test-1000 (bundled), mnist-test, cifar10-test or random; else what fits the network
-    #[arg(long)]
-    dataset: Option<Images>,
-    /// Weights: bundled (LeNet's), random, or a safetensors file; else bundled for lenet, random for others
-    #[arg(long)]
-    weights: Option<String>,
-    /// Leave out tensors of the weights' file that the network does not have: counters, training state
-    #[arg(long, requires = "weights")]
-    ignore_extra: bool,
-    /// Seed of random weights and images
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    inputs: arguments::Inputs,
     /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
     #[arg(long, default_value = "none")]
     link: Link,
@@ -204,11 +194,7 @@ impl InferenceArguments {
             Some(images) if self.batch > 0 && images.is_multiple_of(self.batch) => images / self.batch,
             Some(images) => return Err(format!("--images {images} is not a multiple of --batch {}", self.batch).into()),
         };
-        let images = match self.dataset.clone().unwrap_or(default.images) {
-            Images::Random(_) => Images::Random(self.seed),
-            images => images,
-        };
-        let weights = arguments::weights(self.weights.as_deref(), self.ignore_extra, self.seed, default.weights);
+        let (images, weights) = self.inputs.choose(default.images, default.weights);
         let declaration = Inference {
             network: network.to_owned(),
             images,
@@ -242,6 +228,7 @@ impl InferenceArguments {
 mod tests {
     use super::*;
     use clap::Parser;
+    use cryptgpu_core::experiment::Images;
     use cryptgpu_datasets::ImageSet;
 
     #[derive(Parser)]

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use cryptgpu_core::experiment::{Images, Inference};
+use cryptgpu_core::experiment::Inference;
 use cryptgpu_core::mpc::SignWindow;
 use cryptgpu_core::nn::headroom_table;
 use cryptgpu_core::nn::range::{Conditions, Headroom, InputRange, headroom, judge};
@@ -28,18 +28,8 @@ pub struct Arguments {
     /// Networks, separated by commas (`cryptgpu networks` lists them)
     #[arg(long, value_delimiter = ',', value_parser = item::<String>, required = true)]
     networks: Vec<String>,
-    /// Weights: bundled (LeNet's), random, or a safetensors file; else bundled for lenet, random for others
-    #[arg(long)]
-    weights: Option<String>,
-    /// Leave out tensors of the weights' file that the network does not have: counters, training state
-    #[arg(long, requires = "weights")]
-    ignore_extra: bool,
-    /// Seed of random weights and images
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Images from mnist-test-1000 (bundled), mnist-test, cifar10-test or random; else what fits the network
-    #[arg(long)]
-    dataset: Option<Images>,
+    #[command(flatten)]
+    inputs: arguments::Inputs,
     /// Images to try, 0 for the bound alone; else ten, or one for networks of 10⁹ MACs and more
     #[arg(long)]
     images: Option<usize>,
@@ -87,18 +77,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn declaration(&self, network: &str) -> Result<Inference> {
         let default = Inference::of(network)?;
-        let images = self.images.unwrap_or(if default.compare == 1 { 1 } else { 10 });
+        let count = self.images.unwrap_or(if default.compare == 1 { 1 } else { 10 });
+        let (images, weights) = self.inputs.choose(default.images, default.weights);
         let declaration = Inference {
-            images: match self.dataset.clone().unwrap_or(default.images) {
-                Images::Random(_) => Images::Random(self.seed),
-                images => images,
-            },
-            weights: arguments::weights(self.weights.as_deref(), self.ignore_extra, self.seed, default.weights),
-            batch: images.max(1),
+            images,
+            weights,
+            batch: count.max(1),
             iterations: 1,
             fraction_bits: self.fraction_bits,
             window: self.window.unwrap_or_default(),
-            compare: images,
+            compare: count,
             network: default.network,
             link: default.link,
             device: default.device,
