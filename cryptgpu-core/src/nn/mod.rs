@@ -18,6 +18,7 @@
 //! | `range.rs` | whether a network's values fit the ring: [`range::headroom`] by layer |
 //! | `plaintext/` | evaluation in f64, the oracle |
 //! | `private/` | [`SharedModel`]: evaluation on shares |
+//! | `training/` | training on shares: [`training::Train`] says how |
 //! | `predictions.rs` | [`predictions()`]: classes from scores |
 //! | `show.rs` | how networks, sizes and headroom show themselves |
 //! | `error.rs` | [`NnError`] |
@@ -37,6 +38,7 @@ pub mod private;
 pub mod range;
 mod show;
 mod source;
+pub mod training;
 pub mod weights;
 pub mod window;
 pub mod zoo;

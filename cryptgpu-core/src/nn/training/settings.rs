@@ -1,0 +1,211 @@
+//! How a network is trained: public, and the same at all three parties. Nothing here computes on shares.
+
+use serde::{Deserialize, Serialize};
+
+/// How a network is trained.
+///
+/// ```
+/// use cryptgpu_core::nn::training::{Reveal, Schedule, Sgd, Train};
+/// let train = Train {
+///     batch: 128,
+///     epochs: 2,
+///     optimizer: Sgd::new(0.1).momentum(0.9).into(),
+///     schedule: Schedule::Steps { epochs: 1, factor: 0.5 },
+///     reveal: Reveal { loss_every: Some(50) },
+///     seed: 7,
+///     ..Train::default()
+/// };
+/// assert_eq!(train.schedule.factor(0), 1.0);
+/// assert_eq!(train.schedule.factor(1), 0.5);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Train {
+    /// Examples of one iteration; the last of an epoch may be smaller.
+    pub batch: usize,
+    /// How often all examples are gone through.
+    pub epochs: usize,
+    /// The run ends after so many iterations, if `epochs` take more.
+    pub iterations: Option<usize>,
+    /// What becomes smaller.
+    pub loss: Loss,
+    /// What turns gradients into new weights.
+    pub optimizer: Optimizer,
+    /// How the optimiser's rate changes over the epochs.
+    pub schedule: Schedule,
+    /// Seed of the order of the examples, and of the initial weights where none are given. Public.
+    pub seed: u64,
+    /// Nodes whose weights stay as they are: those whose name is one of these, or begins with one of these and a dot.
+    pub frozen: Vec<String>,
+    /// What is opened while it runs: nothing by default.
+    pub reveal: Reveal,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Train {
+            batch: 128,
+            epochs: 1,
+            iterations: None,
+            loss: Loss::default(),
+            optimizer: Sgd::new(0.1).into(),
+            schedule: Schedule::default(),
+            seed: 0,
+            frozen: vec![],
+            reveal: Reveal::default(),
+        }
+    }
+}
+
+/// What training makes smaller: the mean over the examples of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// −log softmax(logits)[label].
+    #[default]
+    CrossEntropy,
+    /// The mean over the outputs of (output − target)².
+    MeanSquaredError,
+}
+
+/// What turns gradients into new weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Stochastic gradient descent.
+    Sgd(Sgd),
+    /// Adam.
+    Adam(Adam),
+}
+
+impl Optimizer {
+    /// The rate before any schedule.
+    pub fn rate(&self) -> f64 {
+        match self {
+            Optimizer::Sgd(sgd) => sgd.rate,
+            Optimizer::Adam(adam) => adam.rate,
+        }
+    }
+}
+
+/// Stochastic gradient descent as in PyTorch: v ← momentum·v + g + weight_decay·w, then w ← w − rate·v, or with Nesterov's
+/// momentum w ← w − rate·(g + weight_decay·w + momentum·v).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sgd {
+    /// Learning rate.
+    pub rate: f64,
+    /// Momentum; 0 for none.
+    pub momentum: f64,
+    /// Whether the momentum is Nesterov's.
+    pub nesterov: bool,
+    /// Weight decay; 0 for none.
+    pub weight_decay: f64,
+}
+
+impl Sgd {
+    /// Plain descent at this rate.
+    pub fn new(rate: f64) -> Self {
+        Sgd { rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// With momentum.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
+        Sgd { momentum, ..self }
+    }
+
+    /// With Nesterov's momentum.
+    #[must_use]
+    pub fn nesterov(self, momentum: f64) -> Self {
+        Sgd { momentum, nesterov: true, ..self }
+    }
+
+    /// With weight decay.
+    #[must_use]
+    pub fn weight_decay(self, weight_decay: f64) -> Self {
+        Sgd { weight_decay, ..self }
+    }
+}
+
+impl From<Sgd> for Optimizer {
+    fn from(sgd: Sgd) -> Self {
+        Optimizer::Sgd(sgd)
+    }
+}
+
+/// Adam (Kingma and Ba, ICLR 2015), with PyTorch's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adam {
+    /// Learning rate; 0.001.
+    pub rate: f64,
+    /// Decay of the first and of the second moment; 0.9 and 0.999.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment. PyTorch's 1e-8 is below the resolution of fixed-point numbers: 1e-4 here.
+    pub eps: f64,
+}
+
+impl Adam {
+    /// Adam at this rate, all else by default.
+    pub fn new(rate: f64) -> Self {
+        Adam { rate, betas: [0.9, 0.999], eps: 1e-4 }
+    }
+}
+
+impl From<Adam> for Optimizer {
+    fn from(adam: Adam) -> Self {
+        Optimizer::Adam(adam)
+    }
+}
+
+/// How the rate changes: a factor by epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// It stays.
+    #[default]
+    Constant,
+    /// Times `factor` after every so many epochs.
+    Steps {
+        /// Epochs between two changes.
+        epochs: usize,
+        /// The factor of a change.
+        factor: f64,
+    },
+    /// Times `factor` at each of these epochs, counted from 0.
+    Milestones {
+        /// The epochs that begin with a change.
+        epochs: Vec<usize>,
+        /// The factor of a change.
+        factor: f64,
+    },
+}
+
+impl Schedule {
+    /// The factor of the rate in an epoch, counted from 0.
+    pub fn factor(&self, epoch: usize) -> f64 {
+        let changes = |count: usize, factor: &f64| factor.powi(i32::try_from(count).unwrap_or(i32::MAX));
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::Steps { epochs, factor } => changes(epoch / (*epochs).max(1), factor),
+            Schedule::Milestones { epochs, factor } => {
+                changes(epochs.iter().filter(|&&milestone| milestone <= epoch).count(), factor)
+            }
+        }
+    }
+}
+
+/// What a training run may open, to whoever asked for it. All else stays secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reveal {
+    /// The mean loss of a batch, at every so many iterations.
+    pub loss_every: Option<usize>,
+}
+
+impl std::fmt::Display for Reveal {
+    /// A line of a policy: `loss every 50`, or `nothing`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.loss_every {
+            Some(every) => write!(f, "loss every {every}"),
+            None => f.write_str("nothing"),
+        }
+    }
+}
