@@ -447,6 +447,9 @@ fn tensors(card: Device) {
     };
     both(&Tensor::clone);
     both(&|x| x.swap_axes01().unwrap());
+    let windows = PoolGeometry::square(2, 1, 0);
+    both(&|x| x.reshape(&[1, 3, 6, 5]).unwrap().sum_pool_gradient(&windows, [7, 6]).unwrap());
+    both(&|x| x.narrow(0..4).unwrap().pool_tap_gradient(&windows, [1, 3, 6, 2]).unwrap());
     both(&|x| x.narrow(1..4).unwrap());
     both(&|x| x.narrow(2..2).unwrap());
     both(&|x| Tensor::concat(&[x, &x.narrow(0..2).unwrap(), x]).unwrap());
