@@ -61,7 +61,7 @@ impl Party {
     pub fn matmul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
         let operand = Operand::new(y.clone());
         let terms = [(&x.a, &operand.sum), (&x.b, &operand.a)];
-        let z = Tensor::matmul_sum(terms, false)?;
+        let z = Tensor::matmul_sum(terms, [false, false])?;
         let bits = self.codec().fraction_bits();
         self.truncate_additive(Additive::from_summand(z), bits)
     }
@@ -75,7 +75,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
     pub fn linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>) -> Result<Rep, MpcError> {
-        let z = Tensor::matmul_sum([(&x.a, &w.sum), (&x.b, &w.a)], true)?;
+        let z = Tensor::matmul_sum([(&x.a, &w.sum), (&x.b, &w.a)], [false, true])?;
         self.finish(z, bias, w)
     }
 
