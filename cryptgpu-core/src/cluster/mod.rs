@@ -31,6 +31,7 @@ pub use controller::{Cluster, ClusterBuilder, InferenceResult, Network, Progress
 pub use marshal::{
     Argument, Model, OnlyAt, Openable, Outcome, PassedAs, PerParty, Plain, Revealed, Shared, SharedBits, Words,
 };
+pub use party::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::job::Job;

@@ -13,10 +13,12 @@
 //! | `call.rs` | the entry of a function, and the jump to it |
 //! | `share.rs` | taking shares, giving components, opening to one party |
 //! | `model.rs` | holding a model's shares, evaluating it |
+//! | `checkpoint/` | [`Checkpoints`](crate::cluster::Checkpoints): a party's state in sealed files |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
 
 pub(super) mod call;
+pub(super) mod checkpoint;
 pub(super) mod context;
 pub(super) mod execute;
 pub(super) mod failing;
