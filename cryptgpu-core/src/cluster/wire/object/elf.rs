@@ -1,16 +1,24 @@
 //! What an object file (ELF, 64 bits, little-endian) says about itself: the bytes of it that are loaded, the name that it
-//! goes by, and the libraries that it needs. Only the file is read, nothing is opened as code.
+//! goes by, and the libraries that it needs. Only the file is read, nothing is opened as code. The format itself is the
+//! business of the `object` crate.
 
+use object::elf::{DT_NEEDED, DT_NULL, DT_SONAME, DT_STRSZ, DT_STRTAB, DynamicTag, FileHeader64, PT_LOAD};
+use object::pod::{bytes_of, bytes_of_slice};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::{ReadCache, StringTable};
+use object::{LittleEndian, elf};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// An object file's header and table of parts.
-pub(super) struct Elf<'a> {
-    file: &'a File,
-    header: [u8; 64],
-    table: Vec<u8>,
+/// What is known of an object's file.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// SHA-256 of all that is loaded of the file: code, constants, the initial values of statics, and where each goes.
+    /// (Tables of symbols and notes for debuggers are left out; nothing runs by them.)
+    pub(super) digest: [u8; 32],
+    pub(super) names: Names,
 }
 
 /// What the dynamic loader reads of it.
@@ -22,78 +30,85 @@ pub(super) struct Names {
     pub(super) needed: Vec<String>,
 }
 
-/// One part of the file.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    kind: u32,
-    offset: u64,
-    address: u64,
-    len: u64,
+type Part = elf::ProgramHeader64<LittleEndian>;
+
+/// An object file's parts, as the loader sees them.
+struct Elf<'a> {
+    file: &'a File,
+    /// Pieces of it that were read.
+    pieces: &'a ReadCache<&'a File>,
+    header: &'a FileHeader64<LittleEndian>,
+    parts: &'a [Part],
 }
 
-const PART_BYTES: usize = 56;
-const DYNAMIC_BYTES: u64 = 1 << 20;
-const NAME_BYTES: usize = 4096;
+/// Bytes that are hashed at a time.
+const PIECE: usize = 256 << 10;
 
-/// Kinds of entries of the dynamic table.
-const NEEDED: u64 = 1;
-const STRINGS: u64 = 5;
-const OWN_NAME: u64 = 14;
+impl Facts {
+    /// Reads them from the file.
+    pub(super) fn read(file: &File) -> io::Result<Self> {
+        let pieces = ReadCache::new(file);
+        let elf = Elf::read(file, &pieces)?;
+        Ok(Facts { digest: elf.digest()?, names: elf.names()? })
+    }
+}
 
 impl<'a> Elf<'a> {
-    pub(super) fn read(file: &'a File) -> io::Result<Self> {
-        let mut header = [0u8; 64];
-        file.read_exact_at(&mut header, 0)?;
-        let (begins, part_bytes, parts) = (word(&header, 32), half(&header, 54), half(&header, 56));
-        if !header.starts_with(b"\x7fELF\x02\x01") || part_bytes != PART_BYTES {
-            return Err(io::Error::other("it is no object file (ELF, 64 bits, little-endian)"));
-        }
-        let mut table = vec![0u8; parts * PART_BYTES];
-        file.read_exact_at(&mut table, begins)?;
-        Ok(Elf { file, header, table })
+    fn read(file: &'a File, pieces: &'a ReadCache<&'a File>) -> io::Result<Self> {
+        let read = || {
+            let header = FileHeader64::<LittleEndian>::parse(pieces)?;
+            Ok((header, header.program_headers(header.endian()?, pieces)?))
+        };
+        let not_one = |error: object::Error| {
+            io::Error::other(format!("it is no object file (ELF, 64 bits, little-endian): {error}"))
+        };
+        let (header, parts) = read().map_err(not_one)?;
+        Ok(Elf { file, pieces, header, parts })
     }
 
-    fn parts(&self) -> impl Iterator<Item = Part> {
-        self.table.chunks_exact(PART_BYTES).map(|part| Part {
-            kind: word(part, 0) as u32,
-            offset: word(part, 8),
-            address: word(part, 16),
-            len: word(part, 32),
-        })
+    fn loaded(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| part.p_type(LittleEndian) == PT_LOAD)
     }
 
-    /// SHA-256 of all that is loaded of the file: code, constants, the initial values of statics, and where each goes.
-    /// (Tables of symbols and notes for debuggers are left out; nothing runs by them.)
-    pub(super) fn digest(&self) -> io::Result<[u8; 32]> {
+    /// See [`Facts::digest`]. What is loaded may be large, so it is read and hashed piece by piece.
+    fn digest(&self) -> io::Result<[u8; 32]> {
         let mut digest = Sha256::new();
-        digest.update(self.header);
-        digest.update(&self.table);
-        let mut buffer = vec![0u8; 256 << 10];
-        for Part { mut offset, mut len, .. } in self.parts().filter(|part| part.kind == libc::PT_LOAD) {
+        digest.update(bytes_of(self.header));
+        digest.update(bytes_of_slice(self.parts));
+        let mut buffer = vec![0u8; PIECE];
+        for part in self.loaded() {
+            let (mut offset, mut len) = part.file_range(LittleEndian);
             while len > 0 {
-                let piece = &mut buffer[..len.min(256 << 10) as usize];
+                let piece = &mut buffer[..len.min(PIECE as u64) as usize];
                 self.file.read_exact_at(piece, offset)?;
                 digest.update(&*piece);
-                (offset, len) = (offset + piece.len() as u64, len - piece.len() as u64);
+                (offset, len) = (offset.saturating_add(piece.len() as u64), len - piece.len() as u64);
             }
         }
         Ok(digest.finalize().into())
     }
 
     /// What the dynamic loader reads of it; nothing where it has no such part.
-    pub(super) fn names(&self) -> io::Result<Names> {
-        let Some(part) = self.parts().find(|part| part.kind == libc::PT_DYNAMIC) else { return Ok(Names::default()) };
-        let mut table = vec![0u8; part.len.min(DYNAMIC_BYTES) as usize];
-        self.file.read_exact_at(&mut table, part.offset)?;
-        let entries =
-            || table.chunks_exact(16).map(|entry| (word(entry, 0), word(entry, 8))).take_while(|entry| entry.0 != 0);
-        let strings = entries().find(|entry| entry.0 == STRINGS).and_then(|(_, address)| self.place(address));
-        let strings = strings.ok_or_else(|| io::Error::other("its names are not to be found"))?;
+    fn names(&self) -> io::Result<Names> {
+        let mut parts = self.parts.iter().filter_map(|part| part.dynamic(LittleEndian, self.pieces).transpose());
+        let Some(entries) = parts.next().transpose().map_err(io::Error::other)? else { return Ok(Names::default()) };
+        let entries = || entries.iter().take_while(|entry| entry.tag(LittleEndian) != DT_NULL);
+        let value = |tag: DynamicTag| {
+            entries().find(|entry| entry.tag(LittleEndian) == tag).map(|entry| entry.val(LittleEndian))
+        };
+        let place = value(DT_STRTAB).and_then(|address| self.place(address));
+        let place = place.and_then(|begin| Some((begin, begin.checked_add(value(DT_STRSZ)?)?)));
+        let (begin, end) = place.ok_or_else(|| io::Error::other("its names are not to be found"))?;
+        let strings = StringTable::new(self.pieces, begin, end);
         let mut names = Names::default();
-        for (tag, at) in entries() {
-            match tag {
-                NEEDED => names.needed.push(self.name(strings.saturating_add(at))?),
-                OWN_NAME => names.own = Some(self.name(strings.saturating_add(at))?),
+        for entry in entries() {
+            let name = || {
+                let name = entry.string(LittleEndian, strings).map_err(io::Error::other)?;
+                Ok::<_, io::Error>(String::from_utf8_lossy(name).into_owned())
+            };
+            match entry.tag(LittleEndian) {
+                DT_NEEDED => names.needed.push(name()?),
+                DT_SONAME => names.own = Some(name()?),
                 _ => {}
             }
         }
@@ -102,27 +117,9 @@ impl<'a> Elf<'a> {
 
     /// Where in the file lies what is loaded at this address.
     fn place(&self, address: u64) -> Option<u64> {
-        let mut loaded = self.parts().filter(|part| part.kind == libc::PT_LOAD);
-        loaded.find_map(|part| {
-            address.checked_sub(part.address).filter(|within| *within < part.len)?.checked_add(part.offset)
+        self.loaded().find_map(|part| {
+            let (offset, len) = part.file_range(LittleEndian);
+            address.checked_sub(part.p_vaddr(LittleEndian)).filter(|within| *within < len)?.checked_add(offset)
         })
     }
-
-    fn name(&self, offset: u64) -> io::Result<String> {
-        let mut bytes = vec![0u8; NAME_BYTES];
-        let read = self.file.read_at(&mut bytes, offset)?;
-        let end = bytes[..read].iter().position(|byte| *byte == 0);
-        let end = end.ok_or_else(|| io::Error::other("a name in it has no end"))?;
-        Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
-    }
-}
-
-fn half(bytes: &[u8], at: usize) -> usize {
-    usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
-}
-
-fn word(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0u8; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
 }

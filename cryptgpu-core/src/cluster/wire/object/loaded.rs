@@ -1,7 +1,7 @@
 //! The objects that this process has loaded, and which files they are. A digest is of the file, and is good only if the
 //! file is the one that was loaded: a file built anew has another inode, even at the same path.
 
-use super::elf::{Elf, Names};
+use super::elf::Facts;
 use super::error::CodeError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -32,13 +32,6 @@ pub(in crate::cluster::wire) struct Loaded {
     segments: Vec<Segment>,
 }
 
-/// What is known of an object's file.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    pub(super) digest: [u8; 32],
-    pub(super) names: Names,
-}
-
 impl Loaded {
     pub(in crate::cluster::wire) fn is_program(&self) -> bool {
         self.name.as_os_str().is_empty()
@@ -61,7 +54,7 @@ impl Loaded {
         }
     }
 
-    /// SHA-256 of its file, see [`Elf::digest`].
+    /// SHA-256 of its file, see [`Facts::digest`].
     pub(in crate::cluster::wire) fn digest(&self) -> Result<[u8; 32], CodeError> {
         self.facts().map(|facts| facts.digest)
     }
@@ -82,8 +75,7 @@ impl Loaded {
         if !lies_at(&file, address).map_err(unreadable)? {
             return Err(CodeError::Replaced { path });
         }
-        let elf = Elf::read(&file).map_err(unreadable)?;
-        let facts = Facts { digest: elf.digest().map_err(unreadable)?, names: elf.names().map_err(unreadable)? };
+        let facts = Facts::read(&file).map_err(unreadable)?;
         KNOWN.lock().get_or_insert_default().insert(self.base, facts.clone());
         Ok(facts)
     }

@@ -1,7 +1,7 @@
 //! A copy of an object file in memory that nobody can change any more, not even this process: what is compared is then
 //! what is opened, whatever becomes of the file meanwhile.
 
-use super::elf::{Elf, Names};
+use super::elf::{Facts, Names};
 use super::error::CodeError;
 use super::{is_of_the_system, loaded};
 use libloading::os::unix::Library as Opened;
@@ -34,12 +34,11 @@ impl Sealed {
         if unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
             return Err(unreadable(io::Error::last_os_error()));
         }
-        let elf = Elf::read(&copy).map_err(unreadable)?;
-        if elf.digest().map_err(unreadable)? != *digest {
+        let facts = Facts::read(&copy).map_err(unreadable)?;
+        if facts.digest != *digest {
             return Err(CodeError::OtherFile { path: path.to_owned() });
         }
-        let names = elf.names().map_err(unreadable)?;
-        Ok(Sealed { copy, path: path.to_owned(), names })
+        Ok(Sealed { copy, path: path.to_owned(), names: facts.names })
     }
 
     /// Opens the copy for good, and says where it is. What it needs must be loaded already, because the loader would

@@ -1,6 +1,6 @@
 //! Libraries made on the spot: what is refused has run nothing, and what runs is what was compared.
 
-use super::elf::Elf;
+use super::elf::Facts;
 use super::sealed::{Sealed, dlopen};
 use super::{CodeError, Library, address_of, loaded};
 use crate::cluster::wire::function;
@@ -21,7 +21,7 @@ fn make(folder: &Path, name: &str, source: &str, link: &[&str]) -> PathBuf {
 }
 
 fn digest(path: &Path) -> [u8; 32] {
-    Elf::read(&File::open(path).unwrap()).unwrap().digest().unwrap()
+    Facts::read(&File::open(path).unwrap()).unwrap().digest
 }
 
 /// As a caller names it that has loaded what is in `loaded`.
