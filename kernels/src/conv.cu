@@ -100,3 +100,33 @@ KERNEL(THREADS) conv_depthwise(const Conv p) {
         p.output[i] = sum;
     }
 }
+
+// The weights' gradient where a group has one input channel: w₀ and w₁ hold the gradients of the outputs, the result
+// is a word for each output channel and tap. One block an entry of it; two words read (after the first tap from the
+// cache) a multiply-accumulate: bound by memory or the cache.
+KERNEL(THREADS) conv_depthwise_weights(const Conv p) {
+    __shared__ u64 partial[THREADS / 32];
+    const u32 pixels = p.by_pixels.divisor, all = p.batch * pixels;
+    for (u32 entry = blockIdx.x; entry < p.out_channels * p.kernel_words; entry += gridDim.x) {
+        u32 channel = entry / p.kernel_words, tap = entry - channel * p.kernel_words, ky = p.by_kernel_x.divide(tap);
+        u32 down = ky * p.dilation_y - p.top, across = (tap - ky * p.kernel_x) * p.dilation_x - p.left_padding;
+        u64 sum = 0;
+        for (u32 i = threadIdx.x; i < all; i += THREADS) {
+            u32 image = p.by_pixels.divide(i), pixel = i - image * pixels, row = p.by_out_width.divide(pixel);
+            u32 y = row * p.stride_y + down, x = (pixel - row * p.out_width) * p.stride_x + across;
+            if (y >= p.height || x >= p.width) continue;
+            u64 from = ((u64)image * p.out_channels + channel) * pixels + pixel;
+            u64 at = (((u64)image * p.channels + channel / p.group_outputs) * p.height + y) * p.width + x;
+            sum += p.w0[from] * p.x0[at];
+            if (p.terms > 1) sum += p.w1[from] * p.x1[at];
+        }
+        for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_down_sync(0xffffffff, sum, distance);
+        if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = sum;
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            for (int warp = 1; warp < THREADS / 32; warp++) sum += partial[warp];
+            p.output[entry] = sum;
+        }
+        __syncthreads(); // the next entry's parts come into the same place
+    }
+}

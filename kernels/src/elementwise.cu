@@ -53,6 +53,19 @@ KERNEL(THREADS) add_bias(const u64 *__restrict__ bias, u64 channels, u64 inner, 
     FOR_ELEMENTS(i, n) z[i] += bias[i / inner % channels];
 }
 
+// Blocks of words in another order: block (i, j, k) of `out` is the one of `x` that begins at i·s0 + j·s1 + k·s2, its
+// words from the last to the first when `reversed`. One 64-bit and two 32-bit divisions an element hide behind its 16
+// bytes where blocks are some 16 words and longer: shorter ones (weights) are read in pieces of their length.
+KERNEL(THREADS)
+reorder(const u64 *__restrict__ x, u32 size1, u32 size2, u64 s0, u64 s1, u64 s2, u64 block, u32 reversed,
+        u64 *__restrict__ out, u64 n) {
+    FOR_ELEMENTS(i, n) {
+        u64 unit = i / block, word = i - unit * block;
+        u32 row = (u32)unit / size2, k = (u32)unit - row * size2, outer = row / size1, j = row - outer * size1;
+        out[i] = x[outer * s0 + j * s1 + k * s2 + (reversed ? block - 1 - word : word)];
+    }
+}
+
 // out[0] += Σ x. Warps add by shuffles, blocks in shared memory, the card by one atomic addition a block: the order
 // does not matter, because addition modulo 2⁶⁴ is exact. `out` must hold zero, or what is to be added to.
 KERNEL(THREADS) sum_words(const u64 *__restrict__ x, u64 *__restrict__ out, u64 n) {

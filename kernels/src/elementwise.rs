@@ -1,7 +1,7 @@
 //! Element-wise ring operations and sums (`elementwise.cu`).
 
 use crate::KernelError;
-use crate::check::equal;
+use crate::check::{equal, narrow};
 use crate::compile::Family;
 use crate::launch::{In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
@@ -32,6 +32,8 @@ const SHIFT_RIGHT_SIGNED: WithConstant = with_constant("shift_right_signed");
 const FILL: Kernel<(u64, InOut, u64)> = Kernel::new(Family::Elementwise, "fill_constant", THREADS);
 const PRODUCT_SHARE: Kernel<(In, In, In, In, InOut, u64)> = Kernel::new(Family::Elementwise, "product_share", THREADS);
 const ADD_BIAS: Kernel<(In, u64, u64, InOut, u64)> = Kernel::new(Family::Elementwise, "add_bias", THREADS);
+const REORDER: Kernel<(In, u32, u32, u64, u64, u64, u64, u32, InOut, u64)> =
+    Kernel::new(Family::Elementwise, "reorder", THREADS);
 const SUM: Kernel<(In, InOut, u64)> = Kernel::new(Family::Elementwise, "sum_words", THREADS);
 
 pub(crate) const KERNELS: &[KernelInfo] = &[
@@ -50,6 +52,7 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     FILL.info,
     PRODUCT_SHARE.info,
     ADD_BIAS.info,
+    REORDER.info,
     SUM.info,
 ];
 
@@ -85,6 +88,48 @@ pub enum Unary {
     Shr(u32),
     /// Bits moved down by k, the sign bit before: ⌊x/2^k⌋ of a two's complement x.
     Sar(u32),
+}
+
+/// An order of blocks of words, on a card and on the CPU: block (i, j, k) of the result is the block of the source
+/// that begins at word i·`strides[0]` + j·`strides[1]` + k·`strides[2]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockOrder {
+    /// How many blocks the result has along each of its three axes.
+    pub sizes: [usize; 3],
+    /// Words in the source from one block to the next along each axis of the result.
+    pub strides: [usize; 3],
+    /// Words of a block.
+    pub block: usize,
+    /// Whether each block's words come from the last to the first.
+    pub reversed: bool,
+}
+
+impl BlockOrder {
+    /// The source `[rows, columns, block]` with its two leading axes swapped, for each of `groups` sources one after
+    /// the other.
+    pub fn swapped(groups: usize, [rows, columns]: [usize; 2], block: usize) -> Self {
+        let strides = [rows * columns * block, block, columns * block];
+        BlockOrder { sizes: [groups, columns, rows], strides, block, reversed: false }
+    }
+
+    /// The source `[a, b, c, block]` as `[c, b, a, block]`.
+    pub fn mirrored([a, b, c]: [usize; 3], block: usize) -> Self {
+        BlockOrder { sizes: [c, b, a], strides: [block, c * block, b * c * block], block, reversed: false }
+    }
+
+    /// Words of the result.
+    pub fn words(&self) -> usize {
+        self.sizes.iter().fold(self.block, |words, &size| words.saturating_mul(size))
+    }
+
+    /// Words of the source up to the end of the last block.
+    pub fn reach(&self) -> usize {
+        if self.words() == 0 {
+            return 0;
+        }
+        let last = self.sizes.iter().zip(self.strides).map(|(size, stride)| (size - 1).saturating_mul(stride));
+        last.fold(self.block, usize::saturating_add)
+    }
 }
 
 impl Kernels {
@@ -172,6 +217,36 @@ impl Kernels {
         let n = z.len() / image * image;
         let arguments = (bias.device(), bias.len() as u64, inner as u64, z.device(), n as u64);
         self.launch(stream, &ADD_BIAS, self.grid(&ADD_BIAS, n), arguments)
+    }
+
+    /// `out` = the blocks of `x` in another order.
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] unless `out` has the words of `order`, or when `x` ends before its last block does;
+    /// [`KernelError::Argument`] for 2³² blocks and more; errors of compilation and launch.
+    pub fn reorder(
+        &self,
+        stream: &CudaStream,
+        order: &BlockOrder,
+        x: Words,
+        mut out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (operation, n) = ("order of blocks", out.len());
+        equal(operation, [("out", n)], order.words())?;
+        let (expected, found) = (order.reach(), x.len());
+        if found < expected {
+            return Err(KernelError::Length { operation, argument: "x", expected, found });
+        }
+        let BlockOrder { sizes, strides, block, reversed } = *order;
+        let blocks = sizes.iter().fold(1, |blocks: usize, &size| blocks.saturating_mul(size));
+        narrow(operation, "number of blocks", blocks, u32::MAX as usize)?;
+        let [_, size1, size2] = sizes;
+        let [s0, s1, s2] = strides.map(|stride| stride as u64);
+        // Each size is at most the number of blocks where there is any; else nothing is launched.
+        let (size1, size2) = (size1 as u32, size2 as u32);
+        let arguments =
+            (x.device(), size1, size2, s0, s1, s2, block as u64, u32::from(reversed), out.device(), n as u64);
+        self.launch(stream, &REORDER, self.grid(&REORDER, n), arguments)
     }
 
     /// `out[0]` += Σ x: `out` holds zero, or what the sum is to be added to.

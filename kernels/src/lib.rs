@@ -32,7 +32,7 @@ mod product;
 mod sign;
 mod truncation;
 
-pub use elementwise::{Binary, Unary};
+pub use elementwise::{Binary, BlockOrder, Unary};
 pub use error::KernelError;
 pub use launch::{KernelInfo, Kernels, Options, Words, WordsMut};
 pub use pool::Window;

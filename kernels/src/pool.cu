@@ -1,4 +1,4 @@
-// Windows over image planes: sums and single taps. One thread an output; a word is read once from memory and again, by
+// Windows over image planes: sums, single taps, and their adjoints. One thread an output; a word is read once from memory and again, by
 // its neighbours' taps, from the cache. 8 bytes read an input, 8 written an output, and about four instructions a tap:
 // bound by memory up to windows of some 50 taps on a V100.
 #include "common.cuh"
@@ -42,5 +42,29 @@ pool_tap(const Window w, u32 ky, u32 kx, u64 fill, const u64 *__restrict__ x, u6
         u32 y = source(oy, w.stride_y, ky, w.dilation_y, w.top), column = source(ox, w.stride_x, kx, w.dilation_x, w.left);
         bool inside = y < w.height && column < w.width;
         out[i] = inside ? x[plane * w.height * w.width + (u64)y * w.width + column] : fill;
+    }
+}
+
+// The adjoint of sums (`tap_words` 0: each window's word goes to all its inputs) and of taps (`tap_words` the words of
+// one tap: `g` has a word for each tap of each window). Each input gathers from the windows that see it: nothing is
+// added by two threads. About ten instructions a tap (a division); 8 bytes written an input, 8 read a window and tap.
+KERNEL(THREADS) spread(const Window w, u64 tap_words, const u64 *__restrict__ g, u64 *__restrict__ out, u64 n) {
+    u64 pixels = (u64)w.height * w.width, windows = (u64)w.out_height * w.out_width;
+    FOR_ELEMENTS(i, n) {
+        u64 plane = i / pixels;
+        u32 pixel = i - plane * pixels, y = pixel / w.width, x = pixel - y * w.width;
+        const u64 *from = g + plane * windows;
+        u64 sum = 0;
+        for (u32 ky = 0; ky < w.kernel_y; ky++) {
+            // Before the first window it wraps, beyond all windows.
+            u32 down = y + w.top - ky * w.dilation_y, oy = down / w.stride_y;
+            if (oy >= w.out_height || oy * w.stride_y != down) continue;
+            for (u32 kx = 0; kx < w.kernel_x; kx++) {
+                u32 across = x + w.left - kx * w.dilation_x, ox = across / w.stride_x;
+                if (ox >= w.out_width || ox * w.stride_x != across) continue;
+                sum += from[(ky * w.kernel_x + kx) * tap_words + (u64)oy * w.out_width + ox];
+            }
+        }
+        out[i] = sum;
     }
 }

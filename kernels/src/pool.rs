@@ -10,7 +10,9 @@ const THREADS: u32 = 256;
 const SUM_POOL: Kernel<(RawWindow, In, InOut, u64)> = Kernel::new(Family::Pool, "sum_pool", THREADS);
 const POOL_TAP: Kernel<(RawWindow, u32, u32, u64, In, InOut, u64)> = Kernel::new(Family::Pool, "pool_tap", THREADS);
 
-pub(crate) const KERNELS: &[KernelInfo] = &[SUM_POOL.info, POOL_TAP.info];
+const SPREAD: Kernel<(RawWindow, u64, In, InOut, u64)> = Kernel::new(Family::Pool, "spread", THREADS);
+
+pub(crate) const KERNELS: &[KernelInfo] = &[SUM_POOL.info, POOL_TAP.info, SPREAD.info];
 
 /// A window that slides over image planes. Pairs are (height, width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,5 +112,29 @@ impl Kernels {
         // Both are below the kernel's size, which `raw` has found to fit.
         let arguments = (raw, ky as u32, kx as u32, fill, x.device(), out.device(), n as u64);
         self.launch(stream, &POOL_TAP, self.grid(&POOL_TAP, n), arguments)
+    }
+
+    /// The adjoint of [`Kernels::sum_pool`] and [`Kernels::pool_tap`]: `out` = for every input of every plane the sum
+    /// over the windows that see it, of the window's word in `g`, or with `by_tap` of the word in `g` of the tap that
+    /// sees it (all windows of the first tap, then all of the second, …).
+    ///
+    /// # Errors
+    /// As [`Kernels::sum_pool`].
+    pub fn spread(
+        &self,
+        stream: &CudaStream,
+        window: &Window,
+        by_tap: bool,
+        g: Words,
+        mut out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (operation, n) = ("spreading over windows", out.len());
+        let taps = if by_tap { window.kernel[0].saturating_mul(window.kernel[1]).max(1) } else { 1 };
+        let words = g.len() / taps;
+        window.planes(operation, n, words)?;
+        equal(operation, [("words of the windows", g.len())], words.saturating_mul(taps))?;
+        let tap_words = if by_tap { words as u64 } else { 0 };
+        let arguments = (window.raw(operation)?, tap_words, g.device(), out.device(), n as u64);
+        self.launch(stream, &SPREAD, self.grid(&SPREAD, n), arguments)
     }
 }

@@ -2,7 +2,8 @@
 //! other argument goes through as it is. Which operations there are stands in `kernels.rs`.
 
 use super::{
-    Binary, ConvGeometry, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow, TermShare, Unary, View, ViewMut, cuda,
+    Binary, BlockOrder, ConvGeometry, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow, TermShare, Unary, View,
+    ViewMut, cuda,
 };
 use crate::prg::{Stream, Zero};
 
@@ -118,6 +119,7 @@ anywhere!(
     Binary,
     Unary,
     SignWindow,
+    &BlockOrder,
     &PlaneWindows,
     &MatmulGeometry,
     &ConvGeometry,

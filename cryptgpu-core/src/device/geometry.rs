@@ -111,15 +111,16 @@ pub struct PlaneWindows {
     pub output: [usize; 2],
 }
 
-/// The sizes of two matrix products that are added: xₜ `[m, kₜ]` times yₜ `[kₜ, n]`, or `[n, kₜ]` when `transposed`.
+/// The sizes of two matrix products that are added: xₜ `[m, kₜ]` (stored as `[kₜ, m]` where the left factors are
+/// `transposed`) times yₜ `[kₜ, n]` (stored as `[n, kₜ]` where the right ones are).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MatmulGeometry {
     /// Rows and columns of the result, [m, n].
     pub size: [usize; 2],
     /// The inner dimensions [k₀, k₁].
     pub depths: [usize; 2],
-    /// Whether the right factors are stored transposed.
-    pub transposed: bool,
+    /// Whether the left and whether the right factors are stored transposed.
+    pub transposed: [bool; 2],
 }
 
 /// A two-dimensional convolution: input NCHW, weight `[out, in / groups, kernel height, kernel width]`.

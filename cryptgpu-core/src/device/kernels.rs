@@ -11,8 +11,8 @@
 
 use super::dispatch::on_device;
 use super::{
-    Binary, ConvGeometry, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow, TermShare, Unary, View,
-    ViewMut,
+    Binary, BlockOrder, ConvGeometry, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow, TermShare,
+    Unary, View, ViewMut,
 };
 use crate::prg::{Stream, Zero};
 
@@ -53,6 +53,11 @@ pub fn add_bias(bias: View, inner: usize, z: ViewMut) {
     on_device!(z, elementwise::add_bias(bias, inner, z))
 }
 
+/// The blocks of `x` in another order: [`super::cpu::elementwise::reorder`].
+pub fn reorder(order: &BlockOrder, x: View, out: ViewMut) {
+    on_device!(out, elementwise::reorder(order, x, out))
+}
+
 /// Bits `low .. low + width` of every word as packed planes: [`super::cpu::bits::to_planes`].
 pub fn to_planes(low: u32, width: u32, x: View, planes: ViewMut) {
     on_device!(planes, bits::to_planes(low, width, x, planes))
@@ -75,7 +80,12 @@ pub fn pool_tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: View, out
     on_device!(out, pool::tap(windows, tap, fill, x, out))
 }
 
-/// `out` = Σₜ xₜ · yₜ: the products `geometry` of row-major matrices.
+/// The adjoint of sums and of taps of windows: [`super::cpu::pool::spread`].
+pub fn spread(windows: &PlaneWindows, by_tap: bool, g: View, inputs: ViewMut) {
+    on_device!(inputs, pool::spread(windows, by_tap, g, inputs))
+}
+
+/// `out` = Σₜ xₜ · yₜ: the products `geometry` of matrices in row-major order.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
@@ -89,6 +99,19 @@ pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(View, View); 2], out: View
 /// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
 pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
     on_device!(out, product::conv2d_sum(geometry, terms, out))
+}
+
+/// `out` = Σₜ of the gradient of the weights of the convolution `geometry`, from the gradients of its outputs and its
+/// images: [`super::cpu::conv::weight_gradient_sum`].
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
+pub fn conv2d_weight_gradient_sum(
+    geometry: &ConvGeometry,
+    terms: [(View, View); 2],
+    out: ViewMut,
+) -> Result<(), DeviceError> {
+    on_device!(out, product::conv2d_weight_gradient_sum(geometry, terms, out))
 }
 
 // The sign bit.

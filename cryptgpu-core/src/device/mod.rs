@@ -7,8 +7,9 @@
 //! | `buffer.rs` | [`Device`], [`Buffer`] and views of it: where words live |
 //! | `tensor.rs` | [`Tensor`]: a buffer with a shape, and its element-wise operations |
 //! | `kernels.rs` | the local steps of the protocols, as functions on views |
-//! | `pool.rs` | windows over images, for pooling |
+//! | `pool.rs` | windows over images, for pooling, and their adjoints |
 //! | `product.rs` | ring products |
+//! | `gradient.rs` | gradients of convolutions, as ring products |
 //! | `geometry.rs` | shapes of windows and of products |
 //! | `dispatch.rs` | dispatch of an operation to its device |
 //! | `select.rs` | [`DeviceChoice`], [`Devices`]: which device each party takes |
@@ -19,6 +20,7 @@ mod buffer;
 mod dispatch;
 mod error;
 mod geometry;
+mod gradient;
 mod pool;
 mod product;
 mod select;
@@ -29,7 +31,7 @@ pub mod cuda;
 pub mod kernels;
 
 pub use buffer::{Buffer, Device, View, ViewMut};
-pub use cryptgpu_kernels::{Binary, OpenedBits, SignWindow, TermShare, Unary};
+pub use cryptgpu_kernels::{Binary, BlockOrder, OpenedBits, SignWindow, TermShare, Unary};
 pub use error::DeviceError;
 pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry};
 pub use select::{DeviceChoice, DeviceInUse, Devices};

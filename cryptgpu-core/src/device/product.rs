@@ -8,20 +8,32 @@ fn matrix(tensor: &Tensor) -> Option<[usize; 2]> {
 }
 
 impl Tensor {
-    /// Σₜ xₜ · yₜ modulo 2^64 for matrices x `[m, k]` and y `[k, n]`, or `[n, k]` when `transposed`.
+    /// Σₜ xₜ · yₜ modulo 2^64 for matrices x `[m, k]` and y `[k, n]`; where the left factors are `transposed` x has the
+    /// shape `[k, m]`, where the right ones are y has the shape `[n, k]`.
+    ///
+    /// ```
+    /// use cryptgpu_core::device::{Device, Tensor};
+    /// let dy = Tensor::from_array(Device::Cpu, &ndarray::array![[1, 2], [3, 4], [5, 6]]);
+    /// let x = Tensor::from_array(Device::Cpu, &ndarray::array![[1], [10], [100]]);
+    /// let sum = Tensor::matmul_sum([(&dy, &x), (&dy, &x)], [true, false])?;
+    /// assert_eq!(sum.to_array()?, ndarray::array![[2 * 531], [2 * 642]].into_dyn());
+    /// # Ok::<(), cryptgpu_core::device::DeviceError>(())
+    /// ```
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when a tensor is no matrix or the inner dimensions differ, [`DeviceError::Mixed`].
-    pub fn matmul_sum(terms: [(&Tensor, &Tensor); 2], transposed: bool) -> Result<Tensor, DeviceError> {
+    pub fn matmul_sum(terms: [(&Tensor, &Tensor); 2], transposed: [bool; 2]) -> Result<Tensor, DeviceError> {
         let operation = "matmul";
         let device = terms[0].0.device();
-        let (k, n) = if transposed { (1, 0) } else { (0, 1) };
+        let [[m, inner], [k, n]] = [[0, 1], [0, 1]];
+        let (m, inner) = if transposed[0] { (inner, m) } else { (m, inner) };
+        let (k, n) = if transposed[1] { (n, k) } else { (k, n) };
         let (mut size, mut depths) = (None, [0; 2]);
         for ((x, y), depth) in terms.into_iter().zip(&mut depths) {
             x.check_on(operation, device)?;
             y.check_on(operation, device)?;
             let fits =
-                |xs: [usize; 2], ys: [usize; 2]| xs[1] == ys[k] && size.is_none_or(|size| size == [xs[0], ys[n]]);
+                |xs: [usize; 2], ys: [usize; 2]| xs[inner] == ys[k] && size.is_none_or(|size| size == [xs[m], ys[n]]);
             let Some((xs, ys)) = matrix(x).zip(matrix(y)).filter(|&(xs, ys)| fits(xs, ys)) else {
                 return Err(DeviceError::Shape {
                     operation,
@@ -30,7 +42,7 @@ impl Tensor {
                     rule: "both must be matrices with equal inner dimensions, and all products of one size",
                 });
             };
-            (size, *depth) = (Some([xs[0], ys[n]]), xs[1]);
+            (size, *depth) = (Some([xs[m], ys[n]]), xs[inner]);
         }
         let size = size.unwrap_or_default();
         let mut out = device.alloc(size[0] * size[1]);
@@ -78,10 +90,10 @@ mod tests {
     #[test]
     fn products_of_different_sizes_are_not_added_up() {
         let (a, b, c) = (ones(2, 3), ones(3, 4), ones(3, 5));
-        assert_eq!(Tensor::matmul_sum([(&a, &b), (&a, &b)], false).unwrap().to_array().unwrap()[[1, 3]], 6);
-        let error = Tensor::matmul_sum([(&a, &b), (&a, &c)], false).unwrap_err();
+        assert_eq!(Tensor::matmul_sum([(&a, &b), (&a, &b)], [false; 2]).unwrap().to_array().unwrap()[[1, 3]], 6);
+        let error = Tensor::matmul_sum([(&a, &b), (&a, &c)], [false; 2]).unwrap_err();
         assert!(matches!(error, DeviceError::Shape { operation: "matmul", .. }), "{error}");
-        let error = Tensor::matmul_sum([(&a, &b), (&b, &c)], false).unwrap_err().to_string();
+        let error = Tensor::matmul_sum([(&a, &b), (&b, &c)], [false; 2]).unwrap_err().to_string();
         assert!(error.contains("[3, 4]") && error.contains("[3, 5]"), "{error}");
     }
 }

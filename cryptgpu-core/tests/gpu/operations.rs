@@ -4,8 +4,8 @@
 use super::Body;
 use super::data::{GENERATORS, SIZES, planes, streams, words, zero};
 use cryptgpu_core::device::{
-    Binary, Buffer, ConvGeometry, Device, MatmulGeometry, OpenedBits, PoolGeometry, SignWindow, Tensor, TermShare,
-    Unary, View, ViewMut, kernels,
+    Binary, BlockOrder, Buffer, ConvGeometry, Device, MatmulGeometry, OpenedBits, PoolGeometry, SignWindow, Tensor,
+    TermShare, Unary, View, ViewMut, kernels,
 };
 use ndarray::{ArrayD, IxDyn};
 
@@ -28,6 +28,8 @@ pub const BODIES: &[(&str, Body)] = &[
     ("pooling", pooling),
     ("matrix_products", matrix_products),
     ("convolutions", convolutions),
+    ("gradients", gradients),
+    ("orders_of_blocks", orders_of_blocks),
     ("tensors", tensors),
 ];
 
@@ -340,15 +342,21 @@ fn pooling(card: Device) {
                     kernels::pool_tap(&windows, tap, 77, x, y)
                 });
             }
+            for (by_tap, taps) in [(false, 1), (true, window.kernel[0] * window.kernel[1])] {
+                let what = format!("spread by tap {by_tap}, {what}");
+                same(&what, card, [words(taps * out, 2)], [Out::New(n)], |[g], [inputs]| {
+                    kernels::spread(&windows, by_tap, g, inputs)
+                });
+            }
         }
     }
 }
 
 fn matrix_products(card: Device) {
     for [m, k, n] in [[1, 1, 1], [1, 784, 10], [3, 40, 130], [16, 64, 16], [65, 33, 70], [100, 300, 20], [64, 500, 1]] {
-        for transposed in [false, true] {
+        for transposed in [[false, false], [false, true], [true, false], [true, true]] {
             let inputs = [words(m * k, 1), words(k * n, 2), words(m * k, 3), words(k * n, 4)];
-            let what = format!("{m} × {k} × {n}, transposed {transposed}");
+            let what = format!("{m} × {k} × {n}, transposed {transposed:?}");
             same(&what, card, inputs, [Out::New(m * n)], |[x0, y0, x1, y1], [out]| {
                 let geometry = MatmulGeometry { size: [m, n], depths: [k, k], transposed };
                 kernels::matmul_sum(&geometry, [(x0, y0), (x1, y1)], out).unwrap()
@@ -384,6 +392,51 @@ fn convolutions(card: Device) {
     }
 }
 
+/// Gradients of convolutions, of images and of weights: strided, dilated, in groups, with windows in the padding alone.
+fn gradients(card: Device) {
+    let geometry = |batch, in_channels, input, out_channels, window, groups| ConvGeometry {
+        batch,
+        in_channels,
+        input,
+        out_channels,
+        window,
+        groups,
+    };
+    let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [0, 1, 3, 0], dilation: [1, 2] };
+    for geometry in [
+        geometry(3, 1, [12, 12], 6, PoolGeometry::square(5, 1, 0), 1),
+        geometry(2, 3, [9, 11], 8, PoolGeometry::square(3, 2, 1), 1),
+        geometry(2, 8, [10, 6], 12, uneven, 4),
+        geometry(3, 5, [7, 6], 10, PoolGeometry::square(3, 2, 1), 5),
+        geometry(2, 4, [4, 4], 4, PoolGeometry::square(1, 1, 0), 4),
+        geometry(2, 2, [3, 3], 2, PoolGeometry::square(1, 2, 2), 1),
+    ] {
+        let shapes = [geometry.output_shape().unwrap(), geometry.input_shape(), geometry.weight_shape()];
+        let [host, there] = [Device::Cpu, card].map(|device| {
+            let tensor = |(shape, seed): ([usize; 4], u64)| {
+                let words = words(shape.iter().product(), seed);
+                Tensor::from_array(device, &ArrayD::from_shape_vec(IxDyn(&shape), words).unwrap())
+            };
+            let [dy, x, w] = [(shapes[0], 1), (shapes[1], 2), (shapes[2], 3)].map(tensor);
+            let [other_dy, other_x, other_w] = [(shapes[0], 4), (shapes[1], 5), (shapes[2], 6)].map(tensor);
+            let dw = Tensor::conv2d_weight_gradient_sum([(&dy, &x), (&other_dy, &other_x)], &geometry).unwrap();
+            let dx = Tensor::conv2d_input_gradient_sum([(&dy, &w), (&other_dy, &other_w)], &geometry).unwrap();
+            [dw, dx].map(|gradient| gradient.into_host().unwrap())
+        });
+        assert!(host == there, "{geometry:?}");
+    }
+}
+
+fn orders_of_blocks(card: Device) {
+    let swapped = BlockOrder::swapped(3, [5, 7], 9);
+    let one_by_one = BlockOrder::swapped(1, [40, 33], 1);
+    let orders = [swapped, BlockOrder { reversed: true, ..swapped }, one_by_one, BlockOrder::mirrored([2, 5, 3], 70)];
+    for order in orders {
+        let n = order.words();
+        same(&format!("{order:?}"), card, [words(n, 1)], [Out::New(n)], |[x], [out]| kernels::reorder(&order, x, out));
+    }
+}
+
 fn tensors(card: Device) {
     let array = ArrayD::from_shape_vec(IxDyn(&[6, 5, 3]), words(90, 1)).unwrap();
     let on = |device| Tensor::from_array(device, &array);
@@ -393,6 +446,10 @@ fn tensors(card: Device) {
         assert_eq!(found.to_array().unwrap(), expected.to_array().unwrap());
     };
     both(&Tensor::clone);
+    both(&|x| x.swap_axes01().unwrap());
+    let windows = PoolGeometry::square(2, 1, 0);
+    both(&|x| x.reshape(&[1, 3, 6, 5]).unwrap().sum_pool_gradient(&windows, [7, 6]).unwrap());
+    both(&|x| x.narrow(0..4).unwrap().pool_tap_gradient(&windows, [1, 3, 6, 2]).unwrap());
     both(&|x| x.narrow(1..4).unwrap());
     both(&|x| x.narrow(2..2).unwrap());
     both(&|x| Tensor::concat(&[x, &x.narrow(0..2).unwrap(), x]).unwrap());

@@ -15,6 +15,7 @@ type ConvDouble = Kernel<(RawConv, u32)>;
 const NATIVE: Conv = Kernel::new(Family::Conv, "conv_native", THREADS);
 const INT8: Conv = Kernel::new(Family::Conv, "conv_int8", THREADS).shared(INT8_SHARED).since(INT8_ARCH);
 const DEPTHWISE: Conv = Kernel::new(Family::Conv, "conv_depthwise", THREADS);
+const DEPTHWISE_WEIGHTS: Conv = Kernel::new(Family::Conv, "conv_depthwise_weights", THREADS);
 const DOUBLE: [ConvDouble; 4] = [
     Kernel::new(Family::Conv, "conv_double_2", THREADS),
     Kernel::new(Family::Conv, "conv_double_3", THREADS),
@@ -22,8 +23,16 @@ const DOUBLE: [ConvDouble; 4] = [
     Kernel::new(Family::Conv, "conv_double_8", THREADS),
 ];
 
-pub(crate) const KERNELS: &[KernelInfo] =
-    &[NATIVE.info, INT8.info, DEPTHWISE.info, DOUBLE[0].info, DOUBLE[1].info, DOUBLE[2].info, DOUBLE[3].info];
+pub(crate) const KERNELS: &[KernelInfo] = &[
+    NATIVE.info,
+    INT8.info,
+    DEPTHWISE.info,
+    DEPTHWISE_WEIGHTS.info,
+    DOUBLE[0].info,
+    DOUBLE[1].info,
+    DOUBLE[2].info,
+    DOUBLE[3].info,
+];
 
 /// A two-dimensional convolution: images NCHW, weights `[out_channels, in_channels / groups, kernel height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,14 +172,7 @@ impl Kernels {
         terms: &[ConvTerm],
         mut out: WordsMut,
     ) -> Result<(), KernelError> {
-        let (first, second) = match terms {
-            [first] => (first, first),
-            [first, second] => (first, second),
-            _ => {
-                let (argument, found) = ("number of terms", terms.len().to_string());
-                return Err(KernelError::Argument { operation: OPERATION, argument, found, rule: "it must be 1 or 2" });
-            }
-        };
+        let (first, second) = both(terms)?;
         let plan = self.plan_conv2d(method, conv, terms.len())?;
         let [input, weight, output, _] = conv.sizes()?;
         equal(OPERATION, [("output", out.len())], output)?;
@@ -198,6 +200,50 @@ impl Kernels {
                 self.launch(stream, &DOUBLE[index], tiles(64, 32)?, (raw, flush))
             }
             Route::Native | Route::Thin => self.launch(stream, &NATIVE, tiles(64, 64)?, (raw,)),
+        }
+    }
+
+    /// The gradient of the weights of a convolution with one input channel a group, from the gradients of its outputs
+    /// (`ConvTerm::weight`): `out[o, 0, ky, kx]` = Σₜ Σ over images and output pixels of that gradient times the input
+    /// under the tap.
+    ///
+    /// # Errors
+    /// As [`Kernels::conv2d`], with the outputs' words in the place of the weights', and [`KernelError::Argument`] when
+    /// a group has several input channels.
+    pub fn depthwise_weight_gradient(
+        &self,
+        stream: &CudaStream,
+        conv: &Conv2d,
+        terms: &[ConvTerm],
+        mut out: WordsMut,
+    ) -> Result<(), KernelError> {
+        let (first, second) = both(terms)?;
+        conv.check()?;
+        if conv.in_channels != conv.groups {
+            let (argument, found) = ("groups", format!("{} of {} channels", conv.groups, conv.in_channels));
+            let rule = "a group must have one input channel";
+            return Err(KernelError::Argument { operation: OPERATION, argument, found, rule });
+        }
+        let [input, weight, output, _] = conv.sizes()?;
+        equal(OPERATION, [("weight gradient", out.len())], weight)?;
+        equal(OPERATION, [("input", first.input.len()), ("second input", second.input.len())], input)?;
+        equal(OPERATION, [("gradient", first.weight.len()), ("second gradient", second.weight.len())], output)?;
+        let blocks = narrow(OPERATION, "weights", weight, i32::MAX as usize)?;
+        let pixels = conv.window.output[0].saturating_mul(conv.window.output[1]);
+        narrow(OPERATION, "output pixels", conv.batch.saturating_mul(pixels), i32::MAX as usize)?;
+        let raw = raw(conv, [first, second], terms.len(), 1, out.device())?;
+        self.launch(stream, &DEPTHWISE_WEIGHTS, [blocks, 1, 1], (raw,))
+    }
+}
+
+/// The two terms of a sum, the first twice where it stands alone.
+fn both<'t, 'a>(terms: &'t [ConvTerm<'a>]) -> Result<(&'t ConvTerm<'a>, &'t ConvTerm<'a>), KernelError> {
+    match terms {
+        [first] => Ok((first, first)),
+        [first, second] => Ok((first, second)),
+        _ => {
+            let (argument, found) = ("number of terms", terms.len().to_string());
+            Err(KernelError::Argument { operation: OPERATION, argument, found, rule: "it must be 1 or 2" })
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use super::parallel::{Out, for_units};
 use super::planes::unit_kernel;
-use crate::device::{Binary, Unary};
+use crate::device::{Binary, BlockOrder, Unary};
 use crate::prg::{Stream, Zero};
 use crate::ring::{BLOCK, Layout};
+use rayon::prelude::*;
+
+/// Fewer words than this are put in another order on the calling thread.
+const PARALLEL_MIN: usize = 1 << 15;
 
 /// `out` = x ∘ y.
 pub fn binary(op: Binary, x: &[u64], y: &[u64], out: &mut [u64]) {
@@ -142,12 +146,53 @@ pub fn add_bias(bias: &[u64], inner: usize, z: &mut [u64]) {
     }
 }
 
+/// `out` = the blocks of `x` in another order. Bound by memory where blocks are some cache lines long.
+pub fn reorder(order: &BlockOrder, x: &[u64], out: &mut [u64]) {
+    let BlockOrder { sizes: [_, rows, columns], strides, block, reversed } = *order;
+    if out.is_empty() {
+        return;
+    }
+    let row = |(index, out): (usize, &mut [u64])| {
+        let start = index / rows * strides[0] + index % rows * strides[1];
+        for (k, out) in out.chunks_exact_mut(block).enumerate() {
+            let source = &x[start + k * strides[2]..][..block];
+            match reversed {
+                false if block == 1 => out[0] = source[0],
+                false => out.copy_from_slice(source),
+                true => out.iter_mut().zip(source.iter().rev()).for_each(|(to, from)| *to = *from),
+            }
+        }
+    };
+    if out.len() < PARALLEL_MIN {
+        out.chunks_exact_mut(columns * block).enumerate().for_each(row);
+    } else {
+        out.par_chunks_exact_mut(columns * block).enumerate().for_each(row);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn blocks_come_in_the_order_that_is_said(sizes in prop::array::uniform3(1usize..6), block in 1usize..20) {
+            let [a, b, c] = sizes;
+            let x: Vec<u64> = (0..(a * b * c * block) as u64).collect();
+            let place = |i, j, k, word| ((i * b + j) * c + k) * block + word;
+            let mut out = vec![0; x.len()];
+            reorder(&BlockOrder::mirrored(sizes, block), &x, &mut out);
+            let mut swapped = vec![0; x.len()];
+            reorder(&BlockOrder { reversed: true, ..BlockOrder::swapped(a, [b, c], block) }, &x, &mut swapped);
+            for (index, word) in (0..a * b * c * block).map(|at| (at / block, at % block)) {
+                let (i, j, k) = (index / c / b, index / c % b, index % c);
+                let from = place(i, j, k, word) as u64;
+                prop_assert_eq!(out[((k * b + j) * a + i) * block + word], from);
+                prop_assert_eq!(swapped[((i * c + k) * b + j) * block + block - 1 - word], from);
+            }
+        }
+
         #[test]
         fn bit_operations_do_what_they_say(
             x in proptest::collection::vec(any::<u64>(), 1..700), c in any::<u64>(), k in 0u32..70,

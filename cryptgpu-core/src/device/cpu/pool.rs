@@ -1,4 +1,4 @@
-//! Windows over image planes: sums and single taps. Memory-bound: every input word is read once
+//! Windows over image planes: sums, single taps, and their adjoints. Memory-bound: every input word is read once
 //! a tap from cache, every output word written once.
 
 use crate::device::PlaneWindows;
@@ -69,6 +69,47 @@ pub fn tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[u64], taps: 
     })
 }
 
+/// The adjoint of [`sum`] and [`tap`]: `inputs` = for every input of every plane the sum over the windows that see it,
+/// of the window's word in `g`, or when `by_tap` of the word in `g` of the tap that sees it (all windows of the first
+/// tap, then all of the second, …). Every window's word is read once a tap, every input is in cache meanwhile.
+pub fn spread(windows: &PlaneWindows, by_tap: bool, g: &[u64], inputs: &mut [u64]) {
+    let PlaneWindows { window, input: [height, width], output: out } = *windows;
+    let ([kernel_height, kernel_width], pixels) = (window.kernel, out[0] * out[1]);
+    if inputs.is_empty() {
+        return;
+    }
+    let tap_words = if by_tap { inputs.len() / (height * width) * pixels } else { 0 };
+    let body = |(plane, inputs): (usize, &mut [u64])| {
+        inputs.fill(0);
+        for (ky, kx) in (0..kernel_height).flat_map(|ky| (0..kernel_width).map(move |kx| (ky, kx))) {
+            let words = &g[(ky * kernel_width + kx) * tap_words + plane * pixels..][..pixels];
+            let [stride, across] = [window.stride[1], kx * window.dilation[1]];
+            // Windows whose tap lies inside the plane: left padding ≤ ox·stride + across < width + left padding.
+            let from = window.padding[2].saturating_sub(across).div_ceil(stride);
+            let to = (width + window.padding[2]).saturating_sub(across).div_ceil(stride).min(out[1]);
+            if from >= to {
+                continue;
+            }
+            let first = from * stride + across - window.padding[2];
+            for oy in 0..out[0] {
+                let Some(y) = source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height) else {
+                    continue;
+                };
+                let (row, words) = (&mut inputs[y * width + first..(y + 1) * width], &words[oy * out[1]..][from..to]);
+                match stride {
+                    1 => row.iter_mut().zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
+                    _ => row.iter_mut().step_by(stride).zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
+                }
+            }
+        }
+    };
+    if inputs.len() < PARALLEL_MIN {
+        inputs.chunks_exact_mut(height * width).enumerate().for_each(body);
+    } else {
+        inputs.par_chunks_exact_mut(height * width).enumerate().for_each(body);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +140,30 @@ mod tests {
                 }
             }
             prop_assert_eq!(sums, expected);
+        }
+    }
+
+    proptest! {
+        /// Σ spread(g) · x = Σ g · taps of x, for sums and for single taps: what an adjoint is.
+        #[test]
+        fn spreading_is_the_adjoint((input, window) in window(), seed in any::<u64>()) {
+            let windows = window.over(input).unwrap();
+            let (len, out) = (3 * input[0] * input[1], 3 * windows.output[0] * windows.output[1]);
+            let words = |len: usize, step: u64| (1..=len as u64).map(|i| i.wrapping_mul(seed | step)).collect();
+            let dot = |x: &[u64], y: &[u64]| x.iter().zip(y).fold(0u64, |s, (x, y)| s.wrapping_add(x.wrapping_mul(*y)));
+            let (x, g): (Vec<u64>, Vec<u64>) = (words(len, 1), words(out * window.kernel[0] * window.kernel[1], 7));
+            let (mut sums, mut inputs) = (vec![0; out], vec![9; len]);
+            sum(&windows, &x, &mut sums);
+            spread(&windows, false, &g[..out], &mut inputs);
+            prop_assert_eq!(dot(&inputs, &x), dot(&g[..out], &sums));
+            let mut expected = 0u64;
+            for (tap_index, g) in g.chunks_exact(out).enumerate() {
+                let at = [tap_index / window.kernel[1], tap_index % window.kernel[1]];
+                tap(&windows, at, 0, &x, &mut sums);
+                expected = expected.wrapping_add(dot(g, &sums));
+            }
+            spread(&windows, true, &g, &mut inputs);
+            prop_assert_eq!(dot(&inputs, &x), expected);
         }
     }
 

@@ -1,19 +1,20 @@
 //! The ring products of a tensor operation, from the CPU's matrix product and convolution.
 
-use super::conv::{self, ConvTerm};
+use super::conv::{self, ConvTerm, GradientTerm};
 use super::gemm::{self, GemmError, MatRef, Term};
 use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
 
-/// `out` = Σₜ xₜ · yₜ: the products `geometry` of row-major matrices.
+/// `out` = Σₜ xₜ · yₜ: the products `geometry` of matrices in row-major order.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
 pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
-    let MatmulGeometry { size: [m, n], depths, transposed } = *geometry;
+    let MatmulGeometry { size: [m, n], depths, transposed: [left, right] } = *geometry;
     let term = |t: usize| {
         let ((x, y), depth) = (terms[t], depths[t]);
-        let b = if transposed { MatRef::row_major(y, depth).transposed() } else { MatRef::row_major(y, n) };
-        Term { depth, a: MatRef::row_major(x, depth), b }
+        let a = if left { MatRef::row_major(x, m).transposed() } else { MatRef::row_major(x, depth) };
+        let b = if right { MatRef::row_major(y, depth).transposed() } else { MatRef::row_major(y, n) };
+        Term { depth, a, b }
     };
     gemm::gemm_sum(m, n, &[term(0), term(1)], out, false).map_err(kernel_error("matmul"))
 }
@@ -25,6 +26,20 @@ pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(&[u64], &[u64]); 2], out: 
 pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
     let terms = terms.map(|(input, weight)| ConvTerm { input, weight });
     conv::conv2d_sum(geometry, &terms, out).map_err(kernel_error("conv2d"))
+}
+
+/// `out` = Σₜ of the gradient of the weights of the convolution `geometry`, from the gradients of its outputs and its
+/// images.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when the kernel refuses the operands.
+pub fn conv2d_weight_gradient_sum(
+    geometry: &ConvGeometry,
+    terms: [(&[u64], &[u64]); 2],
+    out: &mut [u64],
+) -> Result<(), DeviceError> {
+    let terms = terms.map(|(gradient, input)| GradientTerm { gradient, input });
+    conv::weight_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's weights"))
 }
 
 fn kernel_error(operation: &'static str) -> impl Fn(GemmError) -> DeviceError {

@@ -1,7 +1,7 @@
 //! Element-wise operations, streams and zero-shares on a card.
 
 use super::{Buffer, View, ViewMut, launch};
-use crate::device::{Binary, Unary};
+use crate::device::{Binary, BlockOrder, Unary};
 use crate::prg::{Stream, Zero};
 use cryptgpu_kernels::ZeroShare;
 
@@ -50,4 +50,8 @@ pub(crate) fn product_share(x: [View; 2], y: [View; 2], out: ViewMut) {
 
 pub(crate) fn add_bias(bias: View, inner: usize, z: ViewMut) {
     launch("bias", [bias], [z], |k, s, [bias], [z]| k.add_bias(s, bias, inner, z));
+}
+
+pub(crate) fn reorder(order: &BlockOrder, x: View, out: ViewMut) {
+    launch("order of blocks", [x], [out], |k, s, [x], [out]| k.reorder(s, order, x, out));
 }

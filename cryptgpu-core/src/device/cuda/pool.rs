@@ -19,3 +19,8 @@ pub(crate) fn tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: View, t
     let window = window(windows);
     launch("max pooling", [x], [taps], |k, s, [x], [taps]| k.pool_tap(s, &window, tap, fill, x, taps));
 }
+
+pub(crate) fn spread(windows: &PlaneWindows, by_tap: bool, g: View, inputs: ViewMut) {
+    let window = window(windows);
+    launch("spreading over windows", [g], [inputs], |k, s, [g], [inputs]| k.spread(s, &window, by_tap, g, inputs));
+}

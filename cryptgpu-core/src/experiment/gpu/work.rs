@@ -233,7 +233,7 @@ fn products(d: Device, n: usize) -> Vec<Work> {
             let words = ([side * side; 4], [side * side]);
             let multiply_adds = 2.0 * (side as f64).powi(3);
             product(d, "matmul", size, multiply_adds, words, move |[x0, y0, x1, y1], [out]| {
-                let geometry = MatmulGeometry { size: [side; 2], depths: [side; 2], transposed: false };
+                let geometry = MatmulGeometry { size: [side; 2], depths: [side; 2], transposed: [false; 2] };
                 kernels::matmul_sum(&geometry, [(x0, y0), (x1, y1)], out)
             })
         })

@@ -3,7 +3,7 @@
 use crate::support::card::cards;
 use crate::support::data::{SIZES, words};
 use cryptgpu_core::device::cpu::elementwise as cpu;
-use cryptgpu_kernels::{Binary, Unary};
+use cryptgpu_kernels::{Binary, BlockOrder, Unary};
 
 #[test]
 fn binary_operations_agree() {
@@ -116,5 +116,24 @@ fn wrong_lengths_are_refused_before_anything_is_launched() {
         assert!(error.to_string().contains("out has 10 words, 1 are needed"), "{error}");
         assert!(x.words().slice(3..11).is_err());
         assert_eq!(card.down(&out), [7; 10]);
+    }
+}
+
+#[test]
+fn orders_of_blocks_agree() {
+    let swapped = BlockOrder::swapped(3, [5, 7], 9);
+    let one_by_one = BlockOrder::swapped(1, [40, 33], 1);
+    let orders = [swapped, BlockOrder { reversed: true, ..swapped }, one_by_one, BlockOrder::mirrored([2, 5, 3], 70)];
+    for card in cards() {
+        for order in orders {
+            let x = words(8, order.words());
+            let mut expected = vec![0; x.len()];
+            cpu::reorder(&order, &x, &mut expected);
+            let (dx, mut out) = (card.up(&x), card.blank(x.len()));
+            card.kernels.reorder(&card.stream, &order, dx.words(), out.words_mut()).unwrap();
+            assert_eq!(card.down(&out), expected, "{order:?}, {}", card.name);
+            let short = card.up(&x[1..]);
+            assert!(card.kernels.reorder(&card.stream, &order, short.words(), out.words_mut()).is_err());
+        }
     }
 }

@@ -33,6 +33,14 @@ fn sums_and_taps_agree() {
             let mut sums = card.blank(n);
             card.kernels.sum_pool(&card.stream, &device, dx.words(), sums.words_mut()).unwrap();
             assert_eq!(card.down(&sums), expected, "{window:?} on {input:?}, {}", card.name);
+            for (by_tap, taps) in [(false, 1), (true, window.kernel[0] * window.kernel[1])] {
+                let g = words(13, taps * n);
+                let (dg, mut spread) = (card.up(&g), vec![0; x.len()]);
+                cpu::spread(&windows, by_tap, &g, &mut spread);
+                let mut inputs = card.blank(x.len());
+                card.kernels.spread(&card.stream, &device, by_tap, dg.words(), inputs.words_mut()).unwrap();
+                assert_eq!(card.down(&inputs), spread, "by tap {by_tap}: {window:?} on {input:?}, {}", card.name);
+            }
             for ky in 0..window.kernel[0] {
                 for kx in 0..window.kernel[1] {
                     cpu::tap(&windows, [ky, kx], 77, &x, &mut expected);
@@ -51,6 +59,8 @@ fn shapes_that_do_not_fit_are_refused() {
     for card in cards() {
         let window = device_window([4, 4], [2, 2], &PoolGeometry::square(2, 2, 0));
         let (x, mut out) = (card.up(&words(1, 17)), card.blank(4));
+        assert!(card.kernels.spread(&card.stream, &window, true, x.words(), card.blank(16).words_mut()).is_err());
+        assert!(card.kernels.spread(&card.stream, &window, false, x.words(), out.words_mut()).is_err());
         assert!(card.kernels.sum_pool(&card.stream, &window, x.words(), out.words_mut()).is_err());
         let x = card.up(&words(1, 32));
         assert!(card.kernels.sum_pool(&card.stream, &window, x.words(), out.words_mut()).is_err());

@@ -248,3 +248,35 @@ fn convolutions_agree_by_every_method() {
         }
     }
 }
+
+#[test]
+fn depthwise_weight_gradients_agree() {
+    for card in cards() {
+        for geometry in conv_cases().into_iter().filter(|geometry| geometry.in_channels == geometry.groups) {
+            let [height, width] = geometry.output().unwrap();
+            let device = Conv2d {
+                batch: geometry.batch,
+                in_channels: geometry.in_channels,
+                out_channels: geometry.out_channels,
+                groups: geometry.groups,
+                window: device_window(geometry.input, [height, width], &geometry.window),
+            };
+            let len = |shape: [usize; 4]| shape.into_iter().product::<usize>();
+            let (input, output) = (len(geometry.input_shape()), len(geometry.output_shape().unwrap()));
+            let n = len(geometry.weight_shape());
+            let (x, dy) = ([words(84, input), words(85, input)], [words(86, output), words(87, output)]);
+            let (dx, ddy) = (x.each_ref().map(|x| card.up(x)), dy.each_ref().map(|dy| card.up(dy)));
+            for count in [1, 2] {
+                let host: Vec<_> = (0..count).map(|t| conv::GradientTerm { gradient: &dy[t], input: &x[t] }).collect();
+                let mut expected = vec![0; n];
+                conv::weight_gradient_sum(&geometry, &host, &mut expected).unwrap();
+                let terms: Vec<_> =
+                    (0..count).map(|t| ConvTerm { input: dx[t].words(), weight: ddy[t].words() }).collect();
+                let mut out = card.blank(n);
+                let found = card.kernels.depthwise_weight_gradient(&card.stream, &device, &terms, out.words_mut());
+                found.unwrap();
+                assert_eq!(card.down(&out), expected, "{count} terms, {geometry:?}, {}", card.name);
+            }
+        }
+    }
+}

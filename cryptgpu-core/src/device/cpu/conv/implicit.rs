@@ -36,19 +36,19 @@ pub(super) fn convolve(
 }
 
 /// What a gather must know of a convolution.
-struct Shape {
+pub(super) struct Shape {
     /// Input channels of a group.
     channels: usize,
     /// Words of an image, all groups.
-    image: usize,
-    input: [usize; 2],
-    output: [usize; 2],
-    window: PoolGeometry,
+    pub image: usize,
+    pub input: [usize; 2],
+    pub output: [usize; 2],
+    pub window: PoolGeometry,
 }
 
 impl Shape {
     /// A 1 × 1 convolution without stride or padding sees its pixels as one long row.
-    fn new(geometry: &ConvGeometry) -> Result<Self, GemmError> {
+    pub fn new(geometry: &ConvGeometry) -> Result<Self, GemmError> {
         let (mut input, mut output) = (geometry.input, geometry.output()?);
         let window = geometry.window;
         let image = geometry.in_channels * input[0] * input[1];
@@ -59,42 +59,42 @@ impl Shape {
     }
 
     /// Words of the kernel of one output channel.
-    fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.channels * self.window.kernel[0] * self.window.kernel[1]
     }
 }
 
 /// The im2col matrix of a batch of images, never made.
-struct Images<'a> {
-    shape: &'a Shape,
+pub(super) struct Images<'a> {
+    pub shape: &'a Shape,
     /// The images from the first channel of the group on.
-    data: &'a [u64],
+    pub data: &'a [u64],
 }
 
 /// Output pixels of one row of one image, next to each other.
 #[derive(Clone, Copy, Default)]
-struct Segment {
-    /// First lane of the panel.
-    lane: usize,
-    len: usize,
+pub(super) struct Segment {
+    /// First lane of the panel (of a transposed one: first depth).
+    pub lane: usize,
+    pub len: usize,
     /// Offset of the image.
-    image: usize,
-    row: usize,
-    column: usize,
+    pub image: usize,
+    pub row: usize,
+    pub column: usize,
 }
 
 /// Output pixels whose inputs under one tap lie inside the image, `stride` apart in memory.
 #[derive(Clone, Copy, Default)]
-struct Run {
-    /// First lane of the panel.
-    lane: usize,
-    len: usize,
+pub(super) struct Run {
+    /// First lane of the panel (of a transposed one: first depth).
+    pub lane: usize,
+    pub len: usize,
     /// Offset of the first input in channel 0.
-    source: usize,
+    pub source: usize,
 }
 
 impl<'a> Images<'a> {
-    fn new(shape: &'a Shape, input: &'a [u64], group: usize) -> Self {
+    pub fn new(shape: &'a Shape, input: &'a [u64], group: usize) -> Self {
         Images { shape, data: &input[group * shape.channels * shape.input[0] * shape.input[1]..] }
     }
 
@@ -117,7 +117,7 @@ impl<'a> Images<'a> {
 
     /// The part of a segment that has inputs under tap (row, column) of the kernel.
     #[inline(always)]
-    fn run(&self, tap: [usize; 2], segment: &Segment) -> Option<Run> {
+    pub fn run(&self, tap: [usize; 2], segment: &Segment) -> Option<Run> {
         let Shape { input, window, .. } = self.shape;
         let (left, stride) = (window.padding[2], window.stride[1]);
         let [down, across] = [tap[0] * window.dilation[0], tap[1] * window.dilation[1]];

@@ -2,11 +2,13 @@
 //! in one pass over y. An implicit product of matrices, weights `[out, in/groups·kh·kw]` times
 //! columns gathered straight from the images while they are packed (`implicit`); no im2col matrix is
 //! ever in memory. Convolutions with one input channel per group take a direct loop (`depthwise`).
+//! The gradient of the weights is a product with the same columns, transposed (`weights`).
 
 mod depthwise;
 mod implicit;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use super::gemm::{GemmError, Isa};
 use crate::device::ConvGeometry;
@@ -47,7 +49,9 @@ pub fn conv2d_sum(geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]
 /// As [`conv2d_sum`], and when this machine does not support `isa`.
 pub fn conv2d_with(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]) -> Result<(), GemmError> {
     let isa = isa.checked()?;
-    check(geometry, terms, y)?;
+    let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()?];
+    let tensors = |term: &ConvTerm<'_>| [("input", input, term.input.len()), ("weight", weight, term.weight.len())];
+    check(output, y.len(), terms.iter().map(tensors))?;
     if y.is_empty() {
         return Ok(());
     }
@@ -58,24 +62,87 @@ pub fn conv2d_with(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y:
     }
 }
 
-/// Are the slices as long as the shapes say?
-fn check(geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &[u64]) -> Result<(), GemmError> {
+/// What the gradient of the weights of one convolution is made of.
+#[derive(Clone, Copy)]
+pub struct GradientTerm<'a> {
+    /// The gradient of the outputs, [`ConvGeometry::output_shape`].
+    pub gradient: &'a [u64],
+    /// Images, [`ConvGeometry::input_shape`].
+    pub input: &'a [u64],
+}
+
+/// Gradient of the weights of a convolution, modulo 2⁶⁴: `dw[o, c, ky, kx]` = Σₜ Σ over images n and output pixels
+/// (oy, ox) of `gradient[n, o, oy, ox]` · `input[n, c, oy·stride + ky·dilation − top, ox·stride + kx·dilation − left]`,
+/// c among the channels of o's group. `dw` has [`ConvGeometry::weight_shape`] and is overwritten.
+///
+/// ```
+/// use cryptgpu_core::device::cpu::conv::{GradientTerm, weight_gradient_sum};
+/// use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
+/// let window = PoolGeometry::square(2, 1, 0);
+/// let geometry = ConvGeometry { batch: 1, in_channels: 1, input: [2, 3], out_channels: 1, window, groups: 1 };
+/// let term = GradientTerm { gradient: &[1, 10], input: &[1, 2, 3, 4, 5, 6] };
+/// let mut dw = [0; 4];
+/// weight_gradient_sum(&geometry, &[term], &mut dw)?;
+/// assert_eq!(dw, [21, 32, 54, 65]);
+/// # Ok::<(), cryptgpu_core::device::cpu::gemm::GemmError>(())
+/// ```
+///
+/// # Errors
+/// As [`conv2d_sum`].
+pub fn weight_gradient_sum(
+    geometry: &ConvGeometry,
+    terms: &[GradientTerm<'_>],
+    dw: &mut [u64],
+) -> Result<(), GemmError> {
+    weight_gradient_with(Isa::active()?, geometry, terms, dw)
+}
+
+/// [`weight_gradient_sum`] on a given instruction set, for tests and benches.
+///
+/// # Errors
+/// As [`weight_gradient_sum`], and when this machine does not support `isa`.
+pub fn weight_gradient_with(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[GradientTerm<'_>],
+    dw: &mut [u64],
+) -> Result<(), GemmError> {
+    let isa = isa.checked()?;
+    let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()?];
+    let tensors = |term: &GradientTerm<'_>| {
+        [("output gradient", output, term.gradient.len()), ("input", input, term.input.len())]
+    };
+    check(weight, dw.len(), terms.iter().map(tensors))?;
+    if dw.is_empty() {
+        return Ok(());
+    }
+    if geometry.groups > 1 && geometry.in_channels == geometry.groups {
+        weights::depthwise(isa, geometry, terms, dw)
+    } else {
+        weights::by_products(isa, geometry, terms, dw)
+    }
+}
+
+/// Are the slices as long as the shapes say? For each term its tensors: name, shape and words.
+fn check(
+    shape: [usize; 4],
+    found: usize,
+    terms: impl Iterator<Item = [(&'static str, [usize; 4], usize); 2]>,
+) -> Result<(), GemmError> {
     let operation = "ring convolution";
     let words = |shape: [usize; 4]| {
         let product = shape.into_iter().try_fold(1, usize::checked_mul);
         product.ok_or_else(|| GemmError::TooLarge { operation, shape: shape.to_vec() })
     };
-    let shape = geometry.output_shape()?;
     let expected = words(shape)?;
-    if y.len() != expected {
-        return Err(GemmError::Output { operation, shape: shape.to_vec(), expected, found: y.len() });
+    if found != expected {
+        return Err(GemmError::Output { operation, shape: shape.to_vec(), expected, found });
     }
-    for (term, &ConvTerm { input, weight }) in terms.iter().enumerate() {
-        let tensors = [("input", geometry.input_shape(), input), ("weight", geometry.weight_shape(), weight)];
-        for (what, shape, slice) in tensors {
+    for (term, tensors) in terms.enumerate() {
+        for (what, shape, found) in tensors {
             let expected = words(shape)?;
-            if slice.len() != expected {
-                return Err(GemmError::Tensor { what, term, shape, expected, found: slice.len() });
+            if found != expected {
+                return Err(GemmError::Tensor { what, term, shape, expected, found });
             }
         }
     }

@@ -42,6 +42,48 @@ fn reference(geometry: &ConvGeometry, terms: &[ConvTerm<'_>]) -> Vec<u64> {
     y
 }
 
+/// The definition of the weights' gradient: every weight's output pixels.
+fn weight_reference(geometry: &ConvGeometry, terms: &[GradientTerm<'_>]) -> Vec<u64> {
+    let [batch, out_channels, height, width] = geometry.output_shape().unwrap();
+    let [_, channels, kernel_height, kernel_width] = geometry.weight_shape();
+    let PoolGeometry { stride, padding, dilation, .. } = geometry.window;
+    let word = |index: usize| {
+        let (kx, ky) = (index % kernel_width, index / kernel_width % kernel_height);
+        let (channel, out) =
+            (index / kernel_width / kernel_height % channels, index / (channels * kernel_height * kernel_width));
+        let channel = out / (out_channels / geometry.groups) * channels + channel;
+        let mut sum = 0u64;
+        for (term, image) in terms.iter().flat_map(|term| (0..batch).map(move |image| (term, image))) {
+            for (row, column) in (0..height).flat_map(|row| (0..width).map(move |column| (row, column))) {
+                let y = (row * stride[0] + ky * dilation[0]).wrapping_sub(padding[0]);
+                let x = (column * stride[1] + kx * dilation[1]).wrapping_sub(padding[2]);
+                if y < geometry.input[0] && x < geometry.input[1] {
+                    let gradient = term.gradient[((image * out_channels + out) * height + row) * width + column];
+                    let plane = image * geometry.in_channels + channel;
+                    let input = term.input[(plane * geometry.input[0] + y) * geometry.input[1] + x];
+                    sum = sum.wrapping_add(gradient.wrapping_mul(input));
+                }
+            }
+        }
+        sum
+    };
+    (0..geometry.weight_shape().iter().product()).map(word).collect()
+}
+
+fn compare_weights(geometry: &ConvGeometry, terms: usize, mut words: impl FnMut(usize) -> Vec<u64>) {
+    let count = |shape: [usize; 4]| shape.iter().product();
+    let data: Vec<_> = (0..terms)
+        .map(|_| (words(count(geometry.output_shape().unwrap())), words(count(geometry.input_shape()))))
+        .collect();
+    let terms: Vec<_> = data.iter().map(|(gradient, input)| GradientTerm { gradient, input }).collect();
+    let expected = weight_reference(geometry, &terms);
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
+        let mut dw = vec![u64::MAX; expected.len()];
+        weight_gradient_with(isa, geometry, &terms, &mut dw).unwrap();
+        assert!(dw == expected, "{isa}: {geometry:?}");
+    }
+}
+
 fn compare(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
     let data: Vec<_> = (0..terms)
         .map(|_| {
@@ -81,6 +123,30 @@ proptest! {
         prop_assume!(geometry.output().is_ok());
         compare(&geometry, terms, seed);
     }
+
+    #[test]
+    fn every_weight_gradient_equals_the_definition(geometry in geometries(), terms in 0usize..3, mut seed in any::<u64>()) {
+        prop_assume!(geometry.output().is_ok());
+        compare_weights(&geometry, terms, |count| words(count, &mut seed));
+    }
+}
+
+#[test]
+fn weight_gradients_of_large_batches() {
+    let window = PoolGeometry::square(3, 1, 1);
+    let layer = |batch, in_channels, size, out_channels, groups| ConvGeometry {
+        batch,
+        in_channels,
+        input: [size; 2],
+        out_channels,
+        window,
+        groups,
+    };
+    // 131,072 and more products a weight, with every limb at its largest and at random.
+    compare_weights(&layer(128, 1, 32, 2, 1), 1, |count| vec![u64::MAX; count]);
+    compare_weights(&layer(128, 1, 33, 1, 1), 1, |count| words(count, &mut 3));
+    compare_weights(&layer(33, 20, 9, 21, 1), 2, |count| words(count, &mut 4));
+    compare_weights(&layer(9, 6, 17, 12, 6), 2, |count| words(count, &mut 5));
 }
 
 #[test]
