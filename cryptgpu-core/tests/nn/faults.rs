@@ -85,7 +85,7 @@ fn small_lenet() -> Result<Graph, NnError> {
     let mut net = Graph::builder("small-lenet", [1, 28, 28]);
     let (five, two) = (PoolGeometry::square(5, 1, 0), PoolGeometry::square(2, 2, 0));
     let mut x = net.input();
-    for (stage, channels) in [(1, 5), (2, 10)] {
+    for (stage, channels) in [(1, 5), (2, 25)] {
         x = net.conv(&format!("conv{stage}"), x, channels, five)?;
         x = net.relu(&format!("relu{stage}"), x)?;
         x = net.add(&format!("pool{stage}"), Op::AvgPool { window: two }, &[x])?;
