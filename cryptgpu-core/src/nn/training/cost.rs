@@ -2,7 +2,7 @@
 //! against what the transport counts. Nothing is computed on shares here.
 
 use super::batch_norm;
-use super::optimizer::{self, Bundle};
+use super::optimizer;
 use super::plan::{BackwardStep, TrainingPlan};
 use super::settings::{Adam, Loss, Optimizer, Sgd};
 use super::times::Pass;
@@ -206,10 +206,13 @@ impl Account<'_> {
     fn update(&self) -> Result<Cost, NnError> {
         let mut sum = Cost::FREE;
         for bundle in optimizer::bundles(self.plan) {
-            sum += match self.plan.train().optimizer {
-                Optimizer::Sgd(sgd) => self.sgd(&sgd, &bundle)?,
-                Optimizer::Adam(adam) => self.adam(&adam, &bundle)?,
-            };
+            let optimizer = &self.plan.train().optimizer;
+            for part in bundle.parts(optimizer) {
+                sum += match optimizer {
+                    Optimizer::Sgd(sgd) => self.sgd(sgd, part.len(), bundle.extra)?,
+                    Optimizer::Adam(adam) => self.adam(adam, part.len(), bundle.extra)?,
+                };
+            }
         }
         let norms = self.plan.forward().steps().iter().zip(self.plan.layers());
         let channels = norms
@@ -219,22 +222,22 @@ impl Account<'_> {
         Ok(sum + self.shared(running, self.fraction_bits() + batch_norm::MOMENTUM_BITS))
     }
 
-    fn sgd(&self, sgd: &Sgd, bundle: &Bundle) -> Result<Cost, NnError> {
-        let (n, f) = (bundle.elements, self.fraction_bits());
+    fn sgd(&self, sgd: &Sgd, n: usize, extra: u32) -> Result<Cost, NnError> {
+        let f = self.fraction_bits();
         let rate = self.iteration.rate / self.plan.train().batch as f64;
         if sgd.momentum == 0.0 {
-            return Ok(self.product(n, optimizer::plain_factor(rate, f, bundle.extra)?.1));
+            return Ok(self.product(n, optimizer::plain_factor(rate, f, extra)?.1));
         }
         let rate = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
-        Ok(self.product(n, f + bundle.extra) + self.scalar(n, rate).map_err(crate::mpc::MpcError::from)?)
+        Ok(self.product(n, f + extra) + self.scalar(n, rate).map_err(crate::mpc::MpcError::from)?)
     }
 
-    fn adam(&self, adam: &Adam, bundle: &Bundle) -> Result<Cost, NnError> {
-        let (n, f) = (bundle.elements, self.fraction_bits());
+    fn adam(&self, adam: &Adam, n: usize, extra: u32) -> Result<Cost, NnError> {
+        let f = self.fraction_bits();
         let factors = optimizer::AdamFactors::of(adam, self.plan.train().batch, self.iteration.number, f);
         let octaves = Octaves::of(self.settings.codec);
         let scalar = |factor: f64| self.scalar(n, factor).map_err(crate::mpc::MpcError::from);
-        Ok(self.product(n, factors.shift(f, bundle.extra).1)
+        Ok(self.product(n, factors.shift(f, extra).1)
             + scalar(factors.first)?
             + self.product(n, f + factors.second.1)
             + cost::sqrt(n, f, octaves)

@@ -35,15 +35,23 @@ const SHARE: u64 = 16;
 /// arguments not. Measured.
 mod words {
     /// A truncation of products, from the summand on.
-    pub const PRODUCT: f64 = 5.0;
-    /// A truncation of shares by d bits: the result, and d/64 for each of what it sends and takes.
-    pub const SHARED: f64 = 4.5;
-    /// A ReLU: its sign bit is the hungriest.
-    pub const RELU: f64 = 10.0;
+    pub const PRODUCT: f64 = 4.8;
+    /// A truncation of shares.
+    pub const SHARED: f64 = 3.3;
+    /// A ReLU.
+    pub const RELU: f64 = 4.3;
+    /// A ReLU6, which is two.
+    pub const RELU6: f64 = 13.4;
     /// A bit times a share.
-    pub const BIT_PRODUCT: f64 = 7.0;
-    /// A function of a logit: comparisons with about as many thresholds.
-    pub const FUNCTION: f64 = 24.0 * 12.0;
+    pub const BIT_PRODUCT: f64 = 4.3;
+    /// A max-pool, for each element of its windows.
+    pub const MAX_POOL: f64 = 7.2;
+    /// Softmax, for each logit.
+    pub const SOFTMAX: f64 = 46.0;
+    /// A root or a quotient.
+    pub const ROOT: f64 = 184.0;
+    /// An update: weights and, with momentum, moments end to end; a truncation; what is new.
+    pub const UPDATE: [f64; 2] = [7.0, 10.0];
 }
 
 impl TrainingPlan {
@@ -55,7 +63,8 @@ impl TrainingPlan {
     /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
     /// let [small, large] = [1, 128].map(|batch| plan.memory(batch));
     /// assert_eq!((small.weights, small.optimizer), (16 * 431_080, 0));
-    /// assert!(large.passes > 60 * small.passes);
+    /// // The largest step of one image is the update of all weights, that of many the first convolution.
+    /// assert!(large.passes > small.passes && large.passes < 128 * small.passes);
     /// # Ok::<(), cryptgpu_core::nn::NnError>(())
     /// ```
     pub fn memory(&self, batch: usize) -> TrainingMemory {
@@ -175,10 +184,10 @@ impl<'a> Simulation<'a> {
         match &step.op {
             PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => n * words::PRODUCT + self.weight_words(step),
             PlanOp::Relu => n * words::RELU,
-            PlanOp::Relu6 => 2.0 * n * (words::RELU + 2.0),
+            PlanOp::Relu6 => n * words::RELU6,
             PlanOp::MaxPool { window } => {
                 let taps = (window.kernel[0] * window.kernel[1]) as f64;
-                n * (taps / 2.0).floor() * (words::RELU + 4.0) + n * taps * 2.0
+                n * taps * words::MAX_POOL
             }
             PlanOp::BatchNorm2d { .. } => input * (2.0 + words::PRODUCT),
             PlanOp::Rescale { .. } => n * words::SHARED,
@@ -196,7 +205,7 @@ impl<'a> Simulation<'a> {
     fn loss(&mut self) {
         let output = self.plan.forward().output();
         let n = self.elements(output);
-        self.reach(8.0 * n as f64 * words::FUNCTION);
+        self.reach(8.0 * n as f64 * words::SOFTMAX);
         self.values[self.root[output.index()]] = 0;
         self.gradients[output.index()] = SHARE * n;
     }
@@ -250,13 +259,17 @@ impl<'a> Simulation<'a> {
             Optimizer::Sgd(_) => 2,
             Optimizer::Adam(_) => 3,
         };
+        let optimizer = &plan.train().optimizer;
         for bundle in optimizer::bundles(plan) {
             let n = bundle.elements as u64;
-            let workspace = match plan.train().optimizer {
-                Optimizer::Sgd(_) => n as f64 * (3.0 + words::PRODUCT),
-                Optimizer::Adam(_) => n as f64 * words::FUNCTION,
+            let most = bundle.parts(optimizer).iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+            // Where there are several parts, all of the bundle lies end to end beside one of them.
+            let beside = if most < bundle.elements { (3 + 2 * per_tensor) * n } else { 0 };
+            let workspace = match optimizer {
+                Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
+                Optimizer::Adam(_) => words::ROOT + 14.0,
             };
-            self.reach(8.0 * workspace);
+            self.reach(8.0 * (beside as f64 + most as f64 * workspace));
             self.other += SHARE * per_tensor * n;
             self.other -= (8 * n).min(self.other);
         }

@@ -5,16 +5,18 @@ use super::backward::Gradient;
 use super::batch_norm::HEADROOM;
 use super::plan::TrainingPlan;
 use super::settings::{Adam, Optimizer, Sgd};
-use crate::device::{DeviceError, Tensor};
+use crate::device::Tensor;
 use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::nn::NnError;
 use crate::nn::divisor::factor;
 use crate::nn::window::PRODUCT_BITS;
 use crate::ring::FixedPoint;
 
-/// Weights that are updated at once, at most, but for tensors that are larger by themselves: more save a few rounds, and
-/// take memory.
+/// Weights that are updated at once, at most: more save a few rounds, and take memory.
 const AT_ONCE: usize = 1 << 22;
+
+/// The same for Adam, whose root and quotient take 200 words a weight. Fewer in the unit tests, which reach it so.
+const AT_ONCE_ADAM: usize = if cfg!(test) { 1 << 5 } else { 1 << 18 };
 
 /// What an optimiser keeps of earlier iterations, by tensor: empty where it keeps nothing, and before the first iteration.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,17 @@ pub(super) struct Bundle {
     pub extra: u32,
     /// All elements.
     pub elements: usize,
+}
+
+impl Bundle {
+    /// Which of the elements are updated at once.
+    pub fn parts(&self, optimizer: &Optimizer) -> Vec<std::ops::Range<usize>> {
+        let most = match optimizer {
+            Optimizer::Sgd(_) => AT_ONCE,
+            Optimizer::Adam(_) => AT_ONCE_ADAM,
+        };
+        (0..self.elements).step_by(most).map(|first| first..self.elements.min(first + most)).collect()
+    }
 }
 
 /// The bundles of a plan: of equal extra bits, since one truncation cuts all of a bundle.
@@ -92,6 +105,22 @@ struct Updated {
     second: Option<Rep>,
 }
 
+impl Updated {
+    /// Parts, one after the other.
+    fn joined(parts: Vec<Updated>) -> Result<Updated, NnError> {
+        let (mut weights, mut first, mut second) = (vec![], vec![], vec![]);
+        for part in parts {
+            weights.push(part.weights);
+            first.extend(part.first);
+            second.extend(part.second);
+        }
+        let join = |parts: Vec<Rep>| (!parts.is_empty()).then(|| Rep::concat(&parts)).transpose();
+        let weights = Rep::concat(&weights).map_err(MpcError::from)?;
+        let (first, second) = (join(first).map_err(MpcError::from)?, join(second).map_err(MpcError::from)?);
+        Ok(Updated { weights, first, second })
+    }
+}
+
 impl Update<'_> {
     /// New tensors and moments; those that are not trained are as before.
     pub fn run(&self, p: &mut Party, gradients: Vec<Gradient>) -> Result<(Vec<Rep>, Moments), NnError> {
@@ -110,8 +139,10 @@ impl Update<'_> {
                 what: "a parameter has no gradient".into(),
             })?;
             let flat: Result<Vec<Additive>, _> = taken.iter().map(|value| value.reshape(&[value.len()])).collect();
-            let gradient = Additive::concat(&flat.map_err(MpcError::from)?).map_err(MpcError::from)?;
+            let flat = flat.map_err(MpcError::from)?;
             drop(taken);
+            let gradient = Additive::concat(&flat).map_err(MpcError::from)?;
+            drop(flat);
             let updated = self.bundle(p, &bundle, gradient)?;
             self.spread(&bundle, &updated.weights, |tensor, value| tensors[tensor] = value)?;
             for (moments, flat) in [(&mut moments.first, &updated.first), (&mut moments.second, &updated.second)] {
@@ -124,11 +155,50 @@ impl Update<'_> {
     }
 
     fn bundle(&self, p: &mut Party, bundle: &Bundle, gradient: Additive) -> Result<Updated, NnError> {
+        let optimizer = &self.plan.train().optimizer;
+        let count = match optimizer {
+            Optimizer::Sgd(sgd) if sgd.momentum == 0.0 => 0,
+            Optimizer::Sgd(_) => 1,
+            Optimizer::Adam(_) => 2,
+        };
         let weights = self.flat(p, bundle, |tensor| self.tensors.get(tensor))?;
-        match self.plan.train().optimizer {
-            Optimizer::Sgd(sgd) if sgd.momentum == 0.0 => self.plain(p, &sgd, bundle, weights, gradient),
-            Optimizer::Sgd(sgd) => self.momentum(p, &sgd, bundle, weights, gradient),
-            Optimizer::Adam(adam) => self.adam(p, &adam, bundle, weights, gradient),
+        let moments: Result<Vec<Rep>, NnError> = [&self.moments.first, &self.moments.second]
+            .into_iter()
+            .take(count)
+            .map(|moments| self.flat(p, bundle, |tensor| moments.get(tensor).and_then(Option::as_ref)))
+            .collect();
+        let moments = moments?;
+        let parts = bundle.parts(optimizer);
+        if parts.len() == 1 {
+            return self.part(p, bundle.extra, gradient, &weights, &moments);
+        }
+        let mut updated = vec![];
+        for part in parts {
+            let moments: Result<Vec<Rep>, _> = moments.iter().map(|moment| moment.narrow(part.clone())).collect();
+            let (gradient, weights) = (gradient.narrow(part.clone()), weights.narrow(part));
+            let (gradient, weights) = (gradient.map_err(MpcError::from)?, weights.map_err(MpcError::from)?);
+            let moments = moments.map_err(MpcError::from)?;
+            updated.push(self.part(p, bundle.extra, gradient, &weights, &moments)?);
+        }
+        Updated::joined(updated)
+    }
+
+    /// A part of a bundle.
+    fn part(
+        &self,
+        p: &mut Party,
+        extra: u32,
+        gradient: Additive,
+        weights: &Rep,
+        moments: &[Rep],
+    ) -> Result<Updated, NnError> {
+        match (self.plan.train().optimizer, moments) {
+            (Optimizer::Sgd(sgd), [before]) => Ok(self.momentum(p, &sgd, extra, weights, gradient, before)?),
+            (Optimizer::Sgd(sgd), _) => self.plain(p, &sgd, extra, weights, gradient),
+            (Optimizer::Adam(adam), [m, v]) => Ok(self.adam(p, &adam, extra, weights, gradient, [m, v])?),
+            (Optimizer::Adam(_), _) => {
+                Err(NnError::Wiring { node: self.plan.forward().name().into(), what: "Adam has no moments".into() })
+            }
         }
     }
 
@@ -167,14 +237,15 @@ impl Update<'_> {
         &self,
         p: &mut Party,
         sgd: &Sgd,
-        bundle: &Bundle,
-        weights: Rep,
+        extra: u32,
+        weights: &Rep,
         gradient: Additive,
     ) -> Result<Updated, NnError> {
-        let f = p.codec().fraction_bits();
-        let (c, cut) = plain_factor(self.rate / self.batch(), f, bundle.extra)?;
-        let gradient = self.decayed(p, sgd, bundle, &weights, gradient)?;
-        let change = p.truncate_additive(gradient.mul_word(c), cut)?;
+        let (c, cut) = plain_factor(self.rate / self.batch(), p.codec().fraction_bits(), extra)?;
+        let gradient = self.decayed(p, sgd, extra, weights, gradient)?;
+        let scaled = gradient.mul_word(c);
+        drop(gradient);
+        let change = p.truncate_additive(scaled, cut)?;
         Ok(Updated { weights: weights.sub(&change).map_err(MpcError::from)?, first: None, second: None })
     }
 
@@ -183,16 +254,15 @@ impl Update<'_> {
         &self,
         p: &Party,
         sgd: &Sgd,
-        bundle: &Bundle,
+        extra: u32,
         weights: &Rep,
         gradient: Additive,
-    ) -> Result<Additive, NnError> {
+    ) -> Result<Additive, MpcError> {
         if sgd.weight_decay == 0.0 {
             return Ok(gradient);
         }
-        let decay = p.codec().encode(sgd.weight_decay * self.batch()).map_err(MpcError::from)?;
-        let decay = weights.to_additive().mul_word(decay << bundle.extra);
-        Ok(gradient.add(&decay).map_err(MpcError::from)?)
+        let decay = p.codec().encode(sgd.weight_decay * self.batch())?;
+        Ok(gradient.add(&weights.to_additive().mul_word(decay << extra))?)
     }
 
     /// v ← cut(g + decay·w + momentum·v), then w ← w − cut(v·rate/batch), or with Nesterov's momentum
@@ -201,29 +271,27 @@ impl Update<'_> {
         &self,
         p: &mut Party,
         sgd: &Sgd,
-        bundle: &Bundle,
-        weights: Rep,
+        extra: u32,
+        weights: &Rep,
         gradient: Additive,
-    ) -> Result<Updated, NnError> {
+        before: &Rep,
+    ) -> Result<Updated, MpcError> {
         let codec = p.codec();
-        let before = self.flat(p, bundle, |tensor| self.moments.first.get(tensor).and_then(Option::as_ref))?;
-        let momentum = codec.encode(sgd.momentum).map_err(MpcError::from)?;
-        let carried = before.to_additive().mul_word(momentum << bundle.extra);
-        let gradient = self.decayed(p, sgd, bundle, &weights, gradient)?;
-        let sum = gradient.add(&carried).map_err(MpcError::from)?;
-        let velocity = p.truncate_additive(sum, codec.fraction_bits() + bundle.extra)?;
+        let momentum = codec.encode(sgd.momentum)?;
+        let gradient = self.decayed(p, sgd, extra, weights, gradient)?;
+        let sum = gradient.add(&before.to_additive().mul_word(momentum << extra))?;
+        drop(gradient);
+        let velocity = p.truncate_additive(sum, codec.fraction_bits() + extra)?;
         let rate = self.rate / self.batch();
         let step = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
-        let (c, d) = codec.encode_constant(step).map_err(MpcError::from)?;
+        let (c, d) = codec.encode_constant(step)?;
         let mut change = velocity.mul_word(c);
         if sgd.nesterov {
-            let back =
-                codec.encode_scaled(rate * sgd.momentum, d - codec.fraction_bits(), 0).map_err(MpcError::from)?;
-            change = change.sub(&before.mul_word(back)).map_err(MpcError::from)?;
+            let back = codec.encode_scaled(rate * sgd.momentum, d - codec.fraction_bits(), 0)?;
+            change = change.sub(&before.mul_word(back))?;
         }
         let change = p.truncate(&change, d)?;
-        let weights = weights.sub(&change).map_err(MpcError::from)?;
-        Ok(Updated { weights, first: Some(velocity), second: None })
+        Ok(Updated { weights: weights.sub(&change)?, first: Some(velocity), second: None })
     }
 
     /// With the averages m ← m + (1 − β₁)/(1 − β₁ᵗ)·(g − m) and v ← v + (1 − β₂)/(1 − β₂ᵗ)·(g² − v), which are Adam's
@@ -233,30 +301,28 @@ impl Update<'_> {
         &self,
         p: &mut Party,
         adam: &Adam,
-        bundle: &Bundle,
-        weights: Rep,
+        extra: u32,
+        weights: &Rep,
         gradient: Additive,
-    ) -> Result<Updated, NnError> {
+        [m, v]: [&Rep; 2],
+    ) -> Result<Updated, MpcError> {
         let f = p.codec().fraction_bits();
         let factors = AdamFactors::of(adam, self.plan.train().batch, self.iteration, f);
-        let (up, cut) = factors.shift(f, bundle.extra);
+        let (up, cut) = factors.shift(f, extra);
         let g = p.truncate_additive(gradient.mul_word(up), cut)?;
-        let m = self.flat(p, bundle, |tensor| self.moments.first.get(tensor).and_then(Option::as_ref))?;
-        let v = self.flat(p, bundle, |tensor| self.moments.second.get(tensor).and_then(Option::as_ref))?;
-        let local = |result: Result<Rep, DeviceError>| result.map_err(MpcError::from);
-        let change = p.mul_scalar(&local(g.sub(&m))?, factors.first)?;
-        let m = local(m.add(&change))?;
-        let squares = g.local_mul(&g).map_err(MpcError::from)?;
-        let excess = squares.sub(&v.mul_word(1 << f).to_additive()).map_err(MpcError::from)?;
+        drop(gradient);
+        let change = p.mul_scalar(&g.sub(m)?, factors.first)?;
+        let m = m.add(&change)?;
+        let excess = g.local_mul(&g)?.sub(&v.mul_word(1 << f).to_additive())?;
+        drop(g);
         let (c, d) = factors.second;
         let change = p.truncate_additive(excess.mul_word(c), f + d)?;
-        let v = local(v.add(&change))?;
+        let v = v.add(&change)?;
         let root = p.sqrt(&v)?;
         let root = p.add_scalar(&root, factors.eps)?;
         let quotient = p.div(&m, &root)?;
         let change = p.mul_scalar(&quotient, self.rate)?;
-        let weights = local(weights.sub(&change))?;
-        Ok(Updated { weights, first: Some(m), second: Some(v) })
+        Ok(Updated { weights: weights.sub(&change)?, first: Some(m), second: Some(v) })
     }
 }
 
@@ -335,4 +401,50 @@ pub(super) fn check_rate(plan: &TrainingPlan, rate: f64, codec: FixedPoint) -> R
         return Ok(());
     }
     bundles(plan).iter().try_for_each(|bundle| plain_factor(rate / batch, f, bundle.extra).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mpc::World;
+    use crate::net::PartyId;
+    use crate::nn::plaintext::{PlaintextTraining, Rounding};
+    use crate::nn::training::{Adam, Loss, Optimizer, SharedTraining, Train};
+    use crate::nn::{Graph, Weights};
+    use ndarray::{ArrayD, IxDyn};
+
+    #[test]
+    fn a_bundle_is_updated_in_parts() {
+        let mut net = Graph::builder("parts", [12, 1, 1]);
+        let flat = net.flatten("flatten", net.input()).unwrap();
+        let fc = net.linear("fc", flat, 6).unwrap();
+        let net = net.finish(fc).unwrap();
+        let optimizer = Optimizer::Adam(Adam::new(0.01));
+        let train = Train { batch: 2, loss: Loss::MeanSquaredError, optimizer, ..Train::default() };
+        let plan = super::TrainingPlan::new(&net, &train).unwrap();
+        let parts: Vec<usize> = super::bundles(&plan)[0].parts(&optimizer).iter().map(ExactSizeIterator::len).collect();
+        assert_eq!(parts, [32, 32, 14]);
+        let values =
+            |shape: &[usize]| ArrayD::from_shape_fn(IxDyn(shape), |at| ((at[0] * 5 + at[1]) % 7) as f64 / 4.0 - 0.7);
+        let (images, targets) = (values(&[2, 12, 1, 1]), values(&[2, 6]));
+        let weights = Weights::seeded(&net, 5);
+        let world = World::seeded(1);
+        let [x, t] = [&images, &targets].map(|value| world.deal(&world.settings.codec.encode_array(value).unwrap()));
+        let [after, ..] = world.run(|p| {
+            let (me, mine) = (p.id().index(), (p.id() == PartyId::P0).then(|| weights.clone()));
+            let mut training = SharedTraining::share(p, &net, PartyId::P0, mine, &train).unwrap();
+            for _ in 0..2 {
+                let _ = training.step(p, &x[me], &t[me], 0.01, |_| {}).unwrap();
+            }
+            training.open_to(p, PartyId::P0).unwrap()
+        });
+        let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
+        for _ in 0..2 {
+            oracle.step(&images, &targets, 0.01).unwrap();
+        }
+        let (after, expected) = (after.unwrap(), oracle.to_weights());
+        for (name, expected) in expected.iter() {
+            let error = (after.get(name).unwrap() - expected).iter().fold(0.0f32, |max, error| max.max(error.abs()));
+            assert!(error < 1e-3, "{name}: {error}");
+        }
+    }
 }
