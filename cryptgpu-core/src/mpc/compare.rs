@@ -18,8 +18,37 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn relu(&mut self, x: &Rep) -> Result<Rep, MpcError> {
+        let (y, _) = self.relu_kept(x)?;
+        Ok(y)
+    }
+
+    /// [`Party::relu`] and the bit that it has decided by: 1 where x ≥ 0 (in a window, where it counts as such). The gradient
+    /// of a ReLU is this bit times the gradient of its result, [`Party::bit_product`]. At the cost of a ReLU.
+    ///
+    /// At x = 0, where a ReLU has no derivative, the gradient passes; PyTorch stops it there.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let minus = |x: u64| x.wrapping_neg();
+    /// let (x, dy) = (world.deal(&array![minus(5), 3]), world.deal(&array![7, minus(9)]));
+    /// let [dx, ..] = world.run(|p| {
+    ///     let i = p.id().index();
+    ///     let (_y, positive) = p.relu_kept(&x[i])?;
+    ///     let dx = p.bit_product(&positive, &dy[i])?;
+    ///     p.open(&dx)
+    /// });
+    /// assert_eq!(dx?.to_array()?, array![0, minus(9)].into_dyn());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn relu_kept(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let positive = self.sign(x)?.not(self.id());
-        self.bit_product(&positive, x)
+        Ok((self.bit_product(&positive, x)?, positive))
     }
 
     /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
@@ -29,13 +58,32 @@ impl Party {
     /// # Errors
     /// [`MpcError::Ring`] when the limit cannot be encoded; the link's errors.
     pub fn clipped_relu(&mut self, x: &Rep, limit: f64) -> Result<Rep, MpcError> {
+        let (y, _) = self.clipped(x, limit)?;
+        Ok(y)
+    }
+
+    /// [`Party::clipped_relu`] and one bit an element: 1 where 0 ≤ x < limit, for a limit above zero. Its gradient is this bit
+    /// times the gradient of its result, [`Party::bit_product`]. At the cost of a clipped ReLU.
+    ///
+    /// # Errors
+    /// As [`Party::clipped_relu`].
+    pub fn clipped_relu_kept(&mut self, x: &Rep, limit: f64) -> Result<(Rep, RepBits), MpcError> {
+        let n = x.len();
+        let (y, both) = self.clipped(x, limit)?;
+        let both = both.to_words();
+        let within = both.narrow(0..n)?.xor(&both.narrow(n..2 * n)?)?.reshape(x.shape())?;
+        Ok((y, within.bit(0)?))
+    }
+
+    /// A clipped ReLU, and the bits of x ≥ 0 and x ≥ limit, one after the other.
+    fn clipped(&mut self, x: &Rep, limit: f64) -> Result<(Rep, RepBits), MpcError> {
         let (n, shape) = (x.len(), x.shape().to_vec());
         let flat = x.reshape(&[n])?;
         let beyond = self.add_scalar(&flat, -limit)?;
         let both = Rep::concat(&[flat, beyond])?;
-        let both = self.relu(&both)?;
+        let (both, bits) = self.relu_kept(&both)?;
         let clipped = both.narrow(0..n)?.sub(&both.narrow(n..2 * n)?)?;
-        Ok(clipped.reshape(&shape)?)
+        Ok((clipped.reshape(&shape)?, bits))
     }
 
     /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^(63 − f), 2^63 in the ring; with
@@ -44,8 +92,14 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
     pub fn maximum(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
+        let (larger, _) = self.maximum_kept(x, y)?;
+        Ok(larger)
+    }
+
+    /// [`Party::maximum`], and the bit of y ≥ x.
+    pub(super) fn maximum_kept(&mut self, x: &Rep, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let difference = y.sub(x)?;
-        let gain = self.relu(&difference)?;
-        Ok(x.add(&gain)?)
+        let (gain, second) = self.relu_kept(&difference)?;
+        Ok((x.add(&gain)?, second))
     }
 }

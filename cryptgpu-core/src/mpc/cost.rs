@@ -88,7 +88,7 @@ pub(super) fn packed(words: usize) -> Cost {
     Cost::words(words, u64::from(words > 0))
 }
 
-/// Truncation by d bits of a product whose additive shares the parties hold; the product included.
+/// Truncation by d bits of additive shares, as local products give them: any product with its truncation.
 pub fn truncate_product(n: usize, d: u32) -> Cost {
     if d == 0 {
         return reshare(n);
@@ -146,12 +146,18 @@ pub fn maximum(n: usize, window: SignWindow) -> Cost {
 
 /// The maximum over windows of `taps` elements, `n` windows: a tree of pairwise maxima.
 pub fn max_pool(n: usize, taps: usize, window: SignWindow) -> Cost {
-    let (mut left, mut cost) = (taps, Cost::FREE);
-    while left > 1 {
-        cost += maximum(left / 2 * n, window);
-        left = left.div_ceil(2);
-    }
-    cost
+    halvings(taps).fold(Cost::FREE, |cost, pairs| cost + maximum(pairs * n, window))
+}
+
+/// The gradient of a max-pool: a bit product for each pairwise maximum, level by level.
+pub fn max_pool_gradient(n: usize, taps: usize) -> Cost {
+    halvings(taps).fold(Cost::FREE, |cost, pairs| cost + bit_product(pairs * n))
+}
+
+/// Pairs at each level of a tree over so many rows, in which an odd row waits for the next level.
+pub(super) fn halvings(rows: usize) -> impl Iterator<Item = usize> {
+    let levels = std::iter::successors(Some(rows), |rows| Some(rows.div_ceil(2)));
+    levels.take_while(|&rows| rows > 1).map(|rows| rows / 2)
 }
 
 /// Elements after which values that are kept for the check of ranges are looked at, so that they never fill the memory.

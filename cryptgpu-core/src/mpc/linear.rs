@@ -2,8 +2,8 @@
 //! zᵢ = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ, an additive share of x·y (Araki et al., CCS 2016), two ring
 //! products; the shares then become replicated, divided by the fixed-point scale on the way.
 
-use super::{MpcError, Operand, Party, Rep};
-use crate::device::{ConvGeometry, DeviceError, Tensor, kernels};
+use super::{Additive, MpcError, Operand, Party, Rep};
+use crate::device::{ConvGeometry, Tensor};
 
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
@@ -16,7 +16,7 @@ impl Party {
     pub fn mul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
         let bits = self.codec().fraction_bits();
         let z = x.local_mul(y)?;
-        self.truncate_product(z.into_mine().into_buffer(), bits, x.shape())
+        self.truncate_additive(z, bits)
     }
 
     /// x · y element by element, as integers modulo 2^64: no truncation, and exact for all words. 24 bytes an element,
@@ -62,9 +62,8 @@ impl Party {
         let operand = Operand::new(y.clone());
         let terms = [(&x.a, &operand.sum), (&x.b, &operand.a)];
         let z = Tensor::matmul_sum(terms, [false, false])?;
-        let shape = z.shape().to_vec();
         let bits = self.codec().fraction_bits();
-        self.truncate_product(z.into_buffer(), bits, &shape)
+        self.truncate_additive(Additive::from_summand(z), bits)
     }
 
     /// A fully connected layer: x · wᵀ + bias for x `[m, k]`, w `[n, k]` (PyTorch's layout).
@@ -99,25 +98,10 @@ impl Party {
 
     /// Adds the bias along axis 1 and truncates.
     fn finish(&mut self, z: Tensor, bias: Option<&Rep>, w: &Operand) -> Result<Rep, MpcError> {
-        let shape = z.shape().to_vec();
-        let mut z = z.into_buffer();
+        let mut z = Additive::from_summand(z);
         if let Some(bias) = bias {
-            // Each party adds its first component: the three are an additive sharing.
-            let channels = shape.get(1).copied().unwrap_or(0);
-            if bias.shape() != [channels] {
-                return Err(DeviceError::Shape {
-                    operation: "bias",
-                    lhs: shape,
-                    rhs: bias.shape().to_vec(),
-                    rule: "the bias must have one entry for each entry of axis 1",
-                }
-                .into());
-            }
-            self.check_here("bias", z.device())?;
-            self.check_here("bias", bias.device())?;
-            let inner = shape.iter().skip(2).product();
-            kernels::add_bias(bias.a.view(), inner, z.view_mut());
+            z = z.add_channels(bias)?;
         }
-        self.truncate_product(z, w.cut(self.codec().fraction_bits()), &shape)
+        self.truncate_additive(z, w.cut(self.codec().fraction_bits()))
     }
 }

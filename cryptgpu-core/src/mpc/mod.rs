@@ -15,7 +15,7 @@
 //! | `protocol/` | every message: inputs, openings, resharing, truncation, sign bit, bit product, rounds |
 //! | `linear.rs` | products, matrix products, convolutions |
 //! | `compare.rs` | comparison, ReLU, maximum |
-//! | `pool.rs` | average and max-pooling |
+//! | `pool.rs` | average and max-pooling; where each maximum came from |
 //! | `range.rs` | [`CheckRange`]: the overflow flag |
 //! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, softmax, cross-entropy: nothing is opened |
 //! | `world.rs` | three parties in one process |
@@ -53,6 +53,7 @@ pub use cost::Cost;
 pub use error::{MpcError, Origin};
 pub use functions::{CrossEntropy, Octaves};
 pub use party::{Fidelity, Party, Settings};
+pub use pool::KeptMaxima;
 pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
 pub use range::CheckRange;

@@ -1,7 +1,37 @@
-//! Pooling: averages are a local sum and a truncation, maxima a tree of pairwise maxima.
+//! Pooling: averages are a local sum and a truncation, maxima a tree of pairwise maxima, whose bits can be
+//! kept.
 
-use super::{MpcError, Party, Rep};
+use super::cost::halvings;
+use super::{MpcError, Party, Rep, RepBits};
 use crate::device::{PoolGeometry, Tensor};
+
+/// Where each maximum of a max-pool came from, in secret: the bits of its tree of pairwise maxima, which
+/// [`Party::max_pool_kept`] gives and the gradient of the max-pool needs.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct KeptMaxima {
+    shape: Vec<usize>,
+    /// For each level, the bits of its pairs of rows: 1 where the second is the larger.
+    levels: Vec<RepBits>,
+}
+
+impl KeptMaxima {
+    /// The shape of the maxima, `[N, C, H′, W′]`.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.levels.iter().map(RepBits::bytes).sum()
+    }
+
+    /// Bytes of memory that the bits of so many windows of so many elements take: a quarter of a byte for each pairwise
+    /// maximum, in whole words.
+    pub fn bytes_of(windows: usize, taps: usize) -> usize {
+        halvings(taps).map(|pairs| RepBits::bytes_of(pairs * windows)).sum()
+    }
+}
 
 impl Party {
     /// The average over each window, padding counted as zeros: a local sum, times 1/area,
@@ -32,6 +62,28 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the tensor is no image or the window does not fit; the link's errors.
     pub fn max_pool(&mut self, x: &Rep, window: &PoolGeometry) -> Result<Rep, MpcError> {
+        let (maxima, _) = self.max_pool_kept(x, window)?;
+        Ok(maxima)
+    }
+
+    /// [`Party::max_pool`] and what its gradient needs. At the cost of a max-pool.
+    ///
+    /// # Errors
+    /// As [`Party::max_pool`].
+    pub fn max_pool_kept(&mut self, x: &Rep, window: &PoolGeometry) -> Result<(Rep, KeptMaxima), MpcError> {
+        let (mut all, shape) = self.taps(x, window)?;
+        let mut levels = vec![];
+        while all.shape()[0] > 1 {
+            let (larger, bits) = self.halve(&all)?;
+            levels.push(bits);
+            all = larger;
+        }
+        let kept = KeptMaxima { shape, levels };
+        Ok((all.reshape(&kept.shape)?, kept))
+    }
+
+    /// The elements of all windows, a row for each tap, and the shape of a row.
+    fn taps(&self, x: &Rep, window: &PoolGeometry) -> Result<(Rep, Vec<usize>), MpcError> {
         let mut shape = vec![];
         let mut taps = Vec::with_capacity(window.kernel[0] * window.kernel[1]);
         // Padding is a public value below all others, and near enough that differences stay within
@@ -47,23 +99,18 @@ impl Party {
                 taps.push(rep.reshape(&[1, rep.len()])?);
             }
         }
-        let mut all = Rep::concat(&taps)?;
-        drop(taps);
-        while all.shape()[0] > 1 {
-            all = self.halve(&all)?;
-        }
-        Ok(all.reshape(&shape)?)
+        Ok((Rep::concat(&taps)?, shape))
     }
 
-    /// Pairwise maxima of the first and second half of the rows; an odd row is kept.
-    fn halve(&mut self, rows: &Rep) -> Result<Rep, MpcError> {
+    /// Pairwise maxima of the first and second half of the rows, and their bits; an odd row is kept.
+    fn halve(&mut self, rows: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let (count, half) = (rows.shape()[0], rows.shape()[0] / 2);
         let narrow = |range| rows.narrow(range);
         let (low, high, odd) = (narrow(0..half)?, narrow(half..2 * half)?, narrow(2 * half..count)?);
-        let larger = self.maximum(&low, &high)?;
+        let (larger, bits) = self.maximum_kept(&low, &high)?;
         if odd.is_empty() {
-            return Ok(larger);
+            return Ok((larger, bits));
         }
-        Ok(Rep::concat(&[larger, odd])?)
+        Ok((Rep::concat(&[larger, odd])?, bits))
     }
 }

@@ -1,6 +1,7 @@
-//! Networks: plaintext against PyTorch's numbers, private against plaintext, weights, faults at every message.
+//! Networks: plaintext against PyTorch's numbers, private against plaintext, gradients against finite differences, weights, faults at every message.
 
 mod faults;
+mod gradients;
 mod mnist;
 mod plaintext;
 mod private;

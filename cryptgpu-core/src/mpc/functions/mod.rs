@@ -69,7 +69,7 @@ impl Party {
         if cut <= 0 {
             return self.reshare(z.mul_word(1 << -cut));
         }
-        self.truncate_product(z.into_mine().into_buffer(), cut.unsigned_abs(), x.shape())
+        self.truncate_additive(z, cut.unsigned_abs())
     }
 
     /// Where x lies among public thresholds: a row of ring elements 0 or 1 for each, 1 where x is not below it. x has one

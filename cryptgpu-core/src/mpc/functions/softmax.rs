@@ -181,7 +181,7 @@ impl Party {
             let logarithm = p.log_of(&e.sums, e.scale, f)?;
             let products = e.below.local_mul(&labels.reshape(&[labels.len()])?)?;
             let chosen = p.row_sums(&products, &rows)?;
-            let chosen = p.truncate_product(chosen.into_mine().into_buffer(), f, &[rows.count])?;
+            let chosen = p.truncate_additive(chosen, f)?;
             let losses = logarithm.sub(&chosen)?.reshape(&logits.shape()[..logits.shape().len() - 1])?;
             Ok(CrossEntropy { losses, gradient: softmax.sub(labels)? })
         })

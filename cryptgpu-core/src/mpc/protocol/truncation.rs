@@ -1,9 +1,9 @@
-//! Division by 2^d: of a product while its additive shares become replicated, and of a
+//! Division by 2^d: of additive shares, as local products give them, while they become replicated, and of a
 //! replicated tensor. The result is ⌊x/2^d⌋ or one more, the latter with probability equal to the
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
 use super::message::{MessageKind, Part, Side};
-use crate::device::{Binary, Buffer, OpenedBits, Tensor, TermShare, Unary, View, ViewMut, kernels};
+use crate::device::{Binary, Buffer, OpenedBits, TermShare, Unary, View, ViewMut, kernels};
 use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, cost};
 
 /// Cuts that the offsets of the exact protocol leave room for.
@@ -17,7 +17,12 @@ impl Party {
         Err(MpcError::argument("truncation", format!("cannot cut {d} bits: at most {MAX_BITS}")))
     }
 
-    /// Replicated shares of z/2^d from additive shares of z, |z| < 2^62.
+    /// Replicated shares of z/2^d from additive shares of z: the road from local products, or a sum of them, to a share.
+    ///
+    /// Holds while |z| < 2^62 in the ring: 2^(62 − 2f) as a real, for products of two fixed-point numbers. The result is at
+    /// most one unit too large; a larger z comes out as another value. Summands on the way may be larger, and several
+    /// products that are added, or laid end to end ([`Additive::concat`]), are cut together. With d = 0 as
+    /// [`Party::reshare`].
     ///
     /// | round | from | to | message | hidden by |
     /// |---|---|---|---|---|
@@ -28,22 +33,41 @@ impl Party {
     ///
     /// y₁ = p₀ + p₁. 24 + (d + 2)/8 bytes an element, 3 rounds. The known-sign wrap is from
     /// SIRNN (S&P 2021) and Cheetah (USENIX Security 2022), the dealt product from ASTRA.
-    pub(in crate::mpc) fn truncate_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let (x, y) = (world.deal(&array![3 << 20, 5 << 20]), world.deal(&array![7 << 20, 11 << 20]));
+    /// let [z, ..] = world.run(|p| {
+    ///     let (x, y) = (&x[p.id().index()], &y[p.id().index()]);
+    ///     // xy + x², one truncation.
+    ///     let sum = x.local_mul(y)?.add(&x.local_mul(x)?)?;
+    ///     let z = p.truncate_additive(sum, 20)?;
+    ///     p.open(&z)
+    /// });
+    /// assert_eq!(z?.to_array()?, array![30 << 20, 80 << 20].into_dyn());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`MpcError::Argument`] for more than 61 bits; the link's errors.
+    pub fn truncate_additive(&mut self, z: Additive, d: u32) -> Result<Rep, MpcError> {
         self.check_bits(d)?;
-        let y = self.truncated_product(z, d, shape)?;
+        let y = self.truncated_additive(z, d)?;
         self.watch_truncated(&y, d)?;
         Ok(y)
     }
 
-    fn truncated_product(&mut self, z: Buffer, d: u32, shape: &[usize]) -> Result<Rep, MpcError> {
+    fn truncated_additive(&mut self, z: Additive, d: u32) -> Result<Rep, MpcError> {
         if d == 0 || self.settings().fidelity == Fidelity::Paper {
-            let z = Tensor::new(z, shape)?;
-            let product = self.reshare(Additive::from_summand(z))?;
+            let product = self.reshare(z)?;
             return if d == 0 { Ok(product) } else { self.truncate_paper(&product, d) };
         }
-        self.check_here("truncation", z.device())?;
-        let mut z = z;
-        let n = z.len();
+        self.check_here("truncation", z.mine().device())?;
+        let (n, shape) = (z.len(), z.shape().to_vec());
+        let mut z = z.into_mine().into_buffer();
         self.declare_cost(cost::truncate_product(n, d));
         let device = self.device();
         let nonce = self.prg.nonce_for(MessageKind::TRUNCATE_DEAL.on(&[n, d as usize]));
@@ -96,7 +120,7 @@ impl Party {
         // Role 1: y₁ from both halves.
         let half0 = self.take(Side::Prev, MessageKind::TRUNCATE_ROLE0, one.elements.len())?;
         kernels::binary(Binary::Add, half0.view(), half1.view(), a.slice_mut(one.elements));
-        self.rep(a, b, shape)
+        self.rep(a, b, &shape)
     }
 
     /// Role 2 of a product's truncation: sends its share, deals the product αβ, and has both its

@@ -180,6 +180,24 @@ impl<G: Group> Additive<G> {
         Ok(Additive::of(self.mine.reshape(shape)?, self.width))
     }
 
+    /// Entries `range` of the first axis.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the range reaches beyond the axis.
+    pub fn narrow(&self, range: std::ops::Range<usize>) -> Result<Self, DeviceError> {
+        Ok(Additive::of(self.mine.narrow(range)?, self.width))
+    }
+
+    /// Shares one after the other along the first axis, so that one protocol serves them all.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when there are none or their other axes differ, [`DeviceError::Mixed`].
+    pub fn concat(parts: &[Self]) -> Result<Self, DeviceError> {
+        let summands: Vec<&Tensor> = parts.iter().map(Additive::mine).collect();
+        let width = parts.iter().map(Additive::width).max().unwrap_or(64);
+        Ok(Additive::of(Tensor::concat(&summands)?, width))
+    }
+
     /// The same behind a fresh zero-share: what may be sent.
     pub(in crate::mpc) fn masked(self, party: &mut Party) -> Result<Self, MpcError> {
         let zero = G::zero(party, self.shape(), self.width)?;

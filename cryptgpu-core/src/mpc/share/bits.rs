@@ -35,6 +35,16 @@ impl RepBits {
         self.len() == 0
     }
 
+    /// Bytes of memory that both components take: a quarter of a byte for each bit, in whole words.
+    pub fn bytes(&self) -> usize {
+        RepBits::bytes_of(self.len())
+    }
+
+    /// Bytes of memory that so many bits take.
+    pub fn bytes_of(bits: usize) -> usize {
+        16 * bits.div_ceil(64)
+    }
+
     /// This party's two components, packed.
     pub fn components(&self) -> (&Buffer, &Buffer) {
         (&self.a, &self.b)

@@ -8,6 +8,7 @@
 //! | `binary.rs` | [`RepXor`]: words, x = x₀ ⊕ x₁ ⊕ x₂ |
 //! | `components.rs` | what [`Rep`] and [`RepXor`] have in common: two tensors of one shape, and what is done to each alike |
 //! | `additive.rs` | [`Additive`]: one summand at each party, as local products give it |
+//! | `channels.rs` | sums, a summand or a factor for each channel |
 //!
 //! ```
 //! use cryptgpu_core::mpc::{MpcError, Party, Rep, World};
@@ -33,6 +34,7 @@
 mod additive;
 mod binary;
 mod bits;
+mod channels;
 mod components;
 mod replicated;
 

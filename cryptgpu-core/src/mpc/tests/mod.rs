@@ -7,6 +7,7 @@ mod costs;
 mod divergence;
 mod exact;
 mod functions;
+mod gradients;
 mod range;
 mod setup;
 mod views;

@@ -7,15 +7,15 @@ use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewMut2, Ix2, Ix4, IxDyn, s};
 use rayon::prelude::*;
 
 /// Output pixels that one task works on: the column matrix of a large layer stays within a few MiB.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// Convolution of `x` `[batch, in, h, w]` with `weight` `[out, in / groups, kh, kw]`. `None` when the arrays do
 /// not have the geometry's shapes.
-pub(super) fn conv2d(
+pub(super) fn conv2d<W: Copy + Into<f64>>(
     geometry: &ConvGeometry,
     x: &ArrayD<f64>,
-    weight: &ArrayD<f32>,
-    bias: Option<&ArrayD<f32>>,
+    weight: &ArrayD<W>,
+    bias: Option<&ArrayD<W>>,
 ) -> Option<ArrayD<f64>> {
     let [batch, out, height, width] = geometry.output_shape().ok()?;
     if x.shape() != geometry.input_shape() || weight.shape() != geometry.weight_shape() {
@@ -25,7 +25,7 @@ pub(super) fn conv2d(
     let pixels = height * width;
     let (group_out, group_in) = (out / geometry.groups, geometry.in_channels / geometry.groups);
     let taps = weight.len() / out;
-    let weight: Vec<f64> = weight.as_standard_layout().iter().map(|&w| f64::from(w)).collect();
+    let weight: Vec<f64> = weight.as_standard_layout().iter().map(|&w| w.into()).collect();
     let weight = ArrayView2::from_shape((out, taps), &weight).ok()?;
     let image = geometry.in_channels * geometry.input[0] * geometry.input[1];
     let x = x.as_slice()?;
@@ -54,14 +54,19 @@ pub(super) fn conv2d(
     }
     if let Some(bias) = bias {
         for (row, mut line) in result.rows_mut().into_iter().enumerate() {
-            line += f64::from(*bias.get([row % out].as_slice())?);
+            line += (*bias.get([row % out].as_slice())?).into();
         }
     }
     result.into_shape_with_order(IxDyn(&[batch, out, height, width])).ok()
 }
 
 /// Fills `columns` `[taps, pixels]` with what the output pixels from `start` on see of `channels`; padding is 0.
-fn gather(geometry: &ConvGeometry, channels: &[f64], [start, width]: [usize; 2], columns: &mut ArrayViewMut2<'_, f64>) {
+pub(super) fn gather(
+    geometry: &ConvGeometry,
+    channels: &[f64],
+    [start, width]: [usize; 2],
+    columns: &mut ArrayViewMut2<'_, f64>,
+) {
     let PoolGeometry { kernel, stride, padding, dilation } = geometry.window;
     let [in_height, in_width] = geometry.input;
     for (tap, mut row) in columns.rows_mut().into_iter().enumerate() {

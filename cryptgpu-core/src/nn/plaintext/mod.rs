@@ -1,11 +1,40 @@
-//! Evaluation of a graph in f64 on plaintext: the oracle that private evaluation is compared with.
-//! It shares no code with the private path but the graph itself.
+//! Networks in f64 on plaintext: the oracle that private evaluation and private training are compared with.
+//! It shares no code with the private path but the graph itself and the settings of a training.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | [`evaluate`] |
+//! | `kernels.rs` | convolution, matrix product and pooling |
+//! | `adjoint.rs` | their gradients |
+//! | `loss.rs` | losses |
+//! | `gradients.rs` | [`gradients()`]: of a whole network |
+//! | `rounding.rs` | [`Rounding`]: simulated fixed-point numbers |
+//! | `training.rs` | [`PlaintextTraining`] |
 
+mod adjoint;
+mod gradients;
 mod kernels;
+mod loss;
+mod rounding;
+mod training;
+
+pub use gradients::{Gradients, gradients};
+pub use loss::one_hot;
+pub use rounding::Rounding;
+pub use training::PlaintextTraining;
 
 use super::{Graph, NnError, Op, Weights};
 use kernels::{conv2d, linear, pool};
 use ndarray::{ArrayBase, ArrayD, ArrayViewD, Axis, Data, Dimension, IxDyn, concatenate};
+use std::collections::BTreeMap;
+
+/// Named tensors in f64, in name order.
+pub type Tensors = BTreeMap<String, ArrayD<f64>>;
+
+/// Weights in f64.
+pub fn tensors(weights: &Weights) -> Tensors {
+    weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.mapv(f64::from))).collect()
+}
 
 /// The result of `graph` on `input` `[batch, channels, height, width]`, `[batch, …output shape]`.
 ///

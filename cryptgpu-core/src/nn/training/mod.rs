@@ -5,7 +5,13 @@
 //! | file | what |
 //! |---|---|
 //! | `settings.rs` | [`Train`]: loss, optimiser, rate, batches, what may be revealed |
+//! | `initial.rs` | [`initial()`]: weights to begin with |
+//! | `batches.rs` | [`Batches`]: which examples each iteration takes |
 
+mod batches;
+mod initial;
 mod settings;
 
+pub use batches::{Batch, Batches};
+pub use initial::{Initial, initial};
 pub use settings::{Adam, Loss, Optimizer, Reveal, Schedule, Sgd, Train};

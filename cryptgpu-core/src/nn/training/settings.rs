@@ -1,5 +1,6 @@
 //! How a network is trained: public, and the same at all three parties. Nothing here computes on shares.
 
+use super::Initial;
 use serde::{Deserialize, Serialize};
 
 /// How a network is trained.
@@ -32,6 +33,8 @@ pub struct Train {
     pub optimizer: Optimizer,
     /// How the optimiser's rate changes over the epochs.
     pub schedule: Schedule,
+    /// How the network's weights begin where none are given.
+    pub initial: Initial,
     /// Seed of the order of the examples, and of the initial weights where none are given. Public.
     pub seed: u64,
     /// Nodes whose weights stay as they are: those whose name is one of these, or begins with one of these and a dot.
@@ -49,10 +52,24 @@ impl Default for Train {
             loss: Loss::default(),
             optimizer: Sgd::new(0.1).into(),
             schedule: Schedule::default(),
+            initial: Initial::default(),
             seed: 0,
             frozen: vec![],
             reveal: Reveal::default(),
         }
+    }
+}
+
+impl Train {
+    /// Whether the weights of this node stay as they are.
+    pub fn freezes(&self, node: &str) -> bool {
+        let begins = |name: &String| node.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        self.frozen.iter().any(|name| name == node || begins(name))
+    }
+
+    /// The optimiser's rate in an epoch, counted from 0.
+    pub fn rate(&self, epoch: usize) -> f64 {
+        self.optimizer.rate() * self.schedule.factor(epoch)
     }
 }
 

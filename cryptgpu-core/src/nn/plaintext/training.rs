@@ -1,0 +1,161 @@
+//! Training in f64 on plaintext, with the formulas of a private run and the same [`Train`]: its oracle, and what it is
+//! measured against. With a [`Rounding`] it also cuts where a private run cuts.
+
+use super::gradients::Pass;
+use super::rounding::{Cuts, Rounding};
+use super::{Tensors, tensors};
+use crate::nn::training::{Adam, Batch, Batches, Optimizer, Sgd, Train};
+use crate::nn::{Graph, NnError, Node, Weights};
+use ndarray::{ArrayD, Axis};
+
+/// Weight that a batch has in the running statistics of a batch normalisation; PyTorch's.
+const MOMENTUM: f64 = 0.1;
+
+/// A network in training on plaintext.
+///
+/// Frozen nodes stay as they are; a frozen batch normalisation uses its running statistics and leaves them alone.
+///
+/// ```
+/// use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding, one_hot};
+/// use cryptgpu_core::nn::training::{Initial, Train, initial};
+/// use cryptgpu_core::nn::zoo;
+/// let net = zoo::by_name("lenet")?;
+/// let (images, labels) = (ndarray::ArrayD::from_elem(vec![4, 1, 28, 28], 0.5), one_hot(&[3, 7, 3, 3], 10).into_dyn());
+/// let train = Train { batch: 4, ..Train::default() };
+/// let mut training = PlaintextTraining::new(&net, &initial(&net, 1, Initial::Kaiming), &train, Rounding::Exact)?;
+/// let before = training.step(&images, &labels, 0.01)?;
+/// assert!(training.step(&images, &labels, 0.01)? < before);
+/// # Ok::<(), cryptgpu_core::nn::NnError>(())
+/// ```
+pub struct PlaintextTraining {
+    graph: Graph,
+    train: Train,
+    cuts: Cuts,
+    weights: Tensors,
+    /// Velocity, or Adam's first moment.
+    first: Tensors,
+    /// Adam's second moment.
+    second: Tensors,
+    steps: i32,
+}
+
+impl PlaintextTraining {
+    /// A network that begins with these weights.
+    ///
+    /// # Errors
+    /// As [`Weights::check`].
+    pub fn new(graph: &Graph, weights: &Weights, train: &Train, rounding: Rounding) -> Result<Self, NnError> {
+        weights.check(graph)?;
+        let cuts = Cuts::new(rounding);
+        let weights: Tensors = tensors(weights).into_iter().map(|(name, value)| (name, cuts.encoded(value))).collect();
+        let (first, second) = (Tensors::new(), Tensors::new());
+        Ok(PlaintextTraining { graph: graph.clone(), train: train.clone(), cuts, weights, first, second, steps: 0 })
+    }
+
+    /// One iteration on a batch; gives the sum of its losses, before the step.
+    ///
+    /// # Errors
+    /// As [`gradients`](super::gradients()).
+    pub fn step(&mut self, images: &ArrayD<f64>, targets: &ArrayD<f64>, rate: f64) -> Result<f64, NnError> {
+        let train = &self.train;
+        let of_batch = |node: &Node| !train.freezes(&node.name);
+        let pass = Pass::forward(&self.graph, &self.weights, images.clone(), &mut self.cuts, of_batch)?;
+        let gradients = pass.backward(targets, train.loss)?;
+        let batch = images.shape()[0] as f64;
+        self.steps = self.steps.saturating_add(1);
+        for (name, gradient) in gradients.parameters {
+            let node = name.rsplit_once('.').map_or("", |(node, _)| node);
+            if !self.train.freezes(node) {
+                self.update(&name, gradient, rate, batch);
+            }
+        }
+        for (name, seen) in gradients.statistics {
+            if let Some(running) = self.weights.get_mut(&name) {
+                *running = self.cuts.rounded(&*running * (1.0 - MOMENTUM) + seen * MOMENTUM);
+            }
+        }
+        Ok(gradients.loss)
+    }
+
+    /// Updates one tensor from the gradient of the sum of `batch` losses.
+    fn update(&mut self, name: &str, gradient: ArrayD<f64>, rate: f64, batch: f64) {
+        let Some(weight) = self.weights.get_mut(name) else { return };
+        let cuts = &mut self.cuts;
+        match self.train.optimizer {
+            Optimizer::Sgd(Sgd { momentum, weight_decay, .. }) if momentum == 0.0 => {
+                let gradient = gradient + &*weight * (weight_decay * batch);
+                *weight -= &cuts.rounded(gradient * factor(rate / batch, cuts));
+            }
+            Optimizer::Sgd(Sgd { momentum, nesterov, weight_decay, .. }) => {
+                // The velocity is that of PyTorch times a whole batch; a smaller batch weighs as much.
+                let whole = self.train.batch as f64;
+                let gradient = gradient * (whole / batch) + &*weight * (weight_decay * whole);
+                let velocity = self.first.entry(name.to_owned()).or_insert_with(|| ArrayD::zeros(weight.raw_dim()));
+                *velocity = cuts.rounded(&gradient + &*velocity * momentum);
+                let along = if nesterov { cuts.rounded(gradient + &*velocity * momentum) } else { velocity.clone() };
+                *weight -= &cuts.rounded(along * factor(rate / whole, cuts));
+            }
+            Optimizer::Adam(Adam { betas, eps, .. }) => {
+                let gradient = cuts.rounded(gradient / batch);
+                let zeros = || ArrayD::zeros(weight.raw_dim());
+                let first = self.first.entry(name.to_owned()).or_insert_with(zeros);
+                *first = cuts.rounded(&*first * betas[0] + &gradient * (1.0 - betas[0]));
+                let second = self.second.entry(name.to_owned()).or_insert_with(zeros);
+                *second = cuts.rounded(&*second * betas[1] + &gradient * &gradient * (1.0 - betas[1]));
+                let [first_so_far, second_so_far] = betas.map(|beta| 1.0 - beta.powi(self.steps));
+                let root = cuts.rounded(second.mapv(|moment| (moment / second_so_far).max(0.0).sqrt() + eps));
+                *weight -= &cuts.rounded(&*first / &root * (rate / first_so_far));
+            }
+        }
+    }
+
+    /// The network's results on images, with running statistics.
+    ///
+    /// # Errors
+    /// As [`evaluate`](super::evaluate()).
+    pub fn evaluate(&mut self, images: &ArrayD<f64>) -> Result<ArrayD<f64>, NnError> {
+        let pass = Pass::forward(&self.graph, &self.weights, images.clone(), &mut self.cuts, |_| false)?;
+        Ok(pass.results().clone())
+    }
+
+    /// A whole run over the examples of a data set, in the order of [`Batches`]; `observe` gets each batch and the mean of
+    /// its losses.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Batches::new`].
+    pub fn run(
+        &mut self,
+        images: &ArrayD<f64>,
+        targets: &ArrayD<f64>,
+        mut observe: impl FnMut(&mut Self, &Batch, f64),
+    ) -> Result<(), NnError> {
+        for batch in Batches::new(images.shape()[0], &self.train)?.from(0) {
+            let [images, targets] = [images, targets].map(|rows| rows.select(Axis(0), &batch.rows));
+            let loss = self.step(&images, &targets, self.train.rate(batch.epoch))?;
+            observe(self, &batch, loss / batch.rows.len() as f64);
+        }
+        Ok(())
+    }
+
+    /// The weights as they are now, and the running statistics.
+    pub fn parameters(&self) -> &Tensors {
+        &self.weights
+    }
+
+    /// The same in single precision.
+    pub fn to_weights(&self) -> Weights {
+        let mut weights = Weights::new();
+        for (name, tensor) in &self.weights {
+            weights.insert(name, tensor.mapv(|value| value as f32));
+        }
+        weights
+    }
+}
+
+/// A public factor: as it is, or with as many significant bits as a private run's range leaves for it.
+fn factor(value: f64, cuts: &Cuts) -> f64 {
+    let Some(unit) = cuts.unit() else { return value };
+    let bits = (48.0 + 2.0 * unit.log2()).max(1.0);
+    let step = (value.abs().log2().floor() + 1.0 - bits).exp2();
+    if value == 0.0 { 0.0 } else { (value / step).round() * step }
+}
