@@ -309,3 +309,49 @@ vectorised! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn panel<const W: usize>(taps: &Taps<'_>, depth: Range<usize>, lanes: Range<usize>) -> Vec<u64> {
+        let mut words = vec![u64::MAX; depth.len() * W];
+        taps.pack::<W>(depth, lanes, &mut words);
+        words
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// Panels of every width are made of the same lanes, also of widths that this machine's kernels do not have.
+        #[test]
+        fn wide_panels_hold_what_single_lanes_do(
+            channels in 1usize..9, input in [1usize..9, 1usize..80], kernel in [1usize..4, 1usize..14],
+            stride in [1usize..3, 1usize..3], padding in prop::array::uniform4(0usize..7), dilation in [1usize..3, 1usize..3],
+            ends in prop::array::uniform4(0usize..1000),
+        ) {
+            let window = PoolGeometry { kernel, stride, padding, dilation };
+            let geometry = ConvGeometry { batch: 2, in_channels: channels, input, out_channels: 1, window, groups: 1 };
+            prop_assume!(geometry.output().is_ok());
+            let shape = Shape::new(&geometry).unwrap();
+            let depth = 2 * shape.output[0] * shape.output[1];
+            let x: Vec<u64> = (1..=geometry.input_shape().iter().product::<usize>() as u64).collect();
+            let taps = Taps::new(&shape, &x, 0, depth);
+            let range = |from: usize, to: usize, most: usize, end: usize| {
+                let from = from % end;
+                from..(from + 1 + to % most).min(end)
+            };
+            let (depths, lanes) = (range(ends[0], ends[1], depth, depth), range(ends[2], ends[3], 32, shape.depth()));
+            let wide = panel::<32>(&taps, depths.clone(), lanes.clone());
+            for lane in 0..32 {
+                let expected = match lanes.clone().nth(lane) {
+                    Some(lane) => panel::<1>(&taps, depths.clone(), lane..lane + 1),
+                    None => vec![0; depths.len()],
+                };
+                let found: Vec<u64> = wide.iter().skip(lane).step_by(32).copied().collect();
+                prop_assert_eq!(found, expected, "lane {} of {:?}", lane, &lanes);
+            }
+        }
+    }
+}
