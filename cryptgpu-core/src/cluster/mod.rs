@@ -32,6 +32,7 @@ pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
     Plain, Revealed, Shared, SharedBits, Words,
 };
+pub use party::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
