@@ -82,7 +82,7 @@ impl PlaintextTraining {
         let Some(weight) = self.weights.get_mut(name) else { return };
         let cuts = &mut self.cuts;
         match self.train.optimizer {
-            Optimizer::Sgd(Sgd { momentum, weight_decay, .. }) if momentum == 0.0 => {
+            Optimizer::Sgd(Sgd { momentum: 0.0, weight_decay, .. }) => {
                 let gradient = gradient + &*weight * (weight_decay * batch);
                 *weight -= &cuts.rounded(gradient * factor(rate / batch, cuts));
             }
