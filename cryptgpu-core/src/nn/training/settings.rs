@@ -77,7 +77,7 @@ impl Train {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// −log softmax(logits)[label].
+    /// The cross-entropy of softmax(logits) and the label: −log of what the label has.
     #[default]
     CrossEntropy,
     /// The mean over the outputs of (output − target)².
