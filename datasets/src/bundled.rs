@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use crate::read::Source;
-use crate::{LabelledImages, Normalisation, Result, idx, mnist};
+use crate::{LabelledImages, Normalisation, Result, Split, idx, mnist};
 
 const IMAGES: &[u8] = include_bytes!("../bundle/mnist-test-1000-images-idx3-ubyte.gz");
 const LABELS: &[u8] = include_bytes!("../bundle/mnist-test-1000-labels-idx1-ubyte.gz");
@@ -32,11 +32,28 @@ pub fn mnist_test_1000() -> Result<LabelledImages> {
     LabelledImages::new("mnist-test-1000", pixels, classes, mnist::CLASSES, Normalisation::mnist(), labels)
 }
 
+/// Images of the bundle that [`digits`] trains with; it measures on the rest.
+const TRAIN: usize = 800;
+
+/// The first 800 images of the bundle to train with, the other 200 to measure accuracy on: for a first try of training,
+/// without any download.
+///
+/// # Errors
+/// As [`mnist_test_1000`].
+pub fn digits(split: Split) -> Result<LabelledImages> {
+    let all = mnist_test_1000()?;
+    let range = match split {
+        Split::Train => 0..TRAIN,
+        Split::Test => TRAIN..all.len(),
+    };
+    Ok(LabelledImages { name: format!("digits-{split}"), ..all.slice(range)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DatasetError;
     use crate::read::sha256_hex;
-    use crate::{DatasetError, Split};
 
     #[test]
     fn the_bundle_is_the_first_thousand_test_images() {

@@ -139,6 +139,12 @@ pub enum DatasetError {
         /// The sum expected.
         expected: String,
     },
+    /// Labels were asked for and there are none.
+    #[error("{dataset} has no labels; give a file of labels with it, or name a data set that has them")]
+    Unlabelled {
+        /// Name of the data set.
+        dataset: String,
+    },
     /// Images were asked for that the set does not have.
     #[error(
         "images {start} to {end} were asked for, and {dataset} has {count} images, counted from 0; ask for those that it has"

@@ -170,11 +170,19 @@ impl LabelledImages {
     /// # Errors
     /// [`OutOfBounds`](DatasetError::OutOfBounds) if there are not so many.
     pub fn first(&self, count: usize) -> Result<Self> {
-        self.bounds(&(0..count))?;
+        self.slice(0..count)
+    }
+
+    /// Images `range` as a set of their own.
+    ///
+    /// # Errors
+    /// As [`first`](Self::first).
+    pub fn slice(&self, range: Range<usize>) -> Result<Self> {
+        self.bounds(&range)?;
         Ok(Self {
             name: self.name.clone(),
-            pixels: self.pixels.slice(s![..count, .., .., ..]).to_owned(),
-            labels: self.labels[..count].to_vec(),
+            pixels: self.pixels.slice(s![range.clone(), .., .., ..]).to_owned(),
+            labels: self.labels[range].to_vec(),
             classes: self.classes,
             normalisation: self.normalisation.clone(),
         })

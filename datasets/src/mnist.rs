@@ -23,13 +23,27 @@ pub fn load(split: Split) -> Result<LabelledImages> {
 /// A [`DatasetError`](crate::DatasetError) that names the file that is missing, damaged or does not
 /// belong.
 pub fn load_from(dir: &Path, split: Split) -> Result<LabelledImages> {
-    let stem = match split {
+    let images = plain_or_gz(dir, &format!("{}-images-idx3-ubyte", stem(split)));
+    load_files(&format!("mnist-{split}"), &images, &labels_path(dir, split))
+}
+
+/// Loads the labels of a part of MNIST, without its images, from the folder `mnist` of [`downloads_dir`].
+///
+/// # Errors
+/// As [`load_from`].
+pub fn load_labels(split: Split) -> Result<Vec<u8>> {
+    idx::read_labels(&labels_path(&downloads_dir().join("mnist"), split))
+}
+
+fn labels_path(dir: &Path, split: Split) -> PathBuf {
+    plain_or_gz(dir, &format!("{}-labels-idx1-ubyte", stem(split)))
+}
+
+fn stem(split: Split) -> &'static str {
+    match split {
         Split::Train => "train",
         Split::Test => "t10k",
-    };
-    let images = plain_or_gz(dir, &format!("{stem}-images-idx3-ubyte"));
-    let labels = plain_or_gz(dir, &format!("{stem}-labels-idx1-ubyte"));
-    load_files(&format!("mnist-{split}"), &images, &labels)
+    }
 }
 
 /// Loads MNIST-like digits from two IDX files.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use ndarray::{Array4, ArrayView4, s};
+use ndarray::{Array4, ArrayView4, Axis, s};
 use serde::{Deserialize, Serialize};
 
 use crate::images::{Normalisation, check_range, scaled};
@@ -18,8 +18,16 @@ use crate::{DatasetError, LabelledImages, Result, Split, bundled, cifar_binary, 
 pub enum ImageSet {
     /// The first 1,000 MNIST test images, which are part of the program.
     MnistBundled,
+    /// The first 800 of those, to try training with where nothing was downloaded.
+    DigitsTrain,
+    /// The last 200 of those, to measure the accuracy of such a try on.
+    DigitsTest,
+    /// The 60,000 MNIST training images, downloaded.
+    MnistTrain,
     /// The 10,000 MNIST test images, downloaded.
     MnistTest,
+    /// The 50,000 CIFAR-10 training images, downloaded.
+    Cifar10Train,
     /// The 10,000 CIFAR-10 test images, downloaded.
     Cifar10Test,
     /// A file: CIFAR-10's binary version if its name ends with `.bin`, PNG rows if it ends with `.png`, and else the
@@ -55,11 +63,14 @@ impl ImageSet {
     pub fn open(&self) -> Result<ImageReader> {
         let (images, labels) = match self {
             ImageSet::MnistBundled => return Ok(bundled::mnist_test_1000()?.into()),
+            ImageSet::DigitsTrain => return Ok(bundled::digits(Split::Train)?.into()),
+            ImageSet::DigitsTest => return Ok(bundled::digits(Split::Test)?.into()),
+            ImageSet::MnistTrain => return Ok(mnist::load(Split::Train)?.into()),
             ImageSet::MnistTest => return Ok(mnist::load(Split::Test)?.into()),
+            ImageSet::Cifar10Train => return Ok(cifar10::load(Split::Train)?.into()),
             ImageSet::Cifar10Test => return Ok(cifar10::load(Split::Test)?.into()),
             ImageSet::File { images, labels } => (images, labels.as_deref()),
         };
-        let ending = |path: &Path, ending: &str| path.extension().is_some_and(|found| found == ending);
         let (pixels, own) = if ending(images, "bin") {
             cifar_binary::read(images).map(|(pixels, labels)| (pixels, Some(labels)))?
         } else if ending(images, "png") {
@@ -67,11 +78,7 @@ impl ImageSet {
         } else {
             (idx::read_images(images)?, None)
         };
-        let beside = match labels {
-            Some(path) if ending(path, "json") => Some(png_rows::read_labels(path, u8::MAX)?),
-            Some(path) => Some(idx::read_labels(path)?),
-            None => None,
-        };
+        let beside = labels.map(read_labels).transpose()?;
         let labels = match (beside, labels) {
             (Some(beside), Some(path)) if beside.len() != pixels.dim().0 => {
                 let (images, labels) = (pixels.dim().0, beside.len());
@@ -86,6 +93,32 @@ impl ImageSet {
         Ok(ImageReader { name: images.display().to_string(), pixels, labels, normalisation })
     }
 
+    /// Reads the labels alone: a party that owns them need not have the images, where they are in a file of their own.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Unlabelled`](DatasetError::Unlabelled) for files without labels.
+    pub fn open_labels(&self) -> Result<Vec<u8>> {
+        match self {
+            ImageSet::MnistTrain => mnist::load_labels(Split::Train),
+            ImageSet::MnistTest => mnist::load_labels(Split::Test),
+            ImageSet::File { labels: Some(labels), .. } => read_labels(labels),
+            _ => self.open()?.labels.ok_or_else(|| DatasetError::Unlabelled { dataset: self.to_string() }),
+        }
+    }
+
+    /// The sets that have a name.
+    pub fn named() -> [ImageSet; 7] {
+        [
+            ImageSet::MnistBundled,
+            ImageSet::DigitsTrain,
+            ImageSet::DigitsTest,
+            ImageSet::MnistTrain,
+            ImageSet::MnistTest,
+            ImageSet::Cifar10Train,
+            ImageSet::Cifar10Test,
+        ]
+    }
+
     /// Whether the files of a downloaded set are all there; a file of one's own is there if its images are.
     pub fn is_there(&self) -> bool {
         let downloaded = |dataset: &str, part: &str| {
@@ -96,8 +129,10 @@ impl ImageSet {
             })
         };
         match self {
-            ImageSet::MnistBundled => true,
+            ImageSet::MnistBundled | ImageSet::DigitsTrain | ImageSet::DigitsTest => true,
+            ImageSet::MnistTrain => downloaded("mnist", "train-"),
             ImageSet::MnistTest => downloaded("mnist", "t10k-"),
+            ImageSet::Cifar10Train => downloaded("cifar10", "data_batch_") && downloaded("cifar10", "train_"),
             ImageSet::Cifar10Test => downloaded("cifar10", "test_"),
             ImageSet::File { images, .. } => images.is_file(),
         }
@@ -109,7 +144,11 @@ impl fmt::Display for ImageSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ImageSet::MnistBundled => f.write_str("mnist-test-1000"),
+            ImageSet::DigitsTrain => f.write_str("digits-train"),
+            ImageSet::DigitsTest => f.write_str("digits-test"),
+            ImageSet::MnistTrain => f.write_str("mnist-train"),
             ImageSet::MnistTest => f.write_str("mnist-test"),
+            ImageSet::Cifar10Train => f.write_str("cifar10-train"),
             ImageSet::Cifar10Test => f.write_str("cifar10-test"),
             ImageSet::File { images, .. } => {
                 f.write_str(&images.file_name().unwrap_or(images.as_os_str()).to_string_lossy())
@@ -123,13 +162,20 @@ impl FromStr for ImageSet {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        [ImageSet::MnistBundled, ImageSet::MnistTest, ImageSet::Cifar10Test]
-            .into_iter()
-            .find(|set| set.to_string() == text)
-            .ok_or_else(|| {
-                format!("`{text}` is not a data set: use mnist-test-1000 (bundled), mnist-test or cifar10-test")
-            })
+        ImageSet::named().into_iter().find(|set| set.to_string() == text).ok_or_else(|| {
+            let names = ImageSet::named().map(|set| set.to_string()).join(", ");
+            format!("`{text}` is not a data set: use one of {names}; mnist-test-1000 and the digits are bundled")
+        })
     }
+}
+
+fn ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found == ending)
+}
+
+/// A file of labels: JSON if its name ends with `.json`, else IDX.
+fn read_labels(path: &Path) -> Result<Vec<u8>> {
+    if ending(path, "json") { png_rows::read_labels(path, u8::MAX) } else { idx::read_labels(path) }
 }
 
 /// Images that were read: any range of them as bytes or as a network takes them, with labels where there are labels.
@@ -181,6 +227,26 @@ impl ImageReader {
     /// As [`pixels`](Self::pixels).
     pub fn batch(&self, range: Range<usize>) -> Result<Array4<f32>> {
         Ok(scaled(self.pixels(range)?, &self.normalisation))
+    }
+
+    /// The images of these rows as a network takes them, in the order given: as [`batch`](Self::batch).
+    ///
+    /// # Errors
+    /// [`OutOfBounds`](DatasetError::OutOfBounds) if the set has no such row.
+    pub fn select(&self, rows: &[usize]) -> Result<Array4<f32>> {
+        for &row in rows {
+            check_range(&self.name, &(row..row.saturating_add(1)), self.len())?;
+        }
+        Ok(scaled(self.pixels.select(Axis(0), rows).view(), &self.normalisation))
+    }
+
+    /// The images of `range` alone, without labels and without the other images, for an owner of those.
+    ///
+    /// # Errors
+    /// As [`pixels`](Self::pixels).
+    pub fn images_only(&self, range: Range<usize>) -> Result<Self> {
+        let pixels = self.pixels(range)?.to_owned();
+        Ok(ImageReader { name: self.name.clone(), pixels, labels: None, normalisation: self.normalisation.clone() })
     }
 
     /// The labels of images `range`; none where the set has no labels.
@@ -239,8 +305,30 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_keeps_its_rows_and_labels_are_read_without_images() {
+        let (train, test) = (ImageSet::DigitsTrain.open().unwrap(), ImageSet::DigitsTest.open().unwrap());
+        let all = ImageSet::MnistBundled.open().unwrap();
+        assert_eq!((train.len(), test.len()), (800, 200));
+        assert_eq!(train.batch(0..2).unwrap(), all.batch(0..2).unwrap());
+        assert_eq!(test.batch(0..2).unwrap(), all.batch(800..802).unwrap());
+        assert_eq!(ImageSet::DigitsTest.open_labels().unwrap(), all.labels(800..1000).unwrap().unwrap());
+        let own = train.images_only(10..20).unwrap();
+        assert_eq!((own.len(), own.labels(0..10).unwrap()), (10, None));
+        let rows = own.select(&[9, 0, 9]).unwrap();
+        assert_eq!(rows.index_axis(Axis(0), 2), train.batch(19..20).unwrap().index_axis(Axis(0), 0));
+        assert_eq!(rows.index_axis(Axis(0), 1), train.batch(10..11).unwrap().index_axis(Axis(0), 0));
+        assert!(matches!(own.select(&[10]), Err(DatasetError::OutOfBounds { count: 10, .. })));
+        let folder = Path::new(BUNDLE);
+        let labels = Some(folder.join("mnist-test-1000-labels-idx1-ubyte.gz"));
+        let no_images = ImageSet::File { images: "no/such".into(), labels };
+        assert_eq!(no_images.open_labels().unwrap()[..3], [7, 2, 1]);
+        let unlabelled = ImageSet::file(folder.join("mnist-test-1000-images-idx3-ubyte.gz")).open_labels();
+        assert!(matches!(unlabelled, Err(DatasetError::Unlabelled { .. })));
+    }
+
+    #[test]
     fn names_are_read_as_they_are_written() {
-        for set in [ImageSet::MnistBundled, ImageSet::MnistTest, ImageSet::Cifar10Test] {
+        for set in ImageSet::named() {
             assert_eq!(set.to_string().parse(), Ok(set));
         }
         assert!("imagenet".parse::<ImageSet>().unwrap_err().contains("mnist-test-1000"));

@@ -27,10 +27,12 @@ pub mod party;
 mod show;
 mod wire;
 
-pub use controller::{Cluster, ClusterBuilder, InferenceResult, Network, Progress, Run};
+pub use controller::{Accuracy, Cluster, ClusterBuilder, InferenceResult, Network, Progress, Run};
 pub use marshal::{
-    Argument, Model, OnlyAt, Openable, Outcome, PassedAs, PerParty, Plain, Revealed, Shared, SharedBits, Words,
+    Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
+    Plain, Revealed, Shared, SharedBits, Words,
 };
+pub use party::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::job::Job;

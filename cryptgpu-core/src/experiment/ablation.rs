@@ -71,10 +71,11 @@ fn row(embedding: Embedding, elements: usize) -> EmbeddingRow {
     let deepest = if tight <= DEEPEST / 4 { (16 * tight).clamp(1 << 14, DEEPEST) } else { SHALLOW };
     let depths: Vec<u64> = (0..32).map(|power| 1u64 << (2 * power)).take_while(|depth| *depth <= deepest).collect();
     let random: Vec<Vec<bool>> = (0..elements).map(|element| random(embedding, &depths, element as u64)).collect();
+    let worst = embedding.worst_is_wrong(&depths);
     let point = |(at, &depth): (usize, &u64)| EmbeddingPoint {
         depth,
         random_wrong: random.iter().filter(|wrong| wrong[at]).count() as f64 / elements as f64,
-        worst_wrong: worst_is_wrong(embedding, depth),
+        worst_wrong: worst[at],
     };
     EmbeddingRow {
         limbs: embedding.to_string(),
@@ -90,17 +91,13 @@ fn exactly(x: &[u64], y: &[u64]) -> u64 {
     x.iter().zip(y).fold(0, |sum, (x, y)| sum.wrapping_add(x.wrapping_mul(*y)))
 }
 
-fn worst_is_wrong(embedding: Embedding, depth: u64) -> bool {
-    let (x, y) = embedding.worst_case(depth as usize);
-    embedding.inner_product(&x, &y) != exactly(&x, &y)
-}
-
 /// The constructed words are right up to `tight` and wrong at the latest three steps beyond.
 fn first_wrong(embedding: Embedding, tight: u64) -> Option<u64> {
     if tight > DEEPEST {
         return None;
     }
-    (tight.max(1)..=tight + 3).find(|&depth| worst_is_wrong(embedding, depth))
+    let depths = [tight.max(1), tight + 1, tight + 2, tight + 3];
+    depths.into_iter().zip(embedding.worst_is_wrong(&depths)).find_map(|(depth, wrong)| wrong.then_some(depth))
 }
 
 /// Whether the inner product of uniform words is wrong, at each depth: one long one, looked at on the way.

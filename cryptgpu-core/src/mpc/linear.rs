@@ -96,6 +96,30 @@ impl Party {
         self.finish(z, bias, w)
     }
 
+    /// The gradient of a fully connected layer's inputs: dy · w for the gradient dy `[m, n]` of its outputs and w `[n, k]`,
+    /// cut as its outputs are ([`Operand::with_cut`]). 24 + (cut + 2)/8 bytes an element of the result, 3 rounds; holds
+    /// while every element of it is below 2^(62 − f − cut). [`Rep::linear_input_gradient`] is the same without the
+    /// truncation, and [`Rep::linear_weight_gradient`] that of the weights, which costs nothing by itself.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] when the inner dimensions differ; the link's errors.
+    pub fn linear_input_gradient(&mut self, dy: &Rep, w: &Operand) -> Result<Rep, MpcError> {
+        let dx = dy.linear_input_gradient(w)?;
+        self.truncate_additive(dx, w.cut(self.codec().fraction_bits()))
+    }
+
+    /// The gradient of a convolution's images, from the gradient dy `[N, O, H′, W′]` of its outputs and its weights, cut as
+    /// its outputs are: shape `[N, C, H, W]`, at the cost and in the range of [`Party::linear_input_gradient`].
+    /// [`Rep::conv2d_input_gradient`] is the same without the truncation, and [`Rep::conv2d_weight_gradient`] that of
+    /// the weights, which costs nothing by itself.
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] when shapes do not fit; the link's errors.
+    pub fn conv2d_input_gradient(&mut self, dy: &Rep, w: &Operand, geometry: &ConvGeometry) -> Result<Rep, MpcError> {
+        let dx = dy.conv2d_input_gradient(w, geometry)?;
+        self.truncate_additive(dx, w.cut(self.codec().fraction_bits()))
+    }
+
     /// Adds the bias along axis 1 and truncates.
     fn finish(&mut self, z: Tensor, bias: Option<&Rep>, w: &Operand) -> Result<Rep, MpcError> {
         let mut z = Additive::from_summand(z);

@@ -13,9 +13,9 @@
 //! | `share/` | shares as one party holds them, and what is local on them |
 //! | `randomness.rs` | draws that two parties or all three have in common; shares of zero |
 //! | `protocol/` | every message: inputs, openings, resharing, truncation, sign bit, bit product, rounds |
-//! | `linear.rs` | products, matrix products, convolutions |
+//! | `linear.rs` | products, matrix products, convolutions; the gradients of their inputs |
 //! | `compare.rs` | comparison, ReLU, maximum |
-//! | `pool.rs` | average and max-pooling; where each maximum came from |
+//! | `pool.rs` | average and max-pooling, and the gradient of the latter |
 //! | `range.rs` | [`CheckRange`]: the overflow flag |
 //! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, softmax, cross-entropy: nothing is opened |
 //! | `world.rs` | three parties in one process |

@@ -5,9 +5,47 @@
 use super::share::{Additive, Group, Rep, RepBits, Ring, Xor};
 use super::{MpcError, Party};
 use crate::device::{Binary, Buffer, Tensor, kernels};
-use crate::prg::{Nonce, Stream};
+use crate::prg::{Correlated, Nonce, Standing, Stream};
 
 impl Party {
+    /// Runs `body` with keys of its own, derived from the party's or those of an earlier standing
+    /// ([`Party::renew_keys`]), and sets the party's keys back afterwards. All parties call it together.
+    ///
+    /// From one standing, `body` may run twice, in two sessions: then it masks its messages with the same streams again,
+    /// and **must compute the same on the same inputs**, or whoever sees both learns their difference. Whatever is not sure
+    /// to be the same stays outside of `body`, where keys are those of the session.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::{MpcError, World};
+    ///
+    /// let world = World::seeded(1);
+    /// let x = world.deal(&ndarray::array![5u64 << 20, 7 << 20]);
+    /// let same = world.run(|p| {
+    ///     let x = &x[p.id().index()];
+    ///     let (standing, first) = p.with_own_keys(None, |p| (p.renew_keys(), p.mul(x, x)));
+    ///     let again = p.with_own_keys(Some(&standing), |p| p.mul(x, x))?;
+    ///     let [first, again] = [first?, again].map(|share| share.components().0.view().to_host());
+    ///     Ok::<_, MpcError>(first? == again?)
+    /// });
+    /// for same in same {
+    ///     assert!(same?, "share by share, with its rounding");
+    /// }
+    /// # Ok::<(), MpcError>(())
+    /// ```
+    pub fn with_own_keys<T>(&mut self, from: Option<&Standing>, body: impl FnOnce(&mut Party) -> T) -> T {
+        let own = from.map_or_else(|| self.prg.branch(), Correlated::resume);
+        let before = std::mem::replace(&mut self.prg, own);
+        let result = body(self);
+        self.prg = before;
+        result
+    }
+
+    /// Draws new keys for all that comes, within [`Party::with_own_keys`], and says where that is: for a checkpoint. It
+    /// holds keys. All parties call it together.
+    pub fn renew_keys(&mut self) -> Standing {
+        self.prg.renew()
+    }
+
     /// `K` fresh nonces. **All three parties take them in the same order**, used or not: take them
     /// before the code of a protocol branches by party. (A party that takes others than its
     /// neighbours gets an error with the next message.)

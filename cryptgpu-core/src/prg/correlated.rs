@@ -12,7 +12,9 @@
 //! chance with probability 2^−32 at each nonce, and by construction where they have been the same.
 
 use super::{Key, Prg, Randomness, Stream};
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// The right to draw one stream. Not `Clone`: a stream consumes it.
 ///
@@ -53,6 +55,10 @@ pub struct Purpose(u64);
 impl Purpose {
     /// A draw that a protocol's author makes by hand.
     pub const BY_HAND: Purpose = Purpose(0);
+    /// The keys of a branch.
+    const BRANCH: Purpose = Purpose(1);
+    /// New keys in place of the old ones.
+    const RENEWAL: Purpose = Purpose(2);
 
     /// The operation of kind `kind` on these numbers. All parties of a run name the same.
     pub fn new(kind: u16, numbers: &[u64]) -> Self {
@@ -129,7 +135,7 @@ pub struct Correlated {
 
 /// What a party draws from. Party i draws kᵢ and gives it to party i − 1; party 0 draws k and gives
 /// it to both.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Keys {
     /// kᵢ, in common with the previous party.
     pub with_prev: Key,
@@ -145,6 +151,25 @@ impl Keys {
     /// One key for all purposes: for somebody who draws alone, as the dealer of a sharing.
     pub fn alone(key: Key) -> Self {
         Keys { with_prev: key.clone(), with_next: key.clone(), common: key.clone(), own: key }
+    }
+}
+
+/// Where a party's randomness stands: all that is needed to draw the same streams again. It holds keys.
+///
+/// Whoever goes on from one standing twice draws every stream twice, so both times the same must be computed on the same
+/// data (`docs/adr/0026-checkpoints-of-shares.md`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    randomness: Randomness,
+    keys: Keys,
+    position: u64,
+    history: u64,
+}
+
+impl Standing {
+    /// How many nonces had been drawn.
+    pub fn position(&self) -> u64 {
+        self.position
     }
 }
 
@@ -203,11 +228,51 @@ impl Correlated {
 
     /// New keys from the old ones, from a stream that is no nonce's.
     fn derive_keys(&mut self) {
-        for prg in [&mut self.prev, &mut self.next, &mut self.common, &mut self.own] {
-            let mut words = zeroize::Zeroizing::new([0u64; 2]);
-            prg.fill(EPOCH, 0, words.as_mut());
-            *prg = Prg::new(prg.randomness(), &Key::from_bytes(bytemuck::cast(*words)));
-        }
+        let keys = self.keys_at(EPOCH);
+        self.take_keys(&keys);
+    }
+
+    /// The keys that the streams of this address make.
+    fn keys_at(&self, address: u64) -> Keys {
+        let key = |prg: &Prg| {
+            let mut words = Zeroizing::new([0u64; 2]);
+            prg.fill(address, 0, words.as_mut());
+            let bytes: Zeroizing<[u8; 16]> = Zeroizing::new(bytemuck::cast(*words));
+            Key::from_bytes(*bytes)
+        };
+        Keys { with_prev: key(&self.prev), with_next: key(&self.next), common: key(&self.common), own: key(&self.own) }
+    }
+
+    fn take_keys(&mut self, keys: &Keys) {
+        let randomness = self.randomness();
+        let prg = |key: &Key| Prg::new(randomness, key);
+        (self.prev, self.next) = (prg(&keys.with_prev), prg(&keys.with_next));
+        (self.common, self.own) = (prg(&keys.common), prg(&keys.own));
+    }
+
+    /// Randomness with keys of its own, derived from a nonce of this one: for a computation that may be repeated from a
+    /// [`Standing`], without anything else being drawn from its keys. All parties branch at the same place.
+    pub fn branch(&mut self) -> Correlated {
+        let nonce = self.nonce_for(Purpose::BRANCH);
+        let mut branch = Correlated::new(self.randomness(), &self.keys_at(nonce.0));
+        branch.history = self.history;
+        branch
+    }
+
+    /// Draws new keys, from which all comes that is drawn from now on, and says where that is: what goes on from there
+    /// ([`Correlated::resume`]) draws the same. The old keys are gone. All parties renew at the same place.
+    pub fn renew(&mut self) -> Standing {
+        let nonce = self.nonce_for(Purpose::RENEWAL);
+        let keys = self.keys_at(nonce.0);
+        self.take_keys(&keys);
+        Standing { randomness: self.randomness(), keys, position: self.position, history: self.history }
+    }
+
+    /// The randomness that stood there.
+    pub fn resume(standing: &Standing) -> Correlated {
+        let mut correlated = Correlated::new(standing.randomness, &standing.keys);
+        (correlated.position, correlated.history) = (standing.position, standing.history);
+        correlated
     }
 
     /// From now on addresses say nothing of the operations.
@@ -329,6 +394,37 @@ mod tests {
         let [mut a, mut b, _] = parties(Randomness::Aes128Ctr);
         b.enter(Purpose::new(7, &[]));
         assert!((0..10).all(|_| a.nonce().0 != b.nonce().0));
+    }
+
+    #[test]
+    fn whoever_goes_on_from_a_standing_draws_the_same_and_a_branch_draws_from_keys_of_its_own() {
+        let four = |party: &mut Correlated| -> Vec<u64> {
+            let own = party.nonce();
+            let zero = party.nonce_for(Purpose::new(3, &[1]));
+            let (own, zero) = (party.own(own), party.zero(zero));
+            [words(&own), words(&zero.plus), words(&zero.minus)].concat()
+        };
+        for randomness in [Randomness::Aes128Ctr, Randomness::InsecurePhilox] {
+            let [mut p0, mut p1, _] = parties(randomness);
+            let (mut branch, mut other) = (p0.branch(), p1.branch());
+            let (n0, n1) = (branch.nonce(), other.nonce());
+            assert_eq!(words(&branch.with_next(n0)), words(&other.with_prev(n1)));
+            let _ = four(&mut branch);
+            let (position, standing) = (branch.position(), branch.renew());
+            assert_eq!(standing.position(), position + 1);
+            let later = four(&mut branch);
+            let read: Standing = postcard::from_bytes(&postcard::to_stdvec(&standing).unwrap()).unwrap();
+            let mut again = Correlated::resume(&read);
+            assert_eq!(four(&mut again), later);
+            assert_eq!((again.position(), again.address()), (branch.position(), branch.address()));
+            // As far as it was drawn from meanwhile, what it branched from is another one, and renewed keys are others.
+            assert_ne!(four(&mut p0), later);
+            let _ = again.renew();
+            let (_, mut old) = (four(&mut again), Correlated::resume(&standing));
+            let (a, b) = (again.nonce(), old.nonce());
+            assert_ne!(words(&again.own(a)), words(&old.own(b)));
+            assert!(!format!("{standing:?}").contains(&format!("{:?}", standing.keys.own.expose())));
+        }
     }
 
     #[test]

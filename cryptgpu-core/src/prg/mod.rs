@@ -12,7 +12,7 @@ mod key;
 pub mod philox;
 
 pub use aes_ctr::Aes128Ctr;
-pub use correlated::{Correlated, Keys, Nonce, Purpose, Zero};
+pub use correlated::{Correlated, Keys, Nonce, Purpose, Standing, Zero};
 pub use error::PrgError;
 pub use key::Key;
 

@@ -174,19 +174,52 @@ impl Embedding {
     /// latest: all limbs are as large as they can be. For doubles but for the last pair, which makes the fastest sum odd,
     /// and a double beyond 2⁵³ is even.
     pub fn worst_case(&self, depth: usize) -> (Vec<u64>, Vec<u64>) {
-        let sign = if self.balanced { u64::MAX } else { 1 };
-        let limb = |i: u32| sign.wrapping_mul(self.largest(i)).wrapping_shl(i * self.width());
-        let word = (0..self.limbs).filter(|i| i * self.width() < 64).map(limb).fold(0, u64::wrapping_add);
+        let word = self.worst_word();
         let (mut x, mut y) = (vec![word; depth], vec![word; depth]);
-        let (diagonal, growth) = self.fastest();
-        if self.accumulator == Accumulator::Wrapping32 || depth < 2 {
-            return (x, y);
-        }
         if let (Some(x), Some(y)) = (x.last_mut(), y.last_mut()) {
-            let even = (growth * (depth as u128 - 1)).is_multiple_of(2);
-            (*x, *y) = (u64::from(even), u64::from(even) << (diagonal * self.width()));
+            (*x, *y) = self.worst_end(depth as u64);
         }
         (x, y)
+    }
+
+    /// At each of these depths, in ascending order, whether the inner product of the [`worst_case`](Self::worst_case) is
+    /// wrong: one long one, looked at on the way.
+    pub fn worst_is_wrong(&self, depths: &[u64]) -> Vec<bool> {
+        let word = self.worst_word();
+        let words = [word; 1 << 10];
+        let (mut sums, mut right, mut done) = (Sums::new(*self), 0u64, 0u64);
+        let wrong = |&depth: &u64| {
+            if depth == 0 {
+                return false;
+            }
+            while done < depth - 1 {
+                let some = &words[..(depth - 1 - done).min(words.len() as u64) as usize];
+                sums.add(some, some);
+                right = right.wrapping_add(word.wrapping_mul(word).wrapping_mul(some.len() as u64));
+                done += some.len() as u64;
+            }
+            let ((x, y), mut sums) = (self.worst_end(depth), sums.clone());
+            sums.add(&[x], &[y]);
+            sums.value() != right.wrapping_add(x.wrapping_mul(y))
+        };
+        depths.iter().map(wrong).collect()
+    }
+
+    /// All limbs as large as they can be.
+    fn worst_word(&self) -> u64 {
+        let sign = if self.balanced { u64::MAX } else { 1 };
+        let limb = |i: u32| sign.wrapping_mul(self.largest(i)).wrapping_shl(i * self.width());
+        (0..self.limbs).filter(|i| i * self.width() < 64).map(limb).fold(0, u64::wrapping_add)
+    }
+
+    /// The last pair of the worst case of this depth.
+    fn worst_end(&self, depth: u64) -> (u64, u64) {
+        if self.accumulator == Accumulator::Wrapping32 || depth < 2 {
+            return (self.worst_word(), self.worst_word());
+        }
+        let (diagonal, growth) = self.fastest();
+        let even = (growth * (u128::from(depth) - 1)).is_multiple_of(2);
+        (u64::from(even), u64::from(even) << (diagonal * self.width()))
     }
 }
 
@@ -321,15 +354,17 @@ mod tests {
             if !(1..=1 << 22).contains(&tight) {
                 continue;
             }
-            let right = |depth: u64| {
-                let (x, y) = embedding.worst_case(depth as usize);
-                embedding.inner_product(&x, &y) == exactly(&x, &y)
-            };
-            for depth in [1, embedding.exact_depth(), tight] {
-                assert!(right(depth), "{embedding}, {} at {depth}", embedding.accumulator);
+            let depths = [1, embedding.exact_depth(), tight, tight + 1, tight + 2, tight + 3];
+            let wrong = embedding.worst_is_wrong(&depths);
+            assert_eq!(wrong[..3], [false; 3], "{embedding}, {} at {depths:?}", embedding.accumulator);
+            assert!(wrong[5], "{embedding}, {}: and it stays wrong", embedding.accumulator);
+            // Step by step it is what the words make at once.
+            if tight < 1 << 12 {
+                for (depth, wrong) in depths.into_iter().zip(wrong) {
+                    let (x, y) = embedding.worst_case(depth as usize);
+                    assert_eq!(embedding.inner_product(&x, &y) != exactly(&x, &y), wrong, "{embedding} at {depth}");
+                }
             }
-            assert!((1..=3).any(|more| !right(tight + more)), "{embedding}, {}", embedding.accumulator);
-            assert!(!right(tight + 3), "{embedding}, {}: and it stays wrong", embedding.accumulator);
             tried += 1;
         }
         assert!(tried >= 9, "{tried}");

@@ -1,6 +1,7 @@
 //! Parties as processes and on threads: starting, running functions and models, failing, and the program.
 
 mod cli;
+mod dataset;
 mod functions;
 mod limits;
 mod misuse;

@@ -295,8 +295,8 @@ fn is_gone(pid: u32) -> bool {
 fn a_party_killed_or_stopped_during_lenet() {
     let deadline = Duration::from_secs(2);
     let cluster = local().link(Link::Wan).deadline(deadline).start().unwrap();
-    let moments = (0..12).flat_map(|moment| [(moment, libc::SIGKILL), (moment, libc::SIGSTOP)]);
-    for (moment, signal) in moments {
+    // Each signal at six moments, at each party at two of them.
+    for (moment, signal) in (0..12).zip([libc::SIGKILL, libc::SIGSTOP].into_iter().cycle()) {
         let lenet = cluster.load_model("lenet", WeightSource::Bundled).unwrap();
         let pids = cluster.pids();
         let victim = pids[moment % 3];

@@ -5,7 +5,7 @@ use super::Body;
 use super::data::{GENERATORS, mix, words};
 use cryptgpu_core::device::{ConvGeometry, Device, PoolGeometry, Tensor};
 use cryptgpu_core::mpc::{
-    CheckRange, Fidelity, MpcError, Operand, Party, Rep, RepBits, RepXor, Side, SignWindow, World,
+    Additive, CheckRange, Fidelity, MpcError, Operand, Party, Rep, RepBits, RepXor, Side, SignWindow, World,
 };
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::ring::BLOCK;
@@ -19,6 +19,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("comparisons", comparisons),
     ("bits", bits),
     ("pooling", pooling),
+    ("gradients", gradients),
     ("functions", functions),
     ("overflow_flag", overflow_flag),
     ("written_by_an_author", written_by_an_author),
@@ -190,6 +191,48 @@ fn pooling(card: Device) {
         let halves = p.avg_pool(x, &PoolGeometry::square(2, 2, 0))?;
         let ninths = p.avg_pool(x, &PoolGeometry::square(3, 1, 1))?;
         Ok([components(p, &halves)?, components(p, &ninths)?].concat())
+    });
+}
+
+/// What is kept for gradients, gradients of layers and windows, and several of them in one truncation.
+fn gradients(card: Device) {
+    for_sizes(card, "kept bits", false, |p, x| {
+        let ((y, positive), (z, within)) = (p.relu_kept(x)?, p.clipped_relu_kept(x, 0.5)?);
+        let mut all = [components(p, &y)?, components(p, &z)?].concat();
+        all.extend([bit_components(p, &positive)?, bit_components(p, &within)?].concat());
+        Ok(all)
+    });
+    same_as_cpu("windows", card, World::seeded(10), &[2, 3, 9, 9], false, |p, x| {
+        let mut all = vec![];
+        for window in [PoolGeometry::square(3, 2, 1), PoolGeometry::square(2, 2, 0)] {
+            let (maxima, kept) = p.max_pool_kept(x, &window)?;
+            let sums = x.sum_pool(&window)?.sum_pool_gradient(&window, [9, 9])?;
+            let gradient = p.max_pool_gradient(&kept, &maxima.neg())?;
+            all.extend(components(p, &gradient)?);
+            all.extend(components(p, &sums)?);
+        }
+        Ok(all)
+    });
+    same_as_cpu("channels", card, World::seeded(11), &[3, 5, 7, 6], false, |p, x| {
+        let each = x.channel_sums()?;
+        let scaled = x.scale_channels(&each)?.add_channels(&each)?;
+        let scaled = p.truncate_additive(scaled, 20)?.add_channels(&each)?;
+        let squares = p.truncate_additive(x.local_mul(x)?.channel_sums()?, 30)?;
+        Ok([components(p, &scaled)?, components(p, &squares)?].concat())
+    });
+    same_as_cpu("layers", card, World::seeded(12), &[2, 8, 9, 9], false, |p, x| {
+        let window = PoolGeometry::square(3, 2, 1);
+        let geometry = ConvGeometry { batch: 2, in_channels: 8, input: [9, 9], out_channels: 12, window, groups: 2 };
+        let flat = x.reshape(&[1296])?;
+        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).map(Operand::new)?;
+        let dy = flat.narrow(9..9 + 2 * 12 * 25).and_then(|dy| dy.reshape(&[2, 12, 5, 5]))?;
+        let dx = p.conv2d_input_gradient(&dy, &w.with_cut(23), &geometry)?;
+        let (rows, matrix) = (flat.reshape(&[36, 36])?, Operand::new(flat.narrow(0..36 * 20)?.reshape(&[36, 20])?));
+        let inputs = p.linear_input_gradient(&rows, &matrix)?;
+        let gradients = [dy.conv2d_weight_gradient(x, &geometry)?, rows.linear_weight_gradient(&rows)?];
+        let [first, second] = gradients.map(|gradient| gradient.reshape(&[gradient.len()]));
+        let weights = p.truncate_additive(Additive::concat(&[first?, second?])?, 22)?;
+        Ok([components(p, &dx)?, components(p, &inputs)?, components(p, &weights)?].concat())
     });
 }
 

@@ -7,6 +7,7 @@ use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{
     CheckRange, Cost, Fidelity, MpcError, Octaves, Operand, Party, Rep, Settings, SignWindow, World, cost,
 };
+use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
 use cryptgpu_datasets::paper::{self, Table, quantity};
 use std::fmt::Write;
@@ -50,6 +51,19 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         ("maximum", exact, |p, x| p.maximum(x, &x.neg()).map(drop)),
         ("max-pool 2×2 (per input)", exact, |p, x| {
             p.max_pool(&x.reshape(&[1, 2, 128, 128]).unwrap(), &PoolGeometry::square(2, 2, 0)).map(drop)
+        }),
+        ("max-pool 2×2 and its gradient (per input)", exact, |p, x| {
+            let (maxima, kept) =
+                p.max_pool_kept(&x.reshape(&[1, 2, 128, 128]).unwrap(), &PoolGeometry::square(2, 2, 0))?;
+            p.max_pool_gradient(&kept, &maxima).map(drop)
+        }),
+        ("bit times tensor: the gradient of a ReLU", exact, |p, x| {
+            let bits = x.component_bits(p.id(), PartyId::P0).bit(0)?;
+            p.bit_product(&bits, x).map(drop)
+        }),
+        ("gradient of a layer's input (per input)", exact, |p, x| {
+            let (dy, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
+            p.linear_input_gradient(&dy, &Operand::new(w)).map(drop)
         }),
         ("average pool 2×2 (per input)", exact, |p, x| {
             p.avg_pool(&x.reshape(&[1, 2, 128, 128]).unwrap(), &PoolGeometry::square(2, 2, 0)).map(drop)

@@ -17,13 +17,14 @@ fn private_lenet_reads_digits_as_plaintext_does() {
     let net = zoo::by_name("lenet").unwrap();
     let weights = Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "bundled LeNet").unwrap();
     let digits = bundled::mnist_test_1000().unwrap();
+    const IMAGES: usize = 400;
     let (mut right, mut same, mut error) = ([0, 0], 0, 0.0f64);
-    for start in (0..digits.len()).step_by(250) {
-        let images = digits.batch(start..start + 250).unwrap().mapv(f64::from).into_dyn();
-        let labels = digits.labels_of(start..start + 250).unwrap();
+    for start in (0..IMAGES).step_by(200) {
+        let images = digits.batch(start..start + 200).unwrap().mapv(f64::from).into_dyn();
+        let labels = digits.labels_of(start..start + 200).unwrap();
         let expected = plaintext::evaluate(&net, &weights, &images.view()).unwrap();
         let outcome = infer(&net, &weights, &images, LowerOptions::default(), Settings::default());
-        assert_eq!(outcome.scores.len_of(Axis(0)), 250);
+        assert_eq!(outcome.scores.len_of(Axis(0)), 200);
         error = error.max(max_difference(&outcome.scores, &expected));
         let [private, plain] = [&outcome.scores, &expected].map(predictions);
         same += private.iter().zip(&plain).filter(|(a, b)| a == b).count();
@@ -31,7 +32,10 @@ fn private_lenet_reads_digits_as_plaintext_does() {
             *right += predicted.iter().zip(labels).filter(|(a, b)| a == b).count();
         }
     }
-    println!("right: {} private, {} plaintext; same: {same} of 1000; largest error {error:.2e}", right[0], right[1]);
-    assert!(same >= 999 && error < 1e-3, "{same} equal predictions, largest error {error}");
-    assert!(right[0] >= 980 && right[1] >= 980, "{right:?}");
+    println!(
+        "right: {} private, {} plaintext; same: {same} of {IMAGES}; largest error {error:.2e}",
+        right[0], right[1]
+    );
+    assert!(same + 1 >= IMAGES && error < 1e-3, "{same} equal predictions, largest error {error}");
+    assert!(right[0] >= 390 && right[1] >= 390, "{right:?}");
 }

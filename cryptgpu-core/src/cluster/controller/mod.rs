@@ -13,11 +13,13 @@
 //! | `share.rs` | [`Cluster::share`], and how handles reveal |
 //! | `network.rs` | [`Network`]: what to load |
 //! | `model.rs` | [`Cluster::load_model`], [`Cluster::infer`] |
+//! | `dataset.rs` | [`Cluster::dataset`], [`Cluster::accuracy`] |
 //! | `inference.rs` | [`InferenceResult`] |
 
 mod builder;
 mod call;
 mod cluster;
+mod dataset;
 mod inference;
 mod inner;
 mod model;
@@ -29,6 +31,7 @@ mod watch;
 
 pub use builder::ClusterBuilder;
 pub use cluster::Cluster;
+pub use dataset::Accuracy;
 pub use inference::InferenceResult;
 pub use network::Network;
 pub use run::Run;

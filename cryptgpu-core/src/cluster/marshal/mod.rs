@@ -13,12 +13,16 @@
 //! | `shares.rs` | shares and opened tensors, as numbers that name them |
 //! | `handle.rs` | [`Shared`] and other handles, and the tokens behind them |
 //! | `model.rs` | [`Model`]: the handle of a network with shared weights |
+//! | `dataset.rs` | [`Dataset`]: whose examples, and where they come from |
+//! | `examples.rs` | examples at their owner |
 //! | `openable.rs` | [`Openable`]: what of a run the caller can open |
 //! | `store.rs` | what a party holds for handles |
 //! | `words.rs` | [`Words`]: arrays of words in jobs |
 
 mod bytes;
 mod collections;
+pub(super) mod dataset;
+pub(super) mod examples;
 pub(super) mod handle;
 pub(super) mod model;
 mod openable;
@@ -30,6 +34,7 @@ pub(super) mod store;
 pub(super) mod traits;
 pub(super) mod words;
 
+pub use dataset::{DataSource, Dataset, Images, Labels, PartyNumber};
 pub use handle::{Revealed, Shared, SharedBits};
 pub use model::Model;
 pub use openable::Openable;

@@ -1,6 +1,7 @@
 //! What a party holds for handles of the caller: tensors and models by number, from the run that left them until the
 //! caller's last handle is dropped.
 
+use super::examples::OwnExamples;
 use crate::cluster::wire::message::HeldId;
 use crate::device::Tensor;
 use crate::mpc::{Rep, RepBits};
@@ -19,6 +20,8 @@ pub(in crate::cluster) enum Held {
     Private(Option<Tensor>),
     /// A network with its shares of the weights.
     Model(Arc<SharedModel>),
+    /// Examples that this party owns of a data set.
+    Examples(Arc<OwnExamples>),
 }
 
 /// What the caller learns of what a party holds.
@@ -32,6 +35,8 @@ pub(in crate::cluster) enum Label {
     Private(Option<Vec<usize>>),
     /// A model of the network of that name.
     Model(String),
+    /// The data set of that name.
+    Examples(String),
 }
 
 impl Label {
@@ -43,6 +48,7 @@ impl Label {
             Label::Private(Some(shape)) => format!("an opened tensor of shape {shape:?}"),
             Label::Private(None) => "a tensor opened elsewhere".to_owned(),
             Label::Model(network) => format!("the model {network}"),
+            Label::Examples(name) => format!("the data set {name}"),
         }
     }
 }
@@ -54,6 +60,7 @@ impl Held {
             Held::Bits(bits) => 2 * bits.components().0.len(),
             Held::Private(tensor) => tensor.as_ref().map_or(0, Tensor::len),
             Held::Model(model) => return model.bytes(),
+            Held::Examples(own) => return own.bytes(),
         };
         8 * words as u64
     }
@@ -64,6 +71,7 @@ impl Held {
             Held::Bits(bits) => Label::Bits(bits.shape().to_vec()),
             Held::Private(tensor) => Label::Private(tensor.as_ref().map(|tensor| tensor.shape().to_vec())),
             Held::Model(model) => Label::Model(model.plan().name().to_owned()),
+            Held::Examples(own) => Label::Examples(own.name().to_owned()),
         }
     }
 }

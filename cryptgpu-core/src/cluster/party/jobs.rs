@@ -2,6 +2,7 @@
 
 use super::call::run_call;
 use super::context::PartyContext;
+use super::dataset::{MeasureAccuracy, OpenDataset};
 use super::job::Job;
 use super::model::{Infer, LoadModel};
 use super::self_test::SelfTest;
@@ -33,7 +34,8 @@ impl Default for Jobs {
     fn default() -> Self {
         let call = Jobs(vec![Entry { name: CALL, run: run_call }]);
         let handles = call.with::<Share>().with::<Reveal>().with::<RevealTo>();
-        handles.with::<SelfTest>().with::<LoadModel>().with::<Infer>()
+        let models = handles.with::<SelfTest>().with::<LoadModel>().with::<Infer>();
+        models.with::<OpenDataset>().with::<MeasureAccuracy>()
     }
 }
 

@@ -13,11 +13,15 @@
 //! | `call.rs` | the entry of a function, and the jump to it |
 //! | `share.rs` | taking shares, giving components, opening to one party |
 //! | `model.rs` | holding a model's shares, evaluating it |
+//! | `dataset.rs` | reading what a party owns of a data set, sharing minibatches, measuring accuracy on them |
+//! | `checkpoint/` | [`Checkpoints`](crate::cluster::Checkpoints): a party's state in sealed files |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
 
 pub(super) mod call;
+pub(super) mod checkpoint;
 pub(super) mod context;
+pub(super) mod dataset;
 pub(super) mod execute;
 pub(super) mod failing;
 pub(super) mod job;

@@ -9,6 +9,7 @@
 //! | `components.rs` | what [`Rep`] and [`RepXor`] have in common: two tensors of one shape, and what is done to each alike |
 //! | `additive.rs` | [`Additive`]: one summand at each party, as local products give it |
 //! | `channels.rs` | sums, a summand or a factor for each channel |
+//! | `gradients.rs` | gradients of layers' weights and inputs, and of windows |
 //!
 //! ```
 //! use cryptgpu_core::mpc::{MpcError, Party, Rep, World};
@@ -36,6 +37,7 @@ mod binary;
 mod bits;
 mod channels;
 mod components;
+mod gradients;
 mod replicated;
 
 pub use additive::{Additive, Group, Ring, Xor};

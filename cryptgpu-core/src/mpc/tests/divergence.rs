@@ -12,8 +12,9 @@ use std::time::Duration;
 
 type Protocol = fn(&mut Party, &Rep) -> Result<(), MpcError>;
 
-/// Parties that wait for a message that will never come give up soon.
-const SOON: Duration = Duration::from_millis(100);
+/// Parties that wait for a message that will never come give up soon: with some pairs of programs, all three wait in each
+/// of some hundred runs. One that gives up too early because the machine is busy has sent less, and nothing fails by that.
+const SOON: Duration = Duration::from_millis(15);
 
 /// Odd, so that roles have parts of different sizes.
 const N: usize = 700;
@@ -124,8 +125,7 @@ const FEW: usize = 2;
 
 /// What is sent in `programs`, after so many nonces by hand at one party, and depends on what its receiver lacks.
 fn told(programs: [Protocol; 3], ahead: (usize, usize), count_only: bool) -> Vec<String> {
-    let deadline = if count_only { SOON / 10 } else { SOON };
-    let world = World { options: Options { deadline, ..Options::default() }, ..World::seeded(2) };
+    let world = World { options: Options { deadline: SOON, ..Options::default() }, ..World::seeded(2) };
     // With bare counters nobody ends before the others: all that can be sent is sent.
     let together = Barrier::new(if count_only { 3 } else { 1 });
     let run = |p: &mut Party, x: &[Rep]| {
@@ -139,7 +139,12 @@ fn told(programs: [Protocol; 3], ahead: (usize, usize), count_only: bool) -> Vec
         together.wait();
         result
     };
-    PartyId::ALL.into_iter().flat_map(|observer| tells(&world, observer, FEW, &run)).collect()
+    // One leak is enough.
+    PartyId::ALL
+        .into_iter()
+        .map(|observer| tells(&world, observer, FEW, &run))
+        .find(|told| !told.is_empty())
+        .unwrap_or_default()
 }
 
 /// All that send and open nothing: what is opened depends on what its receiver lacks, as it should.
@@ -173,6 +178,6 @@ fn what_is_sent_in_different_protocols_tells_nothing() {
 #[test]
 fn with_bare_counters_parties_that_are_nonces_apart_would_tell_secrets() {
     let (_, sign) = masked().into_iter().find(|(name, _)| *name == "sign").unwrap();
-    let leaks = (0..3).map(|odd| told([sign; 3], (odd, 1), true).len());
-    assert!(leaks.sum::<usize>() > 0);
+    // One leak is enough; the party that is ahead and who sees it are those of the first that was found.
+    assert!([1, 2, 0].into_iter().any(|odd| !told([sign; 3], (odd, 1), true).is_empty()));
 }

@@ -2,8 +2,9 @@
 //! Against plaintext arithmetic, and the costs on the way.
 
 use super::{array, evaluate, mix, samples};
-use crate::device::SignWindow;
-use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, World};
+use crate::device::{ConvGeometry, PoolGeometry, SignWindow};
+use crate::mpc::check::Check;
+use crate::mpc::{Additive, Fidelity, KeptMaxima, MpcError, Operand, Party, Rep, World, cost};
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// Numbers below 2^23 in absolute value.
@@ -129,4 +130,171 @@ fn several_products_are_truncated_at_once() {
         p.truncate_additive(x.to_additive(), 62).map(drop)
     });
     assert!(error.unwrap_err().to_string().contains("cannot cut 62 bits"));
+}
+
+/// Gradients of the weights and of the images of a convolution, by definition.
+fn convolution_gradients(geometry: &ConvGeometry, [x, w, dy]: [&ArrayD<u64>; 3]) -> [ArrayD<u64>; 2] {
+    let (mut dw, mut dx) = (ArrayD::zeros(w.raw_dim()), ArrayD::zeros(x.raw_dim()));
+    let PoolGeometry { stride, padding, dilation, .. } = geometry.window;
+    let inner = geometry.in_channels / geometry.groups;
+    for (at, &dy) in dy.indexed_iter() {
+        let [n, o, oy, ox] = [at[0], at[1], at[2], at[3]];
+        for (tap, &w) in w.index_axis(Axis(0), o).indexed_iter() {
+            let c = o / (geometry.out_channels / geometry.groups) * inner + tap[0];
+            let y = (oy * stride[0] + tap[1] * dilation[0]).wrapping_sub(padding[0]);
+            let x_at = (ox * stride[1] + tap[2] * dilation[1]).wrapping_sub(padding[2]);
+            if y < geometry.input[0] && x_at < geometry.input[1] {
+                let weight: &mut u64 = &mut dw[[o, tap[0], tap[1], tap[2]]];
+                *weight = weight.wrapping_add(dy.wrapping_mul(x[[n, c, y, x_at]]));
+                let input: &mut u64 = &mut dx[[n, c, y, x_at]];
+                *input = input.wrapping_add(dy.wrapping_mul(w));
+            }
+        }
+    }
+    [dw, dx]
+}
+
+#[test]
+fn gradients_of_convolutions_are_products_with_one_truncation() {
+    let world = World::seeded(6);
+    let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [1, 2] };
+    // More outputs than inputs, and fewer.
+    for (window, out_channels, groups) in [(uneven, 6, 2), (PoolGeometry::square(3, 1, 1), 2, 1)] {
+        let geometry = ConvGeometry { batch: 2, in_channels: 4, input: [9, 8], out_channels, window, groups };
+        let [x, w] = [(geometry.input_shape(), 3), (geometry.weight_shape(), 4)].map(|(s, seed)| fixed(&s, seed));
+        let dy = fixed(&geometry.output_shape().unwrap(), 5);
+        let [dw, dx] = convolution_gradients(&geometry, [&x, &w, &dy]);
+        let inputs = [x, w, dy];
+        let found = evaluate(&world, &inputs, |p, v| {
+            let dw = v[2].conv2d_weight_gradient(v[0], &geometry)?;
+            p.truncate_additive(dw, 20)
+        });
+        assert_truncated(&found, &dw, 20, Fidelity::Exact);
+        let found = evaluate(&world, &inputs, |p, v| {
+            let w = Operand::new(v[1].clone()).with_cut(23);
+            p.conv2d_input_gradient(v[2], &w, &geometry)
+        });
+        assert_truncated(&found, &dx, 23, Fidelity::Exact);
+    }
+}
+
+#[test]
+fn gradients_of_fully_connected_layers_are_products_with_one_truncation() {
+    let world = World::seeded(7);
+    let matrix = |x: &ArrayD<u64>| x.clone().into_dimensionality::<ndarray::Ix2>().unwrap();
+    let product = |x: ndarray::ArrayView2<u64>, y: ndarray::ArrayView2<u64>| {
+        let entry =
+            |(i, j)| x.row(i).iter().zip(y.column(j)).fold(0u64, |sum, (x, y)| sum.wrapping_add(x.wrapping_mul(*y)));
+        ndarray::Array2::from_shape_fn((x.nrows(), y.ncols()), entry).into_dyn()
+    };
+    for (inputs, outputs) in [(33, 20), (5, 120)] {
+        let (x, w, dy) = (fixed(&[14, inputs], 1), fixed(&[outputs, inputs], 2), fixed(&[14, outputs], 3));
+        let dw = product(matrix(&dy).t(), matrix(&x).view());
+        let dx = product(matrix(&dy).view(), matrix(&w).view());
+        let all = [x, w, dy];
+        let found = evaluate(&world, &all, |p, v| {
+            let dw = v[2].linear_weight_gradient(v[0])?;
+            p.truncate_additive(dw, 20)
+        });
+        assert_truncated(&found, &dw, 20, Fidelity::Exact);
+        let found = evaluate(&world, &all, |p, v| p.linear_input_gradient(v[2], &Operand::new(v[1].clone())));
+        assert_truncated(&found, &dx, 20, Fidelity::Exact);
+    }
+}
+
+/// The tap of a window's maximum as the tree of pairs finds it: of equals the second of a pair.
+fn largest(taps: &[i64]) -> usize {
+    let mut rows: Vec<usize> = (0..taps.len()).collect();
+    while rows.len() > 1 {
+        let half = rows.len() / 2;
+        let pair = |i: usize| if taps[rows[half + i]] >= taps[rows[i]] { rows[half + i] } else { rows[i] };
+        let larger: Vec<usize> = (0..half).map(pair).collect();
+        rows = [&larger, &rows[2 * half..]].concat();
+    }
+    rows[0]
+}
+
+/// Gradients of maxima and of sums over windows, by definition.
+fn window_gradients(window: &PoolGeometry, x: &ArrayD<u64>, dy: &ArrayD<u64>) -> [ArrayD<u64>; 2] {
+    let (mut of_max, mut of_sum) = (ArrayD::zeros(x.raw_dim()), ArrayD::zeros(x.raw_dim()));
+    for (at, &dy) in dy.indexed_iter() {
+        let source = |tap: usize| {
+            let [ky, kx] = [tap / window.kernel[1], tap % window.kernel[1]];
+            let y = (at[2] * window.stride[0] + ky * window.dilation[0]).wrapping_sub(window.padding[0]);
+            let x_at = (at[3] * window.stride[1] + kx * window.dilation[1]).wrapping_sub(window.padding[2]);
+            (y < x.shape()[2] && x_at < x.shape()[3]).then_some([at[0], at[1], y, x_at])
+        };
+        let sources: Vec<_> = (0..window.kernel[0] * window.kernel[1]).map(source).collect();
+        let values: Vec<i64> = sources.iter().map(|source| source.map_or(i64::MIN, |at| x[at] as i64)).collect();
+        let add = |to: &mut ArrayD<u64>, at: Option<[usize; 4]>| {
+            if let Some(at) = at {
+                to[at] = to[at].wrapping_add(dy);
+            }
+        };
+        add(&mut of_max, sources[largest(&values)]);
+        sources.iter().for_each(|&at| add(&mut of_sum, at));
+    }
+    [of_max, of_sum]
+}
+
+#[test]
+fn gradients_of_windows_go_where_the_values_came_from() {
+    let world = World::seeded(6);
+    let mut x = fixed(&[2, 3, 11, 10], 3);
+    // Equal ones as well.
+    x.iter_mut().step_by(3).for_each(|x| *x = 77);
+    let dilated = PoolGeometry { kernel: [3, 2], stride: [1, 2], padding: [1, 0, 0, 2], dilation: [2, 1] };
+    for window in [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), dilated, PoolGeometry::square(1, 2, 0)]
+    {
+        let [height, width] = window.output([11, 10]).unwrap();
+        let dy = array(&[2, 3, height, width], samples(6 * height * width, 4));
+        let [of_max, of_sum] = window_gradients(&window, &x, &dy);
+        let (n, taps) = (dy.len(), window.kernel[0] * window.kernel[1]);
+        let found = evaluate(&world, &[x.clone(), dy.clone()], |p, v| {
+            let before = p.declared();
+            let (_maxima, kept) = p.max_pool_kept(v[0], &window)?;
+            assert_eq!((kept.shape(), kept.bytes()), (dy.shape(), KeptMaxima::bytes_of(n, taps)));
+            let dx = p.max_pool_gradient(&kept, v[1])?;
+            let stated = cost::max_pool(n, taps, p.window()) + cost::max_pool_gradient(n, taps);
+            assert_eq!(p.declared(), before + stated);
+            assert!(p.max_pool_gradient(&kept, v[0]).unwrap_err().to_string().contains("shapes differ"));
+            Ok(dx)
+        });
+        assert_eq!(found, of_max, "{window:?}");
+        let found = evaluate(&world, &[x.clone(), dy], |_, v| Ok(v[1].sum_pool_gradient(&window, [11, 10])?));
+        assert_eq!(found, of_sum, "{window:?}");
+    }
+}
+
+/// The gradients of a layer with a ReLU, and of a max-pool, under the protocol checker.
+#[test]
+fn nothing_is_shown() {
+    let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(24).view_sizes(&[1]);
+    let layer = |p: &mut Party, x: &[Rep]| {
+        let (weights, f) = (Operand::new(x[1].clone()), p.codec().fraction_bits());
+        let (_y, positive) = p.relu_kept(&x[3])?;
+        let dy = p.bit_product(&positive, &x[2])?;
+        let (dw, dx) = (dy.linear_weight_gradient(&x[0])?, dy.linear_input_gradient(&weights)?);
+        let parts = [dw.reshape(&[dw.len()])?, dx.reshape(&[dx.len()])?];
+        p.truncate_additive(Additive::concat(&parts)?, f)
+    };
+    let plaintext = |x: &[ArrayD<u64>]| {
+        let matrix = |x: &ArrayD<u64>| x.mapv(|x| x as i64).into_dimensionality::<ndarray::Ix2>().unwrap();
+        let [x, w, dy, y] = [0, 1, 2, 3].map(|i| matrix(&x[i]));
+        let dy = ndarray::Zip::from(&y).and(&dy).map_collect(|&y, &dy| if y >= 0 { dy } else { 0 });
+        let (dw, dx) = (dy.t().dot(&x), dy.dot(&w));
+        let all: Vec<u64> = dw.iter().chain(&dx).map(|z| (z >> 20) as u64).collect();
+        array(&[all.len()], all)
+    };
+    let shapes = |n: usize| vec![vec![n, 3], vec![2, 3], vec![n, 2], vec![n, 2]];
+    check("layer", 4).shapes(shapes).errors(0..=1).run(layer, plaintext).unwrap().require().unwrap();
+
+    const WINDOW: PoolGeometry = PoolGeometry { kernel: [2; 2], stride: [2; 2], padding: [0; 4], dilation: [1; 2] };
+    let pool = |p: &mut Party, x: &[Rep]| {
+        let (_maxima, kept) = p.max_pool_kept(&x[0], &WINDOW)?;
+        p.max_pool_gradient(&kept, &x[1])
+    };
+    let plaintext = |x: &[ArrayD<u64>]| window_gradients(&WINDOW, &x[0], &x[1])[0].clone();
+    let shapes = |n: usize| vec![vec![1, 1, 2, 2 * n], vec![1, 1, 1, n]];
+    check("max-pool", 2).shapes(shapes).run(pool, plaintext).unwrap().require().unwrap();
 }

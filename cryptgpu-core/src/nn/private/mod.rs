@@ -3,10 +3,12 @@
 //! ([`SharedModel::share`]); the others know the architecture only. Every message is sent by [`crate::mpc`];
 //! this folder only says which protocol runs on what, in the order of the [`Plan`].
 
+mod accuracy;
 mod encode;
 mod evaluate;
 mod times;
 
+pub use accuracy::count_wrong;
 pub use encode::TensorSpec;
 pub use times::{LayerTime, TimeByKind, TimedInference};
 
