@@ -168,6 +168,8 @@ fn of_step(plan: &Plan, step: &Step, weights: &Weights, inputs: &[&[Interval]], 
             (0..x.len()).map(sum).collect()
         }
         PlanOp::Concat => inputs.concat(),
+        // In plans of training only, which bounds say nothing about.
+        PlanOp::BatchNorm2d { .. } => return None,
         PlanOp::Flatten => {
             let features = plan.shape(step.output).iter().product::<usize>() / x.len().max(1);
             x.iter().flat_map(|&interval| std::iter::repeat_n(interval, features)).collect()

@@ -68,7 +68,10 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
         PlanOp::Relu => cost::relu(elements, window),
         PlanOp::Relu6 => cost::relu(2 * elements, window),
         PlanOp::MaxPool { window: pool } => cost::max_pool(elements, pool.kernel[0] * pool.kernel[1], window),
-        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,
+        // What lies in a plan of training costs what `training` says.
+        PlanOp::BatchNorm2d { .. } | PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => {
+            Cost::FREE
+        }
     }
 }
 

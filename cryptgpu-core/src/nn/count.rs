@@ -75,7 +75,11 @@ fn width(op: &PlanOp) -> u64 {
         // All taps of all windows, of which half are compared at once.
         PlanOp::MaxPool { window } => (window.kernel[0] * window.kernel[1]) as u64,
         PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => 0,
-        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::Relu | PlanOp::Rescale { .. } => 1,
+        PlanOp::Conv2d { .. }
+        | PlanOp::Linear { .. }
+        | PlanOp::Relu
+        | PlanOp::BatchNorm2d { .. }
+        | PlanOp::Rescale { .. } => 1,
     }
 }
 

@@ -71,6 +71,21 @@ pub enum NnError {
         /// What was given.
         found: Vec<usize>,
     },
+    /// Targets of the wrong shape given to a training.
+    #[error(
+        "training `{graph}`: targets must have shape {expected:?}{}, and have {found:?}",
+        if *.one_hot { ", a one-hot row for each image" } else { "" }
+    )]
+    Targets {
+        /// The network.
+        graph: String,
+        /// The shape of its result, batch included.
+        expected: Vec<usize>,
+        /// What was given.
+        found: Vec<usize>,
+        /// Whether the loss takes one-hot rows.
+        one_hot: bool,
+    },
     /// Weights and party have different fixed-point codecs.
     #[error(
         "the weights of `{graph}` are encoded with {weights} fraction bits, and the party computes with {party}: share \

@@ -81,6 +81,12 @@ pub enum PlanOp {
         /// The window.
         window: PoolGeometry,
     },
+    /// Batch normalisation with the tensors `{name}.weight`, `{name}.bias`, `{name}.running_mean` and
+    /// `{name}.running_var`: in plans of training only.
+    BatchNorm2d {
+        /// Added to every variance.
+        eps: f64,
+    },
     /// Division by a public number, with truncation.
     Rescale {
         /// The number.
@@ -104,6 +110,7 @@ impl PlanOp {
             PlanOp::Relu6 => "relu6",
             PlanOp::MaxPool { .. } => "max_pool",
             PlanOp::SumPool { .. } | PlanOp::Rescale { .. } => "avg_pool",
+            PlanOp::BatchNorm2d { .. } => "batch_norm",
             PlanOp::Add => "add",
             PlanOp::Concat | PlanOp::Flatten => "reshape",
         }
@@ -207,13 +214,35 @@ pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, NnError> {
             return Err(NnError::CannotLower { node: node.name.clone(), what });
         }
     }
+    let deferred = if options.defer_averages { Deferred::All } else { Deferred::None };
+    plan(graph, options, deferred)
+}
+
+/// The plan of `graph` for training: batch normalisations are steps of their own, and only averages over areas that are
+/// powers of two are carried on, so that weights stay as they are.
+///
+/// # Errors
+/// As [`Graph::builder`]'s, should the rewritten graph be none.
+pub(super) fn lower_for_training(graph: &Graph) -> Result<Plan, NnError> {
+    plan(graph, LowerOptions::default(), Deferred::PowersOfTwo)
+}
+
+fn plan(graph: &Graph, options: LowerOptions, deferred: Deferred) -> Result<Plan, NnError> {
     let graph = &reordered(graph, options)?;
-    let divisors = pending_divisors(graph, options.defer_averages);
+    let divisors = pending_divisors(graph, deferred);
     let mut planner = Planner::new(graph);
     for id in graph.ids().skip(1) {
         planner.node(graph, id, &divisors);
     }
     Ok(planner.finish(graph))
+}
+
+/// Which averages may be carried on.
+#[derive(Clone, Copy, PartialEq)]
+enum Deferred {
+    None,
+    PowersOfTwo,
+    All,
 }
 
 /// `graph` with its nodes in the order in which the steps of its plan compute them.
@@ -258,8 +287,13 @@ fn average_area(graph: &Graph, node: &Node) -> Option<u64> {
 
 /// For each node, the divisor that is pending on its result (1: none). Starts with every average deferred and
 /// takes back those whose factor meets something it cannot pass, until none does.
-fn pending_divisors(graph: &Graph, defer: bool) -> Vec<u64> {
-    let mut deferred = vec![defer; graph.nodes().len()];
+fn pending_divisors(graph: &Graph, defer: Deferred) -> Vec<u64> {
+    let allowed = |node: &Node| match defer {
+        Deferred::None => false,
+        Deferred::PowersOfTwo => average_area(graph, node).is_some_and(u64::is_power_of_two),
+        Deferred::All => true,
+    };
+    let mut deferred: Vec<bool> = graph.nodes().iter().map(allowed).collect();
     'again: loop {
         let mut divisors = vec![1u64; graph.nodes().len()];
         // The deferred averages that a pending divisor is made of.
@@ -269,8 +303,8 @@ fn pending_divisors(graph: &Graph, defer: bool) -> Vec<u64> {
             let mut from: Vec<usize> = node.inputs.iter().flat_map(|input| origins[input.index()].clone()).collect();
             let first = pending.first().copied().unwrap_or(1);
             let (divisor, blocked) = match &node.op {
-                Op::Input | Op::Conv2d { .. } | Op::Linear { .. } | Op::BatchNorm2d { .. } => (1, false),
-                Op::Relu6 => (1, first != 1),
+                Op::Input | Op::Conv2d { .. } | Op::Linear { .. } => (1, false),
+                Op::Relu6 | Op::BatchNorm2d { .. } => (1, first != 1),
                 Op::Relu | Op::MaxPool { .. } | Op::Flatten => (first, false),
                 Op::Add | Op::Concat => (first, pending.iter().any(|&other| other != first)),
                 Op::AvgPool { .. } | Op::GlobalAvgPool if !deferred[index] => (1, false),
@@ -341,8 +375,9 @@ impl Planner {
             Op::Add => PlanOp::Add,
             Op::Concat => PlanOp::Concat,
             Op::Flatten => PlanOp::Flatten,
-            // `lower` has refused batch normalisation, and the input is no step.
-            Op::Input | Op::BatchNorm2d { .. } => return,
+            Op::BatchNorm2d { eps } => PlanOp::BatchNorm2d { eps },
+            // The input is no step.
+            Op::Input => return,
         };
         // An average that does not pass its divisor on takes it at once, with what came pending to it.
         let pending = divisors[id.index()];
@@ -434,6 +469,15 @@ mod tests {
             })
             .collect();
         assert_eq!(rescaled, [("clipped", 9), ("other", 9), ("last", 36)]);
+    }
+
+    #[test]
+    fn training_defers_powers_of_two_only_and_keeps_batch_normalisation() {
+        let resnet = lower_for_training(&zoo::by_name("resnet50").unwrap()).unwrap();
+        assert!(resnet.steps().iter().any(|step| step.name == "bn1" && step.op.kind() == "batch_norm"));
+        assert_eq!((divisor_of(&resnet, "layer1.0.conv1"), rescales(&resnet)), (1, 2), "averages of 9 and of 49");
+        let lenet = lower_for_training(&zoo::by_name("lenet").unwrap()).unwrap();
+        assert_eq!((divisor_of(&lenet, "conv2"), rescales(&lenet)), (4, 0));
     }
 
     #[test]

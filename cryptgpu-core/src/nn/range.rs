@@ -163,7 +163,7 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
         _ if step.output == plan.output() => {
             Some((2f64.powi(63 - f) / plan.divisor(step.output) as f64, vec![step.output]))
         }
-        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => None,
+        PlanOp::BatchNorm2d { .. } | PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => None,
     })
 }
 

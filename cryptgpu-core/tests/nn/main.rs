@@ -6,5 +6,6 @@ mod mnist;
 mod plaintext;
 mod private;
 mod support;
+mod training;
 mod views;
 mod weights;

@@ -5,6 +5,7 @@
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::check::{Check, Views};
 use cryptgpu_core::mpc::{Party, Rep, Side};
+use cryptgpu_core::nn::training::{Loss, Sgd, SharedTraining, Train};
 use cryptgpu_core::nn::{Graph, LowerOptions, NnError, Op, SharedModel, Weights, private, zoo};
 
 /// A network, and the names and shapes of its weights as they are shared.
@@ -89,6 +90,32 @@ fn a_layer_whose_product_lacks_its_mask_is_found_in_a_network() {
     let elsewhere =
         leaks.iter().find(|leak| !leak.what.contains("at scale") && !leak.what.contains("arrays of 3 words"));
     assert!(elsewhere.is_none(), "{elsewhere:?}");
+}
+
+/// An iteration of training: forward, backward, momentum, new weights. Weights, momentum, image and target are the secrets.
+#[test]
+fn no_message_of_a_training_depends_on_weights_image_or_target() {
+    let net = all_kinds();
+    let optimizer = Sgd::new(0.1).momentum(0.9).into();
+    let train = Train { batch: 1, loss: Loss::MeanSquaredError, optimizer, ..Train::default() };
+    let parameters = net.parameters();
+    let moments = parameters.iter().map(|tensor| (format!("{}.first_moment", tensor.name), tensor.shape.clone()));
+    let tensors = parameters.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone()));
+    let state: Vec<(String, Vec<usize>)> = tensors.chain(moments).collect();
+    let mut shapes: Vec<Vec<usize>> = state.iter().map(|(_, shape)| shape.clone()).collect();
+    shapes.extend([vec![1, 1, 8, 8], vec![1, 3]]);
+    let check = Check::new("training", shapes.len()).bits(30).shapes(move |_| shapes.clone());
+    let views = check.view_sizes(&[64]).views(|p, x| {
+        let (tensors, data) = x.split_at(state.len());
+        let named = state.iter().zip(tensors).map(|((name, _), rep)| (name.clone(), rep.clone()));
+        let mut training = SharedTraining::from_state(&net, &train, p.codec(), 1, named)?;
+        let _ = training.step(p, &data[0], &data[1], 0.1, |_| {})?;
+        let (_, weight) = training.parameters().next().unwrap();
+        Ok::<_, NnError>(weight.clone())
+    });
+    let views = views.unwrap();
+    assert!(views.passed() && views.tests > 100_000, "{:?}", views.findings.first());
+    assert!(views.untested.is_empty() && views.sizes[0].messages > 30, "{:?}", views.sizes);
 }
 
 /// 16 CPU seconds: `cargo test --release -p cryptgpu-core --test nn -- --ignored --nocapture lenet`. What it prints stands in

@@ -30,7 +30,10 @@ fn image_with(operation: &'static str, shape: &[usize], each: &[usize]) -> Resul
 fn sums(x: &Tensor) -> Result<Tensor, DeviceError> {
     let [batch, channels, height, width] = image("channel sums", x.shape())?;
     let whole = |kernel| PoolGeometry { kernel, ..PoolGeometry::square(1, 1, 0) };
-    let planes = x.reshape(&[batch, channels, height, width])?.sum_pool(&whole([height, width]))?;
+    let planes = match [height, width] {
+        [1, 1] => x.clone(),
+        kernel => x.reshape(&[batch, channels, height, width])?.sum_pool(&whole(kernel))?,
+    };
     planes.reshape(&[1, 1, batch, channels])?.sum_pool(&whole([batch, 1]))?.reshape(&[channels])
 }
 

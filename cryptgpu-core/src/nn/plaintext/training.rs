@@ -86,7 +86,7 @@ impl PlaintextTraining {
         let gradient = gradient * (whole / batch);
         let zeros = || ArrayD::zeros(weight.raw_dim());
         match self.train.optimizer {
-            Optimizer::Sgd(Sgd { momentum, weight_decay, .. }) if momentum == 0.0 => {
+            Optimizer::Sgd(Sgd { momentum: 0.0, weight_decay, .. }) => {
                 let gradient = gradient + &*weight * (weight_decay * whole);
                 *weight -= &cuts.rounded(gradient * factor(rate / whole, cuts));
             }

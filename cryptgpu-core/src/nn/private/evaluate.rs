@@ -1,8 +1,8 @@
 //! The steps of a plan on shares.
 
 use super::{Layer, LayerTime, SharedModel};
-use crate::device::{ConvGeometry, DeviceError};
-use crate::mpc::{CheckRange, Party, Rep};
+use crate::device::{ConvGeometry, DeviceError, PoolGeometry};
+use crate::mpc::{CheckRange, MpcError, Party, Rep};
 use crate::nn::divisor::reciprocal;
 use crate::nn::lower::{PlanOp, Step};
 use crate::nn::{NnError, window};
@@ -48,7 +48,12 @@ pub(super) fn run(
 }
 
 /// The result of one step.
-fn evaluate(p: &mut Party, step: &Step, layer: Option<&Layer>, inputs: &[&Rep]) -> Result<Rep, NnError> {
+pub(in crate::nn) fn evaluate(
+    p: &mut Party,
+    step: &Step,
+    layer: Option<&Layer>,
+    inputs: &[&Rep],
+) -> Result<Rep, NnError> {
     let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
     let wiring = |what: &str| NnError::Wiring { node: step.name.clone(), what: what.into() };
     let [x, rest @ ..] = inputs else { return Err(wiring("has no input")) };
@@ -56,9 +61,8 @@ fn evaluate(p: &mut Party, step: &Step, layer: Option<&Layer>, inputs: &[&Rep]) 
     match &step.op {
         PlanOp::Conv2d { out_channels, window, groups, .. } => {
             let layer = weights()?;
-            let &[batch, in_channels, height, width] = x.shape() else { return Err(wiring("its input is no image")) };
-            let (input, out_channels, window, groups) = ([height, width], *out_channels, *window, *groups);
-            let geometry = ConvGeometry { batch, in_channels, input, out_channels, window, groups };
+            let geometry = convolution(x.shape(), *out_channels, *window, *groups);
+            let geometry = geometry.ok_or_else(|| wiring("its input is no image"))?;
             Ok(p.conv2d(x, &layer.weight, &geometry, layer.bias.as_ref())?)
         }
         PlanOp::Linear { .. } => {
@@ -68,12 +72,11 @@ fn evaluate(p: &mut Party, step: &Step, layer: Option<&Layer>, inputs: &[&Rep]) 
         PlanOp::Relu => Ok(p.relu(x)?),
         PlanOp::Relu6 => Ok(p.clipped_relu(x, 6.0)?),
         PlanOp::MaxPool { window } => Ok(p.max_pool(x, window)?),
-        PlanOp::SumPool { window } => x.sum_pool(window).map_err(local),
-        PlanOp::Rescale { divisor } => {
-            let (factor, bits) = reciprocal(*divisor, p.codec().fraction_bits());
-            let scaled = if factor == 1 { (*x).clone() } else { x.mul_word(factor) };
-            Ok(p.truncate(&scaled, bits)?)
+        PlanOp::BatchNorm2d { .. } => {
+            Err(wiring("is normalised in training only: fold it first (nn::fold_batch_norm)"))
         }
+        PlanOp::SumPool { window } => x.sum_pool(window).map_err(local),
+        PlanOp::Rescale { divisor } => Ok(rescale(p, x, *divisor)?),
         PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local),
         PlanOp::Concat => concat_channels(inputs).map_err(local),
         PlanOp::Flatten => {
@@ -81,6 +84,24 @@ fn evaluate(p: &mut Party, step: &Step, layer: Option<&Layer>, inputs: &[&Rep]) 
             x.reshape(&[batch, x.len() / batch]).map_err(local)
         }
     }
+}
+
+/// The geometry of a convolution of images of this shape, batch included.
+pub(in crate::nn) fn convolution(
+    images: &[usize],
+    out_channels: usize,
+    window: PoolGeometry,
+    groups: usize,
+) -> Option<ConvGeometry> {
+    let &[batch, in_channels, height, width] = images else { return None };
+    Some(ConvGeometry { batch, in_channels, input: [height, width], out_channels, window, groups })
+}
+
+/// x divided by a public number, truncated.
+pub(in crate::nn) fn rescale(p: &mut Party, x: &Rep, divisor: u64) -> Result<Rep, MpcError> {
+    let (factor, bits) = reciprocal(divisor, p.codec().fraction_bits());
+    let scaled = if factor == 1 { x.clone() } else { x.mul_word(factor) };
+    p.truncate(&scaled, bits)
 }
 
 /// Side by side along axis 1: image by image, because shares are joined along axis 0.

@@ -5,7 +5,7 @@
 
 mod accuracy;
 mod encode;
-mod evaluate;
+pub(super) mod evaluate;
 mod times;
 
 pub use accuracy::count_wrong;
@@ -35,12 +35,12 @@ pub struct SharedModel {
 
 /// The shared weights of a convolution or a fully connected layer.
 #[derive(Debug)]
-struct Layer {
+pub(super) struct Layer {
     /// The weight at scale 2^f, times 2^s / divisor where the input has a pending divisor; its products are
     /// truncated by f + s.
-    weight: Operand,
+    pub(super) weight: Operand,
     /// The bias at scale 2^(2f + s): added before the truncation.
-    bias: Option<Rep>,
+    pub(super) bias: Option<Rep>,
 }
 
 impl SharedModel {

@@ -7,11 +7,37 @@
 //! | `settings.rs` | [`Train`]: loss, optimiser, rate, batches, what may be revealed |
 //! | `initial.rs` | [`initial()`]: weights to begin with |
 //! | `batches.rs` | [`Batches`]: which examples each iteration takes |
+//! | `plan.rs` | [`TrainingPlan`]: the steps of an iteration, forward and backward, and what each keeps |
+//! | `forward.rs`, `backward.rs` | the passes on shares |
+//! | `batch_norm.rs` | batch normalisation, both passes and running statistics |
+//! | `loss.rs` | losses and their gradients |
+//! | `optimizer.rs` | from gradients to new weights |
+//! | `cost.rs` | bytes and rounds of an iteration, step by step |
+//! | `memory.rs` | memory of a party in an iteration |
+//! | `model.rs` | [`SharedTraining`]: a network in training, one iteration, an evaluation |
+//! | `export.rs` | to one party, to a shared model, to a checkpoint and back |
+//! | `times.rs` | [`StepTime`]: what each step of an iteration took |
 
+mod backward;
+mod batch_norm;
 mod batches;
+mod cost;
+mod export;
+mod forward;
 mod initial;
+mod loss;
+mod memory;
+mod model;
+mod optimizer;
+mod plan;
 mod settings;
+mod times;
 
 pub use batches::{Batch, Batches};
+pub use cost::{Iteration, StepCost};
 pub use initial::{Initial, initial};
+pub use memory::TrainingMemory;
+pub use model::SharedTraining;
+pub use plan::{BackwardStep, Keeps, TrainingPlan, TrainingTensor};
 pub use settings::{Adam, Loss, Optimizer, Reveal, Schedule, Sgd, Train};
+pub use times::{Pass, StepTime};

@@ -77,7 +77,7 @@ impl Train {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
-    /// −log softmax(logits)[label].
+    /// The cross-entropy of softmax(logits) and the label: −log of what the label has.
     #[default]
     CrossEntropy,
     /// The mean over the outputs of (output − target)².
@@ -199,7 +199,8 @@ pub enum Schedule {
 impl Schedule {
     /// The factor of the rate in an epoch, counted from 0.
     pub fn factor(&self, epoch: usize) -> f64 {
-        let changes = |count: usize, factor: &f64| factor.powi(i32::try_from(count).unwrap_or(i32::MAX));
+        // By products alone: all parties must get the same number, on whatever machine.
+        let changes = |count: usize, factor: &f64| (0..count).fold(1.0, |product, _| product * factor);
         match self {
             Schedule::Constant => 1.0,
             Schedule::Steps { epochs, factor } => changes(epoch / (*epochs).max(1), factor),

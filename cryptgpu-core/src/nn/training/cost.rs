@@ -1,0 +1,244 @@
+//! What an iteration of training costs in bytes and rounds, step by step, as the protocols declare it. Tests hold this
+//! against what the transport counts. Nothing is computed on shares here.
+
+use super::batch_norm;
+use super::optimizer::{self, Bundle};
+use super::plan::{BackwardStep, TrainingPlan};
+use super::settings::{Adam, Loss, Optimizer, Sgd};
+use super::times::Pass;
+use crate::mpc::{Cost, Fidelity, Octaves, Settings, cost};
+use crate::nn::NnError;
+use crate::nn::cost::of_step;
+use crate::nn::divisor::{cut, reciprocal};
+use crate::nn::lower::PlanOp;
+use crate::ring::RingError;
+
+/// An iteration, as far as its cost depends on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Iteration {
+    /// Examples in its batch.
+    pub batch: usize,
+    /// The optimiser's rate.
+    pub rate: f64,
+    /// Which one it is, from 1: Adam's factors depend on it.
+    pub number: u64,
+    /// Whether the loss itself is computed, besides its gradient.
+    pub loss: bool,
+}
+
+/// What a step of an iteration costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepCost {
+    /// The node that it comes from; `loss` or `update` in these passes.
+    pub name: String,
+    /// The kind of operation, as [`super::StepTime::kind`].
+    pub kind: &'static str,
+    /// The pass.
+    pub pass: Pass,
+    /// Bytes and rounds.
+    pub cost: Cost,
+}
+
+impl TrainingPlan {
+    /// A usual iteration: a whole batch, the first rate, no loss.
+    pub fn iteration(&self) -> Iteration {
+        Iteration { batch: self.train().batch, rate: self.train().optimizer.rate(), number: 1, loss: false }
+    }
+
+    /// What each step of an iteration costs, in order; the check of ranges comes on top where settings ask for it, and so do
+    /// the factors of frozen batch normalisations in the first iteration.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::Settings;
+    /// use cryptgpu_core::nn::training::{Pass, Train, TrainingPlan};
+    /// use cryptgpu_core::nn::zoo;
+    /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
+    /// let costs = plan.costs(&plan.iteration(), &Settings::default())?;
+    /// let backward: u64 = costs.iter().filter(|step| step.pass == Pass::Backward).map(|step| step.cost.bytes).sum();
+    /// assert!(backward > 0 && backward < plan.cost(&plan.iteration(), &Settings::default())?.bytes / 2);
+    /// # Ok::<(), cryptgpu_core::nn::NnError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NnError::Settings`] for a rate that the optimiser cannot use; [`NnError::Mpc`] for a constant that does not fit.
+    pub fn costs(&self, iteration: &Iteration, settings: &Settings) -> Result<Vec<StepCost>, NnError> {
+        let account = Account { plan: self, iteration, settings };
+        let forward = self.forward().steps().iter().enumerate().map(|(index, step)| StepCost {
+            name: step.name.clone(),
+            kind: step.op.kind(),
+            pass: Pass::Forward,
+            cost: account.forward(index),
+        });
+        let backward = self.backward().iter().map(|backward| StepCost {
+            name: self.step(backward).name.clone(),
+            kind: self.step(backward).op.kind(),
+            pass: Pass::Backward,
+            cost: account.backward(backward),
+        });
+        let own = |name: &'static str, pass, cost| StepCost { name: name.into(), kind: name, pass, cost };
+        let mut steps: Vec<StepCost> = forward.collect();
+        steps.push(own("loss", Pass::Loss, account.loss().map_err(crate::mpc::MpcError::from)?));
+        steps.extend(backward);
+        steps.push(own("update", Pass::Update, account.update()?));
+        Ok(steps)
+    }
+
+    /// What an iteration costs: the sum of its steps.
+    ///
+    /// # Errors
+    /// As [`TrainingPlan::costs`].
+    pub fn cost(&self, iteration: &Iteration, settings: &Settings) -> Result<Cost, NnError> {
+        Ok(self.costs(iteration, settings)?.into_iter().fold(Cost::FREE, |sum, step| sum + step.cost))
+    }
+}
+
+struct Account<'a> {
+    plan: &'a TrainingPlan,
+    iteration: &'a Iteration,
+    settings: &'a Settings,
+}
+
+impl Account<'_> {
+    fn fraction_bits(&self) -> u32 {
+        self.settings.codec.fraction_bits()
+    }
+
+    /// A truncation of products.
+    fn product(&self, n: usize, d: u32) -> Cost {
+        match self.settings.fidelity {
+            Fidelity::Paper if d > 0 => cost::truncate_product_paper(n),
+            _ => cost::truncate_product(n, d),
+        }
+    }
+
+    /// A truncation of shares.
+    fn shared(&self, n: usize, d: u32) -> Cost {
+        match self.settings.fidelity {
+            Fidelity::Paper if d > 0 => cost::truncate_shared_paper(n),
+            _ => cost::truncate_shared(n, d),
+        }
+    }
+
+    /// A share times a public number.
+    fn scalar(&self, n: usize, factor: f64) -> Result<Cost, RingError> {
+        Ok(self.shared(n, self.settings.codec.encode_constant(factor)?.1))
+    }
+
+    fn elements(&self, shape: &[usize]) -> usize {
+        self.iteration.batch * shape.iter().product::<usize>()
+    }
+
+    fn forward(&self, index: usize) -> Cost {
+        let forward = self.plan.forward();
+        let (step, f) = (&forward.steps()[index], self.fraction_bits());
+        let shape = forward.shape(step.output);
+        if !matches!(step.op, PlanOp::BatchNorm2d { .. }) {
+            return of_step(forward, step, self.iteration.batch, self.settings);
+        }
+        let (n, channels) = (self.elements(shape), shape.first().copied().unwrap_or(0));
+        let result = self.product(n, f);
+        if !self.plan.layers()[index].trained {
+            return result;
+        }
+        let (_, d) = batch_norm::count_factor(n / channels.max(1));
+        let rsqrt = cost::rsqrt(channels, f, Octaves::of(self.settings.codec));
+        self.shared(channels, d)
+            + self.product(self.iteration.batch * channels, f)
+            + self.shared(channels, d)
+            + rsqrt
+            + self.product(channels, f)
+            + result
+    }
+
+    fn backward(&self, backward: &BackwardStep) -> Cost {
+        let (forward, step, f) = (self.plan.forward(), self.plan.step(backward), self.fraction_bits());
+        let n = self.elements(forward.shape(step.output));
+        let input = step.inputs.first().map_or(0, |&input| self.elements(forward.shape(input)));
+        let passes = backward.inputs.contains(&true);
+        match &step.op {
+            PlanOp::BatchNorm2d { .. } if backward.parameters => {
+                let channels = forward.shape(step.output).first().copied().unwrap_or(0);
+                self.batch_norm_backward(n, channels, passes)
+            }
+            _ if !passes => Cost::FREE,
+            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => self.product(input, cut(&step.op, f)),
+            PlanOp::BatchNorm2d { .. } => self.product(n, f),
+            PlanOp::Relu | PlanOp::Relu6 => cost::bit_product(n),
+            PlanOp::MaxPool { window } => cost::max_pool_gradient(n, window.kernel[0] * window.kernel[1]),
+            PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, f).1),
+            PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,
+        }
+    }
+
+    fn batch_norm_backward(&self, n: usize, channels: usize, input: bool) -> Cost {
+        let f = self.fraction_bits();
+        let correlation = self.product(channels, f);
+        if !input {
+            return correlation;
+        }
+        let count = n / channels.max(1);
+        let guard = batch_norm::guard(count, f);
+        let means = self.shared(2 * channels, batch_norm::count_factor(count).1.saturating_sub(guard));
+        correlation + means + self.product(2 * channels, f).times(2) + self.product(n, f + guard)
+    }
+
+    fn loss(&self) -> Result<Cost, RingError> {
+        let forward = self.plan.forward();
+        let shape = forward.shape(forward.output());
+        let (n, f) = (self.elements(shape), self.fraction_bits());
+        let train = self.plan.train();
+        let scale = train.batch as f64 / self.iteration.batch as f64;
+        let scaled = |n: usize, factor: f64| if factor == 1.0 { Ok(Cost::FREE) } else { self.scalar(n, factor) };
+        Ok(match train.loss {
+            Loss::CrossEntropy => {
+                let width = shape.last().copied().unwrap_or(1);
+                let of = if self.iteration.loss { cost::cross_entropy } else { cost::softmax };
+                of(n / width.max(1), width, f, self.settings.window) + scaled(n, scale)?
+            }
+            Loss::MeanSquaredError => {
+                let count = shape.iter().product::<usize>().max(1) as f64;
+                let loss = if self.iteration.loss { self.product(1, f) + scaled(1, 1.0 / count)? } else { Cost::FREE };
+                loss + scaled(n, scale * 2.0 / count)?
+            }
+        })
+    }
+
+    fn update(&self) -> Result<Cost, NnError> {
+        let mut sum = Cost::FREE;
+        for bundle in optimizer::bundles(self.plan) {
+            sum += match self.plan.train().optimizer {
+                Optimizer::Sgd(sgd) => self.sgd(&sgd, &bundle)?,
+                Optimizer::Adam(adam) => self.adam(&adam, &bundle)?,
+            };
+        }
+        let norms = self.plan.forward().steps().iter().zip(self.plan.layers());
+        let channels = norms
+            .filter(|(step, layer)| layer.trained && matches!(step.op, PlanOp::BatchNorm2d { .. }))
+            .map(|(step, _)| self.plan.forward().shape(step.output).first().copied().unwrap_or(0));
+        let running = 2 * channels.sum::<usize>();
+        Ok(sum + self.shared(running, self.fraction_bits() + batch_norm::MOMENTUM_BITS))
+    }
+
+    fn sgd(&self, sgd: &Sgd, bundle: &Bundle) -> Result<Cost, NnError> {
+        let (n, f) = (bundle.elements, self.fraction_bits());
+        let rate = self.iteration.rate / self.plan.train().batch as f64;
+        if sgd.momentum == 0.0 {
+            return Ok(self.product(n, optimizer::plain_factor(rate, f, bundle.extra)?.1));
+        }
+        let rate = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
+        Ok(self.product(n, f + bundle.extra) + self.scalar(n, rate).map_err(crate::mpc::MpcError::from)?)
+    }
+
+    fn adam(&self, adam: &Adam, bundle: &Bundle) -> Result<Cost, NnError> {
+        let (n, f) = (bundle.elements, self.fraction_bits());
+        let factors = optimizer::AdamFactors::of(adam, self.plan.train().batch, self.iteration.number, f);
+        let octaves = Octaves::of(self.settings.codec);
+        let scalar = |factor: f64| self.scalar(n, factor).map_err(crate::mpc::MpcError::from);
+        Ok(self.product(n, factors.shift(f, bundle.extra).1)
+            + scalar(factors.first)?
+            + self.product(n, f + factors.second.1)
+            + cost::sqrt(n, f, octaves)
+            + cost::div(n, f, octaves)
+            + scalar(self.iteration.rate)?)
+    }
+}

@@ -1,0 +1,265 @@
+//! The memory that a party needs for an iteration of training, in bytes, before anything runs: what is held at the time of
+//! each step, and what its protocol works with. Tests hold this against what is allocated.
+
+use super::optimizer;
+use super::plan::{Keeps, TrainingPlan};
+use super::settings::{Optimizer, Sgd};
+use crate::mpc::{KeptMaxima, RepBits};
+use crate::nn::lower::{PlanOp, Step, ValueId};
+
+/// Memory of one party during an iteration of training, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TrainingMemory {
+    /// Weights and running statistics: two words each.
+    pub weights: u64,
+    /// What the optimiser keeps: two words for each number.
+    pub optimizer: u64,
+    /// The batch: images and targets.
+    pub batch: u64,
+    /// The largest sum, over the steps of all passes, of what they have made and what a protocol works with: values, what is
+    /// kept for the backward pass, gradients, workspace.
+    pub passes: u64,
+}
+
+impl TrainingMemory {
+    /// All four.
+    pub fn total(&self) -> u64 {
+        self.weights + self.optimizer + self.batch + self.passes
+    }
+}
+
+/// Bytes of a share's element.
+const SHARE: u64 = 16;
+
+/// Words that a protocol holds at its peak for each element that it works on, its result's shares included and its
+/// arguments not. Measured.
+mod words {
+    /// A truncation of products, from the summand on.
+    pub const PRODUCT: f64 = 5.0;
+    /// A truncation of shares by d bits: the result, and d/64 for each of what it sends and takes.
+    pub const SHARED: f64 = 4.5;
+    /// A ReLU: its sign bit is the hungriest.
+    pub const RELU: f64 = 10.0;
+    /// A bit times a share.
+    pub const BIT_PRODUCT: f64 = 7.0;
+    /// A function of a logit: comparisons with about as many thresholds.
+    pub const FUNCTION: f64 = 24.0 * 12.0;
+}
+
+impl TrainingPlan {
+    /// The memory that an iteration takes at one party with so many examples.
+    ///
+    /// ```
+    /// use cryptgpu_core::nn::training::{Train, TrainingPlan};
+    /// use cryptgpu_core::nn::zoo;
+    /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
+    /// let [small, large] = [1, 128].map(|batch| plan.memory(batch));
+    /// assert_eq!((small.weights, small.optimizer), (16 * 431_080, 0));
+    /// assert!(large.passes > 60 * small.passes);
+    /// # Ok::<(), cryptgpu_core::nn::NnError>(())
+    /// ```
+    pub fn memory(&self, batch: usize) -> TrainingMemory {
+        let forward = self.forward();
+        let elements = |shape: &[usize]| (batch * shape.iter().product::<usize>()) as u64;
+        let of = |trained: bool| {
+            let tensors = self.tensors().iter().filter(|tensor| tensor.trained || !trained);
+            SHARE * tensors.map(|tensor| tensor.elements() as u64).sum::<u64>()
+        };
+        let moments = match self.train().optimizer {
+            Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 0,
+            Optimizer::Sgd(_) => 1,
+            Optimizer::Adam(_) => 2,
+        };
+        let images: usize = forward.input_shape().iter().product();
+        let data = elements(&[images]) + elements(forward.shape(forward.output()));
+        TrainingMemory {
+            weights: of(false),
+            optimizer: moments * of(true),
+            batch: SHARE * data,
+            passes: Simulation::new(self, batch).run(),
+        }
+    }
+}
+
+/// What is held while an iteration goes on.
+struct Simulation<'a> {
+    plan: &'a TrainingPlan,
+    batch: usize,
+    /// The value whose words each value has: a flattened one has those of its input.
+    root: Vec<usize>,
+    /// By root, the step of the forward pass after which nobody uses it there.
+    last_use: Vec<Option<usize>>,
+    /// By root, the first step of the forward pass that keeps it, which is the last of the backward pass that needs it.
+    keeper: Vec<Option<usize>>,
+    /// Bytes of each value, at its root, while it is held.
+    values: Vec<u64>,
+    /// Bytes of gradients of values.
+    gradients: Vec<u64>,
+    /// Bytes of all else that is held: packed bits, gradients of weights.
+    other: u64,
+    peak: u64,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(plan: &'a TrainingPlan, batch: usize) -> Self {
+        let steps = plan.forward().steps();
+        let mut root: Vec<usize> = (0..plan.forward().shapes().len()).collect();
+        let (mut last_use, mut keeper) = (vec![None; root.len()], vec![None; root.len()]);
+        for (index, (step, &keeps)) in steps.iter().zip(plan.keeps()).enumerate() {
+            if let Some(input) = step.inputs.first().map(|input| root[input.index()]) {
+                if matches!(step.op, PlanOp::Flatten) {
+                    root[step.output.index()] = input;
+                }
+                if keeps == Keeps::Input && keeper[input].is_none() {
+                    keeper[input] = Some(index);
+                }
+            }
+            for released in &step.release {
+                last_use[root[released.index()]] = Some(index);
+            }
+        }
+        let none = vec![0; root.len()];
+        Simulation { plan, batch, root, last_use, keeper, values: none.clone(), gradients: none, other: 0, peak: 0 }
+    }
+
+    fn elements(&self, id: ValueId) -> u64 {
+        (self.batch * self.plan.forward().shape(id).iter().product::<usize>()) as u64
+    }
+
+    fn reach(&mut self, workspace: f64) {
+        let held = self.values.iter().chain(&self.gradients).sum::<u64>() + self.other;
+        self.peak = self.peak.max(held + workspace as u64);
+    }
+
+    fn run(mut self) -> u64 {
+        self.forward();
+        self.loss();
+        self.backward();
+        self.update();
+        self.peak
+    }
+
+    /// Bytes of what a step keeps, besides its input.
+    fn kept(&self, step: &Step, keeps: Keeps) -> u64 {
+        let n = self.elements(step.output);
+        match (keeps, &step.op) {
+            (Keeps::Bits, _) => RepBits::bytes_of(n as usize) as u64,
+            (Keeps::Maxima, PlanOp::MaxPool { window }) => {
+                KeptMaxima::bytes_of(n as usize, window.kernel[0] * window.kernel[1]) as u64
+            }
+            (Keeps::Normalised, _) => SHARE * n,
+            _ => 0,
+        }
+    }
+
+    fn forward(&mut self) {
+        let plan = self.plan;
+        for (index, (step, &keeps)) in plan.forward().steps().iter().zip(plan.keeps()).enumerate() {
+            self.reach(8.0 * self.forward_words(step));
+            if self.root[step.output.index()] == step.output.index() {
+                self.values[step.output.index()] = SHARE * self.elements(step.output);
+            }
+            self.other += self.kept(step, keeps);
+            for root in 0..self.values.len() {
+                if self.last_use[root] == Some(index) && self.keeper[root].is_none() {
+                    self.values[root] = 0;
+                }
+            }
+        }
+    }
+
+    /// Words of a step's protocol, its result included.
+    fn forward_words(&self, step: &Step) -> f64 {
+        let n = self.elements(step.output) as f64;
+        let input = step.inputs.first().map_or(0, |&input| self.elements(input)) as f64;
+        match &step.op {
+            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => n * words::PRODUCT + self.weight_words(step),
+            PlanOp::Relu => n * words::RELU,
+            PlanOp::Relu6 => 2.0 * n * (words::RELU + 2.0),
+            PlanOp::MaxPool { window } => {
+                let taps = (window.kernel[0] * window.kernel[1]) as f64;
+                n * (taps / 2.0).floor() * (words::RELU + 4.0) + n * taps * 2.0
+            }
+            PlanOp::BatchNorm2d { .. } => input * (2.0 + words::PRODUCT),
+            PlanOp::Rescale { .. } => n * words::SHARED,
+            PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
+            PlanOp::Flatten => 0.0,
+        }
+    }
+
+    /// The sum of a weight's components, and the bias at the scale of products.
+    fn weight_words(&self, step: &Step) -> f64 {
+        let shape = self.plan.forward().weight_shape(step).unwrap_or_default();
+        shape.iter().product::<usize>() as f64
+    }
+
+    fn loss(&mut self) {
+        let output = self.plan.forward().output();
+        let n = self.elements(output);
+        self.reach(8.0 * n as f64 * words::FUNCTION);
+        self.values[self.root[output.index()]] = 0;
+        self.gradients[output.index()] = SHARE * n;
+    }
+
+    fn backward(&mut self) {
+        let plan = self.plan;
+        for backward in plan.backward() {
+            let (step, index) = (plan.step(backward), backward.step);
+            let passes = backward.inputs.contains(&true);
+            let weights = if backward.parameters { self.weight_words(step) } else { 0.0 };
+            let workspace = if passes { self.backward_words(step) } else { 0.0 };
+            self.reach(8.0 * (weights + workspace));
+            self.gradients[step.output.index()] = 0;
+            for (&input, &needed) in step.inputs.iter().zip(&backward.inputs) {
+                if needed {
+                    self.gradients[input.index()] = SHARE * self.elements(input);
+                }
+            }
+            self.other += 8 * weights as u64;
+            self.other -= self.kept(step, plan.keeps()[index]).min(self.other);
+            for root in 0..self.values.len() {
+                if self.keeper[root] == Some(index) {
+                    self.values[root] = 0;
+                }
+            }
+        }
+    }
+
+    fn backward_words(&self, step: &Step) -> f64 {
+        let n = self.elements(step.output) as f64;
+        let input = step.inputs.first().map_or(0, |&input| self.elements(input)) as f64;
+        match &step.op {
+            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => input * words::PRODUCT + self.weight_words(step),
+            PlanOp::Relu | PlanOp::Relu6 => n * words::BIT_PRODUCT,
+            PlanOp::MaxPool { window } => {
+                let taps = (window.kernel[0] * window.kernel[1]) as f64;
+                n * taps * 2.0 + n * (taps / 2.0).floor() * (words::BIT_PRODUCT + 4.0)
+            }
+            PlanOp::BatchNorm2d { .. } => n * words::PRODUCT,
+            PlanOp::Rescale { .. } => n * words::SHARED,
+            PlanOp::SumPool { .. } | PlanOp::Concat => 2.0 * input,
+            PlanOp::Add | PlanOp::Flatten => 0.0,
+        }
+    }
+
+    /// New tensors stand beside the old ones until the update has ended.
+    fn update(&mut self) {
+        let plan = self.plan;
+        let per_tensor = match plan.train().optimizer {
+            Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 1,
+            Optimizer::Sgd(_) => 2,
+            Optimizer::Adam(_) => 3,
+        };
+        for bundle in optimizer::bundles(plan) {
+            let n = bundle.elements as u64;
+            let workspace = match plan.train().optimizer {
+                Optimizer::Sgd(_) => n as f64 * (3.0 + words::PRODUCT),
+                Optimizer::Adam(_) => n as f64 * words::FUNCTION,
+            };
+            self.reach(8.0 * workspace);
+            self.other += SHARE * per_tensor * n;
+            self.other -= (8 * n).min(self.other);
+        }
+        self.reach(0.0);
+    }
+}

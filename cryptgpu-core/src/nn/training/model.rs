@@ -1,0 +1,279 @@
+//! [`SharedTraining`]: a network in training, as one party holds it, and what is done with it: an iteration, an evaluation,
+//! the way out to its owner or to inference.
+
+use super::backward;
+use super::batch_norm;
+use super::forward::{Inputs, Passed};
+use super::initial::initial;
+use super::loss;
+use super::optimizer::{Moments, Update};
+use super::plan::TrainingPlan;
+use super::settings::{Loss, Train};
+use super::times::{Label, Pass, StepTime, observed};
+use crate::device::Tensor;
+use crate::mpc::{Party, Rep};
+use crate::net::PartyId;
+use crate::nn::lower::PlanOp;
+use crate::nn::plaintext::check_shape;
+use crate::nn::{Graph, NnError, Weights, window};
+use crate::ring::FixedPoint;
+use std::collections::BTreeMap;
+
+/// A network in training, as one party holds it: two words for each weight, and for each number that the optimiser keeps.
+///
+/// An error leaves it as it was before the iteration; what the parties have drawn for it is gone.
+///
+/// ```
+/// use cryptgpu_core::mpc::World;
+/// use cryptgpu_core::net::PartyId;
+/// use cryptgpu_core::nn::training::{SharedTraining, Train};
+/// use cryptgpu_core::nn::{Graph, NnError};
+/// use ndarray::array;
+///
+/// let mut net = Graph::builder("line", [2, 1, 1]);
+/// let flat = net.flatten("flatten", net.input())?;
+/// let fc = net.linear("fc", flat, 2)?;
+/// let net = net.finish(fc)?;
+/// let train = Train { batch: 2, ..Train::default() };
+/// let world = World::seeded(1);
+/// let codec = world.settings.codec;
+/// let images = world.deal(&codec.encode_array(&array![[[[1.0]], [[0.0]]], [[[0.0]], [[1.0]]]])?);
+/// let labels = world.deal(&codec.encode_array(&array![[1.0, 0.0], [0.0, 1.0]])?);
+/// let [weights, ..] = world.run(|p| {
+///     let me = p.id().index();
+///     // Party 0 draws the first weights, and has the last ones.
+///     let mut training = SharedTraining::share(p, &net, PartyId::P0, None, &train)?;
+///     for _ in 0..3 {
+///         training.step(p, &images[me], &labels[me], 1.0, |_| {})?;
+///     }
+///     training.open_to(p, PartyId::P0)
+/// });
+/// let weights = weights?.ok_or("party 0 has the weights")?;
+/// assert_eq!(weights.get("fc.weight").map(|weight| weight.shape()), Some(&[2, 2][..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SharedTraining {
+    pub(super) graph: Graph,
+    pub(super) plan: TrainingPlan,
+    /// What all numbers are encoded with.
+    pub(super) codec: FixedPoint,
+    /// As the plan names them.
+    pub(super) tensors: Vec<Rep>,
+    pub(super) moments: Moments,
+    pub(super) iteration: u64,
+    /// γ/√(σ² + eps) of frozen batch normalisations, by step, once they were needed.
+    pub(super) frozen: BTreeMap<usize, Rep>,
+}
+
+impl SharedTraining {
+    /// Shares the weights that training begins with, which `owner` holds and the other two parties do not: weights of his
+    /// own, or, where he gives none, those that [`super::initial()`] draws from the settings' seed. 8 bytes for each weight,
+    /// bias and running statistic, in one direction.
+    ///
+    /// # Errors
+    /// As [`TrainingPlan::new`] and [`Weights::check`]; [`NnError::Encode`] names a weight that does not fit the ring;
+    /// [`NnError::Owner`] when another party brings weights; the link's errors.
+    pub fn share(
+        p: &mut Party,
+        graph: &Graph,
+        owner: PartyId,
+        weights: Option<Weights>,
+        train: &Train,
+    ) -> Result<Self, NnError> {
+        let plan = TrainingPlan::new(graph, train)?;
+        if weights.is_some() && owner != p.id() {
+            return Err(NnError::Owner { what: "weights", owner, party: p.id() });
+        }
+        let weights = match weights {
+            Some(weights) => Some(weights),
+            None if owner == p.id() => Some(initial(graph, train.seed, train.initial)),
+            None => None,
+        };
+        if let Some(weights) = &weights {
+            weights.check(graph)?;
+        }
+        let (codec, device) = (p.codec(), p.device());
+        let mut tensors = vec![];
+        for tensor in plan.tensors() {
+            let words = weights.as_ref().and_then(|weights| weights.get(&tensor.name)).map(|values| {
+                let encoded = codec.encode_array(values);
+                encoded.map_err(|source| NnError::Encode { tensor: tensor.name.clone(), source })
+            });
+            let value = words.transpose()?.map(|words| Tensor::from_array(device, &words));
+            tensors.push(p.step(&tensor.name, |p| p.input(owner, value.as_ref(), &tensor.shape))?);
+        }
+        Ok(SharedTraining::begin(graph, plan, codec, tensors))
+    }
+
+    fn begin(graph: &Graph, plan: TrainingPlan, codec: FixedPoint, tensors: Vec<Rep>) -> Self {
+        let (moments, frozen) = (Moments::default(), BTreeMap::new());
+        SharedTraining { graph: graph.clone(), plan, codec, tensors, moments, iteration: 0, frozen }
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What an iteration does.
+    pub fn plan(&self) -> &TrainingPlan {
+        &self.plan
+    }
+
+    /// What all numbers are encoded with.
+    pub fn codec(&self) -> FixedPoint {
+        self.codec
+    }
+
+    /// How many iterations have ended.
+    pub fn iteration(&self) -> u64 {
+        self.iteration
+    }
+
+    /// Whether the next iteration gives its loss: where the settings reveal it at every k iterations, the k-th, the 2k-th and
+    /// so on do.
+    pub fn loss_is_next(&self) -> bool {
+        let every = self.plan.train().reveal.loss_every;
+        every.is_some_and(|every| every > 0 && (self.iteration + 1).is_multiple_of(every as u64))
+    }
+
+    /// One iteration: forward, backward, new weights.
+    ///
+    /// `images` is `[batch, channels, height, width]`; `targets` has the shape of the network's result, batch in front: one-hot
+    /// rows, or any that sum to 1, for cross-entropy. Both have the codec's scale. `rate` is the optimiser's in this
+    /// iteration, [`Optimizer::rate`] times what the schedule says; public. The update divides by the batch.
+    ///
+    /// Gives the sum of the losses over the batch, as a share of shape `[1]`, in iterations whose loss may be revealed
+    /// ([`SharedTraining::loss_is_next`]), and computes none in others. Nothing is opened, but for one bit of a check of ranges
+    /// where the party's settings ask for one. Bytes and rounds: [`TrainingPlan::costs`].
+    ///
+    /// # Errors
+    /// [`NnError::Input`] and [`NnError::Targets`] for other shapes; [`NnError::Precision`] when the party computes with other
+    /// fraction bits; [`NnError::Settings`] for a rate that changes nothing; as [`window::check_plan`], before anything is
+    /// sent; [`NnError::Mpc`] with party, peer and step, or where a value has left the range and the check finds it.
+    pub fn step(
+        &mut self,
+        p: &mut Party,
+        images: &Rep,
+        targets: &Rep,
+        rate: f64,
+        mut observe: impl FnMut(StepTime<'_>),
+    ) -> Result<Option<Rep>, NnError> {
+        self.check(p, images)?;
+        self.check_targets(images, targets)?;
+        super::optimizer::check_rate(&self.plan, rate, self.codec)?;
+        let observe: &mut dyn FnMut(StepTime<'_>) = &mut observe;
+        if self.frozen.is_empty() {
+            self.frozen = self.running_factors(p, true, observe)?;
+        }
+        let wanted = self.loss_is_next();
+        let inputs = Inputs { plan: &self.plan, tensors: &self.tensors, factors: &self.frozen, training: true };
+        let Passed { output, kept, statistics } = inputs.run(p, images.clone(), observe)?;
+        let label = Label { name: "loss", kind: "loss", pass: Pass::Loss };
+        let train = self.plan.train();
+        let (gradient, loss) =
+            observed(p, label, observe, |p| Ok(loss::gradient(p, train, &output, targets, wanted)?))?;
+        drop(output);
+        let gradients = backward::run(&inputs, p, gradient, kept, observe)?;
+        let label = Label { name: "update", kind: "update", pass: Pass::Update };
+        let iteration = self.iteration + 1;
+        let (tensors, moments) = observed(p, label, observe, |p| {
+            let update = Update { plan: &self.plan, tensors: &self.tensors, moments: &self.moments, rate, iteration };
+            let (mut tensors, moments) = update.run(p, gradients)?;
+            let running = self.running_tensors(statistics.iter().map(|batch| batch.step));
+            let before: Option<Vec<[&Rep; 2]>> =
+                running.iter().map(|&[mean, var]| Some([self.tensors.get(mean)?, self.tensors.get(var)?])).collect();
+            let after = batch_norm::running(p, &statistics, &before.unwrap_or_default())?;
+            for ([mean, variance], [new_mean, new_variance]) in running.into_iter().zip(after) {
+                tensors[mean] = new_mean;
+                tensors[variance] = new_variance;
+            }
+            Ok((tensors, moments))
+        })?;
+        p.check_range()?;
+        (self.tensors, self.moments, self.iteration) = (tensors, moments, iteration);
+        Ok(loss)
+    }
+
+    /// The positions of the running mean and variance of these steps.
+    fn running_tensors(&self, steps: impl Iterator<Item = usize>) -> Vec<[usize; 2]> {
+        steps
+            .filter_map(|step| {
+                let layer = self.plan.layers().get(step)?;
+                Some([layer.running_mean?, layer.running_var?])
+            })
+            .collect()
+    }
+
+    /// The network's result on images, `[batch, …]` with the codec's scale; batch normalisation by its running statistics.
+    ///
+    /// # Errors
+    /// As [`SharedTraining::step`].
+    pub fn evaluate(&self, p: &mut Party, images: &Rep) -> Result<Rep, NnError> {
+        self.check(p, images)?;
+        let observe: &mut dyn FnMut(StepTime<'_>) = &mut |_| {};
+        let factors = &self.running_factors(p, false, observe)?;
+        let inputs = Inputs { plan: &self.plan, tensors: &self.tensors, factors, training: false };
+        let output = inputs.run(p, images.clone(), observe)?.output;
+        p.check_range()?;
+        Ok(output)
+    }
+
+    /// γ/√(σ² + eps) of the batch normalisations that use their running statistics, all at once.
+    pub(super) fn running_factors(
+        &self,
+        p: &mut Party,
+        training: bool,
+        observe: &mut dyn FnMut(StepTime<'_>),
+    ) -> Result<BTreeMap<usize, Rep>, NnError> {
+        let steps = self.plan.normalised_by_running(training);
+        if steps.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let of = |&step: &usize| {
+            let layer = self.plan.layers().get(step)?;
+            let PlanOp::BatchNorm2d { eps } = self.plan.forward().steps().get(step)?.op else { return None };
+            Some((self.tensors.get(layer.weight?)?, self.tensors.get(layer.running_var?)?, eps))
+        };
+        let norms: Vec<(&Rep, &Rep, f64)> = steps.iter().filter_map(of).collect();
+        let label = Label { name: "running statistics", kind: "batch_norm", pass: Pass::Forward };
+        let factors = observed(p, label, observe, |p| Ok(batch_norm::factors(p, &norms)?))?;
+        Ok(steps.into_iter().zip(factors).collect())
+    }
+
+    /// The network's parameters and running statistics, by PyTorch's names, in node order.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &Rep)> {
+        self.plan.tensors().iter().map(|tensor| tensor.name.as_str()).zip(&self.tensors)
+    }
+
+    /// The memory that this party's shares of weights and of the optimiser's numbers take.
+    pub fn bytes(&self) -> u64 {
+        let moments = self.moments.first.iter().chain(&self.moments.second).flatten();
+        16 * self.tensors.iter().chain(moments).chain(self.frozen.values()).map(|rep| rep.len() as u64).sum::<u64>()
+    }
+
+    fn check(&self, p: &Party, images: &Rep) -> Result<(), NnError> {
+        let forward = self.plan.forward();
+        check_shape(forward.name(), forward.input_shape(), images.shape())?;
+        if p.codec() != self.codec {
+            return Err(NnError::Precision {
+                graph: forward.name().to_owned(),
+                weights: self.codec.fraction_bits(),
+                party: p.codec().fraction_bits(),
+            });
+        }
+        window::check_plan(forward, p.settings())
+    }
+
+    fn check_targets(&self, images: &Rep, targets: &Rep) -> Result<(), NnError> {
+        let forward = self.plan.forward();
+        let batch = images.shape().first().copied().unwrap_or(0);
+        let expected = [&[batch], forward.shape(forward.output())].concat();
+        if targets.shape() == expected {
+            return Ok(());
+        }
+        let one_hot = self.plan.train().loss == Loss::CrossEntropy;
+        Err(NnError::Targets { graph: forward.name().into(), expected, found: targets.shape().into(), one_hot })
+    }
+}

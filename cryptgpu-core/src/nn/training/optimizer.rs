@@ -1,0 +1,338 @@
+//! Optimisers on shares: from gradients, which are sums over the batch and were not truncated, to new weights. The rate and
+//! 1/batch are a public number that goes into a truncation, so that small gradients are not rounded away before it.
+
+use super::backward::Gradient;
+use super::batch_norm::HEADROOM;
+use super::plan::TrainingPlan;
+use super::settings::{Adam, Optimizer, Sgd};
+use crate::device::{DeviceError, Tensor};
+use crate::mpc::{Additive, MpcError, Party, Rep};
+use crate::nn::NnError;
+use crate::nn::divisor::factor;
+use crate::nn::window::PRODUCT_BITS;
+use crate::ring::FixedPoint;
+
+/// Weights that are updated at once, at most, but for tensors that are larger by themselves: more save a few rounds, and
+/// take memory.
+const AT_ONCE: usize = 1 << 22;
+
+/// What an optimiser keeps of earlier iterations, by tensor: empty where it keeps nothing, and before the first iteration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Moments {
+    /// The momentum, undivided by the batch; or Adam's first moment.
+    pub first: Vec<Option<Rep>>,
+    /// Adam's second moment.
+    pub second: Vec<Option<Rep>>,
+}
+
+/// Parameters that are updated together, laid end to end.
+pub(super) struct Bundle {
+    /// Which tensors.
+    pub tensors: Vec<usize>,
+    /// Bits of their gradients above the scale of a product.
+    pub extra: u32,
+    /// All elements.
+    pub elements: usize,
+}
+
+/// The bundles of a plan: of equal extra bits, since one truncation cuts all of a bundle.
+pub(super) fn bundles(plan: &TrainingPlan) -> Vec<Bundle> {
+    let mut gradients = plan.gradients();
+    gradients.sort_by_key(|&(_, extra)| extra);
+    let mut bundles: Vec<Bundle> = vec![];
+    for (tensor, extra) in gradients {
+        let elements = plan.tensors()[tensor].elements();
+        match bundles.last_mut() {
+            Some(last) if last.extra == extra && last.elements + elements <= AT_ONCE => {
+                last.tensors.push(tensor);
+                last.elements += elements;
+            }
+            _ => bundles.push(Bundle { tensors: vec![tensor], extra, elements }),
+        }
+    }
+    bundles
+}
+
+/// rate/batch of plain descent in few bits, and what is cut of its products with gradients.
+///
+/// # Errors
+/// [`NnError::Settings`] for a rate below what the truncation can cut.
+pub(super) fn plain_factor(rate: f64, fraction_bits: u32, extra: u32) -> Result<(u64, u32), NnError> {
+    let bits = PRODUCT_BITS.saturating_sub(2 * fraction_bits + HEADROOM + extra).max(1);
+    let (c, d) = factor(rate, bits);
+    let cut = fraction_bits + extra + d;
+    let over = cut.saturating_sub(PRODUCT_BITS - 1);
+    match c.checked_shr(over).unwrap_or(0) {
+        0 => {
+            let what = format!(
+                "training: rate/batch is {rate:e}, which changes no weight with {fraction_bits} fraction bits: take a rate \
+                 above 0 that is larger"
+            );
+            Err(NnError::Settings { what })
+        }
+        c => Ok((c, cut - over)),
+    }
+}
+
+/// One update of all parameters.
+pub(super) struct Update<'a> {
+    pub plan: &'a TrainingPlan,
+    pub tensors: &'a [Rep],
+    pub moments: &'a Moments,
+    /// The optimiser's rate in this iteration.
+    pub rate: f64,
+    /// Iterations with this one.
+    pub iteration: u64,
+}
+
+/// What an update makes, laid end to end.
+struct Updated {
+    weights: Rep,
+    first: Option<Rep>,
+    second: Option<Rep>,
+}
+
+impl Update<'_> {
+    /// New tensors and moments; those that are not trained are as before.
+    pub fn run(&self, p: &mut Party, gradients: Vec<Gradient>) -> Result<(Vec<Rep>, Moments), NnError> {
+        let count = self.tensors.len();
+        let mut tensors = self.tensors.to_vec();
+        let filled = |moments: &[Option<Rep>]| (0..count).map(|index| moments.get(index).cloned().flatten()).collect();
+        let mut moments = Moments { first: filled(&self.moments.first), second: filled(&self.moments.second) };
+        let mut values: Vec<Option<Additive>> = (0..count).map(|_| None).collect();
+        for Gradient { tensor, value } in gradients {
+            values[tensor] = Some(value);
+        }
+        for bundle in bundles(self.plan) {
+            let taken: Option<Vec<Additive>> = bundle.tensors.iter().map(|&tensor| values[tensor].take()).collect();
+            let taken = taken.ok_or_else(|| NnError::Wiring {
+                node: self.plan.forward().name().into(),
+                what: "a parameter has no gradient".into(),
+            })?;
+            let flat: Result<Vec<Additive>, _> = taken.iter().map(|value| value.reshape(&[value.len()])).collect();
+            let gradient = Additive::concat(&flat.map_err(MpcError::from)?).map_err(MpcError::from)?;
+            drop(taken);
+            let updated = self.bundle(p, &bundle, gradient)?;
+            self.spread(&bundle, &updated.weights, |tensor, value| tensors[tensor] = value)?;
+            for (moments, flat) in [(&mut moments.first, &updated.first), (&mut moments.second, &updated.second)] {
+                if let Some(flat) = flat {
+                    self.spread(&bundle, flat, |tensor, value| moments[tensor] = Some(value))?;
+                }
+            }
+        }
+        Ok((tensors, moments))
+    }
+
+    fn bundle(&self, p: &mut Party, bundle: &Bundle, gradient: Additive) -> Result<Updated, NnError> {
+        let weights = self.flat(p, bundle, |tensor| self.tensors.get(tensor))?;
+        match self.plan.train().optimizer {
+            Optimizer::Sgd(sgd) if sgd.momentum == 0.0 => self.plain(p, &sgd, bundle, weights, gradient),
+            Optimizer::Sgd(sgd) => self.momentum(p, &sgd, bundle, weights, gradient),
+            Optimizer::Adam(adam) => self.adam(p, &adam, bundle, weights, gradient),
+        }
+    }
+
+    /// The tensors of a bundle, laid end to end; zeros for those that there are none of yet.
+    fn flat<'b>(&self, p: &Party, bundle: &Bundle, of: impl Fn(usize) -> Option<&'b Rep>) -> Result<Rep, NnError> {
+        let each = bundle.tensors.iter().map(|&tensor| match of(tensor) {
+            Some(rep) => rep.reshape(&[rep.len()]),
+            None => {
+                let elements = self.plan.tensors()[tensor].elements();
+                Ok(Rep::public(p.id(), &Tensor::full(p.device(), &[elements], 0)))
+            }
+        });
+        let each: Result<Vec<Rep>, _> = each.collect();
+        Ok(Rep::concat(&each.map_err(MpcError::from)?).map_err(MpcError::from)?)
+    }
+
+    /// Takes what lies end to end apart.
+    fn spread(&self, bundle: &Bundle, flat: &Rep, mut put: impl FnMut(usize, Rep)) -> Result<(), NnError> {
+        let mut first = 0;
+        for &tensor in &bundle.tensors {
+            let shape = &self.plan.tensors()[tensor].shape;
+            let own = first..first + shape.iter().product::<usize>();
+            first = own.end;
+            put(tensor, flat.narrow(own).and_then(|part| part.reshape(shape)).map_err(MpcError::from)?);
+        }
+        Ok(())
+    }
+
+    /// The size that gradients are scaled to.
+    fn batch(&self) -> f64 {
+        self.plan.train().batch as f64
+    }
+
+    /// w ← w − cut(c·(g + decay·w)) with c/2^d = rate/batch: one truncation of products.
+    fn plain(
+        &self,
+        p: &mut Party,
+        sgd: &Sgd,
+        bundle: &Bundle,
+        weights: Rep,
+        gradient: Additive,
+    ) -> Result<Updated, NnError> {
+        let f = p.codec().fraction_bits();
+        let (c, cut) = plain_factor(self.rate / self.batch(), f, bundle.extra)?;
+        let gradient = self.decayed(p, sgd, bundle, &weights, gradient)?;
+        let change = p.truncate_additive(gradient.mul_word(c), cut)?;
+        Ok(Updated { weights: weights.sub(&change).map_err(MpcError::from)?, first: None, second: None })
+    }
+
+    /// g + decay·batch·w, at the scale of g.
+    fn decayed(
+        &self,
+        p: &Party,
+        sgd: &Sgd,
+        bundle: &Bundle,
+        weights: &Rep,
+        gradient: Additive,
+    ) -> Result<Additive, NnError> {
+        if sgd.weight_decay == 0.0 {
+            return Ok(gradient);
+        }
+        let decay = p.codec().encode(sgd.weight_decay * self.batch()).map_err(MpcError::from)?;
+        let decay = weights.to_additive().mul_word(decay << bundle.extra);
+        Ok(gradient.add(&decay).map_err(MpcError::from)?)
+    }
+
+    /// v ← cut(g + decay·w + momentum·v), then w ← w − cut(v·rate/batch), or with Nesterov's momentum
+    /// w ← w − cut((v + momentum·(v − the v before))·rate/batch), which is g + decay·w + momentum·v.
+    fn momentum(
+        &self,
+        p: &mut Party,
+        sgd: &Sgd,
+        bundle: &Bundle,
+        weights: Rep,
+        gradient: Additive,
+    ) -> Result<Updated, NnError> {
+        let codec = p.codec();
+        let before = self.flat(p, bundle, |tensor| self.moments.first.get(tensor).and_then(Option::as_ref))?;
+        let momentum = codec.encode(sgd.momentum).map_err(MpcError::from)?;
+        let carried = before.to_additive().mul_word(momentum << bundle.extra);
+        let gradient = self.decayed(p, sgd, bundle, &weights, gradient)?;
+        let sum = gradient.add(&carried).map_err(MpcError::from)?;
+        let velocity = p.truncate_additive(sum, codec.fraction_bits() + bundle.extra)?;
+        let rate = self.rate / self.batch();
+        let step = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
+        let (c, d) = codec.encode_constant(step).map_err(MpcError::from)?;
+        let mut change = velocity.mul_word(c);
+        if sgd.nesterov {
+            let back =
+                codec.encode_scaled(rate * sgd.momentum, d - codec.fraction_bits(), 0).map_err(MpcError::from)?;
+            change = change.sub(&before.mul_word(back)).map_err(MpcError::from)?;
+        }
+        let change = p.truncate(&change, d)?;
+        let weights = weights.sub(&change).map_err(MpcError::from)?;
+        Ok(Updated { weights, first: Some(velocity), second: None })
+    }
+
+    /// With the averages m ← m + (1 − β₁)/(1 − β₁ᵗ)·(g − m) and v ← v + (1 − β₂)/(1 − β₂ᵗ)·(g² − v), which are Adam's
+    /// moments with the bias taken off: w ← w − rate·m/(√v + eps). g is the sum over the batch divided by a power of two
+    /// ([`AdamFactors::shift`]); the quotient is the same, with eps scaled alike.
+    fn adam(
+        &self,
+        p: &mut Party,
+        adam: &Adam,
+        bundle: &Bundle,
+        weights: Rep,
+        gradient: Additive,
+    ) -> Result<Updated, NnError> {
+        let f = p.codec().fraction_bits();
+        let factors = AdamFactors::of(adam, self.plan.train().batch, self.iteration, f);
+        let (up, cut) = factors.shift(f, bundle.extra);
+        let g = p.truncate_additive(gradient.mul_word(up), cut)?;
+        let m = self.flat(p, bundle, |tensor| self.moments.first.get(tensor).and_then(Option::as_ref))?;
+        let v = self.flat(p, bundle, |tensor| self.moments.second.get(tensor).and_then(Option::as_ref))?;
+        let local = |result: Result<Rep, DeviceError>| result.map_err(MpcError::from);
+        let change = p.mul_scalar(&local(g.sub(&m))?, factors.first)?;
+        let m = local(m.add(&change))?;
+        let squares = g.local_mul(&g).map_err(MpcError::from)?;
+        let excess = squares.sub(&v.mul_word(1 << f).to_additive()).map_err(MpcError::from)?;
+        let (c, d) = factors.second;
+        let change = p.truncate_additive(excess.mul_word(c), f + d)?;
+        let v = local(v.add(&change))?;
+        let root = p.sqrt(&v)?;
+        let root = p.add_scalar(&root, factors.eps)?;
+        let quotient = p.div(&m, &root)?;
+        let change = p.mul_scalar(&quotient, self.rate)?;
+        let weights = local(weights.sub(&change))?;
+        Ok(Updated { weights, first: Some(m), second: Some(v) })
+    }
+}
+
+/// The public numbers of an iteration of Adam.
+pub(super) struct AdamFactors {
+    /// Gradients are summed over the batch and divided by 2^`down`, about 2^k times the mean with the least k for which
+    /// eps·2^k is no smaller than the root of a unit: squares of gradients of the size of eps keep a bit.
+    down: i32,
+    /// (1 − β₁)/(1 − β₁ᵗ).
+    pub first: f64,
+    /// (1 − β₂)/(1 − β₂ᵗ) in few bits, and the cut that belongs to it.
+    pub second: (u64, u32),
+    /// eps at the scale of the gradients; at least one unit.
+    pub eps: f64,
+}
+
+impl AdamFactors {
+    pub fn of(adam: &Adam, batch: usize, iteration: u64, fraction_bits: u32) -> Self {
+        let units = (1u64 << fraction_bits) as f64;
+        let mut eps = adam.eps;
+        let mut down = batch.max(1).ilog2() as i32;
+        let least = -(fraction_bits as i32);
+        while eps * eps * units < 1.0 && down > least {
+            eps *= 2.0;
+            down -= 1;
+        }
+        let bits = PRODUCT_BITS.saturating_sub(2 * fraction_bits + HEADROOM).max(1);
+        let [first, second] = adam.betas.map(|beta| (1.0 - beta) / (1.0 - power(beta, iteration)));
+        // The batch need not be a power of two.
+        let odd = batch.max(1) as f64 / (1u64 << batch.max(1).ilog2()) as f64;
+        AdamFactors { down, first, second: factor(second, bits), eps: (eps * odd).max(1.0 / units) }
+    }
+
+    /// What a gradient with so many bits above a product's scale is multiplied by, and cut.
+    pub fn shift(&self, fraction_bits: u32, extra: u32) -> (u64, u32) {
+        let cut = (fraction_bits + extra) as i32 + self.down;
+        match u32::try_from(cut) {
+            Ok(cut) => (1, cut),
+            Err(_) => (1 << -cut, 0),
+        }
+    }
+}
+
+/// base^exponent by products alone, so that it is the same number on whatever machine.
+fn power(mut base: f64, mut exponent: u64) -> f64 {
+    let mut power = 1.0;
+    while exponent > 0 {
+        if exponent % 2 == 1 {
+            power *= base;
+        }
+        base *= base;
+        exponent /= 2;
+    }
+    power
+}
+
+/// Refuses numbers that the optimiser cannot use, before anything is sent.
+///
+/// # Errors
+/// [`NnError::Settings`].
+pub(super) fn check_rate(plan: &TrainingPlan, rate: f64, codec: FixedPoint) -> Result<(), NnError> {
+    let settings = |what: String| Err(NnError::Settings { what: format!("training: {what}") });
+    if !(rate.is_finite() && rate > 0.0) {
+        return settings(format!("the rate is {rate}, and must be above 0"));
+    }
+    let (f, batch) = (codec.fraction_bits(), plan.train().batch as f64);
+    let Optimizer::Sgd(sgd) = plan.train().optimizer else { return Ok(()) };
+    for (value, what) in [(sgd.weight_decay * batch, "weight decay times the batch"), (sgd.momentum, "momentum")] {
+        if value != 0.0 && codec.encode(value).map_err(MpcError::from)? == 0 {
+            return settings(format!(
+                "{what} is {value:e}, which is 0 with {f} fraction bits: take more bits, or none of it"
+            ));
+        }
+    }
+    if sgd.momentum != 0.0 {
+        return Ok(());
+    }
+    bundles(plan).iter().try_for_each(|bundle| plain_factor(rate / batch, f, bundle.extra).map(drop))
+}

@@ -1,0 +1,283 @@
+//! Private training by three parties in one process: gradients and optimisers against the oracle in f64, the ways out of a
+//! training and back into it, what it costs, and what it refuses.
+#![allow(clippy::unwrap_used)]
+
+use crate::support::{every_operation, image, max_difference, three};
+use cryptgpu_core::device::{PoolGeometry, Tensor};
+use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, Party, Rep, Settings};
+use cryptgpu_core::net::PartyId;
+use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding};
+use cryptgpu_core::nn::training::{Adam, Initial, Loss, Optimizer, Pass, Reveal, Sgd, SharedTraining, Train, initial};
+use cryptgpu_core::nn::{Graph, NnError, Op, Weights, plaintext};
+use cryptgpu_core::ring::FixedPoint;
+use ndarray::{ArrayD, IxDyn};
+
+/// Images and targets of a batch.
+type Batch = (ArrayD<f64>, ArrayD<f64>);
+
+fn batch(net: &Graph, count: usize, salt: u64) -> Batch {
+    let classes = net.output_shape()[0];
+    let labels = |at: IxDyn| f64::from(u8::from(at[1] == (at[0] * 7 + salt as usize) % classes));
+    let [c, h, w] = net.input_shape();
+    (image(&[count, c, h, w], salt + 3), ArrayD::from_shape_fn(IxDyn(&[count, classes]), labels))
+}
+
+/// Shares what party 2 holds.
+fn share(p: &mut Party, value: &ArrayD<f64>) -> Rep {
+    let words = p.codec().encode_array(value).unwrap();
+    let mine = (p.id() == PartyId::P2).then(|| Tensor::from_array(p.device(), &words));
+    p.input(PartyId::P2, mine.as_ref(), value.shape()).unwrap()
+}
+
+fn open(p: &mut Party, x: &Rep) -> ArrayD<f64> {
+    p.codec().decode_array(&p.open(x).unwrap().to_array().unwrap())
+}
+
+fn begin(p: &mut Party, net: &Graph, weights: &Weights, train: &Train) -> SharedTraining {
+    let mine = (p.id() == PartyId::P1).then(|| weights.clone());
+    SharedTraining::share(p, net, PartyId::P1, mine, train).unwrap()
+}
+
+/// Trains on these batches; gives the weights at the end, and the losses that were asked for.
+fn trained(
+    net: &Graph,
+    weights: &Weights,
+    train: &Train,
+    settings: Settings,
+    data: &[Batch],
+) -> Result<(Weights, Vec<f64>), NnError> {
+    let [first, ..] = three(settings, |p| {
+        let mut training = begin(p, net, weights, train);
+        let mut losses = vec![];
+        for (images, targets) in data {
+            let (x, t) = (share(p, images), share(p, targets));
+            let loss = training.step(p, &x, &t, train.optimizer.rate(), |_| {})?;
+            losses.extend(loss.map(|loss| open(p, &loss)[[0]]));
+        }
+        Ok((training.open_to(p, PartyId::P0)?, losses))
+    });
+    first.map(|(weights, losses)| (weights.unwrap(), losses))
+}
+
+fn largest_difference(a: &Weights, b: &Weights) -> (f64, String) {
+    let each = a.iter().map(|(name, a)| {
+        let difference = max_difference(&a.mapv(f64::from), &b.get(name).unwrap().mapv(f64::from));
+        (difference, name.to_owned())
+    });
+    each.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+}
+
+/// Convolutions, averages that wait for the next layer, a residual sum, and fully connected layers.
+fn tiny() -> Graph {
+    let mut net = Graph::builder("tiny", [1, 6, 6]);
+    let conv = net.conv("conv1", net.input(), 3, PoolGeometry::square(3, 1, 1)).unwrap();
+    let relu = net.relu("relu1", conv).unwrap();
+    let pool = net.add("pool1", Op::AvgPool { window: PoolGeometry::square(2, 2, 0) }, &[relu]).unwrap();
+    let conv = net.conv("conv2", pool, 3, PoolGeometry::square(3, 1, 1)).unwrap();
+    let skip = net.conv("skip", pool, 3, PoolGeometry::square(1, 1, 0)).unwrap();
+    let sum = net.add("add", Op::Add, &[conv, skip]).unwrap();
+    let relu = net.relu("relu2", sum).unwrap();
+    let flat = net.flatten("flatten", relu).unwrap();
+    let fc = net.linear("fc1", flat, 6).unwrap();
+    let relu = net.relu("relu3", fc).unwrap();
+    let fc = net.linear("fc2", relu, 4).unwrap();
+    net.finish(fc).unwrap()
+}
+
+/// One iteration of plain descent at a rate of the batch's size takes the gradients themselves off the weights.
+#[test]
+fn gradients_are_those_of_the_oracle() {
+    let cases = [
+        (tiny(), Loss::CrossEntropy, &[][..]),
+        (tiny(), Loss::MeanSquaredError, &[]),
+        (every_operation().unwrap(), Loss::CrossEntropy, &[]),
+        (every_operation().unwrap(), Loss::MeanSquaredError, &["bn2", "conv3"]),
+    ];
+    for (net, loss, frozen) in cases {
+        let count = 3;
+        let frozen = frozen.iter().map(|&name| name.to_owned()).collect();
+        let optimizer = Sgd::new(count as f64).into();
+        let train = Train { batch: count, loss, optimizer, frozen, ..Train::default() };
+        let (weights, data) = (Weights::seeded(&net, 5), batch(&net, count, 1));
+        let (after, _) = trained(&net, &weights, &train, Settings::default(), std::slice::from_ref(&data)).unwrap();
+        let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
+        oracle.step(&data.0, &data.1, count as f64).unwrap();
+        let expected = oracle.to_weights();
+        let (error, worst) = largest_difference(&expected, &after);
+        let (moved, _) = largest_difference(&expected, &weights);
+        println!("{} {loss:?}: gradients up to {moved:.3}, error {error:.1e} in {worst}", net.name());
+        assert!(moved > 0.05, "{}: all gradients are small", net.name());
+        assert!(error < 2e-4 * moved.max(1.0), "{} {loss:?}: {worst} is wrong by {error}", net.name());
+        for name in train.frozen {
+            let name = format!("{name}.weight");
+            let encoded = |w: &Weights| w.get(&name).unwrap().mapv(|w| (f64::from(w) * f64::from(1 << 20)).round());
+            assert_eq!(encoded(&after), encoded(&weights), "{name} is frozen");
+        }
+    }
+}
+
+#[test]
+fn every_optimiser_does_what_it_does_in_f64() {
+    let net = tiny();
+    let optimizers: [(Optimizer, f64); 6] = [
+        // The rate has few bits without momentum.
+        (Sgd::new(0.1).into(), 1e-3),
+        (Sgd::new(0.1).weight_decay(0.01).into(), 1e-3),
+        (Sgd::new(0.05).momentum(0.9).into(), 1e-4),
+        (Sgd::new(0.05).momentum(0.9).weight_decay(0.01).into(), 1e-4),
+        (Sgd::new(0.05).nesterov(0.9).into(), 1e-4),
+        // Small second moments have few bits.
+        (Adam::new(0.01).into(), 3e-3),
+    ];
+    // The last batch is smaller.
+    let data: Vec<Batch> = [4, 4, 4, 3].into_iter().zip(0..).map(|(count, salt)| batch(&net, count, salt)).collect();
+    let weights = Weights::seeded(&net, 5);
+    for (optimizer, tolerance) in optimizers {
+        let train = Train { batch: 4, optimizer, ..Train::default() };
+        let (after, _) = trained(&net, &weights, &train, Settings::default(), &data).unwrap();
+        let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
+        for (images, targets) in &data {
+            oracle.step(images, targets, optimizer.rate()).unwrap();
+        }
+        let (error, worst) = largest_difference(&oracle.to_weights(), &after);
+        println!("{optimizer:?}: {error:.1e} in {worst}");
+        assert!(error < tolerance, "{optimizer:?}: {worst} is wrong by {error}");
+    }
+}
+
+#[test]
+fn the_loss_falls_with_few_bits_and_with_the_papers_truncation_too() {
+    let net = tiny();
+    let data: Vec<Batch> = (0..30).map(|index| batch(&net, 8, index % 2)).collect();
+    let reveal = Reveal { loss_every: Some(2) };
+    let train = Train { batch: 8, optimizer: Sgd::new(0.05).momentum(0.9).into(), reveal, ..Train::default() };
+    let settings = [
+        Settings::default(),
+        Settings { codec: FixedPoint::new(12).unwrap(), ..Settings::default() },
+        Settings { fidelity: Fidelity::Paper, ..Settings::default() },
+        Settings { check_range: CheckRange::Layers, ..Settings::default() },
+    ];
+    for settings in settings {
+        let weights = initial(&net, 3, Initial::Kaiming);
+        let (_, losses) = trained(&net, &weights, &train, settings, &data).unwrap();
+        println!("{settings:?}: {losses:.2?}");
+        assert_eq!(losses.len(), 15, "every second iteration gives its loss");
+        assert!(losses[14] < 0.5 * losses[0], "{settings:?}: {losses:?}");
+    }
+}
+
+/// What the transport counted, the protocols declared and the plan said, step by step.
+#[test]
+fn an_iteration_costs_what_its_plan_says() {
+    let plain: Optimizer = Sgd::new(0.1).into();
+    let cases = [
+        (tiny(), Sgd::new(0.1).nesterov(0.9).into(), Loss::CrossEntropy, 4, Settings::default()),
+        (tiny(), Adam::new(0.01).into(), Loss::MeanSquaredError, 3, Settings::default()),
+        (every_operation().unwrap(), plain, Loss::CrossEntropy, 4, Settings::default()),
+        (
+            every_operation().unwrap(),
+            Sgd::new(0.1).momentum(0.9).into(),
+            Loss::MeanSquaredError,
+            3,
+            Settings { fidelity: Fidelity::Paper, ..Settings::default() },
+        ),
+    ];
+    for (net, optimizer, loss, count, settings) in cases {
+        let train = Train { batch: 4, loss, optimizer, reveal: Reveal { loss_every: Some(1) }, ..Train::default() };
+        let (weights, (images, targets)) = (Weights::seeded(&net, 5), batch(&net, count, 1));
+        let runs = three(settings, |p| {
+            let mut training = begin(p, &net, &weights, &train);
+            let (x, t) = (share(p, &images), share(p, &targets));
+            let (before, declared) = (p.stats(), p.declared());
+            let mut steps = vec![];
+            let observe = |step: cryptgpu_core::nn::training::StepTime<'_>| {
+                steps.push((step.name.to_owned(), step.pass, step.stats.payload_bytes()));
+            };
+            let _ = training.step(p, &x, &t, optimizer.rate(), observe).unwrap();
+            let after = p.declared();
+            let declared = Cost { bytes: after.bytes - declared.bytes, rounds: after.rounds - declared.rounds };
+            (steps, declared, [before.rounds, p.stats().rounds], training.plan().clone())
+        });
+        let plan = &runs[0].3;
+        let iteration = cryptgpu_core::nn::training::Iteration { batch: count, loss: true, ..plan.iteration() };
+        let costs = plan.costs(&iteration, &settings).unwrap();
+        assert_eq!(costs.len(), runs[0].0.len());
+        for (index, expected) in costs.iter().enumerate() {
+            let at = |party: usize| &runs[party].0[index];
+            assert_eq!((&at(0).0, at(0).1), (&expected.name, expected.pass));
+            let counted: u64 = (0..3).map(|party| at(party).2).sum();
+            assert_eq!(counted, expected.cost.bytes, "{}: {} {}", net.name(), expected.name, expected.pass);
+        }
+        assert_eq!(plan.cost(&iteration, &settings).unwrap(), runs[0].1, "{}", net.name());
+        let rounds = |at: usize| runs.iter().map(|run| run.2[at]).max().unwrap();
+        assert!(rounds(1) - rounds(0) <= runs[0].1.rounds);
+        assert!(costs.iter().any(|step| step.pass == Pass::Update && step.cost.bytes > 0));
+    }
+}
+
+/// Out to a party, to inference, and to a checkpoint and back.
+#[test]
+fn a_training_is_evaluated_exported_folded_and_continued() {
+    let net = every_operation().unwrap();
+    let train = Train { batch: 3, optimizer: Sgd::new(0.05).momentum(0.9).into(), ..Train::default() };
+    let weights = Weights::seeded(&net, 5);
+    let data = [batch(&net, 3, 1), batch(&net, 3, 2)];
+    let runs = three(Settings::default(), |p| {
+        let mut training = begin(p, &net, &weights, &train);
+        let [(x, t), (other, other_targets)] = [0, 1].map(|at| (share(p, &data[at].0), share(p, &data[at].1)));
+        let _ = training.step(p, &x, &t, 0.05, |_| {}).unwrap();
+        let (state, codec) = (training.state(), training.codec());
+        let mut again = SharedTraining::from_state(&net, &train, codec, training.iteration(), state).unwrap();
+        let _ = again.step(p, &other, &other_targets, 0.05, |_| {}).unwrap();
+        assert_eq!(again.iteration(), 2);
+        let scores = again.evaluate(p, &x).unwrap();
+        let model = again.to_model(p).unwrap();
+        let inferred = model.infer(p, x.clone()).unwrap();
+        let _ = training.step(p, &other, &other_targets, 0.05, |_| {}).unwrap();
+        let missing = training.state().into_iter().skip(1);
+        let refused = SharedTraining::from_state(&net, &train, codec, 2, missing).unwrap_err().to_string();
+        assert!(refused.contains("conv1.weight"), "{refused}");
+        let opened = [&training, &again].map(|training| training.open_to(p, PartyId::P2).unwrap());
+        (opened, open(p, &scores), open(p, &inferred))
+    });
+    assert!(runs[0].0[0].is_none() && runs[1].0[1].is_none());
+    let [Some(went_on), Some(resumed)] = &runs[2].0 else { panic!("party 2 gets the weights") };
+    // Masks differ, so that truncations round otherwise here and there.
+    assert!(largest_difference(went_on, resumed).0 < 1e-4);
+    resumed.check(&net).unwrap();
+    let expected = plaintext::evaluate(&net, resumed, &data[0].0.view()).unwrap();
+    for scores in [&runs[0].1, &runs[0].2] {
+        let error = max_difference(scores, &expected);
+        assert!(error < 2e-3, "{error}");
+    }
+    let moved = largest_difference(&weights, resumed);
+    assert!(moved.0 > 1e-2, "{moved:?}");
+}
+
+#[test]
+fn what_cannot_be_trained_says_why() {
+    let net = tiny();
+    let train = Train { batch: 4, ..Train::default() };
+    let (images, targets) = batch(&net, 4, 1);
+    let [errors, ..] = three(Settings { check_range: CheckRange::Layers, ..Settings::default() }, |p| {
+        let mut training = begin(p, &net, &Weights::seeded(&net, 5), &train);
+        let (x, t) = (share(p, &images), share(p, &targets));
+        let mut step = |p: &mut Party, x: &Rep, t: &Rep, rate: f64| training.step(p, x, t, rate, |_| {}).unwrap_err();
+        let shapes = step(p, &x, &t.narrow(0..3).unwrap(), 0.1);
+        let input = step(p, &t, &t, 0.1);
+        let rate = step(p, &x, &t, 0.0);
+        let tiny = step(p, &x, &t, 1e-19);
+        let codec = *p.settings();
+        p.set_settings(Settings { codec: FixedPoint::new(12).unwrap(), ..codec });
+        let precision = step(p, &x, &t, 0.1);
+        p.set_settings(codec);
+        // Images that are far too large: the first convolution leaves the range, and its name is in the error.
+        let large = x.mul_word(1 << 21);
+        let range = step(p, &large, &t, 0.1);
+        [shapes, input, rate, tiny, precision, range].map(|error| error.to_string())
+    });
+    let words = ["one-hot", "[1, 6, 6]", "must be above 0", "changes no weight", "12", "conv1"];
+    for (error, word) in errors.iter().zip(words) {
+        assert!(error.contains(word), "{error}");
+    }
+}
