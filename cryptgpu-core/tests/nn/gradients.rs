@@ -1,5 +1,6 @@
 //! Gradients in f64 against central finite differences, for every operation and for whole networks; training in f64
 //! against PyTorch's formulas written out, and its simulated fixed-point runs against exact ones.
+#![allow(clippy::unwrap_used)]
 
 use crate::support::{every_operation, image};
 use cryptgpu_core::device::PoolGeometry;
