@@ -8,7 +8,9 @@
 
 #![allow(clippy::unwrap_used)] // A bench that cannot run should stop.
 
-use cryptgpu_core::device::cpu::conv::{ConvTerm, conv2d_with};
+use cryptgpu_core::device::cpu::conv::{
+    ConvTerm, InputGradientTerm, WeightGradientTerm, conv2d_with, input_gradient_with, weight_gradient_with,
+};
 use cryptgpu_core::device::cpu::gemm::{Isa, MatRef, Term, gemm_with};
 use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
 use divan::counter::ItemsCount;
@@ -34,11 +36,13 @@ fn supported() -> Vec<Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_supported()).collect()
 }
 
-/// A product (of `terms` terms) or a convolution of a real network.
+/// A product (of `terms` terms), a convolution of a real network, or one of its gradients.
 #[derive(Clone, Copy)]
 enum Shape {
     Product { m: usize, n: usize, depth: usize, transposed: bool },
     Convolution(ConvGeometry),
+    WeightGradient(ConvGeometry),
+    ImageGradient(ConvGeometry),
 }
 
 /// A shape with its name in the report.
@@ -86,6 +90,20 @@ const CASES: [Case; 15] = [
     product("fully connected 128×500×800", 128, 500, 800, true),
 ];
 
+/// Convolutions of networks in training, whose gradients are compared with them.
+const TRAINED: [Case; 10] = [
+    convolution("LeNet 28² 1→20 5×5, batch 128", [128, 1, 28, 20, 5, 1, 0, 1]),
+    convolution("LeNet 12² 20→50 5×5, batch 128", [128, 20, 12, 50, 5, 1, 0, 1]),
+    convolution("AlexNet 32² 3→96 11×11 /4, batch 128", [128, 3, 32, 96, 11, 4, 9, 1]),
+    convolution("AlexNet 4² 96→256 5×5, batch 128", [128, 96, 4, 256, 5, 1, 1, 1]),
+    convolution("AlexNet 1² 384→384 3×3, batch 128", [128, 384, 1, 384, 3, 1, 1, 1]),
+    convolution("VGG 32² 64→64 3×3, batch 32", [32, 64, 32, 64, 3, 1, 1, 1]),
+    convolution("VGG 8² 256→256 3×3, batch 32", [32, 256, 8, 256, 3, 1, 1, 1]),
+    convolution("VGG 2² 512→512 3×3, batch 32", [32, 512, 2, 512, 3, 1, 1, 1]),
+    convolution("ResNet 32² 16→32 3×3 /2, batch 128", [128, 16, 32, 32, 3, 2, 1, 1]),
+    convolution("batch norm 32² 64, batch 32", [32, 64, 32, 64, 1, 1, 0, 64]),
+];
+
 /// The operands of a case and its output.
 struct Data {
     shape: Shape,
@@ -93,26 +111,41 @@ struct Data {
     output: Vec<u64>,
 }
 
+/// Words of a convolution's images, weights and output.
+fn convolution_words(geometry: &ConvGeometry) -> [usize; 3] {
+    let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()];
+    shapes.map(|shape| shape.iter().product())
+}
+
 impl Data {
     fn new(shape: Shape) -> Self {
         let (a, b, output) = match shape {
             Shape::Product { m, n, depth, .. } => (m * depth, depth * n, m * n),
-            Shape::Convolution(geometry) => (
-                geometry.input_shape().iter().product(),
-                geometry.weight_shape().iter().product(),
-                geometry.output_shape().unwrap().iter().product(),
-            ),
+            Shape::Convolution(geometry) => {
+                let [x, w, y] = convolution_words(&geometry);
+                (x, w, y)
+            }
+            Shape::WeightGradient(geometry) => {
+                let [x, w, y] = convolution_words(&geometry);
+                (y, x, w)
+            }
+            Shape::ImageGradient(geometry) => {
+                let [x, w, y] = convolution_words(&geometry);
+                (y, w, x)
+            }
         };
         Data { shape, terms: [[words(a), words(b)], [words(a), words(b)]], output: vec![0; output] }
     }
 
     /// Multiplications (and additions) of words in one run.
     fn products(&self) -> usize {
-        let depth = match self.shape {
-            Shape::Product { depth, .. } => depth,
-            Shape::Convolution(geometry) => geometry.weight_shape()[1..].iter().product(),
+        let products = match self.shape {
+            Shape::Product { depth, .. } => self.output.len() * depth,
+            Shape::Convolution(geometry) | Shape::WeightGradient(geometry) | Shape::ImageGradient(geometry) => {
+                convolution_words(&geometry)[2] * geometry.weight_shape()[1..].iter().product::<usize>()
+            }
         };
-        self.output.len() * depth * self.terms.len()
+        products * self.terms.len()
     }
 
     fn run(&mut self, isa: Isa) {
@@ -129,6 +162,14 @@ impl Data {
             Shape::Convolution(geometry) => {
                 let terms = self.terms.each_ref().map(|[input, weight]| ConvTerm { input, weight });
                 conv2d_with(isa, &geometry, &terms, output).unwrap();
+            }
+            Shape::WeightGradient(geometry) => {
+                let terms = self.terms.each_ref().map(|[gradient, input]| WeightGradientTerm { gradient, input });
+                weight_gradient_with(isa, &geometry, &terms, output).unwrap();
+            }
+            Shape::ImageGradient(geometry) => {
+                let terms = self.terms.each_ref().map(|[gradient, weight]| InputGradientTerm { gradient, weight });
+                input_gradient_with(isa, &geometry, &terms, output).unwrap();
             }
         }
         black_box(output);
@@ -271,6 +312,24 @@ fn report() {
             fraction = rate / clock / floor(isa);
         }
         println!("{fraction:>16.2}");
+    }
+    println!();
+    one.install(gradients);
+}
+
+/// Convolutions and how much longer their gradients take.
+fn gradients() {
+    let isa = Isa::active().unwrap();
+    println!("{:<40}{:>10}{:>12}{:>12}", format!("one thread, two terms, {isa}"), "G/s", "weights", "images");
+    for case in TRAINED {
+        let Shape::Convolution(geometry) = case.shape else { continue };
+        let [forward, weights, images] = [case.shape, Shape::WeightGradient(geometry), Shape::ImageGradient(geometry)]
+            .map(|shape| {
+                let mut data = Data::new(shape);
+                (data.products() as f64 / 1e9, thread_seconds(|| data.run(isa)))
+            });
+        let rate = forward.0 / forward.1;
+        println!("{:<40}{rate:>10.2}{:>10.2} ×{:>10.2} ×", case.name, weights.1 / forward.1, images.1 / forward.1);
     }
     println!();
 }

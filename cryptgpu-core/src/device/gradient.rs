@@ -1,8 +1,8 @@
 //! Gradients of a convolution as tensor operations: of its weights and of its images, sums of two at once, which is
-//! what one party computes of a secret product. Both are ring products of the size of the convolution itself; the
-//! kernels are those of the convolution, on operands in another order. Truncation and shares live in layers above.
+//! what one party computes of a secret product. Both are ring products of the size of the convolution itself.
+//! Truncation and shares live in layers above.
 
-use super::{BlockOrder, ConvGeometry, DeviceError, GeometryError, PlaneWindows, PoolGeometry, Tensor, kernels};
+use super::{BlockOrder, ConvGeometry, DeviceError, Tensor, kernels};
 
 impl Tensor {
     /// The tensor with its two leading axes swapped: `[a, b, …]` becomes `[b, a, …]`.
@@ -71,22 +71,15 @@ impl Tensor {
         geometry: &ConvGeometry,
     ) -> Result<Tensor, DeviceError> {
         let operation = "gradient of a convolution's images";
-        let failed = |source| DeviceError::Geometry { operation, source };
-        let output = geometry.output_shape().map_err(failed)?;
+        let output = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
         check(operation, terms, [output, geometry.weight_shape()])?;
         let (device, shape) = (terms[0].0.device(), geometry.input_shape());
-        let backward = Backward::new(geometry).map_err(failed)?;
-        let Some(backward) = backward.filter(|_| !terms[0].0.is_empty() && !terms[0].1.is_empty()) else {
+        if terms[0].0.is_empty() || terms[0].1.is_empty() || geometry.input.contains(&0) {
             return Ok(Tensor::full(device, &shape, 0));
-        };
-        let ConvGeometry { out_channels, in_channels, groups, .. } = *geometry;
-        let [outputs, inputs] = [out_channels / groups, in_channels / groups];
-        let [_, _, height, width] = geometry.weight_shape();
-        let flipped = BlockOrder { reversed: true, ..BlockOrder::swapped(groups, [outputs, inputs], height * width) };
-        let weights = terms.map(|(_, w)| w.reorder(&flipped, &backward.convolution.weight_shape()));
-        let gradients = terms.map(|(dy, _)| backward.inserted(dy));
-        let [(dy0, w0), (dy1, w1)] = [(&gradients[0], &weights[0]), (&gradients[1], &weights[1])];
-        Tensor::conv2d_sum([(dy0, w0), (dy1, w1)], &backward.convolution)
+        }
+        let mut out = device.alloc(shape.iter().product());
+        kernels::conv2d_input_gradient_sum(geometry, terms.map(|(dy, w)| (dy.view(), w.view())), out.view_mut())?;
+        Tensor::new(out, &shape)
     }
 }
 
@@ -112,60 +105,10 @@ fn check(
     Ok(())
 }
 
-/// The gradient of a convolution's images as a convolution of the outputs' gradient with the flipped weights: with
-/// stride 1, over planes in which zeros stand between the output pixels of a strided convolution, and from which the
-/// pixels are cut whose windows lay in the padding alone.
-struct Backward {
-    /// From output pixels to those planes, as windows of one input each; none where the planes are the same.
-    insertion: Option<PlaneWindows>,
-    convolution: ConvGeometry,
-}
-
-impl Backward {
-    /// None where no output pixel sees an input.
-    fn new(geometry: &ConvGeometry) -> Result<Option<Self>, GeometryError> {
-        let PlaneWindows { window, input, output } = geometry.windows()?;
-        let (mut cut, mut planes, mut padding, mut same) = ([0; 4], [0; 2], [0; 4], true);
-        for axis in 0..2 {
-            let (before, reach) = (window.padding[2 * axis], window.dilation[axis] * (window.kernel[axis] - 1));
-            // Output pixels with zeros between them; those beyond `input + before` see no input.
-            let (full, seen) = (output[axis].saturating_sub(1) * window.stride[axis] + 1, input[axis] + before);
-            cut[2 * axis] = before.saturating_sub(reach);
-            padding[2 * axis] = reach.saturating_sub(before);
-            padding[2 * axis + 1] = seen.saturating_sub(full);
-            planes[axis] = full.min(seen).saturating_sub(cut[2 * axis]);
-            same &= planes[axis] == full && full == output[axis];
-        }
-        if planes.contains(&0) || input.contains(&0) {
-            return Ok(None);
-        }
-        let one = PoolGeometry { kernel: [1; 2], stride: window.stride, padding: cut, dilation: [1; 2] };
-        let insertion = PlaneWindows { window: one, input: planes, output };
-        let convolution = ConvGeometry {
-            batch: geometry.batch,
-            in_channels: geometry.out_channels,
-            input: planes,
-            out_channels: geometry.in_channels,
-            window: PoolGeometry { stride: [1; 2], padding, ..window },
-            groups: geometry.groups,
-        };
-        Ok(Some(Backward { insertion: (!same).then_some(insertion), convolution }))
-    }
-
-    /// The outputs' gradient in planes of the convolution.
-    fn inserted(&self, dy: &Tensor) -> Tensor {
-        let Some(windows) = &self.insertion else { return dy.clone() };
-        let shape = self.convolution.input_shape();
-        let mut planes = dy.device().alloc(shape.iter().product());
-        kernels::spread(windows, false, dy.view(), planes.view_mut());
-        Tensor::of(planes, &shape)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Device;
+    use crate::device::{Device, PoolGeometry};
     use proptest::prelude::*;
 
     fn tensor(shape: [usize; 4], seed: &mut u64) -> Tensor {

@@ -111,7 +111,20 @@ pub fn conv2d_weight_gradient_sum(
     terms: [(View, View); 2],
     out: ViewMut,
 ) -> Result<(), DeviceError> {
-    on_device!(out, product::conv2d_weight_gradient_sum(geometry, terms, out))
+    on_device!(out, gradient::weights(geometry, terms, out))
+}
+
+/// `out` = Σₜ of the gradient of the images of the convolution `geometry`, from the gradients of its outputs and its
+/// weights: [`super::cpu::conv::input_gradient_sum`].
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
+pub fn conv2d_input_gradient_sum(
+    geometry: &ConvGeometry,
+    terms: [(View, View); 2],
+    out: ViewMut,
+) -> Result<(), DeviceError> {
+    on_device!(out, gradient::images(geometry, terms, out))
 }
 
 // The sign bit.

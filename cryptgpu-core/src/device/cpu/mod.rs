@@ -6,6 +6,7 @@ pub mod bits;
 pub mod conv;
 pub mod elementwise;
 pub mod gemm;
+pub mod gradient;
 mod parallel;
 mod planes;
 pub mod pool;

@@ -73,40 +73,48 @@ pub fn tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[u64], taps: 
 /// of the window's word in `g`, or when `by_tap` of the word in `g` of the tap that sees it (all windows of the first
 /// tap, then all of the second, …). Every window's word is read once a tap, every input is in cache meanwhile.
 pub fn spread(windows: &PlaneWindows, by_tap: bool, g: &[u64], inputs: &mut [u64]) {
-    let PlaneWindows { window, input: [height, width], output: out } = *windows;
-    let ([kernel_height, kernel_width], pixels) = (window.kernel, out[0] * out[1]);
+    let PlaneWindows { input: [height, width], output: out, .. } = *windows;
     if inputs.is_empty() {
         return;
     }
+    let pixels = out[0] * out[1];
     let tap_words = if by_tap { inputs.len() / (height * width) * pixels } else { 0 };
     let body = |(plane, inputs): (usize, &mut [u64])| {
         inputs.fill(0);
-        for (ky, kx) in (0..kernel_height).flat_map(|ky| (0..kernel_width).map(move |kx| (ky, kx))) {
-            let words = &g[(ky * kernel_width + kx) * tap_words + plane * pixels..][..pixels];
-            let [stride, across] = [window.stride[1], kx * window.dilation[1]];
-            // Windows whose tap lies inside the plane: left padding ≤ ox·stride + across < width + left padding.
-            let from = window.padding[2].saturating_sub(across).div_ceil(stride);
-            let to = (width + window.padding[2]).saturating_sub(across).div_ceil(stride).min(out[1]);
-            if from >= to {
-                continue;
-            }
-            let first = from * stride + across - window.padding[2];
-            for oy in 0..out[0] {
-                let Some(y) = source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height) else {
-                    continue;
-                };
-                let (row, words) = (&mut inputs[y * width + first..(y + 1) * width], &words[oy * out[1]..][from..to]);
-                match stride {
-                    1 => row.iter_mut().zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
-                    _ => row.iter_mut().step_by(stride).zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
-                }
-            }
-        }
+        add_taps(windows, tap_words, &g[plane * pixels..], inputs);
     };
     if inputs.len() < PARALLEL_MIN {
         inputs.chunks_exact_mut(height * width).enumerate().for_each(body);
     } else {
         inputs.par_chunks_exact_mut(height * width).enumerate().for_each(body);
+    }
+}
+
+/// Adds to each input of one plane the words of the taps that see it; a tap's begin `tap_words` after the tap before.
+#[inline(always)]
+pub(super) fn add_taps(windows: &PlaneWindows, tap_words: usize, g: &[u64], plane: &mut [u64]) {
+    let PlaneWindows { window, input: [height, width], output: out } = *windows;
+    let [kernel_height, kernel_width] = window.kernel;
+    for (ky, kx) in (0..kernel_height).flat_map(|ky| (0..kernel_width).map(move |kx| (ky, kx))) {
+        let words = &g[(ky * kernel_width + kx) * tap_words..][..out[0] * out[1]];
+        let [stride, across] = [window.stride[1], kx * window.dilation[1]];
+        // Windows whose tap lies inside the plane: left padding ≤ ox·stride + across < width + left padding.
+        let from = window.padding[2].saturating_sub(across).div_ceil(stride);
+        let to = (width + window.padding[2]).saturating_sub(across).div_ceil(stride).min(out[1]);
+        if from >= to {
+            continue;
+        }
+        let first = from * stride + across - window.padding[2];
+        for oy in 0..out[0] {
+            let Some(y) = source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height) else {
+                continue;
+            };
+            let (row, words) = (&mut plane[y * width + first..(y + 1) * width], &words[oy * out[1]..][from..to]);
+            match stride {
+                1 => row.iter_mut().zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
+                _ => row.iter_mut().step_by(stride).zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ring products of a tensor operation, from the CPU's matrix product and convolution.
 
-use super::conv::{self, ConvTerm, GradientTerm};
+use super::conv::{self, ConvTerm};
 use super::gemm::{self, GemmError, MatRef, Term};
 use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
 
@@ -28,20 +28,7 @@ pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &m
     conv::conv2d_sum(geometry, &terms, out).map_err(kernel_error("conv2d"))
 }
 
-/// `out` = Σₜ of the gradient of the weights of the convolution `geometry`, from the gradients of its outputs and its
-/// images.
-///
-/// # Errors
-/// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn conv2d_weight_gradient_sum(
-    geometry: &ConvGeometry,
-    terms: [(&[u64], &[u64]); 2],
-    out: &mut [u64],
-) -> Result<(), DeviceError> {
-    let terms = terms.map(|(gradient, input)| GradientTerm { gradient, input });
-    conv::weight_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's weights"))
-}
-
-fn kernel_error(operation: &'static str) -> impl Fn(GemmError) -> DeviceError {
+/// The kernel's error as that of a tensor operation.
+pub(super) fn kernel_error(operation: &'static str) -> impl Fn(GemmError) -> DeviceError {
     move |error| DeviceError::Kernel { operation, detail: error.to_string() }
 }

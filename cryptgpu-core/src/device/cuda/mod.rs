@@ -33,6 +33,7 @@ mod words;
 pub(super) mod bit_product;
 pub(super) mod bits;
 pub(super) mod elementwise;
+pub(super) mod gradient;
 pub(super) mod pool;
 pub(super) mod product;
 pub(super) mod sign;

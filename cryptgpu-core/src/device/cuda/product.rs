@@ -2,9 +2,9 @@
 //! chooser to say, unless `CRYPTGPU_CUDA_PRODUCT` names a method ([`METHOD_VARIABLE`]).
 
 use super::pool::window;
-use super::{Buffer, View, ViewMut, elementwise, launch};
-use crate::device::{BlockOrder, ConvGeometry, DeviceError, MatmulGeometry};
-use cryptgpu_kernels::{Conv2d, ConvTerm, Matrix, Method, Term, Window};
+use super::{View, ViewMut, launch};
+use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
+use cryptgpu_kernels::{Conv2d, ConvTerm, Matrix, Method, Term};
 use std::sync::OnceLock;
 
 /// Environment variable: how cards make ring products. `auto` (the default), `native` (64-bit integers),
@@ -15,7 +15,7 @@ pub const METHOD_VARIABLE: &str = "CRYPTGPU_CUDA_PRODUCT";
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] for a name that is none.
-fn method(operation: &'static str) -> Result<Method, DeviceError> {
+pub(super) fn method(operation: &'static str) -> Result<Method, DeviceError> {
     static NAMED: OnceLock<Result<Method, String>> = OnceLock::new();
     let read = || match std::env::var(METHOD_VARIABLE).as_deref() {
         Err(_) | Ok("" | "auto") => Ok(Method::Auto),
@@ -54,52 +54,5 @@ pub(crate) fn conv2d_sum(geometry: &ConvGeometry, terms: [(View, View); 2], out:
         let term = |input, weight| ConvTerm { input, weight };
         k.conv2d(s, method, &conv, &[term(x0, w0), term(x1, w1)], out)
     });
-    Ok(())
-}
-
-/// As a convolution of its own: images `[C/g, g·N, H, W]` with the outputs' gradients `[O, N, H′, W′]` as weights, g
-/// groups, stride and dilation exchanged, which gives `[C/g, O, kh, kw]`. Where a group has one input channel there is
-/// a kernel for it.
-pub(crate) fn conv2d_weight_gradient_sum(
-    geometry: &ConvGeometry,
-    terms: [(View, View); 2],
-    out: ViewMut,
-) -> Result<(), DeviceError> {
-    let operation = "gradient of a convolution's weights";
-    let method = method(operation)?;
-    let windows = geometry.windows().map_err(|source| DeviceError::Geometry { operation, source })?;
-    let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
-    let [(dy0, x0), (dy1, x1)] = terms;
-    let seen = window(&windows);
-    let term = |weight, input| ConvTerm { input, weight };
-    if groups > 1 && in_channels == groups {
-        let conv = Conv2d { batch, in_channels, out_channels, groups, window: seen };
-        launch(operation, [dy0, x0, dy1, x1], [out], |k, s, [dy0, x0, dy1, x1], [out]| {
-            k.depthwise_weight_gradient(s, &conv, &[term(dy0, x0), term(dy1, x1)], out)
-        });
-        return Ok(());
-    }
-    let channels = in_channels / groups;
-    let (pixels, plane) = (seen.output[0] * seen.output[1], seen.input[0] * seen.input[1]);
-    let images = BlockOrder::mirrored([batch, groups, channels], plane);
-    let gradients = BlockOrder::swapped(1, [batch, out_channels], pixels);
-    let ordinal = out.ordinal();
-    let reordered = |order: &BlockOrder, words: View| {
-        let mut copy = Buffer::alloc(ordinal, words.len());
-        elementwise::reorder(order, words, copy.slice_mut(0..words.len()));
-        copy
-    };
-    let [x0, x1] = [x0, x1].map(|x| reordered(&images, x));
-    let [dy0, dy1] = [dy0, dy1].map(|dy| reordered(&gradients, dy));
-    let window =
-        Window { output: seen.kernel, kernel: seen.output, stride: seen.dilation, dilation: seen.stride, ..seen };
-    let conv = Conv2d { batch: channels, in_channels: groups * batch, out_channels, groups, window };
-    let mut result = Buffer::alloc(ordinal, out.len());
-    let (reads, words) = ([dy0.view(), x0.view(), dy1.view(), x1.view()], result.slice_mut(0..out.len()));
-    launch(operation, reads, [words], |k, s, [dy0, x0, dy1, x1], [out]| {
-        k.conv2d(s, method, &conv, &[term(dy0, x0), term(dy1, x1)], out)
-    });
-    let taps = seen.kernel[0] * seen.kernel[1];
-    elementwise::reorder(&BlockOrder::swapped(1, [channels, out_channels], taps), result.view(), out);
     Ok(())
 }

@@ -221,6 +221,9 @@ fn pooling(d: Device, n: usize) -> Vec<Work> {
         work(d, "a tap of windows", [whole], [whole / 4], move |[x], [out]| {
             kernels::pool_tap(&windows, [1, 0], 0, x, out);
         }),
+        work(d, "spreading over windows", [whole / 4], [whole], move |[g], [out]| {
+            kernels::spread(&windows, false, g, out);
+        }),
     ]
 }
 
@@ -248,8 +251,16 @@ fn products(d: Device, n: usize) -> Vec<Work> {
         }
         let size = format!("two of {channels} channels {side} × {side}, 3 × 3, {groups} group(s)");
         let (multiply_adds, words) = (2.0 * (weight * side * side) as f64, ([image, weight, image, weight], [image]));
-        all.push(product(d, "convolution", size, multiply_adds, words, move |[x0, w0, x1, w1], [out]| {
+        all.push(product(d, "convolution", size.clone(), multiply_adds, words, move |[x0, w0, x1, w1], [out]| {
             kernels::conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out)
+        }));
+        let (name, words) = ("gradient of weights", ([image; 4], [weight]));
+        all.push(product(d, name, size.clone(), multiply_adds, words, move |[dy0, x0, dy1, x1], [out]| {
+            kernels::conv2d_weight_gradient_sum(&geometry, [(dy0, x0), (dy1, x1)], out)
+        }));
+        let (name, words) = ("gradient of images", ([image, weight, image, weight], [image]));
+        all.push(product(d, name, size, multiply_adds, words, move |[dy0, w0, dy1, w1], [out]| {
+            kernels::conv2d_input_gradient_sum(&geometry, [(dy0, w0), (dy1, w1)], out)
         }));
     }
     all

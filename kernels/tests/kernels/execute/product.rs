@@ -267,7 +267,8 @@ fn depthwise_weight_gradients_agree() {
             let (x, dy) = ([words(84, input), words(85, input)], [words(86, output), words(87, output)]);
             let (dx, ddy) = (x.each_ref().map(|x| card.up(x)), dy.each_ref().map(|dy| card.up(dy)));
             for count in [1, 2] {
-                let host: Vec<_> = (0..count).map(|t| conv::GradientTerm { gradient: &dy[t], input: &x[t] }).collect();
+                let host: Vec<_> =
+                    (0..count).map(|t| conv::WeightGradientTerm { gradient: &dy[t], input: &x[t] }).collect();
                 let mut expected = vec![0; n];
                 conv::weight_gradient_sum(&geometry, &host, &mut expected).unwrap();
                 let terms: Vec<_> =

@@ -73,24 +73,24 @@ pub(super) struct Images<'a> {
 
 /// Output pixels of one row of one image, next to each other.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Segment {
-    /// First lane of the panel (of a transposed one: first depth).
-    pub lane: usize,
-    pub len: usize,
+struct Segment {
+    /// First lane of the panel.
+    lane: usize,
+    len: usize,
     /// Offset of the image.
-    pub image: usize,
-    pub row: usize,
-    pub column: usize,
+    image: usize,
+    row: usize,
+    column: usize,
 }
 
 /// Output pixels whose inputs under one tap lie inside the image, `stride` apart in memory.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Run {
-    /// First lane of the panel (of a transposed one: first depth).
-    pub lane: usize,
-    pub len: usize,
+struct Run {
+    /// First lane of the panel.
+    lane: usize,
+    len: usize,
     /// Offset of the first input in channel 0.
-    pub source: usize,
+    source: usize,
 }
 
 impl<'a> Images<'a> {
@@ -117,7 +117,7 @@ impl<'a> Images<'a> {
 
     /// The part of a segment that has inputs under tap (row, column) of the kernel.
     #[inline(always)]
-    pub fn run(&self, tap: [usize; 2], segment: &Segment) -> Option<Run> {
+    fn run(&self, tap: [usize; 2], segment: &Segment) -> Option<Run> {
         let Shape { input, window, .. } = self.shape;
         let (left, stride) = (window.padding[2], window.stride[1]);
         let [down, across] = [tap[0] * window.dilation[0], tap[1] * window.dilation[1]];

@@ -2,16 +2,21 @@
 //! in one pass over y. An implicit product of matrices, weights `[out, in/groups·kh·kw]` times
 //! columns gathered straight from the images while they are packed (`implicit`); no im2col matrix is
 //! ever in memory. Convolutions with one input channel per group take a direct loop (`depthwise`).
-//! The gradient of the weights is a product with the same columns, transposed (`weights`).
+//! The gradient of the weights is a product with the same columns, transposed (`weights`); that of the images is a
+//! product whose words are added to the images (`images`). Rows and columns of a kernel that only ever see padding are
+//! left out of all three (`trim`).
 
 mod depthwise;
+mod images;
 mod implicit;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod weights;
 
 use super::gemm::{GemmError, Isa};
 use crate::device::ConvGeometry;
+use trim::Trim;
 
 /// One convolution of a sum.
 #[derive(Clone, Copy)]
@@ -55,6 +60,15 @@ pub fn conv2d_with(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y:
     if y.is_empty() {
         return Ok(());
     }
+    if let Some(trim) = Trim::of(geometry)? {
+        let weights: Vec<_> = terms.iter().map(|term| trim.weights(term.weight)).collect();
+        let terms: Vec<_> = terms.iter().zip(&weights).map(|(term, weight)| ConvTerm { weight, ..*term }).collect();
+        return convolve(isa, &trim.geometry, &terms, y);
+    }
+    convolve(isa, geometry, terms, y)
+}
+
+fn convolve(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]) -> Result<(), GemmError> {
     if geometry.groups > 1 && geometry.in_channels == geometry.groups {
         depthwise::convolve(isa, geometry, terms, y)
     } else {
@@ -64,7 +78,7 @@ pub fn conv2d_with(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y:
 
 /// What the gradient of the weights of one convolution is made of.
 #[derive(Clone, Copy)]
-pub struct GradientTerm<'a> {
+pub struct WeightGradientTerm<'a> {
     /// The gradient of the outputs, [`ConvGeometry::output_shape`].
     pub gradient: &'a [u64],
     /// Images, [`ConvGeometry::input_shape`].
@@ -76,11 +90,11 @@ pub struct GradientTerm<'a> {
 /// c among the channels of o's group. `dw` has [`ConvGeometry::weight_shape`] and is overwritten.
 ///
 /// ```
-/// use cryptgpu_core::device::cpu::conv::{GradientTerm, weight_gradient_sum};
+/// use cryptgpu_core::device::cpu::conv::{WeightGradientTerm, weight_gradient_sum};
 /// use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
 /// let window = PoolGeometry::square(2, 1, 0);
 /// let geometry = ConvGeometry { batch: 1, in_channels: 1, input: [2, 3], out_channels: 1, window, groups: 1 };
-/// let term = GradientTerm { gradient: &[1, 10], input: &[1, 2, 3, 4, 5, 6] };
+/// let term = WeightGradientTerm { gradient: &[1, 10], input: &[1, 2, 3, 4, 5, 6] };
 /// let mut dw = [0; 4];
 /// weight_gradient_sum(&geometry, &[term], &mut dw)?;
 /// assert_eq!(dw, [21, 32, 54, 65]);
@@ -91,7 +105,7 @@ pub struct GradientTerm<'a> {
 /// As [`conv2d_sum`].
 pub fn weight_gradient_sum(
     geometry: &ConvGeometry,
-    terms: &[GradientTerm<'_>],
+    terms: &[WeightGradientTerm<'_>],
     dw: &mut [u64],
 ) -> Result<(), GemmError> {
     weight_gradient_with(Isa::active()?, geometry, terms, dw)
@@ -104,23 +118,102 @@ pub fn weight_gradient_sum(
 pub fn weight_gradient_with(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[GradientTerm<'_>],
+    terms: &[WeightGradientTerm<'_>],
     dw: &mut [u64],
 ) -> Result<(), GemmError> {
     let isa = isa.checked()?;
     let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()?];
-    let tensors = |term: &GradientTerm<'_>| {
+    let tensors = |term: &WeightGradientTerm<'_>| {
         [("output gradient", output, term.gradient.len()), ("input", input, term.input.len())]
     };
     check(weight, dw.len(), terms.iter().map(tensors))?;
     if dw.is_empty() {
         return Ok(());
     }
+    if let Some(trim) = Trim::of(geometry)? {
+        let mut live = vec![0; trim.geometry.weight_shape().iter().product()];
+        correlate(isa, &trim.geometry, terms, &mut live)?;
+        trim.put_weights(&live, dw);
+        return Ok(());
+    }
+    correlate(isa, geometry, terms, dw)
+}
+
+fn correlate(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[WeightGradientTerm<'_>],
+    dw: &mut [u64],
+) -> Result<(), GemmError> {
     if geometry.groups > 1 && geometry.in_channels == geometry.groups {
         weights::depthwise(isa, geometry, terms, dw)
     } else {
         weights::by_products(isa, geometry, terms, dw)
     }
+}
+
+/// What the gradient of the images of one convolution is made of.
+#[derive(Clone, Copy)]
+pub struct InputGradientTerm<'a> {
+    /// The gradient of the outputs, [`ConvGeometry::output_shape`].
+    pub gradient: &'a [u64],
+    /// Weights, [`ConvGeometry::weight_shape`].
+    pub weight: &'a [u64],
+}
+
+/// Gradient of the images of a convolution, modulo 2⁶⁴: `dx[n, c, y, x]` = Σₜ Σ of `gradient[n, o, oy, ox]` ·
+/// `weight[o, c, ky, kx]` over the output channels o of c's group and all output pixels and taps with
+/// oy·stride + ky·dilation − top = y and ox·stride + kx·dilation − left = x. `dx` has [`ConvGeometry::input_shape`] and
+/// is overwritten.
+///
+/// ```
+/// use cryptgpu_core::device::cpu::conv::{InputGradientTerm, input_gradient_sum};
+/// use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
+/// let window = PoolGeometry::square(2, 1, 0);
+/// let geometry = ConvGeometry { batch: 1, in_channels: 1, input: [2, 3], out_channels: 1, window, groups: 1 };
+/// let term = InputGradientTerm { gradient: &[1, 10], weight: &[1, 2, 3, 4] };
+/// let mut dx = [0; 6];
+/// input_gradient_sum(&geometry, &[term], &mut dx)?;
+/// assert_eq!(dx, [1, 12, 20, 3, 34, 40]);
+/// # Ok::<(), cryptgpu_core::device::cpu::gemm::GemmError>(())
+/// ```
+///
+/// # Errors
+/// As [`conv2d_sum`].
+pub fn input_gradient_sum(
+    geometry: &ConvGeometry,
+    terms: &[InputGradientTerm<'_>],
+    dx: &mut [u64],
+) -> Result<(), GemmError> {
+    input_gradient_with(Isa::active()?, geometry, terms, dx)
+}
+
+/// [`input_gradient_sum`] on a given instruction set, for tests and benches.
+///
+/// # Errors
+/// As [`input_gradient_sum`], and when this machine does not support `isa`.
+pub fn input_gradient_with(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[InputGradientTerm<'_>],
+    dx: &mut [u64],
+) -> Result<(), GemmError> {
+    let isa = isa.checked()?;
+    let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()?];
+    let tensors = |term: &InputGradientTerm<'_>| {
+        [("output gradient", output, term.gradient.len()), ("weight", weight, term.weight.len())]
+    };
+    check(input, dx.len(), terms.iter().map(tensors))?;
+    if dx.is_empty() {
+        return Ok(());
+    }
+    if let Some(trim) = Trim::of(geometry)? {
+        let weights: Vec<_> = terms.iter().map(|term| trim.weights(term.weight)).collect();
+        let terms: Vec<_> =
+            terms.iter().zip(&weights).map(|(term, weight)| InputGradientTerm { weight, ..*term }).collect();
+        return images::gradient(isa, &trim.geometry, &terms, dx);
+    }
+    images::gradient(isa, geometry, terms, dx)
 }
 
 /// Are the slices as long as the shapes say? For each term its tensors: name, shape and words.

@@ -43,7 +43,7 @@ fn reference(geometry: &ConvGeometry, terms: &[ConvTerm<'_>]) -> Vec<u64> {
 }
 
 /// The definition of the weights' gradient: every weight's output pixels.
-fn weight_reference(geometry: &ConvGeometry, terms: &[GradientTerm<'_>]) -> Vec<u64> {
+fn weight_reference(geometry: &ConvGeometry, terms: &[WeightGradientTerm<'_>]) -> Vec<u64> {
     let [batch, out_channels, height, width] = geometry.output_shape().unwrap();
     let [_, channels, kernel_height, kernel_width] = geometry.weight_shape();
     let PoolGeometry { stride, padding, dilation, .. } = geometry.window;
@@ -75,12 +75,30 @@ fn compare_weights(geometry: &ConvGeometry, terms: usize, mut words: impl FnMut(
     let data: Vec<_> = (0..terms)
         .map(|_| (words(count(geometry.output_shape().unwrap())), words(count(geometry.input_shape()))))
         .collect();
-    let terms: Vec<_> = data.iter().map(|(gradient, input)| GradientTerm { gradient, input }).collect();
+    let terms: Vec<_> = data.iter().map(|(gradient, input)| WeightGradientTerm { gradient, input }).collect();
     let expected = weight_reference(geometry, &terms);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
         let mut dw = vec![u64::MAX; expected.len()];
         weight_gradient_with(isa, geometry, &terms, &mut dw).unwrap();
         assert!(dw == expected, "{isa}: {geometry:?}");
+    }
+}
+
+/// Σ dx · x = Σ dy · (x ⊛ w) for the gradient dx of the images: what an adjoint is.
+fn compare_images(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
+    let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()];
+    let mut words = |shape: [usize; 4]| words(shape.iter().product(), &mut seed);
+    let dot = |x: &[u64], y: &[u64]| x.iter().zip(y).fold(0u64, |sum, (x, y)| sum.wrapping_add(x.wrapping_mul(*y)));
+    let x = words(input);
+    let data: Vec<_> = (0..terms).map(|_| (words(output), words(weight))).collect();
+    let expected = data.iter().fold(0u64, |sum, (gradient, weight)| {
+        sum.wrapping_add(dot(gradient, &reference(geometry, &[ConvTerm { input: &x, weight }])))
+    });
+    let terms: Vec<_> = data.iter().map(|(gradient, weight)| InputGradientTerm { gradient, weight }).collect();
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
+        let mut dx = vec![u64::MAX; x.len()];
+        input_gradient_with(isa, geometry, &terms, &mut dx).unwrap();
+        assert!(dot(&dx, &x) == expected, "{isa}: {geometry:?}");
     }
 }
 
@@ -129,6 +147,12 @@ proptest! {
         prop_assume!(geometry.output().is_ok());
         compare_weights(&geometry, terms, |count| words(count, &mut seed));
     }
+
+    #[test]
+    fn every_image_gradient_is_the_adjoint(geometry in geometries(), terms in 0usize..3, seed in any::<u64>()) {
+        prop_assume!(geometry.output().is_ok());
+        compare_images(&geometry, terms, seed);
+    }
 }
 
 #[test]
@@ -165,6 +189,22 @@ fn layers_of_real_networks() {
     compare(&layer(1, 90, 7, 70, 3, 1, 1, 1), 1, 4);
     compare(&layer(2, 24, 14, 24, 3, 2, 1, 24), 2, 5);
     compare(&layer(1, 40, 9, 33, 1, 2, 0, 1), 1, 6);
+}
+
+#[test]
+fn image_gradients_of_real_networks() {
+    let layer = |batch, in_channels, size, out_channels, kernel, stride, padding| ConvGeometry {
+        batch,
+        in_channels,
+        input: [size; 2],
+        out_channels,
+        window: PoolGeometry::square(kernel, stride, padding),
+        groups: 1,
+    };
+    compare_images(&layer(9, 20, 12, 50, 5, 1, 0), 2, 1);
+    compare_images(&layer(3, 16, 14, 20, 3, 2, 1), 2, 2);
+    compare_images(&layer(5, 24, 1, 30, 3, 1, 1), 2, 3);
+    compare_images(&layer(2, 17, 8, 19, 3, 1, 1), 2, 4);
 }
 
 #[test]

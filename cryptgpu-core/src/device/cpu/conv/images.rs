@@ -1,0 +1,150 @@
+//! The gradient of a convolution's images as a product of matrices, weights (rows: input channel, kernel row, kernel
+//! column; depth: output channel) times the outputs' gradient (columns: output pixels), whose words are added to the
+//! inputs that their taps see. With one input channel a group there is a direct loop.
+//!
+//! Floor: the products of the convolution itself, whatever stride and padding, and an addition in cache for each word
+//! of an im2col matrix, about two cycles. A convolution of the gradient with the flipped weights, the other way, was
+//! nowhere faster: it has the products of all inputs where there are fewer outputs, and packs an im2col matrix.
+
+use super::InputGradientTerm;
+use super::implicit::{Images, Shape};
+use crate::device::cpu::gemm::{Concat, GemmError, Isa, Lanes, Output, PARALLEL_PRODUCTS, product, vectorised};
+use crate::device::cpu::pool::add_taps;
+use crate::device::{ConvGeometry, PlaneWindows, PoolGeometry};
+use rayon::prelude::*;
+
+/// Output pixels that make the columns of one product, at least: then weights are packed for many columns.
+const COLUMNS: usize = 256;
+/// Words of a product before they are added to inputs, at most (but for one channel): they stay in cache.
+const WORDS: usize = 1 << 17;
+
+/// Sum of gradients. The caller has checked shapes and instruction set.
+pub(super) fn gradient(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[InputGradientTerm<'_>],
+    dx: &mut [u64],
+) -> Result<(), GemmError> {
+    let windows = geometry.windows()?;
+    if geometry.groups > 1 && geometry.in_channels == geometry.groups {
+        depthwise(isa, geometry, &windows, terms, dx);
+        return Ok(());
+    }
+    by_additions(isa, geometry, &windows, terms, dx)
+}
+
+/// By products whose words are added to inputs, a few images and channels at a time.
+fn by_additions(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    windows: &PlaneWindows,
+    terms: &[InputGradientTerm<'_>],
+    dx: &mut [u64],
+) -> Result<(), GemmError> {
+    let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
+    let [channels, outputs] = [in_channels / groups, out_channels / groups];
+    let PlaneWindows { window, input, output } = *windows;
+    let (plane, pixels, taps) = (input[0] * input[1], output[0] * output[1], window.kernel[0] * window.kernel[1]);
+    // The outputs' gradient as the columns of a 1 × 1 convolution.
+    let columns = Shape::new(&ConvGeometry {
+        in_channels: out_channels,
+        input: output,
+        window: PoolGeometry::square(1, 1, 0),
+        ..*geometry
+    })?;
+    let images = COLUMNS.div_ceil(pixels.max(1)).min(batch);
+    let some = (WORDS / (taps * images * pixels).max(1)).clamp(1, channels.max(1));
+    let task = |words: &mut Vec<u64>, (chunk, dx): (usize, &mut [u64])| {
+        dx.fill(0);
+        let (count, first) = (dx.len() / (in_channels * plane), chunk * images);
+        for (group, channel) in (0..groups).flat_map(|g| (0..channels).step_by(some).map(move |c| (g, c))) {
+            let rows = some.min(channels - channel) * taps;
+            let weights: Vec<_> = terms
+                .iter()
+                .map(|term| Lanes {
+                    data: &term.weight[(group * outputs * channels + channel) * taps..],
+                    depth: outputs,
+                    depth_stride: channels * taps,
+                    lane_stride: 1,
+                })
+                .collect();
+            let gradients: Vec<_> = terms
+                .iter()
+                .map(|term| Images::new(&columns, &term.gradient[first * out_channels * pixels..], group))
+                .collect();
+            words.resize(rows * count * pixels, 0);
+            let out = Output::matrix(words, count * pixels, false);
+            product(isa, [rows, count * pixels], &Concat(&weights), &Concat(&gradients), out);
+            for (image, c) in (0..count).flat_map(|image| (0..rows / taps).map(move |c| (image, c))) {
+                let dx = &mut dx[(image * in_channels + group * channels + channel + c) * plane..][..plane];
+                add(isa, windows, count * pixels, &words[c * taps * count * pixels + image * pixels..], dx);
+            }
+        }
+    };
+    dx.par_chunks_mut(images * in_channels * plane).enumerate().for_each_init(Vec::new, task);
+    Ok(())
+}
+
+vectorised! {
+    /// Adds to each input of a plane the words of the taps that see it.
+    fn add(windows: &PlaneWindows, tap_words: usize, words: &[u64], plane: &mut [u64]) {
+        add_taps(windows, tap_words, words, plane);
+    }
+}
+
+/// With one input channel a group, plane by plane.
+fn depthwise(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    windows: &PlaneWindows,
+    terms: &[InputGradientTerm<'_>],
+    dx: &mut [u64],
+) {
+    let multiplier = geometry.out_channels / geometry.groups;
+    let (plane, pixels) = (geometry.input[0] * geometry.input[1], windows.output[0] * windows.output[1]);
+    let taps = windows.window.kernel[0] * windows.window.kernel[1];
+    let one = |(index, dx): (usize, &mut [u64])| {
+        let (image, channel) = (index / geometry.in_channels, index % geometry.in_channels);
+        dx.fill(0);
+        for (term, m) in terms.iter().flat_map(|term| (0..multiplier).map(move |m| (term, m))) {
+            let out = channel * multiplier + m;
+            let gradient = &term.gradient[(image * geometry.out_channels + out) * pixels..][..pixels];
+            scatter(isa, windows, gradient, &term.weight[out * taps..][..taps], dx);
+        }
+    };
+    if geometry.batch * geometry.out_channels * pixels * taps * terms.len() < PARALLEL_PRODUCTS {
+        dx.chunks_exact_mut(plane).enumerate().for_each(one);
+    } else {
+        dx.par_chunks_exact_mut(plane).enumerate().for_each(one);
+    }
+}
+
+vectorised! {
+    /// Adds each word of `gradient` times each weight to the input that its tap sees.
+    fn scatter(windows: &PlaneWindows, gradient: &[u64], weights: &[u64], plane: &mut [u64]) {
+        let PlaneWindows { window, input, output } = *windows;
+        let ([stride_y, stride_x], top, left) = (window.stride, window.padding[0], window.padding[2]);
+        for (tap, &weight) in weights.iter().enumerate() {
+            let shift_y = tap / window.kernel[1] * window.dilation[0];
+            let shift_x = tap % window.kernel[1] * window.dilation[1];
+            // Output columns whose input lies inside the image.
+            let from = left.saturating_sub(shift_x).div_ceil(stride_x);
+            let to = (input[1] + left).saturating_sub(shift_x).div_ceil(stride_x).min(output[1]);
+            if from >= to {
+                continue;
+            }
+            for (row, gradient) in gradient.chunks_exact(output[1]).enumerate() {
+                let y = (row * stride_y + shift_y).wrapping_sub(top);
+                if y >= input[0] {
+                    continue;
+                }
+                let (plane, gradient) = (&mut plane[y * input[1] + from * stride_x + shift_x - left..], &gradient[from..to]);
+                let add = |(to, g): (&mut u64, &u64)| *to = to.wrapping_add(g.wrapping_mul(weight));
+                match stride_x {
+                    1 => plane.iter_mut().zip(gradient).for_each(add),
+                    _ => plane.iter_mut().step_by(stride_x).zip(gradient).for_each(add),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The gradients of convolutions of a tensor operation, from the CPU's kernels.
+
+use super::conv::{self, InputGradientTerm, WeightGradientTerm};
+use super::product::kernel_error;
+use crate::device::{ConvGeometry, DeviceError};
+
+/// `out` = Σₜ of the gradient of the weights of the convolution `geometry`, from the gradients of its outputs and its
+/// images.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when the kernel refuses the operands.
+pub fn weights(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+    let terms = terms.map(|(gradient, input)| WeightGradientTerm { gradient, input });
+    conv::weight_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's weights"))
+}
+
+/// `out` = Σₜ of the gradient of the images of the convolution `geometry`, from the gradients of its outputs and its
+/// weights.
+///
+/// # Errors
+/// [`DeviceError::Kernel`] when the kernel refuses the operands.
+pub fn images(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+    let terms = terms.map(|(gradient, weight)| InputGradientTerm { gradient, weight });
+    conv::input_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's images"))
+}

@@ -1,0 +1,174 @@
+//! Gradients of convolutions on a card: convolutions of their own, on operands in another order.
+
+use super::pool::window;
+use super::product::{conv2d_sum, method};
+use super::{Buffer, View, ViewMut, elementwise, launch, pool};
+use crate::device::{BlockOrder, ConvGeometry, DeviceError, GeometryError, PlaneWindows, PoolGeometry};
+use cryptgpu_kernels::{Conv2d, ConvTerm, Window};
+
+/// As a convolution of its own: images `[C/g, g·N, H, W]` with the outputs' gradients `[O, N, H′, W′]` as weights, g
+/// groups, stride and dilation exchanged, which gives `[C/g, O, kh, kw]`. Where a group has one input channel there is
+/// a kernel for it.
+pub(crate) fn weights(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
+    let operation = "gradient of a convolution's weights";
+    let method = method(operation)?;
+    let windows = geometry.windows().map_err(|source| DeviceError::Geometry { operation, source })?;
+    let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
+    let [(dy0, x0), (dy1, x1)] = terms;
+    let seen = window(&windows);
+    let term = |weight, input| ConvTerm { input, weight };
+    if groups > 1 && in_channels == groups {
+        let conv = Conv2d { batch, in_channels, out_channels, groups, window: seen };
+        launch(operation, [dy0, x0, dy1, x1], [out], |k, s, [dy0, x0, dy1, x1], [out]| {
+            k.depthwise_weight_gradient(s, &conv, &[term(dy0, x0), term(dy1, x1)], out)
+        });
+        return Ok(());
+    }
+    let channels = in_channels / groups;
+    let (pixels, plane) = (seen.output[0] * seen.output[1], seen.input[0] * seen.input[1]);
+    let images = BlockOrder::mirrored([batch, groups, channels], plane);
+    let gradients = BlockOrder::swapped(1, [batch, out_channels], pixels);
+    let ordinal = out.ordinal();
+    let [x0, x1] = [x0, x1].map(|x| reordered(ordinal, &images, x));
+    let [dy0, dy1] = [dy0, dy1].map(|dy| reordered(ordinal, &gradients, dy));
+    let window =
+        Window { output: seen.kernel, kernel: seen.output, stride: seen.dilation, dilation: seen.stride, ..seen };
+    let conv = Conv2d { batch: channels, in_channels: groups * batch, out_channels, groups, window };
+    let mut result = Buffer::alloc(ordinal, out.len());
+    let (reads, words) = ([dy0.view(), x0.view(), dy1.view(), x1.view()], result.slice_mut(0..out.len()));
+    launch(operation, reads, [words], |k, s, [dy0, x0, dy1, x1], [out]| {
+        k.conv2d(s, method, &conv, &[term(dy0, x0), term(dy1, x1)], out)
+    });
+    let taps = seen.kernel[0] * seen.kernel[1];
+    elementwise::reorder(&BlockOrder::swapped(1, [channels, out_channels], taps), result.view(), out);
+    Ok(())
+}
+
+/// As a convolution with the flipped weights ([`FlippedConv`]).
+pub(crate) fn images(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
+    let operation = "gradient of a convolution's images";
+    let ordinal = out.ordinal();
+    let flipped = FlippedConv::new(geometry).map_err(|source| DeviceError::Geometry { operation, source })?;
+    let Some(FlippedConv { insertion, geometry, weight_order }) = flipped else {
+        launch(operation, [], [out], |k, s, [], [out]| k.fill_constant(s, 0, out));
+        return Ok(());
+    };
+    let [w0, w1] = terms.map(|(_, w)| reordered(ordinal, &weight_order, w));
+    let Some(windows) = insertion else {
+        let [(dy0, _), (dy1, _)] = terms;
+        return conv2d_sum(&geometry, [(dy0, w0.view()), (dy1, w1.view())], out);
+    };
+    let words = geometry.input_shape().iter().product();
+    let [dy0, dy1] = terms.map(|(dy, _)| {
+        let mut planes = Buffer::alloc(ordinal, words);
+        pool::spread(&windows, false, dy, planes.slice_mut(0..words));
+        planes
+    });
+    conv2d_sum(&geometry, [(dy0.view(), w0.view()), (dy1.view(), w1.view())], out)
+}
+
+/// A copy of words on a card in another order.
+fn reordered(ordinal: u32, order: &BlockOrder, words: View) -> Buffer {
+    let mut copy = Buffer::alloc(ordinal, words.len());
+    elementwise::reorder(order, words, copy.slice_mut(0..words.len()));
+    copy
+}
+
+/// The gradient of a convolution's images as a convolution of the outputs' gradient with the flipped weights
+/// ([`FlippedConv::weight_order`]): with stride 1, over planes in which zeros stand between the output pixels of a
+/// strided convolution, and from which the pixels are cut whose windows lie in the padding alone.
+#[derive(Clone, Copy, Debug)]
+struct FlippedConv {
+    /// From output pixels to those planes, as windows of one input each; none where the planes are the same.
+    insertion: Option<PlaneWindows>,
+    /// The convolution, over the planes.
+    geometry: ConvGeometry,
+    /// The order of its weights in those of the convolution whose gradient it is.
+    weight_order: BlockOrder,
+}
+
+impl FlippedConv {
+    /// None where no output pixel sees an input.
+    fn new(geometry: &ConvGeometry) -> Result<Option<Self>, GeometryError> {
+        let PlaneWindows { window, input, output } = geometry.windows()?;
+        let (mut cut, mut planes, mut padding, mut same) = ([0; 4], [0; 2], [0; 4], true);
+        for axis in 0..2 {
+            let (before, reach) = (window.padding[2 * axis], window.dilation[axis] * (window.kernel[axis] - 1));
+            // Output pixels with zeros between them; those beyond `input + before` see no input.
+            let (full, seen) = (output[axis].saturating_sub(1) * window.stride[axis] + 1, input[axis] + before);
+            cut[2 * axis] = before.saturating_sub(reach);
+            padding[2 * axis] = reach.saturating_sub(before);
+            padding[2 * axis + 1] = seen.saturating_sub(full);
+            planes[axis] = full.min(seen).saturating_sub(cut[2 * axis]);
+            same &= planes[axis] == full && full == output[axis];
+        }
+        if planes.contains(&0) || input.contains(&0) {
+            return Ok(None);
+        }
+        let one = PoolGeometry { kernel: [1; 2], stride: window.stride, padding: cut, dilation: [1; 2] };
+        let insertion = PlaneWindows { window: one, input: planes, output };
+        let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
+        let channels = [out_channels / groups, in_channels / groups];
+        Ok(Some(FlippedConv {
+            insertion: (!same).then_some(insertion),
+            geometry: ConvGeometry {
+                batch,
+                in_channels: out_channels,
+                input: planes,
+                out_channels: in_channels,
+                window: PoolGeometry { stride: [1; 2], padding, ..window },
+                groups,
+            },
+            weight_order: BlockOrder {
+                reversed: true,
+                ..BlockOrder::swapped(groups, channels, window.kernel[0] * window.kernel[1])
+            },
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+
+        /// The same composition of the CPU's kernels gives the CPU's gradient.
+        #[test]
+        fn the_flipped_convolution_gives_the_gradient_of_the_images(
+            groups in 1usize..3, channels in [1usize..3, 1usize..3], input in [1usize..9, 1usize..9],
+            kernel in [1usize..4, 1usize..4], stride in [1usize..4, 1usize..4],
+            padding in prop::array::uniform4(0usize..6), dilation in [1usize..3, 1usize..3],
+        ) {
+            let window = PoolGeometry { kernel, stride, padding, dilation };
+            let [in_channels, out_channels] = channels.map(|channels| groups * channels);
+            let geometry = ConvGeometry { batch: 2, in_channels, input, out_channels, window, groups };
+            prop_assume!(geometry.output().is_ok());
+            let words = |shape: [usize; 4], step: u64| -> Vec<u64> {
+                (1..=shape.iter().product::<usize>() as u64).map(|i| i.wrapping_mul(step)).collect()
+            };
+            let gradient = words(geometry.output_shape().unwrap(), 0x9e37_79b9_7f4a_7c15);
+            let weight = words(geometry.weight_shape(), 0x94d0_49bb_1331_11eb);
+            let mut expected = words(geometry.input_shape(), 1);
+            let term = cpu::conv::InputGradientTerm { gradient: &gradient, weight: &weight };
+            cpu::conv::input_gradient_sum(&geometry, &[term], &mut expected).unwrap();
+            let Some(flipped) = FlippedConv::new(&geometry).unwrap() else {
+                prop_assert_eq!(expected, words(geometry.input_shape(), 0));
+                return Ok(());
+            };
+            let (mut flipped_weight, mut found) = (vec![0; weight.len()], vec![9; expected.len()]);
+            cpu::elementwise::reorder(&flipped.weight_order, &weight, &mut flipped_weight);
+            let planes = flipped.insertion.map_or(gradient.clone(), |windows| {
+                let mut planes = words(flipped.geometry.input_shape(), 1);
+                cpu::pool::spread(&windows, false, &gradient, &mut planes);
+                planes
+            });
+            let term = cpu::conv::ConvTerm { input: &planes, weight: &flipped_weight };
+            cpu::conv::conv2d_sum(&flipped.geometry, &[term], &mut found).unwrap();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
