@@ -1,4 +1,4 @@
-//! CryptGPU in Rust: private inference of convolutional networks by three parties that hold
+//! CryptGPU in Rust: private inference and training of convolutional networks by three parties that hold
 //! replicated secret shares of 64-bit integers (semi-honest, one corruption tolerated).
 //!
 //! The folders are layers, and each may use only those above it in this list:

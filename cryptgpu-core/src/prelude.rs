@@ -17,11 +17,13 @@
 //! ```
 
 pub use crate::cluster::{
-    Cluster, ClusterError, Model, OnlyAt, PerParty, Plain, Result, Revealed, Run, Shared, SharedBits,
+    Cluster, ClusterError, Dataset, Images, Labels, Model, OnlyAt, PerParty, Plain, Result, Revealed, Run, Shared,
+    SharedBits, TrainingRun,
 };
 pub use crate::device::{Device, DeviceChoice};
 pub use crate::mpc::{CheckRange, Fidelity, Party, Rep, RepBits, Settings};
 pub use crate::net::{Link, PartyId, Trace};
+pub use crate::nn::training::{Adam, Reveal, Sgd, Train};
 pub use crate::nn::{Graph, WeightSource, Weights, plaintext, zoo};
 pub use crate::prg::Randomness;
 pub use crate::show::Show;

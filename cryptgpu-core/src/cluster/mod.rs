@@ -27,7 +27,10 @@ pub mod party;
 mod show;
 mod wire;
 
-pub use controller::{Accuracy, Cluster, ClusterBuilder, InferenceResult, Network, Progress, Run};
+pub use controller::{
+    Accuracy, Checkpointing, Cluster, ClusterBuilder, InferenceResult, Iteration, LossPoint, Network, Progress, Run,
+    Start, StepUsage, TrainedModel, TrainingRun,
+};
 pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
     Plain, Revealed, Shared, SharedBits, Words,

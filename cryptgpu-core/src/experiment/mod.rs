@@ -14,6 +14,7 @@ mod parties;
 mod party;
 mod record;
 mod table;
+pub mod training;
 mod window;
 
 pub use crate::nn::{WeightFile, WeightSource};

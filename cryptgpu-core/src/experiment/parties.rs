@@ -13,7 +13,7 @@ use crate::net::Link;
 use crate::prg::Randomness;
 
 /// What makes new parties necessary when it changes.
-type Wanted = (Link, Randomness, Devices, Settings);
+pub(super) type Wanted = (Link, Randomness, Devices, Settings);
 
 /// Three parties for declarations, in processes or on threads of this one. They are started by the first run, and again
 /// when a declaration asks for other links, randomness, devices or settings.
@@ -77,7 +77,12 @@ impl Parties {
 
     fn cluster(&mut self, declaration: &Inference) -> Result<&Cluster, ExperimentError> {
         let (link, randomness, devices) = (declaration.link, declaration.randomness, declaration.device);
-        let wanted @ (.., settings) = (link, randomness, devices, declaration.settings()?);
+        self.started((link, randomness, devices, declaration.settings()?))
+    }
+
+    /// The parties as they are wanted, started where they are not.
+    pub(super) fn started(&mut self, wanted: Wanted) -> Result<&Cluster, ExperimentError> {
+        let (link, randomness, devices, settings) = wanted;
         // The old parties end before new ones start.
         self.cluster.take_if(|(running, _)| *running != wanted);
         let running = match self.cluster.take() {

@@ -236,8 +236,8 @@ pub fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
     })
 }
 
-/// The records of a file, in its order. Blank lines, unknown fields and micro-benchmarks, which
-/// [`micro::read`](super::micro::read) reads, are skipped.
+/// The records of a file, in its order. Blank lines, unknown fields, micro-benchmarks and trainings are skipped, which
+/// [`micro::read`](super::micro::read) and [`training::read`](super::training::read) read.
 ///
 /// # Errors
 /// [`File`](ExperimentError::File) or [`Line`](ExperimentError::Line), with the line's number.
@@ -250,7 +250,7 @@ pub fn read(path: &Path) -> Result<Vec<Record>, ExperimentError> {
 }
 
 fn is_of_a_network(experiment: &str) -> bool {
-    experiment != super::micro::EXPERIMENT
+    ![super::micro::EXPERIMENT, super::training::EXPERIMENT].contains(&experiment)
 }
 
 /// The lines of a file of which the experiment is `wanted`.

@@ -13,3 +13,4 @@ mod run;
 mod show;
 mod support;
 mod trace;
+mod training;

@@ -45,5 +45,8 @@ mod tests {
         let text = serde_json::json!({"pixels": image.len(), "bits": settings.codec.fraction_bits()}).to_string();
         assert!(ended.is_ok() && text.starts_with("{\"pixels\":4"), "{text}");
         assert_eq!(Cost { bytes: 8, rounds: 1 }.text(), "1 round, 8 bytes");
+        let train = Train { optimizer: Sgd::new(0.1).momentum(0.9).into(), ..Train::default() };
+        let owners = (Images::at(0), Labels::rows([(0, 0..9), (2, 9..20)]));
+        assert!(train.reveal == Reveal::default() && format!("{owners:?}").contains("9..20"));
     }
 }

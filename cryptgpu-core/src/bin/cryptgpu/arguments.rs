@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder};
 use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
-use cryptgpu_core::mpc::SignWindow;
+use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
 
 use super::Result;
 
@@ -92,6 +92,40 @@ pub fn window(text: &str) -> std::result::Result<SignWindow, String> {
     let hint = || format!("`{text}` is not a window: use <lowest bit>:<width>, such as 0:32, with width 16, 32 or 64");
     let (low, width) = text.split_once(':').ok_or_else(hint)?;
     SignWindow::new(low.parse().map_err(|_| hint())?, width.parse().map_err(|_| hint())?).ok_or_else(hint)
+}
+
+/// Which truncation runs, by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FidelityName {
+    Exact,
+    Paper,
+}
+
+/// Where the check of ranges opens its bits, by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CheckRangeName {
+    Off,
+    Run,
+    Layers,
+}
+
+impl From<FidelityName> for Fidelity {
+    fn from(name: FidelityName) -> Self {
+        match name {
+            FidelityName::Exact => Fidelity::Exact,
+            FidelityName::Paper => Fidelity::Paper,
+        }
+    }
+}
+
+impl From<CheckRangeName> for CheckRange {
+    fn from(name: CheckRangeName) -> Self {
+        match name {
+            CheckRangeName::Off => CheckRange::Off,
+            CheckRangeName::Run => CheckRange::Run,
+            CheckRangeName::Layers => CheckRange::Layers,
+        }
+    }
 }
 
 /// The images and the weights of a network.

@@ -11,6 +11,15 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// A duration that is a guess: `42 s`, `3 min`, `2.5 h`.
+pub fn time_left(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds >= 5400.0 => format!("{:.1} h", seconds / 3600.0),
+        seconds if seconds >= 90.0 => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{seconds:.0} s"),
+    }
+}
+
 /// Bytes in decimal units with three digits: `1.40 MB`.
 pub fn bytes(bytes: f64) -> String {
     let (divisor, unit) = match bytes {
@@ -64,6 +73,7 @@ mod tests {
         assert_eq!(super::seconds(9.306), "9.31 s");
         assert_eq!(super::seconds(123.4), "123 s");
         assert_eq!(super::seconds(4.2e-5), "42.0 µs");
+        assert_eq!([42.2, 200.0, 9000.0].map(super::time_left), ["42 s", "3 min", "2.5 h"]);
         assert_eq!(super::bytes(1_402_500.0), "1.40 MB");
         assert_eq!(super::bytes(8.853e9), "8.85 GB");
         assert_eq!(super::bytes(12.0), "12 B");

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Inference, Parties, Record, Suite, WeightSource, measure};
-use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
+use cryptgpu_core::mpc::SignWindow;
 use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::zoo;
 use cryptgpu_core::prg::Randomness;
 
-use super::arguments::{self, Output, item, window};
+use super::arguments::{self, CheckRangeName, FidelityName, Output, item, window};
 use super::progress::Progress;
 use super::{Result, format, table};
 
@@ -89,19 +89,6 @@ pub struct InferenceArguments {
 enum SuiteName {
     Small,
     Full,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FidelityName {
-    Exact,
-    Paper,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CheckRangeName {
-    Off,
-    Run,
-    Layers,
 }
 
 pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
@@ -203,18 +190,11 @@ impl InferenceArguments {
             iterations,
             link: self.link,
             device: self.device,
-            fidelity: match self.fidelity {
-                FidelityName::Exact => Fidelity::Exact,
-                FidelityName::Paper => Fidelity::Paper,
-            },
+            fidelity: self.fidelity.into(),
             randomness: self.randomness,
             fraction_bits: self.fraction_bits,
             window: self.window.unwrap_or_default(),
-            check_range: match self.check_range {
-                CheckRangeName::Off => CheckRange::Off,
-                CheckRangeName::Run => CheckRange::Run,
-                CheckRangeName::Layers => CheckRange::Layers,
-            },
+            check_range: self.check_range.into(),
             compare: self.compare.unwrap_or(default.compare),
         };
         for notice in declaration.validate()? {
@@ -229,6 +209,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use cryptgpu_core::experiment::Images;
+    use cryptgpu_core::mpc::{CheckRange, Fidelity};
     use cryptgpu_datasets::ImageSet;
 
     #[derive(Parser)]

@@ -1,4 +1,4 @@
-//! The `cryptgpu` program: private inference from a terminal, and what a notebook's cluster starts as
+//! The `cryptgpu` program: private inference and training from a terminal, and what a notebook's cluster starts as
 //! its parties. Everything it does is in the library; here are arguments, progress and tables.
 
 mod arguments;
@@ -13,12 +13,13 @@ mod progress;
 mod range;
 mod run;
 mod table;
+mod train;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Private inference of convolutional networks by three parties, none of which sees images or weights.
+/// Private inference and training of convolutional networks by three parties, none of which sees images or weights.
 #[derive(Debug, Parser)]
 #[command(name = "cryptgpu", version, max_term_width = 110, after_help = EXAMPLES)]
 struct Cli {
@@ -33,6 +34,7 @@ Examples:
   cryptgpu run inference --networks lenet             private inference of real digits
   cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
   cryptgpu range --networks lenet                     whether its values fit the ring, layer by layer
+  cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
   cryptgpu run micro                                  private operations by size
   cryptgpu table r.jsonl                              the comparison with the paper, from records";
 

@@ -40,10 +40,15 @@ impl Progress {
             Stage::Private(done, all) => (format!("private inference, {done} of {all}"), done, all),
             Stage::Plaintext(done, all) => (format!("comparing with plaintext, {done} of {all}"), done, all),
         };
+        self.update(done, all, &text);
+    }
+
+    /// Shows that `done` of `all` is done, and what is known of it.
+    pub fn update(&mut self, done: usize, all: usize, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_length(all as u64);
             bar.set_position(done as u64);
-            bar.set_message(text);
+            bar.set_message(text.to_owned());
         } else if !self.quiet && self.last.is_none_or(|last| last.elapsed() >= EVERY) {
             eprintln!("{}: {text} ({:.0} s)", self.name, self.start.elapsed().as_secs_f64());
             self.last = Some(Instant::now());

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Result, inference, micro};
+use super::{Result, inference, micro, train};
 
 /// The experiments.
 #[derive(Debug, Subcommand)]
 pub enum Experiment {
     /// Private inference: time, bytes, rounds, error against plaintext, accuracy
     Inference(Box<inference::InferenceArguments>),
+    /// Private training: time, bytes and rounds of an iteration, loss and accuracy where they may be revealed
+    Train(Box<train::TrainArguments>),
     /// Private matrix products, convolutions and ReLUs by size
     Micro(micro::MicroArguments),
 }
@@ -18,6 +20,7 @@ pub enum Experiment {
 pub fn run(experiment: &Experiment) -> Result<ExitCode> {
     match experiment {
         Experiment::Inference(arguments) => inference::run(arguments),
+        Experiment::Train(arguments) => train::run(arguments),
         Experiment::Micro(arguments) => micro::run(arguments),
     }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use cryptgpu_core::experiment::training;
 use cryptgpu_core::experiment::{Cited, InferenceRow, Record, inference_caption, inference_table, latest, read};
 
-use super::{Result, format};
+use super::{Result, format, train};
 
 /// Arguments of `cryptgpu table`.
 #[derive(Debug, clap::Args)]
@@ -27,21 +28,30 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let mut records = Vec::new();
+    let (mut records, mut trainings) = (Vec::new(), Vec::new());
     for file in &arguments.files {
         records.extend(read(file)?);
+        trainings.extend(training::read(file)?);
     }
     if !arguments.all {
-        records = latest(&records);
+        (records, trainings) = (latest(&records), training::latest(&trainings));
     }
     if arguments.json {
         let mut out = std::io::stdout().lock();
         for row in inference_table(&records)? {
             writeln!(out, "{}", serde_json::to_string(&row)?)?;
         }
+        for row in training::training_table(&trainings)? {
+            writeln!(out, "{}", serde_json::to_string(&row)?)?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
-    print(&records)?;
+    if !records.is_empty() || trainings.is_empty() {
+        print(&records)?;
+    }
+    if !trainings.is_empty() {
+        train::print(&trainings)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@
 //! | `network.rs` | [`Network`]: what to load |
 //! | `model.rs` | [`Cluster::load_model`], [`Cluster::infer`] |
 //! | `dataset.rs` | [`Cluster::dataset`], [`Cluster::accuracy`] |
+//! | `training.rs` | [`Cluster::train`], [`TrainingRun`], [`TrainedModel`] |
 //! | `inference.rs` | [`InferenceResult`] |
 
 mod builder;
@@ -26,6 +27,7 @@ mod model;
 mod network;
 mod run;
 mod share;
+mod training;
 mod turn;
 mod watch;
 
@@ -35,4 +37,5 @@ pub use dataset::Accuracy;
 pub use inference::InferenceResult;
 pub use network::Network;
 pub use run::Run;
+pub use training::{Checkpointing, Iteration, LossPoint, Start, StepUsage, TrainedModel, TrainingRun};
 pub use watch::Progress;

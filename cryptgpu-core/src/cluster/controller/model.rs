@@ -4,7 +4,9 @@
 
 use super::cluster::Cluster;
 use super::inference::InferenceResult;
+use super::inner::Inner;
 use super::network::Network;
+use super::share::share;
 use super::turn::Turn;
 use crate::cluster::marshal::handle::{Shared, Token};
 use crate::cluster::marshal::model::Model;
@@ -87,22 +89,7 @@ impl Cluster {
         S::Elem: Copy + Into<f64>,
         D: Dimension,
     {
-        let expected = model.graph.input_shape();
-        if images.ndim() != 4 || images.shape()[1..] != expected || images.is_empty() {
-            let (graph, found) = (model.graph.name().to_owned(), images.shape().to_vec());
-            return Err(ClusterError::argument("share an image", &NnError::Input { graph, expected, found }));
-        }
-        // Before anything is sent.
-        model.token.check(self.inner.number, self.generation())?;
-        if !images.iter().all(|&value| model.input.contains(value.into())) {
-            eprintln!("{}", outside(model.input));
-        }
-        let shared = self.share(images)?;
-        let images = |turn: &Turn<'_>| {
-            let id = shared.0.check(self.inner.number, turn.generation())?;
-            Ok(PartyId::ALL.map(|_| Images::Shared(id)))
-        };
-        self.infer_on(model, shared.shape()[0], images)
+        infer(&self.inner, model, images)
     }
 
     /// Evaluates the model on images `range` of `set`, which party `owner` reads for itself and shares; the caller
@@ -125,22 +112,51 @@ impl Cluster {
         let own = |party| (party == owner).then(|| OwnImages { set: set.clone(), range: range.clone() });
         let input = model.input;
         let images = |party| Images::Read { owner, own: own(party), batch, input };
-        self.infer_on(model, batch, |_| Ok(PartyId::ALL.map(images)))
+        infer_on(&self.inner, model, batch, |_| Ok(PartyId::ALL.map(images)))
     }
+}
 
-    fn infer_on(
-        &self,
-        model: &Model,
-        batch: usize,
-        images: impl FnOnce(&Turn<'_>) -> Result<[Images; 3], ClusterError>,
-    ) -> Result<InferenceResult, ClusterError> {
-        let turn = Turn::begin(&self.inner, Infer::NAME)?;
-        let (generation, result) = (turn.generation(), HeldId { run: turn.run, place: 0 });
-        let id = model.token.check(self.inner.number, generation)?;
-        let jobs = images(&turn)?.map(|images| Infer { model: id, images });
-        let run = turn.run_job(jobs, |_| ())?;
-        let shape = [&[batch][..], model.graph.output_shape()].concat();
-        let token = Token::new(self.inner.clone(), generation, result, Label::Rep(shape));
-        Ok(InferenceResult::new(Shared(Arc::new(token)).reveal()?, run))
+/// What [`Cluster::infer`] does.
+pub(super) fn infer<S, D>(
+    inner: &Arc<Inner>,
+    model: &Model,
+    images: &ArrayBase<S, D>,
+) -> Result<InferenceResult, ClusterError>
+where
+    S: Data,
+    S::Elem: Copy + Into<f64>,
+    D: Dimension,
+{
+    let expected = model.graph.input_shape();
+    if images.ndim() != 4 || images.shape()[1..] != expected || images.is_empty() {
+        let (graph, found) = (model.graph.name().to_owned(), images.shape().to_vec());
+        return Err(ClusterError::argument("share an image", &NnError::Input { graph, expected, found }));
     }
+    // Before anything is sent.
+    model.token.check(inner.number, inner.facts().generation)?;
+    if !images.iter().all(|&value| model.input.contains(value.into())) {
+        eprintln!("{}", outside(model.input));
+    }
+    let shared = share(inner, images)?;
+    let images = |turn: &Turn<'_>| {
+        let id = shared.0.check(inner.number, turn.generation())?;
+        Ok(PartyId::ALL.map(|_| Images::Shared(id)))
+    };
+    infer_on(inner, model, shared.shape()[0], images)
+}
+
+fn infer_on(
+    inner: &Arc<Inner>,
+    model: &Model,
+    batch: usize,
+    images: impl FnOnce(&Turn<'_>) -> Result<[Images; 3], ClusterError>,
+) -> Result<InferenceResult, ClusterError> {
+    let turn = Turn::begin(inner, Infer::NAME)?;
+    let (generation, result) = (turn.generation(), HeldId { run: turn.run, place: 0 });
+    let id = model.token.check(inner.number, generation)?;
+    let jobs = images(&turn)?.map(|images| Infer { model: id, images });
+    let run = turn.run_job(jobs, |_| ())?;
+    let shape = [&[batch][..], model.graph.output_shape()].concat();
+    let token = Token::new(inner.clone(), generation, result, Label::Rep(shape));
+    Ok(InferenceResult::new(Shared(Arc::new(token)).reveal()?, run))
 }

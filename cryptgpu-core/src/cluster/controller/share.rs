@@ -71,8 +71,7 @@ impl Cluster {
         S::Elem: Copy + Into<f64>,
         D: Dimension,
     {
-        let words = self.inner.configuration.settings.codec.encode_array(array);
-        self.share_words(&words.map_err(|error| ClusterError::argument("share an array", &error))?)
+        share(&self.inner, array)
     }
 
     /// As [`Cluster::share`], of ring words.
@@ -84,21 +83,40 @@ impl Cluster {
         S: Data<Elem = u64>,
         D: Dimension,
     {
-        let fail = |error: &dyn std::fmt::Display| ClusterError::argument("share an array", error);
-        let key = Key::from_os().map_err(|error| fail(&error))?;
-        let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
-        let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg);
-        let shape = array.shape().to_vec();
-        let job = |rep: Rep| -> Result<Share, DeviceError> {
-            let (a, b) = rep.components();
-            let components = [Words(a.view().to_host()?), Words(b.view().to_host()?)];
-            Ok(Share { shape: shape.clone(), components })
-        };
-        let [p0, p1, p2] = shares.map(|rep| job(rep).map_err(|error| fail(&error)));
-        let jobs = [p0?, p1?, p2?];
-        let turn = Turn::begin(&self.inner, Share::NAME)?;
-        let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
-        turn.run_job(jobs, |_| ())?;
-        Ok(Shared(Arc::new(Token::new(self.inner.clone(), generation, id, Label::Rep(shape)))))
+        share_words(&self.inner, array)
     }
+}
+
+/// What [`Cluster::share`] does.
+pub(super) fn share<S, D>(inner: &Arc<Inner>, array: &ArrayBase<S, D>) -> Result<Shared, ClusterError>
+where
+    S: Data,
+    S::Elem: Copy + Into<f64>,
+    D: Dimension,
+{
+    let words = inner.configuration.settings.codec.encode_array(array);
+    share_words(inner, &words.map_err(|error| ClusterError::argument("share an array", &error))?)
+}
+
+fn share_words<S, D>(inner: &Arc<Inner>, array: &ArrayBase<S, D>) -> Result<Shared, ClusterError>
+where
+    S: Data<Elem = u64>,
+    D: Dimension,
+{
+    let fail = |error: &dyn std::fmt::Display| ClusterError::argument("share an array", error);
+    let key = Key::from_os().map_err(|error| fail(&error))?;
+    let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
+    let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg);
+    let shape = array.shape().to_vec();
+    let job = |rep: Rep| -> Result<Share, DeviceError> {
+        let (a, b) = rep.components();
+        let components = [Words(a.view().to_host()?), Words(b.view().to_host()?)];
+        Ok(Share { shape: shape.clone(), components })
+    };
+    let [p0, p1, p2] = shares.map(|rep| job(rep).map_err(|error| fail(&error)));
+    let jobs = [p0?, p1?, p2?];
+    let turn = Turn::begin(inner, Share::NAME)?;
+    let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
+    turn.run_job(jobs, |_| ())?;
+    Ok(Shared(Arc::new(Token::new(inner.clone(), generation, id, Label::Rep(shape)))))
 }

@@ -2,7 +2,7 @@
 
 use super::inner::{Inner, State};
 use super::run::Run;
-use super::watch::{Done, Progress, Watch};
+use super::watch::{Done, Heard, Progress, Watch};
 use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::session::Session;
 use crate::cluster::party::job::Job;
@@ -75,16 +75,29 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn run_job<J: Job>(
-        mut self,
+        self,
         jobs: [J; 3],
         mut on_progress: impl FnMut(&Progress),
+    ) -> Result<Run<J::Output>, ClusterError> {
+        self.run_job_hearing(jobs, |heard| {
+            if let Heard::Progress(progress) = heard {
+                on_progress(progress);
+            }
+        })
+    }
+
+    /// As [`Turn::run_job`]; `hear` learns what the parties say while it runs.
+    pub(super) fn run_job_hearing<J: Job>(
+        mut self,
+        jobs: [J; 3],
+        mut hear: impl FnMut(Heard<'_>),
     ) -> Result<Run<J::Output>, ClusterError> {
         let command = Command::Run { run: self.run, job: J::NAME.to_owned() };
         let encode = |job| {
             frame::encode(&command, job).map_err(|error| ClusterError::argument(&format!("run {}", J::NAME), &error))
         };
         let frames = [encode(&jobs[0])?, encode(&jobs[1])?, encode(&jobs[2])?];
-        let ended = self.execute(frames, &mut on_progress)?;
+        let ended = self.execute(frames, &mut hear)?;
         let decode = |party: PartyId| {
             postcard::from_bytes::<J::Output>(ended.output(party)).map_err(|error| ClusterError::Protocol {
                 party,
@@ -102,7 +115,7 @@ impl<'a> Turn<'a> {
     pub(super) fn execute(
         &mut self,
         frames: [Vec<u8>; 3],
-        on_progress: &mut dyn FnMut(&Progress),
+        hear: &mut dyn FnMut(Heard<'_>),
     ) -> Result<Ended, ClusterError> {
         let ids = std::mem::take(&mut self.free);
         let Some(session) = self.state.session.as_mut() else { return Err(ClusterError::Ended) };
@@ -113,7 +126,7 @@ impl<'a> Turn<'a> {
         let deadline = self.inner.configuration.deadline;
         let mut watch = Watch::new(session, self.run, &self.name, deadline, self.limit, &self.going_on);
         watch.send(frames);
-        let outcome = watch.collect(on_progress);
+        let outcome = watch.collect(hear);
         match outcome {
             Ok(done) => {
                 let control_bytes = session.control_bytes() - bytes;

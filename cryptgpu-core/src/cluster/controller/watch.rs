@@ -25,6 +25,15 @@ pub struct Progress {
     pub step: String,
 }
 
+/// What a party says while a job runs.
+#[derive(Debug)]
+pub(super) enum Heard<'a> {
+    /// How far it is.
+    Progress(&'a Progress),
+    /// What its job tells, in the job's encoding.
+    Told(PartyId, &'a [u8]),
+}
+
 /// How a job ended well at one party.
 #[derive(Debug)]
 pub(super) struct Done {
@@ -101,14 +110,14 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for all parties' outputs.
-    pub(super) fn collect(&mut self, on_progress: &mut dyn FnMut(&Progress)) -> Result<[Done; 3], ClusterError> {
+    pub(super) fn collect(&mut self, hear: &mut dyn FnMut(Heard<'_>)) -> Result<[Done; 3], ClusterError> {
         while self.open().next().is_some() && !self.hopeless {
             if self.going_on.is_to_end() {
                 return Err(self.interrupted());
             }
             let patience = self.patience();
             match self.session.next(patience.min(Instant::now() + POLL)) {
-                Some(Arrival { from, what }) => self.take(from, what, on_progress),
+                Some(Arrival { from, what }) => self.take(from, what, hear),
                 None if Instant::now() < patience => {}
                 None if self.first_failure.is_some() => break,
                 None if Instant::now() >= self.limit.1 => {
@@ -148,13 +157,16 @@ impl<'a> Watch<'a> {
         self.first_failure.map_or(silence, |first| first + GRACE.min(self.deadline))
     }
 
-    fn take(&mut self, from: PartyId, what: What, on_progress: &mut dyn FnMut(&Progress)) {
+    fn take(&mut self, from: PartyId, what: What, hear: &mut dyn FnMut(Heard<'_>)) {
         let at = from.index();
         self.heard[at] = Instant::now();
         match what {
             What::Event(Event::Progress { run, fraction, text, step }, ..) if run == self.run => {
                 self.steps[at].clone_from(&step);
-                on_progress(&Progress { party: from, fraction, text, step });
+                hear(Heard::Progress(&Progress { party: from, fraction, text, step }));
+            }
+            What::Event(Event::Told { run }, frame, body) if run == self.run => {
+                hear(Heard::Told(from, frame.get(body..).unwrap_or_default()));
             }
             What::Event(Event::Alive { state }, ..) if self.done[at].is_none() => {
                 self.note(at, state.map(|state| *state))

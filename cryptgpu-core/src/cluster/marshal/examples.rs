@@ -6,6 +6,7 @@ use crate::cluster::wire::job_error::JobError;
 use crate::prg::{Aes128Ctr, Key};
 use cryptgpu_datasets::{DatasetError, ImageReader};
 use ndarray::Array4;
+use sha2::{Digest, Sha256};
 
 /// What a party owns of a data set. `Debug` shows the name only.
 pub(in crate::cluster) struct OwnExamples {
@@ -84,6 +85,27 @@ impl OwnExamples {
             OwnImages::Random(_) => 0,
         });
         images.sum::<u64>() + self.labels.iter().map(|(_, labels)| 2 * labels.len() as u64).sum::<u64>()
+    }
+
+    /// Everything that is owned, on its way into a digest.
+    pub(in crate::cluster) fn digest(&self) -> Sha256 {
+        let mut digest = Sha256::new();
+        for (start, images) in &self.images {
+            digest.update(start.to_le_bytes());
+            match images {
+                OwnImages::Read(reader) => {
+                    let pixels =
+                        reader.pixels(0..reader.len()).map(|pixels| pixels.to_owned().into_raw_vec_and_offset().0);
+                    digest.update(pixels.unwrap_or_default());
+                }
+                OwnImages::Random(random) => digest.update(format!("{random:?}")),
+            }
+        }
+        for (start, labels) in &self.labels {
+            digest.update(start.to_le_bytes());
+            labels.iter().for_each(|label| digest.update(label.to_le_bytes()));
+        }
+        digest
     }
 
     /// Refuses labels that are no output of a network with so many.

@@ -72,7 +72,7 @@ impl Token {
     pub(in crate::cluster) fn shape(&self) -> &[usize] {
         match &self.label {
             Label::Rep(shape) | Label::Bits(shape) | Label::Private(Some(shape)) => shape,
-            Label::Private(None) | Label::Model(_) | Label::Examples(_) => &[],
+            Label::Private(None) | Label::Model(_) | Label::Examples(_) | Label::Training(_) => &[],
         }
     }
 

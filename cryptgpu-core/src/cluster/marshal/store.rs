@@ -6,6 +6,7 @@ use crate::cluster::wire::message::HeldId;
 use crate::device::Tensor;
 use crate::mpc::{Rep, RepBits};
 use crate::nn::SharedModel;
+use crate::nn::training::SharedTraining;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(in crate::cluster) enum Held {
     Model(Arc<SharedModel>),
     /// Examples that this party owns of a data set.
     Examples(Arc<OwnExamples>),
+    /// A network in training, with all that its optimiser keeps.
+    Training(Arc<SharedTraining>),
 }
 
 /// What the caller learns of what a party holds.
@@ -37,6 +40,8 @@ pub(in crate::cluster) enum Label {
     Model(String),
     /// The data set of that name.
     Examples(String),
+    /// The training of the network of that name.
+    Training(String),
 }
 
 impl Label {
@@ -49,6 +54,7 @@ impl Label {
             Label::Private(None) => "a tensor opened elsewhere".to_owned(),
             Label::Model(network) => format!("the model {network}"),
             Label::Examples(name) => format!("the data set {name}"),
+            Label::Training(network) => format!("the trained {network}"),
         }
     }
 }
@@ -61,6 +67,7 @@ impl Held {
             Held::Private(tensor) => tensor.as_ref().map_or(0, Tensor::len),
             Held::Model(model) => return model.bytes(),
             Held::Examples(own) => return own.bytes(),
+            Held::Training(training) => return training.bytes(),
         };
         8 * words as u64
     }
@@ -72,6 +79,7 @@ impl Held {
             Held::Private(tensor) => Label::Private(tensor.as_ref().map(|tensor| tensor.shape().to_vec())),
             Held::Model(model) => Label::Model(model.plan().name().to_owned()),
             Held::Examples(own) => Label::Examples(own.name().to_owned()),
+            Held::Training(training) => Label::Training(training.graph().name().to_owned()),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a party has at hand in a job: its links and protocols, and what earlier runs left.
 
+use super::execute::tell;
 use crate::cluster::marshal::store::{Held, Store};
 use crate::cluster::wire::error::{Failure, FailureKind};
+use crate::cluster::wire::frame::{self, Outbox};
 use crate::cluster::wire::job_error::JobError;
-use crate::cluster::wire::message::HeldId;
+use crate::cluster::wire::message::{Event, HeldId};
 use crate::mpc::{Party, Settings};
 use crate::net::{GaveUp, Network, PartyId};
 use std::sync::Arc;
@@ -14,24 +16,20 @@ use std::time::{Duration, Instant};
 pub struct PartyContext {
     party: Party,
     network: Arc<dyn Network>,
-    report: Box<Report>,
-    run: u64,
-    reported: Option<Instant>,
+    voice: Voice,
     store: Store,
     in_memory: bool,
     settings: Settings,
 }
 
-/// Tells the controller: run, fraction, text, step.
-pub(in crate::cluster) type Report = dyn Fn(u64, f64, &str, &str) + Send;
-
 /// Least time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 impl PartyContext {
-    pub(super) fn new(party: Party, network: Arc<dyn Network>, in_memory: bool, report: Box<Report>) -> Self {
+    pub(super) fn new(party: Party, network: Arc<dyn Network>, in_memory: bool, outbox: Outbox) -> Self {
         let (settings, store) = (*party.settings(), Store::default());
-        PartyContext { party, network, report, run: 0, reported: None, store, in_memory, settings }
+        let voice = Voice { outbox, run: 0, reported: None };
+        PartyContext { party, network, voice, store, in_memory, settings }
     }
 
     /// Which of the three this is.
@@ -52,17 +50,17 @@ impl PartyContext {
     /// Tells the controller that `fraction` (0 to 1) of the job is done, and what comes now.
     /// Cheap; told at most ten times a second, but for the first and the last.
     pub fn progress(&mut self, fraction: f64, text: &str) {
-        if fraction < 1.0 && self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
-            return;
-        }
-        self.reported = Some(Instant::now());
-        (self.report)(self.run, fraction, text, &self.party.current_step());
+        self.voice.progress(fraction, text, &self.party.current_step());
+    }
+
+    /// What tells the caller how far the job is, apart from the party, for work that has the party.
+    pub(in crate::cluster) fn voice(&self) -> Voice {
+        self.voice.clone()
     }
 
     /// What is reported and left from now on belongs to this run, which computes as the cluster was told to.
     pub(in crate::cluster) fn begin(&mut self, run: u64) {
-        self.run = run;
-        self.reported = None;
+        (self.voice.run, self.voice.reported) = (run, None);
         self.party.set_settings(self.settings);
         self.party.forget_range();
         self.network.endpoint().forget_error();
@@ -92,7 +90,7 @@ impl PartyContext {
 
     /// Holds what this run leaves at `place`.
     pub(in crate::cluster) fn hold(&mut self, place: u32, held: Held) {
-        self.store.keep(HeldId { run: self.run, place }, held);
+        self.store.keep(HeldId { run: self.voice.run, place }, held);
     }
 
     /// What is held under that number.
@@ -111,6 +109,34 @@ impl PartyContext {
     }
 }
 
+/// What a job tells its caller with while it runs.
+#[derive(Clone)]
+pub(in crate::cluster) struct Voice {
+    outbox: Outbox,
+    run: u64,
+    reported: Option<Instant>,
+}
+
+impl Voice {
+    /// Tells the controller that `fraction` (0 to 1) of the job is done, and what comes now, in which step; at most ten
+    /// times a second, but for the first and the last.
+    pub(in crate::cluster) fn progress(&mut self, fraction: f64, text: &str, step: &str) {
+        if fraction < 1.0 && self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(Instant::now());
+        let (text, step) = (text.to_owned(), step.to_owned());
+        tell(&self.outbox, &Event::Progress { run: self.run, fraction, text, step });
+    }
+
+    /// Tells the caller something of a type that is fixed for each job.
+    pub(in crate::cluster) fn tell(&self, told: &impl serde::Serialize) -> Result<(), JobError> {
+        let frame = frame::encode(&Event::Told { run: self.run }, told);
+        self.outbox.post(frame.map_err(|error| JobError::Other(format!("cannot encode what is told: {error}")))?);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,8 +151,12 @@ mod tests {
         let keys = Keys::alone(Key::from_bytes([0; 16]));
         let correlated = Correlated::new(Randomness::default(), &keys);
         let party = Party::new(network.clone(), correlated, Settings::default(), Device::Cpu);
-        let report = move |run, fraction, _: &str, _: &str| told.lock().push((run, fraction));
-        PartyContext::new(party, network, true, Box::new(report))
+        let outbox = Outbox::new(move |frame: Vec<u8>| {
+            if let Ok((Event::Progress { run, fraction, .. }, _)) = frame::decode(&frame) {
+                told.lock().push((run, fraction));
+            }
+        });
+        PartyContext::new(party, network, true, outbox)
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::device::Tensor;
 use crate::mpc::{Party, Rep};
 use crate::nn::private::count_wrong;
 use ndarray::{ArrayD, IxDyn};
+use sha2::Digest;
 use std::sync::Arc;
 
 /// Reads what a party owns of a data set, and keeps it.
@@ -70,6 +71,14 @@ impl Minibatches {
             Minibatches::Owned(_, layout) => layout.examples,
             Minibatches::Shared(images, _) => images.shape().first().copied().unwrap_or(0),
         }
+    }
+
+    /// A digest of what this party owns and of who owns which; none of examples that the caller has shared.
+    pub(in crate::cluster) fn digest(&self) -> Option<[u8; 32]> {
+        let Minibatches::Owned(own, layout) = self else { return None };
+        let mut digest = own.digest();
+        digest.update(postcard::to_stdvec(layout).unwrap_or_default());
+        Some(digest.finalize().into())
     }
 
     /// Shares of the images and of the one-hot labels of these rows, [rows, channels, height, width] and [rows, classes],

@@ -46,12 +46,8 @@ pub(in crate::cluster) fn prepare(
     let keys = agree_on_keys(links.network.as_ref())?;
     let correlated = Correlated::new(randomness, &keys);
     let party = Party::new(links.network.clone(), correlated, settings, device.device);
-    let report = outbox.clone();
-    let report = move |run, fraction, text: &str, step: &str| {
-        tell(&report, &Event::Progress { run, fraction, text: text.to_owned(), step: step.to_owned() });
-    };
     tell(outbox, &Event::Ready { device });
-    Ok(PartyContext::new(party, links.network, links.in_memory, Box::new(report)))
+    Ok(PartyContext::new(party, links.network, links.in_memory, outbox.clone()))
 }
 
 /// Runs a job and posts how it ended.

@@ -4,9 +4,11 @@ use super::call::run_call;
 use super::context::PartyContext;
 use super::dataset::{MeasureAccuracy, OpenDataset};
 use super::job::Job;
+use super::keeper::FindCheckpoints;
 use super::model::{Infer, LoadModel};
 use super::self_test::SelfTest;
 use super::share::{Reveal, RevealTo, Share};
+use super::training::{ExportModel, TrainModel};
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::CALL;
 
@@ -35,7 +37,8 @@ impl Default for Jobs {
         let call = Jobs(vec![Entry { name: CALL, run: run_call }]);
         let handles = call.with::<Share>().with::<Reveal>().with::<RevealTo>();
         let models = handles.with::<SelfTest>().with::<LoadModel>().with::<Infer>();
-        models.with::<OpenDataset>().with::<MeasureAccuracy>()
+        let data = models.with::<OpenDataset>().with::<MeasureAccuracy>();
+        data.with::<TrainModel>().with::<ExportModel>().with::<FindCheckpoints>()
     }
 }
 

@@ -14,6 +14,8 @@
 //! | `share.rs` | taking shares, giving components, opening to one party |
 //! | `model.rs` | holding a model's shares, evaluating it |
 //! | `dataset.rs` | reading what a party owns of a data set, sharing minibatches, measuring accuracy on them |
+//! | `training.rs` | training a network as one job, opening it to the party that may have it |
+//! | `keeper.rs` | what is in the checkpoints of a training, and going on from one |
 //! | `checkpoint/` | [`Checkpoints`](crate::cluster::Checkpoints): a party's state in sealed files |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
@@ -26,10 +28,12 @@ pub(super) mod execute;
 pub(super) mod failing;
 pub(super) mod job;
 pub(super) mod jobs;
+pub(super) mod keeper;
 pub(super) mod model;
 mod own_process;
 pub(super) mod self_test;
 pub(super) mod serve;
 pub(super) mod share;
+pub(super) mod training;
 
 pub use serve::{LIBRARY_ENTRY, serve, serve_from, serve_if_asked, serve_to_the_end};

@@ -54,7 +54,7 @@ impl Job for Reveal {
                 let summand = party.fresh_summand_of_bits(bits)?;
                 Ok(Words(party.to_host(summand.view())?))
             }
-            Held::Private(_) | Held::Model(_) | Held::Examples(_) => {
+            Held::Private(_) | Held::Model(_) | Held::Examples(_) | Held::Training(_) => {
                 Err(JobError::Other(format!("{} is not revealed", held.label().describe())))
             }
         }

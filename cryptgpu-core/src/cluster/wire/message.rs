@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Both ends must be of the same version: jobs are encoded without names.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 2");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 3");
 
 /// A bootstrap is smaller than this.
 pub(in crate::cluster) const MAX_BOOTSTRAP_BYTES: usize = 64 << 10;
@@ -68,6 +68,8 @@ pub(in crate::cluster) enum Event {
     Alive { state: Option<Box<WaitState>> },
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
+    /// Something that a job tells its caller while it runs; its encoding follows.
+    Told { run: u64 },
     /// What the job took, when it is done, what it has sent and received, and what it recorded.
     /// `position`: how many nonces it has drawn since its links came up, as all parties should.
     Used { run: u64, usage: Box<Usage>, state: Box<WaitState>, trace: Box<PartyTrace>, position: u64 },

@@ -3,8 +3,9 @@
 //! inputs that their taps see. With one input channel a group there is a direct loop.
 //!
 //! Floor: the products of the convolution itself, whatever stride and padding, and an addition in cache for each word
-//! of an im2col matrix, about two cycles. A convolution of the gradient with the flipped weights, the other way, was
-//! nowhere faster: it has the products of all inputs where there are fewer outputs, and packs an im2col matrix.
+//! of an im2col matrix. A convolution of the gradient with the flipped weights, the other way, was nowhere faster by more
+//! than the noise of a busy machine: it has products for all inputs where there are fewer outputs, and packs an im2col
+//! matrix.
 
 use super::InputGradientTerm;
 use super::implicit::{Images, Shape};

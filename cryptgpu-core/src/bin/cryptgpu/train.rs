@@ -1,0 +1,395 @@
+//! `cryptgpu run train`: private training of networks, their records, and the comparison at the end.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use cryptgpu_core::cluster::Iteration;
+use cryptgpu_core::device::Devices;
+use cryptgpu_core::experiment::training::{
+    Examples, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure, training_caption, training_table,
+};
+use cryptgpu_core::experiment::{Cited, Parties, WeightFile, WeightSource};
+use cryptgpu_core::mpc::SignWindow;
+use cryptgpu_core::net::Link;
+use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd, Train};
+use cryptgpu_core::prg::Randomness;
+
+use super::arguments::{self, CheckRangeName, FidelityName, Output, item, window};
+use super::progress::Progress;
+use super::{Result, format};
+
+/// Arguments of `cryptgpu run train`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Party 0 brings the images, party 2 the labels, party 1 the weights that training begins with; no party sees what
+is another's, and the trained weights stay in shares. Nothing is revealed but what is asked for: the loss, the
+accuracy at the end.
+
+Examples:
+  cryptgpu run train
+      four iterations of the paper's five settings: time and bytes beside the paper's
+  cryptgpu run train --networks lenet --dataset digits --epochs 3 --reveal-loss-every 1 --accuracy
+      the bundled digits: a minute
+  cryptgpu run train --networks lenet --dataset mnist --epochs 2 --reveal-loss-every 50 --accuracy --out train.jsonl
+      all of MNIST (get it with scripts/fetch-datasets); the record is added to a file
+  cryptgpu run train --networks lenet --dataset mnist --epochs 2 --checkpoints kept --resume
+      goes on with a run that was stopped; without --resume, begins one that leaves checkpoints
+  cryptgpu run train --networks lenet --weights bundled --frozen conv1,conv2 --dataset digits --epochs 1
+      the last layers only, from trained weights")]
+pub struct TrainArguments {
+    /// Networks, separated by commas (`cryptgpu networks` lists them); the paper's five by default
+    #[arg(long, value_delimiter = ',', value_parser = item::<String>)]
+    networks: Vec<String>,
+    #[command(flatten)]
+    parties: arguments::Parties,
+    /// Examples of a minibatch; by default the paper's, and 32 for networks that the paper does not train
+    #[arg(long)]
+    batch: Option<usize>,
+    /// How often all examples are gone through
+    #[arg(long, conflicts_with = "iterations")]
+    epochs: Option<usize>,
+    /// How many minibatches to train with; 4 by default. The first is not timed
+    #[arg(long)]
+    iterations: Option<usize>,
+    /// Examples from mnist, cifar10 (downloaded), digits (bundled) or random; else what fits the network and is there
+    #[arg(long)]
+    dataset: Option<Examples>,
+    /// Weights to begin with: bundled (LeNet's), or a safetensors file; else drawn from the seed
+    #[arg(long)]
+    weights: Option<String>,
+    /// Layers that stay as they are, separated by commas
+    #[arg(long, value_delimiter = ',', value_parser = item::<String>)]
+    frozen: Vec<String>,
+    /// Learning rate
+    #[arg(long, default_value_t = 0.01)]
+    rate: f64,
+    /// Momentum of gradient descent
+    #[arg(long, default_value_t = 0.9, conflicts_with = "adam")]
+    momentum: f64,
+    /// Weight decay of gradient descent
+    #[arg(long, default_value_t = 0.0, conflicts_with = "adam")]
+    weight_decay: f64,
+    /// Adam in place of gradient descent
+    #[arg(long)]
+    adam: bool,
+    /// Seed of the order of the examples, and of the first weights where none are given
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Reveal the mean loss of every so many minibatches to this program; none by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    reveal_loss_every: Option<u32>,
+    /// Measure the accuracy on the data set's test part at the end, and reveal it to this program
+    #[arg(long)]
+    accuracy: bool,
+    /// Write checkpoints to this folder: each party its own, sealed with a key that it holds
+    #[arg(long, value_name = "FOLDER")]
+    checkpoints: Option<PathBuf>,
+    /// Iterations from one checkpoint to the next
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..),
+          requires = "checkpoints")]
+    checkpoint_every: u32,
+    /// Go on from the last checkpoint of that folder, bit for bit as if the run had not been stopped
+    #[arg(long, requires = "checkpoints")]
+    resume: bool,
+    /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
+    #[arg(long, default_value = "none")]
+    link: Link,
+    /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
+    /// them by party, such as cuda:0,cpu,cpu
+    #[arg(long, default_value_t)]
+    device: Devices,
+    /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does
+    #[arg(long, value_enum, default_value_t = FidelityName::Exact)]
+    fidelity: FidelityName,
+    /// What masks are drawn from: aes128-ctr, or insecure-philox, which is not cryptographic and protects nothing
+    #[arg(long, default_value_t)]
+    randomness: Randomness,
+    /// Fraction bits of the fixed-point numbers
+    #[arg(long, default_value_t = 20)]
+    fraction_bits: u32,
+    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64
+    #[arg(long, value_parser = window)]
+    window: Option<SignWindow>,
+    /// Look for values beyond the range of the fixed-point numbers, and end the run with an error if there are any: one
+    /// opened bit for each iteration, or with `=layers` one for each layer, so that the error names it
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = CheckRangeName::Off,
+          default_missing_value = "run")]
+    check_range: CheckRangeName,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn run(arguments: &TrainArguments) -> Result<ExitCode> {
+    let declarations = arguments.declarations()?;
+    arguments.output.check()?;
+    let mut parties = Parties::new(arguments.parties.builder());
+    let mut records = Vec::new();
+    let mut failed = false;
+    for declaration in &declarations {
+        match one(declaration, &mut parties, &arguments.output) {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                eprintln!("cryptgpu: {}: {error}", declaration.network);
+                failed = true;
+            }
+        }
+    }
+    if !arguments.output.json && !records.is_empty() {
+        print(&records)?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn one(declaration: &Training, parties: &mut Parties, output: &Output) -> Result<TrainingRecord> {
+    if !output.json {
+        let revealed = declaration.revealed();
+        let revealed = if revealed.is_empty() { "nothing".to_owned() } else { revealed.join("; ") };
+        let stated = declaration.stated()?;
+        eprintln!(
+            "{}: on {}, {} and {} of memory a party for an iteration; revealed: {revealed}",
+            declaration.network,
+            declaration.data,
+            format::bytes(stated.bytes as f64),
+            format::memory(stated.memory_bytes)
+        );
+    }
+    let mut progress = Progress::new(&declaration.network, output.json);
+    let mut pace = Pace::default();
+    let record = measure(declaration, parties, &mut |stage| match stage {
+        TrainingStage::Setup => progress.update(0, 1, "reading examples, sharing the weights"),
+        TrainingStage::Iteration(iteration) => {
+            let text = pace.after(iteration);
+            progress.update(iteration.number + 1, iteration.of, &text);
+        }
+        TrainingStage::Accuracy => progress.update(1, 1, "measuring the accuracy"),
+    })?;
+    progress.finish(&summary(&record));
+    output.write(&record.to_line()?)?;
+    Ok(record)
+}
+
+/// What is known of a run's speed so far.
+#[derive(Default)]
+struct Pace {
+    since: Option<Instant>,
+    /// The first iteration of this run, which may go on with another.
+    first: Option<usize>,
+    bytes: u64,
+    loss: Option<(usize, f64)>,
+}
+
+impl Pace {
+    /// `iteration 12 of 469, 3.1 a second, 4.80 GB, 2 min left, loss 0.31`.
+    fn after(&mut self, iteration: &Iteration) -> String {
+        let Iteration { number, of, loss, .. } = *iteration;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.bytes += iteration.bytes.iter().sum::<u64>();
+        self.loss = loss.map(|loss| (number + 1, loss)).or(self.loss);
+        let mut text = format!("iteration {} of {of}", number + 1);
+        // The first one's end is where the clock starts.
+        let seconds = since.elapsed().as_secs_f64();
+        let ended = number - *self.first.get_or_insert(number);
+        if ended > 0 && seconds > 0.0 {
+            let speed = ended as f64 / seconds;
+            let left = (of - number - 1) as f64 / speed;
+            text += &format!(", {} a second, {} left", format::digits(speed), format::time_left(left));
+        }
+        text += &format!(", {}", format::bytes(self.bytes as f64));
+        if let Some((at, loss)) = self.loss {
+            text += &format!(", loss {loss:.3} (iteration {at})");
+        }
+        text
+    }
+}
+
+fn summary(record: &TrainingRecord) -> String {
+    let mut text = format!(
+        "{} an iteration of {} examples ({} at {} rounds), {} iterations in {}",
+        if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },
+        record.batch,
+        format::bytes(record.bytes() as f64),
+        record.rounds,
+        record.iterations,
+        format::seconds(record.total_seconds),
+    );
+    let memory = record.peak_rss_bytes.into_iter().max().unwrap_or(0);
+    text += &format!(", {} of memory a party", format::memory(memory));
+    if record.is_insecure() {
+        text += &format!(", INSECURE ({})", record.randomness);
+    }
+    if let Some((_, loss)) = record.losses.last() {
+        text += &format!(", loss {loss:.3}");
+    }
+    if let Some(accuracy) = record.accuracy {
+        text += &format!(", accuracy {:.2} % on {}", 100.0 * accuracy, record.tested_on);
+    }
+    text
+}
+
+impl TrainArguments {
+    /// One declaration for each network, all of them valid.
+    fn declarations(&self) -> Result<Vec<Training>> {
+        if self.checkpoints.is_some() && self.networks.len() != 1 {
+            return Err("a folder of checkpoints is for one run: name one network (--networks)".into());
+        }
+        let of_paper = || PAPER.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let networks: Vec<String> = if self.networks.is_empty() { of_paper() } else { self.networks.clone() };
+        networks.iter().map(|network| self.declaration(network)).collect()
+    }
+
+    fn declaration(&self, network: &str) -> Result<Training> {
+        let default = Training::of(network)?;
+        let optimizer: Optimizer = match self.adam {
+            true => Adam::new(self.rate).into(),
+            false => Sgd::new(self.rate).momentum(self.momentum).weight_decay(self.weight_decay).into(),
+        };
+        let mut train = Train {
+            batch: self.batch.unwrap_or(default.train.batch),
+            epochs: self.epochs.unwrap_or(default.train.epochs),
+            iterations: if self.epochs.is_some() { None } else { self.iterations.or(default.train.iterations) },
+            optimizer,
+            seed: self.seed,
+            frozen: self.frozen.clone(),
+            ..default.train
+        };
+        train.reveal.loss_every = self.reveal_loss_every.map(|every| every as usize);
+        let weights = self.weights.as_deref().map(|weights| match weights {
+            "bundled" => WeightSource::Bundled,
+            path => WeightSource::File(WeightFile::new(path)),
+        });
+        let declaration = Training {
+            network: network.to_owned(),
+            data: self.dataset.clone().unwrap_or(default.data),
+            weights,
+            checkpoints: self.checkpoints.clone().map(|folder| (folder, self.checkpoint_every as usize, self.resume)),
+            train,
+            accuracy: self.accuracy,
+            link: self.link,
+            device: self.device,
+            fidelity: self.fidelity.into(),
+            randomness: self.randomness,
+            fraction_bits: self.fraction_bits,
+            window: self.window.unwrap_or_default(),
+            check_range: self.check_range.into(),
+        };
+        declaration.validate()?;
+        Ok(declaration)
+    }
+}
+
+/// Prints the training table of `records` with its caption.
+pub fn print(records: &[TrainingRecord]) -> Result<()> {
+    let rows = training_table(records)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}\n{}", draw(&rows), training_caption(&rows)?)?;
+    Ok(())
+}
+
+fn draw(rows: &[TrainingRow]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header([
+        "network",
+        "data",
+        "batch",
+        "link",
+        "an iteration",
+        "CryptGPU's",
+        "faster",
+        "sent",
+        "CryptGPU's code sends",
+        "of theirs",
+        "rounds",
+        "memory",
+        "loss",
+        "accuracy",
+    ]);
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+    let cite = |cited: &Option<Cited>, show: fn(f64) -> String| {
+        or_dash(cited.as_ref().map(|cited| format!("{} ({})", show(cited.value), cited.tag())))
+    };
+    for row in rows {
+        table.add_row([
+            row.label(),
+            row.dataset.clone(),
+            row.batch.to_string(),
+            row.link.clone(),
+            if row.emulated { "–".to_owned() } else { format::seconds(row.seconds) },
+            cite(&row.cryptgpu_seconds, format::seconds),
+            or_dash(row.speed_up.map(|factor| format!("{} ×", format::digits(factor)))),
+            format::bytes(row.bytes as f64),
+            cite(&row.cryptgpu_bytes_sent, format::bytes),
+            or_dash(row.bytes_fraction.map(|fraction| format!("{:.1} %", 100.0 * fraction))),
+            row.rounds.to_string(),
+            format::memory(row.peak_rss_bytes),
+            or_dash(row.loss.map(|loss| format!("{loss:.3}"))),
+            or_dash(row.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy))),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use cryptgpu_core::mpc::{CheckRange, Fidelity};
+    use cryptgpu_datasets::ImageSet;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: TrainArguments,
+    }
+
+    fn declarations(line: &str) -> Result<Vec<Training>> {
+        let words = std::iter::once("x").chain(line.split_whitespace());
+        Line::try_parse_from(words)?.arguments.declarations()
+    }
+
+    #[test]
+    fn arguments_become_declarations() {
+        let paper = declarations("").unwrap();
+        assert_eq!(paper.iter().map(|of| (of.network.as_str(), of.train.batch)).collect::<Vec<_>>(), PAPER);
+        assert!(paper.iter().all(|of| of.train.iterations == Some(4) && of.revealed().is_empty()));
+        let line = "--networks lenet --dataset digits --epochs 2 --batch 100 --rate 0.1 --momentum 0.5 --seed 7 \
+                    --reveal-loss-every 5 --accuracy --fidelity paper --check-range=layers --frozen conv1,conv2";
+        let one = declarations(line).unwrap().remove(0);
+        assert_eq!(one.data, Examples::Set(ImageSet::DigitsTrain));
+        assert_eq!((one.train.batch, one.train.epochs, one.train.iterations), (100, 2, None));
+        assert_eq!(one.train.optimizer, Sgd::new(0.1).momentum(0.5).into());
+        assert_eq!((one.train.seed, one.train.frozen.len(), one.train.reveal.loss_every), (7, 2, Some(5)));
+        assert_eq!((one.fidelity, one.check_range, one.accuracy), (Fidelity::Paper, CheckRange::Layers, true));
+        let adam = declarations("--networks lenet --dataset digits --adam --rate 0.001 --weights bundled").unwrap();
+        assert_eq!(
+            (adam[0].train.optimizer, &adam[0].weights),
+            (Adam::new(0.001).into(), &Some(WeightSource::Bundled))
+        );
+    }
+
+    #[test]
+    fn bad_arguments_say_what_can_be_used() {
+        for (line, hint) in [
+            ("--networks lanet", "lenet"),
+            ("--networks lenet --epochs 1 --iterations 3", "cannot be used with"),
+            ("--networks lenet --dataset imagenet", "digits"),
+            ("--networks lenet --dataset digits --batch 0", "batch"),
+            ("--networks lenet --dataset random --epochs 1", "number of iterations"),
+            ("--networks lenet --dataset random --accuracy", "held out"),
+            ("--networks lenet --reveal-loss-every 0", "1.."),
+            ("--networks vgg16-tiny --weights bundled", "LeNet's"),
+            ("--networks lenet --dataset digits --resume", "--checkpoints"),
+            ("--checkpoints kept", "one network"),
+            ("--networks lenet --dataset digits --fraction-bits 61", "fraction bits"),
+        ] {
+            let error = declarations(line).unwrap_err().to_string();
+            assert!(error.contains(hint), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! The caller's half of training: one run at the parties, watched iteration by iteration, and what comes of it. The caller
+//! learns the loss where it was asked for, and of weights, images and labels nothing.
+
+use super::cluster::Cluster;
+use super::dataset::{check_fit, data_job};
+use super::inference::InferenceResult;
+use super::inner::Inner;
+use super::model::infer;
+use super::network::Network;
+use super::run::Run;
+use super::turn::Turn;
+use super::watch::Heard;
+use crate::cluster::marshal::dataset::{Dataset, PartyNumber, party};
+use crate::cluster::marshal::handle::Token;
+use crate::cluster::marshal::model::Model;
+use crate::cluster::marshal::store::Label;
+use crate::cluster::party::job::Job;
+use crate::cluster::party::keeper::{FindCheckpoints, Kept};
+use crate::cluster::party::training::{ExportModel, ToldIteration, TrainModel, TrainingReport};
+use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::message::{HeldId, Usage};
+use crate::net::{PartyId, Stats};
+use crate::nn::training::{Batches, Train, TrainingPlan};
+use crate::nn::{NnError, WeightSource, fold, window};
+use crate::ring::FixedPoint;
+use ndarray::{ArrayBase, Data, Dimension};
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+const ACTION: &str = "train";
+
+impl Cluster {
+    /// Trains a network on examples that stay with their owners, from weights that party 1, or the network's
+    /// [`owner`](Network::owner), draws from the settings' seed. The parties hold weights, gradients and examples in shares only;
+    /// nothing is opened but what [`Train::reveal`] names, to the caller alone. The whole run is one job at the parties, which
+    /// [`cancel`](Cluster::cancel) and an interrupt end like any other.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, Images, Labels};
+    /// use cryptgpu_core::nn::training::{Reveal, Sgd, Train};
+    ///
+    /// let cluster = Cluster::local().start()?;
+    /// let data = cluster.dataset("mnist-train", Images::at(0), Labels::at(2))?;
+    /// let train = Train {
+    ///     batch: 128,
+    ///     epochs: 2,
+    ///     optimizer: Sgd::new(0.1).momentum(0.9).into(),
+    ///     seed: 7,
+    ///     reveal: Reveal { loss_every: Some(50) },
+    ///     ..Train::default()
+    /// };
+    /// let run = cluster.train("lenet", &data, train)?;
+    /// println!("{:?}", run.curve());
+    /// let test = cluster.dataset("mnist-test", Images::at(0), Labels::at(2))?;
+    /// println!("{:?}", cluster.accuracy(run.model(), &test, 500)?);
+    /// run.model().export_to(1, "lenet.safetensors")?;
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClusterError::Argument`] for an unknown network, examples that do not fit it, and settings that it cannot be trained
+    /// with, before anything is sent; [`ClusterError::Job`] with party and step, also for values that leave the ring where the
+    /// cluster checks ranges; whatever else ends a run.
+    pub fn train(
+        &self,
+        network: impl Into<Network>,
+        data: &Dataset,
+        train: Train,
+    ) -> Result<TrainingRun, ClusterError> {
+        self.train_observed(network, Start::default(), data, train, |_| ())
+    }
+
+    /// As [`Cluster::train`], from weights that the network's owner reads: for fine-tuning, of all layers or of those that
+    /// [`Train::frozen`] does not name.
+    ///
+    /// # Errors
+    /// As [`Cluster::train`], and for weights that are missing, damaged or another network's.
+    pub fn fine_tune(
+        &self,
+        network: impl Into<Network>,
+        weights: WeightSource,
+        data: &Dataset,
+        train: Train,
+    ) -> Result<TrainingRun, ClusterError> {
+        self.train_observed(network, Start::from(weights), data, train, |_| ())
+    }
+
+    /// As [`Cluster::train`], from given weights ([`Start::weights`]) and with checkpoints ([`Start::checkpoints`]) where they
+    /// are asked for; `observe` gets each iteration when all parties have ended it and have written what checkpoint is due,
+    /// so that a curve can be drawn while the run goes on.
+    ///
+    /// A run with checkpoints that was killed goes on after the last one that all parties have, with the same bits as one
+    /// that was not. It needs the same program, settings, network and data set; the parties refuse others.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Checkpointing, Cluster, Images, Labels, Start};
+    /// use cryptgpu_core::nn::training::Train;
+    ///
+    /// let cluster = Cluster::local().start()?;
+    /// let data = cluster.dataset("mnist-train", Images::at(0), Labels::at(2))?;
+    /// let checkpoints = Checkpointing::every(50, "checkpoints").resuming();
+    /// let start = Start { checkpoints: Some(checkpoints), ..Start::default() };
+    /// cluster.train_observed("lenet", start, &data, Train::default(), |iteration| println!("{iteration:?}"))?;
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Cluster::train`] and [`Cluster::fine_tune`]; [`ClusterError::Argument`] where there is no checkpoint to go on
+    /// from, and where there are some of another run; [`ClusterError::Job`] of a party that refuses its own.
+    pub fn train_observed(
+        &self,
+        network: impl Into<Network>,
+        start: Start,
+        data: &Dataset,
+        train: Train,
+        mut observe: impl FnMut(&Iteration),
+    ) -> Result<TrainingRun, ClusterError> {
+        let network = network.into();
+        let refused = |error: NnError| ClusterError::argument(ACTION, &error);
+        let graph = network.graph().map_err(refused)?;
+        let owner = network.owner;
+        check_fit(&graph, data, ACTION)?;
+        // What would end the run at its end is found before it begins.
+        fold::fold_graph(&graph).map_err(refused)?;
+        let plan = TrainingPlan::new(&graph, &train).map_err(refused)?;
+        window::check_plan(plan.forward(), self.settings()).map_err(refused)?;
+        let batches = Batches::new(data.len(), &train).map_err(refused)?;
+        let Start { weights, checkpoints } = start;
+        let kept = checkpoints.map(|checkpoints| self.kept(checkpoints)).transpose()?;
+        let first = kept.as_ref().and_then(|kept| kept.from).unwrap_or(0) as usize;
+        let turn = Turn::begin(&self.inner, TrainModel::NAME)?;
+        let (generation, run) = (turn.generation(), turn.run);
+        let job = |party: PartyId| -> Result<TrainModel, ClusterError> {
+            let data = data_job(data, self.inner.number, generation)?;
+            let weights = weights.clone().filter(|_| party == owner);
+            Ok(TrainModel { graph: graph.clone(), owner, weights, train: train.clone(), data, kept: kept.clone() })
+        };
+        let [p0, p1, p2] = PartyId::ALL.map(job);
+        let mut progress = Together::new(self.settings().codec, first, batches.iterations());
+        let ended = turn.run_job_hearing([p0?, p1?, p2?], |heard| {
+            if let Heard::Told(party, told) = heard
+                && let Some(iteration) = progress.hear(party, told)
+            {
+                observe(&iteration);
+            }
+        })?;
+        let iterations = progress.finish()?;
+        let notices: Vec<String> = ended.outputs.iter().flat_map(|report| report.notices.clone()).collect();
+        if let Some(weights) = weights {
+            notices.iter().for_each(|notice| eprintln!("{weights}: {notice}"));
+        }
+        let name = graph.name().to_owned();
+        let token = |place, label| Arc::new(Token::new(self.inner.clone(), generation, HeldId { run, place }, label));
+        let training = token(0, Label::Training(name.clone()));
+        let model = token(1, Label::Model(name));
+        let model = Model { token: model, graph: Arc::new(graph), input: network.input, notices: notices.into() };
+        let model = TrainedModel { inner: self.inner.clone(), model, training };
+        Ok(TrainingRun { model, iterations, train, run: ended })
+    }
+
+    /// Which run the checkpoints are of, and from which it goes on.
+    fn kept(&self, checkpoints: Checkpointing) -> Result<Kept, ClusterError> {
+        let Checkpointing { folder, every, resume } = checkpoints;
+        let refuse = |detail: String| Err(ClusterError::argument(ACTION, &detail));
+        if every == 0 {
+            return refuse("checkpoints every 0 iterations: take at least 1".to_owned());
+        }
+        let found = self.run_job(PartyId::ALL.map(|_| FindCheckpoints { folder: folder.clone() }))?.outputs;
+        let at = folder.display();
+        let kept = |run, from| Ok(Kept { folder: folder.clone(), every: every as u64, run, from });
+        match found {
+            [None, None, None] if resume => refuse(format!("there are no checkpoints in {at} to go on from")),
+            [None, None, None] => kept(new_name()?, None),
+            _ if !resume => refuse(format!(
+                "there are checkpoints of a run in {at}: go on with it (`resuming`, or `--resume`), or take another folder"
+            )),
+            [Some((run, iterations)), Some((one, of_one)), Some((two, of_two))] if run == one && run == two => {
+                let all = |iteration: &&u64| of_one.contains(iteration) && of_two.contains(iteration);
+                match iterations.iter().filter(all).max() {
+                    Some(&last) => kept(run, Some(last)),
+                    None => refuse(format!("the parties' checkpoints in {at} have no iteration in common")),
+                }
+            }
+            _ => refuse(format!("the parties' checkpoints in {at} are not of one run, or a party has none")),
+        }
+    }
+}
+
+/// A name that no other run has.
+fn new_name() -> Result<String, ClusterError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| ClusterError::argument(ACTION, &error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What a training begins with, and whether it leaves checkpoints.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// Weights that the network's owner reads; none for those that are drawn from the settings' seed.
+    pub weights: Option<WeightSource>,
+    /// Where checkpoints go; none for a run that leaves none.
+    pub checkpoints: Option<Checkpointing>,
+}
+
+impl From<WeightSource> for Start {
+    fn from(weights: WeightSource) -> Self {
+        Start { weights: Some(weights), checkpoints: None }
+    }
+}
+
+/// Checkpoints of a training: every party writes its own, sealed with a key that it holds
+/// ([`CheckpointKey`](crate::cluster::CheckpointKey)).
+#[derive(Clone, Debug)]
+pub struct Checkpointing {
+    folder: PathBuf,
+    every: usize,
+    resume: bool,
+}
+
+impl Checkpointing {
+    /// One every so many iterations, in a folder of each party's machine. The two last ones are kept.
+    pub fn every(iterations: usize, folder: impl Into<PathBuf>) -> Self {
+        Checkpointing { folder: folder.into(), every: iterations, resume: false }
+    }
+
+    /// Goes on from the last checkpoint that all parties have there.
+    #[must_use]
+    pub fn resuming(self) -> Self {
+        Checkpointing { resume: true, ..self }
+    }
+}
+
+/// One iteration of a training, as all parties have ended it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Iteration {
+    /// From 0.
+    pub number: usize,
+    /// Iterations of the whole run.
+    pub of: usize,
+    /// From 0.
+    pub epoch: usize,
+    /// Examples of its minibatch.
+    pub examples: usize,
+    /// From the images at their owner to new weights, at the slowest party.
+    pub seconds: f64,
+    /// Payload bytes that each party sent.
+    pub bytes: [u64; 3],
+    /// Rounds: the growth of the longest chain of messages.
+    pub rounds: u64,
+    /// The mean loss over the minibatch, before its update; only where it was asked for.
+    pub loss: Option<f64>,
+}
+
+/// A loss that was revealed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossPoint {
+    /// The iteration, from 0.
+    pub iteration: usize,
+    /// Its epoch, from 0.
+    pub epoch: usize,
+    /// The mean loss over its minibatch.
+    pub loss: f64,
+}
+
+/// What one step of an iteration takes: one layer in one pass.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StepUsage {
+    /// `input`, `forward`, `loss`, `backward` or `update`.
+    pub pass: String,
+    /// The layer; `minibatch`, `loss` and `update` beside the layers.
+    pub layer: String,
+    /// The kind of operation.
+    pub kind: String,
+    /// Seconds of an iteration, at the slowest party of the whole run.
+    pub seconds: f64,
+    /// Payload bytes of an iteration, all parties together.
+    pub bytes: f64,
+}
+
+/// A training that has ended: its iterations, what was revealed, and the trained network.
+#[derive(Clone)]
+pub struct TrainingRun {
+    model: TrainedModel,
+    iterations: Vec<Iteration>,
+    train: Train,
+    run: Run<TrainingReport>,
+}
+
+impl TrainingRun {
+    /// The trained network, in shares at the parties.
+    pub fn model(&self) -> &TrainedModel {
+        &self.model
+    }
+
+    /// The losses that were revealed, in order: none where [`Train::reveal`] asks for none.
+    pub fn curve(&self) -> Vec<LossPoint> {
+        let point = |iteration: &Iteration| {
+            let &Iteration { number, epoch, loss, .. } = iteration;
+            Some(LossPoint { iteration: number, epoch, loss: loss? })
+        };
+        self.iterations.iter().filter_map(point).collect()
+    }
+
+    /// What each iteration took.
+    pub fn iterations(&self) -> &[Iteration] {
+        &self.iterations
+    }
+
+    /// How it was trained.
+    pub fn settings(&self) -> &Train {
+        &self.train
+    }
+
+    /// What each layer takes in each pass of an iteration: the mean over all iterations but the first, in the order in which
+    /// they run, as the party counted that was the slowest in all.
+    pub fn steps(&self) -> Vec<StepUsage> {
+        let reports = &self.run.outputs;
+        let total = |report: &&TrainingReport| report.steps.iter().map(|step| step.seconds).sum::<f64>();
+        let slowest = reports.iter().max_by(|a, b| total(a).total_cmp(&total(b))).unwrap_or(&reports[0]);
+        let counted = slowest.counted.max(1) as f64;
+        let step = |(at, step): (usize, &crate::cluster::party::training::StepSum)| {
+            let bytes: u64 = reports.iter().filter_map(|report| Some(report.steps.get(at)?.bytes)).sum();
+            StepUsage {
+                pass: step.pass.clone(),
+                layer: step.layer.clone(),
+                kind: step.kind.clone(),
+                seconds: step.seconds / counted,
+                bytes: bytes as f64 / counted,
+            }
+        };
+        slowest.steps.iter().enumerate().map(step).collect()
+    }
+
+    /// Payload bytes that the three parties sent to each other, in the whole run.
+    pub fn bytes(&self) -> u64 {
+        self.run.bytes()
+    }
+
+    /// The time of the whole run as seen from here.
+    pub fn duration(&self) -> Duration {
+        self.run.duration
+    }
+
+    /// Seconds to share the first weights, at the slowest party, and payload bytes that each party sent for them.
+    pub fn setup(&self) -> (f64, [u64; 3]) {
+        let seconds = self.run.outputs.iter().map(|report| report.setup.0).fold(0.0, f64::max);
+        (seconds, self.run.outputs.each_ref().map(|report| report.setup.1.payload_bytes()))
+    }
+
+    /// What it took, by party: time, bytes, the most memory.
+    pub fn usage(&self) -> &[Usage; 3] {
+        &self.run.usage
+    }
+}
+
+/// A trained network that the parties hold in shares, with all that its training kept. It is a [`Model`] too: for
+/// [`Cluster::infer`], [`Cluster::accuracy`] and functions. The parties let go of it after the last clone is dropped.
+#[derive(Clone)]
+pub struct TrainedModel {
+    inner: Arc<Inner>,
+    model: Model,
+    training: Arc<Token>,
+}
+
+impl TrainedModel {
+    /// As [`Cluster::infer`].
+    ///
+    /// # Errors
+    /// As [`Cluster::infer`].
+    pub fn infer<S, D>(&self, images: &ArrayBase<S, D>) -> Result<InferenceResult, ClusterError>
+    where
+        S: Data,
+        S::Elem: Copy + Into<f64>,
+        D: Dimension,
+    {
+        infer(&self.inner, &self.model, images)
+    }
+
+    /// Opens the weights to one party, which writes them to a safetensors file with PyTorch's names, as a path of its own
+    /// machine. Neither the caller nor another party learns them.
+    ///
+    /// # Errors
+    /// [`ClusterError::Argument`] for a party that does not exist; when the handle is no longer good; [`ClusterError::Job`] of a
+    /// party that cannot write the file.
+    pub fn export_to(&self, to: impl PartyNumber, path: impl Into<PathBuf>) -> Result<(), ClusterError> {
+        let to = party("export a model", to.number())?;
+        let turn = Turn::begin(&self.inner, ExportModel::NAME)?;
+        let training = self.training.check(self.inner.number, turn.generation())?;
+        let path = path.into();
+        let job = |party| ExportModel { training, to, path: (party == to).then(|| path.clone()) };
+        turn.run_job(PartyId::ALL.map(job), |_| ())?;
+        Ok(())
+    }
+}
+
+impl Deref for TrainedModel {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
+
+/// What the three parties tell of their iterations, put together.
+struct Together {
+    codec: FixedPoint,
+    first: usize,
+    all: usize,
+    waiting: [VecDeque<ToldIteration>; 3],
+    done: Vec<Iteration>,
+    failed: Option<ClusterError>,
+}
+
+impl Together {
+    fn new(codec: FixedPoint, first: usize, all: usize) -> Self {
+        Together { codec, first, all, waiting: Default::default(), done: vec![], failed: None }
+    }
+
+    /// The next iteration that all three have told of.
+    fn hear(&mut self, party: PartyId, told: &[u8]) -> Option<Iteration> {
+        match postcard::from_bytes(told) {
+            Ok(told) => self.waiting[party.index()].push_back(told),
+            Err(error) => {
+                let detail = format!("cannot decode what it tells of an iteration: {error}");
+                self.failed.get_or_insert(ClusterError::Protocol { party, detail });
+            }
+        }
+        if self.waiting.iter().any(VecDeque::is_empty) {
+            return None;
+        }
+        let [p0, p1, p2] = self.waiting.each_mut().map(VecDeque::pop_front);
+        let iteration = self.together(&[p0?, p1?, p2?]);
+        self.done.push(iteration.clone());
+        Some(iteration)
+    }
+
+    fn together(&mut self, told: &[ToldIteration; 3]) -> Iteration {
+        let [first, ..] = told;
+        let number = first.number as usize;
+        if let Some(at) = told.iter().position(|told| told.number as usize != self.first + self.done.len()) {
+            let detail = format!("it tells of iteration {} after {} others", told[at].number, self.done.len());
+            let party = PartyId::ALL[at];
+            self.failed.get_or_insert(ClusterError::Protocol { party, detail });
+        }
+        let depth = |when: usize| told.iter().map(|told| told.stats[when].rounds).max().unwrap_or(0);
+        let summands: Option<Vec<u64>> = told.iter().map(|told| told.loss).collect();
+        let sum = summands.map(|summands| summands.into_iter().fold(0, u64::wrapping_add));
+        Iteration {
+            number,
+            of: self.all,
+            epoch: first.epoch as usize,
+            examples: first.examples as usize,
+            seconds: told.iter().map(|told| told.seconds).fold(0.0, f64::max),
+            bytes: told.each_ref().map(|told| sent(&told.stats)),
+            rounds: depth(1).saturating_sub(depth(0)),
+            loss: sum.map(|sum| self.codec.decode(sum) / first.examples.max(1) as f64),
+        }
+    }
+
+    fn finish(self) -> Result<Vec<Iteration>, ClusterError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None if self.first + self.done.len() == self.all.max(self.first) => Ok(self.done),
+            None => {
+                let detail =
+                    format!("{} of {} iterations were told of", self.done.len(), self.all.saturating_sub(self.first));
+                Err(ClusterError::Protocol { party: PartyId::P0, detail })
+            }
+        }
+    }
+}
+
+fn sent([before, after]: &[Stats; 2]) -> u64 {
+    after.since(before).payload_bytes()
+}

@@ -1,0 +1,227 @@
+//! A party's half of training: the whole run is one job, in which it shares its rows of each minibatch, goes through an
+//! iteration on shares, and tells the caller what it took. The loss goes to the caller alone, and only where it was asked for;
+//! the trained network stays in shares, until it is opened to the party that may have it.
+
+use super::context::{PartyContext, Voice};
+use super::dataset::{Data, Minibatches};
+use super::job::Job;
+use super::keeper::{Keeper, Kept};
+use crate::cluster::marshal::store::Held;
+use crate::cluster::wire::job_error::JobError;
+use crate::cluster::wire::message::HeldId;
+use crate::mpc::Party;
+use crate::net::{PartyId, Stats};
+use crate::nn::training::{Batch, Batches, SharedTraining, StepTime, Train};
+use crate::nn::{Graph, WeightSource};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Trains a network, and holds it: the training at place 0, the network for inference at place 1.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct TrainModel {
+    pub(in crate::cluster) graph: Graph,
+    /// Who brings the weights that training begins with.
+    pub(in crate::cluster) owner: PartyId,
+    /// Where those are; only the owner has this, and draws them from the settings' seed where there is none.
+    pub(in crate::cluster) weights: Option<WeightSource>,
+    pub(in crate::cluster) train: Train,
+    pub(in crate::cluster) data: Data,
+    /// Where checkpoints go and from which one the run goes on.
+    pub(in crate::cluster) kept: Option<Kept>,
+}
+
+/// What a party tells of one iteration, when it has ended.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct ToldIteration {
+    /// From 0.
+    pub(in crate::cluster) number: u64,
+    pub(in crate::cluster) epoch: u64,
+    pub(in crate::cluster) examples: u64,
+    /// From the images at their owner to new weights.
+    pub(in crate::cluster) seconds: f64,
+    /// What was counted before and after.
+    pub(in crate::cluster) stats: [Stats; 2],
+    /// This party's summand of the sum of the losses, made anew, where it may be revealed.
+    pub(in crate::cluster) loss: Option<u64>,
+}
+
+/// What all of a training took at one party.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct TrainingReport {
+    /// Seconds and counts of sharing the first weights.
+    pub(in crate::cluster) setup: (f64, Stats),
+    /// Iterations that `steps` sums up: all, but for the first where there are others.
+    pub(in crate::cluster) counted: u64,
+    pub(in crate::cluster) steps: Vec<StepSum>,
+    /// What the owner changed to make its weights fit, for the caller.
+    pub(in crate::cluster) notices: Vec<String>,
+}
+
+/// One step, summed over iterations.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct StepSum {
+    pub(in crate::cluster) pass: String,
+    pub(in crate::cluster) layer: String,
+    pub(in crate::cluster) kind: String,
+    pub(in crate::cluster) seconds: f64,
+    pub(in crate::cluster) bytes: u64,
+    pub(in crate::cluster) rounds: u64,
+}
+
+/// Steps by pass and layer, in the order in which they first come.
+#[derive(Default)]
+struct Steps {
+    places: HashMap<(String, String), usize>,
+    sums: Vec<StepSum>,
+}
+
+impl Steps {
+    fn add(&mut self, pass: &str, layer: &str, kind: &str, seconds: f64, stats: &Stats) {
+        let place = *self.places.entry((pass.to_owned(), layer.to_owned())).or_insert_with(|| {
+            let (pass, layer, kind) = (pass.to_owned(), layer.to_owned(), kind.to_owned());
+            self.sums.push(StepSum { pass, layer, kind, seconds: 0.0, bytes: 0, rounds: 0 });
+            self.sums.len() - 1
+        });
+        let sum = &mut self.sums[place];
+        sum.seconds += seconds;
+        sum.bytes += stats.payload_bytes();
+        sum.rounds += stats.rounds;
+    }
+}
+
+impl Job for TrainModel {
+    const NAME: &'static str = "train";
+    type Output = TrainingReport;
+
+    fn run(self, context: &mut PartyContext) -> Result<TrainingReport, JobError> {
+        let TrainModel { graph, owner, weights, train, data, kept } = self;
+        let classes = graph.output_shape().iter().product();
+        let data = Minibatches::open(data, classes, context)?;
+        let keeper = kept.map(|kept| Keeper::open(kept, context.party(), &graph, &train, &data)).transpose()?;
+        let restored = keeper.as_ref().map(|keeper| keeper.restore(context.party(), &graph)).transpose()?.flatten();
+        let (training, standing) = restored.unzip();
+        let begun = Begun { graph, owner, weights, train, data, keeper };
+        let mut voice = context.voice();
+        let p = context.party();
+        let (training, report) = match &begun.keeper {
+            None => begun.run(p, &mut voice, training)?,
+            // What is in a file leads to nothing that is drawn outside.
+            Some(_) => p.with_own_keys(standing.as_ref(), |p| begun.run(p, &mut voice, training))?,
+        };
+        let model = p.step("model", |p| training.to_model(p))?;
+        context.hold(0, Held::Training(Arc::new(training)));
+        context.hold(1, Held::Model(Arc::new(model)));
+        Ok(report)
+    }
+}
+
+/// A training as it runs at one party.
+struct Begun {
+    graph: Graph,
+    owner: PartyId,
+    weights: Option<WeightSource>,
+    train: Train,
+    data: Minibatches,
+    keeper: Option<Keeper>,
+}
+
+impl Begun {
+    /// All iterations, from the first one or from those that a checkpoint has.
+    fn run(
+        &self,
+        p: &mut Party,
+        voice: &mut Voice,
+        restored: Option<SharedTraining>,
+    ) -> Result<(SharedTraining, TrainingReport), JobError> {
+        let mut report = TrainingReport::default();
+        let mut training = match restored {
+            Some(training) => training,
+            None => self.share_weights(p, &mut report)?,
+        };
+        let first = training.iteration() as usize;
+        let batches = Batches::new(self.data.examples(), &self.train)?;
+        let (mut steps, all) = (Steps::default(), batches.iterations());
+        let skipped = usize::from(all > first + 1);
+        for batch in batches.from(first) {
+            let fraction = batch.iteration as f64 / all.max(1) as f64;
+            voice.progress(fraction, &format!("iteration {} of {all}", batch.iteration + 1), &p.current_step());
+            let mut unseen = Steps::default();
+            let seen = if batch.iteration < first + skipped { &mut unseen } else { &mut steps };
+            let told = self.iteration(p, &mut training, &batch, seen)?;
+            if let Some(keeper) = &self.keeper {
+                keeper.keep(p, &training)?;
+            }
+            voice.tell(&told)?;
+        }
+        voice.progress(1.0, "done", &p.current_step());
+        (report.counted, report.steps) = (all.saturating_sub(first + skipped) as u64, steps.sums);
+        Ok((training, report))
+    }
+
+    /// The weights that training begins with.
+    fn share_weights(&self, p: &mut Party, report: &mut TrainingReport) -> Result<SharedTraining, JobError> {
+        let (start, before) = (Instant::now(), p.stats());
+        let opened = self.weights.as_ref().map(|source| source.open(&self.graph)).transpose()?;
+        let (weights, notices) = opened.map(|fitted| (fitted.weights, fitted.notices)).unzip();
+        let training =
+            p.step("share weights", |p| SharedTraining::share(p, &self.graph, self.owner, weights, &self.train))?;
+        report.setup = (start.elapsed().as_secs_f64(), p.stats().since(&before));
+        report.notices = notices.unwrap_or_default();
+        Ok(training)
+    }
+
+    fn iteration(
+        &self,
+        p: &mut Party,
+        training: &mut SharedTraining,
+        batch: &Batch,
+        steps: &mut Steps,
+    ) -> Result<ToldIteration, JobError> {
+        let (shape, classes) = (self.graph.input_shape(), self.graph.output_shape().iter().product());
+        let (start, before) = (Instant::now(), p.stats());
+        let (images, targets) = self.data.share(p, &batch.rows, shape, classes)?;
+        steps.add("input", "minibatch", "input", start.elapsed().as_secs_f64(), &p.stats().since(&before));
+        let rate = self.train.rate(batch.epoch);
+        let loss = training.step(p, &images, &targets, rate, |step: StepTime<'_>| {
+            steps.add(step.pass.name(), step.name, step.kind, step.time.as_secs_f64(), &step.stats);
+        })?;
+        let (seconds, after) = (start.elapsed().as_secs_f64(), p.stats());
+        let loss = match loss {
+            Some(loss) => {
+                let summand = p.fresh_summand(&loss)?;
+                p.to_host(summand.view())?.first().copied()
+            }
+            None => None,
+        };
+        let (number, epoch, examples) = (batch.iteration as u64, batch.epoch as u64, batch.rows.len() as u64);
+        Ok(ToldIteration { number, epoch, examples, seconds, stats: [before, after], loss })
+    }
+}
+
+/// Opens a trained network to one party, which writes it to a file.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct ExportModel {
+    pub(in crate::cluster) training: HeldId,
+    pub(in crate::cluster) to: PartyId,
+    /// Where to; only that party has this.
+    pub(in crate::cluster) path: Option<PathBuf>,
+}
+
+impl Job for ExportModel {
+    const NAME: &'static str = "export-model";
+    type Output = ();
+
+    fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
+        let training = match context.held(self.training)? {
+            Held::Training(training) => training,
+            held => return Err(JobError::Other(format!("the handle names {}", held.label().describe()))),
+        };
+        let weights = context.party().step("export", |p| training.open_to(p, self.to))?;
+        if let (Some(weights), Some(path)) = (weights, self.path) {
+            weights.stating(training.graph().name()).save(path)?;
+        }
+        Ok(())
+    }
+}

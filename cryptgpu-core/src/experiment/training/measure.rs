@@ -1,0 +1,165 @@
+//! Measurement of a training, which gives a record: opens the examples at their owners, trains, measures the accuracy where
+//! it may be revealed, and sums up what was counted.
+
+use std::collections::BTreeMap;
+
+use super::record::{EXPERIMENT, StepRecord, TrainingRecord};
+use super::{Examples, IMAGES_OWNER, LABELS_OWNER, Training, WEIGHTS_OWNER};
+use crate::cluster::{Checkpointing, DataSource, Images, Iteration, Labels, Network, Start, TrainingRun};
+use crate::device::Devices;
+use crate::experiment::party::{PartyState, state};
+use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit, machine, now};
+
+/// How far a training is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrainingStage<'a> {
+    /// The owners read their examples, and the first weights are shared.
+    Setup,
+    /// An iteration has ended.
+    Iteration(&'a Iteration),
+    /// The accuracy is being measured.
+    Accuracy,
+}
+
+/// Examples at a time when the accuracy is measured.
+const TEST_BATCH: usize = 100;
+
+/// Runs `declaration` and gives its record. `observe` gets how far it is.
+///
+/// # Errors
+/// What is wrong with the declaration, before anything starts; then whatever ends the run at a party.
+pub fn measure(
+    declaration: &Training,
+    parties: &mut Parties,
+    observe: &mut dyn FnMut(TrainingStage<'_>),
+) -> Result<TrainingRecord, ExperimentError> {
+    declaration.validate()?;
+    check_memory(declaration, declaration.stated()?.memory_bytes)?;
+    observe(TrainingStage::Setup);
+    let wanted = (declaration.link, declaration.randomness, declaration.device, declaration.settings()?);
+    let cluster = parties.started(wanted)?;
+    let graph = declaration.graph()?;
+    let source = match &declaration.data {
+        Examples::Set(set) => DataSource::from(set.clone()),
+        Examples::Random => {
+            let classes = graph.output_shape().iter().product();
+            DataSource::random(graph.input_shape(), classes, declaration.random_examples())
+        }
+    };
+    let data = cluster.dataset(source, Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
+    let network = Network::from(&graph).owner(WEIGHTS_OWNER);
+    let train = declaration.train.clone();
+    let checkpoints = declaration.checkpoints.clone().map(|(folder, every, resume)| {
+        let checkpoints = Checkpointing::every(every, folder);
+        if resume { checkpoints.resuming() } else { checkpoints }
+    });
+    let start = Start { weights: declaration.weights.clone(), checkpoints };
+    let run = cluster.train_observed(network, start, &data, train, |iteration| {
+        observe(TrainingStage::Iteration(iteration));
+    })?;
+    let accuracy = match declaration.held_out() {
+        Some(set) => {
+            observe(TrainingStage::Accuracy);
+            let test = cluster.dataset(set, Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
+            Some(cluster.accuracy(run.model(), &test, TEST_BATCH)?.fraction())
+        }
+        None => None,
+    };
+    let states = cluster.run(state, ())?.outputs;
+    let examples = data.len();
+    record(declaration, &run, (examples, accuracy), &states, parties.describe())
+}
+
+/// Refuses a run that would not fit, so that nothing is killed on the way.
+fn check_memory(declaration: &Training, needed: u64) -> Result<(), ExperimentError> {
+    let (here, available) = (3, available_memory_bytes());
+    if available == 0 || needed.saturating_mul(here) <= available {
+        return Ok(());
+    }
+    let (network, batch) = (declaration.network.clone(), declaration.train.batch);
+    Err(ExperimentError::Memory { network, batch, needed: needed >> 20, here, available: available >> 20 })
+}
+
+impl Training {
+    /// What the accuracy is measured on, if it is.
+    fn held_out(&self) -> Option<cryptgpu_datasets::ImageSet> {
+        self.data.held_out().filter(|_| self.accuracy)
+    }
+}
+
+fn record(
+    declaration: &Training,
+    run: &TrainingRun,
+    (examples, accuracy): (usize, Option<f64>),
+    states: &[PartyState; 3],
+    parties: &str,
+) -> Result<TrainingRecord, ExperimentError> {
+    let [randomness, others @ ..] = states.each_ref().map(|state| state.randomness);
+    if others != [randomness; 2] {
+        return Err(ExperimentError::Reports("they differ in what masks were drawn from".to_owned()));
+    }
+    let median = median(run.iterations()).ok_or_else(|| ExperimentError::Reports("they are empty".to_owned()))?;
+    let steps: Vec<StepRecord> = run
+        .steps()
+        .into_iter()
+        .map(|step| {
+            let (pass, layer, kind) = (step.pass, step.layer, step.kind);
+            StepRecord { pass, layer, kind, seconds: step.seconds, bytes: step.bytes }
+        })
+        .collect();
+    let mut seconds_by_pass = BTreeMap::new();
+    for step in &steps {
+        *seconds_by_pass.entry(step.pass.clone()).or_insert(0.0) += step.seconds;
+    }
+    let (setup_seconds, setup_bytes_sent) = run.setup();
+    Ok(TrainingRecord {
+        experiment: EXPERIMENT.to_owned(),
+        network: declaration.network.clone(),
+        dataset: declaration.data.to_string(),
+        examples,
+        batch: declaration.train.batch,
+        train: declaration.train.clone(),
+        weights: declaration.weights.as_ref().map_or_else(String::new, ToString::to_string),
+        device: Devices::from(states.each_ref().map(|state| state.device.device)).to_string(),
+        cards: states.each_ref().map(|state| state.device.card.clone()),
+        link: declaration.link.to_string(),
+        fidelity: declaration.fidelity.to_string(),
+        fraction_bits: declaration.fraction_bits,
+        window: crate::experiment::window::text(declaration.window),
+        check_range: declaration.check_range.to_string(),
+        iterations: run.iterations().len(),
+        seconds: median.seconds,
+        bytes_sent: median.bytes,
+        rounds: median.rounds,
+        steps,
+        seconds_by_pass,
+        total_seconds: run.duration().as_secs_f64(),
+        total_bytes_sent: run.usage().each_ref().map(|usage| usage.stats.payload_bytes()),
+        losses: run.curve().iter().map(|point| (point.iteration, point.loss)).collect(),
+        accuracy,
+        tested_on: declaration.held_out().map_or_else(String::new, |set| set.to_string()),
+        revealed: declaration.revealed(),
+        stated: declaration.stated()?,
+        peak_rss_bytes: run.usage().each_ref().map(|usage| usage.peak_rss_bytes),
+        setup_seconds,
+        setup_bytes_sent,
+        parties: parties.to_owned(),
+        threads: states.each_ref().map(|state| state.threads),
+        randomness: randomness.to_string(),
+        machine: machine().clone(),
+        commit: commit().to_owned(),
+        time: now(),
+    })
+}
+
+/// The iteration of the median time, among those of a full batch; without the first where there are others.
+fn median(iterations: &[Iteration]) -> Option<&Iteration> {
+    let full = iterations.iter().map(|iteration| iteration.examples).max()?;
+    let timed = iterations.get(1..).filter(|rest| !rest.is_empty()).unwrap_or(iterations);
+    let mut timed: Vec<&Iteration> = timed.iter().filter(|iteration| iteration.examples == full).collect();
+    if timed.is_empty() {
+        timed = iterations.iter().filter(|iteration| iteration.examples == full).collect();
+    }
+    timed.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    timed.get(timed.len().saturating_sub(1) / 2).copied()
+}

@@ -1,0 +1,353 @@
+//! Private training as a declaration: which network, on whose examples, with which settings, over which links. It runs as
+//! one job of a [`Cluster`](crate::cluster::Cluster)'s parties, becomes a record, and is shown beside what is published for
+//! the same network and batch.
+
+mod measure;
+mod record;
+mod table;
+
+pub use measure::{TrainingStage, measure};
+pub use record::{EXPERIMENT, StepRecord, TrainingRecord, append, read};
+pub use table::{TrainingRow, latest, training_caption, training_table};
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use cryptgpu_datasets::ImageSet;
+use serde::{Deserialize, Serialize};
+
+use super::ExperimentError;
+use super::inference::check_count;
+use crate::device::Devices;
+use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
+use crate::net::{Link, PartyId};
+use crate::nn::training::{Batches, Sgd, Train, TrainingPlan};
+use crate::nn::{Graph, WeightSource, fold, window, zoo};
+use crate::prg::Randomness;
+use crate::ring::FixedPoint;
+
+/// The party that brings the images.
+pub const IMAGES_OWNER: PartyId = PartyId::P0;
+/// The party that brings the weights that training begins with.
+pub const WEIGHTS_OWNER: PartyId = PartyId::P1;
+/// The party that brings the labels.
+pub const LABELS_OWNER: PartyId = PartyId::P2;
+
+/// The networks and batches of the paper's training table.
+pub const PAPER: [(&str, usize); 5] =
+    [("lenet", 128), ("alexnet-cifar10", 128), ("vgg16-cifar10", 32), ("alexnet-tiny", 128), ("vgg16-tiny", 8)];
+
+/// Private training of one network.
+///
+/// ```
+/// use cryptgpu_core::experiment::training::Training;
+///
+/// let vgg16 = Training::of("vgg16-tiny")?; // the paper's batch, a few iterations, random images
+/// assert_eq!((vgg16.train.batch, vgg16.train.iterations), (8, Some(4)));
+/// assert_eq!(vgg16.data.to_string(), "random");
+/// # Ok::<(), cryptgpu_core::experiment::ExperimentError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The network, as [`zoo::names`] has them.
+    pub network: String,
+    /// The examples.
+    pub data: Examples,
+    /// The weights that training begins with; none for those that are drawn from the settings' seed.
+    pub weights: Option<WeightSource>,
+    /// Checkpoints: folder, iterations from one to the next, whether the run goes on from the last one.
+    #[serde(skip)]
+    pub checkpoints: Option<(PathBuf, usize, bool)>,
+    /// How it is trained. The first iteration is not timed where there are others.
+    pub train: Train,
+    /// Whether the accuracy on the data set's other part is measured at the end, and revealed.
+    pub accuracy: bool,
+    /// The links that the parties imitate.
+    pub link: Link,
+    /// Where the parties compute.
+    pub device: Devices,
+    /// Which truncation runs.
+    pub fidelity: Fidelity,
+    /// What the parties draw masks from.
+    pub randomness: Randomness,
+    /// Fraction bits of the fixed-point codec.
+    pub fraction_bits: u32,
+    /// Bits that comparisons look at.
+    pub window: SignWindow,
+    /// Whether the parties find out that a value has left the range.
+    pub check_range: CheckRange,
+}
+
+/// Where the examples of a training come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Examples {
+    /// A data set, or files at the parties that own images and labels.
+    Set(ImageSet),
+    /// Random images and labels, as many as the iterations take: for time and bytes.
+    Random,
+}
+
+impl Examples {
+    /// What accuracy is measured on: the part of the data set that was not trained with.
+    pub fn held_out(&self) -> Option<ImageSet> {
+        match self {
+            Examples::Set(ImageSet::DigitsTrain) => Some(ImageSet::DigitsTest),
+            Examples::Set(ImageSet::MnistTrain) => Some(ImageSet::MnistTest),
+            Examples::Set(ImageSet::Cifar10Train) => Some(ImageSet::Cifar10Test),
+            _ => None,
+        }
+    }
+
+    /// What a network is ordinarily trained on: the full data set where it is downloaded, else the bundled digits, and
+    /// random examples for images of another shape.
+    pub fn usual(graph: &Graph) -> Self {
+        let there = |set: ImageSet| set.is_there().then_some(Examples::Set(set));
+        match graph.input_shape() {
+            [1, 28, 28] => there(ImageSet::MnistTrain).unwrap_or(Examples::Set(ImageSet::DigitsTrain)),
+            [3, 32, 32] => there(ImageSet::Cifar10Train).unwrap_or(Examples::Random),
+            _ => Examples::Random,
+        }
+    }
+}
+
+impl fmt::Display for Examples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Examples::Set(set) => set.fmt(f),
+            Examples::Random => f.write_str("random"),
+        }
+    }
+}
+
+impl FromStr for Examples {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "random" => Ok(Examples::Random),
+            "digits" => Ok(Examples::Set(ImageSet::DigitsTrain)),
+            "mnist" => Ok(Examples::Set(ImageSet::MnistTrain)),
+            "cifar10" => Ok(Examples::Set(ImageSet::Cifar10Train)),
+            name => {
+                name.parse().map(Examples::Set).map_err(|error| format!("{error}; or mnist, cifar10, digits, random"))
+            }
+        }
+    }
+}
+
+impl Training {
+    /// A few iterations of `network` at the paper's batch (32 for networks that the paper does not train), by gradient descent
+    /// at a rate of 0.01 with momentum 0.9, on what it is [usually](Examples::usual) trained on.
+    ///
+    /// # Errors
+    /// [`Nn`](ExperimentError::Nn) for an unknown network, with the nearest names.
+    pub fn of(network: &str) -> Result<Self, ExperimentError> {
+        let graph = zoo::by_name(network)?;
+        let batch = PAPER.iter().find(|(name, _)| *name == network).map_or(32, |(_, batch)| *batch);
+        let train = Train {
+            batch,
+            epochs: MOST_EPOCHS,
+            iterations: Some(4),
+            optimizer: Sgd::new(0.01).momentum(0.9).into(),
+            ..Train::default()
+        };
+        Ok(Training {
+            network: network.to_owned(),
+            data: Examples::usual(&graph),
+            weights: None,
+            checkpoints: None,
+            train,
+            accuracy: false,
+            link: Link::None,
+            device: Devices::default(),
+            fidelity: Fidelity::Exact,
+            randomness: Randomness::default(),
+            fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
+            window: SignWindow::default(),
+            check_range: CheckRange::Off,
+        })
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// [`Nn`](ExperimentError::Nn) for an unknown one, with the nearest names.
+    pub fn graph(&self) -> Result<Graph, ExperimentError> {
+        Ok(zoo::by_name(&self.network)?)
+    }
+
+    /// How each party computes; where is for it to say.
+    ///
+    /// # Errors
+    /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room, or a window that no check of ranges
+    /// goes with.
+    pub fn settings(&self) -> Result<Settings, ExperimentError> {
+        let codec = FixedPoint::new(self.fraction_bits).map_err(|error| ExperimentError::Declaration {
+            field: "fraction bits",
+            value: self.fraction_bits.to_string(),
+            hint: error.to_string(),
+        })?;
+        self.check_range.check_window(self.window).map_err(|hint| ExperimentError::Declaration {
+            field: "range check",
+            value: self.check_range.to_string(),
+            hint,
+        })?;
+        Ok(Settings { codec, fidelity: self.fidelity, window: self.window, check_range: self.check_range })
+    }
+
+    /// Tests what can be tested before anything starts: network, settings, counts, that a data set is there.
+    ///
+    /// # Errors
+    /// Which field cannot be used, and what can.
+    pub fn validate(&self) -> Result<(), ExperimentError> {
+        let graph = self.graph()?;
+        let declaration = |field, value: String, hint: &str| {
+            Err(ExperimentError::Declaration { field, value, hint: hint.to_owned() })
+        };
+        fold::fold_graph(&graph)?;
+        let plan = TrainingPlan::new(&graph, &self.train)?;
+        window::check_plan(plan.forward(), &self.settings()?)?;
+        check_count("batch", self.train.batch, MOST_EXAMPLES)?;
+        check_count("epochs", self.train.epochs, MOST_EPOCHS)?;
+        if let Some(iterations) = self.train.iterations {
+            check_count("iterations", iterations, super::inference::MOST_ITERATIONS)?;
+        }
+        match &self.data {
+            Examples::Set(set) if !set.is_there() => {
+                let hint = "its files are not there: get them with scripts/fetch-datasets, or take digits, or random";
+                declaration("data set", set.to_string(), hint)
+            }
+            Examples::Random if self.train.iterations.is_none() => {
+                let hint = "random examples have no epochs: give a number of iterations";
+                declaration("data set", self.data.to_string(), hint)
+            }
+            _ if self.accuracy && self.data.held_out().is_none() => {
+                let hint = "nothing is held out of it to measure the accuracy on: take digits, mnist or cifar10";
+                declaration("data set", self.data.to_string(), hint)
+            }
+            _ if self.weights == Some(WeightSource::Bundled) && self.network != "lenet" => {
+                let hint = "bundled weights are LeNet's; give a safetensors file, or none";
+                declaration("weights", "bundled".to_owned(), hint)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Examples that the run needs, where they are random.
+    fn random_examples(&self) -> usize {
+        self.train.batch.saturating_mul(self.train.iterations.unwrap_or(1))
+    }
+
+    /// Iterations of the whole run on so many examples.
+    ///
+    /// # Errors
+    /// As [`Batches::new`].
+    pub fn iterations(&self, examples: usize) -> Result<usize, ExperimentError> {
+        Ok(Batches::new(examples, &self.train)?.iterations())
+    }
+
+    /// What an iteration of a whole batch takes, before anything runs.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn stated(&self) -> Result<Stated, ExperimentError> {
+        let graph = self.graph()?;
+        let plan = TrainingPlan::new(&graph, &self.train)?;
+        let cost = plan.cost(&plan.iteration(), &self.settings()?)?;
+        let elements = |shape: &[usize]| shape.iter().product::<usize>() as u64;
+        // Each owner sends one component of its rows.
+        let rows = 8 * self.train.batch as u64 * (elements(&graph.input_shape()) + elements(graph.output_shape()));
+        let memory_bytes = plan.memory(self.train.batch).total();
+        Ok(Stated { memory_bytes, bytes: rows + cost.bytes, rounds: cost.rounds })
+    }
+
+    /// What the run reveals, a policy line each: nothing else is opened to anybody.
+    pub fn revealed(&self) -> Vec<String> {
+        let mut lines = vec![];
+        if let Some(every) = self.train.reveal.loss_every {
+            lines.push(format!("loss every {every}, to the caller"));
+        }
+        match self.check_range {
+            CheckRange::Off => {}
+            CheckRange::Run => lines.push("whether a value has left the range, every iteration".to_owned()),
+            CheckRange::Layers => lines.push("whether a value has left the range, every layer".to_owned()),
+        }
+        if let (true, Some(set)) = (self.accuracy, self.data.held_out()) {
+            lines.push(format!("accuracy on {set} at the end, to the caller"));
+        }
+        lines
+    }
+}
+
+/// What an iteration takes, as it is known before the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stated {
+    /// Memory of a party beside the program and the examples that it owns, in bytes.
+    pub memory_bytes: u64,
+    /// Payload bytes, all parties together, without loss and check of ranges.
+    pub bytes: u64,
+    /// Rounds of the protocols, likewise, one after the other.
+    pub rounds: u64,
+}
+
+/// The most examples at a time, and the most epochs: beyond are typing errors.
+const MOST_EXAMPLES: usize = 1 << 16;
+const MOST_EPOCHS: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptgpu_datasets::paper::{self, Table, quantity};
+
+    #[test]
+    fn the_papers_settings_are_declared_and_have_published_figures() {
+        for (network, batch) in PAPER {
+            let declaration = Training::of(network).unwrap();
+            assert_eq!(declaration.train.batch, batch);
+            declaration.validate().unwrap();
+            assert!(declaration.revealed().is_empty(), "nothing is revealed unless it is asked for");
+            for quantity in [quantity::SECONDS_PER_ITERATION, quantity::BYTES_SENT] {
+                let found = paper::find(Table::Training, network, batch as u32, "CryptGPU", quantity).unwrap();
+                assert!(found.is_some(), "{network}: {quantity}");
+            }
+        }
+    }
+
+    #[test]
+    fn declarations_that_cannot_run_say_what_can() {
+        let lenet = || Training { data: Examples::Set(ImageSet::DigitsTrain), ..Training::of("lenet").unwrap() };
+        let train = |change: fn(&mut Train)| {
+            let mut declaration = lenet();
+            change(&mut declaration.train);
+            declaration
+        };
+        for (wrong, hint) in [
+            (train(|train| train.batch = 0), "batch"),
+            (train(|train| train.epochs = 0), "at least 1"),
+            (train(|train| train.iterations = Some(usize::MAX)), "at most"),
+            (Training { fraction_bits: 60, ..lenet() }, "fraction bits"),
+            (Training { data: Examples::Random, accuracy: true, ..lenet() }, "held out"),
+            (Training { network: "lanet".into(), ..lenet() }, "lenet"),
+            (Training { data: Examples::Set(ImageSet::file("no/such")), ..lenet() }, "not there"),
+            (Training { weights: Some(WeightSource::Bundled), ..Training::of("vgg16-tiny").unwrap() }, "LeNet's"),
+            (Training { data: Examples::Random, ..train(|train| train.iterations = None) }, "number of iterations"),
+        ] {
+            let error = wrong.validate().unwrap_err().to_string();
+            assert!(error.contains(hint), "{hint}: {error}");
+        }
+        assert!("imagenet".parse::<Examples>().unwrap_err().contains("digits"));
+        assert_eq!("mnist".parse(), Ok(Examples::Set(ImageSet::MnistTrain)));
+    }
+
+    #[test]
+    fn what_is_revealed_is_listed_line_by_line() {
+        let mut declaration =
+            Training { accuracy: true, check_range: CheckRange::Run, ..Training::of("lenet").unwrap() };
+        declaration.data = Examples::Set(ImageSet::DigitsTrain);
+        declaration.train.reveal.loss_every = Some(50);
+        let lines = declaration.revealed();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[0].starts_with("loss every 50") && lines[2].starts_with("accuracy on digits-test"), "{lines:?}");
+    }
+}

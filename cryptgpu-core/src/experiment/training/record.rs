@@ -1,0 +1,191 @@
+//! A measured training as a plain record, one line of JSON.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Stated;
+use crate::experiment::label::{Conditions, Mark};
+use crate::experiment::record::lines;
+use crate::experiment::{ExperimentError, Machine, append_line};
+use crate::nn::training::{Optimizer, Train};
+
+/// What the records of this experiment are called.
+pub const EXPERIMENT: &str = "train";
+
+/// One measured training. Fields that a newer version adds are ignored by an older one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// The experiment: `train`.
+    pub experiment: String,
+    /// The network, as `nn::zoo` names it.
+    pub network: String,
+    /// What it was trained on: `mnist-train`, `digits-train`, `random`.
+    pub dataset: String,
+    /// Examples of that.
+    pub examples: usize,
+    /// Examples of a minibatch.
+    pub batch: usize,
+    /// How it was trained.
+    pub train: Train,
+    /// Where the first weights came from; empty where they were drawn from the settings' seed.
+    pub weights: String,
+    /// Where the parties computed: `cpu`, `cuda:0`, or by party.
+    pub device: String,
+    /// The name of each party's card; empty for a party that computed on the CPU.
+    pub cards: [String; 3],
+    /// The links between the parties.
+    pub link: String,
+    /// Which protocols ran: `exact` or `paper`.
+    pub fidelity: String,
+    /// Fraction bits of the fixed-point codec.
+    pub fraction_bits: u32,
+    /// Bits that comparisons looked at, `lowest:width`.
+    pub window: String,
+    /// Whether the parties looked for values beyond the range: `off`, `run`, `layers`.
+    pub check_range: String,
+    /// Iterations of the whole run.
+    pub iterations: usize,
+    /// Seconds of one iteration, from the examples at their owners to new weights: the median over the iterations of a full
+    /// batch, without the first, of the slowest party's time.
+    pub seconds: f64,
+    /// Payload bytes that each party sent in that iteration.
+    pub bytes_sent: [u64; 3],
+    /// Rounds of that iteration: the longest chain of messages.
+    pub rounds: u64,
+    /// By layer and pass: means over all iterations but the first.
+    pub steps: Vec<StepRecord>,
+    /// Seconds of an iteration by pass, sums over `steps`.
+    pub seconds_by_pass: BTreeMap<String, f64>,
+    /// Seconds of the whole run, as the caller waited for it.
+    pub total_seconds: f64,
+    /// Payload bytes that each party sent in the whole run.
+    pub total_bytes_sent: [u64; 3],
+    /// Losses that were revealed: iteration, from 0, and mean loss of its minibatch.
+    pub losses: Vec<(usize, f64)>,
+    /// Accuracy on `tested_on` after the last iteration, from 0 to 1; none where it was not revealed.
+    pub accuracy: Option<f64>,
+    /// What the accuracy is of; empty where there is none.
+    pub tested_on: String,
+    /// What was revealed, a policy line each.
+    pub revealed: Vec<String>,
+    /// What an iteration was stated to take, before the run.
+    pub stated: Stated,
+    /// The most memory that each party's process held, in bytes.
+    pub peak_rss_bytes: [u64; 3],
+    /// Seconds to read and share the first weights.
+    pub setup_seconds: f64,
+    /// Bytes that each party sent for that.
+    pub setup_bytes_sent: [u64; 3],
+    /// Where the parties ran.
+    pub parties: String,
+    /// Threads that each party computed on.
+    pub threads: [usize; 3],
+    /// What masks were drawn from.
+    pub randomness: String,
+    /// The machine of the caller, and of local parties.
+    pub machine: Machine,
+    /// Commit that the program was built from; a `+` says that its sources differed from it.
+    pub commit: String,
+    /// When the measurement ended, RFC 3339, UTC.
+    pub time: String,
+}
+
+/// One layer in one pass of an iteration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// `input`, `forward`, `loss`, `backward` or `update`.
+    pub pass: String,
+    /// The layer.
+    pub layer: String,
+    /// The kind of operation.
+    pub kind: String,
+    /// Seconds at the slowest party.
+    pub seconds: f64,
+    /// Payload bytes, all parties together.
+    pub bytes: f64,
+}
+
+impl TrainingRecord {
+    /// Bytes of one iteration, all parties together.
+    pub fn bytes(&self) -> u64 {
+        self.bytes_sent.iter().sum()
+    }
+
+    /// Whether masks came from a generator that is not cryptographic, so that nothing was private.
+    pub fn is_insecure(&self) -> bool {
+        self.randomness.contains("insecure")
+    }
+
+    /// Whether a party's card was an emulator's, so that the time says nothing of any card.
+    pub fn is_emulated(&self) -> bool {
+        self.cards.iter().any(|card| card.contains("emulator"))
+    }
+
+    /// Everything that its numbers depend on besides network, batch and links, as tables say it.
+    pub(super) fn marks(&self) -> Vec<Mark> {
+        let conditions = Conditions {
+            device: &self.device,
+            cards: &self.cards,
+            fidelity: &self.fidelity,
+            fraction_bits: self.fraction_bits,
+            window: &self.window,
+            randomness: &self.randomness,
+            parties: &self.parties,
+            threads: self.threads,
+            machine: &self.machine,
+        };
+        let weights = if self.weights.is_empty() { String::new() } else { format!("from {}", self.weights) };
+        let mut marks = conditions.marks();
+        marks.extend([
+            Mark::new(format!("range check {}", self.check_range), self.check_range != "off"),
+            Mark::new(weights, true),
+            Mark::between(self.dataset.clone()),
+            Mark::between(optimizer(&self.train.optimizer)),
+            Mark::between(format!("seed {}", self.train.seed)),
+            Mark::between(format!("{} iterations", self.iterations)),
+        ]);
+        marks
+    }
+
+    /// The record as one line of JSON, with its newline.
+    ///
+    /// # Errors
+    /// [`NotFinite`](ExperimentError::NotFinite): JSON would silently write `null` for such a number.
+    pub fn to_line(&self) -> Result<String, ExperimentError> {
+        let numbers = [("seconds", self.seconds), ("total_seconds", self.total_seconds)].into_iter();
+        let numbers = numbers.chain(self.losses.iter().map(|(_, loss)| ("losses", *loss)));
+        for (field, value) in numbers.chain(self.accuracy.map(|accuracy| ("accuracy", accuracy))) {
+            if !value.is_finite() {
+                return Err(ExperimentError::NotFinite { network: self.network.clone(), field, value });
+            }
+        }
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+}
+
+/// `sgd 0.1, momentum 0.9`.
+fn optimizer(optimizer: &Optimizer) -> String {
+    match optimizer {
+        Optimizer::Sgd(sgd) if sgd.momentum > 0.0 => format!("sgd {}, momentum {}", sgd.rate, sgd.momentum),
+        Optimizer::Sgd(sgd) => format!("sgd {}", sgd.rate),
+        Optimizer::Adam(adam) => format!("adam {}", adam.rate),
+    }
+}
+
+/// Appends a record to a file of JSON Lines, as [`append_line`].
+///
+/// # Errors
+/// [`File`](ExperimentError::File) or [`NotFinite`](ExperimentError::NotFinite).
+pub fn append(path: &Path, record: &TrainingRecord) -> Result<(), ExperimentError> {
+    append_line(path, &record.to_line()?)
+}
+
+/// The training records of a file, in its order; those of other experiments are skipped.
+///
+/// # Errors
+/// [`File`](ExperimentError::File) or [`Line`](ExperimentError::Line), with the line's number.
+pub fn read(path: &Path) -> Result<Vec<TrainingRecord>, ExperimentError> {
+    lines(path, |experiment| experiment == EXPERIMENT)
+}

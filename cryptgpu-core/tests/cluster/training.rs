@@ -1,0 +1,190 @@
+//! Private training through a cluster: examples of several owners, what is revealed, what is left at the parties, and what
+//! happens when a run does not end well.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use cryptgpu_core::cluster::{
+    Checkpointing, Cluster, ClusterBuilder, ClusterError, DataSource, Dataset, Images, Labels, Start,
+};
+use cryptgpu_core::mpc::CheckRange;
+use cryptgpu_core::net::PartyId;
+use cryptgpu_core::nn::training::{Reveal, Sgd, Train};
+use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext};
+use cryptgpu_datasets::ImageSet;
+use std::time::{Duration, Instant};
+
+fn local() -> ClusterBuilder {
+    Cluster::local().program(env!("CARGO_BIN_EXE_cryptgpu")).threads(1)
+}
+
+/// One fully connected layer: it learns digits within an epoch of the bundled ones.
+fn small() -> Graph {
+    let mut net = Graph::builder("small", [1, 28, 28]);
+    let input = net.input();
+    let flat = net.flatten("flatten", input).unwrap();
+    let fc = net.linear("fc", flat, 10).unwrap();
+    net.finish(fc).unwrap()
+}
+
+fn settings() -> Train {
+    Train { batch: 100, epochs: 1, optimizer: Sgd::new(0.01).into(), seed: 7, ..Train::default() }
+}
+
+fn digits(cluster: &Cluster) -> Dataset {
+    cluster.dataset("digits-train", Images::at(0), Labels::at(2)).unwrap()
+}
+
+/// Three processes: images at one, labels at another, the weights' owner a third. The trained network infers, goes to the
+/// party that may have it, and nobody learns anything else.
+#[test]
+fn a_network_learns_digits_that_stay_with_their_owners() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.safetensors");
+    let cluster = local().start().unwrap();
+    let train = Train { reveal: Reveal { loss_every: Some(2) }, ..settings() };
+    let mut seen = vec![];
+    let run = cluster
+        .train_observed(small(), Start::default(), &digits(&cluster), train, |iteration| seen.push(iteration.clone()))
+        .unwrap();
+    assert_eq!(seen, run.iterations());
+    assert!(seen.iter().enumerate().all(|(at, of)| of.number == at && of.of == 8 && of.examples == 100));
+    assert!(seen.iter().all(|of| of.seconds > 0.0 && of.rounds > 0 && of.bytes[0] >= 8 * 100 * 784), "{seen:?}");
+    let curve = run.curve();
+    assert_eq!(curve.iter().map(|point| point.iteration).collect::<Vec<_>>(), [1, 3, 5, 7]);
+    assert!(curve[3].loss < 0.9 * curve[0].loss && curve[3].loss > 0.0, "{curve:?}");
+    let passes: Vec<&str> = ["input", "forward", "loss", "backward", "update"].to_vec();
+    assert!(passes.iter().all(|pass| run.steps().iter().any(|step| step.pass == *pass && step.seconds > 0.0)));
+
+    let test = ImageSet::DigitsTest.open().unwrap().batch(0..50).unwrap();
+    let private = run.model().infer(&test).unwrap();
+    run.model().export_to(1, &path).unwrap();
+    let (weights, net) = (Weights::load(&path).unwrap(), small());
+    weights.check(&net).unwrap();
+    let expected = plaintext::evaluate(&net, &weights, &test).unwrap();
+    assert!(private.scores.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3));
+    let held_out = cluster.dataset("digits-test", Images::at(0), Labels::at(2)).unwrap();
+    let accuracy = cluster.accuracy(run.model(), &held_out, 100).unwrap();
+    assert!(accuracy.fraction() > 0.25, "{accuracy:?}, and guesses are right on a tenth");
+
+    let error = run.model().export_to(PartyId::P1, folder.path().join("no/such/folder")).unwrap_err();
+    assert!(error.party() == Some(PartyId::P1) && error.to_string().contains("no/such/folder"), "{error}");
+}
+
+/// Whoever owns the rows, the run is the same but for the rounding of truncations; and it goes on from given weights.
+#[test]
+fn rows_of_two_owners_and_of_the_caller_train_alike() {
+    let cluster = Cluster::in_memory().check_range(CheckRange::Run).start().unwrap();
+    let rows = [(0, 0..500), (1, 500..800)];
+    let set = ImageSet::DigitsTrain.open().unwrap();
+    let labels: Vec<usize> = set.labels(0..800).unwrap().unwrap().iter().map(|&label| label.into()).collect();
+    let data = [
+        digits(&cluster),
+        cluster.dataset("digits-train", Images::rows(rows.clone()), Labels::rows(rows)).unwrap(),
+        cluster.dataset_from(&set.batch(0..800).unwrap(), &labels, 10).unwrap(),
+    ];
+    let train = Train { iterations: Some(3), reveal: Reveal { loss_every: Some(1) }, ..settings() };
+    let losses = data.map(|data| {
+        let run = cluster.train(small(), &data, train.clone()).unwrap();
+        run.curve().iter().map(|point| point.loss).collect::<Vec<f64>>()
+    });
+    let near = |a: &[f64], b: &[f64]| a.len() == 3 && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3);
+    assert!(near(&losses[0], &losses[1]) && near(&losses[0], &losses[2]), "{losses:?}");
+
+    // Only the last layer moves, from trained weights; nothing is revealed unless it is asked for.
+    let lenet = Train { batch: 20, iterations: Some(2), frozen: vec!["conv1".into(), "conv2".into()], ..settings() };
+    let run = cluster.fine_tune("lenet", WeightSource::Bundled, &digits(&cluster), lenet).unwrap();
+    assert!(run.curve().is_empty() && run.iterations().iter().all(|iteration| iteration.loss.is_none()));
+    let held_out = cluster.dataset("digits-test", Images::at(0), Labels::at(2)).unwrap();
+    assert!(cluster.accuracy(run.model(), &held_out, 200).unwrap().fraction() > 0.95);
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
+    let cluster = Cluster::in_memory().start().unwrap();
+    let data = digits(&cluster);
+    let refused = |network: &str, data: &Dataset, train: Train, hint: &str| {
+        let error = cluster.train(network, data, train).unwrap_err();
+        assert!(matches!(error, ClusterError::Argument { .. }) && error.to_string().contains(hint), "{error}");
+    };
+    refused("lanet", &data, settings(), "lenet");
+    refused("vgg16-cifar10", &data, settings(), "[3, 32, 32]");
+    refused("lenet", &data, Train { batch: 0, ..settings() }, "batch");
+    let many = cluster.dataset(DataSource::random([1, 28, 28], 11, 30), Images::at(0), Labels::at(2)).unwrap();
+    let error = cluster.train("lenet", &many, settings()).unwrap_err();
+    assert!(error.party() == Some(PartyId::P2) && error.to_string().contains("not below 10"), "{error}");
+}
+
+/// A party that is killed and a run that is cancelled in the middle end with an error in time, and the next run is well.
+#[test]
+fn a_run_that_does_not_end_well_ends_in_time() {
+    let cluster = local().deadline(Duration::from_secs(5)).start().unwrap();
+    let endless = Train { epochs: 1000, ..settings() };
+    let (data, pids, start) = (digits(&cluster), cluster.pids(), Instant::now());
+    let error = cluster
+        .train_observed(small(), Start::default(), &data, endless.clone(), |iteration| {
+            if iteration.number == 3 {
+                // SAFETY: a signal to a process of this test.
+                unsafe { libc::kill(pids[1] as i32, libc::SIGKILL) };
+            }
+        })
+        .unwrap_err();
+    assert!(matches!(error, ClusterError::Died { party, .. } if party == PartyId::P1), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(matches!(cluster.train(small(), &data, settings()), Err(ClusterError::StaleHandle { .. })));
+
+    let data = digits(&cluster);
+    let error = cluster
+        .train_observed(small(), Start::default(), &data, endless, |iteration| {
+            if iteration.number == 3 {
+                assert!(cluster.cancel());
+            }
+        })
+        .unwrap_err();
+    assert!(matches!(error, ClusterError::Cancelled { .. }), "{error}");
+    let train = Train { iterations: Some(1), ..settings() };
+    assert_eq!(cluster.train(small(), &digits(&cluster), train).unwrap().iterations().len(), 1);
+}
+
+/// A run goes on from its checkpoints in other processes, share for share as it went on undisturbed, and from nothing else.
+#[test]
+fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let [kept, copy, keys] = ["kept", "copy", "keys"].map(|name| folder.path().join(name));
+    let train = Train { iterations: Some(5), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..settings() };
+    let begin = |resume, at: &std::path::Path| {
+        let checkpoints = Checkpointing::every(2, at);
+        let checkpoints = Some(if resume { checkpoints.resuming() } else { checkpoints });
+        Start { weights: None, checkpoints }
+    };
+    // SAFETY: parties inherit it; what other tests of this process start has no checkpoints.
+    unsafe { std::env::set_var("CRYPTGPU_KEYS", &keys) };
+    let weights = |cluster: &Cluster, start: Start, copied: &dyn Fn(usize)| {
+        let data = digits(cluster);
+        let run = cluster.train_observed(small(), start, &data, train.clone(), |iteration| copied(iteration.number));
+        let path = folder.path().join("weights.safetensors");
+        run.unwrap().model().export_to(1, &path).unwrap();
+        std::fs::read(path).unwrap()
+    };
+    let cluster = local().start().unwrap();
+    let undisturbed = weights(&cluster, begin(false, &kept), &|number| {
+        if number == 1 {
+            std::fs::create_dir(&copy).unwrap();
+            for file in std::fs::read_dir(&kept).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+            }
+        }
+    });
+    drop(cluster);
+    let cluster = local().start().unwrap();
+    assert!(weights(&cluster, begin(true, &copy), &|number| assert!(number >= 2)) == undisturbed);
+
+    let data = digits(&cluster);
+    let refused = |start: Start, train: Train, hint: &str| {
+        let error = cluster.train_observed(small(), start, &data, train, |_| ()).unwrap_err().to_string();
+        assert!(error.contains(hint), "{error}");
+    };
+    refused(begin(false, &copy), train.clone(), "another folder");
+    refused(begin(true, &folder.path().join("none")), train.clone(), "no checkpoints");
+    refused(begin(true, &copy), Train { seed: 8, ..train.clone() }, "other training settings");
+}
