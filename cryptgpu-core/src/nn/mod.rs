@@ -16,7 +16,7 @@
 //! | `window.rs` | which bits each comparison looks at, and settings that cannot work |
 //! | `bound.rs` | how large each value can become, by interval arithmetic on the weights |
 //! | `range.rs` | whether a network's values fit the ring: [`range::headroom`] by layer |
-//! | `plaintext/` | evaluation in f64, the oracle |
+//! | `plaintext/` | evaluation, gradients and training in f64, the oracle |
 //! | `private/` | [`SharedModel`]: evaluation on shares |
 //! | `training/` | training on shares: [`training::Train`] says how |
 //! | `predictions.rs` | [`predictions()`]: classes from scores |

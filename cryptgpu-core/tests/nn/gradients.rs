@@ -1,5 +1,6 @@
 //! Gradients in f64 against central finite differences, for every operation and for whole networks; training in f64
 //! against PyTorch's formulas written out, and its simulated fixed-point runs against exact ones.
+#![allow(clippy::unwrap_used)]
 
 use crate::support::{every_operation, image};
 use cryptgpu_core::device::PoolGeometry;
@@ -191,8 +192,7 @@ fn simulated_cuts_follow_the_exact_run() {
     let train = Train {
         batch: 3,
         epochs: 2,
-        // The rate by the batch is 1/64: one significant bit, which is all that 36 fraction bits leave for it.
-        optimizer: Sgd::new(3.0 / 64.0).momentum(0.9).into(),
+        optimizer: Sgd::new(0.05).momentum(0.9).into(),
         frozen: vec!["downsample".into()],
         ..Train::default()
     };
@@ -228,4 +228,53 @@ fn simulated_cuts_follow_the_exact_run() {
     let scores = exact.evaluate(&x).unwrap();
     let single = plaintext::evaluate(&graph, &exact.to_weights(), &x).unwrap();
     assert!(crate::support::max_difference(&scores, &single) < 1e-5 * single.fold(1.0, |m: f64, v| m.max(v.abs())));
+}
+
+/// LeNet on the bundled digits, 800 to learn from and 200 to test, in f64 and with simulated cuts; prints a line an epoch:
+/// `cargo test --release -p cryptgpu-core --test nn -- --ignored --nocapture lenet_learns`.
+#[test]
+#[ignore = "a minute of work"]
+fn lenet_learns_digits() {
+    let digits = cryptgpu_datasets::bundled::mnist_test_1000().unwrap();
+    let set = |range: std::ops::Range<usize>| {
+        let images = digits.batch(range.clone()).unwrap().mapv(f64::from).into_dyn();
+        let labels = digits.labels_of(range).unwrap().to_vec();
+        (images, labels)
+    };
+    let ((images, labels), (held_out, expected)) = (set(0..800), set(800..1000));
+    let targets = plaintext::one_hot(&labels, 10).into_dyn();
+    let graph = zoo::by_name("lenet").unwrap();
+    let weights = initial(&graph, 7, Initial::Kaiming);
+    let [plain, momentum, slower] =
+        [Sgd::new(0.1), Sgd::new(0.1).momentum(0.9), Sgd::new(0.03).momentum(0.9)].map(Optimizer::from);
+    let cuts = |fraction_bits| Rounding::Stochastic { fraction_bits, seed: 1 };
+    for (optimizer, batch, rounding) in [
+        (plain, 128, Rounding::Exact),
+        (plain, 32, Rounding::Exact),
+        (momentum, 128, Rounding::Exact),
+        (slower, 128, Rounding::Exact),
+        (slower, 128, cuts(20)),
+        (slower, 128, cuts(12)),
+        (plain, 32, cuts(12)),
+    ] {
+        let train = Train { batch, epochs: 5, optimizer, seed: 7, ..Train::default() };
+        let mut training = PlaintextTraining::new(&graph, &weights, &train, rounding).unwrap();
+        let (mut losses, mut accuracies) = (vec![], vec![]);
+        let start = std::time::Instant::now();
+        let last = 800usize.div_ceil(batch) - 1;
+        training
+            .run(&images, &targets, |training, taken, loss| {
+                losses.push(loss);
+                if taken.iteration % (last + 1) == last {
+                    let scores = training.evaluate(&held_out).unwrap();
+                    let found = cryptgpu_core::nn::predictions(&scores);
+                    let right = found.iter().zip(&expected).filter(|(a, b)| **a == usize::from(**b)).count();
+                    accuracies.push(format!("{:.1} %", right as f64 / 2.0));
+                }
+            })
+            .unwrap();
+        println!("{optimizer:?}, batch {batch}, {rounding:?}: {:.1} s, {accuracies:?}", start.elapsed().as_secs_f64());
+        println!("  losses {:.3}, …, {:.3}", losses[0], losses[losses.len() - 1]);
+        assert!(losses[losses.len() - 1] < losses[0]);
+    }
 }

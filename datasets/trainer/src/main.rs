@@ -2,10 +2,13 @@
 //! ships, with a record of how they were made.
 //!
 //! `scripts/fetch-datasets mnist && cargo run --release -p cryptgpu-trainer` makes
-//! `datasets/weights/lenet-mnist.safetensors` and `.json` again.
+//! `datasets/weights/lenet-mnist.safetensors` and `.json` again. `cryptgpu-trainer train-plaintext` and
+//! `inference-plaintext` measure how fast candle trains and evaluates the networks of the private experiments.
 
 mod batches;
 mod model;
+mod network;
+mod speed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +16,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use candle_core::{Device, Tensor};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use cryptgpu_datasets::{DatasetError, LabelledImages, Split, downloads_dir, manifest, mnist};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +26,25 @@ use model::LeNet;
 
 /// Trains LeNet on MNIST and writes its weights, with a record of how they were made.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Program {
+    #[command(subcommand)]
+    speed: Option<Speed>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What else can be done.
+#[derive(Debug, Subcommand)]
+enum Speed {
+    /// Measures how fast candle trains networks, in plaintext
+    TrainPlaintext(speed::Options),
+    /// Measures how fast candle evaluates networks, in plaintext
+    InferencePlaintext(speed::Options),
+}
+
+/// How LeNet is trained.
+#[derive(Debug, Args)]
 #[command(after_help = "Needs MNIST: run scripts/fetch-datasets mnist first. It takes about ten minutes of CPU time.")]
 struct Settings {
     /// Passes over the 60,000 training images
@@ -65,6 +87,8 @@ enum TrainError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("cannot serialise: {0}")]
     Serialise(String),
+    #[error(transparent)]
+    Speed(#[from] speed::SpeedError),
 }
 
 /// How weights were made: the committed JSON beside them.
@@ -92,7 +116,15 @@ struct Record {
 }
 
 fn main() -> std::process::ExitCode {
-    match run(&Settings::parse()) {
+    let program = Program::parse();
+    let done = match &program.speed {
+        Some(Speed::TrainPlaintext(options)) => speed::run(speed::Kind::Train, options).map_err(TrainError::from),
+        Some(Speed::InferencePlaintext(options)) => {
+            speed::run(speed::Kind::Inference, options).map_err(TrainError::from)
+        }
+        None => run(&program.settings),
+    };
+    match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cryptgpu-trainer: {error}");

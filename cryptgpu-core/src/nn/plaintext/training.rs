@@ -77,34 +77,40 @@ impl PlaintextTraining {
         Ok(gradients.loss)
     }
 
-    /// Updates one tensor from the gradient of the sum of `batch` losses.
+    /// Updates one tensor from the gradient of the sum of `batch` losses. As if the batch were a whole one: what the
+    /// optimiser keeps is that of PyTorch times a whole batch.
     fn update(&mut self, name: &str, gradient: ArrayD<f64>, rate: f64, batch: f64) {
         let Some(weight) = self.weights.get_mut(name) else { return };
         let cuts = &mut self.cuts;
+        let whole = self.train.batch as f64;
+        let gradient = gradient * (whole / batch);
+        let zeros = || ArrayD::zeros(weight.raw_dim());
         match self.train.optimizer {
             Optimizer::Sgd(Sgd { momentum: 0.0, weight_decay, .. }) => {
-                let gradient = gradient + &*weight * (weight_decay * batch);
-                *weight -= &cuts.rounded(gradient * factor(rate / batch, cuts));
+                let gradient = gradient + &*weight * (weight_decay * whole);
+                *weight -= &cuts.rounded(gradient * factor(rate / whole, cuts));
             }
             Optimizer::Sgd(Sgd { momentum, nesterov, weight_decay, .. }) => {
-                // The velocity is that of PyTorch times a whole batch; a smaller batch weighs as much.
-                let whole = self.train.batch as f64;
-                let gradient = gradient * (whole / batch) + &*weight * (weight_decay * whole);
-                let velocity = self.first.entry(name.to_owned()).or_insert_with(|| ArrayD::zeros(weight.raw_dim()));
-                *velocity = cuts.rounded(&gradient + &*velocity * momentum);
-                let along = if nesterov { cuts.rounded(gradient + &*velocity * momentum) } else { velocity.clone() };
-                *weight -= &cuts.rounded(along * factor(rate / whole, cuts));
+                let velocity = self.first.entry(name.to_owned()).or_insert_with(zeros);
+                let before = velocity.clone();
+                *velocity = cuts.rounded(gradient + &*weight * (weight_decay * whole) + &before * momentum);
+                // gradient + momentum·velocity, where the gradient is the velocity less what it was before.
+                let along = if nesterov { &*velocity * (1.0 + momentum) - before * momentum } else { velocity.clone() };
+                *weight -= &cuts.rounded(along * (rate / whole));
             }
             Optimizer::Adam(Adam { betas, eps, .. }) => {
-                let gradient = cuts.rounded(gradient / batch);
-                let zeros = || ArrayD::zeros(weight.raw_dim());
+                let [first_sum, second_sum] = betas.map(|beta| 1.0 - beta.powi(self.steps));
+                // Gradients of a size between that of the sum and that of the mean keep the bits of their squares.
+                let half = f64::from(self.train.batch.max(1).ilog2() / 2).exp2();
+                let gradient = cuts.rounded(gradient / half);
                 let first = self.first.entry(name.to_owned()).or_insert_with(zeros);
-                *first = cuts.rounded(&*first * betas[0] + &gradient * (1.0 - betas[0]));
+                *first += &cuts.rounded((&gradient - &*first) * (1.0 - betas[0]));
                 let second = self.second.entry(name.to_owned()).or_insert_with(zeros);
-                *second = cuts.rounded(&*second * betas[1] + &gradient * &gradient * (1.0 - betas[1]));
-                let [first_so_far, second_so_far] = betas.map(|beta| 1.0 - beta.powi(self.steps));
-                let root = cuts.rounded(second.mapv(|moment| (moment / second_so_far).max(0.0).sqrt() + eps));
-                *weight -= &cuts.rounded(&*first / &root * (rate / first_so_far));
+                *second += &cuts.rounded((&gradient * &gradient - &*second) * (1.0 - betas[1]));
+                let eps = (eps * whole / half * second_sum.sqrt()).max(cuts.unit().unwrap_or(0.0));
+                let root = cuts.rounded(second.mapv(|moment| moment.max(0.0).sqrt() + eps));
+                let quotient = cuts.rounded(&*first / &root);
+                *weight -= &cuts.rounded(quotient * (rate * second_sum.sqrt() / first_sum));
             }
         }
     }

@@ -75,15 +75,22 @@ fn draw(seed: u64, name: &str, shape: &[usize], fan_in: f64, how: Initial, bias:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::PoolGeometry;
     use crate::nn::zoo;
 
     #[test]
     fn every_layer_begins_with_the_spread_of_its_kind() {
-        let net = zoo::by_name("resnet18").unwrap();
+        let mut net = Graph::builder("t", [3, 8, 8]);
+        let x = net.conv_bn(["conv1", "bn1"], net.input(), 64, PoolGeometry::square(7, 1, 3), 1).unwrap();
+        let grouped = Op::Conv2d { out_channels: 64, window: PoolGeometry::square(3, 2, 1), groups: 2, bias: true };
+        let x = net.add("conv2", grouped, &[x]).unwrap();
+        let x = net.flatten("flatten", x).unwrap();
+        let x = net.linear("fc", x, 20).unwrap();
+        let net = net.finish(x).unwrap();
         for (how, spread) in [(Initial::Kaiming, 2.0f64), (Initial::PyTorch, 1.0 / 3.0)] {
             let weights = initial(&net, 1, how);
             weights.check(&net).unwrap();
-            for (name, fan_in) in [("conv1.weight", 147.0), ("layer3.0.conv2.weight", 2304.0), ("fc.weight", 512.0)] {
+            for (name, fan_in) in [("conv1.weight", 147.0), ("conv2.weight", 288.0), ("fc.weight", 1024.0)] {
                 let tensor = weights.get(name).unwrap().mapv(f64::from);
                 let moment = tensor.iter().map(|value| value * value).sum::<f64>() / tensor.len() as f64;
                 assert!((moment * fan_in / spread - 1.0).abs() < 0.05, "{name}: {}", moment * fan_in);
@@ -96,6 +103,14 @@ mod tests {
             assert!(weights.get("bn1.running_var").unwrap().iter().all(|&value| value == 1.0));
         }
         let lenet = zoo::by_name("lenet").unwrap();
+        // Of NumPy: standard_normal(3)·√(2/25) and (2·random(3) − 1)/5 under the key of seed 7 and this name.
+        for (how, expected) in [
+            (Initial::Kaiming, [-0.200_037_27f32, -0.019_053_167, 0.063_094_38]),
+            (Initial::PyTorch, [0.184_693_5, -0.047_561_135, -0.142_985_06]),
+        ] {
+            let weights = initial(&lenet, 7, how);
+            assert!(weights.get("conv1.weight").unwrap().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-7));
+        }
         assert_ne!(initial(&lenet, 1, Initial::Kaiming), initial(&lenet, 2, Initial::Kaiming));
     }
 }
