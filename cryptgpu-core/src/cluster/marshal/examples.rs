@@ -88,7 +88,7 @@ impl OwnExamples {
     }
 
     /// Everything that is owned, on its way into a digest.
-    pub(in crate::cluster) fn digest(&self) -> Sha256 {
+    pub(in crate::cluster) fn digest(&self) -> Result<Sha256, JobError> {
         let mut digest = Sha256::new();
         for (start, images) in &self.images {
             digest.update(start.to_le_bytes());
@@ -96,7 +96,7 @@ impl OwnExamples {
                 OwnImages::Read(reader) => {
                     let pixels =
                         reader.pixels(0..reader.len()).map(|pixels| pixels.to_owned().into_raw_vec_and_offset().0);
-                    digest.update(pixels.unwrap_or_default());
+                    digest.update(pixels.map_err(|error| JobError::Input(error.to_string()))?);
                 }
                 OwnImages::Random(random) => digest.update(format!("{random:?}")),
             }
@@ -105,7 +105,7 @@ impl OwnExamples {
             digest.update(start.to_le_bytes());
             labels.iter().for_each(|label| digest.update(label.to_le_bytes()));
         }
-        digest
+        Ok(digest)
     }
 
     /// Refuses labels that are no output of a network with so many.
