@@ -88,7 +88,7 @@ enum TrainError {
     #[error("cannot serialise: {0}")]
     Serialise(String),
     #[error(transparent)]
-    Speed(#[from] speed::SpeedError),
+    Speed(#[from] Box<speed::SpeedError>),
 }
 
 /// How weights were made: the committed JSON beside them.
@@ -117,11 +117,10 @@ struct Record {
 
 fn main() -> std::process::ExitCode {
     let program = Program::parse();
+    let measured = |kind, options| speed::run(kind, options).map_err(|error| TrainError::from(Box::new(error)));
     let done = match &program.speed {
-        Some(Speed::TrainPlaintext(options)) => speed::run(speed::Kind::Train, options).map_err(TrainError::from),
-        Some(Speed::InferencePlaintext(options)) => {
-            speed::run(speed::Kind::Inference, options).map_err(TrainError::from)
-        }
+        Some(Speed::TrainPlaintext(options)) => measured(speed::Kind::Train, options),
+        Some(Speed::InferencePlaintext(options)) => measured(speed::Kind::Inference, options),
         None => run(&program.settings),
     };
     match done {

@@ -16,6 +16,7 @@ use cryptgpu_core::nn::{Graph, Node, NodeId, Op, Weights};
 /// A network with its weights on a device of candle.
 pub struct Network {
     graph: Graph,
+    /// By PyTorch's names.
     weights: BTreeMap<String, Var>,
     velocity: BTreeMap<String, Tensor>,
     /// For every node with windows, the rows that they see.
@@ -64,11 +65,6 @@ impl Network {
             Loss::CrossEntropy => (log_softmax(&results, 0)? * targets)?.sum_all()?.neg(),
             Loss::MeanSquaredError => results.sub(targets)?.sqr()?.sum_all()? / results.dim(0)? as f64,
         }
-    }
-
-    /// The weights, by PyTorch's names.
-    pub fn weights(&self) -> &BTreeMap<String, Var> {
-        &self.weights
     }
 
     /// One iteration of stochastic gradient descent on a batch: the mean of its losses, before the step.
@@ -252,14 +248,14 @@ mod tests {
             }
         };
         for (name, gradient) in &ours.parameters {
-            close(name, gradient, gradients.get(&network.weights()[name]).unwrap());
+            close(name, gradient, gradients.get(&network.weights[name]).unwrap());
         }
         let of_images = gradients.get(&input).unwrap().t().unwrap().contiguous().unwrap();
         close("images", &ours.input, &of_images);
         // Running statistics begin at 0 and 1.
         for (name, seen) in &ours.statistics {
             let before = if name.ends_with("mean") { 0.0 } else { 1.0 };
-            close(name, &seen.mapv(|seen| 0.9 * before + 0.1 * seen), &network.weights()[name]);
+            close(name, &seen.mapv(|seen| 0.9 * before + 0.1 * seen), &network.weights[name]);
         }
     }
 
@@ -299,7 +295,7 @@ mod tests {
         let weights = initial(&graph, 3, Initial::PyTorch);
         let images = images(&graph, 4);
         let network = Network::new(&graph, &weights, DType::F64, &Device::Cpu).unwrap();
-        let weight = |name: &str| network.weights()[name].as_tensor().clone();
+        let weight = |name: &str| network.weights[name].as_tensor().clone();
         let conv = |x: &Tensor, name: &str| {
             let bias = weight(&format!("{name}.bias")).reshape((1, (), 1, 1)).unwrap();
             let sums = x.conv2d(&weight(&format!("{name}.weight")), 0, 1, 1, 1).unwrap().broadcast_add(&bias).unwrap();
@@ -319,7 +315,7 @@ mod tests {
     }
 
     fn bias(network: &Network, name: &str) -> Tensor {
-        network.weights()[&format!("{name}.bias")].as_tensor().clone()
+        network.weights[&format!("{name}.bias")].as_tensor().clone()
     }
 
     #[test]

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
+use cryptgpu_core::experiment::training::{self, Training};
 use cryptgpu_core::experiment::{self, ExperimentError, ImageSource, Images, Inference, Machine};
 use cryptgpu_core::nn::training::{Batches, Initial, Sgd, Train, initial};
 use cryptgpu_core::nn::{Graph, NnError, zoo};
 use cryptgpu_core::prg::philox::Generator;
-use cryptgpu_datasets::{DatasetError, LabelledImages, Split, bundled, cifar10, mnist};
+use cryptgpu_datasets::{DatasetError, ImageReader};
 use ndarray::{Array4, Axis, Ix4, concatenate};
 use serde::Serialize;
 
@@ -27,10 +28,10 @@ pub struct Options {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     iterations: u32,
     /// Learning rate of a training
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.01)]
     rate: f64,
     /// Momentum of a training
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.9)]
     momentum: f64,
     /// Seed of initial weights, of the order of the examples, and of labels where images have none
     #[arg(long, default_value_t = 7)]
@@ -48,10 +49,6 @@ pub enum Kind {
     /// Evaluations.
     Inference,
 }
-
-/// Networks and batches of the paper's training experiment.
-const TRAINED: [(&str, usize); 5] =
-    [("lenet", 128), ("alexnet-cifar10", 128), ("vgg16-cifar10", 32), ("alexnet-tiny", 128), ("vgg16-tiny", 8)];
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +122,12 @@ pub fn run(kind: Kind, options: &Options) -> Result<(), SpeedError> {
 /// The networks and batches that are asked for.
 fn networks(kind: Kind, names: &[String]) -> Result<Vec<(String, usize)>, SpeedError> {
     let usual = |name: &str| match kind {
-        Kind::Train => TRAINED.iter().find(|(network, _)| *network == name).map_or(32, |(_, batch)| *batch),
+        Kind::Train => training::PAPER.iter().find(|(network, _)| *network == name).map_or(32, |(_, batch)| *batch),
         Kind::Inference => 1,
     };
     if names.is_empty() {
         let all: Vec<&str> = match kind {
-            Kind::Train => TRAINED.iter().map(|(name, _)| *name).collect(),
+            Kind::Train => training::PAPER.iter().map(|(name, _)| *name).collect(),
             Kind::Inference => zoo::PAPER.to_vec(),
         };
         return Ok(all.into_iter().map(|name| (name.to_owned(), usual(name))).collect());
@@ -208,27 +205,25 @@ fn median(seconds: &mut [f64]) -> f64 {
 
 /// What is trained on or evaluated.
 enum Examples {
-    Labelled(LabelledImages),
+    /// A data set and its name.
+    Set(ImageReader, String),
     /// Random images, as many as this.
     Random(ImageSource, usize),
 }
 
 impl Examples {
-    /// For training the training set of MNIST or CIFAR-10 where it was downloaded, and the bundled digits for MNIST's
-    /// networks otherwise; the test sets for inference; random images for all other networks.
+    /// What the private experiment of the same network takes.
     fn open(kind: Kind, declared: &Inference, graph: &Graph, needed: usize) -> Result<Self, SpeedError> {
-        let split = if kind == Kind::Train { Split::Train } else { Split::Test };
-        match graph.input_shape() {
-            [1, 28, 28] => {
-                let images = mnist::load(split).or_else(|_| bundled::mnist_test_1000())?;
-                return Ok(Examples::Labelled(images));
-            }
-            [3, 32, 32] => {
-                if let Ok(images) = cifar10::load(split) {
-                    return Ok(Examples::Labelled(images));
-                }
-            }
-            _ => {}
+        let set = match (kind, &declared.images) {
+            (Kind::Train, _) => match Training::of(&declared.network)?.data {
+                training::Examples::Set(set) => Some(set),
+                training::Examples::Random => None,
+            },
+            (Kind::Inference, Images::Set(set)) => Some(set.clone()),
+            (Kind::Inference, Images::Random(_)) => None,
+        };
+        if let Some(set) = set {
+            return Ok(Examples::Set(set.open()?, set.to_string()));
         }
         let random = Inference { images: Images::Random(1), ..declared.clone() };
         Ok(Examples::Random(random.open_images(graph)?, needed))
@@ -236,14 +231,14 @@ impl Examples {
 
     fn len(&self) -> usize {
         match self {
-            Examples::Labelled(images) => images.len(),
+            Examples::Set(images, _) => images.len(),
             Examples::Random(_, count) => *count,
         }
     }
 
     fn name(&self) -> String {
         match self {
-            Examples::Labelled(images) => images.name.clone(),
+            Examples::Set(_, name) => name.clone(),
             Examples::Random(..) => "random".to_owned(),
         }
     }
@@ -262,9 +257,10 @@ impl Examples {
         let mut labels = vec![];
         for &row in rows {
             match self {
-                Examples::Labelled(images) => {
+                Examples::Set(images, _) => {
                     parts.push(images.batch(row..row + 1)?);
-                    labels.extend(images.labels_of(row..row + 1)?.iter().map(|&label| usize::from(label)));
+                    let label = images.labels(row..row + 1)?.and_then(|labels| labels.first());
+                    labels.push(label.map_or(0, |&label| usize::from(label)));
                 }
                 Examples::Random(source, _) => {
                     let image = source.batch(row, 1)?.mapv(|pixel| pixel as f32);
@@ -298,7 +294,7 @@ mod tests {
         assert!(names("lenet:0").unwrap_err().to_string().contains("lenet:64"));
         assert_eq!(networks(Kind::Inference, &[]).unwrap().len(), 10);
         assert_eq!(networks(Kind::Train, &[]).unwrap().len(), 5);
-        for (name, _) in TRAINED {
+        for (name, _) in training::PAPER {
             zoo::by_name(name).unwrap();
         }
     }
