@@ -249,6 +249,12 @@ impl ImageReader {
         Ok(ImageReader { name: self.name.clone(), pixels, labels: None, normalisation: self.normalisation.clone() })
     }
 
+    /// All images without labels, for an owner of those alone.
+    #[must_use]
+    pub fn without_labels(self) -> Self {
+        ImageReader { labels: None, ..self }
+    }
+
     /// The labels of images `range`; none where the set has no labels.
     ///
     /// # Errors

@@ -18,14 +18,21 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn relu(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        let (y, _) = self.relu_kept(x)?;
+        let (y, _) = self.relu_at_least_zero(x)?;
         Ok(y)
     }
 
-    /// [`Party::relu`] and the bit that it has decided by: 1 where x ≥ 0 (in a window, where it counts as such). The gradient
-    /// of a ReLU is this bit times the gradient of its result, [`Party::bit_product`]. At the cost of a ReLU.
+    /// A ReLU, and the bit of x ≥ 0 that it has decided by.
+    fn relu_at_least_zero(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
+        let bits = self.sign(x)?.not(self.id());
+        Ok((self.bit_product(&bits, x)?, bits))
+    }
+
+    /// [`Party::relu`] and a bit that says where x > 0. The gradient of a ReLU is this bit times the gradient of its result,
+    /// [`Party::bit_product`]: zero at x = 0, as in PyTorch. At the cost of a ReLU.
     ///
-    /// At x = 0, where a ReLU has no derivative, the gradient passes; PyTorch stops it there.
+    /// The bit is that of x − 1 ≥ 0, one unit less in the ring. So x = −2^63 alone comes out as it is; with a window on
+    /// the sign bit both x and x − 1 must lie within it.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;
@@ -33,21 +40,22 @@ impl Party {
     ///
     /// let world = World::seeded(1);
     /// let minus = |x: u64| x.wrapping_neg();
-    /// let (x, dy) = (world.deal(&array![minus(5), 3]), world.deal(&array![7, minus(9)]));
+    /// let (x, dy) = (world.deal(&array![minus(5), 0, 3]), world.deal(&array![7, 8, minus(9)]));
     /// let [dx, ..] = world.run(|p| {
     ///     let i = p.id().index();
     ///     let (_y, positive) = p.relu_kept(&x[i])?;
     ///     let dx = p.bit_product(&positive, &dy[i])?;
     ///     p.open(&dx)
     /// });
-    /// assert_eq!(dx?.to_array()?, array![0, minus(9)].into_dyn());
+    /// assert_eq!(dx?.to_array()?, array![0, 0, minus(9)].into_dyn());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// The link's errors.
     pub fn relu_kept(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
-        let positive = self.sign(x)?.not(self.id());
+        let below = x.add_word(self.id(), u64::MAX);
+        let positive = self.sign(&below)?.not(self.id());
         Ok((self.bit_product(&positive, x)?, positive))
     }
 
@@ -58,32 +66,30 @@ impl Party {
     /// # Errors
     /// [`MpcError::Ring`] when the limit cannot be encoded; the link's errors.
     pub fn clipped_relu(&mut self, x: &Rep, limit: f64) -> Result<Rep, MpcError> {
-        let (y, _) = self.clipped(x, limit)?;
-        Ok(y)
+        let both = self.both_sides(x, limit)?;
+        let both = self.relu(&both)?;
+        clipped(&both, x.shape())
     }
 
-    /// [`Party::clipped_relu`] and one bit an element: 1 where 0 ≤ x < limit, for a limit above zero. Its gradient is this bit
-    /// times the gradient of its result, [`Party::bit_product`]. At the cost of a clipped ReLU.
+    /// [`Party::clipped_relu`] and a bit that says where 0 < x ≤ limit, for a limit above zero. Its gradient is this bit
+    /// times the gradient of its result, [`Party::bit_product`]. At the cost of a clipped ReLU; the bits are those of
+    /// [`Party::relu_kept`].
     ///
     /// # Errors
     /// As [`Party::clipped_relu`].
     pub fn clipped_relu_kept(&mut self, x: &Rep, limit: f64) -> Result<(Rep, RepBits), MpcError> {
-        let n = x.len();
-        let (y, both) = self.clipped(x, limit)?;
-        let both = both.to_words();
-        let within = both.narrow(0..n)?.xor(&both.narrow(n..2 * n)?)?.reshape(x.shape())?;
-        Ok((y, within.bit(0)?))
+        let both = self.both_sides(x, limit)?;
+        let (both, bits) = self.relu_kept(&both)?;
+        let (n, bits) = (x.len(), bits.to_words());
+        let within = bits.narrow(0..n)?.xor(&bits.narrow(n..2 * n)?)?.reshape(x.shape())?;
+        Ok((clipped(&both, x.shape())?, within.bit(0)?))
     }
 
-    /// A clipped ReLU, and the bits of x ≥ 0 and x ≥ limit, one after the other.
-    fn clipped(&mut self, x: &Rep, limit: f64) -> Result<(Rep, RepBits), MpcError> {
-        let (n, shape) = (x.len(), x.shape().to_vec());
-        let flat = x.reshape(&[n])?;
+    /// x and x − limit, one after the other.
+    fn both_sides(&self, x: &Rep, limit: f64) -> Result<Rep, MpcError> {
+        let flat = x.reshape(&[x.len()])?;
         let beyond = self.add_scalar(&flat, -limit)?;
-        let both = Rep::concat(&[flat, beyond])?;
-        let (both, bits) = self.relu_kept(&both)?;
-        let clipped = both.narrow(0..n)?.sub(&both.narrow(n..2 * n)?)?;
-        Ok((clipped.reshape(&shape)?, bits))
+        Ok(Rep::concat(&[flat, beyond])?)
     }
 
     /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^(63 − f), 2^63 in the ring; with
@@ -99,7 +105,13 @@ impl Party {
     /// [`Party::maximum`], and the bit of y ≥ x.
     pub(super) fn maximum_kept(&mut self, x: &Rep, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let difference = y.sub(x)?;
-        let (gain, second) = self.relu_kept(&difference)?;
+        let (gain, second) = self.relu_at_least_zero(&difference)?;
         Ok((x.add(&gain)?, second))
     }
+}
+
+/// The difference of what has become of both sides, in this shape.
+fn clipped(both: &Rep, shape: &[usize]) -> Result<Rep, MpcError> {
+    let n = both.len() / 2;
+    Ok(both.narrow(0..n)?.sub(&both.narrow(n..2 * n)?)?.reshape(shape)?)
 }

@@ -254,6 +254,36 @@ fn a_training_is_evaluated_exported_folded_and_continued() {
     assert!(moved.0 > 1e-2, "{moved:?}");
 }
 
+/// From a state and the keys that go with it shares go on bit for bit, what was computed once for frozen layers included.
+#[test]
+fn from_a_state_with_its_keys_a_training_goes_on_bit_for_bit() {
+    let net = every_operation().unwrap();
+    let frozen = vec!["bn2".to_owned(), "conv3".to_owned()];
+    let optimizer = Sgd::new(0.05).momentum(0.9).into();
+    let train = Train { batch: 3, optimizer, frozen, ..Train::default() };
+    let (weights, data) = (Weights::seeded(&net, 5), batch(&net, 3, 1));
+    let same = three(Settings::default(), |p| {
+        let mut training = begin(p, &net, &weights, &train);
+        let (x, t) = (share(p, &data.0), share(p, &data.1));
+        let next = |training: &mut SharedTraining, p: &mut Party| -> Vec<Vec<u64>> {
+            let _ = training.step(p, &x, &t, 0.05, |_| {}).unwrap();
+            let words = |rep: &Rep| [rep.components().0, rep.components().1].map(|x| x.view().to_host().unwrap());
+            training.state().iter().flat_map(|(_, rep)| words(rep)).collect()
+        };
+        let (standing, state, iteration, went_on) = p.with_own_keys(None, |p| {
+            let _ = next(&mut training, p);
+            let (standing, state, iteration) = (p.renew_keys(), training.state(), training.iteration());
+            (standing, state, iteration, next(&mut training, p))
+        });
+        assert!(state.iter().any(|(name, _)| name == "bn2.running_factor"));
+        let mut again = SharedTraining::from_state(&net, &train, p.codec(), iteration, state).unwrap();
+        let other = next(&mut again.clone(), p);
+        let again = p.with_own_keys(Some(&standing), |p| next(&mut again, p));
+        (again == went_on, other == went_on)
+    });
+    assert_eq!(same, [(true, false); 3], "the same with these keys, and with others not");
+}
+
 #[test]
 fn what_cannot_be_trained_says_why() {
     let net = tiny();

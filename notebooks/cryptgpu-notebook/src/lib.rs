@@ -1,11 +1,12 @@
 //! What a CryptGPU notebook shows with: data frames ([`frame`]), figures ([`figure`]), pictures ([`picture`]), progress
-//! ([`progress`]), several of these in one output ([`bundle::Bundle`]), and the paper's experiments: run by
+//! ([`progress`]), a loss while it goes down ([`curve`]), several of these in one output ([`bundle::Bundle`]), and the paper's experiments: run by
 //! [`measure`], shown as [`tables`] and [`plots`].
 //!
 //! polars and plotters live here and in nothing that a party process links. What is shown is made from plain records;
 //! protocols, networks and clusters belong to `cryptgpu-core`.
 
 pub mod bundle;
+pub mod curve;
 mod error;
 pub mod figure;
 pub mod frame;
@@ -26,6 +27,7 @@ pub mod prelude {
     pub use cryptgpu_core::show::Show;
 
     pub use crate::bundle::Bundle;
+    pub use crate::curve::LiveCurve;
     pub use crate::figure::Figure;
     pub use crate::frame::{self, Frame, ShowFrame};
     pub use crate::picture::Picture;

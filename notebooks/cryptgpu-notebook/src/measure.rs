@@ -1,9 +1,10 @@
-//! The paper's experiments, run from a notebook: three party processes, a line of progress for each network.
+//! The paper's experiments, run from a notebook: three party processes, a line for each network or operation.
 
 use std::time::Duration;
 
 use cryptgpu_core::cluster::Cluster;
 use cryptgpu_core::experiment::micro::{Bench, Micro, MicroRecord, Operation};
+use cryptgpu_core::experiment::training::{self, Training, TrainingRecord};
 use cryptgpu_core::experiment::{Inference, Parties, Record, measure};
 use cryptgpu_core::net::Link;
 use cryptgpu_core::show::number_text;
@@ -25,6 +26,26 @@ pub fn inference(networks: &[&str]) -> Result<Vec<Record>> {
         let record = measure(&Inference::of(network)?, &mut parties, &mut |_| ())?;
         let (seconds, megabytes) = (number_text(record.seconds, 3), number_text(record.total_bytes() as f64 / 1e6, 3));
         println!("{network}: {seconds} s, {megabytes} MB, {} rounds", record.rounds);
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// Measures a few iterations of private training of each network, as [`Training::of`] declares it, and prints a line for
+/// each. `cryptgpu run train` does the same without a notebook, with every choice open.
+///
+/// # Errors
+/// As [`inference`].
+pub fn training(networks: &[&str]) -> Result<Vec<TrainingRecord>> {
+    let mut parties = Parties::new(Cluster::local().deadline(DEADLINE));
+    let mut records = Vec::with_capacity(networks.len());
+    for network in networks {
+        let record = training::measure(&Training::of(network)?, &mut parties, &mut |_| ())?;
+        let (seconds, megabytes) = (number_text(record.seconds, 3), number_text(record.bytes() as f64 / 1e6, 3));
+        println!(
+            "{network}, {} examples an iteration: {seconds} s, {megabytes} MB, {} rounds",
+            record.batch, record.rounds
+        );
         records.push(record);
     }
     Ok(records)

@@ -4,9 +4,10 @@
 use super::dataset::{Found, RandomExamples, Reading, Wanted};
 use crate::cluster::wire::job_error::JobError;
 use crate::prg::{Aes128Ctr, Key};
-use cryptgpu_datasets::{DatasetError, ImageReader};
+use cryptgpu_datasets::{DatasetError, ImageReader, ImageSet};
 use ndarray::Array4;
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 
 /// What a party owns of a data set. `Debug` shows the name only.
 pub(in crate::cluster) struct OwnExamples {
@@ -44,22 +45,17 @@ impl OwnExamples {
                 if !images.is_empty() {
                     let all = set.open()?;
                     found.images = Some((all.len(), all.shape()));
+                    if matches!(images.as_slice(), [Range { start: 0, end: usize::MAX }]) {
+                        // Not copied: they may be most of what a party holds.
+                        self.images.push((0, OwnImages::Read(all.without_labels())));
+                        return self.add_labels(&set, labels, found);
+                    }
                     for rows in images {
                         let rows = rows.start..if rows.end == usize::MAX { all.len() } else { rows.end };
                         self.images.push((rows.start, OwnImages::Read(all.images_only(rows)?)));
                     }
                 }
-                if !labels.is_empty() {
-                    let (all, dataset) = (set.open_labels()?, set.to_string());
-                    found.labels = Some(all.len());
-                    for rows in labels {
-                        let (start, end) = (rows.start, if rows.end == usize::MAX { all.len() } else { rows.end });
-                        let beyond =
-                            || DatasetError::OutOfBounds { dataset: dataset.clone(), start, end, count: all.len() };
-                        let own = all.get(start..end).ok_or_else(beyond)?;
-                        self.labels.push((start, own.iter().map(|&label| label.into()).collect()));
-                    }
-                }
+                return self.add_labels(&set, labels, found);
             }
             Some(Reading::Random(random)) => {
                 let count = random.count;
@@ -70,6 +66,26 @@ impl OwnExamples {
                 self.images.extend(images.into_iter().map(|rows| (rows.start, OwnImages::Random(random.clone()))));
             }
             None => {}
+        }
+        Ok(found)
+    }
+
+    fn add_labels(
+        &mut self,
+        set: &ImageSet,
+        labels: Vec<Range<usize>>,
+        mut found: Found,
+    ) -> Result<Found, DatasetError> {
+        if labels.is_empty() {
+            return Ok(found);
+        }
+        let (all, dataset) = (set.open_labels()?, set.to_string());
+        found.labels = Some(all.len());
+        for rows in labels {
+            let (start, end) = (rows.start, if rows.end == usize::MAX { all.len() } else { rows.end });
+            let beyond = || DatasetError::OutOfBounds { dataset: dataset.clone(), start, end, count: all.len() };
+            let own = all.get(start..end).ok_or_else(beyond)?;
+            self.labels.push((start, own.iter().map(|&label| label.into()).collect()));
         }
         Ok(found)
     }
@@ -88,7 +104,7 @@ impl OwnExamples {
     }
 
     /// Everything that is owned, on its way into a digest.
-    pub(in crate::cluster) fn digest(&self) -> Sha256 {
+    pub(in crate::cluster) fn digest(&self) -> Result<Sha256, JobError> {
         let mut digest = Sha256::new();
         for (start, images) in &self.images {
             digest.update(start.to_le_bytes());
@@ -96,7 +112,7 @@ impl OwnExamples {
                 OwnImages::Read(reader) => {
                     let pixels =
                         reader.pixels(0..reader.len()).map(|pixels| pixels.to_owned().into_raw_vec_and_offset().0);
-                    digest.update(pixels.unwrap_or_default());
+                    digest.update(pixels.map_err(|error| JobError::Input(error.to_string()))?);
                 }
                 OwnImages::Random(random) => digest.update(format!("{random:?}")),
             }
@@ -105,7 +121,7 @@ impl OwnExamples {
             digest.update(start.to_le_bytes());
             labels.iter().for_each(|label| digest.update(label.to_le_bytes()));
         }
-        digest
+        Ok(digest)
     }
 
     /// Refuses labels that are no output of a network with so many.
@@ -164,7 +180,7 @@ impl RandomExamples {
         Aes128Ctr::new(&Key::from_bytes(key))
     }
 
-    fn labels(&self, rows: std::ops::Range<usize>) -> Vec<u16> {
+    fn labels(&self, rows: Range<usize>) -> Vec<u16> {
         let (stream, classes) = (self.stream(1), self.classes.clamp(1, 1 << 16) as u64);
         let mut word = [0];
         let label = |row: usize| {

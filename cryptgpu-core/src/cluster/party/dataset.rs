@@ -74,11 +74,11 @@ impl Minibatches {
     }
 
     /// A digest of what this party owns and of who owns which; none of examples that the caller has shared.
-    pub(in crate::cluster) fn digest(&self) -> Option<[u8; 32]> {
-        let Minibatches::Owned(own, layout) = self else { return None };
-        let mut digest = own.digest();
-        digest.update(postcard::to_stdvec(layout).unwrap_or_default());
-        Some(digest.finalize().into())
+    pub(in crate::cluster) fn digest(&self) -> Result<Option<[u8; 32]>, JobError> {
+        let Minibatches::Owned(own, layout) = self else { return Ok(None) };
+        let mut digest = own.digest()?;
+        digest.update(postcard::to_stdvec(layout).map_err(|error| JobError::Other(error.to_string()))?);
+        Ok(Some(digest.finalize().into()))
     }
 
     /// Shares of the images and of the one-hot labels of these rows, [rows, channels, height, width] and [rows, classes],

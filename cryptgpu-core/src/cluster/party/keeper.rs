@@ -5,7 +5,6 @@ use super::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 use super::context::PartyContext;
 use super::dataset::Minibatches;
 use super::job::Job;
-use crate::cluster::marshal::words::Words;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::VERSION;
 use crate::device::{Device, Tensor};
@@ -45,16 +44,30 @@ struct Facts {
     examples: [u8; 32],
 }
 
-/// All that goes on with a training.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct State {
-    facts: Facts,
-    standing: Standing,
-    tensors: Vec<Kind>,
+/// Names and shapes of the tensors whose words stand at the end of a checkpoint.
+type Shapes = Vec<(String, Vec<usize>)>;
+
+/// More than a standing takes as bytes, so that they are not moved while they are written.
+const STANDING: usize = 1 << 10;
+
+/// A part of a checkpoint: its length, 8 bytes, and the part.
+fn put(bytes: &mut Vec<u8>, part: &[u8]) {
+    bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(part);
 }
 
-/// A shared tensor: its name, its shape, this party's two components.
-type Kind = (String, Vec<usize>, Words, Words);
+/// The next part of a checkpoint, by postcard.
+fn take<'a, T: serde::Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, JobError> {
+    let part = bytes.split_off(..8).and_then(|length| {
+        let length = u64::from_le_bytes(length.try_into().ok()?);
+        bytes.split_off(..usize::try_from(length).ok()?)
+    });
+    part.and_then(|part| postcard::from_bytes(part).ok()).ok_or_else(unreadable)
+}
+
+fn unreadable() -> JobError {
+    JobError::Input("a checkpoint holds no state that can be read".to_owned())
+}
 
 /// Writes and reads a party's checkpoints of one training.
 pub(in crate::cluster) struct Keeper {
@@ -73,7 +86,7 @@ impl Keeper {
         data: &Minibatches,
     ) -> Result<Self, JobError> {
         let Kept { folder, every, run, from } = kept;
-        let examples = data.digest().ok_or_else(|| {
+        let examples = data.digest()?.ok_or_else(|| {
             JobError::Arguments(
                 "examples of the caller are shared anew in each session, so a run on them does not go on from a checkpoint: \
                  train without checkpoints, or on a data set that the parties own"
@@ -93,16 +106,24 @@ impl Keeper {
         if !iteration.is_multiple_of(self.every) {
             return Ok(());
         }
-        let standing = p.renew_keys();
-        let mut tensors = vec![];
-        for (name, rep) in training.state() {
-            let (a, b) = rep.components();
-            let [a, b] = [p.to_host(a.view())?, p.to_host(b.view())?].map(Words);
-            tensors.push((name, rep.shape().to_vec(), a, b));
-        }
+        let (standing, state) = (p.renew_keys(), training.state());
         let encode = |error: postcard::Error| JobError::Other(format!("cannot encode a checkpoint: {error}"));
-        let state = postcard::to_stdvec(&(&self.facts, &standing, &tensors)).map_err(encode)?;
-        self.checkpoints.write(iteration, Zeroizing::new(state))?;
+        let shapes: Shapes = state.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec())).collect();
+        let facts = postcard::to_stdvec(&(&self.facts, &shapes)).map_err(encode)?;
+        let standing = Zeroizing::new(postcard::to_extend(&standing, Vec::with_capacity(STANDING)).map_err(encode)?);
+        let words: usize = state.iter().map(|(_, rep)| 2 * rep.len()).sum();
+        // Room for all of it, since what is moved is not wiped where it was.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(16 + facts.len() + standing.len() + 8 * words));
+        put(&mut bytes, &facts);
+        put(&mut bytes, &standing);
+        for (_, rep) in &state {
+            let (a, b) = rep.components();
+            for component in [a, b] {
+                let words = Zeroizing::new(p.to_host(component.view())?);
+                bytes.extend_from_slice(bytemuck::cast_slice(&words));
+            }
+        }
+        self.checkpoints.write(iteration, bytes)?;
         Ok(())
     }
 
@@ -114,8 +135,9 @@ impl Keeper {
     ) -> Result<Option<(SharedTraining, Standing)>, JobError> {
         let Some(iteration) = self.from else { return Ok(None) };
         let state = self.checkpoints.read(iteration)?;
-        let decode = |error: postcard::Error| JobError::Input(format!("cannot decode a checkpoint: {error}"));
-        let State { facts, standing, tensors } = postcard::from_bytes(&state).map_err(decode)?;
+        let mut rest = &state[..];
+        let (facts, shapes): (Facts, Shapes) = take(&mut rest)?;
+        let standing: Standing = take(&mut rest)?;
         let differs = [
             ("training settings", facts.train != self.facts.train),
             ("protocol settings", facts.settings != self.facts.settings),
@@ -128,16 +150,22 @@ impl Keeper {
                  new run in another folder"
             )));
         }
-        let state: Result<Vec<(String, Rep)>, MpcError> =
-            tensors.into_iter().map(|tensor| shared(tensor, p.device())).collect();
-        let training = SharedTraining::from_state(graph, &self.facts.train, p.codec(), iteration, state?)?;
+        let mut rep = |(name, shape): (String, Vec<usize>)| -> Result<(String, Rep), JobError> {
+            let (a, b) = (tensor(&mut rest, &shape, p.device())?, tensor(&mut rest, &shape, p.device())?);
+            Ok((name, Rep::from_components(a, b).map_err(MpcError::from)?))
+        };
+        let tensors = shapes.into_iter().map(&mut rep).collect::<Result<Vec<_>, _>>()?;
+        let training = SharedTraining::from_state(graph, &self.facts.train, p.codec(), iteration, tensors)?;
         Ok(Some((training, standing)))
     }
 }
 
-fn shared((name, shape, a, b): Kind, device: Device) -> Result<(String, Rep), MpcError> {
-    let tensor = |words: Words| Tensor::new(device.upload(words.0), &shape);
-    Ok((name, Rep::from_components(tensor(a)?, tensor(b)?)?))
+/// The next words of a checkpoint, as a tensor.
+fn tensor(bytes: &mut &[u8], shape: &[usize], device: Device) -> Result<Tensor, JobError> {
+    let length = shape.iter().try_fold(8usize, |all, axis| all.checked_mul(*axis));
+    let words = length.and_then(|length| bytes.split_off(..length)).ok_or_else(unreadable)?;
+    let words = words.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+    Ok(Tensor::new(device.upload(words), shape).map_err(MpcError::from)?)
 }
 
 /// Asks a party which checkpoints it has in a folder: of which run, after how many iterations.

@@ -155,3 +155,91 @@ pub fn latest(records: &[TrainingRecord]) -> Vec<TrainingRecord> {
         ([&record.network, &record.dataset, &record.link].map(String::clone), record.batch, marks)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Machine;
+    use crate::experiment::training::{EXPERIMENT, Stated, StepRecord, append, read};
+    use crate::nn::training::Train;
+
+    fn sample(network: &str, batch: usize, seconds: f64, bytes: u64) -> TrainingRecord {
+        let step = StepRecord {
+            pass: "forward".into(),
+            layer: "conv1".into(),
+            kind: "conv2d".into(),
+            seconds,
+            bytes: bytes as f64,
+        };
+        TrainingRecord {
+            experiment: EXPERIMENT.into(),
+            network: network.into(),
+            dataset: "digits-train".into(),
+            examples: 800,
+            batch,
+            train: Train { batch, ..Train::default() },
+            weights: String::new(),
+            device: "cpu".into(),
+            cards: Default::default(),
+            link: "none".into(),
+            fidelity: "exact".into(),
+            fraction_bits: 20,
+            window: "0:64".into(),
+            check_range: "off".into(),
+            iterations: 4,
+            seconds,
+            bytes_sent: [bytes; 3],
+            rounds: 166,
+            steps: vec![step],
+            seconds_by_pass: [("forward".to_owned(), seconds)].into(),
+            total_seconds: 4.0 * seconds,
+            total_bytes_sent: [4 * bytes; 3],
+            losses: vec![(1, 2.3), (3, 1.5)],
+            accuracy: Some(0.5),
+            tested_on: "digits-test".into(),
+            revealed: vec!["loss every 2, to the caller".into()],
+            stated: Stated::default(),
+            peak_rss_bytes: [1 << 20, 3 << 20, 2 << 20],
+            setup_seconds: 0.1,
+            setup_bytes_sent: [0, 8, 0],
+            parties: "local processes, TLS".into(),
+            threads: [2; 3],
+            randomness: "aes128-ctr".into(),
+            machine: Machine { cores: 2, ..Machine::default() },
+            commit: "0123456789ab".into(),
+            time: "2026-01-01T00:00:00Z".into(),
+        }
+    }
+
+    #[test]
+    fn an_iteration_stands_beside_the_papers_of_the_same_batch() {
+        let records = [sample("lenet", 128, 1.105, 100_000_000), sample("lenet", 64, 1.0, 1)];
+        let rows = training_table(&records).unwrap();
+        let cited = rows[0].cryptgpu_seconds.as_ref().unwrap();
+        assert_eq!((cited.value, rows[0].speed_up), (2.21, Some(2.0)));
+        assert!((rows[0].bytes_fraction.unwrap() - 0.3 / 1.353).abs() < 1e-9);
+        assert_eq!((rows[0].loss, rows[0].accuracy, rows[0].peak_rss_bytes), (Some(1.5), Some(0.5), 3 << 20));
+        assert!(rows[1].citations().next().is_none(), "another batch has no published figures");
+        assert!(training_caption(&rows).unwrap().contains("\n  T4: "));
+        let mut far = sample("lenet", 128, 1.0, 1);
+        (far.link, far.fraction_bits) = ("wan".into(), 12);
+        let far = &training_table(&[far]).unwrap()[0];
+        assert_eq!((far.label().as_str(), far.speed_up), ("lenet (12 fraction bits)", None));
+    }
+
+    #[test]
+    fn records_are_read_back_beside_others_and_the_last_one_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results.jsonl");
+        let (first, second) = (sample("lenet", 128, 2.0, 5), sample("lenet", 128, 1.0, 5));
+        let inference = crate::experiment::record::tests::sample("lenet", 0.02, 1000);
+        append(&path, &first).unwrap();
+        crate::experiment::append(&path, &inference).unwrap();
+        append(&path, &second).unwrap();
+        assert_eq!(read(&path).unwrap(), [first.clone(), second.clone()]);
+        assert_eq!(crate::experiment::read(&path).unwrap(), [inference]);
+        assert_eq!(latest(&read(&path).unwrap()), [second]);
+        let broken = TrainingRecord { losses: vec![(0, f64::NAN)], ..first };
+        assert!(matches!(append(&path, &broken), Err(ExperimentError::NotFinite { field: "losses", .. })));
+    }
+}

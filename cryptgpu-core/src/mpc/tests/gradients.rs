@@ -42,7 +42,7 @@ fn a_relu_keeps_the_bit_that_its_gradient_needs() {
             Ok(Rep::concat(&[y, dx])?)
         });
         let relu = zip(&x, &x, |x, _| (x as i64).max(0) as u64);
-        let gradient = zip(&x, &dy, |x, dy| if x as i64 >= 0 { dy } else { 0 });
+        let gradient = zip(&x, &dy, |x, dy| if x as i64 > 0 { dy } else { 0 });
         assert_eq!(dx, ndarray::concatenate![Axis(0), relu, gradient]);
     }
 }
@@ -58,7 +58,7 @@ fn a_clipped_relu_keeps_where_it_is_not_flat() {
         Ok(Rep::concat(&[y, dx])?)
     });
     let clipped = x.mapv(|x| (x as i64).clamp(0, 6 << 20) as u64);
-    let gradient = zip(&x, &dy, |x, dy| if (0..6 << 20).contains(&(x as i64)) { dy } else { 0 });
+    let gradient = zip(&x, &dy, |x, dy| if (1..=6 << 20).contains(&(x as i64)) { dy } else { 0 });
     assert_eq!(dx, ndarray::concatenate![Axis(0), clipped, gradient]);
 }
 
@@ -281,7 +281,7 @@ fn nothing_is_shown() {
     let plaintext = |x: &[ArrayD<u64>]| {
         let matrix = |x: &ArrayD<u64>| x.mapv(|x| x as i64).into_dimensionality::<ndarray::Ix2>().unwrap();
         let [x, w, dy, y] = [0, 1, 2, 3].map(|i| matrix(&x[i]));
-        let dy = ndarray::Zip::from(&y).and(&dy).map_collect(|&y, &dy| if y >= 0 { dy } else { 0 });
+        let dy = ndarray::Zip::from(&y).and(&dy).map_collect(|&y, &dy| if y > 0 { dy } else { 0 });
         let (dw, dx) = (dy.t().dot(&x), dy.dot(&w));
         let all: Vec<u64> = dw.iter().chain(&dx).map(|z| (z >> 20) as u64).collect();
         array(&[all.len()], all)

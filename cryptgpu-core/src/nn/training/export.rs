@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 /// The optimiser's numbers of a tensor are called as the tensor, with one of these behind it.
 const FIRST: &str = ".first_moment";
 const SECOND: &str = ".second_moment";
+/// As γ/√(σ² + eps) of a frozen batch normalisation is called, behind the name of its node.
+const FACTOR: &str = ".running_factor";
 
 impl SharedTraining {
     /// Gives the network's parameters and running statistics to party `to`, by PyTorch's names; the others get `None`. One
@@ -123,7 +125,8 @@ impl SharedTraining {
     }
 
     /// All that goes on with the training needs, besides the iteration ([`SharedTraining::iteration`]): parameters, running
-    /// statistics, and the optimiser's moments as `conv1.weight.first_moment`. For checkpoints.
+    /// statistics, the optimiser's moments as `conv1.weight.first_moment`, and what was computed once for frozen batch
+    /// normalisations as `bn1.running_factor`. For checkpoints.
     pub fn state(&self) -> Vec<(String, Rep)> {
         let mut state: Vec<(String, Rep)> =
             self.parameters().map(|(name, rep)| (name.to_owned(), rep.clone())).collect();
@@ -131,6 +134,9 @@ impl SharedTraining {
             let named = self.plan.tensors().iter().zip(moments);
             state.extend(named.filter_map(|(tensor, rep)| Some((format!("{}{suffix}", tensor.name), rep.clone()?))));
         }
+        let steps = self.plan.forward().steps();
+        let factor = |(&step, rep): (&usize, &Rep)| Some((format!("{}{FACTOR}", steps.get(step)?.name), rep.clone()));
+        state.extend(self.frozen.iter().filter_map(factor));
         state
     }
 
@@ -176,11 +182,13 @@ impl SharedTraining {
                 moments.push(with.then(|| take(format!("{}{suffix}", tensor.name), &tensor.shape)).transpose()?);
             }
         }
+        let steps = plan.forward().steps();
+        let factor = |step: usize| Some((step, state.remove(&format!("{}{FACTOR}", steps.get(step)?.name))?));
+        let frozen = plan.normalised_by_running(true).into_iter().filter_map(factor).collect();
         if !state.is_empty() {
             let tensors = state.into_keys().collect::<Vec<_>>().join(", ");
             return Err(NnError::ExtraTensors { graph: graph.name().into(), tensors });
         }
-        let frozen = BTreeMap::new();
         Ok(SharedTraining { graph: graph.clone(), plan, codec, tensors, moments, iteration, frozen })
     }
 }

@@ -142,7 +142,8 @@ impl SharedTraining {
     ///
     /// `images` is `[batch, channels, height, width]`; `targets` has the shape of the network's result, batch in front: one-hot
     /// rows, or any that sum to 1, for cross-entropy. Both have the codec's scale. `rate` is the optimiser's in this
-    /// iteration, [`Optimizer::rate`] times what the schedule says; public. The update divides by the batch.
+    /// iteration, [`Optimizer::rate`](super::Optimizer::rate) times what the schedule says; public. The update divides by the
+    /// batch.
     ///
     /// Gives the sum of the losses over the batch, as a share of shape `[1]`, in iterations whose loss may be revealed
     /// ([`SharedTraining::loss_is_next`]), and computes none in others. Nothing is opened, but for one bit of a check of ranges

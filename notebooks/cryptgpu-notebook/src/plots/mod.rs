@@ -1,8 +1,10 @@
-//! Figures, drawn from the same rows as the [`tables`](crate::tables): measurements in bars ([`inference`]) and by size
-//! ([`micro`]), where embeddings go wrong ([`embedding`]), a run on a time axis ([`timeline`]), and two runs in bars
-//! ([`compare`]).
+//! Figures, drawn from the same rows as the [`tables`](crate::tables): measurements in bars ([`inference`],
+//! [`training`]) and by size ([`micro`]), the loss of a training ([`training_curve`]) and what its layers take
+//! ([`training_steps`]), where embeddings go wrong ([`embedding`]), a run on a time axis ([`timeline`]), and two runs in
+//! bars ([`compare`]).
 
 mod arrows;
+mod bars;
 mod compare;
 mod inference;
 mod lanes;
@@ -10,8 +12,10 @@ mod micro;
 mod pen;
 mod raster;
 mod timeline;
+mod training;
 
 pub use compare::compare;
 pub use inference::inference;
 pub use micro::{embedding, micro};
 pub use timeline::timeline;
+pub use training::{training, training_curve, training_steps};

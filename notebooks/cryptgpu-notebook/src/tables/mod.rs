@@ -1,11 +1,12 @@
-//! Tables: data frames with their captions, of measurements ([`inference`], [`micro`], [`embedding`]), of runs ([`trace`], [`parties`],
-//! [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
+//! Tables: data frames with their captions, of measurements ([`inference`], [`training`], [`micro`],
+//! [`embedding`]), of runs ([`trace`], [`parties`], [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
 //! protocol checker found ([`report`]).
 
 mod checks;
 mod inference;
 mod micro;
 mod trace;
+mod training;
 mod view;
 
 pub use checks::{claims, report};
@@ -18,6 +19,10 @@ pub(crate) use micro::micro_rows;
 pub(crate) use micro::tests::record as micro_record;
 pub use micro::{embedding, micro};
 pub use trace::{compare, messages, parties, trace};
+#[cfg(test)]
+pub(crate) use training::tests::record as training_record;
+pub use training::training;
+pub(crate) use training::training_rows;
 pub use view::{Words, observed, seen, shares};
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};
