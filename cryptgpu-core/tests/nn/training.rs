@@ -145,6 +145,37 @@ fn every_optimiser_does_what_it_does_in_f64() {
     }
 }
 
+/// A convolution, and a fully connected layer behind the average of 64 pixels: six bits less are left for a rate.
+fn averaged() -> Graph {
+    let mut net = Graph::builder("averaged", [1, 8, 8]);
+    let conv = net.conv("conv", net.input(), 3, PoolGeometry::square(3, 1, 1)).unwrap();
+    let relu = net.relu("relu", conv).unwrap();
+    let pool = net.add("pool", Op::GlobalAvgPool, &[relu]).unwrap();
+    let flat = net.flatten("flatten", pool).unwrap();
+    let fc = net.linear("fc", flat, 4).unwrap();
+    net.finish(fc).unwrap()
+}
+
+/// 0.77/4 is 0.193; with the two bits that one truncation would leave behind this pool it would be 0.1875.
+#[test]
+fn a_rate_has_enough_bits_behind_a_large_average() {
+    let net = averaged();
+    let train = Train { batch: 4, optimizer: Sgd::new(0.77).into(), ..Train::default() };
+    let (weights, data) = (Weights::seeded(&net, 5), batch(&net, 4, 1));
+    let (after, _) = trained(&net, &weights, &train, Settings::default(), std::slice::from_ref(&data)).unwrap();
+    let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
+    oracle.step(&data.0, &data.1, 0.77).unwrap();
+    let expected = oracle.to_weights();
+    let change = |after: &Weights| {
+        let [after, before] = [after, &weights].map(|weights| weights.get("fc.bias").unwrap().mapv(f64::from));
+        after - before
+    };
+    let (wanted, found) = (change(&expected), change(&after));
+    let largest = wanted.iter().fold(0.0, |most: f64, change| most.max(change.abs()));
+    assert!(largest > 0.05, "{wanted}");
+    assert!(max_difference(&wanted, &found) < 1e-3 * largest, "{wanted} became {found}");
+}
+
 #[test]
 fn the_loss_falls_with_few_bits_and_with_the_papers_truncation_too() {
     let net = tiny();
@@ -174,6 +205,7 @@ fn an_iteration_costs_what_its_plan_says() {
         (tiny(), Sgd::new(0.1).nesterov(0.9).into(), Loss::CrossEntropy, 4, Settings::default()),
         (tiny(), Adam::new(0.01).into(), Loss::MeanSquaredError, 3, Settings::default()),
         (every_operation().unwrap(), plain, Loss::CrossEntropy, 4, Settings::default()),
+        (averaged(), plain, Loss::CrossEntropy, 4, Settings::default()),
         (
             every_operation().unwrap(),
             Sgd::new(0.1).momentum(0.9).into(),

@@ -225,7 +225,7 @@ impl Account<'_> {
     fn sgd(&self, sgd: &Sgd, n: usize, extra: u32) -> Result<Cost, NnError> {
         let f = self.fraction_bits();
         let rate = self.iteration.rate / self.plan.train().batch as f64;
-        if sgd.momentum == 0.0 {
+        if sgd.momentum == 0.0 && !optimizer::cuts_twice(f, extra) {
             return Ok(self.product(n, optimizer::plain_factor(rate, f, extra)?.1));
         }
         let rate = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };

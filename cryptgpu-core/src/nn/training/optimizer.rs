@@ -66,13 +66,25 @@ pub(super) fn bundles(plan: &TrainingPlan) -> Vec<Bundle> {
     bundles
 }
 
+/// Fewest bits of a rate, right within 0.8 %, with which plain descent takes one truncation.
+const RATE_BITS: u32 = 6;
+
+/// Bits that plain descent has left for its rate in front of a product with a gradient.
+fn rate_bits(fraction_bits: u32, extra: u32) -> u32 {
+    PRODUCT_BITS.saturating_sub(2 * fraction_bits + HEADROOM + extra)
+}
+
+/// Whether plain descent cuts its gradients first and multiplies by the rate afterwards: the rate would have too few bits.
+pub(super) fn cuts_twice(fraction_bits: u32, extra: u32) -> bool {
+    rate_bits(fraction_bits, extra) < RATE_BITS
+}
+
 /// rate/batch of plain descent in few bits, and what is cut of its products with gradients.
 ///
 /// # Errors
 /// [`NnError::Settings`] for a rate below what the truncation can cut.
 pub(super) fn plain_factor(rate: f64, fraction_bits: u32, extra: u32) -> Result<(u64, u32), NnError> {
-    let bits = PRODUCT_BITS.saturating_sub(2 * fraction_bits + HEADROOM + extra).max(1);
-    let (c, d) = factor(rate, bits);
+    let (c, d) = factor(rate, rate_bits(fraction_bits, extra).max(1));
     let cut = fraction_bits + extra + d;
     let over = cut.saturating_sub(PRODUCT_BITS - 1);
     match c.checked_shr(over).unwrap_or(0) {
@@ -232,7 +244,8 @@ impl Update<'_> {
         self.plan.train().batch as f64
     }
 
-    /// w ← w − cut(c·(g + decay·w)) with c/2^d = rate/batch: one truncation of products.
+    /// w ← w − cut(c·(g + decay·w)) with c/2^d = rate/batch: one truncation of products. Where c would have too few bits
+    /// ([`cuts_twice`]), w ← w − cut(cut(g + decay·w)·rate/batch).
     fn plain(
         &self,
         p: &mut Party,
@@ -241,11 +254,17 @@ impl Update<'_> {
         weights: &Rep,
         gradient: Additive,
     ) -> Result<Updated, NnError> {
-        let (c, cut) = plain_factor(self.rate / self.batch(), p.codec().fraction_bits(), extra)?;
+        let (f, rate) = (p.codec().fraction_bits(), self.rate / self.batch());
         let gradient = self.decayed(p, sgd, extra, weights, gradient)?;
-        let scaled = gradient.mul_word(c);
-        drop(gradient);
-        let change = p.truncate_additive(scaled, cut)?;
+        let change = if cuts_twice(f, extra) {
+            let gradient = p.truncate_additive(gradient, f + extra)?;
+            p.mul_scalar(&gradient, rate)?
+        } else {
+            let (c, cut) = plain_factor(rate, f, extra)?;
+            let scaled = gradient.mul_word(c);
+            drop(gradient);
+            p.truncate_additive(scaled, cut)?
+        };
         Ok(Updated { weights: weights.sub(&change).map_err(MpcError::from)?, first: None, second: None })
     }
 
@@ -400,7 +419,8 @@ pub(super) fn check_rate(plan: &TrainingPlan, rate: f64, codec: FixedPoint) -> R
     if sgd.momentum != 0.0 {
         return Ok(());
     }
-    bundles(plan).iter().try_for_each(|bundle| plain_factor(rate / batch, f, bundle.extra).map(drop))
+    let once = |bundle: &&Bundle| !cuts_twice(f, bundle.extra);
+    bundles(plan).iter().filter(once).try_for_each(|bundle| plain_factor(rate / batch, f, bundle.extra).map(drop))
 }
 
 #[cfg(test)]
