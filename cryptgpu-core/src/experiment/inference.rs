@@ -18,7 +18,6 @@ use crate::net::{Link, PartyId};
 use crate::nn::range::Conditions;
 use crate::nn::{Graph, LowerOptions, NnError, WeightSource, Weights, fold, lower, window, zoo};
 use crate::prg::{Aes128Ctr, Key, Randomness};
-use crate::ring::FixedPoint;
 
 /// The party that brings the weights.
 pub const WEIGHTS_OWNER: PartyId = PartyId::P1;
@@ -175,17 +174,7 @@ impl Inference {
     /// # Errors
     /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room.
     pub fn settings(&self) -> Result<Settings, ExperimentError> {
-        let codec = FixedPoint::new(self.fraction_bits).map_err(|error| ExperimentError::Declaration {
-            field: "fraction bits",
-            value: self.fraction_bits.to_string(),
-            hint: error.to_string(),
-        })?;
-        self.check_range.check_window(self.window).map_err(|hint| ExperimentError::Declaration {
-            field: "range check",
-            value: self.check_range.to_string(),
-            hint,
-        })?;
-        Ok(Settings { codec, fidelity: self.fidelity, window: self.window, check_range: self.check_range })
+        super::window::settings(self.fraction_bits, self.fidelity, self.window, self.check_range)
     }
 
     /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].

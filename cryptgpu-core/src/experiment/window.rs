@@ -1,10 +1,35 @@
-//! The window of comparisons as records write it, and the window of records that were written before they named it.
+//! How the parties of an experiment compute, from what it declares: settings and lowering. The window of comparisons as
+//! records write it, and the window of records that were written before they named it.
 
-use super::Record;
 use super::label::STANDARD_WINDOW;
+use super::{ExperimentError, Record};
 use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::nn::{LowerOptions, cost, fold, lower::lower, zoo};
 use crate::ring::FixedPoint;
+
+/// How each party computes.
+///
+/// # Errors
+/// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room, or a window that no check of ranges
+/// goes with.
+pub(super) fn settings(
+    fraction_bits: u32,
+    fidelity: Fidelity,
+    window: SignWindow,
+    check_range: CheckRange,
+) -> Result<Settings, ExperimentError> {
+    let codec = FixedPoint::new(fraction_bits).map_err(|error| ExperimentError::Declaration {
+        field: "fraction bits",
+        value: fraction_bits.to_string(),
+        hint: error.to_string(),
+    })?;
+    check_range.check_window(window).map_err(|hint| ExperimentError::Declaration {
+        field: "range check",
+        value: check_range.to_string(),
+        hint,
+    })?;
+    Ok(Settings { codec, fidelity, window, check_range })
+}
 
 /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].
 pub(super) fn lowering(fidelity: Fidelity) -> LowerOptions {

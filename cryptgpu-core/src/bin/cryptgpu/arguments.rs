@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder};
+use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
+use cryptgpu_core::net::Link;
+use cryptgpu_core::prg::Randomness;
 
 use super::Result;
 
@@ -46,6 +49,38 @@ impl Parties {
         // Processes run this very program, under whatever name it was started.
         std::env::current_exe().into_iter().fold(builder, |builder, program| builder.program(program))
     }
+}
+
+/// What the parties compute with, and over which links.
+#[derive(Debug, clap::Args)]
+pub struct Computation {
+    /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
+    #[arg(long, default_value = "none")]
+    pub link: Link,
+    /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
+    /// them by party, such as cuda:0,cpu,cpu. GPU support is verified on an emulator, not yet on hardware
+    #[arg(long, default_value_t)]
+    pub device: Devices,
+    /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does
+    #[arg(long, value_enum, default_value_t = FidelityName::Exact)]
+    pub fidelity: FidelityName,
+    /// What masks are drawn from: aes128-ctr, or insecure-philox, which is not cryptographic and protects nothing;
+    /// it shows what the cipher costs
+    #[arg(long, default_value_t)]
+    pub randomness: Randomness,
+    /// Fraction bits of the fixed-point numbers
+    #[arg(long, default_value_t = 20)]
+    pub fraction_bits: u32,
+    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less, and hold while
+    /// the network's values stay below 2^(lowest + width − 1 − fraction bits)
+    #[arg(long, value_parser = window)]
+    pub window: Option<SignWindow>,
+    /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and
+    /// end the run with an error if so: one bit for each inference or iteration of a training, or with `=layers` one for
+    /// each layer, so that the error names it. About 11 bytes for each truncated element, and some 20 rounds for each bit
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = CheckRangeName::Off,
+          default_missing_value = "run")]
+    pub check_range: CheckRangeName,
 }
 
 /// Where records go.

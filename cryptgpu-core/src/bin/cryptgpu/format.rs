@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use cryptgpu_core::experiment::Cited;
+
 /// Seconds with three digits: `19.2 ms`, `9.31 s`.
 pub fn seconds(seconds: f64) -> String {
     if seconds < 1e-3 {
@@ -63,6 +65,16 @@ pub fn digits(value: f64) -> String {
         2
     };
     format!("{value:.decimals$}")
+}
+
+/// A text, or a dash for what is not there.
+pub fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "–".to_owned())
+}
+
+/// A published figure with its source's tag, or a dash.
+pub fn cited(cited: &Option<Cited>, show: fn(f64) -> String) -> String {
+    or_dash(cited.as_ref().map(|cited| format!("{} ({})", show(cited.value), cited.tag())))
 }
 
 #[cfg(test)]

@@ -3,14 +3,10 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Inference, Parties, Record, Suite, WeightSource, measure};
-use cryptgpu_core::mpc::SignWindow;
-use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::zoo;
-use cryptgpu_core::prg::Randomness;
 
-use super::arguments::{self, CheckRangeName, FidelityName, Output, item, window};
+use super::arguments::{self, Output, item};
 use super::progress::Progress;
 use super::{Result, format, table};
 
@@ -51,33 +47,8 @@ pub struct InferenceArguments {
     images: Option<usize>,
     #[command(flatten)]
     inputs: arguments::Inputs,
-    /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
-    #[arg(long, default_value = "none")]
-    link: Link,
-    /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
-    /// them by party, such as cuda:0,cpu,cpu. GPU support is verified on an emulator, not yet on hardware
-    #[arg(long, default_value_t)]
-    device: Devices,
-    /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does
-    #[arg(long, value_enum, default_value_t = FidelityName::Exact)]
-    fidelity: FidelityName,
-    /// What masks are drawn from: aes128-ctr, or insecure-philox, which is not cryptographic and protects nothing;
-    /// it shows what the cipher costs
-    #[arg(long, default_value_t)]
-    randomness: Randomness,
-    /// Fraction bits of the fixed-point numbers
-    #[arg(long, default_value_t = 20)]
-    fraction_bits: u32,
-    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less, and hold while
-    /// the network's values stay below 2^(lowest + width − 1 − fraction bits)
-    #[arg(long, value_parser = window)]
-    window: Option<SignWindow>,
-    /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and
-    /// end the run with an error if so: one bit for each inference, or with `=layers` one for each layer, so that the
-    /// error names it. About 11 bytes for each truncated element, and some 20 rounds for each bit
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = CheckRangeName::Off,
-          default_missing_value = "run")]
-    check_range: CheckRangeName,
+    #[command(flatten)]
+    computation: arguments::Computation,
     /// Images to compare with plaintext evaluation; else all, or one for networks of 10⁹ MACs and more
     #[arg(long)]
     compare: Option<usize>,
@@ -188,13 +159,13 @@ impl InferenceArguments {
             weights,
             batch: self.batch,
             iterations,
-            link: self.link,
-            device: self.device,
-            fidelity: self.fidelity.into(),
-            randomness: self.randomness,
-            fraction_bits: self.fraction_bits,
-            window: self.window.unwrap_or_default(),
-            check_range: self.check_range.into(),
+            link: self.computation.link,
+            device: self.computation.device,
+            fidelity: self.computation.fidelity.into(),
+            randomness: self.computation.randomness,
+            fraction_bits: self.computation.fraction_bits,
+            window: self.computation.window.unwrap_or_default(),
+            check_range: self.computation.check_range.into(),
             compare: self.compare.unwrap_or(default.compare),
         };
         for notice in declaration.validate()? {
@@ -209,7 +180,10 @@ mod tests {
     use super::*;
     use clap::Parser;
     use cryptgpu_core::experiment::Images;
+    use cryptgpu_core::mpc::SignWindow;
     use cryptgpu_core::mpc::{CheckRange, Fidelity};
+    use cryptgpu_core::net::Link;
+    use cryptgpu_core::prg::Randomness;
     use cryptgpu_datasets::ImageSet;
 
     #[derive(Parser)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::experiment::training;
-use cryptgpu_core::experiment::{Cited, InferenceRow, Record, inference_caption, inference_table, latest, read};
+use cryptgpu_core::experiment::{InferenceRow, Record, inference_caption, inference_table, latest, read};
 
 use super::{Result, format, train};
 
@@ -81,24 +81,20 @@ fn draw(rows: &[InferenceRow]) -> Table {
         "max error",
         "accuracy",
     ]);
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
-    let cite = |cited: &Option<Cited>, show: fn(f64) -> String| {
-        or_dash(cited.as_ref().map(|cited| format!("{} ({})", show(cited.value), cited.tag())))
-    };
     for row in rows {
         table.add_row([
             row.label(),
             row.batch.to_string(),
             row.link.clone(),
             if row.emulated { "–".to_owned() } else { format::seconds(row.seconds) },
-            cite(&row.cryptgpu_seconds, format::seconds),
-            or_dash(row.speed_up.map(|factor| format!("{} ×", format::digits(factor)))),
+            format::cited(&row.cryptgpu_seconds, format::seconds),
+            format::or_dash(row.speed_up.map(|factor| format!("{} ×", format::digits(factor)))),
             format::bytes(row.bytes as f64),
-            cite(&row.cryptgpu_bytes_sent, format::bytes),
-            or_dash(row.bytes_fraction.map(|fraction| format!("{:.1} %", 100.0 * fraction))),
+            format::cited(&row.cryptgpu_bytes_sent, format::bytes),
+            format::or_dash(row.bytes_fraction.map(|fraction| format!("{:.1} %", 100.0 * fraction))),
             row.rounds.to_string(),
-            or_dash(row.max_abs_error.map(|error| format!("{error:.1e}"))),
-            or_dash(row.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy))),
+            format::or_dash(row.max_abs_error.map(|error| format!("{error:.1e}"))),
+            format::or_dash(row.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy))),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {

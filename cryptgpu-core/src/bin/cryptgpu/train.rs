@@ -7,17 +7,13 @@ use std::time::Instant;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::cluster::Iteration;
-use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::training::{
     Examples, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure, training_caption, training_table,
 };
-use cryptgpu_core::experiment::{Cited, Parties, WeightFile, WeightSource};
-use cryptgpu_core::mpc::SignWindow;
-use cryptgpu_core::net::Link;
+use cryptgpu_core::experiment::{Parties, WeightFile, WeightSource};
 use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd, Train};
-use cryptgpu_core::prg::Randomness;
 
-use super::arguments::{self, CheckRangeName, FidelityName, Output, item, window};
+use super::arguments::{self, Output, item};
 use super::progress::Progress;
 use super::{Result, format};
 
@@ -94,30 +90,8 @@ pub struct TrainArguments {
     /// Go on from the last checkpoint of that folder, bit for bit as if the run had not been stopped
     #[arg(long, requires = "checkpoints")]
     resume: bool,
-    /// Links: none (as they are), lan (1.25 GB/s, 0.2 ms), wan (100 MB/s, 40 ms), or `MB/s:ms`
-    #[arg(long, default_value = "none")]
-    link: Link,
-    /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
-    /// them by party, such as cuda:0,cpu,cpu
-    #[arg(long, default_value_t)]
-    device: Devices,
-    /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does
-    #[arg(long, value_enum, default_value_t = FidelityName::Exact)]
-    fidelity: FidelityName,
-    /// What masks are drawn from: aes128-ctr, or insecure-philox, which is not cryptographic and protects nothing
-    #[arg(long, default_value_t)]
-    randomness: Randomness,
-    /// Fraction bits of the fixed-point numbers
-    #[arg(long, default_value_t = 20)]
-    fraction_bits: u32,
-    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64
-    #[arg(long, value_parser = window)]
-    window: Option<SignWindow>,
-    /// Look for values beyond the range of the fixed-point numbers, and end the run with an error if there are any: one
-    /// opened bit for each iteration, or with `=layers` one for each layer, so that the error names it
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = CheckRangeName::Off,
-          default_missing_value = "run")]
-    check_range: CheckRangeName,
+    #[command(flatten)]
+    computation: arguments::Computation,
     #[command(flatten)]
     output: Output,
 }
@@ -267,13 +241,13 @@ impl TrainArguments {
             checkpoints: self.checkpoints.clone().map(|folder| (folder, self.checkpoint_every as usize, self.resume)),
             train,
             accuracy: self.accuracy,
-            link: self.link,
-            device: self.device,
-            fidelity: self.fidelity.into(),
-            randomness: self.randomness,
-            fraction_bits: self.fraction_bits,
-            window: self.window.unwrap_or_default(),
-            check_range: self.check_range.into(),
+            link: self.computation.link,
+            device: self.computation.device,
+            fidelity: self.computation.fidelity.into(),
+            randomness: self.computation.randomness,
+            fraction_bits: self.computation.fraction_bits,
+            window: self.computation.window.unwrap_or_default(),
+            check_range: self.computation.check_range.into(),
         };
         declaration.validate()?;
         Ok(declaration)
@@ -307,10 +281,6 @@ fn draw(rows: &[TrainingRow]) -> Table {
         "loss",
         "accuracy",
     ]);
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
-    let cite = |cited: &Option<Cited>, show: fn(f64) -> String| {
-        or_dash(cited.as_ref().map(|cited| format!("{} ({})", show(cited.value), cited.tag())))
-    };
     for row in rows {
         table.add_row([
             row.label(),
@@ -318,15 +288,15 @@ fn draw(rows: &[TrainingRow]) -> Table {
             row.batch.to_string(),
             row.link.clone(),
             if row.emulated { "–".to_owned() } else { format::seconds(row.seconds) },
-            cite(&row.cryptgpu_seconds, format::seconds),
-            or_dash(row.speed_up.map(|factor| format!("{} ×", format::digits(factor)))),
+            format::cited(&row.cryptgpu_seconds, format::seconds),
+            format::or_dash(row.speed_up.map(|factor| format!("{} ×", format::digits(factor)))),
             format::bytes(row.bytes as f64),
-            cite(&row.cryptgpu_bytes_sent, format::bytes),
-            or_dash(row.bytes_fraction.map(|fraction| format!("{:.1} %", 100.0 * fraction))),
+            format::cited(&row.cryptgpu_bytes_sent, format::bytes),
+            format::or_dash(row.bytes_fraction.map(|fraction| format!("{:.1} %", 100.0 * fraction))),
             row.rounds.to_string(),
             format::memory(row.peak_rss_bytes),
-            or_dash(row.loss.map(|loss| format!("{loss:.3}"))),
-            or_dash(row.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy))),
+            format::or_dash(row.loss.map(|loss| format!("{loss:.3}"))),
+            format::or_dash(row.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy))),
         ]);
     }
     for column in table.column_iter_mut().skip(2) {

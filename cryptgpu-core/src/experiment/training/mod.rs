@@ -25,7 +25,6 @@ use crate::net::{Link, PartyId};
 use crate::nn::training::{Batches, Sgd, Train, TrainingPlan};
 use crate::nn::{Graph, WeightSource, fold, window, zoo};
 use crate::prg::Randomness;
-use crate::ring::FixedPoint;
 
 /// The party that brings the images.
 pub const IMAGES_OWNER: PartyId = PartyId::P0;
@@ -183,17 +182,7 @@ impl Training {
     /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room, or a window that no check of ranges
     /// goes with.
     pub fn settings(&self) -> Result<Settings, ExperimentError> {
-        let codec = FixedPoint::new(self.fraction_bits).map_err(|error| ExperimentError::Declaration {
-            field: "fraction bits",
-            value: self.fraction_bits.to_string(),
-            hint: error.to_string(),
-        })?;
-        self.check_range.check_window(self.window).map_err(|hint| ExperimentError::Declaration {
-            field: "range check",
-            value: self.check_range.to_string(),
-            hint,
-        })?;
-        Ok(Settings { codec, fidelity: self.fidelity, window: self.window, check_range: self.check_range })
+        crate::experiment::window::settings(self.fraction_bits, self.fidelity, self.window, self.check_range)
     }
 
     /// Tests what can be tested before anything starts: network, settings, counts, that a data set is there.

@@ -63,7 +63,7 @@ impl TrainingPlan {
     /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
     /// let [small, large] = [1, 128].map(|batch| plan.memory(batch));
     /// assert_eq!((small.weights, small.optimizer), (16 * 431_080, 0));
-    /// // The largest step of one image is the update of all weights, that of many the first convolution.
+    /// // With one image the update takes most, with many the first convolution.
     /// assert!(large.passes > small.passes && large.passes < 128 * small.passes);
     /// # Ok::<(), cryptgpu_core::nn::NnError>(())
     /// ```

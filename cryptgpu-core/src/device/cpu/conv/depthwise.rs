@@ -3,6 +3,7 @@
 //! gets a multiple of a row of the input.
 
 use super::ConvTerm;
+use super::tap::Tap;
 use crate::device::cpu::gemm::{GemmError, Isa, PARALLEL_PRODUCTS, vectorised};
 use crate::device::{ConvGeometry, PoolGeometry};
 use rayon::prelude::*;
@@ -47,28 +48,15 @@ vectorised! {
         out: &mut [u64],
         output: [usize; 2],
     ) {
-        let [stride_y, stride_x] = window.stride;
-        let (top, left) = (window.padding[0], window.padding[2]);
         for (tap, &weight) in kernel.iter().enumerate() {
-            let shift_y = tap / window.kernel[1] * window.dilation[0];
-            let shift_x = tap % window.kernel[1] * window.dilation[1];
-            // Output columns whose input lies inside the image.
-            let from = left.saturating_sub(shift_x).div_ceil(stride_x);
-            let to = (input[1] + left).saturating_sub(shift_x).div_ceil(stride_x).min(output[1]);
-            if from >= to {
-                continue;
-            }
+            let Some(tap) = Tap::new(window, tap, input, output[1]) else { continue };
             for (row, out) in out.chunks_exact_mut(output[1]).enumerate() {
-                let y = (row * stride_y + shift_y).wrapping_sub(top);
-                if y >= input[0] {
-                    continue;
-                }
-                let source = &image[y * input[1] + from * stride_x + shift_x - left..];
-                let out = &mut out[from..to];
-                if stride_x == 1 {
+                let Some(start) = tap.start(row) else { continue };
+                let (source, out) = (&image[start..], &mut out[tap.columns.clone()]);
+                if window.stride[1] == 1 {
                     out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(weight)));
                 } else {
-                    let source = source.iter().step_by(stride_x);
+                    let source = source.iter().step_by(window.stride[1]);
                     out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(weight)));
                 }
             }

@@ -9,6 +9,7 @@
 
 use super::InputGradientTerm;
 use super::implicit::{Images, Shape};
+use super::tap::Tap;
 use crate::device::cpu::gemm::{Concat, GemmError, Isa, Lanes, Output, PARALLEL_PRODUCTS, product, vectorised};
 use crate::device::cpu::pool::add_taps;
 use crate::device::{ConvGeometry, PlaneWindows, PoolGeometry};
@@ -124,26 +125,15 @@ vectorised! {
     /// Adds each word of `gradient` times each weight to the input that its tap sees.
     fn scatter(windows: &PlaneWindows, gradient: &[u64], weights: &[u64], plane: &mut [u64]) {
         let PlaneWindows { window, input, output } = *windows;
-        let ([stride_y, stride_x], top, left) = (window.stride, window.padding[0], window.padding[2]);
         for (tap, &weight) in weights.iter().enumerate() {
-            let shift_y = tap / window.kernel[1] * window.dilation[0];
-            let shift_x = tap % window.kernel[1] * window.dilation[1];
-            // Output columns whose input lies inside the image.
-            let from = left.saturating_sub(shift_x).div_ceil(stride_x);
-            let to = (input[1] + left).saturating_sub(shift_x).div_ceil(stride_x).min(output[1]);
-            if from >= to {
-                continue;
-            }
+            let Some(tap) = Tap::new(&window, tap, input, output[1]) else { continue };
             for (row, gradient) in gradient.chunks_exact(output[1]).enumerate() {
-                let y = (row * stride_y + shift_y).wrapping_sub(top);
-                if y >= input[0] {
-                    continue;
-                }
-                let (plane, gradient) = (&mut plane[y * input[1] + from * stride_x + shift_x - left..], &gradient[from..to]);
+                let Some(start) = tap.start(row) else { continue };
+                let (plane, gradient) = (&mut plane[start..], &gradient[tap.columns.clone()]);
                 let add = |(to, g): (&mut u64, &u64)| *to = to.wrapping_add(g.wrapping_mul(weight));
-                match stride_x {
+                match window.stride[1] {
                     1 => plane.iter_mut().zip(gradient).for_each(add),
-                    _ => plane.iter_mut().step_by(stride_x).zip(gradient).for_each(add),
+                    stride => plane.iter_mut().step_by(stride).zip(gradient).for_each(add),
                 }
             }
         }

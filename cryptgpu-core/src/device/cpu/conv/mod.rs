@@ -9,6 +9,7 @@
 mod depthwise;
 mod images;
 mod implicit;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod trim;

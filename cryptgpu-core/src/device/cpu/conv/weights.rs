@@ -13,6 +13,7 @@
 
 use super::WeightGradientTerm;
 use super::implicit::{Images, Shape};
+use super::tap::Tap;
 use crate::device::cpu::elementwise::reorder;
 use crate::device::cpu::gemm::{
     Concat, GemmError, Isa, Lanes, Operand, Output, PARALLEL_PRODUCTS, product, vectorised,
@@ -283,28 +284,15 @@ vectorised! {
         input: [usize; 2],
         dw: &mut [u64],
     ) {
-        let [stride_y, stride_x] = window.stride;
-        let (top, left) = (window.padding[0], window.padding[2]);
         for (tap, sum) in dw.iter_mut().enumerate() {
-            let shift_y = tap / window.kernel[1] * window.dilation[0];
-            let shift_x = tap % window.kernel[1] * window.dilation[1];
-            // Output columns whose input lies inside the image.
-            let from = left.saturating_sub(shift_x).div_ceil(stride_x);
-            let to = (input[1] + left).saturating_sub(shift_x).div_ceil(stride_x).min(output[1]);
-            if from >= to {
-                continue;
-            }
+            let Some(tap) = Tap::new(window, tap, input, output[1]) else { continue };
             for (row, gradient) in gradient.chunks_exact(output[1]).enumerate() {
-                let y = (row * stride_y + shift_y).wrapping_sub(top);
-                if y >= input[0] {
-                    continue;
-                }
-                let (gradient, source) =
-                    (&gradient[from..to], &source[y * input[1] + from * stride_x + shift_x - left..]);
+                let Some(start) = tap.start(row) else { continue };
+                let (gradient, source) = (&gradient[tap.columns.clone()], &source[start..]);
                 let add = |sum: u64, (g, x): (&u64, &u64)| sum.wrapping_add(g.wrapping_mul(*x));
-                *sum = match stride_x {
+                *sum = match window.stride[1] {
                     1 => gradient.iter().zip(source).fold(*sum, add),
-                    _ => gradient.iter().zip(source.iter().step_by(stride_x)).fold(*sum, add),
+                    stride => gradient.iter().zip(source.iter().step_by(stride)).fold(*sum, add),
                 };
             }
         }
