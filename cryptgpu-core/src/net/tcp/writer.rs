@@ -203,7 +203,10 @@ impl Sink {
     /// A frame has come.
     fn let_go(&mut self, frame: Frame) {
         self.over |= frame.header.kind.is_last();
-        self.spare.put(frame.words);
+        // Short ones are found anew as fast.
+        if frame.words.len() > SHORT_WORDS {
+            self.spare.put(frame.words);
+        }
     }
 
     /// Whether everything that has left has come.
