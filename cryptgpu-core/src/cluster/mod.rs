@@ -41,4 +41,4 @@ pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
-pub use wire::{ClusterError, CodeError, Failure, FailureKind, JobError, Usage};
+pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};
