@@ -150,7 +150,7 @@ fn a_peer_that_is_silent_for_good_is_an_error_in_time() {
 #[test]
 fn a_crowd_does_not_keep_a_connection_from_being_made_anew() {
     let mut configs = configs(&options(), false);
-    let address = configs[1].addresses[1];
+    let address = configs[1].addresses[1].parse().unwrap();
     let proxy = Proxy::between(&mut configs, P0, P1);
     let [p0, p1, _p2] = link_up(configs);
     let stop = AtomicBool::new(false);
