@@ -6,6 +6,7 @@ mod functions;
 mod limits;
 mod misuse;
 mod model;
+mod owners;
 mod peers;
 mod process;
 mod randomness;

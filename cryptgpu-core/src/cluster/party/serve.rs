@@ -222,7 +222,7 @@ fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Resu
             }
             Command::Free { ids } => {
                 let context = context.as_mut().ok_or("the controller let go of something before linking up")?;
-                context.store().free(&ids);
+                context.free(&ids);
             }
             Command::Stop => break,
         }

@@ -4,6 +4,7 @@
 
 use super::context::{PartyContext, Voice};
 use super::dataset::{Data, Minibatches};
+use super::gate::{Asks, Origin, To, What, asked_network};
 use super::job::Job;
 use super::keeper::{Keeper, Kept};
 use crate::cluster::marshal::store::Held;
@@ -95,6 +96,21 @@ impl Job for TrainModel {
     const NAME: &'static str = "train";
     type Output = TrainingReport;
 
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        let TrainModel { graph, owner, weights, train, data, kept } = self;
+        let asks = Asks::default().network(graph).same(&(owner, train, data));
+        // The folder is a path of each party's own machine.
+        let asks = asks.same(&kept.as_ref().map(|kept| (kept.every, &kept.run, kept.from)));
+        let network = asked_network(graph);
+        let asks = asks.leaving(Origin::network(network.known_as()));
+        let asks = weights.iter().fold(asks, Asks::reads_weights);
+        let asks = kept.iter().fold(asks, |asks, kept| asks.writes(&kept.folder));
+        let Some(every) = train.reveal.loss_every else { return Ok(asks) };
+        let examples = Minibatches::count(data, context)?;
+        let losses = Batches::new(examples, train)?.iterations().div_ceil(every.max(1)) as u64;
+        Ok(asks.reveals(What::Loss, network.known_as(), To::Caller, losses))
+    }
+
     fn run(self, context: &mut PartyContext) -> Result<TrainingReport, JobError> {
         let TrainModel { graph, owner, weights, train, data, kept } = self;
         let classes = graph.output_shape().iter().product();
@@ -105,7 +121,7 @@ impl Job for TrainModel {
         let begun = Begun { graph, owner, weights, train, data, keeper };
         let mut voice = context.voice();
         let p = context.party();
-        let (training, report) = match &begun.keeper {
+        let (training, mut report) = match &begun.keeper {
             None => begun.run(p, &mut voice, training)?,
             // What is in a file leads to nothing that is drawn outside.
             Some(_) => p.with_own_keys(standing.as_ref(), |p| begun.run(p, &mut voice, training))?,
@@ -113,6 +129,7 @@ impl Job for TrainModel {
         let model = p.step("model", |p| training.to_model(p))?;
         context.hold(0, Held::Training(Arc::new(training)));
         context.hold(1, Held::Model(Arc::new(model)));
+        report.notices = context.notices(report.notices);
         Ok(report)
     }
 }
@@ -212,6 +229,12 @@ pub(in crate::cluster) struct ExportModel {
 impl Job for ExportModel {
     const NAME: &'static str = "export-model";
     type Output = ();
+
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        let network = context.origin(self.training);
+        let asks = Asks::default().same(&self.training).reveals(What::Weights, &network.of, To::Party(self.to), 1);
+        Ok(self.path.iter().fold(asks, |asks, path| asks.writes(path)))
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
         let training = match context.held(self.training)? {

@@ -6,6 +6,7 @@
 
 use super::object::loaded;
 use super::object::{CodeError, Library, address_of};
+use sha2::{Digest, Sha256};
 use std::ffi::CStr;
 
 /// The object file that a function is in.
@@ -22,6 +23,22 @@ enum ObjectId {
 pub(in crate::cluster) struct FunctionId {
     object: ObjectId,
     offset: u64,
+}
+
+impl FunctionId {
+    /// A digest of its code: of all that is loaded of its object and of what that needs, and of the place in it. It is the
+    /// same for everybody who has built the same.
+    pub(in crate::cluster) fn digest(&self) -> [u8; 32] {
+        let digest = Sha256::new().chain_update(self.offset.to_le_bytes());
+        match &self.object {
+            ObjectId::Program(object) => digest.chain_update(object),
+            ObjectId::Libraries(libraries) => {
+                libraries.iter().fold(digest, |digest, library| digest.chain_update(library.digest()))
+            }
+        }
+        .finalize()
+        .into()
+    }
 }
 
 /// An address that is the same for all code that shares this copy of the library.

@@ -61,6 +61,11 @@ impl Library {
         Ok(object)
     }
 
+    /// The digest of what is loaded of it.
+    pub(in crate::cluster::wire) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
     /// As an argument of a program: the digest, a colon, the name, a colon, the path.
     pub(in crate::cluster) fn to_argument(&self) -> OsString {
         let digest: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
