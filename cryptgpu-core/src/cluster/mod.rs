@@ -30,8 +30,8 @@ mod show;
 mod wire;
 
 pub use controller::{
-    Accuracy, Checkpointing, Cluster, ClusterBuilder, InferenceResult, Iteration, LossPoint, Network, Progress, Run,
-    Start, StepUsage, TrainedModel, TrainingRun,
+    Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
+    LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
 pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
@@ -44,4 +44,4 @@ pub use party::gate::{Asks, To, What};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
-pub use wire::{ClusterError, CodeError, Failure, FailureKind, JobError, Usage};
+pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};

@@ -12,6 +12,7 @@ mod process;
 mod randomness;
 mod run;
 mod show;
+mod ssh;
 mod support;
 mod trace;
 mod training;

@@ -39,6 +39,14 @@ impl FunctionId {
         .finalize()
         .into()
     }
+
+    /// The libraries that it needs, its own last; none of a function of the program itself.
+    pub(in crate::cluster) fn libraries(&self) -> &[Library] {
+        match &self.object {
+            ObjectId::Program(_) => &[],
+            ObjectId::Libraries(libraries) => libraries,
+        }
+    }
 }
 
 /// An address that is the same for all code that shares this copy of the library.

@@ -83,7 +83,7 @@ fn hello(from: PartyId, to: PartyId, session: &[u8; 16]) -> [u8; HELLO_BYTES] {
 
 /// Connects to `peer`, which may not listen yet, or not listen to us at once.
 async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn Stream>, NetError> {
-    let address = config.addresses[peer.index()];
+    let address = config.addresses[peer.index()].as_str();
     let action = format!("connect to party {peer} at {address}");
     let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
     loop {
@@ -107,7 +107,7 @@ async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn 
     }
 }
 
-async fn reach(address: SocketAddr, until: Instant) -> io::Result<TcpStream> {
+async fn reach(address: &str, until: Instant) -> io::Result<TcpStream> {
     let mut pause = Duration::from_millis(2);
     loop {
         let left = until.saturating_duration_since(Instant::now());
