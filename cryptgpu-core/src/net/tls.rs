@@ -189,9 +189,14 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// What the other end of a connection has shown to be.
+pub(crate) fn shown_by(certificates: Option<&[CertificateDer<'_>]>) -> Option<Fingerprint> {
+    Some(Fingerprint::of(certificates?.first()?))
+}
+
 /// Which party of `peers` (by index) the other end of a connection has shown to be.
 pub(crate) fn party_of(certificates: Option<&[CertificateDer<'_>]>, peers: &[Fingerprint; 3]) -> Option<PartyId> {
-    let shown = Fingerprint::of(certificates?.first()?);
+    let shown = shown_by(certificates)?;
     PartyId::ALL.into_iter().find(|party| peers[party.index()] == shown)
 }
 

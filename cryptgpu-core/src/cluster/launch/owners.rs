@@ -1,21 +1,57 @@
 //! Parties of other owners: the caller connects to each, shows its certificate, says what it wants, and speaks to the
 //! process that the party has made for the session.
 
+use super::session::{Start, Started, controller, stay_alive};
+use crate::cluster::party::execute::heartbeat;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::frame;
 use crate::cluster::wire::message::VERSION;
 use crate::cluster::wire::owners::{Answer, Hello, OwnedParty, Owners, hear, say};
 use crate::net::{Identity, PartyId, tls};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Instant;
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// The link to a party's process, within the connection with its owner's daemon.
-pub(super) type Link = server::TlsStream<client::TlsStream<TcpStream>>;
+type Link = server::TlsStream<client::TlsStream<TcpStream>>;
+
+/// Begins a session at three parties that their owners have started.
+pub(super) fn start(
+    configuration: &Configuration,
+    owners: &Owners,
+    runtime: &Runtime,
+    start: &Start<'_>,
+) -> Result<Started, ClusterError> {
+    if configuration.insecure_plaintext {
+        let detail = "its owners' links are TLS always: leave `insecure_plaintext` out";
+        return Err(ClusterError::argument("start a cluster of three owners", &detail));
+    }
+    let hint = "`cryptgpu keygen` makes a key; owners.toml says where it is.";
+    let identity = owners.identity().map_err(|error| controller("be a caller", &error, hint))?;
+    let mut session = [0u8; 16];
+    getrandom::fill(&mut session)
+        .map_err(|error| controller("draw a session number", &error, "Has the system no randomness to give?"))?;
+    let hello = hello(configuration, session);
+    let links = start.wait_for("begin sessions", connect(owners, &identity, &hello, start.until));
+    let links = runtime.block_on(links)?;
+    let outboxes = PartyId::ALL.into_iter().zip(links).map(|(party, link)| {
+        let mailbox = start.mailbox.clone();
+        let outbox = frame::attach(runtime.handle(), link, move |received| mailbox.deliver(party, received));
+        runtime.spawn(stay_alive(outbox.clone(), heartbeat(configuration.deadline)));
+        outbox
+    });
+    let outboxes = outboxes.collect();
+    // They know by themselves where the others are, and what they run is theirs already.
+    let advertised = Box::new(|listening: [SocketAddr; 3]| listening.map(|address| address.to_string()));
+    Ok(Started { processes: vec![], outboxes, advertised, libraries: None })
+}
 
 /// What the caller wants of all three, in a session of that number.
-pub(super) fn hello(configuration: &Configuration, session: [u8; 16]) -> Hello {
+fn hello(configuration: &Configuration, session: [u8; 16]) -> Hello {
     Hello {
         version: VERSION.to_owned(),
         session,
@@ -28,7 +64,7 @@ pub(super) fn hello(configuration: &Configuration, session: [u8; 16]) -> Hello {
 }
 
 /// Begins the session at all three parties.
-pub(super) async fn connect(
+async fn connect(
     owners: &Owners,
     identity: &Identity,
     hello: &Hello,

@@ -9,7 +9,7 @@ use super::gate::PolicyGate;
 use super::policy::{Caller, Policy};
 use crate::cluster::party::jobs::Jobs;
 use crate::cluster::party::own_process;
-use crate::cluster::party::serve::{Guard, encoded, serve_guarded};
+use crate::cluster::party::serve::{Guard, serve_guarded};
 use crate::cluster::wire::message::{Bootstrap, ControlLink, VERSION};
 use crate::cluster::wire::owners::{Answer, Hello, hear, say};
 use crate::net::tcp::Reception;
@@ -268,7 +268,7 @@ impl Daemon {
         }
         let mut child = command.spawn()?;
         let input = child.stdin.as_mut().ok_or_else(|| io::Error::other("no standard input"))?;
-        input.write_all(&encoded(&bootstrap)?).await?;
+        input.write_all(&bootstrap.encoded()?).await?;
         input.flush().await?;
         Ok(child)
     }

@@ -40,6 +40,11 @@ impl PartyContext {
         PartyContext { party, network, voice, store, in_memory, settings, gate: None, origins, leaving }
     }
 
+    /// Whether somebody else than the caller owns this party.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.gate.is_some()
+    }
+
     /// Everything that is asked from now on passes this gate.
     pub(super) fn guard(&mut self, gate: Option<Box<dyn Gate>>) {
         self.gate = gate;

@@ -65,7 +65,7 @@ pub(in crate::cluster) fn execute(
     drop(context.network().endpoint().take_timeline());
     let (before, start) = (context.network().endpoint().stats(), Instant::now());
     let attempted = catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body)));
-    if !context.in_memory() {
+    if !context.in_memory() && !context.is_guarded() {
         mark(run);
     }
     let (reason, failure) = match attempted {

@@ -32,7 +32,7 @@ pub(super) mod job;
 pub(super) mod jobs;
 pub(super) mod keeper;
 pub(super) mod model;
-mod own_process;
+pub(super) mod own_process;
 pub(super) mod self_test;
 pub(super) mod serve;
 pub(super) mod share;

@@ -17,7 +17,7 @@ fn clear_refs() -> Option<&'static File> {
 
 /// Lets no other process of this account look into this one (`ptrace`, `/proc/PID/mem`), and leaves no core dump when it
 /// crashes: both would hold its keys and shares.
-pub(super) fn hide() -> Result<(), String> {
+pub(in crate::cluster) fn hide() -> Result<(), String> {
     clear_refs();
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: setrlimit reads one rlimit, which is ours; prctl with PR_SET_DUMPABLE takes a number.
