@@ -33,11 +33,11 @@ pub use controller::{
     Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
     LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
-pub use owner::Owners;
 pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
     Plain, Revealed, Shared, SharedBits, Words,
 };
+pub use owner::Owners;
 pub use party::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};

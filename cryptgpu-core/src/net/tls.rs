@@ -116,8 +116,7 @@ impl Identity {
         let mut parameters = rcgen::CertificateParams::new(vec![SERVER_NAME.to_string()])?;
         parameters.distinguished_name.push(rcgen::DnType::CommonName, owner);
         let certificate = parameters.self_signed(&key)?;
-        let identity =
-            Identity { certificate: certificate.der().to_vec(), key: Zeroizing::new(key.serialize_der()) };
+        let identity = Identity { certificate: certificate.der().to_vec(), key: Zeroizing::new(key.serialize_der()) };
         Ok((identity, certificate.pem(), Zeroizing::new(key.serialize_pem())))
     }
 

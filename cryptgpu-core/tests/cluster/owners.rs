@@ -56,7 +56,9 @@ impl Owned {
         let (controls, links): ([u16; 3], [u16; 3]) = (free_ports(), free_ports());
         let peer = |party: usize| {
             let (name, link, fingerprint) = (PARTIES[party], links[party], keys[party].fingerprint);
-            format!("[[peer]]\nparty = {party}\nname = \"{name}\"\naddress = \"localhost:{link}\"\nfingerprint = \"{fingerprint}\"\n")
+            format!(
+                "[[peer]]\nparty = {party}\nname = \"{name}\"\naddress = \"localhost:{link}\"\nfingerprint = \"{fingerprint}\"\n"
+            )
         };
         for (party, name) in PARTIES.iter().enumerate() {
             let (control, link) = (controls[party], links[party]);
@@ -72,7 +74,9 @@ impl Owned {
         for caller in ["lab", "stranger"] {
             let party = |party: usize| {
                 let (name, control, fingerprint) = (PARTIES[party], controls[party], keys[party].fingerprint);
-                format!("[[party]]\nname = \"{name}\"\naddress = \"127.0.0.1:{control}\"\nfingerprint = \"{fingerprint}\"\n")
+                format!(
+                    "[[party]]\nname = \"{name}\"\naddress = \"127.0.0.1:{control}\"\nfingerprint = \"{fingerprint}\"\n"
+                )
             };
             let parties: String = (0..3).map(party).collect();
             let text = format!("key = \"{caller}.key\"\ncertificate = \"{caller}.crt\"\n{parties}");
@@ -253,10 +257,15 @@ fn what_is_allowed(owned: &Owned, cluster: &Cluster) {
             AuditEvent::Run { job, .. } => Some(job.as_str()),
             _ => None,
         });
-        assert_eq!(jobs.collect::<Vec<_>>(), ["load-model", "share", "infer", "reveal", "share", "reveal", "self-test"]);
-        let read = log.iter().any(|line| line.to_string().contains("reads") && line.to_string().contains("lenet.safetensors"));
+        assert_eq!(
+            jobs.collect::<Vec<_>>(),
+            ["load-model", "share", "infer", "reveal", "share", "reveal", "self-test"]
+        );
+        let read =
+            log.iter().any(|line| line.to_string().contains("reads") && line.to_string().contains("lenet.safetensors"));
         assert_eq!(read, party == 1);
-        let revealed = log.iter().filter(|line| line.to_string().contains("REVEALS scores of lenet to caller, 2 times"));
+        let revealed =
+            log.iter().filter(|line| line.to_string().contains("REVEALS scores of lenet to caller, 2 times"));
         assert_eq!(revealed.count(), 1);
     }
 }

@@ -47,7 +47,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     known |= arguments.head.as_ref() == Some(&head.digest);
     if !known {
         let (file, lines) = (arguments.file.display(), head.lines);
-        return Err(format!("{file}: none of its {lines} lines has the digest that was given: its end was cut off").into());
+        return Err(
+            format!("{file}: none of its {lines} lines has the digest that was given: its end was cut off").into()
+        );
     }
     eprintln!("{} lines, each follows from the one before; the digest of the last is\n{}", head.lines, head.digest);
     Ok(ExitCode::SUCCESS)

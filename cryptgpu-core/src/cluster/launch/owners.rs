@@ -84,11 +84,13 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     async fn begin(self, identity: &Identity, hello: &Hello, until: Instant) -> Result<Link, ClusterError> {
-        let late = |what: &str| self.error(what, "nothing came in time", "Is it overloaded, or does a firewall drop packets?");
+        let late =
+            |what: &str| self.error(what, "nothing came in time", "Is it overloaded, or does a firewall drop packets?");
         let until = tokio::time::Instant::from_std(until);
         let address = self.owned.address.as_str();
         let reached = tokio::time::timeout_at(until, TcpStream::connect(address)).await;
-        let stream = reached.map_err(|_| late("connect to it"))?.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+        let stream =
+            reached.map_err(|_| late("connect to it"))?.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
         let hint = "Does its owner run `cryptgpu party --config party.toml`, and is its control address this one?";
         let stream = stream.map_err(|error| self.error("connect to it", &error.to_string(), hint))?;
         let talk = async {

@@ -10,8 +10,8 @@ use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::function;
 use crate::cluster::wire::hosts::Hosts;
-use crate::cluster::wire::owners::Owners;
 use crate::cluster::wire::object::Library;
+use crate::cluster::wire::owners::Owners;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 

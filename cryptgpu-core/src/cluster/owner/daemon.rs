@@ -217,9 +217,9 @@ impl Daemon {
             if !turn {
                 return Err("a session goes on: wait for its end and try again".to_owned());
             }
-            let policy = self.policy().map_err(|_| {
-                "its policy cannot be read: its owner finds the reason in the party's log".to_owned()
-            })?;
+            let policy = self
+                .policy()
+                .map_err(|_| "its policy cannot be read: its owner finds the reason in the party's log".to_owned())?;
             policy.admit_randomness(hello.randomness).map_err(|refusal| refusal.0)?;
             Ok(policy)
         };

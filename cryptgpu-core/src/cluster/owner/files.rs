@@ -68,7 +68,8 @@ impl PartyFile {
             .ok_or_else(|| lines.error(&file.party.span(), "there are parties 0, 1 and 2"))?;
         let identity = read_identity(&lines.beside(&file.certificate), &lines.beside(&file.key))?;
         let address = |text: &Spanned<String>| {
-            let fail = |_| lines.error(&text.span(), "an address of this machine and a port belong here: \"0.0.0.0:7100\"");
+            let fail =
+                |_| lines.error(&text.span(), "an address of this machine and a port belong here: \"0.0.0.0:7100\"");
             text.get_ref().parse::<SocketAddr>().map_err(fail)
         };
         let device = file.device.as_ref().map(|text| {

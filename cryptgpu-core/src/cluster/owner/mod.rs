@@ -21,8 +21,8 @@ mod identity;
 mod lines;
 mod policy;
 
-pub use audit::{AuditEvent, AuditHead, AuditLine, Revelation, read_audit};
 pub use super::wire::owners::Owners;
+pub use audit::{AuditEvent, AuditHead, AuditLine, Revelation, read_audit};
 pub use daemon::{serve_if_asked, serve_owner, serve_session};
 pub use error::OwnerError;
 pub use identity::{KeyFiles, fingerprint_of, generate_key};

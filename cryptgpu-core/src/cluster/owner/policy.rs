@@ -252,10 +252,8 @@ impl Policy {
         if is_on(allow.adhoc.as_ref()) || allow.functions.as_ref().is_some_and(listed) {
             return Ok(());
         }
-        let asked = format!(
-            "run this function, which calls itself `{}` and has the digest {}",
-            function.name, function.digest
-        );
+        let asked =
+            format!("run this function, which calls itself `{}` and has the digest {}", function.name, function.digest);
         Err(self.refuse(allow.functions.as_ref().map(Spanned::span), "functions", &asked))
     }
 
@@ -313,8 +311,7 @@ impl Policy {
         let Some(rule) = self.rules.iter().find(|rule| rule.covers(caller, reveal)) else {
             let name = self.lines.place(&(0..0));
             let file = name.split(',').next().unwrap_or_default().to_owned();
-            let lines: Vec<String> =
-                self.rules.iter().map(|rule| self.lines.line(&rule.span).to_string()).collect();
+            let lines: Vec<String> = self.rules.iter().map(|rule| self.lines.line(&rule.span).to_string()).collect();
             let rules = match lines.as_slice() {
                 [] => "it has no [[reveal]]".to_owned(),
                 [one] => format!("the [[reveal]] of line {one} does not cover it"),
@@ -326,9 +323,7 @@ impl Policy {
         let times: u64 = all.iter().filter(|other| covered(other)).map(|other| other.times).sum();
         let place = self.lines.place(&rule.span);
         if let Some(limit) = rule.per_run.filter(|limit| times > *limit) {
-            return Err(Refusal(format!(
-                "{place} does not allow to reveal {reveal} in one run: `per_run = {limit}`"
-            )));
+            return Err(Refusal(format!("{place} does not allow to reveal {reveal} in one run: `per_run = {limit}`")));
         }
         let Some(limit) = rule.per_day else { return Ok(()) };
         let before = spent(&covered);

@@ -269,8 +269,7 @@ pub(in crate::cluster) fn agree(
     asks: &Asks,
 ) -> Result<(), JobError> {
     network.endpoint().set_step("admission");
-    let words: Vec<u64> =
-        asks.digest(session, run, job).chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+    let words: Vec<u64> = asks.digest(session, run, job).chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
     let tag = Tag { position: run, kind: MessageKind::ADMITTED.0 };
     let peers = [network.id().next(), network.id().prev()];
     for peer in peers {
@@ -384,7 +383,9 @@ mod tests {
         // What one party alone is told makes no difference.
         assert!(agreed(|party| (3, scores(1).reads_file(format!("{party}")))).iter().all(Result::is_ok));
         for asks in [
-            |party: PartyId| (3, Asks::default().reveals(What::Scores, "lenet", To::Caller, 1 + party.index() as u64 / 2)),
+            |party: PartyId| {
+                (3, Asks::default().reveals(What::Scores, "lenet", To::Caller, 1 + party.index() as u64 / 2))
+            },
             |party: PartyId| (3 + party.index() as u64 / 2, Asks::default()),
         ] {
             let ended = agreed(asks);

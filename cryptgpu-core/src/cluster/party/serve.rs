@@ -3,8 +3,8 @@
 //! controller is gone.
 
 use super::context::PartyContext;
-use super::gate::Gate;
 use super::execute::{Links, execute, heartbeat, prepare, tell};
+use super::gate::Gate;
 use super::jobs::Jobs;
 use super::own_process;
 use crate::cluster::wire::frame::{self, Incoming, Outbox};

@@ -127,7 +127,9 @@ impl Job for TrainModel {
         let asks = asks.same(&(train, data, held_out, going));
         let asks = match weights {
             First::Owner { owner, source } => source.iter().fold(asks.same(owner), Asks::reads_weights),
-            First::Trained(id) | First::GoingOn(id) if context.origin(*id).of == network.known_as() => asks.same(weights),
+            First::Trained(id) | First::GoingOn(id) if context.origin(*id).of == network.known_as() => {
+                asks.same(weights)
+            }
             First::Trained(_) | First::GoingOn(_) => {
                 return Err(JobError::Arguments("what is trained on is of another network".to_owned()));
             }
@@ -135,13 +137,11 @@ impl Job for TrainModel {
         let asks = kept.iter().fold(asks, |asks, kept| asks.writes(&kept.folder));
         let batches = Batches::new(Minibatches::count(data, context)?, train)?;
         let losses = train.reveal.loss_every.map_or(0, |every| batches.iterations().div_ceil(every.max(1)));
-        let accuracies = held_out.as_ref().map_or(0, |_| {
-            (0..batches.iterations()).filter(|iteration| batches.accuracy_is_due(*iteration)).count()
-        });
+        let accuracies = held_out
+            .as_ref()
+            .map_or(0, |_| (0..batches.iterations()).filter(|iteration| batches.accuracy_is_due(*iteration)).count());
         let told = [(What::Loss, losses), (What::Accuracy, accuracies)].into_iter().filter(|(_, times)| *times > 0);
-        Ok(told.fold(asks, |asks, (what, times)| {
-            asks.reveals(what, network.known_as(), To::Caller, times as u64)
-        }))
+        Ok(told.fold(asks, |asks, (what, times)| asks.reveals(what, network.known_as(), To::Caller, times as u64)))
     }
 
     fn run(self, context: &mut PartyContext) -> Result<TrainingReport, JobError> {
