@@ -32,6 +32,8 @@ struct Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         for party in &mut self.parties {
+            let ended = party.try_wait().unwrap();
+            assert!(ended.is_none() || std::thread::panicking(), "a party has ended by itself: {ended:?}");
             party.kill().unwrap();
             party.wait().unwrap();
         }
@@ -92,7 +94,7 @@ impl Owned {
             let mut line = String::new();
             says.read_line(&mut line).unwrap();
             assert!(line.contains("waits for callers"), "{line}");
-            std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::sink()));
+            std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::stderr()));
             owned.parties.push(child);
         }
         owned
@@ -123,6 +125,15 @@ impl Owned {
         let mut lines = vec![];
         read_audit(&self.of(PARTIES[party]).join("audit.log"), |line| lines.push(line.clone())).unwrap();
         lines
+    }
+
+    /// The number of the run that began last of those of that job.
+    fn last_run(&self, wanted: &str) -> u64 {
+        let run = |line: AuditLine| match line.event {
+            AuditEvent::Run { job, run, .. } if job == wanted => Some(run),
+            _ => None,
+        };
+        self.log(0).into_iter().filter_map(run).next_back().unwrap()
     }
 
     /// What a party refused, by session and run, with the reason; and which runs it began.
@@ -306,21 +317,20 @@ fn a_function_by_its_digest(owned: &Owned, cluster: &Cluster) {
 
 /// A caller that encodes its commands by hand, and tells the parties different things.
 fn forged_frames(owned: &Owned, cluster: &Cluster) {
-    let run = |cluster: &Cluster| {
+    let held = || {
         let x = cluster.share(&array![1.0, 2.0]).unwrap();
-        cluster.run(inner_product, (&x, &x)).unwrap();
+        let product = cluster.run(inner_product, (&x, &x)).unwrap();
+        let of = |job: &str| owned.last_run(job);
+        ([(of("share"), 0u32), (of("call"), 0)], (x, product))
     };
-    // The first run of the session shares, the second computes: each party allows to reveal either, and not that they
-    // reveal different ones.
-    run(cluster);
-    let jobs = [(1u64, 0u32), (1, 0), (2, 0)].map(ForgedReveal);
-    owned.refused("for different things", || cluster.run_job(jobs));
-    // A number that nobody holds; a result to a party; a graph that is no LeNet, under its name, from a file of one's own.
-    run(cluster);
-    let error = cluster.run_job([(9u64, 0u32); 3].map(ForgedReveal)).unwrap_err().to_string();
+    // Each party allows to reveal either of them, and not that they reveal different ones.
+    let ([x, product], _handles) = held();
+    owned.refused("for different things", || cluster.run_job([x, x, product].map(ForgedReveal)));
+    // What nobody holds; a result to a party; a graph that is no LeNet, under its name.
+    let error = cluster.run_job([(u64::MAX, 0u32); 3].map(ForgedReveal)).unwrap_err().to_string();
     assert!(error.contains("holds nothing"), "{error}");
-    run(cluster);
-    owned.refused("covers it", || cluster.run_job([((2u64, 0u32), PartyId::P1); 3].map(ForgedRevealTo)));
+    let ([_, product], _handles) = held();
+    owned.refused("covers it", || cluster.run_job([(product, PartyId::P1); 3].map(ForgedRevealTo)));
     let load = || (flat_lenet(), PartyId::P1, None::<u8>, LowerOptions::default(), InputRange::default());
     owned.refused("line 6 (`networks`)", || cluster.run_job([load(), load(), load()].map(ForgedLoad)));
     // A function by the name of one that is allowed, at an address; and what is no call at all.

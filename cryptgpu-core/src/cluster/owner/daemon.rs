@@ -72,6 +72,7 @@ fn told(ended: Result<(), String>) -> i32 {
 /// What is wrong with a file, or why it cannot listen.
 pub fn serve_owner(config: &Path, session: &[OsString]) -> Result<(), String> {
     own_process::hide()?;
+    own_process::survive_closed_pipes();
     let party = PartyFile::read(config).map_err(|error| error.to_string())?;
     let policy = Policy::read(&party.policy).map_err(|error| error.to_string())?;
     let audit = AuditLog::open(&party.audit, |_| ()).map_err(|error| error.to_string())?;

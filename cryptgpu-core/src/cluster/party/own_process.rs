@@ -112,6 +112,13 @@ pub(super) fn die_with(controller_pid: u32, mut standard_input: File) -> Result<
     watcher.map(|_| ()).map_err(|error| format!("cannot start the watcher: {error}"))
 }
 
+/// Makes writing to a pipe or connection whose reader is gone an error, as it is in programs that Rust starts, and not the
+/// end of this process.
+pub(in crate::cluster) fn survive_closed_pipes() {
+    // SAFETY: to ignore a signal takes no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// Ends this process now, whatever its other threads are doing.
 pub(super) fn end() -> ! {
     // SAFETY: _exit ends the process; it runs no handlers that other threads might hold up.
