@@ -201,7 +201,7 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap, wire: Wire) -> Result<Contr
     let within = bootstrap.connect_within;
     match wire {
         Wire::Connection(address) => {
-            let stream = runtime.block_on(tokio::time::timeout(within, dial(address, &connector)));
+            let stream = runtime.block_on(async { tokio::time::timeout(within, dial(address, &connector)).await });
             let stream = stream
                 .map_err(|_| format!("no answer from the controller at {address}"))?
                 .map_err(|error| format!("cannot connect to the controller at {address}: {error}"))?;
@@ -288,7 +288,12 @@ fn serve_commands(
     let guarded = guard.is_some();
     let Control { outbox, commands, .. } = control;
     // Before anything waits for this party: what is missing is said at once.
-    let device = bootstrap.device.resolve(bootstrap.id.index()).map_err(|error| error.to_string())?;
+    // Parties of one machine take its cards in turn.
+    let turn = match bootstrap.control {
+        ControlLink::Connect { .. } => bootstrap.id.index(),
+        ControlLink::Standard => 0,
+    };
+    let device = bootstrap.device.resolve(turn).map_err(|error| error.to_string())?;
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });

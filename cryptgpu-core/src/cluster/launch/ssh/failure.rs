@@ -1,6 +1,7 @@
 //! What went wrong at a host, in words: what SSH, the script or the host's loader said becomes one error that names the
 //! host and says what to do.
 
+use crate::cluster::party::serve::SERVE_ARGUMENT;
 use crate::cluster::wire::error::ClusterError;
 use crate::net::PartyId;
 
@@ -106,6 +107,9 @@ impl Place {
         let detail = log.last().map_or_else(|| format!("it ended ({status})"), |last| format!("{last} ({status})"));
         let hint = if text.contains("the controller speaks") {
             "The program there is of another version: leave out `program` in the cluster file, and this one is copied"
+        } else if text.contains(SERVE_ARGUMENT) {
+            "The parties of a caller that serves its own functions are that very program: name it (`program` in the cluster \
+             file), or leave `program` out"
         } else if text.contains("GLIBC_") {
             "Its C library is too old for this program: build the program there, and name it (`program` in the cluster file)"
         } else if text.contains("Permission denied") || text.contains("Exec format") {
