@@ -129,7 +129,7 @@ fn between_namespaces(shaping: &'static str) -> Result<[TcpNetwork; 3], String> 
     let (to_main, from_thread) = channel();
     let (to_thread, from_main) = channel::<()>();
     let listens = move |id: PartyId, host: &str| tcp::listen(id, SocketAddr::new(host.parse::<IpAddr>().unwrap(), 0));
-    let (to_parties, addresses) = channel::<[SocketAddr; 3]>();
+    let (to_parties, addresses) = channel::<[String; 3]>();
     let parties = std::thread::spawn(move || -> Result<[TcpNetwork; 2], String> {
         // SAFETY: this thread alone leaves for a namespace of its own.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
@@ -145,12 +145,12 @@ fn between_namespaces(shaping: &'static str) -> Result<[TcpNetwork; 3], String> 
         let listeners = [PartyId::P1, PartyId::P2].map(|id| listens(id, there).unwrap());
         let own = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         to_main.send((0, own)).unwrap();
-        let addresses = addresses.recv().map_err(|_| "no addresses".to_owned())?.map(|address| address.to_string());
+        let addresses = addresses.recv().map_err(|_| "no addresses".to_owned())?;
         [config_1.listener, config_2.listener] = listeners;
         // Threads are in the namespace of the thread that starts them.
-        let threads = [config_1, config_2]
-            .map(|config| Config { addresses: addresses.clone(), ..config })
-            .map(|config| std::thread::spawn(move || TcpNetwork::connect(config).unwrap()));
+        let threads = [config_1, config_2].map(|config| (config, addresses.clone())).map(|(config, addresses)| {
+            std::thread::spawn(move || TcpNetwork::connect(Config { addresses, ..config }).unwrap())
+        });
         Ok(threads.map(|thread| thread.join().unwrap()))
     });
     let prepared = (|| {
@@ -163,12 +163,11 @@ fn between_namespaces(shaping: &'static str) -> Result<[TcpNetwork; 3], String> 
         to_thread.send(()).map_err(|_| String::new())?;
         let (_, [one, two]) = from_thread.recv().map_err(|_| String::new())?;
         config_0.listener = listens(PartyId::P0, here).map_err(|error| error.to_string())?;
-        Ok([config_0.listener.local_addr().unwrap(), one, two])
+        Ok([config_0.listener.local_addr().unwrap(), one, two].map(|address| address.to_string()))
     })();
     drop(to_thread);
     let connected = prepared.map(|addresses| {
-        to_parties.send(addresses).unwrap();
-        let addresses = addresses.map(|address| address.to_string());
+        to_parties.send(addresses.clone()).unwrap();
         TcpNetwork::connect(Config { addresses, ..config_0 }).unwrap()
     });
     drop(to_parties);

@@ -60,8 +60,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let target = std::mem::replace(&mut configs[from.index()].addresses[to.index()], address.to_string());
+        let target = target.parse().unwrap();
         let state = Arc::new(State {
-            target: Mutex::new(target.parse().unwrap()),
+            target: Mutex::new(target),
             fates: Mutex::default(),
             refuse_all: AtomicBool::new(false),
             open: Mutex::default(),

@@ -176,7 +176,8 @@ async fn accept(
                 let absent = [config.id.next(), config.id.prev()].into_iter().filter(|peer| streams[peer.index()].is_none());
                 let absent: Vec<String> = absent.map(|peer| format!("party {peer}")).collect();
                 let detail = format!("{} did not connect within {:?}{refused}", absent.join(" and "), config.connect_within);
-                return Err(setup(config.id, "accept the other parties", &detail, "Are all three parties running, and does a firewall let their ports through?"));
+                let hint = "Are all three parties running, and does a firewall let their ports through?";
+                return Err(setup(config.id, "accept the other parties", &detail, hint));
             }
         }
     }

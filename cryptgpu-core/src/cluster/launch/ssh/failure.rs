@@ -31,7 +31,8 @@ impl Place {
         // Not the lines that only say that the sky falls.
         let bare = |line: &&String| !line.trim().is_empty() && !line.starts_with('@');
         let last = log.iter().rev().find(bare).cloned().unwrap_or_else(|| format!("ssh ended ({status})"));
-        if says("IDENTIFICATION HAS CHANGED") {
+        // The end of a long warning, whose beginning the log may have lost.
+        if says("has changed and you have requested strict checking") {
             return self.error(
                 "log in",
                 "its host key is another one than before",
