@@ -224,7 +224,7 @@ impl Daemon {
             policy.admit_randomness(hello.randomness).map_err(|refusal| refusal.0)?;
             Ok(policy)
         };
-        asked().map(|policy| (policy, session.clone())).map_err(|why| {
+        asked().map(|policy| (policy, session.clone())).inspect_err(|why| {
             let event = AuditEvent::Refused {
                 session: Some(session.clone()),
                 caller: caller.name.clone(),
@@ -235,7 +235,6 @@ impl Daemon {
             if let Err(error) = self.audit.lock().add(event) {
                 eprintln!("{error}");
             }
-            why
         })
     }
 

@@ -3,7 +3,7 @@
 
 use super::audit::{AuditEvent, AuditLine, AuditLog, Revelation, now};
 use super::error::OwnerError;
-use super::policy::{Caller, Policy};
+use super::policy::{Caller, Covered, Policy};
 use crate::cluster::party::gate::{Asks, Disclosure, Gate, Refusal, To, What};
 use crate::net::PartyId;
 use std::path::Path;
@@ -51,7 +51,7 @@ impl PolicyGate {
     }
 
     /// How often something was revealed in the last 24 hours.
-    fn spent(revealed: &[(u64, Disclosure)], covered: &dyn Fn(&Disclosure) -> bool) -> u64 {
+    fn spent(revealed: &[(u64, Disclosure)], covered: &Covered<'_>) -> u64 {
         let since = now().saturating_sub(DAY);
         revealed.iter().filter(|(at, reveal)| *at >= since && covered(reveal)).map(|(_, reveal)| reveal.times).sum()
     }
@@ -69,7 +69,7 @@ impl Gate for PolicyGate {
     }
 
     fn admit(&mut self, run: u64, job: &str, asks: &Asks) -> Result<(), Refusal> {
-        let spent = |covered: &dyn Fn(&Disclosure) -> bool| Self::spent(&self.revealed, covered);
+        let spent = |covered: &Covered<'_>| Self::spent(&self.revealed, covered);
         let admitted = self.policy.admit(&self.caller.name, asks, &spent);
         admitted.map_err(|refusal| self.refuse(run, job, refusal))
     }

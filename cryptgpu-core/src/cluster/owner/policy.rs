@@ -66,6 +66,12 @@ pub(super) struct Rule {
     span: Range<usize>,
 }
 
+/// Whether a rule covers something that was revealed.
+pub(super) type Covered<'a> = dyn Fn(&Disclosure) -> bool + 'a;
+
+/// How often something that is covered was revealed today.
+pub(super) type Spent<'a> = dyn Fn(&Covered<'_>) -> u64 + 'a;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Receiver {
     AnyCaller,
@@ -211,12 +217,7 @@ impl Policy {
     }
 
     /// Whether a job may do what it asks for. `spent` says how often something that a rule allows was revealed today.
-    pub(super) fn admit(
-        &self,
-        caller: &str,
-        asks: &Asks,
-        spent: &dyn Fn(&dyn Fn(&Disclosure) -> bool) -> u64,
-    ) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, caller: &str, asks: &Asks, spent: &Spent<'_>) -> Result<(), Refusal> {
         asks.network.iter().try_for_each(|network| self.admit_network(network))?;
         asks.function.iter().try_for_each(|function| self.admit_function(function))?;
         asks.reads.iter().try_for_each(|source| self.admit_source(source))?;
@@ -303,7 +304,7 @@ impl Policy {
         caller: &str,
         reveal: &Disclosure,
         all: &[Disclosure],
-        spent: &dyn Fn(&dyn Fn(&Disclosure) -> bool) -> u64,
+        spent: &Spent<'_>,
     ) -> Result<(), Refusal> {
         if reveal.what == What::Own {
             return Ok(());
