@@ -1,5 +1,6 @@
 //! Parties as processes and on threads: starting, running functions and models, failing, and the program.
 
+mod aws;
 mod cli;
 mod dataset;
 mod functions;
