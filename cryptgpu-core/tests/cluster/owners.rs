@@ -15,7 +15,7 @@ use cryptgpu_core::prg::Randomness;
 use cryptgpu_datasets::bundled;
 use ndarray::{Array4, array};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const PARTIES: [&str; 3] = ["ann", "bob", "eve"];
 struct Owned {
     folder: tempfile::TempDir,
     parties: Vec<Child>,
-    controls: [u16; 3],
+    controls: [String; 3],
 }
 
 impl Drop for Owned {
@@ -40,10 +40,10 @@ impl Drop for Owned {
     }
 }
 
-/// Ports that nobody uses.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+/// An address of this machine that no other test uses, so that its ports are free.
+fn own_address() -> String {
+    let id = std::process::id();
+    format!("127.77.{}.{}", id >> 8 & 0xff, id & 0xff)
 }
 
 impl Owned {
@@ -55,18 +55,20 @@ impl Owned {
         for caller in ["lab", "stranger"] {
             generate_key(&of(caller), caller).unwrap();
         }
-        let (controls, links): ([u16; 3], [u16; 3]) = (free_ports(), free_ports());
+        let host = own_address();
+        let (controls, links) =
+            ([0, 1, 2].map(|party| format!("{host}:710{party}")), [0, 1, 2].map(|party| format!("{host}:711{party}")));
         let peer = |party: usize| {
-            let (name, link, fingerprint) = (PARTIES[party], links[party], keys[party].fingerprint);
+            let (name, link, fingerprint) = (PARTIES[party], &links[party], keys[party].fingerprint);
             format!(
-                "[[peer]]\nparty = {party}\nname = \"{name}\"\naddress = \"localhost:{link}\"\nfingerprint = \"{fingerprint}\"\n"
+                "[[peer]]\nparty = {party}\nname = \"{name}\"\naddress = \"{link}\"\nfingerprint = \"{fingerprint}\"\n"
             )
         };
         for (party, name) in PARTIES.iter().enumerate() {
-            let (control, link) = (controls[party], links[party]);
+            let (control, link) = (&controls[party], &links[party]);
             let text = format!(
                 "party = {party}\nname = \"{name}\"\nkey = \"{name}.key\"\ncertificate = \"{name}.crt\"\n\
-                 control = \"127.0.0.1:{control}\"\nlinks = \"127.0.0.1:{link}\"\nthreads = 1\n\
+                 control = \"{control}\"\nlinks = \"{link}\"\nthreads = 1\n\
                  policy = \"policy.toml\"\naudit = \"audit.log\"\n{}{}",
                 peer((party + 1) % 3),
                 peer((party + 2) % 3),
@@ -75,10 +77,8 @@ impl Owned {
         }
         for caller in ["lab", "stranger"] {
             let party = |party: usize| {
-                let (name, control, fingerprint) = (PARTIES[party], controls[party], keys[party].fingerprint);
-                format!(
-                    "[[party]]\nname = \"{name}\"\naddress = \"127.0.0.1:{control}\"\nfingerprint = \"{fingerprint}\"\n"
-                )
+                let (name, control, fingerprint) = (PARTIES[party], &controls[party], keys[party].fingerprint);
+                format!("[[party]]\nname = \"{name}\"\naddress = \"{control}\"\nfingerprint = \"{fingerprint}\"\n")
             };
             let parties: String = (0..3).map(party).collect();
             let text = format!("key = \"{caller}.key\"\ncertificate = \"{caller}.crt\"\n{parties}");
@@ -94,7 +94,7 @@ impl Owned {
             let mut line = String::new();
             says.read_line(&mut line).unwrap();
             assert!(line.contains("waits for callers"), "{line}");
-            std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::stderr()));
+            std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::sink()));
             owned.parties.push(child);
         }
         owned
@@ -362,7 +362,7 @@ fn who_is_no_caller(owned: &Owned) {
     assert!(error.contains("does its policy name yours"), "{error}");
     let before = owned.log(0).len();
     for said in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"CGC1", &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 3]] {
-        let mut stream = TcpStream::connect(("127.0.0.1", owned.controls[0])).unwrap();
+        let mut stream = TcpStream::connect(&owned.controls[0]).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.write_all(said).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();

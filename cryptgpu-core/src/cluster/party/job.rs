@@ -18,7 +18,8 @@ pub trait Job: Serialize + DeserializeOwned {
     type Output: Serialize + DeserializeOwned;
 
     /// What it asks of this party beyond its name: what it reads, writes and reveals, and what all three must be asked for
-    /// alike. The policy of a party that somebody else owns decides on it before anything is done. Nothing by default.
+    /// alike. The policy of a party that somebody else owns decides on it before anything is done; a party of the caller's
+    /// own does not ask. Nothing by default.
     ///
     /// # Errors
     /// When the party does not hold what the job names.
