@@ -41,4 +41,5 @@ pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
+pub(crate) use wire::fuzz;
 pub use wire::{ClusterError, CodeError, Failure, FailureKind, JobError, Usage};

@@ -13,6 +13,7 @@ pub mod micro;
 mod parties;
 mod party;
 mod record;
+pub mod soak;
 mod table;
 pub mod training;
 mod window;

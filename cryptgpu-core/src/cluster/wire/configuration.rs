@@ -2,7 +2,7 @@
 
 use crate::device::Devices;
 use crate::mpc::Settings;
-use crate::net::Link;
+use crate::net::{Interceptor, Link};
 use crate::prg::Randomness;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) settings: Settings,
     pub(in crate::cluster) devices: Devices,
     pub(in crate::cluster) in_memory: bool,
+    /// What messages pass between parties in memory.
+    pub(in crate::cluster) interceptor: Option<Interceptor>,
 }
 
 impl Default for Configuration {
@@ -40,6 +42,7 @@ impl Default for Configuration {
             settings: Settings::default(),
             devices: Devices::default(),
             in_memory: false,
+            interceptor: None,
         }
     }
 }
