@@ -28,8 +28,8 @@ mod show;
 mod wire;
 
 pub use controller::{
-    Accuracy, Checkpointing, Cluster, ClusterBuilder, InferenceResult, Iteration, LossPoint, Network, Progress, Run,
-    Start, StepUsage, TrainedModel, TrainingRun,
+    Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
+    LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
 pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,

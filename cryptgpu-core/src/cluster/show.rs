@@ -193,7 +193,9 @@ impl TrainingRun {
     fn summary(&self) -> String {
         let (took, bytes) = (duration_text(self.duration()), bytes_text(self.bytes()));
         let loss = self.curve().last().map(|point| format!(", loss {:.3}", point.loss)).unwrap_or_default();
-        format!("{} iterations, {took}, {bytes}{loss}", self.iterations().len())
+        let percent = |accuracy: f64| format!(", accuracy {:.2} %", 100.0 * accuracy);
+        let accuracy = self.accuracies().last().map(|point| percent(point.accuracy)).unwrap_or_default();
+        format!("{} iterations, {took}, {bytes}{loss}{accuracy}", self.iterations().len())
     }
 
     /// What an iteration takes, by layer and pass. Below, what the run took, and the last loss that was revealed.

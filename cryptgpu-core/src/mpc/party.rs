@@ -55,6 +55,8 @@ pub struct Settings {
 pub struct Party {
     pub(super) net: Arc<dyn Network>,
     pub(super) prg: Correlated,
+    /// What the party draws from outside, while it has keys of its own ([`Party::with_own_keys`]).
+    pub(super) session_prg: Option<Correlated>,
     pub(super) recorder: ViewRecorder,
     pub(super) watch: Watch,
     settings: Settings,
@@ -67,7 +69,7 @@ impl Party {
     pub fn new(net: Arc<dyn Network>, prg: Correlated, settings: Settings, device: Device) -> Self {
         let account = Account::new(net.endpoint().stats());
         let (recorder, watch) = (ViewRecorder::default(), Watch::default());
-        let party = Party { net, prg, recorder, watch, settings, device, account };
+        let party = Party { net, prg, session_prg: None, recorder, watch, settings, device, account };
         party.net.endpoint().set_step(&party.current_step());
         party
     }

@@ -35,8 +35,21 @@ impl Party {
     pub fn with_own_keys<T>(&mut self, from: Option<&Standing>, body: impl FnOnce(&mut Party) -> T) -> T {
         let own = from.map_or_else(|| self.prg.branch(), Correlated::resume);
         let before = std::mem::replace(&mut self.prg, own);
+        let outer = self.session_prg.replace(before);
         let result = body(self);
-        self.prg = before;
+        if let Some(before) = std::mem::replace(&mut self.session_prg, outer) {
+            self.prg = before;
+        }
+        result
+    }
+
+    /// Runs `body`, within [`Party::with_own_keys`], with the keys that the party had before: for what need not be the same
+    /// where the rest is gone on with twice. Elsewhere it just runs. All parties call it together.
+    pub fn with_session_keys<T>(&mut self, body: impl FnOnce(&mut Party) -> T) -> T {
+        let Some(session) = self.session_prg.take() else { return body(self) };
+        let own = std::mem::replace(&mut self.prg, session);
+        let result = body(self);
+        self.session_prg = Some(std::mem::replace(&mut self.prg, own));
         result
     }
 

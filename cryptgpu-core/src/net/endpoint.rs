@@ -48,7 +48,8 @@ impl Endpoint {
 
     /// Everything counted so far. Cheap: a copy of a few integers.
     pub fn stats(&self) -> Stats {
-        self.ledger().stats()
+        let reconnections = self.inboxes.iter().map(|inbox| inbox.reconnections()).sum();
+        Stats { reconnections, ..self.ledger().stats() }
     }
 
     /// Names the step that errors mention and under which is counted what happens from now on (`conv1/truncation`, a

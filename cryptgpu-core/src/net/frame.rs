@@ -2,12 +2,12 @@
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
-//! | 0 | 4 | magic and version, `CGP1` |
-//! | 4 | 2 | what the frame is: 0 message, 1 abort (the payload is a word that says why), 2 end |
+//! | 0 | 4 | magic and version, `CGP2` |
+//! | 4 | 2 | what the frame is: 0 message, 1 abort (the payload is a word that says why), 2 end, 3 heart-beat, 4 acknowledgement |
 //! | 6 | 2 | kind of the message's tag |
 //! | 8 | 4 | rounds: the sender's Lamport depth when it sent |
 //! | 12 | 4 | payload length in words |
-//! | 16 | 8 | sequence number, from 0 per direction of a link |
+//! | 16 | 8 | sequence number, from 0 per direction of a link; of a heart-beat, which has none, the next frame's; of an acknowledgement, the number of frames that have come |
 //! | 24 | 8 | position of the message's tag |
 //! | 32 | 4 | CRC-32 of the payload; 0 where the link (TLS) already authenticates it |
 //! | 36 | 4 | CRC-32 of the 36 bytes before |
@@ -20,7 +20,7 @@ use super::inbox::Fault;
 /// Size of a frame's header.
 pub const HEADER_BYTES: usize = 40;
 
-const MAGIC: [u8; 4] = *b"CGP1";
+const MAGIC: [u8; 4] = *b"CGP2";
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,22 @@ pub(super) enum FrameKind {
     Abort,
     /// The sender has ended in good order.
     End,
+    /// The sender is there and has nothing to send. It is not numbered and never sent again.
+    Beat,
+    /// From the receiver of a connection to its sender: which frames have come.
+    Acknowledgement,
+}
+
+impl FrameKind {
+    /// Whether frames of this kind are numbered, and kept until they are acknowledged.
+    pub(super) fn is_numbered(self) -> bool {
+        matches!(self, FrameKind::Message | FrameKind::Abort | FrameKind::End)
+    }
+
+    /// Whether no frame follows one of this kind.
+    pub(super) fn is_last(self) -> bool {
+        matches!(self, FrameKind::Abort | FrameKind::End)
+    }
 }
 
 /// The header of a frame.
@@ -45,6 +61,11 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// A header without a tag and a payload.
+    pub(super) fn bare(kind: FrameKind, sequence: u64) -> Self {
+        Header { kind, tag: Tag { position: 0, kind: 0 }, rounds: 0, words: 0, sequence, payload_crc: 0 }
+    }
+
     /// The bytes that travel.
     pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0u8; HEADER_BYTES];
@@ -52,6 +73,8 @@ impl Header {
             FrameKind::Message => 0,
             FrameKind::Abort => 1,
             FrameKind::End => 2,
+            FrameKind::Beat => 3,
+            FrameKind::Acknowledgement => 4,
         };
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..6].copy_from_slice(&kind.to_le_bytes());
@@ -81,6 +104,8 @@ impl Header {
             0 => FrameKind::Message,
             1 => FrameKind::Abort,
             2 => FrameKind::End,
+            3 => FrameKind::Beat,
+            4 => FrameKind::Acknowledgement,
             other => return Err(Fault::BadFrame(format!("unknown kind of frame {other}"))),
         };
         Ok(Header {

@@ -5,6 +5,7 @@ use super::payload::Payload;
 use super::{GaveUp, PartyId, Tag};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 /// A message that arrived whole and was checked against its header.
@@ -50,6 +51,7 @@ struct State {
 pub(super) struct Inbox {
     state: Mutex<State>,
     changed: Condvar,
+    reconnections: AtomicU64,
 }
 
 impl Inbox {
@@ -110,6 +112,16 @@ impl Inbox {
             }
             self.changed.wait_until(&mut state, until);
         }
+    }
+
+    /// A broken connection with the peer, of either direction, was made anew.
+    pub(super) fn reconnected(&self) {
+        self.reconnections.fetch_add(1, Relaxed);
+    }
+
+    /// How often that happened.
+    pub(super) fn reconnections(&self) -> u64 {
+        self.reconnections.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -59,11 +59,19 @@ pub struct Options {
     pub link: Link,
     /// The largest payload of one message, checked before memory is taken: 1 GiB by default.
     pub max_message_bytes: u64,
+    /// How long a broken TCP connection may take to be made anew before it is [`NetError::PeerClosed`]: 5 s by default,
+    /// and never more than half of the deadline. Zero: a connection that breaks ends the link.
+    pub resume_within: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { deadline: Duration::from_secs(30), link: Link::None, max_message_bytes: 1 << 30 }
+        Options {
+            deadline: Duration::from_secs(30),
+            link: Link::None,
+            max_message_bytes: 1 << 30,
+            resume_within: Duration::from_secs(5),
+        }
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Stats {
     pub rounds: u64,
     /// Time spent waiting in `recv`, in nanoseconds.
     pub wait_nanos: u64,
+    /// Connections with a peer that broke and were made anew without loss. What was sent again is not counted in `to`.
+    #[serde(default)]
+    pub reconnections: u64,
 }
 
 impl Stats {
@@ -57,6 +60,11 @@ impl Stats {
             link.payload_bytes = self.to[i].payload_bytes - earlier.to[i].payload_bytes;
             link.frame_bytes = self.to[i].frame_bytes - earlier.to[i].frame_bytes;
         }
-        Stats { to, rounds: self.rounds - earlier.rounds, wait_nanos: self.wait_nanos - earlier.wait_nanos }
+        Stats {
+            to,
+            rounds: self.rounds - earlier.rounds,
+            wait_nanos: self.wait_nanos - earlier.wait_nanos,
+            reconnections: self.reconnections - earlier.reconnections,
+        }
     }
 }

@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use cryptgpu_core::cluster::{
-    Checkpointing, Cluster, ClusterBuilder, ClusterError, DataSource, Dataset, Images, Labels, Start,
+    Checkpointing, Cluster, ClusterBuilder, ClusterError, DataSource, Dataset, FirstWeights, Images, Labels, LossPoint,
+    Start,
 };
+use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::CheckRange;
 use cryptgpu_core::net::PartyId;
-use cryptgpu_core::nn::training::{Reveal, Sgd, Train};
-use cryptgpu_core::nn::{Graph, WeightSource, Weights, plaintext};
+use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding};
+use cryptgpu_core::nn::training::{Reveal, Sgd, Train, initial};
+use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext};
 use cryptgpu_datasets::ImageSet;
 use std::time::{Duration, Instant};
 
@@ -41,16 +44,19 @@ fn a_network_learns_digits_that_stay_with_their_owners() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("small.safetensors");
     let cluster = local().start().unwrap();
-    let train = Train { reveal: Reveal { loss_every: Some(2) }, ..settings() };
+    let reveal = Reveal { loss_every: Some(2), accuracy_every: Some(1) };
+    let train = Train { epochs: 2, iterations: Some(10), reveal, ..settings() };
+    let held_out = cluster.dataset("digits-test", Images::at(0), Labels::at(2)).unwrap();
+    let start = Start { held_out: Some(held_out.clone()), ..Start::default() };
     let mut seen = vec![];
     let run = cluster
-        .train_observed(small(), Start::default(), &digits(&cluster), train, |iteration| seen.push(iteration.clone()))
+        .train_observed(small(), start, &digits(&cluster), train, |iteration| seen.push(iteration.clone()))
         .unwrap();
     assert_eq!(seen, run.iterations());
-    assert!(seen.iter().enumerate().all(|(at, of)| of.number == at && of.of == 8 && of.examples == 100));
+    assert!(seen.iter().enumerate().all(|(at, of)| of.number == at && of.of == 10 && of.examples == 100));
     assert!(seen.iter().all(|of| of.seconds > 0.0 && of.rounds > 0 && of.bytes[0] >= 8 * 100 * 784), "{seen:?}");
     let curve = run.curve();
-    assert_eq!(curve.iter().map(|point| point.iteration).collect::<Vec<_>>(), [1, 3, 5, 7]);
+    assert_eq!(curve.iter().map(|point| point.iteration).collect::<Vec<_>>(), [1, 3, 5, 7, 9]);
     assert!(curve[3].loss < 0.9 * curve[0].loss && curve[3].loss > 0.0, "{curve:?}");
     let passes: Vec<&str> = ["input", "forward", "loss", "backward", "update"].to_vec();
     assert!(passes.iter().all(|pass| run.steps().iter().any(|step| step.pass == *pass && step.seconds > 0.0)));
@@ -62,9 +68,14 @@ fn a_network_learns_digits_that_stay_with_their_owners() {
     weights.check(&net).unwrap();
     let expected = plaintext::evaluate(&net, &weights, &test).unwrap();
     assert!(private.scores.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3));
-    let held_out = cluster.dataset("digits-test", Images::at(0), Labels::at(2)).unwrap();
     let accuracy = cluster.accuracy(run.model(), &held_out, 100).unwrap();
     assert!(accuracy.fraction() > 0.25, "{accuracy:?}, and guesses are right on a tenth");
+    // After the first epoch, and at the end, where it is that of the trained network.
+    let accuracies = run.accuracies();
+    assert_eq!(accuracies.iter().map(|point| (point.iteration, point.epoch)).collect::<Vec<_>>(), [(7, 0), (9, 1)]);
+    assert_eq!(accuracies[1].accuracy, accuracy.fraction());
+    let measured = seen[7].accuracy.as_ref().unwrap();
+    assert!(measured.examples == 200 && measured.bytes() > 8 * 784 * 200 && measured.seconds() > 0.0);
 
     let error = run.model().export_to(PartyId::P1, folder.path().join("no/such/folder")).unwrap_err();
     assert!(error.party() == Some(PartyId::P1) && error.to_string().contains("no/such/folder"), "{error}");
@@ -82,7 +93,8 @@ fn rows_of_two_owners_and_of_the_caller_train_alike() {
         cluster.dataset("digits-train", Images::rows(rows.clone()), Labels::rows(rows)).unwrap(),
         cluster.dataset_from(&set.batch(0..800).unwrap(), &labels, 10).unwrap(),
     ];
-    let train = Train { iterations: Some(3), reveal: Reveal { loss_every: Some(1) }, ..settings() };
+    let train =
+        Train { iterations: Some(3), reveal: Reveal { loss_every: Some(1), ..Reveal::default() }, ..settings() };
     let losses = data.map(|data| {
         let run = cluster.train(small(), &data, train.clone()).unwrap();
         run.curve().iter().map(|point| point.loss).collect::<Vec<f64>>()
@@ -118,6 +130,81 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
     let explodes = Train { iterations: Some(4), optimizer: Sgd::new(1e5).momentum(0.9).into(), ..settings() };
     let error = cluster.train(small(), &digits(&cluster), explodes).unwrap_err().to_string();
     assert!(error.contains("range of the fixed-point numbers") && error.contains("fc"), "{error}");
+}
+
+/// A convolution with an average behind it, and a fully connected layer: quick, and of every pass.
+fn convolutional() -> Graph {
+    let mut net = Graph::builder("convolutional", [1, 28, 28]);
+    let conv = net.conv("conv", net.input(), 4, PoolGeometry::square(5, 2, 0)).unwrap();
+    let relu = net.relu("relu", conv).unwrap();
+    let pool = net.add("pool", Op::AvgPool { window: PoolGeometry::square(2, 2, 0) }, &[relu]).unwrap();
+    let flat = net.flatten("flatten", pool).unwrap();
+    let fc = net.linear("fc", flat, 10).unwrap();
+    net.finish(fc).unwrap()
+}
+
+/// From the owners' examples to exported weights, a whole epoch is that of a run in the clear from the same seed that cuts
+/// to 20 bits wherever the private one does: minibatch by minibatch, the smaller last one included, and weight by weight.
+#[test]
+fn a_private_epoch_is_one_in_the_clear_with_the_same_cuts() {
+    let (cluster, net, folder) = (Cluster::in_memory().start().unwrap(), convolutional(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("weights.safetensors");
+    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
+    let train = Train { batch: 96, optimizer: Sgd::new(0.05).momentum(0.9).into(), reveal, ..settings() };
+    let run = cluster.train(net.clone(), &digits(&cluster), train.clone()).unwrap();
+    run.model().export_to(1, &path).unwrap();
+
+    let set = ImageSet::DigitsTrain.open().unwrap();
+    let images = set.batch(0..800).unwrap().mapv(f64::from).into_dyn();
+    let targets = plaintext::one_hot(&set.labels(0..800).unwrap().unwrap(), 10).into_dyn();
+    let cuts = Rounding::Stochastic { fraction_bits: 20, seed: 1 };
+    let mut clear = PlaintextTraining::new(&net, &initial(&net, train.seed, train.initial), &train, cuts).unwrap();
+    let mut losses = vec![];
+    clear.run(&images, &targets, |_, _, loss| losses.push(loss)).unwrap();
+
+    let apart = run.curve().iter().zip(&losses).map(|(a, b)| (a.loss - b).abs()).fold(0.0, f64::max);
+    let (ours, theirs) = (Weights::load(&path).unwrap(), clear.to_weights());
+    let furthest = theirs.iter().flat_map(|(name, theirs)| {
+        let differences = (ours.get(name).unwrap() - theirs).mapv(f32::abs);
+        differences.into_iter().collect::<Vec<f32>>()
+    });
+    let furthest = furthest.fold(0.0, f32::max);
+    println!("losses {losses:.3?}, at most {apart:.1e} apart, weights {furthest:.1e}");
+    assert!(run.curve().len() == 9 && losses.len() == 9 && losses[8] < 0.6 * losses[0], "{losses:?}");
+    assert!(apart < 5e-4 && furthest < 5e-4, "losses {apart:.1e} apart, weights {furthest:.1e}");
+}
+
+/// A training that the parties hold goes on without anybody having its weights: with its optimiser's numbers as if it had
+/// not ended, or from its weights alone under other settings.
+#[test]
+fn a_trained_network_goes_on_without_being_opened() {
+    let cluster = Cluster::in_memory().start().unwrap();
+    let data = digits(&cluster);
+    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
+    let train = Train { iterations: Some(4), optimizer: Sgd::new(0.01).momentum(0.9).into(), reveal, ..settings() };
+    let whole = cluster.train(small(), &data, train.clone()).unwrap().curve();
+    let half = cluster.train(small(), &data, Train { iterations: Some(2), ..train.clone() }).unwrap();
+    let from = |weights| Start { weights, ..Start::default() };
+    let train_from = |weights, train| cluster.train_observed(small(), from(weights), &data, train, |_| ());
+    let model = half.model().clone();
+    let rest = train_from(FirstWeights::GoingOn(model.clone()), train.clone()).unwrap().curve();
+    let curve: Vec<_> = half.curve().into_iter().chain(rest).collect();
+    assert_eq!(curve.len(), 4);
+    let near = |a: &LossPoint, b: &LossPoint| a.iteration == b.iteration && (a.loss - b.loss).abs() < 1e-3;
+    assert!(curve.iter().zip(&whole).all(|(a, b)| near(a, b)), "{curve:?}, {whole:?}");
+
+    let other = Train { iterations: Some(1), optimizer: Sgd::new(0.01).into(), ..train.clone() };
+    let anew = train_from(FirstWeights::Trained(model.clone()), other.clone()).unwrap().curve();
+    assert!(anew[0].iteration == 0 && anew[0].loss < 0.9 * whole[0].loss, "{anew:?}");
+
+    let refused = |weights, train, hint: &str| {
+        let error = train_from(weights, train).unwrap_err().to_string();
+        assert!(error.contains(hint), "{error}");
+    };
+    refused(FirstWeights::GoingOn(model.clone()), other.clone(), "more epochs or iterations");
+    refused(FirstWeights::Drawn, Train { reveal: Reveal { accuracy_every: Some(1), ..reveal }, ..train }, "held out");
+    let error = cluster.train_observed("lenet", from(FirstWeights::Trained(model)), &data, other, |_| ()).unwrap_err();
+    assert!(error.to_string().contains("another network"), "{error}");
 }
 
 /// A party that is killed and a run that is cancelled in the middle end with an error in time, and the next run is well.
@@ -160,7 +247,7 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     let begin = |resume, at: &std::path::Path| {
         let checkpoints = Checkpointing::every(2, at);
         let checkpoints = Some(if resume { checkpoints.resuming() } else { checkpoints });
-        Start { weights: None, checkpoints }
+        Start { checkpoints, ..Start::default() }
     };
     // SAFETY: parties inherit it; what other tests of this process start has no checkpoints.
     unsafe { std::env::set_var("CRYPTGPU_KEYS", &keys) };
@@ -189,6 +276,15 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     assert!(weights(&cluster, begin(true, &copy), &|number| assert!(number >= 2)) == undisturbed);
 
     let data = digits(&cluster);
+    // The run left a checkpoint at its end, where none was due: it goes on from there for the iterations that are asked
+    // for beyond, and may be tested meanwhile.
+    let reveal = Reveal { accuracy_every: Some(1), ..Reveal::default() };
+    let longer = Train { iterations: Some(6), reveal, ..train.clone() };
+    let start = Start { held_out: Some(data.clone()), ..begin(true, &copy) };
+    let run = cluster.train_observed(small(), start, &data, longer, |_| ()).unwrap();
+    assert_eq!(run.iterations().iter().map(|iteration| iteration.number).collect::<Vec<_>>(), [5]);
+    assert_eq!(run.accuracies().len(), 1);
+
     let refused = |start: Start, train: Train, hint: &str| {
         let error = cluster.train_observed(small(), start, &data, train, |_| ()).unwrap_err().to_string();
         assert!(error.contains(hint), "{error}");

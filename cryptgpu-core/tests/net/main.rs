@@ -3,7 +3,10 @@
 mod crowd;
 mod endpoint;
 mod memory;
+mod netem;
+mod proxy;
 mod recording;
+mod resume;
 mod support;
 mod tcp;
 mod threads;

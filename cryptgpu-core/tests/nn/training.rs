@@ -180,7 +180,7 @@ fn a_rate_has_enough_bits_behind_a_large_average() {
 fn the_loss_falls_with_few_bits_and_with_the_papers_truncation_too() {
     let net = tiny();
     let data: Vec<Batch> = (0..30).map(|index| batch(&net, 8, index % 2)).collect();
-    let reveal = Reveal { loss_every: Some(2) };
+    let reveal = Reveal { loss_every: Some(2), ..Reveal::default() };
     let train = Train { batch: 8, optimizer: Sgd::new(0.05).momentum(0.9).into(), reveal, ..Train::default() };
     let settings = [
         Settings::default(),
@@ -215,7 +215,13 @@ fn an_iteration_costs_what_its_plan_says() {
         ),
     ];
     for (net, optimizer, loss, count, settings) in cases {
-        let train = Train { batch: 4, loss, optimizer, reveal: Reveal { loss_every: Some(1) }, ..Train::default() };
+        let train = Train {
+            batch: 4,
+            loss,
+            optimizer,
+            reveal: Reveal { loss_every: Some(1), ..Reveal::default() },
+            ..Train::default()
+        };
         let (weights, (images, targets)) = (Weights::seeded(&net, 5), batch(&net, count, 1));
         let runs = three(settings, |p| {
             let mut training = begin(p, &net, &weights, &train);

@@ -22,7 +22,7 @@ use super::{Result, format};
 #[command(after_help = "\
 Party 0 brings the images, party 2 the labels, party 1 the weights that training begins with; no party sees what
 is another's, and the trained weights stay in shares. Nothing is revealed but what is asked for: the loss, the
-accuracy at the end.
+accuracy after each epoch.
 
 Examples:
   cryptgpu run train
@@ -77,7 +77,7 @@ pub struct TrainArguments {
     /// Reveal the mean loss of every so many minibatches to this program; none by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reveal_loss_every: Option<u32>,
-    /// Measure the accuracy on the data set's test part at the end, and reveal it to this program
+    /// Measure the accuracy on the data set's test part after every epoch and at the end, and reveal it to this program
     #[arg(long)]
     accuracy: bool,
     /// Write checkpoints to this folder: each party its own, sealed with a key that it holds
@@ -138,7 +138,6 @@ fn one(declaration: &Training, parties: &mut Parties, output: &Output) -> Result
             let text = pace.after(iteration);
             progress.update(iteration.number + 1, iteration.of, &text);
         }
-        TrainingStage::Accuracy => progress.update(1, 1, "measuring the accuracy"),
     })?;
     progress.finish(&summary(&record));
     output.write(&record.to_line()?)?;
@@ -153,6 +152,7 @@ struct Pace {
     first: Option<usize>,
     bytes: u64,
     loss: Option<(usize, f64)>,
+    accuracy: Option<(usize, f64)>,
 }
 
 impl Pace {
@@ -174,6 +174,12 @@ impl Pace {
         text += &format!(", {}", format::bytes(self.bytes as f64));
         if let Some((at, loss)) = self.loss {
             text += &format!(", loss {loss:.3} (iteration {at})");
+        }
+        if let Some(accuracy) = &iteration.accuracy {
+            self.accuracy = Some((iteration.epoch + 1, accuracy.fraction()));
+        }
+        if let Some((epoch, accuracy)) = self.accuracy {
+            text += &format!(", accuracy {:.2} % (epoch {epoch})", 100.0 * accuracy);
         }
         text
     }
@@ -230,6 +236,7 @@ impl TrainArguments {
             ..default.train
         };
         train.reveal.loss_every = self.reveal_loss_every.map(|every| every as usize);
+        train.reveal.accuracy_every = self.accuracy.then_some(1);
         let weights = self.weights.as_deref().map(|weights| match weights {
             "bundled" => WeightSource::Bundled,
             path => WeightSource::File(WeightFile::new(path)),
@@ -240,7 +247,6 @@ impl TrainArguments {
             weights,
             checkpoints: self.checkpoints.clone().map(|folder| (folder, self.checkpoint_every as usize, self.resume)),
             train,
-            accuracy: self.accuracy,
             link: self.computation.link,
             device: self.computation.device,
             fidelity: self.computation.fidelity.into(),
@@ -335,7 +341,8 @@ mod tests {
         assert_eq!((one.train.batch, one.train.epochs, one.train.iterations), (100, 2, None));
         assert_eq!(one.train.optimizer, Sgd::new(0.1).momentum(0.5).into());
         assert_eq!((one.train.seed, one.train.frozen.len(), one.train.reveal.loss_every), (7, 2, Some(5)));
-        assert_eq!((one.fidelity, one.check_range, one.accuracy), (Fidelity::Paper, CheckRange::Layers, true));
+        assert_eq!((one.fidelity, one.check_range), (Fidelity::Paper, CheckRange::Layers));
+        assert_eq!(one.train.reveal.accuracy_every, Some(1));
         let adam = declarations("--networks lenet --dataset digits --adam --rate 0.001 --weights bundled").unwrap();
         assert_eq!(
             (adam[0].train.optimizer, &adam[0].weights),

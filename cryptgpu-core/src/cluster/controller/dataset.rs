@@ -2,13 +2,11 @@
 //! sees no image and no label of a party's.
 
 use super::cluster::Cluster;
-use super::run::Run;
 use super::turn::Turn;
 use crate::cluster::marshal::dataset::{DataSource, Dataset, Found, Images, Labels, Layout, Part, Rows, Wanted};
 use crate::cluster::marshal::handle::Token;
 use crate::cluster::marshal::model::Model;
 use crate::cluster::marshal::store::Label;
-use crate::cluster::marshal::words::Words;
 use crate::cluster::party::dataset::{Data, MeasureAccuracy, OpenDataset};
 use crate::cluster::party::job::Job;
 use crate::cluster::wire::error::ClusterError;
@@ -137,29 +135,34 @@ impl Cluster {
         let run = turn.run_job(jobs, |_| ())?;
         let summands = run.outputs.iter().filter_map(|words| words.0.first());
         let wrong = summands.fold(0u64, |sum, summand| sum.wrapping_add(*summand));
-        let examples = data.len();
-        match usize::try_from(wrong) {
-            Ok(wrong) if wrong <= examples => Ok(Accuracy { right: examples - wrong, examples, run }),
-            _ => Err(ClusterError::Protocol {
-                party: PartyId::P0,
-                detail: format!("the parties' counts are no number of {examples} examples"),
-            }),
-        }
+        Accuracy::of(wrong, data.len(), run.bytes(), run.duration.as_secs_f64())
     }
 }
 
 /// How many predictions of a model are right.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Accuracy {
     /// Examples whose prediction is the label.
     pub right: usize,
     /// All examples.
     pub examples: usize,
-    run: Run<Words>,
+    bytes: u64,
+    seconds: f64,
 }
 
 impl Accuracy {
+    /// From the parties' count of wrong predictions.
+    pub(super) fn of(wrong: u64, examples: usize, bytes: u64, seconds: f64) -> Result<Self, ClusterError> {
+        match usize::try_from(wrong) {
+            Ok(wrong) if wrong <= examples => Ok(Accuracy { right: examples - wrong, examples, bytes, seconds }),
+            _ => Err(ClusterError::Protocol {
+                party: PartyId::P0,
+                detail: format!("the parties' counts are no number of {examples} examples"),
+            }),
+        }
+    }
+
     /// From 0 to 1.
     pub fn fraction(&self) -> f64 {
         self.right as f64 / self.examples.max(1) as f64
@@ -167,12 +170,12 @@ impl Accuracy {
 
     /// Payload bytes that the three parties sent to each other.
     pub fn bytes(&self) -> u64 {
-        self.run.bytes()
+        self.bytes
     }
 
-    /// Seconds, as the caller waited for it.
+    /// Seconds, as the caller waited for it; within a training, at the slowest party.
     pub fn seconds(&self) -> f64 {
-        self.run.duration.as_secs_f64()
+        self.seconds
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `model.rs` | [`Cluster::load_model`], [`Cluster::infer`] |
 //! | `dataset.rs` | [`Cluster::dataset`], [`Cluster::accuracy`] |
 //! | `training.rs` | [`Cluster::train`], [`TrainingRun`], [`TrainedModel`] |
+//! | `start.rs` | [`Start`]: what a training begins with, its checkpoints |
 //! | `inference.rs` | [`InferenceResult`] |
 
 mod builder;
@@ -27,6 +28,7 @@ mod model;
 mod network;
 mod run;
 mod share;
+mod start;
 mod training;
 mod turn;
 mod watch;
@@ -37,5 +39,6 @@ pub use dataset::Accuracy;
 pub use inference::InferenceResult;
 pub use network::Network;
 pub use run::Run;
-pub use training::{Checkpointing, Iteration, LossPoint, Start, StepUsage, TrainedModel, TrainingRun};
+pub use start::{Checkpointing, FirstWeights, Start};
+pub use training::{AccuracyPoint, Iteration, LossPoint, StepUsage, TrainedModel, TrainingRun};
 pub use watch::Progress;

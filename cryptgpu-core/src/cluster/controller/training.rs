@@ -2,12 +2,13 @@
 //! learns the loss where it was asked for, and of weights, images and labels nothing.
 
 use super::cluster::Cluster;
-use super::dataset::{check_fit, data_job};
+use super::dataset::{Accuracy, check_fit, data_job};
 use super::inference::InferenceResult;
 use super::inner::Inner;
 use super::model::infer;
 use super::network::Network;
 use super::run::Run;
+use super::start::Start;
 use super::turn::Turn;
 use super::watch::Heard;
 use crate::cluster::marshal::dataset::{Dataset, PartyNumber, party};
@@ -15,13 +16,12 @@ use crate::cluster::marshal::handle::Token;
 use crate::cluster::marshal::model::Model;
 use crate::cluster::marshal::store::Label;
 use crate::cluster::party::job::Job;
-use crate::cluster::party::keeper::{FindCheckpoints, Kept};
-use crate::cluster::party::training::{ExportModel, ToldIteration, TrainModel, TrainingReport};
+use crate::cluster::party::training::{ExportModel, ToldAccuracy, ToldIteration, TrainModel, TrainingReport};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::{HeldId, Usage};
 use crate::net::{PartyId, Stats};
 use crate::nn::training::{Batches, Train, TrainingPlan};
-use crate::nn::{NnError, WeightSource, fold, window};
+use crate::nn::{Graph, NnError, WeightSource, fold, window};
 use crate::ring::FixedPoint;
 use ndarray::{ArrayBase, Data, Dimension};
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-const ACTION: &str = "train";
+pub(super) const ACTION: &str = "train";
 
 impl Cluster {
     /// Trains a network on examples that stay with their owners, from weights that party 1, or the network's
@@ -49,7 +49,7 @@ impl Cluster {
     ///     epochs: 2,
     ///     optimizer: Sgd::new(0.1).momentum(0.9).into(),
     ///     seed: 7,
-    ///     reveal: Reveal { loss_every: Some(50) },
+    ///     reveal: Reveal { loss_every: Some(50), ..Reveal::default() },
     ///     ..Train::default()
     /// };
     /// let run = cluster.train("lenet", &data, train)?;
@@ -88,12 +88,14 @@ impl Cluster {
         self.train_observed(network, Start::from(weights), data, train, |_| ())
     }
 
-    /// As [`Cluster::train`], from given weights ([`Start::weights`]) and with checkpoints ([`Start::checkpoints`]) where they
-    /// are asked for; `observe` gets each iteration when all parties have ended it and have written what checkpoint is due,
+    /// As [`Cluster::train`], from given weights ([`Start::weights`]), with checkpoints ([`Start::checkpoints`]) where they
+    /// are asked for, and tested meanwhile on examples that are held out ([`Start::held_out`]); `observe` gets each iteration when all parties have ended it and have written what checkpoint is due,
     /// so that a curve can be drawn while the run goes on.
     ///
     /// A run with checkpoints that was killed goes on after the last one that all parties have, with the same bits as one
-    /// that was not. It needs the same program, settings, network and data set; the parties refuse others.
+    /// that was not. It needs the same program, network, data set and settings, but for how many epochs there are and when
+    /// the accuracy is measured; the parties refuse others. One that had ended goes on for the epochs that are asked for
+    /// beyond.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::{Checkpointing, Cluster, Images, Labels, Start};
@@ -123,23 +125,28 @@ impl Cluster {
         let graph = network.graph().map_err(refused)?;
         let owner = network.owner;
         check_fit(&graph, data, ACTION)?;
+        check_held_out(&graph, start.held_out.as_ref(), &train)?;
         // What would end the run at its end is found before it begins.
         fold::fold_graph(&graph).map_err(refused)?;
         let plan = TrainingPlan::new(&graph, &train).map_err(refused)?;
         window::check_plan(plan.forward(), self.settings()).map_err(refused)?;
         let batches = Batches::new(data.len(), &train).map_err(refused)?;
-        let Start { weights, checkpoints } = start;
+        let Start { weights, checkpoints, held_out } = start;
+        weights.check(&graph, &batches)?;
         let kept = checkpoints.map(|checkpoints| self.kept(checkpoints)).transpose()?;
-        let first = kept.as_ref().and_then(|kept| kept.from).unwrap_or(0) as usize;
+        let first = kept.as_ref().and_then(|kept| kept.from).map_or(weights.iterations(), |from| from as usize);
         let turn = Turn::begin(&self.inner, TrainModel::NAME)?;
         let (generation, run) = (turn.generation(), turn.run);
         let job = |party: PartyId| -> Result<TrainModel, ClusterError> {
-            let data = data_job(data, self.inner.number, generation)?;
-            let weights = weights.clone().filter(|_| party == owner);
-            Ok(TrainModel { graph: graph.clone(), owner, weights, train: train.clone(), data, kept: kept.clone() })
+            let number = self.inner.number;
+            let weights = weights.at(party, owner, number, &turn)?;
+            let data = data_job(data, number, generation)?;
+            let held_out = held_out.as_ref().map(|data| data_job(data, number, generation)).transpose()?;
+            Ok(TrainModel { graph: graph.clone(), weights, train: train.clone(), data, held_out, kept: kept.clone() })
         };
         let [p0, p1, p2] = PartyId::ALL.map(job);
-        let mut progress = Together::new(self.settings().codec, first, batches.iterations());
+        let tested = held_out.as_ref().map_or(0, Dataset::len);
+        let mut progress = Together::new(self.settings().codec, (first, batches.iterations()), tested);
         let ended = turn.run_job_hearing([p0?, p1?, p2?], |heard| {
             if let Heard::Told(party, told) = heard
                 && let Some(iteration) = progress.hear(party, told)
@@ -149,7 +156,7 @@ impl Cluster {
         })?;
         let iterations = progress.finish()?;
         let notices: Vec<String> = ended.outputs.iter().flat_map(|report| report.notices.clone()).collect();
-        if let Some(weights) = weights {
+        if let Some(weights) = weights.source() {
             notices.iter().for_each(|notice| eprintln!("{weights}: {notice}"));
         }
         let name = graph.name().to_owned();
@@ -157,79 +164,9 @@ impl Cluster {
         let training = token(0, Label::Training(name.clone()));
         let model = token(1, Label::Model(name));
         let model = Model { token: model, graph: Arc::new(graph), input: network.input, notices: notices.into() };
-        let model = TrainedModel { inner: self.inner.clone(), model, training };
+        let iterations_behind = batches.iterations().max(first);
+        let model = TrainedModel { inner: self.inner.clone(), model, training, iterations: iterations_behind };
         Ok(TrainingRun { model, iterations, train, run: ended })
-    }
-
-    /// Which run the checkpoints are of, and from which it goes on.
-    fn kept(&self, checkpoints: Checkpointing) -> Result<Kept, ClusterError> {
-        let Checkpointing { folder, every, resume } = checkpoints;
-        let refuse = |detail: String| Err(ClusterError::argument(ACTION, &detail));
-        if every == 0 {
-            return refuse("checkpoints every 0 iterations: take at least 1".to_owned());
-        }
-        let found = self.run_job(PartyId::ALL.map(|_| FindCheckpoints { folder: folder.clone() }))?.outputs;
-        let at = folder.display();
-        let kept = |run, from| Ok(Kept { folder: folder.clone(), every: every as u64, run, from });
-        match found {
-            [None, None, None] if resume => refuse(format!("there are no checkpoints in {at} to go on from")),
-            [None, None, None] => kept(new_name()?, None),
-            _ if !resume => refuse(format!(
-                "there are checkpoints of a run in {at}: go on with it (`resuming`, or `--resume`), or take another folder"
-            )),
-            [Some((run, iterations)), Some((one, of_one)), Some((two, of_two))] if run == one && run == two => {
-                let all = |iteration: &&u64| of_one.contains(iteration) && of_two.contains(iteration);
-                match iterations.iter().filter(all).max() {
-                    Some(&last) => kept(run, Some(last)),
-                    None => refuse(format!("the parties' checkpoints in {at} have no iteration in common")),
-                }
-            }
-            _ => refuse(format!("the parties' checkpoints in {at} are not of one run, or a party has none")),
-        }
-    }
-}
-
-/// A name that no other run has.
-fn new_name() -> Result<String, ClusterError> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| ClusterError::argument(ACTION, &error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// What a training begins with, and whether it leaves checkpoints.
-#[derive(Clone, Debug, Default)]
-pub struct Start {
-    /// Weights that the network's owner reads; none for those that are drawn from the settings' seed.
-    pub weights: Option<WeightSource>,
-    /// Where checkpoints go; none for a run that leaves none.
-    pub checkpoints: Option<Checkpointing>,
-}
-
-impl From<WeightSource> for Start {
-    fn from(weights: WeightSource) -> Self {
-        Start { weights: Some(weights), checkpoints: None }
-    }
-}
-
-/// Checkpoints of a training: every party writes its own, sealed with a key that it holds
-/// ([`CheckpointKey`](crate::cluster::CheckpointKey)).
-#[derive(Clone, Debug)]
-pub struct Checkpointing {
-    folder: PathBuf,
-    every: usize,
-    resume: bool,
-}
-
-impl Checkpointing {
-    /// One every so many iterations, in a folder of each party's machine. The two last ones are kept.
-    pub fn every(iterations: usize, folder: impl Into<PathBuf>) -> Self {
-        Checkpointing { folder: folder.into(), every: iterations, resume: false }
-    }
-
-    /// Goes on from the last checkpoint that all parties have there.
-    #[must_use]
-    pub fn resuming(self) -> Self {
-        Checkpointing { resume: true, ..self }
     }
 }
 
@@ -253,6 +190,9 @@ pub struct Iteration {
     pub rounds: u64,
     /// The mean loss over the minibatch, before its update; only where it was asked for.
     pub loss: Option<f64>,
+    /// The accuracy on held-out examples, after its update; only where it was asked for. Its time and bytes are not among
+    /// those of the iteration.
+    pub accuracy: Option<Accuracy>,
 }
 
 /// A loss that was revealed.
@@ -264,6 +204,17 @@ pub struct LossPoint {
     pub epoch: usize,
     /// The mean loss over its minibatch.
     pub loss: f64,
+}
+
+/// An accuracy that was revealed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AccuracyPoint {
+    /// The iteration after which it was measured, from 0.
+    pub iteration: usize,
+    /// Its epoch, from 0.
+    pub epoch: usize,
+    /// The part of the held-out examples whose prediction is right, from 0 to 1.
+    pub accuracy: f64,
 }
 
 /// What one step of an iteration takes: one layer in one pass.
@@ -302,6 +253,15 @@ impl TrainingRun {
         let point = |iteration: &Iteration| {
             let &Iteration { number, epoch, loss, .. } = iteration;
             Some(LossPoint { iteration: number, epoch, loss: loss? })
+        };
+        self.iterations.iter().filter_map(point).collect()
+    }
+
+    /// The accuracies that were revealed, in order: none where [`Train::reveal`] asks for none.
+    pub fn accuracies(&self) -> Vec<AccuracyPoint> {
+        let point = |iteration: &Iteration| {
+            let accuracy = iteration.accuracy.as_ref()?.fraction();
+            Some(AccuracyPoint { iteration: iteration.number, epoch: iteration.epoch, accuracy })
         };
         self.iterations.iter().filter_map(point).collect()
     }
@@ -364,7 +324,9 @@ impl TrainingRun {
 pub struct TrainedModel {
     inner: Arc<Inner>,
     model: Model,
-    training: Arc<Token>,
+    pub(super) training: Arc<Token>,
+    /// How many lie behind it.
+    pub(super) iterations: usize,
 }
 
 impl TrainedModel {
@@ -406,19 +368,37 @@ impl Deref for TrainedModel {
     }
 }
 
+/// Refuses an accuracy that nothing is there to measure on, and held-out examples on which nothing is measured.
+fn check_held_out(graph: &Graph, held_out: Option<&Dataset>, train: &Train) -> Result<(), ClusterError> {
+    let refuse = |detail: &str| Err(ClusterError::argument(ACTION, &detail));
+    match (held_out, train.reveal.accuracy_every) {
+        (None, None) => Ok(()),
+        (Some(data), Some(every)) if every > 0 => check_fit(graph, data, ACTION).map(|_| ()),
+        (_, Some(0)) => refuse("the accuracy after every 0 epochs: take at least 1"),
+        (None, Some(_)) => {
+            refuse("the accuracy is to be revealed, and no examples are held out: give some, `Start::held_out`")
+        }
+        (Some(_), _) => refuse(
+            "examples are held out, and no accuracy is revealed: say after how many epochs, `Reveal::accuracy_every`",
+        ),
+    }
+}
+
 /// What the three parties tell of their iterations, put together.
 struct Together {
     codec: FixedPoint,
     first: usize,
     all: usize,
+    /// Examples that the accuracy is measured on.
+    tested: usize,
     waiting: [VecDeque<ToldIteration>; 3],
     done: Vec<Iteration>,
     failed: Option<ClusterError>,
 }
 
 impl Together {
-    fn new(codec: FixedPoint, first: usize, all: usize) -> Self {
-        Together { codec, first, all, waiting: Default::default(), done: vec![], failed: None }
+    fn new(codec: FixedPoint, (first, all): (usize, usize), tested: usize) -> Self {
+        Together { codec, first, all, tested, waiting: Default::default(), done: vec![], failed: None }
     }
 
     /// The next iteration that all three have told of.
@@ -450,6 +430,16 @@ impl Together {
         let depth = |when: usize| told.iter().map(|told| told.stats[when].rounds).max().unwrap_or(0);
         let summands: Option<Vec<u64>> = told.iter().map(|told| told.loss).collect();
         let sum = summands.map(|summands| summands.into_iter().fold(0, u64::wrapping_add));
+        let accuracies: Option<Vec<&ToldAccuracy>> = told.iter().map(|told| told.accuracy.as_ref()).collect();
+        let accuracy = accuracies.map(|told| {
+            let wrong = told.iter().fold(0, |sum: u64, told| sum.wrapping_add(told.wrong));
+            let (bytes, seconds) = (told.iter().map(|told| told.bytes).sum(), told.iter().map(|told| told.seconds));
+            Accuracy::of(wrong, self.tested, bytes, seconds.fold(0.0, f64::max))
+        });
+        let accuracy = accuracy.transpose().unwrap_or_else(|error| {
+            self.failed.get_or_insert(error);
+            None
+        });
         Iteration {
             number,
             of: self.all,
@@ -459,6 +449,7 @@ impl Together {
             bytes: told.each_ref().map(|told| sent(&told.stats)),
             rounds: depth(1).saturating_sub(depth(0)),
             loss: sum.map(|sum| self.codec.decode(sum) / first.examples.max(1) as f64),
+            accuracy,
         }
     }
 

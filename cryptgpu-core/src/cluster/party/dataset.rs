@@ -11,6 +11,7 @@ use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::HeldId;
 use crate::device::Tensor;
 use crate::mpc::{Party, Rep};
+use crate::nn::SharedModel;
 use crate::nn::private::count_wrong;
 use ndarray::{ArrayD, IxDyn};
 use sha2::Digest;
@@ -170,25 +171,40 @@ impl Job for MeasureAccuracy {
             Held::Model(model) => model,
             held => return Err(JobError::Other(format!("the handle names {}", held.label().describe()))),
         };
-        let (shape, classes) = (model.plan().input_shape(), self.classes);
-        let data = Minibatches::open(self.data, classes, context)?;
-        let (examples, batch) = (data.examples(), self.batch.max(1));
-        let mut wrong: Option<Rep> = None;
-        for start in (0..examples).step_by(batch) {
-            let rows: Vec<usize> = (start..examples.min(start + batch)).collect();
-            context.progress(start as f64 / examples as f64, &format!("{start} of {examples} examples"));
-            let p = context.party();
-            let (x, y) = data.share(p, &rows, shape, classes)?;
-            let scores = model.infer(p, x)?;
-            let more = p.step("count", |p| count_wrong(p, &scores, &y))?;
-            wrong = Some(match wrong {
-                Some(so_far) => so_far.add(&more).map_err(|error| JobError::Mpc(error.into()))?,
-                None => more,
-            });
-        }
+        let data = Minibatches::open(self.data, self.classes, context)?;
+        let mut voice = context.voice();
+        let summand = wrong_predictions(context.party(), &model, &data, (self.classes, self.batch), |p, done| {
+            let (at, of) = done;
+            voice.progress(at as f64 / of as f64, &format!("{at} of {of} examples"), &p.current_step());
+        })?;
         context.progress(1.0, "done");
-        let wrong = wrong.ok_or_else(|| JobError::Arguments("a data set has no examples".to_owned()))?;
-        let summand = context.party().fresh_summand(&wrong)?;
-        Ok(Words(context.party().to_host(summand.view())?))
+        Ok(Words(summand))
     }
+}
+
+/// This party's summand, made anew, of the number of examples on which a model is wrong, `batch` at a time; `observe` gets
+/// how many of how many are done.
+pub(in crate::cluster) fn wrong_predictions(
+    p: &mut Party,
+    model: &SharedModel,
+    data: &Minibatches,
+    (classes, batch): (usize, usize),
+    mut observe: impl FnMut(&Party, (usize, usize)),
+) -> Result<Vec<u64>, JobError> {
+    let (shape, examples, batch) = (model.plan().input_shape(), data.examples(), batch.max(1));
+    let mut wrong: Option<Rep> = None;
+    for start in (0..examples).step_by(batch) {
+        let rows: Vec<usize> = (start..examples.min(start + batch)).collect();
+        observe(p, (start, examples));
+        let (x, y) = data.share(p, &rows, shape, classes)?;
+        let scores = model.infer(p, x)?;
+        let more = p.step("count", |p| count_wrong(p, &scores, &y))?;
+        wrong = Some(match wrong {
+            Some(so_far) => so_far.add(&more).map_err(|error| JobError::Mpc(error.into()))?,
+            None => more,
+        });
+    }
+    let wrong = wrong.ok_or_else(|| JobError::Arguments("a data set has no examples".to_owned()))?;
+    let summand = p.fresh_summand(&wrong)?;
+    Ok(p.to_host(summand.view())?)
 }

@@ -44,6 +44,14 @@ struct Facts {
     examples: [u8; 32],
 }
 
+/// The settings without those that change no message of an iteration: when the run ends, and after which iterations the
+/// accuracy is measured, which the session's keys mask.
+fn computed(train: &Train) -> Train {
+    let mut train = Train { epochs: 0, iterations: None, ..train.clone() };
+    train.reveal.accuracy_every = None;
+    train
+}
+
 /// Names and shapes of the tensors whose words stand at the end of a checkpoint.
 type Shapes = Vec<(String, Vec<usize>)>;
 
@@ -100,12 +108,14 @@ impl Keeper {
         Ok(Keeper { checkpoints, every: every.max(1), from, facts })
     }
 
-    /// Writes a checkpoint where one is due.
+    /// Whether a checkpoint is due after so many iterations of so many: also after the last.
+    pub(in crate::cluster) fn is_due(&self, iterations: usize, all: usize) -> bool {
+        (iterations as u64).is_multiple_of(self.every) || iterations == all
+    }
+
+    /// Writes a checkpoint.
     pub(in crate::cluster) fn keep(&self, p: &mut Party, training: &SharedTraining) -> Result<(), JobError> {
         let iteration = training.iteration();
-        if !iteration.is_multiple_of(self.every) {
-            return Ok(());
-        }
         let (standing, state) = (p.renew_keys(), training.state());
         let encode = |error: postcard::Error| JobError::Other(format!("cannot encode a checkpoint: {error}"));
         let shapes: Shapes = state.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec())).collect();
@@ -139,7 +149,7 @@ impl Keeper {
         let (facts, shapes): (Facts, Shapes) = take(&mut rest)?;
         let standing: Standing = take(&mut rest)?;
         let differs = [
-            ("training settings", facts.train != self.facts.train),
+            ("training settings", computed(&facts.train) != computed(&self.facts.train)),
             ("protocol settings", facts.settings != self.facts.settings),
             ("network", facts.graph != self.facts.graph),
             ("examples or owners", facts.examples != self.facts.examples),

@@ -3,7 +3,7 @@
 //! the trained network stays in shares, until it is opened to the party that may have it.
 
 use super::context::{PartyContext, Voice};
-use super::dataset::{Data, Minibatches};
+use super::dataset::{Data, Minibatches, wrong_predictions};
 use super::job::Job;
 use super::keeper::{Keeper, Kept};
 use crate::cluster::marshal::store::Held;
@@ -22,14 +22,24 @@ use std::time::Instant;
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) struct TrainModel {
     pub(in crate::cluster) graph: Graph,
-    /// Who brings the weights that training begins with.
-    pub(in crate::cluster) owner: PartyId,
-    /// Where those are; only the owner has this, and draws them from the settings' seed where there is none.
-    pub(in crate::cluster) weights: Option<WeightSource>,
+    pub(in crate::cluster) weights: First,
     pub(in crate::cluster) train: Train,
     pub(in crate::cluster) data: Data,
+    /// What the accuracy is measured on, where it is revealed.
+    pub(in crate::cluster) held_out: Option<Data>,
     /// Where checkpoints go and from which one the run goes on.
     pub(in crate::cluster) kept: Option<Kept>,
+}
+
+/// The weights that a training begins with.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) enum First {
+    /// The owner's. Where they are only the owner has, and it draws them from the settings' seed where there are none.
+    Owner { owner: PartyId, source: Option<WeightSource> },
+    /// Those of a training that the parties hold.
+    Trained(HeldId),
+    /// That training itself, which goes on.
+    GoingOn(HeldId),
 }
 
 /// What a party tells of one iteration, when it has ended.
@@ -45,6 +55,18 @@ pub(in crate::cluster) struct ToldIteration {
     pub(in crate::cluster) stats: [Stats; 2],
     /// This party's summand of the sum of the losses, made anew, where it may be revealed.
     pub(in crate::cluster) loss: Option<u64>,
+    /// What was measured after it, where it is due.
+    pub(in crate::cluster) accuracy: Option<ToldAccuracy>,
+}
+
+/// What a party tells of a measured accuracy.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct ToldAccuracy {
+    /// This party's summand of the number of wrong predictions, made anew.
+    pub(in crate::cluster) wrong: u64,
+    pub(in crate::cluster) seconds: f64,
+    /// Payload bytes that this party sent for it.
+    pub(in crate::cluster) bytes: u64,
 }
 
 /// What all of a training took at one party.
@@ -96,13 +118,20 @@ impl Job for TrainModel {
     type Output = TrainingReport;
 
     fn run(self, context: &mut PartyContext) -> Result<TrainingReport, JobError> {
-        let TrainModel { graph, owner, weights, train, data, kept } = self;
+        let TrainModel { graph, weights, train, data, held_out, kept } = self;
         let classes = graph.output_shape().iter().product();
         let data = Minibatches::open(data, classes, context)?;
+        let held_out = held_out.map(|data| Minibatches::open(data, classes, context)).transpose()?;
         let keeper = kept.map(|kept| Keeper::open(kept, context.party(), &graph, &train, &data)).transpose()?;
         let restored = keeper.as_ref().map(|keeper| keeper.restore(context.party(), &graph)).transpose()?.flatten();
-        let (training, standing) = restored.unzip();
-        let begun = Begun { graph, owner, weights, train, data, keeper };
+        let (restored, standing) = restored.unzip();
+        let training = match (restored, &weights) {
+            (Some(restored), _) => Some(restored),
+            (None, First::Owner { .. }) => None,
+            (None, First::Trained(id)) => Some(held_training(context, *id)?.anew(&train)?),
+            (None, First::GoingOn(id)) => Some(held_training(context, *id)?.going_on(&train)?),
+        };
+        let begun = Begun { graph, weights, train, data, held_out, keeper };
         let mut voice = context.voice();
         let p = context.party();
         let (training, report) = match &begun.keeper {
@@ -120,23 +149,23 @@ impl Job for TrainModel {
 /// A training as it runs at one party.
 struct Begun {
     graph: Graph,
-    owner: PartyId,
-    weights: Option<WeightSource>,
+    weights: First,
     train: Train,
     data: Minibatches,
+    held_out: Option<Minibatches>,
     keeper: Option<Keeper>,
 }
 
 impl Begun {
-    /// All iterations, from the first one or from those that a checkpoint has.
+    /// All iterations, from the first one or on from those that a training has behind it.
     fn run(
         &self,
         p: &mut Party,
         voice: &mut Voice,
-        restored: Option<SharedTraining>,
+        begun: Option<SharedTraining>,
     ) -> Result<(SharedTraining, TrainingReport), JobError> {
         let mut report = TrainingReport::default();
-        let mut training = match restored {
+        let mut training = match begun {
             Some(training) => training,
             None => self.share_weights(p, &mut report)?,
         };
@@ -149,8 +178,15 @@ impl Begun {
             voice.progress(fraction, &format!("iteration {} of {all}", batch.iteration + 1), &p.current_step());
             let mut unseen = Steps::default();
             let seen = if batch.iteration < first + skipped { &mut unseen } else { &mut steps };
-            let told = self.iteration(p, &mut training, &batch, seen)?;
-            if let Some(keeper) = &self.keeper {
+            let mut told = self.iteration(p, &mut training, &batch, seen)?;
+            if batches.accuracy_is_due(batch.iteration) {
+                let text = format!("the accuracy after iteration {}", batch.iteration + 1);
+                // It changes nothing of the training, and may differ where that is gone on with from a checkpoint.
+                told.accuracy = p.with_session_keys(|p| {
+                    self.accuracy(p, &training, |p| voice.progress(fraction, &text, &p.current_step()))
+                })?;
+            }
+            if let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_due(batch.iteration + 1, all)) {
                 keeper.keep(p, &training)?;
             }
             voice.tell(&told)?;
@@ -163,10 +199,13 @@ impl Begun {
     /// The weights that training begins with.
     fn share_weights(&self, p: &mut Party, report: &mut TrainingReport) -> Result<SharedTraining, JobError> {
         let (start, before) = (Instant::now(), p.stats());
-        let opened = self.weights.as_ref().map(|source| source.open(&self.graph)).transpose()?;
+        let First::Owner { owner, source } = &self.weights else {
+            return Err(JobError::Other("the weights of a training that goes on are shared already".to_owned()));
+        };
+        let opened = source.as_ref().map(|source| source.open(&self.graph)).transpose()?;
         let (weights, notices) = opened.map(|fitted| (fitted.weights, fitted.notices)).unzip();
         let training =
-            p.step("share weights", |p| SharedTraining::share(p, &self.graph, self.owner, weights, &self.train))?;
+            p.step("share weights", |p| SharedTraining::share(p, &self.graph, *owner, weights, &self.train))?;
         report.setup = (start.elapsed().as_secs_f64(), p.stats().since(&before));
         report.notices = notices.unwrap_or_default();
         Ok(training)
@@ -196,7 +235,33 @@ impl Begun {
             None => None,
         };
         let (number, epoch, examples) = (batch.iteration as u64, batch.epoch as u64, batch.rows.len() as u64);
-        Ok(ToldIteration { number, epoch, examples, seconds, stats: [before, after], loss })
+        Ok(ToldIteration { number, epoch, examples, seconds, stats: [before, after], loss, accuracy: None })
+    }
+
+    /// Measures the accuracy of the network as it is now, as many examples at a time as a minibatch has.
+    fn accuracy(
+        &self,
+        p: &mut Party,
+        training: &SharedTraining,
+        mut observe: impl FnMut(&Party),
+    ) -> Result<Option<ToldAccuracy>, JobError> {
+        let Some(data) = &self.held_out else { return Ok(None) };
+        let classes = self.graph.output_shape().iter().product();
+        let (start, before) = (Instant::now(), p.stats());
+        let wrong = p.step("accuracy", |p| {
+            let model = training.to_model(p)?;
+            wrong_predictions(p, &model, data, (classes, self.train.batch), |p, _| observe(p))
+        })?;
+        let bytes = p.stats().since(&before).payload_bytes();
+        let wrong = wrong.first().copied().unwrap_or_default();
+        Ok(Some(ToldAccuracy { wrong, seconds: start.elapsed().as_secs_f64(), bytes }))
+    }
+}
+
+fn held_training(context: &PartyContext, id: HeldId) -> Result<Arc<SharedTraining>, JobError> {
+    match context.held(id)? {
+        Held::Training(training) => Ok(training),
+        held => Err(JobError::Other(format!("the handle names {}", held.label().describe()))),
     }
 }
 
@@ -214,10 +279,7 @@ impl Job for ExportModel {
     type Output = ();
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
-        let training = match context.held(self.training)? {
-            Held::Training(training) => training,
-            held => return Err(JobError::Other(format!("the handle names {}", held.label().describe()))),
-        };
+        let training = held_training(context, self.training)?;
         let weights = context.party().step("export", |p| training.open_to(p, self.to))?;
         if let (Some(weights), Some(path)) = (weights, self.path) {
             weights.stating(training.graph().name()).save(path)?;

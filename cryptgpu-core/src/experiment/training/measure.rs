@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use super::record::{EXPERIMENT, StepRecord, TrainingRecord};
 use super::{Examples, IMAGES_OWNER, LABELS_OWNER, Training, WEIGHTS_OWNER};
-use crate::cluster::{Checkpointing, DataSource, Images, Iteration, Labels, Network, Start, TrainingRun};
+use crate::cluster::{
+    Accuracy, Checkpointing, DataSource, FirstWeights, Images, Iteration, Labels, Network, Start, TrainingRun,
+};
 use crate::device::Devices;
 use crate::experiment::party::{PartyState, state};
 use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit, machine, now};
@@ -15,14 +17,9 @@ use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit
 pub enum TrainingStage<'a> {
     /// The owners read their examples, and the first weights are shared.
     Setup,
-    /// An iteration has ended.
+    /// An iteration has ended, and the accuracy has been measured where it is due.
     Iteration(&'a Iteration),
-    /// The accuracy is being measured.
-    Accuracy,
 }
-
-/// Examples at a time when the accuracy is measured.
-const TEST_BATCH: usize = 100;
 
 /// Runs `declaration` and gives its record. `observe` gets how far it is.
 ///
@@ -53,21 +50,15 @@ pub fn measure(
         let checkpoints = Checkpointing::every(every, folder);
         if resume { checkpoints.resuming() } else { checkpoints }
     });
-    let start = Start { weights: declaration.weights.clone(), checkpoints };
+    let held_out = declaration.held_out();
+    let test = held_out.clone().map(|set| cluster.dataset(set, Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER)));
+    let weights = declaration.weights.clone().map_or(FirstWeights::Drawn, FirstWeights::Read);
+    let start = Start { weights, checkpoints, held_out: test.transpose()? };
     let run = cluster.train_observed(network, start, &data, train, |iteration| {
         observe(TrainingStage::Iteration(iteration));
     })?;
-    let accuracy = match declaration.held_out() {
-        Some(set) => {
-            observe(TrainingStage::Accuracy);
-            let test = cluster.dataset(set, Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
-            Some(cluster.accuracy(run.model(), &test, TEST_BATCH)?.fraction())
-        }
-        None => None,
-    };
     let states = cluster.run(state, ())?.outputs;
-    let examples = data.len();
-    record(declaration, &run, (examples, accuracy), &states, parties.describe())
+    record(declaration, &run, data.len(), &states, parties.describe())
 }
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
@@ -83,14 +74,14 @@ fn check_memory(declaration: &Training, needed: u64) -> Result<(), ExperimentErr
 impl Training {
     /// What the accuracy is measured on, if it is.
     fn held_out(&self) -> Option<cryptgpu_datasets::ImageSet> {
-        self.data.held_out().filter(|_| self.accuracy)
+        self.data.held_out().filter(|_| self.train.reveal.accuracy_every.is_some())
     }
 }
 
 fn record(
     declaration: &Training,
     run: &TrainingRun,
-    (examples, accuracy): (usize, Option<f64>),
+    examples: usize,
     states: &[PartyState; 3],
     parties: &str,
 ) -> Result<TrainingRecord, ExperimentError> {
@@ -98,7 +89,11 @@ fn record(
     if others != [randomness; 2] {
         return Err(ExperimentError::Reports("they differ in what masks were drawn from".to_owned()));
     }
-    let median = median(run.iterations()).ok_or_else(|| ExperimentError::Reports("they are empty".to_owned()))?;
+    let median = median(run.iterations()).ok_or_else(|| ExperimentError::Declaration {
+        field: "epochs",
+        value: declaration.train.epochs.to_string(),
+        hint: "the run had ended before, and nothing was left to do: ask for more".to_owned(),
+    })?;
     let steps: Vec<StepRecord> = run
         .steps()
         .into_iter()
@@ -136,7 +131,9 @@ fn record(
         total_seconds: run.duration().as_secs_f64(),
         total_bytes_sent: run.usage().each_ref().map(|usage| usage.stats.payload_bytes()),
         losses: run.curve().iter().map(|point| (point.iteration, point.loss)).collect(),
-        accuracy,
+        accuracy: run.accuracies().last().map(|point| point.accuracy),
+        accuracies: run.accuracies().iter().map(|point| (point.iteration, point.accuracy)).collect(),
+        accuracy_seconds: run.iterations().iter().flat_map(|one| &one.accuracy).map(Accuracy::seconds).sum(),
         tested_on: declaration.held_out().map_or_else(String::new, |set| set.to_string()),
         revealed: declaration.revealed(),
         stated: declaration.stated()?,

@@ -58,10 +58,9 @@ pub struct Training {
     /// Checkpoints: folder, iterations from one to the next, whether the run goes on from the last one.
     #[serde(skip)]
     pub checkpoints: Option<(PathBuf, usize, bool)>,
-    /// How it is trained. The first iteration is not timed where there are others.
+    /// How it is trained. The first iteration is not timed where there are others. The accuracy, where it is revealed, is of
+    /// the data set's other part.
     pub train: Train,
-    /// Whether the accuracy on the data set's other part is measured at the end, and revealed.
-    pub accuracy: bool,
     /// The links that the parties imitate.
     pub link: Link,
     /// Where the parties compute.
@@ -157,7 +156,6 @@ impl Training {
             weights: None,
             checkpoints: None,
             train,
-            accuracy: false,
             link: Link::None,
             device: Devices::default(),
             fidelity: Fidelity::Exact,
@@ -199,6 +197,7 @@ impl Training {
         window::check_plan(plan.forward(), &self.settings()?)?;
         check_count("batch", self.train.batch, MOST_EXAMPLES)?;
         check_count("epochs", self.train.epochs, MOST_EPOCHS)?;
+        check_count("epochs between accuracies", self.train.reveal.accuracy_every.unwrap_or(1), MOST_EPOCHS)?;
         if let Some(iterations) = self.train.iterations {
             check_count("iterations", iterations, super::inference::MOST_ITERATIONS)?;
         }
@@ -211,7 +210,7 @@ impl Training {
                 let hint = "random examples have no epochs: give a number of iterations";
                 declaration("data set", self.data.to_string(), hint)
             }
-            _ if self.accuracy && self.data.held_out().is_none() => {
+            _ if self.train.reveal.accuracy_every.is_some() && self.data.held_out().is_none() => {
                 let hint = "nothing is held out of it to measure the accuracy on: take digits, mnist or cifar10";
                 declaration("data set", self.data.to_string(), hint)
             }
@@ -262,8 +261,9 @@ impl Training {
             CheckRange::Run => lines.push("whether a value has left the range, every iteration".to_owned()),
             CheckRange::Layers => lines.push("whether a value has left the range, every layer".to_owned()),
         }
-        if let (true, Some(set)) = (self.accuracy, self.data.held_out()) {
-            lines.push(format!("accuracy on {set} at the end, to the caller"));
+        if let (Some(every), Some(set)) = (self.train.reveal.accuracy_every, self.data.held_out()) {
+            let epochs = if every == 1 { "every epoch".to_owned() } else { format!("every {every} epochs") };
+            lines.push(format!("accuracy on {set} after {epochs} and at the end, to the caller"));
         }
         lines
     }
@@ -316,7 +316,8 @@ mod tests {
             (train(|train| train.epochs = 0), "at least 1"),
             (train(|train| train.iterations = Some(usize::MAX)), "at most"),
             (Training { fraction_bits: 60, ..lenet() }, "fraction bits"),
-            (Training { data: Examples::Random, accuracy: true, ..lenet() }, "held out"),
+            (Training { data: Examples::Random, ..train(|train| train.reveal.accuracy_every = Some(1)) }, "held out"),
+            (train(|train| train.reveal.accuracy_every = Some(0)), "at least 1"),
             (Training { network: "lanet".into(), ..lenet() }, "lenet"),
             (Training { data: Examples::Set(ImageSet::file("no/such")), ..lenet() }, "not there"),
             (Training { weights: Some(WeightSource::Bundled), ..Training::of("vgg16-tiny").unwrap() }, "LeNet's"),
@@ -331,8 +332,8 @@ mod tests {
 
     #[test]
     fn what_is_revealed_is_listed_line_by_line() {
-        let mut declaration =
-            Training { accuracy: true, check_range: CheckRange::Run, ..Training::of("lenet").unwrap() };
+        let mut declaration = Training { check_range: CheckRange::Run, ..Training::of("lenet").unwrap() };
+        declaration.train.reveal.accuracy_every = Some(1);
         declaration.data = Examples::Set(ImageSet::DigitsTrain);
         declaration.train.reveal.loss_every = Some(50);
         let lines = declaration.revealed();

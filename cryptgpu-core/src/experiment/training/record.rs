@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Stated;
+use crate::cluster::{AccuracyPoint, LossPoint};
 use crate::experiment::label::{Conditions, Mark};
 use crate::experiment::record::lines;
 use crate::experiment::{ExperimentError, Machine, append_line};
@@ -58,7 +59,7 @@ pub struct TrainingRecord {
     pub steps: Vec<StepRecord>,
     /// Seconds of an iteration by pass, sums over `steps`.
     pub seconds_by_pass: BTreeMap<String, f64>,
-    /// Seconds of the whole run, as the caller waited for it.
+    /// Seconds of the whole run, as the caller waited for it, with those of measuring the accuracy.
     pub total_seconds: f64,
     /// Payload bytes that each party sent in the whole run.
     pub total_bytes_sent: [u64; 3],
@@ -66,6 +67,13 @@ pub struct TrainingRecord {
     pub losses: Vec<(usize, f64)>,
     /// Accuracy on `tested_on` after the last iteration, from 0 to 1; none where it was not revealed.
     pub accuracy: Option<f64>,
+    /// Accuracies that were revealed: iteration after which, from 0, and accuracy. The last one is `accuracy`; older records
+    /// have that alone.
+    #[serde(default)]
+    pub accuracies: Vec<(usize, f64)>,
+    /// Seconds that measuring them took, within the run.
+    #[serde(default)]
+    pub accuracy_seconds: f64,
     /// What the accuracy is of; empty where there is none.
     pub tested_on: String,
     /// What was revealed, a policy line each.
@@ -123,6 +131,22 @@ impl TrainingRecord {
         self.cards.iter().any(|card| card.contains("emulator"))
     }
 
+    /// The losses that were revealed, in order, with their epochs.
+    pub fn loss_points(&self) -> Vec<LossPoint> {
+        let point = |&(iteration, loss)| LossPoint { iteration, epoch: self.epoch(iteration), loss };
+        self.losses.iter().map(point).collect()
+    }
+
+    /// The accuracies that were revealed, in order, with their epochs.
+    pub fn accuracy_points(&self) -> Vec<AccuracyPoint> {
+        let point = |&(iteration, accuracy)| AccuracyPoint { iteration, epoch: self.epoch(iteration), accuracy };
+        self.accuracies.iter().map(point).collect()
+    }
+
+    fn epoch(&self, iteration: usize) -> usize {
+        iteration / self.examples.div_ceil(self.batch.max(1)).max(1)
+    }
+
     /// Everything that its numbers depend on besides network, batch and links, as tables say it.
     pub(super) fn marks(&self) -> Vec<Mark> {
         let conditions = Conditions {
@@ -156,6 +180,7 @@ impl TrainingRecord {
     pub fn to_line(&self) -> Result<String, ExperimentError> {
         let numbers = [("seconds", self.seconds), ("total_seconds", self.total_seconds)].into_iter();
         let numbers = numbers.chain(self.losses.iter().map(|(_, loss)| ("losses", *loss)));
+        let numbers = numbers.chain(self.accuracies.iter().map(|(_, accuracy)| ("accuracies", *accuracy)));
         for (field, value) in numbers.chain(self.accuracy.map(|accuracy| ("accuracy", accuracy))) {
             if !value.is_finite() {
                 return Err(ExperimentError::NotFinite { network: self.network.clone(), field, value });

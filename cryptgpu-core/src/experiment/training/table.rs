@@ -196,6 +196,8 @@ mod tests {
             total_bytes_sent: [4 * bytes; 3],
             losses: vec![(1, 2.3), (3, 1.5)],
             accuracy: Some(0.5),
+            accuracies: vec![(3, 0.5)],
+            accuracy_seconds: 0.1,
             tested_on: "digits-test".into(),
             revealed: vec!["loss every 2, to the caller".into()],
             stated: Stated::default(),

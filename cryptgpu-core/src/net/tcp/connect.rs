@@ -1,14 +1,16 @@
-//! Linking up: every party connects to both others and is connected to by both.
+//! Linking up: every party connects to both others and is connected to by both. Later the same greetings serve to make
+//! a connection anew that broke.
 
 use super::super::tls::{self, Fingerprint};
 use super::super::{NetError, PartyId, after};
+use super::hello::{Answer, Hello, Purpose};
 use super::reception::{PAUSE, Reception, is_unheard};
 use super::{Config, Security, Stream};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -45,20 +47,16 @@ pub fn listen(party: PartyId, address: SocketAddr) -> Result<TcpListener, NetErr
     Ok(listener)
 }
 
-/// Links up with both peers.
-pub(super) async fn all(config: Config) -> Result<Vec<(PartyId, Connection)>, NetError> {
-    let config = Arc::new(config);
+/// Links up with both peers. `listener` is the one of `config`.
+pub(super) async fn all(
+    config: &Arc<Config>,
+    listener: &tokio::net::TcpListener,
+) -> Result<Vec<(PartyId, Connection)>, NetError> {
     let id = config.id;
     let until = after(Instant::now(), config.connect_within);
-    let listener = config
-        .listener
-        .try_clone()
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .and_then(tokio::net::TcpListener::from_std)
-        .map_err(|error| setup(id, "listen", &error.to_string(), "Pass a listener made by `tcp::listen`."))?;
     let (next, prev) = (id.next(), id.prev());
     let (to_next, to_prev, incoming) =
-        tokio::try_join!(dial(&config, next, until), dial(&config, prev, until), accept(&config, &listener, until))?;
+        tokio::try_join!(dial(config, next, until), dial(config, prev, until), accept(config, listener, until))?;
     let [mut from_0, mut from_1, mut from_2] = incoming;
     let mut take = |peer: PartyId| [&mut from_0, &mut from_1, &mut from_2][peer.index()].take();
     let mut connections = Vec::with_capacity(2);
@@ -69,16 +67,13 @@ pub(super) async fn all(config: Config) -> Result<Vec<(PartyId, Connection)>, Ne
     Ok(connections)
 }
 
-/// Says who connects to whom, for which session. The other end answers with the same.
-const HELLO_BYTES: usize = 24;
-
-fn hello(from: PartyId, to: PartyId, session: &[u8; 16]) -> [u8; HELLO_BYTES] {
-    let mut bytes = [0u8; HELLO_BYTES];
-    bytes[..4].copy_from_slice(b"CGPH");
-    bytes[4] = from.into();
-    bytes[5] = to.into();
-    bytes[8..].copy_from_slice(session);
-    bytes
+/// The listener of `config`, for tasks.
+pub(super) fn listener(config: &Config) -> Result<tokio::net::TcpListener, NetError> {
+    let clone = config.listener.try_clone();
+    clone
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .and_then(tokio::net::TcpListener::from_std)
+        .map_err(|error| setup(config.id, "listen", &error.to_string(), "Pass a listener made by `tcp::listen`."))
 }
 
 /// Connects to `peer`, which may not listen yet, or not listen to us at once.
@@ -90,9 +85,9 @@ async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn 
         let stream = reach(address, until).await.map_err(|error| {
             fail(&error.to_string(), "Is that party running, and does a firewall let this port through?")
         })?;
-        let secured = tokio::time::timeout_at(until.into(), secure_outgoing(config, peer, stream));
+        let secured = tokio::time::timeout_at(until.into(), secure_outgoing(config, peer, stream, Purpose::Begin));
         match secured.await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok((stream, _))) => return Ok(stream),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() + PAUSE < until => {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -121,7 +116,13 @@ async fn reach(address: SocketAddr, until: Instant) -> io::Result<TcpStream> {
     }
 }
 
-async fn secure_outgoing(config: &Config, peer: PartyId, stream: TcpStream) -> io::Result<Box<dyn Stream>> {
+/// Makes sure who is at the other end, and hears what it expects.
+pub(super) async fn secure_outgoing(
+    config: &Config,
+    peer: PartyId,
+    stream: TcpStream,
+    purpose: Purpose,
+) -> io::Result<(Box<dyn Stream>, Answer)> {
     stream.set_nodelay(true)?;
     let mut stream: Box<dyn Stream> = match &config.security {
         Security::InsecurePlaintext => Box::new(stream),
@@ -134,16 +135,9 @@ async fn secure_outgoing(config: &Config, peer: PartyId, stream: TcpStream) -> i
             })?)
         }
     };
-    let hello = hello(config.id, peer, &config.session);
-    stream.write_all(&hello).await?;
-    stream.flush().await?;
-    // In TLS 1.3 a client learns by the first answer only that it was accepted.
-    let mut answer = [0u8; HELLO_BYTES];
-    stream.read_exact(&mut answer).await?;
-    match answer == hello {
-        true => Ok(stream),
-        false => Err(io::Error::other("the other end belongs to another session")),
-    }
+    let hello = Hello { from: config.id, to: peer, purpose, session: config.session };
+    let answer = hello.greet(&mut stream).await?;
+    Ok((stream, answer))
 }
 
 /// Accepts both peers. Whoever else comes is turned away, and named if a peer is missing at last.
@@ -160,7 +154,11 @@ async fn accept(
         let config_of_visit = config.clone();
         let identify = move |stream| {
             let config = config_of_visit.clone();
-            async move { secure_incoming(&config, stream).await }
+            async move {
+                let (hello, mut stream) = secure_incoming(&config, stream, Purpose::Begin).await?;
+                hello.answer(&mut stream, Answer::Expects(0)).await?;
+                Ok((hello.from, stream))
+            }
         };
         tokio::select! {
             (from, outcome) = reception.next(identify) => {
@@ -185,7 +183,12 @@ async fn accept(
     Ok(streams)
 }
 
-async fn secure_incoming(config: &Config, stream: TcpStream) -> io::Result<(PartyId, Box<dyn Stream>)> {
+/// Makes sure who has connected, and hears its greeting, which is still to be answered.
+pub(super) async fn secure_incoming(
+    config: &Config,
+    stream: TcpStream,
+    purpose: Purpose,
+) -> io::Result<(Hello, Box<dyn Stream>)> {
     stream.set_nodelay(true)?;
     // The TLS layer reads 4 KiB at a time: a buffer below it saves system calls.
     let stream = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
@@ -200,18 +203,18 @@ async fn secure_incoming(config: &Config, stream: TcpStream) -> io::Result<(Part
             (Box::new(stream), shown)
         }
     };
-    let mut greeting = [0u8; HELLO_BYTES];
-    stream.read_exact(&mut greeting).await?;
-    let peer = [config.id.next(), config.id.prev()]
-        .into_iter()
-        .find(|&peer| greeting == hello(peer, config.id, &config.session))
-        .ok_or_else(|| io::Error::other("it belongs to another session"))?;
-    if shown.is_some_and(|shown| shown != peer) {
-        return Err(io::Error::other(format!("it says party {peer} but shows another party's certificate")));
+    let expected = [config.id.next(), config.id.prev()].map(|from| Hello {
+        from,
+        to: config.id,
+        purpose,
+        session: config.session,
+    });
+    let hello = Hello::hear(&mut stream, &expected).await?;
+    if shown.is_some_and(|shown| shown != hello.from) {
+        let says = format!("it says party {} but shows another party's certificate", hello.from);
+        return Err(io::Error::other(says));
     }
-    stream.write_all(&greeting).await?;
-    stream.flush().await?;
-    Ok((peer, stream))
+    Ok((hello, stream))
 }
 
 const READ_BUFFER_BYTES: usize = 64 << 10;

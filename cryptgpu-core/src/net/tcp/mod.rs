@@ -5,10 +5,33 @@
 //! comes, whether or not anyone waits for it; therefore both sends may be posted before either
 //! receive, whatever their size. A short message is encrypted and written by the thread that
 //! sends it; a long one by a task, while that thread goes on.
+//!
+//! **A connection that breaks is made anew**, by its sender again, and the link goes on where nothing was lost: frames are
+//! numbered, the receiver acknowledges them on the same connection's way back, and the sender keeps each until then. Both
+//! ends give signs of life, so that a connection which is dead without an end is noticed. All else ends the link: a peer
+//! whose process is gone, bytes that were changed, a wrong certificate or session, a frame out of order
+//! (`docs/adr/0030-links-that-resume.md`).
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `connect` | linking up, and who is at the other end |
+//! | `hello` | what the two ends of a connection say first |
+//! | `reception` | a listener that strangers may find |
+//! | `door` | the listener after linking up: connections made anew |
+//! | `writer` | the sending end: frames in order, kept until acknowledged |
+//! | `outgoing` | the task at the sending end |
+//! | `redial` | a broken connection made anew by its sender |
+//! | `reader` | the receiving end: frames checked, queued, acknowledged |
+//! | `pulse` | signs of life, and how long a connection may be silent or broken |
 
 mod connect;
+mod door;
+mod hello;
+mod outgoing;
+mod pulse;
 mod reader;
 mod reception;
+mod redial;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,11 +41,14 @@ use super::frame::{FrameKind, Header};
 use super::spare::SpareBuffers;
 use super::tls::{Fingerprint, Identity};
 use super::{GaveUp, NetError, Network, Options, PartyId, Tag};
+use reader::Reader;
+use redial::Way;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::unbounded_channel;
 use writer::Outlet;
 
 pub use connect::listen;
@@ -108,24 +134,32 @@ impl TcpNetwork {
             })?;
         let end = Endpoint::new(id, config.options.clone(), Reach::OtherProcesses);
         let with_checksum = matches!(config.security, Security::InsecurePlaintext);
-        let connections = runtime.block_on(connect::all(config))?;
+        let config = Arc::new(config);
+        let (listener, connections) = runtime.block_on(async {
+            let listener = connect::listener(&config)?;
+            let connections = connect::all(&config, &listener).await?;
+            Ok((listener, connections))
+        })?;
         let spare = Arc::new(SpareBuffers::default());
         let mut outlets = [None, None, None];
+        let mut readers = [None, None, None];
         for (peer, connection) in connections {
             let inbox = end.inbox(peer).clone();
-            let (options, spare) = (end.options().clone(), spare.clone());
-            runtime.spawn(reader::run(connection.incoming, peer, inbox.clone(), options, spare.clone(), with_checksum));
-            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, inbox, spare, with_checksum));
+            let (notices, noticed) = unbounded_channel();
+            let reader = Reader::new(peer, inbox.clone(), end.options().clone(), spare.clone(), with_checksum);
+            runtime.spawn(reader.run(connection.incoming, noticed));
+            let way = Way { config: config.clone(), peer, inbox, reader: notices.clone() };
+            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, way, spare.clone()));
+            readers[peer.index()] = Some(notices);
         }
+        runtime.spawn(door::keep(config, listener, readers));
         Ok(TcpNetwork { end, outlets, runtime: Some(runtime) })
     }
 
     /// Posts a last frame to both peers.
     fn last_frame(&self, kind: FrameKind, payload: &[u64]) {
         for outlet in self.outlets.iter().flatten() {
-            let tag = Tag { position: 0, kind: 0 };
-            let words = payload.len() as u32;
-            outlet.post(Header { kind, tag, rounds: 0, words, sequence: 0, payload_crc: 0 }, payload.to_vec());
+            outlet.post(Header { words: payload.len() as u32, ..Header::bare(kind, 0) }, payload.to_vec());
         }
     }
 }
@@ -171,7 +205,7 @@ impl Drop for TcpNetwork {
         runtime.block_on(async {
             let all = async {
                 for writer in writers {
-                    // A writer that failed has told the inbox why.
+                    // It ends when all is acknowledged; one that failed has told the inbox why.
                     let _ = writer.await;
                 }
             };

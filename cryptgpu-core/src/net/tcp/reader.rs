@@ -1,4 +1,5 @@
-//! The receiving end of a link: reads frames as they come, checks them, and queues them.
+//! The receiving end of a link: reads frames as they come, checks them, queues them and acknowledges them. When its
+//! connection breaks it waits for the sender to make it anew, and goes on with the first frame that has not come whole.
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header};
 use super::super::inbox::{Fault, Inbox, Incoming};
@@ -7,31 +8,24 @@ use super::super::shaped::Shaper;
 use super::super::spare::SpareBuffers;
 use super::super::{GaveUp, Options, PartyId};
 use super::Stream;
+use super::hello::{Answer, Hello};
+use super::pulse::{Pulse, Quiet, silent};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep_until};
 
-/// The task: fills `inbox` until the link ends, and says there why it ended.
-pub(super) async fn run(
-    mut stream: Box<dyn Stream>,
-    peer: PartyId,
-    inbox: Arc<Inbox>,
-    options: Options,
-    spare: Arc<SpareBuffers>,
-    with_checksum: bool,
-) {
-    let mut reader = Reader { shaper: Shaper::new(options.link), options, spare, with_checksum, expected: 0 };
-    loop {
-        match reader.frame(&mut stream).await {
-            Ok(Content::Message(message)) => {
-                inbox.push(message);
-            }
-            Ok(Content::Abort(reason)) => return inbox.abort(Fault::gave_up(peer, reason)),
-            Ok(Content::End) => return inbox.close(Fault::Closed(format!("party {peer} has ended"))),
-            Err(fault) => return inbox.close(fault),
-        }
-    }
+/// What came is acknowledged after so many bytes or frames, and with every heart-beat.
+const ACKNOWLEDGED_BYTES: usize = 256 << 10;
+const ACKNOWLEDGED_FRAMES: u64 = 256;
+
+/// What others tell the receiving end.
+pub(super) enum Notice {
+    /// The sender has made the connection anew, and waits for the answer to its greeting.
+    Connection(Box<dyn Stream>, Hello),
+    /// The peer's process is gone: no connection will come, only what is on its way.
+    Gone,
 }
 
 /// What a frame carries.
@@ -39,69 +33,300 @@ enum Content {
     Message(Incoming),
     Abort(GaveUp),
     End,
+    Beat,
 }
 
-struct Reader {
+/// Why a connection is not read any more.
+enum Stop {
+    /// The last frame has come, and the inbox knows.
+    Last,
+    /// What came may not come.
+    Fault(Fault),
+    /// The connection broke.
+    Broken(io::Error),
+    /// The sender has made it anew.
+    Replaced(Box<dyn Stream>, Hello),
+}
+
+/// The receiving end of one direction of a link.
+pub(super) struct Reader {
+    peer: PartyId,
+    inbox: Arc<Inbox>,
     options: Options,
+    pulse: Pulse,
     spare: Arc<SpareBuffers>,
     with_checksum: bool,
     shaper: Shaper,
+    /// The number of the frame that is due: all before it have come.
     expected: u64,
+    part: Part,
+    /// Number of the first frame that is not acknowledged yet.
+    acknowledged: u64,
+    unacknowledged_bytes: usize,
+    /// Whether anything came since the last heart-beat.
+    heard: bool,
+    quiet: Quiet,
+    /// Whether the peer's process is gone.
+    gone: bool,
+    /// Until when a broken connection must have been made anew.
+    expiry: Option<Instant>,
+}
+
+/// What has come of the present frame. It outlives the waiting for the rest, which others may interrupt.
+struct Part {
+    head: [u8; HEADER_BYTES],
+    got: usize,
+    start: Option<std::time::Instant>,
+    header: Option<Header>,
+    words: Payload,
+    bytes: usize,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Part { head: [0; HEADER_BYTES], got: 0, start: None, header: None, words: Payload::default(), bytes: 0 }
+    }
 }
 
 impl Reader {
-    /// The next frame. Everything that the header tells is checked before memory is taken.
-    async fn frame(&mut self, stream: &mut Box<dyn Stream>) -> Result<Content, Fault> {
-        let mut head = [0u8; HEADER_BYTES];
-        stream.read_exact(&mut head[..1]).await.map_err(between_frames)?;
-        let start = Instant::now();
-        stream.read_exact(&mut head[1..]).await.map_err(within_frame)?;
-        let header = Header::decode(&head)?;
-        let limit = match header.kind {
-            FrameKind::Message => self.options.max_message_bytes,
-            FrameKind::Abort => 8 * GaveUp::WORDS as u64,
-            FrameKind::End => 0,
-        };
-        header.admit(self.expected, limit)?;
-        self.expected += 1;
-        let mut words = Payload::new(self.spare.take(header.words as usize));
-        stream.read_exact(bytemuck::cast_slice_mut(&mut words)).await.map_err(within_frame)?;
-        if self.with_checksum {
-            header.verify(&words)?;
+    pub(super) fn new(
+        peer: PartyId,
+        inbox: Arc<Inbox>,
+        options: Options,
+        spare: Arc<SpareBuffers>,
+        with_checksum: bool,
+    ) -> Self {
+        Reader {
+            peer,
+            inbox,
+            pulse: Pulse::of(&options),
+            shaper: Shaper::new(options.link),
+            options,
+            spare,
+            with_checksum,
+            expected: 0,
+            part: Part::default(),
+            acknowledged: 0,
+            unacknowledged_bytes: 0,
+            heard: false,
+            quiet: Quiet::default(),
+            gone: false,
+            expiry: None,
         }
+    }
+
+    /// The task: fills the inbox until the link ends, and says there why it ended.
+    pub(super) async fn run(mut self, stream: Box<dyn Stream>, mut notices: UnboundedReceiver<Notice>) {
+        let mut stop = self.serve(stream, &mut notices).await;
+        let fault = loop {
+            let (stream, hello) = match stop {
+                Stop::Last => return,
+                Stop::Fault(fault) => break fault,
+                Stop::Replaced(stream, hello) => (stream, hello),
+                Stop::Broken(error) => match self.wait(&error, &mut notices).await {
+                    Ok(anew) => anew,
+                    Err(fault) => break fault,
+                },
+            };
+            stop = match self.resume(stream, hello).await {
+                Ok(stream) => self.serve(stream, &mut notices).await,
+                Err(error) => Stop::Broken(error),
+            };
+        };
+        self.inbox.close(fault);
+    }
+
+    /// Reads a connection until it ends.
+    async fn serve(&mut self, mut stream: Box<dyn Stream>, notices: &mut UnboundedReceiver<Notice>) -> Stop {
+        let mut beats = self.pulse.beats();
+        loop {
+            let outcome = tokio::select! {
+                biased;
+                Some(notice) = notices.recv() => match notice {
+                    Notice::Connection(stream, hello) => return Stop::Replaced(stream, hello),
+                    // What is on its way has a heart-beat's time.
+                    Notice::Gone => { self.gone = true; beats.reset(); Ok(()) }
+                },
+                _ = beats.tick() => self.beat(&mut stream).await.map_err(Stop::Broken),
+                content = self.frame(&mut stream) => match content {
+                    Ok(content) => self.take(content, &mut stream).await,
+                    Err(stop) => Err(stop),
+                },
+            };
+            if let Err(stop) = outcome {
+                return stop;
+            }
+        }
+    }
+
+    /// Waits for the sender to make its connection anew, after it broke with `error`.
+    async fn wait(
+        &mut self,
+        error: &io::Error,
+        notices: &mut UnboundedReceiver<Notice>,
+    ) -> Result<(Box<dyn Stream>, Hello), Fault> {
+        if self.gone || self.pulse.resume.is_zero() {
+            return Err(died(error));
+        }
+        let expiry = *self.expiry.get_or_insert(Instant::now() + self.pulse.resume);
+        tokio::select! {
+            Some(notice) = notices.recv() => match notice {
+                Notice::Connection(stream, hello) => Ok((stream, hello)),
+                Notice::Gone => Err(died(error)),
+            },
+            () = sleep_until(expiry) => {
+                let (peer, within) = (self.peer, self.pulse.resume);
+                Err(Fault::Closed(format!(
+                    "its connection broke ({error}), and party {peer} did not make it anew within {within:?}: is the network between the hosts up?"
+                )))
+            }
+        }
+    }
+
+    /// Answers the sender's greeting: from here on its new connection carries the link.
+    async fn resume(&mut self, mut stream: Box<dyn Stream>, hello: Hello) -> io::Result<Box<dyn Stream>> {
+        let part = std::mem::take(&mut self.part);
+        self.spare.put(part.words);
+        self.quiet = Quiet::default();
+        hello.answer(&mut stream, Answer::Expects(self.expected)).await?;
+        (self.acknowledged, self.unacknowledged_bytes) = (self.expected, 0);
+        self.inbox.reconnected();
+        Ok(stream)
+    }
+
+    /// Sends a sign of life; an error if the other end has given none for too long.
+    async fn beat(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
+        let heard = std::mem::take(&mut self.heard);
+        match self.quiet.beat(heard) || self.gone {
+            true => Err(silent(&self.pulse)),
+            false => self.acknowledge(stream).await,
+        }
+    }
+
+    async fn acknowledge(&mut self, stream: &mut Box<dyn Stream>) -> io::Result<()> {
+        (self.acknowledged, self.unacknowledged_bytes) = (self.expected, 0);
+        stream.write_all(&Header::bare(FrameKind::Acknowledgement, self.expected).encode()).await?;
+        stream.flush().await
+    }
+
+    /// Queues what a frame carries, and acknowledges when it is time to.
+    async fn take(&mut self, content: Content, stream: &mut Box<dyn Stream>) -> Result<(), Stop> {
+        let due = match content {
+            Content::Beat => false,
+            Content::Message(message) => {
+                self.unacknowledged_bytes += 8 * message.words.len();
+                self.inbox.push(message);
+                self.unacknowledged_bytes >= ACKNOWLEDGED_BYTES
+                    || self.expected - self.acknowledged >= ACKNOWLEDGED_FRAMES
+            }
+            Content::Abort(reason) => {
+                self.inbox.abort(Fault::gave_up(self.peer, reason));
+                return Err(self.last(stream).await);
+            }
+            Content::End => {
+                self.inbox.close(Fault::Closed(format!("party {} has ended", self.peer)));
+                return Err(self.last(stream).await);
+            }
+        };
+        match due {
+            true => self.acknowledge(stream).await.map_err(Stop::Broken),
+            false => Ok(()),
+        }
+    }
+
+    async fn last(&mut self, stream: &mut Box<dyn Stream>) -> Stop {
+        // A sender that does not hear of it asks again, and is told that the link has ended.
+        let _ = self.acknowledge(stream).await;
+        Stop::Last
+    }
+
+    /// The next frame. Everything that the header tells is checked before memory is taken. May be dropped and called
+    /// again: what has come is kept.
+    async fn frame(&mut self, stream: &mut Box<dyn Stream>) -> Result<Content, Stop> {
+        let header = match self.part.header {
+            Some(header) => header,
+            None => {
+                let header = self.header(stream).await?;
+                self.part.words = Payload::new(self.spare.take(header.words as usize));
+                *self.part.header.insert(header)
+            }
+        };
+        let part = &mut self.part;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut part.words);
+        while part.bytes < bytes.len() {
+            part.bytes += some(stream.read(&mut bytes[part.bytes..]).await)?;
+            self.heard = true;
+        }
+        let Part { words, start, .. } = std::mem::take(&mut self.part);
+        if self.with_checksum {
+            header.verify(&words).map_err(Stop::Fault)?;
+        }
+        self.expected += u64::from(header.kind.is_numbered());
+        self.expiry = None;
         Ok(match header.kind {
             FrameKind::Abort => match words[..] {
                 [word] => GaveUp::from_word(word).map(Content::Abort).ok_or_else(unknown)?,
                 _ => return Err(unknown()),
             },
             FrameKind::End => Content::End,
+            FrameKind::Beat => Content::Beat,
+            FrameKind::Acknowledgement => return Err(misplaced()),
             FrameKind::Message => {
+                let start = start.unwrap_or_else(std::time::Instant::now);
                 let ready = self.shaper.deliver(start, (HEADER_BYTES + 8 * words.len()) as u64);
                 Content::Message(Incoming { tag: header.tag, rounds: header.rounds, words, ready })
             }
         })
     }
-}
 
-fn unknown() -> Fault {
-    Fault::BadFrame("it gave up for a reason that does not exist: do both ends run the same version?".into())
-}
-
-fn between_frames(error: io::Error) -> Fault {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-            Fault::Closed("the connection ended without notice: the process at the other end has died".into())
+    /// The header of the present frame, checked.
+    async fn header(&mut self, stream: &mut Box<dyn Stream>) -> Result<Header, Stop> {
+        let part = &mut self.part;
+        while part.got < HEADER_BYTES {
+            let bytes = some(stream.read(&mut part.head[part.got..]).await)?;
+            part.start.get_or_insert_with(std::time::Instant::now);
+            part.got += bytes;
+            self.heard = true;
         }
-        io::ErrorKind::InvalidData => Fault::BadFrame(format!("TLS refused a record: {error}")),
-        _ => Fault::Closed(error.to_string()),
+        let header = Header::decode(&part.head).map_err(Stop::Fault)?;
+        let limit = match header.kind {
+            FrameKind::Message => self.options.max_message_bytes,
+            FrameKind::Abort => 8 * GaveUp::WORDS as u64,
+            FrameKind::End | FrameKind::Beat | FrameKind::Acknowledgement => 0,
+        };
+        header.admit(self.expected, limit).map_err(Stop::Fault)?;
+        Ok(header)
     }
 }
 
-fn within_frame(error: io::Error) -> Fault {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
-            Fault::Closed("the connection ended within a frame: the process at the other end has died".into())
-        }
-        _ => between_frames(error),
+/// How many bytes came, if any did. A connection that ends before the last frame is broken; one whose bytes were
+/// changed is not to be trusted again.
+fn some(read: io::Result<usize>) -> Result<usize, Stop> {
+    match read {
+        Ok(0) => Err(Stop::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without notice"))),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(match refused(&error) {
+            Some(fault) => Stop::Fault(fault),
+            None => Stop::Broken(error),
+        }),
     }
+}
+
+/// Whether TLS refused what came.
+pub(super) fn refused(error: &io::Error) -> Option<Fault> {
+    (error.kind() == io::ErrorKind::InvalidData).then(|| Fault::BadFrame(format!("TLS refused what came: {error}")))
+}
+
+/// How a link ends whose peer cannot be reached any more.
+pub(super) fn died(error: &io::Error) -> Fault {
+    Fault::Closed(format!("the connection ended without notice: the process at the other end has died ({error})"))
+}
+
+fn unknown() -> Stop {
+    let detail = "it gave up for a reason that does not exist: do both ends run the same version?";
+    Stop::Fault(Fault::BadFrame(detail.into()))
+}
+
+fn misplaced() -> Stop {
+    Stop::Fault(Fault::BadFrame("an acknowledgement came where only frames may".into()))
 }

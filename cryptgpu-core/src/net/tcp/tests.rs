@@ -3,14 +3,18 @@
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::{Empty, Fault, Inbox};
 use super::super::{GaveUp, Options, PartyId, Tag};
-use super::reader;
+use super::reader::Reader;
 use proptest::prelude::*;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const OPTIONS: Options =
-    Options { deadline: Duration::from_secs(1), link: crate::net::Link::None, max_message_bytes: 1 << 20 };
+const OPTIONS: Options = Options {
+    deadline: Duration::from_secs(1),
+    link: crate::net::Link::None,
+    max_message_bytes: 1 << 20,
+    resume_within: Duration::ZERO,
+};
 
 fn header(kind: FrameKind, sequence: u64, words: &[u64]) -> Header {
     let tag = Tag { position: 0x0102_0304_0506_0708, kind: 0x1122 };
@@ -26,9 +30,10 @@ fn frame(sequence: u64, words: &[u64]) -> Vec<u8> {
 /// Reads `bytes` to their end: the payloads of whole messages, and how the link ended.
 fn read(bytes: Vec<u8>) -> (Vec<Vec<u64>>, Fault) {
     let inbox = Arc::new(Inbox::default());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let stream = Box::new(Cursor::new(bytes));
-    runtime.block_on(reader::run(stream, PartyId::P1, inbox.clone(), OPTIONS, Arc::default(), true));
+    let reader = Reader::new(PartyId::P1, inbox.clone(), OPTIONS, Arc::default(), true);
+    runtime.block_on(reader.run(stream, tokio::sync::mpsc::unbounded_channel().1));
     let mut messages = Vec::new();
     loop {
         match inbox.pop(Instant::now()) {
@@ -116,9 +121,10 @@ fn an_end_in_good_order_says_so() {
 proptest! {
     #[test]
     fn headers_survive_the_wire(
-        position: u64, kind: u16, rounds: u32, words: u32, sequence: u64, payload_crc: u32, frame_kind in 0..3usize,
+        position: u64, kind: u16, rounds: u32, words: u32, sequence: u64, payload_crc: u32, frame_kind in 0..5usize,
     ) {
-        let frame_kind = [FrameKind::Message, FrameKind::Abort, FrameKind::End][frame_kind];
+        use FrameKind::{Abort, Acknowledgement, Beat, End, Message};
+        let frame_kind = [Message, Abort, End, Beat, Acknowledgement][frame_kind];
         let tag = Tag { position, kind };
         let header = Header { kind: frame_kind, tag, rounds, words, sequence, payload_crc };
         prop_assert_eq!(Header::decode(&header.encode()).unwrap(), header);
@@ -126,7 +132,7 @@ proptest! {
 
     #[test]
     fn noise_is_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 1..200), magic: bool) {
-        let bytes = if magic { [b"CGP1".to_vec(), bytes].concat() } else { bytes };
+        let bytes = if magic { [b"CGP2".to_vec(), bytes].concat() } else { bytes };
         let (messages, _) = read(bytes);
         prop_assert!(messages.is_empty());
     }

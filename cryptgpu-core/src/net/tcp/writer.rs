@@ -1,20 +1,24 @@
-//! The sending end of a link: frames leave whole, in order and numbered.
+//! The sending end of a link: frames leave whole, in order and numbered, and each is kept until the receiver has
+//! acknowledged it. Frames that a broken connection may have lost are sent again, byte for byte, on the one made in its
+//! place.
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
-use super::super::inbox::{Fault, Inbox};
+use super::super::inbox::Fault;
 use super::super::payload::Payload;
 use super::super::spare::SpareBuffers;
-use super::Stream;
+use super::outgoing::Task;
+use super::redial::Way;
+use super::{Security, Stream};
 use parking_lot::Mutex;
-use std::future::poll_fn;
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
-use tokio::io::AsyncWrite;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 /// A message of at most so many words is written by the thread that sends it.
@@ -23,71 +27,103 @@ const SHORT_WORDS: usize = 4 << 10;
 /// One direction of a link, at its sender.
 pub(super) struct Outlet {
     shared: Arc<Shared>,
-    queue: UnboundedSender<Frame>,
-    writer: JoinHandle<()>,
+    /// Held while a frame is posted, so that frames of several threads keep their order.
+    queue: Mutex<UnboundedSender<Frame>>,
+    task: JoinHandle<()>,
 }
 
-struct Shared {
-    sink: Mutex<Sink>,
-    /// Frames that the task has not yet written whole. Only senders add to it, so a sender that
-    /// sees zero has the sink for itself.
-    queued: AtomicUsize,
-    given_up: AtomicBool,
-    inbox: Arc<Inbox>,
-    spare: Arc<SpareBuffers>,
+/// What the threads that send and the task have in common.
+pub(super) struct Shared {
+    pub(super) sink: Mutex<Sink>,
+    /// Frames that the task has not yet written whole. While it is zero, whoever holds the queue has the sink for itself.
+    pub(super) queued: AtomicUsize,
+    pub(super) given_up: AtomicBool,
+    pub(super) way: Way,
 }
 
 /// A frame and how much of it has left.
-struct Frame {
-    header: Header,
-    /// The header's bytes, once the frame has its number.
+pub(super) struct Frame {
+    pub(super) header: Header,
+    /// The header's bytes, once the frame has its number. They and the words never change from then on.
     head: Option<[u8; HEADER_BYTES]>,
     words: Payload,
     written: usize,
+    /// The connection on which that was written.
+    connection: u64,
 }
 
-struct Sink {
-    stream: Box<dyn Stream>,
+/// The connection and what it has not certainly delivered.
+pub(super) struct Sink {
+    /// None while it is broken.
+    stream: Option<Box<dyn Stream>>,
+    /// How many connections there were before.
+    connection: u64,
+    /// How it broke, when a sending thread found it broken.
+    pub(super) broken: Option<io::Error>,
+    /// Frames that have left whole and are not acknowledged.
+    kept: VecDeque<Frame>,
+    /// The next frame's number.
     sequence: u64,
+    /// All frames before this one have come.
+    acknowledged: u64,
+    /// Whether the last frame has come.
+    pub(super) over: bool,
     with_checksum: bool,
+    spare: Arc<SpareBuffers>,
+    /// What has come of an acknowledgement.
+    back: ([u8; HEADER_BYTES], usize),
+    /// Whether anything left, and came back, since the last heart-beat.
+    pub(super) wrote: bool,
+    pub(super) heard: bool,
 }
 
 impl Outlet {
-    /// Takes over a connection. Errors of writing go to `inbox`, where the peer's end shows.
-    pub(super) fn new(
-        runtime: &Runtime,
-        stream: Box<dyn Stream>,
-        inbox: Arc<Inbox>,
-        spare: Arc<SpareBuffers>,
-        with_checksum: bool,
-    ) -> Self {
+    /// Takes over a connection. Errors of writing go to the inbox of `way`, where the peer's end shows.
+    pub(super) fn new(runtime: &Runtime, stream: Box<dyn Stream>, way: Way, spare: Arc<SpareBuffers>) -> Self {
+        let with_checksum = matches!(way.config.security, Security::InsecurePlaintext);
         let shared = Arc::new(Shared {
-            sink: Mutex::new(Sink { stream, sequence: 0, with_checksum }),
+            sink: Mutex::new(Sink {
+                stream: Some(stream),
+                connection: 0,
+                broken: None,
+                kept: VecDeque::new(),
+                sequence: 0,
+                acknowledged: 0,
+                over: false,
+                with_checksum,
+                spare,
+                back: ([0; HEADER_BYTES], 0),
+                wrote: false,
+                heard: false,
+            }),
             queued: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
-            inbox,
-            spare,
+            way,
         });
         let (queue, orders) = unbounded_channel();
-        let writer = runtime.spawn(run(shared.clone(), orders));
-        Outlet { shared, queue, writer }
+        let task = runtime.spawn(Task::new(shared.clone(), orders).run());
+        Outlet { shared, queue: Mutex::new(queue), task }
     }
 
     /// Posts a frame: writes it if it is short and nothing is before it, else queues it.
     pub(super) fn post(&self, header: Header, words: Vec<u64>) {
-        let mut frame = Frame { header, head: None, words: Payload::new(words), written: 0 };
+        let mut frame = Frame::new(header, words);
+        let queue = self.queue.lock();
         if frame.words.len() <= SHORT_WORDS && self.shared.queued.load(Ordering::Acquire) == 0 {
-            // The task polls again what is pending here, with its own waker.
-            let mut context = Context::from_waker(Waker::noop());
-            match self.shared.poll_frame(&mut context, &mut frame) {
-                Poll::Ready(Ok(())) => return,
-                Poll::Ready(Err(error)) => return self.shared.fail(&error),
-                Poll::Pending => {}
+            let mut sink = self.shared.sink.lock();
+            // The task may have queued frames of a broken connection meanwhile.
+            if sink.is_up() && self.shared.queued.load(Ordering::Acquire) == 0 {
+                // The task polls again what is pending here, with its own waker.
+                match sink.poll_frame(&mut Context::from_waker(Waker::noop()), &mut frame) {
+                    Poll::Ready(Ok(())) => return sink.keep(frame),
+                    Poll::Ready(Err(error)) => sink.broken = Some(error),
+                    Poll::Pending => {}
+                }
             }
         }
         self.shared.queued.fetch_add(1, Ordering::AcqRel);
-        if self.queue.send(frame).is_err() {
-            self.shared.inbox.close(Fault::Closed("the transport has ended".into()));
+        if queue.send(frame).is_err() {
+            self.shared.way.inbox.close(Fault::Closed("the transport has ended".into()));
         }
     }
 
@@ -96,36 +132,49 @@ impl Outlet {
         self.shared.given_up.store(true, Ordering::Release);
     }
 
-    /// Lets the task write what is queued, close the connection, and end.
+    /// Lets the task write what is queued until all is acknowledged, close the connection, and end.
     pub(super) fn finish(self) -> JoinHandle<()> {
-        self.writer
+        self.task
     }
 }
 
-impl Shared {
-    fn poll_frame(&self, context: &mut Context<'_>, frame: &mut Frame) -> Poll<io::Result<()>> {
-        self.sink.lock().poll_frame(context, frame)
+impl Frame {
+    pub(super) fn new(header: Header, words: Vec<u64>) -> Self {
+        Frame { header, head: None, words: Payload::new(words), written: 0, connection: 0 }
     }
 
-    fn fail(&self, error: &io::Error) {
-        self.inbox.close(Fault::Closed(format!("cannot send to it any more ({error})")));
+    /// Whether it has a number: then it must leave, or all that follow would be out of order.
+    pub(super) fn has_begun(&self) -> bool {
+        self.head.is_some()
     }
 }
 
 impl Sink {
-    /// Writes as much of `frame` as the connection takes.
-    fn poll_frame(&mut self, context: &mut Context<'_>, frame: &mut Frame) -> Poll<io::Result<()>> {
+    pub(super) fn is_up(&self) -> bool {
+        self.stream.is_some() && self.broken.is_none()
+    }
+
+    /// Writes as much of `frame` as the connection takes. A frame that has come already, on a connection that broke
+    /// since, is written.
+    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>, frame: &mut Frame) -> Poll<io::Result<()>> {
+        let is_numbered = frame.header.kind.is_numbered();
         let head = match frame.head {
+            Some(_) if is_numbered && frame.header.sequence < self.acknowledged => return Poll::Ready(Ok(())),
+            Some(_) if !is_numbered && frame.connection != self.connection => return Poll::Ready(Ok(())),
             Some(head) => head,
             None => {
                 frame.header.sequence = self.sequence;
-                self.sequence += 1;
+                self.sequence += u64::from(is_numbered);
                 frame.header.payload_crc = if self.with_checksum { checksum(&frame.words) } else { 0 };
                 *frame.head.insert(frame.header.encode())
             }
         };
+        if frame.connection != self.connection {
+            (frame.connection, frame.written) = (self.connection, 0);
+        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let mut stream = Pin::new(stream);
         let payload: &[u8] = bytemuck::cast_slice(&frame.words);
-        let mut stream = Pin::new(&mut self.stream);
         while frame.written < HEADER_BYTES + payload.len() {
             let written = match frame.written.checked_sub(HEADER_BYTES) {
                 None => {
@@ -134,33 +183,112 @@ impl Sink {
                 }
                 Some(at) => stream.as_mut().poll_write(context, &payload[at..]),
             };
-            match written {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(bytes)) => frame.written += bytes,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => frame.written += bytes,
             }
+            self.wrote = true;
         }
         stream.poll_flush(context)
     }
+
+    /// Keeps a frame that has left until it is acknowledged.
+    pub(super) fn keep(&mut self, frame: Frame) {
+        match frame.header.kind.is_numbered() && frame.header.sequence >= self.acknowledged {
+            true => self.kept.push_back(frame),
+            false => self.let_go(frame),
+        }
+    }
+
+    /// A frame has come.
+    fn let_go(&mut self, frame: Frame) {
+        self.over |= frame.header.kind.is_last();
+        // Short ones are found anew as fast.
+        if frame.words.len() > SHORT_WORDS {
+            self.spare.put(frame.words);
+        }
+    }
+
+    /// Whether everything that has left has come.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Reads what the receiver acknowledges, and lets go of that.
+    pub(super) fn poll_acknowledgements(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            let Some(stream) = &mut self.stream else { return Poll::Pending };
+            let (bytes, got) = &mut self.back;
+            let mut buffer = ReadBuf::new(&mut bytes[*got..]);
+            ready!(Pin::new(stream).poll_read(context, &mut buffer)).map_err(Broken::of)?;
+            let came = buffer.filled().len();
+            if came == 0 {
+                let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without notice");
+                return Poll::Ready(Err(Broken::Connection(ended)));
+            }
+            self.heard = true;
+            *got += came;
+            if *got == HEADER_BYTES {
+                *got = 0;
+                let header = Header::decode(bytes).map_err(Broken::Link)?;
+                if header.kind != FrameKind::Acknowledgement || header.words > 0 {
+                    let other = "another frame came where only acknowledgements may";
+                    return Poll::Ready(Err(Broken::Link(Fault::BadFrame(other.into()))));
+                }
+                self.acknowledge(header.sequence).map_err(Broken::Link)?;
+            }
+        }
+    }
+
+    /// All frames before `expected` have come.
+    fn acknowledge(&mut self, expected: u64) -> Result<(), Fault> {
+        if !(self.acknowledged..=self.sequence).contains(&expected) {
+            return Err(Fault::BadFrame(format!(
+                "it has {expected} frames, it says, of {}, of which it had {}: one of both ends is not the one it was",
+                self.sequence, self.acknowledged
+            )));
+        }
+        self.acknowledged = expected;
+        while let Some(frame) = self.kept.pop_front_if(|frame| frame.header.sequence < expected) {
+            self.let_go(frame);
+        }
+        Ok(())
+    }
+
+    /// Gives the broken connection up.
+    pub(super) fn disconnect(&mut self) {
+        (self.stream, self.broken, self.back.1) = (None, None, 0);
+    }
+
+    /// Goes on with another connection, whose receiver expects frame `expected`: what has to be sent again.
+    pub(super) fn reconnect(&mut self, stream: Box<dyn Stream>, expected: u64) -> Result<VecDeque<Frame>, Fault> {
+        self.acknowledge(expected)?;
+        self.stream = Some(stream);
+        self.connection += 1;
+        Ok(std::mem::take(&mut self.kept))
+    }
+
+    /// Lets go of everything and closes the connection.
+    pub(super) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.kept.clear();
+        match &mut self.stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
 }
 
-/// The task: writes what is queued until the outlet is gone, then closes the connection.
-async fn run(shared: Arc<Shared>, mut orders: UnboundedReceiver<Frame>) {
-    while let Some(mut frame) = orders.recv().await {
-        let begun = frame.head.is_some();
-        let skip = frame.header.kind == FrameKind::Message && !begun && shared.given_up.load(Ordering::Acquire);
-        if !skip && let Err(error) = poll_fn(|context| shared.poll_frame(context, &mut frame)).await {
-            shared.fail(&error);
-            return;
-        }
-        shared.queued.fetch_sub(1, Ordering::AcqRel);
-        shared.spare.put(frame.words);
+/// Why nothing more can be sent.
+pub(super) enum Broken {
+    /// The connection broke: it may be made anew.
+    Connection(io::Error),
+    /// The link ends with this.
+    Link(Fault),
+}
+
+impl Broken {
+    /// A connection whose bytes were changed is not to be trusted again.
+    pub(super) fn of(error: io::Error) -> Self {
+        super::reader::refused(&error).map_or(Broken::Connection(error), Broken::Link)
     }
-    let closed = poll_fn(|context| {
-        let mut sink = shared.sink.lock();
-        Pin::new(&mut sink.stream).poll_shutdown(context)
-    });
-    // The peer has what was sent or is gone: nothing to tell anyone either way.
-    let _ = closed.await;
 }

@@ -25,6 +25,7 @@ pub struct Batches {
     batch: usize,
     iterations: usize,
     seed: u64,
+    accuracy_every: Option<usize>,
 }
 
 /// The examples of one iteration.
@@ -52,7 +53,8 @@ impl Batches {
         }
         let all = examples.div_ceil(train.batch).saturating_mul(train.epochs);
         let iterations = train.iterations.map_or(all, |most| most.min(all));
-        Ok(Batches { examples, batch: train.batch, iterations, seed: train.seed })
+        let accuracy_every = train.reveal.accuracy_every;
+        Ok(Batches { examples, batch: train.batch, iterations, seed: train.seed, accuracy_every })
     }
 
     /// Examples of the data set.
@@ -68,6 +70,15 @@ impl Batches {
     /// Iterations of one epoch.
     pub fn iterations_of_epoch(&self) -> usize {
         self.examples.div_ceil(self.batch)
+    }
+
+    /// Whether the accuracy is measured after this iteration: where the settings reveal it, after the last one, and where an
+    /// epoch ends after which it is due.
+    pub fn accuracy_is_due(&self, iteration: usize) -> bool {
+        let ended = iteration + 1;
+        let of_epoch = self.iterations_of_epoch();
+        let due = |every: usize| ended.is_multiple_of(of_epoch) && (ended / of_epoch).is_multiple_of(every.max(1));
+        self.accuracy_every.is_some_and(|every| due(every) || ended == self.iterations)
     }
 
     /// All examples in the order of an epoch.
@@ -127,6 +138,19 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::training::Reveal;
+
+    #[test]
+    fn accuracy_is_measured_at_ends_of_epochs_and_at_the_end() {
+        let due = |accuracy_every, iterations| {
+            let reveal = Reveal { accuracy_every, ..Reveal::default() };
+            let batches =
+                Batches::new(10, &Train { batch: 4, epochs: 3, iterations, reveal, ..Train::default() }).unwrap();
+            (0..batches.iterations()).filter(|&at| batches.accuracy_is_due(at)).collect::<Vec<_>>()
+        };
+        assert_eq!([due(None, None), due(Some(1), None), due(Some(2), None)], [vec![], vec![2, 5, 8], vec![5, 8]]);
+        assert_eq!(due(Some(1), Some(5)), [2, 4]);
+    }
 
     #[test]
     fn orders_are_numpys() {

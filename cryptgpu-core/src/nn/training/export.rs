@@ -140,6 +140,24 @@ impl SharedTraining {
         state
     }
 
+    /// A new training from the weights and running statistics that this one has: no optimiser's numbers, no iteration behind
+    /// it. Local; nothing is opened.
+    ///
+    /// # Errors
+    /// As [`TrainingPlan::new`].
+    pub fn anew(&self, train: &Train) -> Result<Self, NnError> {
+        let weights = self.parameters().map(|(name, rep)| (name.to_owned(), rep.clone()));
+        SharedTraining::from_state(&self.graph, train, self.codec, 0, weights)
+    }
+
+    /// This training under settings that differ in what they reveal and in when they end, to go on with. Local.
+    ///
+    /// # Errors
+    /// As [`SharedTraining::from_state`], where the optimiser keeps other numbers or other layers are frozen.
+    pub fn going_on(&self, train: &Train) -> Result<Self, NnError> {
+        SharedTraining::from_state(&self.graph, train, self.codec, self.iteration, self.state())
+    }
+
     /// The training whose [`SharedTraining::state`] this is, after so many iterations. Local.
     ///
     /// # Errors

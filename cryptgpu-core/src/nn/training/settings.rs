@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 ///     epochs: 2,
 ///     optimizer: Sgd::new(0.1).momentum(0.9).into(),
 ///     schedule: Schedule::Steps { epochs: 1, factor: 0.5 },
-///     reveal: Reveal { loss_every: Some(50) },
+///     reveal: Reveal { loss_every: Some(50), ..Reveal::default() },
 ///     seed: 7,
 ///     ..Train::default()
 /// };
@@ -216,14 +216,17 @@ impl Schedule {
 pub struct Reveal {
     /// The mean loss of a batch, at every so many iterations.
     pub loss_every: Option<usize>,
+    /// The accuracy on held-out examples, after every so many epochs and at the run's end.
+    #[serde(default)]
+    pub accuracy_every: Option<usize>,
 }
 
 impl std::fmt::Display for Reveal {
-    /// A line of a policy: `loss every 50`, or `nothing`.
+    /// A line of a policy: `loss every 50, accuracy every 1 epochs`, or `nothing`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.loss_every {
-            Some(every) => write!(f, "loss every {every}"),
-            None => f.write_str("nothing"),
-        }
+        let loss = self.loss_every.map(|every| format!("loss every {every}"));
+        let accuracy = self.accuracy_every.map(|every| format!("accuracy every {every} epochs"));
+        let lines: Vec<String> = loss.into_iter().chain(accuracy).collect();
+        f.write_str(if lines.is_empty() { "nothing".to_owned() } else { lines.join(", ") }.as_str())
     }
 }

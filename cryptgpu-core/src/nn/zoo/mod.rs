@@ -27,7 +27,15 @@ pub const PAPER: [&str; 10] = [
 ];
 
 /// Networks besides the paper's ten and their variants.
-const OTHERS: [&str; 5] = ["alexnet-torchvision", "vgg16-torchvision", "resnet18", "mobilenet-v2", "mobilenet-v2-same"];
+const OTHERS: [&str; 7] = [
+    "alexnet-torchvision",
+    "vgg16-torchvision",
+    "resnet18",
+    "resnet8-cifar10",
+    "resnet20-cifar10",
+    "mobilenet-v2",
+    "mobilenet-v2-same",
+];
 
 /// Every name that [`by_name`] knows: the paper's ten, [`OTHERS`](self), and for each of the ten (and
 /// `resnet18`) two variants:
@@ -37,6 +45,7 @@ const OTHERS: [&str; 5] = ["alexnet-torchvision", "vgg16-torchvision", "resnet18
 /// | `-relu-after-pool` | ReLU after each pooling layer, as in Piranha: fewer ReLUs, another function |
 /// | `-maxpool` | max-pools instead of average pools; for ResNets exactly torchvision's stem |
 ///
+/// `resnet8-cifar10` and `resnet20-cifar10` are small ResNets with batch normalisation, made to be trained from scratch.
 /// `mobilenet-v2-same` has TensorFlow's asymmetric "SAME" padding in its strided convolutions.
 pub fn names() -> Vec<String> {
     let mut names: Vec<String> = PAPER.iter().chain(&OTHERS).map(|&name| name.to_owned()).collect();
@@ -99,6 +108,8 @@ pub fn by_name(name: &str) -> Result<Graph, NnError> {
             classic::vgg16(name, [3, 224, 224], Pooling::ReluThenMax, classifier)
         }
         "resnet18" => resnet::resnet(name, [2, 2, 2, 2], resnet::Block::Basic, Stem::from(pooling)),
+        "resnet8-cifar10" if plain => resnet::small(name, 1),
+        "resnet20-cifar10" if plain => resnet::small(name, 3),
         "resnet50" => resnet::resnet(name, [3, 4, 6, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
         "resnet101" => resnet::resnet(name, [3, 4, 23, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
         "resnet152" => resnet::resnet(name, [3, 8, 36, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
@@ -165,6 +176,9 @@ mod tests {
             ("resnet101-maxpool", 44_549_160),
             ("resnet152-maxpool", 60_192_808),
             ("mobilenet-v2", 3_504_872),
+            // Not torchvision's: the usual 272,474 of a ResNet-20 with projections.
+            ("resnet20-cifar10", 272_474),
+            ("resnet8-cifar10", 78_042),
         ];
         for (name, parameters) in expected {
             assert_eq!(count(&by_name(name).unwrap()).parameters, parameters, "{name}");

@@ -1,4 +1,4 @@
-//! ResNets with torchvision's structure and names.
+//! ResNets with torchvision's structure and names, and the small ones for images of 32×32.
 
 use super::classic::{Pooling, relu_and_pool};
 use crate::device::PoolGeometry;
@@ -62,6 +62,30 @@ fn block(
     net.relu(&format!("{name}.relu"), sum)
 }
 
+/// The network of He et al. (2016, section 4.2) for CIFAR-10: 6n + 2 layers, a first convolution and three stages of n blocks
+/// with 16, 32 and 64 channels. Where the shape changes, a 1×1 convolution projects, as torchvision's blocks do; theirs pads
+/// with zeros there.
+pub(super) fn small(name: &str, blocks: usize) -> Result<Graph, NnError> {
+    let mut net = Graph::builder(name, [3, 32, 32]);
+    let mut x = net.conv_bn(["conv1", "bn1"], net.input(), 16, PoolGeometry::square(3, 1, 1), 1)?;
+    x = net.relu("relu", x)?;
+    for stage in 0..3 {
+        for index in 0..blocks {
+            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+            x = block(&mut net, &format!("layer{}.{index}", stage + 1), x, 16 << stage, stride, Block::Basic)?;
+        }
+    }
+    classified(net, x, 10)
+}
+
+/// The average over the image, and a fully connected layer.
+fn classified(mut net: GraphBuilder, x: NodeId, classes: usize) -> Result<Graph, NnError> {
+    let pool = net.add("avgpool", Op::GlobalAvgPool, &[x])?;
+    let flat = net.flatten("flatten", pool)?;
+    let scores = net.linear("fc", flat, classes)?;
+    net.finish(scores)
+}
+
 pub(super) fn resnet(name: &str, depths: [usize; 4], kind: Block, stem: Stem) -> Result<Graph, NnError> {
     let mut net = Graph::builder(name, [3, 224, 224]);
     let mut x = net.conv_bn(["conv1", "bn1"], net.input(), 64, PoolGeometry::square(7, 2, 3), 1)?;
@@ -73,8 +97,5 @@ pub(super) fn resnet(name: &str, depths: [usize; 4], kind: Block, stem: Stem) ->
             x = block(&mut net, &format!("layer{}.{index}", stage + 1), x, 64 << stage, stride, kind)?;
         }
     }
-    x = net.add("avgpool", Op::GlobalAvgPool, &[x])?;
-    x = net.flatten("flatten", x)?;
-    x = net.linear("fc", x, 1000)?;
-    net.finish(x)
+    classified(net, x, 1000)
 }

@@ -24,7 +24,7 @@ const RULE: RGBColor = RGBColor(228, 230, 233);
 pub fn training_curve(curves: &[(&str, &[LossPoint])]) -> Result<Figure> {
     let points = || curves.iter().flat_map(|(_, points)| *points).filter(|point| point.loss.is_finite());
     let Some(last) = points().map(|point| point.iteration).max() else {
-        let hint = "ask for losses when you train: `reveal: Reveal { loss_every: Some(1) }`";
+        let hint = "ask for losses when you train: `reveal: Reveal { loss_every: Some(1), ..Reveal::default() }`";
         return Err(NotebookError::Empty { what: "the curve of training", hint });
     };
     let highest = points().map(|point| point.loss).fold(0.0, f64::max).max(1e-3);

@@ -1,0 +1,178 @@
+//! What a training begins with: weights of an owner, of the settings' seed or of a training that the parties hold; its
+//! checkpoints; and the examples that it is tested on. Nothing runs here but the search for checkpoints.
+
+use super::cluster::Cluster;
+use super::training::{ACTION, TrainedModel};
+use super::turn::Turn;
+use crate::cluster::marshal::dataset::Dataset;
+use crate::cluster::party::keeper::{FindCheckpoints, Kept};
+use crate::cluster::party::training::First;
+use crate::cluster::wire::error::ClusterError;
+use crate::net::PartyId;
+use crate::nn::training::Batches;
+use crate::nn::{Graph, WeightSource};
+use std::path::PathBuf;
+
+/// What a training begins with, whether it leaves checkpoints, and what it is tested on.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// The first weights.
+    pub weights: FirstWeights,
+    /// Where checkpoints go; none for a run that leaves none.
+    pub checkpoints: Option<Checkpointing>,
+    /// Examples that are not trained with: what the accuracy is measured on where
+    /// [`Reveal::accuracy_every`](crate::nn::training::Reveal::accuracy_every) asks for it.
+    pub held_out: Option<Dataset>,
+}
+
+/// The weights that a training begins with.
+///
+/// ```
+/// use cryptgpu_core::cluster::{Cluster, FirstWeights, Images, Labels, Start};
+/// use cryptgpu_core::nn::training::{Sgd, Train};
+///
+/// let cluster = Cluster::in_memory().start()?;
+/// let digits = cluster.dataset("digits-train", Images::at(0), Labels::at(2))?;
+/// let train = Train { batch: 16, iterations: Some(1), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..Train::default() };
+/// let run = cluster.train("lenet", &digits, train.clone())?;
+///
+/// // One iteration more, with the momentum that the first has left.
+/// let start = Start { weights: FirstWeights::GoingOn(run.model().clone()), ..Start::default() };
+/// let more = cluster.train_observed("lenet", start, &digits, Train { iterations: Some(2), ..train }, |_| ())?;
+/// assert_eq!(more.iterations()[0].number, 1);
+/// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub enum FirstWeights {
+    /// Drawn by the network's owner from the settings' seed.
+    #[default]
+    Drawn,
+    /// Read by the network's owner.
+    Read(WeightSource),
+    /// Those of a trained network that the parties hold: nothing is opened, and nobody has to have them. The optimiser begins
+    /// anew, so all settings may differ.
+    Trained(TrainedModel),
+    /// A training that the parties hold, after its last iteration, as if it had not ended there: for more epochs. The
+    /// optimiser's numbers are kept and iterations are counted on, so data set, optimiser and frozen layers stay the same.
+    GoingOn(TrainedModel),
+}
+
+impl FirstWeights {
+    /// What it is called in tables; empty for weights that were drawn.
+    pub(super) fn source(&self) -> Option<&WeightSource> {
+        match self {
+            FirstWeights::Read(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Iterations that lie behind.
+    pub(super) fn iterations(&self) -> usize {
+        match self {
+            FirstWeights::GoingOn(model) => model.iterations,
+            _ => 0,
+        }
+    }
+
+    /// Refuses a network that is not the trained one, and a run of no iteration.
+    pub(super) fn check(&self, graph: &Graph, batches: &Batches) -> Result<(), ClusterError> {
+        let (FirstWeights::Trained(model) | FirstWeights::GoingOn(model)) = self else { return Ok(()) };
+        let refuse = |detail: String| Err(ClusterError::argument(ACTION, &detail));
+        if model.graph() != graph {
+            return refuse(format!(
+                "the trained weights are of {}, and {} is another network",
+                model.graph().name(),
+                graph.name()
+            ));
+        }
+        if self.iterations() > 0 && self.iterations() >= batches.iterations() {
+            return refuse(format!(
+                "the training has {} iterations behind it, and the settings end after {}: ask for more epochs or iterations",
+                self.iterations(),
+                batches.iterations()
+            ));
+        }
+        Ok(())
+    }
+
+    /// As a party finds them.
+    pub(super) fn at(
+        &self,
+        party: PartyId,
+        owner: PartyId,
+        cluster: u64,
+        turn: &Turn<'_>,
+    ) -> Result<First, ClusterError> {
+        let id = |model: &TrainedModel| model.training.check(cluster, turn.generation());
+        Ok(match self {
+            FirstWeights::Drawn => First::Owner { owner, source: None },
+            FirstWeights::Read(source) => First::Owner { owner, source: (party == owner).then(|| source.clone()) },
+            FirstWeights::Trained(model) => First::Trained(id(model)?),
+            FirstWeights::GoingOn(model) => First::GoingOn(id(model)?),
+        })
+    }
+}
+
+impl From<WeightSource> for Start {
+    fn from(weights: WeightSource) -> Self {
+        Start { weights: FirstWeights::Read(weights), ..Start::default() }
+    }
+}
+
+/// Checkpoints of a training: every party writes its own, sealed with a key that it holds
+/// ([`CheckpointKey`](crate::cluster::CheckpointKey)).
+#[derive(Clone, Debug)]
+pub struct Checkpointing {
+    folder: PathBuf,
+    every: usize,
+    resume: bool,
+}
+
+impl Checkpointing {
+    /// One every so many iterations, in a folder of each party's machine. The two last ones are kept.
+    pub fn every(iterations: usize, folder: impl Into<PathBuf>) -> Self {
+        Checkpointing { folder: folder.into(), every: iterations, resume: false }
+    }
+
+    /// Goes on from the last checkpoint that all parties have there.
+    #[must_use]
+    pub fn resuming(self) -> Self {
+        Checkpointing { resume: true, ..self }
+    }
+}
+
+impl Cluster {
+    /// Which run the checkpoints are of, and from which it goes on.
+    pub(super) fn kept(&self, checkpoints: Checkpointing) -> Result<Kept, ClusterError> {
+        let Checkpointing { folder, every, resume } = checkpoints;
+        let refuse = |detail: String| Err(ClusterError::argument(ACTION, &detail));
+        if every == 0 {
+            return refuse("checkpoints every 0 iterations: take at least 1".to_owned());
+        }
+        let found = self.run_job(PartyId::ALL.map(|_| FindCheckpoints { folder: folder.clone() }))?.outputs;
+        let at = folder.display();
+        let kept = |run, from| Ok(Kept { folder: folder.clone(), every: every as u64, run, from });
+        match found {
+            [None, None, None] if resume => refuse(format!("there are no checkpoints in {at} to go on from")),
+            [None, None, None] => kept(new_name()?, None),
+            _ if !resume => refuse(format!(
+                "there are checkpoints of a run in {at}: go on with it (`resuming`, or `--resume`), or take another folder"
+            )),
+            [Some((run, iterations)), Some((one, of_one)), Some((two, of_two))] if run == one && run == two => {
+                let all = |iteration: &&u64| of_one.contains(iteration) && of_two.contains(iteration);
+                match iterations.iter().filter(all).max() {
+                    Some(&last) => kept(run, Some(last)),
+                    None => refuse(format!("the parties' checkpoints in {at} have no iteration in common")),
+                }
+            }
+            _ => refuse(format!("the parties' checkpoints in {at} are not of one run, or a party has none")),
+        }
+    }
+}
+
+/// A name that no other run has.
+fn new_name() -> Result<String, ClusterError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| ClusterError::argument(ACTION, &error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

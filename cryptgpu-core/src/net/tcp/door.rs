@@ -1,0 +1,34 @@
+//! The listener after linking up. It is there for connections that are made anew; everybody else is turned away, at a
+//! slow pace, so that strangers cost little.
+
+use super::Config;
+use super::connect::secure_incoming;
+use super::hello::{Answer, Purpose};
+use super::reader::Notice;
+use super::reception::{PAUSE, Reception};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The task: hands connections to the readers of their links, by the sender's index, for as long as the network lives.
+pub(super) async fn keep(config: Arc<Config>, listener: TcpListener, readers: [Option<UnboundedSender<Notice>>; 3]) {
+    let mut reception = Reception::new(&listener);
+    loop {
+        let config = config.clone();
+        let identify = move |stream| {
+            let config = config.clone();
+            async move { secure_incoming(&config, stream, Purpose::Resume).await }
+        };
+        let Ok((hello, stream)) = reception.next(identify).await.1 else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let Some(reader) = &readers[hello.from.index()] else { continue };
+        if let Err(unread) = reader.send(Notice::Connection(stream, hello))
+            && let Notice::Connection(mut stream, hello) = unread.0
+        {
+            // The link has ended here. A sender that does not hear of it asks again.
+            let _ = hello.answer(&mut stream, Answer::Ended).await;
+        }
+    }
+}
