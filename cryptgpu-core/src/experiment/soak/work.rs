@@ -95,7 +95,7 @@ impl Expected {
             Work::Training => {
                 let data = cluster.dataset("digits-train", Images::at(0), Labels::at(2))?;
                 let checkpoints = kept.map(|folder| Checkpointing::every(1, folder));
-                let start = Start { weights: None, checkpoints };
+                let start = Start { checkpoints, ..Start::default() };
                 let run = cluster.train_observed(self.layer.clone(), start, &data, settings(), |_| ())?;
                 let losses: Vec<f64> = run.curve().iter().map(|point| point.loss).collect();
                 near("a loss", losses.iter(), self.losses.iter())
@@ -118,7 +118,7 @@ fn settings() -> Train {
         iterations: Some(TRAIN),
         optimizer: Sgd::new(0.01).into(),
         seed: 7,
-        reveal: Reveal { loss_every: Some(1) },
+        reveal: Reveal { loss_every: Some(1), ..Reveal::default() },
         ..Train::default()
     }
 }
