@@ -115,6 +115,22 @@ ensure_clang() {
     fi
 }
 
+# OpenSSH's server and client, with which the tests start parties on hosts of their own: from Debian's packages, where
+# they can be installed. The package does not start a server here: tests start theirs.
+ensure_sshd() {
+    { [ -x /usr/sbin/sshd ] || [ -x /usr/local/sbin/sshd ]; } && command -v ssh >/dev/null && return
+    local policy=/usr/sbin/policy-rc.d status=0
+    if [ "$(id -u)" != 0 ] || [ -e "$policy" ]; then
+        policy=/dev/null
+    else
+        # While this file is there, packages start no servers.
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    fi
+    (debian_packages "the tests start parties over SSH" openssh-server openssh-client iproute2) || status=$?
+    [ "$policy" = /dev/null ] || rm -f "$policy"
+    return $status
+}
+
 # The program behind the kernel, at the version that the template is made for.
 ensure_evcxr() {
     [ -x "$CARGO_BIN/evcxr_jupyter" ] && cargo install --list | grep -qx "evcxr_jupyter v$EVCXR_VERSION:" && return

@@ -40,11 +40,12 @@ class Cells(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         os.environ.pop("CRYPTGPU_HEADLESS", None)
-        cls.manager = KernelManager(kernel_name="cryptgpu")
-        cls.addClassCleanup(lambda: cls.manager.has_kernel and cls.manager.shutdown_kernel(now=True))
+        cls.manager = None
+        cls.addClassCleanup(lambda: cls.manager and cls.manager.has_kernel and cls.manager.shutdown_kernel(now=True))
 
     def setUp(self):
-        if not self.manager.has_kernel:
+        if self.manager is None or not self.manager.has_kernel:
+            type(self).manager = KernelManager(kernel_name="cryptgpu")
             self.manager.start_kernel(cwd=str(SCRIPTS.parent / "notebooks"))
         self.connect()
 

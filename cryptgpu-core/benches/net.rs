@@ -44,12 +44,12 @@ fn tcp_trio(options: &Options, plaintext: bool) -> [TcpNetwork; 3] {
     let identities = PartyId::ALL.map(|_| Identity::generate().expect("randomness"));
     let peers = identities.each_ref().map(Identity::fingerprint);
     let listeners = PartyId::ALL.map(|id| tcp::listen(id, ([127, 0, 0, 1], 0).into()).expect("a free port"));
-    let addresses = listeners.each_ref().map(|listener| listener.local_addr().expect("an address"));
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().expect("an address").to_string());
     let mut listeners = listeners.map(Some);
     let configs = PartyId::ALL.map(|id| Config {
         id,
         listener: listeners[id.index()].take().expect("one each"),
-        addresses,
+        addresses: addresses.clone(),
         security: match plaintext {
             true => Security::InsecurePlaintext,
             false => Security::Tls { identity: identities[id.index()].clone(), peers },

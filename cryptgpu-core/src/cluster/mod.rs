@@ -42,4 +42,4 @@ pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
 pub(crate) use wire::fuzz;
-pub use wire::{ClusterError, CodeError, Failure, FailureKind, JobError, Usage};
+pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};

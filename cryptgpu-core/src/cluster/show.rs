@@ -4,7 +4,7 @@
 use super::{
     Accuracy, Cluster, Dataset, InferenceResult, Model, Revealed, Run, Shared, SharedBits, TrainedModel, TrainingRun,
 };
-use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::net::{Link, PartyId};
 use crate::show::{Cell, PlainTable, Show, bytes_text, duration_text, show_as_table};
 use std::fmt::{self, Debug, Formatter};
@@ -20,24 +20,38 @@ impl Cluster {
     /// randomness, settings.
     pub fn table(&self) -> PlainTable {
         let (pids, devices) = (self.pids(), self.devices());
-        let here = pids.iter().all(|&pid| pid == std::process::id());
-        let title = match pids.len() {
-            0 => "A cluster without parties: the next run starts new ones".to_owned(),
-            _ if here => "Three parties on threads of this process".to_owned(),
-            _ => "Three parties, each a process of its own".to_owned(),
+        let places = &self.configuration().places;
+        let title = match (pids.len(), places) {
+            (0, _) => "A cluster without parties: the next run starts new ones".to_owned(),
+            (_, Places::Memory) => "Three parties on threads of this process".to_owned(),
+            (_, Places::Local) => "Three parties, each a process of its own".to_owned(),
+            (_, Places::Ssh(_)) => "Three parties, each a process of its host, started over SSH".to_owned(),
         };
         let rows = pids.iter().zip(&devices).zip(PartyId::ALL).map(|((&pid, device), party)| -> [Cell; 3] {
-            [party.to_string().into(), u64::from(pid).into(), device.to_string().into()]
+            let process: Cell = match places {
+                Places::Ssh(hosts) => format!("{pid} at {}", hosts.each[party.index()].destination).into(),
+                _ => u64::from(pid).into(),
+            };
+            [party.to_string().into(), process, device.to_string().into()]
         });
         let Configuration { randomness, settings, .. } = self.configuration();
         let note = format!("{}, masks from {randomness}, {}.", self.links(), settings.text());
         PlainTable::new(["party", "process", "device"]).titled(title).rows(rows).note(note)
     }
 
+    /// Where its parties are, as records say it.
+    pub(crate) fn place(&self) -> &'static str {
+        match self.configuration().places {
+            Places::Memory => "threads of one process",
+            Places::Local => "local processes, TLS",
+            Places::Ssh(_) => "three hosts over SSH, TLS",
+        }
+    }
+
     /// What the parties' messages travel by.
     fn links(&self) -> String {
-        let Configuration { in_memory, insecure_plaintext, link, .. } = *self.configuration();
-        let links = match (in_memory, insecure_plaintext) {
+        let Configuration { insecure_plaintext, link, .. } = *self.configuration();
+        let links = match (self.configuration().in_memory(), insecure_plaintext) {
             (true, _) => "Links in memory",
             (_, true) => "Links without TLS",
             _ => "Links with TLS",
@@ -51,10 +65,11 @@ impl Cluster {
     /// What became of its parties, in a few words.
     fn state(&self) -> String {
         let pids = self.pids();
-        match pids.is_empty() {
-            true => "no parties until the next run".to_owned(),
-            false if self.configuration().in_memory => "three threads of this process".to_owned(),
-            false => format!("processes {pids:?}"),
+        match &self.configuration().places {
+            _ if pids.is_empty() => "no parties until the next run".to_owned(),
+            Places::Memory => "three threads of this process".to_owned(),
+            Places::Local => format!("processes {pids:?}"),
+            Places::Ssh(hosts) => format!("hosts {:?}", hosts.each.each_ref().map(|host| &host.destination)),
         }
     }
 }

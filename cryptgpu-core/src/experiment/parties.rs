@@ -92,8 +92,7 @@ impl Parties {
                 (wanted, builder.computing(settings).start()?)
             }
         };
-        let here = running.1.pids().iter().all(|pid| *pid == std::process::id());
-        self.place = if here { "threads of one process" } else { "local processes, TLS" };
+        self.place = running.1.place();
         Ok(&self.cluster.insert(running).1)
     }
 }

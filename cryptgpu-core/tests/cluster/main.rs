@@ -14,6 +14,7 @@ mod run;
 mod secrets;
 mod show;
 mod soak;
+mod ssh;
 mod support;
 mod trace;
 mod training;

@@ -102,8 +102,8 @@ fn wire(target: SocketAddr) -> SocketAddr {
 #[test]
 fn an_imitated_link_is_as_fast_as_a_wire_of_bytes() {
     let mut configs = configs(&Options::default(), false);
-    let [p0, p1, _] = configs.each_ref().map(|config| config.addresses[config.id.index()]);
-    (configs[0].addresses[1], configs[1].addresses[0]) = (wire(p1), wire(p0));
+    let [p0, p1, _] = configs.each_ref().map(|config| config.addresses[config.id.index()].parse().unwrap());
+    (configs[0].addresses[1], configs[1].addresses[0]) = (wire(p1).to_string(), wire(p0).to_string());
     compare("a wire of bytes", LATENCY_MS, &link_up(configs));
 }
 
@@ -129,7 +129,7 @@ fn between_namespaces(shaping: &'static str) -> Result<[TcpNetwork; 3], String> 
     let (to_main, from_thread) = channel();
     let (to_thread, from_main) = channel::<()>();
     let listens = move |id: PartyId, host: &str| tcp::listen(id, SocketAddr::new(host.parse::<IpAddr>().unwrap(), 0));
-    let (to_parties, addresses) = channel::<[SocketAddr; 3]>();
+    let (to_parties, addresses) = channel::<[String; 3]>();
     let parties = std::thread::spawn(move || -> Result<[TcpNetwork; 2], String> {
         // SAFETY: this thread alone leaves for a namespace of its own.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
@@ -148,8 +148,9 @@ fn between_namespaces(shaping: &'static str) -> Result<[TcpNetwork; 3], String> 
         let addresses = addresses.recv().map_err(|_| "no addresses".to_owned())?;
         [config_1.listener, config_2.listener] = listeners;
         // Threads are in the namespace of the thread that starts them.
-        let threads = [config_1, config_2]
-            .map(|config| std::thread::spawn(move || TcpNetwork::connect(Config { addresses, ..config }).unwrap()));
+        let threads = [config_1, config_2].map(|config| (config, addresses.clone())).map(|(config, addresses)| {
+            std::thread::spawn(move || TcpNetwork::connect(Config { addresses, ..config }).unwrap())
+        });
         Ok(threads.map(|thread| thread.join().unwrap()))
     });
     let prepared = (|| {
@@ -162,11 +163,11 @@ fn between_namespaces(shaping: &'static str) -> Result<[TcpNetwork; 3], String> 
         to_thread.send(()).map_err(|_| String::new())?;
         let (_, [one, two]) = from_thread.recv().map_err(|_| String::new())?;
         config_0.listener = listens(PartyId::P0, here).map_err(|error| error.to_string())?;
-        Ok([config_0.listener.local_addr().unwrap(), one, two])
+        Ok([config_0.listener.local_addr().unwrap(), one, two].map(|address| address.to_string()))
     })();
     drop(to_thread);
     let connected = prepared.map(|addresses| {
-        to_parties.send(addresses).unwrap();
+        to_parties.send(addresses.clone()).unwrap();
         TcpNetwork::connect(Config { addresses, ..config_0 }).unwrap()
     });
     drop(to_parties);

@@ -59,7 +59,8 @@ impl Proxy {
     pub fn between(configs: &mut [Config; 3], from: PartyId, to: PartyId) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = std::mem::replace(&mut configs[from.index()].addresses[to.index()], address);
+        let target = std::mem::replace(&mut configs[from.index()].addresses[to.index()], address.to_string());
+        let target = target.parse().unwrap();
         let state = Arc::new(State {
             target: Mutex::new(target),
             fates: Mutex::default(),

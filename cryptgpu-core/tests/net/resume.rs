@@ -174,7 +174,7 @@ fn another_certificate_or_session_is_an_error_at_once() {
         let mut kept = None;
         let errors = unresumed(|proxy, security| {
             let others = other([8; 16], certificates.then_some(security));
-            proxy.lead_to(others[1].addresses[1]);
+            proxy.lead_to(others[1].addresses[1].parse().unwrap());
             kept = Some(link_up(others));
         });
         let (error, took) = &errors[0];
@@ -192,7 +192,7 @@ fn a_party_to_be_killed() {
     let Ok(peers) = std::env::var("CRYPTGPU_TEST_KILLED") else { return };
     let mut config = configs(&options(), true).into_iter().nth(1).unwrap();
     println!("\naddress {}", config.addresses[1]);
-    let [zero, two] = [0, 1].map(|at| peers.split(' ').nth(at).unwrap().parse().unwrap());
+    let [zero, two] = [0, 1].map(|at| peers.split(' ').nth(at).unwrap().to_owned());
     (config.addresses[0], config.addresses[2]) = (zero, two);
     let net = TcpNetwork::connect(config).unwrap();
     net.send(P0, TAG, vec![7; 40_000]).unwrap();
@@ -209,8 +209,8 @@ fn a_peer_whose_process_is_gone_is_an_error_at_once() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let address = lines.find_map(|line| line.strip_prefix("address ").map(str::to_owned)).unwrap().parse().unwrap();
-    (config_0.addresses[1], config_2.addresses[1]) = (address, address);
+    let address = lines.find_map(|line| line.strip_prefix("address ").map(str::to_owned)).unwrap();
+    (config_0.addresses[1], config_2.addresses[1]) = (address.clone(), address);
     let [p0, p2] = [config_0, config_2]
         .map(|config| std::thread::spawn(|| TcpNetwork::connect(config).unwrap()))
         .map(|thread| thread.join().unwrap());
@@ -229,7 +229,7 @@ fn a_peer_whose_process_is_gone_is_an_error_at_once() {
 #[test]
 fn recorded_connections_are_no_connections() {
     let mut configs = configs(&options(), false);
-    let listening = configs[1].addresses[1];
+    let listening = configs[1].addresses[1].clone();
     let proxy = Proxy::between(&mut configs, P0, P1).keep().fates([Fate::After(200_000, End::Close)]);
     let [p0, p1, _p2] = link_up(configs);
     stream(&p0, &p1, 8);
@@ -237,7 +237,7 @@ fn recorded_connections_are_no_connections() {
     let said = proxy.said();
     assert_eq!((said.len(), before.reconnections), (2, 1), "the first connection, and the one that goes on");
     for recording in said {
-        let mut replay = std::net::TcpStream::connect(listening).unwrap();
+        let mut replay = std::net::TcpStream::connect(&listening).unwrap();
         replay.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         // A party that does not like it ends the connection, which may be before all is said.
         let _ = replay.write_all(&recording);

@@ -4,7 +4,6 @@
 
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{Identity, Network, Options, PartyId, TcpNetwork, memory};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,12 +27,12 @@ pub fn configs(options: &Options, plaintext: bool) -> [Config; 3] {
     let identities = PartyId::ALL.map(|_| Identity::generate().unwrap());
     let peers = identities.each_ref().map(Identity::fingerprint);
     let listeners = PartyId::ALL.map(|id| tcp::listen(id, "127.0.0.1:0".parse().unwrap()).unwrap());
-    let addresses: [SocketAddr; 3] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
     let mut listeners = listeners.map(Some);
     PartyId::ALL.map(|id| Config {
         id,
         listener: listeners[id.index()].take().unwrap(),
-        addresses,
+        addresses: addresses.clone(),
         security: match plaintext {
             true => Security::InsecurePlaintext,
             false => Security::Tls { identity: identities[id.index()].clone(), peers },

@@ -171,7 +171,7 @@ fn a_party_that_is_missing_is_named() {
 fn strangers_do_not_keep_the_parties_apart() {
     use std::io::Write;
     let configs = configs(&quick(), false);
-    let mut strangers = configs[0].addresses.map(|address| std::net::TcpStream::connect(address).unwrap());
+    let mut strangers = configs[0].addresses.clone().map(|address| std::net::TcpStream::connect(address).unwrap());
     strangers[1].write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     for outcome in link_up(configs) {
         outcome.unwrap();

@@ -35,7 +35,7 @@ fn no_thread_is_left_in_a_process_without_other_tests() {
         let identities = PartyId::ALL.map(|_| Identity::generate().unwrap());
         let peers = identities.each_ref().map(Identity::fingerprint);
         let listeners = PartyId::ALL.map(|id| tcp::listen(id, "127.0.0.1:0".parse().unwrap()).unwrap());
-        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
         let parties: Vec<_> = listeners
             .into_iter()
             .zip(identities)
@@ -43,7 +43,7 @@ fn no_thread_is_left_in_a_process_without_other_tests() {
             .map(|((listener, identity), id)| Config {
                 id,
                 listener,
-                addresses,
+                addresses: addresses.clone(),
                 security: Security::Tls { identity, peers },
                 session: [1; 16],
                 connect_within: Duration::from_secs(5),

@@ -23,7 +23,7 @@ pub extern "C" fn cryptgpu_party() -> i32 {
 /// The names of [`cryptgpu_core::prelude::protocol`], the library's folders, and crates that cells use by name:
 /// `ndarray::Array5`, `serde_json::json!`, `tokio::time`.
 pub mod prelude {
-    pub use cryptgpu_core::cluster::{AccuracyPoint, Checkpointing, FirstWeights, Iteration, LossPoint, Start};
+    pub use cryptgpu_core::cluster::{AccuracyPoint, Checkpointing, FirstWeights, Hosts, Iteration, LossPoint, Start};
     pub use cryptgpu_core::experiment::training::{Training, TrainingRecord};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
     pub use cryptgpu_core::prelude::protocol::*;

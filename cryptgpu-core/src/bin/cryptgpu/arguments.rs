@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use cryptgpu_core::cluster::{Cluster, ClusterBuilder};
+use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Hosts};
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
@@ -18,9 +18,13 @@ use super::Result;
 /// Where the parties run.
 #[derive(Debug, clap::Args)]
 pub struct Parties {
-    /// Where the parties run
-    #[arg(long = "parties", value_enum, default_value_t = Place::Local)]
+    /// Where the parties run: local (three processes of this machine, linked by TLS), threads (three of this program:
+    /// nothing is private from it), or three hosts to reach over SSH, such as ann@h0,bob@h1,eve@h2
+    #[arg(long = "parties", default_value = "local", value_parser = place)]
     place: Place,
+    /// Run the parties on the three hosts that this file describes, over SSH (see docs/hosts.md)
+    #[arg(long, value_name = "FILE", conflicts_with = "place")]
+    cluster: Option<PathBuf>,
     /// Threads that each party process computes on; one for each core by default
     #[arg(long, value_parser = threads)]
     threads: Option<usize>,
@@ -29,25 +33,41 @@ pub struct Parties {
     deadline: u64,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone)]
 enum Place {
-    /// Three processes on this machine, linked by TLS
+    /// Three processes of this machine.
     Local,
-    /// Three threads of this program: nothing is private from it
+    /// Three threads of this program.
     Threads,
+    /// Three hosts, by what `ssh` calls them.
+    Hosts([String; 3]),
+}
+
+fn place(text: &str) -> std::result::Result<Place, String> {
+    let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_owned()).collect();
+    match (text, <[String; 3]>::try_from(hosts)) {
+        ("local", _) => Ok(Place::Local),
+        ("threads", _) => Ok(Place::Threads),
+        (_, Ok(hosts)) => Ok(Place::Hosts(hosts)),
+        _ => Err(format!(
+            "`{text}` is no place for parties: use local, threads, or three hosts such as ann@h0,bob@h1,eve@h2"
+        )),
+    }
 }
 
 impl Parties {
     /// The parties, but for links, devices and randomness, which a declaration names.
-    pub fn builder(&self) -> ClusterBuilder {
-        let builder = match self.place {
-            Place::Local => Cluster::local(),
-            Place::Threads => Cluster::in_memory(),
+    pub fn builder(&self) -> Result<ClusterBuilder> {
+        let builder = match (&self.cluster, &self.place) {
+            (Some(file), _) => Cluster::hosts(Hosts::read(file)?),
+            (None, Place::Local) => Cluster::local(),
+            (None, Place::Threads) => Cluster::in_memory(),
+            (None, Place::Hosts(hosts)) => Cluster::ssh(hosts.clone()),
         };
         let builder = builder.deadline(Duration::from_secs(self.deadline));
         let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
         // Processes run this very program, under whatever name it was started.
-        std::env::current_exe().into_iter().fold(builder, |builder, program| builder.program(program))
+        Ok(std::env::current_exe().into_iter().fold(builder, |builder, program| builder.program(program)))
     }
 }
 
@@ -58,7 +78,7 @@ pub struct Computation {
     #[arg(long, default_value = "none")]
     pub link: Link,
     /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
-    /// them by party, such as cuda:0,cpu,cpu. GPU support is verified on an emulator, not yet on hardware
+    /// them by party, such as cuda:0,cpu,cpu
     #[arg(long, default_value_t)]
     pub device: Devices,
     /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does

@@ -25,6 +25,8 @@ Examples:
       your own weights, with PyTorch's names
   cryptgpu run inference --networks lenet --link wan --out results.jsonl
       as if the parties were 40 ms apart; the record is added to a file
+  cryptgpu run inference --networks lenet --parties ann@h0,bob@h1,eve@h2
+      on three hosts, started over SSH
   cryptgpu run inference --networks lenet --fidelity paper
       the truncation that CryptGPU's code uses, for comparison")]
 pub struct InferenceArguments {
@@ -66,7 +68,7 @@ pub fn run(arguments: &InferenceArguments) -> Result<ExitCode> {
     // Everything is checked before anything runs: a name that is wrong does not show after minutes.
     let declarations = arguments.declarations()?;
     arguments.output.check()?;
-    let mut parties = Parties::new(arguments.parties.builder());
+    let mut parties = Parties::new(arguments.parties.builder()?);
     let mut records = Vec::new();
     let mut failed = false;
     for declaration in &declarations {

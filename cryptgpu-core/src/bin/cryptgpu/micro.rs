@@ -50,7 +50,7 @@ pub struct MicroArguments {
 pub fn run(arguments: &MicroArguments) -> Result<ExitCode> {
     let declarations = arguments.declarations()?;
     arguments.output.check()?;
-    let builder = arguments.parties.builder().device(arguments.device).randomness(arguments.randomness);
+    let builder = arguments.parties.builder()?.device(arguments.device).randomness(arguments.randomness);
     let bench = Bench::start(builder, arguments.link)?;
     let mut records = Vec::with_capacity(declarations.len());
     for declaration in &declarations {

@@ -99,7 +99,7 @@ pub struct TrainArguments {
 pub fn run(arguments: &TrainArguments) -> Result<ExitCode> {
     let declarations = arguments.declarations()?;
     arguments.output.check()?;
-    let mut parties = Parties::new(arguments.parties.builder());
+    let mut parties = Parties::new(arguments.parties.builder()?);
     let mut records = Vec::new();
     let mut failed = false;
     for declaration in &declarations {

@@ -159,7 +159,7 @@ impl Cluster {
         let address = entry::<A, R, E, F> as *const () as usize;
         let mut turn = Turn::begin(&self.inner, &display_name(std::any::type_name::<F>()))?;
         turn.limit = limit;
-        let mut parcel = prepare(&turn, address)?;
+        let mut parcel = prepare(&mut turn, address)?;
         arguments.pass(&mut parcel)?;
         let left = execute(&mut turn, parcel)?;
         left.run(R::fetch)
@@ -177,11 +177,16 @@ fn display_name(path: &str) -> String {
 }
 
 /// The call without its arguments.
-fn prepare(turn: &Turn<'_>, address: usize) -> Result<Parcel, ClusterError> {
-    let fail = |detail: &dyn Display| ClusterError::argument(&format!("run {}", turn.name()), detail);
+fn prepare(turn: &mut Turn<'_>, address: usize) -> Result<Parcel, ClusterError> {
+    let action = format!("run {}", turn.name());
+    let fail = |detail: &dyn Display| ClusterError::argument(&action, detail);
     let location = match turn.in_memory() {
         true => CodeLocation::Here(address as u64),
-        false => CodeLocation::Object(function::locate(address).map_err(|detail| fail(&detail))?),
+        false => {
+            let function = function::locate(address).map_err(|detail| fail(&detail))?;
+            turn.ship(function.libraries())?;
+            CodeLocation::Object(function)
+        }
     };
     let call = Call { function: turn.name().to_owned(), location };
     let frame = postcard::to_extend(&call, turn.frame(CALL)?).map_err(|error| fail(&error))?;

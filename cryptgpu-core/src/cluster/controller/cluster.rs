@@ -9,8 +9,9 @@ use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
-use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::hosts::Hosts;
 use crate::device::DeviceInUse;
 use crate::mpc::Settings;
 use parking_lot::Mutex;
@@ -40,8 +41,8 @@ impl ClusterBuilder {
     /// Starts the three parties, and returns when they are linked up and have their keys.
     ///
     /// # Errors
-    /// [`ClusterError::ProgramMissing`], [`ClusterError::Startup`] with a party's own words, and
-    /// [`ClusterError::Interrupted`].
+    /// [`ClusterError::ProgramMissing`], [`ClusterError::Startup`] with a party's own words, [`ClusterError::Host`] where
+    /// a host is at fault, and [`ClusterError::Interrupted`].
     pub fn start(self) -> Result<Cluster, ClusterError> {
         static CLUSTERS: AtomicU64 = AtomicU64::new(0);
         let configuration = self.configuration;
@@ -59,12 +60,38 @@ impl Cluster {
         ClusterBuilder::default()
     }
 
+    /// Three parties on three hosts, by what `ssh` calls them: `Cluster::ssh(["ann@h0", "bob@h1", "eve@h2"])`. They are
+    /// started with the user's own SSH configuration, keys and agent; nothing is asked, and a host whose key is not
+    /// known is refused. The program is copied to each host once per version, into `~/.cache/cryptgpu` there, and
+    /// compared by its digest. The parties speak to this process inside SSH and to each other over TLS, each on a free port
+    /// of the address that SSH reached its host at; [`Cluster::hosts`] takes other addresses and ports. When the cluster,
+    /// this process or the connection ends, nothing is left running there. See `docs/hosts.md`.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError};
+    ///
+    /// let cluster = Cluster::ssh(["ann@h0", "bob@h1", "eve@h2"]).start()?;
+    /// let shared = cluster.share(&ndarray::array![1.0, 2.0])?;
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    ///
+    /// What goes wrong at a host is [`ClusterError::Host`], when the cluster starts.
+    pub fn ssh(hosts: [impl Into<String>; 3]) -> ClusterBuilder {
+        Cluster::hosts(Hosts::new(hosts))
+    }
+
+    /// As [`Cluster::ssh`], with what a cluster file says of each host: `Cluster::hosts(Hosts::read("cluster.toml")?)`.
+    pub fn hosts(hosts: Hosts) -> ClusterBuilder {
+        let places = Places::Ssh(Box::new(hosts));
+        ClusterBuilder { configuration: Configuration { places, ..Configuration::default() } }
+    }
+
     /// Three parties on three threads of this process: for a first try and for stepping through a
     /// function with a debugger. **No secret is safe from this process.** Everything else is as with
     /// [`Cluster::local`], but what parties print appears as it is, and [`ClusterBuilder::threads`]
     /// has no effect.
     pub fn in_memory() -> ClusterBuilder {
-        ClusterBuilder { configuration: Configuration { in_memory: true, ..Configuration::default() } }
+        ClusterBuilder { configuration: Configuration { places: Places::Memory, ..Configuration::default() } }
     }
 
     /// Ends the processes, if there are any, and starts new ones.
@@ -98,7 +125,7 @@ impl Cluster {
         self.inner.facts().generation
     }
 
-    /// The operating system's numbers of the parties' processes; none after a failure, until the
+    /// The operating system's numbers of the parties' processes, each at its host; none after a failure, until the
     /// next run. Three times this process's own for parties in memory.
     pub fn pids(&self) -> Vec<u32> {
         self.inner.facts().pids.clone()

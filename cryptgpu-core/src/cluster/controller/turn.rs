@@ -9,6 +9,7 @@ use crate::cluster::party::job::Job;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame;
 use crate::cluster::wire::message::{Command, HeldId};
+use crate::cluster::wire::object::Library;
 use crate::net::PartyId;
 use parking_lot::MutexGuard;
 use std::sync::Arc;
@@ -61,11 +62,19 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn in_memory(&self) -> bool {
-        self.inner.configuration.in_memory
+        self.inner.configuration.in_memory()
     }
 
     pub(super) fn generation(&self) -> u64 {
         self.inner.facts().generation
+    }
+
+    /// Sends the parties those libraries that they do not have.
+    pub(super) fn ship(&mut self, libraries: &[Library]) -> Result<(), ClusterError> {
+        match self.state.session.as_mut() {
+            Some(session) => session.ship(libraries),
+            None => Err(ClusterError::Ended),
+        }
     }
 
     /// A frame that asks for the job called `job`, but for its encoding.

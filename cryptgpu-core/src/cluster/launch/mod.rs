@@ -5,14 +5,20 @@
 //! |---|---|
 //! | `program.rs` | what parties are: threads, or processes of which program |
 //! | `process.rs` | a party's process: spawned, its log drained, always reaped |
+//! | `local.rs` | parties as processes of this machine |
+//! | `ssh/` | parties as processes of three hosts |
+//! | `introduce.rs` | certificates, and what each party gets to know |
 //! | `streams.rs` | what a party's process prints, passed on |
 //! | `threads.rs` | parties on threads of this process |
 //! | `mailbox.rs` | what parties send, decoded and counted |
 //! | `session.rs` | one set of three parties, from start to end |
 
+mod introduce;
+mod local;
 pub(super) mod mailbox;
 mod process;
 pub(super) mod program;
 pub(super) mod session;
+mod ssh;
 mod streams;
 mod threads;

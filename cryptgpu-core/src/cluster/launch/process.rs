@@ -8,55 +8,81 @@ use crate::cluster::wire::message::{Bootstrap, MAX_BOOTSTRAP_BYTES};
 use crate::net::PartyId;
 use parking_lot::Mutex;
 use std::io::{self, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// A party's process.
 #[derive(Debug)]
 pub(in crate::cluster) struct PartyProcess {
     id: PartyId,
     child: Child,
-    /// Kept open: its end tells the party that its controller is gone.
-    _stdin: ChildStdin,
+    /// Kept open: its end tells the party that its controller is gone. None where the control link runs over it.
+    stdin: Option<ChildStdin>,
     printed: Printed,
+    /// The host that the party itself runs on, and its number there, where this process only leads to it.
+    elsewhere: Option<(String, u32)>,
 }
 
 impl PartyProcess {
     /// Starts the program and gives it its bootstrap.
     pub(in crate::cluster) fn start(program: &Program, bootstrap: &Bootstrap) -> Result<Self, ClusterError> {
-        let id = bootstrap.id;
-        let fail = |detail: String| ClusterError::Startup { party: id, detail, log: vec![] };
-        let mut child =
-            spawn(program).map_err(|error| fail(format!("cannot run {}: {error}", program.path.display())))?;
-        let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = streams else {
-            return Err(fail("it has no standard input, output or error".into()));
-        };
-        let printed = Printed::default();
-        let drain = printed.drain(id, stdout, stderr);
-        // A vector that grows leaves copies of the party's key behind.
-        let room = Vec::with_capacity(MAX_BOOTSTRAP_BYTES);
-        let bytes = postcard::to_extend(bootstrap, room).map(zeroize::Zeroizing::new);
-        let sent = match (&drain, bytes) {
-            (Err(error), _) => Err(error.to_string()),
-            (_, Err(error)) => Err(error.to_string()),
-            (_, Ok(bytes)) => send_bootstrap(&mut stdin, &bytes).map_err(|error| error.to_string()),
-        };
-        let mut process = PartyProcess { id, child, _stdin: stdin, printed };
+        let (mut process, mut stdin, stdout) = PartyProcess::spawn(bootstrap.id, program)?;
+        let sent = process
+            .printed
+            .drain_output(bootstrap.id, stdout)
+            .and_then(|()| stdin.write_all(&encoded(bootstrap)?))
+            .and_then(|()| stdin.flush());
+        process.stdin = Some(stdin);
         match sent {
             Ok(()) => Ok(process),
             Err(detail) => {
                 let status = process.wait_exit(Duration::from_millis(500));
                 let ended = status.map(|status| format!(" ({})", describe(status))).unwrap_or_default();
-                Err(ClusterError::Startup { party: id, detail: format!("{detail}{ended}"), log: process.log() })
+                Err(process.startup_error(format!("{detail}{ended}")))
             }
         }
     }
 
+    /// Starts the program, whose standard error is passed on; its standard input and output are the caller's.
+    pub(in crate::cluster) fn spawn(
+        id: PartyId,
+        program: &Program,
+    ) -> Result<(Self, ChildStdin, ChildStdout), ClusterError> {
+        let fail = |detail: String| ClusterError::Startup { party: id, detail, log: vec![] };
+        let cannot = |error: io::Error| fail(format!("cannot run {}: {error}", program.path.display()));
+        let mut child = spawn(program).map_err(cannot)?;
+        let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let printed = Printed::default();
+        let process = PartyProcess { id, child, stdin: None, printed, elsewhere: None };
+        let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
+            return Err(fail("it has no standard input, output or error".into()));
+        };
+        process.printed.drain_error(id, stderr).map_err(|error| process.startup_error(error.to_string()))?;
+        Ok((process, stdin, stdout))
+    }
+
+    /// From now on this process leads to the one of that number at `host`, which prints to standard error alone.
+    pub(in crate::cluster) fn runs_as(&mut self, host: &str, pid: u32) {
+        self.elsewhere = Some((host.to_owned(), pid));
+        self.printed.no_output();
+    }
+
+    /// The party's number, at the host that it runs on.
     pub(in crate::cluster) fn pid(&self) -> u32 {
-        self.child.id()
+        self.elsewhere.as_ref().map_or_else(|| self.child.id(), |(_, pid)| *pid)
+    }
+
+    /// How it ended, in words: by `status`, or by the end of the connection to its host.
+    pub(in crate::cluster) fn described(&self, status: ExitStatus) -> String {
+        match &self.elsewhere {
+            // What SSH ends with when the connection is lost.
+            Some((host, _)) if status.code() == Some(255) => format!("the connection to {host} ended, {status}"),
+            Some((host, _)) => format!("on {host}, {}", describe(status)),
+            None => describe(status),
+        }
     }
 
     /// Its last lines of log.
@@ -86,6 +112,18 @@ impl PartyProcess {
         }
     }
 
+    /// How it ended, if it does within a moment, which its log may need as well.
+    pub(in crate::cluster) async fn ended_soon(&mut self) -> Option<ExitStatus> {
+        let until = Instant::now() + Duration::from_millis(500);
+        let mut status = self.exited();
+        while status.is_none() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            status = self.exited();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        status
+    }
+
     /// The error that it did not come up.
     pub(in crate::cluster) fn startup_error(&self, detail: String) -> ClusterError {
         ClusterError::Startup { party: self.id, detail, log: self.log() }
@@ -100,10 +138,15 @@ impl Drop for PartyProcess {
     }
 }
 
-fn send_bootstrap(stdin: &mut ChildStdin, bytes: &[u8]) -> io::Result<()> {
-    stdin.write_all(&(bytes.len() as u32).to_le_bytes())?;
-    stdin.write_all(bytes)?;
-    stdin.flush()
+/// A bootstrap behind its length, as a party reads it.
+pub(in crate::cluster) fn encoded(bootstrap: &Bootstrap) -> io::Result<Zeroizing<Vec<u8>>> {
+    // A vector that grows leaves copies of the party's key behind.
+    let mut room = Vec::with_capacity(4 + MAX_BOOTSTRAP_BYTES);
+    room.extend([0; 4]);
+    let mut bytes = postcard::to_extend(bootstrap, room).map(Zeroizing::new).map_err(io::Error::other)?;
+    let len = (bytes.len() - 4) as u32;
+    bytes[..4].copy_from_slice(&len.to_le_bytes());
+    Ok(bytes)
 }
 
 /// `exit status: 1` or `killed by signal 9`.
@@ -140,6 +183,7 @@ const EVCXR_RUNTIME: &str = "EVCXR_IS_RUNTIME";
 fn run_spawner(inbox: &Receiver<Order>) {
     use std::os::unix::process::CommandExt;
     while let Ok((program, answer)) = inbox.recv() {
+        let arguments = program.all_arguments();
         let mut command = Command::new(program.path);
         if std::env::var_os(EVCXR_RUNTIME).is_some() {
             // A party of a notebook must not take itself for the notebook's kernel, which also asks for backtraces:
@@ -147,7 +191,7 @@ fn run_spawner(inbox: &Receiver<Order>) {
             command.env_remove(EVCXR_RUNTIME).env_remove("RUST_BACKTRACE");
         }
         let child = command
-            .args(program.arguments)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

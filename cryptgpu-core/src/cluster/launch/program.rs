@@ -6,9 +6,11 @@
 //! the jobs, and refuse functions with an error that says what to do.
 
 use crate::cluster::party::serve::{LIBRARY_ENTRY, SERVE_ARGUMENT, serves};
-use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::function;
+use crate::cluster::wire::hosts::Hosts;
+use crate::cluster::wire::object::Library;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +19,10 @@ use std::path::{Path, PathBuf};
 pub(in crate::cluster) enum Launch {
     /// On threads of this process.
     Threads,
-    /// As processes.
+    /// As processes of this machine.
     Processes(Program),
+    /// As processes of three hosts, over SSH.
+    Ssh(Hosts, Program),
 }
 
 /// What a party's process runs.
@@ -26,13 +30,34 @@ pub(in crate::cluster) enum Launch {
 pub(in crate::cluster) struct Program {
     pub(in crate::cluster) path: PathBuf,
     pub(in crate::cluster) arguments: Vec<OsString>,
+    /// The libraries that a notebook's cells link, the last of them the caller's, behind all that it needs.
+    pub(in crate::cluster) libraries: Vec<Library>,
+}
+
+impl Program {
+    /// All arguments, with those that name the libraries.
+    pub(in crate::cluster) fn all_arguments(&self) -> Vec<OsString> {
+        let libraries = self.libraries.iter().flat_map(|library| ["--runtime".into(), library.to_argument()]);
+        self.arguments.iter().cloned().chain(libraries).collect()
+    }
 }
 
 impl Launch {
     pub(in crate::cluster) fn find(configuration: &Configuration) -> Result<Self, ClusterError> {
-        if configuration.in_memory {
-            return Ok(Launch::Threads);
+        match &configuration.places {
+            Places::Memory => Ok(Launch::Threads),
+            Places::Local => Program::find(configuration).map(Launch::Processes),
+            Places::Ssh(hosts) => {
+                hosts.check()?;
+                Ok(Launch::Ssh((**hosts).clone(), Program::find(configuration)?))
+            }
         }
+    }
+}
+
+impl Program {
+    /// The program of this caller's parties.
+    fn find(configuration: &Configuration) -> Result<Self, ClusterError> {
         let library = function::library_of(function::runtime(), LIBRARY_ENTRY);
         let library = library.map_err(|error| ClusterError::Controller {
             action: "start parties with the library that cells link".into(),
@@ -45,11 +70,7 @@ impl Launch {
                 detail: error.to_string(),
                 hint: "Is /proc there?".into(),
             })?;
-            return Ok(Launch::Processes(Program { path, arguments: vec![SERVE_ARGUMENT.into()] }));
-        }
-        let mut arguments: Vec<OsString> = vec!["party".into()];
-        for library in library.into_iter().flatten() {
-            arguments.extend(["--runtime".into(), library.to_argument()]);
+            return Ok(Program { path, arguments: vec![SERVE_ARGUMENT.into()], libraries: vec![] });
         }
         let tried = match (&configuration.program, std::env::var_os("CRYPTGPU_PROGRAM")) {
             (Some(program), _) => vec![program.clone()],
@@ -57,7 +78,10 @@ impl Launch {
             (None, None) => beside_this_program(),
         };
         match tried.iter().find(|path| path.is_file()) {
-            Some(path) => Ok(Launch::Processes(Program { path: path.clone(), arguments })),
+            Some(path) => {
+                let (path, libraries) = (path.clone(), library.unwrap_or_default());
+                Ok(Program { path, arguments: vec!["party".into()], libraries })
+            }
             None => Err(ClusterError::ProgramMissing { tried }),
         }
     }

@@ -2,24 +2,23 @@
 //! then thrown away whole: starting afresh is the one way back, and takes a fraction of a second.
 
 use super::mailbox::{Arrival, Mailbox, What};
-use super::process::{PartyProcess, describe};
-use super::program::{Launch, Program};
+use super::process::PartyProcess;
+use super::program::Launch;
 use super::threads::PartyThreads;
+use super::{local, ssh};
 use crate::cluster::interrupt::{GoingOn, POLL};
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame::{self, Outbox};
-use crate::cluster::wire::message::{Bootstrap, Command, Event, VERSION};
+use crate::cluster::wire::message::{Command, Event};
+use crate::cluster::wire::object::Library;
 use crate::device::DeviceInUse;
-use crate::net::tcp::Reception;
-use crate::net::{Fingerprint, Identity, PartyId, after, tls};
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use crate::net::{PartyId, after};
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio_rustls::server::TlsStream;
 
 /// Three parties that are linked up and have their keys.
 #[derive(Debug)]
@@ -32,6 +31,8 @@ pub(in crate::cluster) struct Session {
     mailbox: Mailbox,
     /// What each party computes on, once it has said so.
     devices: Vec<DeviceInUse>,
+    /// The libraries that the parties have, by digest; none where they can read the caller's files.
+    libraries: Option<HashSet<[u8; 32]>>,
 }
 
 /// Where the parties are.
@@ -58,12 +59,29 @@ impl Session {
         going_on: &GoingOn,
     ) -> Result<Self, ClusterError> {
         let until = after(Instant::now(), configuration.start_within);
-        let start = Start { until, mailbox: mailbox.clone(), going_on };
+        let mut start = Start { until, mailbox: mailbox.clone(), going_on };
         let mut session = match launch {
-            Launch::Processes(program) => Session::start_processes(configuration, program, arrivals, &start)?,
+            Launch::Processes(program) => {
+                let runtime = control_runtime()?;
+                let started = local::start(configuration, program, &runtime, &start)?;
+                Session::introduce(started, runtime, arrivals, &mut start, configuration)?
+            }
+            Launch::Ssh(hosts, program) => {
+                let runtime = control_runtime()?;
+                let started = ssh::start(configuration, hosts, program, &runtime, &start)?;
+                Session::introduce(started, runtime, arrivals, &mut start, configuration)?
+            }
             Launch::Threads => {
                 let (threads, outboxes) = PartyThreads::start(configuration, &mailbox)?;
-                Session { parties: Parties::Threads(threads), outboxes, arrivals, posted: 0, mailbox, devices: vec![] }
+                Session {
+                    parties: Parties::Threads(threads),
+                    outboxes,
+                    arrivals,
+                    posted: 0,
+                    mailbox,
+                    devices: vec![],
+                    libraries: None,
+                }
             }
         };
         session.devices = session
@@ -75,42 +93,25 @@ impl Session {
         Ok(session)
     }
 
-    /// Starts three processes and introduces them to each other.
-    fn start_processes(
-        configuration: &Configuration,
-        program: &Program,
+    /// Tells three processes where the others are.
+    fn introduce(
+        started: Started,
+        runtime: Runtime,
         arrivals: Receiver<Arrival>,
-        start: &Start<'_>,
+        start: &mut Start<'_>,
+        configuration: &Configuration,
     ) -> Result<Self, ClusterError> {
-        let mailbox = start.mailbox.clone();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("cluster")
-            .enable_all()
-            .build()
-            .map_err(|error| controller("start the control thread", &error, "Is the limit on threads reached?"))?;
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .map_err(|error| controller("listen on 127.0.0.1", &error, "Is the loopback interface up?"))?;
-        let (identity, bootstraps) = introduce(configuration, &listener)?;
-        let peers = bootstraps[0].peers;
-        let mut processes = Vec::with_capacity(3);
-        for bootstrap in &bootstraps {
-            processes.push(PartyProcess::start(program, bootstrap)?);
-        }
-        let streams = runtime.block_on(accept(&listener, &identity, peers, &mut processes, start))?;
-        let outboxes = PartyId::ALL.into_iter().zip(streams).map(|(party, stream)| {
-            let mailbox = mailbox.clone();
-            frame::attach(runtime.handle(), stream, move |received| mailbox.deliver(party, received))
-        });
-        let outboxes = outboxes.collect();
+        let Started { processes, outboxes, advertised, libraries } = started;
+        // Parties that had to be copied first have as much time as others.
+        start.until = after(Instant::now(), configuration.start_within);
         let parties = Parties::Processes(processes, Some(runtime));
-        let mut session = Session { parties, outboxes, arrivals, posted: 0, mailbox, devices: vec![] };
-        let addresses = session.gather(start, "listen for the others", |event| match event {
+        let mailbox = start.mailbox.clone();
+        let mut session = Session { parties, outboxes, arrivals, posted: 0, mailbox, devices: vec![], libraries };
+        let listening = session.gather(start, "listen for the others", |event| match event {
             Event::Listening { address } => Some(address),
             _ => None,
         })?;
-        session.tell_all(&Command::LinkUp { addresses })?;
+        session.tell_all(&Command::LinkUp { addresses: advertised(listening) })?;
         Ok(session)
     }
 
@@ -125,6 +126,24 @@ impl Session {
             let frame = frame::encode_header(command);
             let frame = frame.map_err(|error| ClusterError::Protocol { party, detail: error.to_string() })?;
             self.post(party, frame);
+        }
+        Ok(())
+    }
+
+    /// Sends the parties those libraries that they do not have, where they cannot read this machine's files.
+    pub(in crate::cluster) fn ship(&mut self, libraries: &[Library]) -> Result<(), ClusterError> {
+        let Some(there) = &self.libraries else { return Ok(()) };
+        let missing: Vec<&Library> = libraries.iter().filter(|library| !there.contains(&library.digest())).collect();
+        for library in missing {
+            let fail = |detail: &dyn std::fmt::Display| {
+                controller(&format!("send {} to the hosts", library.path.display()), detail, "Is it still there?")
+            };
+            let content = std::fs::read(&library.path).map_err(|error| fail(&error))?;
+            let mut frame =
+                frame::encode_header(&Command::Keep { library: library.clone() }).map_err(|error| fail(&error))?;
+            frame.extend_from_slice(&content);
+            PartyId::ALL.into_iter().for_each(|party| self.post(party, frame.clone()));
+            self.libraries.get_or_insert_default().insert(library.digest());
         }
         Ok(())
     }
@@ -163,7 +182,10 @@ impl Session {
     /// How a party's process ended, if it does within `time`.
     pub(in crate::cluster) fn wait_end(&mut self, party: PartyId, time: Duration) -> Option<String> {
         match &mut self.parties {
-            Parties::Processes(processes, _) => processes[party.index()].wait_exit(time).map(describe),
+            Parties::Processes(processes, _) => {
+                let process = &mut processes[party.index()];
+                process.wait_exit(time).map(|status| process.described(status))
+            }
             Parties::Threads(_) => Some("its thread ended".to_owned()),
         }
     }
@@ -262,16 +284,51 @@ impl Drop for Session {
     }
 }
 
+/// The thread of the control links.
+fn control_runtime() -> Result<Runtime, ClusterError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("cluster")
+        .enable_all()
+        .build()
+        .map_err(|error| controller("start the control thread", &error, "Is the limit on threads reached?"))
+}
+
+/// Three processes with their control links.
+pub(super) struct Started {
+    pub(super) processes: Vec<PartyProcess>,
+    pub(super) outboxes: Vec<Outbox>,
+    /// Where each can be reached by the others, from where it listens.
+    pub(super) advertised: Box<dyn FnOnce([SocketAddr; 3]) -> [String; 3]>,
+    /// The libraries that they have, by digest; none where they can read the caller's files.
+    pub(super) libraries: Option<HashSet<[u8; 32]>>,
+}
+
 /// What may end a start before its parties are ready.
-struct Start<'a> {
-    until: Instant,
-    mailbox: Mailbox,
+pub(super) struct Start<'a> {
+    pub(super) until: Instant,
+    pub(super) mailbox: Mailbox,
     going_on: &'a GoingOn,
 }
 
 impl Start<'_> {
+    /// Waits for `future` for as long as the caller wants it.
+    pub(super) async fn wait_for<T>(
+        &self,
+        task: &str,
+        future: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
+        let mut future = std::pin::pin!(future);
+        loop {
+            match tokio::time::timeout(POLL, &mut future).await {
+                Ok(outcome) => return outcome,
+                Err(_) => self.check(task)?,
+            }
+        }
+    }
+
     /// An error if the caller wants it to end.
-    fn check(&self, task: &str) -> Result<(), ClusterError> {
+    pub(super) fn check(&self, task: &str) -> Result<(), ClusterError> {
         let job = || "start of parties".to_owned();
         match (self.mailbox.is_cancelled(), self.going_on.is_to_end()) {
             (true, _) => Err(ClusterError::Cancelled { job: job() }),
@@ -281,97 +338,7 @@ impl Start<'_> {
     }
 }
 
-fn controller(action: &str, detail: &dyn std::fmt::Display, hint: &str) -> ClusterError {
+/// The error that something on this side failed.
+pub(super) fn controller(action: &str, detail: &dyn std::fmt::Display, hint: &str) -> ClusterError {
     ClusterError::Controller { action: action.into(), detail: detail.to_string(), hint: hint.into() }
-}
-
-/// The controller's certificate, and what each party gets to know.
-fn introduce(
-    configuration: &Configuration,
-    listener: &TcpListener,
-) -> Result<(Identity, [Bootstrap; 3]), ClusterError> {
-    let generate = || {
-        Identity::generate()
-            .map_err(|error| controller("make a certificate", &error, "Has the system no randomness to give?"))
-    };
-    let identity = generate()?;
-    let identities = [generate()?, generate()?, generate()?];
-    let mut session = [0u8; 16];
-    getrandom::fill(&mut session)
-        .map_err(|error| controller("draw a session number", &error, "Has the system no randomness to give?"))?;
-    let control_address = listener
-        .local_addr()
-        .map_err(|error| controller("learn the address of the control port", &error, "Try again."))?;
-    let peers = identities.each_ref().map(Identity::fingerprint);
-    let bootstraps = PartyId::ALL.map(|id| Bootstrap {
-        version: VERSION.to_owned(),
-        id,
-        identity: identities[id.index()].clone(),
-        peers,
-        controller: identity.fingerprint(),
-        control_address,
-        controller_pid: std::process::id(),
-        session,
-        randomness: configuration.randomness,
-        threads: configuration.threads,
-        deadline: configuration.deadline,
-        connect_within: configuration.start_within,
-        link: configuration.link,
-        settings: configuration.settings,
-        device: configuration.devices.0[id.index()],
-        insecure_plaintext: configuration.insecure_plaintext,
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, configuration.ports[id.index()])),
-    });
-    Ok((identity, bootstraps))
-}
-
-/// Waits until all parties have connected and shown their certificates.
-async fn accept(
-    listener: &TcpListener,
-    identity: &Identity,
-    peers: [Fingerprint; 3],
-    processes: &mut [PartyProcess],
-    start: &Start<'_>,
-) -> Result<[TlsStream<TcpStream>; 3], ClusterError> {
-    let server = identity
-        .server_config(&peers)
-        .map_err(|error| controller("set up TLS", &error, "This is a mistake in the program: please report it."))?;
-    let acceptor = tokio_rustls::TlsAcceptor::from(server);
-    let identify = move |stream: TcpStream| {
-        let acceptor = acceptor.clone();
-        async move {
-            stream.set_nodelay(true)?;
-            let stream = acceptor.accept(stream).await?;
-            let party = tls::party_of(stream.get_ref().1.peer_certificates(), &peers);
-            party.map(|party| (party, stream)).ok_or_else(|| io::Error::other("unknown certificate"))
-        }
-    };
-    let mut streams = [None, None, None];
-    let mut reception = Reception::new(listener);
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        streams = match streams {
-            [Some(a), Some(b), Some(c)] => return Ok([a, b, c]),
-            other => other,
-        };
-        tokio::select! {
-            // Whoever fails the handshake is not one of ours.
-            (_, outcome) = reception.next(identify.clone()) => if let Ok((party, stream)) = outcome {
-                streams[party.index()] = Some(stream);
-            },
-            _ = tick.tick() => {
-                start.check("connect to the controller")?;
-                for (process, stream) in processes.iter_mut().zip(&streams) {
-                    if stream.is_none() && let Some(status) = process.exited() {
-                        // Its log comes by another thread, which may be a little behind.
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                        return Err(process.startup_error(format!("its process ended ({})", describe(status))));
-                    }
-                    if stream.is_none() && Instant::now() >= start.until {
-                        return Err(process.startup_error("it did not connect to its controller in time".into()));
-                    }
-                }
-            }
-        }
-    }
 }

@@ -39,19 +39,25 @@ struct State {
 pub(in crate::cluster) struct Printed(Arc<(Mutex<State>, Condvar)>);
 
 impl Printed {
-    /// Passes both streams on, on threads of their own, until they end.
-    pub(in crate::cluster) fn drain(
-        &self,
-        id: PartyId,
-        output: impl Read + Send + 'static,
-        error: impl Read + Send + 'static,
-    ) -> io::Result<()> {
-        let (for_output, for_error) = (self.clone(), self.clone());
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(format!("{name}-{id}")).spawn(body).map(drop)
-        };
-        spawn("output", Box::new(move || for_output.pass(id, Stream::Output, output)))?;
-        spawn("log", Box::new(move || for_error.pass(id, Stream::Error, error)))
+    /// Passes standard output on, on a thread of its own, until it ends.
+    pub(in crate::cluster) fn drain_output(&self, id: PartyId, from: impl Read + Send + 'static) -> io::Result<()> {
+        self.drain(id, Stream::Output, from)
+    }
+
+    /// Passes standard error on, on a thread of its own, until it ends.
+    pub(in crate::cluster) fn drain_error(&self, id: PartyId, from: impl Read + Send + 'static) -> io::Result<()> {
+        self.drain(id, Stream::Error, from)
+    }
+
+    /// There is no standard output to wait for.
+    pub(in crate::cluster) fn no_output(&self) {
+        self.state().marked[Stream::Output as usize] = u64::MAX;
+    }
+
+    fn drain(&self, id: PartyId, stream: Stream, from: impl Read + Send + 'static) -> io::Result<()> {
+        let (printed, name) = (self.clone(), if stream == Stream::Output { "output" } else { "log" });
+        let thread = std::thread::Builder::new().name(format!("{name}-{id}"));
+        thread.spawn(move || printed.pass(id, stream, from)).map(drop)
     }
 
     /// The last lines of standard error.
@@ -151,7 +157,8 @@ mod tests {
         let printed = Printed::default();
         let error = format!("one\ntwo{MARK}3\n{MARK}4\nthree\n");
         let output = format!("{MARK}4\n");
-        printed.drain(PartyId::P0, io::Cursor::new(output), io::Cursor::new(error)).unwrap();
+        printed.drain_output(PartyId::P0, io::Cursor::new(output)).unwrap();
+        printed.drain_error(PartyId::P0, io::Cursor::new(error)).unwrap();
         printed.settle(4, Instant::now() + Duration::from_secs(10));
         let until = Instant::now() + Duration::from_secs(10);
         while printed.log().len() < 2 && Instant::now() < until {
@@ -164,7 +171,8 @@ mod tests {
     fn a_missing_mark_holds_nobody_up_for_long() {
         let (output, writer) = io::pipe().unwrap();
         let printed = Printed::default();
-        printed.drain(PartyId::P0, output, io::empty()).unwrap();
+        printed.drain_output(PartyId::P0, output).unwrap();
+        printed.drain_error(PartyId::P0, io::empty()).unwrap();
         let start = Instant::now();
         printed.settle(1, start + Duration::from_millis(20));
         assert!(start.elapsed() >= Duration::from_millis(15));

@@ -126,7 +126,7 @@ impl Thread {
                     execute::execute(&mut context, &self.outbox, &jobs, run, &job, &frame[body..])
                 }
                 Command::Free { ids } => context.store().free(&ids),
-                Command::LinkUp { .. } => {}
+                Command::LinkUp { .. } | Command::Keep { .. } | Command::Alive => {}
                 Command::Stop => return,
             }
         }

@@ -75,12 +75,31 @@ pub(super) fn take_standard_input() -> io::Result<Option<File>> {
     }
 }
 
-/// Ends this process when its controller is gone, whatever way that went: by the signal that
-/// Linux sends when the thread that started a process ends, and by the end of standard input,
-/// which also works where the parent is not the controller itself.
-pub(super) fn die_with(controller_pid: u32, mut standard_input: File) -> Result<(), String> {
+/// Takes standard output, over which a party speaks to its controller; what is printed from now on goes to standard error.
+pub(super) fn take_standard_output() -> io::Result<File> {
+    let (output, error) = (io::stdout(), io::stderr());
+    // SAFETY: both calls take numbers of descriptors that are open here; the new one is owned by the file made of it.
+    unsafe {
+        match libc::fcntl(output.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) {
+            taken if taken >= 0 && libc::dup2(error.as_raw_fd(), output.as_raw_fd()) >= 0 => {
+                Ok(File::from_raw_fd(taken))
+            }
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// Ends this process when the one that started it ends (by the signal that Linux sends when the thread that started a
+/// process ends).
+pub(super) fn die_with_parent() {
     // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Ends this process when its controller is gone, whatever way that went: with its parent, and by the end of standard
+/// input, which also works where the parent is not the controller itself.
+pub(super) fn die_with(controller_pid: u32, mut standard_input: File) -> Result<(), String> {
+    die_with_parent();
     if std::os::unix::process::parent_id() != controller_pid {
         return Err("the controller was gone before this party came up".into());
     }

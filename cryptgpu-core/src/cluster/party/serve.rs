@@ -8,19 +8,25 @@ use super::jobs::Jobs;
 use super::own_process;
 use crate::cluster::wire::frame::{self, Incoming, Outbox};
 use crate::cluster::wire::function;
-use crate::cluster::wire::message::{Bootstrap, Command, Event, MAX_BOOTSTRAP_BYTES, VERSION};
+use crate::cluster::wire::message::{Bootstrap, Command, ControlLink, Event, MAX_BOOTSTRAP_BYTES, VERSION};
 use crate::cluster::wire::object::{CodeError, Library};
 use crate::device::DeviceInUse;
 use crate::net::tcp::{self, Config, Security};
 use crate::net::{NetError, Network, Options, TcpNetwork, tls};
+use parking_lot::Mutex;
 use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// What the library that cells link exports under this name is run by `cryptgpu party --runtime`.
 pub const LIBRARY_ENTRY: &CStr = c"cryptgpu_party";
@@ -87,13 +93,17 @@ pub fn serve_from(libraries: &[OsString]) -> Result<i32, CodeError> {
 pub fn serve(jobs: &Jobs) -> Result<(), String> {
     own_process::hide()?;
     let (bootstrap, input) = read_bootstrap()?;
-    if bootstrap.version != VERSION {
-        return Err(format!(
-            "the controller speaks `{}`, this program `{}`: build both from the same source",
-            bootstrap.version, VERSION
-        ));
-    }
-    own_process::die_with(bootstrap.controller_pid, input)?;
+    let wire = match bootstrap.control {
+        ControlLink::Connect { address, controller_pid } => {
+            own_process::die_with(controller_pid, input)?;
+            Wire::Connection(address)
+        }
+        ControlLink::Standard => {
+            own_process::die_with_parent();
+            let output = own_process::take_standard_output();
+            Wire::Standard(input, output.map_err(|error| format!("cannot take standard output: {error}"))?)
+        }
+    };
     own_process::keep_memory();
     own_process::allow_open_files();
     function::learn();
@@ -107,7 +117,7 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the control thread: {error}"))?;
-    let control = connect(&runtime, &bootstrap)?;
+    let control = connect(&runtime, &bootstrap, wire)?;
     let outcome = serve_commands(&bootstrap, &control, jobs);
     if let Err(detail) = &outcome {
         tell(&control.outbox, &Event::Unable { detail: detail.clone() });
@@ -133,8 +143,18 @@ fn read_bootstrap() -> Result<(Bootstrap, File), String> {
     if len > MAX_BOOTSTRAP_BYTES {
         return Err(BY_HAND.into());
     }
-    let bootstrap = postcard::from_bytes(&read(len)?).map_err(|error| format!("cannot read the bootstrap: {error}"))?;
-    Ok((bootstrap, input))
+    let bytes = read(len)?;
+    let unreadable = |error: postcard::Error| format!("cannot read the bootstrap: {error}");
+    // The version comes first, and another version's bootstrap may look different behind it.
+    let (version, _) = postcard::take_from_bytes::<String>(&bytes).map_err(unreadable)?;
+    // Read from memory, so that a test can make a program of another version.
+    let own = std::hint::black_box(VERSION);
+    if version != own {
+        return Err(format!(
+            "the controller speaks `{version}`, this program `{own}`: build both from the same source"
+        ));
+    }
+    Ok((postcard::from_bytes(&bytes).map_err(unreadable)?, input))
 }
 
 /// The link to the controller.
@@ -146,35 +166,72 @@ struct Control {
     links: Arc<OnceLock<Arc<TcpNetwork>>>,
 }
 
-/// Connects to the controller; commands come by the channel, with their frames.
-fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> {
-    let address = bootstrap.control_address;
+/// What the link to the controller runs over.
+enum Wire {
+    /// A connection to this address.
+    Connection(SocketAddr),
+    /// This process's standard input and output.
+    Standard(File, File),
+}
+
+/// Opens the link to the controller; commands come by the channel, with their frames.
+fn connect(runtime: &Runtime, bootstrap: &Bootstrap, wire: Wire) -> Result<Control, String> {
     let client = bootstrap.identity.client_config(bootstrap.controller).map_err(|error| error.to_string())?;
-    let stream = runtime.block_on(async {
-        let connect = async {
-            loop {
-                let stream = tokio::net::TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                let connector = tokio_rustls::TlsConnector::from(client.clone());
-                match connector.connect(tls::server_name(), stream).await {
-                    Err(error) if tcp::is_unheard(&error) => tokio::time::sleep(tcp::PAUSE).await,
-                    ended => return ended,
-                }
-            }
-        };
-        tokio::time::timeout(bootstrap.connect_within, connect).await
-    });
-    let stream = stream
-        .map_err(|_| format!("no answer from the controller at {address}"))?
-        .map_err(|error| format!("cannot connect to the controller at {address}: {error}"))?;
+    let connector = tokio_rustls::TlsConnector::from(client);
+    let within = bootstrap.connect_within;
+    match wire {
+        Wire::Connection(address) => {
+            let stream = runtime.block_on(async { tokio::time::timeout(within, dial(address, &connector)).await });
+            let stream = stream
+                .map_err(|_| format!("no answer from the controller at {address}"))?
+                .map_err(|error| format!("cannot connect to the controller at {address}: {error}"))?;
+            Ok(attach(runtime, bootstrap, stream, None))
+        }
+        Wire::Standard(input, output) => {
+            let [input, output] = [input, output].map(tokio::fs::File::from_std);
+            let stream = async { connector.connect(tls::server_name(), tokio::io::join(input, output)).await };
+            let stream = runtime.block_on(async { tokio::time::timeout(within, stream).await });
+            let stream = stream
+                .map_err(|_| "the controller does not answer on standard input".to_owned())?
+                .map_err(|error| format!("cannot speak to the controller over standard input: {error}"))?;
+            Ok(attach(runtime, bootstrap, stream, Some(bootstrap.deadline.max(SILENCE))))
+        }
+    }
+}
+
+/// A controller that may be lost without a word is waited for at least so long.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// Connects to the controller, which may turn a party away unheard where a crowd is at its door.
+async fn dial(address: SocketAddr, connector: &TlsConnector) -> std::io::Result<TlsStream<TcpStream>> {
+    loop {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        match connector.connect(tls::server_name(), stream).await {
+            Err(error) if tcp::is_unheard(&error) => tokio::time::sleep(tcp::PAUSE).await,
+            ended => return ended,
+        }
+    }
+}
+
+/// Runs the link to the controller on tasks: what comes, the signs of life, and, after a `silence` of the controller
+/// where one is named, the end of this process.
+fn attach<S>(runtime: &Runtime, bootstrap: &Bootstrap, stream: S, silence: Option<Duration>) -> Control
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
     let (sender, commands) = channel();
+    let heard = Arc::new(Mutex::new(Instant::now()));
+    let hears = heard.clone();
     let outbox = frame::attach(runtime.handle(), stream, move |arrived| {
+        *hears.lock() = Instant::now();
         let frame = match arrived {
             Ok(Incoming::Frame(frame)) => frame,
             Ok(Incoming::Piece) => return,
             Err(_) => own_process::end(),
         };
         match frame::decode(&frame) {
+            Ok((Command::Alive, _)) => {}
             // Nobody listens any more: the process is about to end.
             Ok((command, body)) => drop(sender.send((command, frame, body))),
             Err(error) => {
@@ -193,15 +250,24 @@ fn connect(runtime: &Runtime, bootstrap: &Bootstrap) -> Result<Control, String> 
                 &Event::Alive { state: watched.get().map(|network| Box::new(network.endpoint().wait_state())) },
             );
             tokio::time::sleep(pause).await;
+            if silence.is_some_and(|silence| heard.lock().elapsed() > silence) {
+                eprintln!("the controller is lost: nothing was heard from it for {silence:?}");
+                own_process::end();
+            }
         }
     });
-    Ok(Control { outbox, commands, links })
+    Control { outbox, commands, links }
 }
 
 fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Result<(), String> {
     let Control { outbox, commands, .. } = control;
     // Before anything waits for this party: what is missing is said at once.
-    let device = bootstrap.device.resolve(bootstrap.id.index()).map_err(|error| error.to_string())?;
+    // Parties of one machine take its cards in turn.
+    let turn = match bootstrap.control {
+        ControlLink::Connect { .. } => bootstrap.id.index(),
+        ControlLink::Standard => 0,
+    };
+    let device = bootstrap.device.resolve(turn).map_err(|error| error.to_string())?;
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });
@@ -224,6 +290,14 @@ fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Resu
                 let context = context.as_mut().ok_or("the controller let go of something before linking up")?;
                 context.store().free(&ids);
             }
+            // What is wrong with it is said again when it is looked for.
+            Command::Keep { library } => {
+                if let Err(error) = library.keep(&frame[body..]) {
+                    eprintln!("cannot keep what the caller has sent: {error}");
+                }
+            }
+            // Heard where it came.
+            Command::Alive => {}
             Command::Stop => break,
         }
     }
@@ -235,7 +309,7 @@ fn link_up(
     bootstrap: &Bootstrap,
     device: DeviceInUse,
     listener: TcpListener,
-    addresses: [std::net::SocketAddr; 3],
+    addresses: [String; 3],
     control: &Control,
 ) -> Result<PartyContext, NetError> {
     let security = match bootstrap.insecure_plaintext {

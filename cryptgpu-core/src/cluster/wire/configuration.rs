@@ -1,11 +1,24 @@
 //! The configuration of a cluster: what the builder collects, what launching needs, and what each party gets its part of.
 
+use super::hosts::Hosts;
 use crate::device::Devices;
 use crate::mpc::Settings;
 use crate::net::{Interceptor, Link};
 use crate::prg::Randomness;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Where the parties are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::cluster) enum Places {
+    /// On threads of this process.
+    Memory,
+    /// In processes of this machine.
+    #[default]
+    Local,
+    /// In processes of three hosts, started over SSH.
+    Ssh(Box<Hosts>),
+}
 
 /// What is chosen when a cluster is started.
 #[derive(Clone, Debug)]
@@ -22,9 +35,16 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) ports: [u16; 3],
     pub(in crate::cluster) settings: Settings,
     pub(in crate::cluster) devices: Devices,
-    pub(in crate::cluster) in_memory: bool,
+    pub(in crate::cluster) places: Places,
     /// What messages pass between parties in memory.
     pub(in crate::cluster) interceptor: Option<Interceptor>,
+}
+
+impl Configuration {
+    /// Whether the parties are threads of this process.
+    pub(in crate::cluster) fn in_memory(&self) -> bool {
+        self.places == Places::Memory
+    }
 }
 
 impl Default for Configuration {
@@ -41,7 +61,7 @@ impl Default for Configuration {
             ports: [0; 3],
             settings: Settings::default(),
             devices: Devices::default(),
-            in_memory: false,
+            places: Places::default(),
             interceptor: None,
         }
     }

@@ -148,6 +148,20 @@ pub enum ClusterError {
         /// Its last lines of log.
         log: Vec<String>,
     },
+    /// A host that a party was to be started on: it cannot be reached, refuses, or lacks something.
+    #[error("party {party} on {host}: cannot {action}: {detail}. {hint}")]
+    Host {
+        /// The party.
+        party: PartyId,
+        /// The host, as it was named.
+        host: String,
+        /// What was tried.
+        action: String,
+        /// What is known.
+        detail: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The job failed at a party.
     #[error("party {party} failed in job {job}{}: {}{}", step_note(failure), failure.message, log_note(log))]
     Job {
@@ -271,6 +285,7 @@ impl ClusterError {
         match self {
             ClusterError::Disagree { party }
             | ClusterError::Startup { party, .. }
+            | ClusterError::Host { party, .. }
             | ClusterError::Job { party, .. }
             | ClusterError::Died { party, .. }
             | ClusterError::Silent { party, .. }

@@ -24,6 +24,16 @@ pub(in crate::cluster) struct FunctionId {
     offset: u64,
 }
 
+impl FunctionId {
+    /// The libraries that it needs, its own last; none of a function of the program itself.
+    pub(in crate::cluster) fn libraries(&self) -> &[Library] {
+        match &self.object {
+            ObjectId::Program(_) => &[],
+            ObjectId::Libraries(libraries) => libraries,
+        }
+    }
+}
+
 /// An address that is the same for all code that shares this copy of the library.
 #[inline(never)]
 pub(in crate::cluster) fn runtime() -> usize {

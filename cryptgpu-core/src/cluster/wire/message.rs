@@ -3,6 +3,7 @@
 
 use super::error::Failure;
 use super::function::FunctionId;
+use super::object::Library;
 use super::trace::PartyTrace;
 use crate::device::{DeviceChoice, DeviceInUse};
 use crate::mpc::Settings;
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Both ends must be of the same version: jobs are encoded without names.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 3");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 4");
 
 /// A bootstrap is smaller than this.
 pub(in crate::cluster) const MAX_BOOTSTRAP_BYTES: usize = 64 << 10;
@@ -25,9 +26,7 @@ pub(in crate::cluster) struct Bootstrap {
     pub(in crate::cluster) identity: Identity,
     pub(in crate::cluster) peers: [Fingerprint; 3],
     pub(in crate::cluster) controller: Fingerprint,
-    pub(in crate::cluster) control_address: SocketAddr,
-    /// The process to die with.
-    pub(in crate::cluster) controller_pid: u32,
+    pub(in crate::cluster) control: ControlLink,
     pub(in crate::cluster) session: [u8; 16],
     pub(in crate::cluster) randomness: Randomness,
     pub(in crate::cluster) threads: Option<usize>,
@@ -42,11 +41,26 @@ pub(in crate::cluster) struct Bootstrap {
     pub(in crate::cluster) listen: SocketAddr,
 }
 
+/// By what a party and its controller speak to each other: TLS, in which the party is the client, over one of these.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) enum ControlLink {
+    /// A connection to the controller, which is on the same machine and started this very process.
+    Connect { address: SocketAddr, controller_pid: u32 },
+    /// The party's own standard input, behind the bootstrap, and its standard output: whoever started it leads them to the
+    /// controller. What functions print goes to standard error then. The controller is heard of at least as often as
+    /// parties say that they are alive, and a party that hears nothing for long ends.
+    Standard,
+}
+
 /// A message from the controller to a party.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(in crate::cluster) enum Command {
-    /// Link up with the parties that listen there.
-    LinkUp { addresses: [SocketAddr; 3] },
+    /// Link up with the parties that can be reached there, each as `host:port`, which the connecting party looks up.
+    LinkUp { addresses: [String; 3] },
+    /// The controller is there: sent every so often where it might be lost without a word ([`ControlLink::Standard`]).
+    Alive,
+    /// Keep a library for functions that come: the content of its file follows. Only where the party has no such file.
+    Keep { library: Library },
     /// Let go of what no handle names any more.
     Free { ids: Vec<HeldId> },
     /// Run the job of that name; its encoding follows.

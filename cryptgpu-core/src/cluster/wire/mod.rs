@@ -6,6 +6,7 @@
 //! | `message.rs` | the control protocol's messages; [`Usage`] |
 //! | `frame.rs` | frames, and the ends of a control link |
 //! | `configuration.rs` | what is chosen when a cluster is started |
+//! | `hosts.rs` | [`Hosts`]: three hosts for parties, and the file that describes them |
 //! | `error.rs` | [`ClusterError`], [`Failure`]: what the caller sees |
 //! | `job_error.rs` | [`JobError`]: why a job failed at a party, as the caller gets it |
 //! | `function.rs` | the identity of a function: its object file, and where in it |
@@ -20,6 +21,7 @@ pub(super) mod error;
 pub(super) mod frame;
 pub(super) mod function;
 pub(crate) mod fuzz;
+pub(super) mod hosts;
 pub(super) mod job_error;
 pub(super) mod mark;
 pub(super) mod message;
@@ -28,6 +30,7 @@ pub(super) mod text;
 pub(super) mod trace;
 
 pub use error::{ClusterError, Failure, FailureKind};
+pub use hosts::Hosts;
 pub use job_error::JobError;
 pub use message::Usage;
 pub use object::CodeError;

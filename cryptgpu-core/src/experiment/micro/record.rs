@@ -161,14 +161,13 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Starts three processes of this machine, with `link` between them and all else as `builder` says.
+    /// Starts three parties as `builder` says, with `link` between them.
     ///
     /// # Errors
     /// As [`ClusterBuilder::start`].
     pub fn start(builder: ClusterBuilder, link: Link) -> Result<Self, ExperimentError> {
         let cluster = builder.link(link).start()?;
-        let here = cluster.pids().iter().all(|pid| *pid == std::process::id());
-        let parties = if here { "threads of one process" } else { "local processes, TLS" };
+        let parties = cluster.place();
         Ok(Self { cluster, link, parties })
     }
 

@@ -78,7 +78,7 @@ pub(super) fn listener(config: &Config) -> Result<tokio::net::TcpListener, NetEr
 
 /// Connects to `peer`, which may not listen yet, or not listen to us at once.
 async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn Stream>, NetError> {
-    let address = config.addresses[peer.index()];
+    let address = config.addresses[peer.index()].as_str();
     let action = format!("connect to party {peer} at {address}");
     let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
     loop {
@@ -102,7 +102,7 @@ async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn 
     }
 }
 
-async fn reach(address: SocketAddr, until: Instant) -> io::Result<TcpStream> {
+async fn reach(address: &str, until: Instant) -> io::Result<TcpStream> {
     let mut pause = Duration::from_millis(2);
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -176,7 +176,8 @@ async fn accept(
                 let absent = [config.id.next(), config.id.prev()].into_iter().filter(|peer| streams[peer.index()].is_none());
                 let absent: Vec<String> = absent.map(|peer| format!("party {peer}")).collect();
                 let detail = format!("{} did not connect within {:?}{refused}", absent.join(" and "), config.connect_within);
-                return Err(setup(config.id, "accept the other parties", &detail, "Are all three parties running?"));
+                let hint = "Are all three parties running, and does a firewall let their ports through?";
+                return Err(setup(config.id, "accept the other parties", &detail, hint));
             }
         }
     }

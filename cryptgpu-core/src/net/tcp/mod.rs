@@ -43,7 +43,7 @@ use super::tls::{Fingerprint, Identity};
 use super::{GaveUp, NetError, Network, Options, PartyId, Tag};
 use reader::Reader;
 use redial::Way;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,8 +76,9 @@ pub struct Config {
     pub id: PartyId,
     /// Where the others connect to: see [`listen`].
     pub listener: TcpListener,
-    /// Where each party listens, by index; this party's own is not looked at.
-    pub addresses: [SocketAddr; 3],
+    /// Where each party can be reached, by index, as `host:port`; this party's own is not looked at. Names are looked up
+    /// by the party that connects.
+    pub addresses: [String; 3],
     /// How the links are protected.
     pub security: Security,
     /// Equal at all parties of a session, different between sessions.

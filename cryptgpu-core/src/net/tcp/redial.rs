@@ -62,7 +62,7 @@ impl Way {
                 Err(_) => last = "no answer".into(),
             }
             if Instant::now() + PAUSE >= until {
-                let address = self.config.addresses[self.peer.index()];
+                let address = &self.config.addresses[self.peer.index()];
                 return Err(Unmade::Fault(Fault::Closed(format!(
                     "the connection to it broke ({broken}) and could not be made anew within {within:?}: {last}. Is the network between the hosts up, and {address} reachable?"
                 ))));
@@ -73,7 +73,7 @@ impl Way {
 
     /// Dials once. The inner error is one after which to dial again.
     async fn dial(&self) -> Result<io::Result<(Box<dyn Stream>, u64)>, Unmade> {
-        let stream = match TcpStream::connect(self.config.addresses[self.peer.index()]).await {
+        let stream = match TcpStream::connect(self.config.addresses[self.peer.index()].as_str()).await {
             Ok(stream) => stream,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Unmade::Gone),
             Err(error) => return Ok(Err(error)),

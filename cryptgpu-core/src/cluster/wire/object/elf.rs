@@ -53,6 +53,48 @@ impl Facts {
     }
 }
 
+/// A version of the GNU C library: 2.36.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::cluster) struct LibcVersion(u32, u32);
+
+impl std::fmt::Display for LibcVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl std::str::FromStr for LibcVersion {
+    type Err = std::num::ParseIntError;
+
+    /// A third number says nothing about what is there.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut numbers = text.split('.');
+        let mut next = || numbers.next().unwrap_or_default().parse();
+        Ok(LibcVersion(next()?, next()?))
+    }
+}
+
+/// The oldest GNU C library that an object file runs with: the newest version of it that the file names. None where it
+/// names none.
+pub(in crate::cluster) fn libc_needed(file: &File) -> io::Result<Option<LibcVersion>> {
+    let pieces = ReadCache::new(file);
+    let elf = Elf::read(file, &pieces)?;
+    let read = || {
+        let sections = elf.header.sections(LittleEndian, elf.pieces)?;
+        let Some((mut libraries, link)) = sections.gnu_verneed(LittleEndian, elf.pieces)? else { return Ok(None) };
+        let strings = sections.strings(LittleEndian, elf.pieces, link)?;
+        let mut newest = None;
+        while let Some((_, mut versions)) = libraries.next()? {
+            while let Some(version) = versions.next()? {
+                let name = String::from_utf8_lossy(version.name(LittleEndian, strings)?);
+                newest = newest.max(name.strip_prefix("GLIBC_").and_then(|version| version.parse().ok()));
+            }
+        }
+        Ok(newest)
+    };
+    read().map_err(|error: object::Error| io::Error::other(error))
+}
+
 impl<'a> Elf<'a> {
     fn read(file: &'a File, pieces: &'a ReadCache<&'a File>) -> io::Result<Self> {
         let read = || {

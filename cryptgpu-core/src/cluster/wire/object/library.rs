@@ -20,6 +20,9 @@ pub(in crate::cluster) struct Library {
     digest: [u8; 32],
 }
 
+/// What the caller has sent of libraries that are not open yet, by digest.
+static SENT: Mutex<Option<HashMap<[u8; 32], Sealed>>> = Mutex::new(None);
+
 impl Library {
     /// `object` of this process behind all that it needs, in the order in which they can be opened.
     pub(in crate::cluster::wire) fn with_needs(object: &Loaded) -> Result<Vec<Library>, CodeError> {
@@ -44,6 +47,19 @@ impl Library {
         Ok(())
     }
 
+    /// Keeps the content of the file, as the caller has sent it, for [`Library::obtain`] to open: at another host there is no
+    /// such file. It is compared first.
+    pub(in crate::cluster) fn keep(&self, content: &[u8]) -> Result<(), CodeError> {
+        let sealed = Sealed::read(content, &self.path, &self.digest)?;
+        SENT.lock().get_or_insert_default().insert(self.digest, sealed);
+        Ok(())
+    }
+
+    /// What tells it from others.
+    pub(in crate::cluster) fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     /// The library in this process; it is compared and opened if it is not there yet.
     pub(in crate::cluster::wire) fn obtain(&self, flags: c_int) -> Result<Loaded, CodeError> {
         static OPENED: Mutex<Option<HashMap<[u8; 32], usize>>> = Mutex::new(None);
@@ -55,7 +71,10 @@ impl Library {
         let object = match loaded::called(&self.name) {
             Some(object) if object.digest()? == self.digest => object,
             Some(_) => return Err(CodeError::OtherLoaded { name: self.name.clone() }),
-            None => Sealed::copy(&self.path, &self.digest)?.open(flags)?,
+            None => {
+                let sent = SENT.lock().get_or_insert_default().remove(&self.digest);
+                sent.map_or_else(|| Sealed::copy(&self.path, &self.digest), Ok)?.open(flags)?
+            }
         };
         opened.insert(self.digest, object.base);
         Ok(object)
@@ -63,10 +82,15 @@ impl Library {
 
     /// As an argument of a program: the digest, a colon, the name, a colon, the path.
     pub(in crate::cluster) fn to_argument(&self) -> OsString {
-        let digest: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut argument = OsString::from(format!("{digest}:{}:", self.name));
+        let mut argument = OsString::from(self.argument_before_path());
         argument.push(&self.path);
         argument
+    }
+
+    /// That argument without the path, which is its end.
+    pub(in crate::cluster) fn argument_before_path(&self) -> String {
+        let digest: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{digest}:{}:", self.name)
     }
 
     /// What [`Library::to_argument`] has written.

@@ -18,6 +18,7 @@ mod sealed;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::cluster) use elf::{LibcVersion, libc_needed};
 pub use error::CodeError;
 pub(in crate::cluster) use library::Library;
 pub(super) use library::address_of;

@@ -24,8 +24,13 @@ pub(super) struct Sealed {
 impl Sealed {
     /// Copies the file, and compares the copy with `digest`. Nothing of it is run.
     pub(super) fn copy(path: &Path, digest: &[u8; 32]) -> Result<Self, CodeError> {
+        let file = File::open(path).map_err(|error| CodeError::unreadable(path, &error))?;
+        Sealed::read(file, path, digest)
+    }
+
+    /// As [`Sealed::copy`], from anything that can be read; `path` is where it is from.
+    pub(super) fn read(mut file: impl io::Read, path: &Path, digest: &[u8; 32]) -> Result<Self, CodeError> {
         let unreadable = |error: io::Error| CodeError::unreadable(path, &error);
-        let mut file = File::open(path).map_err(unreadable)?;
         let name = path.file_name().map_or(&b"code"[..], OsStr::as_bytes);
         let mut copy = in_memory(name).map_err(unreadable)?;
         io::copy(&mut file, &mut copy).map_err(unreadable)?;

@@ -100,6 +100,19 @@ fn the_initial_value_of_a_static_belongs_to_a_library_and_what_was_compared_is_w
 }
 
 #[test]
+fn what_the_caller_has_sent_is_opened_where_there_is_no_such_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = make(folder.path(), "libsent.so", "int get(void) { return 8; }", &[]);
+    let (library, content) = (named(&path, &path), std::fs::read(&path).unwrap());
+    let other = make(folder.path(), "libforged.so", "int get(void) { return 9; }", &[]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(library.keep(&std::fs::read(other).unwrap()), Err(CodeError::OtherFile { path: path.clone() }));
+    assert!(matches!(library.obtain(FLAGS), Err(CodeError::Unreadable { .. })), "nothing was kept");
+    library.keep(&content).unwrap();
+    assert_eq!(get(&library.obtain(FLAGS).unwrap()), 8);
+}
+
+#[test]
 fn a_caller_whose_file_was_built_anew_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let path =
