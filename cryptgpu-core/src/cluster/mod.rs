@@ -31,6 +31,7 @@ pub use controller::{
     Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
     LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
+pub(crate) use marshal::InTheClear;
 pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
     Plain, Revealed, Shared, SharedBits, Words,

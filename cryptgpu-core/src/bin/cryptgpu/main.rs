@@ -9,6 +9,7 @@ mod inference;
 mod micro;
 mod networks;
 mod party;
+mod plaintext;
 mod progress;
 mod range;
 mod run;
@@ -36,6 +37,7 @@ Examples:
   cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
   cryptgpu range --networks lenet                     whether its values fit the ring, layer by layer
   cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
+  cryptgpu run train-plaintext --networks lenet       the same training in the clear
   cryptgpu run micro                                  private operations by size
   cryptgpu table r.jsonl                              the comparison with the paper, from records
   cryptgpu soak --minutes 10                          random faults in random runs";
