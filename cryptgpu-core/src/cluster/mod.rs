@@ -46,4 +46,5 @@ pub use party::gate::{Asks, To, What};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
+pub(crate) use wire::fuzz;
 pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};

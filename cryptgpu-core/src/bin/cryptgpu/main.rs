@@ -15,6 +15,7 @@ mod plaintext;
 mod progress;
 mod range;
 mod run;
+mod soak;
 mod table;
 mod train;
 
@@ -40,7 +41,8 @@ Examples:
   cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
   cryptgpu run train-plaintext --networks lenet       the same training in the clear
   cryptgpu run micro                                  private operations by size
-  cryptgpu table r.jsonl                              the comparison with the paper, from records";
+  cryptgpu table r.jsonl                              the comparison with the paper, from records
+  cryptgpu soak --minutes 10                          random faults in random runs";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -58,6 +60,8 @@ enum Command {
     Bench(bench::Bench),
     /// Say what works on this machine, and what to do about the rest
     Doctor(doctor::Arguments),
+    /// Do random faults to random runs, and see that each ends right or with an error, and leaves nothing behind
+    Soak(soak::Arguments),
     Party(party::Party),
     /// Make the key and the certificate by which a party or a caller is known to the others
     Keygen(keygen::Arguments),
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Command::Range(arguments) => range::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Party(party) => party.run(),
         Command::Keygen(arguments) => keygen::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
