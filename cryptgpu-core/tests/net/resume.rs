@@ -139,7 +139,8 @@ fn a_peer_that_is_silent_for_good_is_an_error_in_time() {
     let silent = [Fate::After(20_000, End::Silence), Fate::After(0, End::Silence)];
     let _proxies = [(P0, P1), (P1, P0)].map(|(from, to)| Proxy::between(&mut configs, from, to).fates(silent));
     let [p0, p1, _p2] = link_up(configs);
-    [(&p0, P1), (&p1, P0)].map(|(net, peer)| net.send(peer, TAG, vec![1; 5000]).unwrap());
+    p0.send(P1, TAG, vec![1; 5000]).unwrap();
+    p1.send(P0, TAG, vec![1; 5000]).unwrap();
     let start = Instant::now();
     let error = (0..2).find_map(|_| p0.recv(P1, TAG, 5000).err()).unwrap();
     // It noticed the silence itself, or its peer did and ended the connection.
