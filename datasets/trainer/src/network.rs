@@ -86,6 +86,8 @@ impl Network {
                     Some(velocity) => ((velocity * momentum)? + &gradient)?,
                     None => gradient.clone(),
                 };
+                // Else it holds what it was computed from, and with that every iteration before.
+                let velocity = velocity.detach();
                 self.velocity.insert(name.clone(), velocity.clone());
                 if nesterov { (gradient + (velocity * momentum)?)? } else { velocity }
             };
@@ -339,5 +341,10 @@ mod tests {
         }];
         assert!((&ours - &theirs).iter().all(|difference| difference.abs() < 1e-9));
         assert_eq!(ours.len_of(Axis(0)), 6);
+        // What an iteration leaves knows nothing of it: else memory would grow with every one.
+        for (name, velocity) in &network.velocity {
+            let gradients = velocity.sum_all().unwrap().backward().unwrap();
+            assert!(gradients.get(&network.weights[name]).is_none(), "{name} keeps its iterations");
+        }
     }
 }
