@@ -22,7 +22,7 @@ pub(in crate::cluster) enum Launch {
     /// As processes of this machine.
     Processes(Program),
     /// As processes of three hosts, over SSH.
-    Ssh(Hosts, Program),
+    Ssh(Box<Hosts>, Program),
 }
 
 /// What a party's process runs.
@@ -49,7 +49,7 @@ impl Launch {
             Places::Local => Program::find(configuration).map(Launch::Processes),
             Places::Ssh(hosts) => {
                 hosts.check()?;
-                Ok(Launch::Ssh((**hosts).clone(), Program::find(configuration)?))
+                Ok(Launch::Ssh(hosts.clone(), Program::find(configuration)?))
             }
         }
     }
