@@ -31,6 +31,7 @@ pub use controller::{
     Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
     LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
+pub(crate) use marshal::InTheClear;
 pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
     Plain, Revealed, Shared, SharedBits, Words,
@@ -41,4 +42,5 @@ pub use party::failing::{BoxError, Result};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
+pub(crate) use wire::fuzz;
 pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};

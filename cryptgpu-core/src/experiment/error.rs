@@ -58,6 +58,9 @@ pub enum ExperimentError {
         /// What can be used.
         hint: String,
     },
+    /// What computes in the clear failed.
+    #[error("in the clear: {0}")]
+    Engine(String),
     /// A data set cannot be read.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

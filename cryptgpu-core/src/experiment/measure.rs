@@ -183,6 +183,7 @@ fn record(
     let all_compared = verdict.compared == verdict.images && verdict.labelled == verdict.images;
     Ok(Record {
         experiment: "inference".to_owned(),
+        engine: String::new(),
         network: declaration.network.clone(),
         dataset: declaration.images.to_string(),
         dataset_sha256: declaration.images_digest()?,

@@ -9,17 +9,21 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::label::{Conditions, Mark};
+use super::label::{Conditions, Mark, STANDARD_WINDOW};
 use super::{ExperimentError, Images, Machine, window};
 use crate::mpc::CheckRange;
 use crate::nn::WeightSource;
+use crate::ring::DEFAULT_FRACTION_BITS;
 
 /// One measurement. Fields that a newer version adds are ignored by an older one, and fields marked
 /// "or none" may be missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The experiment: `inference`.
+    /// The experiment: `inference`, or `inference_plaintext`, which has no parties, links and bytes.
     pub experiment: String,
+    /// What computed in the clear: `f64`, `candle 0.11, f32`; empty for private inference.
+    #[serde(default)]
+    pub engine: String,
     /// The network, as `nn::zoo` names it.
     pub network: String,
     /// What the images were: `mnist-test`, `cifar10-test`, `random`.
@@ -38,7 +42,7 @@ pub struct Record {
     pub link: String,
     /// Which protocols ran: `exact` or `paper`.
     pub fidelity: String,
-    /// Fraction bits of the fixed-point codec.
+    /// Fraction bits of the fixed-point codec; 0 for floating point.
     pub fraction_bits: u32,
     /// Bits that comparisons looked at, `lowest:width`. Older records do not say it: [`read`] tells it from their bytes,
     /// `?:16` where the lowest bit is not known, and leaves it empty where no width fits.
@@ -119,6 +123,11 @@ impl Record {
         self.bytes_sent.iter().sum()
     }
 
+    /// Whether it was evaluated in the clear.
+    pub fn is_plaintext(&self) -> bool {
+        self.experiment == super::INFERENCE_PLAINTEXT
+    }
+
     /// Whether masks came from a generator that is not cryptographic, so that nothing was private.
     pub fn is_insecure(&self) -> bool {
         // Names of such generators say so, by rule: see `prg::Randomness`.
@@ -137,8 +146,9 @@ impl Record {
             device: &self.device,
             cards: &self.cards,
             fidelity: &self.fidelity,
-            fraction_bits: self.fraction_bits,
-            window: &self.window,
+            // Floating point and no comparisons are not what sets a record in the clear apart.
+            fraction_bits: if self.is_plaintext() { DEFAULT_FRACTION_BITS } else { self.fraction_bits },
+            window: if self.is_plaintext() { STANDARD_WINDOW } else { &self.window },
             randomness: &self.randomness,
             parties: &self.parties,
             threads: self.threads,
@@ -152,8 +162,10 @@ impl Record {
         let has_real_images = Images::usual_sets(&self.network);
         // Only an older record has no window: its bytes tell it from others.
         let counted = format!("{} rounds, {} bytes", self.rounds, self.total_bytes());
+        let clear = if self.is_plaintext() { format!("in the clear, {}", self.engine) } else { String::new() };
         let mut marks = conditions.marks();
         marks.extend([
+            Mark::new(clear, true),
             Mark::new(format!("range check {}", self.check_range), self.check_range != no_check()),
             Mark::new(weights, self.weights != usual_weights),
             Mark::between(digest(&self.weights_sha256)),
@@ -250,7 +262,7 @@ pub fn read(path: &Path) -> Result<Vec<Record>, ExperimentError> {
 }
 
 fn is_of_a_network(experiment: &str) -> bool {
-    ![super::micro::EXPERIMENT, super::training::EXPERIMENT].contains(&experiment)
+    ![super::micro::EXPERIMENT, super::training::EXPERIMENT, super::training::PLAINTEXT].contains(&experiment)
 }
 
 /// The lines of a file of which the experiment is `wanted`.
@@ -298,6 +310,7 @@ pub(crate) mod tests {
     pub(crate) fn sample(network: &str, seconds: f64, bytes: u64) -> Record {
         Record {
             experiment: "inference".into(),
+            engine: String::new(),
             network: network.into(),
             dataset: "mnist-test".into(),
             dataset_sha256: String::new(),

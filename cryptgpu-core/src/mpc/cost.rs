@@ -4,6 +4,7 @@
 
 pub use super::functions::cost::{cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, softmax, sqrt};
 use crate::device::SignWindow;
+use std::cell::RefCell;
 use std::ops::{Add, AddAssign};
 
 /// Bytes and rounds.
@@ -93,6 +94,9 @@ pub fn truncate_product(n: usize, d: u32) -> Cost {
     if d == 0 {
         return reshare(n);
     }
+    note(|checks| {
+        checks.truncated(n);
+    });
     Cost::words(3 * n + n.div_ceil(64) * (d as usize + 2), if n > 0 { 3 } else { 0 })
 }
 
@@ -106,6 +110,9 @@ pub fn truncate_shared(n: usize, d: u32) -> Cost {
     if d == 0 {
         return Cost::FREE;
     }
+    note(|checks| {
+        checks.truncated(n);
+    });
     Cost::words(n + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
 }
 
@@ -116,6 +123,14 @@ pub fn truncate_shared_paper(n: usize) -> Cost {
 
 /// The sign bit of n elements.
 pub fn sign(n: usize, window: SignWindow) -> Cost {
+    if window.low() + window.width() < u64::BITS {
+        note(|checks| checks.narrowed(n));
+    }
+    sign_alone(n, window)
+}
+
+/// The same, of the check of ranges itself.
+fn sign_alone(n: usize, window: SignWindow) -> Cost {
     let pairs = window.pairs();
     let levels = pairs.trailing_zeros() as usize;
     let shared = 3 * pairs - 1;
@@ -183,6 +198,28 @@ pub struct RangeChecks {
     cost: Cost,
 }
 
+thread_local! {
+    /// What the formulas of [`with_range_checks`] come across.
+    static NOTED: RefCell<Option<RangeChecks>> = const { RefCell::new(None) };
+}
+
+fn note(what: impl FnOnce(&mut RangeChecks)) {
+    NOTED.with_borrow_mut(|noted| {
+        if let Some(checks) = noted {
+            what(checks);
+        }
+    });
+}
+
+/// Evaluates formulas of this file, and tells `checks` of every truncation and comparison in them that the check of ranges
+/// looks at, in their order: that of the protocols.
+pub(crate) fn with_range_checks<T>(checks: &mut RangeChecks, formulas: impl FnOnce() -> T) -> T {
+    NOTED.with_borrow_mut(|noted| *noted = Some(std::mem::take(checks)));
+    let result = formulas();
+    *checks = NOTED.with_borrow_mut(Option::take).unwrap_or_default();
+    result
+}
+
 impl RangeChecks {
     /// n elements have been truncated. Whether so much is kept now that it is looked at.
     pub fn truncated(&mut self, n: usize) -> bool {
@@ -196,8 +233,13 @@ impl RangeChecks {
 
     /// n elements were compared with a window that leaves out upper bits.
     pub fn narrowed(&mut self, n: usize) {
-        self.cost += sign(n, SignWindow::default());
+        self.cost += sign_alone(n, SignWindow::default());
         self.words += n.div_ceil(64);
+    }
+
+    /// The cost of what has been looked at already, which is sent before the bit is opened; [`Self::close`] leaves it out then.
+    pub(crate) fn spent(&mut self) -> Cost {
+        std::mem::take(&mut self.cost)
     }
 
     /// One bit is opened: the cost since the last was, this included; nothing where there is nothing to look at.
@@ -217,7 +259,7 @@ impl RangeChecks {
     /// The sign of 16 bits of what is kept.
     fn look(&mut self) {
         let (low, width) = super::range::TOP;
-        self.cost += sign(self.kept, SignWindow::new(low, width).unwrap_or_default());
+        self.cost += sign_alone(self.kept, SignWindow::new(low, width).unwrap_or_default());
         self.words += self.kept.div_ceil(64);
         self.kept = 0;
     }

@@ -86,8 +86,10 @@ impl Party {
     }
 
     /// The gradient of a max-pool, from that of its maxima: each window's goes to the element that was the largest, and an
-    /// element gets the sum over all windows that see it. `[N, C, H′, W′]` to `[N, C, H, W]`. Of equal elements one gets it,
-    /// a later one of a pair.
+    /// element gets the sum over all windows that see it. `[N, C, H′, W′]` to `[N, C, H, W]`. Of equal elements one gets it:
+    /// the second of a pair, where the tree pairs the first half of a window's elements with the second half. PyTorch and the
+    /// plaintext oracle take the first in reading order: another one in [[5, 5], [0, 0]]. Behind a ReLU most ties are of
+    /// zeros, whose gradient the ReLU drops.
     ///
     /// The tree is walked from the top: where a pair's larger row has the gradient g and b is the pair's bit, the second row
     /// has b·g and the first g − b·g. 40 1/8 bytes for each of the area − 1 maxima of a window, 3 ⌈log₂ area⌉ rounds:

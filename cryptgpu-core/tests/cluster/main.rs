@@ -3,6 +3,7 @@
 mod cli;
 mod dataset;
 mod functions;
+mod fuzz;
 mod limits;
 mod misuse;
 mod model;
@@ -10,7 +11,9 @@ mod peers;
 mod process;
 mod randomness;
 mod run;
+mod secrets;
 mod show;
+mod soak;
 mod ssh;
 mod support;
 mod trace;

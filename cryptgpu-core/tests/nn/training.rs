@@ -8,7 +8,7 @@ use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, Party, Rep, Settings};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding};
 use cryptgpu_core::nn::training::{Adam, Initial, Loss, Optimizer, Pass, Reveal, Sgd, SharedTraining, Train, initial};
-use cryptgpu_core::nn::{Graph, NnError, Op, Weights, plaintext};
+use cryptgpu_core::nn::{Graph, NnError, Op, Weights, plaintext, zoo};
 use cryptgpu_core::ring::FixedPoint;
 use ndarray::{ArrayD, IxDyn};
 
@@ -197,14 +197,33 @@ fn the_loss_falls_with_few_bits_and_with_the_papers_truncation_too() {
     }
 }
 
+/// A small ResNet with batch normalisation learns a minibatch from scratch, iteration by iteration as in f64.
+#[test]
+fn a_small_resnet_learns_as_in_the_clear() {
+    let net = zoo::by_name("resnet8-cifar10").unwrap();
+    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
+    let train = Train { batch: 4, optimizer: Sgd::new(0.02).momentum(0.9).into(), reveal, ..Train::default() };
+    let (weights, data) = (initial(&net, 3, Initial::Kaiming), vec![batch(&net, 4, 1); 4]);
+    let (after, losses) = trained(&net, &weights, &train, Settings::default(), &data).unwrap();
+    let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
+    let expected: Vec<f64> = data.iter().map(|(x, t)| oracle.step(x, t, 0.02).unwrap()).collect();
+    let (error, worst) = largest_difference(&oracle.to_weights(), &after);
+    println!("losses {losses:.3?}, in f64 {expected:.3?}; weights {error:.1e} apart, most in {worst}");
+    assert!(losses[3] < 0.7 * losses[0], "{losses:?}");
+    assert!(losses.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.02 * b), "{losses:?}, {expected:?}");
+    assert!(error < 5e-3, "{worst} is wrong by {error}");
+}
+
 /// What the transport counted, the protocols declared and the plan said, step by step.
 #[test]
 fn an_iteration_costs_what_its_plan_says() {
     let plain: Optimizer = Sgd::new(0.1).into();
+    let checked = |check_range| Settings { check_range, ..Settings::default() };
+    let frozen = ["bn2", "conv3"].map(str::to_owned).to_vec();
     let cases = [
         (tiny(), Sgd::new(0.1).nesterov(0.9).into(), Loss::CrossEntropy, 4, Settings::default()),
-        (tiny(), Adam::new(0.01).into(), Loss::MeanSquaredError, 3, Settings::default()),
-        (every_operation().unwrap(), plain, Loss::CrossEntropy, 4, Settings::default()),
+        (tiny(), Adam::new(0.01).into(), Loss::MeanSquaredError, 3, checked(CheckRange::Run)),
+        (every_operation().unwrap(), plain, Loss::CrossEntropy, 4, checked(CheckRange::Layers)),
         (averaged(), plain, Loss::CrossEntropy, 4, Settings::default()),
         (
             every_operation().unwrap(),
@@ -220,6 +239,7 @@ fn an_iteration_costs_what_its_plan_says() {
             loss,
             optimizer,
             reveal: Reveal { loss_every: Some(1), ..Reveal::default() },
+            frozen: if settings.check_range == CheckRange::Layers { frozen.clone() } else { vec![] },
             ..Train::default()
         };
         let (weights, (images, targets)) = (Weights::seeded(&net, 5), batch(&net, count, 1));
@@ -237,10 +257,13 @@ fn an_iteration_costs_what_its_plan_says() {
             (steps, declared, [before.rounds, p.stats().rounds], training.plan().clone())
         });
         let plan = &runs[0].3;
-        let iteration = cryptgpu_core::nn::training::Iteration { batch: count, loss: true, ..plan.iteration() };
+        let first = cryptgpu_core::nn::training::Iteration { number: 1, ..plan.iteration() };
+        let iteration = cryptgpu_core::nn::training::Iteration { batch: count, loss: true, ..first };
         let costs = plan.costs(&iteration, &settings).unwrap();
-        assert_eq!(costs.len(), runs[0].0.len());
-        for (index, expected) in costs.iter().enumerate() {
+        // The check at the end is no step that is shown.
+        let shown = costs.iter().filter(|step| step.kind != "range check");
+        assert_eq!(shown.clone().count(), runs[0].0.len());
+        for (index, expected) in shown.enumerate() {
             let at = |party: usize| &runs[party].0[index];
             assert_eq!((&at(0).0, at(0).1), (&expected.name, expected.pass));
             let counted: u64 = (0..3).map(|party| at(party).2).sum();
@@ -250,6 +273,12 @@ fn an_iteration_costs_what_its_plan_says() {
         let rounds = |at: usize| runs.iter().map(|run| run.2[at]).max().unwrap();
         assert!(rounds(1) - rounds(0) <= runs[0].1.rounds);
         assert!(costs.iter().any(|step| step.pass == Pass::Update && step.cost.bytes > 0));
+        let later = cryptgpu_core::nn::training::Iteration { number: 2, loss: false, ..iteration };
+        let unchecked = Settings { check_range: CheckRange::Off, ..settings };
+        assert!(
+            plan.cost(&later, &unchecked).unwrap().bytes < plan.cost(&iteration, &settings).unwrap().bytes,
+            "loss, check and first factors come on top"
+        );
     }
 }
 

@@ -38,7 +38,7 @@ struct Program {
 #[derive(Debug, Subcommand)]
 enum Speed {
     /// Measures how fast candle trains networks, in plaintext
-    TrainPlaintext(speed::Options),
+    TrainPlaintext(speed::TrainOptions),
     /// Measures how fast candle evaluates networks, in plaintext
     InferencePlaintext(speed::Options),
 }
@@ -117,10 +117,10 @@ struct Record {
 
 fn main() -> std::process::ExitCode {
     let program = Program::parse();
-    let measured = |kind, options| speed::run(kind, options).map_err(|error| TrainError::from(Box::new(error)));
+    let failed = |error| TrainError::from(Box::new(error));
     let done = match &program.speed {
-        Some(Speed::TrainPlaintext(options)) => measured(speed::Kind::Train, options),
-        Some(Speed::InferencePlaintext(options)) => measured(speed::Kind::Inference, options),
+        Some(Speed::TrainPlaintext(options)) => speed::train(options).map_err(failed),
+        Some(Speed::InferencePlaintext(options)) => speed::infer(options).map_err(failed),
         None => run(&program.settings),
     };
     match done {

@@ -1,139 +1,152 @@
-//! How fast candle trains and evaluates the networks of the private experiments in plaintext, on batches and data like
-//! theirs: a record for each network.
+//! candle as the engine of the experiments in the clear: what plaintext training and inference of the networks of the private
+//! experiments take on the same batches, weights and data, with records of the same shape. The experiments themselves are
+//! the core's, which does not depend on candle.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
-use cryptgpu_core::experiment::training::{self, Training};
-use cryptgpu_core::experiment::{self, ExperimentError, ImageSource, Images, Inference, Machine};
-use cryptgpu_core::nn::training::{Batches, Initial, Sgd, Train, initial};
-use cryptgpu_core::nn::{Graph, NnError, zoo};
-use cryptgpu_core::prg::philox::Generator;
-use cryptgpu_datasets::{DatasetError, ImageReader};
-use ndarray::{Array4, Axis, Ix4, concatenate};
-use serde::Serialize;
+use cryptgpu_core::experiment::training::{
+    self, Examples, PlaintextEngine, Training, TrainingRecord, TrainingStage, measure_plaintext,
+};
+use cryptgpu_core::experiment::{
+    self, ExperimentError, Inference, PlaintextNetwork, Record, measure_inference_plaintext,
+};
+use cryptgpu_core::nn::training::{Sgd, Train};
+use cryptgpu_core::nn::{Graph, Weights, zoo};
+use ndarray::{Array4, ArrayD, IxDyn};
 
 use crate::network::Network;
 
-/// What the two subcommands take.
+/// What both subcommands take.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Networks, by name, each with its batch if it is not the usual one: lenet or lenet:64; all of the paper by default
     #[arg(long, value_delimiter = ',')]
     networks: Vec<String>,
-    /// Timed iterations; one more goes before
+    /// Iterations; of a training the first is not timed, and of an inference one more goes before
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     iterations: u32,
-    /// Learning rate of a training
-    #[arg(long, default_value_t = 0.01)]
-    rate: f64,
-    /// Momentum of a training
-    #[arg(long, default_value_t = 0.9)]
-    momentum: f64,
-    /// Seed of initial weights, of the order of the examples, and of labels where images have none
-    #[arg(long, default_value_t = 7)]
-    seed: u64,
     /// A file that the records are appended to; they are printed otherwise
     #[arg(long)]
     out: Option<PathBuf>,
 }
 
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Whole iterations of stochastic gradient descent.
-    Train,
-    /// Evaluations.
-    Inference,
+/// What a training takes besides.
+#[derive(Debug, Args)]
+pub struct TrainOptions {
+    #[command(flatten)]
+    common: Options,
+    /// How often all examples are gone through, in place of a number of iterations
+    #[arg(long, conflicts_with = "iterations")]
+    epochs: Option<usize>,
+    /// Examples from mnist, cifar10 (downloaded), digits (bundled) or random; else what fits the network and is there
+    #[arg(long)]
+    dataset: Option<Examples>,
+    /// Learning rate
+    #[arg(long, default_value_t = 0.01)]
+    rate: f64,
+    /// Momentum
+    #[arg(long, default_value_t = 0.9)]
+    momentum: f64,
+    /// Seed of the first weights and of the order of the examples, as of a private training
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Measure the accuracy on the data set's test part after every epoch and at the end
+    #[arg(long)]
+    accuracy: bool,
 }
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum SpeedError {
-    /// The network or its batches.
-    #[error(transparent)]
-    Nn(#[from] NnError),
-    /// Images, weights or the file of records.
+    /// The experiment, images, weights or the file of records.
     #[error(transparent)]
     Experiment(#[from] ExperimentError),
-    /// A data set.
-    #[error(transparent)]
-    Data(#[from] DatasetError),
-    /// candle.
-    #[error("candle: {0}")]
-    Candle(#[from] candle_core::Error),
     /// A batch that is no number.
     #[error("`{0}` is not a network with a batch: write lenet:64, with a batch of at least 1")]
     Batch(String),
-    /// An array of another shape.
-    #[error("images of network {0} do not have its shape")]
-    Images(String),
-    /// The record.
-    #[error("cannot serialise: {0}")]
-    Serialise(#[from] serde_json::Error),
 }
 
-/// One measurement, a line of JSON.
-#[derive(Debug, Serialize)]
-struct Record {
-    /// `train_plaintext` or `inference_plaintext`.
-    experiment: &'static str,
-    network: String,
-    dataset: String,
-    batch: usize,
-    device: &'static str,
-    engine: String,
-    iterations: usize,
-    /// Median seconds of an iteration, with its batch in memory.
-    seconds: f64,
-    images_per_second: f64,
-    /// Mean loss of each timed batch, before its step; empty for inference.
-    losses: Vec<f32>,
-    settings: BTreeMap<&'static str, f64>,
-    peak_rss_bytes: u64,
-    machine: Machine,
-    commit: &'static str,
-    time: String,
-}
-
-/// Measures networks one after another.
+/// Trains networks one after another.
 ///
 /// # Errors
 /// [`SpeedError`], at the first network that cannot be measured.
-pub fn run(kind: Kind, options: &Options) -> Result<(), SpeedError> {
-    if let Some(path) = &options.out {
-        experiment::check_writable(path)?;
-    }
-    for (network, batch) in networks(kind, &options.networks)? {
-        let record = measure(kind, &network, batch, options)?;
-        let line = serde_json::to_string(&record)? + "\n";
-        match &options.out {
-            Some(path) => experiment::append_line(path, &line)?,
-            None => print!("{line}"),
-        }
-        eprintln!("{network}, {batch}: {:.4} s, {:.0} images a second", record.seconds, record.images_per_second);
+pub fn train(options: &TrainOptions) -> Result<(), SpeedError> {
+    check(&options.common)?;
+    for (network, batch) in networks(&options.common.networks, &training::PAPER, |_| 32)? {
+        let declaration = options.declaration(&network, batch)?;
+        let record: TrainingRecord = measure_plaintext(&declaration, Candle::training, &mut |stage| {
+            if let TrainingStage::Iteration(iteration) = stage
+                && let Some(accuracy) = &iteration.accuracy
+            {
+                eprintln!("{network}, epoch {}: accuracy {:.2} %", iteration.epoch + 1, 100.0 * accuracy.fraction());
+            }
+        })?;
+        write(&options.common, &record.to_line()?)?;
+        eprintln!("{network}, {batch}: {:.4} s, {:.0} images a second", record.seconds, batch as f64 / record.seconds);
     }
     Ok(())
 }
 
-/// The networks and batches that are asked for.
-fn networks(kind: Kind, names: &[String]) -> Result<Vec<(String, usize)>, SpeedError> {
-    let usual = |name: &str| match kind {
-        Kind::Train => training::PAPER.iter().find(|(network, _)| *network == name).map_or(32, |(_, batch)| *batch),
-        Kind::Inference => 1,
-    };
-    if names.is_empty() {
-        let all: Vec<&str> = match kind {
-            Kind::Train => training::PAPER.iter().map(|(name, _)| *name).collect(),
-            Kind::Inference => zoo::PAPER.to_vec(),
-        };
-        return Ok(all.into_iter().map(|name| (name.to_owned(), usual(name))).collect());
+/// Evaluates networks one after another.
+///
+/// # Errors
+/// [`SpeedError`], at the first network that cannot be measured.
+pub fn infer(options: &Options) -> Result<(), SpeedError> {
+    check(options)?;
+    let of_paper = zoo::PAPER.map(|name| (name, 1));
+    for (network, batch) in networks(&options.networks, &of_paper, |_| 1)? {
+        let declaration = Inference { batch, iterations: options.iterations as usize, ..Inference::of(&network)? };
+        let record: Record = measure_inference_plaintext(&declaration, Candle::inference, &mut |_, _| {})?;
+        write(options, &record.to_line()?)?;
+        eprintln!("{network}, {batch}: {:.4} s, {:.0} images a second", record.seconds, batch as f64 / record.seconds);
     }
+    Ok(())
+}
+
+fn check(options: &Options) -> Result<(), SpeedError> {
+    Ok(options.out.iter().try_for_each(|path| experiment::check_writable(path))?)
+}
+
+fn write(options: &Options, line: &str) -> Result<(), SpeedError> {
+    match &options.out {
+        Some(path) => experiment::append_line(path, line)?,
+        None => print!("{line}"),
+    }
+    Ok(())
+}
+
+impl TrainOptions {
+    fn declaration(&self, network: &str, batch: usize) -> Result<Training, SpeedError> {
+        let usual = Training::of(network)?;
+        let iterations = if self.epochs.is_some() { None } else { Some(self.common.iterations as usize) };
+        let mut train = Train {
+            batch,
+            epochs: self.epochs.unwrap_or(usual.train.epochs),
+            iterations,
+            optimizer: Sgd::new(self.rate).momentum(self.momentum).into(),
+            seed: self.seed,
+            ..usual.train
+        };
+        train.reveal.accuracy_every = self.accuracy.then_some(1);
+        Ok(Training { data: self.dataset.clone().unwrap_or(usual.data), train, ..usual })
+    }
+}
+
+/// The networks and batches that are asked for; all of `usual` where none are.
+fn networks(
+    names: &[String],
+    usual: &[(&str, usize)],
+    other: fn(&str) -> usize,
+) -> Result<Vec<(String, usize)>, SpeedError> {
+    if names.is_empty() {
+        return Ok(usual.iter().map(|(name, batch)| ((*name).to_owned(), *batch)).collect());
+    }
+    let batch =
+        |name: &str| usual.iter().find(|(usual, _)| *usual == name).map_or_else(|| other(name), |(_, batch)| *batch);
     let parsed = names.iter().map(|text| match text.split_once(':') {
-        None => Ok((text.clone(), usual(text))),
+        None => Ok((text.clone(), batch(text))),
         Some((name, batch)) => match batch.parse() {
             Ok(batch) if batch > 0 => Ok((name.to_owned(), batch)),
             _ => Err(SpeedError::Batch(text.clone())),
@@ -142,160 +155,132 @@ fn networks(kind: Kind, names: &[String]) -> Result<Vec<(String, usize)>, SpeedE
     parsed.collect()
 }
 
-fn measure(kind: Kind, name: &str, batch: usize, options: &Options) -> Result<Record, SpeedError> {
-    let declared = Inference { batch, ..Inference::of(name)? };
-    let graph = declared.graph()?;
-    let device = Device::Cpu;
-    let weights = match kind {
-        Kind::Train => initial(&graph, options.seed, Initial::Kaiming),
-        Kind::Inference => declared.load_weights(&graph)?,
-    };
-    let mut network = Network::new(&graph, &weights, DType::F32, &device)?;
-    let iterations = options.iterations as usize;
-    let optimizer = Sgd::new(options.rate).momentum(options.momentum);
-    let (most, epochs) = (Some(iterations + 1), iterations + 1);
-    let train =
-        Train { batch, epochs, iterations: most, optimizer: optimizer.into(), seed: options.seed, ..Train::default() };
-    let examples = Examples::open(kind, &declared, &graph, batch * (iterations + 1))?;
-    let (mut seconds, mut losses) = (vec![], vec![]);
-    for (index, taken) in Batches::new(examples.len(), &train)?.from(0).enumerate() {
-        let rate = train.rate(taken.epoch);
-        let (images, targets) = examples.columns(&taken.rows, &graph, options.seed, &device)?;
-        let start = Instant::now();
-        let loss = match kind {
-            Kind::Train => Some(network.step(&images, &targets, &train, rate)?),
-            Kind::Inference => {
-                network.results(&images, false)?.flatten_all()?.to_vec1::<f32>()?;
-                None
-            }
-        };
-        if index > 0 && taken.rows.len() == batch {
-            seconds.push(start.elapsed().as_secs_f64());
-            losses.extend(loss);
-        }
-    }
-    let timed = seconds.len();
-    let middle = median(&mut seconds);
-    let training =
-        BTreeMap::from([("rate", options.rate), ("momentum", options.momentum), ("seed", options.seed as f64)]);
-    Ok(Record {
-        experiment: if kind == Kind::Train { "train_plaintext" } else { "inference_plaintext" },
-        network: name.to_owned(),
-        dataset: examples.name(),
-        batch,
-        device: "cpu",
-        engine: "candle 0.11, f32".to_owned(),
-        iterations: timed,
-        seconds: middle,
-        images_per_second: batch as f64 / middle,
-        losses,
-        settings: if kind == Kind::Train { training } else { BTreeMap::new() },
-        peak_rss_bytes: experiment::peak_rss_bytes(),
-        machine: experiment::machine().clone(),
-        commit: experiment::commit(),
-        time: experiment::now(),
-    })
+/// A network in candle, in single precision on the CPU.
+struct Candle {
+    network: Network,
+    train: Train,
+    classes: usize,
 }
 
-/// The middle one of the times, NaN if there are none.
-fn median(seconds: &mut [f64]) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// What is trained on or evaluated.
-enum Examples {
-    /// A data set and its name.
-    Set(ImageReader, String),
-    /// Random images, as many as this.
-    Random(ImageSource, usize),
-}
-
-impl Examples {
-    /// What the private experiment of the same network takes.
-    fn open(kind: Kind, declared: &Inference, graph: &Graph, needed: usize) -> Result<Self, SpeedError> {
-        let set = match (kind, &declared.images) {
-            (Kind::Train, _) => match Training::of(&declared.network)?.data {
-                training::Examples::Set(set) => Some(set),
-                training::Examples::Random => None,
-            },
-            (Kind::Inference, Images::Set(set)) => Some(set.clone()),
-            (Kind::Inference, Images::Random(_)) => None,
-        };
-        if let Some(set) = set {
-            return Ok(Examples::Set(set.open()?, set.to_string()));
-        }
-        let random = Inference { images: Images::Random(1), ..declared.clone() };
-        Ok(Examples::Random(random.open_images(graph)?, needed))
+impl Candle {
+    fn training(graph: &Graph, weights: &Weights, train: &Train) -> Result<Self, ExperimentError> {
+        let network = Network::new(graph, weights, DType::F32, &Device::Cpu).map_err(failed)?;
+        Ok(Candle { network, train: train.clone(), classes: graph.output_shape().iter().product() })
     }
 
-    fn len(&self) -> usize {
-        match self {
-            Examples::Set(images, _) => images.len(),
-            Examples::Random(_, count) => *count,
-        }
+    fn inference(graph: &Graph, weights: &Weights) -> Result<Self, ExperimentError> {
+        Candle::training(graph, weights, &Train::default())
     }
 
-    fn name(&self) -> String {
-        match self {
-            Examples::Set(_, name) => name.clone(),
-            Examples::Random(..) => "random".to_owned(),
-        }
+    /// Results of images, `[count, …]`, as rows of (count, classes).
+    fn rows(&self, images: Vec<f32>, count: usize) -> candle_core::Result<Vec<Vec<f32>>> {
+        self.network.results(&columns(images, count)?, false)?.t()?.contiguous()?.to_vec2::<f32>()
     }
 
-    /// A batch as the networks take it: images (channels · height · width, count) and one-hot labels (classes, count).
-    fn columns(
-        &self,
-        rows: &[usize],
-        graph: &Graph,
-        seed: u64,
-        device: &Device,
-    ) -> Result<(Tensor, Tensor), SpeedError> {
-        let classes: usize = graph.output_shape().iter().product();
-        let wrong = || SpeedError::Images(graph.name().to_owned());
-        let mut parts: Vec<Array4<f32>> = vec![];
-        let mut labels = vec![];
-        for &row in rows {
-            match self {
-                Examples::Set(images, _) => {
-                    parts.push(images.batch(row..row + 1)?);
-                    let label = images.labels(row..row + 1)?.and_then(|labels| labels.first());
-                    labels.push(label.map_or(0, |&label| usize::from(label)));
-                }
-                Examples::Random(source, _) => {
-                    let image = source.batch(row, 1)?.mapv(|pixel| pixel as f32);
-                    parts.push(image.into_dimensionality::<Ix4>().map_err(|_| wrong())?);
-                    labels.push(Generator::seeded(seed ^ row as u64).integer(0..classes).unwrap_or(0));
-                }
-            }
-        }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        let images = concatenate(Axis(0), &views).map_err(|_| wrong())?;
-        let pixels = images.len() / rows.len();
-        let images = Tensor::from_vec(images.into_raw_vec_and_offset().0, (rows.len(), pixels), device)?;
-        let mut one_hot = vec![0f32; classes * rows.len()];
+    fn stepped(&mut self, images: &Array4<f32>, labels: &[usize], rate: f64) -> candle_core::Result<f64> {
+        let mut one_hot = vec![0f32; self.classes * labels.len()];
         for (column, &label) in labels.iter().enumerate() {
-            if let Some(slot) = one_hot.get_mut(label * rows.len() + column) {
+            if let Some(slot) = one_hot.get_mut(label * labels.len() + column) {
                 *slot = 1.0;
             }
         }
-        Ok((images.t()?.contiguous()?, Tensor::from_vec(one_hot, (classes, rows.len()), device)?))
+        let targets = Tensor::from_vec(one_hot, (self.classes, labels.len()), &Device::Cpu)?;
+        let images = columns(images.iter().copied().collect(), labels.len())?;
+        Ok(f64::from(self.network.step(&images, &targets, &self.train, rate)?))
+    }
+}
+
+/// Images as the networks take them, (channels · height · width, count).
+fn columns(images: Vec<f32>, count: usize) -> candle_core::Result<Tensor> {
+    let pixels = images.len() / count.max(1);
+    Tensor::from_vec(images, (count, pixels), &Device::Cpu)?.t()?.contiguous()
+}
+
+fn failed(error: candle_core::Error) -> ExperimentError {
+    ExperimentError::Engine(format!("candle: {error}"))
+}
+
+const NAME: &str = "candle 0.11, f32";
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+impl PlaintextEngine for Candle {
+    fn name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    fn threads(&self) -> usize {
+        cores()
+    }
+
+    fn step(&mut self, images: &Array4<f32>, labels: &[usize], rate: f64) -> Result<f64, ExperimentError> {
+        let mean = self.stepped(images, labels, rate).map_err(failed)?;
+        Ok(mean * labels.len() as f64)
+    }
+
+    fn right(&mut self, images: &Array4<f32>, labels: &[usize]) -> Result<usize, ExperimentError> {
+        let rows = self.rows(images.iter().copied().collect(), labels.len()).map_err(failed)?;
+        let is_right = |(scores, label): &(Vec<f32>, &usize)| {
+            scores.get(**label).is_some_and(|own| scores.iter().all(|score| score <= own))
+        };
+        Ok(rows.into_iter().zip(labels).filter(is_right).count())
+    }
+}
+
+impl PlaintextNetwork for Candle {
+    fn name(&self) -> String {
+        NAME.to_owned()
+    }
+
+    fn threads(&self) -> usize {
+        cores()
+    }
+
+    fn scores(&mut self, images: &ArrayD<f64>) -> Result<ArrayD<f64>, ExperimentError> {
+        let count = images.shape().first().copied().unwrap_or(0);
+        let rows = self.rows(images.iter().map(|&pixel| pixel as f32).collect(), count).map_err(failed)?;
+        let values: Vec<f64> = rows.into_iter().flatten().map(f64::from).collect();
+        let shape = IxDyn(&[count, values.len() / count.max(1)]);
+        ArrayD::from_shape_vec(shape, values).map_err(|error| ExperimentError::Engine(error.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cryptgpu_core::experiment::training::InF64;
+    use cryptgpu_core::nn::plaintext::Rounding;
+    use cryptgpu_datasets::ImageSet;
 
     #[test]
     fn networks_come_with_their_batches() {
-        let names = |text: &str| networks(Kind::Train, &text.split(',').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(names("lenet,lenet:64").unwrap(), [("lenet".to_owned(), 128), ("lenet".to_owned(), 64)]);
-        assert!(names("lenet:0").unwrap_err().to_string().contains("lenet:64"));
-        assert_eq!(networks(Kind::Inference, &[]).unwrap().len(), 10);
-        assert_eq!(networks(Kind::Train, &[]).unwrap().len(), 5);
+        let networks = |text: &str| {
+            let names: Vec<String> = text.split(',').map(str::to_owned).collect();
+            super::networks(&names, &training::PAPER, |_| 32)
+        };
+        assert_eq!(networks("lenet,lenet:64").unwrap(), [("lenet".to_owned(), 128), ("lenet".to_owned(), 64)]);
+        assert!(networks("lenet:0").unwrap_err().to_string().contains("lenet:64"));
+        assert_eq!(super::networks(&[], &training::PAPER, |_| 32).unwrap().len(), 5);
         for (name, _) in training::PAPER {
             zoo::by_name(name).unwrap();
         }
+    }
+
+    /// candle and the core's own engine get the same examples, weights and order, so their losses and accuracies are equal.
+    #[test]
+    fn both_engines_train_alike() {
+        let mut declaration = Training::of("lenet").unwrap();
+        declaration.data = Examples::Set(ImageSet::DigitsTrain);
+        (declaration.train.batch, declaration.train.iterations) = (10, Some(3));
+        declaration.train.reveal.accuracy_every = Some(1);
+        let candle = measure_plaintext(&declaration, Candle::training, &mut |_| {}).unwrap();
+        let begin =
+            |graph: &Graph, weights: &Weights, train: &Train| InF64::new(graph, weights, train, Rounding::Exact);
+        let f64s = measure_plaintext(&declaration, begin, &mut |_| {}).unwrap();
+        assert_eq!((candle.losses.len(), candle.tested_on.as_str()), (3, "digits-test"));
+        assert!(candle.losses.iter().zip(&f64s.losses).all(|(a, b)| (a.1 - b.1).abs() < 1e-4));
+        assert!((candle.accuracy.unwrap() - f64s.accuracy.unwrap()).abs() < 0.02);
     }
 }

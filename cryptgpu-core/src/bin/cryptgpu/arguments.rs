@@ -78,7 +78,7 @@ pub struct Computation {
     #[arg(long, default_value = "none")]
     pub link: Link,
     /// Where the parties compute: cpu, auto (a card where there is one), cuda (cards in turn), cuda:N, or three of
-    /// them by party, such as cuda:0,cpu,cpu. GPU support is verified on an emulator, not yet on hardware
+    /// them by party, such as cuda:0,cpu,cpu
     #[arg(long, default_value_t)]
     pub device: Devices,
     /// Truncation: exact is never wrong by more than one unit, paper is what CryptGPU's code does

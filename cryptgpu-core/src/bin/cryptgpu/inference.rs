@@ -30,14 +30,28 @@ Examples:
   cryptgpu run inference --networks lenet --fidelity paper
       the truncation that CryptGPU's code uses, for comparison")]
 pub struct InferenceArguments {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    parties: arguments::Parties,
+    #[command(flatten)]
+    computation: arguments::Computation,
+    /// Images to compare with plaintext evaluation; else all, or one for networks of 10⁹ MACs and more
+    #[arg(long)]
+    compare: Option<usize>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What is evaluated, on what and how often: in private and in the clear alike.
+#[derive(Debug, clap::Args)]
+pub struct What {
     /// Networks, separated by commas (`cryptgpu networks` lists them)
     #[arg(long, value_delimiter = ',', value_parser = item::<String>, conflicts_with = "suite")]
     networks: Vec<String>,
     /// Networks by set: small fits in about two minutes, full is the paper's ten
     #[arg(long, value_enum, default_value_t = SuiteName::Small)]
     suite: SuiteName,
-    #[command(flatten)]
-    parties: arguments::Parties,
     /// Timed iterations; one that is not timed goes before
     #[arg(long, default_value_t = 5, conflicts_with = "images")]
     iterations: usize,
@@ -49,13 +63,6 @@ pub struct InferenceArguments {
     images: Option<usize>,
     #[command(flatten)]
     inputs: arguments::Inputs,
-    #[command(flatten)]
-    computation: arguments::Computation,
-    /// Images to compare with plaintext evaluation; else all, or one for networks of 10⁹ MACs and more
-    #[arg(long)]
-    compare: Option<usize>,
-    #[command(flatten)]
-    output: Output,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -98,14 +105,16 @@ fn one(declaration: &Inference, parties: &mut Parties, output: &Output) -> Resul
     Ok(record)
 }
 
-fn summary(record: &Record) -> String {
+pub fn summary(record: &Record) -> String {
+    let cost = match record.is_plaintext() {
+        true => format!("in the clear, {}", record.engine),
+        false => format!("{} at {} rounds", format::bytes(record.total_bytes() as f64), record.rounds),
+    };
     let mut text = format!(
-        "{} for {} ({} at {} rounds)",
+        "{} for {} ({cost})",
         // How long an emulator takes says nothing.
         if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },
         if record.batch == 1 { "one image".to_owned() } else { format!("{} images", record.batch) },
-        format::bytes(record.total_bytes() as f64),
-        record.rounds
     );
     if record.device != "cpu" {
         text += &format!(", on {}", places(record));
@@ -118,7 +127,7 @@ fn summary(record: &Record) -> String {
     }
     if let Some(accuracy) = record.accuracy {
         text += &format!(", accuracy {:.2} %", 100.0 * accuracy);
-        if let Some(plaintext) = record.plaintext_accuracy {
+        if let Some(plaintext) = record.plaintext_accuracy.filter(|_| !record.is_plaintext()) {
             text += &format!(" (plaintext {:.2} %)", 100.0 * plaintext);
         }
     }
@@ -135,9 +144,9 @@ fn places(record: &Record) -> String {
     devices.iter().zip(&record.cards).map(place).collect::<Vec<_>>().join(", ")
 }
 
-impl InferenceArguments {
-    /// One declaration for each network, all of them valid.
-    fn declarations(&self) -> Result<Vec<Inference>> {
+impl What {
+    /// One declaration for each network, on the settings of a usual run.
+    pub fn declarations(&self) -> Result<Vec<Inference>> {
         let suite = match self.suite {
             SuiteName::Small => Suite::Small,
             SuiteName::Full => Suite::Full,
@@ -155,12 +164,19 @@ impl InferenceArguments {
             Some(images) => return Err(format!("--images {images} is not a multiple of --batch {}", self.batch).into()),
         };
         let (images, weights) = self.inputs.choose(default.images, default.weights);
+        let (network, batch) = (network.to_owned(), self.batch);
+        Ok(Inference { network, images, weights, batch, iterations, ..default })
+    }
+}
+
+impl InferenceArguments {
+    /// One declaration for each network, all of them valid.
+    fn declarations(&self) -> Result<Vec<Inference>> {
+        self.what.declarations()?.into_iter().map(|declaration| self.private(declaration)).collect()
+    }
+
+    fn private(&self, default: Inference) -> Result<Inference> {
         let declaration = Inference {
-            network: network.to_owned(),
-            images,
-            weights,
-            batch: self.batch,
-            iterations,
             link: self.computation.link,
             device: self.computation.device,
             fidelity: self.computation.fidelity.into(),
@@ -169,6 +185,7 @@ impl InferenceArguments {
             window: self.computation.window.unwrap_or_default(),
             check_range: self.computation.check_range.into(),
             compare: self.compare.unwrap_or(default.compare),
+            ..default
         };
         for notice in declaration.validate()? {
             eprintln!("cryptgpu: {}: {notice}", declaration.weights);
@@ -202,7 +219,7 @@ mod tests {
     #[test]
     fn arguments_become_declarations() {
         assert_eq!(
-            Line::try_parse_from(["x", "--networks", "lenet, resnet18"]).unwrap().arguments.networks,
+            Line::try_parse_from(["x", "--networks", "lenet, resnet18"]).unwrap().arguments.what.networks,
             ["lenet", "resnet18"]
         );
         let all =

@@ -9,9 +9,11 @@ mod inference;
 mod micro;
 mod networks;
 mod party;
+mod plaintext;
 mod progress;
 mod range;
 mod run;
+mod soak;
 mod table;
 mod train;
 
@@ -35,8 +37,10 @@ Examples:
   cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
   cryptgpu range --networks lenet                     whether its values fit the ring, layer by layer
   cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
+  cryptgpu run train-plaintext --networks lenet       the same training in the clear
   cryptgpu run micro                                  private operations by size
-  cryptgpu table r.jsonl                              the comparison with the paper, from records";
+  cryptgpu table r.jsonl                              the comparison with the paper, from records
+  cryptgpu soak --minutes 10                          random faults in random runs";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -54,6 +58,8 @@ enum Command {
     Bench(bench::Bench),
     /// Say what works on this machine, and what to do about the rest
     Doctor(doctor::Arguments),
+    /// Do random faults to random runs, and see that each ends right or with an error, and leaves nothing behind
+    Soak(soak::Arguments),
     Party(party::Party),
 }
 
@@ -68,6 +74,7 @@ fn main() -> ExitCode {
         Command::Range(arguments) => range::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Party(party) => party.run(),
     };
     // Parties on threads of this process have kept memory on cards.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Result, inference, micro, train};
+use super::{Result, inference, micro, plaintext, train};
 
 /// The experiments.
 #[derive(Debug, Subcommand)]
@@ -13,6 +13,10 @@ pub enum Experiment {
     Inference(Box<inference::InferenceArguments>),
     /// Private training: time, bytes and rounds of an iteration, loss and accuracy where they may be revealed
     Train(Box<train::TrainArguments>),
+    /// The same training in the clear: what private accuracy and loss stand beside
+    TrainPlaintext(Box<plaintext::TrainPlaintextArguments>),
+    /// The same inference in the clear: time and accuracy
+    InferencePlaintext(Box<plaintext::InferencePlaintextArguments>),
     /// Private matrix products, convolutions and ReLUs by size
     Micro(micro::MicroArguments),
 }
@@ -21,6 +25,8 @@ pub fn run(experiment: &Experiment) -> Result<ExitCode> {
     match experiment {
         Experiment::Inference(arguments) => inference::run(arguments),
         Experiment::Train(arguments) => train::run(arguments),
+        Experiment::TrainPlaintext(arguments) => plaintext::train(arguments),
+        Experiment::InferencePlaintext(arguments) => plaintext::infer(arguments),
         Experiment::Micro(arguments) => micro::run(arguments),
     }
 }

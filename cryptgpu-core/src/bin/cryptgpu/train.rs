@@ -36,11 +36,32 @@ Examples:
   cryptgpu run train --networks lenet --weights bundled --frozen conv1,conv2 --dataset digits --epochs 1
       the last layers only, from trained weights")]
 pub struct TrainArguments {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    parties: arguments::Parties,
+    /// Write checkpoints to this folder: each party its own, sealed with a key that it holds
+    #[arg(long, value_name = "FOLDER")]
+    checkpoints: Option<PathBuf>,
+    /// Iterations from one checkpoint to the next
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..),
+          requires = "checkpoints")]
+    checkpoint_every: u32,
+    /// Go on from the last checkpoint of that folder, bit for bit as if the run had not been stopped
+    #[arg(long, requires = "checkpoints")]
+    resume: bool,
+    #[command(flatten)]
+    computation: arguments::Computation,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What is trained, on what and how: in private and in the clear alike.
+#[derive(Debug, clap::Args)]
+pub struct What {
     /// Networks, separated by commas (`cryptgpu networks` lists them); the paper's five by default
     #[arg(long, value_delimiter = ',', value_parser = item::<String>)]
     networks: Vec<String>,
-    #[command(flatten)]
-    parties: arguments::Parties,
     /// Examples of a minibatch; by default the paper's, and 32 for networks that the paper does not train
     #[arg(long)]
     batch: Option<usize>,
@@ -74,26 +95,12 @@ pub struct TrainArguments {
     /// Seed of the order of the examples, and of the first weights where none are given
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Reveal the mean loss of every so many minibatches to this program; none by default
+    /// Reveal the mean loss of every so many minibatches to this program; none by default, and all in the clear
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reveal_loss_every: Option<u32>,
     /// Measure the accuracy on the data set's test part after every epoch and at the end, and reveal it to this program
     #[arg(long)]
     accuracy: bool,
-    /// Write checkpoints to this folder: each party its own, sealed with a key that it holds
-    #[arg(long, value_name = "FOLDER")]
-    checkpoints: Option<PathBuf>,
-    /// Iterations from one checkpoint to the next
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..),
-          requires = "checkpoints")]
-    checkpoint_every: u32,
-    /// Go on from the last checkpoint of that folder, bit for bit as if the run had not been stopped
-    #[arg(long, requires = "checkpoints")]
-    resume: bool,
-    #[command(flatten)]
-    computation: arguments::Computation,
-    #[command(flatten)]
-    output: Output,
 }
 
 pub fn run(arguments: &TrainArguments) -> Result<ExitCode> {
@@ -146,7 +153,7 @@ fn one(declaration: &Training, parties: &mut Parties, output: &Output) -> Result
 
 /// What is known of a run's speed so far.
 #[derive(Default)]
-struct Pace {
+pub struct Pace {
     since: Option<Instant>,
     /// The first iteration of this run, which may go on with another.
     first: Option<usize>,
@@ -157,7 +164,7 @@ struct Pace {
 
 impl Pace {
     /// `iteration 12 of 469, 3.1 a second, 4.80 GB, 2 min left, loss 0.31`.
-    fn after(&mut self, iteration: &Iteration) -> String {
+    pub fn after(&mut self, iteration: &Iteration) -> String {
         let Iteration { number, of, loss, .. } = *iteration;
         let since = *self.since.get_or_insert_with(Instant::now);
         self.bytes += iteration.bytes.iter().sum::<u64>();
@@ -171,7 +178,9 @@ impl Pace {
             let left = (of - number - 1) as f64 / speed;
             text += &format!(", {} a second, {} left", format::digits(speed), format::time_left(left));
         }
-        text += &format!(", {}", format::bytes(self.bytes as f64));
+        if self.bytes > 0 {
+            text += &format!(", {}", format::bytes(self.bytes as f64));
+        }
         if let Some((at, loss)) = self.loss {
             text += &format!(", loss {loss:.3} (iteration {at})");
         }
@@ -185,18 +194,21 @@ impl Pace {
     }
 }
 
-fn summary(record: &TrainingRecord) -> String {
+pub fn summary(record: &TrainingRecord) -> String {
     let mut text = format!(
-        "{} an iteration of {} examples ({} at {} rounds), {} iterations in {}",
+        "{} an iteration of {} examples{}, {} iterations in {}",
         if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },
         record.batch,
-        format::bytes(record.bytes() as f64),
-        record.rounds,
+        match record.is_plaintext() {
+            true => format!(" in the clear ({})", record.engine),
+            false => format!(" ({} at {} rounds)", format::bytes(record.bytes() as f64), record.rounds),
+        },
         record.iterations,
         format::seconds(record.total_seconds),
     );
     let memory = record.peak_rss_bytes.into_iter().max().unwrap_or(0);
-    text += &format!(", {} of memory a party", format::memory(memory));
+    let of = if record.is_plaintext() { "" } else { " a party" };
+    text += &format!(", {} of memory{of}", format::memory(memory));
     if record.is_insecure() {
         text += &format!(", INSECURE ({})", record.randomness);
     }
@@ -209,12 +221,9 @@ fn summary(record: &TrainingRecord) -> String {
     text
 }
 
-impl TrainArguments {
-    /// One declaration for each network, all of them valid.
-    fn declarations(&self) -> Result<Vec<Training>> {
-        if self.checkpoints.is_some() && self.networks.len() != 1 {
-            return Err("a folder of checkpoints is for one run: name one network (--networks)".into());
-        }
+impl What {
+    /// One declaration for each network, on the settings of a usual run.
+    pub fn declarations(&self) -> Result<Vec<Training>> {
         let of_paper = || PAPER.iter().map(|(name, _)| (*name).to_owned()).collect();
         let networks: Vec<String> = if self.networks.is_empty() { of_paper() } else { self.networks.clone() };
         networks.iter().map(|network| self.declaration(network)).collect()
@@ -241,12 +250,24 @@ impl TrainArguments {
             "bundled" => WeightSource::Bundled,
             path => WeightSource::File(WeightFile::new(path)),
         });
+        let data = self.dataset.clone().unwrap_or(default.data);
+        Ok(Training { network: network.to_owned(), data, weights, train, ..default })
+    }
+}
+
+impl TrainArguments {
+    /// One declaration for each network, all of them valid.
+    fn declarations(&self) -> Result<Vec<Training>> {
+        let declarations = self.what.declarations()?;
+        if self.checkpoints.is_some() && declarations.len() != 1 {
+            return Err("a folder of checkpoints is for one run: name one network (--networks)".into());
+        }
+        declarations.into_iter().map(|declaration| self.private(declaration)).collect()
+    }
+
+    fn private(&self, declaration: Training) -> Result<Training> {
         let declaration = Training {
-            network: network.to_owned(),
-            data: self.dataset.clone().unwrap_or(default.data),
-            weights,
             checkpoints: self.checkpoints.clone().map(|folder| (folder, self.checkpoint_every as usize, self.resume)),
-            train,
             link: self.computation.link,
             device: self.computation.device,
             fidelity: self.computation.fidelity.into(),
@@ -254,6 +275,7 @@ impl TrainArguments {
             fraction_bits: self.computation.fraction_bits,
             window: self.computation.window.unwrap_or_default(),
             check_range: self.computation.check_range.into(),
+            ..declaration
         };
         declaration.validate()?;
         Ok(declaration)

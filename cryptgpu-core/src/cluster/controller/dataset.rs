@@ -153,7 +153,7 @@ pub struct Accuracy {
 
 impl Accuracy {
     /// From the parties' count of wrong predictions.
-    pub(super) fn of(wrong: u64, examples: usize, bytes: u64, seconds: f64) -> Result<Self, ClusterError> {
+    pub(crate) fn of(wrong: u64, examples: usize, bytes: u64, seconds: f64) -> Result<Self, ClusterError> {
         match usize::try_from(wrong) {
             Ok(wrong) if wrong <= examples => Ok(Accuracy { right: examples - wrong, examples, bytes, seconds }),
             _ => Err(ClusterError::Protocol {

@@ -34,7 +34,8 @@ impl PartyThreads {
         mailbox: &Mailbox,
     ) -> Result<(Self, Vec<Outbox>), ClusterError> {
         let options = Options { deadline: configuration.deadline, link: configuration.link, ..Options::default() };
-        let links: Vec<_> = memory::trio(options).into_iter().map(Arc::new).collect();
+        let links: Vec<_> =
+            memory::trio_with(options, configuration.interceptor.clone()).into_iter().map(Arc::new).collect();
         let mut outboxes = Vec::new();
         for network in &links {
             let (sender, inbox) = channel();

@@ -1,7 +1,8 @@
 //! Examples at their owner, between the job that reads them and those that take minibatches of them. Pixels stay bytes
 //! until a minibatch is encoded. Nothing is shared here, and no error shows an image or a label.
 
-use super::dataset::{Found, RandomExamples, Reading, Wanted};
+use super::dataset::{DataSource, Found, RandomExamples, Reading, Wanted};
+use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::job_error::JobError;
 use crate::prg::{Aes128Ctr, Key};
 use cryptgpu_datasets::{DatasetError, ImageReader, ImageSet};
@@ -202,4 +203,44 @@ impl RandomExamples {
         }
         Array4::from_shape_vec((rows.len(), c, h, w), values).map_err(|error| JobError::Other(error.to_string()))
     }
+}
+
+/// All examples of a source, for whoever may have them: training in the clear, beside a private run on the same.
+#[derive(Debug)]
+pub(crate) struct InTheClear {
+    own: OwnExamples,
+    count: usize,
+}
+
+impl DataSource {
+    /// Reads all of it.
+    pub(crate) fn in_the_clear(&self) -> Result<InTheClear, ClusterError> {
+        let all: Vec<Range<usize>> = std::iter::once(0..usize::MAX).collect();
+        let wanted = Wanted { images: all.clone(), labels: all, source: Some(self.reading()?) };
+        let (own, found) = OwnExamples::read(self.to_string(), wanted).map_err(|error| unread(&error))?;
+        match (found.images, found.labels) {
+            (Some((images, _)), Some(labels)) if images == labels => Ok(InTheClear { own, count: images }),
+            _ => Err(unread(&format!("{self} does not have a label for each image"))),
+        }
+    }
+}
+
+impl InTheClear {
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Images, as networks take them, and labels of these rows.
+    pub(crate) fn batch(&self, rows: &[usize]) -> Result<(Array4<f32>, Vec<usize>), ClusterError> {
+        let images = self.own.images(rows).map_err(|error| unread(&error))?;
+        let (start, labels) = find(&self.own.labels, rows).map_err(|error| unread(&error))?;
+        let label = |row: &usize| labels.get(row.checked_sub(start)?).copied().map(usize::from);
+        let labels: Option<Vec<usize>> = rows.iter().map(label).collect();
+        Ok((images, labels.ok_or_else(|| unread(&absent(&self.own.name)))?))
+    }
+}
+
+fn unread(error: &impl std::fmt::Display) -> ClusterError {
+    ClusterError::argument("read examples", error)
 }

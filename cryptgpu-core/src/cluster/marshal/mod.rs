@@ -35,6 +35,7 @@ pub(super) mod traits;
 pub(super) mod words;
 
 pub use dataset::{DataSource, Dataset, Images, Labels, PartyNumber};
+pub(crate) use examples::InTheClear;
 pub use handle::{Revealed, Shared, SharedBits};
 pub use model::Model;
 pub use openable::Openable;

@@ -3,7 +3,7 @@
 use super::hosts::Hosts;
 use crate::device::Devices;
 use crate::mpc::Settings;
-use crate::net::Link;
+use crate::net::{Interceptor, Link};
 use crate::prg::Randomness;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) settings: Settings,
     pub(in crate::cluster) devices: Devices,
     pub(in crate::cluster) places: Places,
+    /// What messages pass between parties in memory.
+    pub(in crate::cluster) interceptor: Option<Interceptor>,
 }
 
 impl Configuration {
@@ -60,6 +62,7 @@ impl Default for Configuration {
             settings: Settings::default(),
             devices: Devices::default(),
             places: Places::default(),
+            interceptor: None,
         }
     }
 }

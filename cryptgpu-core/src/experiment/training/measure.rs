@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::record::{EXPERIMENT, StepRecord, TrainingRecord};
-use super::{Examples, IMAGES_OWNER, LABELS_OWNER, Training, WEIGHTS_OWNER};
-use crate::cluster::{
-    Accuracy, Checkpointing, DataSource, FirstWeights, Images, Iteration, Labels, Network, Start, TrainingRun,
-};
+use super::{IMAGES_OWNER, LABELS_OWNER, Training, WEIGHTS_OWNER};
+use crate::cluster::{Accuracy, Checkpointing, FirstWeights, Images, Iteration, Labels, Network, Start, TrainingRun};
 use crate::device::Devices;
 use crate::experiment::party::{PartyState, state};
 use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit, machine, now};
@@ -36,14 +34,7 @@ pub fn measure(
     let wanted = (declaration.link, declaration.randomness, declaration.device, declaration.settings()?);
     let cluster = parties.started(wanted)?;
     let graph = declaration.graph()?;
-    let source = match &declaration.data {
-        Examples::Set(set) => DataSource::from(set.clone()),
-        Examples::Random => {
-            let classes = graph.output_shape().iter().product();
-            DataSource::random(graph.input_shape(), classes, declaration.random_examples())
-        }
-    };
-    let data = cluster.dataset(source, Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
+    let data = cluster.dataset(declaration.source(&graph), Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
     let network = Network::from(&graph).owner(WEIGHTS_OWNER);
     let train = declaration.train.clone();
     let checkpoints = declaration.checkpoints.clone().map(|(folder, every, resume)| {
@@ -73,7 +64,7 @@ fn check_memory(declaration: &Training, needed: u64) -> Result<(), ExperimentErr
 
 impl Training {
     /// What the accuracy is measured on, if it is.
-    fn held_out(&self) -> Option<cryptgpu_datasets::ImageSet> {
+    pub(super) fn held_out(&self) -> Option<cryptgpu_datasets::ImageSet> {
         self.data.held_out().filter(|_| self.train.reveal.accuracy_every.is_some())
     }
 }
@@ -109,6 +100,7 @@ fn record(
     let (setup_seconds, setup_bytes_sent) = run.setup();
     Ok(TrainingRecord {
         experiment: EXPERIMENT.to_owned(),
+        engine: String::new(),
         network: declaration.network.clone(),
         dataset: declaration.data.to_string(),
         examples,
@@ -150,7 +142,7 @@ fn record(
 }
 
 /// The iteration of the median time, among those of a full batch; without the first where there are others.
-fn median(iterations: &[Iteration]) -> Option<&Iteration> {
+pub(super) fn median(iterations: &[Iteration]) -> Option<&Iteration> {
     let full = iterations.iter().map(|iteration| iteration.examples).max()?;
     let timed = iterations.get(1..).filter(|rest| !rest.is_empty()).unwrap_or(iterations);
     let mut timed: Vec<&Iteration> = timed.iter().filter(|iteration| iteration.examples == full).collect();

@@ -3,11 +3,13 @@
 //! the same network and batch.
 
 mod measure;
+mod plaintext;
 mod record;
 mod table;
 
 pub use measure::{TrainingStage, measure};
-pub use record::{EXPERIMENT, StepRecord, TrainingRecord, append, read};
+pub use plaintext::{InF64, PlaintextEngine, measure_plaintext};
+pub use record::{EXPERIMENT, PLAINTEXT, StepRecord, TrainingRecord, append, read};
 pub use table::{TrainingRow, latest, training_caption, training_table};
 
 use std::fmt;
@@ -22,7 +24,7 @@ use super::inference::check_count;
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
-use crate::nn::training::{Batches, Sgd, Train, TrainingPlan};
+use crate::nn::training::{Batches, Iteration, Sgd, Train, TrainingPlan};
 use crate::nn::{Graph, WeightSource, fold, window, zoo};
 use crate::prg::Randomness;
 
@@ -247,7 +249,18 @@ impl Training {
         // Each owner sends one component of its rows.
         let rows = 8 * self.train.batch as u64 * (elements(&graph.input_shape()) + elements(graph.output_shape()));
         let memory_bytes = plan.memory(self.train.batch).total();
-        Ok(Stated { memory_bytes, bytes: rows + cost.bytes, rounds: cost.rounds })
+        let more = |iteration: Iteration| -> Result<(u64, u64), ExperimentError> {
+            let with = plan.cost(&iteration, &self.settings()?)?;
+            // A first iteration may also have less to send, for Adam's factors.
+            Ok((with.bytes.saturating_sub(cost.bytes), with.rounds.saturating_sub(cost.rounds)))
+        };
+        let (loss_bytes, loss_rounds) = match self.train.reveal.loss_every {
+            Some(_) => more(Iteration { loss: true, ..plan.iteration() })?,
+            None => (0, 0),
+        };
+        let (first_bytes, first_rounds) = more(Iteration { number: 1, ..plan.iteration() })?;
+        let (bytes, rounds) = (rows + cost.bytes, cost.rounds);
+        Ok(Stated { memory_bytes, bytes, rounds, loss_bytes, loss_rounds, first_bytes, first_rounds })
     }
 
     /// What the run reveals, a policy line each: nothing else is opened to anybody.
@@ -274,10 +287,22 @@ impl Training {
 pub struct Stated {
     /// Memory of a party beside the program and the examples that it owns, in bytes.
     pub memory_bytes: u64,
-    /// Payload bytes, all parties together, without loss and check of ranges.
+    /// Payload bytes, all parties together, with the check of ranges where there is one, and without a loss.
     pub bytes: u64,
     /// Rounds of the protocols, likewise, one after the other.
     pub rounds: u64,
+    /// Bytes that an iteration has on top in which the loss is revealed; 0 where none is.
+    #[serde(default)]
+    pub loss_bytes: u64,
+    /// Rounds, likewise.
+    #[serde(default)]
+    pub loss_rounds: u64,
+    /// Bytes that the first iteration has on top, for the factors of frozen batch normalisations.
+    #[serde(default)]
+    pub first_bytes: u64,
+    /// Rounds, likewise.
+    #[serde(default)]
+    pub first_rounds: u64,
 }
 
 /// The most examples at a time, and the most epochs: beyond are typing errors.

@@ -11,15 +11,21 @@ use crate::experiment::label::{Conditions, Mark};
 use crate::experiment::record::lines;
 use crate::experiment::{ExperimentError, Machine, append_line};
 use crate::nn::training::{Optimizer, Train};
+use crate::ring::DEFAULT_FRACTION_BITS;
 
 /// What the records of this experiment are called.
 pub const EXPERIMENT: &str = "train";
+/// What the records of training in the clear are called, which have the same shape.
+pub const PLAINTEXT: &str = "train_plaintext";
 
 /// One measured training. Fields that a newer version adds are ignored by an older one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
-    /// The experiment: `train`.
+    /// The experiment: `train`, or `train_plaintext`, which has no parties, links and bytes.
     pub experiment: String,
+    /// What computed in the clear: `f64`, `candle 0.11, f32`; empty for private training.
+    #[serde(default)]
+    pub engine: String,
     /// The network, as `nn::zoo` names it.
     pub network: String,
     /// What it was trained on: `mnist-train`, `digits-train`, `random`.
@@ -40,7 +46,7 @@ pub struct TrainingRecord {
     pub link: String,
     /// Which protocols ran: `exact` or `paper`.
     pub fidelity: String,
-    /// Fraction bits of the fixed-point codec.
+    /// Fraction bits of the fixed-point codec; 0 for floating point.
     pub fraction_bits: u32,
     /// Bits that comparisons looked at, `lowest:width`.
     pub window: String,
@@ -121,6 +127,11 @@ impl TrainingRecord {
         self.bytes_sent.iter().sum()
     }
 
+    /// Whether it was trained in the clear.
+    pub fn is_plaintext(&self) -> bool {
+        self.experiment == PLAINTEXT
+    }
+
     /// Whether masks came from a generator that is not cryptographic, so that nothing was private.
     pub fn is_insecure(&self) -> bool {
         self.randomness.contains("insecure")
@@ -153,7 +164,7 @@ impl TrainingRecord {
             device: &self.device,
             cards: &self.cards,
             fidelity: &self.fidelity,
-            fraction_bits: self.fraction_bits,
+            fraction_bits: if self.fraction_bits == 0 { DEFAULT_FRACTION_BITS } else { self.fraction_bits },
             window: &self.window,
             randomness: &self.randomness,
             parties: &self.parties,
@@ -161,8 +172,10 @@ impl TrainingRecord {
             machine: &self.machine,
         };
         let weights = if self.weights.is_empty() { String::new() } else { format!("from {}", self.weights) };
+        let clear = if self.is_plaintext() { format!("in the clear, {}", self.engine) } else { String::new() };
         let mut marks = conditions.marks();
         marks.extend([
+            Mark::new(clear, true),
             Mark::new(format!("range check {}", self.check_range), self.check_range != "off"),
             Mark::new(weights, true),
             Mark::between(self.dataset.clone()),
@@ -207,10 +220,10 @@ pub fn append(path: &Path, record: &TrainingRecord) -> Result<(), ExperimentErro
     append_line(path, &record.to_line()?)
 }
 
-/// The training records of a file, in its order; those of other experiments are skipped.
+/// The training records of a file, private and in the clear, in its order; those of other experiments are skipped.
 ///
 /// # Errors
 /// [`File`](ExperimentError::File) or [`Line`](ExperimentError::Line), with the line's number.
 pub fn read(path: &Path) -> Result<Vec<TrainingRecord>, ExperimentError> {
-    lines(path, |experiment| experiment == EXPERIMENT)
+    lines(path, |experiment| [EXPERIMENT, PLAINTEXT].contains(&experiment))
 }

@@ -84,9 +84,10 @@ pub fn training_table(records: &[TrainingRecord]) -> Result<Vec<TrainingRow>, Ex
             published.get(&key).cloned()
         };
         // Published times are of one data centre.
-        let near = matches!(record.link.as_str(), "none" | "lan") && !record.is_emulated();
+        let private = !record.is_plaintext();
+        let near = matches!(record.link.as_str(), "none" | "lan") && !record.is_emulated() && private;
         let cryptgpu_seconds = find("CryptGPU", quantity::SECONDS_PER_ITERATION).filter(|_| near);
-        let cryptgpu_bytes_sent = find("CryptGPU", quantity::BYTES_SENT);
+        let cryptgpu_bytes_sent = find("CryptGPU", quantity::BYTES_SENT).filter(|_| private);
         let ratio = |above: f64, below: f64| (below > 0.0).then(|| above / below);
         TrainingRow {
             network: record.network.clone(),
@@ -108,7 +109,7 @@ pub fn training_table(records: &[TrainingRecord]) -> Result<Vec<TrainingRow>, Ex
             bytes_fraction: cryptgpu_bytes_sent.as_ref().and_then(|cited| ratio(record.bytes() as f64, cited.value)),
             cryptgpu_bytes_sent,
             falcon_seconds: find("Falcon", quantity::SECONDS_PER_ITERATION).filter(|_| near),
-            falcon_bytes: find("Falcon", quantity::BYTES_TOTAL),
+            falcon_bytes: find("Falcon", quantity::BYTES_TOTAL).filter(|_| private),
         }
     };
     let named: Vec<(String, Vec<Mark>)> = records.iter().map(named).collect();
@@ -160,7 +161,7 @@ pub fn latest(records: &[TrainingRecord]) -> Vec<TrainingRecord> {
 mod tests {
     use super::*;
     use crate::experiment::Machine;
-    use crate::experiment::training::{EXPERIMENT, Stated, StepRecord, append, read};
+    use crate::experiment::training::{EXPERIMENT, PLAINTEXT, Stated, StepRecord, append, read};
     use crate::nn::training::Train;
 
     fn sample(network: &str, batch: usize, seconds: f64, bytes: u64) -> TrainingRecord {
@@ -173,6 +174,7 @@ mod tests {
         };
         TrainingRecord {
             experiment: EXPERIMENT.into(),
+            engine: String::new(),
             network: network.into(),
             dataset: "digits-train".into(),
             examples: 800,
@@ -227,6 +229,15 @@ mod tests {
         (far.link, far.fraction_bits) = ("wan".into(), 12);
         let far = &training_table(&[far]).unwrap()[0];
         assert_eq!((far.label().as_str(), far.speed_up), ("lenet (12 fraction bits)", None));
+    }
+
+    #[test]
+    fn a_training_in_the_clear_stands_beside_a_private_one() {
+        let mut clear = sample("lenet", 128, 0.1, 0);
+        (clear.experiment, clear.engine, clear.fraction_bits) = (PLAINTEXT.into(), "f64".into(), 0);
+        let rows = training_table(&[sample("lenet", 128, 1.0, 5), clear]).unwrap();
+        assert_eq!(rows[1].label(), "lenet (in the clear, f64)");
+        assert!(rows[1].citations().next().is_none() && rows[0].citations().next().is_some());
     }
 
     #[test]

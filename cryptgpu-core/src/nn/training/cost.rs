@@ -6,7 +6,8 @@ use super::optimizer;
 use super::plan::{BackwardStep, TrainingPlan};
 use super::settings::{Adam, Loss, Optimizer, Sgd};
 use super::times::Pass;
-use crate::mpc::{Cost, Fidelity, Octaves, Settings, cost};
+use crate::mpc::cost::{RangeChecks, with_range_checks};
+use crate::mpc::{CheckRange, Cost, Fidelity, Octaves, Settings, cost};
 use crate::nn::NnError;
 use crate::nn::cost::of_step;
 use crate::nn::divisor::{cut, reciprocal};
@@ -20,7 +21,8 @@ pub struct Iteration {
     pub batch: usize,
     /// The optimiser's rate.
     pub rate: f64,
-    /// Which one it is, from 1: Adam's factors depend on it.
+    /// Which one it is, from 1: Adam's factors depend on it, and the first one computes those of frozen batch
+    /// normalisations.
     pub number: u64,
     /// Whether the loss itself is computed, besides its gradient.
     pub loss: bool,
@@ -40,13 +42,15 @@ pub struct StepCost {
 }
 
 impl TrainingPlan {
-    /// A usual iteration: a whole batch, the first rate, no loss.
+    /// A usual iteration: a whole batch, the first rate, no loss; the second one, since the first has to do what later ones
+    /// need not.
     pub fn iteration(&self) -> Iteration {
-        Iteration { batch: self.train().batch, rate: self.train().optimizer.rate(), number: 1, loss: false }
+        Iteration { batch: self.train().batch, rate: self.train().optimizer.rate(), number: 2, loss: false }
     }
 
-    /// What each step of an iteration costs, in order; the check of ranges comes on top where settings ask for it, and so do
-    /// the factors of frozen batch normalisations in the first iteration.
+    /// What each step of an iteration costs, in order, with the check of ranges where settings ask for it: in the step
+    /// that it ends ([`CheckRange::Layers`]), or as a step of its own at the end ([`CheckRange::Run`]). The first iteration
+    /// of a training with frozen batch normalisations begins with their factors.
     ///
     /// ```
     /// use cryptgpu_core::mpc::Settings;
@@ -63,23 +67,33 @@ impl TrainingPlan {
     /// [`NnError::Settings`] for a rate that the optimiser cannot use; [`NnError::Mpc`] for a constant that does not fit.
     pub fn costs(&self, iteration: &Iteration, settings: &Settings) -> Result<Vec<StepCost>, NnError> {
         let account = Account { plan: self, iteration, settings };
-        let forward = self.forward().steps().iter().enumerate().map(|(index, step)| StepCost {
-            name: step.name.clone(),
-            kind: step.op.kind(),
-            pass: Pass::Forward,
-            cost: account.forward(index),
-        });
-        let backward = self.backward().iter().map(|backward| StepCost {
-            name: self.step(backward).name.clone(),
-            kind: self.step(backward).op.kind(),
-            pass: Pass::Backward,
-            cost: account.backward(backward),
-        });
-        let own = |name: &'static str, pass, cost| StepCost { name: name.into(), kind: name, pass, cost };
-        let mut steps: Vec<StepCost> = forward.collect();
-        steps.push(own("loss", Pass::Loss, account.loss().map_err(crate::mpc::MpcError::from)?));
-        steps.extend(backward);
-        steps.push(own("update", Pass::Update, account.update()?));
+        let (mut steps, mut checks) = (vec![], RangeChecks::default());
+        let mut add = |name: &str, kind, pass, cost: &dyn Fn() -> Result<Cost, NnError>| -> Result<(), NnError> {
+            let mut cost = with_range_checks(&mut checks, cost)?;
+            cost += match settings.check_range {
+                CheckRange::Off => Cost::FREE,
+                CheckRange::Run => checks.spent(),
+                CheckRange::Layers => checks.close(),
+            };
+            steps.push(StepCost { name: name.to_owned(), kind, pass, cost });
+            Ok(())
+        };
+        if iteration.number == 1 && !self.normalised_by_running(true).is_empty() {
+            add("running statistics", "batch_norm", Pass::Forward, &|| Ok(account.running_factors()))?;
+        }
+        for (index, step) in self.forward().steps().iter().enumerate() {
+            add(&step.name, step.op.kind(), Pass::Forward, &|| Ok(account.forward(index)))?;
+        }
+        add("loss", "loss", Pass::Loss, &|| Ok(account.loss().map_err(crate::mpc::MpcError::from)?))?;
+        for backward in self.backward() {
+            let step = self.step(backward);
+            add(&step.name, step.op.kind(), Pass::Backward, &|| Ok(account.backward(backward)))?;
+        }
+        add("update", "update", Pass::Update, &|| account.update())?;
+        if settings.check_range == CheckRange::Run {
+            let (name, cost) = ("range check", checks.close());
+            steps.push(StepCost { name: name.to_owned(), kind: name, pass: Pass::Update, cost });
+        }
         Ok(steps)
     }
 
@@ -126,6 +140,16 @@ impl Account<'_> {
 
     fn elements(&self, shape: &[usize]) -> usize {
         self.iteration.batch * shape.iter().product::<usize>()
+    }
+
+    /// γ/√(σ² + eps) of all frozen batch normalisations at once.
+    fn running_factors(&self) -> Cost {
+        let forward = self.plan.forward();
+        let channels =
+            |step: usize| forward.steps().get(step).and_then(|step| forward.shape(step.output).first().copied());
+        let n = self.plan.normalised_by_running(true).into_iter().filter_map(channels).sum();
+        let f = self.fraction_bits();
+        cost::rsqrt(n, f, Octaves::of(self.settings.codec)) + self.product(n, f)
     }
 
     fn forward(&self, index: usize) -> Cost {
@@ -179,7 +203,8 @@ impl Account<'_> {
         let count = n / channels.max(1);
         let guard = batch_norm::guard(count, f);
         let means = self.shared(2 * channels, batch_norm::count_factor(count).1.saturating_sub(guard));
-        correlation + means + self.product(2 * channels, f).times(2) + self.product(n, f + guard)
+        let factors = self.product(2 * channels, f) + self.product(2 * channels, f);
+        correlation + means + factors + self.product(n, f + guard)
     }
 
     fn loss(&self) -> Result<Cost, RingError> {
@@ -241,7 +266,7 @@ impl Account<'_> {
             + scalar(factors.first)?
             + self.product(n, f + factors.second.1)
             + cost::sqrt(n, f, octaves)
-            + cost::div(n, f, octaves)
+            + cost::div(n, f, factors.divisors(f))
             + scalar(self.iteration.rate)?)
     }
 }

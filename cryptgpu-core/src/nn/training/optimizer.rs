@@ -6,7 +6,7 @@ use super::batch_norm::HEADROOM;
 use super::plan::TrainingPlan;
 use super::settings::{Adam, Optimizer, Sgd};
 use crate::device::Tensor;
-use crate::mpc::{Additive, MpcError, Party, Rep};
+use crate::mpc::{Additive, MpcError, Octaves, Party, Rep};
 use crate::nn::NnError;
 use crate::nn::divisor::factor;
 use crate::nn::window::PRODUCT_BITS;
@@ -339,7 +339,7 @@ impl Update<'_> {
         let v = v.add(&change)?;
         let root = p.sqrt(&v)?;
         let root = p.add_scalar(&root, factors.eps)?;
-        let quotient = p.div(&m, &root)?;
+        let quotient = p.div_in(&m, &root, factors.divisors(f))?;
         let change = p.mul_scalar(&quotient, self.rate)?;
         Ok(Updated { weights: weights.sub(&change)?, first: Some(m), second: Some(v) })
     }
@@ -373,6 +373,17 @@ impl AdamFactors {
         // The batch need not be a power of two.
         let odd = batch.max(1) as f64 / (1u64 << batch.max(1).ilog2()) as f64;
         AdamFactors { down, first, second: factor(second, bits), eps: (eps * odd).max(1.0 / units) }
+    }
+
+    /// Where √v + eps lies, for v of up to 31 bits, as [`Party::sqrt`] takes them: from eps on, about half the octaves of
+    /// all numbers. √v may lack a unit, which counts as none.
+    pub fn divisors(&self, fraction_bits: u32) -> Octaves {
+        let root = (31 - fraction_bits as i32).div_euclid(2) + 1;
+        // The exponent of a normal number, from its bits: the same on whatever machine.
+        let least = (self.eps.to_bits() >> 52) as i32 - 1023;
+        // √v is below 0.71·2^root, and a small eps below a quarter of it.
+        let high = if least < root - 2 { root } else { root.max(least + 1) + 1 };
+        Octaves::new(least, high)
     }
 
     /// What a gradient with so many bits above a product's scale is multiplied by, and cut.
