@@ -1,5 +1,6 @@
 //! Parties as processes and on threads: starting, running functions and models, failing, and the program.
 
+mod aws;
 mod cli;
 mod dataset;
 mod functions;
@@ -7,6 +8,7 @@ mod fuzz;
 mod limits;
 mod misuse;
 mod model;
+mod owners;
 mod peers;
 mod process;
 mod randomness;

@@ -2,10 +2,12 @@
 //! its parties. Everything it does is in the library; here are arguments, progress and tables.
 
 mod arguments;
+mod audit;
 mod bench;
 mod doctor;
 mod format;
 mod inference;
+mod keygen;
 mod micro;
 mod networks;
 mod party;
@@ -61,6 +63,10 @@ enum Command {
     /// Do random faults to random runs, and see that each ends right or with an error, and leaves nothing behind
     Soak(soak::Arguments),
     Party(party::Party),
+    /// Make the key and the certificate by which a party or a caller is known to the others
+    Keygen(keygen::Arguments),
+    /// Check a party's audit log, and print what was run, refused and revealed
+    Audit(audit::Arguments),
 }
 
 /// What a subcommand says when it fails: a message that is shown as it is.
@@ -76,6 +82,8 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Party(party) => party.run(),
+        Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
     };
     // Parties on threads of this process have kept memory on cards.
     cryptgpu_core::device::cuda::leave();

@@ -11,6 +11,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::function;
 use crate::cluster::wire::hosts::Hosts;
 use crate::cluster::wire::object::Library;
+use crate::cluster::wire::owners::Owners;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,8 @@ pub(in crate::cluster) enum Launch {
     Processes(Program),
     /// As processes of three hosts, over SSH.
     Ssh(Box<Hosts>, Program),
+    /// As their owners have started them.
+    Owners(Box<Owners>),
 }
 
 /// What a party's process runs.
@@ -47,6 +50,7 @@ impl Launch {
         match &configuration.places {
             Places::Memory => Ok(Launch::Threads),
             Places::Local => Program::find(configuration).map(Launch::Processes),
+            Places::Owners(owners) => Ok(Launch::Owners(owners.clone())),
             Places::Ssh(hosts) => {
                 hosts.check()?;
                 Ok(Launch::Ssh(hosts.clone(), Program::find(configuration)?))

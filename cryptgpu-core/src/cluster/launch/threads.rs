@@ -125,7 +125,7 @@ impl Thread {
                 Command::Run { run, job } => {
                     execute::execute(&mut context, &self.outbox, &jobs, run, &job, &frame[body..])
                 }
-                Command::Free { ids } => context.store().free(&ids),
+                Command::Free { ids } => context.free(&ids),
                 Command::LinkUp { .. } | Command::Keep { .. } | Command::Alive => {}
                 Command::Stop => return,
             }

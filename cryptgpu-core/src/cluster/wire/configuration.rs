@@ -1,6 +1,7 @@
 //! The configuration of a cluster: what the builder collects, what launching needs, and what each party gets its part of.
 
 use super::hosts::Hosts;
+use super::owners::Owners;
 use crate::device::Devices;
 use crate::mpc::Settings;
 use crate::net::{Interceptor, Link};
@@ -18,6 +19,8 @@ pub(in crate::cluster) enum Places {
     Local,
     /// In processes of three hosts, started over SSH.
     Ssh(Box<Hosts>),
+    /// Parties that their owners have started.
+    Owners(Box<Owners>),
 }
 
 /// What is chosen when a cluster is started.

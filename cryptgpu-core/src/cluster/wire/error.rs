@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum FailureKind {
     /// The job panicked: a mistake in the program.
     Panic,
+    /// The party's owner does not allow it: the message names the line of the policy.
+    Refused,
     /// The job refused its input, or failed by itself.
     Job,
     /// A message that breaks the wire format, is too large, or is not the expected one.
