@@ -32,6 +32,24 @@ stage() {
     say "── $name: $((SECONDS - began)) s"
 }
 
+# side_by_side FUNCTION FUNCTION: runs both at once, for what leaves half of the machine idle. What the first says is shown
+# when the second has ended. Either one's failure is the failure of both.
+side_by_side() {
+    local said first status=0
+    said="$(mktemp)"
+    set -m # a process group of its own, which an interrupt can end
+    ("$1") </dev/null >"$said" 2>&1 &
+    first=$!
+    set +m
+    trap 'kill -- "-$first"; exit 130' INT TERM
+    ("$2") || status=$?
+    wait "$first" || status=$?
+    trap - INT TERM
+    cat "$said" >&2
+    rm -f "$said"
+    return $status
+}
+
 # A digest of files and strings, to tell whether what was made from them is still current.
 digest() { sha256sum | cut -c1-32; }
 

@@ -35,11 +35,18 @@ def exists(pid):
 
 
 class Cells(unittest.TestCase):
-    def setUp(self):
+    """One kernel for all of them, as a start of it takes half a minute; a test that leaves none makes the next one start it."""
+
+    @classmethod
+    def setUpClass(cls):
         os.environ.pop("CRYPTGPU_HEADLESS", None)
-        self.manager = KernelManager(kernel_name="cryptgpu")
-        self.manager.start_kernel(cwd=str(SCRIPTS.parent / "notebooks"))
-        self.addCleanup(self.manager.shutdown_kernel, now=True)
+        cls.manager = None
+        cls.addClassCleanup(lambda: cls.manager and cls.manager.has_kernel and cls.manager.shutdown_kernel(now=True))
+
+    def setUp(self):
+        if self.manager is None or not self.manager.has_kernel:
+            type(self).manager = KernelManager(kernel_name="cryptgpu")
+            self.manager.start_kernel(cwd=str(SCRIPTS.parent / "notebooks"))
         self.connect()
 
     def connect(self):

@@ -20,6 +20,8 @@
 pub mod cluster;
 pub mod device;
 pub mod experiment;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod mpc;
 pub mod net;
 pub mod nn;

@@ -29,6 +29,8 @@ pub mod cifar10;
 pub mod cifar_binary;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod idx;
 pub mod images;
 pub mod manifest;

@@ -24,7 +24,7 @@ pub fn read_images(path: &Path) -> Result<Array4<u8>> {
     parse(path, BufReader::with_capacity(1 << 16, open(path)?))
 }
 
-fn parse(path: &Path, reader: impl BufRead + Seek) -> Result<Array4<u8>> {
+pub(crate) fn parse(path: &Path, reader: impl BufRead + Seek) -> Result<Array4<u8>> {
     let bad = |reason: String| DatasetError::Png { path: path.to_path_buf(), reason };
     let decoder = png::Decoder::new_with_limits(reader, png::Limits { bytes: DECODER_BYTES });
     let mut png = decoder.read_info().map_err(|error| bad(error.to_string()))?;

@@ -13,6 +13,7 @@
 //! | `wire/` | what both ends know: messages, frames, configuration, errors, the identity of a function |
 //! | `marshal/` | values and handles: what travels between a caller and the parties, and what stays there |
 //! | `party/` | what runs in a party: serving, executing, jobs |
+//! | `owner/` | a party of somebody else's: keys, policy, gate, audit log, daemon |
 //! | `launch/` | from nothing to three linked parties: program, processes, threads, sessions |
 //! | `controller/` | the caller: builder, cluster, one run at a time, its halves of call, share and model |
 //!
@@ -23,6 +24,7 @@ mod controller;
 pub mod interrupt;
 mod launch;
 mod marshal;
+pub mod owner;
 pub mod party;
 mod show;
 mod wire;
@@ -36,10 +38,13 @@ pub use marshal::{
     Argument, DataSource, Dataset, Images, Labels, Model, OnlyAt, Openable, Outcome, PartyNumber, PassedAs, PerParty,
     Plain, Revealed, Shared, SharedBits, Words,
 };
+pub use owner::Owners;
 pub use party::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
+pub use party::gate::{Asks, To, What};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
+pub(crate) use wire::fuzz;
 pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};

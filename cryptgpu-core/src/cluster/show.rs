@@ -25,6 +25,7 @@ impl Cluster {
             (0, _) => "A cluster without parties: the next run starts new ones".to_owned(),
             (_, Places::Memory) => "Three parties on threads of this process".to_owned(),
             (_, Places::Local) => "Three parties, each a process of its own".to_owned(),
+            (_, Places::Owners(_)) => "Three parties of other owners".to_owned(),
             (_, Places::Ssh(_)) => "Three parties, each a process of its host, started over SSH".to_owned(),
         };
         let rows = pids.iter().zip(&devices).zip(PartyId::ALL).map(|((&pid, device), party)| -> [Cell; 3] {
@@ -45,6 +46,7 @@ impl Cluster {
             Places::Memory => "threads of one process",
             Places::Local => "local processes, TLS",
             Places::Ssh(_) => "three hosts over SSH, TLS",
+            Places::Owners(_) => "three owners, TLS",
         }
     }
 
@@ -69,6 +71,7 @@ impl Cluster {
             _ if pids.is_empty() => "no parties until the next run".to_owned(),
             Places::Memory => "three threads of this process".to_owned(),
             Places::Local => format!("processes {pids:?}"),
+            Places::Owners(owners) => format!("owners {:?}", owners.parties.each_ref().map(|party| &party.name)),
             Places::Ssh(hosts) => format!("hosts {:?}", hosts.each.each_ref().map(|host| &host.destination)),
         }
     }

@@ -14,6 +14,7 @@ mod parties;
 mod party;
 mod plaintext;
 mod record;
+pub mod soak;
 mod table;
 pub mod training;
 mod window;

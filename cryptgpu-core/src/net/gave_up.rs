@@ -26,6 +26,8 @@ pub enum GaveUp {
     Arguments,
     /// A device failed, or refused its operands.
     Device,
+    /// Its owner does not allow what it was asked for.
+    Refused,
     /// Linking up failed.
     Setup,
     /// What this party sent it is not the message that it waited for.
@@ -53,6 +55,7 @@ impl GaveUp {
             GaveUp::Message(party) => (7, party),
             GaveUp::Deadline(party) => (8, party),
             GaveUp::Link(party) => (9, party),
+            GaveUp::Refused => (10, PartyId::P0),
         };
         kind | (party.index() as u64) << 8
     }
@@ -71,6 +74,7 @@ impl GaveUp {
             7 => GaveUp::Message(party),
             8 => GaveUp::Deadline(party),
             9 => GaveUp::Link(party),
+            10 => GaveUp::Refused,
             _ => return None,
         };
         (heard.to_word() == word).then_some(heard)
@@ -99,6 +103,7 @@ impl fmt::Display for GaveUp {
             GaveUp::Input => f.write_str("what it brings cannot be read or encoded"),
             GaveUp::Arguments => f.write_str("its arguments could not be read"),
             GaveUp::Device => f.write_str("its device failed or refused an operation"),
+            GaveUp::Refused => f.write_str("its owner does not allow what it was asked for"),
             GaveUp::Setup => f.write_str("it could not link up"),
             GaveUp::Message(party) => write!(f, "party {party} sent it another message than it waited for"),
             GaveUp::Deadline(party) => write!(f, "party {party} sent it nothing in time"),
@@ -121,6 +126,7 @@ mod tests {
             GaveUp::Input,
             GaveUp::Arguments,
             GaveUp::Device,
+            GaveUp::Refused,
             GaveUp::Setup,
         ];
         let links = [GaveUp::Message, GaveUp::Deadline, GaveUp::Link];

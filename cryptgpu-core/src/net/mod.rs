@@ -10,6 +10,7 @@ mod compare;
 mod endpoint;
 mod error;
 mod frame;
+pub(crate) mod fuzz;
 mod gave_up;
 mod inbox;
 mod intercept;

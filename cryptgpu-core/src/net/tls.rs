@@ -1,10 +1,11 @@
-//! TLS 1.3 with both ends authenticated by certificates made for one session. There is no
+//! TLS 1.3 with both ends authenticated by certificates, made for one session or kept by their owner. There is no
 //! authority: each end knows the SHA-256 of the only certificate that it accepts.
 
 use super::PartyId;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -24,6 +25,15 @@ impl Fingerprint {
     fn of(certificate: &CertificateDer<'_>) -> Self {
         Fingerprint(Sha256::digest(certificate.as_ref()).into())
     }
+
+    /// The fingerprint of a certificate in the text of a file (PEM).
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(crate) fn of_pem(certificate: &[u8]) -> Result<Self, String> {
+        let certificate = CertificateDer::from_pem_slice(certificate);
+        certificate.map(|certificate| Fingerprint::of(&certificate)).map_err(|error| format!("no certificate: {error}"))
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -38,7 +48,46 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A key pair and its self-signed certificate, for one session. `Debug` shows the fingerprint
+/// Reads a fingerprint as people write it: 64 hexadecimal digits, in upper or lower case, with colons or blanks between them as
+/// other programs show them, and `sha256:` or `SHA256 Fingerprint=` in front.
+///
+/// ```
+/// use cryptgpu_core::net::Fingerprint;
+///
+/// let plain: Fingerprint = "ab".repeat(32).parse()?;
+/// let spaced: Fingerprint = format!("SHA256 Fingerprint={}", vec!["AB"; 32].join(":")).parse()?;
+/// assert_eq!(plain, spaced);
+/// assert!("ab:cd".parse::<Fingerprint>().unwrap_err().contains("64 hexadecimal digits"));
+/// # Ok::<(), String>(())
+/// ```
+impl std::str::FromStr for Fingerprint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lower = text.trim().to_ascii_lowercase();
+        let digits = lower.rsplit_once('=').map_or(lower.as_str(), |(_, digits)| digits);
+        let digits: String = digits
+            .strip_prefix("sha256:")
+            .unwrap_or(digits)
+            .chars()
+            .filter(|c| !matches!(c, ':' | ' ' | '-' | '\n'))
+            .collect();
+        let mut bytes = [0u8; 32];
+        let read = |(byte, at): (&mut u8, usize)| {
+            *byte = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
+            Some(())
+        };
+        let all = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match all && bytes.iter_mut().zip((0..64).step_by(2)).map(read).all(|read| read.is_some()) {
+            true => Ok(Fingerprint(bytes)),
+            false => Err(format!(
+                "`{text}` is not a fingerprint: it has 64 hexadecimal digits, as `cryptgpu keygen` prints them"
+            )),
+        }
+    }
+}
+
+/// A key pair and its self-signed certificate, for one session or kept in files by their owner. `Debug` shows the fingerprint
 /// only. It can be serialised, to reach a party's process over a private channel.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
@@ -55,6 +104,35 @@ impl Identity {
         let key = rcgen::KeyPair::generate()?;
         let certificate = rcgen::CertificateParams::new(vec![SERVER_NAME.to_string()])?.self_signed(&key)?;
         Ok(Identity { certificate: certificate.der().to_vec(), key: Zeroizing::new(key.serialize_der()) })
+    }
+
+    /// A new key pair and its certificate, which names its owner for people who look at it; beside it certificate and key
+    /// as the text of files (PEM), which [`Identity::from_pem`] reads.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub(crate) fn generate_pem(owner: &str) -> Result<(Self, String, Zeroizing<String>), rcgen::Error> {
+        let key = rcgen::KeyPair::generate()?;
+        let mut parameters = rcgen::CertificateParams::new(vec![SERVER_NAME.to_string()])?;
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, owner);
+        let certificate = parameters.self_signed(&key)?;
+        let identity = Identity { certificate: certificate.der().to_vec(), key: Zeroizing::new(key.serialize_der()) };
+        Ok((identity, certificate.pem(), Zeroizing::new(key.serialize_pem())))
+    }
+
+    /// The identity whose certificate and key stand in these texts.
+    ///
+    /// # Errors
+    /// What is wrong with them: they are no PEM, or the key is another certificate's.
+    pub(crate) fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, String> {
+        let certificate =
+            CertificateDer::from_pem_slice(certificate).map_err(|error| format!("no certificate: {error}"))?;
+        let key = PrivatePkcs8KeyDer::from_pem_slice(key).map_err(|error| format!("no private key: {error}"))?;
+        let key = Zeroizing::new(key.secret_pkcs8_der().to_vec());
+        let identity = Identity { certificate: certificate.as_ref().to_vec(), key };
+        // Setting TLS up compares them.
+        let fits = identity.client_config(identity.fingerprint());
+        fits.map(|_| identity).map_err(|error| format!("the key is not that of the certificate: {error}"))
     }
 
     /// What peers know this identity by.
@@ -110,9 +188,14 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// What the other end of a connection has shown to be.
+pub(crate) fn shown_by(certificates: Option<&[CertificateDer<'_>]>) -> Option<Fingerprint> {
+    Some(Fingerprint::of(certificates?.first()?))
+}
+
 /// Which party of `peers` (by index) the other end of a connection has shown to be.
 pub(crate) fn party_of(certificates: Option<&[CertificateDer<'_>]>, peers: &[Fingerprint; 3]) -> Option<PartyId> {
-    let shown = Fingerprint::of(certificates?.first()?);
+    let shown = shown_by(certificates)?;
     PartyId::ALL.into_iter().find(|party| peers[party.index()] == shown)
 }
 

@@ -6,12 +6,12 @@
 //! | file | what |
 //! |---|---|
 //! | `table.rs` | [`PlainTable`] and its [`Cell`]s |
-//! | `number.rs` | numbers, bytes and durations as people read them |
+//! | `number.rs` | numbers, bytes, durations and times as people read them |
 
 mod number;
 mod table;
 
-pub use number::{bytes_text, duration_text, number_text};
+pub use number::{bytes_text, duration_text, number_text, time_text};
 pub use table::{Cell, PlainTable};
 
 use std::fmt::Write as _;

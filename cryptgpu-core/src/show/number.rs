@@ -48,6 +48,26 @@ pub fn duration_text(duration: Duration) -> String {
     format!("{} {unit}", number_text(seconds * factor, 3))
 }
 
+/// Seconds since 1970 as a date and a time of day, in UTC, as RFC 3339 writes them.
+///
+/// ```
+/// assert_eq!(cryptgpu_core::show::time_text(951_826_332), "2000-02-29T12:12:12Z");
+/// ```
+pub fn time_text(seconds: u64) -> String {
+    // Days to dates by counting from 1 March of year 0, so that the leap day is a year's last (H. Hinnant,
+    // chrono-compatible low-level date algorithms).
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + 400 * era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 use std::process::{Command, Output};
 
 use cryptgpu_core::experiment::{Record, read};
+use sha2::Digest;
 
 fn cryptgpu(arguments: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
@@ -296,4 +297,34 @@ fn the_recorded_runs_show_what_they_are_said_to() {
         assert!(row.bytes_fraction.unwrap() <= limit, "{row:?}");
     }
     assert!(ten.iter().flat_map(|record| record.peak_rss_bytes).all(|bytes| bytes < 2 << 30));
+}
+
+#[test]
+fn a_key_is_made_and_printed_and_a_log_that_was_changed_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display();
+    let made = cryptgpu(&format!("keygen --out {folder} --name ann"));
+    assert!(made.status.success() && text(&made.stdout).trim().len() == 64, "{}", text(&made.stderr));
+    let again = cryptgpu(&format!("keygen --out {folder} --name ann"));
+    assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{}", text(&again.stderr));
+
+    // Two lines, as a party writes them.
+    let zeros = "0".repeat(64);
+    let first =
+        format!("{{\"n\":1,\"time\":\"t\",\"at\":1,\"event\":\"over\",\"session\":\"aa\",\"before\":\"{zeros}\"}}");
+    let digest: String = sha2::Sha256::digest(&first).iter().map(|byte| format!("{byte:02x}")).collect();
+    let second = first.replace("\"n\":1", "\"n\":2").replace(&zeros, &digest);
+    let log = dir.path().join("audit.log");
+    std::fs::write(&log, format!("{first}\n{second}\n")).unwrap();
+    let read = cryptgpu(&format!("audit {} --head {digest}", log.display()));
+    assert!(read.status.success() && text(&read.stdout).contains("session aa over"), "{}", text(&read.stderr));
+    assert!(text(&read.stderr).contains("2 lines, each follows"), "{}", text(&read.stderr));
+    let cut = cryptgpu(&format!("audit {} --head {zeros}1", log.display()));
+    assert!(!cut.status.success() && text(&cut.stderr).contains("its end was cut off"), "{}", text(&cut.stderr));
+    std::fs::write(&log, format!("{}\n{second}\n", first.replace("aa", "bb"))).unwrap();
+    let changed = cryptgpu(&format!("audit {}", log.display()));
+    assert!(!changed.status.success() && text(&changed.stderr).contains("line 2"), "{}", text(&changed.stderr));
+
+    let config = cryptgpu(&format!("party --config {}", log.display()));
+    assert!(!config.status.success() && text(&config.stderr).contains("audit.log, line 1"), "{}", text(&config.stderr));
 }

@@ -1,16 +1,21 @@
 //! Parties as processes and on threads: starting, running functions and models, failing, and the program.
 
+mod aws;
 mod cli;
 mod dataset;
 mod functions;
+mod fuzz;
 mod limits;
 mod misuse;
 mod model;
+mod owners;
 mod peers;
 mod process;
 mod randomness;
 mod run;
+mod secrets;
 mod show;
+mod soak;
 mod ssh;
 mod support;
 mod trace;

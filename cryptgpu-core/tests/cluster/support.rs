@@ -2,12 +2,13 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
-use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Jobs, party};
+use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Jobs, owner, party};
 use std::time::Duration;
 
 /// What comes before `main`, which is the test harness's.
 extern "C" fn before_main() {
     party::serve_if_asked(&Jobs::default());
+    owner::serve_if_asked(&Jobs::default());
 }
 
 // SAFETY: the linker puts pointers to functions without arguments here, and the program's start calls them.

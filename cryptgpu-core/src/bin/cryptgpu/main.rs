@@ -2,10 +2,12 @@
 //! its parties. Everything it does is in the library; here are arguments, progress and tables.
 
 mod arguments;
+mod audit;
 mod bench;
 mod doctor;
 mod format;
 mod inference;
+mod keygen;
 mod micro;
 mod networks;
 mod party;
@@ -13,6 +15,7 @@ mod plaintext;
 mod progress;
 mod range;
 mod run;
+mod soak;
 mod table;
 mod train;
 
@@ -38,7 +41,8 @@ Examples:
   cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
   cryptgpu run train-plaintext --networks lenet       the same training in the clear
   cryptgpu run micro                                  private operations by size
-  cryptgpu table r.jsonl                              the comparison with the paper, from records";
+  cryptgpu table r.jsonl                              the comparison with the paper, from records
+  cryptgpu soak --minutes 10                          random faults in random runs";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -56,7 +60,13 @@ enum Command {
     Bench(bench::Bench),
     /// Say what works on this machine, and what to do about the rest
     Doctor(doctor::Arguments),
+    /// Do random faults to random runs, and see that each ends right or with an error, and leaves nothing behind
+    Soak(soak::Arguments),
     Party(party::Party),
+    /// Make the key and the certificate by which a party or a caller is known to the others
+    Keygen(keygen::Arguments),
+    /// Check a party's audit log, and print what was run, refused and revealed
+    Audit(audit::Arguments),
 }
 
 /// What a subcommand says when it fails: a message that is shown as it is.
@@ -70,7 +80,10 @@ fn main() -> ExitCode {
         Command::Range(arguments) => range::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Party(party) => party.run(),
+        Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
     };
     // Parties on threads of this process have kept memory on cards.
     cryptgpu_core::device::cuda::leave();

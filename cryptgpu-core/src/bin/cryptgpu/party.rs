@@ -1,13 +1,15 @@
 //! `cryptgpu party`: one of the three parties.
 
 use clap::Args;
-use cryptgpu_core::cluster::{Jobs, party};
+use cryptgpu_core::cluster::{Jobs, owner, party};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Be one of the three parties. Started by `cryptgpu run` and by notebooks, not by hand: who it
-/// is, its certificate and whom to trust come by standard input, and never by arguments or the
-/// environment, which other users of the machine could see.
+/// Be one of the three parties. With --config it is started by its owner, by hand or by systemd, and does what the owner's
+/// policy allows (docs/hosts.md). Without, it is started by `cryptgpu run` and by notebooks: who it is, its certificate
+/// and whom to trust come by standard input, and never by arguments or the environment, which other users of the machine
+/// could see.
 #[derive(Debug, Args)]
 pub struct Party {
     /// The library that holds the caller's code, in place of what this program holds, with the digest of what the
@@ -15,11 +17,25 @@ pub struct Party {
     /// file with another digest is not opened.
     #[arg(long, value_name = "DIGEST:NAME:LIBRARY")]
     runtime: Vec<OsString>,
+    /// The file of its owner: who the party is, who the others are, what it allows, where its log is
+    #[arg(long, value_name = "PARTY.TOML", conflicts_with = "runtime")]
+    config: Option<PathBuf>,
+    /// Be the process of one session: started by the party itself
+    #[arg(long, requires = "config", hide = true)]
+    session: bool,
 }
 
 impl Party {
     /// Runs until the controller says so or is gone.
     pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        if let Some(config) = self.config {
+            let arguments = ["party".into(), "--session".into(), "--config".into(), config.clone().into_os_string()];
+            match self.session {
+                true => owner::serve_session(&config, &Jobs::default())?,
+                false => owner::serve_owner(&config, &arguments)?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let code = match self.runtime.is_empty() {
             false => party::serve_from(&self.runtime)?,
             true => party::serve_to_the_end(&Jobs::default()),

@@ -3,7 +3,7 @@
 use crate::cluster::wire::configuration::Configuration;
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Settings};
-use crate::net::Link;
+use crate::net::{Interceptor, Link};
 use crate::prg::Randomness;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -98,6 +98,24 @@ impl ClusterBuilder {
     /// Ports that the parties listen on, by index; any free ones by default.
     pub fn ports(mut self, ports: [u16; 3]) -> Self {
         self.configuration.ports = ports;
+        self
+    }
+
+    /// Lets a function see every message between parties [in memory](crate::cluster::Cluster::in_memory), change it, or keep
+    /// it from arriving: for tests of what happens then. Without effect on processes.
+    ///
+    /// ```
+    /// use cryptgpu_core::cluster::{Cluster, SelfTest};
+    /// use cryptgpu_core::net::Recorder;
+    ///
+    /// let seen = Recorder::default();
+    /// let cluster = Cluster::in_memory().intercept(seen.interceptor()).start()?;
+    /// cluster.run_job(SelfTest::quick())?;
+    /// assert!(!seen.messages().is_empty());
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    pub fn intercept(mut self, interceptor: Interceptor) -> Self {
+        self.configuration.interceptor = Some(interceptor);
         self
     }
 

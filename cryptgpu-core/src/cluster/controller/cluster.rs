@@ -12,6 +12,7 @@ use crate::cluster::party::job::Job;
 use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::hosts::Hosts;
+use crate::cluster::wire::owners::Owners;
 use crate::device::DeviceInUse;
 use crate::mpc::Settings;
 use parking_lot::Mutex;
@@ -83,6 +84,26 @@ impl Cluster {
     /// As [`Cluster::ssh`], with what a cluster file says of each host: `Cluster::hosts(Hosts::read("cluster.toml")?)`.
     pub fn hosts(hosts: Hosts) -> ClusterBuilder {
         let places = Places::Ssh(Box::new(hosts));
+        ClusterBuilder { configuration: Configuration { places, ..Configuration::default() } }
+    }
+
+    /// Three parties that their owners have started, each with a policy of its own: what all three allow runs, and what one
+    /// does not allow is refused, in the name of the policy's line. The owners choose device, threads and addresses; what
+    /// parties print stays with them, paths are those of the party that reads, and functions run where the owners run the
+    /// caller's program ([`owner::serve_if_asked`](crate::cluster::owner::serve_if_asked)) and allow them. One session
+    /// goes on at a time. `docs/hosts.md` shows it from nothing.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, Owners};
+    ///
+    /// let cluster = Cluster::owners(Owners::read("owners.toml")?).start()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// What a party refuses is [`ClusterError::Job`] with [`FailureKind::Refused`](crate::cluster::FailureKind::Refused), or
+    /// [`ClusterError::Host`] for a whole session.
+    pub fn owners(owners: Owners) -> ClusterBuilder {
+        let places = Places::Owners(Box::new(owners));
         ClusterBuilder { configuration: Configuration { places, ..Configuration::default() } }
     }
 

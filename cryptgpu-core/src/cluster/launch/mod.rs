@@ -10,12 +10,14 @@
 //! | `introduce.rs` | certificates, and what each party gets to know |
 //! | `streams.rs` | what a party's process prints, passed on |
 //! | `threads.rs` | parties on threads of this process |
+//! | `owners.rs` | parties of other owners: connecting to each, beginning a session |
 //! | `mailbox.rs` | what parties send, decoded and counted |
 //! | `session.rs` | one set of three parties, from start to end |
 
 mod introduce;
 mod local;
 pub(super) mod mailbox;
+mod owners;
 mod process;
 pub(super) mod program;
 pub(super) mod session;

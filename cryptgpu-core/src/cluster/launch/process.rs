@@ -4,7 +4,7 @@
 use super::program::Program;
 use super::streams::Printed;
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::{Bootstrap, MAX_BOOTSTRAP_BYTES};
+use crate::cluster::wire::message::Bootstrap;
 use crate::net::PartyId;
 use parking_lot::Mutex;
 use std::io::{self, Write};
@@ -12,7 +12,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
 /// A party's process.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl PartyProcess {
         let sent = process
             .printed
             .drain_output(bootstrap.id, stdout)
-            .and_then(|()| stdin.write_all(&encoded(bootstrap)?))
+            .and_then(|()| stdin.write_all(&bootstrap.encoded()?))
             .and_then(|()| stdin.flush());
         process.stdin = Some(stdin);
         match sent {
@@ -112,16 +111,17 @@ impl PartyProcess {
         }
     }
 
-    /// How it ended, if it does within a moment, which its log may need as well.
+    /// How it ended, if it does within a moment; its log is complete then.
     pub(in crate::cluster) async fn ended_soon(&mut self) -> Option<ExitStatus> {
-        let until = Instant::now() + Duration::from_millis(500);
-        let mut status = self.exited();
-        while status.is_none() && Instant::now() < until {
+        let until = Instant::now() + Duration::from_secs(1);
+        loop {
+            let status = self.exited();
+            // The log comes by another thread, which may be behind.
+            if status.is_some() && self.printed.error_has_ended() || Instant::now() >= until {
+                return status;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
-            status = self.exited();
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        status
     }
 
     /// The error that it did not come up.
@@ -136,17 +136,6 @@ impl Drop for PartyProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A bootstrap behind its length, as a party reads it.
-pub(in crate::cluster) fn encoded(bootstrap: &Bootstrap) -> io::Result<Zeroizing<Vec<u8>>> {
-    // A vector that grows leaves copies of the party's key behind.
-    let mut room = Vec::with_capacity(4 + MAX_BOOTSTRAP_BYTES);
-    room.extend([0; 4]);
-    let mut bytes = postcard::to_extend(bootstrap, room).map(Zeroizing::new).map_err(io::Error::other)?;
-    let len = (bytes.len() - 4) as u32;
-    bytes[..4].copy_from_slice(&len.to_le_bytes());
-    Ok(bytes)
 }
 
 /// `exit status: 1` or `killed by signal 9`.

@@ -11,6 +11,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::function;
 use crate::cluster::wire::hosts::Hosts;
 use crate::cluster::wire::object::Library;
+use crate::cluster::wire::owners::Owners;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,9 @@ pub(in crate::cluster) enum Launch {
     /// As processes of this machine.
     Processes(Program),
     /// As processes of three hosts, over SSH.
-    Ssh(Hosts, Program),
+    Ssh(Box<Hosts>, Program),
+    /// As their owners have started them.
+    Owners(Box<Owners>),
 }
 
 /// What a party's process runs.
@@ -47,9 +50,10 @@ impl Launch {
         match &configuration.places {
             Places::Memory => Ok(Launch::Threads),
             Places::Local => Program::find(configuration).map(Launch::Processes),
+            Places::Owners(owners) => Ok(Launch::Owners(owners.clone())),
             Places::Ssh(hosts) => {
                 hosts.check()?;
-                Ok(Launch::Ssh((**hosts).clone(), Program::find(configuration)?))
+                Ok(Launch::Ssh(hosts.clone(), Program::find(configuration)?))
             }
         }
     }

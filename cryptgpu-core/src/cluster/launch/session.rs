@@ -5,7 +5,7 @@ use super::mailbox::{Arrival, Mailbox, What};
 use super::process::PartyProcess;
 use super::program::Launch;
 use super::threads::PartyThreads;
-use super::{local, ssh};
+use super::{local, owners, ssh};
 use crate::cluster::interrupt::{GoingOn, POLL};
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
@@ -38,7 +38,7 @@ pub(in crate::cluster) struct Session {
 /// Where the parties are.
 #[derive(Debug)]
 enum Parties {
-    /// With the tasks of their control links.
+    /// With the tasks of their control links. Of parties of other owners there are no processes to look at.
     Processes(Vec<PartyProcess>, Option<Runtime>),
     /// Dropping them ends them.
     Threads(#[expect(dead_code, reason = "held for its drop")] PartyThreads),
@@ -69,6 +69,11 @@ impl Session {
             Launch::Ssh(hosts, program) => {
                 let runtime = control_runtime()?;
                 let started = ssh::start(configuration, hosts, program, &runtime, &start)?;
+                Session::introduce(started, runtime, arrivals, &mut start, configuration)?
+            }
+            Launch::Owners(owners) => {
+                let runtime = control_runtime()?;
+                let started = owners::start(configuration, owners, &runtime, &start)?;
                 Session::introduce(started, runtime, arrivals, &mut start, configuration)?
             }
             Launch::Threads => {
@@ -167,14 +172,15 @@ impl Session {
     /// Waits a moment until what a party printed up to the end of `run` has been passed on.
     pub(in crate::cluster) fn settle(&self, party: PartyId, run: u64) {
         if let Parties::Processes(processes, _) = &self.parties {
-            processes[party.index()].settle(run, Instant::now() + SETTLE_WITHIN);
+            let process = processes.get(party.index());
+            process.into_iter().for_each(|process| process.settle(run, Instant::now() + SETTLE_WITHIN));
         }
     }
 
     /// The last lines of a party's log.
     pub(in crate::cluster) fn log(&self, party: PartyId) -> Vec<String> {
         match &self.parties {
-            Parties::Processes(processes, _) => processes[party.index()].log(),
+            Parties::Processes(processes, _) => processes.get(party.index()).map(PartyProcess::log).unwrap_or_default(),
             Parties::Threads(_) => vec![],
         }
     }
@@ -182,10 +188,10 @@ impl Session {
     /// How a party's process ended, if it does within `time`.
     pub(in crate::cluster) fn wait_end(&mut self, party: PartyId, time: Duration) -> Option<String> {
         match &mut self.parties {
-            Parties::Processes(processes, _) => {
-                let process = &mut processes[party.index()];
-                process.wait_exit(time).map(|status| process.described(status))
-            }
+            Parties::Processes(processes, _) => match processes.get_mut(party.index()) {
+                Some(process) => process.wait_exit(time).map(|status| process.described(status)),
+                None => Some("its owner finds the reason in the party's log".to_owned()),
+            },
             Parties::Threads(_) => Some("its thread ended".to_owned()),
         }
     }
@@ -294,7 +300,7 @@ fn control_runtime() -> Result<Runtime, ClusterError> {
         .map_err(|error| controller("start the control thread", &error, "Is the limit on threads reached?"))
 }
 
-/// Three processes with their control links.
+/// Three parties with their control links.
 pub(super) struct Started {
     pub(super) processes: Vec<PartyProcess>,
     pub(super) outboxes: Vec<Outbox>,
@@ -335,6 +341,13 @@ impl Start<'_> {
             (_, true) => Err(ClusterError::Interrupted { job: job(), step: task.to_owned() }),
             _ => Ok(()),
         }
+    }
+}
+
+/// Says that the controller is there, so that a party whose connection is lost without a word does not wait for ever.
+pub(super) async fn stay_alive(outbox: Outbox, pause: Duration) {
+    while outbox.tell(&Command::Alive).is_ok() {
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -34,7 +34,8 @@ impl PartyThreads {
         mailbox: &Mailbox,
     ) -> Result<(Self, Vec<Outbox>), ClusterError> {
         let options = Options { deadline: configuration.deadline, link: configuration.link, ..Options::default() };
-        let links: Vec<_> = memory::trio(options).into_iter().map(Arc::new).collect();
+        let links: Vec<_> =
+            memory::trio_with(options, configuration.interceptor.clone()).into_iter().map(Arc::new).collect();
         let mut outboxes = Vec::new();
         for network in &links {
             let (sender, inbox) = channel();
@@ -124,7 +125,7 @@ impl Thread {
                 Command::Run { run, job } => {
                     execute::execute(&mut context, &self.outbox, &jobs, run, &job, &frame[body..])
                 }
-                Command::Free { ids } => context.store().free(&ids),
+                Command::Free { ids } => context.free(&ids),
                 Command::LinkUp { .. } | Command::Keep { .. } | Command::Alive => {}
                 Command::Stop => return,
             }

@@ -7,12 +7,13 @@
 
 use super::context::PartyContext;
 use super::failing;
+use super::gate::{Asks, Origin, What};
 use crate::cluster::marshal::parcel::{ArgumentReader, OutcomeWriter};
 use crate::cluster::marshal::store::Label;
 use crate::cluster::marshal::{Argument, Outcome};
 use crate::cluster::wire::function::{self, runtime};
 use crate::cluster::wire::job_error::JobError;
-use crate::cluster::wire::message::{Call, CodeLocation};
+use crate::cluster::wire::message::{CALL, Call, CodeLocation};
 use crate::mpc::Party;
 use std::fmt::Display;
 
@@ -66,6 +67,17 @@ impl Invocation<'_> {
     }
 }
 
+/// What a call asks for: the function by what its code is. Nobody knows what it opens but whoever has read it.
+fn asks(call: &Call) -> Asks {
+    let digest = match &call.location {
+        CodeLocation::Object(id) => id.digest(),
+        CodeLocation::Here(_) => [0; 32],
+    };
+    let asks = Asks::default().function(&call.function, digest);
+    let of = asks.function.as_ref().map(|function| function.digest.clone()).unwrap_or_default();
+    asks.leaving(Origin::new(What::Result, &of))
+}
+
 /// Runs a call at a party.
 pub(in crate::cluster) fn run_call(
     body: &[u8],
@@ -75,6 +87,9 @@ pub(in crate::cluster) fn run_call(
     let (call, arguments): (Call, &[u8]) = postcard::take_from_bytes(body)
         .map_err(|error| JobError::Arguments(format!("cannot decode a call: {error}")))?;
     let fail = |detail: String| JobError::Other(format!("cannot find the function {}: {detail}", call.function));
+    if context.is_guarded() {
+        context.admit(CALL, asks(&call))?;
+    }
     let address = match &call.location {
         CodeLocation::Object(id) => function::resolve(id).map_err(|error| fail(error.to_string()))?,
         CodeLocation::Here(address) if context.in_memory() => *address as usize,

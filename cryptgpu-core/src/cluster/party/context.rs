@@ -1,13 +1,15 @@
 //! What a party has at hand in a job: its links and protocols, and what earlier runs left.
 
 use super::execute::tell;
+use super::gate::{self, Asks, Gate, Origin, To, What};
 use crate::cluster::marshal::store::{Held, Store};
 use crate::cluster::wire::error::{Failure, FailureKind};
 use crate::cluster::wire::frame::{self, Outbox};
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::{Event, HeldId};
-use crate::mpc::{Party, Settings};
+use crate::mpc::{CheckRange, Party, Settings};
 use crate::net::{GaveUp, Network, PartyId};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,11 @@ pub struct PartyContext {
     store: Store,
     in_memory: bool,
     settings: Settings,
+    /// Who decides for the party's owner; nobody where the caller owns the party.
+    gate: Option<Box<dyn Gate>>,
+    /// Where what is held came from, and what the present run leaves comes from.
+    origins: HashMap<HeldId, Origin>,
+    leaving: Origin,
 }
 
 /// Least time between two reports of progress.
@@ -29,7 +36,63 @@ impl PartyContext {
     pub(super) fn new(party: Party, network: Arc<dyn Network>, in_memory: bool, outbox: Outbox) -> Self {
         let (settings, store) = (*party.settings(), Store::default());
         let voice = Voice { outbox, run: 0, reported: None };
-        PartyContext { party, network, voice, store, in_memory, settings }
+        let (origins, leaving) = (HashMap::new(), Origin::default());
+        PartyContext { party, network, voice, store, in_memory, settings, gate: None, origins, leaving }
+    }
+
+    /// Whether somebody else than the caller owns this party.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// Everything that is asked from now on passes this gate.
+    pub(super) fn guard(&mut self, gate: Option<Box<dyn Gate>>) {
+        self.gate = gate;
+    }
+
+    /// Whether the owner lets a job of that name run at all.
+    pub(super) fn admit_name(&mut self, job: &str) -> Result<(), JobError> {
+        let run = self.voice.run;
+        self.gate.as_mut().map_or(Ok(()), |gate| gate.admit_name(run, job)).map_err(JobError::from)
+    }
+
+    /// Lets the job that runs do what it asks for, if the party's owner does and the other owners do too.
+    pub(super) fn admit(&mut self, job: &str, mut asks: Asks) -> Result<(), JobError> {
+        let run = self.voice.run;
+        if let Some(gate) = &mut self.gate {
+            if self.settings.check_range != CheckRange::Off {
+                asks = asks.reveals(What::Range, "the run", To::All, 1);
+            }
+            gate.admit(run, job, &asks)?;
+            gate::agree(self.network.as_ref(), gate.session(), run, job, &asks)
+                .inspect_err(|error| gate.withdrawn(run, job, &error.to_string()))?;
+            gate.begin(run, job, &asks)?;
+        }
+        self.leaving = asks.leaves;
+        Ok(())
+    }
+
+    /// Writes down how the run ended, for the owner.
+    pub(super) fn ended(&mut self, job: &str, failed: Option<GaveUp>) {
+        let run = self.voice.run;
+        if let Some(gate) = &mut self.gate {
+            gate.ended(run, job, &gate::outcome(failed));
+        }
+    }
+
+    /// What the party notices about its own data, as far as its owner lets the caller hear it; the owner reads the rest in
+    /// the party's log.
+    pub(in crate::cluster) fn notices(&self, notices: Vec<String>) -> Vec<String> {
+        if self.gate.as_ref().is_none_or(|gate| gate.tells_notices()) {
+            return notices;
+        }
+        notices.iter().for_each(|notice| eprintln!("{notice}"));
+        vec![]
+    }
+
+    /// Where what is held under that number came from.
+    pub(in crate::cluster) fn origin(&self, id: HeldId) -> Origin {
+        self.origins.get(&id).cloned().unwrap_or_default()
     }
 
     /// Which of the three this is.
@@ -90,12 +153,20 @@ impl PartyContext {
 
     /// Holds what this run leaves at `place`.
     pub(in crate::cluster) fn hold(&mut self, place: u32, held: Held) {
-        self.store.keep(HeldId { run: self.voice.run, place }, held);
+        let id = HeldId { run: self.voice.run, place };
+        self.origins.insert(id, self.leaving.clone());
+        self.store.keep(id, held);
     }
 
     /// What is held under that number.
     pub(in crate::cluster) fn held(&self, id: HeldId) -> Result<Held, JobError> {
         self.store.get(id).cloned().ok_or_else(|| JobError::Other(format!("this party holds nothing as {id:?}")))
+    }
+
+    /// Lets go of what no handle names any more.
+    pub(in crate::cluster) fn free(&mut self, ids: &[HeldId]) {
+        ids.iter().for_each(|id| drop(self.origins.remove(id)));
+        self.store.free(ids);
     }
 
     /// What is held for handles.

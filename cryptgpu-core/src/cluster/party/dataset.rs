@@ -2,8 +2,9 @@
 //! minibatch when they are needed. Only their owner ever sees them, and no error shows one.
 
 use super::context::PartyContext;
+use super::gate::{Asks, To, What};
 use super::job::Job;
-use crate::cluster::marshal::dataset::{Found, Layout, Part, Wanted, by_owner};
+use crate::cluster::marshal::dataset::{Found, Layout, Part, Reading, Wanted, by_owner};
 use crate::cluster::marshal::examples::OwnExamples;
 use crate::cluster::marshal::store::Held;
 use crate::cluster::marshal::words::Words;
@@ -27,6 +28,14 @@ pub(in crate::cluster) struct OpenDataset {
 impl Job for OpenDataset {
     const NAME: &'static str = "open-dataset";
     type Output = Found;
+
+    fn asks(&self, _: &PartyContext) -> Result<Asks, JobError> {
+        let asks = Asks::default().same(&self.name);
+        Ok(match &self.wanted.source {
+            Some(Reading::Set(set)) => asks.reads_images(set),
+            Some(Reading::Random(_)) | None => asks,
+        })
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<Found, JobError> {
         let (own, found) = OwnExamples::read(self.name, self.wanted)?;
@@ -64,6 +73,17 @@ impl Minibatches {
                 held => Err(other(&held)),
             },
             Data::Shared { images, targets } => Ok(Minibatches::Shared(rep(images)?, rep(targets)?)),
+        }
+    }
+
+    /// How many examples there are, without opening them.
+    pub(in crate::cluster) fn count(data: &Data, context: &PartyContext) -> Result<usize, JobError> {
+        match data {
+            Data::Owned { layout, .. } => Ok(layout.examples),
+            Data::Shared { images, .. } => match context.held(*images)? {
+                Held::Rep(images) => Ok(images.shape().first().copied().unwrap_or(0)),
+                held => Err(JobError::Other(format!("the handle names {}", held.label().describe()))),
+            },
         }
     }
 
@@ -165,6 +185,12 @@ impl Job for MeasureAccuracy {
     const NAME: &'static str = "accuracy";
     /// This party's summand of the count, made anew: the caller alone learns it.
     type Output = Words;
+
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        let network = context.origin(self.model);
+        let asks = Asks::default().same(&(self.model, &self.data, self.classes, self.batch));
+        Ok(asks.reveals(What::Accuracy, &network.of, To::Caller, 1))
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
         let model = match context.held(self.model)? {

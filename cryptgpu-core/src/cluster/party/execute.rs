@@ -65,7 +65,7 @@ pub(in crate::cluster) fn execute(
     drop(context.network().endpoint().take_timeline());
     let (before, start) = (context.network().endpoint().stats(), Instant::now());
     let attempted = catch_unwind(AssertUnwindSafe(|| attempt(context, jobs, run, job, body)));
-    if !context.in_memory() {
+    if !context.in_memory() && !context.is_guarded() {
         mark(run);
     }
     let (reason, failure) = match attempted {
@@ -77,6 +77,7 @@ pub(in crate::cluster) fn execute(
             let (state, trace) =
                 (Box::new(context.network().endpoint().wait_state()), Box::new(PartyTrace { timeline, claims }));
             let position = context.party().position();
+            context.ended(job, None);
             tell(outbox, &Event::Used { run, usage, state, trace, position });
             return outbox.post(frame);
         }
@@ -88,6 +89,7 @@ pub(in crate::cluster) fn execute(
             (GaveUp::Panicked, Failure { kind: FailureKind::Panic, step, message, peer: None })
         }
     };
+    context.ended(job, Some(reason));
     // The message is for the caller; the peers hear a word.
     context.network().abort(reason);
     tell(outbox, &Event::Failed { run, failure });
@@ -96,6 +98,7 @@ pub(in crate::cluster) fn execute(
 /// The frame with the job's output.
 fn attempt(context: &mut PartyContext, jobs: &Jobs, run: u64, job: &str, body: &[u8]) -> Result<Vec<u8>, JobError> {
     let mut frame = frame::encode_header(&Event::Done { run }).map_err(|error| JobError::Other(error.to_string()))?;
+    context.admit_name(job)?;
     (jobs.find(job)?.run)(body, context, &mut frame)?;
     context.party().check_range()?;
     Ok(frame)

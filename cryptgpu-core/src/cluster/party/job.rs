@@ -1,6 +1,7 @@
 //! The trait of a job: what a party can be asked to do by name.
 
 use super::context::PartyContext;
+use super::gate::Asks;
 use crate::cluster::wire::job_error::JobError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,16 @@ pub trait Job: Serialize + DeserializeOwned {
 
     /// What each party sends back.
     type Output: Serialize + DeserializeOwned;
+
+    /// What it asks of this party beyond its name: what it reads, writes and reveals, and what all three must be asked for
+    /// alike. The policy of a party that somebody else owns decides on it before anything is done; a party of the caller's
+    /// own does not ask. Nothing by default.
+    ///
+    /// # Errors
+    /// When the party does not hold what the job names.
+    fn asks(&self, _context: &PartyContext) -> Result<Asks, JobError> {
+        Ok(Asks::default())
+    }
 
     /// Does the work at one party.
     ///

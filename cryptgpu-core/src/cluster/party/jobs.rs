@@ -69,6 +69,10 @@ impl Jobs {
 fn run<J: Job>(body: &[u8], context: &mut PartyContext, output: &mut Vec<u8>) -> Result<(), JobError> {
     let job: J = postcard::from_bytes(body)
         .map_err(|error| JobError::Arguments(format!("cannot decode the job `{}`: {error}", J::NAME)))?;
+    if context.is_guarded() {
+        let asks = job.asks(context)?;
+        context.admit(J::NAME, asks)?;
+    }
     let value = job.run(context)?;
     *output = postcard::to_extend(&value, std::mem::take(output))
         .map_err(|error| JobError::Other(format!("cannot encode the output of `{}`: {error}", J::NAME)))?;

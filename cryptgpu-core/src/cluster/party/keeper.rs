@@ -4,6 +4,7 @@
 use super::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 use super::context::PartyContext;
 use super::dataset::Minibatches;
+use super::gate::Asks;
 use super::job::Job;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::VERSION;
@@ -187,6 +188,10 @@ pub(in crate::cluster) struct FindCheckpoints {
 impl Job for FindCheckpoints {
     const NAME: &'static str = "find-checkpoints";
     type Output = Option<(String, Vec<u64>)>;
+
+    fn asks(&self, _: &PartyContext) -> Result<Asks, JobError> {
+        Ok(Asks::default().writes(&self.folder))
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<Self::Output, JobError> {
         let party = context.id();

@@ -1,6 +1,6 @@
 //! What runs in a party: serving its controller, executing jobs, and the party's halves of call, share, model and self-test.
-//! Messages to the other parties are sent by the layers below; of here are only the key agreement and the words of the
-//! self-test.
+//! Messages to the other parties are sent by the layers below; of here are only the words of the self-test and the digests
+//! by which parties of different owners agree on a run.
 //!
 //! | file | what |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | `own_process.rs` | what that process does about itself: hiding, ending with its controller |
 //! | `execute.rs` | getting a party ready, and running one job after the other |
 //! | `context.rs` | [`PartyContext`](crate::cluster::PartyContext): what a job has at hand |
+//! | `gate.rs` | what a run asks of a party, who decides on it, and that all three agree |
 //! | `job.rs` | [`Job`](crate::cluster::Job): what a party can be asked to do by name |
 //! | `jobs.rs` | the table of all jobs that a party knows |
 //! | `call.rs` | the entry of a function, and the jump to it |
@@ -26,11 +27,12 @@ pub(super) mod context;
 pub(super) mod dataset;
 pub(super) mod execute;
 pub(super) mod failing;
+pub(super) mod gate;
 pub(super) mod job;
 pub(super) mod jobs;
 pub(super) mod keeper;
 pub(super) mod model;
-mod own_process;
+pub(super) mod own_process;
 pub(super) mod self_test;
 pub(super) mod serve;
 pub(super) mod share;

@@ -2,6 +2,7 @@
 //! shares of images.
 
 use super::context::PartyContext;
+use super::gate::{Asks, Origin, What, asked_network};
 use super::job::Job;
 use crate::cluster::marshal::store::Held;
 use crate::cluster::wire::job_error::JobError;
@@ -42,6 +43,15 @@ impl Job for LoadModel {
     /// What the owner changed to make the weights fit, for the caller.
     type Output = Vec<String>;
 
+    fn asks(&self, _: &PartyContext) -> Result<Asks, JobError> {
+        let LoadModel { graph, owner, own, options, input } = self;
+        let asks = Asks::default().network(graph).same(&(owner, options, input));
+        let asks = asks.leaving(Origin::network(asked_network(graph).known_as()));
+        let Some(own) = own else { return Ok(asks) };
+        let asks = asks.reads_weights(&own.source);
+        Ok(own.calibration.iter().fold(asks, |asks, images| asks.reads_images(&images.set)))
+    }
+
     fn run(self, context: &mut PartyContext) -> Result<Vec<String>, JobError> {
         let LoadModel { graph, owner, own, options, input } = self;
         let conditions = Conditions { input, options, settings: *context.party().settings() };
@@ -50,7 +60,7 @@ impl Job for LoadModel {
         let model =
             context.party().step("share weights", |p| SharedModel::share(p, &graph, owner, weights, options))?;
         context.hold(0, Held::Model(Arc::new(model)));
-        Ok(notices.unwrap_or_default())
+        Ok(context.notices(notices.unwrap_or_default()))
     }
 }
 
@@ -119,6 +129,18 @@ pub(in crate::cluster) struct Timing {
 impl Job for Infer {
     const NAME: &'static str = "infer";
     type Output = Timing;
+
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        let network = context.origin(self.model);
+        let asks = Asks::default().same(&(self.model, &network.of)).leaving(Origin::new(What::Scores, &network.of));
+        Ok(match &self.images {
+            Images::Shared(id) => asks.same(id),
+            Images::Read { owner, own, batch, input } => {
+                let asks = asks.same(&(owner, batch, input));
+                own.iter().fold(asks, |asks, images| asks.reads_images(&images.set))
+            }
+        })
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<Timing, JobError> {
         let other = |held: &Held| JobError::Other(format!("the handle names {}", held.label().describe()));

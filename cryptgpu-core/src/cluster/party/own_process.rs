@@ -17,7 +17,7 @@ fn clear_refs() -> Option<&'static File> {
 
 /// Lets no other process of this account look into this one (`ptrace`, `/proc/PID/mem`), and leaves no core dump when it
 /// crashes: both would hold its keys and shares.
-pub(super) fn hide() -> Result<(), String> {
+pub(in crate::cluster) fn hide() -> Result<(), String> {
     clear_refs();
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: setrlimit reads one rlimit, which is ours; prctl with PR_SET_DUMPABLE takes a number.
@@ -110,6 +110,13 @@ pub(super) fn die_with(controller_pid: u32, mut standard_input: File) -> Result<
         end();
     });
     watcher.map(|_| ()).map_err(|error| format!("cannot start the watcher: {error}"))
+}
+
+/// Makes writing to a pipe or connection whose reader is gone an error, as it is in programs that Rust starts, and not the
+/// end of this process.
+pub(in crate::cluster) fn survive_closed_pipes() {
+    // SAFETY: to ignore a signal takes no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
 /// Ends this process now, whatever its other threads are doing.

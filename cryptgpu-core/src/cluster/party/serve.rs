@@ -4,6 +4,7 @@
 
 use super::context::PartyContext;
 use super::execute::{Links, execute, heartbeat, prepare, tell};
+use super::gate::Gate;
 use super::jobs::Jobs;
 use super::own_process;
 use crate::cluster::wire::frame::{self, Incoming, Outbox};
@@ -91,8 +92,29 @@ pub fn serve_from(libraries: &[OsString]) -> Result<i32, CodeError> {
 /// # Errors
 /// What is wrong, for the log, when it cannot become a party.
 pub fn serve(jobs: &Jobs) -> Result<(), String> {
+    serve_with(jobs, |_| Ok(None))
+}
+
+/// What a party's owner has it do in a session, whatever the caller says.
+pub(in crate::cluster) struct Guard {
+    /// Passed by everything that is asked for.
+    pub(in crate::cluster) gate: Box<dyn Gate>,
+    /// Where the other parties are.
+    pub(in crate::cluster) addresses: [String; 3],
+}
+
+/// As [`serve`], with what the party's owner says of the session.
+pub(in crate::cluster) fn serve_guarded(
+    jobs: &Jobs,
+    guard: impl FnOnce(&Bootstrap) -> Result<Guard, String>,
+) -> Result<(), String> {
+    serve_with(jobs, |bootstrap| guard(bootstrap).map(Some))
+}
+
+fn serve_with(jobs: &Jobs, guard: impl FnOnce(&Bootstrap) -> Result<Option<Guard>, String>) -> Result<(), String> {
     own_process::hide()?;
     let (bootstrap, input) = read_bootstrap()?;
+    let guard = guard(&bootstrap)?;
     let wire = match bootstrap.control {
         ControlLink::Connect { address, controller_pid } => {
             own_process::die_with(controller_pid, input)?;
@@ -118,7 +140,7 @@ pub fn serve(jobs: &Jobs) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start the control thread: {error}"))?;
     let control = connect(&runtime, &bootstrap, wire)?;
-    let outcome = serve_commands(&bootstrap, &control, jobs);
+    let outcome = serve_commands(&bootstrap, &control, jobs, guard);
     if let Err(detail) = &outcome {
         tell(&control.outbox, &Event::Unable { detail: detail.clone() });
         // The controller ends this process once it has read that, or when it is gone itself.
@@ -259,7 +281,13 @@ where
     Control { outbox, commands, links }
 }
 
-fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Result<(), String> {
+fn serve_commands(
+    bootstrap: &Bootstrap,
+    control: &Control,
+    jobs: &Jobs,
+    mut guard: Option<Guard>,
+) -> Result<(), String> {
+    let guarded = guard.is_some();
     let Control { outbox, commands, .. } = control;
     // Before anything waits for this party: what is missing is said at once.
     // Parties of one machine take its cards in turn.
@@ -277,10 +305,13 @@ fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Resu
         match command {
             Command::LinkUp { addresses } => {
                 let listener = listener.take().ok_or("the controller asked to link up twice")?;
-                context = Some(
-                    link_up(bootstrap, device.clone(), listener, addresses, control)
-                        .map_err(|error| error.to_string())?,
-                );
+                // An owner's party knows by itself where the others are.
+                let (gate, addresses) = match guard.take() {
+                    Some(Guard { gate, addresses }) => (Some(gate), addresses),
+                    None => (None, addresses),
+                };
+                let linked = link_up(bootstrap, device.clone(), listener, addresses, control);
+                context.insert(linked.map_err(|error| error.to_string())?).guard(gate);
             }
             Command::Run { run, job } => {
                 let context = context.as_mut().ok_or("the controller sent a job before linking up")?;
@@ -288,9 +319,10 @@ fn serve_commands(bootstrap: &Bootstrap, control: &Control, jobs: &Jobs) -> Resu
             }
             Command::Free { ids } => {
                 let context = context.as_mut().ok_or("the controller let go of something before linking up")?;
-                context.store().free(&ids);
+                context.free(&ids);
             }
             // What is wrong with it is said again when it is looked for.
+            Command::Keep { .. } if guarded => eprintln!("the caller has sent code, which is not kept"),
             Command::Keep { library } => {
                 if let Err(error) = library.keep(&frame[body..]) {
                     eprintln!("cannot keep what the caller has sent: {error}");

@@ -1,6 +1,7 @@
 //! A party's halves of sharing and revealing: it takes its two components, gives a fresh summand to the caller, or opens to one party.
 
 use super::context::PartyContext;
+use super::gate::{Asks, Origin, To, What};
 use super::job::Job;
 use crate::cluster::marshal::store::Held;
 use crate::cluster::marshal::words::Words;
@@ -22,6 +23,10 @@ impl Job for Share {
     const NAME: &'static str = "share";
     type Output = ();
 
+    fn asks(&self, _: &PartyContext) -> Result<Asks, JobError> {
+        Ok(Asks::default().same(&self.shape).leaving(Origin::new(What::Own, "the caller")))
+    }
+
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
         let device = context.party().device();
         let tensor = |words: Words| Tensor::new(device.upload(words.0), &self.shape);
@@ -30,6 +35,16 @@ impl Job for Share {
         context.hold(0, Held::Rep(rep));
         Ok(())
     }
+}
+
+/// Opening what is held under that number. Rows of scores, one an image, count each.
+fn opening(id: HeldId, to: To, context: &PartyContext) -> Result<Asks, JobError> {
+    let (origin, held) = (context.origin(id), context.held(id)?);
+    let rows = match (origin.what, &held) {
+        (Some(What::Scores), Held::Rep(rep)) => rep.shape().first().copied().unwrap_or(1) as u64,
+        _ => 1,
+    };
+    Ok(Asks::default().opens(&origin, to, rows))
 }
 
 /// Sends a summand to the caller, made anew: the sum of all three is the value, and no component leaves its parties.
@@ -41,6 +56,10 @@ pub(in crate::cluster) struct Reveal {
 impl Job for Reveal {
     const NAME: &'static str = "reveal";
     type Output = Words;
+
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        Ok(opening(self.id, To::Caller, context)?.same(&self.id))
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
         let held = context.held(self.id)?;
@@ -71,6 +90,10 @@ pub(in crate::cluster) struct RevealTo {
 impl Job for RevealTo {
     const NAME: &'static str = "reveal-to";
     type Output = ();
+
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        Ok(opening(self.id, To::Party(self.party), context)?.same(&self.id))
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
         let Held::Rep(rep) = context.held(self.id)? else {

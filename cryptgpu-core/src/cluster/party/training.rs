@@ -4,6 +4,7 @@
 
 use super::context::{PartyContext, Voice};
 use super::dataset::{Data, Minibatches, wrong_predictions};
+use super::gate::{Asks, Origin, To, What, asked_network};
 use super::job::Job;
 use super::keeper::{Keeper, Kept};
 use crate::cluster::marshal::store::Held;
@@ -117,6 +118,32 @@ impl Job for TrainModel {
     const NAME: &'static str = "train";
     type Output = TrainingReport;
 
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        let TrainModel { graph, weights, train, data, held_out, kept } = self;
+        let network = asked_network(graph);
+        let asks = Asks::default().network(graph).leaving(Origin::network(network.known_as()));
+        // The folder is a path of each party's own machine.
+        let going = kept.as_ref().map(|kept| (kept.every, &kept.run, kept.from));
+        let asks = asks.same(&(train, data, held_out, going));
+        let asks = match weights {
+            First::Owner { owner, source } => source.iter().fold(asks.same(owner), Asks::reads_weights),
+            First::Trained(id) | First::GoingOn(id) if context.origin(*id).of == network.known_as() => {
+                asks.same(weights)
+            }
+            First::Trained(_) | First::GoingOn(_) => {
+                return Err(JobError::Arguments("what is trained on is of another network".to_owned()));
+            }
+        };
+        let asks = kept.iter().fold(asks, |asks, kept| asks.writes(&kept.folder));
+        let batches = Batches::new(Minibatches::count(data, context)?, train)?;
+        let losses = train.reveal.loss_every.map_or(0, |every| batches.iterations().div_ceil(every.max(1)));
+        let accuracies = held_out
+            .as_ref()
+            .map_or(0, |_| (0..batches.iterations()).filter(|iteration| batches.accuracy_is_due(*iteration)).count());
+        let told = [(What::Loss, losses), (What::Accuracy, accuracies)].into_iter().filter(|(_, times)| *times > 0);
+        Ok(told.fold(asks, |asks, (what, times)| asks.reveals(what, network.known_as(), To::Caller, times as u64)))
+    }
+
     fn run(self, context: &mut PartyContext) -> Result<TrainingReport, JobError> {
         let TrainModel { graph, weights, train, data, held_out, kept } = self;
         let classes = graph.output_shape().iter().product();
@@ -134,7 +161,7 @@ impl Job for TrainModel {
         let begun = Begun { graph, weights, train, data, held_out, keeper };
         let mut voice = context.voice();
         let p = context.party();
-        let (training, report) = match &begun.keeper {
+        let (training, mut report) = match &begun.keeper {
             None => begun.run(p, &mut voice, training)?,
             // What is in a file leads to nothing that is drawn outside.
             Some(_) => p.with_own_keys(standing.as_ref(), |p| begun.run(p, &mut voice, training))?,
@@ -142,6 +169,7 @@ impl Job for TrainModel {
         let model = p.step("model", |p| training.to_model(p))?;
         context.hold(0, Held::Training(Arc::new(training)));
         context.hold(1, Held::Model(Arc::new(model)));
+        report.notices = context.notices(report.notices);
         Ok(report)
     }
 }
@@ -277,6 +305,12 @@ pub(in crate::cluster) struct ExportModel {
 impl Job for ExportModel {
     const NAME: &'static str = "export-model";
     type Output = ();
+
+    fn asks(&self, context: &PartyContext) -> Result<Asks, JobError> {
+        let network = context.origin(self.training);
+        let asks = Asks::default().same(&self.training).reveals(What::Weights, &network.of, To::Party(self.to), 1);
+        Ok(self.path.iter().fold(asks, |asks, path| asks.writes(path)))
+    }
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
         let training = held_training(context, self.training)?;

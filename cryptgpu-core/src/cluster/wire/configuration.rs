@@ -1,9 +1,10 @@
 //! The configuration of a cluster: what the builder collects, what launching needs, and what each party gets its part of.
 
 use super::hosts::Hosts;
+use super::owners::Owners;
 use crate::device::Devices;
 use crate::mpc::Settings;
-use crate::net::Link;
+use crate::net::{Interceptor, Link};
 use crate::prg::Randomness;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub(in crate::cluster) enum Places {
     Local,
     /// In processes of three hosts, started over SSH.
     Ssh(Box<Hosts>),
+    /// Parties that their owners have started.
+    Owners(Box<Owners>),
 }
 
 /// What is chosen when a cluster is started.
@@ -36,6 +39,8 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) settings: Settings,
     pub(in crate::cluster) devices: Devices,
     pub(in crate::cluster) places: Places,
+    /// What messages pass between parties in memory.
+    pub(in crate::cluster) interceptor: Option<Interceptor>,
 }
 
 impl Configuration {
@@ -60,6 +65,7 @@ impl Default for Configuration {
             settings: Settings::default(),
             devices: Devices::default(),
             places: Places::default(),
+            interceptor: None,
         }
     }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum FailureKind {
     /// The job panicked: a mistake in the program.
     Panic,
+    /// The party's owner does not allow it: the message names the line of the policy.
+    Refused,
     /// The job refused its input, or failed by itself.
     Job,
     /// A message that breaks the wire format, is too large, or is not the expected one.
@@ -250,7 +252,10 @@ pub enum ClusterError {
         log: Vec<String>,
     },
     /// A party's process exists but has not said anything, not even that it is alive.
-    #[error("party {party} gave no sign of life for {waited:?} in job {job}{}: is its process stopped?", at_step(.step))]
+    #[error(
+        "party {party} gave no sign of life for {waited:?} in job {job}{}: is its process stopped, or its host cut off?",
+        at_step(.step)
+    )]
     Silent {
         /// The party.
         party: PartyId,

@@ -104,7 +104,7 @@ where
 /// Large frames are read, and their memory taken, by pieces of this size.
 const PIECE_BYTES: usize = 16 << 20;
 
-async fn read_frame(reader: &mut (impl AsyncRead + Unpin), piece: impl Fn()) -> io::Result<Vec<u8>> {
+pub(super) async fn read_frame(reader: &mut (impl AsyncRead + Unpin), piece: impl Fn()) -> io::Result<Vec<u8>> {
     let mut head = [0u8; 12];
     reader.read_exact(&mut head).await?;
     if head[..4] != MAGIC {
@@ -127,7 +127,7 @@ async fn read_frame(reader: &mut (impl AsyncRead + Unpin), piece: impl Fn()) -> 
     }
 }
 
-async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+pub(super) async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
     let mut head = [0u8; 12];
     head[..4].copy_from_slice(&MAGIC);
     head[4..].copy_from_slice(&(frame.len() as u64).to_le_bytes());

@@ -6,6 +6,7 @@
 
 use super::object::loaded;
 use super::object::{CodeError, Library, address_of};
+use sha2::{Digest, Sha256};
 use std::ffi::CStr;
 
 /// The object file that a function is in.
@@ -25,6 +26,20 @@ pub(in crate::cluster) struct FunctionId {
 }
 
 impl FunctionId {
+    /// A digest of its code: of all that is loaded of its object and of what that needs, and of the place in it. It is the
+    /// same for everybody who has built the same.
+    pub(in crate::cluster) fn digest(&self) -> [u8; 32] {
+        let digest = Sha256::new().chain_update(self.offset.to_le_bytes());
+        match &self.object {
+            ObjectId::Program(object) => digest.chain_update(object),
+            ObjectId::Libraries(libraries) => {
+                libraries.iter().fold(digest, |digest, library| digest.chain_update(library.digest()))
+            }
+        }
+        .finalize()
+        .into()
+    }
+
     /// The libraries that it needs, its own last; none of a function of the program itself.
     pub(in crate::cluster) fn libraries(&self) -> &[Library] {
         match &self.object {

@@ -22,6 +22,9 @@ pub enum JobError {
     /// Arguments that do not arrive as what the function takes.
     #[error("{0}")]
     Arguments(String),
+    /// The party's owner does not allow it; the line of the policy that says so.
+    #[error("{0}")]
+    Refused(String),
     /// Anything else, with what to do about it.
     #[error("{0}")]
     Other(String),
@@ -42,6 +45,7 @@ impl JobError {
             JobError::Net(error) | JobError::Mpc(MpcError::Net(error)) => (net_kind(error), error.step(), error.peer()),
             JobError::Mpc(error @ MpcError::Message { .. }) => (FailureKind::BadMessage, error.step(), error.peer()),
             JobError::Mpc(error) => (FailureKind::Job, error.step(), None),
+            JobError::Refused(_) => (FailureKind::Refused, "", None),
             JobError::Input(_) | JobError::Arguments(_) | JobError::Other(_) => (FailureKind::Job, "", None),
         };
         Failure { kind, step: step.to_owned(), message: self.to_string(), peer }
@@ -55,6 +59,7 @@ impl JobError {
             JobError::Mpc(MpcError::Device { .. }) => GaveUp::Device,
             JobError::Mpc(MpcError::Ring { .. }) | JobError::Input(_) => GaveUp::Input,
             JobError::Arguments(_) => GaveUp::Arguments,
+            JobError::Refused(_) => GaveUp::Refused,
             // All three have opened whether a value has left the range.
             JobError::Mpc(MpcError::Argument { .. } | MpcError::Range { .. } | MpcError::Other { .. })
             | JobError::Other(_) => GaveUp::Failed,

@@ -9,8 +9,10 @@ use crate::device::{DeviceChoice, DeviceInUse};
 use crate::mpc::Settings;
 use crate::net::{Fingerprint, Identity, Link, PartyId, Stats, WaitState};
 use crate::prg::Randomness;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Both ends must be of the same version: jobs are encoded without names.
 pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 4");
@@ -39,6 +41,19 @@ pub(in crate::cluster) struct Bootstrap {
     pub(in crate::cluster) device: DeviceChoice,
     /// Where to listen for the other parties.
     pub(in crate::cluster) listen: SocketAddr,
+}
+
+impl Bootstrap {
+    /// Its bytes behind their length, as a party reads them.
+    pub(in crate::cluster) fn encoded(&self) -> io::Result<Zeroizing<Vec<u8>>> {
+        // A vector that grows leaves copies of the party's key behind.
+        let mut room = Vec::with_capacity(4 + MAX_BOOTSTRAP_BYTES);
+        room.extend([0; 4]);
+        let mut bytes = postcard::to_extend(self, room).map(Zeroizing::new).map_err(io::Error::other)?;
+        let len = (bytes.len() - 4) as u32;
+        bytes[..4].copy_from_slice(&len.to_le_bytes());
+        Ok(bytes)
+    }
 }
 
 /// By what a party and its controller speak to each other: TLS, in which the party is the client, over one of these.

@@ -7,10 +7,12 @@
 //! | `frame.rs` | frames, and the ends of a control link |
 //! | `configuration.rs` | what is chosen when a cluster is started |
 //! | `hosts.rs` | [`Hosts`]: three hosts for parties, and the file that describes them |
+//! | `owners.rs` | [`Owners`]: three parties of other owners, and what is said to them before a session |
 //! | `error.rs` | [`ClusterError`], [`Failure`]: what the caller sees |
 //! | `job_error.rs` | [`JobError`]: why a job failed at a party, as the caller gets it |
 //! | `function.rs` | the identity of a function: its object file, and where in it |
 //! | `object/` | object files: which they are, and opening one that was compared before |
+//! | `fuzz.rs` | what fuzzers call: frames and messages from bytes |
 //! | `trace.rs` | what one party recorded of a run |
 //! | `text.rs` | a party's text, made harmless for a terminal |
 //! | `mark.rs` | the mark that ends what a run has printed |
@@ -19,11 +21,13 @@ pub(super) mod configuration;
 pub(super) mod error;
 pub(super) mod frame;
 pub(super) mod function;
+pub(crate) mod fuzz;
 pub(super) mod hosts;
 pub(super) mod job_error;
 pub(super) mod mark;
 pub(super) mod message;
 pub(super) mod object;
+pub(super) mod owners;
 pub(super) mod text;
 pub(super) mod trace;
 

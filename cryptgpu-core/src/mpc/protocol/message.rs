@@ -71,6 +71,7 @@ kinds! {
     KEY "key of two parties",
     COMMON_KEY "key of all three parties",
     SELF_TEST "self-test of the links",
+    ADMITTED "what a run was admitted as",
 }
 
 /// Elements of `width` bits: this and the width.

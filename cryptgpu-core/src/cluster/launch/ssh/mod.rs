@@ -15,15 +15,15 @@ mod script;
 mod shipment;
 
 use super::introduce::{Introduction, introduce};
-use super::process::{PartyProcess, describe, encoded};
+use super::process::{PartyProcess, describe};
 use super::program::Program;
-use super::session::{Start, Started, controller};
+use super::session::{Start, Started, controller, stay_alive};
 use crate::cluster::party::execute::heartbeat;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::frame::{self, Outbox};
+use crate::cluster::wire::frame;
 use crate::cluster::wire::hosts::{Host, Hosts};
-use crate::cluster::wire::message::{Bootstrap, Command, ControlLink};
+use crate::cluster::wire::message::{Bootstrap, ControlLink};
 use crate::cluster::wire::object::Library;
 use crate::net::{Fingerprint, Identity, PartyId};
 use failure::Place;
@@ -131,7 +131,7 @@ async fn speak(
     let server = identity
         .server_config(&accepted)
         .map_err(|error| controller("set up TLS", &error, "This is a mistake in the program: please report it."))?;
-    let bytes = encoded(&bootstrap).map_err(|error| controller("encode a bootstrap", &error, "Please report it."))?;
+    let bytes = bootstrap.encoded().map_err(|error| controller("encode a bootstrap", &error, "Please report it."))?;
     let handshake = async {
         input.write_all(&bytes).await?;
         input.flush().await?;
@@ -144,12 +144,5 @@ async fn speak(
             Err(place.no_party(&status, &process.log()))
         }
         Err(_) => Err(place.error("start the party", "it did not speak in time", "Is the host overloaded?")),
-    }
-}
-
-/// Says that the controller is there, so that a party whose connection is lost without a word does not wait for ever.
-async fn stay_alive(outbox: Outbox, pause: Duration) {
-    while outbox.tell(&Command::Alive).is_ok() {
-        tokio::time::sleep(pause).await;
     }
 }

@@ -1,0 +1,298 @@
+//! A party that waits for callers: started by its owner, it listens with its long-term certificate, and makes a process of
+//! its own for each session of a caller whom the policy names, one at a time. What that process is (identity, peers,
+//! addresses, device, data) is the owner's word; the caller's are settings and a session number.
+
+use super::audit::{AuditEvent, AuditLog};
+use super::error::OwnerError;
+use super::files::PartyFile;
+use super::gate::PolicyGate;
+use super::policy::{Caller, Policy};
+use crate::cluster::party::jobs::Jobs;
+use crate::cluster::party::own_process;
+use crate::cluster::party::serve::{Guard, serve_guarded};
+use crate::cluster::wire::message::{Bootstrap, ControlLink, VERSION};
+use crate::cluster::wire::owners::{Answer, Hello, hear, say};
+use crate::net::tcp::Reception;
+use crate::net::tls;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How long a caller may take to say what it wants.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a caller waits for the session before its own to end.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longer than that a caller may not let a party wait for the others.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// A program that [`serve_if_asked`] is a party of its owner with this argument and a file behind it.
+const OWNER_ARGUMENT: &str = "--cryptgpu-owner";
+/// The same for the process of a session.
+const SESSION_ARGUMENT: &str = "--cryptgpu-owner-session";
+
+/// Lets this program be a party of its owner, so that callers may run its jobs and its functions there: to be called first
+/// thing in `main`, beside [`party::serve_if_asked`](crate::cluster::party::serve_if_asked). As
+/// `PROGRAM --cryptgpu-owner party.toml` it is what `cryptgpu party --config party.toml` is, and does not return.
+pub fn serve_if_asked(jobs: &Jobs) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).take(2).collect();
+    let [asked, config] = arguments.as_slice() else { return };
+    if asked == OWNER_ARGUMENT {
+        std::process::exit(told(serve_owner(Path::new(config), &[SESSION_ARGUMENT.into(), config.clone()])));
+    }
+    if asked == SESSION_ARGUMENT {
+        std::process::exit(told(serve_session(Path::new(config), jobs)));
+    }
+}
+
+fn told(ended: Result<(), String>) -> i32 {
+    match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("cannot be a party: {error}");
+            1
+        }
+    }
+}
+
+/// Waits for callers until it is ended. `session` are the arguments that make this program the process of a session.
+///
+/// # Errors
+/// What is wrong with a file, or why it cannot listen.
+pub fn serve_owner(config: &Path, session: &[OsString]) -> Result<(), String> {
+    own_process::hide()?;
+    own_process::survive_closed_pipes();
+    let party = PartyFile::read(config).map_err(|error| error.to_string())?;
+    let policy = Policy::read(&party.policy).map_err(|error| error.to_string())?;
+    let audit = AuditLog::open(&party.audit, |_| ()).map_err(|error| error.to_string())?;
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    // One thread, the first one: a session's process ends when the thread that started it does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let daemon = Daemon {
+        party,
+        program,
+        arguments: session.to_vec(),
+        audit: parking_lot::Mutex::new(audit),
+        turn: tokio::sync::Mutex::new(()),
+    };
+    runtime.block_on(Arc::new(daemon).run(&policy))
+}
+
+/// Runs this process as a party in one session, behind its owner's gate. The bootstrap comes by standard input.
+///
+/// # Errors
+/// What is wrong, for the owner's log.
+pub fn serve_session(config: &Path, jobs: &Jobs) -> Result<(), String> {
+    serve_guarded(jobs, |bootstrap| {
+        let party = PartyFile::read(config).map_err(|error| error.to_string())?;
+        let policy = Policy::read(&party.policy).map_err(|error| error.to_string())?;
+        let caller = policy.callers().iter().find(|caller| caller.fingerprint == bootstrap.controller);
+        let caller = caller.ok_or("the policy no longer names the caller")?.clone();
+        let session = hex(&bootstrap.session);
+        let gate = PolicyGate::open(policy, caller, &party.audit, session, agreed(bootstrap));
+        Ok(Guard { gate: Box::new(gate.map_err(|error| error.to_string())?), addresses: party.addresses })
+    })
+}
+
+/// What a session is about, which must be the same at all three parties.
+fn agreed(bootstrap: &Bootstrap) -> [u8; 32] {
+    let Bootstrap { version, peers, controller, session, randomness, settings, .. } = bootstrap;
+    let told = format!("{version:?} {peers:?} {controller:?} {session:?} {randomness:?} {settings:?}");
+    Sha256::digest(told).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A party that waits for callers.
+struct Daemon {
+    party: PartyFile,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    audit: parking_lot::Mutex<AuditLog>,
+    /// Held for as long as a session goes on.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Daemon {
+    async fn run(self: Arc<Self>, policy: &Policy) -> Result<(), String> {
+        let PartyFile { id, name, identity, control, audit, .. } = &self.party;
+        let cannot = |error: io::Error| format!("cannot listen for callers on {control}: {error}");
+        let listener = TcpListener::bind(control).await.map_err(cannot)?;
+        let start = AuditEvent::Start { party: id.to_string(), program: VERSION.to_owned(), policy: policy.digest() };
+        self.audit.lock().add(start).map_err(|error| error.to_string())?;
+        eprintln!(
+            "party {id} ({name}) waits for callers on {}; its fingerprint is {}, its log is {}",
+            listener.local_addr().map_err(cannot)?,
+            identity.fingerprint(),
+            audit.display()
+        );
+        let mut reception = Reception::new(&listener);
+        loop {
+            let daemon = self.clone();
+            let identify = move |stream: TcpStream| {
+                let daemon = daemon.clone();
+                async move { daemon.identify(stream).await }
+            };
+            // Whoever fails the handshake is no caller; strangers do not fill the log.
+            if let (from, Ok((caller, stream))) = reception.next(identify).await {
+                let daemon = self.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = daemon.serve(&caller, stream).await {
+                        let from = from.map(|from| from.to_string()).unwrap_or_default();
+                        eprintln!("the session of {} ({from}) ended: {error}", caller.name);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Who connects, by the policy as it is now.
+    async fn identify(&self, stream: TcpStream) -> io::Result<(Caller, TlsStream<TcpStream>)> {
+        stream.set_nodelay(true)?;
+        let policy = self.policy().map_err(io::Error::other)?;
+        let accepted: Vec<_> = policy.callers().iter().map(|caller| caller.fingerprint).collect();
+        let server = self.party.identity.server_config(&accepted).map_err(io::Error::other)?;
+        let stream = TlsAcceptor::from(server).accept(stream).await?;
+        let shown = tls::shown_by(stream.get_ref().1.peer_certificates());
+        let caller = policy.callers().iter().find(|caller| Some(caller.fingerprint) == shown);
+        Ok((caller.ok_or_else(|| io::Error::other("unknown certificate"))?.clone(), stream))
+    }
+
+    fn policy(&self) -> Result<Policy, OwnerError> {
+        Policy::read(&self.party.policy).inspect_err(|error| eprintln!("{error}"))
+    }
+
+    /// One session, from greeting to end.
+    async fn serve(&self, caller: &Caller, mut stream: TlsStream<TcpStream>) -> io::Result<()> {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the caller did not say in time what it wants");
+        let hello: Hello = timeout(HELLO_WITHIN, hear(&mut stream)).await.map_err(late)??;
+        let turn = timeout(TURN_WITHIN, self.turn.lock()).await;
+        let (policy, session) = match self.admit(caller, &hello, turn.is_ok()) {
+            Ok(admitted) => admitted,
+            Err(why) => return say(&mut stream, &Answer::Refused(why)).await,
+        };
+        let log = |event| self.audit.lock().add(event).map_err(io::Error::other);
+        log(AuditEvent::Session {
+            session: session.clone(),
+            caller: caller.name.clone(),
+            fingerprint: caller.fingerprint.to_string(),
+            policy: policy.digest(),
+            settings: format!("{:?}, {}", hello.settings, hello.randomness),
+        })?;
+        let mut child = self.start(caller, &hello).await?;
+        let relayed = match say(&mut stream, &Answer::Admitted).await {
+            Ok(()) => relay(&mut stream, &mut child).await,
+            Err(error) => Err(error),
+        };
+        // Fails only where it has ended.
+        let _ = child.kill().await;
+        log(AuditEvent::Over { session })?;
+        drop(turn);
+        relayed
+    }
+
+    /// Policy and number of the session, or why there is none.
+    fn admit(&self, caller: &Caller, hello: &Hello, turn: bool) -> Result<(Policy, String), String> {
+        let session = hex(&hello.session);
+        let asked = || {
+            if hello.version != VERSION {
+                return Err(format!(
+                    "the caller speaks `{}`, this party `{VERSION}`: use programs of the same version",
+                    hello.version
+                ));
+            }
+            if !turn {
+                return Err("a session goes on: wait for its end and try again".to_owned());
+            }
+            let policy = self
+                .policy()
+                .map_err(|_| "its policy cannot be read: its owner finds the reason in the party's log".to_owned())?;
+            policy.admit_randomness(hello.randomness).map_err(|refusal| refusal.0)?;
+            Ok(policy)
+        };
+        asked().map(|policy| (policy, session.clone())).inspect_err(|why| {
+            let event = AuditEvent::Refused {
+                session: Some(session.clone()),
+                caller: caller.name.clone(),
+                run: None,
+                job: None,
+                why: why.clone(),
+            };
+            if let Err(error) = self.audit.lock().add(event) {
+                eprintln!("{error}");
+            }
+        })
+    }
+
+    /// The session's process, with its bootstrap.
+    async fn start(&self, caller: &Caller, hello: &Hello) -> io::Result<Child> {
+        let PartyFile { id, identity, links, threads, device, data, fingerprints, .. } = &self.party;
+        let bootstrap = Bootstrap {
+            version: VERSION.to_owned(),
+            id: *id,
+            identity: identity.clone(),
+            peers: *fingerprints,
+            controller: caller.fingerprint,
+            control: ControlLink::Standard,
+            session: hello.session,
+            randomness: hello.randomness,
+            threads: *threads,
+            deadline: hello.deadline.min(LONGEST),
+            connect_within: hello.connect_within.min(LONGEST),
+            link: hello.link,
+            insecure_plaintext: false,
+            settings: hello.settings,
+            device: *device,
+            listen: *links,
+        };
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        // A Ctrl-C is for the daemon, which ends its session.
+        command.process_group(0);
+        if let Some(data) = data {
+            command.env("CRYPTGPU_DATASETS", data);
+        }
+        let mut child = command.spawn()?;
+        let input = child.stdin.as_mut().ok_or_else(|| io::Error::other("no standard input"))?;
+        input.write_all(&bootstrap.encoded()?).await?;
+        input.flush().await?;
+        Ok(child)
+    }
+}
+
+/// Passes bytes on between a caller and its session's process until one of them ends. The control link inside is theirs.
+async fn relay(stream: &mut TlsStream<TcpStream>, child: &mut Child) -> io::Result<()> {
+    let pipes = (child.stdin.take(), child.stdout.take());
+    let (Some(mut input), Some(mut output)) = pipes else { return Err(io::Error::other("no standard streams")) };
+    let (mut from, mut to) = tokio::io::split(stream);
+    let ended = tokio::select! {
+        ended = tokio::io::copy(&mut from, &mut input) => ended,
+        ended = tokio::io::copy(&mut output, &mut to) => ended,
+    };
+    // The caller may be gone.
+    let _ = timeout(HELLO_WITHIN, to.shutdown()).await;
+    match ended {
+        Err(error) if tcp_is_over(&error) => Ok(()),
+        ended => ended.map(drop),
+    }
+}
+
+/// A caller that ends or is killed closes its connection without a word, and a process that ends its pipe.
+fn tcp_is_over(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}

@@ -1,0 +1,29 @@
+//! Parties of different owners: long-term keys, what an owner allows, the gate that decides by it, the log of what was
+//! done, and the daemon that waits for callers. What runs behind the gate is in `party/`; the caller's side is in `launch/`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `identity.rs` | keys and certificates in files, fingerprints |
+//! | `policy.rs` | [`Policy`]: what an owner allows, by lines of a file |
+//! | `gate.rs` | the gate of a session: asks the policy, writes the log |
+//! | `audit.rs` | the audit log: lines that follow from one another |
+//! | `daemon.rs` | the party that waits for callers, and the process of a session |
+//! | `files.rs` | `party.toml` of an owner, `owners.toml` of a caller |
+//! | `lines.rs` | files of settings, and the lines that errors name |
+//! | `error.rs` | [`OwnerError`] |
+
+mod audit;
+mod daemon;
+mod error;
+mod files;
+mod gate;
+mod identity;
+mod lines;
+mod policy;
+
+pub use super::wire::owners::Owners;
+pub use audit::{AuditEvent, AuditHead, AuditLine, Revelation, read_audit};
+pub use daemon::{serve_if_asked, serve_owner, serve_session};
+pub use error::OwnerError;
+pub use identity::{KeyFiles, fingerprint_of, generate_key};
+pub use policy::Policy;

@@ -1,0 +1,46 @@
+//! Readers of what others send or wrote, by name, for fuzzers (`fuzz/`) and for the test that runs their corpora. Each takes
+//! any bytes; it may refuse them, and must not panic, hang or take more memory than the bytes warrant.
+
+use crate::cluster::fuzz as control;
+use crate::net::fuzz as links;
+use crate::nn::Weights;
+use cryptgpu_datasets::fuzz as datasets;
+
+/// A reader that is fuzzed.
+pub type Target = fn(&[u8]);
+
+/// All of them; `fuzz/fuzz_targets` has a program for each, and `fuzz/corpus` a folder.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("frame", links::frame),
+    ("control_frames", control::control_frames),
+    ("control_message", control::control_message),
+    ("bootstrap", control::bootstrap),
+    ("safetensors", safetensors),
+    ("idx_images", datasets::idx_images),
+    ("idx_labels", datasets::idx_labels),
+    ("png_images", datasets::png_images),
+];
+
+/// Runs one of them; nothing for a name that is none.
+pub fn run(name: &str, bytes: &[u8]) {
+    if let Some((_, target)) = TARGETS.iter().find(|(known, _)| *known == name) {
+        target(bytes);
+    }
+}
+
+/// What the corpora of links and control links begin with: name and bytes.
+pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
+    match target {
+        "frame" => links::seeds(),
+        "control_frames" => control::framed_seeds(),
+        "control_message" => control::seeds(),
+        _ => vec![],
+    }
+}
+
+/// Reads weights.
+fn safetensors(bytes: &[u8]) {
+    if let Ok(weights) = Weights::from_safetensors(bytes, "fuzz.safetensors") {
+        assert!(weights.iter().all(|(_, tensor)| tensor.len() <= bytes.len()), "more numbers than bytes");
+    }
+}

@@ -1,0 +1,27 @@
+//! A short campaign of faults (`cryptgpu soak`): each run ends right or with an error in time, and leaves nothing behind.
+
+#![allow(clippy::unwrap_used)]
+
+use cryptgpu_core::experiment::soak::{FaultRecord, summaries};
+use std::process::Command;
+
+#[test]
+fn faults_end_right_or_with_an_error_and_leave_nothing() {
+    let output = Command::new(env!("CARGO_BIN_EXE_cryptgpu"))
+        .args(["soak", "--json", "--faults", "30", "--minutes", "1", "--deadline-ms", "700", "--seed", "3"])
+        .output()
+        .unwrap();
+    let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{lines}\n{said}");
+    let records: Vec<FaultRecord> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let all = summaries(&records);
+    let done: u64 = all.values().map(|of| of.done).sum();
+    assert!(
+        records.len() == 30 && done >= 10 && all.len() >= 6,
+        "{done} faults of {} kinds in {} runs",
+        all.len(),
+        records.len()
+    );
+    assert!(all.values().any(|of| of.errors > 0) && all.values().any(|of| of.right > 0), "{all:?}");
+    assert!(all.values().all(|of| of.violations == 0), "{lines}");
+}
