@@ -84,8 +84,7 @@ async fn accept(
                 start.check("connect to the controller")?;
                 for (process, stream) in processes.iter_mut().zip(&streams) {
                     if stream.is_none() && let Some(status) = process.exited() {
-                        // Its log comes by another thread, which may be a little behind.
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        process.ended_soon().await;
                         return Err(process.startup_error(format!("its process ended ({})", describe(status))));
                     }
                     if stream.is_none() && Instant::now() >= start.until {

@@ -111,16 +111,17 @@ impl PartyProcess {
         }
     }
 
-    /// How it ended, if it does within a moment, which its log may need as well.
+    /// How it ended, if it does within a moment; its log is complete then.
     pub(in crate::cluster) async fn ended_soon(&mut self) -> Option<ExitStatus> {
-        let until = Instant::now() + Duration::from_millis(500);
-        let mut status = self.exited();
-        while status.is_none() && Instant::now() < until {
+        let until = Instant::now() + Duration::from_secs(1);
+        loop {
+            let status = self.exited();
+            // The log comes by another thread, which may be behind.
+            if status.is_some() && self.printed.error_has_ended() || Instant::now() >= until {
+                return status;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
-            status = self.exited();
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        status
     }
 
     /// The error that it did not come up.

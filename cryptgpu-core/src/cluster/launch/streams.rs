@@ -49,6 +49,11 @@ impl Printed {
         self.drain(id, Stream::Error, from)
     }
 
+    /// Whether all of standard error has been passed on, up to its end.
+    pub(in crate::cluster) fn error_has_ended(&self) -> bool {
+        self.state().marked[Stream::Error as usize] == u64::MAX
+    }
+
     /// There is no standard output to wait for.
     pub(in crate::cluster) fn no_output(&self) {
         self.state().marked[Stream::Output as usize] = u64::MAX;

@@ -252,7 +252,10 @@ pub enum ClusterError {
         log: Vec<String>,
     },
     /// A party's process exists but has not said anything, not even that it is alive.
-    #[error("party {party} gave no sign of life for {waited:?} in job {job}{}: is its process stopped?", at_step(.step))]
+    #[error(
+        "party {party} gave no sign of life for {waited:?} in job {job}{}: is its process stopped, or its host cut off?",
+        at_step(.step)
+    )]
     Silent {
         /// The party.
         party: PartyId,

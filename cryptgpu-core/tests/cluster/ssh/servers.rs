@@ -44,7 +44,7 @@ fn run(command: &str) -> Result<(), String> {
     let done = Command::new("sh").args(["-ec", command]).stdin(Stdio::null()).output().unwrap();
     match done.status.success() {
         true => Ok(()),
-        false => Err(format!("{command}: {}", String::from_utf8_lossy(&done.stderr).trim())),
+        false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
     }
 }
 

@@ -77,7 +77,7 @@ impl Place {
                     make_room,
                 )
             }
-            "write" if detail.contains("No space") || detail.contains("too large") || detail.contains("quota") => {
+            "write" if ["No space", "too large", "limit", "quota"].iter().any(|words| detail.contains(words)) => {
                 self.error("copy the program", detail, make_room)
             }
             "write" | "folder" => self.error(

@@ -29,7 +29,7 @@ take() {
     case "$free" in '' | *[!0-9]*) ;; *) [ "$free" -gt "$(($3 / 1024))" ] || fail space "$free" "${to%/*}" ;; esac
     trap 'rm -f "$part"' EXIT
     say need "$1"
-    why="$( (head -c "$3" >"$part") 2>&1)" || fail write "$why"
+    why="$( (head -c "$3" >"$part") 2>&1)" || fail write "${why:-a limit on the size of files}"
     [ "$(sum "$part")" = "$2" ] || fail digest "$to"
     why="$( (chmod 700 "$part" && mv -f "$part" "$to") 2>&1)" || fail write "$why"
     trap - EXIT
