@@ -16,7 +16,7 @@ use std::time::Duration;
 const HELD: usize = 300;
 
 /// Connects until told to stop; what has `greeting` says that and waits.
-fn crowd(address: SocketAddr, greeting: &[u8], stop: &AtomicBool) {
+pub fn crowd(address: SocketAddr, greeting: &[u8], stop: &AtomicBool) {
     let mut held = VecDeque::new();
     while !stop.load(Relaxed) {
         if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) {

@@ -52,20 +52,22 @@ fn measure([a, b, _]: &[TcpNetwork; 3]) -> [f64; 2] {
     [best(1, 1, 5), best(5, 50_000, 1)]
 }
 
-/// Imitated and real take as long, within what a busy machine and the headers of packets make of it.
+/// Imitated and real take as long, up to what the headers of packets make of it, in one of some tries: on a busy machine
+/// both take longer now and then.
 fn compare(setting: &str, latency_ms: f64, real: &[TcpNetwork; 3]) {
     let link = Link::Custom { megabytes_per_second: MEGABYTES_PER_SECOND, latency_ms };
-    let shaped = measure(&link_up(configs(&Options { link, ..Options::default() }, false)));
-    let real = measure(real);
-    say(&format!(
-        "{setting}: ten latencies {:.1} ms (imitated {:.1}), 2 MB and an answer {:.1} ms (imitated {:.1})",
-        real[0] * 1e3,
-        shaped[0] * 1e3,
-        real[1] * 1e3,
-        shaped[1] * 1e3
-    ));
-    assert!((0.7..1.5).contains(&(shaped[1] / real[1])), "{setting}: {shaped:?} against {real:?}");
-    assert!(latency_ms == 0.0 || (0.7..1.5).contains(&(shaped[0] / real[0])), "{setting}: {shaped:?} against {real:?}");
+    let imitated = link_up(configs(&Options { link, ..Options::default() }, false));
+    for left in (0..6).rev() {
+        let (shaped, real) = (measure(&imitated), measure(real));
+        let alike = |at: usize| (0.8..1.25).contains(&(shaped[at] / real[at]));
+        if alike(1) && (latency_ms == 0.0 || alike(0)) {
+            let [[latencies, transfer], [imitated, imitated_transfer]] = [real, shaped].map(|of| of.map(|s| s * 1e3));
+            return say(&format!(
+                "{setting}: ten latencies {latencies:.1} ms (imitated {imitated:.1}), 2 MB and an answer {transfer:.1} ms (imitated {imitated_transfer:.1})"
+            ));
+        }
+        assert!(left > 0, "{setting}: {shaped:?} against {real:?}");
+    }
 }
 
 /// A wire to `target`: bytes leave it at its bandwidth, each after its latency.

@@ -25,6 +25,8 @@ pub enum End {
     Silence,
     /// Nothing passes any more from the end that connected; the way back is open.
     SilenceForth,
+    /// Not at all, but a bit of the next byte is another one.
+    Flip,
 }
 
 /// What happens to one connection after another; later ones pass.
@@ -179,7 +181,7 @@ impl State {
     fn forth(&self, [mut from, mut to]: [TcpStream; 2], fate: Option<Fate>, silent: &AtomicBool) {
         let connection = self.said.lock().len();
         self.said.lock().push(Vec::new());
-        let (mut left, how) = match fate {
+        let (mut left, mut how) = match fate {
             Some(Fate::After(bytes, how)) => (bytes, how),
             _ => (u64::MAX, End::Close),
         };
@@ -188,6 +190,10 @@ impl State {
             let delay = self.delay_micros.load(Relaxed);
             if delay > 0 {
                 std::thread::sleep(Duration::from_micros(delay));
+            }
+            if how == End::Flip && left < bytes as u64 {
+                buffer[left as usize] ^= 4;
+                (left, how) = (u64::MAX, End::Close);
             }
             let passes = (bytes as u64).min(left);
             left -= passes;

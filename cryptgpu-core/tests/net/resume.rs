@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use crate::crowd::crowd;
 use crate::proxy::{End, Fate, Proxy};
 use crate::support::configs;
 use cryptgpu_core::device::Device;
@@ -15,6 +16,7 @@ use ndarray::ArrayD;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const TAG: Tag = Tag { position: 3, kind: 9 };
@@ -128,6 +130,51 @@ fn an_idle_link_is_held_by_its_heart_beats() {
     assert_eq!([&p0, &p1, &p2].map(|net| net.endpoint().stats().reconnections), [0; 3]);
 }
 
+#[test]
+fn a_peer_that_is_silent_for_good_is_an_error_in_time() {
+    let mut configs = configs(&options(), false);
+    for config in &mut configs {
+        (config.options.deadline, config.options.resume_within) = (Duration::from_secs(6), Duration::from_millis(400));
+    }
+    let silent = [Fate::After(20_000, End::Silence), Fate::After(0, End::Silence)];
+    let _proxies = [(P0, P1), (P1, P0)].map(|(from, to)| Proxy::between(&mut configs, from, to).fates(silent));
+    let [p0, p1, _p2] = link_up(configs);
+    p0.send(P1, TAG, vec![1; 5000]).unwrap();
+    p1.send(P0, TAG, vec![1; 5000]).unwrap();
+    let start = Instant::now();
+    let error = (0..2).find_map(|_| p0.recv(P1, TAG, 5000).err()).unwrap();
+    // It noticed the silence itself, or its peer did and ended the connection.
+    assert!(matches!(error, NetError::PeerClosed { .. }), "{error}");
+    assert!((1500..4500).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_crowd_does_not_keep_a_connection_from_being_made_anew() {
+    let mut configs = configs(&options(), false);
+    let address = configs[1].addresses[1].parse().unwrap();
+    let proxy = Proxy::between(&mut configs, P0, P1);
+    let [p0, p1, _p2] = link_up(configs);
+    let stop = AtomicBool::new(false);
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+    std::thread::scope(|scope| {
+        let _stops_whatever_fails = Stop(&stop);
+        for greeting in [&b""[..], b"GET / HTTP/1.1\r\n\r\n"] {
+            let stop = &stop;
+            scope.spawn(move || crowd(address, greeting, stop));
+        }
+        stream(&p0, &p1, 2);
+        std::thread::sleep(Duration::from_millis(200));
+        proxy.cut();
+        stream(&p0, &p1, 2);
+    });
+    assert_eq!(p1.endpoint().stats().reconnections, 1);
+}
+
 /// What both ends of the way of P0 to P1 say when its connection breaks and `obstacle` is in the way of another one.
 fn unresumed(obstacle: impl FnOnce(&Proxy, [Security; 3])) -> [(NetError, Duration); 2] {
     let mut configs = configs(&options(), false);
@@ -183,6 +230,26 @@ fn another_certificate_or_session_is_an_error_at_once() {
         for stranger in kept.iter().flatten() {
             assert_eq!(stranger.endpoint().stats().reconnections, 0);
         }
+    }
+}
+
+#[test]
+fn a_changed_bit_ends_the_link_and_no_connection_is_made_anew() {
+    for plaintext in [false, true] {
+        let mut configs = configs(&options(), plaintext);
+        let _proxy = Proxy::between(&mut configs, P0, P1).fates([Fate::After(250_000, End::Flip)]);
+        let [p0, p1, _p2] = link_up(configs);
+        let start = Instant::now();
+        let receives = std::thread::spawn(move || {
+            let error = (0..).find_map(|_| p1.recv(P0, TAG, 5000).err()).unwrap();
+            (error, p1)
+        });
+        let sends = (0..).find_map(|_| p0.send(P1, TAG, vec![9; 5000]).err());
+        let (error, p1) = receives.join().unwrap();
+        assert!(matches!(error, NetError::BadFrame { .. }), "{error}");
+        assert!(matches!(sends, Some(NetError::PeerClosed { .. } | NetError::BadFrame { .. })), "{sends:?}");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert_eq!([&p0, &p1].map(|net| net.endpoint().stats().reconnections), [0; 2]);
     }
 }
 

@@ -1,11 +1,10 @@
-//! The listener after linking up. It is there for connections that are made anew; everybody else is turned away, at a
-//! slow pace, so that strangers cost little.
+//! The listener after linking up. It is there for connections that are made anew; everybody else is turned away.
 
 use super::Config;
 use super::connect::secure_incoming;
 use super::hello::{Answer, Purpose};
 use super::reader::Notice;
-use super::reception::{PAUSE, Reception};
+use super::reception::Reception;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,10 +18,7 @@ pub(super) async fn keep(config: Arc<Config>, listener: TcpListener, readers: [O
             let config = config.clone();
             async move { secure_incoming(&config, stream, Purpose::Resume).await }
         };
-        let Ok((hello, stream)) = reception.next(identify).await.1 else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
+        let Ok((hello, stream)) = reception.next(identify).await.1 else { continue };
         let Some(reader) = &readers[hello.from.index()] else { continue };
         if let Err(unread) = reader.send(Notice::Connection(stream, hello))
             && let Notice::Connection(mut stream, hello) = unread.0
