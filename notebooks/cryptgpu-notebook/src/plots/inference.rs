@@ -18,9 +18,14 @@ pub fn inference(records: &[Record]) -> Result<Figure> {
     let seconds = rows
         .iter()
         .map(|row| Group::of(row.label(), Some(row.seconds), [&row.cryptgpu_seconds, &row.falcon_seconds], 1.0));
-    let bytes = rows
-        .iter()
-        .map(|row| Group::of(row.label(), Some(row.bytes as f64), [&row.cryptgpu_bytes_sent, &row.falcon_bytes], 1e6));
+    let bytes = rows.iter().map(|row| {
+        Group::of(
+            row.label(),
+            (row.bytes > 0).then_some(row.bytes as f64),
+            [&row.cryptgpu_bytes_sent, &row.falcon_bytes],
+            1e6,
+        )
+    });
     let figure = bars::draw([("seconds", seconds.collect()), ("MB, all parties", bytes.collect())])?;
     Ok(figure.title(format!("bars: seconds and bytes of {} network(s), ours, CryptGPU's and Falcon's", rows.len())))
 }

@@ -1,5 +1,5 @@
 //! Figures, drawn from the same rows as the [`tables`](crate::tables): measurements in bars ([`inference`],
-//! [`training`]) and by size ([`micro`]), the loss of a training ([`training_curve`]) and what its layers take
+//! [`training`]) and by size ([`micro`]), the loss and accuracy of a training ([`training_curve`], [`accuracy_curve`]) and what its layers take
 //! ([`training_steps`]), where embeddings go wrong ([`embedding`]), a run on a time axis ([`timeline`]), and two runs in
 //! bars ([`compare`]).
 
@@ -18,4 +18,4 @@ pub use compare::compare;
 pub use inference::inference;
 pub use micro::{embedding, micro};
 pub use timeline::timeline;
-pub use training::{training, training_curve, training_steps};
+pub use training::{accuracy_curve, training, training_curve, training_steps};

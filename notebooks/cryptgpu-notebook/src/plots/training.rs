@@ -1,6 +1,6 @@
 //! Training: the loss as it goes down, where an iteration's time and bytes go, and measurements beside published ones.
 
-use cryptgpu_core::cluster::{LossPoint, StepUsage};
+use cryptgpu_core::cluster::{AccuracyPoint, LossPoint, StepUsage};
 use cryptgpu_core::experiment::training::TrainingRecord;
 use cryptgpu_core::show::{bytes_text, number_text};
 use plotters::prelude::*;
@@ -22,14 +22,56 @@ const RULE: RGBColor = RGBColor(228, 230, 233);
 /// # Errors
 /// [`Empty`](NotebookError::Empty) where no curve has a point; [`Draw`](NotebookError::Draw).
 pub fn training_curve(curves: &[(&str, &[LossPoint])]) -> Result<Figure> {
-    let points = || curves.iter().flat_map(|(_, points)| *points).filter(|point| point.loss.is_finite());
-    let Some(last) = points().map(|point| point.iteration).max() else {
-        let hint = "ask for losses when you train: `reveal: Reveal { loss_every: Some(1), ..Reveal::default() }`";
-        return Err(NotebookError::Empty { what: "the curve of training", hint });
-    };
-    let highest = points().map(|point| point.loss).fold(0.0, f64::max).max(1e-3);
-    let mut epochs: Vec<_> =
-        points().filter(|point| point.epoch > 0).map(|point| (point.epoch, point.iteration)).collect();
+    let hint = "ask for losses when you train: `reveal: Reveal { loss_every: Some(1), ..Reveal::default() }`";
+    let empty = NotebookError::Empty { what: "the curve of training", hint };
+    let curves = curves.iter().map(|(name, points)| {
+        let points: Vec<Point> = points.iter().map(|point| (point.iteration, point.epoch, point.loss)).collect();
+        Curve { name, strong: smoothed(&points), points }
+    });
+    let highest = |all: f64| 1.06 * all.max(1e-3);
+    curves_figure(&curves.collect::<Vec<_>>(), "loss of the minibatch", |[_, high]| 0.0..highest(high)).ok_or(empty)?
+}
+
+/// Accuracies on held-out examples over the iterations, in percent, a line with a dot for each measurement: of runs
+/// ([`TrainingRun::accuracies`](cryptgpu_core::cluster::TrainingRun::accuracies)) and of records
+/// ([`TrainingRecord::accuracy_points`]). Upright lines part the epochs.
+///
+/// # Errors
+/// [`Empty`](NotebookError::Empty) where no curve has a point; [`Draw`](NotebookError::Draw).
+pub fn accuracy_curve(curves: &[(&str, &[AccuracyPoint])]) -> Result<Figure> {
+    let hint = "ask for accuracies when you train: `Reveal { accuracy_every: Some(1), .. }`, and `Start::held_out`";
+    let empty = NotebookError::Empty { what: "the curve of accuracies", hint };
+    let curves = curves.iter().map(|(name, points)| {
+        let percent = points.iter().map(|point| (point.iteration, point.epoch, 100.0 * point.accuracy));
+        let points: Vec<Point> = percent.collect();
+        Curve { name, strong: points.iter().map(|point| (point.0 as f64 + 1.0, point.2)).collect(), points }
+    });
+    let range = |[low, high]: [f64; 2]| (low - 2.0).max(0.0)..(high + 2.0).min(100.0);
+    curves_figure(&curves.collect::<Vec<_>>(), "% of held-out examples", range).ok_or(empty)?
+}
+
+/// Iteration and epoch, from 0, and what was measured there.
+type Point = (usize, usize, f64);
+
+/// A line of a figure over iterations.
+struct Curve<'a> {
+    name: &'a str,
+    points: Vec<Point>,
+    /// What is drawn in strong colour, over the pale points.
+    strong: Vec<(f64, f64)>,
+}
+
+/// All curves over their iterations, on a scale that `range` makes of the least and the largest value; `None` without a point.
+fn curves_figure(
+    curves: &[Curve<'_>],
+    what: &str,
+    range: impl Fn([f64; 2]) -> std::ops::Range<f64>,
+) -> Option<Result<Figure>> {
+    let points = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.2.is_finite());
+    let last = points().map(|point| point.0).max()?;
+    let extremes = points().fold([f64::INFINITY, 0.0], |[low, high], point| [point.2.min(low), point.2.max(high)]);
+    let range = range(extremes);
+    let mut epochs: Vec<_> = points().filter(|point| point.1 > 0).map(|point| (point.1, point.0)).collect();
     epochs.sort_unstable();
     epochs.dedup_by_key(|(epoch, _)| *epoch);
     let figure = Figure::draw((820, 360), |canvas| {
@@ -38,58 +80,63 @@ pub fn training_curve(curves: &[(&str, &[LossPoint])]) -> Result<Figure> {
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(52)
-            .build_cartesian_2d(0.0..(last + 1) as f64, 0.0..1.06 * highest)?;
+            .build_cartesian_2d(0.0..(last + 1) as f64, range.clone())?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
             .bold_line_style(RULE)
             .x_desc("iteration")
-            .y_desc("loss of the minibatch")
+            .y_desc(what)
             .x_labels(8)
             .y_labels(6)
             .x_label_formatter(&|x| number_text(*x, 4))
-            .y_label_formatter(&|y| number_text(*y, 2))
+            .y_label_formatter(&|y| number_text(*y, 3))
             .draw()?;
         for (_, at) in &epochs {
-            let upright = [(*at as f64, 0.0), (*at as f64, 1.06 * highest)];
+            let upright = [(*at as f64, range.start), (*at as f64, range.end)];
             chart.draw_series(std::iter::once(PathElement::new(upright, PALE_INK.mix(0.4).stroke_width(1))))?;
         }
-        let lines: Vec<_> = curves.iter().zip(COLOURS.into_iter().cycle()).collect();
-        for ((_, points), colour) in &lines {
-            let raw = points.iter().map(|point| (point.iteration as f64 + 1.0, point.loss));
-            chart.draw_series(LineSeries::new(raw, colour.mix(0.3).stroke_width(1)))?;
+        for (curve, colour) in curves.iter().zip(COLOURS.into_iter().cycle()) {
+            let raw = || curve.points.iter().map(|point| (point.0 as f64 + 1.0, point.2));
+            if curve.points.len() <= FEW {
+                chart.draw_series(raw().map(|at| Circle::new(at, 3, colour.filled())))?;
+            }
+            chart.draw_series(LineSeries::new(raw(), colour.mix(0.3).stroke_width(1)))?;
         }
-        for (place, ((name, points), colour)) in lines.into_iter().enumerate() {
+        for (place, (curve, colour)) in curves.iter().zip(COLOURS.into_iter().cycle()).enumerate() {
             // The first is broad, so that it can be seen behind one that runs over it.
             let stroke = if place == 0 { colour.mix(0.5).stroke_width(6) } else { colour.mix(1.0).stroke_width(2) };
             chart
-                .draw_series(LineSeries::new(smoothed(points), stroke))?
-                .label(*name)
+                .draw_series(LineSeries::new(curve.strong.clone(), stroke))?
+                .label(curve.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], stroke));
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(SeriesLabelPosition::MiddleRight)
             .background_style(WHITE.mix(0.85))
             .border_style(RULE)
             .label_font(("sans-serif", 13))
             .draw()?;
         Ok(())
-    })?;
-    let names = curves.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    Ok(figure.title(format!("lines: loss by iteration, {names}")))
+    });
+    let names = curves.iter().map(|curve| curve.name).collect::<Vec<_>>().join(", ");
+    Some(figure.map(|figure| figure.title(format!("lines: {what} by iteration, {names}"))))
 }
 
+/// Measurements of so few are marked by dots.
+const FEW: usize = 40;
+
 /// Each point as the mean over its neighbours, a twentieth of all points; the points themselves where there are few.
-fn smoothed(points: &[LossPoint]) -> Vec<(f64, f64)> {
+fn smoothed(points: &[Point]) -> Vec<(f64, f64)> {
     let reach = points.len() / 40;
     let mean = |at: usize| {
         // As far to one side as to the other, so that the ends are not drawn towards the middle.
         let reach = reach.min(at).min(points.len() - 1 - at);
         let around = &points[at - reach..=at + reach];
-        around.iter().map(|point| point.loss).sum::<f64>() / around.len() as f64
+        around.iter().map(|point| point.2).sum::<f64>() / around.len() as f64
     };
-    points.iter().enumerate().map(|(at, point)| (point.iteration as f64 + 1.0, mean(at))).collect()
+    points.iter().enumerate().map(|(at, point)| (point.0 as f64 + 1.0, mean(at))).collect()
 }
 
 /// Private training, time of an iteration on the left and its bytes of all parties on the right, both on a logarithmic
@@ -105,9 +152,14 @@ pub fn training(records: &[TrainingRecord]) -> Result<Figure> {
         let ours = (!row.emulated).then_some(row.seconds);
         Group::of(name(row), ours, [&row.cryptgpu_seconds, &row.falcon_seconds], 1.0)
     });
-    let bytes = rows
-        .iter()
-        .map(|row| Group::of(name(row), Some(row.bytes as f64), [&row.cryptgpu_bytes_sent, &row.falcon_bytes], 1e6));
+    let bytes = rows.iter().map(|row| {
+        Group::of(
+            name(row),
+            (row.bytes > 0).then_some(row.bytes as f64),
+            [&row.cryptgpu_bytes_sent, &row.falcon_bytes],
+            1e6,
+        )
+    });
     let figure = bars::draw([("seconds an iteration", seconds.collect()), ("MB, all parties", bytes.collect())])?;
     Ok(figure
         .title(format!("bars: seconds and bytes of training {} network(s), ours, CryptGPU's and Falcon's", rows.len())))
@@ -237,11 +289,17 @@ mod tests {
         let figure = training_curve(&[("private", &points), ("in the clear", &points[..2])]).unwrap();
         let svg = figure.html();
         assert!(svg.contains("private") && svg.contains("in the clear") && svg.contains("iteration"), "{svg}");
-        assert_eq!(smoothed(&points).len(), 80);
-        assert_eq!(smoothed(&points)[0], (1.0, 2.3));
-        assert!(smoothed(&points)[1].1 > points[1].loss, "the mean of a falling, flattening curve is above it");
+        let losses: Vec<Point> = points.iter().map(|point| (point.iteration, point.epoch, point.loss)).collect();
+        assert_eq!(smoothed(&losses).len(), 80);
+        assert_eq!(smoothed(&losses)[0], (1.0, 2.3));
+        assert!(smoothed(&losses)[1].1 > points[1].loss, "the mean of a falling, flattening curve is above it");
         let error = training_curve(&[("private", &[])]).unwrap_err().to_string();
         assert!(error.contains("loss_every"), "{error}");
+        let mut record = training_record("lenet", 128, 0.75);
+        record.accuracies = vec![(6, 0.9), (13, 0.95)];
+        let svg = accuracy_curve(&[("lenet", &record.accuracy_points())]).unwrap().html();
+        assert!(svg.contains("lenet") && svg.contains("% of held-out") && svg.contains("circle"), "{svg}");
+        assert!(accuracy_curve(&[]).unwrap_err().to_string().contains("accuracy_every"));
     }
 
     #[test]
