@@ -146,7 +146,7 @@ fn what_is_wrong_with_a_host_is_said_in_time() {
         ("dropping", there.clone(), "a firewall"),
         ("h1", format!("{there}\naddress = '{address}'"), "firewall"),
         ("wrong-key", there.clone(), "authorized_keys"),
-        ("changed", there.clone(), "ssh-keygen -R changed"),
+        ("changed", there.clone(), "(`ssh-keygen "),
         ("unknown", there.clone(), "compare the fingerprint"),
         ("down", there.clone(), "cannot connect"),
         ("h1", format!("program = '{}'", old.display()), "another version"),

@@ -33,12 +33,16 @@ impl Place {
         let last = log.iter().rev().find(bare).cloned().unwrap_or_else(|| format!("ssh ended ({status})"));
         // The end of a long warning, whose beginning the log may have lost.
         if says("has changed and you have requested strict checking") {
+            // Debian's says itself which entry is to go.
+            let entry = log.iter().map(|line| line.trim()).find(|line| line.starts_with("ssh-keygen"));
+            let name = host.rsplit('@').next().unwrap_or(host);
+            let remove = entry.map_or_else(|| format!("ssh-keygen -R {name}"), str::to_owned);
             return self.error(
                 "log in",
                 "its host key is another one than before",
                 &format!(
-                    "If the host was set up anew, remove the old key (`ssh-keygen -R {host}`) and compare the new one; if \
-                     not, somebody may be in between, and nothing was sent"
+                    "If the host was set up anew, remove the old key (`{remove}`) and compare the new one; if not, somebody \
+                     may be in between, and nothing was sent"
                 ),
             );
         }
@@ -133,8 +137,8 @@ mod tests {
             ("bob@h1: Permission denied (publickey).", "authorized_keys"),
             ("No ED25519 host key is known for h1 and you have requested strict checking.", "compare the fingerprint"),
             (
-                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
-                "ssh-keygen -R bob@h1",
+                "Host key for h1 has changed and you have requested strict checking.\nHost key verification failed.",
+                "`ssh-keygen -R h1`",
             ),
             ("ssh: connect to host h1 port 22: Connection refused", "SSH server"),
             ("ssh: connect to host h1 port 22: Connection timed out", "firewall"),
