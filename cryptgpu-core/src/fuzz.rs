@@ -15,6 +15,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("control_frames", control::control_frames),
     ("control_message", control::control_message),
     ("bootstrap", control::bootstrap),
+    ("cluster_file", control::cluster_file),
     ("safetensors", safetensors),
     ("idx_images", datasets::idx_images),
     ("idx_labels", datasets::idx_labels),

@@ -18,7 +18,7 @@ pub enum Experiment {
     /// The same inference in the clear: time and accuracy
     InferencePlaintext(Box<plaintext::InferencePlaintextArguments>),
     /// Private matrix products, convolutions and ReLUs by size
-    Micro(micro::MicroArguments),
+    Micro(Box<micro::MicroArguments>),
 }
 
 pub fn run(experiment: &Experiment) -> Result<ExitCode> {

@@ -3,6 +3,7 @@
 
 use super::error::{Failure, FailureKind};
 use super::frame;
+use super::hosts::Hosts;
 use super::message::{Bootstrap, Call, Command, Event, HeldId};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -34,6 +35,13 @@ pub(crate) fn control_message(bytes: &[u8]) {
 /// Reads what a party gets by its standard input.
 pub(crate) fn bootstrap(bytes: &[u8]) {
     let _ = postcard::from_bytes::<Bootstrap>(bytes);
+}
+
+/// Reads a cluster file and looks for what is wrong with it.
+pub(crate) fn cluster_file(bytes: &[u8]) {
+    let hosts = std::str::from_utf8(bytes).ok().and_then(|text| Hosts::parse(text).ok());
+    // A file with a mistake is refused in words.
+    let _ = hosts.map(|hosts| hosts.check());
 }
 
 /// Messages from which fuzzers begin.

@@ -95,7 +95,7 @@ impl Hosts {
     }
 
     /// The text of a cluster file.
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let file: ClusterFile = toml::from_str(text).map_err(|error| error.to_string())?;
         let each = <[Host; 3]>::try_from(file.party)
             .map_err(|found| format!("it describes {} parties: write three tables [[party]]", found.len()))?;

@@ -146,7 +146,8 @@ fn near<'a>(
     if found.len() != expected.len() {
         return Err(Trouble::Wrong(format!("{} values where {} were expected", found.len(), expected.len())));
     }
-    match found.zip(expected).enumerate().find(|(_, (a, b))| !((*a - *b).abs() < TOLERANCE)) {
+    let far = |a: f64, b: f64| (a - b).is_nan() || (a - b).abs() >= TOLERANCE;
+    match found.zip(expected).enumerate().find(|(_, (a, b))| far(**a, **b)) {
         Some((at, (found, expected))) => {
             Err(Trouble::Wrong(format!("{what} ({at}) is {found}, and {expected} is right")))
         }
