@@ -1,5 +1,6 @@
 //! Where words live: a device, buffers on it, and views of parts of them.
 
+use super::spare::{self, Words};
 use super::{DeviceError, cuda};
 use std::ops::Range;
 use std::str::FromStr;
@@ -42,7 +43,7 @@ impl std::fmt::Display for Device {
 /// Words on a device. `Debug` shows how many and where, never what: they may be shares.
 pub enum Buffer {
     /// Words in main memory.
-    Cpu(Vec<u64>),
+    Cpu(Words),
     /// Words in a card's memory.
     Cuda(cuda::Buffer),
 }
@@ -91,7 +92,7 @@ impl Device {
     /// not said.
     pub fn alloc(&self, len: usize) -> Buffer {
         match self {
-            Device::Cpu => Buffer::Cpu(vec![0; len]),
+            Device::Cpu => Buffer::Cpu(Words::new(spare::take(len))),
             Device::Cuda(ordinal) => Buffer::Cuda(cuda::Buffer::alloc(*ordinal, len)),
         }
     }
@@ -99,7 +100,11 @@ impl Device {
     /// A buffer of `len` words that are all `value`.
     pub fn full(&self, len: usize, value: u64) -> Buffer {
         match self {
-            Device::Cpu => Buffer::Cpu(vec![value; len]),
+            Device::Cpu => {
+                let mut words = spare::take(len);
+                words.fill(value);
+                Buffer::Cpu(Words::new(words))
+            }
             Device::Cuda(_) => {
                 let mut buffer = self.alloc(len);
                 cuda::launch("filling a buffer", [], [buffer.view_mut().on_card()], |k, s, [], [out]| {
@@ -118,7 +123,7 @@ impl Device {
     /// The words of `host` on this device.
     pub fn upload(&self, host: Vec<u64>) -> Buffer {
         match self {
-            Device::Cpu => Buffer::Cpu(host),
+            Device::Cpu => Buffer::Cpu(Words::new(host)),
             Device::Cuda(ordinal) => Buffer::Cuda(cuda::Buffer::upload(*ordinal, &host)),
         }
     }
@@ -201,7 +206,7 @@ impl Buffer {
     /// CPU nothing does.
     pub fn into_host(self) -> Result<Vec<u64>, DeviceError> {
         match self {
-            Buffer::Cpu(words) => Ok(words),
+            Buffer::Cpu(words) => Ok(words.into_vec()),
             Buffer::Cuda(_) => self.view().to_host(),
         }
     }
@@ -250,7 +255,7 @@ impl<'a> View<'a> {
     /// As [`Buffer::into_host`].
     pub fn to_host(self) -> Result<Vec<u64>, DeviceError> {
         match self {
-            View::Cpu(words) => Ok(words.to_vec()),
+            View::Cpu(words) => Ok(spare::copy(words)),
             View::Cuda(view) => view.to_host(),
         }
     }
@@ -258,7 +263,7 @@ impl<'a> View<'a> {
     /// A copy on the same device.
     pub fn to_buffer(self) -> Buffer {
         match self {
-            View::Cpu(words) => Buffer::Cpu(words.to_vec()),
+            View::Cpu(words) => Buffer::Cpu(Words::copy_of(words)),
             View::Cuda(_) => {
                 let mut copy = self.device().alloc(self.len());
                 copy.view_mut().copy_from(self);

@@ -5,6 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `buffer.rs` | [`Device`], [`Buffer`] and views of it: where words live |
+//! | `spare.rs` | words in main memory, and what becomes of freed ones |
 //! | `tensor.rs` | [`Tensor`]: a buffer with a shape, and its element-wise operations |
 //! | `kernels.rs` | the local steps of the protocols, as functions on views |
 //! | `pool.rs` | windows over images, for pooling, and their adjoints |
@@ -24,6 +25,7 @@ mod gradient;
 mod pool;
 mod product;
 mod select;
+pub(crate) mod spare;
 mod tensor;
 
 pub mod cpu;
@@ -35,4 +37,5 @@ pub use cryptgpu_kernels::{Binary, BlockOrder, OpenedBits, SignWindow, TermShare
 pub use error::DeviceError;
 pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry};
 pub use select::{DeviceChoice, DeviceInUse, Devices};
+pub use spare::Words;
 pub use tensor::Tensor;

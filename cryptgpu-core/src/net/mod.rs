@@ -20,7 +20,6 @@ mod payload;
 mod recording;
 mod shaped;
 mod show;
-mod spare;
 mod stats;
 pub mod tcp;
 mod timekeeper;

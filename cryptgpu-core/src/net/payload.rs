@@ -1,6 +1,7 @@
 //! The words of a message on its way. They are shares or keys, so no text shows them, and short ones, as keys are, are wiped
 //! wherever they end: sent, refused, dropped.
 
+use crate::device::Words;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use zeroize::Zeroize;
@@ -10,16 +11,16 @@ const WIPED_WORDS: usize = 64;
 
 /// The words of a message. `Debug` shows their number only.
 #[derive(Clone, Default)]
-pub(super) struct Payload(Vec<u64>);
+pub(super) struct Payload(Words);
 
 impl Payload {
     pub(super) fn new(words: Vec<u64>) -> Self {
-        Payload(words)
+        Payload(Words::new(words))
     }
 
     /// The words, which are their receiver's to wipe from now on.
     pub(super) fn take(mut self) -> Vec<u64> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.0).into_vec()
     }
 }
 

@@ -11,7 +11,7 @@ use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::CheckRange;
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding};
-use cryptgpu_core::nn::training::{Reveal, Sgd, Train, initial};
+use cryptgpu_core::nn::training::{Reveal, Sgd, Train, TrainingPlan, initial};
 use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext};
 use cryptgpu_datasets::ImageSet;
 use std::time::{Duration, Instant};
@@ -79,6 +79,35 @@ fn a_network_learns_digits_that_stay_with_their_owners() {
 
     let error = run.model().export_to(PartyId::P1, folder.path().join("no/such/folder")).unwrap_err();
     assert!(error.party() == Some(PartyId::P1) && error.to_string().contains("no/such/folder"), "{error}");
+}
+
+/// The stated memory is about that of a process (which of a party's messages are on their way at once varies): of a network whose values take most, and of one whose weights do.
+#[test]
+fn what_a_training_takes_in_memory_is_stated() {
+    let mut values = Graph::builder("values", [3, 24, 24]);
+    let conv = values.conv("conv", values.input(), 24, PoolGeometry::square(3, 1, 1)).unwrap();
+    let relu = values.relu("relu", conv).unwrap();
+    let pool = values.add("pool", Op::AvgPool { window: PoolGeometry::square(4, 4, 0) }, &[relu]).unwrap();
+    let flat = values.flatten("flatten", pool).unwrap();
+    let fc = values.linear("fc", flat, 10).unwrap();
+    let values = values.finish(fc).unwrap();
+    let mut weights = Graph::builder("weights", [1, 32, 32]);
+    let flat = weights.flatten("flatten", weights.input()).unwrap();
+    let wide = weights.linear("wide", flat, 1024).unwrap();
+    let relu = weights.relu("relu", wide).unwrap();
+    let fc = weights.linear("fc", relu, 10).unwrap();
+    let weights = weights.finish(fc).unwrap();
+    for (net, batch) in [(values, 64), (weights, 16)] {
+        let train = Train { batch, iterations: Some(2), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..settings() };
+        let stated = TrainingPlan::new(&net, &train).unwrap().memory(batch);
+        let cluster = local().start().unwrap();
+        let random = DataSource::random(net.input_shape(), 10, 2 * batch);
+        let data = cluster.dataset(random, Images::at(0), Labels::at(2)).unwrap();
+        let run = cluster.train(&net, &data, train).unwrap();
+        let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
+        let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
+        assert!(ratio.iter().all(|ratio| (0.85..1.15).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
+    }
 }
 
 /// Whoever owns the rows, the run is the same but for the rounding of truncations; and it goes on from given weights.

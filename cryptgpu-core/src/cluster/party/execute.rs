@@ -10,6 +10,7 @@ use crate::cluster::wire::mark::mark;
 use crate::cluster::wire::message::{Event, Usage};
 use crate::cluster::wire::trace::PartyTrace;
 use crate::device::DeviceInUse;
+use crate::device::spare::end_job;
 use crate::mpc::{Party, Settings, agree_on_keys};
 use crate::net::{GaveUp, NetError, Network};
 use crate::prg::{Correlated, Randomness};
@@ -68,6 +69,7 @@ pub(in crate::cluster) fn execute(
     if !context.in_memory() && !context.is_guarded() {
         mark(run);
     }
+    end_job();
     let (reason, failure) = match attempted {
         Ok(Ok(frame)) => {
             let stats = context.network().endpoint().stats().since(&before);

@@ -1,5 +1,5 @@
 //! What a party's process does about itself: it shows its memory to nobody, leaves its standard input to no function,
-//! ends with its controller, and keeps freed memory. It holds keys and shares from its first message on, so
+//! ends with its controller, and gives large memory back. It holds keys and shares from its first message on, so
 //! [`hide`] comes first.
 
 use std::fs::File;
@@ -125,13 +125,13 @@ pub(super) fn end() -> ! {
     unsafe { libc::_exit(0) }
 }
 
-/// Tells the allocator to keep freed memory: a run takes and frees the same large buffers all
-/// the time, and to get them back from the system costs more than to fill them.
-pub(super) fn keep_memory() {
+/// Tells the allocator to take large buffers from the system one by one, and to give them back: those of tensors and
+/// messages are kept elsewhere (`device::spare`), and what the allocator keeps besides could not be stated before a run.
+pub(super) fn return_large_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt changes settings of the allocator, under its lock.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 20);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 32 << 20);
     }
 }

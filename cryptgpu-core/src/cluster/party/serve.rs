@@ -126,7 +126,7 @@ fn serve_with(jobs: &Jobs, guard: impl FnOnce(&Bootstrap) -> Result<Option<Guard
             Wire::Standard(input, output.map_err(|error| format!("cannot take standard output: {error}"))?)
         }
     };
-    own_process::keep_memory();
+    own_process::return_large_memory();
     own_process::allow_open_files();
     function::learn();
     if let Some(threads) = bootstrap.threads {

@@ -67,6 +67,28 @@ impl Rep {
         self.zip("sub", Binary::Sub, other)
     }
 
+    /// x − y for the entries of y from `first` on, as many as x has, whatever the shape of y: of what lies end to end, the
+    /// part that belongs to x.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when y ends before, [`DeviceError::Mixed`].
+    pub fn sub_part(&self, other: &Rep, first: usize) -> Result<Self, DeviceError> {
+        let (operation, device) = ("subtract a part", self.device());
+        if first.checked_add(self.len()).is_none_or(|end| end > other.len()) {
+            let (lhs, rhs) = (self.shape().to_vec(), other.shape().to_vec());
+            return Err(DeviceError::Shape { operation, lhs, rhs, rule: "the part must lie within the second tensor" });
+        }
+        if other.device() != device {
+            return Err(DeviceError::Mixed { operation, found: other.device(), expected: device });
+        }
+        let part = |x: &Tensor, y: &Tensor| {
+            let mut out = device.alloc(x.len());
+            kernels::binary(Binary::Sub, x.view(), y.view().slice(first..first + x.len()), out.view_mut());
+            Tensor::of(out, x.shape())
+        };
+        Ok(Rep { a: part(&self.a, &other.a), b: part(&self.b, &other.b) })
+    }
+
     /// −x.
     pub fn neg(&self) -> Self {
         self.mul_word(u64::MAX)

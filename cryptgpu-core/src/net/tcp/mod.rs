@@ -38,7 +38,6 @@ mod writer;
 
 use super::endpoint::{Endpoint, Reach};
 use super::frame::{FrameKind, Header};
-use super::spare::SpareBuffers;
 use super::tls::{Fingerprint, Identity};
 use super::{GaveUp, NetError, Network, Options, PartyId, Tag};
 use reader::Reader;
@@ -141,16 +140,15 @@ impl TcpNetwork {
             let connections = connect::all(&config, &listener).await?;
             Ok((listener, connections))
         })?;
-        let spare = Arc::new(SpareBuffers::default());
         let mut outlets = [None, None, None];
         let mut readers = [None, None, None];
         for (peer, connection) in connections {
             let inbox = end.inbox(peer).clone();
             let (notices, noticed) = unbounded_channel();
-            let reader = Reader::new(peer, inbox.clone(), end.options().clone(), spare.clone(), with_checksum);
+            let reader = Reader::new(peer, inbox.clone(), end.options().clone(), with_checksum);
             runtime.spawn(reader.run(connection.incoming, noticed));
             let way = Way { config: config.clone(), peer, inbox, reader: notices.clone() };
-            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, way, spare.clone()));
+            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, way));
             readers[peer.index()] = Some(notices);
         }
         runtime.spawn(door::keep(config, listener, readers));

@@ -5,11 +5,11 @@ use super::super::frame::{FrameKind, HEADER_BYTES, Header};
 use super::super::inbox::{Fault, Inbox, Incoming};
 use super::super::payload::Payload;
 use super::super::shaped::Shaper;
-use super::super::spare::SpareBuffers;
 use super::super::{GaveUp, Options, PartyId};
 use super::Stream;
 use super::hello::{Answer, Hello};
 use super::pulse::{Pulse, Quiet, silent};
+use crate::device::spare;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,7 +54,6 @@ pub(super) struct Reader {
     inbox: Arc<Inbox>,
     options: Options,
     pulse: Pulse,
-    spare: Arc<SpareBuffers>,
     with_checksum: bool,
     shaper: Shaper,
     /// The number of the frame that is due: all before it have come.
@@ -89,20 +88,13 @@ impl Default for Part {
 }
 
 impl Reader {
-    pub(super) fn new(
-        peer: PartyId,
-        inbox: Arc<Inbox>,
-        options: Options,
-        spare: Arc<SpareBuffers>,
-        with_checksum: bool,
-    ) -> Self {
+    pub(super) fn new(peer: PartyId, inbox: Arc<Inbox>, options: Options, with_checksum: bool) -> Self {
         Reader {
             peer,
             inbox,
             pulse: Pulse::of(&options),
             shaper: Shaper::new(options.link),
             options,
-            spare,
             with_checksum,
             expected: 0,
             part: Part::default(),
@@ -185,8 +177,7 @@ impl Reader {
 
     /// Answers the sender's greeting: from here on its new connection carries the link.
     async fn resume(&mut self, mut stream: Box<dyn Stream>, hello: Hello) -> io::Result<Box<dyn Stream>> {
-        let part = std::mem::take(&mut self.part);
-        self.spare.put(part.words);
+        self.part = Part::default();
         self.quiet = Quiet::default();
         hello.answer(&mut stream, Answer::Expects(self.expected)).await?;
         (self.acknowledged, self.unacknowledged_bytes) = (self.expected, 0);
@@ -247,7 +238,7 @@ impl Reader {
             Some(header) => header,
             None => {
                 let header = self.header(stream).await?;
-                self.part.words = Payload::new(self.spare.take(header.words as usize));
+                self.part.words = Payload::new(spare::take(header.words as usize));
                 *self.part.header.insert(header)
             }
         };

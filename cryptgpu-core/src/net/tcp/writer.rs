@@ -5,7 +5,6 @@
 use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::Fault;
 use super::super::payload::Payload;
-use super::super::spare::SpareBuffers;
 use super::outgoing::Task;
 use super::redial::Way;
 use super::{Security, Stream};
@@ -69,7 +68,6 @@ pub(super) struct Sink {
     /// Whether the last frame has come.
     pub(super) over: bool,
     with_checksum: bool,
-    spare: Arc<SpareBuffers>,
     /// What has come of an acknowledgement.
     back: ([u8; HEADER_BYTES], usize),
     /// Whether anything left, and came back, since the last heart-beat.
@@ -79,7 +77,7 @@ pub(super) struct Sink {
 
 impl Outlet {
     /// Takes over a connection. Errors of writing go to the inbox of `way`, where the peer's end shows.
-    pub(super) fn new(runtime: &Runtime, stream: Box<dyn Stream>, way: Way, spare: Arc<SpareBuffers>) -> Self {
+    pub(super) fn new(runtime: &Runtime, stream: Box<dyn Stream>, way: Way) -> Self {
         let with_checksum = matches!(way.config.security, Security::InsecurePlaintext);
         let shared = Arc::new(Shared {
             sink: Mutex::new(Sink {
@@ -91,7 +89,6 @@ impl Outlet {
                 acknowledged: 0,
                 over: false,
                 with_checksum,
-                spare,
                 back: ([0; HEADER_BYTES], 0),
                 wrote: false,
                 heard: false,
@@ -203,10 +200,6 @@ impl Sink {
     /// A frame has come.
     fn let_go(&mut self, frame: Frame) {
         self.over |= frame.header.kind.is_last();
-        // Short ones are found anew as fast.
-        if frame.words.len() > SHORT_WORDS {
-            self.spare.put(frame.words);
-        }
     }
 
     /// Whether everything that has left has come.

@@ -133,9 +133,13 @@ fn image_sums(x: &Additive) -> Result<Additive, MpcError> {
         let detail = format!("a tensor of shape {:?} is no batch of images", x.shape());
         return Err(MpcError::other(&detail));
     };
-    let area = plane.iter().product();
-    let window = PoolGeometry { kernel: [1, area], ..PoolGeometry::square(1, 1, 0) };
-    let sums = x.mine().reshape(&[batch, channels, 1, area])?.sum_pool(&window)?;
+    // A row at a time, whose words lie next to each other.
+    let [height, width] = match *plane {
+        [height, ref rest @ ..] => [height, rest.iter().product()],
+        [] => [1, 1],
+    };
+    let window = PoolGeometry { kernel: [height, width], ..PoolGeometry::square(1, 1, 0) };
+    let sums = x.mine().reshape(&[batch, channels, height, width])?.sum_pool(&window)?;
     Ok(Additive::from_summand(sums.reshape(&[batch, channels])?))
 }
 

@@ -112,7 +112,8 @@ pub(super) struct Update<'a> {
 
 /// What an update makes, laid end to end.
 struct Updated {
-    weights: Rep,
+    /// What is subtracted from the weights.
+    change: Rep,
     first: Option<Rep>,
     second: Option<Rep>,
 }
@@ -120,16 +121,16 @@ struct Updated {
 impl Updated {
     /// Parts, one after the other.
     fn joined(parts: Vec<Updated>) -> Result<Updated, NnError> {
-        let (mut weights, mut first, mut second) = (vec![], vec![], vec![]);
+        let (mut changes, mut first, mut second) = (vec![], vec![], vec![]);
         for part in parts {
-            weights.push(part.weights);
+            changes.push(part.change);
             first.extend(part.first);
             second.extend(part.second);
         }
         let join = |parts: Vec<Rep>| (!parts.is_empty()).then(|| Rep::concat(&parts)).transpose();
-        let weights = Rep::concat(&weights).map_err(MpcError::from)?;
+        let change = Rep::concat(&changes).map_err(MpcError::from)?;
         let (first, second) = (join(first).map_err(MpcError::from)?, join(second).map_err(MpcError::from)?);
-        Ok(Updated { weights, first, second })
+        Ok(Updated { change, first, second })
     }
 }
 
@@ -155,11 +156,17 @@ impl Update<'_> {
             drop(taken);
             let gradient = Additive::concat(&flat).map_err(MpcError::from)?;
             drop(flat);
-            let updated = self.bundle(p, &bundle, gradient)?;
-            self.spread(&bundle, &updated.weights, |tensor, value| tensors[tensor] = value)?;
-            for (moments, flat) in [(&mut moments.first, &updated.first), (&mut moments.second, &updated.second)] {
-                if let Some(flat) = flat {
-                    self.spread(&bundle, flat, |tensor, value| moments[tensor] = Some(value))?;
+            let Updated { change, first, second } = self.bundle(p, &bundle, gradient)?;
+            for (tensor, own) in self.places(&bundle) {
+                tensors[tensor] = self.tensors[tensor].sub_part(&change, own.start).map_err(MpcError::from)?;
+            }
+            drop(change);
+            for (moments, flat) in [(&mut moments.first, first), (&mut moments.second, second)] {
+                let Some(flat) = flat else { continue };
+                for (tensor, own) in self.places(&bundle) {
+                    let shape = &self.plan.tensors()[tensor].shape;
+                    moments[tensor] =
+                        Some(flat.narrow(own).and_then(|part| part.reshape(shape)).map_err(MpcError::from)?);
                 }
             }
         }
@@ -168,12 +175,12 @@ impl Update<'_> {
 
     fn bundle(&self, p: &mut Party, bundle: &Bundle, gradient: Additive) -> Result<Updated, NnError> {
         let optimizer = &self.plan.train().optimizer;
+        let gradient = self.decayed(p, bundle, gradient)?;
         let count = match optimizer {
             Optimizer::Sgd(sgd) if sgd.momentum == 0.0 => 0,
             Optimizer::Sgd(_) => 1,
             Optimizer::Adam(_) => 2,
         };
-        let weights = self.flat(p, bundle, |tensor| self.tensors.get(tensor))?;
         let moments: Result<Vec<Rep>, NnError> = [&self.moments.first, &self.moments.second]
             .into_iter()
             .take(count)
@@ -182,32 +189,23 @@ impl Update<'_> {
         let moments = moments?;
         let parts = bundle.parts(optimizer);
         if parts.len() == 1 {
-            return self.part(p, bundle.extra, gradient, &weights, &moments);
+            return self.part(p, bundle.extra, gradient, &moments);
         }
         let mut updated = vec![];
         for part in parts {
             let moments: Result<Vec<Rep>, _> = moments.iter().map(|moment| moment.narrow(part.clone())).collect();
-            let (gradient, weights) = (gradient.narrow(part.clone()), weights.narrow(part));
-            let (gradient, weights) = (gradient.map_err(MpcError::from)?, weights.map_err(MpcError::from)?);
-            let moments = moments.map_err(MpcError::from)?;
-            updated.push(self.part(p, bundle.extra, gradient, &weights, &moments)?);
+            let gradient = gradient.narrow(part).map_err(MpcError::from)?;
+            updated.push(self.part(p, bundle.extra, gradient, &moments.map_err(MpcError::from)?)?);
         }
         Updated::joined(updated)
     }
 
     /// A part of a bundle.
-    fn part(
-        &self,
-        p: &mut Party,
-        extra: u32,
-        gradient: Additive,
-        weights: &Rep,
-        moments: &[Rep],
-    ) -> Result<Updated, NnError> {
+    fn part(&self, p: &mut Party, extra: u32, gradient: Additive, moments: &[Rep]) -> Result<Updated, NnError> {
         match (self.plan.train().optimizer, moments) {
-            (Optimizer::Sgd(sgd), [before]) => Ok(self.momentum(p, &sgd, extra, weights, gradient, before)?),
-            (Optimizer::Sgd(sgd), _) => self.plain(p, &sgd, extra, weights, gradient),
-            (Optimizer::Adam(adam), [m, v]) => Ok(self.adam(p, &adam, extra, weights, gradient, [m, v])?),
+            (Optimizer::Sgd(sgd), [before]) => Ok(self.momentum(p, &sgd, extra, gradient, before)?),
+            (Optimizer::Sgd(_), _) => self.plain(p, extra, gradient),
+            (Optimizer::Adam(adam), [m, v]) => Ok(self.adam(p, &adam, extra, gradient, [m, v])?),
             (Optimizer::Adam(_), _) => {
                 Err(NnError::Wiring { node: self.plan.forward().name().into(), what: "Adam has no moments".into() })
             }
@@ -227,16 +225,14 @@ impl Update<'_> {
         Ok(Rep::concat(&each.map_err(MpcError::from)?).map_err(MpcError::from)?)
     }
 
-    /// Takes what lies end to end apart.
-    fn spread(&self, bundle: &Bundle, flat: &Rep, mut put: impl FnMut(usize, Rep)) -> Result<(), NnError> {
+    /// Where each tensor of a bundle lies among all of it.
+    fn places<'b>(&'b self, bundle: &'b Bundle) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + 'b {
         let mut first = 0;
-        for &tensor in &bundle.tensors {
-            let shape = &self.plan.tensors()[tensor].shape;
-            let own = first..first + shape.iter().product::<usize>();
+        bundle.tensors.iter().map(move |&tensor| {
+            let own = first..first + self.plan.tensors()[tensor].elements();
             first = own.end;
-            put(tensor, flat.narrow(own).and_then(|part| part.reshape(shape)).map_err(MpcError::from)?);
-        }
-        Ok(())
+            (tensor, own)
+        })
     }
 
     /// The size that gradients are scaled to.
@@ -246,16 +242,8 @@ impl Update<'_> {
 
     /// w ← w − cut(c·(g + decay·w)) with c/2^d = rate/batch: one truncation of products. Where c would have too few bits
     /// ([`cuts_twice`]), w ← w − cut(cut(g + decay·w)·rate/batch).
-    fn plain(
-        &self,
-        p: &mut Party,
-        sgd: &Sgd,
-        extra: u32,
-        weights: &Rep,
-        gradient: Additive,
-    ) -> Result<Updated, NnError> {
+    fn plain(&self, p: &mut Party, extra: u32, gradient: Additive) -> Result<Updated, NnError> {
         let (f, rate) = (p.codec().fraction_bits(), self.rate / self.batch());
-        let gradient = self.decayed(p, sgd, extra, weights, gradient)?;
         let change = if cuts_twice(f, extra) {
             let gradient = p.truncate_additive(gradient, f + extra)?;
             p.mul_scalar(&gradient, rate)?
@@ -265,23 +253,18 @@ impl Update<'_> {
             drop(gradient);
             p.truncate_additive(scaled, cut)?
         };
-        Ok(Updated { weights: weights.sub(&change).map_err(MpcError::from)?, first: None, second: None })
+        Ok(Updated { change, first: None, second: None })
     }
 
-    /// g + decay·batch·w, at the scale of g.
-    fn decayed(
-        &self,
-        p: &Party,
-        sgd: &Sgd,
-        extra: u32,
-        weights: &Rep,
-        gradient: Additive,
-    ) -> Result<Additive, MpcError> {
-        if sgd.weight_decay == 0.0 {
-            return Ok(gradient);
-        }
-        let decay = p.codec().encode(sgd.weight_decay * self.batch())?;
-        Ok(gradient.add(&weights.to_additive().mul_word(decay << extra))?)
+    /// g + decay·batch·w, at the scale of g; the weights are laid end to end for it.
+    fn decayed(&self, p: &Party, bundle: &Bundle, gradient: Additive) -> Result<Additive, NnError> {
+        let decay = match self.plan.train().optimizer {
+            Optimizer::Sgd(sgd) if sgd.weight_decay != 0.0 => sgd.weight_decay,
+            _ => return Ok(gradient),
+        };
+        let decay = p.codec().encode(decay * self.batch()).map_err(MpcError::from)?;
+        let weights = self.flat(p, bundle, |tensor| self.tensors.get(tensor))?.to_additive();
+        Ok(gradient.add(&weights.mul_word(decay << bundle.extra)).map_err(MpcError::from)?)
     }
 
     /// v ← cut(g + decay·w + momentum·v), then w ← w − cut(v·rate/batch), or with Nesterov's momentum
@@ -291,13 +274,11 @@ impl Update<'_> {
         p: &mut Party,
         sgd: &Sgd,
         extra: u32,
-        weights: &Rep,
         gradient: Additive,
         before: &Rep,
     ) -> Result<Updated, MpcError> {
         let codec = p.codec();
         let momentum = codec.encode(sgd.momentum)?;
-        let gradient = self.decayed(p, sgd, extra, weights, gradient)?;
         let sum = gradient.add(&before.to_additive().mul_word(momentum << extra))?;
         drop(gradient);
         let velocity = p.truncate_additive(sum, codec.fraction_bits() + extra)?;
@@ -310,7 +291,7 @@ impl Update<'_> {
             change = change.sub(&before.mul_word(back))?;
         }
         let change = p.truncate(&change, d)?;
-        Ok(Updated { weights: weights.sub(&change)?, first: Some(velocity), second: None })
+        Ok(Updated { change, first: Some(velocity), second: None })
     }
 
     /// With the averages m ← m + (1 − β₁)/(1 − β₁ᵗ)·(g − m) and v ← v + (1 − β₂)/(1 − β₂ᵗ)·(g² − v), which are Adam's
@@ -321,7 +302,6 @@ impl Update<'_> {
         p: &mut Party,
         adam: &Adam,
         extra: u32,
-        weights: &Rep,
         gradient: Additive,
         [m, v]: [&Rep; 2],
     ) -> Result<Updated, MpcError> {
@@ -341,7 +321,7 @@ impl Update<'_> {
         let root = p.add_scalar(&root, factors.eps)?;
         let quotient = p.div_in(&m, &root, factors.divisors(f))?;
         let change = p.mul_scalar(&quotient, self.rate)?;
-        Ok(Updated { weights: weights.sub(&change)?, first: Some(m), second: Some(v) })
+        Ok(Updated { change, first: Some(m), second: Some(v) })
     }
 }
 

@@ -12,6 +12,7 @@ mod implicit;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod trim;
 mod weights;
 
@@ -71,10 +72,12 @@ pub fn conv2d_with(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y:
 
 fn convolve(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]) -> Result<(), GemmError> {
     if geometry.groups > 1 && geometry.in_channels == geometry.groups {
-        depthwise::convolve(isa, geometry, terms, y)
-    } else {
-        implicit::convolve(isa, geometry, terms, y)
+        return depthwise::convolve(isa, geometry, terms, y);
     }
+    if tiles::convolve(isa, geometry, terms, y)? {
+        return Ok(());
+    }
+    implicit::convolve(isa, geometry, terms, y)
 }
 
 /// What the gradient of the weights of one convolution is made of.
@@ -147,10 +150,12 @@ fn correlate(
     dw: &mut [u64],
 ) -> Result<(), GemmError> {
     if geometry.groups > 1 && geometry.in_channels == geometry.groups {
-        weights::depthwise(isa, geometry, terms, dw)
-    } else {
-        weights::by_products(isa, geometry, terms, dw)
+        return weights::depthwise(isa, geometry, terms, dw);
     }
+    if tiles::weight_gradient(isa, geometry, terms, dw)? {
+        return Ok(());
+    }
+    weights::by_products(isa, geometry, terms, dw)
 }
 
 /// What the gradient of the images of one convolution is made of.
@@ -212,7 +217,19 @@ pub fn input_gradient_with(
         let weights: Vec<_> = terms.iter().map(|term| trim.weights(term.weight)).collect();
         let terms: Vec<_> =
             terms.iter().zip(&weights).map(|(term, weight)| InputGradientTerm { weight, ..*term }).collect();
-        return images::gradient(isa, &trim.geometry, &terms, dx);
+        return scatter(isa, &trim.geometry, &terms, dx);
+    }
+    scatter(isa, geometry, terms, dx)
+}
+
+fn scatter(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[InputGradientTerm<'_>],
+    dx: &mut [u64],
+) -> Result<(), GemmError> {
+    if tiles::image_gradient(isa, geometry, terms, dx)? {
+        return Ok(());
     }
     images::gradient(isa, geometry, terms, dx)
 }

@@ -133,6 +133,29 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    /// Convolutions that are cut into tiles where that pays.
+    fn tiled()(
+        batch in 1usize..4, in_channels in 4usize..10, out_channels in 4usize..18,
+        input in [2usize..14, 2usize..14], kernel in [1usize..6, 1usize..6], padding in prop::array::uniform4(0usize..4),
+    ) -> ConvGeometry {
+        let window = PoolGeometry { kernel, stride: [1; 2], padding, dilation: [1; 2] };
+        ConvGeometry { batch, in_channels, input, out_channels, window, groups: 1 }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn tiles_equal_the_definition(geometry in tiled(), terms in 1usize..3, mut seed in any::<u64>()) {
+        prop_assume!(geometry.output().is_ok());
+        compare(&geometry, terms, seed);
+        compare_weights(&geometry, terms, |count| words(count, &mut seed));
+        compare_images(&geometry, terms, seed);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -205,6 +228,18 @@ fn image_gradients_of_real_networks() {
     compare_images(&layer(3, 16, 14, 20, 3, 2, 1), 2, 2);
     compare_images(&layer(5, 24, 1, 30, 3, 1, 1), 2, 3);
     compare_images(&layer(2, 17, 8, 19, 3, 1, 1), 2, 4);
+}
+
+/// The tiles of VGG's and AlexNet's layers: four rows, two rows between zeros, five taps.
+#[test]
+fn tiles_of_real_networks() {
+    for (batch, size, kernel, padding) in [(3, 8, 3, 1), (5, 2, 3, 1), (2, 4, 5, 2), (2, 7, 3, 1)] {
+        let window = PoolGeometry::square(kernel, 1, padding);
+        let geometry = ConvGeometry { batch, in_channels: 17, input: [size; 2], out_channels: 24, window, groups: 1 };
+        compare(&geometry, 2, 1);
+        compare_weights(&geometry, 2, |count| words(count, &mut 2));
+        compare_images(&geometry, 2, 3);
+    }
 }
 
 #[test]
