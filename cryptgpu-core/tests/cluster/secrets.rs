@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Values that nothing else is likely to hold.
-const SECRETS: [f64; 4] = [1234.56787109375, -987.65423583984375, 31.41592407226562, -4711.08154296875];
+const SECRETS: [f64; 4] = [1234.56787109375, -987.654235839844, 31.41592407226562, -4711.08154296875];
 
 fn components(_: &mut Party, x: Rep) -> Result<Vec<Vec<u64>>> {
     let (a, b) = x.components();
@@ -83,7 +83,7 @@ fn caller_with_secrets() {
     let errors: Vec<ClusterError> = vec![
         cluster.run(fails, (&x, SECRETS.to_vec())).unwrap_err(),
         cluster.run(square, &x).unwrap_err(),
-        cluster.run(faults, &again(&cluster)).unwrap_err(),
+        cluster.run(faults, again(&cluster)).unwrap_err(),
         cluster.share(&array![1e300, SECRETS[0]]).unwrap_err(),
         cluster
             .run_job(PartyId::ALL.map(|id| SelfTest {

@@ -185,7 +185,7 @@ fn a_private_epoch_is_one_in_the_clear_with_the_same_cuts() {
 
     let set = ImageSet::DigitsTrain.open().unwrap();
     let images = set.batch(0..800).unwrap().mapv(f64::from).into_dyn();
-    let targets = plaintext::one_hot(&set.labels(0..800).unwrap().unwrap(), 10).into_dyn();
+    let targets = plaintext::one_hot(set.labels(0..800).unwrap().unwrap(), 10).into_dyn();
     let cuts = Rounding::Stochastic { fraction_bits: 20, seed: 1 };
     let mut clear = PlaintextTraining::new(&net, &initial(&net, train.seed, train.initial), &train, cuts).unwrap();
     let mut losses = vec![];

@@ -131,6 +131,7 @@ fn start() -> Servers {
         fs::write(&config, sshd_config(server, &folder)).unwrap();
         let log = fs::File::create(folder.join(format!("log-{}", server.name))).unwrap();
         let command = format!("{limit}exec {inside}{sshd} -D -e -f {}", config.display());
+        #[allow(clippy::zombie_processes, reason = "it outlives this call; the cleaner ends it")]
         let child = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).stderr(log).spawn().unwrap();
         clean = format!("kill {}; {clean}", child.id());
     }

@@ -4,7 +4,7 @@
 //! ever in memory. Convolutions with one input channel per group take a direct loop (`depthwise`).
 //! The gradient of the weights is a product with the same columns, transposed (`weights`); that of the images is a
 //! product whose words are added to the images (`images`). Rows and columns of a kernel that only ever see padding are
-//! left out of all three (`trim`).
+//! left out of all three (`trim`). With stride 1 and many channels all three are computed in tiles, in fewer products (`tiles`).
 
 mod depthwise;
 mod images;
