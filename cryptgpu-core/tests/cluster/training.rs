@@ -81,7 +81,8 @@ fn a_network_learns_digits_that_stay_with_their_owners() {
     assert!(error.party() == Some(PartyId::P1) && error.to_string().contains("no/such/folder"), "{error}");
 }
 
-/// The stated memory is about that of a process (which of a party's messages are on their way at once varies): of a network whose values take most, and of one whose weights do.
+/// The stated memory is about that of a process: of a network whose values take most, and of one whose weights do. Which of
+/// a party's messages are on their way at once varies, and by how much depends on the machine's load.
 #[test]
 fn what_a_training_takes_in_memory_is_stated() {
     let mut values = Graph::builder("values", [3, 24, 24]);
@@ -106,7 +107,7 @@ fn what_a_training_takes_in_memory_is_stated() {
         let run = cluster.train(&net, &data, train).unwrap();
         let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
         let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
-        assert!(ratio.iter().all(|ratio| (0.85..1.15).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
+        assert!(ratio.iter().all(|ratio| (0.75..1.25).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
     }
 }
 
