@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crate::support::local;
+use crate::support::{local, small};
 use cryptgpu_core::cluster::{
     Checkpointing, Cluster, ClusterError, Fault, Images, Labels, Result, SelfTest, Start, Words,
 };
 use cryptgpu_core::mpc::{Party, Rep};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::training::{Sgd, Train};
-use cryptgpu_core::nn::{Graph, WeightSource, Weights};
+use cryptgpu_core::nn::{WeightSource, Weights};
 use cryptgpu_core::ring::FixedPoint;
 use ndarray::{Array1, array};
 use std::path::{Path, PathBuf};
@@ -44,14 +44,6 @@ fn faults(p: &mut Party, x: Rep) -> Result<Rep> {
         unsafe { libc::raise(libc::SIGSEGV) };
     }
     Ok(x)
-}
-
-fn small() -> Graph {
-    let mut net = Graph::builder("small", [1, 28, 28]);
-    let input = net.input();
-    let flat = net.flatten("flatten", input).unwrap();
-    let fc = net.linear("fc", flat, 10).unwrap();
-    net.finish(fc).unwrap()
 }
 
 /// Not a test of its own: a caller with secrets, who prints all that can be printed. The shares go to a file elsewhere.

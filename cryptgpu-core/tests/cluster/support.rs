@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Jobs, owner, party};
+use cryptgpu_core::nn::Graph;
 use std::time::Duration;
 
 /// What comes before `main`, which is the test harness's.
@@ -30,4 +31,13 @@ pub fn in_memory() -> ClusterBuilder {
 pub fn both(body: impl Fn(&Cluster)) {
     body(&in_memory().start().unwrap());
     body(&local().start().unwrap());
+}
+
+/// One fully connected layer: it learns digits within an epoch of the bundled ones.
+pub fn small() -> Graph {
+    let mut net = Graph::builder("small", [1, 28, 28]);
+    let input = net.input();
+    let flat = net.flatten("flatten", input).unwrap();
+    let fc = net.linear("fc", flat, 10).unwrap();
+    net.finish(fc).unwrap()
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use crate::support::small;
 use cryptgpu_core::cluster::{
     Checkpointing, Cluster, ClusterBuilder, ClusterError, DataSource, Dataset, FirstWeights, Images, Labels, LossPoint,
     Start,
@@ -18,15 +19,6 @@ use std::time::{Duration, Instant};
 
 fn local() -> ClusterBuilder {
     Cluster::local().program(env!("CARGO_BIN_EXE_cryptgpu")).threads(1)
-}
-
-/// One fully connected layer: it learns digits within an epoch of the bundled ones.
-fn small() -> Graph {
-    let mut net = Graph::builder("small", [1, 28, 28]);
-    let input = net.input();
-    let flat = net.flatten("flatten", input).unwrap();
-    let fc = net.linear("fc", flat, 10).unwrap();
-    net.finish(fc).unwrap()
 }
 
 fn settings() -> Train {

@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
-use cryptgpu_core::experiment::training::{InF64, Training, TrainingRecord, TrainingStage, measure_plaintext};
+use cryptgpu_core::experiment::training::{InF64, Training, TrainingRecord, measure_plaintext};
 use cryptgpu_core::experiment::{ReferenceNetwork, measure_inference_plaintext};
 use cryptgpu_core::nn::plaintext::Rounding;
 
 use super::arguments::Output;
 use super::progress::Progress;
-use super::train::{Pace, What, print, summary};
+use super::train::{What, print, watched};
 use super::{Result, inference, table};
 
 /// Arguments of `cryptgpu run train-plaintext`.
@@ -52,18 +52,8 @@ pub fn train(arguments: &TrainPlaintextArguments) -> Result<ExitCode> {
 }
 
 fn one(declaration: &Training, rounding: Rounding, output: &Output) -> Result<TrainingRecord> {
-    let (mut progress, mut pace) = (Progress::new(&declaration.network, output.json), Pace::default());
     let begin = |graph: &_, weights: &_, train: &_| InF64::new(graph, weights, train, rounding);
-    let record = measure_plaintext(declaration, begin, &mut |stage| match stage {
-        TrainingStage::Setup => progress.update(0, 1, "reading examples"),
-        TrainingStage::Iteration(iteration) => {
-            let text = pace.after(iteration);
-            progress.update(iteration.number + 1, iteration.of, &text);
-        }
-    })?;
-    progress.finish(&summary(&record));
-    output.write(&record.to_line()?)?;
-    Ok(record)
+    watched(declaration, output, "reading examples", |observe| measure_plaintext(declaration, begin, observe))
 }
 
 /// Arguments of `cryptgpu run inference-plaintext`.

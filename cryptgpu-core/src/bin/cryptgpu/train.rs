@@ -10,7 +10,7 @@ use cryptgpu_core::cluster::Iteration;
 use cryptgpu_core::experiment::training::{
     Examples, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure, training_caption, training_table,
 };
-use cryptgpu_core::experiment::{Parties, WeightFile, WeightSource};
+use cryptgpu_core::experiment::{ExperimentError, Parties, WeightFile, WeightSource};
 use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd, Train};
 
 use super::arguments::{self, Output, item};
@@ -137,10 +137,21 @@ fn one(declaration: &Training, parties: &mut Parties, output: &Output) -> Result
             format::memory(stated.memory_bytes)
         );
     }
+    let setup = "reading examples, sharing the weights";
+    watched(declaration, output, setup, |observe| measure(declaration, parties, observe))
+}
+
+/// Measures a training, private or in the clear, while its progress is shown, and keeps the record.
+pub fn watched(
+    declaration: &Training,
+    output: &Output,
+    setup: &str,
+    measure: impl FnOnce(&mut dyn FnMut(TrainingStage<'_>)) -> std::result::Result<TrainingRecord, ExperimentError>,
+) -> Result<TrainingRecord> {
     let mut progress = Progress::new(&declaration.network, output.json);
     let mut pace = Pace::default();
-    let record = measure(declaration, parties, &mut |stage| match stage {
-        TrainingStage::Setup => progress.update(0, 1, "reading examples, sharing the weights"),
+    let record = measure(&mut |stage| match stage {
+        TrainingStage::Setup => progress.update(0, 1, setup),
         TrainingStage::Iteration(iteration) => {
             let text = pace.after(iteration);
             progress.update(iteration.number + 1, iteration.of, &text);
@@ -153,7 +164,7 @@ fn one(declaration: &Training, parties: &mut Parties, output: &Output) -> Result
 
 /// What is known of a run's speed so far.
 #[derive(Default)]
-pub struct Pace {
+struct Pace {
     since: Option<Instant>,
     /// The first iteration of this run, which may go on with another.
     first: Option<usize>,

@@ -380,7 +380,7 @@ mod tests {
     fn a_run_begins_when_all_three_are_asked_for_the_same() {
         let scores = |times| Asks::default().reveals(What::Scores, "lenet", To::Caller, times);
         assert!(agreed(|_| (3, scores(1))).iter().all(Result::is_ok));
-        // What one party alone is told makes no difference.
+        // Which file a party reads is its own matter and may differ.
         assert!(agreed(|party| (3, scores(1).reads_file(format!("{party}")))).iter().all(Result::is_ok));
         for asks in [
             |party: PartyId| {

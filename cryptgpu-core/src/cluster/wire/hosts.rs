@@ -41,7 +41,7 @@ pub struct Hosts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::cluster) struct Host {
-    /// What `ssh` is told.
+    /// The destination for `ssh`: `ann@h0`, or a name of the user's SSH configuration.
     #[serde(rename = "host")]
     pub(in crate::cluster) destination: String,
     /// Where the others reach it: a host or address, with or without a port.

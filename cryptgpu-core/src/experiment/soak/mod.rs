@@ -55,7 +55,7 @@ const HUNG: Duration = Duration::from_secs(120);
 const EXIT_CODE_OF_A_HANG: i32 = 3;
 
 impl Soak {
-    /// Runs it. Each fault is told when it is over. A run that hangs ends the program with exit code 3, as nothing else can.
+    /// Runs the campaign. `observe` gets the record of each fault, once that fault is over. A run that hangs ends the program with exit code 3, as nothing else can.
     ///
     /// # Errors
     /// When parties cannot be started, or do not work before any fault was done.

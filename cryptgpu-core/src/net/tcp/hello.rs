@@ -88,7 +88,7 @@ impl Hello {
         }
     }
 
-    /// The greeting of whoever connected, if it is one of `expected`. Whoever greets for another session is told so.
+    /// The greeting of whoever connected, if it is one of `expected`. A greeting for another session is answered with a refusal.
     ///
     /// # Errors
     /// When it is another greeting, or the connection ends first.

@@ -226,7 +226,7 @@ impl Reader {
     }
 
     async fn last(&mut self, stream: &mut Box<dyn Stream>) -> Stop {
-        // A sender that does not hear of it asks again, and is told that the link has ended.
+        // If this is lost, the sender connects again, and the answer there says that the link has ended.
         let _ = self.acknowledge(stream).await;
         Stop::Last
     }

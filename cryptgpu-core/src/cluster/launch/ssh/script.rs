@@ -1,6 +1,6 @@
 //! What a host does before its party starts: a shell script that says what the host is, takes the files that it lacks,
-//! each checked by its digest, and becomes the party. It speaks in lines that begin with [`MARK`], so that what a login
-//! prints is told apart.
+//! each checked by its digest, and becomes the party. Its own lines begin with [`MARK`]; all others come from the login
+//! and are left out.
 
 use super::shipment::Shipment;
 use crate::cluster::wire::hosts::Host;
