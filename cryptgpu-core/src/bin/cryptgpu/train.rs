@@ -175,7 +175,7 @@ struct Pace {
 
 impl Pace {
     /// `iteration 12 of 469, 3.1 a second, 4.80 GB, 2 min left, loss 0.31`.
-    pub fn after(&mut self, iteration: &Iteration) -> String {
+    fn after(&mut self, iteration: &Iteration) -> String {
         let Iteration { number, of, loss, .. } = *iteration;
         let since = *self.since.get_or_insert_with(Instant::now);
         self.bytes += iteration.bytes.iter().sum::<u64>();
@@ -205,7 +205,7 @@ impl Pace {
     }
 }
 
-pub fn summary(record: &TrainingRecord) -> String {
+fn summary(record: &TrainingRecord) -> String {
     let mut text = format!(
         "{} an iteration of {} examples{}, {} iterations in {}",
         if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },
