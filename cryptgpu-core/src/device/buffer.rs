@@ -92,7 +92,7 @@ impl Device {
     /// not said.
     pub fn alloc(&self, len: usize) -> Buffer {
         match self {
-            Device::Cpu => Buffer::Cpu(Words::new(spare::take(len))),
+            Device::Cpu => Buffer::Cpu(Words::scratch(len)),
             Device::Cuda(ordinal) => Buffer::Cuda(cuda::Buffer::alloc(*ordinal, len)),
         }
     }

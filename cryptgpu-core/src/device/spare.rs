@@ -135,6 +135,11 @@ impl Words {
         Words(words)
     }
 
+    /// `len` words whose content is of no meaning: the caller overwrites all of it.
+    pub(crate) fn scratch(len: usize) -> Self {
+        Words::new(take(len))
+    }
+
     /// A copy of `words`.
     pub(crate) fn copy_of(words: &[u64]) -> Self {
         Words::new(copy(words))

@@ -4,6 +4,8 @@
 
 use crate::support::local;
 use cryptgpu_core::cluster::Result;
+use cryptgpu_core::device::cpu::conv::{ConvTerm, conv2d_sum};
+use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
 use cryptgpu_core::mpc::Party;
 use std::time::{Duration, Instant};
 
@@ -122,4 +124,31 @@ fn every_insecure_choice_is_warned_of() {
     for choice in ["insecure plaintext links", "insecure recording", "insecure randomness"] {
         assert!(text.lines().any(|line| line.contains("warning") && line.contains(choice)), "{choice}: {text}");
     }
+}
+
+/// Pages that the system gives this process while 20 convolutions run, of which only the middle of the kernel sees the image.
+fn pages_of_convolutions(_: &mut Party, (): ()) -> Result<u64> {
+    let window = PoolGeometry::square(3, 1, 1);
+    let geometry = ConvGeometry { batch: 1, in_channels: 256, input: [1, 1], out_channels: 256, window, groups: 1 };
+    let (input, weight, mut output) = (vec![3; 256], vec![5; 256 * 256 * 9], vec![0; 256]);
+    let pages = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(7)?.parse::<u64>().ok())
+    };
+    let mut before = None;
+    for run in 0..25 {
+        if run == 5 {
+            before = pages();
+        }
+        conv2d_sum(&geometry, &[ConvTerm { input: &input, weight: &weight }], &mut output)?;
+    }
+    Ok(pages().unwrap_or(u64::MAX) - before.unwrap_or(0))
+}
+
+/// A convolution's part of the weights is in memory that is used again: fresh memory would be 128 pages each time.
+#[test]
+fn what_a_convolution_works_with_is_used_again() {
+    let cluster = local().start().unwrap();
+    let pages = cluster.run(pages_of_convolutions, ()).unwrap().outputs;
+    assert!(pages.iter().all(|&pages| pages < 10 * 128), "{pages:?}");
 }

@@ -18,6 +18,7 @@ mod weights;
 
 use super::gemm::{GemmError, Isa};
 use crate::device::ConvGeometry;
+use crate::device::spare::Words;
 use trim::Trim;
 
 /// One convolution of a sum.
@@ -135,7 +136,7 @@ pub fn weight_gradient_with(
         return Ok(());
     }
     if let Some(trim) = Trim::of(geometry)? {
-        let mut live = vec![0; trim.geometry.weight_shape().iter().product()];
+        let mut live = Words::scratch(trim.geometry.weight_shape().iter().product());
         correlate(isa, &trim.geometry, terms, &mut live)?;
         trim.put_weights(&live, dw);
         return Ok(());

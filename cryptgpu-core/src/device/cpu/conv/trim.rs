@@ -2,6 +2,7 @@
 //! its middle.
 
 use crate::device::cpu::elementwise::reorder;
+use crate::device::spare::Words;
 use crate::device::{BlockOrder, ConvGeometry, GeometryError, PlaneWindows};
 
 /// A convolution with the part of its kernel that sees inputs.
@@ -41,9 +42,9 @@ impl Trim {
     }
 
     /// The part of the weights.
-    pub fn weights(&self, weights: &[u64]) -> Vec<u64> {
+    pub fn weights(&self, weights: &[u64]) -> Words {
         let ([height, width], [top, left], shape) = (self.kernel, self.first, self.geometry.weight_shape());
-        let mut live = vec![0; shape.iter().product()];
+        let mut live = Words::scratch(shape.iter().product());
         if !live.is_empty() {
             let [outputs, channels, rows, columns] = shape;
             let (sizes, strides) = ([outputs * channels, rows, 1], [height * width, width, 0]);

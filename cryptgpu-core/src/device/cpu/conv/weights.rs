@@ -18,6 +18,7 @@ use crate::device::cpu::elementwise::reorder;
 use crate::device::cpu::gemm::{
     Concat, GemmError, Isa, Lanes, Operand, Output, PARALLEL_PRODUCTS, product, vectorised,
 };
+use crate::device::spare::Words;
 use crate::device::{BlockOrder, ConvGeometry, PoolGeometry};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -42,7 +43,7 @@ pub(super) fn by_products(
         let gradients: Vec<_> = terms
             .iter()
             .map(|term| {
-                let mut words = vec![0; term.gradient.len()];
+                let mut words = Words::scratch(term.gradient.len());
                 reorder(&order, term.gradient, &mut words);
                 words
             })
@@ -75,13 +76,14 @@ fn shared_out(batch: usize, depth: usize, sum: &mut [u64], add: impl Fn(usize, &
         return (0..batch).for_each(|image| add(image, sum));
     }
     let partial = |part: usize| {
-        let mut words = vec![0; sum.len()];
+        let mut words = Words::scratch(sum.len());
+        words.fill(0);
         (part * batch / parts..(part + 1) * batch / parts).for_each(|image| add(image, &mut words));
         words
     };
     let partials: Vec<_> = (0..parts).into_par_iter().map(partial).collect();
     for words in partials {
-        sum.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
+        sum.iter_mut().zip(&*words).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Tiling;
 use crate::device::cpu::parallel::Out;
-use crate::device::spare::{self, Words};
+use crate::device::spare::Words;
 use rayon::prelude::*;
 
 /// Channels that are moved together.
@@ -12,7 +12,7 @@ const BLOCK: usize = 8;
 /// Images `[batch, channels, height, width]` as `[batch, height, width, channels]`.
 pub(super) fn pixels(images: &[u64], channels: usize, size: [usize; 2]) -> Words {
     let [height, width] = size;
-    let mut out = Words::new(spare::take(images.len()));
+    let mut out = Words::scratch(images.len());
     let row = |(index, out): (usize, &mut [u64])| {
         let (image, y) = (index / height, index % height);
         let rows = &images[image * channels * height * width + y * width..];
@@ -78,7 +78,7 @@ pub(super) fn planes(tiling: &Tiling, sums: &[u64], out: &mut [u64]) {
 /// Weights `[out, in, taps]` as `[taps, in, out]`.
 pub(super) fn taps(tiling: &Tiling, weights: &[u64]) -> Words {
     let ([input, output], area) = (tiling.channels, tiling.kernel().iter().product::<usize>());
-    let mut out = Words::new(spare::take(weights.len()));
+    let mut out = Words::scratch(weights.len());
     let view = Out::new(&mut out);
     // Eight kernels side by side, sixteen channels of each: reads and writes stay in a few lines.
     let block = |block: usize| {
@@ -102,7 +102,7 @@ pub(super) fn taps(tiling: &Tiling, weights: &[u64]) -> Words {
 /// to the first.
 pub(super) fn flipped_taps(tiling: &Tiling, weights: &[u64]) -> Words {
     let ([input, output], area) = (tiling.channels, tiling.kernel().iter().product::<usize>());
-    let mut out = Words::new(spare::take(weights.len()));
+    let mut out = Words::scratch(weights.len());
     let view = Out::new(&mut out);
     let row = |channel: usize| {
         let kernels = &weights[channel * output * area..][..output * area];

@@ -18,10 +18,6 @@ const KERNEL_WORDS: usize = 1 << 18;
 /// Neighbouring weights that are summed up at once: they stay in the first-level cache.
 const LANES: usize = 512;
 
-fn words(len: usize) -> Words {
-    Words::new(spare::take(len))
-}
-
 /// One side of a product, of each term: from word `first` on, with this depth and these strides of depth and lanes.
 fn lanes(terms: &[Words], first: usize, [depth, depth_stride, lane_stride]: [usize; 3]) -> Vec<Lanes<'_>> {
     terms.iter().map(|words| Lanes { data: &words[first..], depth, depth_stride, lane_stride }).collect()
@@ -38,7 +34,7 @@ pub(super) fn forward(isa: Isa, tiling: &Tiling, images: &[Words], weights: &[Wo
     let ([input, output], [rows, columns]) = (tiling.channels, &tiling.axes);
     let (tiles, products, terms) = (tiling.tiles[1], columns.products.len(), images.len().max(1));
     let row_words = rows.outputs * tiling.output[1] * output;
-    let mut sums = words(tiling.rows() * row_words);
+    let mut sums = Words::scratch(tiling.rows() * row_words);
     sums.fill(0);
     let together = even(tiling.rows(), CHUNK_WORDS / (tiles * products * (terms * input + output)));
     let adjoint = columns.adjoint(columns.outputs, |product| &product.outputs);
@@ -87,7 +83,7 @@ impl Forward<'_> {
         let all = count * self.tiling.tiles[1];
         let spread = |images: &Words| Seen::images(self.tiling, images, &self.row.inputs).rows(self.isa, first, count);
         let seen: Vec<Words> = self.images.iter().map(spread).collect();
-        let mut result = words(columns.len() * all * output);
+        let mut result = Words::scratch(columns.len() * all * output);
         for channels in (0..input).step_by(self.depth).map(|first| first..input.min(first + self.depth)) {
             let some = self.whole.is_none().then(|| self.kernels(channels.clone()));
             let each = channels.len() * output;
@@ -108,12 +104,12 @@ impl Forward<'_> {
 pub(super) fn weights(isa: Isa, tiling: &Tiling, terms: &[[Words; 2]]) -> Words {
     let ([input, output], [rows, columns]) = (tiling.channels, &tiling.axes);
     let (products, each) = (columns.products.len(), input * output);
-    let mut sums = words(rows.taps * columns.taps * each);
+    let mut sums = Words::scratch(rows.taps * columns.taps * each);
     sums.fill(0);
     let row_words = tiling.tiles[1] * products * terms.len().max(1) * (input + output);
     let together = even(tiling.rows(), DEEP_CHUNK_WORDS / row_words);
     let adjoint = columns.adjoint(columns.taps, |product| &product.taps);
-    let mut result = words(products * each);
+    let mut result = Words::scratch(products * each);
     for row in &rows.products {
         result.fill(0);
         for first in (0..tiling.rows()).step_by(together) {
@@ -164,7 +160,7 @@ fn add_correlations(
 fn sum_weights(isa: Isa, tiling: &Tiling, weights: &[u64], row: &Form, channels: Range<usize>) -> Words {
     let (columns, [input, output]) = (&tiling.axes[1], tiling.channels);
     let (first, each) = (channels.start * output, channels.len() * output);
-    let mut out = words(columns.products.len() * each);
+    let mut out = Words::scratch(columns.products.len() * each);
     let view = Out::new(&mut out);
     let block = |block: usize| {
         let lanes = block * LANES..each.min((block + 1) * LANES);
@@ -224,7 +220,7 @@ impl<'a> Seen<'a> {
     /// Sums of some rows of tiles: `[products, tiles, channels]`.
     fn rows(&self, isa: Isa, first: usize, count: usize) -> Words {
         let all = count * self.tiles[1];
-        let mut seen = words(self.columns.len() * all * self.channels);
+        let mut seen = Words::scratch(self.columns.len() * all * self.channels);
         let out = Out::new(&mut seen);
         (0..count).into_par_iter().with_min_len(4).for_each(|at| self.row(isa, first + at, at, all, &out));
         seen
