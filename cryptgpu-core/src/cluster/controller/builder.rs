@@ -1,6 +1,6 @@
 //! The builder of a cluster: what is chosen before it starts.
 
-use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::configuration::{Configuration, Route};
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Settings};
 use crate::net::{Interceptor, Link};
@@ -116,6 +116,12 @@ impl ClusterBuilder {
     /// ```
     pub fn intercept(mut self, interceptor: Interceptor) -> Self {
         self.configuration.interceptor = Some(interceptor);
+        self
+    }
+
+    /// Leads the links between parties in processes another way: for faults on the way.
+    pub(crate) fn route(mut self, route: Route) -> Self {
+        self.configuration.route = Some(route);
         self
     }
 

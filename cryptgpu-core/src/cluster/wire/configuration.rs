@@ -4,9 +4,11 @@ use super::hosts::Hosts;
 use super::owners::Owners;
 use crate::device::Devices;
 use crate::mpc::Settings;
-use crate::net::{Interceptor, Link};
+use crate::net::{Interceptor, Link, PartyId};
 use crate::prg::Randomness;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the parties are.
@@ -21,6 +23,30 @@ pub(in crate::cluster) enum Places {
     Ssh(Box<Hosts>),
     /// Parties that their owners have started.
     Owners(Box<Owners>),
+}
+
+/// By which address a party reaches another: for somebody who stands between them.
+#[derive(Clone)]
+pub(crate) struct Route(Arc<Lead>);
+
+type Lead = dyn Fn(PartyId, PartyId, &str) -> String + Send + Sync;
+
+impl Route {
+    /// Asks a function for the address by which the first party reaches the second, which listens at the third.
+    pub(crate) fn new(lead: impl Fn(PartyId, PartyId, &str) -> String + Send + Sync + 'static) -> Self {
+        Route(Arc::new(lead))
+    }
+
+    /// What `from` is told of where the parties listen.
+    pub(in crate::cluster) fn told(&self, from: PartyId, addresses: &[String; 3]) -> [String; 3] {
+        PartyId::ALL.map(|to| (self.0)(from, to, &addresses[to.index()]))
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route(..)")
+    }
 }
 
 /// What is chosen when a cluster is started.
@@ -41,6 +67,8 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) places: Places,
     /// What messages pass between parties in memory.
     pub(in crate::cluster) interceptor: Option<Interceptor>,
+    /// How parties in processes reach each other, if not directly.
+    pub(in crate::cluster) route: Option<Route>,
 }
 
 impl Configuration {
@@ -66,6 +94,7 @@ impl Default for Configuration {
             devices: Devices::default(),
             places: Places::default(),
             interceptor: None,
+            route: None,
         }
     }
 }
