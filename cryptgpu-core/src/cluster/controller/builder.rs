@@ -28,6 +28,25 @@ impl ClusterBuilder {
         self
     }
 
+    /// How long a broken connection between two parties may take to be made anew before the run ends with an error: 5 s by
+    /// default, and at most half of the deadline; zero ends the run at once. It must be less than the deadline. A cluster
+    /// file may say it too (`resume_within`, in seconds), and what is said here counts more. Without effect on parties in
+    /// memory.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError};
+    /// use std::time::Duration;
+    ///
+    /// // A router that restarts within five minutes ends no run.
+    /// let minute = Duration::from_secs(60);
+    /// let cluster = Cluster::ssh(["ann@h0", "bob@h1", "eve@h2"]).deadline(10 * minute).resume_within(5 * minute).start()?;
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    pub fn resume_within(mut self, time: Duration) -> Self {
+        self.configuration.resume_within = Some(time);
+        self
+    }
+
     /// How long starting may take: 20 s by default.
     pub fn start_within(mut self, time: Duration) -> Self {
         self.configuration.start_within = time;

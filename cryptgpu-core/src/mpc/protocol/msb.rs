@@ -1,4 +1,4 @@
-//! The sign bit: the carry into the top bit of x = (x₀ + x₁) + x₂ by a prefix tree over pairs of
+//! The sign bit: the carry into the top bit of x = (x₀ + x₁) + x₂ by a prefix tree over groups of four
 //! bits, of which everything that is linear in role 0's secrets costs no interaction.
 
 use super::message::{MessageKind, Side};
@@ -10,18 +10,18 @@ impl Party {
     /// ([`crate::mpc::SignWindow`]) exact while |x| < 2^(low + width − 1) in the ring, but that positive values below 2^low
     /// may count as negative.
     ///
-    /// With A = x₀ + x₁ (role 0) and B = x₂ (roles 1 and 2), for each pair of bits generate is
-    /// G = a₁b₁ ⊕ (a₁a₀)b₀ ⊕ a₀(b₁b₀) and propagate P = a₁a₀ ⊕ a₁b₀ ⊕ a₀b₁ ⊕ b₁b₀, linear in
-    /// what role 0 shares.
+    /// With A = x₀ + x₁ (role 0) and B = x₂ (roles 1 and 2), the carry out of a group of four bits (generate, G) and whether
+    /// it hands a carry on (propagate, P = ∏ (aᵢ ⊕ bᵢ)) are sums of products of bits of A with coefficients that B decides:
+    /// linear in the 15 products ∏ aᵢ that role 0 shares.
     ///
     /// | round | from | to | message | hidden by |
     /// |---|---|---|---|---|
-    /// | 1 | role 0 | role 2 | a₀, a₁, a₁a₀ of every pair ⊕ mask (95 bits) | mask of F₁ |
-    /// | 1 | role 1 | role 2 | its share of G, P ⊕ G₁ (63 bits) | G₁ of F₁ |
-    /// | 2 | role 2 | role 1 | its share of G, P ⊕ G₀ (63 bits) | G₀ of F₀ |
-    /// | 3–7 | i | i − 1 | products of a level (31, 15, 7, 3, 1 bits) | zero-share |
+    /// | 1 | role 0 | role 2 | the products of every group ⊕ mask (233 bits) | mask of F₁ |
+    /// | 1 | role 1 | role 2 | its share of G, P ⊕ G₁ (31 bits) | G₁ of F₁ |
+    /// | 2 | role 2 | role 1 | its share of G, P ⊕ G₀ (31 bits) | G₀ of F₀ |
+    /// | 3–6 | i | i − 1 | products of a level (15, 7, 3, 1 bits) | zero-share |
     ///
-    /// 49 bytes an element, 7 rounds with 64 bits; sign = a₆₃ ⊕ b₆₃ ⊕ carry. The adder is
+    /// 46 5/8 bytes an element, 6 rounds with 64 bits; sign = a₆₃ ⊕ b₆₃ ⊕ carry. The adder is
     /// Kogge and Stone's recurrence on the replicated binary products of Araki et al. (CCS 2016);
     /// that two parties know one summand is ABY3's observation (CCS 2018, §5.3).
     ///
@@ -43,7 +43,7 @@ impl Party {
         // Components of the sign without the carry: the top bits of A and B.
         let (mut top_a, mut top_b) = (device.alloc(words), device.alloc(words));
         let [mut ga, mut gb] = self.carries(x, window, [&mut top_a, &mut top_b])?;
-        let mut half = window.pairs() / 2;
+        let mut half = window.groups() / 2;
         while half > 0 {
             let nonce = self.prg.nonce_for(MessageKind::SIGN_TREE.on(&[x.len(), half]));
             let zero = self.prg.zero(nonce);
