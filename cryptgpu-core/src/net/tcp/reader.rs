@@ -182,6 +182,10 @@ impl Reader {
         hello.answer(&mut stream, Answer::Expects(self.expected)).await?;
         (self.acknowledged, self.unacknowledged_bytes) = (self.expected, 0);
         self.inbox.reconnected();
+        eprintln!(
+            "the link from party {} goes on with frame {}: its connection was made anew",
+            self.peer, self.expected
+        );
         Ok(stream)
     }
 
