@@ -8,7 +8,7 @@ fn a_relu_sends_at_most_95_bytes_an_element_and_a_product_28() {
     let n = 1 << 16;
     let window = crate::device::SignWindow::default();
     assert!(cost::relu(n, window).bytes <= 95 * n as u64);
-    assert_eq!(cost::relu(n, window).rounds, 10);
+    assert_eq!(cost::relu(n, window).rounds, 9);
     assert!(cost::truncate_product(n, 20).bytes <= 28 * n as u64);
     let short = crate::device::SignWindow::new(0, 32).unwrap();
     assert!(cost::relu(n, short).bytes <= 66 * n as u64);
