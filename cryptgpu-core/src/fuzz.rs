@@ -1,7 +1,7 @@
 //! Readers of what others send or wrote, by name, for fuzzers (`fuzz/`) and for the test that runs their corpora. Each takes
 //! any bytes; it may refuse them, and must not panic, hang or take more memory than the bytes warrant.
 
-use crate::cluster::fuzz as control;
+use crate::cluster::{fuzz as control, owner_fuzz as owners};
 use crate::net::fuzz as links;
 use crate::nn::Weights;
 use cryptgpu_datasets::fuzz as datasets;
@@ -16,6 +16,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("control_message", control::control_message),
     ("bootstrap", control::bootstrap),
     ("cluster_file", control::cluster_file),
+    ("policy", owners::policy),
+    ("party_file", owners::party_file),
+    ("owners_file", owners::owners_file),
     ("safetensors", safetensors),
     ("idx_images", datasets::idx_images),
     ("idx_labels", datasets::idx_labels),

@@ -1,88 +1,144 @@
 // The sign bit's local steps (`cryptgpu-core/src/device/cpu/sign.rs` has the order of planes): bits of A = x₀ + x₁ and
-// B = x₂ to generate and propagate planes of bit pairs, and the levels of the prefix tree over them.
+// B = x₂ to generate and propagate planes of groups of four bits, and the levels of the prefix tree over them.
 //
-// All are bound by memory. With the full window share_bits moves 16 + 3·95/8 bytes an element, share_carries
-// 8 + 95/8 + 2·63/8, and the tree's levels together 2·(63 + 31 + 15 + 7 + 3)/8 + (31 + 15 + 7 + 3 + 1)/8.
+// All are bound by memory. With the full window share_bits moves 16 + 3·233/8 bytes an element, share_carries
+// 8 + 233/8 + 2·31/8, and the tree's levels together 2·(31 + 15 + 7 + 3)/8 + (15 + 7 + 3 + 1)/8.
 #include "planes.cuh"
 
-// Window of 2·PAIRS bits from `low` on: bit j − 1 in slot j, the top bit in slot 0.
-template <int PAIRS> static __device__ __forceinline__ u64 slots(u64 word, u32 low) {
-    const int width = 2 * PAIRS;
+// Window of 4·GROUPS bits from `low` on: bit j − 1 in slot j, the top bit in slot 0.
+template <int GROUPS> static __device__ __forceinline__ u64 slots(u64 word, u32 low) {
+    const int width = 4 * GROUPS;
     const u64 mask = ~0ull >> (64 - width);
     u64 value = word >> low & mask;
     return (value << 1 | value >> (width - 1)) & mask;
 }
 
-// The bit-reversed position of a pair: each level of the tree then combines the upper half of the positions with the
+// The bit-reversed position of a group: each level of the tree then combines the upper half of the positions with the
 // lower half.
-template <int PAIRS> static __device__ __forceinline__ u32 position(u32 pair) {
-    const int bits = PAIRS == 8 ? 3 : PAIRS == 16 ? 4 : 5;
-    return __brev(pair) >> (32 - bits);
+template <int GROUPS> static __device__ __forceinline__ u32 position(u32 group) {
+    const int bits = GROUPS == 4 ? 2 : GROUPS == 8 ? 3 : 4;
+    return __brev(group) >> (32 - bits);
 }
 
-// message = [a₀: P][a₁: P][a₁a₀: P − 1] ⊕ mask, of A = x₀ + x₁. `top` gets the message's plane 0, `top_mask` the mask's.
-template <int PAIRS>
+// The plane of Eₖ, k = 1 to 7, at a position, that of a₀ with k = 0; and of a₀Eₖ, k = 1 to 7, at a position from 1 on.
+template <int GROUPS> static __device__ __forceinline__ u32 upper_plane(u32 k, u32 at) { return k * GROUPS + at; }
+template <int GROUPS> static __device__ __forceinline__ u32 whole_plane(u32 k, u32 at) {
+    return 8 * GROUPS + (k - 1) * (GROUPS - 1) + at - 1;
+}
+
+// The four slots of a group lie eight threads apart: all of them at each of the four threads. `part` is which one this is.
+static __device__ __forceinline__ void gather(u64 own, u32 part, u64 (&bits)[4]) {
+    bits[0] = own;
+    bits[1] = __shfl_xor_sync(ALL_LANES, own, 8);
+    bits[2] = __shfl_xor_sync(ALL_LANES, own, 16);
+    bits[3] = __shfl_xor_sync(ALL_LANES, own, 24);
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        // Bit j lies at j ^ part: swapped where part's bits say so.
+        if (j & 1) continue;
+        u64 x = bits[j], y = bits[j + 1];
+        bits[j] = part & 1 ? y : x;
+        bits[j + 1] = part & 1 ? x : y;
+    }
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+        u64 x = bits[j], y = bits[j + 2];
+        bits[j] = part & 2 ? y : x;
+        bits[j + 2] = part & 2 ? x : y;
+    }
+}
+
+// message = [a₀: Q][E₁: Q] … [E₇: Q][a₀E₁: Q − 1] … [a₀E₇: Q − 1] ⊕ mask, of A = x₀ + x₁. `top` gets the message's plane 0,
+// `top_mask` the mask's.
+template <int GROUPS>
 static __device__ void share_bits(u32 low, const u64 *x0, const u64 *x1, const u64 *mask, u64 *message, u64 *top,
                                   u64 *top_mask, u64 n) {
-    const u32 planes = 3 * PAIRS - 1;
+    const u32 planes = 15 * GROUPS - 7;
     FOR_UNITS(unit, n) {
         u64 rows[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             u64 e = unit.first + unit.element(r);
-            rows[r] = unit.has(r) ? slots<PAIRS>(x0[e] + x1[e], low) : 0;
+            rows[r] = unit.has(r) ? slots<GROUPS>(x0[e] + x1[e], low) : 0;
         }
         transpose(rows);
+        // This thread writes E and a₀E of k = part and k = part + 4.
+        u32 part = Unit::row(0);
 #pragma unroll
-        for (int r = 0; r < PAIRS / 2; r++) {
-            // Slots 2j and 2j + 1 of a pair are eight threads apart.
-            u64 own = rows[r], other = __shfl_xor_sync(ALL_LANES, own, 8);
+        for (int r = 0; r < GROUPS; r++) {
+            u64 a[4];
+            gather(rows[r], part, a);
             if (!unit.has_word()) continue;
-            u32 slot = Unit::row(r), at = position<PAIRS>(slot / 2);
-            bool upper = slot & 1;
-            u64 w = unit.word(upper ? PAIRS + at : at, planes), m = mask[w];
-            message[w] = own ^ m;
-            if (slot == 0) {
-                top[unit.word(0, 1)] = own ^ m;
-                top_mask[unit.word(0, 1)] = m;
+            u32 at = position<GROUPS>(r);
+            u64 low_part = (part & 1 ? a[1] : ~0ull) & (part & 2 ? a[2] : ~0ull);
+            u64 high_part = low_part & a[3];
+            if (part == 0) {
+                u64 w = unit.word(upper_plane<GROUPS>(0, at), planes), m = mask[w];
+                message[w] = a[0] ^ m;
+                if (r == 0) {
+                    top[unit.word(0, 1)] = a[0] ^ m;
+                    top_mask[unit.word(0, 1)] = m;
+                }
+            } else {
+                u64 w = unit.word(upper_plane<GROUPS>(part, at), planes);
+                message[w] = low_part ^ mask[w];
             }
-            if (!upper && at > 0) {
-                w = unit.word(2 * PAIRS + at - 1, planes);
-                message[w] = (own & other) ^ mask[w];
+            u64 w = unit.word(upper_plane<GROUPS>(part + 4, at), planes);
+            message[w] = high_part ^ mask[w];
+            if (at == 0) continue;
+            if (part != 0) {
+                w = unit.word(whole_plane<GROUPS>(part, at), planes);
+                message[w] = (low_part & a[0]) ^ mask[w];
             }
+            w = unit.word(whole_plane<GROUPS>(part + 4, at), planes);
+            message[w] = (high_part & a[0]) ^ mask[w];
         }
     }
 }
 
-// carry ^= this role's XOR share of [g: P][p: P − 1], from its share of role 0's bits and B; top = B's top bits.
-template <int PAIRS>
+// carry ^= this role's XOR share of [g: Q][p: Q − 1], from its share of role 0's bits and B; top = B's top bits.
+template <int GROUPS>
 static __device__ void share_carries(u32 low, u64 keep, const u64 *b, const u64 *shared, u64 *carry, u64 *top, u64 n) {
-    const u32 shared_planes = 3 * PAIRS - 1, planes = 2 * PAIRS - 1;
+    const u32 shared_planes = 15 * GROUPS - 7, planes = 2 * GROUPS - 1;
     FOR_UNITS(unit, n) {
         u64 rows[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
-            rows[r] = unit.has(r) ? slots<PAIRS>(b[unit.first + unit.element(r)], low) : 0;
+            rows[r] = unit.has(r) ? slots<GROUPS>(b[unit.first + unit.element(r)], low) : 0;
         transpose(rows);
+        // This thread adds up the terms with k = part and k = part + 4.
+        u32 part = Unit::row(0);
 #pragma unroll
-        for (int r = 0; r < PAIRS / 2; r++) {
-            u64 own = rows[r], other = __shfl_xor_sync(ALL_LANES, own, 8);
-            if (!unit.has_word()) continue;
-            u32 slot = Unit::row(r), at = position<PAIRS>(slot / 2);
-            bool upper = slot & 1;
-            if (slot == 0) top[unit.word(0, 1)] = own;
-            u64 b0 = upper ? other : own, b1 = upper ? own : other;
-            u64 a1 = shared[unit.word(PAIRS + at, shared_planes)];
-            if (at == 0) {
-                // Slot 0 is no part of the carry, so G = a₁b₁ alone, and P is never needed.
-                if (!upper) carry[unit.word(0, planes)] ^= a1 & b1;
-                continue;
+        for (int r = 0; r < GROUPS; r++) {
+            u64 bits[4];
+            gather(rows[r], part, bits);
+            u32 at = position<GROUPS>(r);
+            u64 g = 0, p = 0;
+            if (unit.has_word()) {
+                if (part == 0 && r == 0) top[unit.word(0, 1)] = bits[0];
+                u64 upper_low = part == 0 ? keep : shared[unit.word(upper_plane<GROUPS>(part, at), shared_planes)];
+                u64 upper_high = shared[unit.word(upper_plane<GROUPS>(part + 4, at), shared_planes)];
+                // Generate of bits 1 to 3: E₄b₃, and E₁ to E₃ with b₃ beside E₅ to E₇ without it.
+                u64 b21 = bits[2] & bits[1];
+                u64 d = part == 0 ? 0 : part == 1 ? b21 : part == 2 ? bits[2] : bits[1];
+                g = part == 0 ? upper_high & bits[3] : d & (upper_high ^ (bits[3] & upper_low));
+                if (at > 0) {
+                    u64 c = (part & 1 ? ~0ull : bits[1]) & (part & 2 ? ~0ull : bits[2]);
+                    u64 whole_low = shared[unit.word(
+                        part == 0 ? upper_plane<GROUPS>(0, at) : whole_plane<GROUPS>(part, at), shared_planes)];
+                    u64 whole_high = shared[unit.word(whole_plane<GROUPS>(part + 4, at), shared_planes)];
+                    u64 with = c & (whole_high ^ (bits[3] & whole_low)), alone = c & (upper_high ^ (bits[3] & upper_low));
+                    g ^= bits[0] & with;
+                    p = with ^ (bits[0] & alone);
+                }
             }
-            u64 a0 = shared[unit.word(at, shared_planes)], a10 = shared[unit.word(2 * PAIRS + at - 1, shared_planes)];
-            u64 b10 = b1 & b0;
-            // The thread with the lower slot takes G, the other P.
-            u64 share = upper ? a10 ^ (a1 & b0) ^ (a0 & b1) ^ (b10 & keep) : (a1 & b1) ^ (a10 & b0) ^ (a0 & b10);
-            carry[unit.word(upper ? PAIRS + at - 1 : at, planes)] ^= share;
+            g ^= __shfl_xor_sync(ALL_LANES, g, 8);
+            g ^= __shfl_xor_sync(ALL_LANES, g, 16);
+            p ^= __shfl_xor_sync(ALL_LANES, p, 8);
+            p ^= __shfl_xor_sync(ALL_LANES, p, 16);
+            if (!unit.has_word()) continue;
+            if (part == 0) carry[unit.word(at, planes)] ^= g;
+            if (part == 1 && at > 0) carry[unit.word(GROUPS + at - 1, planes)] ^= p;
         }
     }
 }
@@ -91,12 +147,12 @@ static __device__ void share_carries(u32 low, u64 keep, const u64 *b, const u64 
     KERNEL(THREADS)                                                                                                    \
     share_bits_##width(u32 low, const u64 *__restrict__ x0, const u64 *__restrict__ x1, const u64 *__restrict__ mask,  \
                        u64 *__restrict__ message, u64 *__restrict__ top, u64 *__restrict__ top_mask, u64 n) {          \
-        share_bits<width / 2>(low, x0, x1, mask, message, top, top_mask, n);                                           \
+        share_bits<width / 4>(low, x0, x1, mask, message, top, top_mask, n);                                           \
     }                                                                                                                  \
     KERNEL(THREADS)                                                                                                    \
     share_carries_##width(u32 low, u64 keep, const u64 *__restrict__ b, const u64 *__restrict__ shared,                \
                           u64 *__restrict__ carry, u64 *__restrict__ top, u64 n) {                                     \
-        share_carries<width / 2>(low, keep, b, shared, carry, top, n);                                                 \
+        share_carries<width / 4>(low, keep, b, shared, carry, top, n);                                                 \
     }
 
 SIGN_KERNELS(16)

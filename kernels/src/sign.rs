@@ -82,31 +82,31 @@ impl SignWindow {
         self.width
     }
 
-    /// Pairs of bits.
+    /// Groups of four bits.
     #[inline]
-    pub const fn pairs(self) -> usize {
-        self.width as usize / 2
+    pub const fn groups(self) -> usize {
+        self.width as usize / 4
     }
 
-    /// Planes of the bits that role 0 shares.
+    /// Planes of the bits that role 0 shares: of every group the 15 products of its bits, but 8 of the one with the top bit.
     #[inline]
     pub const fn shared_planes(self) -> usize {
-        3 * self.pairs() - 1
+        15 * self.groups() - 7
     }
 
     /// Planes of generate and propagate before the tree.
     #[inline]
     pub const fn carry_planes(self) -> usize {
-        2 * self.pairs() - 1
+        2 * self.groups() - 1
     }
 }
 
 impl Kernels {
-    /// Role 0: bits of A = x₀ + x₁ as 3P − 1 planes, P = width/2. `message` = bits ⊕ `mask`; `top` gets plane 0 of
+    /// Role 0: products of the bits of A = x₀ + x₁ as 15Q − 7 planes, Q = width/4. `message` = bits ⊕ `mask`; `top` gets plane 0 of
     /// the message, `top_mask` plane 0 of the mask.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless x₀ and x₁ have n words, `message` and `mask` (3P − 1)⌈n/64⌉, the tops
+    /// [`KernelError::Length`] unless x₀ and x₁ have n words, `message` and `mask` (15Q − 7)⌈n/64⌉, the tops
     /// ⌈n/64⌉; errors of compilation and launch.
     #[allow(clippy::too_many_arguments)]
     pub fn sign_share_bits(
@@ -134,12 +134,12 @@ impl Kernels {
         self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
-    /// Roles 1 and 2: `carry`, which holds a mask of 2P − 1 planes, gets the XOR share of every generate and
+    /// Roles 1 and 2: `carry`, which holds a mask of 2Q − 1 planes, gets the XOR share of every generate and
     /// propagate from the share of role 0's bits and B; `top` gets B's top bits. One role adds the terms in B alone
     /// (`with_constants`).
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless `b` has n words, `shared` (3P − 1)⌈n/64⌉, `carry` (2P − 1)⌈n/64⌉, `top`
+    /// [`KernelError::Length`] unless `b` has n words, `shared` (15Q − 7)⌈n/64⌉, `carry` (2Q − 1)⌈n/64⌉, `top`
     /// ⌈n/64⌉; errors of compilation and launch.
     #[allow(clippy::too_many_arguments)]
     pub fn sign_share_carries(
@@ -170,7 +170,7 @@ impl Kernels {
     /// planes from both replicated components of 4·`half` − 1.
     ///
     /// # Errors
-    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless `half` is 1 to 16; errors of
+    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless `half` is 1 to 8; errors of
     /// compilation and launch.
     pub fn sign_tree_level(
         &self,
@@ -181,19 +181,19 @@ impl Kernels {
         mut out: WordsMut,
     ) -> Result<(), KernelError> {
         let operation = "sign bit, level of the tree";
-        let half = crate::check::fits(operation, "half", half, 1..17)?;
+        let half = crate::check::fits(operation, "half", half, 1..9)?;
         packed(operation, [("x₀", x[0].len()), ("x₁", x[1].len())], 4 * half - 1, elements)?;
         packed(operation, [("out", out.len())], 2 * half - 1, elements)?;
         let [a, b] = x.map(|x| x.device());
         let grid = self.grid(&TREE_LEVEL, elements.div_ceil(64) * half);
-        // `half` is at most 16, so the cast keeps the value.
+        // `half` is at most 8, so the cast keeps the value.
         self.launch(stream, &TREE_LEVEL, grid, (half as u32, a, b, out.device(), elements as u64))
     }
 
     /// Plane 0 of `planes` packed planes of `elements`.
     ///
     /// # Errors
-    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless there are 1 to 192 planes;
+    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless there are 1 to 256 planes;
     /// errors of compilation and launch.
     pub fn first_plane(
         &self,
@@ -204,7 +204,7 @@ impl Kernels {
         mut out: WordsMut,
     ) -> Result<(), KernelError> {
         let operation = "first plane";
-        let planes = crate::check::fits(operation, "planes", planes, 1..193)?;
+        let planes = crate::check::fits(operation, "planes", planes, 1..257)?;
         packed(operation, [("bits", bits.len())], planes, elements)?;
         packed(operation, [("out", out.len())], 1, elements)?;
         let grid = self.grid(&FIRST_PLANE, out.len());

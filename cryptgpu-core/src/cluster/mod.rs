@@ -39,6 +39,7 @@ pub use marshal::{
     Plain, Revealed, Shared, SharedBits, Words,
 };
 pub use owner::Owners;
+pub(crate) use owner::fuzz as owner_fuzz;
 pub use party::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
@@ -46,5 +47,6 @@ pub use party::gate::{Asks, To, What};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
+pub(crate) use wire::configuration::Route;
 pub(crate) use wire::fuzz;
 pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};

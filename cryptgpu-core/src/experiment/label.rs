@@ -71,13 +71,9 @@ impl Conditions<'_> {
 /// The window that is always exact: all 64 bits.
 pub(super) const STANDARD_WINDOW: &str = "0:64";
 
-/// `window 0:16`; where only the width is known, `window of 16 bits`.
+/// `window 0:16`; nothing where a record names none.
 fn window(text: &str) -> String {
-    match text.strip_prefix("?:") {
-        Some(width) => format!("window of {width} bits"),
-        None if text.is_empty() => String::new(),
-        None => format!("window {text}"),
-    }
+    if text.is_empty() { String::new() } else { format!("window {text}") }
 }
 
 fn threads(by_party: [usize; 3]) -> String {

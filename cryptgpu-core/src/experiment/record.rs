@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::label::{Conditions, Mark, STANDARD_WINDOW};
-use super::{ExperimentError, Images, Machine, window};
+use super::{ExperimentError, Images, Machine};
 use crate::mpc::CheckRange;
 use crate::nn::WeightSource;
 use crate::ring::DEFAULT_FRACTION_BITS;
@@ -254,11 +254,7 @@ pub fn append_line(path: &Path, line: &str) -> Result<(), ExperimentError> {
 /// # Errors
 /// [`File`](ExperimentError::File) or [`Line`](ExperimentError::Line), with the line's number.
 pub fn read(path: &Path) -> Result<Vec<Record>, ExperimentError> {
-    let mut records: Vec<Record> = lines(path, is_of_a_network)?;
-    for record in records.iter_mut().filter(|record| record.window.is_empty()) {
-        record.window = window::of_older(record).unwrap_or_default();
-    }
-    Ok(records)
+    lines(path, is_of_a_network)
 }
 
 fn is_of_a_network(experiment: &str) -> bool {

@@ -4,7 +4,7 @@ use super::{MpcError, Party, Rep, RepBits};
 
 impl Party {
     /// One bit an element: 1 where x < y. Exact while |x − y| < 2^(63 − f), 2^63 in the ring; with a window on the sign bit
-    /// as [`Party::sign`] of the difference. 49 bytes an element, 7 rounds.
+    /// as [`Party::sign`] of the difference. 46 5/8 bytes an element, 6 rounds.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
@@ -13,7 +13,7 @@ impl Party {
         self.sign(&difference)
     }
 
-    /// max(x, 0), exactly for every x; with a window on the sign bit as [`Party::sign`]. 89.1 bytes an element, 9 rounds.
+    /// max(x, 0), exactly for every x; with a window on the sign bit as [`Party::sign`]. 86.8 bytes an element, 8 rounds.
     ///
     /// # Errors
     /// The link's errors.
@@ -58,7 +58,7 @@ impl Party {
     }
 
     /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
-    /// Twice the bytes of a ReLU, 9 rounds. Exact while |x| + |limit| < 2^(63 − f); with a window on the sign bit both x and
+    /// Twice the bytes of a ReLU, 8 rounds. Exact while |x| + |limit| < 2^(63 − f); with a window on the sign bit both x and
     /// x − limit must lie within it.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Party {
     }
 
     /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^(63 − f), 2^63 in the ring; with
-    /// a window on the sign bit the difference must lie within it. 89.1 bytes an element, 9 rounds.
+    /// a window on the sign bit the difference must lie within it. 86.8 bytes an element, 8 rounds.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.

@@ -131,12 +131,11 @@ pub fn sign(n: usize, window: SignWindow) -> Cost {
 
 /// The same, of the check of ranges itself.
 fn sign_alone(n: usize, window: SignWindow) -> Cost {
-    let pairs = window.pairs();
-    let levels = pairs.trailing_zeros() as usize;
-    let shared = 3 * pairs - 1;
-    let carries = 2 * (2 * pairs - 1);
-    let tree = 3 * (2 * (pairs - 1) - levels);
-    Cost::words(n.div_ceil(64) * (shared + carries + tree), if n > 0 { 2 + levels as u64 } else { 0 })
+    let groups = window.groups();
+    let levels = groups.trailing_zeros() as usize;
+    let carries = 2 * window.carry_planes();
+    let tree = 3 * (2 * (groups - 1) - levels);
+    Cost::words(n.div_ceil(64) * (window.shared_planes() + carries + tree), if n > 0 { 2 + levels as u64 } else { 0 })
 }
 
 /// A secret bit times a secret tensor of n elements.
@@ -209,7 +208,7 @@ const KEPT: usize = if cfg!(test) { 1 << 15 } else { 1 << 20 };
 /// checks.truncated(1 << 15);
 /// let cost = checks.close();
 /// // A sign of 16 bits, a tree over 512 words, the bits of a word, the opening.
-/// assert_eq!((cost.rounds, cost.bytes), (5 + 9 + 6 + 1, (86 << 12) + 24 * 511 + 24 * 7));
+/// assert_eq!((cost.rounds, cost.bytes), (4 + 9 + 6 + 1, (79 << 12) + 24 * 511 + 24 * 7));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct RangeChecks {

@@ -21,8 +21,8 @@ use crate::device::{Binary, Buffer, Tensor, Unary};
 /// that overflows by much has values elsewhere too: with k such elements it goes unnoticed with a probability of about
 /// 2^−k.
 ///
-/// A comparison with a [`SignWindow`] that leaves out upper bits is compared with one of all 64 bits: 49 bytes an
-/// element and 7 rounds more, so that with this check a narrow window costs more than none.
+/// A comparison with a [`SignWindow`] that leaves out upper bits is compared with one of all 64 bits: 46 5/8 bytes an
+/// element and 6 rounds more, so that with this check a narrow window costs more than none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckRange {

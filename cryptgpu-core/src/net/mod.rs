@@ -58,8 +58,8 @@ pub struct Options {
     pub link: Link,
     /// The largest payload of one message, checked before memory is taken: 1 GiB by default.
     pub max_message_bytes: u64,
-    /// How long a broken TCP connection may take to be made anew before it is [`NetError::PeerClosed`]: 5 s by default,
-    /// and never more than half of the deadline. Zero: a connection that breaks ends the link.
+    /// How long a broken TCP connection may take to be made anew before it is [`NetError::PeerClosed`]: 5 s by default.
+    /// Half of the deadline where it is not less than the deadline. Zero: a connection that breaks ends the link.
     pub resume_within: Duration,
 }
 

@@ -51,6 +51,15 @@ fn an_unknown_network_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn a_connection_is_not_awaited_for_longer_than_the_deadline() {
+    let run = cryptgpu("run inference --networks lenet --deadline 20 --resume-within 20.5");
+    assert!(!run.status.success() && run.stdout.is_empty());
+    assert!(text(&run.stderr).contains("20.5s, not less than the deadline of 20s"), "{}", text(&run.stderr));
+    let run = cryptgpu("run inference --resume-within soon");
+    assert!(text(&run.stderr).contains("`soon` is not a number of seconds"), "{}", text(&run.stderr));
+}
+
+#[test]
 fn bad_files_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bad.jsonl");

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod training;
+
 use cryptgpu_core::cluster::owner::{AuditEvent, AuditLine, KeyFiles, Owners, generate_key, read_audit};
 use cryptgpu_core::cluster::{
     Cluster, ClusterError, FailureKind, Images, Job, JobError, Labels, Model, PartyContext, Result, SelfTest,
@@ -18,6 +20,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const PARTIES: [&str; 3] = ["ann", "bob", "eve"];
@@ -42,8 +45,9 @@ impl Drop for Owned {
 
 /// An address of this machine that no other test uses, so that its ports are free.
 fn own_address() -> String {
-    let id = std::process::id();
-    format!("127.77.{}.{}", id >> 8 & 0xff, id & 0xff)
+    static NEXT: AtomicU8 = AtomicU8::new(77);
+    let (id, next) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
+    format!("127.{next}.{}.{}", id >> 8 & 0xff, id & 0xff)
 }
 
 impl Owned {

@@ -8,7 +8,7 @@ use std::process::Command;
 #[test]
 fn faults_end_right_or_with_an_error_and_leave_nothing() {
     let output = Command::new(env!("CARGO_BIN_EXE_cryptgpu"))
-        .args(["soak", "--json", "--faults", "30", "--minutes", "1", "--deadline-ms", "700", "--seed", "3"])
+        .args(["soak", "--json", "--faults", "36", "--minutes", "10", "--deadline-ms", "1500", "--seed", "3"])
         .output()
         .unwrap();
     let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -17,7 +17,7 @@ fn faults_end_right_or_with_an_error_and_leave_nothing() {
     let all = summaries(&records);
     let done: u64 = all.values().map(|of| of.done).sum();
     assert!(
-        records.len() == 30 && done >= 10 && all.len() >= 6,
+        records.len() == 36 && done >= 15 && all.len() >= 10,
         "{done} faults of {} kinds in {} runs",
         all.len(),
         records.len()

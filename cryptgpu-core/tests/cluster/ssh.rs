@@ -154,6 +154,7 @@ fn what_is_wrong_with_a_host_is_said_in_time() {
         ("h1", format!("{there}\ndata = '/no/such/data'"), "/no/such/data"),
         ("full", String::new(), "Make room"),
         ("odd", String::new(), "glibc 2.17"),
+        ("foreign", String::new(), "its processor is sparc64"),
     ];
     let files = faults.iter().enumerate().map(|(at, (host, lines, _))| {
         let hosts = [("h0", there.clone()), (*host, lines.clone()), ("h2", there.clone())];

@@ -98,6 +98,34 @@ fn what_was_sent_before_the_end_still_arrives() {
     assert!(error.to_string().contains("has ended"), "{error}");
 }
 
+/// Short messages are written by the thread that sends them, those behind a full connection and long ones by a task.
+#[test]
+fn what_two_threads_send_arrives_in_the_order_of_each() {
+    const EACH: u64 = 150;
+    for len in [3, 4096, 5000] {
+        let [p0, p1, _p2] = trio(&quick());
+        std::thread::scope(|scope| {
+            for thread in 0..2 {
+                let p0 = &p0;
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let mut words = vec![number; len];
+                        words[0] = thread;
+                        p0.send(PartyId::P1, TAG, words).unwrap();
+                    }
+                });
+            }
+            let mut due = [0; 2];
+            for _ in 0..2 * EACH {
+                let words = p1.recv(PartyId::P0, TAG, len).unwrap();
+                let due = &mut due[words[0] as usize];
+                assert_eq!(words[1..], vec![*due; len - 1], "{len} words");
+                *due += 1;
+            }
+        });
+    }
+}
+
 #[test]
 fn the_receiver_limits_what_it_takes() {
     let mut configs = configs(&quick(), false);

@@ -31,6 +31,10 @@ pub struct Parties {
     /// Seconds that a party waits for another before the run ends with an error
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     deadline: u64,
+    /// Seconds in which a broken connection between parties may be made anew; less than the deadline. By default what the
+    /// cluster file says, or 5
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    resume_within: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +68,15 @@ impl Parties {
             (None, Place::Threads) => Cluster::in_memory(),
             (None, Place::Hosts(hosts)) => Cluster::ssh(hosts.clone()),
         };
-        let builder = builder.deadline(Duration::from_secs(self.deadline));
+        let deadline = Duration::from_secs(self.deadline);
+        if let Some(within) = self.resume_within.filter(|within| *within >= deadline) {
+            return Err(format!(
+                "--resume-within is {within:?}, not less than the deadline of {deadline:?} (--deadline)"
+            )
+            .into());
+        }
+        let builder = builder.deadline(deadline);
+        let builder = self.resume_within.into_iter().fold(builder, ClusterBuilder::resume_within);
         let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
         // Processes run this very program, under whatever name it was started.
         Ok(std::env::current_exe().into_iter().fold(builder, |builder, program| builder.program(program)))
@@ -130,6 +142,11 @@ impl Output {
         }
         Ok(())
     }
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let hint = || format!("`{text}` is not a number of seconds");
+    text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(hint)
 }
 
 fn threads(text: &str) -> std::result::Result<usize, String> {

@@ -14,9 +14,10 @@ use super::arguments::Output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Functions, LeNet's inference and a training run on three processes and on three threads of this machine. In the middle of
-each, a process is killed or stopped, a message is lost, late, changed or overtaken, a pipe or a disk is full. Each ends with
-the right result or an error in time; the next run is right; no process, file or socket is left. What is not so is a
-violation, and the program ends with 1; with 3, if a run hangs.
+each, a process is killed or stopped; a connection between processes is cut, silent, slow or led elsewhere; a TLS record or a
+message is lost, repeated, late, changed or overtaken; a pipe or a disk is full. Each ends with the right result or an error in
+time; the next run is right; no process, file or socket is left. What is not so is a violation, and the program ends with 1;
+with 3, if a run hangs.
 
 Examples:
   cryptgpu soak --minutes 10
@@ -83,21 +84,23 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn print(records: &[FaultRecord]) {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["fault", "done", "right result", "error", "violations", "slowest, s"]);
+    table.set_header(["where", "fault", "done", "right result", "error", "violations", "slowest, s"]);
     let all = summaries(records);
-    for (fault, of) in &all {
-        let name = serde_json::to_string(fault).unwrap_or_default();
+    for ((place, fault), of) in &all {
+        let name = |known: serde_json::Result<String>| known.unwrap_or_default().trim_matches('"').to_owned();
+        let (place, fault) = (name(serde_json::to_string(place)), name(serde_json::to_string(fault)));
         let numbers = [of.done, of.right, of.errors, of.violations].map(|number| number.to_string());
         let [done, right, errors, violations] = numbers;
-        table.add_row([name.trim_matches('"'), &done, &right, &errors, &violations, &format!("{:.2}", of.slowest)]);
+        table.add_row([&place, &fault, &done, &right, &errors, &violations, &format!("{:.2}", of.slowest)]);
     }
-    for column in 1..6 {
+    for column in 2..7 {
         table.column_mut(column).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     }
     println!("{table}");
     let done: u64 = all.values().map(|of| of.done).sum();
     let violations: u64 = all.values().map(|of| of.violations).sum();
-    println!("{done} faults in {} runs, {violations} violations", records.len());
+    let seconds: f64 = records.iter().map(|record| record.seconds).sum();
+    println!("{done} faults in {} runs of {seconds:.0} s, {violations} violations", records.len());
 }
 
 /// A folder for checkpoints, keys and a small disk; gone with this value.

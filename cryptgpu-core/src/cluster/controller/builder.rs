@@ -1,6 +1,6 @@
 //! The builder of a cluster: what is chosen before it starts.
 
-use crate::cluster::wire::configuration::Configuration;
+use crate::cluster::wire::configuration::{Configuration, Route};
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Settings};
 use crate::net::{Interceptor, Link};
@@ -25,6 +25,25 @@ impl ClusterBuilder {
     /// How long a party may wait for another, and the controller for a sign of life: 30 s by default.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.configuration.deadline = deadline;
+        self
+    }
+
+    /// How long a broken connection between two parties may take to be made anew before the run ends with an error: 5 s by
+    /// default, and at most half of the deadline; zero ends the run at once. It must be less than the deadline. A cluster
+    /// file may say it too (`resume_within`, in seconds), and what is said here counts more. Without effect on parties in
+    /// memory.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError};
+    /// use std::time::Duration;
+    ///
+    /// // A router that restarts within five minutes ends no run.
+    /// let minute = Duration::from_secs(60);
+    /// let cluster = Cluster::ssh(["ann@h0", "bob@h1", "eve@h2"]).deadline(10 * minute).resume_within(5 * minute).start()?;
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    pub fn resume_within(mut self, time: Duration) -> Self {
+        self.configuration.resume_within = Some(time);
         self
     }
 
@@ -116,6 +135,12 @@ impl ClusterBuilder {
     /// ```
     pub fn intercept(mut self, interceptor: Interceptor) -> Self {
         self.configuration.interceptor = Some(interceptor);
+        self
+    }
+
+    /// Leads the links between parties in processes another way: for faults on the way.
+    pub(crate) fn route(mut self, route: Route) -> Self {
+        self.configuration.route = Some(route);
         self
     }
 

@@ -43,10 +43,12 @@ impl ClusterBuilder {
     ///
     /// # Errors
     /// [`ClusterError::ProgramMissing`], [`ClusterError::Startup`] with a party's own words, [`ClusterError::Host`] where
-    /// a host is at fault, and [`ClusterError::Interrupted`].
+    /// a host is at fault, [`ClusterError::Argument`] for a `resume_within` that is not less than the deadline, and
+    /// [`ClusterError::Interrupted`].
     pub fn start(self) -> Result<Cluster, ClusterError> {
         static CLUSTERS: AtomicU64 = AtomicU64::new(0);
         let configuration = self.configuration;
+        configuration.check()?;
         let (launch, number) = (Launch::find(&configuration)?, CLUSTERS.fetch_add(1, Relaxed));
         let inner = Inner { number, configuration, launch, state: Mutex::default(), facts: Mutex::default() };
         let cluster = Cluster { inner: Arc::new(inner) };

@@ -37,6 +37,7 @@ pub(super) fn introduce(configuration: &Configuration, control: ControlLink) -> 
         randomness: configuration.randomness,
         threads: configuration.threads,
         deadline: configuration.deadline,
+        resume_within: configuration.resume_within(),
         connect_within: configuration.start_within,
         link: configuration.link,
         settings: configuration.settings,

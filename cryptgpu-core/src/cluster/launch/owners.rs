@@ -59,6 +59,7 @@ fn hello(configuration: &Configuration, session: [u8; 16]) -> Hello {
         settings: configuration.settings,
         link: configuration.link,
         deadline: configuration.deadline,
+        resume_within: configuration.resume_within(),
         connect_within: configuration.start_within,
     }
 }

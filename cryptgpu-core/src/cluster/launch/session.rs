@@ -116,7 +116,12 @@ impl Session {
             Event::Listening { address } => Some(address),
             _ => None,
         })?;
-        session.tell_all(&Command::LinkUp { addresses: advertised(listening) })?;
+        let addresses = advertised(listening);
+        for party in PartyId::ALL {
+            let route = configuration.route.as_ref();
+            let addresses = route.map_or_else(|| addresses.clone(), |route| route.told(party, &addresses));
+            session.tell(party, &Command::LinkUp { addresses })?;
+        }
         Ok(session)
     }
 
@@ -127,11 +132,13 @@ impl Session {
 
     /// Sends all parties a command that has no body.
     pub(in crate::cluster) fn tell_all(&mut self, command: &Command) -> Result<(), ClusterError> {
-        for party in PartyId::ALL {
-            let frame = frame::encode_header(command);
-            let frame = frame.map_err(|error| ClusterError::Protocol { party, detail: error.to_string() })?;
-            self.post(party, frame);
-        }
+        PartyId::ALL.into_iter().try_for_each(|party| self.tell(party, command))
+    }
+
+    fn tell(&mut self, party: PartyId, command: &Command) -> Result<(), ClusterError> {
+        let frame = frame::encode_header(command);
+        let frame = frame.map_err(|error| ClusterError::Protocol { party, detail: error.to_string() })?;
+        self.post(party, frame);
         Ok(())
     }
 

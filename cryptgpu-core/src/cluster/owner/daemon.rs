@@ -252,6 +252,7 @@ impl Daemon {
             randomness: hello.randomness,
             threads: *threads,
             deadline: hello.deadline.min(LONGEST),
+            resume_within: hello.resume_within.min(LONGEST),
             connect_within: hello.connect_within.min(LONGEST),
             link: hello.link,
             insecure_plaintext: false,

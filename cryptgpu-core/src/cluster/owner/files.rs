@@ -64,9 +64,19 @@ struct PeerLines {
 impl PartyFile {
     pub(super) fn read(path: &Path) -> Result<Self, OwnerError> {
         let (lines, file): (Lines, PartyLines) = Lines::read(path)?;
+        let identity = read_identity(&lines.beside(&file.certificate), &lines.beside(&file.key))?;
+        PartyFile::of(&lines, file, identity)
+    }
+
+    /// What a file's text says of a party that has this key.
+    pub(super) fn parse(path: &Path, text: String, identity: Identity) -> Result<Self, OwnerError> {
+        let (lines, file) = Lines::parse(path, text)?;
+        PartyFile::of(&lines, file, identity)
+    }
+
+    fn of(lines: &Lines, file: PartyLines, identity: Identity) -> Result<Self, OwnerError> {
         let id = PartyId::new(*file.party.get_ref())
             .ok_or_else(|| lines.error(&file.party.span(), "there are parties 0, 1 and 2"))?;
-        let identity = read_identity(&lines.beside(&file.certificate), &lines.beside(&file.key))?;
         let address = |text: &Spanned<String>| {
             let fail =
                 |_| lines.error(&text.span(), "an address of this machine and a port belong here: \"0.0.0.0:7100\"");
@@ -83,7 +93,7 @@ impl PartyFile {
             let place = place.ok_or_else(|| {
                 lines.error(&peer.span(), "the [[peer]] of a party stands once for each of the other two")
             })?;
-            check_address(&lines, address)?;
+            check_address(lines, address)?;
             *place = Some((lines.fingerprint(fingerprint)?, address.get_ref().clone()));
         }
         let [Some(a), Some(b), Some(c)] = peers else {
@@ -157,10 +167,20 @@ impl Owners {
     /// # Errors
     /// [`OwnerError::Io`]; [`OwnerError::Line`] for a line that cannot be used.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, OwnerError> {
-        let (lines, file): (Lines, OwnersLines) = Lines::read(path.as_ref())?;
+        let (lines, file) = Lines::read(path.as_ref())?;
+        Owners::of(&lines, file)
+    }
+
+    /// What a file's text says.
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self, OwnerError> {
+        let (lines, file) = Lines::parse(path, text)?;
+        Owners::of(&lines, file)
+    }
+
+    fn of(lines: &Lines, file: OwnersLines) -> Result<Self, OwnerError> {
         let read = |party: &Spanned<OwnedLines>| {
             let OwnedLines { name, address, fingerprint } = party.get_ref();
-            check_address(&lines, address)?;
+            check_address(lines, address)?;
             let (name, address) = (name.clone(), address.get_ref().clone());
             Ok(OwnedParty { name, address, fingerprint: lines.fingerprint(fingerprint)? })
         };

@@ -18,6 +18,11 @@ impl Lines {
     /// The file and what it says.
     pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<(Self, T), OwnerError> {
         let text = std::fs::read_to_string(path).map_err(|error| OwnerError::io("read", path, &error))?;
+        Lines::parse(path, text)
+    }
+
+    /// A file's text and what it says.
+    pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: String) -> Result<(Self, T), OwnerError> {
         let lines = Lines { path: path.to_owned(), text };
         let read = toml::from_str(&lines.text);
         read.map_err(|error| lines.error(&error.span().unwrap_or(0..0), error.message())).map(|read| (lines, read))

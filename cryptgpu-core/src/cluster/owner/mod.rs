@@ -10,12 +10,14 @@
 //! | `daemon.rs` | the party that waits for callers, and the process of a session |
 //! | `files.rs` | `party.toml` of an owner, `owners.toml` of a caller |
 //! | `lines.rs` | files of settings, and the lines that errors name |
+//! | `fuzz.rs` | what fuzzers call: policies and files from bytes |
 //! | `error.rs` | [`OwnerError`] |
 
 mod audit;
 mod daemon;
 mod error;
 mod files;
+pub(crate) mod fuzz;
 mod gate;
 mod identity;
 mod lines;

@@ -154,7 +154,17 @@ impl Policy {
     /// # Errors
     /// [`OwnerError::Io`]; [`OwnerError::Line`] for a line that cannot be used.
     pub fn read(path: &Path) -> Result<Self, OwnerError> {
-        let (lines, file): (Lines, File) = Lines::read(path)?;
+        let (lines, file) = Lines::read(path)?;
+        Policy::of(lines, file)
+    }
+
+    /// The policy of a file's text.
+    pub(super) fn parse(path: &Path, text: String) -> Result<Self, OwnerError> {
+        let (lines, file) = Lines::parse(path, text)?;
+        Policy::of(lines, file)
+    }
+
+    fn of(lines: Lines, file: File) -> Result<Self, OwnerError> {
         let mut callers: Vec<Caller> = vec![];
         for caller in &file.caller {
             let (name, fingerprint) = (caller.name.get_ref().clone(), lines.fingerprint(&caller.fingerprint)?);

@@ -355,7 +355,12 @@ fn link_up(
         security,
         session: bootstrap.session,
         connect_within: bootstrap.connect_within,
-        options: Options { deadline: bootstrap.deadline, link: bootstrap.link, ..Options::default() },
+        options: Options {
+            deadline: bootstrap.deadline,
+            resume_within: bootstrap.resume_within,
+            link: bootstrap.link,
+            ..Options::default()
+        },
     })?);
     // They are linked up once.
     let _ = control.links.set(network.clone());

@@ -1,12 +1,15 @@
 //! The configuration of a cluster: what the builder collects, what launching needs, and what each party gets its part of.
 
+use super::error::ClusterError;
 use super::hosts::Hosts;
 use super::owners::Owners;
 use crate::device::Devices;
 use crate::mpc::Settings;
-use crate::net::{Interceptor, Link};
+use crate::net::{Interceptor, Link, Options, PartyId};
 use crate::prg::Randomness;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the parties are.
@@ -23,11 +26,37 @@ pub(in crate::cluster) enum Places {
     Owners(Box<Owners>),
 }
 
+/// By which address a party reaches another: for somebody who stands between them.
+#[derive(Clone)]
+pub(crate) struct Route(Arc<Lead>);
+
+type Lead = dyn Fn(PartyId, PartyId, &str) -> String + Send + Sync;
+
+impl Route {
+    /// Asks a function for the address by which the first party reaches the second, which listens at the third.
+    pub(crate) fn new(lead: impl Fn(PartyId, PartyId, &str) -> String + Send + Sync + 'static) -> Self {
+        Route(Arc::new(lead))
+    }
+
+    /// What `from` is told of where the parties listen.
+    pub(in crate::cluster) fn told(&self, from: PartyId, addresses: &[String; 3]) -> [String; 3] {
+        PartyId::ALL.map(|to| (self.0)(from, to, &addresses[to.index()]))
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route(..)")
+    }
+}
+
 /// What is chosen when a cluster is started.
 #[derive(Clone, Debug)]
 pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) link: Link,
     pub(in crate::cluster) deadline: Duration,
+    /// How long a broken connection between parties may take to be made anew; none for the default.
+    pub(in crate::cluster) resume_within: Option<Duration>,
     pub(in crate::cluster) start_within: Duration,
     /// How long each run may take.
     pub(in crate::cluster) time_limit: Duration,
@@ -41,12 +70,38 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) places: Places,
     /// What messages pass between parties in memory.
     pub(in crate::cluster) interceptor: Option<Interceptor>,
+    /// How parties in processes reach each other, if not directly.
+    pub(in crate::cluster) route: Option<Route>,
 }
 
 impl Configuration {
     /// Whether the parties are threads of this process.
     pub(in crate::cluster) fn in_memory(&self) -> bool {
         self.places == Places::Memory
+    }
+
+    /// How long a broken connection between parties may take to be made anew: what the caller says, or else the cluster
+    /// file, or else 5 s and at most half of the deadline.
+    pub(in crate::cluster) fn resume_within(&self) -> Duration {
+        let of_file = match &self.places {
+            Places::Ssh(hosts) => hosts.resume_within,
+            _ => None,
+        };
+        let usual = Options::default().resume_within.min(self.deadline / 2);
+        self.resume_within.or(of_file).unwrap_or(usual)
+    }
+
+    /// What is wrong with it, before anything is started.
+    pub(in crate::cluster) fn check(&self) -> Result<(), ClusterError> {
+        let (within, deadline) = (self.resume_within(), self.deadline);
+        if within >= deadline && !within.is_zero() {
+            let detail = format!(
+                "`resume_within` is {within:?} and the deadline {deadline:?}: a party that waits for another would give up \
+                 before a broken connection is made anew. Take a shorter time, or a longer deadline"
+            );
+            return Err(ClusterError::argument("start a cluster", &detail));
+        }
+        Ok(())
     }
 }
 
@@ -55,6 +110,7 @@ impl Default for Configuration {
         Configuration {
             link: Link::None,
             deadline: Duration::from_secs(30),
+            resume_within: None,
             start_within: Duration::from_secs(20),
             time_limit: Duration::MAX,
             threads: None,
@@ -66,6 +122,30 @@ impl Default for Configuration {
             devices: Devices::default(),
             places: Places::default(),
             interceptor: None,
+            route: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_made_anew_within_less_than_the_deadline() {
+        let [second, deadline] = [1, 8].map(Duration::from_secs);
+        let usual = Configuration { deadline, ..Configuration::default() };
+        assert_eq!(usual.resume_within(), Duration::from_secs(4), "5 s, but at most half of the deadline");
+        assert_eq!(Configuration::default().resume_within(), Duration::from_secs(5));
+        let hosts = Hosts { resume_within: Some(second), ..Hosts::new(["h0", "h1", "h2"]) };
+        let of_file = Configuration { places: Places::Ssh(Box::new(hosts)), ..usual.clone() };
+        assert_eq!(of_file.resume_within(), second);
+        let chosen = |time| Configuration { resume_within: Some(time), ..of_file.clone() };
+        assert_eq!(chosen(7 * second).resume_within(), 7 * second, "the caller's word counts more than the file's");
+        assert!(chosen(7 * second).check().is_ok() && chosen(Duration::ZERO).check().is_ok() && usual.check().is_ok());
+        let error = chosen(deadline).check().unwrap_err().to_string();
+        assert!(error.contains("`resume_within` is 8s and the deadline 8s"), "{error}");
+        let none = Configuration { deadline: Duration::ZERO, ..Configuration::default() };
+        assert!(none.check().is_ok(), "nobody asked for a time");
     }
 }

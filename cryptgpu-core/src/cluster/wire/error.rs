@@ -300,6 +300,17 @@ impl ClusterError {
         }
     }
 
+    /// The step in which it was noticed, where it is known; otherwise empty.
+    pub(crate) fn step(&self) -> &str {
+        match self {
+            ClusterError::Job { failure, .. } => &failure.step,
+            ClusterError::Died { step, .. }
+            | ClusterError::Silent { step, .. }
+            | ClusterError::Interrupted { step, .. } => step,
+            _ => "",
+        }
+    }
+
     /// Whose link failed, if that is what the error is about.
     pub(in crate::cluster) fn peer(&self) -> Option<PartyId> {
         match self {

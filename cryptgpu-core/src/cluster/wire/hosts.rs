@@ -5,6 +5,7 @@ use super::error::ClusterError;
 use crate::device::DeviceChoice;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Three hosts, by party: see [`Cluster::hosts`](crate::cluster::Cluster::hosts).
 ///
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 ///
 /// ```toml
 /// ssh_config = "ssh_config"        # in place of ~/.ssh/config; beside this file
+/// resume_within = 60               # seconds in which a broken connection between parties is made anew
 ///
 /// [[party]]
 /// host = "ann@h0"                  # as one says it to ssh: a host, user@host, a name of the SSH configuration
@@ -35,6 +37,8 @@ use std::path::{Path, PathBuf};
 pub struct Hosts {
     pub(in crate::cluster) each: [Host; 3],
     pub(in crate::cluster) ssh_config: Option<PathBuf>,
+    /// How long a broken connection between parties may take to be made anew.
+    pub(in crate::cluster) resume_within: Option<Duration>,
 }
 
 /// One host, and what its party shall do there.
@@ -68,6 +72,8 @@ pub(in crate::cluster) struct Host {
 #[serde(deny_unknown_fields)]
 struct ClusterFile {
     ssh_config: Option<PathBuf>,
+    /// In seconds.
+    resume_within: Option<f64>,
     #[serde(default)]
     party: Vec<Host>,
 }
@@ -76,7 +82,7 @@ impl Hosts {
     /// Three hosts by what `ssh` calls them, by party, and the defaults for all else.
     pub fn new(destinations: [impl Into<String>; 3]) -> Self {
         let each = destinations.map(|destination| Host { destination: destination.into(), ..Host::default() });
-        Hosts { each, ssh_config: None }
+        Hosts { each, ssh_config: None, resume_within: None }
     }
 
     /// Reads a cluster file.
@@ -99,7 +105,11 @@ impl Hosts {
         let file: ClusterFile = toml::from_str(text).map_err(|error| error.to_string())?;
         let each = <[Host; 3]>::try_from(file.party)
             .map_err(|found| format!("it describes {} parties: write three tables [[party]]", found.len()))?;
-        Ok(Hosts { each, ssh_config: file.ssh_config })
+        let resume_within = file.resume_within.map(|seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| format!("`resume_within` is {seconds}: it is a number of seconds, such as 60"))
+        });
+        Ok(Hosts { each, ssh_config: file.ssh_config, resume_within: resume_within.transpose()? })
     }
 
     /// The SSH configuration to use in place of `~/.ssh/config`.
@@ -186,6 +196,14 @@ mod tests {
     fn what_is_wrong_with_a_cluster_file_is_said_with_its_line() {
         let error = Hosts::parse(&FILE.replace("threads", "thread")).unwrap_err();
         assert!(error.contains("line 7") && error.contains("thread"), "{error}");
+        for (within, expected) in [("60", 60_000), ("0.5", 500), ("0", 0)] {
+            let hosts = Hosts::parse(&format!("resume_within = {within}\n{FILE}")).unwrap();
+            assert_eq!(hosts.resume_within, Some(Duration::from_millis(expected)));
+        }
+        for wrong in ["-1", "'5 s'", "nan"] {
+            let error = Hosts::parse(&format!("resume_within = {wrong}\n{FILE}")).unwrap_err();
+            assert!(error.contains("resume_within"), "{error}");
+        }
         let error = Hosts::parse(&FILE.replace("cuda:1", "gpu")).unwrap_err();
         assert!(error.contains("line 6"), "{error}");
         assert!(Hosts::parse("[[party]]\nhost = 'h0'").unwrap_err().contains("three"), "one party");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Both ends must be of the same version: jobs are encoded without names.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 4");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 5");
 
 /// A bootstrap is smaller than this.
 pub(in crate::cluster) const MAX_BOOTSTRAP_BYTES: usize = 64 << 10;
@@ -33,6 +33,8 @@ pub(in crate::cluster) struct Bootstrap {
     pub(in crate::cluster) randomness: Randomness,
     pub(in crate::cluster) threads: Option<usize>,
     pub(in crate::cluster) deadline: Duration,
+    /// How long a broken connection with another party may take to be made anew.
+    pub(in crate::cluster) resume_within: Duration,
     pub(in crate::cluster) connect_within: Duration,
     pub(in crate::cluster) link: Link,
     pub(in crate::cluster) insecure_plaintext: bool,

@@ -39,6 +39,7 @@ pub(in crate::cluster) struct Hello {
     pub(in crate::cluster) settings: Settings,
     pub(in crate::cluster) link: Link,
     pub(in crate::cluster) deadline: Duration,
+    pub(in crate::cluster) resume_within: Duration,
     pub(in crate::cluster) connect_within: Duration,
 }
 

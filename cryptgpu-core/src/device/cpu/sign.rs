@@ -1,13 +1,18 @@
 //! The sign bit's local steps (`docs/protocols.md`, sign bit): bits of A = x₀ + x₁ and B = x₂ to
-//! generate and propagate planes of bit pairs, and the levels of the prefix tree over them.
+//! generate and propagate planes of groups of four bits, and the levels of the prefix tree over them.
 //!
-//! Plane order. A window of w bits has P = w/2 pairs; slot 0 of the w slots holds the window's
-//! top bit (which travels along, but is no part of the carry), slot j its bit j − 1. Pair j is
-//! made of slots 2j and 2j + 1 and stands at the bit-reversed position of j, so that each level
+//! Plane order. A window of w bits has Q = w/4 groups; slot 0 of the w slots holds the window's
+//! top bit (which travels along, but is no part of the carry), slot j its bit j − 1. Group j is
+//! made of slots 4j to 4j + 3 and stands at the bit-reversed position of j, so that each level
 //! of the tree combines the upper half of the positions with the lower half.
 //!
-//! Buffers, in planes: shared bits `[a₀: P][a₁: P][a₁a₀: P − 1, positions 1..]`; generate and
-//! propagate `[g: h][p: h − 1, positions 1..]` (the lowest propagate is never needed).
+//! Buffers, in planes: shared bits hold the products of every choice of a group's bits a₀ to a₃. With Eₖ the product of those
+//! of a₁, a₂, a₃ that k = 1 to 7 names in binary, they are `[a₀: Q][E₁: Q] … [E₇: Q]`, then
+//! `[a₀E₁: Q − 1, positions 1..] … [a₀E₇: Q − 1]`. Generate and propagate are `[g: h][p: h − 1, positions 1..]` (the lowest
+//! propagate is never needed, nor a product with the top bit).
+//!
+//! Floor, full window, an element: sharing reads 16 bytes and makes and writes 233/8; the carries read 8 + 233/8 and change 31/8;
+//! the levels of the tree read 2·(31 + 15 + 7 + 3)/8. About 40 operations on 512 bits serve four bits of 512 elements.
 
 use super::parallel::{Out, for_units};
 use super::planes::{Rows, load, transpose, unit_kernel};
@@ -23,10 +28,22 @@ fn slots(window: SignWindow, word: u64) -> u64 {
     (value << 1 | value >> (window.width() - 1)) & mask
 }
 
-/// The pair at position `at` (bit-reversed).
+/// The group at position `at` (bit-reversed).
 #[inline(always)]
-fn pair_at(window: SignWindow, at: usize) -> usize {
-    at.reverse_bits() >> (usize::BITS - window.pairs().trailing_zeros())
+fn group_at(window: SignWindow, at: usize) -> usize {
+    at.reverse_bits() >> (usize::BITS - window.groups().trailing_zeros())
+}
+
+/// The plane of Eₖ, k = 1 to 7, at a position; with k = 0 that of a₀.
+#[inline(always)]
+fn upper_plane(groups: usize, k: usize, at: usize) -> usize {
+    k * groups + at
+}
+
+/// The plane of a₀Eₖ, k = 1 to 7, at a position from 1 on.
+#[inline(always)]
+fn whole_plane(groups: usize, k: usize, at: usize) -> usize {
+    8 * groups + (k - 1) * (groups - 1) + at - 1
 }
 
 /// Role 0: shares the bits of A = x₀ + x₁. `message` = bits ⊕ mask; `top` gets the XOR share of
@@ -42,7 +59,7 @@ pub fn share_bits(
     let planes = window.shared_planes();
     let (message, top, top_mask) = (Out::new(message), Out::new(top), Out::new(top_mask));
     for_units(layout, |unit| {
-        let mut masks = [0u64; 95 * 8];
+        let mut masks = [0u64; 233 * 8];
         let masks = &mut masks[..planes * unit.lanes()];
         mask.fill(unit.planes(planes).start, masks);
         // SAFETY: each unit takes its own ranges, once.
@@ -67,18 +84,29 @@ unit_kernel! {
         let n = x0.len();
         let mut rows: Rows<L> = load(n, |i| slots(window, x0[i].wrapping_add(x1[i])));
         transpose(&mut rows);
-        let pairs = window.pairs();
-        for at in 0..pairs {
-            let pair = pair_at(window, at);
-            let (a0, a1) = (rows[2 * pair], rows[2 * pair + 1]);
+        let groups = window.groups();
+        let mut put = |plane: usize, bits: &[u64; L]| {
             for l in 0..L {
-                message[at * L + l] = a0[l] ^ masks[at * L + l];
-                message[(pairs + at) * L + l] = a1[l] ^ masks[(pairs + at) * L + l];
+                message[plane * L + l] = bits[l] ^ masks[plane * L + l];
             }
-            if at > 0 {
-                let base = (2 * pairs + at - 1) * L;
+        };
+        for at in 0..groups {
+            let group = 4 * group_at(window, at);
+            let (a0, a) = (rows[group], [rows[group + 1], rows[group + 2], rows[group + 3]]);
+            put(upper_plane(groups, 0, at), &a0);
+            // Each product is one of fewer factors and the highest bit that k names.
+            let mut products = [[u64::MAX; L]; 8];
+            for k in 1..8usize {
+                let highest = k.ilog2() as usize;
+                let (mut upper, mut whole) = ([0; L], [0; L]);
                 for l in 0..L {
-                    message[base + l] = (a1[l] & a0[l]) ^ masks[base + l];
+                    upper[l] = products[k ^ 1 << highest][l] & a[highest][l];
+                    whole[l] = upper[l] & a0[l];
+                }
+                products[k] = upper;
+                put(upper_plane(groups, k, at), &upper);
+                if at > 0 {
+                    put(whole_plane(groups, k, at), &whole);
                 }
             }
         }
@@ -111,25 +139,41 @@ unit_kernel! {
         let mut rows: Rows<L> = load(b.len(), |i| slots(window, b[i]));
         transpose(&mut rows);
         top.copy_from_slice(&rows[0]);
-        let pairs = window.pairs();
+        let groups = window.groups();
         let keep = if constants { u64::MAX } else { 0 };
-        // Pair 0: slot 0 is no part of the carry, so G = a₁b₁ alone.
-        for l in 0..L {
-            carry[l] ^= shared[pairs * L + l] & rows[1][l];
-        }
-        for at in 1..pairs {
-            let pair = pair_at(window, at);
-            let (b0, b1) = (rows[2 * pair], rows[2 * pair + 1]);
+        for at in 0..groups {
+            let group = 4 * group_at(window, at);
             for l in 0..L {
-                let a0 = shared[at * L + l];
-                let a1 = shared[(pairs + at) * L + l];
-                let a10 = shared[(2 * pairs + at - 1) * L + l];
-                let b10 = b1[l] & b0[l];
-                carry[at * L + l] ^= (a1 & b1[l]) ^ (a10 & b0[l]) ^ (a0 & b10);
-                carry[(pairs + at - 1) * L + l] ^= a10 ^ (a1 & b0[l]) ^ (a0 & b1[l]) ^ (b10 & keep);
+                let b = [rows[group][l], rows[group + 1][l], rows[group + 2][l], rows[group + 3][l]];
+                let upper = |k: usize| shared[upper_plane(groups, k, at) * L + l];
+                let whole = |k: usize| shared[whole_plane(groups, k, at) * L + l];
+                let e = [keep, upper(1), upper(2), upper(3), upper(4), upper(5), upper(6), upper(7)];
+                let mut generate = generate(b, e);
+                if at > 0 {
+                    let a = [upper(0), whole(1), whole(2), whole(3), whole(4), whole(5), whole(6), whole(7)];
+                    // All of a₁ to a₃ propagate, times a₀; and alone.
+                    let (with, alone) = (propagate(b, a), propagate(b, e));
+                    generate ^= b[0] & with;
+                    carry[(groups + at - 1) * L + l] ^= with ^ (b[0] & alone);
+                }
+                carry[at * L + l] ^= generate;
             }
         }
     }
+}
+
+/// A share of the carry out of bits 1 to 3 from shares eₖ of Eₖ: a₃b₃ ⊕ (a₃ ⊕ b₃)(a₂b₂ ⊕ (a₂ ⊕ b₂)a₁b₁).
+#[inline(always)]
+fn generate([_, b1, b2, b3]: [u64; 4], e: [u64; 8]) -> u64 {
+    let inner = |a2: u64, a21: u64, a1: u64| (b2 & (a2 ^ (b1 & a1))) ^ (b1 & a21);
+    (b3 & (e[4] ^ inner(e[2], e[3], e[1]))) ^ inner(e[6], e[7], e[5])
+}
+
+/// A share of (a₁ ⊕ b₁)(a₂ ⊕ b₂)(a₃ ⊕ b₃), times whatever e₀ is a share of, from shares eₖ of Eₖ times the same.
+#[inline(always)]
+fn propagate([_, b1, b2, b3]: [u64; 4], e: [u64; 8]) -> u64 {
+    let inner = |a21: u64, a1: u64, a2: u64, none: u64| a21 ^ (b1 & a2) ^ (b2 & (a1 ^ (b1 & none)));
+    inner(e[7], e[5], e[6], e[4]) ^ (b3 & inner(e[3], e[1], e[2], e[0]))
 }
 
 /// One level of the tree at any party: 2h (generate, propagate) pairs to h. `out`, which holds a mask, gets this

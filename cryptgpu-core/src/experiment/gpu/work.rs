@@ -142,8 +142,8 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
         work(d, "sign bit, roles 1 and 2", [n, shared], [carries, packed], move |bits, [carry, top]| {
             kernels::sign_share_carries(window, true, bits, carry, top);
         }),
-        work(d, "sign bit, a level of the tree", [carries; 2], [31 * packed], move |x, [out]| {
-            kernels::sign_tree_level(n, 16, x, out);
+        work(d, "sign bit, a level of the tree", [carries; 2], [15 * packed], move |x, [out]| {
+            kernels::sign_tree_level(n, 8, x, out);
         }),
         work(d, "first plane", [packed], [packed], move |[bits], [out]| kernels::first_plane(n, 1, bits, out)),
     ]

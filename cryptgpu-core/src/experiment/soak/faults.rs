@@ -9,16 +9,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where the parties of a run are, and with it how faults come to them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// Three processes, with TLS between them.
     Processes,
+    /// Three processes with a stranger on every way between them, through whom their connections go.
+    Links,
     /// Three threads, with an [`Interceptor`] between them.
     Threads,
 }
 
-/// What is done to a party or to what it sends.
+/// What is done to a party or to what it sends. A message of processes is a TLS record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
@@ -44,10 +46,22 @@ pub enum Fault {
     Overtaken,
     /// A bit of a message is another one.
     Changed,
-    /// A message arrives without its last word.
+    /// A message arrives without its last word; of a record half arrives, and the connection ends.
     Shortened,
-    /// Nothing that a party sends to another arrives any more.
+    /// Nothing that a party sends to another arrives any more; of processes the connection is ended, in order or by a reset.
     Cut,
+    /// All that comes on a connection comes slowly, a few KiB at a time.
+    Slow,
+    /// A connection is ended, and none is let through for as long as the work goes on.
+    Refused,
+    /// A connection is ended, and the next ones lead to another party.
+    Misled,
+    /// Nothing passes any more on a connection, and it does not end.
+    Silent,
+    /// Somebody connects to a party and says what another one has said.
+    Replayed,
+    /// Somebody connects to a party and says anything.
+    Knocked,
 }
 
 /// The faults of processes; a stop takes a whole deadline, so there are fewer of them.
@@ -76,17 +90,50 @@ const OF_MESSAGES: &[Fault] = &[
     Fault::Cut,
 ];
 
+/// The faults of connections and what passes on them; a silence takes seconds, so there are fewer of them.
+const OF_LINKS: &[Fault] = &[
+    Fault::Cut,
+    Fault::Cut,
+    Fault::Cut,
+    Fault::Shortened,
+    Fault::Shortened,
+    Fault::Late,
+    Fault::Slow,
+    Fault::Lost,
+    Fault::Twice,
+    Fault::Overtaken,
+    Fault::Changed,
+    Fault::Changed,
+    Fault::Replayed,
+    Fault::Knocked,
+    Fault::Misled,
+    Fault::Refused,
+    Fault::Silent,
+];
+
 impl Fault {
     pub(super) fn random(place: Place, dice: &mut Dice) -> Self {
         dice.of(match place {
             Place::Processes => OF_PROCESSES,
+            Place::Links => OF_LINKS,
             Place::Threads => OF_MESSAGES,
         })
     }
 
-    /// Whether a run must come to its right end although this was done to it, if the machine is not too slow.
-    pub fn is_only_slow(self) -> bool {
-        matches!(self, Fault::Pause | Fault::SlowReader | Fault::FullPipe | Fault::Late)
+    /// Whether a run must come to its right end although this was done to it: a link goes on where it was cut, and strangers
+    /// are turned away.
+    pub fn must_end_right(self, place: Place) -> bool {
+        place == Place::Links && matches!(self, Fault::Cut | Fault::Shortened | Fault::Replayed | Fault::Knocked)
+    }
+
+    /// Whether later runs of the same parties meet it too, where it was done so late that its own run did not.
+    pub(super) fn lasts(self, place: Place) -> bool {
+        use Fault::{Changed, Cut, Kill, Lost, Misled, Overtaken, Refused, Silent, Stop, Twice};
+        match place {
+            Place::Processes => matches!(self, Kill | Stop),
+            Place::Links => matches!(self, Lost | Twice | Overtaken | Changed | Refused | Misled | Silent),
+            Place::Threads => matches!(self, Lost | Twice | Overtaken | Cut),
+        }
     }
 }
 

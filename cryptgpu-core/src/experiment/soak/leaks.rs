@@ -28,6 +28,22 @@ pub(super) fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
 }
 
+/// Open files and sockets of another process; 0 where they may not be looked at.
+pub(super) fn descriptors_of(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// A process that has more than `most` open files and sockets, and goes on having them.
+pub(super) fn holding(pids: &[u32], most: usize) -> Option<String> {
+    let many = |pid: &&u32| descriptors_of(**pid) > most;
+    match soon(|| !pids.iter().any(|pid| many(&pid))) {
+        true => None,
+        false => pids.iter().find(many).map(|pid| {
+            format!("process {pid} has {} open files and sockets where there were {most} at most", descriptors_of(*pid))
+        }),
+    }
+}
+
 /// Files below a folder.
 pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

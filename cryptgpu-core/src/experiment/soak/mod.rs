@@ -7,6 +7,7 @@
 //! | `dice.rs` | random choices, all from one seed |
 //! | `work.rs` | functions, inference, training, and what plaintext says of them |
 //! | `faults.rs` | the faults, and how they are done |
+//! | `stranger.rs` | who stands between processes and does harm to their connections |
 //! | `leaks.rs` | processes, open files and sockets that are left |
 //! | `episode.rs` | one piece of work with one fault |
 //! | `record.rs` | [`FaultRecord`], [`FaultSummary`] |
@@ -16,6 +17,7 @@ mod episode;
 mod faults;
 mod leaks;
 mod record;
+mod stranger;
 mod work;
 
 pub use faults::{Fault, Place};
@@ -81,6 +83,11 @@ impl Soak {
             observe(last);
         }
         Ok(records)
+    }
+
+    /// How long a party waits for another: where connections are silent and made anew, for longer than that takes.
+    fn deadline_of(&self, place: Place) -> Duration {
+        self.deadline * if place == Place::Links { 3 } else { 1 }
     }
 
     fn cluster(&self) -> crate::cluster::ClusterBuilder {

@@ -19,14 +19,16 @@ pub struct FaultRecord {
     pub work: Work,
     /// What was done.
     pub fault: Fault,
-    /// To which party; for a fault of messages, its sender.
+    /// To which party; for a fault of messages or connections, their sender.
     pub party: usize,
-    /// The receiver, for a fault of messages.
+    /// The receiver, for a fault of messages or connections.
     pub to: Option<usize>,
     /// When: milliseconds after the beginning, or so many messages of that link.
     pub at: f64,
     /// Whether it was done before the work had ended.
     pub done: bool,
+    /// The step in which it was noticed, where an error says so.
+    pub step: String,
     /// How the work ended: empty for the right result, else the error's message.
     pub error: String,
     /// Seconds until it ended.
@@ -54,11 +56,11 @@ pub struct FaultSummary {
     pub slowest: f64,
 }
 
-/// Counts records by fault.
-pub fn summaries(records: &[FaultRecord]) -> BTreeMap<Fault, FaultSummary> {
-    let mut all: BTreeMap<Fault, FaultSummary> = BTreeMap::new();
+/// Counts records by place and fault.
+pub fn summaries(records: &[FaultRecord]) -> BTreeMap<(Place, Fault), FaultSummary> {
+    let mut all: BTreeMap<(Place, Fault), FaultSummary> = BTreeMap::new();
     for record in records {
-        let of = all.entry(record.fault).or_default();
+        let of = all.entry((record.place, record.fault)).or_default();
         of.violations += u64::from(record.violation.is_some());
         if record.done {
             of.done += 1;

@@ -199,7 +199,7 @@ impl Party {
     }
 
     /// 1 where x < 0 and 0 elsewhere, or with `negate` the other way round, as ring elements: [`Party::sign`] and
-    /// [`Party::bits_to_ring`]. 73 bytes an element, 8 rounds.
+    /// [`Party::bits_to_ring`]. 70.6 bytes an element, 7 rounds.
     ///
     /// # Errors
     /// The link's errors.

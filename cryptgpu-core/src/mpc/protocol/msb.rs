@@ -1,5 +1,6 @@
-//! The sign bit: the carry into the top bit of x = (x₀ + x₁) + x₂ by a prefix tree over pairs of
-//! bits, of which everything that is linear in role 0's secrets costs no interaction. The tree's levels are in `tree.rs`.
+//! The sign bit: the carry into the top bit of x = (x₀ + x₁) + x₂ by a prefix tree over groups of four
+//! bits, of which everything that is linear in role 0's secrets costs no interaction. The tree's levels are in
+//! `tree.rs`.
 
 use super::message::{MessageKind, Part, Side};
 use super::tree::{Level, Tree};
@@ -50,22 +51,22 @@ impl Party {
     /// ([`crate::mpc::SignWindow`]) exact while |x| < 2^(low + width − 1) in the ring, but that positive values below 2^low
     /// may count as negative.
     ///
-    /// With A = x₀ + x₁ (role 0) and B = x₂ (roles 1 and 2), for each pair of bits generate is
-    /// G = a₁b₁ ⊕ (a₁a₀)b₀ ⊕ a₀(b₁b₀) and propagate P = a₁a₀ ⊕ a₁b₀ ⊕ a₀b₁ ⊕ b₁b₀, linear in
-    /// what role 0 shares.
+    /// With A = x₀ + x₁ (role 0) and B = x₂ (roles 1 and 2), the carry out of a group of four bits (generate, G) and whether
+    /// it hands a carry on (propagate, P = ∏ (aᵢ ⊕ bᵢ)) are sums of products of bits of A with coefficients that B decides:
+    /// linear in the 15 products ∏ aᵢ that role 0 shares.
     ///
     /// | round | from | to | message | hidden by |
     /// |---|---|---|---|---|
-    /// | 1 | role 0 | role 2 | a₀, a₁, a₁a₀ of every pair ⊕ mask (95 bits) | mask of F₁ |
-    /// | 1 | role 0 | role 2 | its shares of the products of all levels ⊕ mask (57 bits) | mask of F₁ |
-    /// | 1 | role 1 | role 2 | its share of G, P ⊕ G₁ (63 bits) | G₁ of F₁ |
-    /// | 2 | role 2 | role 1 | its share of G, P ⊕ G₀ (63 bits) | G₀ of F₀ |
-    /// | 3–7 | role 1 | role 2 | its share of a level's products ⊕ mask ⊕ c₁ (31, 15, 7, 3, 1 bits) | c₁ of F₁ |
-    /// | 3–7 | role 2 | role 1 | its share ⊕ role 0's message ⊕ c₀ (as many) | c₀ of F₀ |
+    /// | 1 | role 0 | role 2 | the products of every group ⊕ mask (233 bits) | mask of F₁ |
+    /// | 1 | role 0 | role 2 | its shares of the products of all levels ⊕ mask (26 bits) | mask of F₁ |
+    /// | 1 | role 1 | role 2 | its share of G, P ⊕ G₁ (31 bits) | G₁ of F₁ |
+    /// | 2 | role 2 | role 1 | its share of G, P ⊕ G₀ (31 bits) | G₀ of F₀ |
+    /// | 3–6 | role 1 | role 2 | its share of a level's products ⊕ mask ⊕ c₁ (15, 7, 3, 1 bits) | c₁ of F₁ |
+    /// | 3–6 | role 2 | role 1 | its share ⊕ role 0's message ⊕ c₀ (as many) | c₀ of F₀ |
     ///
     /// Components c₀ and c₁ of a level's results are streams, so role 0 has both from the start, and computes its shares of
     /// the products of all levels at once. It receives nothing. c₂ is the sum of the last two messages.
-    /// 49 bytes an element, 7 rounds with 64 bits; sign = a₆₃ ⊕ b₆₃ ⊕ carry. The adder is
+    /// 46 5/8 bytes an element, 6 rounds with 64 bits; sign = a₆₃ ⊕ b₆₃ ⊕ carry. The adder is
     /// Kogge and Stone's recurrence on the replicated binary products of Araki et al. (CCS 2016);
     /// that two parties know one summand is ABY3's observation (CCS 2018, §5.3).
     ///
@@ -92,7 +93,7 @@ impl Party {
         self.declare_cost(cost::sign(x.len(), window));
         let parts = self.parts(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
         let levels =
-            std::iter::successors(Some(window.pairs() / 2), |half| Some(half / 2)).take_while(|&half| half > 0);
+            std::iter::successors(Some(window.groups() / 2), |half| Some(half / 2)).take_while(|&half| half > 0);
         let levels = levels.map(|half| self.parts(MessageKind::SIGN_TREE, x.len(), half as u32)).collect();
         Ok(SignNonces { parts, levels })
     }

@@ -26,7 +26,7 @@ impl Tree {
     pub(super) fn of_roles(window: SignWindow, parts: [&Part<3>; 3], levels: Vec<[Level; 3]>) -> [Tree; 3] {
         let mut trees =
             parts.map(|part| Tree { elements: part.elements.len(), words: part.words.len(), levels: vec![] });
-        let mut half = window.pairs();
+        let mut half = window.groups();
         for level in levels {
             half /= 2;
             for (tree, level) in trees.iter_mut().zip(level) {

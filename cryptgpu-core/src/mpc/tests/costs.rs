@@ -4,14 +4,14 @@ use super::{array, evaluate, samples};
 use crate::mpc::{World, cost};
 
 #[test]
-fn a_relu_sends_at_most_95_bytes_an_element_and_a_product_28() {
+fn a_relu_sends_at_most_87_bytes_an_element_and_a_product_28() {
     let n = 1 << 16;
     let window = crate::device::SignWindow::default();
-    assert!(cost::relu(n, window).bytes <= 95 * n as u64);
-    assert_eq!(cost::relu(n, window).rounds, 9);
+    assert!(cost::relu(n, window).bytes <= 87 * n as u64);
+    assert_eq!(cost::relu(n, window).rounds, 8);
     assert!(cost::truncate_product(n, 20).bytes <= 28 * n as u64);
     let short = crate::device::SignWindow::new(0, 32).unwrap();
-    assert!(cost::relu(n, short).bytes <= 66 * n as u64);
+    assert!(cost::relu(n, short).bytes <= 63 * n as u64);
 }
 
 #[test]

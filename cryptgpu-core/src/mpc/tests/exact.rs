@@ -147,7 +147,7 @@ fn the_sign_is_exact_on_all_64_bits() {
         let signs = bits_of(&World::seeded(n as u64), &x, |p, x| {
             let before = p.declared();
             let bits = p.sign(x).unwrap();
-            assert_eq!(p.declared().rounds - before.rounds, 7);
+            assert_eq!(p.declared().rounds - before.rounds, 6);
             p.open_bits(&bits).unwrap()
         });
         let expected: Vec<bool> = x.iter().map(|&x| (x as i64) < 0).collect();

@@ -19,11 +19,16 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    /// A silence is a third of the deadline, but at least 2 s and at most 10 s. Silence and time to resume are together
-    /// less than a deadline of more than 4 s: a link that cannot be resumed is named before a receive gives up.
+    /// A silence is a third of the deadline, but at least 2 s and at most 10 s. Where the time to resume is at most half of a
+    /// deadline of more than 4 s, both together are less than it: a link that cannot be resumed is named before a receive
+    /// gives up.
     pub(super) fn of(options: &Options) -> Self {
         let silence = (options.deadline / 3).clamp(Duration::from_secs(2), Duration::from_secs(10));
-        Pulse { beat: silence / SILENT_BEATS, resume: options.resume_within.min(options.deadline / 2) }
+        let resume = match options.resume_within < options.deadline {
+            true => options.resume_within,
+            false => options.deadline / 2,
+        };
+        Pulse { beat: silence / SILENT_BEATS, resume }
     }
 
     /// The heart-beats from now on.

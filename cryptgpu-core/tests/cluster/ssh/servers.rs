@@ -23,7 +23,7 @@ pub struct Servers {
     _cleaner: Child,
 }
 
-/// One server: `h0`, `h1` and `h2` are hosts like any other, `full` has a full disk, `odd` an old C library.
+/// One server: `h0`, `h1` and `h2` are hosts like any other, `full` has a full disk, `odd` an old C library, and under the name `foreign` another processor.
 pub struct Server {
     pub name: &'static str,
     pub address: String,
@@ -159,7 +159,11 @@ fn prepare(server: &Server, clean: &mut String) -> String {
         },
         "odd" => {
             fs::write(server.cache.join("getconf"), "#!/bin/sh\necho glibc 2.17\n").unwrap();
-            run(&format!("chmod +x {cache}/getconf")).unwrap();
+            // Its processor is what the client says.
+            let uname = "#!/bin/sh\nPATH=/usr/bin:/bin\n[ \"$1$LC_PROCESSOR\" = -m ] && exec uname -m\n\
+                         [ \"$1\" = -m ] && echo \"$LC_PROCESSOR\" || uname \"$@\"\n";
+            fs::write(server.cache.join("uname"), uname).unwrap();
+            run(&format!("chmod +x {cache}/getconf {cache}/uname")).unwrap();
             String::new()
         }
         _ => String::new(),
@@ -169,7 +173,7 @@ fn prepare(server: &Server, clean: &mut String) -> String {
 fn sshd_config(server: &Server, folder: &Path) -> String {
     let folder = folder.display();
     let path = match server.name {
-        "odd" => format!(" PATH={}:/usr/local/bin:/usr/bin:/bin", server.cache.display()),
+        "odd" => format!(" PATH={}:/usr/local/bin:/usr/bin:/bin\nAcceptEnv LC_PROCESSOR", server.cache.display()),
         _ => String::new(),
     };
     format!(
@@ -226,6 +230,8 @@ impl Place {
         entry("wrong-key", &first.address, first.port, "wrong", "known");
         entry("changed", &first.address, first.port, "user", "changed");
         entry("unknown", &first.address, first.port, "user", "empty");
+        let odd = &servers.hosts[4];
+        entry("foreign", &odd.address, odd.port, "user\nSetEnv LC_PROCESSOR=sparc64", "known");
         entry("down", &servers.nobody, 9, "user", "known");
         fs::write(place.folder.join("ssh_config"), config).unwrap();
         fs::write(place.folder.join("known"), known).unwrap();
