@@ -162,8 +162,8 @@ SIGN_KERNELS(64)
 // This party's share of x ∧ y from both replicated components of each.
 static __device__ __forceinline__ u64 and_share(u64 xa, u64 xb, u64 ya, u64 yb) { return (xa & (ya ^ yb)) ^ (xb & ya); }
 
-// One level of the tree: 2h pairs (generate, propagate) to h, as this party's share of g ⊕ p g′ and p p′, without its
-// zero-share. In planes [g: 2h][p: 2h − 1, positions 1..] to [g: h][p: h − 1]. A thread takes one word of one result.
+// One level of the tree: 2h pairs (generate, propagate) to h. `out`, which holds a mask, gets this party's share of g ⊕ p g′
+// and p p′. In planes [g: 2h][p: 2h − 1, positions 1..] to [g: h][p: h − 1]. A thread takes one word of one result.
 KERNEL(THREADS)
 tree_level(u32 half, const u64 *__restrict__ a, const u64 *__restrict__ b, u64 *__restrict__ out, u64 n) {
     u64 columns = (n + 63) / 64, whole = n / 512 * 8;
@@ -176,10 +176,10 @@ tree_level(u32 half, const u64 *__restrict__ a, const u64 *__restrict__ b, u64 *
         u64 g_low = plane_word(column, k, planes_in, n), g_high = plane_word(column, half + k, planes_in, n);
         u64 p_high = plane_word(column, 3 * half + k - 1, planes_in, n);
         u64 xa = a[p_high], xb = b[p_high];
-        out[plane_word(column, k, planes_out, n)] = a[g_high] ^ and_share(xa, xb, a[g_low], b[g_low]);
+        out[plane_word(column, k, planes_out, n)] ^= a[g_high] ^ and_share(xa, xb, a[g_low], b[g_low]);
         if (k > 0) {
             u64 p_low = plane_word(column, 2 * half + k - 1, planes_in, n);
-            out[plane_word(column, half + k - 1, planes_out, n)] = and_share(xa, xb, a[p_low], b[p_low]);
+            out[plane_word(column, half + k - 1, planes_out, n)] ^= and_share(xa, xb, a[p_low], b[p_low]);
         }
     }
 }
