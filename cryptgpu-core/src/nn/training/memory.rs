@@ -54,7 +54,7 @@ mod words {
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
     /// A ReLU.
-    pub const RELU: f64 = 6.5;
+    pub const RELU: f64 = 7.0;
     /// A ReLU6, which is two.
     pub const RELU6: f64 = 18.0;
     /// A bit times a share.
