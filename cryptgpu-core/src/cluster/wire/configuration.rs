@@ -38,7 +38,7 @@ impl Route {
         Route(Arc::new(lead))
     }
 
-    /// What `from` is told of where the parties listen.
+    /// The addresses at which `from` finds the other parties.
     pub(in crate::cluster) fn told(&self, from: PartyId, addresses: &[String; 3]) -> [String; 3] {
         PartyId::ALL.map(|to| (self.0)(from, to, &addresses[to.index()]))
     }
