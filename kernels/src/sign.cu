@@ -72,18 +72,15 @@ static __device__ void share_bits(u32 low, const u64 *x0, const u64 *x1, const u
             u32 at = position<GROUPS>(r);
             u64 low_part = (part & 1 ? a[1] : ~0ull) & (part & 2 ? a[2] : ~0ull);
             u64 high_part = low_part & a[3];
-            if (part == 0) {
-                u64 w = unit.word(upper_plane<GROUPS>(0, at), planes), m = mask[w];
-                message[w] = a[0] ^ m;
-                if (r == 0) {
-                    top[unit.word(0, 1)] = a[0] ^ m;
-                    top_mask[unit.word(0, 1)] = m;
-                }
-            } else {
-                u64 w = unit.word(upper_plane<GROUPS>(part, at), planes);
-                message[w] = low_part ^ mask[w];
+            // Without a factor of a₁ and a₂ the first product is a₀ alone.
+            u64 w = unit.word(upper_plane<GROUPS>(part, at), planes), m = mask[w];
+            u64 first = part == 0 ? a[0] : low_part;
+            message[w] = first ^ m;
+            if (r == 0 && part == 0) {
+                top[unit.word(0, 1)] = first ^ m;
+                top_mask[unit.word(0, 1)] = m;
             }
-            u64 w = unit.word(upper_plane<GROUPS>(part + 4, at), planes);
+            w = unit.word(upper_plane<GROUPS>(part + 4, at), planes);
             message[w] = high_part ^ mask[w];
             if (at == 0) continue;
             if (part != 0) {
