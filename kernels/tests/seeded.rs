@@ -194,8 +194,8 @@ const SEEDS: &[Seed] = &[
     Seed {
         mistake: "a carry without one of its terms",
         family: Family::Sign,
-        from: "(a1 & b1) ^ (a10 & b0) ^ (a0 & b10);",
-        to: "(a1 & b1) ^ (a10 & b0);",
+        from: "g ^= bits[0] & with;",
+        to: "g ^= 0;",
         caught_by: Bits,
         run: carries,
     },
