@@ -118,7 +118,7 @@ fn carries(card: &Card) -> Outcome {
 }
 
 fn tree(card: &Card) -> Outcome {
-    let (dx, mut out) = (card.up(&words(9, 7 * 2)), card.blank(3 * 2));
+    let (dx, mut out) = (card.up(&words(9, 7 * 2)), card.up(&words(10, 3 * 2)));
     let launched = card.kernels.sign_tree_level(&card.stream, 100, 2, [dx.words(); 2], out.words_mut());
     // x ∧ x from two equal components: xₐ ∧ (xₐ ⊕ xₐ) ⊕ xₐ ∧ xₐ.
     outcome(card, launched, &out, vec![])
