@@ -106,8 +106,9 @@ impl Party {
         let [tree_zero, tree_one, tree_two] = Tree::of_roles(window, [&zero, &one, &two], levels);
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         let words = x.len().div_ceil(64);
-        // Components of the sign without the carry first, the top bits of A and B.
-        let (mut a, mut b) = (device.alloc(words), device.alloc(words));
+        // Components of the sign without the carry first, the top bits of A and B. What begins with the sign may read all of
+        // them, though only role 0's part is there by then.
+        let (mut a, mut b) = (device.zeros(words), device.zeros(words));
         let (xa, xb) = (x.a.view(), x.b.view());
 
         // Role 0 shares its bits; both its components of G and P are streams.
