@@ -22,31 +22,18 @@ bit_product_role0(const u64 *__restrict__ u1, const u64 *__restrict__ u2, const 
     }
 }
 
-// Role 1, first: `message` holds α and becomes d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂).
+// Roles 1 and 2, first: `message` holds a pad α and becomes d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂); at role 2 with
+// u₂ and [x₀, 0], as in the closing.
 KERNEL(THREADS)
-bit_product_role1_open(const u64 *__restrict__ u1, const u64 *__restrict__ v, const u64 *__restrict__ x1,
+bit_product_open(const u64 *__restrict__ u1, const u64 *__restrict__ v, const u64 *__restrict__ x1,
                        const u64 *__restrict__ x2, u64 *__restrict__ message, u64 n) {
     FOR_ELEMENTS(i, n)
         message[i] = negated_if(packed_bit(u1, i, n) ^ packed_bit(v, i, n), x1[i] + x2[i]) - message[i];
 }
 
-// Role 2: `e` holds β and becomes (1 − 2u₂)b − β with b = (1 − 2v)x₀; `r` holds ν and becomes p₂ − ν with
-// p₂ = v·x₀ + u₂(b + d); y₀ holds f and becomes f + ν.
+// Roles 1 and 2, last: `message` holds μ and becomes p₁ − μ with p₁ = v(x₁ + x₂) + u₁(a + e).
 KERNEL(THREADS)
-bit_product_role2(const u64 *__restrict__ u2, const u64 *__restrict__ v, const u64 *__restrict__ x0,
-                  const u64 *__restrict__ d, u64 *__restrict__ e, u64 *__restrict__ r, u64 *__restrict__ y0, u64 n) {
-    FOR_ELEMENTS(i, n) {
-        u64 u = packed_bit(u2, i, n), vi = packed_bit(v, i, n), x = x0[i], nu = r[i];
-        u64 b = negated_if(vi, x);
-        e[i] = negated_if(u, b) - e[i];
-        r[i] = (x & -vi) + ((b + d[i]) & -u) - nu;
-        y0[i] += nu;
-    }
-}
-
-// Role 1, last: `message` holds μ and becomes p₁ − μ with p₁ = v(x₁ + x₂) + u₁(a + e).
-KERNEL(THREADS)
-bit_product_role1_close(const u64 *__restrict__ u1, const u64 *__restrict__ v, const u64 *__restrict__ x1,
+bit_product_close(const u64 *__restrict__ u1, const u64 *__restrict__ v, const u64 *__restrict__ x1,
                         const u64 *__restrict__ x2, const u64 *__restrict__ e, u64 *__restrict__ message, u64 n) {
     FOR_ELEMENTS(i, n) {
         u64 u = packed_bit(u1, i, n), vi = packed_bit(v, i, n), x = x1[i] + x2[i];

@@ -72,18 +72,15 @@ static __device__ void share_bits(u32 low, const u64 *x0, const u64 *x1, const u
             u32 at = position<GROUPS>(r);
             u64 low_part = (part & 1 ? a[1] : ~0ull) & (part & 2 ? a[2] : ~0ull);
             u64 high_part = low_part & a[3];
-            if (part == 0) {
-                u64 w = unit.word(upper_plane<GROUPS>(0, at), planes), m = mask[w];
-                message[w] = a[0] ^ m;
-                if (r == 0) {
-                    top[unit.word(0, 1)] = a[0] ^ m;
-                    top_mask[unit.word(0, 1)] = m;
-                }
-            } else {
-                u64 w = unit.word(upper_plane<GROUPS>(part, at), planes);
-                message[w] = low_part ^ mask[w];
+            // Without a factor of a₁ and a₂ the first product is a₀ alone.
+            u64 w = unit.word(upper_plane<GROUPS>(part, at), planes), m = mask[w];
+            u64 first = part == 0 ? a[0] : low_part;
+            message[w] = first ^ m;
+            if (r == 0 && part == 0) {
+                top[unit.word(0, 1)] = first ^ m;
+                top_mask[unit.word(0, 1)] = m;
             }
-            u64 w = unit.word(upper_plane<GROUPS>(part + 4, at), planes);
+            w = unit.word(upper_plane<GROUPS>(part + 4, at), planes);
             message[w] = high_part ^ mask[w];
             if (at == 0) continue;
             if (part != 0) {
@@ -162,8 +159,8 @@ SIGN_KERNELS(64)
 // This party's share of x ∧ y from both replicated components of each.
 static __device__ __forceinline__ u64 and_share(u64 xa, u64 xb, u64 ya, u64 yb) { return (xa & (ya ^ yb)) ^ (xb & ya); }
 
-// One level of the tree: 2h pairs (generate, propagate) to h, as this party's share of g ⊕ p g′ and p p′, without its
-// zero-share. In planes [g: 2h][p: 2h − 1, positions 1..] to [g: h][p: h − 1]. A thread takes one word of one result.
+// One level of the tree: 2h pairs (generate, propagate) to h. `out`, which holds a mask, gets this party's share of g ⊕ p g′
+// and p p′. In planes [g: 2h][p: 2h − 1, positions 1..] to [g: h][p: h − 1]. A thread takes one word of one result.
 KERNEL(THREADS)
 tree_level(u32 half, const u64 *__restrict__ a, const u64 *__restrict__ b, u64 *__restrict__ out, u64 n) {
     u64 columns = (n + 63) / 64, whole = n / 512 * 8;
@@ -176,10 +173,10 @@ tree_level(u32 half, const u64 *__restrict__ a, const u64 *__restrict__ b, u64 *
         u64 g_low = plane_word(column, k, planes_in, n), g_high = plane_word(column, half + k, planes_in, n);
         u64 p_high = plane_word(column, 3 * half + k - 1, planes_in, n);
         u64 xa = a[p_high], xb = b[p_high];
-        out[plane_word(column, k, planes_out, n)] = a[g_high] ^ and_share(xa, xb, a[g_low], b[g_low]);
+        out[plane_word(column, k, planes_out, n)] ^= a[g_high] ^ and_share(xa, xb, a[g_low], b[g_low]);
         if (k > 0) {
             u64 p_low = plane_word(column, 2 * half + k - 1, planes_in, n);
-            out[plane_word(column, half + k - 1, planes_out, n)] = and_share(xa, xb, a[p_low], b[p_low]);
+            out[plane_word(column, half + k - 1, planes_out, n)] ^= and_share(xa, xb, a[p_low], b[p_low]);
         }
     }
 }

@@ -166,8 +166,8 @@ impl Kernels {
         self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
-    /// One level of the tree over `elements`: `out` = this party's share of 2·`half` − 1 planes from both
-    /// replicated components of 4·`half` − 1, **without** its zero-share ([`Kernels::add_zero`], binary).
+    /// One level of the tree over `elements`: `out`, which holds a mask, gets this party's share of 2·`half` − 1
+    /// planes from both replicated components of 4·`half` − 1.
     ///
     /// # Errors
     /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless `half` is 1 to 8; errors of

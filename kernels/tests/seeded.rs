@@ -118,7 +118,7 @@ fn carries(card: &Card) -> Outcome {
 }
 
 fn tree(card: &Card) -> Outcome {
-    let (dx, mut out) = (card.up(&words(9, 7 * 2)), card.blank(3 * 2));
+    let (dx, mut out) = (card.up(&words(9, 7 * 2)), card.up(&words(10, 3 * 2)));
     let launched = card.kernels.sign_tree_level(&card.stream, 100, 2, [dx.words(); 2], out.words_mut());
     // x ∧ x from two equal components: xₐ ∧ (xₐ ⊕ xₐ) ⊕ xₐ ∧ xₐ.
     outcome(card, launched, &out, vec![])
@@ -194,8 +194,8 @@ const SEEDS: &[Seed] = &[
     Seed {
         mistake: "a carry without one of its terms",
         family: Family::Sign,
-        from: "(a1 & b1) ^ (a10 & b0) ^ (a0 & b10);",
-        to: "(a1 & b1) ^ (a10 & b0);",
+        from: "g ^= bits[0] & with;",
+        to: "g ^= 0;",
         caught_by: Bits,
         run: carries,
     },

@@ -1,6 +1,6 @@
 //! Where words live: a device, buffers on it, and views of parts of them.
 
-use super::spare::{self, Words};
+use super::spare::Words;
 use super::{DeviceError, cuda};
 use std::ops::Range;
 use std::str::FromStr;
@@ -101,9 +101,9 @@ impl Device {
     pub fn full(&self, len: usize, value: u64) -> Buffer {
         match self {
             Device::Cpu => {
-                let mut words = spare::take(len);
+                let mut words = Words::scratch(len);
                 words.fill(value);
-                Buffer::Cpu(Words::new(words))
+                Buffer::Cpu(words)
             }
             Device::Cuda(_) => {
                 let mut buffer = self.alloc(len);
@@ -255,7 +255,7 @@ impl<'a> View<'a> {
     /// As [`Buffer::into_host`].
     pub fn to_host(self) -> Result<Vec<u64>, DeviceError> {
         match self {
-            View::Cpu(words) => Ok(spare::copy(words)),
+            View::Cpu(words) => Ok(Words::copy_of(words).into_vec()),
             View::Cuda(view) => view.to_host(),
         }
     }

@@ -145,8 +145,8 @@ pub fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {
 }
 
 /// One level of the tree: [`super::cpu::sign::tree_level`].
-pub fn sign_tree_level(elements: usize, half: usize, x: [View; 2], zero: &Zero, out: ViewMut) {
-    on_device!(out, sign::tree_level(elements, half, x, zero, out))
+pub fn sign_tree_level(elements: usize, half: usize, x: [View; 2], out: ViewMut) {
+    on_device!(out, sign::tree_level(elements, half, x, out))
 }
 
 // A bit times a tensor, and a bit as a ring element.
@@ -156,19 +156,14 @@ pub fn bit_product_role0(u: [View; 2], streams: [&Stream; 5], message: ViewMut, 
     on_device!(message, bit_product::role0(u, streams, message, y0, y1))
 }
 
-/// Role 1's first message: [`super::cpu::bit_product::role1_open`].
-pub fn bit_product_role1_open(bits: [View; 2], x: [View; 2], alpha: &Stream, message: ViewMut) {
-    on_device!(message, bit_product::role1_open(bits, x, alpha, message))
+/// The first message of roles 1 and 2: [`super::cpu::bit_product::open`].
+pub fn bit_product_open(bits: [View; 2], x: [View; 2], alpha: &Stream, message: ViewMut) {
+    on_device!(message, bit_product::open(bits, x, alpha, message))
 }
 
-/// Role 2: [`super::cpu::bit_product::role2`].
-pub fn bit_product_role2(bits: [View; 2], x0: View, d: View, streams: [&Stream; 3], message: ViewMut, y0: ViewMut) {
-    on_device!(message, bit_product::role2(bits, x0, d, streams, message, y0))
-}
-
-/// Role 1's last message: [`super::cpu::bit_product::role1_close`].
-pub fn bit_product_role1_close(bits: [View; 2], x: [View; 2], e: View, mu: &Stream, message: ViewMut) {
-    on_device!(message, bit_product::role1_close(bits, x, e, mu, message))
+/// The last message of roles 1 and 2: [`super::cpu::bit_product::close`].
+pub fn bit_product_close(bits: [View; 2], x: [View; 2], e: View, mu: &Stream, message: ViewMut) {
+    on_device!(message, bit_product::close(bits, x, e, mu, message))
 }
 
 /// Conversion, role 0: [`super::cpu::bit_product::convert_role0`].

@@ -4,15 +4,25 @@
 //!
 //! What is kept, with what is in use, is never more than a quarter above the most that was in use at once ([`Store::room`]). So
 //! the memory of a process is that of its largest step, and can be stated before it runs. Memory that fits serves first, then
-//! larger one, as long as that makes the most no more: a training of LeNet then has next to no fresh memory after its first
-//! iteration, where exact fits alone would ask the system for half of all words.
+//! larger one, as long as that makes the most no more, then one to which pages are added or from which they are taken. Nothing
+//! that is used again is zeroed.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, RangeInclusive};
 
 /// Fewer words than this are left to the allocator. (Keys are fewer, too: none is ever kept.)
 const MIN_WORDS: usize = 4 << 10;
+
+/// As many words are mapped by themselves (`own_process::return_large_memory`): the allocator adds to them, and takes from them, by
+/// pages.
+const MOVED_WORDS: usize = 32 << 10;
+
+/// As many words, of 4 MiB, have a large page of 2 MiB among them.
+const HUGE_WORDS: usize = 512 << 10;
+
+/// Bytes of a page, at most.
+const PAGE: usize = 64 << 10;
 
 /// Of the most that was in use so large a part may be kept beside it.
 const KEPT_PART: usize = 4;
@@ -43,15 +53,19 @@ impl Store {
         most + most / KEPT_PART - used
     }
 
-    /// Freed words for `len`: as many and at most an eighth more, or the fewest up to four times as many that make the most
-    /// no more than it is.
+    /// Freed words for `len`, of which some may have to be added or given back ([`fitted`]): as many and at most an eighth more,
+    /// or the fewest up to twice as many that make the most no more than it is; or, where pages can be moved, twice as many at
+    /// most, or half as many at least. Of equally many those that were freed last: a processor's caches may hold them.
     fn find(&mut self, len: usize) -> Option<Vec<u64>> {
-        let larger = (4 * len).min(self.most().saturating_sub(self.used));
-        let fewest = |most: usize| {
-            let fits = self.free.iter().enumerate().filter(|(_, words)| (len..=most).contains(&words.capacity()));
-            fits.min_by_key(|(_, words)| words.capacity()).map(|(at, _)| at)
+        let larger = (2 * len).min(self.most().saturating_sub(self.used));
+        let of = |range: RangeInclusive<usize>| {
+            let fits = self.free.iter().enumerate().rev().filter(move |(_, words)| range.contains(&words.capacity()));
+            fits.map(|(at, words)| (at, words.capacity()))
         };
-        let at = fewest(len + len / 8).or_else(|| fewest(larger))?;
+        let fewest = |most: usize| of(len..=most).min_by_key(|(_, words)| *words);
+        let at = fewest(len + len / 8).or_else(|| fewest(larger));
+        let moved = || fewest(2 * len).or_else(|| of(len.div_ceil(2)..=len).max_by_key(|(_, words)| *words));
+        let (at, _) = at.or_else(|| moved().filter(|_| len >= MOVED_WORDS))?;
         let words = self.free.remove(at)?;
         self.kept -= words.capacity();
         Some(words)
@@ -70,28 +84,53 @@ impl Store {
     }
 }
 
-/// `len` words whose content is of no meaning: the caller overwrites all of it.
-pub(crate) fn take(len: usize) -> Vec<u64> {
+/// At least `len` words whose content is of no meaning.
+fn take(len: usize) -> Vec<u64> {
     if len < MIN_WORDS {
         return vec![0; len];
     }
     let mut store = STORE.lock();
     let found = store.find(len);
+    let most = store.most().saturating_sub(store.used);
     let room = store.room(store.used + len);
     let unneeded = if found.is_none() { store.shrink(room) } else { vec![] };
     drop(store);
     drop(unneeded);
     match found {
-        Some(mut words) => {
-            words.resize(len, 0);
-            words
-        }
-        None => vec![0; len],
+        Some(words) => fitted(words, len, most),
+        None => fresh(len),
     }
 }
 
+/// Freed words as at least `len`, and not many more where that would be more than `most`. The allocator moves pages to do so,
+/// and copies nothing.
+fn fitted(mut words: Vec<u64>, len: usize, most: usize) -> Vec<u64> {
+    if words.capacity() > len + len / 8 && words.capacity() > most {
+        words.truncate(len);
+        words.shrink_to(len);
+    }
+    if words.len() < len {
+        words.reserve_exact(len - words.len());
+        words.resize(len, 0);
+    }
+    words
+}
+
+/// Zero words from the system; the memory of many is asked for in large pages, which cost less to get and to find.
+fn fresh(len: usize) -> Vec<u64> {
+    let mut words = vec![0u64; len];
+    if len >= HUGE_WORDS {
+        let range = words.as_mut_ptr_range();
+        let (first, end) = ((range.start as usize).next_multiple_of(PAGE), range.end as usize / PAGE * PAGE);
+        // SAFETY: advice for whole pages that are these words' own changes nothing that they hold. Where it is refused, pages
+        // are small.
+        unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_HUGEPAGE) };
+    }
+    words
+}
+
 /// Keeps words that are needed no more, if there is room.
-pub(crate) fn put(words: Vec<u64>) {
+fn put(words: Vec<u64>) {
     let len = words.capacity();
     if len < MIN_WORDS {
         return;
@@ -122,48 +161,54 @@ pub(crate) fn kept_beside(bytes: u64) -> u64 {
 
 /// Words in use, whose memory is kept when they are dropped.
 #[derive(Default)]
-pub struct Words(Vec<u64>);
+pub struct Words {
+    /// As many as are in use, or more.
+    memory: Vec<u64>,
+    len: usize,
+}
 
 impl Words {
     /// Words that have come from elsewhere.
     pub(crate) fn new(words: Vec<u64>) -> Self {
-        if words.capacity() >= MIN_WORDS {
-            let mut store = STORE.lock();
-            store.used += words.capacity();
-            store.most[0] = store.most[0].max(store.used);
-        }
-        Words(words)
+        let len = words.len();
+        Words::of(words, len)
     }
 
     /// `len` words whose content is of no meaning: the caller overwrites all of it.
     pub(crate) fn scratch(len: usize) -> Self {
-        Words::new(take(len))
+        Words::of(take(len), len)
     }
 
     /// A copy of `words`.
     pub(crate) fn copy_of(words: &[u64]) -> Self {
-        Words::new(copy(words))
+        let mut copy = Words::scratch(words.len());
+        copy.copy_from_slice(words);
+        copy
+    }
+
+    fn of(memory: Vec<u64>, len: usize) -> Self {
+        if memory.capacity() >= MIN_WORDS {
+            let mut store = STORE.lock();
+            store.used += memory.capacity();
+            store.most[0] = store.most[0].max(store.used);
+        }
+        Words { memory, len }
     }
 
     /// The words, for elsewhere.
     pub(crate) fn into_vec(mut self) -> Vec<u64> {
-        self.leave()
+        let mut words = self.leave();
+        words.truncate(self.len);
+        words
     }
 
     fn leave(&mut self) -> Vec<u64> {
-        let words = std::mem::take(&mut self.0);
+        let words = std::mem::take(&mut self.memory);
         if words.capacity() >= MIN_WORDS {
             STORE.lock().used -= words.capacity();
         }
         words
     }
-}
-
-/// A copy of `words` in freed memory.
-pub(crate) fn copy(words: &[u64]) -> Vec<u64> {
-    let mut copy = take(words.len());
-    copy.copy_from_slice(words);
-    copy
 }
 
 impl Clone for Words {
@@ -182,12 +227,12 @@ impl Deref for Words {
     type Target = [u64];
 
     fn deref(&self) -> &[u64] {
-        &self.0
+        &self.memory[..self.len]
     }
 }
 
 impl DerefMut for Words {
     fn deref_mut(&mut self) -> &mut [u64] {
-        &mut self.0
+        &mut self.memory[..self.len]
     }
 }

@@ -13,7 +13,7 @@ impl Party {
         self.sign(&difference)
     }
 
-    /// max(x, 0), exactly for every x; with a window on the sign bit as [`Party::sign`]. 86.8 bytes an element, 9 rounds.
+    /// max(x, 0), exactly for every x; with a window on the sign bit as [`Party::sign`]. 86.8 bytes an element, 8 rounds.
     ///
     /// # Errors
     /// The link's errors.
@@ -24,8 +24,7 @@ impl Party {
 
     /// A ReLU, and the bit of x ≥ 0 that it has decided by.
     fn relu_at_least_zero(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
-        let bits = self.sign(x)?.not(self.id());
-        Ok((self.bit_product(&bits, x)?, bits))
+        self.sign_times(x, true, x)
     }
 
     /// [`Party::relu`] and a bit that says where x > 0. The gradient of a ReLU is this bit times the gradient of its result,
@@ -55,12 +54,11 @@ impl Party {
     /// The link's errors.
     pub fn relu_kept(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let below = x.add_word(self.id(), u64::MAX);
-        let positive = self.sign(&below)?.not(self.id());
-        Ok((self.bit_product(&positive, x)?, positive))
+        self.sign_times(&below, true, x)
     }
 
     /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
-    /// Twice the bytes of a ReLU, 9 rounds. Exact while |x| + |limit| < 2^(63 − f); with a window on the sign bit both x and
+    /// Twice the bytes of a ReLU, 8 rounds. Exact while |x| + |limit| < 2^(63 − f); with a window on the sign bit both x and
     /// x − limit must lie within it.
     ///
     /// # Errors
@@ -93,7 +91,7 @@ impl Party {
     }
 
     /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^(63 − f), 2^63 in the ring; with
-    /// a window on the sign bit the difference must lie within it. 86.8 bytes an element, 9 rounds.
+    /// a window on the sign bit the difference must lie within it. 86.8 bytes an element, 8 rounds.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.

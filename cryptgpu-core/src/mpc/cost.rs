@@ -143,14 +143,34 @@ pub fn bit_product(n: usize) -> Cost {
     Cost::words(n.div_ceil(64) + 5 * n, if n > 0 { 3 } else { 0 })
 }
 
+/// The same behind the sign that the bits come from, role 0's messages with the sign's.
+pub(super) fn bit_product_after_sign(n: usize) -> Cost {
+    sooner(bit_product(n))
+}
+
+/// A protocol whose first round is one of the protocol before it.
+fn sooner(cost: Cost) -> Cost {
+    Cost { rounds: cost.rounds.saturating_sub(1), ..cost }
+}
+
 /// n packed bits to arithmetic shares.
 pub fn bits_to_ring(n: usize) -> Cost {
     Cost::words(3 * n, if n > 0 { 2 } else { 0 })
 }
 
-/// ReLU of n elements: a sign bit and a bit product.
+/// The same behind the sign that the bits come from.
+pub(super) fn bits_to_ring_after_sign(n: usize) -> Cost {
+    sooner(bits_to_ring(n))
+}
+
+/// The sign bit of n elements as ring elements.
+pub fn sign_to_ring(n: usize, window: SignWindow) -> Cost {
+    sign(n, window) + bits_to_ring_after_sign(n)
+}
+
+/// ReLU of n elements: a sign bit, and a bit product whose first round is the sign's.
 pub fn relu(n: usize, window: SignWindow) -> Cost {
-    sign(n, window) + bit_product(n)
+    sign(n, window) + bit_product_after_sign(n)
 }
 
 /// Pairwise maximum of n elements: x + ReLU(y − x).

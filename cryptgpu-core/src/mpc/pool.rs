@@ -57,7 +57,7 @@ impl Party {
 
     /// The maximum over each window, padding never winning: ⌈log₂ area⌉ levels of pairwise maxima.
     ///
-    /// 86.8 bytes for each of the area − 1 maxima, 9 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61 in the ring, 2^(61 − f) as
+    /// 86.8 bytes for each of the area − 1 maxima, 8 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61 in the ring, 2^(61 − f) as
     /// reals. With a window on the sign bit for |x| < 2^(low + width − 2), because differences are compared, or with padding
     /// for |x| < 2^(low + width − 3).
     ///

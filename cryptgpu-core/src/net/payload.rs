@@ -18,6 +18,11 @@ impl Payload {
         Payload(Words::new(words))
     }
 
+    /// `len` words whose content is of no meaning: the caller overwrites all of it.
+    pub(super) fn scratch(len: usize) -> Self {
+        Payload(Words::scratch(len))
+    }
+
     /// The words, which are their receiver's to wipe from now on.
     pub(super) fn take(mut self) -> Vec<u64> {
         std::mem::take(&mut self.0).into_vec()

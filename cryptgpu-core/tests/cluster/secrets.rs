@@ -53,7 +53,7 @@ fn caller_with_secrets() {
     let core = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the limit lives across the call. Without it no party could leave its memory behind anyway.
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const core) };
-    let cluster = local().start().unwrap();
+    let cluster = local().logs("logs").start().unwrap();
     let x = cluster.share(&Array1::from_iter(SECRETS)).unwrap();
     let words: Vec<u64> = cluster.run(components, &x).unwrap().outputs.into_iter().flatten().flatten().collect();
     std::fs::write(&shares, serde_json::to_string(&words).unwrap()).unwrap();
@@ -172,6 +172,18 @@ fn nothing_that_is_printed_or_written_holds_a_secret() {
     let written = files(folder.path());
     assert!(written.iter().any(|path| path.extension().is_some_and(|end| end == "checkpoint")), "{written:?}");
     assert!(!written.iter().any(|path| is_core(path)), "{written:?}");
+    let log = std::fs::read_to_string(folder.path().join("logs/party1.log")).unwrap();
+    let kept = [
+        "job=\"square\" step=\"\" begin: run",
+        "printed: party 1 squares",
+        "job=\"square\" step=\"square\" took",
+        "failed (Job): ",
+        "the file is not there",
+        "the run ended with an error",
+    ];
+    kept.iter().for_each(|line| assert!(log.contains(line), "{line}: {log}"));
+    let log = std::fs::read_to_string(folder.path().join("logs/party2.log")).unwrap();
+    assert!(log.contains("its control link ended"), "{log}");
     looks_for_cores();
     let record = folder.path().join("record.jsonl");
     let (recorded, of_weights) = record_with_secret_weights(&record, &elsewhere.path().join("own.safetensors"));

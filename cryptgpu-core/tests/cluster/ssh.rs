@@ -50,10 +50,15 @@ fn lenet_from_the_terminal_with_the_program_copied_once() {
     let run = || {
         let mut command = Command::new(PROGRAM);
         command.args(["run", "inference", "--networks", "lenet", "--iterations", "1", "--compare", "1", "--json"]);
-        let done = command.arg("--cluster").arg(&file).output().unwrap();
+        let done = command.arg("--cluster").arg(&file).arg("--logs").arg(place.path("logs")).output().unwrap();
         let (out, error) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "{error}");
         assert!(out.contains("\"three hosts over SSH, TLS\"") && out.contains("\"agreement\":1"), "{out}{error}");
+        let log = fs::read_to_string(place.path("logs/party2.log")).unwrap();
+        assert!(
+            log.contains(" P2 job=\"evaluate\" step=\"") && log.contains(" took ") && log.contains(" end: "),
+            "{log}"
+        );
     };
     let copies = || -> Vec<_> {
         let hosts = servers().hosts[..3].iter();

@@ -74,7 +74,8 @@ fn a_network_learns_digits_that_stay_with_their_owners() {
 }
 
 /// The stated memory is about that of a process: of a network whose values take most, and of one whose weights do. Which of
-/// a party's messages are on their way at once varies, and by how much depends on the machine's load.
+/// a party's messages are on their way at once varies, and by how much depends on the machine's load; two iterations of a small
+/// network also leave less freed memory than may be kept, which is a fifth of what is stated.
 #[test]
 fn what_a_training_takes_in_memory_is_stated() {
     let mut values = Graph::builder("values", [3, 24, 24]);
@@ -99,7 +100,7 @@ fn what_a_training_takes_in_memory_is_stated() {
         let run = cluster.train(&net, &data, train).unwrap();
         let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
         let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
-        assert!(ratio.iter().all(|ratio| (0.75..1.25).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
+        assert!(ratio.iter().all(|ratio| (0.7..1.25).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
     }
 }
 
@@ -152,6 +153,16 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
     let explodes = Train { iterations: Some(4), optimizer: Sgd::new(1e5).momentum(0.9).into(), ..settings() };
     let error = cluster.train(small(), &digits(&cluster), explodes).unwrap_err().to_string();
     assert!(error.contains("range of the fixed-point numbers") && error.contains("fc"), "{error}");
+
+    // Where ranges are not checked a loss that cannot be one stops it, and the next run is well.
+    let cluster = Cluster::in_memory().start().unwrap();
+    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
+    let train = Train { optimizer: Sgd::new(1e5).momentum(0.9).into(), epochs: 1000, reveal, ..settings() };
+    let error = cluster.train(small(), &digits(&cluster), train).unwrap_err();
+    assert!(matches!(error, ClusterError::LeftRange { iteration: 1.., .. }), "{error}");
+    assert!(error.to_string().contains("Lower the rate") && error.to_string().contains("check_range"), "{error}");
+    let one = Train { iterations: Some(1), ..settings() };
+    assert_eq!(cluster.train(small(), &digits(&cluster), one).unwrap().iterations().len(), 1);
 }
 
 /// A convolution with an average behind it, and a fully connected layer: quick, and of every pass.

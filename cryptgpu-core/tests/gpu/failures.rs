@@ -6,7 +6,7 @@ use super::alone::{alone, is_alone};
 use super::data::words;
 use cryptgpu_core::device::{Binary, Device, DeviceError, Tensor, Unary, kernels};
 use cryptgpu_core::mpc::{MpcError, Rep, RepXor, World};
-use ndarray::array;
+use ndarray::{Array1, array};
 
 pub const BODIES: &[(&str, Body)] = &[
     ("a_card_that_is_not_there", a_card_that_is_not_there),
@@ -93,13 +93,15 @@ fn operands_on_different_devices(card: Device) {
 
 fn a_party_names_itself_and_its_step(card: Device) {
     let world = World { devices: [Device::Cpu, card, Device::Cpu], ..World::seeded(1) };
-    let shares = world.deal(&array![1u64, 2, 3]);
+    // So many that every party waits for another: who deals alone waits for nobody.
+    let n = 2_000;
+    let shares = world.deal(&Array1::from_elem(n, 5u64));
     let results = world.run(|p| {
         let mut x = shares[p.id().index()].clone();
         if p.device() == card {
-            // Three words of a buffer that could not be had.
+            // Words of a buffer that could not be had.
             let lost = card.alloc(TOO_MANY);
-            let lost = Tensor::new(lost.slice(0..3).to_buffer(), &[3]).unwrap();
+            let lost = Tensor::new(lost.slice(0..n).to_buffer(), &[n]).unwrap();
             x = Rep::from_components(lost.clone(), lost).unwrap();
         }
         p.step("layer 7", |p| p.relu(&x)).map(drop)

@@ -211,12 +211,11 @@ fn sign_carries(card: Device) {
 
 fn sign_tree(card: Device) {
     for n in SIZES {
-        let zero = zero(GENERATORS[0], n as u64);
         for half in [1, 2, 4, 8] {
             let inputs = [planes(n, 4 * half - 1, 1), planes(n, 4 * half - 1, 2)];
-            let out = [Out::New((2 * half - 1) * n.div_ceil(64))];
+            let out = [Out::Changed(planes(n, 2 * half - 1, 3))];
             same(&format!("level {half} of {n}"), card, inputs, out, |x, [out]| {
-                kernels::sign_tree_level(n, half, x, &zero, out)
+                kernels::sign_tree_level(n, half, x, out)
             });
         }
         for count in [1, 3, 31, 233] {
@@ -239,16 +238,12 @@ fn bit_product(card: Device) {
             });
             let [u1, v] = u;
             let inputs = [u1.clone(), v.clone(), words(n, 3), words(n, 4)];
-            same(&format!("role 1 opens, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2], [message]| {
-                kernels::bit_product_role1_open([u1, v], [x1, x2], &a, message)
-            });
-            let (inputs, outputs) = ([u1.clone(), v.clone(), words(n, 3), words(n, 4)], [Out::New(2 * n), Out::New(n)]);
-            same(&format!("role 2, {n}"), card, inputs, outputs, |[u2, v, x0, opened], [message, y0]| {
-                kernels::bit_product_role2([u2, v], x0, opened, [&a, &b, &c], message, y0)
+            same(&format!("opening, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2], [message]| {
+                kernels::bit_product_open([u1, v], [x1, x2], &a, message)
             });
             let inputs = [u1, v, words(n, 3), words(n, 4), words(n, 5)];
-            same(&format!("role 1 closes, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2, e], [message]| {
-                kernels::bit_product_role1_close([u1, v], [x1, x2], e, &b, message)
+            same(&format!("closing, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2, e], [message]| {
+                kernels::bit_product_close([u1, v], [x1, x2], e, &b, message)
             });
         }
     }

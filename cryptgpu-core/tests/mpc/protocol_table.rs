@@ -42,8 +42,8 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         ("sign bit", exact, |p, x| p.sign(x).map(drop)),
         ("sign bit, 32-bit window", short, |p, x| p.sign(x).map(drop)),
         ("comparison as a ring element", exact, |p, x| {
-            let bits = p.less_than(x, &x.neg())?;
-            p.bits_to_ring(&bits).map(drop)
+            let difference = x.sub(&x.neg())?;
+            p.sign_to_ring(&difference, false).map(drop)
         }),
         ("ReLU", exact, |p, x| p.relu(x).map(drop)),
         ("ReLU, 32-bit window", short, |p, x| p.relu(x).map(drop)),

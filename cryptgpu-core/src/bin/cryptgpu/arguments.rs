@@ -35,6 +35,9 @@ pub struct Parties {
     /// cluster file says, or 5
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     resume_within: Option<Duration>,
+    /// Keep log files of the parties in this folder: jobs, steps, what they took, broken connections, errors
+    #[arg(long, value_name = "FOLDER")]
+    logs: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +80,7 @@ impl Parties {
         }
         let builder = builder.deadline(deadline);
         let builder = self.resume_within.into_iter().fold(builder, ClusterBuilder::resume_within);
+        let builder = self.logs.iter().fold(builder, ClusterBuilder::logs);
         let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));
         // Processes run this very program, under whatever name it was started.
         Ok(std::env::current_exe().into_iter().fold(builder, |builder, program| builder.program(program)))

@@ -53,6 +53,28 @@ impl ClusterBuilder {
         self
     }
 
+    /// Keeps log files in a folder of this machine: `party0.log`, `party1.log` and `party2.log`. Each line has the time in UTC, the
+    /// party, the job and the step: when a job begins, in which step it is (at most one line a second), what it took in
+    /// seconds, bytes sent and rounds, in all and by outermost step, what the party printed, connections that broke and were
+    /// made anew, and errors. Files that are there are added to. No value is written that the parties do not print
+    /// themselves.
+    ///
+    /// ```
+    /// use cryptgpu_core::cluster::{Cluster, SelfTest};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("cryptgpu-logs-{}", std::process::id()));
+    /// let cluster = Cluster::in_memory().logs(&folder).start()?;
+    /// cluster.run_job(SelfTest::quick())?;
+    /// let text = std::fs::read_to_string(folder.join("party1.log"))?;
+    /// assert!(text.contains(" P1 job=\"self-test\""), "{text}");
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn logs(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.configuration.logs = Some(folder.into());
+        self
+    }
+
     /// How long each run of a function or job may take, whatever the parties are doing; without end by default. It holds
     /// for sharing, loading a model, inference and revealing too: a call that needs several runs, as `infer` needs one to
     /// share, one to evaluate and one to reveal, has this time for each. A run that has not ended by then is

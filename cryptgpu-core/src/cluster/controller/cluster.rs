@@ -6,6 +6,7 @@ use super::run::Run;
 use super::turn::Turn;
 use super::watch::Progress;
 use crate::cluster::interrupt::GoingOn;
+use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
@@ -43,14 +44,16 @@ impl ClusterBuilder {
     ///
     /// # Errors
     /// [`ClusterError::ProgramMissing`], [`ClusterError::Startup`] with a party's own words, [`ClusterError::Host`] where
-    /// a host is at fault, [`ClusterError::Argument`] for a `resume_within` that is not less than the deadline, and
+    /// a host is at fault, [`ClusterError::Argument`] for a `resume_within` that is not less than the deadline
+    /// and for logs that cannot be written, and
     /// [`ClusterError::Interrupted`].
     pub fn start(self) -> Result<Cluster, ClusterError> {
         static CLUSTERS: AtomicU64 = AtomicU64::new(0);
         let configuration = self.configuration;
         configuration.check()?;
         let (launch, number) = (Launch::find(&configuration)?, CLUSTERS.fetch_add(1, Relaxed));
-        let inner = Inner { number, configuration, launch, state: Mutex::default(), facts: Mutex::default() };
+        let logs = configuration.logs.as_deref().map(Logs::open).transpose()?.unwrap_or_default();
+        let inner = Inner { number, configuration, launch, logs, state: Mutex::default(), facts: Mutex::default() };
         let cluster = Cluster { inner: Arc::new(inner) };
         cluster.restart()?;
         Ok(cluster)

@@ -1,6 +1,7 @@
 //! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
 
 use crate::cluster::interrupt::GoingOn;
+use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::launch::session::Session;
@@ -17,6 +18,7 @@ pub(super) struct Inner {
     pub(super) number: u64,
     pub(super) configuration: Configuration,
     pub(super) launch: Launch,
+    pub(super) logs: Logs,
     /// Locked for as long as a run goes on.
     pub(super) state: Mutex<State>,
     /// Locked for moments only.
@@ -67,7 +69,7 @@ impl Inner {
     /// Starts new parties in place of those that are there. A start is cancelled in the same way as a run.
     pub(super) fn renew(&self, state: &mut State, going_on: &GoingOn) -> Result<(), ClusterError> {
         self.end(state);
-        let (mailbox, arrivals) = Mailbox::new();
+        let (mailbox, arrivals) = Mailbox::new(self.logs.clone());
         self.facts().mailbox = Some(mailbox.clone());
         let started = Session::start(&self.configuration, &self.launch, (mailbox, arrivals), going_on);
         let mut facts = self.facts();

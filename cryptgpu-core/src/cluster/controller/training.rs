@@ -20,7 +20,7 @@ use crate::cluster::party::training::{ExportModel, ToldAccuracy, ToldIteration, 
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::{HeldId, Usage};
 use crate::net::{PartyId, Stats};
-use crate::nn::training::{Batches, Train, TrainingPlan};
+use crate::nn::training::{Batches, Loss, Train, TrainingPlan};
 use crate::nn::{Graph, NnError, WeightSource, fold, window};
 use crate::ring::FixedPoint;
 use ndarray::{ArrayBase, Data, Dimension};
@@ -63,7 +63,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Argument`] for an unknown network, examples that do not fit it, and settings that it cannot be trained
     /// with, before anything is sent; [`ClusterError::Job`] with party and step, also for values that leave the ring where the
-    /// cluster checks ranges; whatever else ends a run.
+    /// cluster checks ranges; [`ClusterError::LeftRange`] for a revealed loss that cannot be one, which stops the run; whatever
+    /// else ends a run.
     pub fn train(
         &self,
         network: impl Into<Network>,
@@ -146,14 +147,26 @@ impl Cluster {
         };
         let [p0, p1, p2] = PartyId::ALL.map(job);
         let tested = held_out.as_ref().map_or(0, Dataset::len);
-        let mut progress = Together::new(self.settings().codec, (first, batches.iterations()), tested);
+        let mut progress = Together::new(self.settings().codec, (first, batches.iterations()), tested, train.loss);
         let ended = turn.run_job_hearing([p0?, p1?, p2?], |heard| {
             if let Heard::Told(party, told) = heard
                 && let Some(iteration) = progress.hear(party, told)
             {
                 observe(&iteration);
+                if matches!(progress.failed, Some(ClusterError::LeftRange { .. })) {
+                    self.cancel();
+                }
             }
-        })?;
+        });
+        let ended = match (ended, progress.failed.take()) {
+            (Ok(_) | Err(ClusterError::Cancelled { .. }), Some(left @ ClusterError::LeftRange { .. })) => {
+                return Err(left);
+            }
+            (ended, failed) => {
+                progress.failed = failed;
+                ended?
+            }
+        };
         let iterations = progress.finish()?;
         let notices: Vec<String> = ended.outputs.iter().flat_map(|report| report.notices.clone()).collect();
         if let Some(weights) = weights.source() {
@@ -389,6 +402,7 @@ struct Together {
     codec: FixedPoint,
     first: usize,
     all: usize,
+    loss: Loss,
     /// Examples that the accuracy is measured on.
     tested: usize,
     waiting: [VecDeque<ToldIteration>; 3],
@@ -397,8 +411,8 @@ struct Together {
 }
 
 impl Together {
-    fn new(codec: FixedPoint, (first, all): (usize, usize), tested: usize) -> Self {
-        Together { codec, first, all, tested, waiting: Default::default(), done: vec![], failed: None }
+    fn new(codec: FixedPoint, (first, all): (usize, usize), tested: usize, loss: Loss) -> Self {
+        Together { codec, first, all, loss, tested, waiting: Default::default(), done: vec![], failed: None }
     }
 
     /// The next iteration that all three have told of.
@@ -440,6 +454,10 @@ impl Together {
             self.failed.get_or_insert(error);
             None
         });
+        let loss = sum.map(|sum| self.codec.decode(sum) / first.examples.max(1) as f64);
+        if let Some(loss) = loss.filter(|loss| !can_be(self.loss, *loss)) {
+            self.failed.get_or_insert(ClusterError::LeftRange { iteration: number, loss });
+        }
         Iteration {
             number,
             of: self.all,
@@ -448,7 +466,7 @@ impl Together {
             seconds: told.iter().map(|told| told.seconds).fold(0.0, f64::max),
             bytes: told.each_ref().map(|told| sent(&told.stats)),
             rounds: depth(1).saturating_sub(depth(0)),
-            loss: sum.map(|sum| self.codec.decode(sum) / first.examples.max(1) as f64),
+            loss,
             accuracy,
         }
     }
@@ -464,6 +482,21 @@ impl Together {
             }
         }
     }
+}
+
+/// The most that a cross-entropy of numbers within their range is taken to be: logits would have to be as far apart.
+const MOST_CROSS_ENTROPY: f64 = 1e4;
+
+/// Below zero by so much no loss is for its rounding.
+const BELOW_ZERO: f64 = -0.5;
+
+/// Whether a training within its range may have such a loss.
+fn can_be(kind: Loss, loss: f64) -> bool {
+    let most = match kind {
+        Loss::CrossEntropy => MOST_CROSS_ENTROPY,
+        Loss::MeanSquaredError => f64::INFINITY,
+    };
+    (BELOW_ZERO..=most).contains(&loss)
 }
 
 fn sent([before, after]: &[Stats; 2]) -> u64 {

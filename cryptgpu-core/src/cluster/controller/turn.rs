@@ -132,6 +132,7 @@ impl<'a> Turn<'a> {
         if !ids.is_empty() {
             session.tell_all(&Command::Free { ids })?;
         }
+        self.inner.logs.begin(self.run, &self.name);
         let deadline = self.inner.configuration.deadline;
         let mut watch = Watch::new(session, self.run, &self.name, deadline, self.limit, &self.going_on);
         watch.send(frames);
@@ -142,6 +143,7 @@ impl<'a> Turn<'a> {
                 Ok(Ended { done, duration: start.elapsed(), control_bytes })
             }
             Err(error) => {
+                self.inner.logs.ended(&error);
                 self.state.session = None;
                 self.inner.forget();
                 Err(error)

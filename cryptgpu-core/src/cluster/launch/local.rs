@@ -34,7 +34,7 @@ pub(super) fn start(
     let Introduction { identity, peers, bootstraps } = introduce(configuration, control)?;
     let mut processes = Vec::with_capacity(3);
     for bootstrap in &bootstraps {
-        processes.push(PartyProcess::start(program, bootstrap)?);
+        processes.push(PartyProcess::start(program, bootstrap, start.mailbox.logs())?);
     }
     let streams = runtime.block_on(accept(&listener, &identity, peers, &mut processes, start))?;
     let outboxes = PartyId::ALL.into_iter().zip(streams).map(|(party, stream)| {

@@ -1,5 +1,6 @@
 //! The mailbox of a session: everything that the parties send comes together here, decoded and counted.
 
+use super::logs::Logs;
 use crate::cluster::wire::error::Failure;
 use crate::cluster::wire::frame::{self, Incoming};
 use crate::cluster::wire::message::Event;
@@ -35,13 +36,15 @@ pub(in crate::cluster) struct Mailbox {
     sender: Sender<Arrival>,
     bytes: Arc<AtomicU64>,
     cancelled: Arc<AtomicBool>,
+    /// Where it is written down.
+    logs: Logs,
 }
 
 impl Mailbox {
-    /// A mailbox, and where what arrives comes out.
-    pub(in crate::cluster) fn new() -> (Self, Receiver<Arrival>) {
+    /// A mailbox that writes down what comes, and where what arrives comes out.
+    pub(in crate::cluster) fn new(logs: Logs) -> (Self, Receiver<Arrival>) {
         let (sender, arrivals) = channel();
-        (Mailbox { sender, bytes: Arc::default(), cancelled: Arc::default() }, arrivals)
+        (Mailbox { sender, bytes: Arc::default(), cancelled: Arc::default(), logs }, arrivals)
     }
 
     /// Tells whoever waits that the caller wants the run, or the start, to end.
@@ -54,6 +57,11 @@ impl Mailbox {
     /// Whether it was told so.
     pub(in crate::cluster) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Relaxed)
+    }
+
+    /// Where it is written down what comes.
+    pub(in crate::cluster) fn logs(&self) -> &Logs {
+        &self.logs
     }
 
     /// Bytes of events so far, but for signs of life.
@@ -70,12 +78,17 @@ impl Mailbox {
                     if !matches!(event, Event::Alive { .. }) {
                         self.bytes.fetch_add(frame.len() as u64, Relaxed);
                     }
-                    What::Event(shown_as_text(event), frame, body)
+                    let event = shown_as_text(event);
+                    self.logs.heard(from, &event);
+                    What::Event(event, frame, body)
                 }
                 Err(error) => What::Gone(format!("it sent something that is no event ({error})")),
             },
             Err(detail) => What::Gone(detail),
         };
+        if let What::Gone(detail) = &what {
+            self.logs.gone(from, detail);
+        }
         // Nobody waits any more once the session has ended.
         let _ = self.sender.send(Arrival { from, what });
     }

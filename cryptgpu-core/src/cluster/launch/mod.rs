@@ -9,6 +9,7 @@
 //! | `ssh/` | parties as processes of three hosts |
 //! | `introduce.rs` | certificates, and what each party gets to know |
 //! | `streams.rs` | what a party's process prints, passed on |
+//! | `logs.rs` | log files of the parties, which the caller writes |
 //! | `threads.rs` | parties on threads of this process |
 //! | `owners.rs` | parties of other owners: connecting to each, beginning a session |
 //! | `mailbox.rs` | what parties send, decoded and counted |
@@ -16,6 +17,7 @@
 
 mod introduce;
 mod local;
+pub(super) mod logs;
 pub(super) mod mailbox;
 mod owners;
 mod process;

@@ -1,6 +1,7 @@
 //! A party's process: spawned by a thread that lives as long as this program, what it prints
 //! passed on, killed and reaped when its owner lets go of it.
 
+use super::logs::Logs;
 use super::program::Program;
 use super::streams::Printed;
 use crate::cluster::wire::error::ClusterError;
@@ -27,8 +28,12 @@ pub(in crate::cluster) struct PartyProcess {
 
 impl PartyProcess {
     /// Starts the program and gives it its bootstrap.
-    pub(in crate::cluster) fn start(program: &Program, bootstrap: &Bootstrap) -> Result<Self, ClusterError> {
-        let (mut process, mut stdin, stdout) = PartyProcess::spawn(bootstrap.id, program)?;
+    pub(in crate::cluster) fn start(
+        program: &Program,
+        bootstrap: &Bootstrap,
+        logs: &Logs,
+    ) -> Result<Self, ClusterError> {
+        let (mut process, mut stdin, stdout) = PartyProcess::spawn(bootstrap.id, program, logs)?;
         let sent = process
             .printed
             .drain_output(bootstrap.id, stdout)
@@ -49,12 +54,13 @@ impl PartyProcess {
     pub(in crate::cluster) fn spawn(
         id: PartyId,
         program: &Program,
+        logs: &Logs,
     ) -> Result<(Self, ChildStdin, ChildStdout), ClusterError> {
         let fail = |detail: String| ClusterError::Startup { party: id, detail, log: vec![] };
         let cannot = |error: io::Error| fail(format!("cannot run {}: {error}", program.path.display()));
         let mut child = spawn(program).map_err(cannot)?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let printed = Printed::default();
+        let printed = Printed::kept_in(logs.clone());
         let process = PartyProcess { id, child, stdin: None, printed, elsewhere: None };
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
             return Err(fail("it has no standard input, output or error".into()));

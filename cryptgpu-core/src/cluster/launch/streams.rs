@@ -1,7 +1,8 @@
 //! What a party's process prints: passed on line by line with the party's name in front, the last lines of its
 //! standard error kept for errors. At the end of each run a party marks both streams, so that the caller sees all that
-//! was printed before it sees the result.
+//! was printed before it sees the result. Where the caller keeps logs, it is written there too.
 
+use super::logs::Logs;
 use crate::cluster::wire::mark::MARK;
 use crate::cluster::wire::text::harmless;
 use crate::net::PartyId;
@@ -36,9 +37,14 @@ struct State {
 
 /// What came from a party's streams so far.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cluster) struct Printed(Arc<(Mutex<State>, Condvar)>);
+pub(in crate::cluster) struct Printed(Arc<(Mutex<State>, Condvar)>, Logs);
 
 impl Printed {
+    /// Nothing yet; what comes is written to these logs too.
+    pub(in crate::cluster) fn kept_in(logs: Logs) -> Self {
+        Printed(Arc::default(), logs)
+    }
+
     /// Passes standard output on, on a thread of its own, until it ends.
     pub(in crate::cluster) fn drain_output(&self, id: PartyId, from: impl Read + Send + 'static) -> io::Result<()> {
         self.drain(id, Stream::Output, from)
@@ -79,9 +85,12 @@ impl Printed {
     }
 
     fn pass(&self, id: PartyId, stream: Stream, from: impl Read) {
-        let show = |text: &str| match stream {
-            Stream::Output => println!("[P{id}] {text}"),
-            Stream::Error => eprintln!("[P{id}] {text}"),
+        let show = |text: &str| {
+            self.1.printed(id, text);
+            match stream {
+                Stream::Output => println!("[P{id}] {text}"),
+                Stream::Error => eprintln!("[P{id}] {text}"),
+            }
         };
         let mut from = BufReader::new(from);
         let (mut line, mut left) = (Vec::new(), Some(RUN_BYTES));

@@ -272,19 +272,20 @@ pub(in crate::cluster) fn agree(
     let words: Vec<u64> = asks.digest(session, run, job).chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
     let tag = Tag { position: run, kind: MessageKind::ADMITTED.0 };
     let peers = [network.id().next(), network.id().prev()];
-    for peer in peers {
-        network.send(peer, tag, words.clone())?;
+    // A peer that has seen a difference may have given up already; what it was asked for has come all the same.
+    let sent = peers.map(|peer| network.send(peer, tag, words.clone()));
+    let heard = peers.map(|peer| (peer, network.recv(peer, tag, words.len())));
+    if let Some((peer, _)) = heard.iter().find(|(_, heard)| heard.as_ref().is_ok_and(|heard| *heard != words)) {
+        return Err(JobError::Refused(format!(
+            "the caller asks party {} and party {peer} for different things in run {run}, `{job}`: all three must be \
+             asked for the same",
+            network.id()
+        )));
     }
-    for peer in peers {
-        let heard = network.recv(peer, tag, words.len()).map_err(|error| elsewhere(error, peer))?;
-        if heard != words {
-            return Err(JobError::Refused(format!(
-                "the caller asks party {} and party {peer} for different things in run {run}, `{job}`: all three must be \
-                 asked for the same",
-                network.id()
-            )));
-        }
+    for (peer, heard) in heard {
+        heard.map_err(|error| elsewhere(error, peer))?;
     }
+    sent.into_iter().collect::<Result<(), NetError>>()?;
     Ok(())
 }
 
@@ -374,6 +375,20 @@ mod tests {
             });
             parties.map(|party| party.join().unwrap())
         })
+    }
+
+    #[test]
+    fn who_is_late_sees_the_difference_as_well() {
+        let networks = memory::trio(Options::default());
+        let tag = Tag { position: 3, kind: MessageKind::ADMITTED.0 };
+        for (peer, asks) in [(1, Asks::default()), (2, Asks::default().reads_file("x").function("f", [1; 32]))] {
+            let digest = asks.digest([7; 32], 3, "infer");
+            let words = digest.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+            networks[peer].send(PartyId::P0, tag, words).unwrap();
+        }
+        networks[1].abort(crate::net::GaveUp::Refused);
+        let ended = agree(&networks[0], [7; 32], 3, "infer", &Asks::default());
+        assert!(matches!(&ended, Err(JobError::Refused(why)) if why.contains("party 2")), "{ended:?}");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Route {
         Route(Arc::new(lead))
     }
 
-    /// What `from` is told of where the parties listen.
+    /// The addresses at which `from` finds the other parties.
     pub(in crate::cluster) fn told(&self, from: PartyId, addresses: &[String; 3]) -> [String; 3] {
         PartyId::ALL.map(|to| (self.0)(from, to, &addresses[to.index()]))
     }
@@ -60,6 +60,8 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) start_within: Duration,
     /// How long each run may take.
     pub(in crate::cluster) time_limit: Duration,
+    /// The folder of the parties' log files.
+    pub(in crate::cluster) logs: Option<PathBuf>,
     pub(in crate::cluster) threads: Option<usize>,
     pub(in crate::cluster) program: Option<PathBuf>,
     pub(in crate::cluster) randomness: Randomness,
@@ -113,6 +115,7 @@ impl Default for Configuration {
             resume_within: None,
             start_within: Duration::from_secs(20),
             time_limit: Duration::MAX,
+            logs: None,
             threads: None,
             program: None,
             randomness: Randomness::default(),

@@ -216,6 +216,19 @@ pub enum ClusterError {
         /// How many that one has drawn.
         other_drawn: u64,
     },
+    /// A revealed loss cannot be one: values of the training have left the range of its numbers, and all that would follow means
+    /// nothing. The run was stopped.
+    #[error(
+        "training left the range of its numbers: the loss of iteration {iteration} was revealed as {loss:.4}, which no loss can \
+         be. The run was stopped, and its weights mean nothing. Lower the rate; or take more fraction bits, or the exact \
+         truncation, where `Fidelity::Paper` was asked for; `check_range(CheckRange::Layers)` names the layer"
+    )]
+    LeftRange {
+        /// The iteration, from 0.
+        iteration: usize,
+        /// What was revealed: the mean over the minibatch.
+        loss: f64,
+    },
     /// [`Cluster::cancel`](crate::cluster::Cluster::cancel) was called while it ran, or while parties started for it.
     #[error("{job} was cancelled: the parties have ended, and the next run starts new ones")]
     Cancelled {

@@ -52,8 +52,8 @@ fn signed(bit: u64, x: u64) -> u64 {
     (x ^ bit.wrapping_neg()).wrapping_add(bit)
 }
 
-/// Role 1, first: `message` d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂).
-pub fn role1_open(bits: [&[u64]; 2], x: [&[u64]; 2], alpha: &Stream, message: &mut [u64]) {
+/// Roles 1 and 2, first: `message` d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂); at role 2 with u₂ and [x₀, 0].
+pub fn open(bits: [&[u64]; 2], x: [&[u64]; 2], alpha: &Stream, message: &mut [u64]) {
     let layout = Layout::new(message.len());
     let message = Out::new(message);
     for_units(layout, |unit| {
@@ -63,12 +63,12 @@ pub fn role1_open(bits: [&[u64]; 2], x: [&[u64]; 2], alpha: &Stream, message: &m
         let (e, w) = (unit.elements.clone(), unit.words.clone());
         // SAFETY: each unit takes its own range, once.
         let message = unsafe { message.range(e.clone()) };
-        role1_open_unit(unit.lanes(), &bits[0][w.clone()], &bits[1][w], &x[0][e.clone()], &x[1][e], pad, message);
+        open_unit(unit.lanes(), &bits[0][w.clone()], &bits[1][w], &x[0][e.clone()], &x[1][e], pad, message);
     });
 }
 
 unit_kernel! {
-    fn role1_open_unit(L, u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], pad: &[u64], message: &mut [u64]) {
+    fn open_unit(L, u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], pad: &[u64], message: &mut [u64]) {
         let n = message.len();
         assert!(x1.len() == n && x2.len() == n && pad.len() == n);
         for_bits::<L, 2>(n, [u1, v], |i, [u1, v]| {
@@ -77,46 +77,8 @@ unit_kernel! {
     }
 }
 
-/// Role 2: from d the `message` [e = (1 − 2u₂)b − β][r = p₂ − ν] with b = (1 − 2v)x₀ and
-/// p₂ = v·x₀ + u₂(b + d); its share y₀ = f + ν.
-pub fn role2(bits: [&[u64]; 2], x0: &[u64], d: &[u64], streams: [&Stream; 3], message: &mut [u64], y0: &mut [u64]) {
-    let [beta, f, nu] = streams;
-    let layout = Layout::new(x0.len());
-    let (e_half, r_half) = message.split_at_mut(x0.len());
-    let (e_out, r_out, y0) = (Out::new(e_half), Out::new(r_half), Out::new(y0));
-    for_units(layout, |unit| {
-        let (at, n) = (unit.elements.start, unit.elements.len());
-        let mut pads = [[0u64; BLOCK]; 2];
-        beta.fill(at, &mut pads[0][..n]);
-        nu.fill(at, &mut pads[1][..n]);
-        let (e, w) = (unit.elements.clone(), unit.words.clone());
-        // SAFETY: each unit takes its own ranges, once.
-        let (e_out, r_out, y0) = unsafe { (e_out.range(e.clone()), r_out.range(e.clone()), y0.range(e.clone())) };
-        f.fill(at, y0);
-        let (u2, v) = (&bits[0][w.clone()], &bits[1][w]);
-        role2_unit(unit.lanes(), u2, v, &x0[e.clone()], &d[e], &pads[0][..n], &pads[1][..n], e_out, r_out, y0);
-    });
-}
-
-unit_kernel! {
-    fn role2_unit(
-        L, u2: &[u64], v: &[u64], x0: &[u64], d: &[u64], beta: &[u64], nu: &[u64],
-        e_out: &mut [u64], r_out: &mut [u64], y0: &mut [u64],
-    ) {
-        let n = x0.len();
-        assert!(d.len() == n && beta.len() == n && nu.len() == n && e_out.len() == n && r_out.len() == n && y0.len() == n);
-        for_bits::<L, 2>(n, [u2, v], |i, [u2, v]| {
-            let b = signed(v, x0[i]);
-            e_out[i] = signed(u2, b).wrapping_sub(beta[i]);
-            let own = (x0[i] & v.wrapping_neg()).wrapping_add(b.wrapping_add(d[i]) & u2.wrapping_neg());
-            r_out[i] = own.wrapping_sub(nu[i]);
-            y0[i] = y0[i].wrapping_add(nu[i]);
-        });
-    }
-}
-
-/// Role 1, last: from e the `message` p₁ − μ with p₁ = v(x₁ + x₂) + u₁(a + e).
-pub fn role1_close(bits: [&[u64]; 2], x: [&[u64]; 2], e: &[u64], mu: &Stream, message: &mut [u64]) {
+/// Roles 1 and 2, last: from what the other has opened, e, the `message` p₁ − μ with p₁ = v(x₁ + x₂) + u₁(a + e).
+pub fn close(bits: [&[u64]; 2], x: [&[u64]; 2], e: &[u64], mu: &Stream, message: &mut [u64]) {
     let layout = Layout::new(message.len());
     let message = Out::new(message);
     for_units(layout, |unit| {
@@ -127,12 +89,12 @@ pub fn role1_close(bits: [&[u64]; 2], x: [&[u64]; 2], e: &[u64], mu: &Stream, me
         // SAFETY: each unit takes its own range, once.
         let message = unsafe { message.range(range.clone()) };
         let (u1, v) = (&bits[0][w.clone()], &bits[1][w]);
-        role1_close_unit(unit.lanes(), u1, v, &x[0][range.clone()], &x[1][range.clone()], &e[range], pad, message);
+        close_unit(unit.lanes(), u1, v, &x[0][range.clone()], &x[1][range.clone()], &e[range], pad, message);
     });
 }
 
 unit_kernel! {
-    fn role1_close_unit(
+    fn close_unit(
         L, u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], e: &[u64], pad: &[u64], message: &mut [u64],
     ) {
         let n = message.len();

@@ -17,7 +17,7 @@
 use super::parallel::{Out, for_units};
 use super::planes::{Rows, load, transpose, unit_kernel};
 use crate::device::SignWindow;
-use crate::prg::{Stream, Zero};
+use crate::prg::Stream;
 use crate::ring::Layout;
 
 /// The bits of `word` that the window names, in slots: bit j − 1 of the window in slot j, its top bit in slot 0.
@@ -176,38 +176,32 @@ fn propagate([_, b1, b2, b3]: [u64; 4], e: [u64; 8]) -> u64 {
     inner(e[7], e[5], e[6], e[4]) ^ (b3 & inner(e[3], e[1], e[2], e[0]))
 }
 
-/// One level of the tree at any party: 2h pairs of generate and propagate to h, as this party's
-/// additive share zᵢ of g ⊕ p g′ and p p′, with the zero-share in it. `x` holds the two
-/// replicated components.
-pub fn tree_level(elements: usize, half: usize, x: [&[u64]; 2], zero: &Zero, out: &mut [u64]) {
+/// One level of the tree at any party: 2h (generate, propagate) pairs to h. `out`, which holds a mask, gets this
+/// party's additive share zᵢ of g ⊕ p g′ and p p′. `x` holds the two replicated components.
+pub fn tree_level(elements: usize, half: usize, x: [&[u64]; 2], out: &mut [u64]) {
     let (planes_in, planes_out) = (4 * half - 1, 2 * half - 1);
     let out = Out::new(out);
     for_units(Layout::new(elements), |unit| {
-        let mut mask = [0u64; 15 * 8];
-        let mask = &mut mask[..planes_out * unit.lanes()];
-        let at = unit.planes(planes_out);
         // SAFETY: each unit takes its own range, once.
-        let out = unsafe { out.range(at.clone()) };
-        zero.plus.fill(at.start, out);
-        zero.minus.fill(at.start, mask);
+        let out = unsafe { out.range(unit.planes(planes_out)) };
         let from = unit.planes(planes_in);
-        tree_level_unit(unit.lanes(), half, &x[0][from.clone()], &x[1][from], mask, out);
+        tree_level_unit(unit.lanes(), half, &x[0][from.clone()], &x[1][from], out);
     });
 }
 
 unit_kernel! {
-    fn tree_level_unit(L, half: usize, a: &[u64], b: &[u64], mask: &[u64], out: &mut [u64]) {
+    fn tree_level_unit(L, half: usize, a: &[u64], b: &[u64], out: &mut [u64]) {
         let and = |x: usize, y: usize| (a[x] & (a[y] ^ b[y])) ^ (b[x] & a[y]);
         for k in 0..half {
             let p_high = (3 * half + k - 1) * L;
             for l in 0..L {
                 let (at, g_high, g_low) = (k * L + l, (half + k) * L + l, k * L + l);
-                out[at] ^= mask[at] ^ a[g_high] ^ and(p_high + l, g_low);
+                out[at] ^= a[g_high] ^ and(p_high + l, g_low);
             }
             if k > 0 {
                 for l in 0..L {
                     let (at, p_low) = ((half + k - 1) * L + l, (2 * half + k - 1) * L + l);
-                    out[at] ^= mask[at] ^ and(p_high + l, p_low);
+                    out[at] ^= and(p_high + l, p_low);
                 }
             }
         }

@@ -18,30 +18,19 @@ pub(crate) fn role0(u: [View; 2], streams: [&Stream; 5], mut message: ViewMut, m
     });
 }
 
-pub(crate) fn role1_open(bits: [View; 2], x: [View; 2], alpha: &Stream, mut message: ViewMut) {
+pub(crate) fn open(bits: [View; 2], x: [View; 2], alpha: &Stream, mut message: ViewMut) {
     fill(alpha, message.reborrow());
     let reads = [bits[0], bits[1], x[0], x[1]];
-    launch("bit product, role 1", reads, [message], |k, s, [u1, v, x1, x2], [message]| {
-        k.bit_product_role1_open(s, [u1, v], [x1, x2], message)
+    launch("bit product, opening", reads, [message], |k, s, [u1, v, x1, x2], [message]| {
+        k.bit_product_open(s, [u1, v], [x1, x2], message)
     });
 }
 
-pub(crate) fn role2(bits: [View; 2], x0: View, d: View, streams: [&Stream; 3], message: ViewMut, mut y0: ViewMut) {
-    let [beta, f, nu] = streams;
-    let (mut e, mut r) = message.split_at(x0.len());
-    fill(beta, e.reborrow());
-    fill(nu, r.reborrow());
-    fill(f, y0.reborrow());
-    launch("bit product, role 2", [bits[0], bits[1], x0, d], [e, r, y0], |k, s, [u2, v, x0, d], [e, r, y0]| {
-        k.bit_product_role2(s, [u2, v], x0, d, e, r, y0)
-    });
-}
-
-pub(crate) fn role1_close(bits: [View; 2], x: [View; 2], e: View, mu: &Stream, mut message: ViewMut) {
+pub(crate) fn close(bits: [View; 2], x: [View; 2], e: View, mu: &Stream, mut message: ViewMut) {
     fill(mu, message.reborrow());
     let reads = [bits[0], bits[1], x[0], x[1], e];
-    launch("bit product, role 1", reads, [message], |k, s, [u1, v, x1, x2, e], [message]| {
-        k.bit_product_role1_close(s, [u1, v], [x1, x2], e, message)
+    launch("bit product, closing", reads, [message], |k, s, [u1, v, x1, x2, e], [message]| {
+        k.bit_product_close(s, [u1, v], [x1, x2], e, message)
     });
 }
 

@@ -1,10 +1,9 @@
 //! The sign bit's local steps, on a card. What each computes: `cpu/sign.rs`.
 
-use super::elementwise::{mask as words_of, zero_share};
+use super::elementwise::mask as words_of;
 use super::{View, ViewMut, launch};
 use crate::device::SignWindow;
-use crate::prg::{Stream, Zero};
-use cryptgpu_kernels::ZeroShare;
+use crate::prg::Stream;
 
 pub(crate) fn share_bits(
     window: SignWindow,
@@ -27,10 +26,9 @@ pub(crate) fn share_carries(window: SignWindow, with_constants: bool, bits: [Vie
     });
 }
 
-pub(crate) fn tree_level(elements: usize, half: usize, x: [View; 2], zero: &Zero, mut out: ViewMut) {
+pub(crate) fn tree_level(elements: usize, half: usize, x: [View; 2], out: ViewMut) {
     let operation = "sign bit, level of the tree";
-    launch(operation, x, [out.reborrow()], |k, s, x, [out]| k.sign_tree_level(s, elements, half, x, out));
-    zero_share(operation, ZeroShare::Binary, zero, out);
+    launch(operation, x, [out], |k, s, x, [out]| k.sign_tree_level(s, elements, half, x, out));
 }
 
 pub(crate) fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {

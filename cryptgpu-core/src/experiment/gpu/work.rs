@@ -134,7 +134,7 @@ fn streams(d: Device, n: usize) -> Vec<Work> {
 fn sign(d: Device, n: usize) -> Vec<Work> {
     let (window, packed) = (SignWindow::default(), n.div_ceil(64));
     let (shared, carries) = (window.shared_planes() * packed, window.carry_planes() * packed);
-    let ([mask], zero) = (draw(Randomness::Aes128Ctr), zero());
+    let [mask] = draw(Randomness::Aes128Ctr);
     vec![
         work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |x, [message, top, top_mask]| {
             kernels::sign_share_bits(window, x, &mask, message, [top, top_mask]);
@@ -143,7 +143,7 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
             kernels::sign_share_carries(window, true, bits, carry, top);
         }),
         work(d, "sign bit, a level of the tree", [carries; 2], [15 * packed], move |x, [out]| {
-            kernels::sign_tree_level(n, 8, x, &zero, out);
+            kernels::sign_tree_level(n, 8, x, out);
         }),
         work(d, "first plane", [packed], [packed], move |[bits], [out]| kernels::first_plane(n, 1, bits, out)),
     ]
@@ -152,20 +152,17 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
 fn bit_product(d: Device, n: usize) -> Vec<Work> {
     let packed = n.div_ceil(64);
     let [a, b, c, e, f] = draw(Randomness::Aes128Ctr);
-    let [g, h, i, j, k] = draw(Randomness::Aes128Ctr);
+    let [g, k] = draw(Randomness::Aes128Ctr);
     let [l, m] = draw(Randomness::Aes128Ctr);
     vec![
         work(d, "bit product, role 0", [packed; 2], [n; 3], move |u, [message, y0, y1]| {
             kernels::bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1);
         }),
-        work(d, "bit product, role 1 opens", [packed, packed, n, n], [n], move |[u, v, x1, x2], [message]| {
-            kernels::bit_product_role1_open([u, v], [x1, x2], &g, message);
+        work(d, "bit product, opening", [packed, packed, n, n], [n], move |[u, v, x1, x2], [message]| {
+            kernels::bit_product_open([u, v], [x1, x2], &g, message);
         }),
-        work(d, "bit product, role 2", [packed, packed, n, n], [2 * n, n], move |[u, v, x, open], [message, y]| {
-            kernels::bit_product_role2([u, v], x, open, [&h, &i, &j], message, y);
-        }),
-        work(d, "bit product, role 1 closes", [packed, packed, n, n, n], [n], move |[u, v, x1, x2, e], [out]| {
-            kernels::bit_product_role1_close([u, v], [x1, x2], e, &k, out);
+        work(d, "bit product, closing", [packed, packed, n, n, n], [n], move |[u, v, x1, x2, e], [out]| {
+            kernels::bit_product_close([u, v], [x1, x2], e, &k, out);
         }),
         work(d, "bits to words, role 0", [packed], [n], move |[u], [message]| kernels::convert_role0(u, &m, message)),
         work(d, "bits to words, a term", [packed, n], [n], move |[v, share], [message]| {

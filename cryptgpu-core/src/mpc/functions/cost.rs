@@ -5,12 +5,12 @@ use super::exp::Pieces;
 use super::octaves::BitRange;
 use super::softmax::{exponential_scale, sum_octaves};
 use super::{Octaves, WORKING, reciprocal, roots};
-use crate::mpc::cost::{bits_to_ring, max_pool, reshare, sign, truncate_product, truncate_shared};
+use crate::mpc::cost::{max_pool, reshare, sign_to_ring, truncate_product, truncate_shared};
 use crate::mpc::{Cost, SignWindow};
 
 /// Where n elements lie among thresholds, as ring elements.
 fn steps(n: usize, thresholds: usize, window: SignWindow) -> Cost {
-    sign(n * thresholds, window) + bits_to_ring(n * thresholds)
+    sign_to_ring(n * thresholds, window)
 }
 
 /// n products of which so many bits are cut.

@@ -62,7 +62,7 @@ impl Party {
     /// at f = 20). Comparisons look at all 64 bits here, whatever the settings say.
     ///
     /// The argument's piece of four octaves is found by comparisons; a polynomial gives the part of the exponential within
-    /// it, a sum of public powers of two the rest. The error is at most 2^−f + 2^−23·eˣ. About 950 bytes an element, 27
+    /// it, a sum of public powers of two the rest. The error is at most 2^−f + 2^−23·eˣ. About 915 bytes an element, 25
     /// rounds: [`crate::mpc::cost::exp`]. Nothing is opened.
     ///
     /// ```

@@ -10,7 +10,7 @@ impl Party {
     /// −f·ln 2.
     ///
     /// With x = m·2^e and 1 ≤ m < 2: a polynomial for ln m, to which public multiples of ln 2 are added. The error is at
-    /// most 2^−f + 2^−25. About 1.7 kB an element, 25 rounds: [`crate::mpc::cost::log`]. Nothing is opened.
+    /// most 2^−f + 2^−25. About 1.6 kB an element, 23 rounds: [`crate::mpc::cost::log`]. Nothing is opened.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;

@@ -79,8 +79,7 @@ impl Party {
         let differences: Result<Vec<Rep>, _> =
             thresholds.iter().map(|t| x.add_word(self.id(), t.wrapping_neg()).reshape(&row)).collect();
         let differences = Rep::concat(&differences?)?;
-        let reached = self.with_window(window, |p| p.sign(&differences))?.not(self.id());
-        self.bits_to_ring(&reached)
+        self.with_window(window, |p| p.sign_to_ring(&differences, true))
     }
 
     /// The public value of the step in which x lies, from what [`Party::steps`] gives: the first below all thresholds, one

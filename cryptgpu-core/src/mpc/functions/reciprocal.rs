@@ -20,7 +20,7 @@ impl Party {
     /// 1/x, for 2^−f ≤ x < 2^(31−f) with f fraction bits; what is smaller, zero and negative numbers among it, gives 2^f.
     ///
     /// With x = m·2^e and 1 ≤ m < 2: a polynomial for 1/m, times 2^−e. The error is at most 2^−f + 2^−25/x. About 1.7 kB an
-    /// element, 28 rounds: [`crate::mpc::cost::reciprocal`]. Nothing is opened.
+    /// element, 26 rounds: [`crate::mpc::cost::reciprocal`]. Nothing is opened.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;

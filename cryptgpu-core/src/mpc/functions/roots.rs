@@ -36,7 +36,7 @@ impl Party {
     /// 2^(f/2).
     ///
     /// With x = m·2^e and 1 ≤ m < 2: a polynomial for 1/√m, times √2^−e. The error is at most 2^−f + 2^−21/√x. About
-    /// 1.7 kB an element, 28 rounds: [`crate::mpc::cost::rsqrt`]. Nothing is opened.
+    /// 1.7 kB an element, 26 rounds: [`crate::mpc::cost::rsqrt`]. Nothing is opened.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;

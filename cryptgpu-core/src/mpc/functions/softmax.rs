@@ -81,7 +81,7 @@ impl Rows {
 
 impl Party {
     /// The maximum along the last axis, which goes away: a tree of pairwise maxima, exact as [`Party::max_pool`] is.
-    /// 86.8 bytes for each of the C − 1 maxima of a row of C elements, 9 ⌈log₂ C⌉ rounds.
+    /// 86.8 bytes for each of the C − 1 maxima of a row of C elements, 8 ⌈log₂ C⌉ rounds.
     ///
     /// # Errors
     /// [`MpcError::Argument`] when there is no last axis or it is empty; the link's errors.
@@ -96,7 +96,7 @@ impl Party {
     ///
     /// The maximum of each row is subtracted first, so that logits of any size do (their differences within the range of
     /// comparisons). Exponentials have four bits more than the codec. The error is at most 2·2^−f + 2^−(f+3)·C for rows of C
-    /// elements. For ten logits about 870 bytes an element, 96 rounds: [`crate::mpc::cost::softmax`]. Nothing is opened.
+    /// elements. For ten logits about 850 bytes an element, 84 rounds: [`crate::mpc::cost::softmax`]. Nothing is opened.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;

@@ -5,6 +5,31 @@ use super::message::{MessageKind, Part, Side};
 use crate::device::{Binary, Buffer, View, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 
+/// A bit product of which round 1 has been sent.
+struct ProductBegun {
+    /// The result's components, there in role 0's part.
+    result: [Buffer; 2],
+    one: Part<6>,
+    two: Part<6>,
+}
+
+/// A bit product of which round 1 has been received.
+struct ProductReceived {
+    begun: ProductBegun,
+    /// p₀ − f, at role 1.
+    pad: Buffer,
+    /// At role 2.
+    u2: Buffer,
+}
+
+/// A conversion of which round 1 has been sent.
+struct ConversionBegun {
+    /// The result's components, there in role 0's part.
+    result: [Buffer; 2],
+    one: Part<3>,
+    two: Part<3>,
+}
+
 impl Party {
     fn check_bits_fit(&self, operation: &'static str, bits: &RepBits, x: &Rep) -> Result<(), MpcError> {
         if bits.shape() == x.shape() {
@@ -22,74 +47,60 @@ impl Party {
     /// | round | from | to | message | hidden by |
     /// |---|---|---|---|---|
     /// | 1 | role 0 | role 2 | u₂ (1 bit) | u₁ of F₁ |
-    /// | 1 | role 1 | role 2 | d = (1 − 2u₁)a − α | α of F₁ |
     /// | 1 | role 0 | role 1 | p₀ − f, p₀ = u₂α + u₁β | f of F₀ |
+    /// | 2 | role 1 | role 2 | d = (1 − 2u₁)a − α | α of F₁ |
     /// | 2 | role 2 | role 1 | e = (1 − 2u₂)b − β | β of F₀ |
-    /// | 2 | role 2 | role 1 | p₂ − ν, p₂ = v·x₀ + u₂(b + d) | ν of F₀ |
     /// | 3 | role 1 | role 2 | p₁ − μ, p₁ = v(x₁ + x₂) + u₁(a + e) | μ of F₁ |
+    /// | 3 | role 2 | role 1 | p₂ − ν, p₂ = v·x₀ + u₂(b + d) | ν of F₀ |
     ///
     /// y₀ = f + ν, y₁ = p₀ − f + μ, y₂ = (p₁ − μ) + (p₂ − ν). Role 0 receives nothing.
-    /// 40 1/8 bytes an element, 3 rounds.
+    /// 40 1/8 bytes an element, 3 rounds. Where the bit comes from a comparison, as in [`Party::relu`], role 0 knows u
+    /// before the comparison begins, and the first round is that of the comparison: 2 more.
     ///
     /// # Errors
     /// [`MpcError::Argument`] when the shapes differ; the link's errors.
     pub fn bit_product(&mut self, bits: &RepBits, x: &Rep) -> Result<Rep, MpcError> {
         self.check_bits_fit("bit product", bits, x)?;
         self.check_here("bit product", bits.device())?;
-        self.check_here("bit product", x.device())?;
-        let (n, device) = (x.len(), self.device());
-        self.declare_cost(cost::bit_product(n));
-        let [zero, one, two] = self.parts::<6>(MessageKind::BITS_OPEN, n, 0);
-        let (mut a, mut b) = (device.alloc(n), device.alloc(n));
-        let (xa, xb) = (x.a.view(), x.b.view());
-
-        self.send_pad(zero, bits, [&mut a, &mut b])?;
-
-        // Role 1: opens d.
-        let [u1, alpha, _, _, mu_one, _] = one.nonces;
-        let u1 = self.packed(&self.prg.with_prev(u1), one.words.len());
-        let own_bits = [u1.view(), bits.b.slice(one.words.clone())];
-        let own_x = [xa, xb].map(|x| x.slice(one.elements.clone()));
-        let mut d = device.alloc(one.elements.len());
-        kernels::bit_product_role1_open(own_bits, own_x, &self.prg.with_prev(alpha), d.view_mut());
-        self.post(Side::Next, MessageKind::BITS_ROLE1, d)?;
-
-        // Role 2: answers. (The pad for role 1 came first on the same link.)
-        let [_, _, beta, f, _, nu] = two.nonces;
-        let pad = self.take(Side::Prev, MessageKind::BITS_PAD, one.elements.len())?;
-        let u2 = self.take(Side::Next, MessageKind::BITS_OPEN, two.words.len())?;
-        let d = self.take(Side::Prev, MessageKind::BITS_ROLE1, two.elements.len())?;
-        let streams = [&self.prg.with_next(beta), &self.prg.with_next(f), &self.prg.with_next(nu)];
-        let mut message = device.alloc(2 * two.elements.len());
-        let two_bits = [u2.view(), bits.a.slice(two.words.clone())];
-        let y0 = b.slice_mut(two.elements.clone());
-        let x0 = xb.slice(two.elements.clone());
-        kernels::bit_product_role2(two_bits, x0, d.view(), streams, message.view_mut(), y0);
-        let rest = message.slice(two.elements.len()..2 * two.elements.len()).to_buffer();
-        self.post(Side::Prev, MessageKind::BITS_ROLE2, message)?;
-
-        // Role 1: closes.
-        let received = self.take(Side::Next, MessageKind::BITS_ROLE2, 2 * one.elements.len())?;
-        let mu = self.prg.with_prev(mu_one);
-        let mut message = device.alloc(one.elements.len());
-        let e = received.slice(0..one.elements.len());
-        kernels::bit_product_role1_close(own_bits, own_x, e, &mu, message.view_mut());
-        let y2 = b.slice_mut(one.elements.clone());
-        kernels::binary(Binary::Add, message.view(), received.slice(one.elements.len()..2 * one.elements.len()), y2);
-        self.post(Side::Next, MessageKind::BITS_CLOSE, message)?;
-        let mut mask = device.alloc(one.elements.len());
-        kernels::fill(&mu, mask.view_mut());
-        kernels::binary(Binary::Add, pad.view(), mask.view(), a.slice_mut(one.elements));
-
-        // Role 2: y₂.
-        let close = self.take(Side::Prev, MessageKind::BITS_CLOSE, two.elements.len())?;
-        kernels::binary(Binary::Add, close.view(), rest.view(), a.slice_mut(two.elements));
-        self.rep(a, b, x.shape())
+        self.declare_cost(cost::bit_product(x.len()));
+        let nonces = self.bit_product_nonces(x)?;
+        let begun = self.begin_bit_product(bits, nonces)?;
+        let received = self.receive_bit_product(begun)?;
+        self.finish_bit_product(bits, x, received)
     }
 
-    /// Role 0 of a bit product: splits u, sends its pad, and has both its components at once.
-    fn send_pad(&self, part: Part<6>, bits: &RepBits, out: [&mut Buffer; 2]) -> Result<(), MpcError> {
-        let (device, [a, b]) = (self.device(), out);
+    /// The sign s of `x` behind `negate`, and s·y: [`Party::sign`] and [`Party::bit_product`], of which role 0's
+    /// messages travel with the first of the sign.
+    pub(in crate::mpc) fn sign_times(&mut self, x: &Rep, negate: bool, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
+        let (window, id) = (self.window(), self.id());
+        let not = |bits: &RepBits| if negate { bits.not(id) } else { bits.clone() };
+        let nonces = self.sign_nonces(x, window)?;
+        self.declare_cost(cost::bit_product_after_sign(x.len()));
+        let product = self.bit_product_nonces(y)?;
+        let sign = self.begin_sign(x, window, nonces)?;
+        self.check_bits_fit("bit product", sign.bits(), y)?;
+        let product = self.begin_bit_product(&not(sign.bits()), product)?;
+        let sign = self.receive_sign(x, sign)?;
+        let product = self.receive_bit_product(product)?;
+        let sign = self.finish_sign(sign)?;
+        let bits = not(&sign);
+        let product = self.finish_bit_product(&bits, y, product)?;
+        self.watch_sign(x, window, &sign)?;
+        Ok((product, bits))
+    }
+
+    /// The nonces of a bit product.
+    fn bit_product_nonces(&mut self, x: &Rep) -> Result<[Part<6>; 3], MpcError> {
+        self.check_here("bit product", x.device())?;
+        Ok(self.parts(MessageKind::BITS_OPEN, x.len(), 0))
+    }
+
+    /// Round 1 of a bit product, what is sent: role 0 splits u, sends its pad, and has both its components at once. The
+    /// bits need be right only in the part in which this party has role 0.
+    fn begin_bit_product(&self, bits: &RepBits, nonces: [Part<6>; 3]) -> Result<ProductBegun, MpcError> {
+        let [part, one, two] = nonces;
+        let device = self.device();
+        let (mut a, mut b) = (device.alloc(bits.len()), device.alloc(bits.len()));
         let [u1, alpha, beta, f, mu, nu] = part.nonces;
         let u1 = self.packed(&self.prg.with_next(u1), part.words.len());
         let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(part.words.clone()));
@@ -105,7 +116,61 @@ impl Party {
         let mut message = device.alloc(part.elements.len());
         let (y0, y1) = (a.slice_mut(part.elements.clone()), b.slice_mut(part.elements));
         kernels::bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
-        self.post(Side::Next, MessageKind::BITS_PAD, message)
+        self.post(Side::Next, MessageKind::BITS_PAD, message)?;
+        Ok(ProductBegun { result: [a, b], one, two })
+    }
+
+    /// Round 1 of a bit product, what is received.
+    fn receive_bit_product(&self, begun: ProductBegun) -> Result<ProductReceived, MpcError> {
+        let pad = self.take(Side::Prev, MessageKind::BITS_PAD, begun.one.elements.len())?;
+        let u2 = self.take(Side::Next, MessageKind::BITS_OPEN, begun.two.words.len())?;
+        Ok(ProductReceived { begun, pad, u2 })
+    }
+
+    /// Rounds 2 and 3 of a bit product.
+    fn finish_bit_product(&self, bits: &RepBits, x: &Rep, received: ProductReceived) -> Result<Rep, MpcError> {
+        let ProductReceived { begun: ProductBegun { result: [mut a, mut b], one, two }, pad, u2 } = received;
+        let device = self.device();
+        let (xa, xb) = (x.a.view(), x.b.view());
+
+        // Both roles open what they multiply, role 1 d and role 2 e.
+        let [u1, alpha, _, _, mu, _] = one.nonces;
+        let u1 = self.packed(&self.prg.with_prev(u1), one.words.len());
+        let one_bits = [u1.view(), bits.b.slice(one.words.clone())];
+        let one_x = [xa, xb].map(|x| x.slice(one.elements.clone()));
+        let mut d = device.alloc(one.elements.len());
+        kernels::bit_product_open(one_bits, one_x, &self.prg.with_prev(alpha), d.view_mut());
+        self.post(Side::Next, MessageKind::BITS_ROLE1, d)?;
+
+        let [_, _, beta, f, _, nu] = two.nonces;
+        let two_bits = [u2.view(), bits.a.slice(two.words.clone())];
+        let nothing = device.zeros(two.elements.len());
+        let two_x = [xb.slice(two.elements.clone()), nothing.view()];
+        let mut e = device.alloc(two.elements.len());
+        kernels::bit_product_open(two_bits, two_x, &self.prg.with_next(beta), e.view_mut());
+        self.post(Side::Prev, MessageKind::BITS_ROLE2, e)?;
+
+        // And close with their terms.
+        let (mu, nu) = (self.prg.with_prev(mu), self.prg.with_next(nu));
+        let d = self.take(Side::Prev, MessageKind::BITS_ROLE1, two.elements.len())?;
+        let mut term_two = device.alloc(two.elements.len());
+        kernels::bit_product_close(two_bits, two_x, d.view(), &nu, term_two.view_mut());
+        self.post_copy(Side::Prev, MessageKind::BITS_CLOSE2, term_two.view())?;
+        let e = self.take(Side::Next, MessageKind::BITS_ROLE2, one.elements.len())?;
+        let mut term_one = device.alloc(one.elements.len());
+        kernels::bit_product_close(one_bits, one_x, e.view(), &mu, term_one.view_mut());
+        self.post_copy(Side::Next, MessageKind::BITS_CLOSE1, term_one.view())?;
+
+        let [f, mu] = [(self.prg.with_next(f), two.elements.len()), (mu, one.elements.len())]
+            .map(|(stream, words)| self.packed(&stream, words));
+        let nu = self.packed(&nu, two.elements.len());
+        kernels::binary(Binary::Add, f.view(), nu.view(), b.slice_mut(two.elements.clone()));
+        kernels::binary(Binary::Add, pad.view(), mu.view(), a.slice_mut(one.elements.clone()));
+        let other = self.take(Side::Prev, MessageKind::BITS_CLOSE1, two.elements.len())?;
+        kernels::binary(Binary::Add, other.view(), term_two.view(), a.slice_mut(two.elements));
+        let other = self.take(Side::Next, MessageKind::BITS_CLOSE2, one.elements.len())?;
+        kernels::binary(Binary::Add, other.view(), term_one.view(), b.slice_mut(one.elements));
+        self.rep(a, b, x.shape())
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -116,47 +181,88 @@ impl Party {
     /// | round | from | to | message | hidden by |
     /// |---|---|---|---|---|
     /// | 1 | role 0 | role 2 | u₂ = u − u₁ | u₁ of F₁ |
-    /// | 1 | role 1 | role 2 | (1 − 2v)u₁ − y₁ | y₁ of F₁ |
+    /// | 2 | role 1 | role 2 | (1 − 2v)u₁ − y₁ | y₁ of F₁ |
     /// | 2 | role 2 | role 1 | v + (1 − 2v)u₂ − y₀ | y₀ of F₀ |
     ///
-    /// y₂ is the sum of the last two. 24 bytes an element, 2 rounds.
+    /// y₂ is the sum of the last two. 24 bytes an element, 2 rounds; behind a comparison, as in [`Party::sign_to_ring`],
+    /// the first travels with the first of the comparison.
     ///
     /// # Errors
     /// The link's errors.
     pub fn bits_to_ring(&mut self, bits: &RepBits) -> Result<Rep, MpcError> {
         self.check_here("bits to ring", bits.device())?;
-        let (n, device) = (bits.len(), self.device());
-        self.declare_cost(cost::bits_to_ring(n));
-        let [zero, one, two] = self.parts::<3>(MessageKind::CONVERT_BIT, n, 0);
-        let (mut a, mut b) = (device.alloc(n), device.alloc(n));
+        self.declare_cost(cost::bits_to_ring(bits.len()));
+        let nonces = self.parts(MessageKind::CONVERT_BIT, bits.len(), 0);
+        let begun = self.begin_conversion(bits, nonces)?;
+        let received = self.receive_conversion(begun)?;
+        self.finish_conversion(bits, received)
+    }
 
+    /// 1 where x < 0 and 0 elsewhere, or with `negate` the other way round, as ring elements: [`Party::sign`] and
+    /// [`Party::bits_to_ring`]. 70.6 bytes an element, 7 rounds.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn sign_to_ring(&mut self, x: &Rep, negate: bool) -> Result<Rep, MpcError> {
+        let (window, id) = (self.window(), self.id());
+        let not = |bits: &RepBits| if negate { bits.not(id) } else { bits.clone() };
+        let nonces = self.sign_nonces(x, window)?;
+        self.declare_cost(cost::bits_to_ring_after_sign(x.len()));
+        let conversion = self.parts(MessageKind::CONVERT_BIT, x.len(), 0);
+        let sign = self.begin_sign(x, window, nonces)?;
+        let conversion = self.begin_conversion(&not(sign.bits()), conversion)?;
+        let sign = self.receive_sign(x, sign)?;
+        let conversion = self.receive_conversion(conversion)?;
+        let sign = self.finish_sign(sign)?;
+        let result = self.finish_conversion(&not(&sign), conversion)?;
+        self.watch_sign(x, window, &sign)?;
+        Ok(result)
+    }
+
+    /// Round 1 of a conversion, what is sent, by role 0, which has both its components then. The bits need be right only
+    /// in the part in which this party has role 0.
+    fn begin_conversion(&self, bits: &RepBits, nonces: [Part<3>; 3]) -> Result<ConversionBegun, MpcError> {
+        let [zero, one, two] = nonces;
+        let device = self.device();
+        let (mut a, mut b) = (device.alloc(bits.len()), device.alloc(bits.len()));
         let [u1, y1, y0] = zero.nonces;
-        let mut u = device.alloc(zero.words.len());
-        let parts = [&bits.a, &bits.b].map(|bits| bits.slice(zero.words.clone()));
-        kernels::binary(Binary::Xor, parts[0], parts[1], u.view_mut());
+        let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(zero.words.clone()));
+        let u = self.xor(own_a, own_b);
         let mut message = device.alloc(zero.elements.len());
         kernels::convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
         self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
         kernels::fill(&self.prg.with_prev(y0), a.slice_mut(zero.elements.clone()));
         kernels::fill(&self.prg.with_next(y1), b.slice_mut(zero.elements));
+        Ok(ConversionBegun { result: [a, b], one, two })
+    }
 
+    /// Round 1 of a conversion, what is received.
+    fn receive_conversion(&self, begun: ConversionBegun) -> Result<(ConversionBegun, Buffer), MpcError> {
+        let share = self.take(Side::Next, MessageKind::CONVERT_BIT, begun.two.elements.len())?;
+        Ok((begun, share))
+    }
+
+    /// Round 2 of a conversion.
+    fn finish_conversion(
+        &self,
+        bits: &RepBits,
+        (begun, share_two): (ConversionBegun, Buffer),
+    ) -> Result<Rep, MpcError> {
+        let ConversionBegun { result: [mut a, mut b], one, two } = begun;
+        let device = self.device();
         let [u1, y1, _] = one.nonces;
-        let mut share = device.alloc(one.elements.len());
-        kernels::fill(&self.prg.with_prev(u1), share.view_mut());
+        let share = self.packed(&self.prg.with_prev(u1), one.elements.len());
         let mut own_one = device.alloc(one.elements.len());
-        let v = bits.b.slice(one.words.clone());
         let y1 = self.prg.with_prev(y1);
         kernels::fill(&y1, a.slice_mut(one.elements.clone()));
-        kernels::convert_term(v, share.view(), &y1, false, own_one.view_mut());
+        kernels::convert_term(bits.b.slice(one.words.clone()), share.view(), &y1, false, own_one.view_mut());
         self.post_copy(Side::Next, MessageKind::CONVERT_TERM1, own_one.view())?;
 
         let [_, _, y0] = two.nonces;
-        let share = self.take(Side::Next, MessageKind::CONVERT_BIT, two.elements.len())?;
         let mut own_two = device.alloc(two.elements.len());
-        let v = bits.a.slice(two.words.clone());
         let y0 = self.prg.with_next(y0);
         kernels::fill(&y0, b.slice_mut(two.elements.clone()));
-        kernels::convert_term(v, share.view(), &y0, true, own_two.view_mut());
+        kernels::convert_term(bits.a.slice(two.words.clone()), share_two.view(), &y0, true, own_two.view_mut());
         self.post_copy(Side::Prev, MessageKind::CONVERT_TERM2, own_two.view())?;
 
         let other = self.take(Side::Prev, MessageKind::CONVERT_TERM1, two.elements.len())?;
@@ -175,10 +281,7 @@ impl Party {
 
     /// x ⊕ y ⊕ z.
     pub(super) fn xor3(&self, x: View, y: View, z: View) -> Buffer {
-        let device = self.device();
-        let (mut first, mut all) = (device.alloc(x.len()), device.alloc(x.len()));
-        kernels::binary(Binary::Xor, x, y, first.view_mut());
-        kernels::binary(Binary::Xor, first.view(), z, all.view_mut());
-        all
+        let first = self.xor(x, y);
+        self.xor(first.view(), z)
     }
 }

@@ -17,6 +17,7 @@
 //! | `reshare.rs` | three additive shares to replicated ones |
 //! | `truncation.rs` | the same, divided by 2^d |
 //! | `msb.rs` | replicated words to their replicated sign bits |
+//! | `tree.rs` | the levels of its prefix tree |
 //! | `bit_injection.rs` | a bit times a tensor; a bit as a ring element |
 
 mod bit_injection;
@@ -25,6 +26,7 @@ mod message;
 mod msb;
 mod reshare;
 mod round;
+mod tree;
 mod truncation;
 mod unmasked;
 

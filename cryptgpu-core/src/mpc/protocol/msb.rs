@@ -1,9 +1,50 @@
 //! The sign bit: the carry into the top bit of x = (x₀ + x₁) + x₂ by a prefix tree over groups of four
-//! bits, of which everything that is linear in role 0's secrets costs no interaction.
+//! bits, of which everything that is linear in role 0's secrets costs no interaction. The tree's levels are in
+//! `tree.rs`.
 
-use super::message::{MessageKind, Side};
-use crate::device::{Binary, Buffer, View, kernels};
+use super::message::{MessageKind, Part, Side};
+use super::tree::{Level, Tree};
+use crate::device::{Buffer, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, SignWindow, cost};
+use std::ops::Range;
+
+/// All nonces of a sign.
+pub(super) struct SignNonces {
+    parts: [Part<3>; 3],
+    levels: Vec<[Level; 3]>,
+}
+
+/// A sign of which round 1 has been sent.
+pub(super) struct SignBegun {
+    window: SignWindow,
+    /// Complete in role 0's part, and elsewhere still without the carry, or unwritten.
+    bits: RepBits,
+    two: Part<3>,
+    tree_one: Tree,
+    tree_two: Tree,
+    one_words: Range<usize>,
+    /// Role 1's share of G and P, and its component 1 of them.
+    own_one: [Buffer; 2],
+}
+
+impl SignBegun {
+    /// The sign, right only in the part in which this party has role 0.
+    pub(super) fn bits(&self) -> &RepBits {
+        &self.bits
+    }
+}
+
+/// A sign of which round 1 has been received.
+pub(super) struct SignReceived {
+    bits: RepBits,
+    /// Of roles 1 and 2.
+    trees: [Tree; 2],
+    words: [Range<usize>; 2],
+    own_one: [Buffer; 2],
+    /// Role 2's components of G and P.
+    two_carries: [Buffer; 2],
+    dealt: Buffer,
+}
 
 impl Party {
     /// One bit an element: 1 where x < 0, read as two's complement. Exact for every x. With a shorter look
@@ -17,10 +58,14 @@ impl Party {
     /// | round | from | to | message | hidden by |
     /// |---|---|---|---|---|
     /// | 1 | role 0 | role 2 | the products of every group ⊕ mask (233 bits) | mask of F₁ |
+    /// | 1 | role 0 | role 2 | its shares of the products of all levels ⊕ mask (26 bits) | mask of F₁ |
     /// | 1 | role 1 | role 2 | its share of G, P ⊕ G₁ (31 bits) | G₁ of F₁ |
     /// | 2 | role 2 | role 1 | its share of G, P ⊕ G₀ (31 bits) | G₀ of F₀ |
-    /// | 3–6 | i | i − 1 | products of a level (15, 7, 3, 1 bits) | zero-share |
+    /// | 3–6 | role 1 | role 2 | its share of a level's products ⊕ mask ⊕ c₁ (15, 7, 3, 1 bits) | c₁ of F₁ |
+    /// | 3–6 | role 2 | role 1 | its share ⊕ role 0's message ⊕ c₀ (as many) | c₀ of F₀ |
     ///
+    /// Components c₀ and c₁ of a level's results are streams, so role 0 has both from the start, and computes its shares of
+    /// the products of all levels at once. It receives nothing. c₂ is the sum of the last two messages.
     /// 46 5/8 bytes an element, 6 rounds with 64 bits; sign = a₆₃ ⊕ b₆₃ ⊕ carry. The adder is
     /// Kogge and Stone's recurrence on the replicated binary products of Araki et al. (CCS 2016);
     /// that two parties know one summand is ABY3's observation (CCS 2018, §5.3).
@@ -36,93 +81,109 @@ impl Party {
 
     /// [`Party::sign`] with the window given.
     pub(in crate::mpc) fn sign_in(&mut self, x: &Rep, window: SignWindow) -> Result<RepBits, MpcError> {
-        self.check_here("sign", x.device())?;
-        self.declare_cost(cost::sign(x.len(), window));
-        let words = x.len().div_ceil(64);
-        let device = self.device();
-        // Components of the sign without the carry: the top bits of A and B.
-        let (mut top_a, mut top_b) = (device.alloc(words), device.alloc(words));
-        let [mut ga, mut gb] = self.carries(x, window, [&mut top_a, &mut top_b])?;
-        let mut half = window.groups() / 2;
-        while half > 0 {
-            let nonce = self.prg.nonce_for(MessageKind::SIGN_TREE.on(&[x.len(), half]));
-            let zero = self.prg.zero(nonce);
-            let mut level = device.alloc((2 * half - 1) * words);
-            kernels::sign_tree_level(x.len(), half, [ga.view(), gb.view()], &zero, level.view_mut());
-            self.post_copy(Side::Prev, MessageKind::SIGN_TREE, level.view())?;
-            gb = self.take(Side::Next, MessageKind::SIGN_TREE, level.len())?;
-            ga = level;
-            half /= 2;
-        }
-        let xor = |x: View, y: View| {
-            let mut out = device.alloc(words);
-            kernels::binary(Binary::Xor, x, y, out.view_mut());
-            out
-        };
-        let (a, b) = (xor(ga.view(), top_a.view()), xor(gb.view(), top_b.view()));
-        Ok(RepBits { a, b, shape: x.shape().to_vec() })
+        let nonces = self.sign_nonces(x, window)?;
+        let begun = self.begin_sign(x, window, nonces)?;
+        let received = self.receive_sign(x, begun)?;
+        self.finish_sign(received)
     }
 
-    /// Rounds 1 and 2: replicated generate and propagate bits, and this party's components of
-    /// a₆₃ ⊕ b₆₃ in `top`.
-    fn carries(&mut self, x: &Rep, window: SignWindow, top: [&mut Buffer; 2]) -> Result<[Buffer; 2], MpcError> {
+    /// The nonces of a sign. Whatever is to begin with it draws its own after this and before anything is sent.
+    pub(super) fn sign_nonces(&mut self, x: &Rep, window: SignWindow) -> Result<SignNonces, MpcError> {
+        self.check_here("sign", x.device())?;
+        self.declare_cost(cost::sign(x.len(), window));
+        let parts = self.parts(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
+        let levels =
+            std::iter::successors(Some(window.groups() / 2), |half| Some(half / 2)).take_while(|&half| half > 0);
+        let levels = levels.map(|half| self.parts(MessageKind::SIGN_TREE, x.len(), half as u32)).collect();
+        Ok(SignNonces { parts, levels })
+    }
+
+    /// Round 1, what is sent: all that role 0 ever sends, after which it has both components of its result, and role 1's
+    /// share of G and P.
+    pub(super) fn begin_sign(&self, x: &Rep, window: SignWindow, nonces: SignNonces) -> Result<SignBegun, MpcError> {
         let device = self.device();
+        let SignNonces { parts: [zero, one, two], levels } = nonces;
+        let [tree_zero, tree_one, tree_two] = Tree::of_roles(window, [&zero, &one, &two], levels);
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
-        let [top_a, top_b] = top;
-        let [zero, one, two] = self.parts::<3>(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
         let words = x.len().div_ceil(64);
-        let (mut ga, mut gb) = (device.alloc(carried * words), device.alloc(carried * words));
-        let planes = |words: &std::ops::Range<usize>, k: usize| k * words.start..k * words.end;
+        // Components of the sign without the carry first, the top bits of A and B. What begins with the sign may read all of
+        // them, though only role 0's part is there by then.
+        let (mut a, mut b) = (device.zeros(words), device.zeros(words));
         let (xa, xb) = (x.a.view(), x.b.view());
 
         // Role 0 shares its bits; both its components of G and P are streams.
         let [mask, g1, g0] = zero.nonces;
         let mut message = device.alloc(shared * zero.words.len());
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
-        let tops = [top_a.slice_mut(zero.words.clone()), top_b.slice_mut(zero.words.clone())];
+        let tops = [a.slice_mut(zero.words.clone()), b.slice_mut(zero.words.clone())];
         kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops);
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
-        kernels::fill(&self.prg.with_prev(g0), ga.slice_mut(planes(&zero.words, carried)));
-        kernels::fill(&self.prg.with_next(g1), gb.slice_mut(planes(&zero.words, carried)));
+        let planes = carried * zero.words.len();
+        let g = [(self.prg.with_prev(g0), planes), (self.prg.with_next(g1), planes)];
+        let [g0, g1] = g.map(|(stream, planes)| self.packed(&stream, planes));
+        let carry = self.deal_tree(tree_zero, [g0, g1])?;
+        self.add_carry(carry, zero.words.clone(), [&mut a, &mut b]);
 
         // Role 1: its share of the bits is the mask; component 1 is a stream, which hides its share.
         // Its top components: the mask's plane 0 (role 0's other half), and b₆₃.
         let [mask, g1, _] = one.nonces;
-        let mut bits = device.alloc(shared * one.words.len());
-        kernels::fill(&self.prg.with_prev(mask), bits.view_mut());
-        self.copy_top(&bits, shared, one.elements.len(), top_a, &one.words);
-        let at = planes(&one.words, carried);
-        let mut own = device.alloc(at.len());
-        kernels::fill(&self.prg.with_prev(g1), own.view_mut());
-        ga.slice_mut(at.clone()).copy_from(own.view());
-        let b63 = top_b.slice_mut(one.words.clone());
+        let bits = self.packed(&self.prg.with_prev(mask), shared * one.words.len());
+        kernels::first_plane(one.elements.len(), shared, bits.view(), a.slice_mut(one.words.clone()));
+        let mut own = self.packed(&self.prg.with_prev(g1), carried * one.words.len());
+        let component1 = own.clone();
+        let b63 = b.slice_mut(one.words.clone());
         kernels::sign_share_carries(window, true, [xb.slice(one.elements.clone()), bits.view()], own.view_mut(), b63);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
-        let own_one = (own, at);
-
-        // Role 2: its share of the bits is the message; component 0 is a stream, which hides its share.
-        let [_, _, g0] = two.nonces;
-        let bits = self.take(Side::Next, MessageKind::SIGN_BITS, shared * two.words.len())?;
-        self.copy_top(&bits, shared, two.elements.len(), top_b, &two.words);
-        let at = planes(&two.words, carried);
-        let mut own = device.alloc(at.len());
-        kernels::fill(&self.prg.with_next(g0), own.view_mut());
-        gb.slice_mut(at.clone()).copy_from(own.view());
-        let b63 = top_a.slice_mut(two.words.clone());
-        kernels::sign_share_carries(window, false, [xa.slice(two.elements.clone()), bits.view()], own.view_mut(), b63);
-        self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
-
-        // Component 2 is the sum of what roles 1 and 2 have exchanged.
-        let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, at.len())?;
-        kernels::binary(Binary::Xor, own.view(), other.view(), ga.slice_mut(at));
-        let (own, at) = own_one;
-        let other = self.take(Side::Next, MessageKind::SIGN_CARRIES2, at.len())?;
-        kernels::binary(Binary::Xor, own.view(), other.view(), gb.slice_mut(at));
-        Ok([ga, gb])
+        let bits = RepBits { a, b, shape: x.shape().to_vec() };
+        Ok(SignBegun { window, bits, two, tree_one, tree_two, own_one: [own, component1], one_words: one.words })
     }
 
-    /// Plane 0 of `bits`, the share of role 0's top bits, to `to`.
-    fn copy_top(&self, bits: &Buffer, planes: usize, elements: usize, to: &mut Buffer, words: &std::ops::Range<usize>) {
-        kernels::first_plane(elements, planes, bits.view(), to.slice_mut(words.clone()));
+    /// Round 1, what is received, and role 2's share of G and P. All that was sent to a neighbour before must have been
+    /// taken by it, and nothing that was sent later.
+    pub(super) fn receive_sign(&self, x: &Rep, begun: SignBegun) -> Result<SignReceived, MpcError> {
+        let SignBegun { window, mut bits, two, tree_one, tree_two, own_one, one_words } = begun;
+        let (shared, carried) = (window.shared_planes(), window.carry_planes());
+        // Role 2: its share of the bits is the message; component 0 is a stream, which hides its share.
+        let [_, _, g0] = two.nonces;
+        let received = self.take(Side::Next, MessageKind::SIGN_BITS, shared * two.words.len())?;
+        let dealt = self.take(Side::Next, MessageKind::SIGN_DEALT, tree_two.dealt_words())?;
+        kernels::first_plane(two.elements.len(), shared, received.view(), bits.b.slice_mut(two.words.clone()));
+        let mut own = self.packed(&self.prg.with_next(g0), carried * two.words.len());
+        let component0 = own.clone();
+        let b63 = bits.a.slice_mut(two.words.clone());
+        let operands = [x.a.view().slice(two.elements.clone()), received.view()];
+        kernels::sign_share_carries(window, false, operands, own.view_mut(), b63);
+        self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
+        let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, own.len())?;
+        let two_carries = [self.xor(own.view(), other.view()), component0];
+        Ok(SignReceived {
+            bits,
+            trees: [tree_one, tree_two],
+            words: [one_words, two.words],
+            own_one,
+            two_carries,
+            dealt,
+        })
+    }
+
+    /// Round 2 and the levels of the tree, in which role 0 takes no part.
+    pub(super) fn finish_sign(&self, received: SignReceived) -> Result<RepBits, MpcError> {
+        let SignReceived { mut bits, trees, words: [one, two], own_one, two_carries, dealt } = received;
+        // Component 2 is the sum of what roles 1 and 2 have exchanged.
+        let [own, component1] = own_one;
+        let other = self.take(Side::Next, MessageKind::SIGN_CARRIES2, own.len())?;
+        let one_carries = [component1, self.xor(own.view(), other.view())];
+        let [carry_one, carry_two] = self.climb_tree(trees, [one_carries, two_carries], &dealt)?;
+        self.add_carry(carry_one, one, [&mut bits.a, &mut bits.b]);
+        self.add_carry(carry_two, two, [&mut bits.a, &mut bits.b]);
+        Ok(bits)
+    }
+
+    /// Adds a part's components of the carry to those of the sign without it.
+    fn add_carry(&self, carry: [Buffer; 2], words: Range<usize>, bits: [&mut Buffer; 2]) {
+        for (carry, bits) in carry.iter().zip(bits) {
+            let sum = self.xor(carry.view(), bits.slice(words.clone()));
+            bits.slice_mut(words.clone()).copy_from(sum.view());
+        }
     }
 }

@@ -8,7 +8,7 @@ fn a_relu_sends_at_most_87_bytes_an_element_and_a_product_28() {
     let n = 1 << 16;
     let window = crate::device::SignWindow::default();
     assert!(cost::relu(n, window).bytes <= 87 * n as u64);
-    assert_eq!(cost::relu(n, window).rounds, 9);
+    assert_eq!(cost::relu(n, window).rounds, 8);
     assert!(cost::truncate_product(n, 20).bytes <= 28 * n as u64);
     let short = crate::device::SignWindow::new(0, 32).unwrap();
     assert!(cost::relu(n, short).bytes <= 63 * n as u64);

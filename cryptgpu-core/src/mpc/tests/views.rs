@@ -109,6 +109,8 @@ fn sign_and_bits_as_ring_elements() {
         p.bits_to_ring(&bits)
     };
     passes(|| Check::new("sign bit", 1), false, protocol, elementwise(|x| i64::from(x[0] < 0)));
+    let protocol = |p: &mut Party, x: &[Rep]| p.sign_to_ring(&x[0], true);
+    passes(|| Check::new("sign as a ring element", 1), false, protocol, elementwise(|x| i64::from(x[0] >= 0)));
     // Packed bits are an output, too.
     let check = Check::new("sign bit, packed", 1);
     let report = check.run(|p, x| p.sign(&x[0]), elementwise(|x| i64::from(x[0] < 0)));

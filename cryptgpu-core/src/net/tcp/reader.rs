@@ -9,7 +9,6 @@ use super::super::{GaveUp, Options, PartyId};
 use super::Stream;
 use super::hello::{Answer, Hello};
 use super::pulse::{Pulse, Quiet, silent};
-use crate::device::spare;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -182,6 +181,10 @@ impl Reader {
         hello.answer(&mut stream, Answer::Expects(self.expected)).await?;
         (self.acknowledged, self.unacknowledged_bytes) = (self.expected, 0);
         self.inbox.reconnected();
+        eprintln!(
+            "the link from party {} goes on with frame {}: its connection was made anew",
+            self.peer, self.expected
+        );
         Ok(stream)
     }
 
@@ -238,7 +241,7 @@ impl Reader {
             Some(header) => header,
             None => {
                 let header = self.header(stream).await?;
-                self.part.words = Payload::new(spare::take(header.words as usize));
+                self.part.words = Payload::scratch(header.words as usize);
                 *self.part.header.insert(header)
             }
         };

@@ -42,7 +42,6 @@ pub fn count_wrong(p: &mut Party, scores: &Rep, targets: &Rep) -> Result<Rep, Nn
         let at_label = products.reshape(&[1, batch, 1, classes]).and_then(|rows_of| rows_of.sum_pool(&rows));
         let largest = p.max_last_axis(scores)?.mul_word(1 << p.codec().fraction_bits());
         let below = at_label.and_then(|x| x.reshape(&[batch])?.sub(&largest)).map_err(MpcError::from)?;
-        let wrong = p.sign(&below)?;
-        Ok(p.bits_to_ring(&wrong)?.sum())
+        Ok(p.sign_to_ring(&below, false)?.sum())
     })
 }

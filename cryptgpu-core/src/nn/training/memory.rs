@@ -54,7 +54,7 @@ mod words {
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
     /// A ReLU.
-    pub const RELU: f64 = 6.5;
+    pub const RELU: f64 = 7.0;
     /// A ReLU6, which is two.
     pub const RELU6: f64 = 18.0;
     /// A bit times a share.
@@ -66,7 +66,7 @@ mod words {
     /// A root or a quotient.
     pub const ROOT: f64 = 240.0;
     /// An update: gradients and, with momentum, moments end to end; truncations; what is new.
-    pub const UPDATE: [f64; 2] = [6.0, 9.2];
+    pub const UPDATE: [f64; 2] = [6.0, 10.7];
 }
 
 impl TrainingPlan {

@@ -3,8 +3,8 @@
 use crate::support::card::{Buffer, Card, cards};
 use crate::support::data::{Draws, SIZES, drawn, words};
 use cryptgpu_core::device::cpu::{bit_product, bits, sign, truncation};
-use cryptgpu_core::prg::{Randomness, Stream, Zero};
-use cryptgpu_kernels::{OpenedBits, SignWindow, TermShare, ZeroShare};
+use cryptgpu_core::prg::{Randomness, Stream};
+use cryptgpu_kernels::{OpenedBits, SignWindow, TermShare};
 
 fn draws(seed: u8) -> Draws {
     Draws::new(Randomness::Aes128Ctr, seed)
@@ -97,22 +97,18 @@ fn sharing_of_carries_agrees() {
 
 #[test]
 fn levels_of_the_tree_and_first_planes_agree() {
-    let (mut plus, mut minus) = (draws(2), draws(3));
     for card in cards() {
         for n in SIZES {
             for half in [1, 2, 4, 8] {
                 let (planes_in, planes_out) = ((4 * half - 1) * plane(n), (2 * half - 1) * plane(n));
                 let x = [words(26, planes_in), words(27, planes_in)];
-                let ((ps, pn), (ms, mn)) = (plus.next(), minus.next());
-                let zero = Zero { plus: ps, minus: ms };
-                let mut expected = vec![0; planes_out];
-                sign::tree_level(n, half, [&x[0], &x[1]], &zero, &mut expected);
+                let mask = words(28, planes_out);
+                let mut expected = mask.clone();
+                sign::tree_level(n, half, [&x[0], &x[1]], &mut expected);
                 let dx = x.each_ref().map(|x| card.up(x));
                 let xs = dx.each_ref().map(|x| x.words());
-                let mut out = card.blank(planes_out);
+                let mut out = card.up(&mask);
                 card.kernels.sign_tree_level(&card.stream, n, half, xs, out.words_mut()).unwrap();
-                let streams = [plus.device(pn), minus.device(mn)];
-                card.kernels.add_zero(&card.stream, ZeroShare::Binary, streams, 0, out.words_mut()).unwrap();
                 assert_eq!(card.down(&out), expected, "half {half}, n = {n}, {}", card.name);
 
                 let (planes, mut first) = (4 * half - 1, vec![0; plane(n)]);
@@ -149,23 +145,15 @@ fn bit_products_agree() {
 
             let (s, [mut message]) = masks::<1>(card, &mut draws, n);
             let mut expected = vec![0; n];
-            bit_product::role1_open(hb, hx, &s[0], &mut expected);
-            kernels.bit_product_role1_open(stream, b, xs, message.words_mut()).unwrap();
-            assert_eq!(card.down(&message), expected, "role 1 opens, n = {n}, {}", card.name);
-
-            let (s, [mut beta, mut f, mut nu]) = masks::<3>(card, &mut draws, n);
-            let (mut message, mut y0) = (vec![0; 2 * n], vec![0; n]);
-            bit_product::role2(hb, &x[0], &e, s.each_ref(), &mut message, &mut y0);
-            let (de_out, dr_out, dy0) = (beta.words_mut(), nu.words_mut(), f.words_mut());
-            kernels.bit_product_role2(stream, b, xs[0], de.words(), de_out, dr_out, dy0).unwrap();
-            let found = [&beta, &nu, &f].map(|out| card.down(out)).concat();
-            assert_eq!(found, [message, y0].concat(), "role 2, n = {n}, {}", card.name);
+            bit_product::open(hb, hx, &s[0], &mut expected);
+            kernels.bit_product_open(stream, b, xs, message.words_mut()).unwrap();
+            assert_eq!(card.down(&message), expected, "opening, n = {n}, {}", card.name);
 
             let (s, [mut message]) = masks::<1>(card, &mut draws, n);
             let mut expected = vec![0; n];
-            bit_product::role1_close(hb, hx, &e, &s[0], &mut expected);
-            kernels.bit_product_role1_close(stream, b, xs, de.words(), message.words_mut()).unwrap();
-            assert_eq!(card.down(&message), expected, "role 1 closes, n = {n}, {}", card.name);
+            bit_product::close(hb, hx, &e, &s[0], &mut expected);
+            kernels.bit_product_close(stream, b, xs, de.words(), message.words_mut()).unwrap();
+            assert_eq!(card.down(&message), expected, "closing, n = {n}, {}", card.name);
 
             let (s, [mut message]) = masks::<1>(card, &mut draws, n);
             bit_product::convert_role0(&bits[0], &s[0], &mut expected);

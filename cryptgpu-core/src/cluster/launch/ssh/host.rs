@@ -4,6 +4,7 @@
 use super::failure::Place;
 use super::script::{self, MARK};
 use super::shipment::{Shipment, Shipped};
+use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::process::{PartyProcess, describe};
 use crate::cluster::launch::program::Program;
 use crate::cluster::wire::error::ClusterError;
@@ -49,6 +50,7 @@ pub(super) async fn prepare(
     hosts: &Hosts,
     shipment: &Shipment,
     start_within: Duration,
+    logs: &Logs,
 ) -> Result<Prepared, ClusterError> {
     let connect = CONNECT_WITHIN.min(start_within).max(Duration::from_secs(1));
     let host = &hosts.each[place.party.index()];
@@ -58,7 +60,7 @@ pub(super) async fn prepare(
     };
     let script = script::write(host, &shipment);
     let ssh = ssh(hosts, host, connect, &script::command(script.len()));
-    let (process, input, output) = PartyProcess::spawn(place.party, &ssh)?;
+    let (process, input, output) = PartyProcess::spawn(place.party, &ssh, logs)?;
     let streams = ChildStdin::from_std(input).and_then(|input| Ok((input, ChildStdout::from_std(output)?)));
     let (input, output) = streams.map_err(|error| ClusterError::Controller {
         action: "read what ssh prints".into(),

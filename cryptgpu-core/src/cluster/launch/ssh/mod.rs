@@ -56,7 +56,8 @@ pub(super) fn start(
     let place = |party: PartyId| Place { party, host: hosts.each[party.index()].destination.clone() };
     let [p0, p1, p2] = PartyId::ALL;
     let prepared = runtime.block_on(start.wait_for("prepare the hosts", async {
-        let each = |party| prepare(place(party), hosts, &shipment, configuration.start_within);
+        let (within, logs) = (configuration.start_within, start.mailbox.logs());
+        let each = |party| prepare(place(party), hosts, &shipment, within, logs);
         tokio::try_join!(each(p0), each(p1), each(p2))
     }))?;
     let prepared = [prepared.0, prepared.1, prepared.2];

@@ -4,7 +4,7 @@ use super::Tiling;
 use super::forms::{Form, Product};
 use crate::device::cpu::gemm::{Concat, Isa, Lanes, Output, product, vectorised};
 use crate::device::cpu::parallel::Out;
-use crate::device::spare::{self, Words};
+use crate::device::spare::Words;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -231,7 +231,7 @@ impl<'a> Seen<'a> {
         let (channels, [height, width]) = (self.channels, self.size);
         let (image, tile_row) = (index / self.tiles[0], index % self.tiles[0]);
         let image = &self.pixels[image * height * width * channels..][..height * width * channels];
-        let mut scratch = spare::take(self.width * channels);
+        let mut scratch = Words::scratch(self.width * channels);
         for tile in 0..self.tiles[1] {
             for (column, sum) in scratch.chunks_exact_mut(channels).enumerate() {
                 let x = (tile * self.step[1] + column).wrapping_sub(self.before[1]);
@@ -248,7 +248,6 @@ impl<'a> Seen<'a> {
                 combine(isa, column, &|column: usize| Some(&scratch[column * channels..][..channels]), out);
             }
         }
-        spare::put(scratch);
     }
 }
 
@@ -265,7 +264,7 @@ fn put_outputs(
     sums: &mut [u64],
 ) {
     let (channels, width) = (tiling.channels[1], tiling.output[1]);
-    let mut scratch = spare::take(channels);
+    let mut scratch = Words::scratch(channels);
     for (tile, column) in (0..tiling.tiles[1]).flat_map(|tile| (0..columns.len()).map(move |column| (tile, column))) {
         let x = tile * columns.len() + column;
         if x >= width {
@@ -277,7 +276,6 @@ fn put_outputs(
             accumulate(isa, &scratch, minus, &mut sums[(y * width + x) * channels..][..channels]);
         }
     }
-    spare::put(scratch);
 }
 
 /// `out` = the sum of what `source` gives for the entries of `form`; nothing is zero.
