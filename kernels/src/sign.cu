@@ -2,7 +2,7 @@
 // B = x₂ to generate and propagate planes of groups of four bits, and the levels of the prefix tree over them.
 //
 // All are bound by memory. With the full window share_bits moves 16 + 3·233/8 bytes an element, share_carries
-// 8 + 233/8 + 2·31/8, and the tree's levels together 2·(31 + 15 + 7 + 3)/8 + (15 + 7 + 3 + 1)/8.
+// 8 + 233/8 + 2·31/8, and the tree's levels together 2·(31 + 15 + 7 + 3)/8 + 2·(15 + 7 + 3 + 1)/8.
 #include "planes.cuh"
 
 // Window of 4·GROUPS bits from `low` on: bit j − 1 in slot j, the top bit in slot 0.
@@ -32,10 +32,9 @@ static __device__ __forceinline__ void gather(u64 own, u32 part, u64 (&bits)[4])
     bits[1] = __shfl_xor_sync(ALL_LANES, own, 8);
     bits[2] = __shfl_xor_sync(ALL_LANES, own, 16);
     bits[3] = __shfl_xor_sync(ALL_LANES, own, 24);
+    // Bit j lies at j ^ part: swapped where part's bits say so.
 #pragma unroll
-    for (int j = 0; j < 4; j++) {
-        // Bit j lies at j ^ part: swapped where part's bits say so.
-        if (j & 1) continue;
+    for (int j = 0; j < 4; j += 2) {
         u64 x = bits[j], y = bits[j + 1];
         bits[j] = part & 1 ? y : x;
         bits[j + 1] = part & 1 ? x : y;

@@ -102,8 +102,8 @@ impl SignWindow {
 }
 
 impl Kernels {
-    /// Role 0: products of the bits of A = x₀ + x₁ as 15Q − 7 planes, Q = width/4. `message` = bits ⊕ `mask`; `top` gets plane 0 of
-    /// the message, `top_mask` plane 0 of the mask.
+    /// Role 0: products of the bits of A = x₀ + x₁ as 15Q − 7 planes, Q = width/4. `message` = products ⊕ `mask`; `top`
+    /// gets plane 0 of the message, `top_mask` plane 0 of the mask.
     ///
     /// # Errors
     /// [`KernelError::Length`] unless x₀ and x₁ have n words, `message` and `mask` (15Q − 7)⌈n/64⌉, the tops

@@ -18,13 +18,8 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn relu(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        let (y, _) = self.relu_at_least_zero(x)?;
+        let (y, _) = self.at_least_zero_times(x, x)?;
         Ok(y)
-    }
-
-    /// A ReLU, and the bit of x ≥ 0 that it has decided by.
-    fn relu_at_least_zero(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
-        self.sign_times(x, true, x)
     }
 
     /// [`Party::relu`] and a bit that says where x > 0. The gradient of a ReLU is this bit times the gradient of its result,
@@ -54,7 +49,7 @@ impl Party {
     /// The link's errors.
     pub fn relu_kept(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let below = x.add_word(self.id(), u64::MAX);
-        self.sign_times(&below, true, x)
+        self.at_least_zero_times(&below, x)
     }
 
     /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
@@ -103,7 +98,7 @@ impl Party {
     /// [`Party::maximum`], and the bit of y ≥ x.
     pub(super) fn maximum_kept(&mut self, x: &Rep, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let difference = y.sub(x)?;
-        let (gain, second) = self.relu_at_least_zero(&difference)?;
+        let (gain, second) = self.at_least_zero_times(&difference, &difference)?;
         Ok((x.add(&gain)?, second))
     }
 }

@@ -2,13 +2,21 @@
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
 use super::message::{MessageKind, Part, Side};
-use crate::device::{Binary, Buffer, View, kernels};
+use crate::device::{Binary, Buffer, View, ViewMut, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
+use crate::prg::Stream;
+use std::ops::Range;
+
+/// A result's components in role 0's part, there before the others'. The whole result is given memory only at the end: a
+/// comparison in between takes most of what there is.
+struct RoleZero {
+    components: [Buffer; 2],
+    elements: Range<usize>,
+}
 
 /// A bit product of which round 1 has been sent.
 struct ProductBegun {
-    /// The result's components, there in role 0's part.
-    result: [Buffer; 2],
+    zero: RoleZero,
     one: Part<6>,
     two: Part<6>,
 }
@@ -24,10 +32,20 @@ struct ProductReceived {
 
 /// A conversion of which round 1 has been sent.
 struct ConversionBegun {
-    /// The result's components, there in role 0's part.
-    result: [Buffer; 2],
+    zero: RoleZero,
     one: Part<3>,
     two: Part<3>,
+}
+
+impl RoleZero {
+    /// Memory for the components of a result of so many elements, with role 0's part in it.
+    fn into_result(self, party: &Party, elements: usize) -> [Buffer; 2] {
+        self.components.map(|component| {
+            let mut whole = party.device().alloc(elements);
+            whole.slice_mut(self.elements.clone()).copy_from(component.view());
+            whole
+        })
+    }
 }
 
 impl Party {
@@ -69,21 +87,19 @@ impl Party {
         self.finish_bit_product(bits, x, received)
     }
 
-    /// The sign s of `x` behind `negate`, and s·y: [`Party::sign`] and [`Party::bit_product`], of which role 0's
-    /// messages travel with the first of the sign.
-    pub(in crate::mpc) fn sign_times(&mut self, x: &Rep, negate: bool, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
+    /// The bit s of x ≥ 0, and s·y: [`Party::sign`] and [`Party::bit_product`], of which role 0's messages travel with the
+    /// first of the sign.
+    pub(in crate::mpc) fn at_least_zero_times(&mut self, x: &Rep, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let (window, id) = (self.window(), self.id());
-        let not = |bits: &RepBits| if negate { bits.not(id) } else { bits.clone() };
         let nonces = self.sign_nonces(x, window)?;
         self.declare_cost(cost::bit_product_after_sign(x.len()));
         let product = self.bit_product_nonces(y)?;
         let sign = self.begin_sign(x, window, nonces)?;
-        self.check_bits_fit("bit product", sign.bits(), y)?;
-        let product = self.begin_bit_product(&not(sign.bits()), product)?;
+        let product = self.begin_bit_product(&sign.bits().not(id), product)?;
         let sign = self.receive_sign(x, sign)?;
         let product = self.receive_bit_product(product)?;
         let sign = self.finish_sign(sign)?;
-        let bits = not(&sign);
+        let bits = sign.not(id);
         let product = self.finish_bit_product(&bits, y, product)?;
         self.watch_sign(x, window, &sign)?;
         Ok((product, bits))
@@ -100,7 +116,6 @@ impl Party {
     fn begin_bit_product(&self, bits: &RepBits, nonces: [Part<6>; 3]) -> Result<ProductBegun, MpcError> {
         let [part, one, two] = nonces;
         let device = self.device();
-        let (mut a, mut b) = (device.alloc(bits.len()), device.alloc(bits.len()));
         let [u1, alpha, beta, f, mu, nu] = part.nonces;
         let u1 = self.packed(&self.prg.with_next(u1), part.words.len());
         let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(part.words.clone()));
@@ -113,11 +128,10 @@ impl Party {
             &self.prg.with_next(mu),
             &self.prg.with_prev(nu),
         ];
-        let mut message = device.alloc(part.elements.len());
-        let (y0, y1) = (a.slice_mut(part.elements.clone()), b.slice_mut(part.elements));
-        kernels::bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0, y1);
+        let [mut message, mut y0, mut y1] = [(); 3].map(|()| device.alloc(part.elements.len()));
+        kernels::bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0.view_mut(), y1.view_mut());
         self.post(Side::Next, MessageKind::BITS_PAD, message)?;
-        Ok(ProductBegun { result: [a, b], one, two })
+        Ok(ProductBegun { zero: RoleZero { components: [y0, y1], elements: part.elements }, one, two })
     }
 
     /// Round 1 of a bit product, what is received.
@@ -129,7 +143,7 @@ impl Party {
 
     /// Rounds 2 and 3 of a bit product.
     fn finish_bit_product(&self, bits: &RepBits, x: &Rep, received: ProductReceived) -> Result<Rep, MpcError> {
-        let ProductReceived { begun: ProductBegun { result: [mut a, mut b], one, two }, pad, u2 } = received;
+        let ProductReceived { begun: ProductBegun { zero, one, two }, pad, u2 } = received;
         let device = self.device();
         let (xa, xb) = (x.a.view(), x.b.view());
 
@@ -161,16 +175,22 @@ impl Party {
         kernels::bit_product_close(one_bits, one_x, e.view(), &mu, term_one.view_mut());
         self.post_copy(Side::Next, MessageKind::BITS_CLOSE1, term_one.view())?;
 
-        let [f, mu] = [(self.prg.with_next(f), two.elements.len()), (mu, one.elements.len())]
-            .map(|(stream, words)| self.packed(&stream, words));
-        let nu = self.packed(&nu, two.elements.len());
-        kernels::binary(Binary::Add, f.view(), nu.view(), b.slice_mut(two.elements.clone()));
-        kernels::binary(Binary::Add, pad.view(), mu.view(), a.slice_mut(one.elements.clone()));
+        drop((d, e, nothing));
+        let [mut a, mut b] = zero.into_result(self, x.len());
+        self.add(pad.view(), &mu, a.slice_mut(one.elements.clone()));
+        let f = self.packed(&self.prg.with_next(f), two.elements.len());
+        self.add(f.view(), &nu, b.slice_mut(two.elements.clone()));
         let other = self.take(Side::Prev, MessageKind::BITS_CLOSE1, two.elements.len())?;
         kernels::binary(Binary::Add, other.view(), term_two.view(), a.slice_mut(two.elements));
         let other = self.take(Side::Next, MessageKind::BITS_CLOSE2, one.elements.len())?;
         kernels::binary(Binary::Add, other.view(), term_one.view(), b.slice_mut(one.elements));
         self.rep(a, b, x.shape())
+    }
+
+    /// `out` = x and a stream.
+    fn add(&self, x: View, stream: &Stream, out: ViewMut) {
+        let drawn = self.packed(stream, x.len());
+        kernels::binary(Binary::Add, x, drawn.view(), out);
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -223,17 +243,15 @@ impl Party {
     /// in the part in which this party has role 0.
     fn begin_conversion(&self, bits: &RepBits, nonces: [Part<3>; 3]) -> Result<ConversionBegun, MpcError> {
         let [zero, one, two] = nonces;
-        let device = self.device();
-        let (mut a, mut b) = (device.alloc(bits.len()), device.alloc(bits.len()));
         let [u1, y1, y0] = zero.nonces;
         let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(zero.words.clone()));
         let u = self.xor(own_a, own_b);
-        let mut message = device.alloc(zero.elements.len());
+        let mut message = self.device().alloc(zero.elements.len());
         kernels::convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
         self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
-        kernels::fill(&self.prg.with_prev(y0), a.slice_mut(zero.elements.clone()));
-        kernels::fill(&self.prg.with_next(y1), b.slice_mut(zero.elements));
-        Ok(ConversionBegun { result: [a, b], one, two })
+        let components = [self.prg.with_prev(y0), self.prg.with_next(y1)];
+        let components = components.map(|stream| self.packed(&stream, zero.elements.len()));
+        Ok(ConversionBegun { zero: RoleZero { components, elements: zero.elements }, one, two })
     }
 
     /// Round 1 of a conversion, what is received.
@@ -248,8 +266,9 @@ impl Party {
         bits: &RepBits,
         (begun, share_two): (ConversionBegun, Buffer),
     ) -> Result<Rep, MpcError> {
-        let ConversionBegun { result: [mut a, mut b], one, two } = begun;
+        let ConversionBegun { zero, one, two } = begun;
         let device = self.device();
+        let [mut a, mut b] = zero.into_result(self, bits.len());
         let [u1, y1, _] = one.nonces;
         let share = self.packed(&self.prg.with_prev(u1), one.elements.len());
         let mut own_one = device.alloc(one.elements.len());
@@ -272,8 +291,8 @@ impl Party {
         self.rep(a, b, bits.shape())
     }
 
-    /// Packed bits from a stream.
-    pub(super) fn packed(&self, stream: &crate::prg::Stream, words: usize) -> Buffer {
+    /// Words from a stream.
+    pub(super) fn packed(&self, stream: &Stream, words: usize) -> Buffer {
         let mut bits = self.device().alloc(words);
         kernels::fill(stream, bits.view_mut());
         bits

@@ -17,7 +17,7 @@ pub(super) struct SignNonces {
 /// A sign of which round 1 has been sent.
 pub(super) struct SignBegun {
     window: SignWindow,
-    /// Complete in role 0's part, and elsewhere still without the carry, or unwritten.
+    /// Complete in role 0's part; elsewhere still without the carry, or zero.
     bits: RepBits,
     two: Part<3>,
     tree_one: Tree,
