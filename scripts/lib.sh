@@ -50,6 +50,11 @@ side_by_side() {
     return $status
 }
 
+# The notebooks of this checkout, a line each: those of the folder and of its subfolders.
+all_notebooks() {
+    find "$ROOT/notebooks" -maxdepth 2 -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*' | LC_ALL=C sort
+}
+
 # A digest of files and strings, to tell whether what was made from them is still current.
 digest() { sha256sum | cut -c1-32; }
 

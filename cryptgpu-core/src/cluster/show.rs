@@ -2,7 +2,8 @@
 //! word of it.
 
 use super::{
-    Accuracy, Cluster, Dataset, InferenceResult, Model, Revealed, Run, Shared, SharedBits, TrainedModel, TrainingRun,
+    Accuracy, Cluster, ClusterBuilder, Dataset, InferenceResult, Model, Revealed, Run, Shared, SharedBits,
+    TrainedModel, TrainingRun,
 };
 use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::net::{Link, PartyId};
@@ -42,12 +43,7 @@ impl Cluster {
 
     /// Where its parties are, as records say it.
     pub(crate) fn place(&self) -> &'static str {
-        match self.configuration().places {
-            Places::Memory => "threads of one process",
-            Places::Local => "local processes, TLS",
-            Places::Ssh(_) => "three hosts over SSH, TLS",
-            Places::Owners(_) => "three owners, TLS",
-        }
+        place_of(&self.configuration().places)
     }
 
     /// What the parties' messages travel by.
@@ -74,6 +70,22 @@ impl Cluster {
             Places::Owners(owners) => format!("owners {:?}", owners.parties.each_ref().map(|party| &party.name)),
             Places::Ssh(hosts) => format!("hosts {:?}", hosts.each.each_ref().map(|host| &host.destination)),
         }
+    }
+}
+
+impl ClusterBuilder {
+    /// Where its parties will be, as records say it.
+    pub(crate) fn place(&self) -> &'static str {
+        place_of(self.places())
+    }
+}
+
+fn place_of(places: &Places) -> &'static str {
+    match places {
+        Places::Memory => "threads of one process",
+        Places::Local => "local processes, TLS",
+        Places::Ssh(_) => "three hosts over SSH, TLS",
+        Places::Owners(_) => "three owners, TLS",
     }
 }
 

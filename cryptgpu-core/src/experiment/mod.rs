@@ -10,6 +10,7 @@ mod label;
 mod machine;
 mod measure;
 pub mod micro;
+pub mod paper;
 mod parties;
 mod party;
 mod plaintext;

@@ -337,3 +337,16 @@ fn a_key_is_made_and_printed_and_a_log_that_was_changed_is_named() {
     let config = cryptgpu(&format!("party --config {}", log.display()));
     assert!(!config.status.success() && text(&config.stderr).contains("audit.log, line 1"), "{}", text(&config.stderr));
 }
+
+#[test]
+fn the_paper_is_a_list_that_can_be_looked_at_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("paper.jsonl");
+    let run = cryptgpu(&format!("run paper --only same-card,training --list --out {}", file.display()));
+    let (out, err) = (text(&run.stdout), text(&run.stderr));
+    assert!(run.status.success() && err.starts_with("13 measurements, 0 of them in "), "{err}");
+    assert!(out.contains("inference resnet50 (") && out.contains("train lenet × 128 (") && !file.exists(), "{out}");
+    assert!(out.contains("micro matmul 1024x1024x1024 (") && out.lines().count() == 13, "{out}");
+    let run = cryptgpu("run paper --only figures");
+    assert!(!run.status.success() && text(&run.stderr).contains("same-card"), "{}", text(&run.stderr));
+}

@@ -10,6 +10,7 @@ mod inference;
 mod keygen;
 mod micro;
 mod networks;
+mod paper;
 mod party;
 mod plaintext;
 mod progress;
@@ -41,6 +42,7 @@ Examples:
   cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
   cryptgpu run train-plaintext --networks lenet       the same training in the clear
   cryptgpu run micro                                  private operations by size
+  cryptgpu run paper                                  all of the paper's tables and figures, the quick suite
   cryptgpu table r.jsonl                              the comparison with the paper, from records
   cryptgpu soak --minutes 10                          random faults in random runs";
 

@@ -57,11 +57,17 @@ pub fn run(arguments: &MicroArguments) -> Result<ExitCode> {
         records.push(one(&bench, declaration, &arguments.output)?);
     }
     if !arguments.output.json {
-        let rows = micro_table(&records)?;
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{}\n{}", draw(&rows), micro_caption(&rows)?)?;
+        print(&records)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the table of micro-benchmarks with its caption.
+pub fn print(records: &[MicroRecord]) -> Result<()> {
+    let rows = micro_table(records)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}\n{}", draw(&rows), micro_caption(&rows)?)?;
+    Ok(())
 }
 
 fn one(bench: &Bench, declaration: &Micro, output: &Output) -> Result<MicroRecord> {

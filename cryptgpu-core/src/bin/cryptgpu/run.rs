@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Result, inference, micro, plaintext, train};
+use super::{Result, inference, micro, paper, plaintext, train};
 
 /// The experiments.
 #[derive(Debug, Subcommand)]
@@ -19,6 +19,8 @@ pub enum Experiment {
     InferencePlaintext(Box<plaintext::InferencePlaintextArguments>),
     /// Private matrix products, convolutions and ReLUs by size
     Micro(Box<micro::MicroArguments>),
+    /// All measurements of the paper's tables and figures, into one file; begun again, it goes on
+    Paper(Box<paper::PaperArguments>),
 }
 
 pub fn run(experiment: &Experiment) -> Result<ExitCode> {
@@ -28,5 +30,6 @@ pub fn run(experiment: &Experiment) -> Result<ExitCode> {
         Experiment::TrainPlaintext(arguments) => plaintext::train(arguments),
         Experiment::InferencePlaintext(arguments) => plaintext::infer(arguments),
         Experiment::Micro(arguments) => micro::run(arguments),
+        Experiment::Paper(arguments) => paper::run(arguments),
     }
 }

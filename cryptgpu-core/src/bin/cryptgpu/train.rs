@@ -205,7 +205,7 @@ impl Pace {
     }
 }
 
-fn summary(record: &TrainingRecord) -> String {
+pub fn summary(record: &TrainingRecord) -> String {
     let mut text = format!(
         "{} an iteration of {} examples{}, {} iterations in {}",
         if record.is_emulated() { "emulated".to_owned() } else { format::seconds(record.seconds) },

@@ -1,6 +1,6 @@
 //! The builder of a cluster: what is chosen before it starts.
 
-use crate::cluster::wire::configuration::{Configuration, Route};
+use crate::cluster::wire::configuration::{Configuration, Places, Route};
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Settings};
 use crate::net::{Interceptor, Link};
@@ -99,6 +99,16 @@ impl ClusterBuilder {
     pub fn threads(mut self, threads: usize) -> Self {
         self.configuration.threads = Some(threads);
         self
+    }
+
+    /// The threads that were chosen; none where there is one for each core.
+    pub(crate) fn chosen_threads(&self) -> Option<usize> {
+        self.configuration.threads
+    }
+
+    /// Where the parties will be.
+    pub(in crate::cluster) fn places(&self) -> &Places {
+        &self.configuration.places
     }
 
     /// The `cryptgpu` program that parties run. By default: this program, if it has called
