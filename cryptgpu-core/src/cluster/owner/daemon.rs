@@ -158,7 +158,7 @@ impl Daemon {
             };
             let visited = tokio::select! {
                 visited = reception.next(identify) => visited,
-                () = asked.to_end() => return self.end().await,
+                () = asked.next() => return self.end().await,
             };
             // Whoever fails the handshake is no caller; strangers do not fill the log.
             if let (from, Ok((caller, stream))) = visited {
@@ -314,7 +314,7 @@ impl Asked {
         Ok(Asked { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn to_end(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -17,7 +17,8 @@ fn manifest(name: &str) -> PathBuf {
 
 /// Not println!, which the test harness hides when all is well.
 fn say(text: &str) {
-    writeln!(std::io::stdout(), "Kubernetes: {text}").unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "Kubernetes: {text}").unwrap();
 }
 
 /// The text of a key of a ConfigMap.
