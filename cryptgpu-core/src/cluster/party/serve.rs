@@ -290,12 +290,7 @@ fn serve_commands(
     let guarded = guard.is_some();
     let Control { outbox, commands, .. } = control;
     // Before anything waits for this party: what is missing is said at once.
-    // Parties of one machine take its cards in turn.
-    let turn = match bootstrap.control {
-        ControlLink::Connect { .. } => bootstrap.id.index(),
-        ControlLink::Standard => 0,
-    };
-    let device = bootstrap.device.resolve(turn).map_err(|error| error.to_string())?;
+    let device = bootstrap.device.resolve(bootstrap.turn as usize).map_err(|error| error.to_string())?;
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });
