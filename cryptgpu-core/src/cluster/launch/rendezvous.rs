@@ -13,10 +13,9 @@ use crate::cluster::wire::frame;
 use crate::cluster::wire::message::{Bootstrap, ControlLink};
 use crate::cluster::wire::object::Library;
 use crate::cluster::wire::rendezvous::{Rendezvous, Request};
-use crate::net::{Identity, PartyId};
+use crate::net::{Fingerprint, Identity, PartyId};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Join};
 use tokio::net::TcpStream;
@@ -44,32 +43,29 @@ pub(super) fn start(
     let Introduction { identity, peers, mut bootstraps } = introduce(configuration, ControlLink::Standard)?;
     let hosts = hosts(&meeting);
     adapt(&mut bootstraps, &meeting, &hosts);
-    let arguments: Vec<_> = program.library_arguments().collect();
+    let request = Request::Session { arguments: program.library_arguments().collect() };
     let until = Instant::now() + configuration.start_within;
-    let beside = || PartyProcess::spawn(PartyId::P0, program, start.mailbox.logs());
-    let (process, ours, pids, theirs) = runtime.block_on(start.wait_for("begin sessions", async {
-        let accept = |party: PartyId| Accept { identity: &identity, accepted: peers[party.index()], until };
-        let away = |other: &Other| {
-            let (meeting, other, request) =
-                (meeting.clone(), other.clone(), Request::Session { arguments: arguments.clone() });
-            let (accept, bootstrap) = (accept(other.party), &bootstraps[other.party.index()]);
-            async move { at_task(&meeting, &other, &request, bootstrap, accept).await }
-        };
-        let [one, two] = meeting.others.each_ref().map(away);
-        let (ours, one, two) = tokio::try_join!(here(beside()?, &bootstraps[0], accept(PartyId::P0)), one, two)?;
-        Ok((ours.0, ours.1, vec![one.1, two.1], [one.0, two.0]))
-    }))?;
-    let mut outboxes = Vec::with_capacity(3);
-    let [one, two] = theirs;
-    outboxes.push(attach(PartyId::P0, ours, configuration, runtime, start));
-    outboxes.push(attach(PartyId::P1, one, configuration, runtime, start));
-    outboxes.push(attach(PartyId::P2, two, configuration, runtime, start));
+    let accept = |party: PartyId| Accept { identity: &identity, accepted: peers[party.index()], until };
+    let [one, two] = &meeting.others;
+    let begin = async {
+        let ours =
+            here(PartyProcess::spawn(PartyId::P0, program, start.mailbox.logs())?, &bootstraps[0], accept(PartyId::P0));
+        let one = at_task(&meeting, one, &request, &bootstraps[1], accept(PartyId::P1));
+        let two = at_task(&meeting, two, &request, &bootstraps[2], accept(PartyId::P2));
+        tokio::try_join!(ours, one, two)
+    };
+    let ((process, ours), (one, pid_1), (two, pid_2)) = runtime.block_on(start.wait_for("begin sessions", begin))?;
+    let outboxes = vec![
+        attach(PartyId::P0, ours, configuration, runtime, start),
+        attach(PartyId::P1, one, configuration, runtime, start),
+        attach(PartyId::P2, two, configuration, runtime, start),
+    ];
     let advertised = move |listening: [SocketAddr; 3]| {
         PartyId::ALL.map(|party| SocketAddr::new(hosts[party.index()], listening[party.index()].port()).to_string())
     };
     Ok(Started {
         processes: vec![process],
-        elsewhere: Elsewhere { pids, ended: "its task's output on its node says why" },
+        elsewhere: Elsewhere { pids: vec![pid_1, pid_2], ended: "its task's output on its node says why" },
         outboxes,
         advertised: Box::new(advertised),
         libraries: Some(program.libraries.iter().map(Library::digest).collect()),
@@ -115,7 +111,7 @@ fn adapt(bootstraps: &mut [Bootstrap; 3], meeting: &Meeting, hosts: &[IpAddr; 3]
 /// How a party is let in: by its certificate, in time.
 struct Accept<'a> {
     identity: &'a Identity,
-    accepted: crate::net::Fingerprint,
+    accepted: Fingerprint,
     until: Instant,
 }
 
@@ -159,7 +155,7 @@ async fn here(
 
 /// The party at another task.
 async fn at_task(
-    meeting: &Arc<Meeting>,
+    meeting: &Meeting,
     other: &Other,
     request: &Request,
     bootstrap: &Bootstrap,

@@ -263,7 +263,8 @@ impl Daemon {
             listen: *links,
         };
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(&self.arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A Ctrl-C is for the daemon, which ends its session.
         command.process_group(0);
         if let Some(data) = data {

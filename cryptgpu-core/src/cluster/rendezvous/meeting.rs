@@ -37,6 +37,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// How long a task that serves another process is asked again.
 const TURN_WITHIN: Duration = Duration::from_secs(3);
 
+/// What rank 0 knows of a step: kept until this process ends, so that a search which was given up or came too early goes on
+/// with the certificate and the tasks that it has.
+struct Known {
+    path: PathBuf,
+    identity: Identity,
+    found: Mutex<[Option<Other>; 2]>,
+}
+
 /// Rank 0 with the other two.
 #[derive(Debug)]
 pub(in crate::cluster) struct Meeting {
@@ -78,14 +86,12 @@ pub(in crate::cluster) fn runtime() -> Result<&'static Runtime, RendezvousError>
 }
 
 /// As [`meet`], from outside of any runtime.
-pub(super) fn meet_now(place: &Rendezvous) -> Result<Arc<Meeting>, RendezvousError> {
+pub(super) fn meet_now(place: &Rendezvous) -> Result<Meeting, RendezvousError> {
     runtime()?.block_on(meet(place))
 }
 
-/// Finds the other two, or says who they are if they were found before. Within [`runtime`].
-pub(in crate::cluster) async fn meet(place: &Rendezvous) -> Result<Arc<Meeting>, RendezvousError> {
-    /// Those that were found, by folder: until this process ends.
-    static MET: Mutex<Vec<(PathBuf, Arc<Meeting>)>> = Mutex::new(vec![]);
+/// Finds the other two, or says who they are where they were found before. Within [`runtime`].
+pub(in crate::cluster) async fn meet(place: &Rendezvous) -> Result<Meeting, RendezvousError> {
     let task = Task::of_environment()?;
     if task.party != PartyId::P0 {
         return Err(RendezvousError::Rank {
@@ -96,20 +102,29 @@ pub(in crate::cluster) async fn meet(place: &Rendezvous) -> Result<Arc<Meeting>,
         });
     }
     let folder = Folder::open(&place.folder, &task)?;
-    let known = MET.lock().iter().find(|(path, _)| *path == folder.path).map(|(_, meeting)| meeting.clone());
-    if let Some(meeting) = known {
-        return Ok(meeting);
+    let known = known(&folder)?;
+    let fingerprint = known.identity.fingerprint();
+    if !matches!(&*known.found.lock(), [Some(_), Some(_)]) {
+        folder.leave(PartyId::P0, &Offer::new(&task.node, vec![], fingerprint))?;
     }
-    let identity = Identity::generate().map_err(|error| RendezvousError::process("make a certificate", &error))?;
-    let fingerprint = identity.fingerprint();
-    folder.leave(PartyId::P0, &Offer::new(&task.node, vec![], fingerprint))?;
     let until = Instant::now() + place.within;
-    let seek = |party| Seek { party, folder: &folder, identity: &identity, local_id: task.local_id, until };
+    let seek = |party| Seek { party, folder: &folder, known: &known, local_id: task.local_id, until };
     let (one, two) = tokio::join!(seek(PartyId::P1).find(), seek(PartyId::P2).find());
     let others = both(one, two, &folder, place.within).inspect_err(|_| folder.remove(PartyId::P0, fingerprint))?;
-    let meeting = Arc::new(Meeting { identity, local_id: task.local_id, others });
-    MET.lock().push((folder.path, meeting.clone()));
-    Ok(meeting)
+    Ok(Meeting { identity: known.identity.clone(), local_id: task.local_id, others })
+}
+
+/// What is known of a step.
+fn known(folder: &Folder) -> Result<Arc<Known>, RendezvousError> {
+    static KNOWN: Mutex<Vec<Arc<Known>>> = Mutex::new(vec![]);
+    let mut all = KNOWN.lock();
+    if let Some(known) = all.iter().find(|known| known.path == folder.path) {
+        return Ok(known.clone());
+    }
+    let identity = Identity::generate().map_err(|error| RendezvousError::process("make a certificate", &error))?;
+    let known = Arc::new(Known { path: folder.path.clone(), identity, found: Mutex::default() });
+    all.push(known.clone());
+    Ok(known)
 }
 
 /// Both, or the one error that says what is wrong.
@@ -147,18 +162,25 @@ impl From<io::Error> for Missed {
 struct Seek<'a> {
     party: PartyId,
     folder: &'a Folder,
-    identity: &'a Identity,
+    known: &'a Known,
     local_id: u32,
     until: Instant,
 }
 
 impl Seek<'_> {
     async fn find(self) -> Result<Other, Missed> {
+        let place = self.party.index() - 1;
+        if let Some(other) = self.known.found.lock()[place].clone() {
+            return Ok(other);
+        }
         let (mut known, mut refused): (Option<String>, Option<Instant>) = (None, None);
         loop {
             match self.folder.find(self.party) {
                 Ok(offer) => match self.visit(&offer).await {
-                    Ok(other) => return Ok(other),
+                    Ok(other) => {
+                        self.known.found.lock()[place] = Some(other.clone());
+                        return Ok(other);
+                    }
                     Err(Missed::For(error @ RendezvousError::Refused { .. })) => {
                         let since = *refused.get_or_insert_with(Instant::now);
                         if since.elapsed() >= TURN_WITHIN {
@@ -189,7 +211,7 @@ impl Seek<'_> {
         let mut known = Missed::Now(None);
         for &address in &offer.addresses {
             let dial = Dial { party: self.party, address, fingerprint, local_id: self.local_id };
-            match dial.ask(self.identity, &Request::Attend).await {
+            match dial.ask(&self.known.identity, &Request::Attend).await {
                 Ok((stream, greeting, _)) => {
                     let from = stream.get_ref().0.local_addr()?.ip();
                     let other = Other {

@@ -16,7 +16,7 @@ use crate::net::{Fingerprint, Identity, PartyId, tls};
 use parking_lot::Mutex;
 use std::ffi::OsString;
 use std::future::pending;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -199,7 +199,7 @@ impl Server {
             Err(error) => Err(error),
         };
         if let Err(error) = relayed {
-            eprintln!("party {}: its link to rank 0 ended: {error}", self.task.party);
+            let _ = writeln!(io::stderr(), "party {}: its link to rank 0 ended: {error}", self.task.party);
         }
         // Fails only where it has ended.
         let _ = child.kill().await;
@@ -208,8 +208,8 @@ impl Server {
     fn start(&self, arguments: Vec<OsString>) -> io::Result<Child> {
         let first = if serves() { SERVE_ARGUMENT } else { "party" };
         let mut command = Command::new(&self.program);
-        command.arg(first).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        command.spawn()
+        command.arg(first).args(arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 
     /// The error that rank 0 did not come, and whether the third task did.
