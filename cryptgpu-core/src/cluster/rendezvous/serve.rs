@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -103,6 +104,9 @@ impl Server {
         within: Duration,
         stay: bool,
     ) -> Result<(), RendezvousError> {
+        // By which Slurm asks a task to end, before it makes it.
+        let asked = signal(SignalKind::terminate());
+        let mut asked = asked.map_err(|error| RendezvousError::process("listen for signals", &error))?;
         let late = Instant::now() + within;
         let (mut reception, mut sessions) = (Reception::new(listener), JoinSet::new());
         let mut rank0: Option<JoinHandle<()>> = None;
@@ -126,17 +130,27 @@ impl Server {
                 () = ended(&mut rank0) => {
                     // With their tasks, processes are killed.
                     sessions.shutdown().await;
-                    if let Some(fingerprint) = self.present.lock().take() {
-                        self.folder.remove(PartyId::P0, fingerprint);
-                    }
+                    self.forget();
                     rank0 = None;
                     if !stay {
                         return Ok(());
                     }
                 }
                 Some(_) = sessions.join_next() => {}
+                _ = asked.recv() => {
+                    sessions.shutdown().await;
+                    self.forget();
+                    return Ok(());
+                }
                 () = sleep_until(late), if rank0.is_none() && !stay => return Err(self.absent(within)),
             }
+        }
+    }
+
+    /// Rank 0 is gone, and its file with it.
+    fn forget(&self) {
+        if let Some(fingerprint) = self.present.lock().take() {
+            self.folder.remove(PartyId::P0, fingerprint);
         }
     }
 
