@@ -1,7 +1,7 @@
 //! What keeps the tasks of a job from finding each other, each with what to do.
 
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::VERSION;
+use crate::cluster::wire::message::version;
 use crate::net::PartyId;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub enum RendezvousError {
         detail: Option<String>,
     },
     /// Another version of the program.
-    #[error("rank {rank} runs `{theirs}`, this task `{VERSION}`: let all three run the same program")]
+    #[error("rank {rank} runs `{theirs}`, this task `{}`: let all three run the same program", version())]
     Version {
         /// The other task.
         rank: usize,

@@ -4,7 +4,7 @@
 use super::error::RendezvousError;
 use super::folder::{Folder, Offer};
 use super::task::Task;
-use crate::cluster::wire::message::VERSION;
+use crate::cluster::wire::message::version;
 use crate::cluster::wire::owners::{hear, say};
 use crate::cluster::wire::rendezvous::{Greeting, Rendezvous, Reply, Request};
 use crate::net::{Fingerprint, Identity, PartyId, tls};
@@ -270,9 +270,9 @@ impl Dial {
         let rank = self.party.index();
         let talk = async {
             let mut stream = connector.connect(tls::server_name(), stream).await?;
-            say(&mut stream, &Greeting { version: VERSION.to_owned(), local_id: self.local_id }).await?;
+            say(&mut stream, &Greeting { version: version().to_owned(), local_id: self.local_id }).await?;
             let greeting: Greeting = hear(&mut stream).await?;
-            if greeting.version != VERSION {
+            if greeting.version != version() {
                 return Err(Missed::For(RendezvousError::Version { rank, theirs: greeting.version }));
             }
             say(&mut stream, request).await?;

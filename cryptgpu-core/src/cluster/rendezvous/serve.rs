@@ -8,7 +8,7 @@ use super::task::Task;
 use crate::cluster::party::own_process;
 use crate::cluster::party::relay::relay;
 use crate::cluster::party::serve::{SERVE_ARGUMENT, serves};
-use crate::cluster::wire::message::VERSION;
+use crate::cluster::wire::message::version as own_version;
 use crate::cluster::wire::owners::{hear, say};
 use crate::cluster::wire::rendezvous::{Greeting, Rendezvous, Reply, Request};
 use crate::net::tcp::Reception;
@@ -166,8 +166,8 @@ impl Server {
         let shown = tls::shown_by(stream.get_ref().1.peer_certificates());
         let shown = shown.ok_or_else(|| io::Error::other("no certificate"))?;
         let Greeting { version, .. } = hear(&mut stream).await?;
-        say(&mut stream, &Greeting { version: VERSION.to_owned(), local_id: self.task.local_id }).await?;
-        let request = if version == VERSION { Ok(hear(&mut stream).await?) } else { Err(version) };
+        say(&mut stream, &Greeting { version: own_version().to_owned(), local_id: self.task.local_id }).await?;
+        let request = if version == own_version() { Ok(hear(&mut stream).await?) } else { Err(version) };
         Ok(Visit { shown, stream, request })
     }
 

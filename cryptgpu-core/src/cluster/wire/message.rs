@@ -17,6 +17,11 @@ use zeroize::Zeroizing;
 /// Both ends must be of the same version: jobs are encoded without names.
 pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 6");
 
+/// The version, read from memory: so a test can make a program of another one.
+pub(in crate::cluster) fn version() -> &'static str {
+    std::hint::black_box(VERSION)
+}
+
 /// A bootstrap is smaller than this.
 pub(in crate::cluster) const MAX_BOOTSTRAP_BYTES: usize = 64 << 10;
 
