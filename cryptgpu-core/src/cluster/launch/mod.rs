@@ -12,6 +12,7 @@
 //! | `logs.rs` | log files of the parties, which the caller writes |
 //! | `threads.rs` | parties on threads of this process |
 //! | `owners.rs` | parties of other owners: connecting to each, beginning a session |
+//! | `rendezvous.rs` | parties that are tasks of a job: beginning a session at each |
 //! | `mailbox.rs` | what parties send, decoded and counted |
 //! | `session.rs` | one set of three parties, from start to end |
 
@@ -22,6 +23,7 @@ pub(super) mod mailbox;
 mod owners;
 mod process;
 pub(super) mod program;
+mod rendezvous;
 pub(super) mod session;
 mod ssh;
 mod streams;
