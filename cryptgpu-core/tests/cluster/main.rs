@@ -18,5 +18,6 @@ mod show;
 mod soak;
 mod ssh;
 mod support;
+mod top;
 mod trace;
 mod training;
