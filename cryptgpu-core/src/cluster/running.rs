@@ -105,9 +105,16 @@ fn parse(name: &OsStr) -> Option<(u32, u64)> {
     Some((pid.parse().ok()?, number.parse().ok()?))
 }
 
+/// Whether a process is there, and not only waiting to be reaped.
+fn exists(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses.
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
+}
+
 /// Removes a socket on which nobody listens, if its process is gone too: one that is there may be about to listen.
 fn remove_stale(pid: u32, socket: &Path, error: &io::Error) {
-    if error.kind() == io::ErrorKind::ConnectionRefused && !Path::new(&format!("/proc/{pid}")).exists() {
+    if error.kind() == io::ErrorKind::ConnectionRefused && !exists(pid) {
         // Somebody else may have been quicker.
         let _ = std::fs::remove_file(socket);
     }
@@ -131,7 +138,7 @@ impl Published {
         let folder = folders().into_iter().find(made)?;
         let pid = std::process::id();
         for ((other, _), socket) in sockets(&folder) {
-            if other != pid && !Path::new(&format!("/proc/{other}")).exists() {
+            if other != pid && !exists(other) {
                 UnixStream::connect(&socket).err().iter().for_each(|error| remove_stale(other, &socket, error));
             }
         }
