@@ -80,7 +80,7 @@ ensure_program() { (cd "$ROOT" && cargo build --release --locked); }
 built() { echo "${CARGO_TARGET_DIR:-$ROOT/target}/release/$1"; }
 program() { built cryptgpu; }
 
-# Jupyter, and NumPy to compare with, in a virtual environment of their own, at the versions of scripts/requirements.txt.
+# Jupyter and what tests compare with, in a virtual environment of their own, at the versions of scripts/requirements.txt.
 ensure_venv() {
     local stamp="$VENV/.stamp" now
     now="$( (python3 -VV; echo "$VENV"; cat "$ROOT/scripts/requirements.txt") | digest)"

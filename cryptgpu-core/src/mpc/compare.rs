@@ -1,6 +1,6 @@
 //! Comparison, ReLU and maximum: a sign bit, and a bit times a tensor.
 
-use super::{MpcError, Party, Rep, RepBits};
+use super::{MpcError, Party, Rep, RepBits, Truncating};
 
 impl Party {
     /// One bit an element: 1 where x < y. Exact while |x − y| < 2^(63 − f), 2^63 in the ring; with a window on the sign bit
@@ -18,7 +18,17 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn relu(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        let (y, _) = self.at_least_zero_times(x, x)?;
+        self.relu_behind(x.clone().into())
+    }
+
+    /// [`Party::relu`] of the result of a truncation, which begins while the last message of the truncation is on its way:
+    /// a product or a convolution, its truncation and its ReLU take 10 rounds instead of 11, at the same bytes and with the
+    /// same bits.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn relu_behind(&mut self, x: Truncating) -> Result<Rep, MpcError> {
+        let (y, _) = self.at_least_zero_times(x, 0)?;
         Ok(y)
     }
 
@@ -48,8 +58,15 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn relu_kept(&mut self, x: &Rep) -> Result<(Rep, RepBits), MpcError> {
-        let below = x.add_word(self.id(), u64::MAX);
-        self.at_least_zero_times(&below, x)
+        self.relu_kept_behind(x.clone().into())
+    }
+
+    /// [`Party::relu_kept`] of the result of a truncation, which begins as [`Party::relu_behind`] does.
+    ///
+    /// # Errors
+    /// The link's errors.
+    pub fn relu_kept_behind(&mut self, x: Truncating) -> Result<(Rep, RepBits), MpcError> {
+        self.at_least_zero_times(x, u64::MAX)
     }
 
     /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
@@ -98,7 +115,7 @@ impl Party {
     /// [`Party::maximum`], and the bit of y ≥ x.
     pub(super) fn maximum_kept(&mut self, x: &Rep, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
         let difference = y.sub(x)?;
-        let (gain, second) = self.at_least_zero_times(&difference, &difference)?;
+        let (gain, second) = self.at_least_zero_times(difference.into(), 0)?;
         Ok((x.add(&gain)?, second))
     }
 }

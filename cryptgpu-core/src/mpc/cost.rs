@@ -100,6 +100,17 @@ pub fn truncate_product(n: usize, d: u32) -> Cost {
     Cost::words(3 * n + n.div_ceil(64) * (d as usize + 2), if n > 0 { 3 } else { 0 })
 }
 
+/// The same without its last message's round: that of whatever begins behind it ([`super::Truncating`]). All bytes.
+pub fn begin_truncation(n: usize, d: u32) -> Cost {
+    let whole = truncate_product(n, d);
+    if d == 0 { whole } else { sooner(whole) }
+}
+
+/// The round that [`begin_truncation`] leaves out, where nothing else uses it.
+pub(super) fn finish_truncation(n: usize) -> Cost {
+    Cost { bytes: 0, rounds: u64::from(n > 0) }
+}
+
 /// Truncation of a product as the paper's code computes it: a product, then a local shift that may wrap.
 pub fn truncate_product_paper(n: usize) -> Cost {
     reshare(n) + truncate_shared_paper(n)
@@ -148,7 +159,7 @@ pub(super) fn bit_product_after_sign(n: usize) -> Cost {
     sooner(bit_product(n))
 }
 
-/// A protocol whose first round is one of the protocol before it.
+/// A protocol whose first round is one of the protocol before it, or its last one of the protocol behind it.
 fn sooner(cost: Cost) -> Cost {
     Cost { rounds: cost.rounds.saturating_sub(1), ..cost }
 }

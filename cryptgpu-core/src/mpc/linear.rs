@@ -2,7 +2,7 @@
 //! zᵢ = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ, an additive share of x·y (Araki et al., CCS 2016), two ring
 //! products; the shares then become replicated, divided by the fixed-point scale on the way.
 
-use super::{Additive, MpcError, Operand, Party, Rep};
+use super::{Additive, MpcError, Operand, Party, Rep, Truncating};
 use crate::device::{ConvGeometry, Tensor};
 
 impl Party {
@@ -75,8 +75,17 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
     pub fn linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>) -> Result<Rep, MpcError> {
+        let begun = self.begin_linear(x, w, bias)?;
+        self.finish_truncation(begun)
+    }
+
+    /// [`Party::linear`] but for the last message of its truncation ([`Party::begin_truncation`]): 2 rounds.
+    ///
+    /// # Errors
+    /// As [`Party::linear`].
+    pub fn begin_linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>) -> Result<Truncating, MpcError> {
         let z = Tensor::matmul_sum([(&x.a, &w.sum), (&x.b, &w.a)], [false, true])?;
-        self.finish(z, bias, w)
+        self.begin_cut(z, bias, w)
     }
 
     /// A two-dimensional convolution: x `[N, C, H, W]`, w `[O, C/groups, kh, kw]`, with `bias` of
@@ -91,9 +100,24 @@ impl Party {
         geometry: &ConvGeometry,
         bias: Option<&Rep>,
     ) -> Result<Rep, MpcError> {
+        let begun = self.begin_conv2d(x, w, geometry, bias)?;
+        self.finish_truncation(begun)
+    }
+
+    /// [`Party::conv2d`] but for the last message of its truncation ([`Party::begin_truncation`]): 2 rounds.
+    ///
+    /// # Errors
+    /// As [`Party::conv2d`].
+    pub fn begin_conv2d(
+        &mut self,
+        x: &Rep,
+        w: &Operand,
+        geometry: &ConvGeometry,
+        bias: Option<&Rep>,
+    ) -> Result<Truncating, MpcError> {
         let terms = [(&x.a, &w.sum), (&x.b, &w.a)];
         let z = Tensor::conv2d_sum(terms, geometry)?;
-        self.finish(z, bias, w)
+        self.begin_cut(z, bias, w)
     }
 
     /// The gradient of a fully connected layer's inputs: dy · w for the gradient dy `[m, n]` of its outputs and w `[n, k]`,
@@ -120,12 +144,12 @@ impl Party {
         self.truncate_additive(dx, w.cut(self.codec().fraction_bits()))
     }
 
-    /// Adds the bias along axis 1 and truncates.
-    fn finish(&mut self, z: Tensor, bias: Option<&Rep>, w: &Operand) -> Result<Rep, MpcError> {
+    /// Adds the bias along axis 1 and begins to truncate.
+    fn begin_cut(&mut self, z: Tensor, bias: Option<&Rep>, w: &Operand) -> Result<Truncating, MpcError> {
         let mut z = Additive::from_summand(z);
         if let Some(bias) = bias {
             z = z.add_channels(bias)?;
         }
-        self.truncate_additive(z, w.cut(self.codec().fraction_bits()))
+        self.begin_truncation(z, w.cut(self.codec().fraction_bits()))
     }
 }

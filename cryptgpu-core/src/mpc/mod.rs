@@ -55,7 +55,7 @@ pub use functions::{CrossEntropy, Octaves};
 pub use party::{Fidelity, Party, Settings};
 pub use pool::KeptMaxima;
 pub(crate) use protocol::MessageKind;
-pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side};
+pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side, Truncating};
 pub use range::CheckRange;
 pub use setup::agree_on_keys;
 pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};

@@ -62,6 +62,12 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
     let paper = settings.fidelity == Fidelity::Paper && cut > 0;
     match &step.op {
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if paper => cost::truncate_product_paper(elements),
+        // With a check of ranges every result is looked at first.
+        PlanOp::Conv2d { .. } | PlanOp::Linear { .. }
+            if settings.check_range == CheckRange::Off && plan.only_a_relu_uses(step) =>
+        {
+            cost::begin_truncation(elements, cut)
+        }
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => cost::truncate_product(elements, cut),
         PlanOp::Rescale { .. } if paper => cost::truncate_shared_paper(elements),
         PlanOp::Rescale { .. } => cost::truncate_shared(elements, cut),

@@ -174,6 +174,24 @@ impl Plan {
         self.output
     }
 
+    /// Whether the result of a step is used by a ReLU alone, at once, or its sum with others is. What truncates products
+    /// then leaves the last message of its truncation to the ReLU ([`crate::mpc::Truncating`]).
+    pub fn only_a_relu_uses(&self, step: &Step) -> bool {
+        let mut value = step.output;
+        for next in self.steps.iter().skip_while(|next| next.output != step.output).skip(1) {
+            let uses = next.inputs.iter().filter(|&&input| input == value).count();
+            if uses != 1 || !next.release.contains(&value) {
+                return false;
+            }
+            match next.op {
+                PlanOp::Relu => return true,
+                PlanOp::Add | PlanOp::Flatten => value = next.output,
+                _ => return false,
+            }
+        }
+        false
+    }
+
     /// Shape of the weight of a step, or `None` when it has none.
     pub fn weight_shape(&self, step: &Step) -> Option<Vec<usize>> {
         let input = step.inputs.first().map(|&id| self.shape(id))?;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod kubernetes;
 mod training;
 
 use cryptgpu_core::cluster::owner::{AuditEvent, AuditLine, KeyFiles, Owners, generate_key, read_audit};
@@ -53,15 +54,9 @@ fn own_address() -> String {
 impl Owned {
     /// Makes keys and files, and starts each party with its program and the policy that `policy` writes.
     fn start(program: impl Fn(&Path) -> Command, policy: impl Fn(usize) -> String) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let of = |who: &str| folder.path().join(who);
-        let keys: Vec<KeyFiles> = PARTIES.iter().map(|name| generate_key(&of(name), name).unwrap()).collect();
-        for caller in ["lab", "stranger"] {
-            generate_key(&of(caller), caller).unwrap();
-        }
         let host = own_address();
-        let (controls, links) =
-            ([0, 1, 2].map(|party| format!("{host}:710{party}")), [0, 1, 2].map(|party| format!("{host}:711{party}")));
+        let links = [0, 1, 2].map(|party| format!("{host}:711{party}"));
+        let (mut owned, keys) = Owned::prepare([0, 1, 2].map(|party| format!("{host}:710{party}")));
         let peer = |party: usize| {
             let (name, link, fingerprint) = (PARTIES[party], &links[party], keys[party].fingerprint);
             format!(
@@ -69,7 +64,7 @@ impl Owned {
             )
         };
         for (party, name) in PARTIES.iter().enumerate() {
-            let (control, link) = (&controls[party], &links[party]);
+            let (control, link) = (&owned.controls[party], &links[party]);
             let text = format!(
                 "party = {party}\nname = \"{name}\"\nkey = \"{name}.key\"\ncertificate = \"{name}.crt\"\n\
                  control = \"{control}\"\nlinks = \"{link}\"\nthreads = 1\n\
@@ -77,9 +72,22 @@ impl Owned {
                 peer((party + 1) % 3),
                 peer((party + 2) % 3),
             );
-            std::fs::write(of(name).join("party.toml"), text).unwrap();
+            std::fs::write(owned.of(name).join("party.toml"), text).unwrap();
+            owned.write_policy(party, &policy(party));
         }
+        for name in PARTIES {
+            owned.begin(program(&owned.of(name).join("party.toml")));
+        }
+        owned
+    }
+
+    /// The folders of three parties that listen there, with their keys, and of the callers, with all that they have.
+    fn prepare(controls: [String; 3]) -> (Self, Vec<KeyFiles>) {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |who: &str| folder.path().join(who);
+        let keys: Vec<KeyFiles> = PARTIES.iter().map(|name| generate_key(&of(name), name).unwrap()).collect();
         for caller in ["lab", "stranger"] {
+            generate_key(&of(caller), caller).unwrap();
             let party = |party: usize| {
                 let (name, control, fingerprint) = (PARTIES[party], &controls[party], keys[party].fingerprint);
                 format!("[[party]]\nname = \"{name}\"\naddress = \"{control}\"\nfingerprint = \"{fingerprint}\"\n")
@@ -88,20 +96,19 @@ impl Owned {
             let text = format!("key = \"{caller}.key\"\ncertificate = \"{caller}.crt\"\n{parties}");
             std::fs::write(of(caller).join("owners.toml"), text).unwrap();
         }
-        let mut owned = Owned { folder, parties: vec![], controls };
-        for (party, name) in PARTIES.iter().enumerate() {
-            owned.write_policy(party, &policy(party));
-            let mut command = program(&owned.of(name).join("party.toml"));
-            let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-            // It says when it listens; what it says later must not stop it.
-            let mut says = BufReader::new(child.stderr.take().unwrap());
-            let mut line = String::new();
-            says.read_line(&mut line).unwrap();
-            assert!(line.contains("waits for callers"), "{line}");
-            std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::sink()));
-            owned.parties.push(child);
-        }
-        owned
+        (Owned { folder, parties: vec![], controls }, keys)
+    }
+
+    /// Starts the next party.
+    fn begin(&mut self, mut command: Command) {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // It says when it listens; what it says later must not stop it.
+        let mut says = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        says.read_line(&mut line).unwrap();
+        assert!(line.contains("waits for callers"), "{line}");
+        std::thread::spawn(move || std::io::copy(&mut says, &mut std::io::sink()));
+        self.parties.push(child);
     }
 
     fn of(&self, who: &str) -> PathBuf {

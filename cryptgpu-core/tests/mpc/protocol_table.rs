@@ -46,6 +46,10 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
             p.sign_to_ring(&difference, false).map(drop)
         }),
         ("ReLU", exact, |p, x| p.relu(x).map(drop)),
+        ("product with truncation, and ReLU behind it", exact, |p, x| {
+            let product = p.begin_truncation(x.local_mul(x)?, 20)?;
+            p.relu_behind(product).map(drop)
+        }),
         ("ReLU, 32-bit window", short, |p, x| p.relu(x).map(drop)),
         ("ReLU6", exact, |p, x| p.clipped_relu(x, 6.0).map(drop)),
         ("maximum", exact, |p, x| p.maximum(x, &x.neg()).map(drop)),

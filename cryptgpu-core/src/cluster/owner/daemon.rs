@@ -24,6 +24,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -33,6 +35,9 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a caller waits for the session before its own to end.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a session may take to end when the party is asked to.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longer than that a caller may not let a party wait for the others.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -66,7 +71,7 @@ fn told(ended: Result<(), String>) -> i32 {
     }
 }
 
-/// Waits for callers until it is ended. `session` are the arguments that make this program the process of a session.
+/// Waits for callers until it is asked to end, by SIGTERM or SIGINT, which ends the session too. `session` are the arguments that make this program the process of a session.
 ///
 /// # Errors
 /// What is wrong with a file, or why it cannot listen.
@@ -86,6 +91,7 @@ pub fn serve_owner(config: &Path, session: &[OsString]) -> Result<(), String> {
         arguments: session.to_vec(),
         audit: parking_lot::Mutex::new(audit),
         turn: tokio::sync::Mutex::new(()),
+        ending: watch::Sender::new(false),
     };
     runtime.block_on(Arc::new(daemon).run(&policy))
 }
@@ -125,11 +131,14 @@ struct Daemon {
     audit: parking_lot::Mutex<AuditLog>,
     /// Held for as long as a session goes on.
     turn: tokio::sync::Mutex<()>,
+    /// Whether the party was asked to end.
+    ending: watch::Sender<bool>,
 }
 
 impl Daemon {
     async fn run(self: Arc<Self>, policy: &Policy) -> Result<(), String> {
         let PartyFile { id, name, identity, control, audit, .. } = &self.party;
+        let mut asked = Asked::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let cannot = |error: io::Error| format!("cannot listen for callers on {control}: {error}");
         let listener = TcpListener::bind(control).await.map_err(cannot)?;
         let start = AuditEvent::Start { party: id.to_string(), program: VERSION.to_owned(), policy: policy.digest() };
@@ -147,8 +156,12 @@ impl Daemon {
                 let daemon = daemon.clone();
                 async move { daemon.identify(stream).await }
             };
+            let visited = tokio::select! {
+                visited = reception.next(identify) => visited,
+                () = asked.next() => return self.end().await,
+            };
             // Whoever fails the handshake is no caller; strangers do not fill the log.
-            if let (from, Ok((caller, stream))) = reception.next(identify).await {
+            if let (from, Ok((caller, stream))) = visited {
                 let daemon = self.clone();
                 tokio::spawn(async move {
                     if let Err(error) = daemon.serve(&caller, stream).await {
@@ -158,6 +171,15 @@ impl Daemon {
                 });
             }
         }
+    }
+
+    /// Ends the session that goes on, if one does, and logs that it is over.
+    async fn end(&self) -> Result<(), String> {
+        self.ending.send_replace(true);
+        // A session that does not end by itself ends with this process.
+        let _ = timeout(END_WITHIN, self.turn.lock()).await;
+        eprintln!("party {} ({}) was asked to end, and has", self.party.id, self.party.name);
+        Ok(())
     }
 
     /// Who connects, by the policy as it is now.
@@ -180,6 +202,7 @@ impl Daemon {
     async fn serve(&self, caller: &Caller, mut stream: TlsStream<TcpStream>) -> io::Result<()> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the caller did not say in time what it wants");
         let hello: Hello = timeout(HELLO_WITHIN, hear(&mut stream)).await.map_err(late)??;
+        let mut ending = self.ending.subscribe();
         let turn = timeout(TURN_WITHIN, self.turn.lock()).await;
         let (policy, session) = match self.admit(caller, &hello, turn.is_ok()) {
             Ok(admitted) => admitted,
@@ -195,7 +218,11 @@ impl Daemon {
         })?;
         let mut child = self.start(caller, &hello).await?;
         let relayed = match say(&mut stream, &Answer::Admitted).await {
-            Ok(()) => relay(&mut stream, &mut child).await,
+            Ok(()) => tokio::select! {
+                relayed = relay(&mut stream, &mut child) => relayed,
+                // Its sender lives as long as this party.
+                _ = ending.wait_for(|ending| *ending) => Err(io::Error::other("this party was asked to end")),
+            },
             Err(error) => Err(error),
         };
         // Fails only where it has ended.
@@ -268,6 +295,26 @@ impl Daemon {
         input.write_all(&bootstrap.encoded()?).await?;
         input.flush().await?;
         Ok(child)
+    }
+}
+
+/// The signals by which a party is asked to end. It listens for them itself: the first process of a container has no other
+/// process's way of ending by them.
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Asked {
+    fn listen() -> io::Result<Self> {
+        Ok(Asked { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
 use super::message::{MessageKind, Part, Side};
+use super::truncating::Truncating;
 use crate::device::{Binary, Buffer, View, ViewMut, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 use crate::prg::Stream;
@@ -87,20 +88,26 @@ impl Party {
         self.finish_bit_product(bits, x, received)
     }
 
-    /// The bit s of x ≥ 0, and s·y: [`Party::sign`] and [`Party::bit_product`], of which role 0's messages travel with the
-    /// first of the sign.
-    pub(in crate::mpc) fn at_least_zero_times(&mut self, x: &Rep, y: &Rep) -> Result<(Rep, RepBits), MpcError> {
+    /// The bit s of x = y + c ≥ 0 for a public c, and s·y: [`Party::sign`] and [`Party::bit_product`], of which role 0's
+    /// messages travel with the first of the sign. Where y is still truncated, its last message does, too: all that
+    /// this round sends is computed without role 1's component 1 of y, and it is taken before any other of this round.
+    pub(in crate::mpc) fn at_least_zero_times(&mut self, y: Truncating, c: u64) -> Result<(Rep, RepBits), MpcError> {
         let (window, id) = (self.window(), self.id());
+        let shifted = (c != 0).then(|| y.so_far().add_word(id, c));
+        let x = shifted.as_ref().unwrap_or(y.so_far());
         let nonces = self.sign_nonces(x, window)?;
         self.declare_cost(cost::bit_product_after_sign(x.len()));
-        let product = self.bit_product_nonces(y)?;
+        let product = self.bit_product_nonces(x)?;
         let sign = self.begin_sign(x, window, nonces)?;
         let product = self.begin_bit_product(&sign.bits().not(id), product)?;
+        let y = self.take_missing(y)?;
+        // Of x roles 1 and 2 read component 2 alone from here on, which was complete before.
+        let x = shifted.as_ref().unwrap_or(&y);
         let sign = self.receive_sign(x, sign)?;
         let product = self.receive_bit_product(product)?;
         let sign = self.finish_sign(sign)?;
         let bits = sign.not(id);
-        let product = self.finish_bit_product(&bits, y, product)?;
+        let product = self.finish_bit_product(&bits, &y, product)?;
         self.watch_sign(x, window, &sign)?;
         Ok((product, bits))
     }

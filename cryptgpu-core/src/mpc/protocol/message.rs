@@ -164,7 +164,8 @@ impl Party {
         }
     }
 
-    fn tag(&self, kind: MessageKind) -> Tag {
+    /// What a message of that kind is called at this place in the program.
+    pub(super) fn tag(&self, kind: MessageKind) -> Tag {
         Tag { position: self.prg.address(), kind: kind.0 }
     }
 
@@ -199,8 +200,23 @@ impl Party {
         if len == 0 {
             return Ok(vec![]);
         }
-        let (peer, tag) = (self.peer(side), self.tag(MessageKind::of(arrays)));
-        let words = self.net.recv(peer, tag, len).map_err(|error| self.explain(error))?;
+        self.receive_words(side, self.tag(MessageKind::of(arrays)), arrays, len)
+    }
+
+    /// As [`Party::take`], of a message that was sent elsewhere in the program, as its tag says.
+    pub(super) fn take_tagged(&self, side: Side, tag: Tag, kind: MessageKind, len: usize) -> Result<Buffer, MpcError> {
+        let words = if len == 0 { vec![] } else { self.receive_words(side, tag, &[(kind, len)], len)? };
+        Ok(self.device().upload(words))
+    }
+
+    fn receive_words(
+        &self,
+        side: Side,
+        tag: Tag,
+        arrays: &[(MessageKind, usize)],
+        len: usize,
+    ) -> Result<Vec<u64>, MpcError> {
+        let words = self.net.recv(self.peer(side), tag, len).map_err(|error| self.explain(error))?;
         self.recorder.message(arrays);
         Ok(words)
     }

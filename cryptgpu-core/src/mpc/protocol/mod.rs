@@ -16,6 +16,7 @@
 //! | `io.rs` | inputs and openings |
 //! | `reshare.rs` | three additive shares to replicated ones |
 //! | `truncation.rs` | the same, divided by 2^d |
+//! | `truncating.rs` | a truncation whose last message is on its way |
 //! | `msb.rs` | replicated words to their replicated sign bits |
 //! | `tree.rs` | the levels of its prefix tree |
 //! | `bit_injection.rs` | a bit times a tensor; a bit as a ring element |
@@ -27,9 +28,11 @@ mod msb;
 mod reshare;
 mod round;
 mod tree;
+mod truncating;
 mod truncation;
 mod unmasked;
 
 pub use message::{MessageKind, Side};
 pub use round::{Arrived, Pending, Resolve, Round};
+pub use truncating::Truncating;
 pub use unmasked::Integer;

@@ -3,8 +3,9 @@
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
 use super::message::{MessageKind, Part, Side};
+use super::truncating::{Missing, Truncating};
 use crate::device::{Binary, Buffer, OpenedBits, TermShare, Unary, View, ViewMut, kernels};
-use crate::mpc::{Additive, Fidelity, MpcError, Party, Rep, cost};
+use crate::mpc::{Additive, CheckRange, Fidelity, MpcError, Party, Rep, cost};
 
 /// Cuts that the offsets of the exact protocol leave room for.
 const MAX_BITS: u32 = 61;
@@ -54,21 +55,55 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] for more than 61 bits; the link's errors.
     pub fn truncate_additive(&mut self, z: Additive, d: u32) -> Result<Rep, MpcError> {
-        self.check_bits(d)?;
-        let y = self.truncated_additive(z, d)?;
-        self.watch_truncated(&y, d)?;
-        Ok(y)
+        let begun = self.begin_truncation(z, d)?;
+        self.finish_truncation(begun)
     }
 
-    fn truncated_additive(&mut self, z: Additive, d: u32) -> Result<Rep, MpcError> {
-        if d == 0 || self.settings().fidelity == Fidelity::Paper {
+    /// [`Party::truncate_additive`] but for its last message, p₀, which is on its way then: a round less, and all bytes. With
+    /// d = 0, with [`Fidelity::Paper`] and where settings ask for a check of ranges nothing is left to wait for.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let x = world.deal(&array![3 << 20, (5u64 << 20).wrapping_neg()]);
+    /// let [y, ..] = world.run(|p| {
+    ///     let x = &x[p.id().index()];
+    ///     let cut = p.begin_truncation(x.to_additive().mul_word(2), 1)?.plus(x)?;
+    ///     let y = p.relu_behind(cut)?;
+    ///     p.open(&y)
+    /// });
+    /// assert_eq!(y?.to_array()?, array![6 << 20, 0].into_dyn());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Party::truncate_additive`].
+    pub fn begin_truncation(&mut self, z: Additive, d: u32) -> Result<Truncating, MpcError> {
+        self.check_bits(d)?;
+        let settings = *self.settings();
+        let y = if d == 0 {
+            self.reshare(z)?
+        } else if settings.fidelity == Fidelity::Paper {
             let product = self.reshare(z)?;
-            return if d == 0 { Ok(product) } else { self.truncate_paper(&product, d) };
-        }
+            self.truncate_paper(&product, d)?
+        } else {
+            let begun = self.begin_exact_truncation(z, d)?;
+            if settings.check_range == CheckRange::Off {
+                return Ok(begun);
+            }
+            self.finish_truncation(begun)?
+        };
+        self.watch_truncated(&y, d)?;
+        Ok(y.into())
+    }
+
+    fn begin_exact_truncation(&mut self, z: Additive, d: u32) -> Result<Truncating, MpcError> {
         self.check_here("truncation", z.mine().device())?;
         let (n, shape) = (z.len(), z.shape().to_vec());
         let mut z = z.into_mine().into_buffer();
-        self.declare_cost(cost::truncate_product(n, d));
+        self.declare_cost(cost::begin_truncation(n, d));
         let device = self.device();
         let nonce = self.prg.nonce_for(MessageKind::TRUNCATE_DEAL.on(&[n, d as usize]));
         let zero = self.prg.zero(nonce);
@@ -102,7 +137,7 @@ impl Party {
         let y2 = self.prg.with_next(y2);
         let y_out = b.slice_mut(one.elements.clone());
         kernels::truncation_role1(d, v.view(), bits, gamma1, &y2, message.slice_mut(0..count), y_out);
-        let half1 = message.slice(0..count).to_buffer();
+        a.slice_mut(one.elements.clone()).copy_from(message.slice(0..count));
         self.post(Side::Prev, MessageKind::TRUNCATE_ROLE1, message)?;
 
         // Role 0: closes with its half.
@@ -117,10 +152,9 @@ impl Party {
         kernels::binary(Binary::Add, half0.view(), received.slice(0..count), y1);
         self.post(Side::Next, MessageKind::TRUNCATE_ROLE0, half0)?;
 
-        // Role 1: y₁ from both halves.
-        let half0 = self.take(Side::Prev, MessageKind::TRUNCATE_ROLE0, one.elements.len())?;
-        kernels::binary(Binary::Add, half0.view(), half1.view(), a.slice_mut(one.elements));
-        self.rep(a, b, &shape)
+        // Role 1: y₁ is its half, until p₀ is there.
+        let missing = Missing { elements: one.elements, tag: self.tag(MessageKind::TRUNCATE_ROLE0) };
+        Ok(Truncating::new(self.rep(a, b, &shape)?, missing))
     }
 
     /// Role 2 of a product's truncation: sends its share, deals the product αβ, and has both its

@@ -120,6 +120,13 @@ fn sign_and_bits_as_ring_elements() {
 #[test]
 fn comparisons() {
     passes(|| Check::new("ReLU", 1), false, |p, x| p.relu(&x[0]), elementwise(|x| x[0].max(0)));
+    // The first of a ReLU's messages beside the last of the truncation before it.
+    let behind = |p: &mut Party, x: &[Rep]| {
+        let product = p.begin_truncation(x[0].local_mul(&x[1])?, UNITS)?.plus(&x[1])?;
+        p.relu_behind(product)
+    };
+    let check = || Check::new("product and ReLU behind it", 2).bits(24);
+    passes(check, true, behind, elementwise(|x| (((x[0] * x[1]) >> UNITS) + x[1]).max(0)));
     let check = || Check::new("clipped ReLU", 1).bits(62);
     passes(check, false, |p, x| p.clipped_relu(&x[0], 6.0), elementwise(|x| x[0].clamp(0, 6 << UNITS)));
     let check = || Check::new("maximum", 2).bits(62);

@@ -1,8 +1,9 @@
 //! The steps of a plan on shares.
 
+use super::values::{Computed, Inputs, Values};
 use super::{Layer, LayerTime, SharedModel};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry};
-use crate::mpc::{CheckRange, MpcError, Party, Rep};
+use crate::mpc::{CheckRange, MpcError, Party, Rep, Truncating};
 use crate::nn::divisor::reciprocal;
 use crate::nn::lower::{PlanOp, Step};
 use crate::nn::{NnError, window};
@@ -16,18 +17,14 @@ pub(super) fn run(
     mut observe: impl FnMut(LayerTime<'_>),
 ) -> Result<Rep, NnError> {
     let plan = &model.plan;
-    let mut values: Vec<Option<Rep>> = vec![None; plan.shapes().len()];
-    if let Some(input) = values.first_mut() {
-        *input = Some(x);
-    }
-    let missing = |step: &str| NnError::Wiring { node: step.into(), what: "an input was already released".into() };
+    let mut values = Values::new(plan, x);
     for (step, layer) in plan.steps().iter().zip(&model.layers) {
-        let inputs: Option<Vec<&Rep>> = step.inputs.iter().map(|input| values[input.index()].as_ref()).collect();
-        let inputs = inputs.ok_or_else(|| missing(&step.name))?;
+        let inputs = values.inputs(step)?;
         let (start, before) = (Instant::now(), p.stats());
         let looked_at = window::of_step(plan, step, p.settings())?;
         let evaluate = |p: &mut Party| {
-            let result = evaluate(p, step, layer.as_ref(), &inputs).and_then(|result| {
+            let result = evaluate(p, step, layer.as_ref(), inputs).and_then(|result| {
+                let result = Computed::of(p, plan, step, result)?;
                 if p.settings().check_range == CheckRange::Layers {
                     p.check_range()?;
                 }
@@ -38,52 +35,71 @@ pub(super) fn run(
         let result = p.step(&step.name, |p| p.with_window(looked_at, evaluate))?;
         let (time, stats) = (start.elapsed(), p.stats().since(&before));
         observe(LayerTime { name: &step.name, kind: step.op.kind(), elements: result.len(), time, stats });
-        values[step.output.index()] = Some(result);
-        for released in &step.release {
-            values[released.index()] = None;
-        }
+        values.put(step, result);
     }
     p.check_range()?;
-    values[plan.output().index()].take().ok_or_else(|| missing(plan.name()))
+    values.into_output(plan)
 }
 
-/// The result of one step.
+/// The result of one step; of one that truncates products, without the last message of the truncation.
 pub(in crate::nn) fn evaluate(
     p: &mut Party,
     step: &Step,
     layer: Option<&Layer>,
-    inputs: &[&Rep],
-) -> Result<Rep, NnError> {
+    inputs: Inputs<'_>,
+) -> Result<Truncating, NnError> {
     let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
     let wiring = |what: &str| NnError::Wiring { node: step.name.clone(), what: what.into() };
-    let [x, rest @ ..] = inputs else { return Err(wiring("has no input")) };
+    if let Some(begun) = inputs.begun {
+        return behind(p, step, begun, &inputs.complete);
+    }
+    let inputs = inputs.complete;
+    let [x, rest @ ..] = &inputs[..] else { return Err(wiring("has no input")) };
     let weights = || layer.ok_or_else(|| wiring("has no weights"));
-    match &step.op {
+    let result = match &step.op {
         PlanOp::Conv2d { out_channels, window, groups, .. } => {
             let layer = weights()?;
             let geometry = convolution(x.shape(), *out_channels, *window, *groups);
             let geometry = geometry.ok_or_else(|| wiring("its input is no image"))?;
-            Ok(p.conv2d(x, &layer.weight, &geometry, layer.bias.as_ref())?)
+            return Ok(p.begin_conv2d(x, &layer.weight, &geometry, layer.bias.as_ref())?);
         }
         PlanOp::Linear { .. } => {
             let layer = weights()?;
-            Ok(p.linear(x, &layer.weight, layer.bias.as_ref())?)
+            return Ok(p.begin_linear(x, &layer.weight, layer.bias.as_ref())?);
         }
-        PlanOp::Relu => Ok(p.relu(x)?),
-        PlanOp::Relu6 => Ok(p.clipped_relu(x, 6.0)?),
-        PlanOp::MaxPool { window } => Ok(p.max_pool(x, window)?),
+        PlanOp::Relu => p.relu(x)?,
+        PlanOp::Relu6 => p.clipped_relu(x, 6.0)?,
+        PlanOp::MaxPool { window } => p.max_pool(x, window)?,
         PlanOp::BatchNorm2d { .. } => {
-            Err(wiring("is normalised in training only: fold it first (nn::fold_batch_norm)"))
+            return Err(wiring("is normalised in training only: fold it first (nn::fold_batch_norm)"));
         }
-        PlanOp::SumPool { window } => x.sum_pool(window).map_err(local),
-        PlanOp::Rescale { divisor } => Ok(rescale(p, x, *divisor)?),
-        PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local),
-        PlanOp::Concat => concat_channels(inputs).map_err(local),
+        PlanOp::SumPool { window } => x.sum_pool(window).map_err(local)?,
+        PlanOp::Rescale { divisor } => rescale(p, x, *divisor)?,
+        PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local)?,
+        PlanOp::Concat => concat_channels(&inputs).map_err(local)?,
+        PlanOp::Flatten => x.reshape(&flattened(x.shape())).map_err(local)?,
+    };
+    Ok(result.into())
+}
+
+/// The result of a step one of whose inputs is still being truncated.
+fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[&Rep]) -> Result<Truncating, NnError> {
+    let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
+    match step.op {
+        PlanOp::Relu => Ok(p.relu_behind(x)?.into()),
+        PlanOp::Add => others.iter().try_fold(x, |sum, term| sum.plus(term)).map_err(local),
         PlanOp::Flatten => {
-            let batch = x.shape().first().copied().unwrap_or(1).max(1);
-            x.reshape(&[batch, x.len() / batch]).map_err(local)
+            let shape = flattened(x.shape());
+            x.reshape(&shape).map_err(local)
         }
+        _ => Err(NnError::Wiring { node: step.name.clone(), what: "its input is still being truncated".into() }),
     }
+}
+
+/// A vector for each image.
+fn flattened(shape: &[usize]) -> [usize; 2] {
+    let batch = shape.first().copied().unwrap_or(1).max(1);
+    [batch, shape.iter().product::<usize>() / batch]
 }
 
 /// The geometry of a convolution of images of this shape, batch included.

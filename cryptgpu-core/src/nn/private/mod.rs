@@ -7,6 +7,7 @@ mod accuracy;
 mod encode;
 pub(super) mod evaluate;
 mod times;
+pub(super) mod values;
 
 pub use accuracy::count_wrong;
 pub use encode::TensorSpec;

@@ -3,9 +3,10 @@
 use super::batch_norm::{self, BatchStatistics, Normalised};
 use super::plan::{Keeps, LayerTensors, TrainingPlan};
 use super::times::{Label, Pass, StepTime, observed};
-use crate::mpc::{KeptMaxima, Operand, Party, Rep, RepBits};
+use crate::mpc::{KeptMaxima, Operand, Party, Rep, RepBits, Truncating};
 use crate::nn::divisor::cut;
 use crate::nn::lower::{PlanOp, Step};
+use crate::nn::private::values::{Computed, Inputs as Operands, Values};
 use crate::nn::private::{Layer, evaluate::evaluate};
 use crate::nn::{NnError, window};
 use std::collections::BTreeMap;
@@ -58,28 +59,22 @@ impl Inputs<'_> {
     /// Runs all steps on the images `x`.
     pub fn run(&self, p: &mut Party, x: Rep, observe: &mut dyn FnMut(StepTime<'_>)) -> Result<Passed, NnError> {
         let plan = self.plan.forward();
-        let mut values: Vec<Option<Rep>> = vec![None; plan.shapes().len()];
-        if let Some(input) = values.first_mut() {
-            *input = Some(x);
-        }
-        let missing = |step: &str| wiring(step, "an input was already released");
+        let mut values = Values::new(plan, x);
         let (mut all_kept, mut statistics) = (Vec::with_capacity(plan.steps().len()), vec![]);
         for (index, step) in plan.steps().iter().enumerate() {
-            let inputs: Option<Vec<&Rep>> = step.inputs.iter().map(|input| values[input.index()].as_ref()).collect();
-            let inputs = inputs.ok_or_else(|| missing(&step.name))?;
+            let inputs = values.inputs(step)?;
             let looked_at = window::of_step(plan, step, p.settings())?;
             let label = Label { name: &step.name, kind: step.op.kind(), pass: Pass::Forward };
-            let (result, kept, batch) =
-                observed(p, label, observe, |p| p.with_window(looked_at, |p| self.step(p, index, step, &inputs)))?;
+            let step_of = |p: &mut Party| {
+                let (result, kept, batch) = self.step(p, index, step, inputs)?;
+                Ok((Computed::of(p, plan, step, result)?, kept, batch))
+            };
+            let (result, kept, batch) = observed(p, label, observe, |p| p.with_window(looked_at, step_of))?;
             all_kept.push(kept);
             statistics.extend(batch);
-            values[step.output.index()] = Some(result);
-            for released in &step.release {
-                values[released.index()] = None;
-            }
+            values.put(step, result);
         }
-        let output = values[plan.output().index()].take().ok_or_else(|| missing(plan.name()))?;
-        Ok(Passed { output, kept: all_kept, statistics })
+        Ok(Passed { output: values.into_output(plan)?, kept: all_kept, statistics })
     }
 
     /// The result of one step, and what it keeps.
@@ -88,40 +83,60 @@ impl Inputs<'_> {
         p: &mut Party,
         index: usize,
         step: &Step,
-        inputs: &[&Rep],
-    ) -> Result<(Rep, Kept, Option<BatchStatistics>), NnError> {
-        let x = *inputs.first().ok_or_else(|| wiring(&step.name, "has no input"))?;
+        inputs: Operands<'_>,
+    ) -> Result<(Truncating, Kept, Option<BatchStatistics>), NnError> {
         let layer = self.plan.layers()[index];
         let keeps = if self.training { self.plan.keeps()[index] } else { Keeps::Nothing };
+        if inputs.begun.is_some() {
+            return self.behind(p, step, keeps, inputs);
+        }
+        let x = *inputs.complete.first().ok_or_else(|| wiring(&step.name, "has no input"))?;
         Ok(match (&step.op, keeps) {
             (PlanOp::Relu, Keeps::Bits) => {
                 let (y, bits) = p.relu_kept(x)?;
-                (y, Kept::Bits(bits), None)
+                (y.into(), Kept::Bits(bits), None)
             }
             (PlanOp::Relu6, Keeps::Bits) => {
                 let (y, bits) = p.clipped_relu_kept(x, 6.0)?;
-                (y, Kept::Bits(bits), None)
+                (y.into(), Kept::Bits(bits), None)
             }
             (PlanOp::MaxPool { window }, Keeps::Maxima) => {
                 let (y, maxima) = p.max_pool_kept(x, window)?;
-                (y, Kept::Maxima(maxima), None)
+                (y.into(), Kept::Maxima(maxima), None)
             }
             (PlanOp::BatchNorm2d { eps }, Keeps::Normalised) => {
                 let parameters = [self.tensor(step, layer.weight)?, self.tensor(step, layer.bias)?];
                 let (y, kept, batch) = batch_norm::forward(p, x, parameters, *eps, index)?;
-                (y, Kept::Normalised(Box::new(kept)), Some(batch))
+                (y.into(), Kept::Normalised(Box::new(kept)), Some(batch))
             }
             (PlanOp::BatchNorm2d { .. }, _) => {
                 let [mean, beta] = [self.tensor(step, layer.running_mean)?, self.tensor(step, layer.bias)?];
                 let y = batch_norm::by_running(p, x, mean, self.factor(index, step)?, beta)?;
-                (y, Kept::Nothing, None)
+                (y.into(), Kept::Nothing, None)
             }
             _ => {
                 let weights = self.layer(p, step, &layer)?;
-                let y = evaluate(p, step, weights.as_ref(), inputs)?;
-                (y, if keeps == Keeps::Input { Kept::Input(x.clone()) } else { Kept::Nothing }, None)
+                let kept = if keeps == Keeps::Input { Kept::Input(x.clone()) } else { Kept::Nothing };
+                (evaluate(p, step, weights.as_ref(), inputs)?, kept, None)
             }
         })
+    }
+
+    /// As [`Inputs::step`], of a step one of whose inputs is still being truncated: a ReLU, or what lies before it.
+    fn behind(
+        &self,
+        p: &mut Party,
+        step: &Step,
+        keeps: Keeps,
+        inputs: Operands<'_>,
+    ) -> Result<(Truncating, Kept, Option<BatchStatistics>), NnError> {
+        match (&step.op, keeps, inputs) {
+            (PlanOp::Relu, Keeps::Bits, Operands { begun: Some(x), .. }) => {
+                let (y, bits) = p.relu_kept_behind(x)?;
+                Ok((y.into(), Kept::Bits(bits), None))
+            }
+            (_, _, inputs) => Ok((evaluate(p, step, None, inputs)?, Kept::Nothing, None)),
+        }
     }
 
     /// γ/√(σ² + eps) of a batch normalisation that uses its running statistics.
