@@ -10,7 +10,7 @@ use cryptgpu_core::cluster::{
 };
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::CheckRange;
-use cryptgpu_core::net::{Interceptor, PartyId, Verdict};
+use cryptgpu_core::net::{Interceptor, Link, PartyId, Verdict};
 use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding};
 use cryptgpu_core::nn::training::{Reveal, Sgd, Train, TrainingPlan, initial};
 use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext};
@@ -18,7 +18,7 @@ use cryptgpu_datasets::ImageSet;
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 fn local() -> ClusterBuilder {
@@ -309,32 +309,41 @@ fn lost_for_good(cluster: &Cluster, start: Start, train: &Train, folder: &Path) 
 /// A link that fails loses the parties as well. Before the first checkpoint a run begins anew, and then it goes on from there;
 /// a handle of its data set stays good.
 fn a_lost_link(kept: &Path) {
-    let cut = Arc::new(AtomicBool::new(false));
-    let cuts = cut.clone();
-    let interceptor =
-        Interceptor::new(move |message| match message.to == PartyId::P2 && cuts.swap(false, Ordering::SeqCst) {
+    // From which message of party 0 on nothing arrives at party 2, by generation; and messages of the present one so far.
+    let cuts: Arc<[AtomicU64; 3]> = Arc::new([u64::MAX; 3].map(AtomicU64::new));
+    let (generation, messages) = (AtomicUsize::new(0), Arc::new(AtomicU64::new(0)));
+    let (cut_at, counted) = (cuts.clone(), messages.clone());
+    let interceptor = Interceptor::new(move |message| {
+        if (message.from, message.to) == (PartyId::P0, PartyId::P2) {
+            generation.fetch_add(usize::from(message.sequence == 0), SeqCst);
+            counted.store(message.sequence, SeqCst);
+        }
+        let from = &cut_at[generation.load(SeqCst).clamp(1, 3) - 1];
+        match message.to == PartyId::P2 && counted.load(SeqCst) >= from.load(SeqCst) {
             true => Verdict::Drop,
             false => Verdict::Pass,
-        });
-    let cluster = Cluster::in_memory().deadline(Duration::from_millis(500)).intercept(interceptor).start().unwrap();
+        }
+    });
+    let cluster = Cluster::in_memory().deadline(Duration::from_millis(1500)).intercept(interceptor).start().unwrap();
     let data = digits(&cluster);
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
     let train = Train { iterations: Some(6), reveal, ..settings() };
     let whole = cluster.train(small(), &data, train.clone()).unwrap().curve();
-    let start = Start { checkpoints: Some(Checkpointing::every(3, kept)), ..Start::default() };
-    let (mut seen, moments) = (vec![], [(0, 0), (4, 1)]);
+    // In the second of six iterations, and after the restart in the fifth.
+    let of_six = messages.load(SeqCst);
+    cuts[0].store(of_six + of_six / 4, SeqCst);
+    cuts[1].store(3 * of_six / 4, SeqCst);
+    let start = Start { checkpoints: Some(Checkpointing::every(3, kept).restarts(10)), ..Start::default() };
+    let mut seen = vec![];
     let run = cluster.train_observed(small(), start, &data, train, |iteration| {
         seen.push((iteration.number, iteration.restarts));
-        cut.store(moments.contains(seen.last().unwrap()), Ordering::SeqCst);
     });
     let run = run.unwrap();
     let restarts = run.restarts();
-    assert!(matches!(restarts, [first, second] if first.from == 0 && second.from == 3), "{restarts:?}");
-    assert!(
-        restarts.iter().all(|restart| restart.cause.contains("sent nothing") && restart.attempts == 1),
-        "{restarts:?}"
-    );
-    assert!(restarts[0].reached < 3 && (3..6).contains(&restarts[1].reached), "{restarts:?}");
+    // A machine that is busy with other things may lose parties once more.
+    assert!(restarts.len() >= 2 && restarts[0].from == 0, "{restarts:?}");
+    assert!(restarts.iter().all(|restart| restart.cause.contains("party")), "{restarts:?}");
+    assert!(restarts.iter().any(|restart| restart.from == 3 && (3..6).contains(&restart.reached)), "{restarts:?}");
     let numbers: Vec<usize> = run.iterations().iter().map(|iteration| iteration.number).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
     assert!(seen.len() > 6 && run.bytes() > 6 * run.iterations()[5].bytes.iter().sum::<u64>(), "{seen:?}");
@@ -357,11 +366,13 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     };
     // SAFETY: parties inherit it; what other tests of this process start has no checkpoints.
     unsafe { std::env::set_var("CRYPTGPU_KEYS", &keys) };
+    let restarts = Cell::new(0);
     let weights = |cluster: &Cluster, start: Start, copied: &dyn Fn(usize)| {
         let data = digits(cluster);
         let run = cluster.train_observed(small(), start, &data, train.clone(), |iteration| copied(iteration.number));
-        let path = folder.path().join("weights.safetensors");
-        run.unwrap().model().export_to(1, &path).unwrap();
+        let (path, run) = (folder.path().join("weights.safetensors"), run.unwrap());
+        restarts.set(run.restarts().len());
+        run.model().export_to(1, &path).unwrap();
         std::fs::read(path).unwrap()
     };
     let cluster = local().start().unwrap();
@@ -387,18 +398,21 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     }
     let cluster = local().start().unwrap();
     assert!(weights(&cluster, begin(true, &copy), &|number| assert!(number >= 2)) == undisturbed);
-    // It loses a party at each of two moments, and goes on with new ones by itself.
+    // It loses a party at each of two moments, and goes on with new ones by itself. (An iteration takes long enough for that.)
+    let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 10.0 };
+    let cluster = local().link(link).start().unwrap();
     let pids = [Cell::new(cluster.pids()[1]), Cell::new(0)];
     let disturbed = weights(&cluster, begin(true, &killed), &|number| {
         if number == 2 {
             kill(pids[0].replace(0));
             pids[1].set(cluster.pids().get(2).copied().unwrap_or(0));
         }
-        if number == 4 && pids[0].get() == 0 {
+        if number == 3 && pids[0].get() == 0 {
             kill(pids[1].replace(0));
         }
     });
     assert!(disturbed == undisturbed);
+    assert!(restarts.get() >= 2, "{}", restarts.get());
     lost_for_good(&cluster, begin(true, &lost), &train, &lost);
     a_lost_link(&folder.path().join("link"));
 
