@@ -35,7 +35,7 @@ mod wire;
 
 pub use controller::{
     Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
-    LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
+    LossPoint, Network, Progress, Restart, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
 pub(crate) use marshal::InTheClear;
 pub use marshal::{

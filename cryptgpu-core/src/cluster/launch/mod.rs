@@ -22,7 +22,7 @@ mod introduce;
 mod local;
 pub(super) mod logs;
 pub(super) mod mailbox;
-mod owners;
+pub(super) mod owners;
 mod process;
 pub(super) mod program;
 mod rendezvous;
