@@ -18,6 +18,7 @@ mod range;
 mod run;
 mod soak;
 mod table;
+mod top;
 mod train;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ Examples:
   cryptgpu run train-plaintext --networks lenet       the same training in the clear
   cryptgpu run micro                                  private operations by size
   cryptgpu run paper                                  all of the paper's tables and figures, the quick suite
+  cryptgpu top                                        the clusters that run now, and what they do
   cryptgpu table r.jsonl                              the comparison with the paper, from records
   cryptgpu soak --minutes 10                          random faults in random runs";
 
@@ -60,6 +62,8 @@ enum Command {
     /// Measure what needs hardware
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Watch a running cluster: what each party does, rounds and bytes a second, waiting, memory, time left
+    Top(top::Arguments),
     /// Say what works on this machine, and what to do about the rest
     Doctor(doctor::Arguments),
     /// Do random faults to random runs, and see that each ends right or with an error, and leaves nothing behind
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Networks(arguments) => networks::run(&arguments),
         Command::Range(arguments) => range::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Party(party) => party.run(),

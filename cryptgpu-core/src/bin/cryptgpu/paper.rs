@@ -55,7 +55,7 @@ pub struct PaperArguments {
     #[arg(long, default_value_t)]
     device: Devices,
     #[command(flatten)]
-    parties: arguments::Parties,
+    pub parties: arguments::Parties,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
