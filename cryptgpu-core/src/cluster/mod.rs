@@ -14,6 +14,7 @@
 //! | `marshal/` | values and handles: what travels between a caller and the parties, and what stays there |
 //! | `party/` | what runs in a party: serving, executing, jobs |
 //! | `owner/` | a party of somebody else's: keys, policy, gate, audit log, daemon |
+//! | `rendezvous/` | the tasks of a Slurm job as parties: how they find each other, what ranks 1 and 2 do |
 //! | `launch/` | from nothing to three linked parties: program, processes, threads, sessions |
 //! | `controller/` | the caller: builder, cluster, one run at a time, its halves of call, share and model |
 //!
@@ -27,13 +28,14 @@ mod launch;
 mod marshal;
 pub mod owner;
 pub mod party;
+pub mod rendezvous;
 pub mod running;
 mod show;
 mod wire;
 
 pub use controller::{
     Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
-    LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
+    LossPoint, Network, Progress, Restart, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
 pub(crate) use marshal::InTheClear;
 pub use marshal::{
@@ -49,6 +51,7 @@ pub use party::gate::{Asks, To, What};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
+pub use rendezvous::{Rendezvous, RendezvousError};
 pub(crate) use wire::configuration::Route;
 pub(crate) use wire::fuzz;
 pub use wire::{

@@ -15,6 +15,7 @@ mod randomness;
 mod run;
 mod secrets;
 mod show;
+mod slurm;
 mod soak;
 mod ssh;
 mod support;

@@ -16,6 +16,7 @@ use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::hosts::Hosts;
 use crate::cluster::wire::owners::Owners;
+use crate::cluster::wire::rendezvous::Rendezvous;
 use crate::device::DeviceInUse;
 use crate::mpc::Settings;
 use parking_lot::Mutex;
@@ -117,6 +118,26 @@ impl Cluster {
     /// [`ClusterError::Host`] for a whole session.
     pub fn owners(owners: Owners) -> ClusterBuilder {
         let places = Places::Owners(Box::new(owners));
+        ClusterBuilder { configuration: Configuration { places, ..Configuration::default() } }
+    }
+
+    /// Three parties that are the tasks of a Slurm step (`srun --ntasks=3`), which find each other in a folder that all nodes
+    /// share: this process is rank 0, and its party runs beside it; ranks 1 and 2 run
+    /// `cryptgpu party --rendezvous FOLDER`, or this program, which calls
+    /// [`rendezvous::attend`](crate::cluster::rendezvous::attend) first. What parties 1 and 2 print, their tasks print.
+    /// A file that a party reads is one of its node. `docs/hosts.md` has a job script.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError};
+    ///
+    /// let cluster = Cluster::rendezvous("/shared/lab").start()?;
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    ///
+    /// Tasks that do not find each other are [`ClusterError::Startup`] where one is to blame, and otherwise
+    /// [`ClusterError::Argument`].
+    pub fn rendezvous(place: impl Into<Rendezvous>) -> ClusterBuilder {
+        let places = Places::Rendezvous(Box::new(place.into()));
         ClusterBuilder { configuration: Configuration { places, ..Configuration::default() } }
     }
 

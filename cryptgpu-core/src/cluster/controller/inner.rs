@@ -1,6 +1,6 @@
 //! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
 
-use crate::cluster::interrupt::GoingOn;
+use crate::cluster::interrupt::{GoingOn, POLL};
 use crate::cluster::launch::board::Board;
 use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::mailbox::Mailbox;
@@ -11,6 +11,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
 use crate::device::DeviceInUse;
 use parking_lot::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// What handles of a cluster have in common with it.
 #[derive(Debug)]
@@ -70,9 +71,24 @@ impl Inner {
 
     /// Starts new parties in place of those that are there. A start is cancelled in the same way as a run.
     pub(super) fn renew(&self, state: &mut State, going_on: &GoingOn) -> Result<(), ClusterError> {
+        self.renew_after(state, Duration::ZERO, going_on)
+    }
+
+    /// As [`Inner::renew`], after a pause, which is cancelled in the same way.
+    pub(super) fn renew_after(
+        &self,
+        state: &mut State,
+        pause: Duration,
+        going_on: &GoingOn,
+    ) -> Result<(), ClusterError> {
         self.end(state);
         let (mailbox, arrivals) = Mailbox::new(self.logs.clone(), self.board.clone());
         self.facts().mailbox = Some(mailbox.clone());
+        let until = Instant::now() + pause;
+        // A start asks whether it is to end before anything else.
+        while Instant::now() < until && !mailbox.is_cancelled() && !going_on.is_to_end() {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()).min(POLL));
+        }
         let started = Session::start(&self.configuration, &self.launch, (mailbox, arrivals), going_on);
         let mut facts = self.facts();
         facts.mailbox = None;

@@ -80,6 +80,7 @@ impl Board {
             Places::Local => "processes of this machine",
             Places::Ssh(_) => "three hosts over SSH",
             Places::Owners(_) => "three owners",
+            Places::Rendezvous(_) => "three tasks of a Slurm job",
         };
         Board(Arc::new(Mutex::new(Sheet { places, since: Instant::now(), job: None, parties: Default::default() })))
     }

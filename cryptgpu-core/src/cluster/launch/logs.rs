@@ -89,6 +89,11 @@ impl Logs {
         }
     }
 
+    /// What becomes of a run that goes on with new parties.
+    pub(in crate::cluster) fn note(&self, text: &str) {
+        PartyId::ALL.into_iter().for_each(|party| self.at(party, |log| log.line(&text)));
+    }
+
     /// A party has told something.
     pub(in crate::cluster) fn heard(&self, from: PartyId, event: &Event) {
         self.at(from, |log| log.heard(event));

@@ -9,6 +9,7 @@ use super::gate::PolicyGate;
 use super::policy::{Caller, Policy};
 use crate::cluster::party::jobs::Jobs;
 use crate::cluster::party::own_process;
+use crate::cluster::party::relay::relay;
 use crate::cluster::party::serve::{Guard, serve_guarded};
 use crate::cluster::wire::message::{Bootstrap, ControlLink, VERSION};
 use crate::cluster::wire::owners::{Answer, Hello, hear, say};
@@ -206,7 +207,7 @@ impl Daemon {
         let turn = timeout(TURN_WITHIN, self.turn.lock()).await;
         let (policy, session) = match self.admit(caller, &hello, turn.is_ok()) {
             Ok(admitted) => admitted,
-            Err(why) => return say(&mut stream, &Answer::Refused(why)).await,
+            Err(answer) => return say(&mut stream, &answer).await,
         };
         let log = |event| self.audit.lock().add(event).map_err(io::Error::other);
         log(AuditEvent::Session {
@@ -232,36 +233,32 @@ impl Daemon {
         relayed
     }
 
-    /// Policy and number of the session, or why there is none.
-    fn admit(&self, caller: &Caller, hello: &Hello, turn: bool) -> Result<(Policy, String), String> {
+    /// Policy and number of the session, or the answer that there is none.
+    fn admit(&self, caller: &Caller, hello: &Hello, turn: bool) -> Result<(Policy, String), Answer> {
         let session = hex(&hello.session);
+        let refused = |why: String| (Answer::Refused(why.clone()), why);
         let asked = || {
             if hello.version != VERSION {
-                return Err(format!(
+                return Err(refused(format!(
                     "the caller speaks `{}`, this party `{VERSION}`: use programs of the same version",
                     hello.version
-                ));
+                )));
             }
             if !turn {
-                return Err("a session goes on: wait for its end and try again".to_owned());
+                return Err((Answer::Busy, "a session goes on".to_owned()));
             }
-            let policy = self
-                .policy()
-                .map_err(|_| "its policy cannot be read: its owner finds the reason in the party's log".to_owned())?;
-            policy.admit_randomness(hello.randomness).map_err(|refusal| refusal.0)?;
+            let unread = "its policy cannot be read: its owner finds the reason in the party's log";
+            let policy = self.policy().map_err(|_| refused(unread.to_owned()))?;
+            policy.admit_randomness(hello.randomness).map_err(|refusal| refused(refusal.0))?;
             Ok(policy)
         };
-        asked().map(|policy| (policy, session.clone())).inspect_err(|why| {
-            let event = AuditEvent::Refused {
-                session: Some(session.clone()),
-                caller: caller.name.clone(),
-                run: None,
-                job: None,
-                why: why.clone(),
-            };
+        asked().map(|policy| (policy, session.clone())).map_err(|(answer, why)| {
+            let (session, caller) = (Some(session.clone()), caller.name.clone());
+            let event = AuditEvent::Refused { session, caller, run: None, job: None, why };
             if let Err(error) = self.audit.lock().add(event) {
                 eprintln!("{error}");
             }
+            answer
         })
     }
 
@@ -285,10 +282,12 @@ impl Daemon {
             insecure_plaintext: false,
             settings: hello.settings,
             device: *device,
+            turn: 0,
             listen: *links,
         };
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(&self.arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A Ctrl-C is for the daemon, which ends its session.
         command.process_group(0);
         if let Some(data) = data {
@@ -320,27 +319,4 @@ impl Asked {
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-/// Passes bytes on between a caller and its session's process until one of them ends. The control link inside is theirs.
-async fn relay(stream: &mut TlsStream<TcpStream>, child: &mut Child) -> io::Result<()> {
-    let pipes = (child.stdin.take(), child.stdout.take());
-    let (Some(mut input), Some(mut output)) = pipes else { return Err(io::Error::other("no standard streams")) };
-    let (mut from, mut to) = tokio::io::split(stream);
-    let ended = tokio::select! {
-        ended = tokio::io::copy(&mut from, &mut input) => ended,
-        ended = tokio::io::copy(&mut output, &mut to) => ended,
-    };
-    // The caller may be gone.
-    let _ = timeout(HELLO_WITHIN, to.shutdown()).await;
-    match ended {
-        Err(error) if tcp_is_over(&error) => Ok(()),
-        ended => ended.map(drop),
-    }
-}
-
-/// A caller that ends or is killed closes its connection without a word, and a process that ends its pipe.
-fn tcp_is_over(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }

@@ -8,6 +8,7 @@
 //! | `configuration.rs` | what is chosen when a cluster is started |
 //! | `hosts.rs` | [`Hosts`]: three hosts for parties, and the file that describes them |
 //! | `owners.rs` | [`Owners`]: three parties of other owners, and what is said to them before a session |
+//! | `rendezvous.rs` | the folder in which the tasks of a job find each other, and what they say first |
 //! | `error.rs` | [`ClusterError`], [`Failure`]: what the caller sees |
 //! | `job_error.rs` | [`JobError`]: why a job failed at a party, as the caller gets it |
 //! | `function.rs` | the identity of a function: its object file, and where in it |
@@ -29,6 +30,7 @@ pub(super) mod mark;
 pub(super) mod message;
 pub(super) mod object;
 pub(super) mod owners;
+pub(super) mod rendezvous;
 pub(super) mod text;
 pub(super) mod trace;
 pub(super) mod view;
