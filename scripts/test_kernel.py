@@ -1,10 +1,14 @@
-"""Tests of functions of cells in party processes, with a real kernel: they run there, an edited one runs as edited, a fault
-is told and the next cell works, an interrupt ends a run and keeps variables, and neither an interrupt nor a restart nor an
-end of the kernel leaves a process behind."""
+"""Tests of functions of cells in party processes, with a real kernel: they run there and on hosts that SSH reaches, an edited
+one runs as edited, a fault is told and the next cell works, an interrupt ends a run and keeps variables, and neither an
+interrupt nor a restart nor an end of the kernel leaves a process behind, here or there."""
 
 import os
 import re
+import shutil
+import socket
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -33,6 +37,62 @@ def exists(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Hosts:
+    """Three hosts that SSH reaches: servers at ports of this machine, each with a home of its own for the library that cells
+    link, and a cluster file that names them. What runs there names the folder in its arguments."""
+
+    def __init__(self, folder, program):
+        self.folder, self.servers = folder, []
+        sshd = shutil.which("sshd", path=os.defpath + ":/usr/sbin:/usr/local/sbin:/sbin")
+        assert sshd, "the test of a notebook over SSH needs OpenSSH's server: scripts/test installs it (openssh-server)"
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(parents=True, exist_ok=True)
+        for key in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+        (folder / "program").symlink_to(program)
+        host_key = (folder / "host.pub").read_text()
+        known, client, cluster = "", "", f"ssh_config = '{folder}/ssh_config'\n"
+        for host in ("h0", "h1", "h2"):
+            port = free_port()
+            (folder / f"sshd-{host}").write_text(
+                f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nPidFile none\n"
+                "UsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+                f"AllowTcpForwarding no\nSetEnv XDG_CACHE_HOME={folder}/{host}\n"
+            )
+            known += f"[127.0.0.1]:{port} {host_key}"
+            client += f"Host {host}\nHostName 127.0.0.1\nPort {port}\nIdentityFile {folder}/user\nIdentitiesOnly yes\n"
+            client += f"UserKnownHostsFile {folder}/known\nGlobalKnownHostsFile /dev/null\n\n"
+            cluster += f"[[party]]\nhost = '{host}'\nprogram = '{folder}/program'\nthreads = 1\n"
+            with open(folder / f"log-{host}", "w") as log:
+                self.servers.append(subprocess.Popen([sshd, "-D", "-e", "-f", folder / f"sshd-{host}"], stderr=log))
+        (folder / "known").write_text(known)
+        (folder / "ssh_config").write_text(client)
+        (folder / "cluster.toml").write_text(cluster)
+
+    def left_over(self):
+        """Processes of clusters: all that name the folder but the servers themselves."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if str(self.folder) in line and "sshd" not in line:
+                found.append(line)
+        return found
+
+    def stop(self):
+        for server in self.servers:
+            server.kill()
+            server.wait()
 
 
 class Cells(unittest.TestCase):
@@ -190,17 +250,50 @@ class Cells(unittest.TestCase):
         self.run_cell("1 + 1", "2")
         self.start_cluster()
 
-    def test_a_restart_and_an_end_leave_no_process_behind(self):
+    def test_a_restart_and_an_end_leave_no_process_behind_here_or_on_other_hosts(self):
         pids = self.start_cluster()
         self.run_cell(FOREVER)
         self.run_cell("cluster.run(forever, ())?;", until="started")
         self.manager.restart_kernel(now=False)
         self.assert_gone(pids)
 
+        # Killed, also while a function of a cell runs on other hosts.
         self.connect()
         pids = self.start_cluster()
-        self.manager.shutdown_kernel(now=False)
+        hosts = self.start_hosts()
+        self.manager.shutdown_kernel(now=True)
         self.assert_gone(pids)
+        deadline = time.monotonic() + 10
+        while hosts.left_over() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual(hosts.left_over(), [])
+
+    def start_hosts(self):
+        """Starts a cluster over SSH, where functions of cells run; leaves one running."""
+        folder = Path(tempfile.mkdtemp(prefix="cryptgpu-kernel-"))
+        self.addCleanup(shutil.rmtree, folder)
+        program = self.manager.kernel_spec.env["CRYPTGPU_PROGRAM"]
+        hosts = Hosts(folder, program)
+        self.addCleanup(hosts.stop)
+        self.run_cell(
+            f'let far = Cluster::hosts(Hosts::read("{folder}/cluster.toml")?).start()?;\n'
+            "fn product(p: &mut Party, (x, y): (Rep, Rep)) -> Result<(Rep, u32)> {\n"
+            '    println!("at work in party {}", p.id());\n'
+            "    Ok((p.mul(&x, &y)?.sum(), std::process::id()))\n"
+            "}\n"
+            "let x = far.share(&array![1.5, -2.0])?;\n"
+            "let run = far.run(product, (&x, &x))?;\n"
+            "let pids = run.outputs.each_ref().map(|output| output.1);\n"
+            'println!("{:?}, in its own process: {}", run.outputs[0].0.reveal()?.as_slice(), far.pids() == pids);',
+            "Some([6.25]), in its own process: true",
+            *(f"[P{party}] at work in party {party}" for party in range(3)),
+        )
+        for party in range(3):
+            self.assertTrue(list((folder / f"h{party}/cryptgpu/lib").glob("*/libcryptgpu*")), "shipped once, by digest")
+        self.run_cell(FOREVER)
+        self.run_cell("far.run(forever, ())?;", until="started")
+        self.assertGreaterEqual(len(hosts.left_over()), 6, hosts.left_over())
+        return hosts
 
     def test_values_show_themselves_and_a_broken_cell_is_an_error(self):
         self.start_cluster()

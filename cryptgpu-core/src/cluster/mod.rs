@@ -18,7 +18,8 @@
 //! | `launch/` | from nothing to three linked parties: program, processes, threads, sessions |
 //! | `controller/` | the caller: builder, cluster, one run at a time, its halves of call, share and model |
 //!
-//! Beside them: [`interrupt`], by which a signal ends a run, and `show.rs`: how a cluster, handles, runs and results show
+//! Beside them: [`interrupt`], by which a signal ends a run; [`running`], by which other programs of the user look at a
+//! cluster; and `show.rs`: how a cluster, handles, runs and results show
 //! themselves.
 
 mod controller;
@@ -28,12 +29,13 @@ mod marshal;
 pub mod owner;
 pub mod party;
 pub mod rendezvous;
+pub mod running;
 mod show;
 mod wire;
 
 pub use controller::{
     Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
-    LossPoint, Network, Progress, Run, Start, StepUsage, TrainedModel, TrainingRun,
+    LossPoint, Network, Progress, Restart, Run, Start, StepUsage, TrainedModel, TrainingRun,
 };
 pub(crate) use marshal::InTheClear;
 pub use marshal::{
@@ -52,4 +54,6 @@ pub use party::self_test::{Fault, SelfTest};
 pub use rendezvous::{Rendezvous, RendezvousError};
 pub(crate) use wire::configuration::Route;
 pub(crate) use wire::fuzz;
-pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};
+pub use wire::{
+    ClusterError, ClusterView, CodeError, Failure, FailureKind, Hosts, JobError, JobView, PartyView, Usage,
+};

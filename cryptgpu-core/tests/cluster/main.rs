@@ -19,5 +19,6 @@ mod slurm;
 mod soak;
 mod ssh;
 mod support;
+mod top;
 mod trace;
 mod training;

@@ -10,11 +10,15 @@ use cryptgpu_core::cluster::{
 };
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::CheckRange;
-use cryptgpu_core::net::PartyId;
+use cryptgpu_core::net::{Interceptor, Link, PartyId, Verdict};
 use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding};
 use cryptgpu_core::nn::training::{Reveal, Sgd, Train, TrainingPlan, initial};
 use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext};
 use cryptgpu_datasets::ImageSet;
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 fn local() -> ClusterBuilder {
@@ -271,7 +275,85 @@ fn a_run_that_does_not_end_well_ends_in_time() {
     assert_eq!(cluster.train(small(), &digits(&cluster), train).unwrap().iterations().len(), 1);
 }
 
-/// A run goes on from its checkpoints in other processes, share for share as it went on undisturbed, and from nothing else.
+/// Kills a process of this test, if there is one of that number.
+fn kill(pid: u32) {
+    if pid > 0 {
+        // SAFETY: a signal to a process of this test.
+        unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+    }
+}
+
+/// A run that has lost a party goes on no further without its checkpoints, nor where it is not to start new parties.
+fn lost_for_good(cluster: &Cluster, start: Start, train: &Train, folder: &Path) {
+    let data = digits(cluster);
+    let pid = cluster.pids()[2];
+    let error = cluster.train_observed(small(), start.clone(), &data, train.clone(), |_| {
+        let kept = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        kept.filter(|path| path.to_string_lossy().contains("party1-"))
+            .for_each(|path| drop(std::fs::remove_file(path)));
+        kill(pid);
+    });
+    let error = error.unwrap_err();
+    let ClusterError::Lost { reason, error: cause, restarts: 0, .. } = &error else { panic!("{error}") };
+    assert!(reason.contains("no longer have a checkpoint"), "{error}");
+    assert!(matches!(**cause, ClusterError::Died { party, .. } if party == PartyId::P2), "{error}");
+    assert_eq!(error.party(), Some(PartyId::P2));
+
+    let (data, pid) = (digits(cluster), cluster.pids()[2]);
+    let never = Checkpointing::every(2, folder.with_file_name("never")).restarts(0);
+    let start = Start { checkpoints: Some(never), ..start };
+    let error = cluster.train_observed(small(), start, &data, train.clone(), |_| kill(pid)).unwrap_err();
+    assert!(matches!(error, ClusterError::Died { .. }), "{error}");
+}
+
+/// A link that fails loses the parties as well. Before the first checkpoint a run begins anew, and then it goes on from there;
+/// a handle of its data set stays good.
+fn a_lost_link(kept: &Path) {
+    // From which message of party 0 on nothing arrives at party 2, by generation; and messages of the present one so far.
+    let cuts: Arc<[AtomicU64; 3]> = Arc::new([u64::MAX; 3].map(AtomicU64::new));
+    let (generation, messages) = (AtomicUsize::new(0), Arc::new(AtomicU64::new(0)));
+    let (cut_at, counted) = (cuts.clone(), messages.clone());
+    let interceptor = Interceptor::new(move |message| {
+        if (message.from, message.to) == (PartyId::P0, PartyId::P2) {
+            generation.fetch_add(usize::from(message.sequence == 0), SeqCst);
+            counted.store(message.sequence, SeqCst);
+        }
+        let from = &cut_at[generation.load(SeqCst).clamp(1, 3) - 1];
+        match message.to == PartyId::P2 && counted.load(SeqCst) >= from.load(SeqCst) {
+            true => Verdict::Drop,
+            false => Verdict::Pass,
+        }
+    });
+    let cluster = Cluster::in_memory().deadline(Duration::from_millis(1500)).intercept(interceptor).start().unwrap();
+    let data = digits(&cluster);
+    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
+    let train = Train { iterations: Some(6), reveal, ..settings() };
+    let whole = cluster.train(small(), &data, train.clone()).unwrap().curve();
+    // In the second of six iterations, and after the restart in the fifth.
+    let of_six = messages.load(SeqCst);
+    cuts[0].store(of_six + of_six / 4, SeqCst);
+    cuts[1].store(3 * of_six / 4, SeqCst);
+    let start = Start { checkpoints: Some(Checkpointing::every(3, kept).restarts(10)), ..Start::default() };
+    let mut seen = vec![];
+    let run = cluster.train_observed(small(), start, &data, train, |iteration| {
+        seen.push((iteration.number, iteration.restarts));
+    });
+    let run = run.unwrap();
+    let restarts = run.restarts();
+    // A machine that is busy with other things may lose parties once more.
+    assert!(restarts.len() >= 2 && restarts[0].from == 0, "{restarts:?}");
+    assert!(restarts.iter().all(|restart| restart.cause.contains("party")), "{restarts:?}");
+    assert!(restarts.iter().any(|restart| restart.from == 3 && (3..6).contains(&restart.reached)), "{restarts:?}");
+    let numbers: Vec<usize> = run.iterations().iter().map(|iteration| iteration.number).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
+    assert!(seen.len() > 6 && run.bytes() > 6 * run.iterations()[5].bytes.iter().sum::<u64>(), "{seen:?}");
+    let near = |a: &LossPoint, b: &LossPoint| a.iteration == b.iteration && (a.loss - b.loss).abs() < 1e-3;
+    assert!(run.curve().iter().zip(&whole).all(|(a, b)| near(a, b)), "{:?}, {whole:?}", run.curve());
+    cluster.accuracy(run.model(), &data, 100).unwrap();
+}
+
+/// A run goes on from its checkpoints in other processes, share for share as it went on undisturbed, and from nothing else;
+/// also by itself when it loses a party.
 #[test]
 fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
@@ -284,11 +366,13 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     };
     // SAFETY: parties inherit it; what other tests of this process start has no checkpoints.
     unsafe { std::env::set_var("CRYPTGPU_KEYS", &keys) };
+    let restarts = Cell::new(0);
     let weights = |cluster: &Cluster, start: Start, copied: &dyn Fn(usize)| {
         let data = digits(cluster);
         let run = cluster.train_observed(small(), start, &data, train.clone(), |iteration| copied(iteration.number));
-        let path = folder.path().join("weights.safetensors");
-        run.unwrap().model().export_to(1, &path).unwrap();
+        let (path, run) = (folder.path().join("weights.safetensors"), run.unwrap());
+        restarts.set(run.restarts().len());
+        run.model().export_to(1, &path).unwrap();
         std::fs::read(path).unwrap()
     };
     let cluster = local().start().unwrap();
@@ -305,8 +389,32 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
         }
     });
     drop(cluster);
+    let [killed, lost] = ["killed", "lost"].map(|name| folder.path().join(name));
+    for other in [&killed, &lost] {
+        std::fs::create_dir(other).unwrap();
+        for file in std::fs::read_dir(&copy).unwrap() {
+            std::fs::copy(file.as_ref().unwrap().path(), other.join(file.unwrap().file_name())).unwrap();
+        }
+    }
     let cluster = local().start().unwrap();
     assert!(weights(&cluster, begin(true, &copy), &|number| assert!(number >= 2)) == undisturbed);
+    // It loses a party at each of two moments, and goes on with new ones by itself. (An iteration takes long enough for that.)
+    let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 10.0 };
+    let cluster = local().link(link).start().unwrap();
+    let pids = [Cell::new(cluster.pids()[1]), Cell::new(0)];
+    let disturbed = weights(&cluster, begin(true, &killed), &|number| {
+        if number == 2 {
+            kill(pids[0].replace(0));
+            pids[1].set(cluster.pids().get(2).copied().unwrap_or(0));
+        }
+        if number == 3 && pids[0].get() == 0 {
+            kill(pids[1].replace(0));
+        }
+    });
+    assert!(disturbed == undisturbed);
+    assert!(restarts.get() >= 2, "{}", restarts.get());
+    lost_for_good(&cluster, begin(true, &lost), &train, &lost);
+    a_lost_link(&folder.path().join("link"));
 
     let data = digits(&cluster);
     // The run left a checkpoint at its end, where none was due: it goes on from there for the iterations that are asked

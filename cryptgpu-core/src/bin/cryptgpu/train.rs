@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use cryptgpu_core::cluster::Iteration;
+use cryptgpu_core::cluster::{Checkpointing, Iteration};
 use cryptgpu_core::experiment::training::{
     Examples, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure, training_caption, training_table,
 };
@@ -32,7 +32,8 @@ Examples:
   cryptgpu run train --networks lenet --dataset mnist --epochs 2 --reveal-loss-every 50 --accuracy --out train.jsonl
       all of MNIST (get it with scripts/fetch-datasets); the record is added to a file
   cryptgpu run train --networks lenet --dataset mnist --epochs 2 --checkpoints kept --resume
-      goes on with a run that was stopped; without --resume, begins one that leaves checkpoints
+      goes on with a run that was stopped; without --resume, begins one that leaves checkpoints and, with new parties,
+      goes on from them by itself when it loses a party, a host or a connection (--restarts)
   cryptgpu run train --networks lenet --weights bundled --frozen conv1,conv2 --dataset digits --epochs 1
       the last layers only, from trained weights")]
 pub struct TrainArguments {
@@ -50,6 +51,10 @@ pub struct TrainArguments {
     /// Go on from the last checkpoint of that folder, bit for bit as if the run had not been stopped
     #[arg(long, requires = "checkpoints")]
     resume: bool,
+    /// How often a run that has lost a party, its host or a connection starts new parties and goes on from the last
+    /// checkpoint
+    #[arg(long, value_name = "N", default_value_t = Checkpointing::RESTARTS as u32, requires = "checkpoints")]
+    restarts: u32,
     #[command(flatten)]
     computation: arguments::Computation,
     #[command(flatten)]
@@ -168,6 +173,8 @@ struct Pace {
     since: Option<Instant>,
     /// The first iteration of this run, which may go on with another.
     first: Option<usize>,
+    /// How often the run has gone on with new parties.
+    restarts: usize,
     bytes: u64,
     loss: Option<(usize, f64)>,
     accuracy: Option<(usize, f64)>,
@@ -183,6 +190,10 @@ impl Pace {
         let mut text = format!("iteration {} of {of}", number + 1);
         // The first one's end is where the clock starts.
         let seconds = since.elapsed().as_secs_f64();
+        if iteration.restarts != self.restarts {
+            // The clock starts again: between them new parties were started.
+            (self.restarts, self.since, self.first) = (iteration.restarts, Some(Instant::now()), None);
+        }
         let ended = number - *self.first.get_or_insert(number);
         if ended > 0 && seconds > 0.0 {
             let speed = ended as f64 / seconds;
@@ -191,6 +202,9 @@ impl Pace {
         }
         if self.bytes > 0 {
             text += &format!(", {}", format::bytes(self.bytes as f64));
+        }
+        if let Some((from, times)) = self.first.filter(|_| self.restarts > 0).map(|from| (from, self.restarts)) {
+            text += &format!(", {} (after iteration {from})", restarted(times));
         }
         if let Some((at, loss)) = self.loss {
             text += &format!(", loss {loss:.3} (iteration {at})");
@@ -202,6 +216,15 @@ impl Pace {
             text += &format!(", accuracy {:.2} % (epoch {epoch})", 100.0 * accuracy);
         }
         text
+    }
+}
+
+/// `restarted twice`.
+fn restarted(times: usize) -> String {
+    match times {
+        1 => "restarted once".to_owned(),
+        2 => "restarted twice".to_owned(),
+        times => format!("restarted {times} times"),
     }
 }
 
@@ -220,6 +243,9 @@ fn summary(record: &TrainingRecord) -> String {
     let memory = record.peak_rss_bytes.into_iter().max().unwrap_or(0);
     let of = if record.is_plaintext() { "" } else { " a party" };
     text += &format!(", {} of memory{of}", format::memory(memory));
+    if let Some(last) = record.restarts.last() {
+        text += &format!(", {} (at last after iteration {})", restarted(record.restarts.len()), last.from);
+    }
     if record.is_insecure() {
         text += &format!(", INSECURE ({})", record.randomness);
     }
@@ -278,7 +304,11 @@ impl TrainArguments {
 
     fn private(&self, declaration: Training) -> Result<Training> {
         let declaration = Training {
-            checkpoints: self.checkpoints.clone().map(|folder| (folder, self.checkpoint_every as usize, self.resume)),
+            checkpoints: self.checkpoints.as_ref().map(|folder| {
+                let checkpoints = Checkpointing::every(self.checkpoint_every as usize, folder);
+                let checkpoints = checkpoints.restarts(self.restarts as usize);
+                if self.resume { checkpoints.resuming() } else { checkpoints }
+            }),
             link: self.computation.link,
             device: self.computation.device,
             fidelity: self.computation.fidelity.into(),
@@ -395,6 +425,7 @@ mod tests {
             ("--networks lenet --reveal-loss-every 0", "1.."),
             ("--networks vgg16-tiny --weights bundled", "LeNet's"),
             ("--networks lenet --dataset digits --resume", "--checkpoints"),
+            ("--networks lenet --dataset digits --restarts 2", "--checkpoints"),
             ("--checkpoints kept", "one network"),
             ("--networks lenet --dataset digits --fraction-bits 61", "fraction bits"),
         ] {

@@ -6,10 +6,12 @@ use super::run::Run;
 use super::turn::Turn;
 use super::watch::Progress;
 use crate::cluster::interrupt::GoingOn;
+use crate::cluster::launch::board::Board;
 use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
+use crate::cluster::running::Published;
 use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::hosts::Hosts;
@@ -38,6 +40,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// ```
 pub struct Cluster {
     pub(super) inner: Arc<Inner>,
+    /// By which other programs of the user look at it; none where that cannot be.
+    _published: Option<Published>,
 }
 
 impl ClusterBuilder {
@@ -54,8 +58,12 @@ impl ClusterBuilder {
         configuration.check()?;
         let (launch, number) = (Launch::find(&configuration)?, CLUSTERS.fetch_add(1, Relaxed));
         let logs = configuration.logs.as_deref().map(Logs::open).transpose()?.unwrap_or_default();
-        let inner = Inner { number, configuration, launch, logs, state: Mutex::default(), facts: Mutex::default() };
-        let cluster = Cluster { inner: Arc::new(inner) };
+        let board = Board::new(&configuration.places);
+        let looked_at = board.clone();
+        let _published = Published::new(number, move || looked_at.look());
+        let (state, facts) = (Mutex::default(), Mutex::default());
+        let inner = Inner { number, configuration, launch, logs, board, state, facts };
+        let cluster = Cluster { inner: Arc::new(inner), _published };
         cluster.restart()?;
         Ok(cluster)
     }

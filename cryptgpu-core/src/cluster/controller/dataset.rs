@@ -3,7 +3,9 @@
 
 use super::cluster::Cluster;
 use super::turn::Turn;
-use crate::cluster::marshal::dataset::{DataSource, Dataset, Found, Images, Labels, Layout, Part, Rows, Wanted};
+use crate::cluster::marshal::dataset::{
+    DataSource, Dataset, Found, Images, Labels, Layout, OwnedRows, Part, Reading, Rows, Wanted,
+};
 use crate::cluster::marshal::handle::Token;
 use crate::cluster::marshal::model::Model;
 use crate::cluster::marshal::store::Label;
@@ -50,19 +52,45 @@ impl Cluster {
     ) -> Result<Dataset, ClusterError> {
         let source = source.into();
         let (reading, name) = (source.reading()?, source.to_string());
-        let (images, labels) = (images.0.parts()?, labels.0.parts()?);
+        let parts = [images.0.parts()?, labels.0.parts()?];
+        let (token, layout, shape) = self.have_read(&name, &reading, &parts)?;
+        let owned = OwnedRows::new(token, layout, reading, parts);
+        Ok(Dataset { name: name.into(), shape, rows: Rows::Owned(Arc::new(owned)) })
+    }
+
+    /// Has the owners read what is theirs.
+    fn have_read(
+        &self,
+        name: &str,
+        reading: &Reading,
+        [images, labels]: &[Vec<Part>; 2],
+    ) -> Result<(Token, Layout, [usize; 3]), ClusterError> {
         let jobs = PartyId::ALL.map(|party| {
-            let (images, labels) = (owned_by(party, &images), owned_by(party, &labels));
+            let (images, labels) = (owned_by(party, images), owned_by(party, labels));
             let owns = !images.is_empty() || !labels.is_empty();
             let wanted = Wanted { images, labels, source: owns.then(|| reading.clone()) };
-            OpenDataset { name: name.clone(), wanted }
+            OpenDataset { name: name.to_owned(), wanted }
         });
         let turn = Turn::begin(&self.inner, OpenDataset::NAME)?;
         let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
         let found = turn.run_job(jobs, |_| ())?.outputs;
-        let token = Token::new(self.inner.clone(), generation, id, Label::Examples(name.clone()));
-        let (layout, shape) = layout(&name, images, labels, &found)?;
-        Ok(Dataset { name: name.into(), shape, rows: Rows::Owned(Arc::new(token), Arc::new(layout)) })
+        let token = Token::new(self.inner.clone(), generation, id, Label::Examples(name.to_owned()));
+        let (layout, shape) = layout(name, images.clone(), labels.clone(), &found)?;
+        Ok((token, layout, shape))
+    }
+
+    /// Has new parties read a data set again, so that all handles of it are good.
+    pub(super) fn read_again(&self, data: &Dataset) -> Result<(), ClusterError> {
+        let refuse = |detail: &str| Err(ClusterError::argument("go on", &format!("{}: {detail}", data.name())));
+        let Rows::Owned(owned) = &data.rows else {
+            return refuse("what the caller has shared is lost with the parties. Take a data set that parties own");
+        };
+        let (token, layout, shape) = self.have_read(data.name(), &owned.reading, &owned.parts)?;
+        if layout != owned.layout || shape != data.shape() {
+            return refuse("its owners read other examples than before");
+        }
+        owned.renew(token);
+        Ok(())
     }
 
     /// Examples that the caller has: images, `[examples, channels, height, width]`, scaled as a network takes them, and
@@ -189,9 +217,7 @@ impl std::fmt::Debug for Accuracy {
 /// The examples of a run as the parties find them.
 pub(super) fn data_job(data: &Dataset, cluster: u64, generation: u64) -> Result<Data, ClusterError> {
     Ok(match &data.rows {
-        Rows::Owned(token, layout) => {
-            Data::Owned { id: token.check(cluster, generation)?, layout: layout.as_ref().clone() }
-        }
+        Rows::Owned(owned) => Data::Owned { id: owned.check(cluster, generation)?, layout: owned.layout.clone() },
         Rows::Shared(images, targets) => Data::Shared {
             images: images.0.check(cluster, generation)?,
             targets: targets.0.check(cluster, generation)?,

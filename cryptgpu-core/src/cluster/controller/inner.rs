@@ -1,6 +1,7 @@
 //! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
 
-use crate::cluster::interrupt::GoingOn;
+use crate::cluster::interrupt::{GoingOn, POLL};
+use crate::cluster::launch::board::Board;
 use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
@@ -10,6 +11,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
 use crate::device::DeviceInUse;
 use parking_lot::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// What handles of a cluster have in common with it.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(super) struct Inner {
     pub(super) configuration: Configuration,
     pub(super) launch: Launch,
     pub(super) logs: Logs,
+    pub(super) board: Board,
     /// Locked for as long as a run goes on.
     pub(super) state: Mutex<State>,
     /// Locked for moments only.
@@ -68,14 +71,30 @@ impl Inner {
 
     /// Starts new parties in place of those that are there. A start is cancelled in the same way as a run.
     pub(super) fn renew(&self, state: &mut State, going_on: &GoingOn) -> Result<(), ClusterError> {
+        self.renew_after(state, Duration::ZERO, going_on)
+    }
+
+    /// As [`Inner::renew`], after a pause, which is cancelled in the same way.
+    pub(super) fn renew_after(
+        &self,
+        state: &mut State,
+        pause: Duration,
+        going_on: &GoingOn,
+    ) -> Result<(), ClusterError> {
         self.end(state);
-        let (mailbox, arrivals) = Mailbox::new(self.logs.clone());
+        let (mailbox, arrivals) = Mailbox::new(self.logs.clone(), self.board.clone());
         self.facts().mailbox = Some(mailbox.clone());
+        let until = Instant::now() + pause;
+        // A start asks whether it is to end before anything else.
+        while Instant::now() < until && !mailbox.is_cancelled() && !going_on.is_to_end() {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()).min(POLL));
+        }
         let started = Session::start(&self.configuration, &self.launch, (mailbox, arrivals), going_on);
         let mut facts = self.facts();
         facts.mailbox = None;
         let session = started?;
         facts.pids = session.pids();
+        self.board.started(&facts.pids);
         facts.devices = session.devices().to_vec();
         facts.generation += 1;
         state.session = Some(session);
@@ -91,6 +110,7 @@ impl Inner {
     }
 
     pub(super) fn forget(&self) {
+        self.board.forget();
         let mut facts = self.facts();
         facts.pids.clear();
         facts.devices.clear();

@@ -15,6 +15,8 @@
 //! | `model.rs` | [`Cluster::load_model`], [`Cluster::infer`] |
 //! | `dataset.rs` | [`Cluster::dataset`], [`Cluster::accuracy`] |
 //! | `training.rs` | [`Cluster::train`], [`TrainingRun`], [`TrainedModel`] |
+//! | `together.rs` | what three parties tell of an iteration, put together |
+//! | `restart.rs` | [`Restart`]: a training that lost its parties goes on with new ones |
 //! | `start.rs` | [`Start`]: what a training begins with, its checkpoints |
 //! | `inference.rs` | [`InferenceResult`] |
 
@@ -26,9 +28,11 @@ mod inference;
 mod inner;
 mod model;
 mod network;
+mod restart;
 mod run;
 mod share;
 mod start;
+mod together;
 mod training;
 mod turn;
 mod watch;
@@ -38,6 +42,7 @@ pub use cluster::Cluster;
 pub use dataset::Accuracy;
 pub use inference::InferenceResult;
 pub use network::Network;
+pub use restart::Restart;
 pub use run::Run;
 pub use start::{Checkpointing, FirstWeights, Start};
 pub use training::{AccuracyPoint, Iteration, LossPoint, StepUsage, TrainedModel, TrainingRun};

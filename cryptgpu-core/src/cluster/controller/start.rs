@@ -11,7 +11,7 @@ use crate::cluster::wire::error::ClusterError;
 use crate::net::PartyId;
 use crate::nn::training::Batches;
 use crate::nn::{Graph, WeightSource};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a training begins with, whether it leaves checkpoints, and what it is tested on.
 #[derive(Clone, Debug, Default)]
@@ -120,18 +120,23 @@ impl From<WeightSource> for Start {
 }
 
 /// Checkpoints of a training: every party writes its own, sealed with a key that it holds
-/// ([`CheckpointKey`](crate::cluster::CheckpointKey)).
-#[derive(Clone, Debug)]
+/// ([`CheckpointKey`](crate::cluster::CheckpointKey)). A run that loses its parties goes on from them by itself
+/// ([`Checkpointing::restarts`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpointing {
     folder: PathBuf,
     every: usize,
     resume: bool,
+    pub(super) restarts: usize,
 }
 
 impl Checkpointing {
+    /// How often a run with checkpoints is started again by default.
+    pub const RESTARTS: usize = 3;
+
     /// One every so many iterations, in a folder of each party's machine. The two last ones are kept.
     pub fn every(iterations: usize, folder: impl Into<PathBuf>) -> Self {
-        Checkpointing { folder: folder.into(), every: iterations, resume: false }
+        Checkpointing { folder: folder.into(), every: iterations, resume: false, restarts: Self::RESTARTS }
     }
 
     /// Goes on from the last checkpoint that all parties have there.
@@ -139,39 +144,76 @@ impl Checkpointing {
     pub fn resuming(self) -> Self {
         Checkpointing { resume: true, ..self }
     }
+
+    /// How often a run that has lost its parties is started again: 3 times by default, 0 for never. A party whose process
+    /// ends, a host that is gone, and a connection that is not made anew in time
+    /// ([`ClusterBuilder::resume_within`](crate::cluster::ClusterBuilder::resume_within)) lose the parties. New ones
+    /// read their examples again and go on after the last checkpoint that all three have, and the run ends with the same
+    /// bits as one that lost nothing. (Before the first checkpoint it begins anew, with other masks.) What was revealed since
+    /// the checkpoint is revealed again, and counts again where owners limit it.
+    ///
+    /// The first attempt is made at once, and a further one without an iteration in between after 1 s, 2 s, 4 s and so on, at
+    /// most a minute: 10 of them give a host 4 minutes to come back. Errors that another attempt cannot mend end the run: a
+    /// policy's refusal, wrong arguments, a full disk, a value that left the range, a panic, a message that was changed on its
+    /// way.
+    ///
+    /// Handles of data sets that the run uses are good for the new parties too. All others are stale, as after any restart.
+    #[must_use]
+    pub fn restarts(self, restarts: usize) -> Self {
+        Checkpointing { restarts, ..self }
+    }
+}
+
+/// What the parties have in a folder for checkpoints.
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// Checkpoints of one run; the iterations that all three have, in ascending order.
+    Run(String, Vec<u64>),
+    /// Of several, or a party has none.
+    Apart,
 }
 
 impl Cluster {
+    /// Asks the parties for their checkpoints.
+    pub(super) fn find_checkpoints(&self, folder: &Path) -> Result<Found, ClusterError> {
+        let jobs = PartyId::ALL.map(|_| FindCheckpoints { folder: folder.to_owned() });
+        Ok(match self.run_job(jobs)?.outputs {
+            [None, None, None] => Found::Nothing,
+            [Some((run, iterations)), Some((one, of_one)), Some((two, of_two))] if run == one && run == two => {
+                let all = |iteration: &u64| of_one.contains(iteration) && of_two.contains(iteration);
+                Found::Run(run, iterations.into_iter().filter(all).collect())
+            }
+            _ => Found::Apart,
+        })
+    }
+
     /// Which run the checkpoints are of, and from which it goes on.
-    pub(super) fn kept(&self, checkpoints: Checkpointing) -> Result<Kept, ClusterError> {
-        let Checkpointing { folder, every, resume } = checkpoints;
+    pub(super) fn kept(&self, checkpoints: &Checkpointing) -> Result<Kept, ClusterError> {
+        let &Checkpointing { ref folder, every, resume, .. } = checkpoints;
         let refuse = |detail: String| Err(ClusterError::argument(ACTION, &detail));
         if every == 0 {
             return refuse("checkpoints every 0 iterations: take at least 1".to_owned());
         }
-        let found = self.run_job(PartyId::ALL.map(|_| FindCheckpoints { folder: folder.clone() }))?.outputs;
         let at = folder.display();
         let kept = |run, from| Ok(Kept { folder: folder.clone(), every: every as u64, run, from });
-        match found {
-            [None, None, None] if resume => refuse(format!("there are no checkpoints in {at} to go on from")),
-            [None, None, None] => kept(new_name()?, None),
+        match self.find_checkpoints(folder)? {
+            Found::Nothing if resume => refuse(format!("there are no checkpoints in {at} to go on from")),
+            Found::Nothing => kept(new_name()?, None),
             _ if !resume => refuse(format!(
                 "there are checkpoints of a run in {at}: go on with it (`resuming`, or `--resume`), or take another folder"
             )),
-            [Some((run, iterations)), Some((one, of_one)), Some((two, of_two))] if run == one && run == two => {
-                let all = |iteration: &&u64| of_one.contains(iteration) && of_two.contains(iteration);
-                match iterations.iter().filter(all).max() {
-                    Some(&last) => kept(run, Some(last)),
-                    None => refuse(format!("the parties' checkpoints in {at} have no iteration in common")),
-                }
-            }
-            _ => refuse(format!("the parties' checkpoints in {at} are not of one run, or a party has none")),
+            Found::Run(run, iterations) => match iterations.last() {
+                Some(&last) => kept(run, Some(last)),
+                None => refuse(format!("the parties' checkpoints in {at} have no iteration in common")),
+            },
+            Found::Apart => refuse(format!("the parties' checkpoints in {at} are not of one run, or a party has none")),
         }
     }
 }
 
 /// A name that no other run has.
-fn new_name() -> Result<String, ClusterError> {
+pub(super) fn new_name() -> Result<String, ClusterError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| ClusterError::argument(ACTION, &error))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -2,13 +2,15 @@
 //! learns the loss where it was asked for, and of weights, images and labels nothing.
 
 use super::cluster::Cluster;
-use super::dataset::{Accuracy, check_fit, data_job};
+use super::dataset::{Accuracy, check_fit};
 use super::inference::InferenceResult;
 use super::inner::Inner;
 use super::model::infer;
 use super::network::Network;
+use super::restart::{Course, Restart};
 use super::run::Run;
 use super::start::Start;
+use super::together::Together;
 use super::turn::Turn;
 use super::watch::Heard;
 use crate::cluster::marshal::dataset::{Dataset, PartyNumber, party};
@@ -16,19 +18,17 @@ use crate::cluster::marshal::handle::Token;
 use crate::cluster::marshal::model::Model;
 use crate::cluster::marshal::store::Label;
 use crate::cluster::party::job::Job;
-use crate::cluster::party::training::{ExportModel, ToldAccuracy, ToldIteration, TrainModel, TrainingReport};
+use crate::cluster::party::training::{ExportModel, TrainModel, TrainingReport};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::{HeldId, Usage};
-use crate::net::{PartyId, Stats};
-use crate::nn::training::{Batches, Loss, Train, TrainingPlan};
+use crate::net::PartyId;
+use crate::nn::training::{Batches, Train, TrainingPlan};
 use crate::nn::{Graph, NnError, WeightSource, fold, window};
-use crate::ring::FixedPoint;
 use ndarray::{ArrayBase, Data, Dimension};
-use std::collections::VecDeque;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) const ACTION: &str = "train";
 
@@ -93,8 +93,10 @@ impl Cluster {
     /// are asked for, and tested meanwhile on examples that are held out ([`Start::held_out`]); `observe` gets each iteration when all parties have ended it and have written what checkpoint is due,
     /// so that a curve can be drawn while the run goes on.
     ///
-    /// A run with checkpoints that was killed goes on after the last one that all parties have, with the same bits as one
-    /// that was not. It needs the same program, network, data set and settings, but for how many epochs there are and when
+    /// A run with checkpoints that loses its parties goes on with new ones by itself
+    /// ([`Checkpointing::restarts`](crate::cluster::Checkpointing::restarts)); `observe` gets the iterations since the last checkpoint again then.
+    /// One that was killed itself goes on after the last checkpoint that all parties have, with the same bits as one
+    /// that was not ([`Checkpointing::resuming`](crate::cluster::Checkpointing::resuming)). It needs the same program, network, data set and settings, but for how many epochs there are and when
     /// the accuracy is measured; the parties refuse others. One that had ended goes on for the epochs that are asked for
     /// beyond.
     ///
@@ -112,7 +114,8 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::train`] and [`Cluster::fine_tune`]; [`ClusterError::Argument`] where there is no checkpoint to go on
-    /// from, and where there are some of another run; [`ClusterError::Job`] of a party that refuses its own.
+    /// from, and where there are some of another run; [`ClusterError::Job`] of a party that refuses its own;
+    /// [`ClusterError::Lost`] when its parties were lost and new ones did not start or could not go on.
     pub fn train_observed(
         &self,
         network: impl Into<Network>,
@@ -132,23 +135,51 @@ impl Cluster {
         let plan = TrainingPlan::new(&graph, &train).map_err(refused)?;
         window::check_plan(plan.forward(), self.settings()).map_err(refused)?;
         let batches = Batches::new(data.len(), &train).map_err(refused)?;
+        start.weights.check(&graph, &batches)?;
         let Start { weights, checkpoints, held_out } = start;
-        weights.check(&graph, &batches)?;
-        let kept = checkpoints.map(|checkpoints| self.kept(checkpoints)).transpose()?;
+        let kept = checkpoints.as_ref().map(|checkpoints| self.kept(checkpoints)).transpose()?;
         let first = kept.as_ref().and_then(|kept| kept.from).map_or(weights.iterations(), |from| from as usize);
-        let turn = Turn::begin(&self.inner, TrainModel::NAME)?;
-        let (generation, run) = (turn.generation(), turn.run);
-        let job = |party: PartyId| -> Result<TrainModel, ClusterError> {
-            let number = self.inner.number;
-            let weights = weights.at(party, owner, number, &turn)?;
-            let data = data_job(data, number, generation)?;
-            let held_out = held_out.as_ref().map(|data| data_job(data, number, generation)).transpose()?;
-            Ok(TrainModel { graph: graph.clone(), weights, train: train.clone(), data, held_out, kept: kept.clone() })
-        };
-        let [p0, p1, p2] = PartyId::ALL.map(job);
         let tested = held_out.as_ref().map_or(0, Dataset::len);
         let mut progress = Together::new(self.settings().codec, (first, batches.iterations()), tested, train.loss);
-        let ended = turn.run_job_hearing([p0?, p1?, p2?], |heard| {
+        let most = checkpoints.map_or(0, |checkpoints| checkpoints.restarts);
+        let (data, restarts) = (data.clone(), vec![]);
+        let mut course =
+            Course { graph, owner, weights, train, data, held_out, kept, most, attempts: 0, tried_at: None, restarts };
+        let began = Instant::now();
+        let (mut run, id, generation) = loop {
+            match self.attempt(&course, &mut progress, &mut observe) {
+                Ok(ended) => break ended,
+                Err(error) => self.go_on(error, &mut course, &mut progress)?,
+            }
+        };
+        run.duration = began.elapsed();
+        let (iterations, before) = progress.finish()?;
+        let Course { graph, weights, train, restarts, .. } = course;
+        let notices: Vec<String> = run.outputs.iter().flat_map(|report| report.notices.clone()).collect();
+        if let Some(weights) = weights.source() {
+            notices.iter().for_each(|notice| eprintln!("{weights}: {notice}"));
+        }
+        let name = graph.name().to_owned();
+        let token =
+            |place, label| Arc::new(Token::new(self.inner.clone(), generation, HeldId { run: id, place }, label));
+        let training = token(0, Label::Training(name.clone()));
+        let model = token(1, Label::Model(name));
+        let model = Model { token: model, graph: Arc::new(graph), input: network.input, notices: notices.into() };
+        let iterations_behind = batches.iterations().max(first);
+        let model = TrainedModel { inner: self.inner.clone(), model, training, iterations: iterations_behind };
+        Ok(TrainingRun { model, iterations, train, run, before, restarts })
+    }
+
+    /// The training at the parties that are there, to its end or to an error; with the run's number and generation.
+    fn attempt(
+        &self,
+        course: &Course,
+        progress: &mut Together,
+        observe: &mut dyn FnMut(&Iteration),
+    ) -> Result<(Run<TrainingReport>, u64, u64), ClusterError> {
+        let turn = Turn::begin(&self.inner, TrainModel::NAME)?;
+        let (generation, id, jobs) = (turn.generation(), turn.run, course.jobs(&turn)?);
+        let ended = turn.run_job_hearing(jobs, |heard| {
             if let Heard::Told(party, told) = heard
                 && let Some(iteration) = progress.hear(party, told)
             {
@@ -158,28 +189,13 @@ impl Cluster {
                 }
             }
         });
-        let ended = match (ended, progress.failed.take()) {
-            (Ok(_) | Err(ClusterError::Cancelled { .. }), Some(left @ ClusterError::LeftRange { .. })) => {
-                return Err(left);
-            }
+        match (ended, progress.failed.take()) {
+            (Ok(_) | Err(ClusterError::Cancelled { .. }), Some(left @ ClusterError::LeftRange { .. })) => Err(left),
             (ended, failed) => {
                 progress.failed = failed;
-                ended?
+                Ok((ended?, id, generation))
             }
-        };
-        let iterations = progress.finish()?;
-        let notices: Vec<String> = ended.outputs.iter().flat_map(|report| report.notices.clone()).collect();
-        if let Some(weights) = weights.source() {
-            notices.iter().for_each(|notice| eprintln!("{weights}: {notice}"));
         }
-        let name = graph.name().to_owned();
-        let token = |place, label| Arc::new(Token::new(self.inner.clone(), generation, HeldId { run, place }, label));
-        let training = token(0, Label::Training(name.clone()));
-        let model = token(1, Label::Model(name));
-        let model = Model { token: model, graph: Arc::new(graph), input: network.input, notices: notices.into() };
-        let iterations_behind = batches.iterations().max(first);
-        let model = TrainedModel { inner: self.inner.clone(), model, training, iterations: iterations_behind };
-        Ok(TrainingRun { model, iterations, train, run: ended })
     }
 }
 
@@ -206,6 +222,8 @@ pub struct Iteration {
     /// The accuracy on held-out examples, after its update; only where it was asked for. Its time and bytes are not among
     /// those of the iteration.
     pub accuracy: Option<Accuracy>,
+    /// How often the run has gone on with new parties before ([`Checkpointing::restarts`](crate::cluster::Checkpointing::restarts)).
+    pub restarts: usize,
 }
 
 /// A loss that was revealed.
@@ -252,7 +270,11 @@ pub struct TrainingRun {
     model: TrainedModel,
     iterations: Vec<Iteration>,
     train: Train,
+    /// Of the last parties, with the time of all.
     run: Run<TrainingReport>,
+    /// Bytes of those before.
+    before: [u64; 3],
+    restarts: Vec<Restart>,
 }
 
 impl TrainingRun {
@@ -289,8 +311,13 @@ impl TrainingRun {
         &self.train
     }
 
+    /// How often it lost its parties and went on with new ones, in order.
+    pub fn restarts(&self) -> &[Restart] {
+        &self.restarts
+    }
+
     /// What each layer takes in each pass of an iteration: the mean over all iterations but the first, in the order in which
-    /// they run, as the party counted that was the slowest in all.
+    /// they run, as the party counted that was the slowest in all. After a restart, over those of the last parties.
     pub fn steps(&self) -> Vec<StepUsage> {
         let reports = &self.run.outputs;
         let total = |report: &&TrainingReport| report.steps.iter().map(|step| step.seconds).sum::<f64>();
@@ -311,7 +338,13 @@ impl TrainingRun {
 
     /// Payload bytes that the three parties sent to each other, in the whole run.
     pub fn bytes(&self) -> u64 {
-        self.run.bytes()
+        self.bytes_sent().iter().sum()
+    }
+
+    /// The same by sender. Of parties that were lost, what they sent in iterations that ended.
+    pub fn bytes_sent(&self) -> [u64; 3] {
+        let last = self.run.usage.each_ref().map(|usage| usage.stats.payload_bytes());
+        [0, 1, 2].map(|party| self.before[party] + last[party])
     }
 
     /// The time of the whole run as seen from here.
@@ -325,7 +358,7 @@ impl TrainingRun {
         (seconds, self.run.outputs.each_ref().map(|report| report.setup.1.payload_bytes()))
     }
 
-    /// What it took, by party: time, bytes, the most memory.
+    /// What it took, by party: time, bytes, the most memory. After a restart, of the last parties.
     pub fn usage(&self) -> &[Usage; 3] {
         &self.run.usage
     }
@@ -395,110 +428,4 @@ fn check_held_out(graph: &Graph, held_out: Option<&Dataset>, train: &Train) -> R
             "examples are held out, and no accuracy is revealed: say after how many epochs, `Reveal::accuracy_every`",
         ),
     }
-}
-
-/// What the three parties tell of their iterations, put together.
-struct Together {
-    codec: FixedPoint,
-    first: usize,
-    all: usize,
-    loss: Loss,
-    /// Examples that the accuracy is measured on.
-    tested: usize,
-    waiting: [VecDeque<ToldIteration>; 3],
-    done: Vec<Iteration>,
-    failed: Option<ClusterError>,
-}
-
-impl Together {
-    fn new(codec: FixedPoint, (first, all): (usize, usize), tested: usize, loss: Loss) -> Self {
-        Together { codec, first, all, loss, tested, waiting: Default::default(), done: vec![], failed: None }
-    }
-
-    /// The next iteration that all three have told of.
-    fn hear(&mut self, party: PartyId, told: &[u8]) -> Option<Iteration> {
-        match postcard::from_bytes(told) {
-            Ok(told) => self.waiting[party.index()].push_back(told),
-            Err(error) => {
-                let detail = format!("cannot decode what it tells of an iteration: {error}");
-                self.failed.get_or_insert(ClusterError::Protocol { party, detail });
-            }
-        }
-        if self.waiting.iter().any(VecDeque::is_empty) {
-            return None;
-        }
-        let [p0, p1, p2] = self.waiting.each_mut().map(VecDeque::pop_front);
-        let iteration = self.together(&[p0?, p1?, p2?]);
-        self.done.push(iteration.clone());
-        Some(iteration)
-    }
-
-    fn together(&mut self, told: &[ToldIteration; 3]) -> Iteration {
-        let [first, ..] = told;
-        let number = first.number as usize;
-        if let Some(at) = told.iter().position(|told| told.number as usize != self.first + self.done.len()) {
-            let detail = format!("it tells of iteration {} after {} others", told[at].number, self.done.len());
-            let party = PartyId::ALL[at];
-            self.failed.get_or_insert(ClusterError::Protocol { party, detail });
-        }
-        let depth = |when: usize| told.iter().map(|told| told.stats[when].rounds).max().unwrap_or(0);
-        let summands: Option<Vec<u64>> = told.iter().map(|told| told.loss).collect();
-        let sum = summands.map(|summands| summands.into_iter().fold(0, u64::wrapping_add));
-        let accuracies: Option<Vec<&ToldAccuracy>> = told.iter().map(|told| told.accuracy.as_ref()).collect();
-        let accuracy = accuracies.map(|told| {
-            let wrong = told.iter().fold(0, |sum: u64, told| sum.wrapping_add(told.wrong));
-            let (bytes, seconds) = (told.iter().map(|told| told.bytes).sum(), told.iter().map(|told| told.seconds));
-            Accuracy::of(wrong, self.tested, bytes, seconds.fold(0.0, f64::max))
-        });
-        let accuracy = accuracy.transpose().unwrap_or_else(|error| {
-            self.failed.get_or_insert(error);
-            None
-        });
-        let loss = sum.map(|sum| self.codec.decode(sum) / first.examples.max(1) as f64);
-        if let Some(loss) = loss.filter(|loss| !can_be(self.loss, *loss)) {
-            self.failed.get_or_insert(ClusterError::LeftRange { iteration: number, loss });
-        }
-        Iteration {
-            number,
-            of: self.all,
-            epoch: first.epoch as usize,
-            examples: first.examples as usize,
-            seconds: told.iter().map(|told| told.seconds).fold(0.0, f64::max),
-            bytes: told.each_ref().map(|told| sent(&told.stats)),
-            rounds: depth(1).saturating_sub(depth(0)),
-            loss,
-            accuracy,
-        }
-    }
-
-    fn finish(self) -> Result<Vec<Iteration>, ClusterError> {
-        match self.failed {
-            Some(error) => Err(error),
-            None if self.first + self.done.len() == self.all.max(self.first) => Ok(self.done),
-            None => {
-                let detail =
-                    format!("{} of {} iterations were told of", self.done.len(), self.all.saturating_sub(self.first));
-                Err(ClusterError::Protocol { party: PartyId::P0, detail })
-            }
-        }
-    }
-}
-
-/// The most that a cross-entropy of numbers within their range is taken to be: logits would have to be as far apart.
-const MOST_CROSS_ENTROPY: f64 = 1e4;
-
-/// Below zero by so much no loss is for its rounding.
-const BELOW_ZERO: f64 = -0.5;
-
-/// Whether a training within its range may have such a loss.
-fn can_be(kind: Loss, loss: f64) -> bool {
-    let most = match kind {
-        Loss::CrossEntropy => MOST_CROSS_ENTROPY,
-        Loss::MeanSquaredError => f64::INFINITY,
-    };
-    (BELOW_ZERO..=most).contains(&loss)
-}
-
-fn sent([before, after]: &[Stats; 2]) -> u64 {
-    after.since(before).payload_bytes()
 }

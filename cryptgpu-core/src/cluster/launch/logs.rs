@@ -89,6 +89,11 @@ impl Logs {
         }
     }
 
+    /// What becomes of a run that goes on with new parties.
+    pub(in crate::cluster) fn note(&self, text: &str) {
+        PartyId::ALL.into_iter().for_each(|party| self.at(party, |log| log.line(&text)));
+    }
+
     /// A party has told something.
     pub(in crate::cluster) fn heard(&self, from: PartyId, event: &Event) {
         self.at(from, |log| log.heard(event));
@@ -115,7 +120,7 @@ impl Log {
                 self.line(&format_args!("linked up with the others, computes on {}", device.device));
             }
             Event::Unable { detail } => self.line(&format_args!("cannot go on: {detail}")),
-            Event::Alive { state: Some(state) } if self.goes_on() => self.alive(state),
+            Event::Alive { state: Some(state) } if self.goes_on() => self.alive(&state.wait),
             Event::Progress { fraction, text, step, .. } if self.goes_on() => {
                 if *fraction >= 1.0 || self.is_due(STEP_EVERY) {
                     self.enter(step);

@@ -16,6 +16,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+/// What was tried at a party that refuses a whole session.
+pub(in crate::cluster) const SESSION: &str = "begin a session";
+
 /// The link to a party's process, within the connection with its owner's daemon.
 type Link = server::TlsStream<client::TlsStream<TcpStream>>;
 
@@ -107,14 +110,18 @@ impl Visit<'_> {
             match answer.map_err(|error| self.unknown(&error))? {
                 Answer::Admitted => {}
                 Answer::Refused(why) => {
-                    return Err(self.error("begin a session", &why, "Ask its owner, whose policy decides"));
+                    return Err(self.error(SESSION, &why, "Ask its owner, whose policy decides"));
+                }
+                Answer::Busy => {
+                    let hint = "Wait for its end and try again";
+                    return Err(self.error("have its turn", "a session goes on there", hint));
                 }
             }
             let acceptor = TlsAcceptor::from(self.mistake(identity.server_config(&[self.owned.fingerprint]))?);
             let hint = "Its owner finds the reason in the party's log.";
             acceptor.accept(outer).await.map_err(|error| self.error("start its process", &error.to_string(), hint))
         };
-        tokio::time::timeout_at(until, talk).await.map_err(|_| late("begin a session"))?
+        tokio::time::timeout_at(until, talk).await.map_err(|_| late("hear its answer"))?
     }
 
     fn mistake<T>(&self, made: Result<T, impl ToString>) -> Result<T, ClusterError> {

@@ -3,8 +3,10 @@
 
 use super::handle::{Shared, Token};
 use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
 use cryptgpu_datasets::ImageSet;
+use parking_lot::Mutex;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -246,7 +248,8 @@ pub(in crate::cluster) fn by_owner<'a>(
 
 /// Examples to train with or to measure accuracy on, which stay with their owners or are shared already: what
 /// [`Cluster::dataset`](crate::cluster::Cluster::dataset) gives. The parties let go of them after the last clone is
-/// dropped. It lasts as long as the generation of processes that it was opened in.
+/// dropped. It lasts as long as the generation of processes that it was opened in, but for a training that goes on from its
+/// checkpoints with new ones, where their owners read them again.
 #[derive(Clone)]
 pub struct Dataset {
     pub(in crate::cluster) name: Arc<str>,
@@ -258,9 +261,36 @@ pub struct Dataset {
 #[derive(Clone)]
 pub(in crate::cluster) enum Rows {
     /// With their owners.
-    Owned(Arc<Token>, Arc<Layout>),
+    Owned(Arc<OwnedRows>),
     /// Shared by the caller: images, and labels as one-hot rows.
     Shared(Shared, Shared),
+}
+
+/// Examples that their owners have read, and how they read them again.
+pub(in crate::cluster) struct OwnedRows {
+    /// What the present parties know them by.
+    token: Mutex<Token>,
+    pub(in crate::cluster) layout: Layout,
+    /// What the owners read.
+    pub(in crate::cluster) reading: Reading,
+    /// Who owns which rows of images and of labels, as the caller named them.
+    pub(in crate::cluster) parts: [Vec<Part>; 2],
+}
+
+impl OwnedRows {
+    pub(in crate::cluster) fn new(token: Token, layout: Layout, reading: Reading, parts: [Vec<Part>; 2]) -> Self {
+        OwnedRows { token: Mutex::new(token), layout, reading, parts }
+    }
+
+    /// What the parties know them by, if they are of the cluster with that number and of its present generation.
+    pub(in crate::cluster) fn check(&self, cluster: u64, now: u64) -> Result<HeldId, ClusterError> {
+        self.token.lock().check(cluster, now)
+    }
+
+    /// Other parties have read the same examples.
+    pub(in crate::cluster) fn renew(&self, token: Token) {
+        *self.token.lock() = token;
+    }
 }
 
 impl Dataset {
@@ -272,7 +302,7 @@ impl Dataset {
     /// How many examples.
     pub fn len(&self) -> usize {
         match &self.rows {
-            Rows::Owned(_, layout) => layout.examples,
+            Rows::Owned(owned) => owned.layout.examples,
             Rows::Shared(images, _) => images.shape().first().copied().unwrap_or(0),
         }
     }
@@ -290,8 +320,9 @@ impl Dataset {
     /// Who owns what, in a few words: `images at party 0, labels at party 2`.
     pub fn owners(&self) -> String {
         match &self.rows {
-            Rows::Owned(_, layout) => {
-                format!("images at {}, labels at {}", owners(&layout.images), owners(&layout.labels))
+            Rows::Owned(owned) => {
+                let Layout { images, labels, .. } = &owned.layout;
+                format!("images at {}, labels at {}", owners(images), owners(labels))
             }
             Rows::Shared(..) => "shared by the caller".to_owned(),
         }

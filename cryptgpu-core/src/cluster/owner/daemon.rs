@@ -207,7 +207,7 @@ impl Daemon {
         let turn = timeout(TURN_WITHIN, self.turn.lock()).await;
         let (policy, session) = match self.admit(caller, &hello, turn.is_ok()) {
             Ok(admitted) => admitted,
-            Err(why) => return say(&mut stream, &Answer::Refused(why)).await,
+            Err(answer) => return say(&mut stream, &answer).await,
         };
         let log = |event| self.audit.lock().add(event).map_err(io::Error::other);
         log(AuditEvent::Session {
@@ -233,36 +233,32 @@ impl Daemon {
         relayed
     }
 
-    /// Policy and number of the session, or why there is none.
-    fn admit(&self, caller: &Caller, hello: &Hello, turn: bool) -> Result<(Policy, String), String> {
+    /// Policy and number of the session, or the answer that there is none.
+    fn admit(&self, caller: &Caller, hello: &Hello, turn: bool) -> Result<(Policy, String), Answer> {
         let session = hex(&hello.session);
+        let refused = |why: String| (Answer::Refused(why.clone()), why);
         let asked = || {
             if hello.version != VERSION {
-                return Err(format!(
+                return Err(refused(format!(
                     "the caller speaks `{}`, this party `{VERSION}`: use programs of the same version",
                     hello.version
-                ));
+                )));
             }
             if !turn {
-                return Err("a session goes on: wait for its end and try again".to_owned());
+                return Err((Answer::Busy, "a session goes on".to_owned()));
             }
-            let policy = self
-                .policy()
-                .map_err(|_| "its policy cannot be read: its owner finds the reason in the party's log".to_owned())?;
-            policy.admit_randomness(hello.randomness).map_err(|refusal| refusal.0)?;
+            let unread = "its policy cannot be read: its owner finds the reason in the party's log";
+            let policy = self.policy().map_err(|_| refused(unread.to_owned()))?;
+            policy.admit_randomness(hello.randomness).map_err(|refusal| refused(refusal.0))?;
             Ok(policy)
         };
-        asked().map(|policy| (policy, session.clone())).inspect_err(|why| {
-            let event = AuditEvent::Refused {
-                session: Some(session.clone()),
-                caller: caller.name.clone(),
-                run: None,
-                job: None,
-                why: why.clone(),
-            };
+        asked().map(|policy| (policy, session.clone())).map_err(|(answer, why)| {
+            let (session, caller) = (Some(session.clone()), caller.name.clone());
+            let event = AuditEvent::Refused { session, caller, run: None, job: None, why };
             if let Err(error) = self.audit.lock().add(event) {
                 eprintln!("{error}");
             }
+            answer
         })
     }
 

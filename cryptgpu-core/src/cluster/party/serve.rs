@@ -3,7 +3,7 @@
 //! controller is gone.
 
 use super::context::PartyContext;
-use super::execute::{Links, execute, heartbeat, prepare, tell};
+use super::execute::{Links, execute, heartbeat, prepare, tell, vital};
 use super::gate::Gate;
 use super::jobs::Jobs;
 use super::own_process;
@@ -15,7 +15,7 @@ use crate::cluster::wire::message::{
 use crate::cluster::wire::object::{CodeError, Library};
 use crate::device::DeviceInUse;
 use crate::net::tcp::{self, Config, Security};
-use crate::net::{NetError, Network, Options, TcpNetwork, tls};
+use crate::net::{NetError, Options, TcpNetwork, tls};
 use parking_lot::Mutex;
 use std::ffi::{CStr, OsString};
 use std::fs::File;
@@ -268,10 +268,8 @@ where
     let watched = links.clone();
     runtime.spawn(async move {
         loop {
-            tell(
-                &alive,
-                &Event::Alive { state: watched.get().map(|network| Box::new(network.endpoint().wait_state())) },
-            );
+            let state = watched.get().map(|network| Box::new(vital(network.as_ref())));
+            tell(&alive, &Event::Alive { state });
             tokio::time::sleep(pause).await;
             if silence.is_some_and(|silence| heard.lock().elapsed() > silence) {
                 eprintln!("the controller is lost: nothing was heard from it for {silence:?}");

@@ -229,6 +229,16 @@ pub enum ClusterError {
         /// What was revealed: the mean over the minibatch.
         loss: f64,
     },
+    /// A training with checkpoints lost its parties, and went on no further.
+    #[error("{error}\nThe training went on with new parties {restarts} times before, and does not now: {reason}")]
+    Lost {
+        /// How it lost the last parties.
+        error: Box<ClusterError>,
+        /// How often it went on with new ones before.
+        restarts: usize,
+        /// Why it does not now.
+        reason: String,
+    },
     /// [`Cluster::cancel`](crate::cluster::Cluster::cancel) was called while it ran, or while parties started for it.
     #[error("{job} was cancelled: the parties have ended, and the next run starts new ones")]
     Cancelled {
@@ -309,6 +319,7 @@ impl ClusterError {
             | ClusterError::Silent { party, .. }
             | ClusterError::Apart { party, .. }
             | ClusterError::Protocol { party, .. } => Some(*party),
+            ClusterError::Lost { error, .. } => error.party(),
             _ => None,
         }
     }
@@ -320,6 +331,7 @@ impl ClusterError {
             ClusterError::Died { step, .. }
             | ClusterError::Silent { step, .. }
             | ClusterError::Interrupted { step, .. } => step,
+            ClusterError::Lost { error, .. } => error.step(),
             _ => "",
         }
     }

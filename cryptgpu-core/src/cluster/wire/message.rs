@@ -103,7 +103,7 @@ pub(in crate::cluster) enum Event {
     /// It cannot link up, or not go on.
     Unable { detail: String },
     /// Its process runs: sent every so often, whatever its job does, with what its links are about once they are up.
-    Alive { state: Option<Box<WaitState>> },
+    Alive { state: Option<Box<Vital>> },
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
     /// Something that a job tells its caller while it runs; its encoding follows.
@@ -115,6 +115,17 @@ pub(in crate::cluster) enum Event {
     Done { run: u64 },
     /// The job failed.
     Failed { run: u64, failure: Failure },
+}
+
+/// How a party does: what its links are about, and what it has counted since they came up.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Vital {
+    pub(in crate::cluster) wait: WaitState,
+    pub(in crate::cluster) stats: Stats,
+    /// How long it has waited for each of the others.
+    pub(in crate::cluster) waited: [Duration; 3],
+    /// Memory that is resident now; 0 where the system does not tell.
+    pub(in crate::cluster) resident_bytes: u64,
 }
 
 /// What a job took at one party.

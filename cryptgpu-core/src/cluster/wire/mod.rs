@@ -15,6 +15,7 @@
 //! | `object/` | object files: which they are, and opening one that was compared before |
 //! | `fuzz.rs` | what fuzzers call: frames and messages from bytes |
 //! | `trace.rs` | what one party recorded of a run |
+//! | `view.rs` | [`ClusterView`]: how a cluster is at one moment, as others of the same user see it |
 //! | `text.rs` | a party's text, made harmless for a terminal |
 //! | `mark.rs` | the mark that ends what a run has printed |
 
@@ -32,9 +33,11 @@ pub(super) mod owners;
 pub(super) mod rendezvous;
 pub(super) mod text;
 pub(super) mod trace;
+pub(super) mod view;
 
 pub use error::{ClusterError, Failure, FailureKind};
 pub use hosts::Hosts;
 pub use job_error::JobError;
 pub use message::Usage;
 pub use object::CodeError;
+pub use view::{ClusterView, JobView, PartyView};

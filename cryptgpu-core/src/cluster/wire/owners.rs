@@ -50,6 +50,8 @@ pub(in crate::cluster) enum Answer {
     Admitted,
     /// The connection ends.
     Refused(String),
+    /// Another session goes on. The connection ends.
+    Busy,
 }
 
 /// No greeting is longer.

@@ -94,7 +94,7 @@ impl Expected {
             }
             Work::Training => {
                 let data = cluster.dataset("digits-train", Images::at(0), Labels::at(2))?;
-                let checkpoints = kept.map(|folder| Checkpointing::every(1, folder));
+                let checkpoints = kept.map(|folder| Checkpointing::every(1, folder).restarts(0));
                 let start = Start { checkpoints, ..Start::default() };
                 let run = cluster.train_observed(self.layer.clone(), start, &data, settings(), |_| ())?;
                 let losses: Vec<f64> = run.curve().iter().map(|point| point.loss).collect();

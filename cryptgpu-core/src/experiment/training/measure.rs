@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::record::{EXPERIMENT, StepRecord, TrainingRecord};
 use super::{IMAGES_OWNER, LABELS_OWNER, Training, WEIGHTS_OWNER};
-use crate::cluster::{Accuracy, Checkpointing, FirstWeights, Images, Iteration, Labels, Network, Start, TrainingRun};
+use crate::cluster::{Accuracy, FirstWeights, Images, Iteration, Labels, Network, Start, TrainingRun};
 use crate::device::Devices;
 use crate::experiment::party::{PartyState, state};
 use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit, machine, now};
@@ -37,10 +37,7 @@ pub fn measure(
     let data = cluster.dataset(declaration.source(&graph), Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
     let network = Network::from(&graph).owner(WEIGHTS_OWNER);
     let train = declaration.train.clone();
-    let checkpoints = declaration.checkpoints.clone().map(|(folder, every, resume)| {
-        let checkpoints = Checkpointing::every(every, folder);
-        if resume { checkpoints.resuming() } else { checkpoints }
-    });
+    let checkpoints = declaration.checkpoints.clone();
     let held_out = declaration.held_out();
     let test = held_out.clone().map(|set| cluster.dataset(set, Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER)));
     let weights = declaration.weights.clone().map_or(FirstWeights::Drawn, FirstWeights::Read);
@@ -121,7 +118,8 @@ fn record(
         steps,
         seconds_by_pass,
         total_seconds: run.duration().as_secs_f64(),
-        total_bytes_sent: run.usage().each_ref().map(|usage| usage.stats.payload_bytes()),
+        total_bytes_sent: run.bytes_sent(),
+        restarts: run.restarts().to_vec(),
         losses: run.curve().iter().map(|point| (point.iteration, point.loss)).collect(),
         accuracy: run.accuracies().last().map(|point| point.accuracy),
         accuracies: run.accuracies().iter().map(|point| (point.iteration, point.accuracy)).collect(),

@@ -13,7 +13,6 @@ pub use record::{EXPERIMENT, PLAINTEXT, StepRecord, TrainingRecord, append, read
 pub use table::{TrainingRow, latest, training_caption, training_table};
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use cryptgpu_datasets::ImageSet;
@@ -21,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::inference::check_count;
+use crate::cluster::Checkpointing;
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
@@ -57,9 +57,9 @@ pub struct Training {
     pub data: Examples,
     /// The weights that training begins with; none for those that are drawn from the settings' seed.
     pub weights: Option<WeightSource>,
-    /// Checkpoints: folder, iterations from one to the next, whether the run goes on from the last one.
+    /// Its checkpoints, if it leaves any.
     #[serde(skip)]
-    pub checkpoints: Option<(PathBuf, usize, bool)>,
+    pub checkpoints: Option<Checkpointing>,
     /// How it is trained. The first iteration is not timed where there are others. The accuracy, where it is revealed, is of
     /// the data set's other part.
     pub train: Train,

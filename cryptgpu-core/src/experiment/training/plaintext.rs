@@ -136,7 +136,8 @@ pub fn measure_plaintext<E: PlaintextEngine>(
         };
         let loss = (batch.iteration + 1).is_multiple_of(every).then(|| loss / rows.len() as f64);
         let (number, of, epoch, examples) = (batch.iteration, batches.iterations(), batch.epoch, rows.len());
-        let iteration = Iteration { number, of, epoch, examples, seconds, bytes: [0; 3], rounds: 0, loss, accuracy };
+        let (bytes, rounds, restarts) = ([0; 3], 0, 0);
+        let iteration = Iteration { number, of, epoch, examples, seconds, bytes, rounds, loss, accuracy, restarts };
         observe(TrainingStage::Iteration(&iteration));
         iterations.push(iteration);
     }
@@ -188,6 +189,7 @@ fn record(
         seconds_by_pass: BTreeMap::new(),
         total_seconds,
         total_bytes_sent: [0; 3],
+        restarts: vec![],
         losses: iterations.iter().filter_map(|one| Some((one.number, one.loss?))).collect(),
         accuracy: accuracies.last().map(|(_, accuracy)| *accuracy),
         accuracies,

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Stated;
-use crate::cluster::{AccuracyPoint, LossPoint};
+use crate::cluster::{AccuracyPoint, LossPoint, Restart};
 use crate::experiment::label::{Conditions, Mark};
 use crate::experiment::record::lines;
 use crate::experiment::{ExperimentError, Machine, append_line};
@@ -69,6 +69,9 @@ pub struct TrainingRecord {
     pub total_seconds: f64,
     /// Payload bytes that each party sent in the whole run.
     pub total_bytes_sent: [u64; 3],
+    /// How often the run lost its parties and went on with new ones: from which iteration, and why.
+    #[serde(default)]
+    pub restarts: Vec<Restart>,
     /// Losses that were revealed: iteration, from 0, and mean loss of its minibatch.
     pub losses: Vec<(usize, f64)>,
     /// Accuracy on `tested_on` after the last iteration, from 0 to 1; none where it was not revealed.

@@ -196,6 +196,7 @@ mod tests {
             seconds_by_pass: [("forward".to_owned(), seconds)].into(),
             total_seconds: 4.0 * seconds,
             total_bytes_sent: [4 * bytes; 3],
+            restarts: vec![],
             losses: vec![(1, 2.3), (3, 1.5)],
             accuracy: Some(0.5),
             accuracies: vec![(3, 0.5)],

@@ -2,12 +2,19 @@
 
 use super::{Owned, this_program};
 use crate::support::small;
-use cryptgpu_core::cluster::{Checkpointing, Cluster, ClusterError, Dataset, Images, Labels, Start, TrainingRun};
-use cryptgpu_core::net::PartyId;
+use cryptgpu_core::cluster::{
+    Checkpointing, Cluster, ClusterError, Dataset, Images, Iteration, Labels, Owners, Start, TrainingRun,
+};
+use cryptgpu_core::net::{Link, PartyId};
 use cryptgpu_core::nn::Weights;
 use cryptgpu_core::nn::training::{Reveal, Sgd, Train};
 use cryptgpu_datasets::ImageSet;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const POLICY: &str = r#"[allow]
 programs = ["training"]
@@ -32,11 +39,98 @@ fn digits(cluster: &Cluster) -> Result<Dataset, ClusterError> {
 
 /// Trains, tells the loss of each iteration, and leaves checkpoints in a folder, if there is one.
 fn train(cluster: &Cluster, iterations: usize, kept: Option<&Path>) -> Result<TrainingRun, ClusterError> {
+    train_telling(cluster, iterations, kept, |_| ())
+}
+
+fn train_telling(
+    cluster: &Cluster,
+    iterations: usize,
+    kept: Option<&Path>,
+    told: impl FnMut(&Iteration),
+) -> Result<TrainingRun, ClusterError> {
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
     let optimizer = Sgd::new(0.01).into();
     let settings = Train { batch: 10, iterations: Some(iterations), optimizer, reveal, ..Train::default() };
     let start = Start { checkpoints: kept.map(|kept| Checkpointing::every(1, kept)), ..Start::default() };
-    cluster.train_observed(small(), start, &digits(cluster)?, settings, |_| ())
+    cluster.train_observed(small(), start, &digits(cluster)?, settings, told)
+}
+
+/// The process of a party's session, which the party has started.
+fn session_of(party: &Child) -> u32 {
+    let parent = |stat: &str| stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<u32>().ok();
+    let of = |entry: std::fs::DirEntry| {
+        let number = entry.file_name().to_string_lossy().parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        (parent(&stat) == Some(party.id())).then_some(number)
+    };
+    std::fs::read_dir("/proc").unwrap().find_map(|entry| of(entry.unwrap())).expect("a session goes on")
+}
+
+/// Passes on what comes for an address, until it is cut: then all connections end, and nobody gets through.
+fn way_to(address: String) -> (String, impl Fn(bool)) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().to_string();
+    let (cut, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::<TcpStream>::new())));
+    let (is_cut, opened) = (cut.clone(), open.clone());
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok).filter(|_| !is_cut.load(SeqCst)) {
+            let Ok(far) = TcpStream::connect(&address) else { continue };
+            for [from, to] in [[&near, &far], [&far, &near]] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+            opened.lock().unwrap().extend([near, far]);
+        }
+    });
+    let set = move |is_cut: bool| {
+        cut.store(is_cut, SeqCst);
+        open.lock().unwrap().drain(..).filter(|_| is_cut).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+    };
+    (own, set)
+}
+
+/// A training at owners' parties goes on by itself, in another session, when a process ends and when a connection is cut for
+/// longer than it may take to be made anew.
+fn goes_on(owned: &Owned, kept: &Path) {
+    let file = owned.of("ann").join("party.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let bob = text.lines().find_map(|line| line.strip_prefix("address = \"")?.strip_suffix(":7111\"")).unwrap();
+    let (way, cut) = way_to(format!("{bob}:7111"));
+    std::fs::write(&file, text.replace(&format!("{bob}:7111"), &way)).unwrap();
+    let owners = Owners::read(owned.of("lab").join("owners.toml")).unwrap();
+    let patience = Duration::from_millis(300);
+    // Iterations take long enough for a party to be lost in one.
+    let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 20.0 };
+    let cluster = Cluster::owners(owners).link(link).resume_within(patience).start().unwrap();
+    let lost = |name: &str, lose: &dyn Fn()| {
+        let told = |iteration: &Iteration| {
+            if (iteration.number, iteration.restarts) == (0, 0) {
+                lose();
+            }
+        };
+        let run = train_telling(&cluster, 2, Some(&kept.join(name)), told).unwrap();
+        let [restart] = run.restarts() else { panic!("{:?}", run.restarts()) };
+        assert_eq!((run.curve().len(), restart.from), (2, 1), "{restart:?}");
+        restart.cause.clone()
+    };
+    let cause = lost("killed", &|| {
+        // SAFETY: a signal to a process of this test.
+        unsafe { libc::kill(session_of(&owned.parties[1]) as i32, libc::SIGKILL) };
+    });
+    assert!(cause.contains("died"), "{cause}");
+    std::thread::scope(|scope| {
+        let cause = lost("cut", &|| {
+            cut(true);
+            scope.spawn(|| {
+                std::thread::sleep(3 * patience);
+                cut(false);
+            });
+        });
+        assert!(cause.contains("link"), "{cause}");
+    });
 }
 
 #[test]
@@ -91,4 +185,6 @@ fn training_its_checkpoints_and_its_weights_are_what_each_policy_allows() {
     let foreign = ImageSet::File { images: owned.of("eve").join("eve.key"), labels: None };
     let error = cluster.dataset(foreign, Images::at(2), Labels::at(2)).unwrap_err();
     assert!(error.party() == Some(PartyId::P2) && error.to_string().contains("line 8 (`files`)"), "{error}");
+    drop(cluster);
+    goes_on(&owned, &kept);
 }
