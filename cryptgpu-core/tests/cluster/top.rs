@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The program, with the sockets of clusters in this folder.
 fn program(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
-    command.env("XDG_RUNTIME_DIR", folder).args(arguments.split_whitespace());
+    command.env("CRYPTGPU_RUNNING", folder.join("running")).args(arguments.split_whitespace());
     command
 }
 
@@ -47,7 +47,7 @@ fn wait_for(folder: &Path, name: &str, wanted: impl Fn(&Value) -> bool) -> Value
 #[test]
 fn a_training_is_seen_while_it_runs_and_not_when_its_program_was_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let sockets = folder.path().join("cryptgpu");
+    let sockets = folder.path().join("running");
     let names = || {
         let mut names: Vec<_> = std::fs::read_dir(&sockets).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
