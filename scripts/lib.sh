@@ -115,20 +115,35 @@ ensure_clang() {
     fi
 }
 
-# OpenSSH's server and client, with which the tests start parties on hosts of their own: from Debian's packages, where
-# they can be installed. The package does not start a server here: tests start theirs.
-ensure_sshd() {
-    { [ -x /usr/sbin/sshd ] || [ -x /usr/local/sbin/sshd ]; } && command -v ssh >/dev/null && return
+# without_servers COMMAND…: installs packages that would start servers, which they may not while this file is there.
+without_servers() {
     local policy=/usr/sbin/policy-rc.d status=0
     if [ "$(id -u)" != 0 ] || [ -e "$policy" ]; then
         policy=/dev/null
     else
-        # While this file is there, packages start no servers.
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
     fi
-    (debian_packages "the tests start parties over SSH" openssh-server openssh-client iproute2) || status=$?
+    ("$@") || status=$?
     [ "$policy" = /dev/null ] || rm -f "$policy"
     return $status
+}
+
+# OpenSSH's server and client, with which the tests start parties on hosts of their own: from Debian's packages, where
+# they can be installed. The package does not start a server here: tests start theirs.
+ensure_sshd() {
+    { [ -x /usr/sbin/sshd ] || [ -x /usr/local/sbin/sshd ]; } && command -v ssh >/dev/null && return
+    without_servers debian_packages "the tests start parties over SSH" openssh-server openssh-client iproute2
+}
+
+# Slurm, whose daemons the tests start on this machine: from Debian's packages, where they can be installed. Elsewhere the
+# tests start the tasks of a job by hand, and say so.
+ensure_slurm() {
+    [ -x /usr/sbin/slurmd ] && [ -x /usr/sbin/munged ] && command -v srun >/dev/null && return
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        without_servers debian_packages "the tests run a Slurm job" --no-install-recommends slurm-wlm munge
+    else
+        say "slurm-wlm and munge are missing: tasks of a Slurm job are tested without Slurm"
+    fi
 }
 
 # The program behind the kernel, at the version that the template is made for.

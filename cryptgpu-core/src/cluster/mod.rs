@@ -14,10 +14,12 @@
 //! | `marshal/` | values and handles: what travels between a caller and the parties, and what stays there |
 //! | `party/` | what runs in a party: serving, executing, jobs |
 //! | `owner/` | a party of somebody else's: keys, policy, gate, audit log, daemon |
+//! | `rendezvous/` | the tasks of a Slurm job as parties: how they find each other, what ranks 1 and 2 do |
 //! | `launch/` | from nothing to three linked parties: program, processes, threads, sessions |
 //! | `controller/` | the caller: builder, cluster, one run at a time, its halves of call, share and model |
 //!
-//! Beside them: [`interrupt`], by which a signal ends a run, and `show.rs`: how a cluster, handles, runs and results show
+//! Beside them: [`interrupt`], by which a signal ends a run; [`running`], by which other programs of the user look at a
+//! cluster; and `show.rs`: how a cluster, handles, runs and results show
 //! themselves.
 
 mod controller;
@@ -26,6 +28,8 @@ mod launch;
 mod marshal;
 pub mod owner;
 pub mod party;
+pub mod rendezvous;
+pub mod running;
 mod show;
 mod wire;
 
@@ -47,6 +51,9 @@ pub use party::gate::{Asks, To, What};
 pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
+pub use rendezvous::{Rendezvous, RendezvousError};
 pub(crate) use wire::configuration::Route;
 pub(crate) use wire::fuzz;
-pub use wire::{ClusterError, CodeError, Failure, FailureKind, Hosts, JobError, Usage};
+pub use wire::{
+    ClusterError, ClusterView, CodeError, Failure, FailureKind, Hosts, JobError, JobView, PartyView, Usage,
+};

@@ -26,6 +26,7 @@ impl Cluster {
             (_, Places::Memory) => "Three parties on threads of this process".to_owned(),
             (_, Places::Local) => "Three parties, each a process of its own".to_owned(),
             (_, Places::Owners(_)) => "Three parties of other owners".to_owned(),
+            (_, Places::Rendezvous(_)) => "Three parties, each a task of a Slurm job".to_owned(),
             (_, Places::Ssh(_)) => "Three parties, each a process of its host, started over SSH".to_owned(),
         };
         let rows = pids.iter().zip(&devices).zip(PartyId::ALL).map(|((&pid, device), party)| -> [Cell; 3] {
@@ -46,6 +47,7 @@ impl Cluster {
             Places::Memory => "threads of one process",
             Places::Local => "local processes, TLS",
             Places::Ssh(_) => "three hosts over SSH, TLS",
+            Places::Rendezvous(_) => "three tasks of a Slurm job, TLS",
             Places::Owners(_) => "three owners, TLS",
         }
     }
@@ -71,6 +73,7 @@ impl Cluster {
             _ if pids.is_empty() => "no parties until the next run".to_owned(),
             Places::Memory => "three threads of this process".to_owned(),
             Places::Local => format!("processes {pids:?}"),
+            Places::Rendezvous(place) => format!("tasks that met in {}", place.folder.display()),
             Places::Owners(owners) => format!("owners {:?}", owners.parties.each_ref().map(|party| &party.name)),
             Places::Ssh(hosts) => format!("hosts {:?}", hosts.each.each_ref().map(|host| &host.destination)),
         }

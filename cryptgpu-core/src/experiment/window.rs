@@ -34,7 +34,7 @@ pub(super) fn settings(
 pub(super) fn lowering(fidelity: Fidelity) -> LowerOptions {
     match fidelity {
         Fidelity::Exact => LowerOptions::default(),
-        Fidelity::Paper => LowerOptions { defer_averages: false, max_before_relu: false },
+        Fidelity::Paper => LowerOptions { defer_averages: false, max_before_relu: false, sum_before_cut: false },
     }
 }
 

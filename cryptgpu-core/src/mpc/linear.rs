@@ -2,8 +2,8 @@
 //! zᵢ = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ, an additive share of x·y (Araki et al., CCS 2016), two ring
 //! products; the shares then become replicated, divided by the fixed-point scale on the way.
 
-use super::{Additive, MpcError, Operand, Party, Rep, Truncating};
-use crate::device::{ConvGeometry, Tensor};
+use super::{Additive, MpcError, Operand, Party, Rep};
+use crate::device::{ConvGeometry, DeviceError, Tensor};
 
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
@@ -75,17 +75,8 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
     pub fn linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>) -> Result<Rep, MpcError> {
-        let begun = self.begin_linear(x, w, bias)?;
-        self.finish_truncation(begun)
-    }
-
-    /// [`Party::linear`] but for the last message of its truncation ([`Party::begin_truncation`]): 2 rounds.
-    ///
-    /// # Errors
-    /// As [`Party::linear`].
-    pub fn begin_linear(&mut self, x: &Rep, w: &Operand, bias: Option<&Rep>) -> Result<Truncating, MpcError> {
-        let z = Tensor::matmul_sum([(&x.a, &w.sum), (&x.b, &w.a)], [false, true])?;
-        self.begin_cut(z, bias, w)
+        let z = x.local_linear(w, bias)?;
+        self.truncate_additive(z, w.cut(self.codec().fraction_bits()))
     }
 
     /// A two-dimensional convolution: x `[N, C, H, W]`, w `[O, C/groups, kh, kw]`, with `bias` of
@@ -100,24 +91,8 @@ impl Party {
         geometry: &ConvGeometry,
         bias: Option<&Rep>,
     ) -> Result<Rep, MpcError> {
-        let begun = self.begin_conv2d(x, w, geometry, bias)?;
-        self.finish_truncation(begun)
-    }
-
-    /// [`Party::conv2d`] but for the last message of its truncation ([`Party::begin_truncation`]): 2 rounds.
-    ///
-    /// # Errors
-    /// As [`Party::conv2d`].
-    pub fn begin_conv2d(
-        &mut self,
-        x: &Rep,
-        w: &Operand,
-        geometry: &ConvGeometry,
-        bias: Option<&Rep>,
-    ) -> Result<Truncating, MpcError> {
-        let terms = [(&x.a, &w.sum), (&x.b, &w.a)];
-        let z = Tensor::conv2d_sum(terms, geometry)?;
-        self.begin_cut(z, bias, w)
+        let z = x.local_conv2d(w, geometry, bias)?;
+        self.truncate_additive(z, w.cut(self.codec().fraction_bits()))
     }
 
     /// The gradient of a fully connected layer's inputs: dy · w for the gradient dy `[m, n]` of its outputs and w `[n, k]`,
@@ -143,13 +118,36 @@ impl Party {
         let dx = dy.conv2d_input_gradient(w, geometry)?;
         self.truncate_additive(dx, w.cut(self.codec().fraction_bits()))
     }
+}
 
-    /// Adds the bias along axis 1 and begins to truncate.
-    fn begin_cut(&mut self, z: Tensor, bias: Option<&Rep>, w: &Operand) -> Result<Truncating, MpcError> {
-        let mut z = Additive::from_summand(z);
-        if let Some(bias) = bias {
-            z = z.add_channels(bias)?;
-        }
-        self.begin_truncation(z, w.cut(self.codec().fraction_bits()))
+impl Rep {
+    /// The products of [`Party::linear`] and the bias, at the scale of the product. Local.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when shapes do not fit, [`DeviceError::Mixed`].
+    pub fn local_linear(&self, w: &Operand, bias: Option<&Rep>) -> Result<Additive, DeviceError> {
+        with_bias(Tensor::matmul_sum([(&self.a, &w.sum), (&self.b, &w.a)], [false, true])?, bias)
+    }
+
+    /// The products of [`Party::conv2d`] and the bias, at the scale of the product. Local.
+    ///
+    /// # Errors
+    /// As [`Rep::local_linear`].
+    pub fn local_conv2d(
+        &self,
+        w: &Operand,
+        geometry: &ConvGeometry,
+        bias: Option<&Rep>,
+    ) -> Result<Additive, DeviceError> {
+        with_bias(Tensor::conv2d_sum([(&self.a, &w.sum), (&self.b, &w.a)], geometry)?, bias)
+    }
+}
+
+/// Adds the bias along axis 1.
+fn with_bias(z: Tensor, bias: Option<&Rep>) -> Result<Additive, DeviceError> {
+    let z = Additive::from_summand(z);
+    match bias {
+        Some(bias) => z.add_channels(bias),
+        None => Ok(z),
     }
 }

@@ -64,6 +64,11 @@ impl Endpoint {
         self.ledger().wait_state()
     }
 
+    /// How long this party has waited for each peer since its links came up, the receive that it is blocked in among it.
+    pub fn waited(&self) -> [Duration; 3] {
+        self.ledger().waited().map(Duration::from_nanos)
+    }
+
     /// What this party did since its links came up or a timeline was last taken. Recording never stops; it costs some
     /// tens of nanoseconds a message.
     pub fn take_timeline(&self) -> Timeline {

@@ -17,6 +17,8 @@ pub(super) struct Ledger {
     stats: Stats,
     /// Messages that the program has taken, by sender.
     consumed: [u64; 3],
+    /// Nanoseconds in receives, by the sender that was waited for.
+    waited: [u64; 3],
     wait: Option<Wait>,
     tape: Option<Tape>,
     first_error: Option<NetError>,
@@ -26,7 +28,7 @@ impl Ledger {
     pub(super) fn new(party: PartyId) -> Self {
         let timekeeper = Timekeeper::new(party, 0);
         let stats = Stats::default();
-        Ledger { party, timekeeper, stats, consumed: [0; 3], wait: None, tape: None, first_error: None }
+        Ledger { party, timekeeper, stats, consumed: [0; 3], waited: [0; 3], wait: None, tape: None, first_error: None }
     }
 
     pub(super) fn set_step(&mut self, step: &str) {
@@ -55,6 +57,15 @@ impl Ledger {
         u32::try_from(self.stats.rounds).unwrap_or(u32::MAX)
     }
 
+    /// Nanoseconds that were spent waiting for each peer, the present wait among them.
+    pub(super) fn waited(&self) -> [u64; 3] {
+        let mut waited = self.waited;
+        if let Some(wait) = self.wait {
+            waited[wait.from.index()] += monotonic_nanos().saturating_sub(wait.since_nanos);
+        }
+        waited
+    }
+
     /// From here until [`Ledger::returned`] the party is blocked.
     pub(super) fn waits(&mut self, from: PartyId, expected: Tag, words: usize, since_nanos: u64) {
         self.wait = Some(Wait { from, expected, words, since_nanos, waited: Duration::ZERO });
@@ -66,6 +77,7 @@ impl Ledger {
         let waited_nanos = now.saturating_sub(begin_nanos);
         self.wait = None;
         self.stats.wait_nanos += waited_nanos;
+        self.waited[from.index()] += waited_nanos;
         self.timekeeper.waited(waited_nanos);
         let Some(message) = message else { return };
         let sequence = self.consumed[from.index()];

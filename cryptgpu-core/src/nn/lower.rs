@@ -1,5 +1,5 @@
 //! Lowering of a graph to a [`Plan`]: the steps that the parties run, in order, each with the truncation it
-//! takes. Two rewrites save communication, and neither changes the function:
+//! takes. Three rewrites save communication, and neither changes the function:
 //!
 //! * An average pool becomes a *sum* pool, which is local. Its 1/area stays *pending* on the value and goes with it
 //!   through whatever commutes with a positive factor (ReLU, max-pool, flattening, further pools, sums of
@@ -7,26 +7,31 @@
 //!   weights the owner multiplies by 2^s / area, s = ⌈log₂ area⌉, before sharing; their truncation takes s
 //!   bits more. The pool's own truncation and its rounds are gone, and areas that are powers of two are exact.
 //! * ReLU, then max-pool becomes max-pool, then ReLU, which is equal, on fewer elements.
+//! * Products of layers that are only added, as in a residual block with a projection, are added before they are truncated,
+//!   not after: one truncation in place of each.
 //!
 //! Where a pending factor cannot go on (the network's output, a ReLU6, a sum of different factors), the pool is
 //! followed by a [`PlanOp::Rescale`]. A plan is public: it names no weight's value, and all parties make the same.
 
+use super::divisor::cut;
 use super::{Graph, NnError, Node, NodeId, Op};
 use crate::device::PoolGeometry;
 use std::borrow::Cow;
 
-/// Which rewrites [`lower`] may do. Both are on by default.
+/// Which rewrites [`lower`] may do. All are on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LowerOptions {
     /// Average pools without truncation, their divisor carried to the layers that follow.
     pub defer_averages: bool,
     /// Max-pool before ReLU. None of the paper's ten networks has a max-pool.
     pub max_before_relu: bool,
+    /// One truncation of a sum of products, in place of a sum of truncated ones.
+    pub sum_before_cut: bool,
 }
 
 impl Default for LowerOptions {
     fn default() -> Self {
-        LowerOptions { defer_averages: true, max_before_relu: true }
+        LowerOptions { defer_averages: true, max_before_relu: true, sum_before_cut: true }
     }
 }
 
@@ -130,6 +135,8 @@ pub struct Step {
     pub output: ValueId,
     /// Values that nobody uses after this step.
     pub release: Vec<ValueId>,
+    /// Whether its products are left to the sum that alone uses them, which truncates them together.
+    pub left_to_sum: bool,
 }
 
 /// The steps of a private evaluation, in order, with the shape of every value (without the batch).
@@ -172,6 +179,18 @@ impl Plan {
     /// The value that is the network's result.
     pub fn output(&self) -> ValueId {
         self.output
+    }
+
+    /// By how many bits a step truncates products, f being the codec's fraction bits; None where it truncates none.
+    pub fn product_cut(&self, step: &Step, fraction_bits: u32) -> Option<u32> {
+        match step.op {
+            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if !step.left_to_sum => Some(cut(&step.op, fraction_bits)),
+            PlanOp::Add => {
+                let left = self.steps.iter().filter(|left| left.left_to_sum && step.inputs.contains(&left.output));
+                left.map(|left| cut(&left.op, fraction_bits)).max()
+            }
+            _ => None,
+        }
     }
 
     /// Whether the result of a step is used by a ReLU alone, at once, or its sum with others is. What truncates products
@@ -237,12 +256,13 @@ pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, NnError> {
 }
 
 /// The plan of `graph` for training: batch normalisations are steps of their own, and only averages over areas that are
-/// powers of two are carried on, so that weights stay as they are.
+/// powers of two are carried on, so that weights stay as they are. Every layer truncates its own products.
 ///
 /// # Errors
 /// As [`Graph::builder`]'s, should the rewritten graph be none.
 pub(super) fn lower_for_training(graph: &Graph) -> Result<Plan, NnError> {
-    plan(graph, LowerOptions::default(), Deferred::PowersOfTwo)
+    let options = LowerOptions { sum_before_cut: false, ..LowerOptions::default() };
+    plan(graph, options, Deferred::PowersOfTwo)
 }
 
 fn plan(graph: &Graph, options: LowerOptions, deferred: Deferred) -> Result<Plan, NnError> {
@@ -252,7 +272,7 @@ fn plan(graph: &Graph, options: LowerOptions, deferred: Deferred) -> Result<Plan
     for id in graph.ids().skip(1) {
         planner.node(graph, id, &divisors);
     }
-    Ok(planner.finish(graph))
+    Ok(planner.finish(graph, options))
 }
 
 /// Which averages may be carried on.
@@ -368,7 +388,7 @@ impl Planner {
         let output = ValueId(self.shapes.len());
         self.shapes.push(node.shape.clone());
         self.divisors.push(divisor);
-        self.steps.push(Step { name: node.name.clone(), op, inputs, output, release: vec![] });
+        self.steps.push(Step { name: node.name.clone(), op, inputs, output, release: vec![], left_to_sum: false });
         output
     }
 
@@ -409,7 +429,24 @@ impl Planner {
         self.values.push(value);
     }
 
-    fn finish(mut self, graph: &Graph) -> Plan {
+    /// Leaves products to the sums that alone use them, and use nothing else.
+    fn leave_products_to_sums(&mut self, output: ValueId) {
+        let uses =
+            |value: ValueId| self.steps.iter().flat_map(|step| &step.inputs).filter(|&&input| input == value).count();
+        let layer = |value: &ValueId| {
+            let step = self.steps.iter().position(|step| step.output == *value)?;
+            let products = matches!(self.steps[step].op, PlanOp::Conv2d { .. } | PlanOp::Linear { .. });
+            (products && uses(*value) == 1 && *value != output).then_some(step)
+        };
+        let sums = self.steps.iter().filter(|step| step.op == PlanOp::Add && step.inputs.len() > 1);
+        let layers = sums.filter_map(|sum| sum.inputs.iter().map(layer).collect::<Option<Vec<_>>>());
+        let left: Vec<usize> = layers.flatten().collect();
+        for step in left {
+            self.steps[step].left_to_sum = true;
+        }
+    }
+
+    fn finish(mut self, graph: &Graph, options: LowerOptions) -> Plan {
         let output = self.values.get(graph.output().index()).copied().unwrap_or(ValueId(0));
         let mut last_use = vec![None; self.shapes.len()];
         for (position, step) in self.steps.iter().enumerate() {
@@ -421,6 +458,9 @@ impl Planner {
             if let Some(position) = position.filter(|_| ValueId(value) != output) {
                 self.steps[position].release.push(ValueId(value));
             }
+        }
+        if options.sum_before_cut {
+            self.leave_products_to_sums(output);
         }
         let (name, input_shape) = (graph.name().into(), graph.input_shape());
         Plan { name, input_shape, shapes: self.shapes, divisors: self.divisors, steps: self.steps, output }
@@ -507,6 +547,23 @@ mod tests {
         assert_eq!(order(LowerOptions::default())[..3], ["conv1", "pool1", "relu1"]);
         let kept = LowerOptions { max_before_relu: false, ..LowerOptions::default() };
         assert_eq!(order(kept)[..3], ["conv1", "relu1", "pool1"]);
+    }
+
+    #[test]
+    fn products_are_left_to_the_sums_of_residual_blocks_with_a_projection() {
+        let left = |plan: &Plan| plan.steps().iter().filter(|step| step.left_to_sum).count();
+        let sums = |plan: &Plan| {
+            let cuts = plan.steps().iter().filter(|step| step.op == PlanOp::Add && plan.only_a_relu_uses(step));
+            cuts.filter_map(|step| plan.product_cut(step, 20)).collect::<Vec<_>>()
+        };
+        let (all, none) = (LowerOptions::default(), LowerOptions { sum_before_cut: false, ..LowerOptions::default() });
+        // The first projection is of the stem's average over nine.
+        let cuts = vec![24, 20, 20, 20];
+        for (name, options, cuts) in [("resnet50", all, cuts), ("resnet50", none, vec![]), ("lenet", all, vec![])] {
+            let plan = plan(name, options);
+            assert_eq!((left(&plan), sums(&plan)), (2 * cuts.len(), cuts), "{name}");
+        }
+        assert_eq!(left(&lower_for_training(&zoo::by_name("resnet50").unwrap()).unwrap()), 0);
     }
 
     #[test]

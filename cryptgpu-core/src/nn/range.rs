@@ -151,11 +151,12 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
     let top = (window.low() + window.width()) as i32;
     let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1) as f64;
     let compared = |bits: i32| 2f64.powi(bits - f) / divisor;
+    let truncated = |cut: u32| Some((2f64.powi(PRODUCT_BITS as i32 - f - cut as i32), vec![step.output]));
+    if let Some(cut) = plan.product_cut(step, settings.codec.fraction_bits()) {
+        return Ok(truncated(cut));
+    }
     Ok(match &step.op {
-        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::Rescale { .. } => {
-            let cut = cut(&step.op, settings.codec.fraction_bits()) as i32;
-            Some((2f64.powi(PRODUCT_BITS as i32 - f - cut), vec![step.output]))
-        }
+        PlanOp::Rescale { .. } => truncated(cut(&step.op, settings.codec.fraction_bits())),
         PlanOp::Relu => Some((compared(top - 1), step.inputs.clone())),
         PlanOp::Relu6 => Some((compared(top - 1) - 6.0, step.inputs.clone())),
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
@@ -163,7 +164,8 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
         _ if step.output == plan.output() => {
             Some((2f64.powi(63 - f) / plan.divisor(step.output) as f64, vec![step.output]))
         }
-        PlanOp::BatchNorm2d { .. } | PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => None,
+        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => None,
+        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => None,
     })
 }
 

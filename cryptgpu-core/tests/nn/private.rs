@@ -55,7 +55,8 @@ fn every_operation_with_and_without_rewrites() {
     let net = every_operation().unwrap();
     for defer_averages in [true, false] {
         for max_before_relu in [true, false] {
-            check(&net, 2, LowerOptions { defer_averages, max_before_relu }, 8);
+            let sum_before_cut = defer_averages;
+            check(&net, 2, LowerOptions { defer_averages, max_before_relu, sum_before_cut }, 8);
         }
     }
 }

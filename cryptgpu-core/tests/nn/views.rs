@@ -15,7 +15,7 @@ struct Secret {
 }
 
 /// Averages are divided where they stand, so that their truncation runs too.
-const OPTIONS: LowerOptions = LowerOptions { defer_averages: false, max_before_relu: true };
+const OPTIONS: LowerOptions = LowerOptions { defer_averages: false, max_before_relu: true, sum_before_cut: true };
 
 impl Secret {
     fn new(net: Graph) -> Self {

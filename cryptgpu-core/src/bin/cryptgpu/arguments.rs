@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Hosts};
+use cryptgpu_core::cluster::rendezvous::{Attended, attend};
+use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Hosts, Rendezvous};
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
@@ -25,6 +26,13 @@ pub struct Parties {
     /// Run the parties on the three hosts that this file describes, over SSH (see docs/hosts.md)
     #[arg(long, value_name = "FILE", conflicts_with = "place")]
     cluster: Option<PathBuf>,
+    /// Be one of the three tasks of a Slurm step (`srun --ntasks=3 cryptgpu run … --rendezvous DIR`), all with this
+    /// command line: rank 0 runs the experiment and party 0, ranks 1 and 2 serve their parties until it ends. They find
+    /// each other in this folder, which all nodes share (see docs/hosts.md)
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["place", "cluster"])]
+    rendezvous: Option<PathBuf>,
+    #[command(flatten)]
+    meeting: Meeting,
     /// Threads that each party process computes on; one for each core by default
     #[arg(long, value_parser = threads)]
     threads: Option<usize>,
@@ -38,6 +46,24 @@ pub struct Parties {
     /// Keep log files of the parties in this folder: jobs, steps, what they took, broken connections, errors
     #[arg(long, value_name = "FOLDER")]
     logs: Option<PathBuf>,
+}
+
+/// How the tasks of a job find each other.
+#[derive(Debug, clap::Args)]
+pub struct Meeting {
+    /// Seconds in which the three tasks find each other
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, requires = "rendezvous")]
+    rendezvous_within: Duration,
+    /// The network interface of each node, such as ib0, over which the others reach its task; else the first that works
+    #[arg(long, value_name = "NAME", requires = "rendezvous")]
+    interface: Option<String>,
+}
+
+impl Meeting {
+    pub fn at(&self, folder: &std::path::Path) -> Rendezvous {
+        let place = Rendezvous::new(folder).within(self.rendezvous_within);
+        self.interface.iter().fold(place, Rendezvous::interface)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -63,13 +89,23 @@ fn place(text: &str) -> std::result::Result<Place, String> {
 }
 
 impl Parties {
+    /// Lets the tasks of a job find each other, where this is one. True if this task has served its party to the end, and
+    /// nothing is left for it to do.
+    pub fn attend(&self) -> Result<bool> {
+        match &self.rendezvous {
+            Some(folder) => Ok(attend(&self.meeting.at(folder))? == Attended::Served),
+            None => Ok(false),
+        }
+    }
+
     /// The parties, but for links, devices and randomness, which a declaration names.
     pub fn builder(&self) -> Result<ClusterBuilder> {
-        let builder = match (&self.cluster, &self.place) {
-            (Some(file), _) => Cluster::hosts(Hosts::read(file)?),
-            (None, Place::Local) => Cluster::local(),
-            (None, Place::Threads) => Cluster::in_memory(),
-            (None, Place::Hosts(hosts)) => Cluster::ssh(hosts.clone()),
+        let builder = match (&self.rendezvous, &self.cluster, &self.place) {
+            (Some(folder), ..) => Cluster::rendezvous(self.meeting.at(folder)),
+            (_, Some(file), _) => Cluster::hosts(Hosts::read(file)?),
+            (.., Place::Local) => Cluster::local(),
+            (.., Place::Threads) => Cluster::in_memory(),
+            (.., Place::Hosts(hosts)) => Cluster::ssh(hosts.clone()),
         };
         let deadline = Duration::from_secs(self.deadline);
         if let Some(within) = self.resume_within.filter(|within| *within >= deadline) {

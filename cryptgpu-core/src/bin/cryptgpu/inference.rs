@@ -33,7 +33,7 @@ pub struct InferenceArguments {
     #[command(flatten)]
     what: What,
     #[command(flatten)]
-    parties: arguments::Parties,
+    pub parties: arguments::Parties,
     #[command(flatten)]
     computation: arguments::Computation,
     /// Images to compare with plaintext evaluation; else all, or one for networks of 10⁹ MACs and more

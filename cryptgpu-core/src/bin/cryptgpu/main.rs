@@ -17,6 +17,7 @@ mod range;
 mod run;
 mod soak;
 mod table;
+mod top;
 mod train;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ Examples:
   cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
   cryptgpu run train-plaintext --networks lenet       the same training in the clear
   cryptgpu run micro                                  private operations by size
+  cryptgpu top                                        the clusters that run now, and what they do
   cryptgpu table r.jsonl                              the comparison with the paper, from records
   cryptgpu soak --minutes 10                          random faults in random runs";
 
@@ -58,6 +60,8 @@ enum Command {
     /// Measure what needs hardware
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Watch a running cluster: what each party does, rounds and bytes a second, waiting, memory, time left
+    Top(top::Arguments),
     /// Say what works on this machine, and what to do about the rest
     Doctor(doctor::Arguments),
     /// Do random faults to random runs, and see that each ends right or with an error, and leaves nothing behind
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         Command::Networks(arguments) => networks::run(&arguments),
         Command::Range(arguments) => range::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Party(party) => party.run(),

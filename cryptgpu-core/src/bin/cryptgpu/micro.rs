@@ -29,7 +29,7 @@ pub struct MicroArguments {
     #[arg(long, value_delimiter = ',', value_parser = item::<Operation>)]
     operations: Vec<Operation>,
     #[command(flatten)]
-    parties: Parties,
+    pub parties: Parties,
     /// Timed iterations; one that is not timed goes before
     #[arg(long, default_value_t = 5)]
     iterations: usize,

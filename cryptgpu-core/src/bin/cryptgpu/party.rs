@@ -1,13 +1,16 @@
 //! `cryptgpu party`: one of the three parties.
 
 use clap::Args;
-use cryptgpu_core::cluster::{Jobs, owner, party};
+use cryptgpu_core::cluster::{Jobs, owner, party, rendezvous};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::arguments::Meeting;
+
 /// Be one of the three parties. With --config it is started by its owner, by hand or by systemd, and does what the owner's
-/// policy allows (docs/hosts.md). Without, it is started by `cryptgpu run` and by notebooks: who it is, its certificate
+/// policy allows (docs/hosts.md). With --rendezvous it is rank 1 or 2 of a Slurm step of three tasks, of which a program
+/// or a notebook is rank 0. With neither, it is started by `cryptgpu run` and by notebooks: who it is, its certificate
 /// and whom to trust come by standard input, and never by arguments or the environment, which other users of the machine
 /// could see.
 #[derive(Debug, Args)]
@@ -23,6 +26,16 @@ pub struct Party {
     /// Be the process of one session: started by the party itself
     #[arg(long, requires = "config", hide = true)]
     session: bool,
+    /// Be the party of this task of a Slurm step, rank 1 or 2, until rank 0 ends: a program or notebook with
+    /// `Cluster::rendezvous(DIR)`. They find each other in this folder, which all nodes share
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["runtime", "config"])]
+    rendezvous: Option<PathBuf>,
+    #[command(flatten)]
+    meeting: Meeting,
+    /// Wait for rank 0 for as long as it takes, and for the next one after it: for a notebook, whose kernel may be started
+    /// anew
+    #[arg(long, requires = "rendezvous")]
+    stay: bool,
 }
 
 impl Party {
@@ -34,6 +47,10 @@ impl Party {
                 true => owner::serve_session(&config, &Jobs::default())?,
                 false => owner::serve_owner(&config, &arguments)?,
             }
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(folder) = &self.rendezvous {
+            rendezvous::serve(&self.meeting.at(folder), self.stay)?;
             return Ok(ExitCode::SUCCESS);
         }
         let code = match self.runtime.is_empty() {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::arguments::Parties;
 use super::{Result, inference, micro, plaintext, train};
 
 /// The experiments.
@@ -21,7 +22,23 @@ pub enum Experiment {
     Micro(Box<micro::MicroArguments>),
 }
 
+impl Experiment {
+    /// Where its parties run, if it has any.
+    fn parties(&self) -> Option<&Parties> {
+        match self {
+            Experiment::Inference(arguments) => Some(&arguments.parties),
+            Experiment::Train(arguments) => Some(&arguments.parties),
+            Experiment::Micro(arguments) => Some(&arguments.parties),
+            Experiment::TrainPlaintext(_) | Experiment::InferencePlaintext(_) => None,
+        }
+    }
+}
+
 pub fn run(experiment: &Experiment) -> Result<ExitCode> {
+    // Before the experiment is looked at: a rank 0 that fails early ends the others, too.
+    if experiment.parties().map(Parties::attend).transpose()? == Some(true) {
+        return Ok(ExitCode::SUCCESS);
+    }
     match experiment {
         Experiment::Inference(arguments) => inference::run(arguments),
         Experiment::Train(arguments) => train::run(arguments),

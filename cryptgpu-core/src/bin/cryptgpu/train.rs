@@ -40,7 +40,7 @@ pub struct TrainArguments {
     #[command(flatten)]
     what: What,
     #[command(flatten)]
-    parties: arguments::Parties,
+    pub parties: arguments::Parties,
     /// Write checkpoints to this folder: each party its own, sealed with a key that it holds
     #[arg(long, value_name = "FOLDER")]
     checkpoints: Option<PathBuf>,

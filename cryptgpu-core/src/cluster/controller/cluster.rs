@@ -6,14 +6,17 @@ use super::run::Run;
 use super::turn::Turn;
 use super::watch::Progress;
 use crate::cluster::interrupt::GoingOn;
+use crate::cluster::launch::board::Board;
 use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
+use crate::cluster::running::Published;
 use crate::cluster::wire::configuration::{Configuration, Places};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::hosts::Hosts;
 use crate::cluster::wire::owners::Owners;
+use crate::cluster::wire::rendezvous::Rendezvous;
 use crate::device::DeviceInUse;
 use crate::mpc::Settings;
 use parking_lot::Mutex;
@@ -37,6 +40,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// ```
 pub struct Cluster {
     pub(super) inner: Arc<Inner>,
+    /// By which other programs of the user look at it; none where that cannot be.
+    _published: Option<Published>,
 }
 
 impl ClusterBuilder {
@@ -53,8 +58,12 @@ impl ClusterBuilder {
         configuration.check()?;
         let (launch, number) = (Launch::find(&configuration)?, CLUSTERS.fetch_add(1, Relaxed));
         let logs = configuration.logs.as_deref().map(Logs::open).transpose()?.unwrap_or_default();
-        let inner = Inner { number, configuration, launch, logs, state: Mutex::default(), facts: Mutex::default() };
-        let cluster = Cluster { inner: Arc::new(inner) };
+        let board = Board::new(&configuration.places);
+        let looked_at = board.clone();
+        let _published = Published::new(number, move || looked_at.look());
+        let (state, facts) = (Mutex::default(), Mutex::default());
+        let inner = Inner { number, configuration, launch, logs, board, state, facts };
+        let cluster = Cluster { inner: Arc::new(inner), _published };
         cluster.restart()?;
         Ok(cluster)
     }
@@ -109,6 +118,26 @@ impl Cluster {
     /// [`ClusterError::Host`] for a whole session.
     pub fn owners(owners: Owners) -> ClusterBuilder {
         let places = Places::Owners(Box::new(owners));
+        ClusterBuilder { configuration: Configuration { places, ..Configuration::default() } }
+    }
+
+    /// Three parties that are the tasks of a Slurm step (`srun --ntasks=3`), which find each other in a folder that all nodes
+    /// share: this process is rank 0, and its party runs beside it; ranks 1 and 2 run
+    /// `cryptgpu party --rendezvous FOLDER`, or this program, which calls
+    /// [`rendezvous::attend`](crate::cluster::rendezvous::attend) first. What parties 1 and 2 print, their tasks print.
+    /// A file that a party reads is one of its node. `docs/hosts.md` has a job script.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError};
+    ///
+    /// let cluster = Cluster::rendezvous("/shared/lab").start()?;
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    ///
+    /// Tasks that do not find each other are [`ClusterError::Startup`] where one is to blame, and otherwise
+    /// [`ClusterError::Argument`].
+    pub fn rendezvous(place: impl Into<Rendezvous>) -> ClusterBuilder {
+        let places = Places::Rendezvous(Box::new(place.into()));
         ClusterBuilder { configuration: Configuration { places, ..Configuration::default() } }
     }
 

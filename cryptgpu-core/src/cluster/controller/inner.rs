@@ -1,6 +1,7 @@
 //! What a cluster and its handles have in common: the present set of parties, and what is known about it at any moment.
 
 use crate::cluster::interrupt::{GoingOn, POLL};
+use crate::cluster::launch::board::Board;
 use crate::cluster::launch::logs::Logs;
 use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
@@ -20,6 +21,7 @@ pub(super) struct Inner {
     pub(super) configuration: Configuration,
     pub(super) launch: Launch,
     pub(super) logs: Logs,
+    pub(super) board: Board,
     /// Locked for as long as a run goes on.
     pub(super) state: Mutex<State>,
     /// Locked for moments only.
@@ -80,7 +82,7 @@ impl Inner {
         going_on: &GoingOn,
     ) -> Result<(), ClusterError> {
         self.end(state);
-        let (mailbox, arrivals) = Mailbox::new(self.logs.clone());
+        let (mailbox, arrivals) = Mailbox::new(self.logs.clone(), self.board.clone());
         self.facts().mailbox = Some(mailbox.clone());
         let until = Instant::now() + pause;
         // A start asks whether it is to end before anything else.
@@ -92,6 +94,7 @@ impl Inner {
         facts.mailbox = None;
         let session = started?;
         facts.pids = session.pids();
+        self.board.started(&facts.pids);
         facts.devices = session.devices().to_vec();
         facts.generation += 1;
         state.session = Some(session);
@@ -107,6 +110,7 @@ impl Inner {
     }
 
     pub(super) fn forget(&self) {
+        self.board.forget();
         let mut facts = self.facts();
         facts.pids.clear();
         facts.devices.clear();

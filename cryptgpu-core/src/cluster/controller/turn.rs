@@ -133,6 +133,7 @@ impl<'a> Turn<'a> {
             session.tell_all(&Command::Free { ids })?;
         }
         self.inner.logs.begin(self.run, &self.name);
+        self.inner.board.begin(self.run, &self.name);
         let deadline = self.inner.configuration.deadline;
         let mut watch = Watch::new(session, self.run, &self.name, deadline, self.limit, &self.going_on);
         watch.send(frames);
@@ -154,6 +155,7 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        self.inner.board.over();
         let mut facts = self.inner.facts();
         facts.running = None;
         facts.mailbox = None;

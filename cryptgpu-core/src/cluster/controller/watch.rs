@@ -169,7 +169,7 @@ impl<'a> Watch<'a> {
                 hear(Heard::Told(from, frame.get(body..).unwrap_or_default()));
             }
             What::Event(Event::Alive { state }, ..) if self.done[at].is_none() => {
-                self.note(at, state.map(|state| *state))
+                self.note(at, state.map(|state| state.wait))
             }
             What::Event(Event::Used { run, usage, state, trace, position }, ..) if run == self.run => {
                 self.positions[at] = position;

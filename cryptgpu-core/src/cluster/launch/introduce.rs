@@ -42,6 +42,8 @@ pub(super) fn introduce(configuration: &Configuration, control: ControlLink) -> 
         link: configuration.link,
         settings: configuration.settings,
         device: configuration.devices.0[id.index()],
+        // Hosts have a party each.
+        turn: if matches!(control, ControlLink::Connect { .. }) { id.index() as u32 } else { 0 },
         insecure_plaintext: configuration.insecure_plaintext,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, configuration.ports[id.index()])),
     });

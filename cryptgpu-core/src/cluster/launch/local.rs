@@ -3,7 +3,7 @@
 use super::introduce::{Introduction, introduce};
 use super::process::{PartyProcess, describe};
 use super::program::Program;
-use super::session::{Start, Started, controller};
+use super::session::{Elsewhere, Start, Started, controller};
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame;
@@ -43,7 +43,7 @@ pub(super) fn start(
     });
     let outboxes = outboxes.collect();
     let advertised = Box::new(|listening: [std::net::SocketAddr; 3]| listening.map(|address| address.to_string()));
-    Ok(Started { processes, outboxes, advertised, libraries: None })
+    Ok(Started { processes, elsewhere: Elsewhere::default(), outboxes, advertised, libraries: None })
 }
 
 /// Waits until all parties have connected and shown their certificates.

@@ -120,7 +120,7 @@ impl Log {
                 self.line(&format_args!("linked up with the others, computes on {}", device.device));
             }
             Event::Unable { detail } => self.line(&format_args!("cannot go on: {detail}")),
-            Event::Alive { state: Some(state) } if self.goes_on() => self.alive(state),
+            Event::Alive { state: Some(state) } if self.goes_on() => self.alive(&state.wait),
             Event::Progress { fraction, text, step, .. } if self.goes_on() => {
                 if *fraction >= 1.0 || self.is_due(STEP_EVERY) {
                     self.enter(step);

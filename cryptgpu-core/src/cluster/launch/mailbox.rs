@@ -1,5 +1,6 @@
 //! The mailbox of a session: everything that the parties send comes together here, decoded and counted.
 
+use super::board::Board;
 use super::logs::Logs;
 use crate::cluster::wire::error::Failure;
 use crate::cluster::wire::frame::{self, Incoming};
@@ -38,13 +39,15 @@ pub(in crate::cluster) struct Mailbox {
     cancelled: Arc<AtomicBool>,
     /// Where it is written down.
     logs: Logs,
+    /// Where the present state is kept.
+    board: Board,
 }
 
 impl Mailbox {
     /// A mailbox that writes down what comes, and where what arrives comes out.
-    pub(in crate::cluster) fn new(logs: Logs) -> (Self, Receiver<Arrival>) {
+    pub(in crate::cluster) fn new(logs: Logs, board: Board) -> (Self, Receiver<Arrival>) {
         let (sender, arrivals) = channel();
-        (Mailbox { sender, bytes: Arc::default(), cancelled: Arc::default(), logs }, arrivals)
+        (Mailbox { sender, bytes: Arc::default(), cancelled: Arc::default(), logs, board }, arrivals)
     }
 
     /// Tells whoever waits that the caller wants the run, or the start, to end.
@@ -80,6 +83,7 @@ impl Mailbox {
                     }
                     let event = shown_as_text(event);
                     self.logs.heard(from, &event);
+                    self.board.heard(from, &event);
                     What::Event(event, frame, body)
                 }
                 Err(error) => What::Gone(format!("it sent something that is no event ({error})")),

@@ -1,7 +1,7 @@
 //! Parties of other owners: the caller connects to each, shows its certificate, says what it wants, and speaks to the
 //! process that the party has made for the session.
 
-use super::session::{Start, Started, controller, stay_alive};
+use super::session::{Elsewhere, Start, Started, controller, stay_alive};
 use crate::cluster::party::execute::heartbeat;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
@@ -50,7 +50,8 @@ pub(super) fn start(
     let outboxes = outboxes.collect();
     // They know by themselves where the others are, and what they run is theirs already.
     let advertised = Box::new(|listening: [SocketAddr; 3]| listening.map(|address| address.to_string()));
-    Ok(Started { processes: vec![], outboxes, advertised, libraries: None })
+    let elsewhere = Elsewhere { pids: vec![], ended: "its owner finds the reason in the party's log" };
+    Ok(Started { processes: vec![], elsewhere, outboxes, advertised, libraries: None })
 }
 
 /// What the caller wants of all three, in a session of that number.

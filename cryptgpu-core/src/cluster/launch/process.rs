@@ -75,6 +75,11 @@ impl PartyProcess {
         self.printed.no_output();
     }
 
+    /// From now on its standard output is its link to the controller.
+    pub(in crate::cluster) fn speaks_by_output(&self) {
+        self.printed.no_output();
+    }
+
     /// The party's number, at the host that it runs on.
     pub(in crate::cluster) fn pid(&self) -> u32 {
         self.elsewhere.as_ref().map_or_else(|| self.child.id(), |(_, pid)| *pid)

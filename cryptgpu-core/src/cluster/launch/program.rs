@@ -12,6 +12,7 @@ use crate::cluster::wire::function;
 use crate::cluster::wire::hosts::Hosts;
 use crate::cluster::wire::object::Library;
 use crate::cluster::wire::owners::Owners;
+use crate::cluster::wire::rendezvous::Rendezvous;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,8 @@ pub(in crate::cluster) enum Launch {
     Ssh(Box<Hosts>, Program),
     /// As their owners have started them.
     Owners(Box<Owners>),
+    /// As the tasks of a job have started them: this process's own party by this program.
+    Rendezvous(Box<Rendezvous>, Program),
 }
 
 /// What a party's process runs.
@@ -40,8 +43,12 @@ pub(in crate::cluster) struct Program {
 impl Program {
     /// All arguments, with those that name the libraries.
     pub(in crate::cluster) fn all_arguments(&self) -> Vec<OsString> {
-        let libraries = self.libraries.iter().flat_map(|library| ["--runtime".into(), library.to_argument()]);
-        self.arguments.iter().cloned().chain(libraries).collect()
+        self.arguments.iter().cloned().chain(self.library_arguments()).collect()
+    }
+
+    /// The arguments that name the libraries.
+    pub(in crate::cluster) fn library_arguments(&self) -> impl Iterator<Item = OsString> {
+        self.libraries.iter().flat_map(|library| ["--runtime".into(), library.to_argument()])
     }
 }
 
@@ -51,6 +58,7 @@ impl Launch {
             Places::Memory => Ok(Launch::Threads),
             Places::Local => Program::find(configuration).map(Launch::Processes),
             Places::Owners(owners) => Ok(Launch::Owners(owners.clone())),
+            Places::Rendezvous(place) => Ok(Launch::Rendezvous(place.clone(), Program::find(configuration)?)),
             Places::Ssh(hosts) => {
                 hosts.check()?;
                 Ok(Launch::Ssh(hosts.clone(), Program::find(configuration)?))

@@ -5,7 +5,7 @@ use super::mailbox::{Arrival, Mailbox, What};
 use super::process::PartyProcess;
 use super::program::Launch;
 use super::threads::PartyThreads;
-use super::{local, owners, ssh};
+use super::{local, owners, rendezvous, ssh};
 use crate::cluster::interrupt::{GoingOn, POLL};
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
@@ -33,12 +33,13 @@ pub(in crate::cluster) struct Session {
     devices: Vec<DeviceInUse>,
     /// The libraries that the parties have, by digest; none where they can read the caller's files.
     libraries: Option<HashSet<[u8; 32]>>,
+    elsewhere: Elsewhere,
 }
 
 /// Where the parties are.
 #[derive(Debug)]
 enum Parties {
-    /// With the tasks of their control links. Of parties of other owners there are no processes to look at.
+    /// With the tasks of their control links. Those behind them are elsewhere: of these there are no processes to look at.
     Processes(Vec<PartyProcess>, Option<Runtime>),
     /// Dropping them ends them.
     Threads(#[expect(dead_code, reason = "held for its drop")] PartyThreads),
@@ -76,6 +77,11 @@ impl Session {
                 let started = owners::start(configuration, owners, &runtime, &start)?;
                 Session::introduce(started, runtime, arrivals, &mut start, configuration)?
             }
+            Launch::Rendezvous(place, program) => {
+                let runtime = control_runtime()?;
+                let started = rendezvous::start(configuration, place, program, &runtime, &start)?;
+                Session::introduce(started, runtime, arrivals, &mut start, configuration)?
+            }
             Launch::Threads => {
                 let (threads, outboxes) = PartyThreads::start(configuration, &mailbox)?;
                 Session {
@@ -86,6 +92,7 @@ impl Session {
                     mailbox,
                     devices: vec![],
                     libraries: None,
+                    elsewhere: Elsewhere::default(),
                 }
             }
         };
@@ -106,12 +113,13 @@ impl Session {
         start: &mut Start<'_>,
         configuration: &Configuration,
     ) -> Result<Self, ClusterError> {
-        let Started { processes, outboxes, advertised, libraries } = started;
+        let Started { processes, elsewhere, outboxes, advertised, libraries } = started;
         // Parties that had to be copied first have as much time as others.
         start.until = after(Instant::now(), configuration.start_within);
         let parties = Parties::Processes(processes, Some(runtime));
         let mailbox = start.mailbox.clone();
-        let mut session = Session { parties, outboxes, arrivals, posted: 0, mailbox, devices: vec![], libraries };
+        let mut session =
+            Session { parties, outboxes, arrivals, posted: 0, mailbox, devices: vec![], libraries, elsewhere };
         let listening = session.gather(start, "listen for the others", |event| match event {
             Event::Listening { address } => Some(address),
             _ => None,
@@ -197,7 +205,7 @@ impl Session {
         match &mut self.parties {
             Parties::Processes(processes, _) => match processes.get_mut(party.index()) {
                 Some(process) => process.wait_exit(time).map(|status| process.described(status)),
-                None => Some("its owner finds the reason in the party's log".to_owned()),
+                None => Some(self.elsewhere.ended.to_owned()),
             },
             Parties::Threads(_) => Some("its thread ended".to_owned()),
         }
@@ -211,7 +219,9 @@ impl Session {
     /// The operating system's numbers of the processes.
     pub(in crate::cluster) fn pids(&self) -> Vec<u32> {
         match &self.parties {
-            Parties::Processes(processes, _) => processes.iter().map(PartyProcess::pid).collect(),
+            Parties::Processes(processes, _) => {
+                processes.iter().map(PartyProcess::pid).chain(self.elsewhere.pids.iter().copied()).collect()
+            }
             Parties::Threads(_) => vec![std::process::id(); 3],
         }
     }
@@ -310,11 +320,21 @@ fn control_runtime() -> Result<Runtime, ClusterError> {
 /// Three parties with their control links.
 pub(super) struct Started {
     pub(super) processes: Vec<PartyProcess>,
+    pub(super) elsewhere: Elsewhere,
     pub(super) outboxes: Vec<Outbox>,
     /// Where each can be reached by the others, from where it listens.
     pub(super) advertised: Box<dyn FnOnce([SocketAddr; 3]) -> [String; 3]>,
     /// The libraries that they have, by digest; none where they can read the caller's files.
     pub(super) libraries: Option<HashSet<[u8; 32]>>,
+}
+
+/// Parties behind those that are processes of this machine, or lead to a host: somebody else starts and ends them.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    /// Their numbers where they run, if they are known.
+    pub(super) pids: Vec<u32>,
+    /// What is known when one has ended.
+    pub(super) ended: &'static str,
 }
 
 /// What may end a start before its parties are ready.

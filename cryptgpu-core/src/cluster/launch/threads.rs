@@ -89,7 +89,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Cluster
 fn beat(links: &[Arc<MemoryNetwork>], outboxes: &[Outbox; 3], end: &Receiver<()>, pause: Duration) {
     while end.recv_timeout(pause).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
         for (network, outbox) in links.iter().zip(outboxes) {
-            execute::tell(outbox, &Event::Alive { state: Some(Box::new(network.endpoint().wait_state())) });
+            execute::tell(outbox, &Event::Alive { state: Some(Box::new(execute::vital(network.as_ref()))) });
         }
     }
 }

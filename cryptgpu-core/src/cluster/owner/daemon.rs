@@ -9,6 +9,7 @@ use super::gate::PolicyGate;
 use super::policy::{Caller, Policy};
 use crate::cluster::party::jobs::Jobs;
 use crate::cluster::party::own_process;
+use crate::cluster::party::relay::relay;
 use crate::cluster::party::serve::{Guard, serve_guarded};
 use crate::cluster::wire::message::{Bootstrap, ControlLink, VERSION};
 use crate::cluster::wire::owners::{Answer, Hello, hear, say};
@@ -281,10 +282,12 @@ impl Daemon {
             insecure_plaintext: false,
             settings: hello.settings,
             device: *device,
+            turn: 0,
             listen: *links,
         };
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(&self.arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A Ctrl-C is for the daemon, which ends its session.
         command.process_group(0);
         if let Some(data) = data {
@@ -316,27 +319,4 @@ impl Asked {
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-/// Passes bytes on between a caller and its session's process until one of them ends. The control link inside is theirs.
-async fn relay(stream: &mut TlsStream<TcpStream>, child: &mut Child) -> io::Result<()> {
-    let pipes = (child.stdin.take(), child.stdout.take());
-    let (Some(mut input), Some(mut output)) = pipes else { return Err(io::Error::other("no standard streams")) };
-    let (mut from, mut to) = tokio::io::split(stream);
-    let ended = tokio::select! {
-        ended = tokio::io::copy(&mut from, &mut input) => ended,
-        ended = tokio::io::copy(&mut output, &mut to) => ended,
-    };
-    // The caller may be gone.
-    let _ = timeout(HELLO_WITHIN, to.shutdown()).await;
-    match ended {
-        Err(error) if tcp_is_over(&error) => Ok(()),
-        ended => ended.map(drop),
-    }
-}
-
-/// A caller that ends or is killed closes its connection without a word, and a process that ends its pipe.
-fn tcp_is_over(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }

@@ -2,12 +2,12 @@
 
 use super::context::PartyContext;
 use super::jobs::Jobs;
-use super::own_process::{peak_rss, reset_peak_rss};
+use super::own_process::{peak_rss, reset_peak_rss, resident};
 use crate::cluster::wire::error::{Failure, FailureKind};
 use crate::cluster::wire::frame::{self, Outbox};
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::mark::mark;
-use crate::cluster::wire::message::{Event, Usage};
+use crate::cluster::wire::message::{Event, Usage, Vital};
 use crate::cluster::wire::trace::PartyTrace;
 use crate::device::DeviceInUse;
 use crate::device::spare::end_job;
@@ -28,6 +28,13 @@ pub(in crate::cluster) fn tell(outbox: &Outbox, event: &Event) {
     if let Err(error) = outbox.tell(event) {
         eprintln!("cannot encode {event:?}: {error}");
     }
+}
+
+/// How a party with these links does.
+pub(in crate::cluster) fn vital(network: &dyn Network) -> Vital {
+    let endpoint = network.endpoint();
+    let (wait, stats, waited) = (endpoint.wait_state(), endpoint.stats(), endpoint.waited());
+    Vital { wait, stats, waited, resident_bytes: resident() }
 }
 
 /// A party's links, and whether they lead to threads of the same process.

@@ -5,6 +5,7 @@
 //! | file | what |
 //! |---|---|
 //! | `serve.rs` | what a party's process does, from bootstrap to end |
+//! | `relay.rs` | bytes between a caller's connection and a session's process |
 //! | `own_process.rs` | what that process does about itself: hiding, ending with its controller |
 //! | `execute.rs` | getting a party ready, and running one job after the other |
 //! | `context.rs` | [`PartyContext`](crate::cluster::PartyContext): what a job has at hand |
@@ -33,6 +34,7 @@ pub(super) mod jobs;
 pub(super) mod keeper;
 pub(super) mod model;
 pub(super) mod own_process;
+pub(super) mod relay;
 pub(super) mod self_test;
 pub(super) mod serve;
 pub(super) mod share;

@@ -36,6 +36,15 @@ pub(super) fn reset_peak_rss() {
     let _ = clear_refs().map(|mut file| file.write_all(b"5"));
 }
 
+/// Resident memory in bytes, 0 where the system does not tell.
+pub(super) fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    // SAFETY: sysconf takes a number and touches no memory.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages * u64::try_from(page).unwrap_or(0)
+}
+
 /// `VmHWM` in bytes, 0 where the system does not tell.
 pub(super) fn peak_rss() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

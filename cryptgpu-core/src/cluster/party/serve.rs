@@ -3,17 +3,19 @@
 //! controller is gone.
 
 use super::context::PartyContext;
-use super::execute::{Links, execute, heartbeat, prepare, tell};
+use super::execute::{Links, execute, heartbeat, prepare, tell, vital};
 use super::gate::Gate;
 use super::jobs::Jobs;
 use super::own_process;
 use crate::cluster::wire::frame::{self, Incoming, Outbox};
 use crate::cluster::wire::function;
-use crate::cluster::wire::message::{Bootstrap, Command, ControlLink, Event, MAX_BOOTSTRAP_BYTES, VERSION};
+use crate::cluster::wire::message::{
+    Bootstrap, Command, ControlLink, Event, MAX_BOOTSTRAP_BYTES, version as own_version,
+};
 use crate::cluster::wire::object::{CodeError, Library};
 use crate::device::DeviceInUse;
 use crate::net::tcp::{self, Config, Security};
-use crate::net::{NetError, Network, Options, TcpNetwork, tls};
+use crate::net::{NetError, Options, TcpNetwork, tls};
 use parking_lot::Mutex;
 use std::ffi::{CStr, OsString};
 use std::fs::File;
@@ -169,8 +171,7 @@ fn read_bootstrap() -> Result<(Bootstrap, File), String> {
     let unreadable = |error: postcard::Error| format!("cannot read the bootstrap: {error}");
     // The version comes first, and another version's bootstrap may look different behind it.
     let (version, _) = postcard::take_from_bytes::<String>(&bytes).map_err(unreadable)?;
-    // Read from memory, so that a test can make a program of another version.
-    let own = std::hint::black_box(VERSION);
+    let own = own_version();
     if version != own {
         return Err(format!(
             "the controller speaks `{version}`, this program `{own}`: build both from the same source"
@@ -267,10 +268,8 @@ where
     let watched = links.clone();
     runtime.spawn(async move {
         loop {
-            tell(
-                &alive,
-                &Event::Alive { state: watched.get().map(|network| Box::new(network.endpoint().wait_state())) },
-            );
+            let state = watched.get().map(|network| Box::new(vital(network.as_ref())));
+            tell(&alive, &Event::Alive { state });
             tokio::time::sleep(pause).await;
             if silence.is_some_and(|silence| heard.lock().elapsed() > silence) {
                 eprintln!("the controller is lost: nothing was heard from it for {silence:?}");
@@ -290,12 +289,7 @@ fn serve_commands(
     let guarded = guard.is_some();
     let Control { outbox, commands, .. } = control;
     // Before anything waits for this party: what is missing is said at once.
-    // Parties of one machine take its cards in turn.
-    let turn = match bootstrap.control {
-        ControlLink::Connect { .. } => bootstrap.id.index(),
-        ControlLink::Standard => 0,
-    };
-    let device = bootstrap.device.resolve(turn).map_err(|error| error.to_string())?;
+    let device = bootstrap.device.resolve(bootstrap.turn as usize).map_err(|error| error.to_string())?;
     let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
     if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
         tell(outbox, &Event::Listening { address });

@@ -3,6 +3,7 @@
 use super::error::ClusterError;
 use super::hosts::Hosts;
 use super::owners::Owners;
+use super::rendezvous::Rendezvous;
 use crate::device::Devices;
 use crate::mpc::Settings;
 use crate::net::{Interceptor, Link, Options, PartyId};
@@ -24,6 +25,8 @@ pub(in crate::cluster) enum Places {
     Ssh(Box<Hosts>),
     /// Parties that their owners have started.
     Owners(Box<Owners>),
+    /// The tasks of a job, which find each other in a folder.
+    Rendezvous(Box<Rendezvous>),
 }
 
 /// By which address a party reaches another: for somebody who stands between them.

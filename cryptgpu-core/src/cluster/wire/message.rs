@@ -15,7 +15,12 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Both ends must be of the same version: jobs are encoded without names.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 5");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 6");
+
+/// The version, read from memory: so a test can make a program of another one.
+pub(in crate::cluster) fn version() -> &'static str {
+    std::hint::black_box(VERSION)
+}
 
 /// A bootstrap is smaller than this.
 pub(in crate::cluster) const MAX_BOOTSTRAP_BYTES: usize = 64 << 10;
@@ -41,6 +46,8 @@ pub(in crate::cluster) struct Bootstrap {
     pub(in crate::cluster) settings: Settings,
     /// Where to compute.
     pub(in crate::cluster) device: DeviceChoice,
+    /// Its place among the parties of its machine, which take cards in turn.
+    pub(in crate::cluster) turn: u32,
     /// Where to listen for the other parties.
     pub(in crate::cluster) listen: SocketAddr,
 }
@@ -96,7 +103,7 @@ pub(in crate::cluster) enum Event {
     /// It cannot link up, or not go on.
     Unable { detail: String },
     /// Its process runs: sent every so often, whatever its job does, with what its links are about once they are up.
-    Alive { state: Option<Box<WaitState>> },
+    Alive { state: Option<Box<Vital>> },
     /// How far a job is.
     Progress { run: u64, fraction: f64, text: String, step: String },
     /// Something that a job tells its caller while it runs; its encoding follows.
@@ -108,6 +115,17 @@ pub(in crate::cluster) enum Event {
     Done { run: u64 },
     /// The job failed.
     Failed { run: u64, failure: Failure },
+}
+
+/// How a party does: what its links are about, and what it has counted since they came up.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(in crate::cluster) struct Vital {
+    pub(in crate::cluster) wait: WaitState,
+    pub(in crate::cluster) stats: Stats,
+    /// How long it has waited for each of the others.
+    pub(in crate::cluster) waited: [Duration; 3],
+    /// Memory that is resident now; 0 where the system does not tell.
+    pub(in crate::cluster) resident_bytes: u64,
 }
 
 /// What a job took at one party.

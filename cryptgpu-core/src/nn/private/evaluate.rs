@@ -1,9 +1,9 @@
 //! The steps of a plan on shares.
 
-use super::values::{Computed, Inputs, Values};
+use super::values::{Computed, Inputs, Products, Values};
 use super::{Layer, LayerTime, SharedModel};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry};
-use crate::mpc::{CheckRange, MpcError, Party, Rep, Truncating};
+use crate::mpc::{Additive, CheckRange, MpcError, Operand, Party, Rep, Truncating};
 use crate::nn::divisor::reciprocal;
 use crate::nn::lower::{PlanOp, Step};
 use crate::nn::{NnError, window};
@@ -24,7 +24,7 @@ pub(super) fn run(
         let looked_at = window::of_step(plan, step, p.settings())?;
         let evaluate = |p: &mut Party| {
             let result = evaluate(p, step, layer.as_ref(), inputs).and_then(|result| {
-                let result = Computed::of(p, plan, step, result)?;
+                let result = result.settled(p, plan, step)?;
                 if p.settings().check_range == CheckRange::Layers {
                     p.check_range()?;
                 }
@@ -41,31 +41,35 @@ pub(super) fn run(
     values.into_output(plan)
 }
 
-/// The result of one step; of one that truncates products, without the last message of the truncation.
+/// The result of one step; of one that truncates products, without the last message of the truncation; of one that leaves
+/// them to a sum, the products.
 pub(in crate::nn) fn evaluate(
     p: &mut Party,
     step: &Step,
     layer: Option<&Layer>,
     inputs: Inputs<'_>,
-) -> Result<Truncating, NnError> {
+) -> Result<Computed, NnError> {
     let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
     let wiring = |what: &str| NnError::Wiring { node: step.name.clone(), what: what.into() };
     if let Some(begun) = inputs.begun {
         return behind(p, step, begun, &inputs.complete);
     }
+    if let Some((sum, cut)) = summed(&inputs.products).map_err(local)? {
+        return Ok(Computed::Begun(p.begin_truncation(sum, cut)?));
+    }
     let inputs = inputs.complete;
     let [x, rest @ ..] = &inputs[..] else { return Err(wiring("has no input")) };
     let weights = || layer.ok_or_else(|| wiring("has no weights"));
-    let result = match &step.op {
+    Ok(Computed::Complete(match &step.op {
         PlanOp::Conv2d { out_channels, window, groups, .. } => {
-            let layer = weights()?;
+            let Layer { weight, bias } = weights()?;
             let geometry = convolution(x.shape(), *out_channels, *window, *groups);
             let geometry = geometry.ok_or_else(|| wiring("its input is no image"))?;
-            return Ok(p.begin_conv2d(x, &layer.weight, &geometry, layer.bias.as_ref())?);
+            return cut(p, step, weight, x.local_conv2d(weight, &geometry, bias.as_ref()));
         }
         PlanOp::Linear { .. } => {
-            let layer = weights()?;
-            return Ok(p.begin_linear(x, &layer.weight, layer.bias.as_ref())?);
+            let Layer { weight, bias } = weights()?;
+            return cut(p, step, weight, x.local_linear(weight, bias.as_ref()));
         }
         PlanOp::Relu => p.relu(x)?,
         PlanOp::Relu6 => p.clipped_relu(x, 6.0)?,
@@ -78,22 +82,48 @@ pub(in crate::nn) fn evaluate(
         PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local)?,
         PlanOp::Concat => concat_channels(&inputs).map_err(local)?,
         PlanOp::Flatten => x.reshape(&flattened(x.shape())).map_err(local)?,
-    };
-    Ok(result.into())
+    }))
+}
+
+/// The sum of products, at the largest of their scales, and by how many bits it is truncated; None of none.
+fn summed(products: &[Products]) -> Result<Option<(Additive, u32)>, DeviceError> {
+    let Some(cut) = products.iter().map(|products| products.cut).max() else { return Ok(None) };
+    let mut scaled = products.iter().map(|products| match cut - products.cut {
+        0 => products.sum.clone(),
+        missing => products.sum.mul_word(1 << missing),
+    });
+    let Some(first) = scaled.next() else { return Ok(None) };
+    let sum = scaled.try_fold(first, |sum, other| sum.add(&other))?;
+    Ok(Some((sum, cut)))
+}
+
+/// Begins to truncate the products of a layer, unless they are left to a sum.
+fn cut(
+    p: &mut Party,
+    step: &Step,
+    weight: &Operand,
+    products: Result<Additive, DeviceError>,
+) -> Result<Computed, NnError> {
+    let (sum, cut) = (products.map_err(MpcError::from)?, weight.cut(p.codec().fraction_bits()));
+    if step.left_to_sum {
+        return Ok(Computed::Left(Products { sum, cut }));
+    }
+    Ok(Computed::Begun(p.begin_truncation(sum, cut)?))
 }
 
 /// The result of a step one of whose inputs is still being truncated.
-fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[&Rep]) -> Result<Truncating, NnError> {
+fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[&Rep]) -> Result<Computed, NnError> {
     let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
-    match step.op {
-        PlanOp::Relu => Ok(p.relu_behind(x)?.into()),
-        PlanOp::Add => others.iter().try_fold(x, |sum, term| sum.plus(term)).map_err(local),
+    let begun = match step.op {
+        PlanOp::Relu => return Ok(Computed::Complete(p.relu_behind(x)?)),
+        PlanOp::Add => others.iter().try_fold(x, |sum, term| sum.plus(term)).map_err(local)?,
         PlanOp::Flatten => {
             let shape = flattened(x.shape());
-            x.reshape(&shape).map_err(local)
+            x.reshape(&shape).map_err(local)?
         }
-        _ => Err(NnError::Wiring { node: step.name.clone(), what: "its input is still being truncated".into() }),
-    }
+        _ => return Err(NnError::Wiring { node: step.name.clone(), what: "its input is still truncated".into() }),
+    };
+    Ok(Computed::Begun(begun))
 }
 
 /// A vector for each image.

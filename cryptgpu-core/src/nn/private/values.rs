@@ -1,13 +1,24 @@
-//! The values of a run over a plan: shares, and one at most whose truncation has only begun, for the ReLU behind it.
+//! The values of a run over a plan: shares, products that are left to a sum, and one value at most whose truncation has only
+//! begun, for the ReLU behind it.
 
-use crate::mpc::{MpcError, Party, Rep, Truncating};
+use crate::mpc::{Additive, MpcError, Party, Rep, Truncating};
 use crate::nn::NnError;
 use crate::nn::lower::{Plan, Step, ValueId};
+use std::collections::BTreeMap;
 
 /// Values by number, for as long as a step still uses them.
 pub(in crate::nn) struct Values {
     complete: Vec<Option<Rep>>,
+    products: BTreeMap<ValueId, Products>,
     begun: Option<(ValueId, Truncating)>,
+}
+
+/// Sums of products that are still to be truncated.
+pub(in crate::nn) struct Products {
+    /// The sums.
+    pub sum: Additive,
+    /// By how many bits.
+    pub cut: u32,
 }
 
 /// What a step computes from.
@@ -15,12 +26,16 @@ pub(in crate::nn) struct Inputs<'a> {
     /// The one whose truncation has only begun: for what lies between a step and the ReLU that alone uses it
     /// ([`Plan::only_a_relu_uses`]).
     pub begun: Option<Truncating>,
+    /// Products of layers that are left to this sum.
+    pub products: Vec<Products>,
     /// The others, in order.
     pub complete: Vec<&'a Rep>,
 }
 
 /// The result of a step.
 pub(in crate::nn) enum Computed {
+    /// Left to the sum behind.
+    Left(Products),
     /// Left to the ReLU behind.
     Begun(Truncating),
     /// A share.
@@ -29,19 +44,28 @@ pub(in crate::nn) enum Computed {
 
 impl Computed {
     /// Ends the truncation of a result that anything but a ReLU uses next.
-    pub fn of(p: &mut Party, plan: &Plan, step: &Step, result: Truncating) -> Result<Self, MpcError> {
-        if plan.only_a_relu_uses(step) {
-            return Ok(Computed::Begun(result));
+    pub fn settled(self, p: &mut Party, plan: &Plan, step: &Step) -> Result<Self, MpcError> {
+        match self {
+            Computed::Begun(result) if !plan.only_a_relu_uses(step) => {
+                Ok(Computed::Complete(p.finish_truncation(result)?))
+            }
+            other => Ok(other),
         }
-        Ok(Computed::Complete(p.finish_truncation(result)?))
     }
 
     /// How many elements.
     pub fn len(&self) -> usize {
         match self {
+            Computed::Left(products) => products.sum.len(),
             Computed::Begun(result) => result.len(),
             Computed::Complete(result) => result.len(),
         }
+    }
+}
+
+impl From<Rep> for Computed {
+    fn from(complete: Rep) -> Self {
+        Computed::Complete(complete)
     }
 }
 
@@ -52,21 +76,25 @@ impl Values {
         if let Some(first) = complete.first_mut() {
             *first = Some(input);
         }
-        Values { complete, begun: None }
+        Values { complete, products: BTreeMap::new(), begun: None }
     }
 
-    /// The inputs of a step. One that has only begun is given away, since nobody else uses it.
+    /// The inputs of a step. Products and what has only begun are given away, since nobody else uses them.
     pub fn inputs(&mut self, step: &Step) -> Result<Inputs<'_>, NnError> {
         let begun = self.begun.take_if(|(value, _)| step.inputs.contains(value));
-        let rest = step.inputs.iter().filter(|&&input| begun.as_ref().is_none_or(|(value, _)| *value != input));
-        let complete: Option<Vec<&Rep>> = rest.map(|input| self.complete[input.index()].as_ref()).collect();
-        let complete = complete.ok_or_else(|| released(&step.name))?;
-        Ok(Inputs { begun: begun.map(|(_, begun)| begun), complete })
+        let products: Vec<_> = step.inputs.iter().filter_map(|input| self.products.remove(input)).collect();
+        let given = products.len() + usize::from(begun.is_some());
+        let complete: Vec<_> = step.inputs.iter().filter_map(|input| self.complete[input.index()].as_ref()).collect();
+        if given + complete.len() < step.inputs.len() {
+            return Err(released(&step.name));
+        }
+        Ok(Inputs { begun: begun.map(|(_, begun)| begun), products, complete })
     }
 
     /// Keeps the result of a step, and drops what nobody uses any more.
     pub fn put(&mut self, step: &Step, result: Computed) {
         match result {
+            Computed::Left(products) => drop(self.products.insert(step.output, products)),
             Computed::Begun(begun) => self.begun = Some((step.output, begun)),
             Computed::Complete(result) => self.complete[step.output.index()] = Some(result),
         }

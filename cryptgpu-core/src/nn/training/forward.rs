@@ -3,7 +3,7 @@
 use super::batch_norm::{self, BatchStatistics, Normalised};
 use super::plan::{Keeps, LayerTensors, TrainingPlan};
 use super::times::{Label, Pass, StepTime, observed};
-use crate::mpc::{KeptMaxima, Operand, Party, Rep, RepBits, Truncating};
+use crate::mpc::{KeptMaxima, Operand, Party, Rep, RepBits};
 use crate::nn::divisor::cut;
 use crate::nn::lower::{PlanOp, Step};
 use crate::nn::private::values::{Computed, Inputs as Operands, Values};
@@ -67,7 +67,7 @@ impl Inputs<'_> {
             let label = Label { name: &step.name, kind: step.op.kind(), pass: Pass::Forward };
             let step_of = |p: &mut Party| {
                 let (result, kept, batch) = self.step(p, index, step, inputs)?;
-                Ok((Computed::of(p, plan, step, result)?, kept, batch))
+                Ok((result.settled(p, plan, step)?, kept, batch))
             };
             let (result, kept, batch) = observed(p, label, observe, |p| p.with_window(looked_at, step_of))?;
             all_kept.push(kept);
@@ -84,7 +84,7 @@ impl Inputs<'_> {
         index: usize,
         step: &Step,
         inputs: Operands<'_>,
-    ) -> Result<(Truncating, Kept, Option<BatchStatistics>), NnError> {
+    ) -> Result<(Computed, Kept, Option<BatchStatistics>), NnError> {
         let layer = self.plan.layers()[index];
         let keeps = if self.training { self.plan.keeps()[index] } else { Keeps::Nothing };
         if inputs.begun.is_some() {
@@ -129,7 +129,7 @@ impl Inputs<'_> {
         step: &Step,
         keeps: Keeps,
         inputs: Operands<'_>,
-    ) -> Result<(Truncating, Kept, Option<BatchStatistics>), NnError> {
+    ) -> Result<(Computed, Kept, Option<BatchStatistics>), NnError> {
         match (&step.op, keeps, inputs) {
             (PlanOp::Relu, Keeps::Bits, Operands { begun: Some(x), .. }) => {
                 let (y, bits) = p.relu_kept_behind(x)?;

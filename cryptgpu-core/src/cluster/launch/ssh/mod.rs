@@ -17,7 +17,7 @@ mod shipment;
 use super::introduce::{Introduction, introduce};
 use super::process::{PartyProcess, describe};
 use super::program::Program;
-use super::session::{Start, Started, controller, stay_alive};
+use super::session::{Elsewhere, Start, Started, controller, stay_alive};
 use crate::cluster::party::execute::heartbeat;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
@@ -91,7 +91,8 @@ pub(super) fn start(
         })
     };
     let libraries = program.libraries.iter().map(Library::digest).collect();
-    Ok(Started { processes, outboxes, advertised: Box::new(advertised), libraries: Some(libraries) })
+    let (elsewhere, advertised) = (Elsewhere::default(), Box::new(advertised));
+    Ok(Started { processes, elsewhere, outboxes, advertised, libraries: Some(libraries) })
 }
 
 /// Hosts that are reached over the loopback interface are reached by nobody else.
