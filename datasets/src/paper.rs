@@ -58,6 +58,43 @@ pub struct OperationFigure {
     pub caveat: String,
 }
 
+/// What another system's own code took on one NVIDIA H100 that all of its parties shared.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CardFigure {
+    /// Whose code, with its version.
+    pub system: String,
+    /// The network, or the operation with its size; `p1` is a padding of one.
+    pub work: String,
+    /// `inference` or `training iteration`.
+    pub phase: String,
+    /// Images at a time.
+    pub batch: u32,
+    /// Seconds.
+    pub seconds: f64,
+    /// Bytes that all parties sent together; none where nothing was sent or counted.
+    pub bytes_all_parties: Option<f64>,
+    /// Largest absolute difference from the same in the clear; none where it was not compared.
+    pub max_abs_error: Option<f64>,
+    /// Results that are off by one or more; none where it was not compared.
+    pub entries_off_by_more_than_1: Option<u64>,
+    /// Its fraction bits.
+    pub fraction_bits: u32,
+    /// `yes` with CUDA's multi-process service, `no` where processes took turns on the card.
+    pub mps: String,
+}
+
+impl CardFigure {
+    /// Whether some result was not right.
+    pub fn is_wrong(&self) -> bool {
+        self.entries_off_by_more_than_1.is_some_and(|entries| entries > 0)
+    }
+
+    /// Whether the parties' processes computed on the card at the same time.
+    pub fn is_with_mps(&self) -> bool {
+        self.mps == "yes"
+    }
+}
+
 /// What a source tag stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Source {
@@ -182,6 +219,14 @@ pub fn claims() -> Result<Vec<OperationFigure>> {
     parse("claims.csv", include_str!("../paper/claims.csv"))
 }
 
+/// CryptGPU's own code, CrypTen and Piranha, measured on one H100 on 26 November 2026.
+///
+/// # Errors
+/// As [`operations`].
+pub fn same_card() -> Result<Vec<CardFigure>> {
+    parse("same_card.csv", include_str!("../paper/same_card.csv"))
+}
+
 /// What the source tags stand for.
 ///
 /// # Errors
@@ -271,6 +316,20 @@ mod tests {
         let antelope = value(Table::LaterSystems, "lenet", 1, "Antelope", quantity::SECONDS);
         assert_eq!((antelope.value, antelope.source.as_str()), (0.024, "ante"));
         assert_eq!(value(Table::Networks, "resnet101", 1, "CryptGPU", quantity::RELUS).value, 14_584_576.0);
+    }
+
+    #[test]
+    fn wrong_results_on_the_card_are_known_as_such() {
+        let figures = same_card().unwrap();
+        let wrong = |system: &str, work: &str, mps: bool| {
+            let is = |figure: &&CardFigure| {
+                figure.system.starts_with(system) && figure.work == work && figure.is_with_mps() == mps
+            };
+            figures.iter().find(is).unwrap().is_wrong()
+        };
+        assert!(wrong("CrypTen 0.4.1, 3", "vgg16-cifar10", true) && !wrong("CrypTen 0.4.1, 3", "lenet", true));
+        // One run of two: its truncation wrapped.
+        assert!(wrong("CryptGPU code (", "resnet50", false) && !wrong("CryptGPU code (", "resnet50", true));
     }
 
     #[test]

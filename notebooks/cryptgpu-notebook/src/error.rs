@@ -48,6 +48,14 @@ pub enum NotebookError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
     /// An array cannot be shown as a picture.
     #[error("a picture of shape {shape:?}: channels, height and width are needed, with 1 or 3 channels and no zero")]
     PictureShape {

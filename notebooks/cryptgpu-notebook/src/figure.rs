@@ -1,5 +1,7 @@
 //! plotters drawings as figures in a notebook.
 
+use std::path::Path;
+
 use cryptgpu_core::show::{Show, emit};
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, IntoDrawingArea, SVGBackend};
@@ -58,6 +60,17 @@ impl Figure {
     /// The drawing as SVG, to write to a file.
     pub fn svg(&self) -> &str {
         &self.svg
+    }
+
+    /// Writes the drawing as an SVG file, into a folder that is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Write`](NotebookError::Write).
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let failed = |source| NotebookError::Write { path: path.into(), source };
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+        std::fs::write(path, &self.svg).map_err(failed)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a CryptGPU notebook shows with: data frames ([`frame`]), figures ([`figure`]), pictures ([`picture`]), progress
+//! What a CryptGPU notebook shows with: data frames ([`frame`]), figures ([`figure`]), tables for print ([`sheet`]), pictures ([`picture`]), progress
 //! ([`progress`]), a loss while it goes down ([`curve`]), several of these in one output ([`bundle::Bundle`]), and the paper's experiments: run by
 //! [`measure`], shown as [`tables`] and [`plots`].
 //!
@@ -14,6 +14,7 @@ pub mod measure;
 pub mod picture;
 pub mod plots;
 pub mod progress;
+pub mod sheet;
 pub mod tables;
 
 pub use error::{NotebookError, Result};
@@ -24,6 +25,7 @@ pub mod prelude {
     pub use polars::prelude::{AnyValue, Column, DataFrame, NamedFrom, Series};
     pub use serde_json::{Value, json};
 
+    pub use cryptgpu_core::experiment::paper::Exhibit;
     pub use cryptgpu_core::show::Show;
 
     pub use crate::bundle::Bundle;
@@ -32,5 +34,6 @@ pub mod prelude {
     pub use crate::frame::{self, Frame, ShowFrame};
     pub use crate::picture::Picture;
     pub use crate::progress::Progress;
+    pub use crate::sheet::{Cell, Column as SheetColumn, Quantity, Sheet};
     pub use crate::{NotebookError, measure, plots, tables};
 }

@@ -44,7 +44,7 @@ mod tests {
         assert!(svg.contains("lenet") && svg.contains("resnet50") && svg.contains("9.31"), "{svg}");
         // CryptGPU's bar: LeNet's time is from a checked source, ResNet-50's is not.
         let orange = |fill: &str| svg.lines().filter(|l| l.contains("<rect") && l.contains(fill)).count();
-        assert!(orange("fill=\"#FF7F0E\"") >= 1 && orange("stroke=\"#FF7F0E\"") >= 1, "{svg}");
+        assert!(orange("fill=\"#D55E00\"") >= 1 && orange("stroke=\"#D55E00\"") >= 1, "{svg}");
     }
 
     #[test]

@@ -6,23 +6,13 @@ use cryptgpu_core::experiment::EmbeddingRow;
 use cryptgpu_core::experiment::micro::{MicroRecord, MicroRow};
 use plotters::prelude::*;
 
+use super::palette;
 use crate::Result;
 use crate::figure::{Canvas, Figure};
 use crate::tables::micro_rows;
 
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(31, 119, 180),
-    RGBColor(44, 160, 44),
-    RGBColor(148, 103, 189),
-    RGBColor(23, 190, 207),
-    RGBColor(227, 119, 194),
-    RGBColor(188, 189, 34),
-    RGBColor(140, 86, 75),
-    RGBColor(214, 39, 40),
-];
-const PIRANHA: RGBColor = RGBColor(255, 127, 14);
-const MP_SPDZ: RGBColor = RGBColor(140, 140, 140);
-const PALE: RGBColor = RGBColor(228, 230, 233);
+const PIRANHA: &str = "Piranha P-Falcon, GPU";
+const MP_SPDZ: &str = "MP-SPDZ, CPU";
 const WIDTH: u32 = 1020;
 
 /// A line: its colour, its points from left to right.
@@ -54,8 +44,8 @@ pub fn micro(records: &[MicroRecord]) -> Result<Figure> {
     let figure = Figure::draw((WIDTH, 400), |canvas| {
         canvas.fill(&WHITE)?;
         let (head, body) = canvas.split_vertically(34);
-        let ours = names.iter().zip(COLOURS).map(|(name, colour)| (name.clone(), colour));
-        let others = [("Piranha P-Falcon, GPU".to_owned(), PIRANHA), ("MP-SPDZ, CPU".to_owned(), MP_SPDZ)];
+        let ours = names.iter().zip(palette::SERIES.into_iter().cycle()).map(|(name, colour)| (name.clone(), colour));
+        let others = [PIRANHA, MP_SPDZ].map(|name| (name.to_owned(), palette::of(name)));
         legend(&head, ours.chain(others))?;
         for (area, (operation, rows)) in body.split_evenly((1, panels.len())).iter().zip(&panels) {
             let what = if *operation == "relu" { "elements" } else { "multiply-accumulates" };
@@ -67,14 +57,14 @@ pub fn micro(records: &[MicroRecord]) -> Result<Figure> {
 }
 
 fn lines(rows: &[&MicroRow], names: &[String]) -> Vec<Line> {
-    let ours = names.iter().zip(COLOURS).map(|(name, colour)| Line {
+    let ours = names.iter().zip(palette::SERIES.into_iter().cycle()).map(|(name, colour)| Line {
         colour,
         points: rows.iter().filter(|row| row.series() == *name).map(|row| (row.work as f64, row.seconds)).collect(),
     });
-    let cited = |colour, seconds: fn(&MicroRow) -> Option<f64>| {
+    let cited = |system, seconds: fn(&MicroRow) -> Option<f64>| {
         let mut points: Vec<_> = rows.iter().filter_map(|row| Some((row.work as f64, seconds(row)?))).collect();
         points.dedup();
-        Line { colour, points }
+        Line { colour: palette::of(system), points }
     };
     let others = [
         cited(PIRANHA, |row| row.piranha_seconds.as_ref().map(|cited| cited.value)),
@@ -112,7 +102,7 @@ fn panel(canvas: &Canvas<'_>, title: &str, what: &str, lines: &[Line]) -> std::r
     chart
         .configure_mesh()
         .light_line_style(WHITE)
-        .bold_line_style(PALE)
+        .bold_line_style(palette::RULE)
         .x_desc(what)
         .y_desc("seconds")
         .x_labels(5)
@@ -145,7 +135,7 @@ const RIGHT: i32 = 40;
 /// Depths from 1 to 2²⁴ and a little more.
 const DEPTHS: i32 = 26;
 const RIGHT_INK: RGBColor = RGBColor(190, 220, 190);
-const WRONG: RGBColor = RGBColor(214, 39, 40);
+const WRONG: RGBColor = palette::WRONG;
 
 /// A row for each embedding: the depths up to which it is proved right, in green; where the worst words were wrong, from
 /// the mark on; and the depths tried with uniform words, filled by the fraction that was wrong.
@@ -160,7 +150,7 @@ pub fn embedding(rows: &[EmbeddingRow]) -> Result<Figure> {
         let bottom = TOP + ROW * rows.len() as i32;
         for exponent in (0..=24).step_by(4) {
             let x = place((1u64 << exponent) as f64);
-            canvas.draw(&PathElement::new([(x, TOP - 8), (x, bottom)], PALE.stroke_width(1)))?;
+            canvas.draw(&PathElement::new([(x, TOP - 8), (x, bottom)], palette::RULE.stroke_width(1)))?;
             canvas.draw(&Text::new(format!("2^{exponent}"), (x - 10, bottom + 6), ("sans-serif", 12)))?;
         }
         for (index, row) in rows.iter().enumerate() {
@@ -252,7 +242,7 @@ mod tests {
         let svg = figure.svg();
         assert!(svg.contains("4 × 16 bits, double for each pair") && svg.contains("10 products"), "{svg}");
         // The legend's and the row's.
-        let red = |what: &str| svg.lines().filter(|line| line.contains(what) && line.contains("#D62728")).count();
+        let red = |what: &str| svg.lines().filter(|line| line.contains(what) && line.contains("#A01E3C")).count();
         assert_eq!((red("<circle"), red("<polyline")), (3, 2), "{svg}");
     }
 }

@@ -1,6 +1,6 @@
 //! Figures, drawn from the same rows as the [`tables`](crate::tables): measurements in bars ([`inference`],
 //! [`training`]) and by size ([`micro`]), the loss and accuracy of a training ([`training_curve`], [`accuracy_curve`]) and what its layers take
-//! ([`training_steps`]), where embeddings go wrong ([`embedding`]), a run on a time axis ([`timeline`]), and two runs in
+//! ([`training_steps`]), ours and others' code on one card ([`same_card`]), where embeddings go wrong ([`embedding`]), a run on a time axis ([`timeline`]), and two runs in
 //! bars ([`compare`]).
 
 mod arrows;
@@ -9,13 +9,16 @@ mod compare;
 mod inference;
 mod lanes;
 mod micro;
+mod palette;
 mod pen;
 mod raster;
+mod same_card;
 mod timeline;
 mod training;
 
 pub use compare::compare;
 pub use inference::inference;
 pub use micro::{embedding, micro};
+pub use same_card::same_card;
 pub use timeline::timeline;
 pub use training::{accuracy_curve, training, training_curve, training_steps};

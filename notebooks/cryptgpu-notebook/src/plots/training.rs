@@ -7,14 +7,14 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::bars::{self, Group};
+use super::palette;
 use super::pen::{self, Drawn, INK, PALE_INK, font, text_width};
 use crate::figure::{Canvas, Figure};
 use crate::tables::training_rows;
 use crate::{NotebookError, Result};
 
-const COLOURS: [RGBColor; 4] =
-    [RGBColor(31, 119, 180), RGBColor(255, 127, 14), RGBColor(44, 160, 44), RGBColor(148, 103, 189)];
-const RULE: RGBColor = RGBColor(228, 230, 233);
+const COLOURS: [RGBColor; 4] = [palette::SERIES[0], RGBColor(150, 150, 150), palette::SERIES[4], palette::SERIES[1]];
+const RULE: RGBColor = palette::RULE;
 
 /// Losses over the iterations, a line for each curve with its name: the mean over neighbouring minibatches in strong
 /// colour, those of the minibatches themselves pale behind it. Upright lines part the epochs.
@@ -168,10 +168,10 @@ pub fn training(records: &[TrainingRecord]) -> Result<Figure> {
 /// The passes of an iteration, in the order in which they run, with their colours.
 const PASSES: [(&str, RGBColor); 5] = [
     ("input", RGBColor(127, 127, 127)),
-    ("forward", RGBColor(31, 119, 180)),
-    ("loss", RGBColor(214, 39, 40)),
-    ("backward", RGBColor(255, 127, 14)),
-    ("update", RGBColor(44, 160, 44)),
+    ("forward", palette::OURS),
+    ("loss", RGBColor(204, 121, 167)),
+    ("backward", RGBColor(230, 159, 0)),
+    ("update", RGBColor(0, 158, 115)),
 ];
 const WIDTH: i32 = 960;
 const HEAD: i32 = 66;

@@ -1,44 +1,38 @@
-//! Micro-benchmarks and the ablation of the embedding as data frames. What stands in a row is decided by
+//! Micro-benchmarks, and the ablation of the embedding as a data frame. What stands in a row is decided by
 //! `cryptgpu_core::experiment`.
 
 use cryptgpu_core::experiment::EmbeddingRow;
 use cryptgpu_core::experiment::micro::{MicroRecord, MicroRow, latest, micro_caption, micro_table};
 use polars::prelude::DataFrame;
 
-use super::inference::{tag, value};
+use super::source::cited;
 use super::{Table, counts, numbers, texts};
+use crate::sheet::{Cell, Column as SheetColumn, Quantity, Sheet};
 use crate::{NotebookError, Result};
 
 /// Private operations by size and device, beside what is published for the same size. Of several records of the same
 /// measurement, the last.
 ///
-/// | column | unit |
-/// |---|---|
-/// | `seconds`, `best` | from shares to shares: median and fastest iteration |
-/// | `M/s` | 10⁶ multiply-accumulates of secrets a second; for ReLU, elements |
-/// | `kB` | 10³ bytes, all parties together |
-///
 /// # Errors
 /// [`Empty`](NotebookError::Empty) without a record; [`Experiment`](NotebookError::Experiment) if the published figures
 /// cannot be read.
-pub fn micro(records: &[MicroRecord]) -> Result<Table> {
+pub fn micro(records: &[MicroRecord]) -> Result<Sheet> {
     let rows = micro_rows(records)?;
     let of = &rows;
     let columns = vec![
-        texts("operation", of.iter().map(|row| Some(row.operation.clone()))),
-        texts("size", of.iter().map(|row| Some(row.size.clone()))),
-        texts("device", of.iter().map(|row| Some(row.series()))),
-        numbers("seconds", of.iter().map(|row| Some(row.seconds))),
-        numbers("best", of.iter().map(|row| Some(row.best_seconds))),
-        numbers("M/s", of.iter().map(|row| Some(row.per_second / 1e6))),
-        numbers("kB", of.iter().map(|row| Some(row.bytes as f64 / 1e3))),
-        counts("rounds", of.iter().map(|row| row.rounds)),
-        numbers("largest error", of.iter().map(|row| Some(row.max_abs_error))),
-        numbers("Piranha (GPU) s", of.iter().map(|row| value(&row.piranha_seconds))),
-        numbers("MP-SPDZ (CPU) s", of.iter().map(|row| value(&row.mp_spdz_seconds))),
-        texts("source", of.iter().map(|row| tag(&row.piranha_seconds))),
+        SheetColumn::texts("operation", of.iter().map(|row| row.operation.clone())),
+        SheetColumn::texts("size", of.iter().map(|row| row.size.clone())),
+        SheetColumn::texts("where", of.iter().map(MicroRow::series)),
+        SheetColumn::new("ours", Quantity::Seconds, of.iter().map(|row| Cell::number(row.seconds))),
+        SheetColumn::new("fastest", Quantity::Seconds, of.iter().map(|row| Cell::number(row.best_seconds))),
+        SheetColumn::new("10⁶ a second", Quantity::Number, of.iter().map(|row| Cell::number(row.per_second / 1e6))),
+        SheetColumn::new("sent", Quantity::Bytes, of.iter().map(|row| Cell::number(row.bytes as f64))),
+        SheetColumn::new("rounds", Quantity::Count, of.iter().map(|row| Cell::number(row.rounds as f64))),
+        SheetColumn::new("largest error", Quantity::Error, of.iter().map(|row| Cell::number(row.max_abs_error))),
+        SheetColumn::new("Piranha, GPU", Quantity::Seconds, of.iter().map(|row| cited(&row.piranha_seconds))),
+        SheetColumn::new("MP-SPDZ, CPU", Quantity::Seconds, of.iter().map(|row| cited(&row.mp_spdz_seconds))),
     ];
-    Ok(Table { frame: DataFrame::new(rows.len(), columns)?, caption: micro_caption(&rows)? })
+    Ok(Sheet::new("Private operations by size", columns).noted(&micro_caption(&rows)?))
 }
 
 /// The rows behind [`micro`], for figures.
@@ -101,12 +95,9 @@ pub(crate) mod tests {
         let records =
             [record("relu 1000", 0.5, ""), record("relu 1000", 0.1, "NVIDIA A100"), record("relu 12", 1.0, "")];
         let table = micro(&records).unwrap();
-        assert_eq!(table.frame.height(), 3);
+        assert_eq!(table.rows(), 3);
         let html = table.html();
-        assert!(
-            html.contains("ours, NVIDIA A100") && html.contains("0.82646") && html.contains("not otherwise"),
-            "{html}"
-        );
+        assert!(html.contains("ours, NVIDIA A100") && html.contains("826") && html.contains("not otherwise"), "{html}");
         assert!(matches!(micro(&[]), Err(NotebookError::Empty { .. })));
     }
 }

@@ -1,23 +1,28 @@
-//! Tables: data frames with their captions, of measurements ([`inference`], [`training`], [`micro`],
-//! [`embedding`]), of runs ([`trace`], [`parties`], [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
+//! Tables. Those of measurements are for print ([`Sheet`](crate::sheet::Sheet): [`inference`], [`inference_bytes`],
+//! [`training`], [`parts`], [`training_parts`], [`micro`], [`same_card`]); the others are data frames with their captions: of embeddings ([`embedding`]), of runs ([`trace`], [`parties`], [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
 //! protocol checker found ([`report`]).
 
 mod checks;
 mod inference;
 mod micro;
+mod parts;
+mod same_card;
+mod source;
 mod trace;
 mod training;
 mod view;
 
 pub use checks::{claims, report};
-pub use inference::inference;
 pub(crate) use inference::inference_rows;
 #[cfg(test)]
 pub(crate) use inference::tests::record;
+pub use inference::{inference, inference_bytes};
 pub(crate) use micro::micro_rows;
 #[cfg(test)]
 pub(crate) use micro::tests::record as micro_record;
 pub use micro::{embedding, micro};
+pub use parts::{parts, training_parts};
+pub use same_card::{CardRow, SAME_CARD, same_card, same_card_rows};
 pub use trace::{compare, messages, parties, trace};
 #[cfg(test)]
 pub(crate) use training::tests::record as training_record;

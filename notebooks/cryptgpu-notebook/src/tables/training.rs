@@ -2,52 +2,84 @@
 //! `cryptgpu_core::experiment::training`.
 
 use cryptgpu_core::experiment::training::{TrainingRecord, TrainingRow, latest, training_caption, training_table};
-use polars::prelude::DataFrame;
 
-use super::inference::{tag, value};
-use super::{Table, counts, numbers, texts};
+use super::source::{self, Measured, Others, TRAINING_BYTES, TRAINING_SECONDS, cited, explained};
+use crate::sheet::{Cell, Column, Quantity, Sheet};
 use crate::{NotebookError, Result};
 
-/// Private training: time and bytes of an iteration of each network, ours and the paper's, with the source of each of the
-/// paper's figures. Of several records of the same measurement, the last.
-///
-/// | column | unit |
-/// |---|---|
-/// | `s an iteration`, `CryptGPU s` | forward, backward and update of one minibatch; CryptGPU's on three V100. Empty for an emulated card |
-/// | `× as fast` | CryptGPU's seconds by ours |
-/// | `MB`, `CryptGPU MB sent` | 10⁶ bytes, all parties together |
-/// | `% of its bytes` | ours of those that CryptGPU's code really sends |
-/// | `peak MB` | most memory of a party's process |
-/// | `loss`, `accuracy %` | at the end; empty where it was not revealed |
+/// Private training: time, bytes and rounds of an iteration of each network, ours and published ones, with their sources.
+/// Of several records of the same measurement, the last.
 ///
 /// # Errors
 /// [`Empty`](NotebookError::Empty) without a record of a training; [`Experiment`](NotebookError::Experiment) if the
 /// published figures cannot be read.
-pub fn training(records: &[TrainingRecord]) -> Result<Table> {
+pub fn training(records: &[TrainingRecord]) -> Result<Sheet> {
     let rows = training_rows(records)?;
-    let megabytes = |bytes: f64| bytes / 1e6;
-    let of = &rows;
-    let columns = vec![
-        texts("network", of.iter().map(|row| Some(row.label()))),
-        texts("images", of.iter().map(|row| Some(row.dataset.clone()))),
-        counts("batch", of.iter().map(|row| row.batch as u64)),
-        texts("link", of.iter().map(|row| Some(row.link.clone()))),
-        counts("iterations", of.iter().map(|row| row.iterations as u64)),
-        numbers("s an iteration", of.iter().map(|row| (!row.emulated).then_some(row.seconds))),
-        numbers("CryptGPU s", of.iter().map(|row| value(&row.cryptgpu_seconds))),
-        texts("source", of.iter().map(|row| tag(&row.cryptgpu_seconds))),
-        numbers("× as fast", of.iter().map(|row| row.speed_up)),
-        numbers("MB", of.iter().map(|row| Some(megabytes(row.bytes as f64)))),
-        numbers("CryptGPU MB sent", of.iter().map(|row| value(&row.cryptgpu_bytes_sent).map(megabytes))),
-        numbers("% of its bytes", of.iter().map(|row| row.bytes_fraction.map(|fraction| 100.0 * fraction))),
-        counts("rounds", of.iter().map(|row| row.rounds)),
-        numbers("peak MB", of.iter().map(|row| Some(megabytes(row.peak_rss_bytes as f64)))),
-        numbers("loss", of.iter().map(|row| row.loss)),
-        numbers("accuracy %", of.iter().map(|row| row.accuracy.map(|accuracy| 100.0 * accuracy))),
-        numbers("Falcon s", of.iter().map(|row| value(&row.falcon_seconds))),
-        numbers("Falcon MB", of.iter().map(|row| value(&row.falcon_bytes).map(megabytes))),
+    let (records, of) = (latest(records), &rows);
+    let private = |row: &TrainingRow| row.bytes > 0 && !row.emulated;
+    let near = |row: &TrainingRow| private(row) && matches!(row.link.as_str(), "none" | "lan");
+    let key = |row: &TrainingRow| (row.network.clone(), row.batch);
+    let others = Others::read()?;
+    let measured: Vec<Measured<'_>> = records.iter().map(taken).collect();
+    let mut columns = vec![
+        Column::texts("network", of.iter().zip(&measured).map(|(row, taken)| label(row, taken))),
+        Column::texts("images", of.iter().map(|row| row.dataset.clone())),
+        Column::new("batch", Quantity::Count, of.iter().map(|row| Cell::number(row.batch as f64))),
+        Column::texts("link", of.iter().map(|row| row.link.clone())),
+        Column::new(
+            "ours",
+            Quantity::Seconds,
+            of.iter().map(|row| Cell::number((!row.emulated).then_some(row.seconds))),
+        ),
+        Column::new("CryptGPU", Quantity::Seconds, of.iter().map(|row| cited(&row.cryptgpu_seconds))),
+        Column::new("ours is faster", Quantity::Times, of.iter().map(|row| Cell::number(row.speed_up))),
+        Column::new("Falcon", Quantity::Seconds, of.iter().map(|row| cited(&row.falcon_seconds))),
     ];
-    Ok(Table { frame: DataFrame::new(rows.len(), columns)?, caption: training_caption(&rows)? })
+    let rows_near: Vec<_> = of.iter().map(|row| near(row).then(|| key(row))).collect();
+    columns.extend(others.columns("", TRAINING_SECONDS, &rows_near));
+    columns.extend([
+        Column::new(
+            "we send",
+            Quantity::Bytes,
+            of.iter().map(|row| Cell::number(private(row).then_some(row.bytes as f64))),
+        ),
+        Column::new("CryptGPU's code sends", Quantity::Bytes, of.iter().map(|row| cited(&row.cryptgpu_bytes_sent))),
+        Column::new("ours of these", Quantity::Percent, of.iter().map(|row| Cell::number(row.bytes_fraction))),
+        Column::new("Falcon sends", Quantity::Bytes, of.iter().map(|row| cited(&row.falcon_bytes))),
+    ]);
+    let rows_private: Vec<_> = of.iter().map(|row| private(row).then(|| key(row))).collect();
+    columns.extend(others.columns(" sends", TRAINING_BYTES, &rows_private));
+    columns.extend([
+        Column::new(
+            "rounds",
+            Quantity::Count,
+            of.iter().map(|row| Cell::number(private(row).then_some(row.rounds as f64))),
+        ),
+        Column::new("memory", Quantity::Bytes, of.iter().map(|row| Cell::number(row.peak_rss_bytes as f64))),
+        Column::new("loss", Quantity::Number, of.iter().map(|row| Cell::number(row.loss))),
+        Column::new("accuracy", Quantity::Percent, of.iter().map(|row| Cell::number(row.accuracy))),
+    ]);
+    let (places, machines) = source::measured(&measured);
+    columns.extend(places);
+    let caption = training_caption(&rows)?;
+    let more = explained(&columns, &caption)?;
+    Ok(Sheet::new("Private training: an iteration", columns).noted(&caption).noted(&more).noted(&machines))
+}
+
+/// Where and when a record was measured.
+pub(super) fn taken(record: &TrainingRecord) -> Measured<'_> {
+    Measured {
+        machine: &record.machine,
+        card: record.cards.iter().find(|card| !card.is_empty()).map_or("", String::as_str),
+        commit: &record.commit,
+        time: &record.time,
+    }
+}
+
+/// The network with what sets its row apart, but for what columns say.
+pub(super) fn label(row: &TrainingRow, taken: &Measured<'_>) -> String {
+    let marks: Vec<String> = row.marks.iter().filter(|mark| **mark != row.dataset).cloned().collect();
+    taken.label(&row.network, &marks)
 }
 
 /// The rows behind [`training`], for figures.
@@ -66,7 +98,6 @@ pub(crate) mod tests {
     use super::*;
     use cryptgpu_core::experiment::training::Training;
     use cryptgpu_core::show::Show;
-    use polars::prelude::AnyValue;
     use serde_json::json;
 
     /// A record as a file of results holds it.
@@ -91,15 +122,17 @@ pub(crate) mod tests {
     fn records_stand_beside_the_papers_figures() {
         let records = [record("lenet", 128, 3.0), record("vgg16-tiny", 8, 4.0), record("lenet", 128, 0.5)];
         let table = training(&records).unwrap();
-        assert_eq!(table.frame.height(), 2, "of two records of LeNet, the last");
-        let cell = |column: &str, row| table.frame.column(column).unwrap().get(row).unwrap().into_static();
-        assert_eq!(cell("s an iteration", 0), AnyValue::Float64(0.5));
-        assert_eq!(cell("× as fast", 0), AnyValue::Float64(2.21 / 0.5));
-        assert_eq!((cell("MB", 0), cell("peak MB", 0)), (AnyValue::Float64(300.0), AnyValue::Float64(7.0)));
-        assert_eq!(cell("loss", 0), AnyValue::Float64(1.5));
-        assert_eq!(cell("source", 1).to_string(), "\"mem, unverified\"");
-        assert!(cell("accuracy %", 0).is_null());
-        assert!(table.text().contains("T4: "));
+        assert_eq!(table.rows(), 2, "of two records of LeNet, the last");
+        let number = |column: &str, row| table.cell(column, row).unwrap().number;
+        assert_eq!((number("ours", 0), number("ours is faster", 0)), (Some(0.5), Some(2.21 / 0.5)));
+        assert_eq!((number("we send", 0), number("memory", 0)), (Some(300e6), Some(7e6)));
+        assert_eq!(
+            (number("loss", 0), number("Antelope", 0), number("Piranha sends", 1)),
+            (Some(1.5), Some(0.52), Some(4.28e9))
+        );
+        assert_eq!(table.cell("CryptGPU", 1).unwrap().source, "mem, unverified");
+        assert!(table.cell("accuracy", 0).is_none(), "nothing is known of it");
+        assert!(table.text().contains("T4: ") && table.text().contains("ante: "));
     }
 
     #[test]
@@ -107,7 +140,7 @@ pub(crate) mod tests {
         let mut emulated = record("lenet", 128, 3.0);
         emulated.cards = ["an emulator", "", ""].map(String::from);
         let table = training(&[emulated]).unwrap();
-        assert!(table.frame.column("s an iteration").unwrap().get(0).unwrap().is_null());
-        assert!(table.caption.contains("emulated"));
+        assert!(table.cell("ours", 0).is_none());
+        assert!(table.text().contains("emulated"));
     }
 }
