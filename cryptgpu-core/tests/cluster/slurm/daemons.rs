@@ -89,6 +89,7 @@ fn start(munged: &Path, controller: &Path, node: &Path) -> Launcher {
         if Instant::now() > until {
             let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
             drop(cleaner.stdin.take());
+            let _ = cleaner.wait();
             panic!("Slurm does not start: {log}");
         }
         std::thread::sleep(Duration::from_millis(50));
