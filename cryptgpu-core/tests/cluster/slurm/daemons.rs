@@ -46,7 +46,8 @@ fn is_there(name: &str) -> bool {
     Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// The daemons, which end with this program, however that ends.
+/// The daemons, which end with this program, however that ends: behind it, so that nobody is there to wait for them.
+#[expect(clippy::zombie_processes)]
 fn start(munged: &Path, controller: &Path, node: &Path) -> Launcher {
     use std::os::unix::process::CommandExt;
     let folder = tempfile::Builder::new().prefix("cryptgpu-slurm-").tempdir().unwrap().keep();
