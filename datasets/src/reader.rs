@@ -106,6 +106,27 @@ impl ImageSet {
         }
     }
 
+    /// How many images a named set has, and the shape of one; none for files, which have to be read to know.
+    ///
+    /// ```
+    /// use cryptgpu_datasets::ImageSet;
+    ///
+    /// assert_eq!(ImageSet::DigitsTest.size(), Some((200, [1, 28, 28])));
+    /// ```
+    pub fn size(&self) -> Option<(usize, [usize; 3])> {
+        let (digits, colours) = ([1, 28, 28], [3, 32, 32]);
+        Some(match self {
+            ImageSet::MnistBundled => (1000, digits),
+            ImageSet::DigitsTrain => (800, digits),
+            ImageSet::DigitsTest => (200, digits),
+            ImageSet::MnistTrain => (60_000, digits),
+            ImageSet::MnistTest => (10_000, digits),
+            ImageSet::Cifar10Train => (50_000, colours),
+            ImageSet::Cifar10Test => (10_000, colours),
+            ImageSet::File { .. } => return None,
+        })
+    }
+
     /// The sets that have a name.
     pub fn named() -> [ImageSet; 7] {
         [
@@ -315,6 +336,10 @@ mod tests {
         let (train, test) = (ImageSet::DigitsTrain.open().unwrap(), ImageSet::DigitsTest.open().unwrap());
         let all = ImageSet::MnistBundled.open().unwrap();
         assert_eq!((train.len(), test.len()), (800, 200));
+        for set in ImageSet::named().into_iter().filter(ImageSet::is_there) {
+            let read = set.open().unwrap();
+            assert_eq!(set.size(), Some((read.len(), read.shape())), "{set}");
+        }
         assert_eq!(train.batch(0..2).unwrap(), all.batch(0..2).unwrap());
         assert_eq!(test.batch(0..2).unwrap(), all.batch(800..802).unwrap());
         assert_eq!(ImageSet::DigitsTest.open_labels().unwrap(), all.labels(800..1000).unwrap().unwrap());

@@ -2,10 +2,10 @@
 //! number, since fresh memory costs more (page faults, zeroing) than what is written to it. Tensors, shapes and messages do
 //! not live here.
 //!
-//! What is kept, with what is in use, is never more than half above the most that was in use at once ([`Store::room`]). So
-//! the memory of a process is that of its largest step, and can be stated before it runs. Memory that fits serves first, then
-//! larger one, as long as that makes the most no more, then one to which pages are added or from which they are taken. Nothing
-//! that is used again is zeroed.
+//! What is kept, with what is in use, is never more than half above the most that was in use at once, and never more than
+//! 64 MiB above it ([`Store::room`]). So the memory of a process is that of its largest step and so much more, and can be
+//! stated before it runs. Memory that fits serves first, then larger one, as long as that makes the most no more, then one to
+//! which pages are added or from which they are taken. Nothing that is used again is zeroed.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -24,14 +24,13 @@ const HUGE_WORDS: usize = 512 << 10;
 /// Bytes of a page, at most.
 const PAGE: usize = 64 << 10;
 
-/// Of the most that was in use so large a part may be kept beside it.
+/// Of the most that was in use so large a part may be kept beside it. A third or a quarter makes small networks slower.
 const KEPT_PART: usize = 2;
 
-/// Of the most that was in use so large a part is kept beside it when a training's memory is at its peak, about: from a fifth
-/// (VGG-16) to three fifths with what is on its way (LeNet).
-const USUAL_PART: u64 = 3;
+/// And no more words than these, of 64 MiB: networks may or may not fill what is beyond, so that it could not be stated.
+const KEPT_MOST: usize = 8 << 20;
 
-static STORE: Mutex<Store> = Mutex::new(Store { free: VecDeque::new(), kept: 0, used: 0, most: [0; 2] });
+static STORE: Mutex<Store> = Mutex::new(Store::new());
 
 /// The freed words of this process, all parties in it together. Counts are of words.
 struct Store {
@@ -46,6 +45,10 @@ struct Store {
 }
 
 impl Store {
+    const fn new() -> Self {
+        Store { free: VecDeque::new(), kept: 0, used: 0, most: [0; 2] }
+    }
+
     /// The most that was in use, lately.
     fn most(&self) -> usize {
         self.most[0].max(self.most[1])
@@ -54,7 +57,7 @@ impl Store {
     /// How many words may be kept while `used` are in use.
     fn room(&self, used: usize) -> usize {
         let most = self.most().max(used);
-        most + most / KEPT_PART - used
+        most + beside(most) - used
     }
 
     /// Freed words for `len`, of which some may have to be added or given back ([`fitted`]): as many and at most an eighth more,
@@ -75,9 +78,9 @@ impl Store {
         Some(words)
     }
 
-    /// Takes out what there is no room for, the longest there first.
-    fn shrink(&mut self, room: usize) -> Vec<Vec<u64>> {
-        let mut out = vec![];
+    /// Takes out what there is no room for beside `used` words in use, the longest there first.
+    fn shrink(&mut self, used: usize) -> Vec<Vec<u64>> {
+        let (room, mut out) = (self.room(used), vec![]);
         while self.kept > room
             && let Some(words) = self.free.pop_front()
         {
@@ -86,6 +89,31 @@ impl Store {
         }
         out
     }
+
+    /// Keeps words; gives those for which there is no room.
+    fn keep(&mut self, words: Vec<u64>) -> Vec<Vec<u64>> {
+        self.kept += words.capacity();
+        self.free.push_back(words);
+        self.shrink(self.used)
+    }
+
+    /// So many more words are in use.
+    fn begin(&mut self, words: usize) {
+        self.used += words;
+        self.most[0] = self.most[0].max(self.used);
+    }
+
+    /// A job has ended: what was needed before it counts no more. Gives the words for which there is no room then.
+    fn end_job(&mut self) -> Vec<Vec<u64>> {
+        self.most = [self.used, self.most[0]];
+        self.shrink(self.used)
+    }
+}
+
+/// How many words may be kept beside so many in use.
+const fn beside(most: usize) -> usize {
+    let part = most / KEPT_PART;
+    if part < KEPT_MOST { part } else { KEPT_MOST }
 }
 
 /// At least `len` words whose content is of no meaning.
@@ -96,8 +124,8 @@ fn take(len: usize) -> Vec<u64> {
     let mut store = STORE.lock();
     let found = store.find(len);
     let most = store.most().saturating_sub(store.used);
-    let room = store.room(store.used + len);
-    let unneeded = if found.is_none() { store.shrink(room) } else { vec![] };
+    let used = store.used + len;
+    let unneeded = if found.is_none() { store.shrink(used) } else { vec![] };
     drop(store);
     drop(unneeded);
     match found {
@@ -135,32 +163,22 @@ fn fresh(len: usize) -> Vec<u64> {
 
 /// Keeps words that are needed no more, if there is room.
 fn put(words: Vec<u64>) {
-    let len = words.capacity();
-    if len < MIN_WORDS {
-        return;
+    if words.capacity() >= MIN_WORDS {
+        // The system takes back what there is no room for, after the lock is free.
+        let unneeded = STORE.lock().keep(words);
+        drop(unneeded);
     }
-    let mut store = STORE.lock();
-    store.kept += len;
-    store.free.push_back(words);
-    let room = store.room(store.used);
-    let unneeded = store.shrink(room);
-    drop(store);
-    drop(unneeded);
 }
 
-/// A job has ended: what was needed before it counts no more. Memory beyond what it needed goes back to the system.
+/// A job has ended: memory beyond what it needed goes back to the system.
 pub(crate) fn end_job() {
-    let mut store = STORE.lock();
-    store.most = [store.used, store.most[0]];
-    let room = store.room(store.used);
-    let unneeded = store.shrink(room);
-    drop(store);
+    let unneeded = STORE.lock().end_job();
     drop(unneeded);
 }
 
-/// Bytes that are usually kept beside so many in use, at the peak.
+/// Bytes that are kept beside so many in use, at most: as many in a run of some length, which uses memory in many sizes.
 pub(crate) fn kept_beside(bytes: u64) -> u64 {
-    bytes / USUAL_PART
+    8 * beside((bytes / 8) as usize) as u64
 }
 
 /// Words in use, whose memory is kept when they are dropped.
@@ -192,9 +210,7 @@ impl Words {
 
     fn of(memory: Vec<u64>, len: usize) -> Self {
         if memory.capacity() >= MIN_WORDS {
-            let mut store = STORE.lock();
-            store.used += memory.capacity();
-            store.most[0] = store.most[0].max(store.used);
+            STORE.lock().begin(memory.capacity());
         }
         Words { memory, len }
     }
@@ -204,6 +220,16 @@ impl Words {
         let mut words = self.leave();
         words.truncate(self.len);
         words
+    }
+
+    /// Gives memory beyond these words back to the system: they will be in use for long.
+    pub(crate) fn settle(&mut self) {
+        if self.len >= MOVED_WORDS && self.memory.capacity() > self.len {
+            let mut words = self.leave();
+            words.truncate(self.len);
+            words.shrink_to_fit();
+            *self = Words::of(words, self.len);
+        }
     }
 
     fn leave(&mut self) -> Vec<u64> {
@@ -238,5 +264,110 @@ impl Deref for Words {
 impl DerefMut for Words {
     fn deref_mut(&mut self) -> &mut [u64] {
         &mut self.memory[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N: usize = MOVED_WORDS;
+
+    /// A store that keeps words of these numbers, of which `used` are in use and `most` were.
+    fn store(free: &[usize], used: usize, most: usize) -> Store {
+        let free: VecDeque<Vec<u64>> = free.iter().map(|&len| Vec::with_capacity(len)).collect();
+        Store { kept: free.iter().map(Vec::capacity).sum(), free, used, most: [most, 0] }
+    }
+
+    /// What serves for `len` words, by number.
+    fn served(store: &mut Store, len: usize) -> Option<usize> {
+        let kept = store.kept;
+        let found = store.find(len).map(|words| words.capacity());
+        assert_eq!(store.kept, kept - found.unwrap_or(0));
+        assert_eq!(store.kept, store.free.iter().map(Vec::capacity).sum::<usize>());
+        found
+    }
+
+    #[test]
+    fn memory_that_fits_serves_first_then_larger_one_then_one_whose_pages_are_moved() {
+        // The fewest that are enough, at most an eighth more, whatever was in use.
+        let all = [N, 3 * N, 5 * N / 4, N + N / 16, N + N / 8];
+        let mut fits = store(&all, 9 * N, 9 * N);
+        assert_eq!([(); 3].map(|()| served(&mut fits, N)), [Some(N), Some(N + N / 16), Some(N + N / 8)]);
+        // Larger ones up to twice as many while they make the most no more.
+        assert_eq!(served(&mut store(&[3 * N, 2 * N, 7 * N / 4], 0, 2 * N), N), Some(7 * N / 4));
+        assert_eq!(served(&mut store(&[3 * N], 0, 9 * N), N), None);
+        // Beyond that, pages: of the fewest that are enough, else of the most that are half as many at least.
+        let moved = [N / 2, 2 * N, N / 2 - 1, 3 * N / 4];
+        assert_eq!(served(&mut store(&moved, N, N), N), Some(2 * N));
+        assert_eq!(served(&mut store(&[N / 2, N / 2 - 1, 3 * N / 4], N, N), N), Some(3 * N / 4));
+        assert_eq!(served(&mut store(&[N / 2 - 1], N, N), N), None);
+        // Few words are in no pages of their own.
+        assert_eq!(served(&mut store(&[N, N / 3], N, N), N / 2), None);
+    }
+
+    #[test]
+    fn of_equally_many_words_those_freed_last_serve() {
+        let mut store = store(&[N, N, N], 0, 0);
+        let places = [&store.free[0], &store.free[2]].map(|words| words.as_ptr());
+        let (found, gone) = (store.find(N).unwrap(), store.shrink(0));
+        assert_eq!([found.as_ptr(), gone[0].as_ptr()], [places[1], places[0]]);
+    }
+
+    #[test]
+    fn pages_are_added_and_taken() {
+        let mut words = vec![7; 4 * N];
+        words.truncate(3 * N);
+        // As large as may be in use, or too large for that, or too small.
+        assert_eq!(fitted(words.clone(), N, 4 * N).capacity(), 3 * N);
+        let taken = fitted(words, N, 2 * N);
+        assert!(taken.capacity() == N && taken == [7; N]);
+        let added = fitted(taken, 2 * N, 0);
+        assert!(added.capacity() == 2 * N && added[..N] == [7; N] && added.len() == 2 * N);
+        // A little too large is left so.
+        assert_eq!(fitted(Vec::with_capacity(N + N / 8), N, 0).capacity(), N + N / 8);
+    }
+
+    #[test]
+    fn as_much_is_kept_as_there_is_room_for_the_longest_there_going_first() {
+        assert_eq!([store(&[], 40, 100).room(40), store(&[], 0, 0).room(60)], [110, 30]);
+        let large = 5 * KEPT_MOST;
+        assert_eq!(store(&[], large, large).room(large), KEPT_MOST);
+        assert_eq!(kept_beside(8 * large as u64), 64 << 20);
+        assert_eq!(kept_beside(40 << 20), 20 << 20);
+
+        let mut store = store(&[], 2 * N, 4 * N);
+        let gone = [N, 2 * N, N].map(|len| store.keep(Vec::with_capacity(len)).len());
+        assert_eq!((gone, store.kept), ([0; 3], 4 * N));
+        let gone: Vec<usize> = store.keep(Vec::with_capacity(2 * N)).iter().map(Vec::capacity).collect();
+        assert_eq!((gone, store.kept), (vec![N, 2 * N], 3 * N));
+        // What comes into use needs room as well; none of it is for what is beyond the most.
+        store.begin(3 * N);
+        assert_eq!((store.most(), store.room(5 * N), store.shrink(5 * N).len()), (5 * N, 5 * N / 2, 1));
+    }
+
+    #[test]
+    fn what_a_job_needed_counts_until_the_next_one_has_ended() {
+        let mut store = store(&[N, N], 0, 0);
+        store.begin(4 * N);
+        store.used = N;
+        assert!(store.end_job().is_empty() && store.most() == 4 * N && store.room(N) == 5 * N);
+        store.begin(N);
+        store.used = N;
+        let gone = store.end_job();
+        assert_eq!((gone.len(), store.most(), store.room(N), store.kept), (0, 2 * N, 2 * N, 2 * N));
+        let gone = store.end_job();
+        assert_eq!((gone.len(), store.most(), store.kept), (2, N, 0));
+    }
+
+    #[test]
+    fn settled_words_have_no_memory_beside_them() {
+        let mut words = Words { memory: vec![3; 2 * N], len: N };
+        STORE.lock().begin(2 * N);
+        words.settle();
+        assert!(words.memory.capacity() == N && *words == [3; N]);
+        let mut few = Words { memory: vec![3; 20], len: 10 };
+        few.settle();
+        assert_eq!(few.memory.capacity(), 20);
     }
 }

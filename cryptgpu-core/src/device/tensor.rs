@@ -94,6 +94,14 @@ impl Tensor {
         Ok(Tensor { buffer: Arc::clone(&self.buffer), shape: shape.to_vec() })
     }
 
+    /// The same, to be held for long: of a larger buffer's memory what is not needed is given back.
+    pub(crate) fn settled(mut self) -> Self {
+        if let Some(Buffer::Cpu(words)) = Arc::get_mut(&mut self.buffer) {
+            words.settle();
+        }
+        self
+    }
+
     /// x ∘ y element by element. `operation` is the caller's name for it, for errors.
     ///
     /// # Errors

@@ -78,8 +78,7 @@ fn a_network_learns_digits_that_stay_with_their_owners() {
 }
 
 /// The stated memory is about that of a process: of a network whose values take most, and of one whose weights do. Which of
-/// a party's messages are on their way at once varies, and by how much depends on the machine's load; two iterations of a small
-/// network also leave less freed memory than may be kept, which is a fifth of what is stated.
+/// a party's messages are on their way at once varies, and with it how much freed memory is kept.
 #[test]
 fn what_a_training_takes_in_memory_is_stated() {
     let mut values = Graph::builder("values", [3, 24, 24]);
@@ -96,15 +95,15 @@ fn what_a_training_takes_in_memory_is_stated() {
     let fc = weights.linear("fc", relu, 10).unwrap();
     let weights = weights.finish(fc).unwrap();
     for (net, batch) in [(values, 64), (weights, 16)] {
-        let train = Train { batch, iterations: Some(2), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..settings() };
+        let train = Train { batch, iterations: Some(3), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..settings() };
         let stated = TrainingPlan::new(&net, &train).unwrap().memory(batch);
         let cluster = local().start().unwrap();
-        let random = DataSource::random(net.input_shape(), 10, 2 * batch);
+        let random = DataSource::random(net.input_shape(), 10, 3 * batch);
         let data = cluster.dataset(random, Images::at(0), Labels::at(2)).unwrap();
         let run = cluster.train(&net, &data, train).unwrap();
         let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
         let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
-        assert!(ratio.iter().all(|ratio| (0.7..1.25).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
+        assert!(ratio.iter().all(|ratio| (0.75..1.2).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
     }
 }
 

@@ -30,6 +30,18 @@ pub struct Options {
     /// A file that the records are appended to; they are printed otherwise
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Where candle computes: the CPU (docs/adr/0037 says why not on a card)
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: String,
+}
+
+/// Why candle computes on no card here, and what does.
+const NO_CARD: &str = "candle computes on the CPU only in this program: its CUDA kernels need nvcc when they are built, and it \
+     links the driver that this program loads when it runs, which one build cannot do both. For private runs on a card: \
+     `cryptgpu run train --device cuda:0`; for the same network in the clear on a card: PyTorch, or candle in a program of its own";
+
+fn device(text: &str) -> Result<String, String> {
+    if text == "cpu" { Ok(text.to_owned()) } else { Err(NO_CARD.to_owned()) }
 }
 
 /// What a training takes besides.
@@ -84,7 +96,7 @@ pub fn train(options: &TrainOptions) -> Result<(), SpeedError> {
             }
         })?;
         write(&options.common, &record.to_line()?)?;
-        eprintln!("{network}, {batch}: {:.4} s, {:.0} images a second", record.seconds, batch as f64 / record.seconds);
+        options.common.say(&network, batch, record.seconds);
     }
     Ok(())
 }
@@ -100,7 +112,7 @@ pub fn infer(options: &Options) -> Result<(), SpeedError> {
         let declaration = Inference { batch, iterations: options.iterations as usize, ..Inference::of(&network)? };
         let record: Record = measure_inference_plaintext(&declaration, Candle::inference, &mut |_, _| {})?;
         write(options, &record.to_line()?)?;
-        eprintln!("{network}, {batch}: {:.4} s, {:.0} images a second", record.seconds, batch as f64 / record.seconds);
+        options.say(&network, batch, record.seconds);
     }
     Ok(())
 }
@@ -115,6 +127,13 @@ fn write(options: &Options, line: &str) -> Result<(), SpeedError> {
         None => print!("{line}"),
     }
     Ok(())
+}
+
+impl Options {
+    fn say(&self, network: &str, batch: usize, seconds: f64) {
+        let speed = batch as f64 / seconds;
+        eprintln!("{network}, {batch}, {}: {seconds:.4} s, {speed:.0} images a second", self.device);
+    }
 }
 
 impl TrainOptions {
@@ -265,6 +284,14 @@ mod tests {
         assert_eq!(super::networks(&[], &training::PAPER, |_| 32).unwrap().len(), 5);
         for (name, _) in training::PAPER {
             zoo::by_name(name).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_card_is_refused_with_what_computes_on_one() {
+        assert_eq!(device("cpu").unwrap(), "cpu");
+        for name in ["cuda:0", "gpu"] {
+            assert!(device(name).unwrap_err().contains("cryptgpu run train --device cuda:0"));
         }
     }
 

@@ -134,12 +134,12 @@ fn one(declaration: &Training, parties: &mut Parties, output: &Output) -> Result
         let revealed = declaration.revealed();
         let revealed = if revealed.is_empty() { "nothing".to_owned() } else { revealed.join("; ") };
         let stated = declaration.stated()?;
+        let memory = stated.memory_by_party().map(format::memory).join(", ");
         eprintln!(
-            "{}: on {}, {} and {} of memory a party for an iteration; revealed: {revealed}",
+            "{}: on {}, {} an iteration; memory of the parties: {memory}; revealed: {revealed}",
             declaration.network,
             declaration.data,
-            format::bytes(stated.bytes as f64),
-            format::memory(stated.memory_bytes)
+            format::bytes(stated.bytes as f64)
         );
     }
     let setup = "reading examples, sharing the weights";

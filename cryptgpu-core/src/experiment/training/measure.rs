@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::record::{EXPERIMENT, StepRecord, TrainingRecord};
-use super::{IMAGES_OWNER, LABELS_OWNER, Training, WEIGHTS_OWNER};
+use super::{IMAGES_OWNER, LABELS_OWNER, Stated, Training, WEIGHTS_OWNER};
 use crate::cluster::{Accuracy, FirstWeights, Images, Iteration, Labels, Network, Start, TrainingRun};
 use crate::device::Devices;
 use crate::experiment::party::{PartyState, state};
@@ -29,7 +29,7 @@ pub fn measure(
     observe: &mut dyn FnMut(TrainingStage<'_>),
 ) -> Result<TrainingRecord, ExperimentError> {
     declaration.validate()?;
-    check_memory(declaration, declaration.stated()?.memory_bytes)?;
+    check_memory(declaration, &declaration.stated()?)?;
     observe(TrainingStage::Setup);
     let wanted = (declaration.link, declaration.randomness, declaration.device, declaration.settings()?);
     let cluster = parties.started(wanted)?;
@@ -50,11 +50,13 @@ pub fn measure(
 }
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
-fn check_memory(declaration: &Training, needed: u64) -> Result<(), ExperimentError> {
+fn check_memory(declaration: &Training, stated: &Stated) -> Result<(), ExperimentError> {
     let (here, available) = (3, available_memory_bytes());
-    if available == 0 || needed.saturating_mul(here) <= available {
+    let parties = stated.memory_by_party();
+    if available == 0 || parties.into_iter().fold(0, u64::saturating_add) <= available {
         return Ok(());
     }
+    let needed = parties.into_iter().max().unwrap_or(0);
     let (network, batch) = (declaration.network.clone(), declaration.train.batch);
     Err(ExperimentError::Memory { network, batch, needed: needed >> 20, here, available: available >> 20 })
 }

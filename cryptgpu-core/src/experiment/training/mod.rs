@@ -260,7 +260,23 @@ impl Training {
         };
         let (first_bytes, first_rounds) = more(Iteration { number: 1, ..plan.iteration() })?;
         let (bytes, rounds) = (rows + cost.bytes, cost.rounds);
-        Ok(Stated { memory_bytes, bytes, rounds, loss_bytes, loss_rounds, first_bytes, first_rounds })
+        let examples_bytes = self.examples_bytes();
+        Ok(Stated { memory_bytes, examples_bytes, bytes, rounds, loss_bytes, loss_rounds, first_bytes, first_rounds })
+    }
+
+    /// What each party holds of the examples that it owns: a byte a pixel, two a label. Random ones are made when they are
+    /// needed; of files nothing is known here.
+    fn examples_bytes(&self) -> [u64; 3] {
+        let own = match &self.data {
+            Examples::Set(set) => Some(set.clone()),
+            Examples::Random => None,
+        };
+        let mut bytes = [0; 3];
+        for (examples, shape) in own.into_iter().chain(self.held_out()).filter_map(|set| set.size()) {
+            bytes[IMAGES_OWNER.index()] += (examples * shape.iter().product::<usize>()) as u64;
+            bytes[LABELS_OWNER.index()] += 2 * examples as u64;
+        }
+        bytes
     }
 
     /// What the run reveals, a policy line each: nothing else is opened to anybody.
@@ -285,8 +301,11 @@ impl Training {
 /// What an iteration takes, as it is known before the run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stated {
-    /// Memory of a party beside the program and the examples that it owns, in bytes.
+    /// Memory of a party beside the examples that it owns, in bytes.
     pub memory_bytes: u64,
+    /// Memory that each party's own examples take, in bytes; 0 where they are in files of one's own.
+    #[serde(default)]
+    pub examples_bytes: [u64; 3],
     /// Payload bytes, all parties together, with the check of ranges where there is one, and without a loss.
     pub bytes: u64,
     /// Rounds of the protocols, likewise, one after the other.
@@ -305,6 +324,13 @@ pub struct Stated {
     pub first_rounds: u64,
 }
 
+impl Stated {
+    /// Memory of each party, in bytes.
+    pub fn memory_by_party(&self) -> [u64; 3] {
+        self.examples_bytes.map(|examples| self.memory_bytes + examples)
+    }
+}
+
 /// The most examples at a time, and the most epochs: beyond are typing errors.
 const MOST_EXAMPLES: usize = 1 << 16;
 const MOST_EPOCHS: usize = 1 << 16;
@@ -313,6 +339,18 @@ const MOST_EPOCHS: usize = 1 << 16;
 mod tests {
     use super::*;
     use cryptgpu_datasets::paper::{self, Table, quantity};
+
+    #[test]
+    fn memory_is_stated_with_the_examples_of_their_owners() {
+        let mut lenet = Training { data: Examples::Random, ..Training::of("lenet").unwrap() };
+        let stated = lenet.stated().unwrap();
+        assert_eq!((stated.examples_bytes, stated.memory_by_party()), ([0; 3], [stated.memory_bytes; 3]));
+        lenet.data = Examples::Set(ImageSet::MnistTrain);
+        let with = lenet.stated().unwrap();
+        assert_eq!((with.examples_bytes, with.memory_bytes), ([784 * 60_000, 0, 2 * 60_000], stated.memory_bytes));
+        lenet.train.reveal.accuracy_every = Some(1);
+        assert_eq!(lenet.stated().unwrap().examples_bytes, [784 * 70_000, 0, 2 * 70_000]);
+    }
 
     #[test]
     fn the_papers_settings_are_declared_and_have_published_figures() {

@@ -46,6 +46,11 @@ impl Rep {
         self.each(|x| x.uploaded(device))
     }
 
+    /// The same share, to be held for long: of larger buffers' memory what is not needed is given back.
+    pub(crate) fn settled(self) -> Self {
+        Rep { a: self.a.settled(), b: self.b.settled() }
+    }
+
     /// The same kind of share with other components.
     fn with(&self, a: Tensor, b: Tensor) -> Self {
         Rep { a, b }

@@ -158,15 +158,16 @@ impl Update<'_> {
             drop(flat);
             let Updated { change, first, second } = self.bundle(p, &bundle, gradient)?;
             for (tensor, own) in self.places(&bundle) {
-                tensors[tensor] = self.tensors[tensor].sub_part(&change, own.start).map_err(MpcError::from)?;
+                let new = self.tensors[tensor].sub_part(&change, own.start).map_err(MpcError::from)?;
+                tensors[tensor] = new.settled();
             }
             drop(change);
             for (moments, flat) in [(&mut moments.first, first), (&mut moments.second, second)] {
                 let Some(flat) = flat else { continue };
                 for (tensor, own) in self.places(&bundle) {
                     let shape = &self.plan.tensors()[tensor].shape;
-                    moments[tensor] =
-                        Some(flat.narrow(own).and_then(|part| part.reshape(shape)).map_err(MpcError::from)?);
+                    let new = flat.narrow(own).and_then(|part| part.reshape(shape)).map_err(MpcError::from)?;
+                    moments[tensor] = Some(new.settled());
                 }
             }
         }
