@@ -103,7 +103,7 @@ fn what_a_training_takes_in_memory_is_stated() {
         let run = cluster.train(&net, &data, train).unwrap();
         let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
         let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
-        assert!(ratio.iter().all(|ratio| (0.75..1.2).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
+        assert!(ratio.iter().all(|ratio| (0.7..1.2).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
     }
 }
 

@@ -115,14 +115,16 @@ impl<'a> Watch<'a> {
             if self.going_on.is_to_end() {
                 return Err(self.interrupted());
             }
+            // Before what has come is looked at: a run that ends behind its limit is no race.
+            if self.is_late() {
+                return Err(ClusterError::TimeLimit { job: self.job.into(), limit: self.limit.0 });
+            }
             let patience = self.patience();
             match self.session.next(patience.min(Instant::now() + POLL)) {
                 Some(Arrival { from, what }) => self.take(from, what, hear),
                 None if Instant::now() < patience => {}
                 None if self.first_failure.is_some() => break,
-                None if Instant::now() >= self.limit.1 => {
-                    return Err(ClusterError::TimeLimit { job: self.job.into(), limit: self.limit.0 });
-                }
+                None if self.is_late() => {}
                 None => self.blame_silence(),
             }
         }
@@ -137,6 +139,10 @@ impl<'a> Watch<'a> {
         let ended: Option<Vec<Done>> =
             both.map(|both| both.map(|((frame, body), (usage, trace))| Done { frame, body, usage, trace })).collect();
         ended.and_then(|ended| ended.try_into().ok()).ok_or_else(|| self.cause())
+    }
+
+    fn is_late(&self) -> bool {
+        self.first_failure.is_none() && Instant::now() >= self.limit.1
     }
 
     fn interrupted(&self) -> ClusterError {

@@ -57,7 +57,7 @@ mod tests {
         let step = [
             ("SLURM_JOB_ID", "71"),
             ("SLURM_STEP_ID", "4"),
-            ("SLURM_PROCID", "2"),
+            ("SLURM_PROCID", "1"),
             ("SLURM_STEP_NUM_TASKS", "3"),
             ("SLURM_NTASKS", "8"),
             ("SLURM_LOCALID", "1"),
@@ -72,7 +72,7 @@ mod tests {
         let usual = task(&[]).unwrap();
         assert_eq!(
             usual,
-            Task { party: PartyId::ALL[2], step: "71.4".into(), local_id: 1, node: "n7".into() },
+            Task { party: PartyId::ALL[1], step: "71.4".into(), local_id: 1, node: "n7".into() },
             "the step's tasks count, not the allocation's"
         );
         assert_eq!(task(&[("SLURM_CLUSTER_NAME", "../big one")]).unwrap().step, "bigone-71.4");
