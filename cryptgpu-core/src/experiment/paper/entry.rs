@@ -210,8 +210,8 @@ impl Work {
         })
     }
 
-    /// About how many seconds it takes on two cores: what the time left is told from, which is put right by what the
-    /// entries before have taken. By multiply-accumulates, ReLUs, rounds and bytes.
+    /// About how many seconds it takes on two cores, by its multiply-accumulates, ReLUs, rounds and bytes. The time that is
+    /// left is estimated from it, corrected by how long earlier entries took.
     ///
     /// # Errors
     /// [`Nn`](ExperimentError::Nn) for a network that cannot be evaluated.

@@ -376,7 +376,7 @@ mod tests {
         assert!("tables".parse::<Exhibit>().unwrap_err().contains("same-card"));
     }
 
-    /// The promise of ten minutes on two cores, by the guess that the time left is told from.
+    /// The quick suite promises to take less than ten minutes on two cores: the sum of the entries' estimates does.
     #[test]
     fn the_quick_suite_is_quick_and_part_of_the_full_one() {
         let entries = suite(Size::Quick, Devices::default()).unwrap();
