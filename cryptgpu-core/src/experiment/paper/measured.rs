@@ -87,7 +87,7 @@ impl Measured {
             dataset: dataset.clone(),
             device: device.clone(),
             place: if plaintext { String::new() } else { place.clone() },
-            threads: threads(of_parties),
+            threads: threads(of_parties).filter(|_| !plaintext),
             commit: commit.clone(),
             machine: Conditions::machine(machine),
         }

@@ -238,3 +238,32 @@ pub(super) fn median(iterations: &[Iteration]) -> Option<&Iteration> {
     timed.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     timed.get(timed.len().saturating_sub(1) / 2).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Cluster;
+    use crate::experiment::paper::Measured;
+    use crate::experiment::training::Examples;
+    use crate::nn::training::Sgd;
+    use cryptgpu_datasets::ImageSet;
+
+    #[test]
+    fn a_curve_that_leaves_its_range_is_a_record_and_a_measurement_that_does_is_an_error() {
+        let digits = Examples::Set(ImageSet::DigitsTrain);
+        let mut lenet = Training { data: digits, ..Training::of("lenet").unwrap() };
+        // A rate at which weights explode.
+        lenet.train.optimizer = Sgd::new(1e5).momentum(0.9).into();
+        (lenet.train.batch, lenet.train.iterations) = (8, Some(60));
+        lenet.train.reveal.loss_every = Some(1);
+        let mut parties = Parties::new(Cluster::in_memory());
+        let error = measure(&lenet, &mut parties, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, ExperimentError::Cluster(ClusterError::LeftRange { .. })), "{error}");
+        let record = measure_curve(&lenet, &mut parties, &mut |_| {}).unwrap();
+        let left = record.left_range.unwrap();
+        assert_eq!((left.of, record.iterations, record.losses.len()), (60, left.iteration, left.iteration));
+        assert!(left.to_string().starts_with("left its range at iteration "), "{left}");
+        assert!(record.to_line().unwrap().contains("left_range"));
+        assert_eq!(Measured::Training(Box::new(record)).conditions().iterations, 60);
+    }
+}
