@@ -109,6 +109,25 @@ ensure_cuda() {
         -r "$ROOT/scripts/requirements-cuda.txt" && echo "$now" >"$stamp"
 }
 
+# chromium and what drives it, with which the tests open notebooks and the book: from Debian's packages, where they can be
+# installed. Elsewhere the tests go without, and say so.
+ensure_chromium() {
+    local stamp="$VENV/.stamp-browser" now
+    if ! command -v chromium >/dev/null; then
+        if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+            debian_packages "the tests open notebooks in a browser" --no-install-recommends chromium
+        else
+            say "chromium is missing: JupyterLab and the book are not tested in a browser"
+            return
+        fi
+    fi
+    ensure_venv || return
+    now="$( (cat "$VENV/.stamp" "$ROOT/scripts/requirements-browser.txt") | digest)"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        -r "$ROOT/scripts/requirements-browser.txt" && echo "$now" >"$stamp"
+}
+
 # clang 19, a second compiler of the CUDA kernels: from Debian's packages, where they can be installed. Elsewhere the
 # tests go without, and say so.
 ensure_clang() {
@@ -181,7 +200,9 @@ ensure_mdbook() {
 }
 
 # The kernel "Rust (CryptGPU)": its warm template, and its entry among the kernels of our Jupyter.
-ensure_kernel() { ensure_png && "$ROOT/scripts/kernel-template" && ensure_kernelspec; }
+ensure_kernel() {
+    ensure_png && "$ROOT/scripts/kernel-template" && ensure_kernelspec && ensure_lab_settings
+}
 
 # Only the Jupyter of this virtual environment sees it. Party processes of a notebook run the optimised program.
 # An interrupt is a signal to the kernel's processes, which end a run by it and keep their variables (`cryptgpu::interrupt`);
@@ -199,6 +220,28 @@ ensure_kernelspec() {
 }
 EOF
     mv "$spec/kernel.json.new" "$spec/kernel.json"
+}
+
+# The JupyterLab of this virtual environment asks nobody outside for anything: no news and no question about them, no search
+# for a newer version, no list of extensions.
+ensure_lab_settings() {
+    local settings="$VENV/share/jupyter/lab/settings"
+    mkdir -p "$settings" "$VENV/etc/jupyter"
+    cat >"$settings/overrides.json" <<'EOF'
+{
+  "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false},
+  "@jupyterlab/extensionmanager-extension:plugin": {"enabled": false}
+}
+EOF
+    cat >"$VENV/etc/jupyter/jupyter_lab_config.json" <<'EOF'
+{
+  "LabApp": {
+    "news_url": null,
+    "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    "extension_manager": "readonly"
+  }
+}
+EOF
 }
 
 # The settings of evcxr's own crate, which hold for its dependencies too.
