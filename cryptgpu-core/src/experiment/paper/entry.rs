@@ -106,7 +106,7 @@ impl Conditions {
         };
         // One for each core, where none are named; fewer were asked for.
         let threads = match wanted.threads {
-            None => !self.threads.is_some_and(|threads| threads < self.machine.1),
+            None => self.threads.is_none_or(|threads| threads >= self.machine.1),
             wanted => self.threads == wanted,
         };
         let same = |conditions: &Conditions| Conditions { device: String::new(), threads: None, ..conditions.clone() };
