@@ -8,7 +8,6 @@ use super::watch::Progress;
 use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::board::Board;
 use crate::cluster::launch::logs::Logs;
-use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
 use crate::cluster::running::Published;
@@ -159,8 +158,8 @@ impl Cluster {
     }
 
     /// Ends the run that goes on, or the start of parties, from another thread: its caller gets
-    /// [`ClusterError::Cancelled`], the parties end whatever they are doing, and the next run starts new ones. True if
-    /// there was something to end. A thread of a cluster
+    /// [`ClusterError::Cancelled`], the parties end whatever they are doing, and the next run starts new ones. A training ends
+    /// as a whole, also between two attempts to go on with it. True if there was something to end. A thread of a cluster
     /// [in memory](Cluster::in_memory) ends with its next message; nobody waits for it.
     ///
     /// ```
@@ -171,8 +170,7 @@ impl Cluster {
     /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        let mailbox = self.inner.facts().mailbox.clone();
-        mailbox.as_ref().map(Mailbox::cancel).is_some()
+        self.inner.facts().cancel()
     }
 
     /// How often processes were started. What a job kept is there as long as this is the same.
