@@ -37,7 +37,9 @@ pub unsafe extern "C" fn cryptgpu_owner_session(config: *const std::ffi::c_char)
 /// The names of [`cryptgpu_core::prelude::protocol`], the library's folders, and crates that cells use by name:
 /// `ndarray::Array5`, `serde_json::json!`, `tokio::time`.
 pub mod prelude {
-    pub use cryptgpu_core::cluster::{AccuracyPoint, Checkpointing, FirstWeights, Hosts, Iteration, LossPoint, Start};
+    pub use cryptgpu_core::cluster::{
+        AccuracyPoint, Checkpointing, FirstWeights, Hosts, Iteration, LossPoint, Owners, Start,
+    };
     pub use cryptgpu_core::experiment::training::{Training, TrainingRecord};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
     pub use cryptgpu_core::prelude::protocol::*;

@@ -102,9 +102,9 @@ impl Cluster {
 
     /// Three parties that their owners have started, each with a policy of its own: what all three allow runs, and what one
     /// does not allow is refused, in the name of the policy's line. The owners choose device, threads and addresses; what
-    /// parties print stays with them, paths are those of the party that reads, and functions run where the owners run the
-    /// caller's program ([`owner::serve_if_asked`](crate::cluster::owner::serve_if_asked)) and allow them. One session
-    /// goes on at a time. `docs/hosts.md` shows it from nothing.
+    /// parties print stays with them, paths are those of the party that reads, and functions run where the owners allow them and
+    /// run the caller's program ([`owner::serve_if_asked`](crate::cluster::owner::serve_if_asked)), or have installed the
+    /// library that a notebook's cells link. One session goes on at a time. `docs/hosts.md` shows it from nothing.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::{Cluster, Owners};

@@ -278,15 +278,18 @@ impl<'a> Watch<'a> {
 
 /// The reported error that is the likeliest cause of the others, each with its place in the order in which they came. A party
 /// that waits for one that waits for a third reports the second: so of equal errors that one counts whose peer has reported
-/// nothing itself, then the one of the party that others name, and then the first that came.
+/// nothing itself. Of several parties that died it is the one that another names, or else the first that was missed.
 fn likeliest(failed: [Option<(usize, ClusterError)>; 3]) -> Option<ClusterError> {
     let reported = failed.each_ref().map(Option::is_some);
-    let named = |party: PartyId| failed.iter().flatten().any(|(_, error)| error.peer() == Some(party));
-    let named = PartyId::ALL.map(named);
+    let named = PartyId::ALL.map(|party| failed.iter().flatten().any(|(_, error)| error.peer() == Some(party)));
     let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
-    let errors = PartyId::ALL.into_iter().zip(failed).filter_map(|(party, failed)| Some((party, failed?)));
-    let first = errors.min_by_key(|(party, (at, error))| (error.rank(), is_echo(error), !named[party.index()], *at));
-    first.map(|(_, (_, error))| error)
+    let missed = |at: usize, error: &ClusterError| match error {
+        ClusterError::Died { party, .. } => (!named[party.index()], at),
+        // Whichever comes first, the same error is told each time.
+        _ => (false, 0),
+    };
+    let errors = failed.into_iter().flatten();
+    errors.min_by_key(|(at, error)| (error.rank(), is_echo(error), missed(*at, error))).map(|(_, error)| error)
 }
 
 #[cfg(test)]

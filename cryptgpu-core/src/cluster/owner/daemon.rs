@@ -146,7 +146,6 @@ pub fn serve_session(config: &Path, jobs: &Jobs) -> Result<(), String> {
 /// # Errors
 /// What is wrong with a library, for the owner's log.
 pub fn serve_session_from(libraries: &[OsString], config: &Path) -> Result<i32, String> {
-    own_process::hide()?;
     let failed = |error: CodeError| match error {
         CodeError::OtherFile { path } => {
             format!("{} has changed since this party was started: start the party again", path.display())
