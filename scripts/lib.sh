@@ -3,9 +3,9 @@
 # installed or built before another can start. Each of them does nothing when its work is already done, so every
 # script may call all that it needs, in any order, as often as it likes.
 #
-# Everything generated goes to `.venv`, `target` and `$CRYPTGPU_CACHE` (by default `.cache` in this checkout). The one
-# exception is evcxr_jupyter, the program behind the notebook kernel: it takes minutes to build and belongs to no
-# project, so it goes to cargo's own folder of programs, once per user.
+# Everything generated goes to `.venv`, `target` and `$CRYPTGPU_CACHE` (by default `.cache` in this checkout). The
+# exceptions are evcxr_jupyter, the program behind the notebook kernel, and mdbook: they take minutes to build and belong to
+# no project, so they go to cargo's own folder of programs, once per user.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 CACHE="${CRYPTGPU_CACHE:-$ROOT/.cache}"
@@ -13,6 +13,7 @@ VENV="$ROOT/.venv"
 KERNEL="$CACHE/evcxr"
 CARGO_BIN="${CARGO_INSTALL_ROOT:-${CARGO_HOME:-$HOME/.cargo}}/bin"
 EVCXR_VERSION=0.22.0
+MDBOOK_VERSION=0.5.4
 KERNEL_NAME=cryptgpu
 # The flags with which evcxr calls cargo: the template must be built with the same ones, or cargo builds it again.
 EVCXR_RUSTFLAGS=-Cprefer-dynamic
@@ -108,6 +109,25 @@ ensure_cuda() {
         -r "$ROOT/scripts/requirements-cuda.txt" && echo "$now" >"$stamp"
 }
 
+# chromium and what drives it, with which the tests open notebooks and the book: from Debian's packages, where they can be
+# installed. Elsewhere the tests go without, and say so.
+ensure_chromium() {
+    local stamp="$VENV/.stamp-browser" now
+    if ! command -v chromium >/dev/null; then
+        if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+            debian_packages "the tests open notebooks in a browser" --no-install-recommends chromium
+        else
+            say "chromium is missing: JupyterLab and the book are not tested in a browser"
+            return
+        fi
+    fi
+    ensure_venv || return
+    now="$( (cat "$VENV/.stamp" "$ROOT/scripts/requirements-browser.txt") | digest)"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+        -r "$ROOT/scripts/requirements-browser.txt" && echo "$now" >"$stamp"
+}
+
 # clang 19, a second compiler of the CUDA kernels: from Debian's packages, where they can be installed. Elsewhere the
 # tests go without, and say so.
 ensure_clang() {
@@ -160,8 +180,16 @@ ensure_evcxr() {
         cargo install evcxr_jupyter --version "$EVCXR_VERSION" --locked --force --quiet)
 }
 
+# The program that makes pages of Markdown, for scripts/book.
+ensure_mdbook() {
+    [ -x "$CARGO_BIN/mdbook" ] && cargo install --list | grep -qx "mdbook v$MDBOOK_VERSION:" && return
+    say "building mdbook $MDBOOK_VERSION, once per user: some minutes"
+    (cd / && env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install mdbook --version "$MDBOOK_VERSION" \
+        --no-default-features --features search --locked --force --quiet)
+}
+
 # The kernel "Rust (CryptGPU)": its warm template, and its entry among the kernels of our Jupyter.
-ensure_kernel() { "$ROOT/scripts/kernel-template" && ensure_kernelspec; }
+ensure_kernel() { "$ROOT/scripts/kernel-template" && ensure_kernelspec && ensure_lab_settings; }
 
 # Only the Jupyter of this virtual environment sees it. Party processes of a notebook run the optimised program.
 # An interrupt is a signal to the kernel's processes, which end a run by it and keep their variables (`cryptgpu::interrupt`);
@@ -179,6 +207,28 @@ ensure_kernelspec() {
 }
 EOF
     mv "$spec/kernel.json.new" "$spec/kernel.json"
+}
+
+# The JupyterLab of this virtual environment asks nobody outside for anything: no news and no question about them, no search
+# for a newer version, no list of extensions.
+ensure_lab_settings() {
+    local settings="$VENV/share/jupyter/lab/settings"
+    mkdir -p "$settings" "$VENV/etc/jupyter"
+    cat >"$settings/overrides.json" <<'EOF'
+{
+  "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false},
+  "@jupyterlab/extensionmanager-extension:plugin": {"enabled": false}
+}
+EOF
+    cat >"$VENV/etc/jupyter/jupyter_lab_config.json" <<'EOF'
+{
+  "LabApp": {
+    "news_url": null,
+    "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
+    "extension_manager": "readonly"
+  }
+}
+EOF
 }
 
 # The settings of evcxr's own crate, which hold for its dependencies too.

@@ -7,6 +7,7 @@ this machine, cells numbered from 1.
 """
 
 import argparse
+import copy
 import os
 import re
 import sys
@@ -19,6 +20,8 @@ import nbformat
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+import drift
 
 KERNEL = "cryptgpu"
 METADATA = {
@@ -35,6 +38,10 @@ STRAGGLERS_S = 0.15
 
 class Failure(Exception):
     """A cell failed; the text is for people."""
+
+
+class Drift(Failure):
+    """The outputs are not of the shape of the committed ones."""
 
 
 class Runner(NotebookClient):
@@ -106,9 +113,11 @@ def normalise(notebook, root):
         cell.outputs = merged
 
 
-def execute(path, timeout, output):
-    """Runs one notebook and writes it with its outputs, those of a failed cell included, to `output`."""
+def execute(path, timeout, output, compare=False):
+    """Runs one notebook and writes it with its outputs, those of a failed cell included, to `output`. With `compare` it fails
+    where they are no longer of the shape of those that the notebook came with."""
     notebook = nbformat.read(path, as_version=4)
+    committed = copy.deepcopy(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -136,6 +145,11 @@ def execute(path, timeout, output):
         finally:
             normalise(notebook, Path(__file__).resolve().parent.parent)
             nbformat.write(notebook, output)
+    if compare and (changed := drift.differences(committed, notebook)):
+        raise Drift(
+            f"{path}: the committed outputs are not those of the code:\n  " + "\n  ".join(changed)
+            + f"\nExecute it in place and look at the difference: scripts/refresh-notebooks {path}"
+        )
     code = sum(cell.cell_type == "code" for cell in notebook.cells)
     print(f"{path}: {code} cells in {time.monotonic() - runner.began:.1f} s")
 
@@ -166,19 +180,25 @@ def main():
     )
     parser.add_argument("notebook", type=Path, nargs="+", help="a notebook for the kernel Rust (CryptGPU)")
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="leave the notebook as it is, write it here")
+    parser.add_argument(
+        "--compare", action="store_true", help="fail where the outputs are of another shape than those in the notebook"
+    )
     parser.add_argument("--timeout", type=int, default=600, metavar="S", help="seconds that a cell may take (%(default)s)")
     arguments = parser.parse_args()
-    outputs = places(parser, arguments)
+    outputs, status = places(parser, arguments), 0
     for path, output in zip(arguments.notebook, outputs):
         try:
-            execute(path.resolve(), arguments.timeout, output)
+            execute(path.resolve(), arguments.timeout, output, arguments.compare)
+        except Drift as drifted:
+            print(drifted, file=sys.stderr)
+            status = 1
         except Failure as failure:
             print(failure, file=sys.stderr)
             return 1
         except NoSuchKernel:
             print("the kernel is not installed: run scripts/setup", file=sys.stderr)
             return 1
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import unittest
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import drift
 
 SCRIPTS = Path(__file__).resolve().parent
 FRAME = SCRIPTS.parent / "notebooks" / "frame"
@@ -33,7 +35,7 @@ class Headless(unittest.TestCase):
         self.assertIn(f"cell {cell} failed", run.stderr)
         self.assertIn(message, run.stderr)
 
-    def test_outputs_are_kept_and_the_file_is_stable(self):
+    def test_outputs_are_kept_and_others_than_the_committed_ones_are_told(self):
         cells = (
             f':dep cryptgpu-frame = {{ path = "{FRAME}" }}\nuse cryptgpu_frame::prelude::*;',
             'println!("one"); eprintln!("{} words", 2); println!("three");',
@@ -43,8 +45,12 @@ class Headless(unittest.TestCase):
             "let line = Figure::draw((100, 50), |c| { c.fill(&WHITE)?; Ok(()) })?;\n"
             "Bundle::new().with(&table).with(&line)",
         )
-        run, notebook = self.run_cells(*cells)
-        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        # The cells come without outputs, so those of the run are others than the committed ones.
+        run, notebook = self.run_cells(*cells, options=["--compare"])
+        self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
+        self.assertIn("cell 3: kinds of output: committed [], now ['stderr', 'stdout']", run.stderr)
+        self.assertIn(f"scripts/refresh-notebooks {self.path.resolve()}", run.stderr)
+        self.assertNotIn("failed", run.stderr)
         _, dep, prints, table, picture, both = notebook.cells
         self.assertEqual([cell.execution_count for cell in (dep, prints, both)], [1, 2, 5])
         streams = {name: "".join(o.text for o in prints.outputs if o.name == name) for name in ("stdout", "stderr")}
@@ -80,6 +86,22 @@ class Headless(unittest.TestCase):
     def test_a_cell_that_does_not_end_fails(self):
         run, _ = self.run_cells("loop { std::thread::park(); }", options=["--timeout", "3"])
         self.assert_fails(run, 2, "--timeout")
+
+    def test_numbers_and_progress_may_differ_and_words_and_headings_may_not(self):
+        def notebook(text, table="<th>time, 3 ms</th>", stream="stdout"):
+            shown = new_output("execute_result", data={"text/html": f"<table>{table}<td>4</td></table>", "text/plain": text})
+            return new_notebook(cells=[new_code_cell("", outputs=[new_output("stream", name=stream, text=text), shown])])
+
+        committed = notebook("it holds\n5 digits in 30ms, pid 7\n")
+        same = notebook("loss: 3 of 9, 5 s, about 9 s to go\n5 digits in 1.2 s, pid 12\nit  holds\n", "<th>time, 1.02 s</th>")
+        self.assertEqual(drift.differences(committed, same), [])
+        for other, what in [
+            (notebook("it does not hold\n5 digits in 30ms, pid 7\n"), "lines on stdout"),
+            (notebook("it holds\n", "<th>bytes</th>"), "headings"),
+            (notebook("it holds\n", "<th>time, 3 ms</th><svg></svg>"), "tables and pictures"),
+            (notebook("it holds\n", stream="stderr"), "kinds of output"),
+        ]:
+            self.assertIn(f"cell 1: {what}: ", "\n".join(drift.differences(committed, other)))
 
     def test_a_missing_notebook_is_named(self):
         run = subprocess.run([SCRIPTS / "run-notebook", "nowhere.ipynb"], capture_output=True, text=True, timeout=60)

@@ -13,6 +13,9 @@
 #include "common.cuh"
 
 #define AES_THREADS 512
+// Keys and streams of one launch of several.
+#define AES_KEYS 4
+#define AES_FILLS 16
 
 static __constant__ unsigned char SBOX[256] = {
     0x63, 0x7c, 0x77, 0x7b, 0xf2, 0x6b, 0x6f, 0xc5, 0x30, 0x01, 0x67, 0x2b, 0xfe, 0xd7, 0xab, 0x76, 0xca, 0x82, 0xc9,
@@ -90,10 +93,11 @@ struct Xor {
 
 // Puts words `offset + i` of a stream at out[i], block by block: an odd offset begins in the middle of a block. With
 // an even offset and 16-byte alignment a thread's two words move together.
-template <typename Op, typename Block> static __device__ void for_blocks(u64 offset, u64 *out, u64 n, Block block_of) {
+template <typename Op, typename Block>
+static __device__ void for_blocks(Crew crew, u64 offset, u64 *out, u64 n, Block block_of) {
     bool paired = (((u64)out / 8 | offset) & 1) == 0;
     u64 first = offset / 2, blocks = n == 0 ? 0 : (offset + n - 1) / 2 - first + 1;
-    FOR_ELEMENTS(i, blocks) {
+    FOR_CREW(i, blocks, crew) {
         ulonglong2 words = block_of(first + i);
         u64 at = 2 * i - offset % 2; // of the first word; wraps below zero where an odd offset begins
         if (paired && at + 1 < n) {
@@ -109,7 +113,31 @@ template <typename Op, typename Block> static __device__ void for_blocks(u64 off
 KERNEL(AES_THREADS) aes_fill(const RoundKeys keys, u64 nonce, u64 offset, u64 *__restrict__ out, u64 n) {
     __shared__ u32 table[256 * 32];
     make_table(table);
-    for_blocks<Store>(offset, out, n, [&](u64 block) { return encrypt(table, keys, nonce, block); });
+    for_blocks<Store>(WHOLE_GRID, offset, out, n, [&](u64 block) { return encrypt(table, keys, nonce, block); });
+}
+
+// Words `offset + i` of a stream at out[i].
+struct Fill {
+    u64 nonce, offset;
+    u64 *out;
+    u64 n;
+    u32 key, end;
+};
+struct Fills {
+    RoundKeys keys[AES_KEYS];
+    u32 padding[2];
+    Fill fills[AES_FILLS];
+};
+
+// Several streams in one launch.
+KERNEL(AES_THREADS) aes_fills(const Fills all) {
+    __shared__ u32 table[256 * 32];
+    make_table(table);
+    Crew crew;
+    const Fill &fill = all.fills[job_of(all.fills, crew)];
+    const RoundKeys &keys = all.keys[fill.key];
+    for_blocks<Store>(crew, fill.offset, fill.out, fill.n,
+                      [&](u64 block) { return encrypt(table, keys, fill.nonce, block); });
 }
 
 // z += F⁺ − F⁻, a zero-share on top of additive shares.
@@ -118,7 +146,7 @@ aes_add_zero(const RoundKeys plus, u64 plus_nonce, const RoundKeys minus, u64 mi
              u64 *__restrict__ z, u64 n) {
     __shared__ u32 table[256 * 32];
     make_table(table);
-    for_blocks<Add>(offset, z, n, [&](u64 block) {
+    for_blocks<Add>(WHOLE_GRID, offset, z, n, [&](u64 block) {
         ulonglong2 p = encrypt(table, plus, plus_nonce, block), m = encrypt(table, minus, minus_nonce, block);
         return make_ulonglong2(p.x - m.x, p.y - m.y);
     });
@@ -130,7 +158,7 @@ aes_xor_zero(const RoundKeys plus, u64 plus_nonce, const RoundKeys minus, u64 mi
              u64 *__restrict__ z, u64 n) {
     __shared__ u32 table[256 * 32];
     make_table(table);
-    for_blocks<Xor>(offset, z, n, [&](u64 block) {
+    for_blocks<Xor>(WHOLE_GRID, offset, z, n, [&](u64 block) {
         ulonglong2 p = encrypt(table, plus, plus_nonce, block), m = encrypt(table, minus, minus_nonce, block);
         return make_ulonglong2(p.x ^ m.x, p.y ^ m.y);
     });

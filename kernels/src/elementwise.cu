@@ -3,6 +3,8 @@
 // consecutive bytes at a time.
 #include "common.cuh"
 
+#define XOR_JOBS 8
+
 #define BINARY(name, expression)                                                                                       \
     KERNEL(THREADS) name(const u64 *__restrict__ x, const u64 *__restrict__ y, u64 *__restrict__ out, u64 n) {         \
         FOR_ELEMENTS(i, n) {                                                                                           \
@@ -36,6 +38,28 @@ UNARY(shift_right_signed, (u64)((i64)a >> c))
 
 KERNEL(THREADS) fill_constant(u64 value, u64 *__restrict__ out, u64 n) {
     FOR_ELEMENTS(i, n) out[i] = value;
+}
+
+// out = x ⊕ y, and ⊕ z where there is a z.
+struct XorOf {
+    const u64 *x, *y, *z;
+    u64 *out;
+    u64 n;
+    u32 end, padding;
+};
+struct Xors {
+    XorOf jobs[XOR_JOBS];
+};
+
+// Several in one launch: packed bits are few words.
+KERNEL(THREADS) xors(const Xors all) {
+    Crew crew;
+    const XorOf &job = all.jobs[job_of(all.jobs, crew)];
+    FOR_CREW(i, job.n, crew) {
+        u64 word = job.x[i] ^ job.y[i];
+        if (job.z) word ^= job.z[i];
+        job.out[i] = word;
+    }
 }
 
 // x₀(y₀ + y₁) + x₁y₀: 40 bytes for two 64-bit products.

@@ -3,7 +3,7 @@
 use crate::KernelError;
 use crate::check::{equal, narrow};
 use crate::compile::Family;
-use crate::launch::{In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
 type OfTwo = Kernel<(In, In, InOut, u64)>;
@@ -29,6 +29,7 @@ const AND_CONSTANT: WithConstant = with_constant("and_constant");
 const SHIFT_LEFT: WithConstant = with_constant("shift_left");
 const SHIFT_RIGHT: WithConstant = with_constant("shift_right");
 const SHIFT_RIGHT_SIGNED: WithConstant = with_constant("shift_right_signed");
+const XORS: Kernel<(Jobs<XorJob, XOR_JOBS>,)> = Kernel::new(Family::Elementwise, "xors", THREADS);
 const FILL: Kernel<(u64, InOut, u64)> = Kernel::new(Family::Elementwise, "fill_constant", THREADS);
 const PRODUCT_SHARE: Kernel<(In, In, In, In, InOut, u64)> = Kernel::new(Family::Elementwise, "product_share", THREADS);
 const ADD_BIAS: Kernel<(In, u64, u64, InOut, u64)> = Kernel::new(Family::Elementwise, "add_bias", THREADS);
@@ -49,12 +50,55 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     SHIFT_LEFT.info,
     SHIFT_RIGHT.info,
     SHIFT_RIGHT_SIGNED.info,
+    XORS.info,
     FILL.info,
     PRODUCT_SHARE.info,
     ADD_BIAS.info,
     REORDER.info,
     SUM.info,
 ];
+
+/// XORs of one launch (`XOR_JOBS` in `elementwise.cu`).
+const XOR_JOBS: usize = 8;
+
+/// One XOR of several, as in `elementwise.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct XorJob {
+    x: In,
+    y: In,
+    z: In,
+    out: InOut,
+    n: u64,
+    end: u32,
+    padding: u32,
+}
+
+impl Job for XorJob {
+    const NONE: Self = XorJob { x: In::NONE, y: In::NONE, z: In::NONE, out: InOut::NONE, n: 0, end: 0, padding: 0 };
+}
+
+/// `out` = x ⊕ y, and ⊕ z where there is a z, on a card and on the CPU.
+pub struct XorOf<V, M> {
+    /// x and y.
+    pub of: [V; 2],
+    /// z.
+    pub and: Option<V>,
+    /// The result.
+    pub out: M,
+}
+
+impl<V: Copy, M> XorOf<V, M> {
+    /// All that is read.
+    pub fn reads(&self) -> impl Iterator<Item = V> + use<V, M> {
+        self.of.into_iter().chain(self.and)
+    }
+
+    /// The same on other kinds of views.
+    pub fn map<W, N>(self, view: impl Fn(V) -> W, out: impl FnOnce(M) -> N) -> XorOf<W, N> {
+        XorOf { of: self.of.map(&view), and: self.and.map(&view), out: out(self.out) }
+    }
+}
 
 /// An element-wise operation of two tensors, on a card and on the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +177,27 @@ impl BlockOrder {
 }
 
 impl Kernels {
+    /// All of these, up to eight in a launch.
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] unless all buffers of an XOR have as many words; errors of compilation and launch.
+    pub fn xors(&self, stream: &CudaStream, all: Vec<XorOf<Words, WordsMut>>) -> Result<(), KernelError> {
+        let mut all: Vec<_> = all.into_iter().filter(|xor| !xor.out.is_empty()).collect();
+        for some in all.chunks_mut(XOR_JOBS) {
+            let (mut jobs, mut end) = (Jobs::NONE, 0);
+            for (job, XorOf { of: [x, y], and, out }) in jobs.0.iter_mut().zip(some) {
+                let n = out.len();
+                let z = and.as_ref().map_or(n, Words::len);
+                equal("several XORs", [("x", x.len()), ("y", y.len()), ("z", z)], n)?;
+                end += self.grid(&XORS, n)[0];
+                let z = and.as_ref().map_or(In::NONE, Words::device);
+                *job = XorJob { x: x.device(), y: y.device(), z, out: out.device(), n: n as u64, end, padding: 0 };
+            }
+            self.launch(stream, &XORS, [end, 1, 1], (jobs,))?;
+        }
+        Ok(())
+    }
+
     /// `out` = x ∘ y.
     ///
     /// # Errors

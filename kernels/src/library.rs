@@ -1,12 +1,12 @@
-//! Finding libcuda and NVRTC. cudarc opens both by name at the first call and panics when one is
-//! missing or lacks a function; so every use begins here, where they are searched, opened once and
-//! kept, tested to have every function that is called, and where what is missing is an error that
-//! says what to do.
+//! Finding libcuda, and what goes wrong with it or with NVRTC (`compiler.rs`). cudarc opens libcuda by name at the first
+//! call and panics when it is missing or lacks a function; so every use begins here, where it is searched, opened once
+//! and kept, tested to have every function that is called, and where what is missing is an error that says what to do.
 
-use cudarc::{driver, nvrtc};
+use crate::compiler::nvrtc;
+use cudarc::driver;
 use libloading::Library;
 use std::ffi::{CStr, c_void};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// Environment variable: the libcuda to open, a path. Another driver or an emulator can take its place.
@@ -24,7 +24,7 @@ pub enum LibraryError {
     NoDriver,
     /// No NVRTC.
     #[error(
-        "NVRTC, the CUDA compiler, was not found (libnvrtc.so.12): install it (pip install \
+        "NVRTC, the CUDA compiler, was not found (libnvrtc.so.12 or .13): install it (pip install \
          nvidia-cuda-nvrtc-cu12==12.9.*) and set {NVRTC_VARIABLE} to its folder"
     )]
     NoCompiler,
@@ -61,7 +61,7 @@ pub enum LibraryError {
     },
     /// An NVRTC that does not work.
     #[error(
-        "{library} is not an NVRTC that can be used: {reason}; install NVRTC 12 (pip install \
+        "{library} is not an NVRTC that can be used: {reason}; install NVRTC 12.9 (pip install \
              nvidia-cuda-nvrtc-cu12==12.9.*) and set {NVRTC_VARIABLE} to its folder"
     )]
     Compiler {
@@ -113,23 +113,6 @@ pub const DRIVER_FUNCTIONS: &[&CStr] = &[
     c"cuEventQuery",
     c"cuEventSynchronize",
     c"cuEventElapsedTime",
-];
-
-/// The functions of NVRTC that are called here.
-const COMPILER_FUNCTIONS: &[&CStr] = &[
-    c"nvrtcVersion",
-    c"nvrtcGetErrorString",
-    c"nvrtcGetNumSupportedArchs",
-    c"nvrtcGetSupportedArchs",
-    c"nvrtcCreateProgram",
-    c"nvrtcCompileProgram",
-    c"nvrtcDestroyProgram",
-    c"nvrtcGetProgramLogSize",
-    c"nvrtcGetProgramLog",
-    c"nvrtcGetPTXSize",
-    c"nvrtcGetPTX",
-    c"nvrtcGetCUBINSize",
-    c"nvrtcGetCUBIN",
 ];
 
 /// Makes sure that cudarc's driver API can be called, and says which CUDA the driver serves.
@@ -188,7 +171,7 @@ fn open_driver() -> Result<Version, LibraryError> {
 const STUB: u32 = 34;
 
 /// What `library` lacks of `functions`, in words; none if it has them all.
-fn missing(library: &Library, functions: &[&CStr]) -> Option<String> {
+pub(crate) fn missing(library: &Library, functions: &[&CStr]) -> Option<String> {
     let missing: Vec<_> = functions.iter().filter(|name| address(library, name).is_none()).collect();
     let first = missing.first()?.to_string_lossy();
     Some(match missing.len() {
@@ -198,7 +181,7 @@ fn missing(library: &Library, functions: &[&CStr]) -> Option<String> {
 }
 
 /// The file that `library` was opened from, by the address of a function that it has; else `name`.
-fn file_of(library: &Library, functions: &[&CStr], name: &str) -> String {
+pub(crate) fn file_of(library: &Library, functions: &[&CStr], name: &str) -> String {
     let found = functions.iter().find_map(|function| address(library, function)).and_then(|address| {
         let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
         let hex = |text: &str| usize::from_str_radix(text, 16).ok();
@@ -230,8 +213,8 @@ fn address(library: &Library, symbol: &CStr) -> Option<*const c_void> {
     unsafe { library.get::<*const c_void>(symbol.to_bytes_with_nul()).ok().map(|symbol| *symbol) }
 }
 
-/// Opens the library at `path` for good: cudarc's later opening by name finds it by its SONAME.
-fn open_named(variable: &'static str, path: &Path) -> Result<(&'static Library, String), LibraryError> {
+/// Opens the library at `path` for good: cudarc's later opening of libcuda by name finds it by its SONAME.
+pub(crate) fn open_named(variable: &'static str, path: &Path) -> Result<(&'static Library, String), LibraryError> {
     let shown = path.display().to_string();
     // SAFETY: the user names this library to be loaded in the place of the system's.
     match unsafe { Library::new(path) } {
@@ -243,61 +226,12 @@ fn open_named(variable: &'static str, path: &Path) -> Result<(&'static Library, 
 /// The version of a driver or of NVRTC, major and minor.
 pub type Version = (i32, i32);
 
-/// Makes sure that cudarc's NVRTC API can be called; says which version it is.
-///
-/// Looks for the library or folder that `CRYPTGPU_NVRTC` names, else where the loader looks, else in
-/// a virtual environment `.venv` in a folder above the program or the working directory.
+/// The version of the NVRTC that is used: of the library or folder that `CRYPTGPU_NVRTC` names, else of what the loader finds
+/// as `libnvrtc.so.12`, `.13` or without a number, else of what is in a virtual environment `.venv` in a folder above the
+/// program or the working directory.
 ///
 /// # Errors
 /// [`LibraryError`] when there is none, or the named one cannot be opened.
 pub fn compiler() -> Result<Version, LibraryError> {
-    static FOUND: OnceLock<Result<Version, LibraryError>> = OnceLock::new();
-    FOUND.get_or_init(open_compiler).clone()
-}
-
-fn open_compiler() -> Result<Version, LibraryError> {
-    if let Some(path) = std::env::var_os(NVRTC_VARIABLE) {
-        let path = PathBuf::from(path);
-        let file = if path.is_dir() { path.join(NVRTC_FILE) } else { path };
-        open_named(NVRTC_VARIABLE, &file)?;
-    } else if !nvrtc_present() {
-        let file = wheels().find(|file| file.is_file()).ok_or(LibraryError::NoCompiler)?;
-        open_named(NVRTC_VARIABLE, &file)?;
-    }
-    if !nvrtc_present() {
-        return Err(LibraryError::NoCompiler);
-    }
-    // SAFETY: the library is present by the check above, so this does not panic.
-    let used = unsafe { nvrtc::sys::culib() };
-    let unusable = |reason| LibraryError::Compiler { library: file_of(used, COMPILER_FUNCTIONS, "libnvrtc"), reason };
-    if let Some(missing) = missing(used, COMPILER_FUNCTIONS) {
-        return Err(unusable(missing));
-    }
-    let (mut major, mut minor) = (0, 0);
-    // SAFETY: the library is present and has the function, and both pointers are valid for the call.
-    unsafe { nvrtc::sys::nvrtcVersion(&mut major, &mut minor) }
-        .result()
-        .map_err(|error| unusable(format!("nvrtcVersion fails: {error}")))?;
-    Ok((major, minor))
-}
-
-const NVRTC_FILE: &str = "libnvrtc.so.12";
-
-fn nvrtc_present() -> bool {
-    // SAFETY: opening NVRTC runs its initialisers only.
-    unsafe { nvrtc::sys::is_culib_present() }
-}
-
-/// Where NVIDIA's Python packages put NVRTC, in every `.venv` above the program and the working directory.
-fn wheels() -> impl Iterator<Item = PathBuf> {
-    let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
-    let folders = starts.into_iter().flatten().flat_map(|start| {
-        start.ancestors().map(|folder| folder.join(".venv/lib")).filter(|lib| lib.is_dir()).collect::<Vec<_>>()
-    });
-    folders.flat_map(|lib| {
-        let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten();
-        pythons
-            .map(|python| python.path().join("site-packages/nvidia/cuda_nvrtc/lib").join(NVRTC_FILE))
-            .collect::<Vec<_>>()
-    })
+    nvrtc().map(|nvrtc| nvrtc.version)
 }

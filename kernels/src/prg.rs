@@ -8,10 +8,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const AES_THREADS: u32 = 512;
 const AES_FILL: Kernel<(Schedule, u64, u64, InOut, u64)> = Kernel::new(Family::Aes, "aes_fill", AES_THREADS);
+const AES_FILLS: Kernel<(Fills,)> = Kernel::new(Family::Aes, "aes_fills", AES_THREADS);
 type AesZero = Kernel<(Schedule, u64, Schedule, u64, u64, InOut, u64)>;
 const AES_ADD_ZERO: AesZero = Kernel::new(Family::Aes, "aes_add_zero", AES_THREADS);
 const AES_XOR_ZERO: AesZero = Kernel::new(Family::Aes, "aes_xor_zero", AES_THREADS);
-pub(crate) const AES_KERNELS: &[KernelInfo] = &[AES_FILL.info, AES_ADD_ZERO.info, AES_XOR_ZERO.info];
+pub(crate) const AES_KERNELS: &[KernelInfo] = &[AES_FILL.info, AES_FILLS.info, AES_ADD_ZERO.info, AES_XOR_ZERO.info];
 
 const PHILOX_THREADS: u32 = 256;
 const PHILOX_FILL: Kernel<(u64, u64, u64, u64, InOut, u64)> =
@@ -20,6 +21,10 @@ type PhiloxZero = Kernel<(u64, u64, u64, u64, u64, u64, u64, InOut, u64)>;
 const PHILOX_ADD_ZERO: PhiloxZero = Kernel::new(Family::Philox, "philox_add_zero", PHILOX_THREADS);
 const PHILOX_XOR_ZERO: PhiloxZero = Kernel::new(Family::Philox, "philox_xor_zero", PHILOX_THREADS);
 pub(crate) const PHILOX_KERNELS: &[KernelInfo] = &[PHILOX_FILL.info, PHILOX_ADD_ZERO.info, PHILOX_XOR_ZERO.info];
+
+/// Keys, and streams, of one launch of several (`AES_KEYS` and `AES_FILLS` in `aes.cu`).
+const LAUNCH_KEYS: usize = 4;
+const LAUNCH_FILLS: usize = 16;
 
 /// The round keys of an AES-128 key (FIPS 197 §5.2), wiped when dropped. Kernels get them as parameters, in the
 /// driver's memory and the card's constant memory, for as long as these keep a launch.
@@ -33,6 +38,39 @@ struct Schedule([u32; 44]);
 
 // SAFETY: the layout of `RoundKeys` in `aes.cu`.
 unsafe impl Argument for Schedule {}
+
+/// One stream of several as a kernel parameter: `key` is its key's place among the launch's, `end` the number of blocks of
+/// threads that it and those before it have.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Segment {
+    nonce: u64,
+    offset: u64,
+    out: InOut,
+    n: u64,
+    key: u32,
+    end: u32,
+}
+
+/// Several streams as a kernel parameter.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Fills {
+    keys: [Schedule; LAUNCH_KEYS],
+    padding: [u32; 2],
+    segments: [Segment; LAUNCH_FILLS],
+}
+
+// SAFETY: the layout of `Fills` in `aes.cu`, with its padding written out.
+unsafe impl Argument for Fills {}
+
+impl Fills {
+    const NONE: Fills = Fills {
+        keys: [Schedule([0; 44]); LAUNCH_KEYS],
+        padding: [0; 2],
+        segments: [Segment { nonce: 0, offset: 0, out: InOut::NONE, n: 0, key: 0, end: 0 }; LAUNCH_FILLS],
+    };
+}
 
 impl RoundKeys {
     /// The round keys of `key`, computed without looking anything up by a secret.
@@ -148,6 +186,46 @@ impl Kernels {
         }
     }
 
+    /// [`Kernels::fill`] of each, from word 0, with as few launches as there can be: several streams of AES share one.
+    ///
+    /// # Errors
+    /// Errors of compilation and launch.
+    pub fn fills(&self, stream: &CudaStream, fills: Vec<(Stream, WordsMut)>) -> Result<(), KernelError> {
+        let mut together = Together::default();
+        for (source, out) in fills.into_iter().filter(|(_, out)| !out.is_empty()) {
+            let Stream::Aes128Ctr { keys, nonce } = source else {
+                self.fill(stream, source, 0, out)?;
+                continue;
+            };
+            if !together.takes(keys) {
+                self.launch_together(stream, std::mem::take(&mut together))?;
+            }
+            together.add(keys, nonce, out);
+        }
+        self.launch_together(stream, together)
+    }
+
+    fn launch_together(&self, stream: &CudaStream, together: Together) -> Result<(), KernelError> {
+        let Together { keys, mut fills } = together;
+        if fills.len() <= 1 {
+            let alone = fills.pop();
+            return alone.map_or(Ok(()), |(key, nonce, out)| {
+                self.fill(stream, Stream::Aes128Ctr { keys: keys[key], nonce }, 0, out)
+            });
+        }
+        let mut all = Fills::NONE;
+        for (slot, keys) in all.keys.iter_mut().zip(&keys) {
+            *slot = keys.schedule();
+        }
+        let mut end = 0;
+        for (segment, (key, nonce, mut out)) in all.segments.iter_mut().zip(fills) {
+            let n = out.len();
+            end += self.grid(&AES_FILLS, blocks(n, 2))[0];
+            *segment = Segment { nonce, offset: 0, out: out.device(), n: n as u64, key: key as u32, end };
+        }
+        self.launch(stream, &AES_FILLS, [end, 1, 1], (all,))
+    }
+
     /// A zero-share on top of `z`: the difference (`Arithmetic`: z += F⁺ − F⁻; `Binary`: z ^= F⁺ ⊕ F⁻) of words
     /// `offset ..` of two streams.
     ///
@@ -180,6 +258,34 @@ impl Kernels {
                 rule: "both must be of one kind",
             }),
         }
+    }
+}
+
+/// Streams of AES for one launch: the keys that they have, and each stream's key among these, nonce and target.
+#[derive(Default)]
+struct Together<'a> {
+    keys: Vec<&'a RoundKeys>,
+    fills: Vec<(usize, u64, WordsMut<'a>)>,
+}
+
+impl<'a> Together<'a> {
+    /// Where `keys` stand among those that are there.
+    fn find(&self, keys: &RoundKeys) -> Option<usize> {
+        // By address: one generator hands out the same ones again, and equal ones at two addresses only take two places.
+        self.keys.iter().position(|&there| std::ptr::eq(there, keys))
+    }
+
+    /// Whether one more stream of these keys fits.
+    fn takes(&self, keys: &RoundKeys) -> bool {
+        self.fills.len() < LAUNCH_FILLS && (self.keys.len() < LAUNCH_KEYS || self.find(keys).is_some())
+    }
+
+    fn add(&mut self, keys: &'a RoundKeys, nonce: u64, out: WordsMut<'a>) {
+        let key = self.find(keys).unwrap_or_else(|| {
+            self.keys.push(keys);
+            self.keys.len() - 1
+        });
+        self.fills.push((key, nonce, out));
     }
 }
 

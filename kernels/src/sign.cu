@@ -5,6 +5,8 @@
 // 8 + 233/8 + 2·31/8, and the tree's levels together 2·(31 + 15 + 7 + 3)/8 + 2·(15 + 7 + 3 + 1)/8.
 #include "planes.cuh"
 
+#define TREE_STEPS 8
+
 // Window of 4·GROUPS bits from `low` on: bit j − 1 in slot j, the top bit in slot 0.
 template <int GROUPS> static __device__ __forceinline__ u64 slots(u64 word, u32 low) {
     const int width = 4 * GROUPS;
@@ -158,24 +160,47 @@ SIGN_KERNELS(64)
 // This party's share of x ∧ y from both replicated components of each.
 static __device__ __forceinline__ u64 and_share(u64 xa, u64 xb, u64 ya, u64 yb) { return (xa & (ya ^ yb)) ^ (xb & ya); }
 
-// One level of the tree: 2h pairs (generate, propagate) to h. `out`, which holds a mask, gets this party's share of g ⊕ p g′
-// and p p′. In planes [g: 2h][p: 2h − 1, positions 1..] to [g: h][p: h − 1]. A thread takes one word of one result.
-KERNEL(THREADS)
-tree_level(u32 half, const u64 *__restrict__ a, const u64 *__restrict__ b, u64 *__restrict__ out, u64 n) {
-    u64 columns = (n + 63) / 64, whole = n / 512 * 8;
-    u32 planes_in = 4 * half - 1, planes_out = 2 * half - 1;
-    FOR_ELEMENTS(i, columns * half) {
+// A level of the tree in one role. Components a and b of G and P are XORs of two buffers or, with a null second, one buffer;
+// `out` gets this party's share on top of m₀ ⊕ m₁ or, with a null m₀, of what it holds.
+struct TreeStep {
+    const u64 *a0, *a1, *b0, *b1, *m0, *m1;
+    u64 *out;
+    u64 n;
+    u32 half, end;
+};
+struct TreeSteps {
+    TreeStep steps[TREE_STEPS];
+};
+
+static __device__ __forceinline__ u64 summed(const u64 *first, const u64 *second, u64 at) {
+    return second ? first[at] ^ second[at] : first[at];
+}
+
+// One level of the tree: 2h pairs (generate, propagate) to h, the share of g ⊕ p g′ and p p′. In planes
+// [g: 2h][p: 2h − 1, positions 1..] to [g: h][p: h − 1]. A thread takes one word of one result; several levels that do not
+// wait for one another, and both roles of one, share a launch.
+KERNEL(THREADS) tree_steps(const TreeSteps all) {
+    Crew crew;
+    const TreeStep &step = all.steps[job_of(all.steps, crew)];
+    const u64 *a0 = step.a0, *a1 = step.a1, *b0 = step.b0, *b1 = step.b1, *m0 = step.m0, *m1 = step.m1;
+    u64 *out = step.out, n = step.n, columns = (n + 63) / 64, whole = n / 512 * 8;
+    u32 half = step.half, planes_in = 4 * half - 1, planes_out = 2 * half - 1;
+    FOR_CREW(i, columns * half, crew) {
         // Eight columns of a block lie side by side in memory; behind the blocks the planes of a column do.
         bool block = i < whole * half;
         u64 column = block ? i / (8 * half) * 8 + i % 8 : i / half;
         u32 k = block ? i / 8 % half : i % half;
         u64 g_low = plane_word(column, k, planes_in, n), g_high = plane_word(column, half + k, planes_in, n);
         u64 p_high = plane_word(column, 3 * half + k - 1, planes_in, n);
-        u64 xa = a[p_high], xb = b[p_high];
-        out[plane_word(column, k, planes_out, n)] ^= a[g_high] ^ and_share(xa, xb, a[g_low], b[g_low]);
+        u64 xa = summed(a0, a1, p_high), xb = summed(b0, b1, p_high);
+        u64 at = plane_word(column, k, planes_out, n);
+        out[at] = (m0 ? m0[at] ^ m1[at] : out[at]) ^ summed(a0, a1, g_high) ^
+                  and_share(xa, xb, summed(a0, a1, g_low), summed(b0, b1, g_low));
         if (k > 0) {
             u64 p_low = plane_word(column, 2 * half + k - 1, planes_in, n);
-            out[plane_word(column, half + k - 1, planes_out, n)] ^= and_share(xa, xb, a[p_low], b[p_low]);
+            at = plane_word(column, half + k - 1, planes_out, n);
+            out[at] = (m0 ? m0[at] ^ m1[at] : out[at]) ^
+                      and_share(xa, xb, summed(a0, a1, p_low), summed(b0, b1, p_low));
         }
     }
 }

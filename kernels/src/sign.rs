@@ -3,7 +3,7 @@
 use crate::KernelError;
 use crate::check::{equal, packed};
 use crate::compile::Family;
-use crate::launch::{In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
 type ShareBits = Kernel<(u32, In, In, In, InOut, InOut, InOut, u64)>;
@@ -16,7 +16,7 @@ const SHARE_BITS_64: ShareBits = Kernel::new(Family::Sign, "share_bits_64", THRE
 const SHARE_CARRIES_16: ShareCarries = Kernel::new(Family::Sign, "share_carries_16", THREADS);
 const SHARE_CARRIES_32: ShareCarries = Kernel::new(Family::Sign, "share_carries_32", THREADS);
 const SHARE_CARRIES_64: ShareCarries = Kernel::new(Family::Sign, "share_carries_64", THREADS);
-const TREE_LEVEL: Kernel<(u32, In, In, InOut, u64)> = Kernel::new(Family::Sign, "tree_level", THREADS);
+const TREE_STEPS: Kernel<(Jobs<TreeJob, STEPS>,)> = Kernel::new(Family::Sign, "tree_steps", THREADS);
 const FIRST_PLANE: Kernel<(u32, In, InOut, u64)> = Kernel::new(Family::Sign, "first_plane", THREADS);
 
 pub(crate) const KERNELS: &[KernelInfo] = &[
@@ -26,9 +26,63 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     SHARE_CARRIES_16.info,
     SHARE_CARRIES_32.info,
     SHARE_CARRIES_64.info,
-    TREE_LEVEL.info,
+    TREE_STEPS.info,
     FIRST_PLANE.info,
 ];
+
+/// Levels of the tree in one launch (`TREE_STEPS` in `sign.cu`).
+const STEPS: usize = 8;
+
+/// A level of the tree, as in `sign.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TreeJob {
+    x: [[In; 2]; 2],
+    masks: [In; 2],
+    out: InOut,
+    n: u64,
+    half: u32,
+    end: u32,
+}
+
+impl Job for TreeJob {
+    const NONE: Self = TreeJob { x: [[In::NONE; 2]; 2], masks: [In::NONE; 2], out: InOut::NONE, n: 0, half: 0, end: 0 };
+}
+
+/// A component of shared bits: a buffer, or the XOR of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Summed<V>(pub V, pub Option<V>);
+
+/// A level of the sign's tree at one party in one role, on a card and on the CPU: `half` pairs (generate, propagate) from
+/// twice as many. `out` gets the party's share of 2·`half` − 1 planes.
+#[derive(Debug)]
+pub struct TreeStep<V, M> {
+    /// Elements.
+    pub elements: usize,
+    /// Pairs of the result: 1, 2, 4 or 8.
+    pub half: usize,
+    /// Both replicated components, 4·`half` − 1 planes each.
+    pub x: [Summed<V>; 2],
+    /// Two masks on which the share is put; without them it is put on what `out` holds.
+    pub masks: Option<[V; 2]>,
+    /// The result.
+    pub out: M,
+}
+
+impl<V: Copy, M> TreeStep<V, M> {
+    /// All that is read.
+    pub fn reads(&self) -> impl Iterator<Item = V> + use<V, M> {
+        let [Summed(a, more_a), Summed(b, more_b)] = self.x;
+        [Some(a), more_a, Some(b), more_b].into_iter().flatten().chain(self.masks.into_iter().flatten())
+    }
+
+    /// The same on other kinds of views.
+    pub fn map<W, N>(self, view: impl Fn(V) -> W, out: impl FnOnce(M) -> N) -> TreeStep<W, N> {
+        let x = self.x.map(|Summed(first, second)| Summed(view(first), second.map(&view)));
+        let masks = self.masks.map(|masks| masks.map(&view));
+        TreeStep { elements: self.elements, half: self.half, x, masks, out: out(self.out) }
+    }
+}
 
 /// The bits that decide a comparison: `low .. low + width`, the top one being the sign.
 ///
@@ -166,28 +220,46 @@ impl Kernels {
         self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
-    /// One level of the tree over `elements`: `out`, which holds a mask, gets this party's share of 2·`half` − 1
-    /// planes from both replicated components of 4·`half` − 1.
+    /// Levels of the tree that do not read one another's results, up to eight in a launch.
     ///
     /// # Errors
-    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless `half` is 1 to 8; errors of
-    /// compilation and launch.
-    pub fn sign_tree_level(
-        &self,
-        stream: &CudaStream,
-        elements: usize,
-        half: usize,
-        x: [Words; 2],
-        mut out: WordsMut,
-    ) -> Result<(), KernelError> {
-        let operation = "sign bit, level of the tree";
-        let half = crate::check::fits(operation, "half", half, 1..9)?;
-        packed(operation, [("x₀", x[0].len()), ("x₁", x[1].len())], 4 * half - 1, elements)?;
-        packed(operation, [("out", out.len())], 2 * half - 1, elements)?;
-        let [a, b] = x.map(|x| x.device());
-        let grid = self.grid(&TREE_LEVEL, elements.div_ceil(64) * half);
-        // `half` is at most 8, so the cast keeps the value.
-        self.launch(stream, &TREE_LEVEL, grid, (half as u32, a, b, out.device(), elements as u64))
+    /// [`KernelError::Length`] for lengths other than [`TreeStep`]'s, [`KernelError::Argument`] unless `half` is 1 to 8;
+    /// errors of compilation and launch.
+    pub fn sign_tree(&self, stream: &CudaStream, steps: Vec<TreeStep<Words, WordsMut>>) -> Result<(), KernelError> {
+        let mut steps: Vec<_> = steps.into_iter().filter(|step| step.elements > 0).collect();
+        for some in steps.chunks_mut(STEPS) {
+            let (mut jobs, mut end) = (Jobs::NONE, 0);
+            for (job, step) in jobs.0.iter_mut().zip(some) {
+                *job = self.tree_job(step, &mut end)?;
+            }
+            self.launch(stream, &TREE_STEPS, [end, 1, 1], (jobs,))?;
+        }
+        Ok(())
+    }
+
+    /// One level, with as many blocks of threads as it needs behind the `end` so far.
+    fn tree_job(&self, step: &mut TreeStep<Words, WordsMut>, end: &mut u32) -> Result<TreeJob, KernelError> {
+        let TreeStep { elements, half, x, masks, out } = step;
+        let (operation, elements) = ("sign bit, level of the tree", *elements);
+        let half = crate::check::fits(operation, "half", *half, 1..9)?;
+        for Summed(first, second) in &*x {
+            let second = second.unwrap_or(*first);
+            packed(operation, [("x", first.len()), ("its second part", second.len())], 4 * half - 1, elements)?;
+        }
+        let [first, second] = masks.map_or([out.len(); 2], |masks| masks.map(|mask| mask.len()));
+        let results = [("out", out.len()), ("the first mask", first), ("the second mask", second)];
+        packed(operation, results, 2 * half - 1, elements)?;
+        *end += self.grid(&TREE_STEPS, elements.div_ceil(64) * half)[0];
+        let device = |words: Option<Words>| words.map_or(In::NONE, |words| words.device());
+        Ok(TreeJob {
+            x: x.map(|Summed(first, second)| [first.device(), device(second)]),
+            masks: masks.map_or([In::NONE; 2], |masks| masks.map(|mask| mask.device())),
+            out: out.device(),
+            n: elements as u64,
+            // At most 8, so the cast keeps the value.
+            half: half as u32,
+            end: *end,
+        })
     }
 
     /// Plane 0 of `planes` packed planes of `elements`.

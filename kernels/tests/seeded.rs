@@ -10,7 +10,7 @@ use cryptgpu_core::device::cpu::{bits, gemm, sign};
 use cryptgpu_core::prg::Randomness;
 use cryptgpu_emulator::Check;
 use cryptgpu_kernels::compile::{Family, Format, HEADERS, Target, compile_text};
-use cryptgpu_kernels::{Binary, KernelError, Matrix, Method, Plan, Route, SignWindow, Term};
+use cryptgpu_kernels::{Binary, KernelError, Matrix, Method, Plan, Route, SignWindow, Summed, Term, TreeStep};
 use parking_lot::Mutex;
 use support::card::{Buffer, Card, card};
 use support::data::{Draws, words};
@@ -119,7 +119,9 @@ fn carries(card: &Card) -> Outcome {
 
 fn tree(card: &Card) -> Outcome {
     let (dx, mut out) = (card.up(&words(9, 7 * 2)), card.up(&words(10, 3 * 2)));
-    let launched = card.kernels.sign_tree_level(&card.stream, 100, 2, [dx.words(); 2], out.words_mut());
+    let x = [Summed(dx.words(), None); 2];
+    let step = TreeStep { elements: 100, half: 2, x, masks: None, out: out.words_mut() };
+    let launched = card.kernels.sign_tree(&card.stream, vec![step]);
     // x ∧ x from two equal components: xₐ ∧ (xₐ ⊕ xₐ) ⊕ xₐ ∧ xₐ.
     outcome(card, launched, &out, vec![])
 }
@@ -170,8 +172,8 @@ const SEEDS: &[Seed] = &[
     Seed {
         mistake: "a loop that goes one element too far",
         family: Family::Elementwise,
-        from: "i < (n); i +=",
-        to: "i <= (n); i +=",
+        from: "i < (n); i += (u64)gridDim",
+        to: "i <= (n); i += (u64)gridDim",
         caught_by: Emulator(Check::OutOfBounds),
         run: add,
     },
@@ -258,8 +260,8 @@ const SEEDS: &[Seed] = &[
     Seed {
         mistake: "a parameter of another size than the wrapper passes",
         family: Family::Sign,
-        from: "tree_level(u32 half,",
-        to: "tree_level(u64 half,",
+        from: "first_plane(u32 planes,",
+        to: "first_plane(u64 planes,",
         caught_by: Signature,
         run: tree,
     },

@@ -298,6 +298,28 @@ impl<'a> ViewMut<'a> {
         }
     }
 
+    /// The same words, for one more use.
+    pub fn reborrow(&mut self) -> ViewMut<'_> {
+        match self {
+            ViewMut::Cpu(words) => ViewMut::Cpu(words),
+            ViewMut::Cuda(view) => ViewMut::Cuda(view.reborrow()),
+        }
+    }
+
+    /// The first `len` words, and the rest. There must be so many.
+    pub fn split_at(self, len: usize) -> (ViewMut<'a>, ViewMut<'a>) {
+        match self {
+            ViewMut::Cpu(words) => {
+                let (first, rest) = words.split_at_mut(len);
+                (ViewMut::Cpu(first), ViewMut::Cpu(rest))
+            }
+            ViewMut::Cuda(view) => {
+                let (first, rest) = view.split_at(len);
+                (ViewMut::Cuda(first), ViewMut::Cuda(rest))
+            }
+        }
+    }
+
     /// Overwrites all words with those of `from`, of the same length and on the same device.
     pub fn copy_from(self, from: View<'_>) {
         match self {

@@ -11,8 +11,8 @@
 
 use super::dispatch::on_device;
 use super::{
-    Binary, BlockOrder, ConvGeometry, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow, TermShare,
-    Unary, View, ViewMut,
+    Binary, BlockOrder, ConvGeometry, Device, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow,
+    TermShare, TreeStep, Unary, View, ViewMut, XorOf, cpu, cuda,
 };
 use crate::prg::{Stream, Zero};
 
@@ -21,6 +21,19 @@ use crate::prg::{Stream, Zero};
 /// `out` = x ∘ y.
 pub fn binary(op: Binary, x: View, y: View, out: ViewMut) {
     on_device!(out, elementwise::binary(op, x, y, out))
+}
+
+/// Each `out` = x ⊕ y, and ⊕ z where there is a z, on one device: on a card in one launch, which suits short buffers.
+pub fn xors(all: Vec<XorOf<View, ViewMut>>) {
+    match all.first().map(|xor| xor.out.device()) {
+        Some(Device::Cuda(_)) => {
+            cuda::elementwise::xors(all.into_iter().map(|xor| xor.map(View::on_card, ViewMut::on_card)).collect());
+        }
+        Some(Device::Cpu) => {
+            all.into_iter().for_each(|xor| cpu::elementwise::xor(xor.map(View::on_host, ViewMut::on_host)));
+        }
+        None => {}
+    }
 }
 
 /// `out` = x ∘ c.
@@ -36,6 +49,17 @@ pub fn sum(x: View, out: ViewMut) {
 /// The first words of a stream.
 pub fn fill(stream: &Stream, out: ViewMut) {
     on_device!(out, elementwise::fill(stream, out))
+}
+
+/// The first words of several streams, on one device: on a card in one launch.
+pub fn fills(fills: Vec<(&Stream, ViewMut)>) {
+    match fills.first().map(|(_, out)| out.device()) {
+        Some(Device::Cuda(_)) => {
+            cuda::elementwise::fills(fills.into_iter().map(|(stream, out)| (stream, out.on_card())).collect());
+        }
+        Some(Device::Cpu) => fills.into_iter().for_each(|(stream, out)| fill(stream, out)),
+        None => {}
+    }
 }
 
 /// `z` += F(kᵢ) − F(kᵢ₊₁).
@@ -144,9 +168,19 @@ pub fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {
     on_device!(out, sign::first_plane(elements, planes, bits, out))
 }
 
-/// One level of the tree: [`super::cpu::sign::tree_level`].
-pub fn sign_tree_level(elements: usize, half: usize, x: [View; 2], out: ViewMut) {
-    on_device!(out, sign::tree_level(elements, half, x, out))
+/// Levels of the tree that do not read one another's results, on one device: [`super::cpu::sign::tree_step`]. On a card
+/// in one launch.
+pub fn sign_tree(steps: Vec<TreeStep<View, ViewMut>>) {
+    match steps.first().map(|step| step.out.device()) {
+        Some(Device::Cuda(_)) => {
+            cuda::sign::tree(steps.into_iter().map(|step| step.map(View::on_card, ViewMut::on_card)).collect());
+        }
+        Some(Device::Cpu) => {
+            let steps = steps.into_iter().map(|step| step.map(View::on_host, ViewMut::on_host));
+            steps.for_each(cpu::sign::tree_step);
+        }
+        None => {}
+    }
 }
 
 // A bit times a tensor, and a bit as a ring element.

@@ -33,7 +33,7 @@ pub mod cuda;
 pub mod kernels;
 
 pub use buffer::{Buffer, Device, View, ViewMut};
-pub use cryptgpu_kernels::{Binary, BlockOrder, OpenedBits, SignWindow, TermShare, Unary};
+pub use cryptgpu_kernels::{Binary, BlockOrder, OpenedBits, SignWindow, Summed, TermShare, TreeStep, Unary, XorOf};
 pub use error::DeviceError;
 pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry};
 pub use select::{DeviceChoice, DeviceInUse, Devices};

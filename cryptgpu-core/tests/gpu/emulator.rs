@@ -4,6 +4,7 @@ use cryptgpu_core::device::Device;
 use cryptgpu_core::device::cuda;
 use cryptgpu_kernels::library::{DRIVER_FUNCTIONS, LIBCUDA_VARIABLE};
 use libloading::Library;
+use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::path::PathBuf;
 use std::process::Command;
@@ -28,6 +29,44 @@ fn text(name: &[u8]) -> Option<String> {
 /// Whether the emulator runs.
 pub fn runs() -> bool {
     text(b"cryptgpuEmulatorStatistics").is_some()
+}
+
+/// How often each function of the driver was called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+pub struct Calls(BTreeMap<String, u64>);
+
+impl Calls {
+    /// The calls that came after those of `before`.
+    pub fn since(&self, before: &Calls) -> Calls {
+        Calls(self.0.iter().map(|(name, count)| (name.clone(), count - before.of(name))).collect())
+    }
+
+    fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// Launches; copies to the card, from it, within it; points marked in streams.
+    pub fn columns(&self) -> [u64; 5] {
+        [
+            self.of("cuLaunchKernel"),
+            self.of("cuMemcpyHtoDAsync_v2"),
+            self.of("cuMemcpyDtoHAsync_v2"),
+            self.of("cuMemcpyDtoDAsync_v2"),
+            self.of("cuEventRecord"),
+        ]
+    }
+
+    /// Events made.
+    pub fn events(&self) -> u64 {
+        self.of("cuEventCreate")
+    }
+}
+
+/// The calls so far; none where another driver runs.
+pub fn calls() -> Calls {
+    let statistics = text(b"cryptgpuEmulatorStatistics").unwrap_or_default();
+    let statistics: serde_json::Value = serde_json::from_str(&statistics).unwrap_or_default();
+    serde_json::from_value(statistics["calls"].clone()).unwrap_or_default()
 }
 
 /// Where the emulator runs: a driver that has the functions that are asked for when a driver is opened and no others, each

@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod alone;
+mod budget;
 mod data;
 mod emulator;
 mod failures;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         ("memory", memory::BODIES),
         ("failures", failures::BODIES),
         ("programs", programs::BODIES),
+        ("budget", budget::BODIES),
     ]
     .into_iter()
     .flat_map(|(group, bodies)| bodies.iter().map(move |&(name, body)| (group, name, body)))

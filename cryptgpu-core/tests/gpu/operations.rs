@@ -4,13 +4,14 @@
 use super::Body;
 use super::data::{GENERATORS, SIZES, planes, streams, words, zero};
 use cryptgpu_core::device::{
-    Binary, BlockOrder, Buffer, ConvGeometry, Device, MatmulGeometry, OpenedBits, PoolGeometry, SignWindow, Tensor,
-    TermShare, Unary, View, ViewMut, kernels,
+    Binary, BlockOrder, Buffer, ConvGeometry, Device, MatmulGeometry, OpenedBits, PoolGeometry, SignWindow, Summed,
+    Tensor, TermShare, TreeStep, Unary, View, ViewMut, XorOf, kernels,
 };
 use ndarray::{ArrayD, IxDyn};
 
 pub const BODIES: &[(&str, Body)] = &[
     ("binary", binary),
+    ("xors", xors),
     ("unary", unary),
     ("constants_and_copies", constants_and_copies),
     ("sum", sum),
@@ -97,6 +98,17 @@ fn binary(card: Device) {
                 kernels::binary(op, x, y, out)
             });
         }
+    }
+}
+
+fn xors(card: Device) {
+    for n in SIZES {
+        let inputs = [words(n, 1), words(n, 2), words(n, 3)];
+        same(&format!("XORs of {n}"), card, inputs, [Out::New(n), Out::New(n)], |x: [View; 3], [first, second]| {
+            let [x, y, z] = x;
+            let first = XorOf { of: [x, y], and: Some(z), out: first };
+            kernels::xors(vec![first, XorOf { of: [y, z], and: None, out: second }])
+        });
     }
 }
 
@@ -214,10 +226,18 @@ fn sign_tree(card: Device) {
         for half in [1, 2, 4, 8] {
             let inputs = [planes(n, 4 * half - 1, 1), planes(n, 4 * half - 1, 2)];
             let out = [Out::Changed(planes(n, 2 * half - 1, 3))];
-            same(&format!("level {half} of {n}"), card, inputs, out, |x, [out]| {
-                kernels::sign_tree_level(n, half, x, out)
+            same(&format!("level {half} of {n}"), card, inputs, out, |x: [View; 2], [out]| {
+                let x = x.map(|component| Summed(component, None));
+                kernels::sign_tree(vec![TreeStep { elements: n, half, x, masks: None, out }])
             });
         }
+        // A component in two parts, behind two masks.
+        let inputs = [planes(n, 7, 1), planes(n, 7, 2), planes(n, 7, 3), planes(n, 3, 4), planes(n, 3, 5)];
+        same(&format!("level of sums of {n}"), card, inputs, [Out::New(3 * n.div_ceil(64))], |x: [View; 5], [out]| {
+            let [a, b, c, mask, more] = x;
+            let x = [Summed(a, Some(b)), Summed(c, None)];
+            kernels::sign_tree(vec![TreeStep { elements: n, half: 2, x, masks: Some([mask, more]), out }])
+        });
         for count in [1, 3, 31, 233] {
             let (bits, out) = ([planes(n, count, 3)], [Out::New(n.div_ceil(64))]);
             same(&format!("plane of {count}"), card, bits, out, |[bits], [out]| {

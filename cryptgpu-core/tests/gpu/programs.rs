@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 pub const BODIES: &[(&str, Body)] = &[
     ("processes_of_two_kinds_work_together", processes_of_two_kinds_work_together),
     ("a_cluster_says_which_card_each_party_takes", a_cluster_says_which_card_each_party_takes),
+    ("sharing_a_card_is_said_once", sharing_a_card_is_said_once),
     ("parties_take_cards_in_turn", parties_take_cards_in_turn),
     ("doctor_names_the_cards", doctor_names_the_cards),
     ("every_operation_that_is_measured_runs", every_operation_that_is_measured_runs),
@@ -30,6 +31,18 @@ fn processes_of_two_kinds_work_together(card: Device) {
     assert_eq!(record.cards, ["".into(), card.card_name().unwrap().unwrap(), "".into()]);
     assert_eq!(record.accuracy, Some(1.0));
     assert_eq!(record.is_emulated(), emulator::runs());
+}
+
+/// Three processes on one card without CUDA's multi-process service: the run says so once, and how to start it.
+fn sharing_a_card_is_said_once(card: Device) {
+    let devices = format!("{card},{card},cpu");
+    let arguments = ["run", "inference", "--networks", "lenet,lenet", "--iterations", "1", "--device", &devices];
+    let nothing = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+    let output = program.args(arguments).env("CUDA_MPS_PIPE_DIRECTORY", nothing.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("nvidia-cuda-mps-control -d").count(), 1, "{said}");
 }
 
 fn a_cluster_says_which_card_each_party_takes(card: Device) {
@@ -73,6 +86,7 @@ fn doctor_names_the_cards(card: Device) {
     }
     let name = card.card_name().unwrap().unwrap();
     assert!(of("GPU")["found"].as_str().unwrap().contains(&name), "{}", of("GPU"));
+    assert!(of("shared cards")["found"].as_str().unwrap().contains("multi-process service"), "{}", of("shared cards"));
 }
 
 /// What `cryptgpu bench gpu` would measure on a card runs on whatever there is.

@@ -30,6 +30,8 @@ pub struct Statistics {
     pub instructions: u64,
     /// Copies and fills.
     pub copies: u64,
+    /// Calls of each function of the driver, by its name.
+    pub calls: BTreeMap<String, u64>,
     /// Reports so far.
     pub reports: u64,
 }
@@ -39,6 +41,14 @@ static STATISTICS: Mutex<Option<Statistics>> = Mutex::new(None);
 /// Changes the statistics.
 pub fn note(change: impl FnOnce(&mut Statistics)) {
     change(STATISTICS.lock().get_or_insert_default());
+}
+
+/// Counts a call of a function of the driver.
+pub fn called(name: &str) {
+    note(|all| match all.calls.get_mut(name) {
+        Some(calls) => *calls += 1,
+        None => drop(all.calls.insert(name.to_owned(), 1)),
+    });
 }
 
 /// The statistics so far.

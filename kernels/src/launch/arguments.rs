@@ -18,6 +18,24 @@ unsafe impl Argument for u32 {}
 // SAFETY: `u64`.
 unsafe impl Argument for u64 {}
 
+/// One of several jobs that share a launch (`job_of` in `common.cuh`).
+pub(crate) trait Job: Copy {
+    /// The value of places that no job has: its `end` is zero.
+    const NONE: Self;
+}
+
+/// As many jobs as one launch of a kernel takes, as its one parameter.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct Jobs<J, const N: usize>(pub(crate) [J; N]);
+
+impl<J: Job, const N: usize> Jobs<J, N> {
+    pub(crate) const NONE: Self = Jobs([J::NONE; N]);
+}
+
+// SAFETY: a structure of one array of the job's type, which has the layout of the kernel's, without padding.
+unsafe impl<J: Job, const N: usize> Argument for Jobs<J, N> {}
+
 /// All parameters of a kernel, in order.
 pub(crate) trait Arguments {
     /// Their sizes in bytes.

@@ -11,6 +11,6 @@ pub use kernel::KernelInfo;
 pub use kernels::{Kernels, Options};
 pub use words::{Words, WordsMut};
 
-pub(crate) use arguments::{Argument, Arguments};
+pub(crate) use arguments::{Argument, Arguments, Job, Jobs};
 pub(crate) use kernel::Kernel;
 pub(crate) use words::{In, InOut};

@@ -129,7 +129,17 @@ impl std::fmt::Debug for WordsMut<'_> {
 #[derive(Clone, Copy)]
 pub(crate) struct In(CUdeviceptr);
 
+impl In {
+    /// No words.
+    pub(crate) const NONE: In = In(0);
+}
+
 /// A pointer parameter that a kernel writes: `u64 *`.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(crate) struct InOut(CUdeviceptr);
+
+impl InOut {
+    /// No words.
+    pub(crate) const NONE: InOut = InOut(0);
+}

@@ -1,6 +1,7 @@
 //! Looking for libcuda and NVRTC never panics: what is missing or wrong is an error that says what to
 //! do. Each case is a process of its own, because a process looks once.
 
+use crate::support;
 use cryptgpu_kernels::library::{LIBCUDA_VARIABLE, NVRTC_VARIABLE, compiler, driver};
 use std::process::Command;
 
@@ -78,6 +79,16 @@ fn a_stub_is_named_and_the_compiler_is_not_blamed() {
 fn a_compiler_that_is_not_there_is_an_error() {
     let text = look(NVRTC_VARIABLE, "/nowhere");
     assert!(text.contains("compiler: CRYPTGPU_NVRTC=/nowhere: cannot be opened"), "{text}");
+}
+
+/// CUDA 13 has NVRTC under another name, which is looked for too.
+#[test]
+fn a_compiler_of_cuda_13_is_found_by_its_name() {
+    let Some(file) = support::nvrtc_file() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(file, folder.path().join("libnvrtc.so.13")).unwrap();
+    let text = look(NVRTC_VARIABLE, folder.path().to_str().unwrap());
+    assert!(text.contains("compiler: found"), "{text}");
 }
 
 #[test]

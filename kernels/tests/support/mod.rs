@@ -48,6 +48,11 @@ pub fn nvdisasm() -> Option<PathBuf> {
     tool("nvdisasm", "nvidia/cu13/bin/nvdisasm")
 }
 
+/// NVRTC's own file.
+pub fn nvrtc_file() -> Option<PathBuf> {
+    tool("libnvrtc.so.12", "nvidia/cuda_nvrtc/lib/libnvrtc.so.12")
+}
+
 /// Whether NVRTC can be used; says so when not.
 pub fn nvrtc() -> bool {
     match cryptgpu_kernels::library::compiler() {

@@ -159,7 +159,16 @@ fn gpu() -> Vec<Finding> {
             Finding::missing("NVRTC", "none that can be used", &hint)
         }
     };
-    vec![driver, cards, compiler]
+    let mut findings = vec![driver, cards, compiler];
+    if cuda.driver.is_ok() && !cuda.cards.is_empty() {
+        findings.push(match cuda::service() {
+            Some(process) => {
+                Finding::ok("shared cards", format!("CUDA's multi-process service runs, process {process}"))
+            }
+            None => Finding::missing("shared cards", "CUDA's multi-process service does not run", cuda::SERVICE_HINT),
+        });
+    }
+    findings
 }
 
 /// What the system's kernel says of cards where there is no library to ask.

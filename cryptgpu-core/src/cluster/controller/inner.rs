@@ -9,8 +9,9 @@ use crate::cluster::launch::session::Session;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
-use crate::device::DeviceInUse;
+use crate::device::{Device, DeviceInUse, cuda};
 use parking_lot::{Mutex, MutexGuard};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// What handles of a cluster have in common with it.
@@ -131,6 +132,9 @@ impl Inner {
         facts.pids = session.pids();
         self.board.started(&facts.pids);
         facts.devices = session.devices().to_vec();
+        if matches!(self.launch, Launch::Processes(_)) {
+            say_if_in_turns(&facts.devices);
+        }
         facts.generation += 1;
         state.session = Some(session);
         Ok(())
@@ -150,6 +154,16 @@ impl Inner {
         facts.pids.clear();
         facts.devices.clear();
         facts.dropped.clear();
+    }
+}
+
+/// Says once, on standard error, that processes of this machine take turns on a card, and what helps.
+fn say_if_in_turns(devices: &[DeviceInUse]) {
+    static SAID: Once = Once::new();
+    let cards: Vec<Device> = devices.iter().map(|used| used.device).filter(|&device| device != Device::Cpu).collect();
+    let shared = cards.iter().enumerate().any(|(i, card)| cards[..i].contains(card));
+    if shared && cuda::service().is_none() {
+        SAID.call_once(|| eprintln!("hint: {}", cuda::SERVICE_HINT));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::parallel::{Out, for_units};
 use super::planes::unit_kernel;
-use crate::device::{Binary, BlockOrder, Unary};
+use crate::device::{Binary, BlockOrder, Unary, XorOf};
 use crate::prg::{Stream, Zero};
 use crate::ring::{BLOCK, Layout};
 use rayon::prelude::*;
@@ -33,6 +33,27 @@ unit_kernel! {
             Binary::Xor => (0..n).for_each(|i| out[i] = x[i] ^ y[i]),
             Binary::And => (0..n).for_each(|i| out[i] = x[i] & y[i]),
         }
+    }
+}
+
+/// `out` = x ⊕ y, and ⊕ z where there is a z.
+pub fn xor(XorOf { of: [x, y], and, out }: XorOf<&[u64], &mut [u64]>) {
+    let Some(z) = and else { return binary(Binary::Xor, x, y, out) };
+    let layout = Layout::new(x.len());
+    let out = Out::new(out);
+    for_units(layout, |unit| {
+        let e = unit.elements.clone();
+        // SAFETY: each unit takes its own range, once.
+        let out = unsafe { out.range(e.clone()) };
+        xor3_unit(unit.lanes(), &x[e.clone()], &y[e.clone()], &z[e], out);
+    });
+}
+
+unit_kernel! {
+    fn xor3_unit(L, x: &[u64], y: &[u64], z: &[u64], out: &mut [u64]) {
+        let n = if out.len() == 64 * L { 64 * L } else { out.len() };
+        let (x, y, z, out) = (&x[..n], &y[..n], &z[..n], &mut out[..n]);
+        (0..n).for_each(|i| out[i] = x[i] ^ y[i] ^ z[i]);
     }
 }
 

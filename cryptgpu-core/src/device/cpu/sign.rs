@@ -16,9 +16,10 @@
 
 use super::parallel::{Out, for_units};
 use super::planes::{Rows, load, transpose, unit_kernel};
-use crate::device::SignWindow;
+use crate::device::{SignWindow, Summed, TreeStep};
 use crate::prg::Stream;
 use crate::ring::Layout;
+use std::ops::Range;
 
 /// The bits of `word` that the window names, in slots: bit j − 1 of the window in slot j, its top bit in slot 0.
 #[inline(always)]
@@ -176,17 +177,46 @@ fn propagate([_, b1, b2, b3]: [u64; 4], e: [u64; 8]) -> u64 {
     inner(e[7], e[5], e[6], e[4]) ^ (b3 & inner(e[3], e[1], e[2], e[0]))
 }
 
-/// One level of the tree at any party: 2h (generate, propagate) pairs to h. `out`, which holds a mask, gets this
-/// party's additive share zᵢ of g ⊕ p g′ and p p′. `x` holds the two replicated components.
-pub fn tree_level(elements: usize, half: usize, x: [&[u64]; 2], out: &mut [u64]) {
+/// One level of the tree in one role: 2h (generate, propagate) pairs to h. `out` gets this party's additive share zᵢ of
+/// g ⊕ p g′ and p p′ on top of the masks, or of what it holds.
+pub fn tree_step(step: TreeStep<&[u64], &mut [u64]>) {
+    let TreeStep { elements, half, x: [a, b], masks, out } = step;
     let (planes_in, planes_out) = (4 * half - 1, 2 * half - 1);
     let out = Out::new(out);
     for_units(Layout::new(elements), |unit| {
         // SAFETY: each unit takes its own range, once.
         let out = unsafe { out.range(unit.planes(planes_out)) };
+        if let Some([first, second]) = masks {
+            let at = unit.planes(planes_out);
+            add_unit(unit.lanes(), &first[at.clone()], &second[at], out);
+        }
+        let (mut sum_a, mut sum_b) = ([0; MOST], [0; MOST]);
         let from = unit.planes(planes_in);
-        tree_level_unit(unit.lanes(), half, &x[0][from.clone()], &x[1][from], out);
+        let (a, b) = (part_of(a, from.clone(), &mut sum_a), part_of(b, from, &mut sum_b));
+        tree_level_unit(unit.lanes(), half, a, b, out);
     });
+}
+
+/// Words of a unit's planes at the leaves of the tree.
+const MOST: usize = 31 * 8;
+
+/// A component's words of `range`; in `sum` where they have to be added up.
+fn part_of<'a>(Summed(first, second): Summed<&'a [u64]>, range: Range<usize>, sum: &'a mut [u64; MOST]) -> &'a [u64] {
+    let Some(second) = second else { return &first[range] };
+    let sum = &mut sum[..range.len()];
+    for ((sum, x), y) in sum.iter_mut().zip(&first[range.clone()]).zip(&second[range]) {
+        *sum = x ^ y;
+    }
+    sum
+}
+
+unit_kernel! {
+    fn add_unit(L, x: &[u64], y: &[u64], out: &mut [u64]) {
+        debug_assert_eq!(out.len() % L, 0);
+        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+            *out = x ^ y;
+        }
+    }
 }
 
 unit_kernel! {

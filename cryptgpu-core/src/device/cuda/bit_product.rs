@@ -1,18 +1,22 @@
 //! Local steps of a secret bit times a secret tensor, and of a bit's conversion, on a card. What each
 //! computes: `cpu/bit_product.rs`. Kernels take masks as words, mostly in the place of their results.
 
-use super::elementwise::{fill, mask};
-use super::{View, ViewMut, launch};
+use super::elementwise::{fill, fills};
+use super::{Buffer, View, ViewMut, launch};
 use crate::prg::Stream;
 
 pub(crate) fn role0(u: [View; 2], streams: [&Stream; 5], mut message: ViewMut, mut y0: ViewMut, mut y1: ViewMut) {
     let [alpha, beta, f, mu, nu] = streams;
     let n = message.len();
-    let (alpha, beta) = (mask(alpha, n, &message), mask(beta, n, &message));
-    fill(f, message.reborrow());
-    fill(nu, y0.reborrow());
-    fill(mu, y1.reborrow());
-    let reads = [u[0], u[1], alpha.view(), beta.view()];
+    let [mut a, mut b] = [(); 2].map(|()| Buffer::alloc(message.ordinal(), n));
+    fills(vec![
+        (alpha, a.slice_mut(0..n)),
+        (beta, b.slice_mut(0..n)),
+        (f, message.reborrow()),
+        (nu, y0.reborrow()),
+        (mu, y1.reborrow()),
+    ]);
+    let reads = [u[0], u[1], a.view(), b.view()];
     launch("bit product, role 0", reads, [message, y0, y1], |k, s, [u1, u2, alpha, beta], [message, y0, y1]| {
         k.bit_product_role0(s, [u1, u2], [alpha, beta], message, y0, y1)
     });

@@ -6,7 +6,7 @@
 //! home only:
 //!
 //! - *compute*: the next kernels run behind those that used it before, on the same stream;
-//! - *upload*: the next copy into it waits for the event that was recorded when it was given back,
+//! - *upload*: the next copy into it waits for the point at which it was given back,
 //!   behind all kernels that used it.
 //!
 //! Copies to main memory end before the view that they were made from does, so no block is given back
@@ -21,8 +21,9 @@
 //! they are dropped (`docs/adr/0016-memory-on-the-card.md`).
 
 use super::Card;
+use super::marks::Mark;
 use crate::device::DeviceError;
-use cudarc::driver::{CudaEvent, DriverError, result, sys};
+use cudarc::driver::{DriverError, result, sys};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
@@ -56,7 +57,7 @@ impl Block {
 struct Free {
     block: Block,
     /// The end of its uses by kernels, for a block that another stream writes next.
-    used: Option<CudaEvent>,
+    used: Option<Mark>,
 }
 
 /// What a pool holds, in bytes.
@@ -169,7 +170,7 @@ impl Card {
     }
 
     /// Takes a block back. `pending` is a copy into it that no kernel has waited for.
-    pub(super) fn release(&self, block: Block, pending: Option<CudaEvent>) {
+    pub(super) fn release(&self, block: Block, pending: Option<Mark>) {
         self.pool.account(|usage| usage.in_use -= block.bytes);
         // Where the driver fails the card has, and a block that may still be written is left alone.
         let Ok(used) = self.retire(&block, pending) else { return };
@@ -185,10 +186,10 @@ impl Card {
     }
 
     /// What the next user of a block has to wait for.
-    fn retire(&self, block: &Block, pending: Option<CudaEvent>) -> Result<Option<CudaEvent>, DeviceError> {
+    fn retire(&self, block: &Block, pending: Option<Mark>) -> Result<Option<Mark>, DeviceError> {
         self.check()?;
-        if let Some(event) = pending {
-            self.order(&self.compute, &event)?;
+        if let Some(mark) = pending {
+            self.order(&self.compute, &mark)?;
         }
         if self.pool.wipe {
             self.zero(block)?;

@@ -1,10 +1,11 @@
 //! A card that this process uses: opened at first use, kept until the process ends.
 
 use super::blocks::Pool;
+use super::marks::{Mark, Marks};
 use super::transfer::Staging;
 use crate::device::{Device, DeviceError};
 use cryptgpu_kernels::{Kernels, Options, library};
-use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError};
+use cudarc::driver::{CudaContext, CudaStream, DriverError};
 use std::sync::{Arc, OnceLock};
 
 /// More cards than a host has.
@@ -24,6 +25,7 @@ pub(crate) struct Card {
     pub(super) kernels: Kernels,
     pub(super) pool: Pool,
     pub(super) staging: Staging,
+    marks: Marks,
     fault: OnceLock<DeviceError>,
 }
 
@@ -70,8 +72,9 @@ impl Card {
         let kernels =
             Kernels::new(&context, Options::from_environment()).map_err(|error| unavailable(ordinal, &error))?;
         let name = context.name().map_err(refused)?;
-        let (pool, staging) = (Pool::from_environment(), Staging::default());
-        Ok(Card { ordinal, name, context, compute, upload, download, kernels, pool, staging, fault: OnceLock::new() })
+        let (pool, staging, marks) = (Pool::from_environment(), Staging::default(), Marks::default());
+        let fault = OnceLock::new();
+        Ok(Card { ordinal, name, context, compute, upload, download, kernels, pool, staging, marks, fault })
     }
 
     pub(crate) fn device(&self) -> Device {
@@ -106,14 +109,14 @@ impl Card {
         result.map_err(|error| self.fail(operation, &error))
     }
 
-    /// An event at the end of what `stream` has been given so far.
-    pub(super) fn mark(&self, stream: &CudaStream) -> Result<CudaEvent, DeviceError> {
-        self.driver("marking a point of a stream", stream.record_event(None))
+    /// Marks the end of what `stream` has been given so far.
+    pub(super) fn mark(&self, stream: &CudaStream) -> Result<Mark, DeviceError> {
+        self.driver("marking a point of a stream", self.marks.set(&self.context, stream))
     }
 
-    /// Makes what `stream` is given from now on wait for `event`.
-    pub(super) fn order(&self, stream: &CudaStream, event: &CudaEvent) -> Result<(), DeviceError> {
-        self.driver("ordering streams", stream.wait(event))
+    /// Makes what `stream` is given from now on wait for `mark`.
+    pub(super) fn order(&self, stream: &CudaStream, mark: &Mark) -> Result<(), DeviceError> {
+        self.driver("ordering streams", mark.order(stream))
     }
 }
 

@@ -1,12 +1,20 @@
 //! Element-wise operations, streams and zero-shares on a card.
 
-use super::{Buffer, View, ViewMut, launch};
-use crate::device::{Binary, BlockOrder, Unary};
+use super::{Buffer, View, ViewMut, launch, launch_all};
+use crate::device::{Binary, BlockOrder, Unary, XorOf};
 use crate::prg::{Stream, Zero};
 use cryptgpu_kernels::ZeroShare;
 
 pub(crate) fn binary(op: Binary, x: View, y: View, out: ViewMut) {
     launch("element-wise operation", [x, y], [out], |k, s, [x, y], [out]| k.binary(s, op, x, y, out));
+}
+
+pub(crate) fn xors(all: Vec<XorOf<View, ViewMut>>) {
+    let reads: Vec<View> = all.iter().flat_map(XorOf::reads).collect();
+    let writes = all.iter().map(|xor| xor.out.allocation).collect();
+    launch_all("XORs", &reads, writes, |k, s| {
+        k.xors(s, all.into_iter().map(|xor| xor.map(|view| view.words(), |out| out.words())).collect())
+    });
 }
 
 pub(crate) fn unary(op: Unary, x: View, out: ViewMut) {
@@ -22,6 +30,13 @@ pub(crate) fn sum(x: View, out: ViewMut) {
 
 pub(crate) fn fill(stream: &Stream, out: ViewMut) {
     launch("words of a stream", [], [out], |k, s, [], [out]| k.fill(s, stream.for_card(), 0, out));
+}
+
+pub(crate) fn fills(fills: Vec<(&Stream, ViewMut)>) {
+    let writes = fills.iter().map(|(_, out)| out.allocation).collect();
+    launch_all("words of streams", &[], writes, |k, s| {
+        k.fills(s, fills.into_iter().map(|(stream, out)| (stream.for_card(), out.words())).collect())
+    });
 }
 
 /// The first `len` words of a stream, on the card of `like`: a mask that a kernel takes as words.

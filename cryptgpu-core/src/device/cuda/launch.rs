@@ -1,6 +1,7 @@
 //! Launches of kernels on views.
 
-use super::{View, ViewMut};
+use super::words::Allocation;
+use super::{Card, View, ViewMut};
 use crate::device::DeviceError;
 use cryptgpu_kernels::{KernelError, Kernels, Words, WordsMut};
 use cudarc::driver::{CudaStream, result};
@@ -9,15 +10,41 @@ use cudarc::driver::{CudaStream, result};
 ///
 /// Nothing is returned: when the card has failed, or an operand's words are not right, or a launch is
 /// refused, all of `writes` are marked with the reason, which shows when words are brought back. Every
-/// operation on a card goes through here, so no operation can forget to.
+/// operation on a card goes through here or through [`launch_all`], so no operation can forget to.
 pub(crate) fn launch<'a, const R: usize, const W: usize>(
     operation: &'static str,
     reads: [View<'a>; R],
     writes: [ViewMut<'a>; W],
     body: impl FnOnce(&Kernels, &CudaStream, [Words<'a>; R], [WordsMut<'a>; W]) -> Result<(), KernelError>,
 ) {
+    let read = reads.each_ref().map(|view| view.allocation);
+    let written = writes.each_ref().map(|view| view.allocation);
+    marked(operation, &read, &written, |card| {
+        let (reads, writes) = (reads.each_ref().map(View::words), writes.each_ref().map(ViewMut::words));
+        body(&card.kernels, &card.compute, reads, writes)
+    });
+}
+
+/// [`launch`] for as many operands as there are: `body` has their words from its own views.
+pub(crate) fn launch_all(
+    operation: &'static str,
+    reads: &[View],
+    writes: Vec<&Allocation>,
+    body: impl FnOnce(&Kernels, &CudaStream) -> Result<(), KernelError>,
+) {
+    let reads: Vec<&Allocation> = reads.iter().map(|view| view.allocation).collect();
+    marked(operation, &reads, &writes, |card| body(&card.kernels, &card.compute));
+}
+
+/// Runs `body` on the operands' card, behind the copies that bring their words; marks what is written where that cannot be.
+fn marked(
+    operation: &'static str,
+    reads: &[&Allocation],
+    writes: &[&Allocation],
+    body: impl FnOnce(&Card) -> Result<(), KernelError>,
+) {
     let run = || {
-        let allocations = || reads.iter().map(|view| view.allocation).chain(writes.iter().map(|view| view.allocation));
+        let allocations = || reads.iter().chain(writes).copied();
         for allocation in allocations() {
             allocation.check()?;
         }
@@ -31,20 +58,14 @@ pub(crate) fn launch<'a, const R: usize, const W: usize>(
             }
             allocation.settle(card)?;
         }
-        let result = body(
-            &card.kernels,
-            &card.compute,
-            reads.each_ref().map(View::words),
-            writes.each_ref().map(ViewMut::words),
-        );
-        result.map_err(|error| match error {
+        body(card).map_err(|error| match error {
             KernelError::Driver { .. } => card.fail(operation, &error),
             refused => DeviceError::Kernel { operation, detail: refused.to_string() },
         })
     };
     if let Err(error) = run() {
-        for view in &writes {
-            view.allocation.mark(error.clone());
+        for allocation in writes {
+            allocation.mark(error.clone());
         }
     }
 }

@@ -17,15 +17,19 @@
 //! | `launch.rs` | `launch`: the one way from views to a kernel |
 //! | `words.rs` | buffers and views on a card |
 //! | `blocks.rs` | blocks of memory, kept for reuse |
+//! | `marks.rs` | points in streams that others wait for |
 //! | `transfer.rs` | copies between main memory and the card, through pinned buffers |
 //! | `elementwise.rs`, … | operations, in the files and with the names of the CPU's |
 //! | `timing.rs` | how long kernels take, and what the card could do |
 //! | `probe.rs` | what this machine has: driver, compiler, cards |
+//! | `service.rs` | whether CUDA's multi-process service runs |
 
 mod blocks;
 mod card;
 mod launch;
+mod marks;
 mod probe;
+mod service;
 mod timing;
 mod transfer;
 mod words;
@@ -43,8 +47,9 @@ pub use blocks::MemoryUse;
 pub use card::leave;
 pub use probe::{CardInfo, Cuda, probe};
 pub use product::METHOD_VARIABLE;
+pub use service::{SERVICE_HINT, service};
 pub use timing::{Peak, peak, seconds};
 pub use words::{Buffer, View, ViewMut};
 
 pub(crate) use card::{Card, card};
-pub(crate) use launch::{copy, launch};
+pub(crate) use launch::{copy, launch, launch_all};

@@ -1,8 +1,8 @@
 //! The sign bit's local steps, on a card. What each computes: `cpu/sign.rs`.
 
 use super::elementwise::mask as words_of;
-use super::{View, ViewMut, launch};
-use crate::device::SignWindow;
+use super::{View, ViewMut, launch, launch_all};
+use crate::device::{SignWindow, TreeStep};
 use crate::prg::Stream;
 
 pub(crate) fn share_bits(
@@ -26,9 +26,12 @@ pub(crate) fn share_carries(window: SignWindow, with_constants: bool, bits: [Vie
     });
 }
 
-pub(crate) fn tree_level(elements: usize, half: usize, x: [View; 2], out: ViewMut) {
-    let operation = "sign bit, level of the tree";
-    launch(operation, x, [out], |k, s, x, [out]| k.sign_tree_level(s, elements, half, x, out));
+pub(crate) fn tree(steps: Vec<TreeStep<View, ViewMut>>) {
+    let reads: Vec<View> = steps.iter().flat_map(TreeStep::reads).collect();
+    let writes = steps.iter().map(|step| step.out.allocation).collect();
+    launch_all("sign bit, levels of the tree", &reads, writes, |k, s| {
+        k.sign_tree(s, steps.into_iter().map(|step| step.map(|view| view.words(), |out| out.words())).collect())
+    });
 }
 
 pub(crate) fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {

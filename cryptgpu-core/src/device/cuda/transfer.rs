@@ -4,8 +4,9 @@
 
 use super::Card;
 use super::blocks::Block;
+use super::marks::Mark;
 use crate::device::DeviceError;
-use cudarc::driver::{CudaEvent, DriverError, result};
+use cudarc::driver::{DriverError, result};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
@@ -22,7 +23,7 @@ const KEPT: usize = 4 * DEPTH;
 struct Pinned {
     start: *mut u64,
     /// The end of the copy that still reads it.
-    busy: Option<CudaEvent>,
+    busy: Option<Mark>,
 }
 
 // SAFETY: the memory belongs to the process, not to a thread; a `Pinned` is its only owner.
@@ -47,9 +48,9 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        if let Some(event) = &self.busy {
+        if let Some(mark) = &self.busy {
             // An error here has ended the use of the card already; the copy is not under way any more.
-            let _ = event.synchronize();
+            let _ = mark.wait();
         }
         // SAFETY: it came from `malloc_host`, and no copy is under way.
         let _ = unsafe { result::free_host(self.start.cast()) };
@@ -73,11 +74,11 @@ impl Staging {
         let (oldest, many) = (idle.pop_front(), idle.len() + 1 >= KEPT);
         let Some(mut pinned) = oldest else { return Pinned::new() };
         match &pinned.busy {
-            Some(event) if !many && !event.try_is_complete()? => {
+            Some(mark) if !many && !mark.is_passed()? => {
                 idle.push_front(pinned);
                 return Pinned::new();
             }
-            Some(event) => event.synchronize()?,
+            Some(mark) => mark.wait()?,
             None => {}
         }
         pinned.busy = None;
@@ -95,11 +96,12 @@ impl Staging {
 }
 
 impl Card {
-    /// Starts to copy `host` to a block; returns the event after which its words are there. `host` is read
+    /// Starts to copy `host` to a block; returns the mark after which its words are there. `host` is read
     /// before this returns.
-    pub(super) fn copy_in(&self, host: &[u64], block: &Block) -> Result<CudaEvent, DeviceError> {
+    pub(super) fn copy_in(&self, host: &[u64], block: &Block) -> Result<Mark, DeviceError> {
         let operation = "copying to the card";
         self.driver(operation, self.context().bind_to_thread())?;
+        let mut last = None;
         for (index, piece) in host.chunks(PIECE).enumerate() {
             let mut pinned = self.driver(operation, self.staging.take())?;
             let words = pinned.words(piece.len());
@@ -109,10 +111,12 @@ impl Card {
             // pinned words stay as they are until `busy` has happened.
             let copy = unsafe { result::memcpy_htod_async(to, words, self.upload.cu_stream()) };
             self.driver(operation, copy)?;
-            pinned.busy = Some(self.mark(&self.upload)?);
+            let copied = self.mark(&self.upload)?;
+            pinned.busy = Some(copied.clone());
+            last = Some(copied);
             self.staging.give_back(pinned);
         }
-        self.mark(&self.upload)
+        last.map_or_else(|| self.mark(&self.upload), Ok)
     }
 
     /// The `len` words from `address` on, once everything that the card was asked for so far is done.
@@ -147,8 +151,8 @@ impl Card {
     /// Waits for a piece and takes its words.
     fn collect(&self, operation: &str, piece: Option<(Pinned, usize)>, host: &mut Vec<u64>) -> Result<(), DeviceError> {
         let Some((mut pinned, count)) = piece else { return Ok(()) };
-        if let Some(event) = pinned.busy.take() {
-            self.driver(operation, event.synchronize())?;
+        if let Some(mark) = pinned.busy.take() {
+            self.driver(operation, mark.wait())?;
         }
         host.extend_from_slice(pinned.words(count));
         self.staging.give_back(pinned);

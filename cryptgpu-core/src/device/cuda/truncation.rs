@@ -1,8 +1,8 @@
 //! Local steps of truncation without wrap, on a card. What each computes: `cpu/truncation.rs`. Kernels
 //! take masks as words, mostly in the place of their results.
 
-use super::elementwise::{fill, mask};
-use super::{View, ViewMut, launch};
+use super::elementwise::{fill, fills, mask};
+use super::{Buffer, View, ViewMut, launch};
 use crate::device::{OpenedBits, TermShare};
 use crate::prg::Stream;
 
@@ -44,8 +44,7 @@ pub(crate) fn product_role0(
     mut message: ViewMut,
     mut y: ViewMut,
 ) {
-    fill(gamma, message.reborrow());
-    fill(y0, y.reborrow());
+    fills(vec![(gamma, message.reborrow()), (y0, y.reborrow())]);
     let reads = [z, e, f, pad, y.as_view()];
     launch("truncation of a product, role 0", reads, [message], |k, s, [z, e, f, pad, y], [message]| {
         k.truncation_role0(s, d, z, OpenedBits { e, f, pad }, y, message)
@@ -55,28 +54,32 @@ pub(crate) fn product_role0(
 pub(crate) fn shared_role0(d: u32, x: [View; 2], streams: [&Stream; 4], message: ViewMut, mut y1: ViewMut) {
     let [a1, mu, nu, y1_stream] = streams;
     let n = x[0].len();
-    let (a1, nu) = (mask(a1, n, &message), mask(nu, n, &message));
+    let [mut a1_words, mut nu_words] = [(); 2].map(|()| Buffer::alloc(message.ordinal(), n));
     let (mut y0, planes) = message.split_at(n);
-    fill(mu, y0.reborrow());
-    fill(y1_stream, y1.reborrow());
-    let reads = [x[0], x[1], a1.view(), nu.view(), y1.as_view()];
+    fills(vec![
+        (a1, a1_words.slice_mut(0..n)),
+        (nu, nu_words.slice_mut(0..n)),
+        (mu, y0.reborrow()),
+        (y1_stream, y1.reborrow()),
+    ]);
+    let reads = [x[0], x[1], a1_words.view(), nu_words.view(), y1.as_view()];
     launch("truncation, role 0", reads, [y0, planes], |k, s, [x0, x1, a1, nu, y1], [y0, planes]| {
         k.truncation_shared_role0(s, d, [x0, x1], [a1, nu, y1], y0, planes)
     });
 }
 
 pub(crate) fn shared_term(d: u32, v: View, share: TermShare<&Stream, View>, mask_stream: &Stream, planes: ViewMut) {
-    let pad = mask(mask_stream, v.len(), &planes);
-    let (drawn, planar);
-    let share = match share {
+    let n = v.len();
+    let [mut pad, mut drawn] = [(); 2].map(|()| Buffer::alloc(planes.ordinal(), n));
+    let pad_fill = (mask_stream, pad.slice_mut(0..n));
+    let (share, planar) = match share {
         TermShare::Drawn(stream) => {
-            drawn = mask(stream, v.len(), &planes);
-            planar = false;
-            drawn.view()
+            fills(vec![pad_fill, (stream, drawn.slice_mut(0..n))]);
+            (drawn.view(), false)
         }
         TermShare::Received(view) => {
-            planar = true;
-            view
+            fills(vec![pad_fill]);
+            (view, true)
         }
     };
     launch("truncation, roles 1 and 2", [v, share, pad.view()], [planes], |k, s, [v, share, pad], [planes]| {

@@ -1,21 +1,21 @@
 //! Words in a card's memory, and views of parts of them.
 
 use super::blocks::{Block, Home};
+use super::marks::Mark;
 use super::{Card, card};
 use crate::device::{Device, DeviceError};
 use cryptgpu_kernels as kernels;
-use cudarc::driver::CudaEvent;
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Memory of one buffer, and whether its words are right.
-pub(super) struct Allocation {
+pub(crate) struct Allocation {
     ordinal: u32,
     /// The card and its memory; none when there is no such card, no memory left, or no word.
     pub(super) place: Option<(&'static Card, Block)>,
     /// The end of a copy from main memory that the kernels' stream has not been told to wait for.
-    pending: Mutex<Option<CudaEvent>>,
+    pending: Mutex<Option<Mark>>,
     /// Why the words are not what they should be.
     failure: OnceLock<DeviceError>,
 }
@@ -50,16 +50,16 @@ impl Allocation {
         self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
-    /// The words are there once the copy before `event` has ended.
-    pub(super) fn set_pending(&self, event: CudaEvent) {
-        *self.pending.lock() = Some(event);
+    /// The words are there once the copy before `mark` has ended.
+    pub(super) fn set_pending(&self, mark: Mark) {
+        *self.pending.lock() = Some(mark);
     }
 
     /// Orders the kernels' stream behind a copy from main memory, once.
     pub(super) fn settle(&self, card: &Card) -> Result<(), DeviceError> {
         let mut pending = self.pending.lock();
-        if let Some(event) = pending.as_ref() {
-            card.order(&card.compute, event)?;
+        if let Some(mark) = pending.as_ref() {
+            card.order(&card.compute, mark)?;
             *pending = None;
         }
         Ok(())
@@ -113,7 +113,7 @@ impl Buffer {
         let buffer = Buffer { allocation, len: host.len() };
         if let Some((card, block)) = &buffer.allocation.place {
             match card.copy_in(host, block) {
-                Ok(event) => buffer.allocation.set_pending(event),
+                Ok(mark) => buffer.allocation.set_pending(mark),
                 Err(error) => buffer.allocation.mark(error),
             }
         }
@@ -196,7 +196,7 @@ impl<'a> ViewMut<'a> {
     }
 
     /// The same words, for one more use.
-    pub(super) fn reborrow(&mut self) -> ViewMut<'_> {
+    pub(crate) fn reborrow(&mut self) -> ViewMut<'_> {
         ViewMut { allocation: self.allocation, start: self.start, len: self.len }
     }
 
@@ -206,7 +206,7 @@ impl<'a> ViewMut<'a> {
     }
 
     /// The first `len` words, and the rest.
-    pub(super) fn split_at(self, len: usize) -> (ViewMut<'a>, ViewMut<'a>) {
+    pub(crate) fn split_at(self, len: usize) -> (ViewMut<'a>, ViewMut<'a>) {
         check(self.len, &(0..len));
         let part = |start, len| ViewMut { allocation: self.allocation, start: self.start + start, len };
         (part(0, len), part(len, self.len - len))

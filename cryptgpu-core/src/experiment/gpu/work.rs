@@ -3,7 +3,7 @@
 
 use crate::device::{
     Binary, Buffer, ConvGeometry, Device, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, PoolGeometry,
-    SignWindow, TermShare, Unary, View, ViewMut, kernels,
+    SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, kernels,
 };
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
 
@@ -143,7 +143,8 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
             kernels::sign_share_carries(window, true, bits, carry, top);
         }),
         work(d, "sign bit, a level of the tree", [carries; 2], [15 * packed], move |x, [out]| {
-            kernels::sign_tree_level(n, 8, x, out);
+            let x = x.map(|component| Summed(component, None));
+            kernels::sign_tree(vec![TreeStep { elements: n, half: 8, x, masks: None, out }]);
         }),
         work(d, "first plane", [packed], [packed], move |[bits], [out]| kernels::first_plane(n, 1, bits, out)),
     ]

@@ -1,9 +1,10 @@
 //! A secret bit times a secret tensor, and a secret bit as a ring element. The bit is
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
+use super::draws::Draw;
 use super::message::{MessageKind, Part, Side};
 use super::truncating::Truncating;
-use crate::device::{Binary, Buffer, View, ViewMut, kernels};
+use crate::device::{Binary, Buffer, View, XorOf, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
 use crate::prg::Stream;
 use std::ops::Range;
@@ -155,15 +156,17 @@ impl Party {
         let (xa, xb) = (x.a.view(), x.b.view());
 
         // Both roles open what they multiply, role 1 d and role 2 e.
-        let [u1, alpha, _, _, mu, _] = one.nonces;
-        let u1 = self.packed(&self.prg.with_prev(u1), one.words.len());
+        let ([u1, alpha, _, _, mu, _], [_, _, beta, f, _, nu]) = (one.nonces, two.nonces);
+        let (mu, nu) = (self.prg.with_prev(mu), self.prg.with_next(nu));
+        let [u1, f] =
+            self.draws([(self.prg.with_prev(u1), one.words.len()), (self.prg.with_next(f), two.elements.len())]);
+        let u1 = u1.take();
         let one_bits = [u1.view(), bits.b.slice(one.words.clone())];
         let one_x = [xa, xb].map(|x| x.slice(one.elements.clone()));
         let mut d = device.alloc(one.elements.len());
         kernels::bit_product_open(one_bits, one_x, &self.prg.with_prev(alpha), d.view_mut());
         self.post(Side::Next, MessageKind::BITS_ROLE1, d)?;
 
-        let [_, _, beta, f, _, nu] = two.nonces;
         let two_bits = [u2.view(), bits.a.slice(two.words.clone())];
         let nothing = device.zeros(two.elements.len());
         let two_x = [xb.slice(two.elements.clone()), nothing.view()];
@@ -172,7 +175,6 @@ impl Party {
         self.post(Side::Prev, MessageKind::BITS_ROLE2, e)?;
 
         // And close with their terms.
-        let (mu, nu) = (self.prg.with_prev(mu), self.prg.with_next(nu));
         let d = self.take(Side::Prev, MessageKind::BITS_ROLE1, two.elements.len())?;
         let mut term_two = device.alloc(two.elements.len());
         kernels::bit_product_close(two_bits, two_x, d.view(), &nu, term_two.view_mut());
@@ -184,20 +186,15 @@ impl Party {
 
         drop((d, e, nothing));
         let [mut a, mut b] = zero.into_result(self, x.len());
-        self.add(pad.view(), &mu, a.slice_mut(one.elements.clone()));
-        let f = self.packed(&self.prg.with_next(f), two.elements.len());
-        self.add(f.view(), &nu, b.slice_mut(two.elements.clone()));
+        let [mut masks_one, mut masks_two] = [&one.elements, &two.elements].map(|part| device.alloc(part.len()));
+        kernels::fills(vec![(&mu, masks_one.view_mut()), (&nu, masks_two.view_mut())]);
+        kernels::binary(Binary::Add, pad.view(), masks_one.view(), a.slice_mut(one.elements.clone()));
+        kernels::binary(Binary::Add, f.take().view(), masks_two.view(), b.slice_mut(two.elements.clone()));
         let other = self.take(Side::Prev, MessageKind::BITS_CLOSE1, two.elements.len())?;
         kernels::binary(Binary::Add, other.view(), term_two.view(), a.slice_mut(two.elements));
         let other = self.take(Side::Next, MessageKind::BITS_CLOSE2, one.elements.len())?;
         kernels::binary(Binary::Add, other.view(), term_one.view(), b.slice_mut(one.elements));
         self.rep(a, b, x.shape())
-    }
-
-    /// `out` = x and a stream.
-    fn add(&self, x: View, stream: &Stream, out: ViewMut) {
-        let drawn = self.packed(stream, x.len());
-        kernels::binary(Binary::Add, x, drawn.view(), out);
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -257,7 +254,7 @@ impl Party {
         kernels::convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
         self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
         let components = [self.prg.with_prev(y0), self.prg.with_next(y1)];
-        let components = components.map(|stream| self.packed(&stream, zero.elements.len()));
+        let components = self.draws(components.map(|stream| (stream, zero.elements.len()))).map(Draw::take);
         Ok(ConversionBegun { zero: RoleZero { components, elements: zero.elements }, one, two })
     }
 
@@ -307,7 +304,8 @@ impl Party {
 
     /// x ⊕ y ⊕ z.
     pub(super) fn xor3(&self, x: View, y: View, z: View) -> Buffer {
-        let first = self.xor(x, y);
-        self.xor(first.view(), z)
+        let mut out = self.device().alloc(x.len());
+        kernels::xors(vec![XorOf { of: [x, y], and: Some(z), out: out.view_mut() }]);
+        out
     }
 }

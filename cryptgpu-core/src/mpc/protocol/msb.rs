@@ -2,9 +2,10 @@
 //! bits, of which everything that is linear in role 0's secrets costs no interaction. The tree's levels are in
 //! `tree.rs`.
 
+use super::draws::Draw;
 use super::message::{MessageKind, Part, Side};
-use super::tree::{Level, Tree};
-use crate::device::{Buffer, kernels};
+use super::tree::{Components, Level, Tree};
+use crate::device::{Buffer, View, ViewMut, XorOf, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, SignWindow, cost};
 use std::ops::Range;
 
@@ -25,6 +26,8 @@ pub(super) struct SignBegun {
     one_words: Range<usize>,
     /// Role 1's share of G and P, and its component 1 of them.
     own_one: [Buffer; 2],
+    /// Role 1's components of the sign without the carry: the top bits of A and B.
+    tops_one: [Buffer; 2],
 }
 
 impl SignBegun {
@@ -42,7 +45,9 @@ pub(super) struct SignReceived {
     words: [Range<usize>; 2],
     own_one: [Buffer; 2],
     /// Role 2's components of G and P.
-    two_carries: [Buffer; 2],
+    two_carries: Components,
+    /// Of roles 1 and 2, as above.
+    tops: [[Buffer; 2]; 2],
     dealt: Buffer,
 }
 
@@ -106,84 +111,106 @@ impl Party {
         let [tree_zero, tree_one, tree_two] = Tree::of_roles(window, [&zero, &one, &two], levels);
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         let words = x.len().div_ceil(64);
-        // Components of the sign without the carry first, the top bits of A and B. What begins with the sign may read all of
-        // them, though only role 0's part is there by then.
+        // What begins with the sign may read all of them, though only role 0's part is there by then.
         let (mut a, mut b) = (device.zeros(words), device.zeros(words));
         let (xa, xb) = (x.a.view(), x.b.view());
 
+        let ([mask, g1, g0], [mask_one, g1_one, _]) = (zero.nonces, one.nonces);
+        let [g0, g1, bits_one, g1_one] = self.draws([
+            (self.prg.with_prev(g0), carried * zero.words.len()),
+            (self.prg.with_next(g1), carried * zero.words.len()),
+            (self.prg.with_prev(mask_one), shared * one.words.len()),
+            (self.prg.with_prev(g1_one), carried * one.words.len()),
+        ]);
+
         // Role 0 shares its bits; both its components of G and P are streams.
-        let [mask, g1, g0] = zero.nonces;
         let mut message = device.alloc(shared * zero.words.len());
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
-        let tops = [a.slice_mut(zero.words.clone()), b.slice_mut(zero.words.clone())];
-        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), tops);
+        let mut tops = self.tops(zero.words.len());
+        let top_views = tops.each_mut().map(Buffer::view_mut);
+        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), top_views);
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
-        let planes = carried * zero.words.len();
-        let g = [(self.prg.with_prev(g0), planes), (self.prg.with_next(g1), planes)];
-        let [g0, g1] = g.map(|(stream, planes)| self.packed(&stream, planes));
-        let carry = self.deal_tree(tree_zero, [g0, g1])?;
-        self.add_carry(carry, zero.words.clone(), [&mut a, &mut b]);
+        let carry = self.deal_tree(tree_zero, [g0, g1].map(Draw::take))?;
+        let carry = Components(carry.map(|component| (component, None)));
+        kernels::xors(with_carry(&tops, &carry, [&mut a, &mut b].map(|bits| bits.slice_mut(zero.words.clone()))));
 
         // Role 1: its share of the bits is the mask; component 1 is a stream, which hides its share.
         // Its top components: the mask's plane 0 (role 0's other half), and b₆₃.
-        let [mask, g1, _] = one.nonces;
-        let bits = self.packed(&self.prg.with_prev(mask), shared * one.words.len());
-        kernels::first_plane(one.elements.len(), shared, bits.view(), a.slice_mut(one.words.clone()));
-        let mut own = self.packed(&self.prg.with_prev(g1), carried * one.words.len());
+        let bits = bits_one.take();
+        let mut tops_one = self.tops(one.words.len());
+        let [top_a, top_b] = tops_one.each_mut().map(Buffer::view_mut);
+        kernels::first_plane(one.elements.len(), shared, bits.view(), top_a);
+        let mut own = g1_one.take();
         let component1 = own.clone();
-        let b63 = b.slice_mut(one.words.clone());
-        kernels::sign_share_carries(window, true, [xb.slice(one.elements.clone()), bits.view()], own.view_mut(), b63);
+        let operands = [xb.slice(one.elements.clone()), bits.view()];
+        kernels::sign_share_carries(window, true, operands, own.view_mut(), top_b);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let bits = RepBits { a, b, shape: x.shape().to_vec() };
-        Ok(SignBegun { window, bits, two, tree_one, tree_two, own_one: [own, component1], one_words: one.words })
+        let own_one = [own, component1];
+        Ok(SignBegun { window, bits, two, tree_one, tree_two, own_one, tops_one, one_words: one.words })
     }
 
     /// Round 1, what is received, and role 2's share of G and P. All that was sent to a neighbour before must have been
     /// taken by it, and nothing that was sent later.
     pub(super) fn receive_sign(&self, x: &Rep, begun: SignBegun) -> Result<SignReceived, MpcError> {
-        let SignBegun { window, mut bits, two, tree_one, tree_two, own_one, one_words } = begun;
+        let SignBegun { window, bits, two, tree_one, tree_two, own_one, tops_one, one_words } = begun;
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         // Role 2: its share of the bits is the message; component 0 is a stream, which hides its share.
         let [_, _, g0] = two.nonces;
         let received = self.take(Side::Next, MessageKind::SIGN_BITS, shared * two.words.len())?;
         let dealt = self.take(Side::Next, MessageKind::SIGN_DEALT, tree_two.dealt_words())?;
-        kernels::first_plane(two.elements.len(), shared, received.view(), bits.b.slice_mut(two.words.clone()));
+        let mut tops_two = self.tops(two.words.len());
+        let [top_b, top_a] = tops_two.each_mut().map(Buffer::view_mut);
+        kernels::first_plane(two.elements.len(), shared, received.view(), top_a);
         let mut own = self.packed(&self.prg.with_next(g0), carried * two.words.len());
         let component0 = own.clone();
-        let b63 = bits.a.slice_mut(two.words.clone());
         let operands = [x.a.view().slice(two.elements.clone()), received.view()];
-        kernels::sign_share_carries(window, false, operands, own.view_mut(), b63);
+        kernels::sign_share_carries(window, false, operands, own.view_mut(), top_b);
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
         let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, own.len())?;
-        let two_carries = [self.xor(own.view(), other.view()), component0];
+        let two_carries = Components([(own, Some(other)), (component0, None)]);
         Ok(SignReceived {
             bits,
             trees: [tree_one, tree_two],
             words: [one_words, two.words],
             own_one,
             two_carries,
+            tops: [tops_one, tops_two],
             dealt,
         })
     }
 
     /// Round 2 and the levels of the tree, in which role 0 takes no part.
     pub(super) fn finish_sign(&self, received: SignReceived) -> Result<RepBits, MpcError> {
-        let SignReceived { mut bits, trees, words: [one, two], own_one, two_carries, dealt } = received;
+        let SignReceived { mut bits, trees, words: [one, two], own_one, two_carries, tops, dealt } = received;
         // Component 2 is the sum of what roles 1 and 2 have exchanged.
         let [own, component1] = own_one;
         let other = self.take(Side::Next, MessageKind::SIGN_CARRIES2, own.len())?;
-        let one_carries = [component1, self.xor(own.view(), other.view())];
+        let one_carries = Components([(component1, None), (own, Some(other))]);
         let [carry_one, carry_two] = self.climb_tree(trees, [one_carries, two_carries], &dealt)?;
-        self.add_carry(carry_one, one, [&mut bits.a, &mut bits.b]);
-        self.add_carry(carry_two, two, [&mut bits.a, &mut bits.b]);
+        for (tops, carry, words) in [(&tops[0], &carry_one, one), (&tops[1], &carry_two, two)] {
+            let out = [&mut bits.a, &mut bits.b].map(|bits| bits.slice_mut(words.clone()));
+            kernels::xors(with_carry(tops, carry, out));
+        }
         Ok(bits)
     }
 
-    /// Adds a part's components of the carry to those of the sign without it.
-    fn add_carry(&self, carry: [Buffer; 2], words: Range<usize>, bits: [&mut Buffer; 2]) {
-        for (carry, bits) in carry.iter().zip(bits) {
-            let sum = self.xor(carry.view(), bits.slice(words.clone()));
-            bits.slice_mut(words.clone()).copy_from(sum.view());
-        }
+    /// Memory for a part's components of the sign without the carry.
+    fn tops(&self, words: usize) -> [Buffer; 2] {
+        [(); 2].map(|()| self.device().alloc(words))
     }
+}
+
+/// A part's components of the sign: those without the carry and the carry's.
+fn with_carry<'a>(
+    tops: &'a [Buffer; 2],
+    Components(carry): &'a Components,
+    out: [ViewMut<'a>; 2],
+) -> Vec<XorOf<View<'a>, ViewMut<'a>>> {
+    let each = tops.iter().zip(carry).zip(out).map(|((top, (first, second)), out)| XorOf {
+        of: [top.view(), first.view()],
+        and: second.as_ref().map(Buffer::view),
+        out,
+    });
+    each.collect()
 }

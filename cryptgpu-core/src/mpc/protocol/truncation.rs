@@ -2,13 +2,26 @@
 //! replicated tensor. The result is ⌊x/2^d⌋ or one more, the latter with probability equal to the
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
-use super::message::{MessageKind, Part, Side};
+use super::draws::Draw;
+use super::message::{MessageKind, Side};
 use super::truncating::{Missing, Truncating};
 use crate::device::{Binary, Buffer, OpenedBits, TermShare, Unary, View, ViewMut, kernels};
 use crate::mpc::{Additive, CheckRange, Fidelity, MpcError, Party, Rep, cost};
+use crate::prg::Stream;
+use std::ops::Range;
 
 /// Cuts that the offsets of the exact protocol leave room for.
 const MAX_BITS: u32 = 61;
+
+/// What role 2 needs to deal the product of a truncation.
+struct Dealer {
+    elements: Range<usize>,
+    /// Of α and β, packed.
+    halves: [Draw; 2],
+    gamma: Stream,
+    /// Of both its components.
+    result: [Stream; 2],
+}
 
 impl Party {
     fn check_bits(&self, d: u32) -> Result<(), MpcError> {
@@ -111,24 +124,36 @@ impl Party {
         let [zero, one, two] = self.parts::<5>(MessageKind::TRUNCATE_DEAL, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
-        self.deal(two, z.view(), d, [&mut a, &mut b])?;
+        let ([alpha, _, gamma0, y0, _], [_, beta, _, _, y2]) = (zero.nonces, one.nonces);
+        let [alpha_two, beta_two, gamma_two, y0_two, y2_two] = two.nonces;
+        let [alpha, beta, alpha_two, beta_two] = self.draws([
+            (self.prg.with_prev(alpha), zero.words.len()),
+            (self.prg.with_next(beta), one.words.len()),
+            (self.prg.with_next(alpha_two), two.words.len()),
+            (self.prg.with_prev(beta_two), two.words.len()),
+        ]);
+        let dealer = Dealer {
+            elements: two.elements,
+            halves: [alpha_two, beta_two],
+            gamma: self.prg.with_next(gamma_two),
+            result: [self.prg.with_prev(y2_two), self.prg.with_next(y0_two)],
+        };
+        self.deal(dealer, z.view(), d, [&mut a, &mut b])?;
 
         // Role 0: opens e.
-        let [alpha, _, gamma0, y0, _] = zero.nonces;
+        let alpha = alpha.take();
         let own = z.slice(zero.elements.clone());
-        let alpha = self.packed(&self.prg.with_prev(alpha), zero.words.len());
         let mut e = device.alloc(zero.words.len());
         kernels::truncation_open_top(true, own, alpha.view(), e.view_mut());
         self.post_copy(Side::Next, MessageKind::TRUNCATE_TOP, e.view())?;
 
         // Role 1: opens f and its half.
-        let [_, beta, _, _, y2] = one.nonces;
         let (count, words) = (one.elements.len(), one.words.len());
         let dealt = self.take(Side::Next, MessageKind::TRUNCATE_DEAL, count + d as usize * words)?;
         let e_one = self.take(Side::Prev, MessageKind::TRUNCATE_TOP, words)?;
         let mut v = device.alloc(count);
         kernels::binary(Binary::Add, z.slice(one.elements.clone()), dealt.slice(0..count), v.view_mut());
-        let beta = self.packed(&self.prg.with_next(beta), words);
+        let beta = beta.take();
         let mut message = device.alloc(count + words);
         kernels::truncation_open_top(false, v.view(), beta.view(), message.slice_mut(count..count + words));
         let f = message.slice(count..count + words).to_buffer();
@@ -159,20 +184,16 @@ impl Party {
 
     /// Role 2 of a product's truncation: sends its share, deals the product αβ, and has both its
     /// components from streams.
-    fn deal(&self, part: Part<5>, z: View, d: u32, out: [&mut Buffer; 2]) -> Result<(), MpcError> {
-        let (device, [a, b]) = (self.device(), out);
-        let [alpha, beta, gamma, y0, y2] = part.nonces;
-        let (count, words) = (part.elements.len(), part.words.len());
-        let alpha = self.packed(&self.prg.with_next(alpha), words);
-        let beta = self.packed(&self.prg.with_prev(beta), words);
-        let mut message = device.alloc(count + d as usize * words);
-        message.slice_mut(0..count).copy_from(z.slice(part.elements.clone()));
+    fn deal(&self, dealer: Dealer, z: View, d: u32, [a, b]: [&mut Buffer; 2]) -> Result<(), MpcError> {
+        let Dealer { elements, halves, gamma, result: [y2, y0] } = dealer;
+        let [alpha, beta] = halves.map(Draw::take);
+        let (count, words) = (elements.len(), alpha.len());
+        let mut message = self.device().alloc(count + d as usize * words);
+        message.slice_mut(0..count).copy_from(z.slice(elements.clone()));
         let end = message.len();
-        let gamma = self.prg.with_next(gamma);
         kernels::truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
         self.post(Side::Prev, MessageKind::TRUNCATE_DEAL, message)?;
-        kernels::fill(&self.prg.with_prev(y2), a.slice_mut(part.elements.clone()));
-        kernels::fill(&self.prg.with_next(y0), b.slice_mut(part.elements));
+        kernels::fills(vec![(&y2, a.slice_mut(elements.clone())), (&y0, b.slice_mut(elements))]);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::code::{self, Code};
 use super::device::{Device, devices};
 use super::work::Stream;
 use crate::checks::{Check, Report, submit};
+use crate::statistics;
 
 /// What a handle stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +91,9 @@ pub fn inside_callback(function: impl FnOnce()) {
     IN_CALLBACK.set(false);
 }
 
-/// The body of an exported function: a panic becomes an error.
+/// The body of an exported function, which is counted: a panic becomes an error.
 pub fn call(name: &str, body: impl FnOnce() -> Result<(), Code>) -> Code {
+    statistics::called(name);
     if IN_CALLBACK.get() {
         submit(Report::host(Check::NotEmulated, 0, format!("{name} is called from a function of cuLaunchHostFunc")));
         return code::NOT_PERMITTED;

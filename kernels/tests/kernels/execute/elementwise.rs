@@ -3,7 +3,7 @@
 use crate::support::card::cards;
 use crate::support::data::{SIZES, words};
 use cryptgpu_core::device::cpu::elementwise as cpu;
-use cryptgpu_kernels::{Binary, BlockOrder, Unary};
+use cryptgpu_kernels::{Binary, BlockOrder, Unary, XorOf};
 
 #[test]
 fn binary_operations_agree() {
@@ -134,6 +134,30 @@ fn orders_of_blocks_agree() {
             assert_eq!(card.down(&out), expected, "{order:?}, {}", card.name);
             let short = card.up(&x[1..]);
             assert!(card.kernels.reorder(&card.stream, &order, short.words(), out.words_mut()).is_err());
+        }
+    }
+}
+
+#[test]
+fn several_xors_agree() {
+    for card in cards() {
+        let sizes: Vec<usize> = SIZES.into_iter().chain([1, 0, 7, 300, 9]).collect();
+        let [x, y, z] = [50, 51, 52].map(|seed| sizes.iter().map(|&n| words(seed, n)).collect::<Vec<_>>());
+        let [dx, dy, dz] = [&x, &y, &z].map(|all| all.iter().map(|words| card.up(words)).collect::<Vec<_>>());
+        let mut outs: Vec<_> = sizes.iter().map(|&n| card.blank(n)).collect();
+        let jobs = outs.iter_mut().enumerate().map(|(i, out)| XorOf {
+            of: [dx[i].words(), dy[i].words()],
+            and: (i % 2 == 0).then(|| dz[i].words()),
+            out: out.words_mut(),
+        });
+        card.kernels.xors(&card.stream, jobs.collect()).unwrap();
+        for (i, out) in outs.iter().enumerate() {
+            let mut expected = vec![0; sizes[i]];
+            let and = (i % 2 == 0).then_some(&z[i][..]);
+            cpu::xor(XorOf { of: [&x[i][..], &y[i][..]], and, out: &mut expected[..] });
+            let by_hand = |j: usize| x[i][j] ^ y[i][j] ^ and.map_or(0, |z| z[j]);
+            assert!((0..sizes[i]).all(|j| expected[j] == by_hand(j)));
+            assert_eq!(card.down(out), expected, "XOR {i}, {}", card.name);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::support::card::{Buffer, Card, cards};
 use crate::support::data::{Draws, SIZES, drawn, words};
 use cryptgpu_core::device::cpu::{bit_product, bits, sign, truncation};
 use cryptgpu_core::prg::{Randomness, Stream};
-use cryptgpu_kernels::{OpenedBits, SignWindow, TermShare};
+use cryptgpu_kernels::{OpenedBits, SignWindow, Summed, TermShare, TreeStep};
 
 fn draws(seed: u8) -> Draws {
     Draws::new(Randomness::Aes128Ctr, seed)
@@ -101,20 +101,31 @@ fn levels_of_the_tree_and_first_planes_agree() {
         for n in SIZES {
             for half in [1, 2, 4, 8] {
                 let (planes_in, planes_out) = ((4 * half - 1) * plane(n), (2 * half - 1) * plane(n));
-                let x = [words(26, planes_in), words(27, planes_in)];
-                let mask = words(28, planes_out);
-                let mut expected = mask.clone();
-                sign::tree_level(n, half, [&x[0], &x[1]], &mut expected);
-                let dx = x.each_ref().map(|x| card.up(x));
-                let xs = dx.each_ref().map(|x| x.words());
-                let mut out = card.up(&mask);
-                card.kernels.sign_tree_level(&card.stream, n, half, xs, out.words_mut()).unwrap();
-                assert_eq!(card.down(&out), expected, "half {half}, n = {n}, {}", card.name);
+                let [a, b, second] = [26, 27, 29].map(|seed| words(seed, planes_in));
+                let [held, mask, more] = [28, 40, 41].map(|seed| words(seed, planes_out));
+                let [da, db, ds, dmask, dmore] = [&a, &b, &second, &mask, &more].map(|words| card.up(words));
+                let [mut onto, mut masked] = [card.up(&held), card.blank(planes_out)];
+                // A role 0's, on top of what is there; and one of the other roles', with a component in two parts.
+                let (x, y) =
+                    ([Summed(da.words(), None), Summed(db.words(), None)], Summed(ds.words(), Some(da.words())));
+                let masks = Some([dmask.words(), dmore.words()]);
+                let steps = vec![
+                    TreeStep { elements: n, half, x, masks: None, out: onto.words_mut() },
+                    TreeStep { elements: n, half, x: [y, x[1]], masks, out: masked.words_mut() },
+                ];
+                card.kernels.sign_tree(&card.stream, steps).unwrap();
+                let (mut expected, mut expected_masked) = (held, vec![0; planes_out]);
+                let x = [Summed(&a[..], None), Summed(&b[..], None)];
+                sign::tree_step(TreeStep { elements: n, half, x, masks: None, out: &mut expected });
+                let (x, masks) = ([Summed(&second[..], Some(&a[..])), x[1]], Some([&mask[..], &more[..]]));
+                sign::tree_step(TreeStep { elements: n, half, x, masks, out: &mut expected_masked });
+                let found = [card.down(&onto), card.down(&masked)];
+                assert_eq!(found, [expected, expected_masked], "half {half}, n = {n}, {}", card.name);
 
                 let (planes, mut first) = (4 * half - 1, vec![0; plane(n)]);
-                sign::first_plane(n, planes, &x[0], &mut first);
+                sign::first_plane(n, planes, &a, &mut first);
                 let mut out = card.blank(plane(n));
-                card.kernels.first_plane(&card.stream, n, planes, xs[0], out.words_mut()).unwrap();
+                card.kernels.first_plane(&card.stream, n, planes, da.words(), out.words_mut()).unwrap();
                 assert_eq!(card.down(&out), first, "first of {planes} planes, n = {n}, {}", card.name);
             }
         }

@@ -47,6 +47,26 @@ fn words_agree_where_a_counter_carries_and_beyond_one_grid() {
     }
 }
 
+/// More streams than one launch has room for, of two kinds, of more keys than it has room for, some of them empty.
+#[test]
+fn many_streams_in_few_launches_agree() {
+    for card in cards() {
+        let kinds = [Randomness::Aes128Ctr, Randomness::Aes128Ctr, Randomness::InsecurePhilox];
+        let mut draws: Vec<Draws> = (0..6).map(|seed| Draws::new(kinds[usize::from(seed) % 3], seed)).collect();
+        let sizes = [1, 0, 700, 64, 5, 100_001, 2, 33];
+        let drawn: Vec<_> = (0..40).map(|i| (i % 6, draws[i % 6].next(), sizes[i % 8])).collect();
+        let mut outs: Vec<_> = drawn.iter().map(|&(_, _, n)| card.blank(n)).collect();
+        let jobs = drawn.iter().zip(&mut outs);
+        let fills = jobs.map(|(&(of, (_, nonce), _), out)| (draws[of].device(nonce), out.words_mut())).collect();
+        card.kernels.fills(&card.stream, fills).unwrap();
+        for ((_, (stream, _), n), out) in drawn.iter().zip(&outs) {
+            let mut expected = vec![0; *n];
+            stream.fill(0, &mut expected);
+            assert_eq!(card.down(out), expected, "{n} words, {}", card.name);
+        }
+    }
+}
+
 #[test]
 fn zero_shares_agree() {
     for card in cards() {
