@@ -3,9 +3,9 @@
 # installed or built before another can start. Each of them does nothing when its work is already done, so every
 # script may call all that it needs, in any order, as often as it likes.
 #
-# Everything generated goes to `.venv`, `target` and `$CRYPTGPU_CACHE` (by default `.cache` in this checkout). The one
-# exception is evcxr_jupyter, the program behind the notebook kernel: it takes minutes to build and belongs to no
-# project, so it goes to cargo's own folder of programs, once per user.
+# Everything generated goes to `.venv`, `target` and `$CRYPTGPU_CACHE` (by default `.cache` in this checkout). The
+# exceptions are evcxr_jupyter, the program behind the notebook kernel, and mdbook: they take minutes to build and belong to
+# no project, so they go to cargo's own folder of programs, once per user.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 CACHE="${CRYPTGPU_CACHE:-$ROOT/.cache}"
@@ -13,6 +13,7 @@ VENV="$ROOT/.venv"
 KERNEL="$CACHE/evcxr"
 CARGO_BIN="${CARGO_INSTALL_ROOT:-${CARGO_HOME:-$HOME/.cargo}}/bin"
 EVCXR_VERSION=0.22.0
+MDBOOK_VERSION=0.5.4
 KERNEL_NAME=cryptgpu
 # The flags with which evcxr calls cargo: the template must be built with the same ones, or cargo builds it again.
 EVCXR_RUSTFLAGS=-Cprefer-dynamic
@@ -158,6 +159,14 @@ ensure_evcxr() {
     # Not in the checkout's target folder: its settings are not ours.
     (cd / && env -u CARGO_TARGET_DIR -u RUSTFLAGS \
         cargo install evcxr_jupyter --version "$EVCXR_VERSION" --locked --force --quiet)
+}
+
+# The program that makes pages of Markdown, for scripts/book.
+ensure_mdbook() {
+    [ -x "$CARGO_BIN/mdbook" ] && cargo install --list | grep -qx "mdbook v$MDBOOK_VERSION:" && return
+    say "building mdbook $MDBOOK_VERSION, once per user: some minutes"
+    (cd / && env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install mdbook --version "$MDBOOK_VERSION" \
+        --no-default-features --features search --locked --force --quiet)
 }
 
 # The kernel "Rust (CryptGPU)": its warm template, and its entry among the kernels of our Jupyter.

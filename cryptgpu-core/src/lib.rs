@@ -15,6 +15,19 @@
 //! | [`cluster`] | three party processes and their control protocol |
 //! | [`experiment`] | the paper's experiments as declarations, measurements as records |
 //!
+//! # The way in
+//!
+//! - **Run a network privately**: [`Cluster`](cluster::Cluster) starts three parties; its `load_model`, `infer` and `train`
+//!   take a network of the [`zoo`](nn::zoo) or a [`Graph`](nn::Graph) of yours, and give results with their rounds, bytes and times.
+//! - **See whether its values fit**: [`nn::range`] bounds every layer; a value that leaves the ring is no error otherwise.
+//! - **Write a protocol**: a function of [`Party`](mpc::Party) and shares ([`mpc::Rep`]) that [`Cluster::run`](cluster::Cluster::run)
+//!   calls at all three; [`mpc::check`] tries its values, cost and views, and [`mpc::World`] runs it on three threads.
+//! - **See what a message is and what hides it**: the methods of [`Party`](mpc::Party) state rounds and bytes; the masks come from
+//!   [`prg::Correlated`].
+//! - **Look into a run**: [`net::Trace`], step by step and message by message.
+//! - **Measure, and compare with the paper**: [`experiment`].
+//! - **Add an operation or a device**: [`device`], with `docs/adding-an-operation.md`.
+//!
 //! [`prelude`] has the names that nearly every program needs, [`prelude::protocol`] those of authors of protocols.
 
 pub mod cluster;
