@@ -34,6 +34,8 @@ pub(super) struct Opener {
     /// Encrypted bytes that are to leave, from `left` on.
     out: Vec<u8>,
     left: usize,
+    /// Whether the other end has said that no more will come.
+    ended: bool,
 }
 
 /// What a turn of the connection came to.
@@ -58,7 +60,7 @@ impl Opener {
         let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let piece = vec![0; PIECE_BYTES].into_boxed_slice();
         let (rest, out) = (Vec::new(), Vec::new());
-        let mut opener = Opener { socket, tls, piece, start: 0, end: 0, rest, taken: 0, out, left: 0 };
+        let mut opener = Opener { socket, tls, piece, start: 0, end: 0, rest, taken: 0, out, left: 0, ended: false };
         poll_fn(|context| opener.poll_handshake(context)).await?;
         Ok(opener)
     }
@@ -174,10 +176,10 @@ impl AsyncRead for Opener {
             this.rest.clear();
             this.taken = 0;
         }
-        while into.remaining() > 0 {
+        while into.remaining() > 0 && !this.ended {
             match this.checked_turn(context, into, None)? {
                 Turn::On | Turn::Sent => {}
-                Turn::Ended => break,
+                Turn::Ended => this.ended = true,
                 Turn::Wants => {
                     if let Poll::Ready(Err(error)) = this.poll_out(context) {
                         return Poll::Ready(Err(error));
@@ -201,6 +203,7 @@ impl AsyncWrite for Opener {
             match this.checked_turn(context, &mut ReadBuf::new(&mut []), Some(bytes))? {
                 Turn::On => {}
                 Turn::Sent => break,
+                Turn::Ended if !this.ended => this.ended = true,
                 Turn::Wants | Turn::Ended => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
@@ -255,4 +258,59 @@ fn fill(
     };
     out.truncate(start + written.as_ref().copied().unwrap_or(0));
     written.map(drop).map_err(|_| rustls::Error::EncryptError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tls::{Identity, server_name};
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A reader that takes a little at a time and answers each time: what it has not asked for waits in the socket, and not
+    /// in memory beyond a piece.
+    #[test]
+    fn a_slow_reader_gets_all_bytes_and_holds_no_more_than_a_piece() {
+        const BYTES: usize = 1_500_001;
+        let byte = |at: usize| (at / 3 + at / 1000) as u8;
+        let [here, there] = [(); 2].map(|()| Identity::generate().unwrap());
+        let client = here.client_config(there.fingerprint()).unwrap();
+        let server = there.server_config(&[here.fingerprint()]).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let sender = tokio::spawn(async move {
+                let socket = TcpStream::connect(address).await.unwrap();
+                let stream = tokio_rustls::TlsConnector::from(client).connect(server_name(), socket).await.unwrap();
+                let (mut answers, mut stream) = tokio::io::split(stream);
+                let heard = tokio::spawn(async move {
+                    let mut heard = vec![];
+                    answers.read_to_end(&mut heard).await.unwrap_or(0);
+                    heard.len()
+                });
+                stream.write_all(&(0..BYTES).map(byte).collect::<Vec<u8>>()).await.unwrap();
+                stream.shutdown().await.unwrap();
+                heard.await.unwrap()
+            });
+            let mut opener = Opener::accept(listener.accept().await.unwrap().0, server).await.unwrap();
+            assert_eq!(opener.peer_certificates().map(<[_]>::len), Some(1));
+            let (mut at, mut answered) = (0, 0);
+            for size in [1, 7, 16_384, 16_383, 3000, 100_001, 40, 300_000].into_iter().cycle() {
+                let mut bytes = vec![0; size];
+                let came = opener.read(&mut bytes).await.unwrap();
+                assert!(bytes[..came].iter().enumerate().all(|(k, &got)| got == byte(at + k)), "behind byte {at}");
+                at += came;
+                assert!(opener.rest.len() <= PIECE_BYTES && opener.piece.len() == PIECE_BYTES);
+                if came == 0 {
+                    break;
+                }
+                opener.write_all(&[5; 40]).await.unwrap();
+                opener.flush().await.unwrap();
+                answered += 40;
+            }
+            assert_eq!(at, BYTES);
+            drop(opener);
+            assert_eq!(sender.await.unwrap(), answered);
+        });
+    }
 }
