@@ -2,6 +2,7 @@
 one runs as edited, a fault is told and the next cell works, an interrupt ends a run and keeps variables, and neither an
 interrupt nor a restart nor an end of the kernel leaves a process behind, here or there."""
 
+import json
 import os
 import re
 import shutil
@@ -93,6 +94,57 @@ class Hosts:
         for server in self.servers:
             server.kill()
             server.wait()
+
+
+class Owners:
+    """Three parties that their owners have started, with the library that cells link, and a caller's files in the same folder."""
+
+    NAMES = ("ann", "bob", "eve")
+
+    def __init__(self, folder, program, library):
+        self.folder, self.program, self.parties = folder, program, []
+        self.prints = {name: self.keygen(name) for name in (*self.NAMES, "lab")}
+        controls, links = ([f"127.0.0.1:{free_port()}" for _ in range(3)] for _ in range(2))
+        owners = "key = 'lab.key'\ncertificate = 'lab.crt'\n"
+        for at, name in enumerate(self.NAMES):
+            lines = f"name = '{name}'\nfingerprint = '{self.prints[name]}'\n"
+            owners += f"[[party]]\naddress = '{controls[at]}'\n{lines}"
+            text = f"party = {at}\nname = '{name}'\nkey = '{name}.key'\ncertificate = '{name}.crt'\nthreads = 1\n"
+            text += f"control = '{controls[at]}'\nlinks = '{links[at]}'\npolicy = 'policy.toml'\naudit = '{name}.log'\n"
+            text += f"runtime = '{library}'\n"
+            for peer in ((at + 1) % 3, (at + 2) % 3):
+                text += f"[[peer]]\nparty = {peer}\naddress = '{links[peer]}'\nfingerprint = '{self.prints[self.NAMES[peer]]}'\n"
+            (folder / f"{name}.toml").write_text(text)
+        (folder / "owners.toml").write_text(owners)
+        self.allow("functions = []")
+        for name in self.NAMES:
+            command = [program, "party", "--config", folder / f"{name}.toml"]
+            party = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            self.parties.append(party)
+            said = party.stderr.readline()
+            assert "waits for callers" in said, said
+
+    def keygen(self, name):
+        command = [self.program, "keygen", "--out", self.folder, "--name", name]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def allow(self, lines):
+        """The policy of all three from the next session on."""
+        text = f"[[caller]]\nname = 'lab'\nfingerprint = '{self.prints['lab']}'\n[allow]\n{lines}\n"
+        (self.folder / "policy.toml").write_text(text + "[[reveal]]\nwhat = 'result'\nto = 'caller'\n")
+
+    def logs(self):
+        """The lines of each party's log, which follow from one another."""
+        for name in self.NAMES:
+            command = [self.program, "audit", "--json", self.folder / f"{name}.log"]
+            lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            yield [json.loads(line) for line in lines.splitlines()]
+
+    def stop(self):
+        for party in self.parties:
+            party.kill()
+            party.wait()
+            party.stderr.close()
 
 
 class Cells(unittest.TestCase):
@@ -261,6 +313,9 @@ class Cells(unittest.TestCase):
         self.connect()
         pids = self.start_cluster()
         hosts = self.start_hosts()
+        self.functions_at_owners_parties()
+        self.run_cell("far.run(forever, ())?;", until="started")
+        self.assertGreaterEqual(len(hosts.left_over()), 6, hosts.left_over())
         self.manager.shutdown_kernel(now=True)
         self.assert_gone(pids)
         deadline = time.monotonic() + 10
@@ -291,9 +346,42 @@ class Cells(unittest.TestCase):
         for party in range(3):
             self.assertTrue(list((folder / f"h{party}/cryptgpu/lib").glob("*/libcryptgpu*")), "shipped once, by digest")
         self.run_cell(FOREVER)
-        self.run_cell("far.run(forever, ())?;", until="started")
-        self.assertGreaterEqual(len(hosts.left_over()), 6, hosts.left_over())
         return hosts
+
+    def functions_at_owners_parties(self):
+        """A function of a cell at parties that their owners have started: refused by its digest, allowed by it, and refused again
+        where its code is too large; each log tells it."""
+        folder = Path(tempfile.mkdtemp(prefix="cryptgpu-owners-"))
+        self.addCleanup(shutil.rmtree, folder)
+        library = next(Path(self.cache(), "evcxr/template").glob("target/*/debug/deps/libcryptgpu.so"))
+        owners = Owners(folder, self.manager.kernel_spec.env["CRYPTGPU_PROGRAM"], library)
+        self.addCleanup(owners.stop)
+        owners.allow("functions = []\nadhoc = false")
+        self.run_cell(
+            f'let owned = Cluster::owners(Owners::read("{folder}/owners.toml")?).start()?;\n'
+            "let ask: fn(&Cluster) -> String = |cluster| {\n"
+            "    let product = |p: &mut Party, x: Rep| -> Result<Rep> { Ok(p.mul(&x, &x)?.sum()) };\n"
+            "    let ask = || cluster.run(product, &cluster.share(&array![1.5, -2.0])?)?.reveal();\n"
+            '    ask().map_or_else(|error| error.to_string(), |sum| format!("{:?}", sum.as_slice()))\n'
+            "};\n"
+            'println!("{}", ask(&owned));',
+            "line 5 (`functions`) does not allow to run a function",
+        )
+        owners.allow(f"functions = ['{'0' * 64}']")
+        said = self.run_cell('println!("{}", ask(&owned));', "and has the digest")
+        digest = re.search(r"and has the digest ([0-9a-f]{64}), in an object with the digest ([0-9a-f]{64})", said)
+        self.assertIsNotNone(digest, said)
+        for allowed in digest.groups():
+            owners.allow(f"functions = ['{allowed}']")
+            self.run_cell('owned.restart()?; println!("{}", ask(&owned));', "Some([6.25])")
+        owners.allow("adhoc = true\n[limits]\ncode_mib = 0")
+        self.run_cell('owned.restart()?; println!("{}", ask(&owned));', "(`code_mib`) does not allow to keep")
+        self.run_cell("drop(owned);")
+        for log in owners.logs():
+            runs = [line["event"] for line in log if line.get("function") == digest[1]]
+            self.assertEqual(runs, ["run", "run"], log)
+            self.assertEqual(sum(line["event"] == "refused" for line in log), 3, log)
+            self.assertRegex(log[0]["runtime"], "^[0-9a-f]{64}$")
 
     def test_values_show_themselves_and_a_broken_cell_is_an_error(self):
         self.start_cluster()

@@ -6,7 +6,7 @@
 mod kubernetes;
 mod training;
 
-use cryptgpu_core::cluster::owner::{AuditEvent, AuditLine, KeyFiles, Owners, generate_key, read_audit};
+use cryptgpu_core::cluster::owner::{AuditEvent, AuditLine, KeyFiles, Owners, digest_of, generate_key, read_audit};
 use cryptgpu_core::cluster::{
     Cluster, ClusterError, FailureKind, Images, Job, JobError, Labels, Model, PartyContext, Result, SelfTest,
 };
@@ -191,6 +191,10 @@ fn inner_product(p: &mut Party, (x, y): (Rep, Rep)) -> Result<Rep> {
     Ok(p.mul(&x, &y)?.sum())
 }
 
+fn counts(_: &mut Party, x: u64) -> Result<u64> {
+    Ok(x + 1)
+}
+
 /// Opens what it gets to everyone.
 fn opens(p: &mut Party, x: Rep) -> Result<()> {
     p.open(&x)?;
@@ -251,7 +255,53 @@ fn what_three_owners_allow_runs_and_what_they_do_not_is_refused_by_each_whatever
     forged_frames(&owned, &cluster);
     drop(cluster);
     what_one_owner_refuses_nobody_does(&owned, &digest);
+    a_whole_program_by_its_digest(&owned);
     who_is_no_caller(&owned);
+}
+
+/// Owners allow all functions of a program that they have looked at, by what `cryptgpu digest` shows of its file.
+fn a_whole_program_by_its_digest(owned: &Owned) {
+    let digest = digest_of(&std::env::current_exe().unwrap()).unwrap();
+    (0..3).for_each(|party| owned.write_policy(party, &policy(&digest)));
+    let cluster = owned.cluster("lab").unwrap();
+    assert_eq!(cluster.run(counts, 41).unwrap().output().unwrap(), 42);
+    assert!(owned.log(1).last().unwrap().to_string().contains("call done, and 8 bytes of its own"));
+}
+
+/// Parties that run another program than the caller run none of its functions, whatever their policies say; and what they hold
+/// for handles is bounded.
+#[test]
+fn functions_of_another_program_do_not_run_and_handles_have_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (this, other) = (std::env::current_exe().unwrap(), folder.path().join("other"));
+    let mut bytes = std::fs::read(&this).unwrap();
+    // A byte of the header that nobody reads, and that is part of the file's digest.
+    bytes[15] = 1;
+    std::fs::write(&other, bytes).unwrap();
+    std::fs::set_permissions(&other, std::fs::metadata(&this).unwrap().permissions()).unwrap();
+    let program = |config: &Path| {
+        let mut command = Command::new(&other);
+        command.arg("--cryptgpu-owner").arg(config);
+        command
+    };
+    let owned = Owned::start(program, |_| "[allow]\nadhoc = true\n[limits]\nhandles_mib = 1\n".to_owned());
+    let cluster = owned.cluster("lab").unwrap();
+    let error = owned.refused("linked with other code", || cluster.run(counts, 41));
+    for file in [&this, &other] {
+        assert!(error.contains(&digest_of(file).unwrap()), "{error}");
+    }
+    let small = cluster.share(&ndarray::Array1::<f64>::zeros(1 << 14)).unwrap();
+    let large = ndarray::Array1::<f64>::zeros(1 << 16);
+    let error = cluster.share(&large).unwrap_err();
+    let says = "line 7 (`handles_mib`) does not allow to hold that much for the caller's handles: 2 MiB, of 1";
+    assert!(error.to_string().contains(says), "{error}");
+    for party in 0..3 {
+        let log: String = owned.log(party).iter().map(|line| format!("{line}\n")).collect();
+        assert!(log.contains(says) && log.contains("call: the function `counts` cannot run here"), "{log}");
+    }
+    // The next session begins with nothing.
+    drop(small);
+    cluster.share(&ndarray::Array1::<f64>::zeros(1 << 15)).unwrap();
 }
 
 fn policy(function: &str) -> String {
@@ -321,6 +371,17 @@ fn a_function_by_its_digest(owned: &Owned, cluster: &Cluster) {
     let x = cluster.share(&array![1.0, 2.0]).unwrap();
     let product = cluster.run(inner_product, (&x, &x)).unwrap();
     assert_eq!(product.reveal().unwrap().into_iter().collect::<Vec<_>>(), [5.0]);
+    owned.refused("line 7 (`functions`)", || cluster.run(counts, 41));
+    for party in 0..3 {
+        let log: String = owned.log(party).iter().map(|line| format!("{line}\n")).collect();
+        for says in
+            ["(`inner_product`), which REVEALS whatever", "call done, and 0 bytes of its own", "calls itself `counts`"]
+        {
+            assert!(log.contains(says), "{says}: {log}");
+        }
+    }
+    let x = cluster.share(&array![1.0, 2.0]).unwrap();
+    let product = cluster.run(inner_product, (&x, &x)).unwrap();
     owned.refused("covers it", || product.outputs[0].reveal_to(PartyId::P2));
     let x = cluster.share(&array![1.0, 2.0]).unwrap();
     owned.refused("line 7 (`functions`)", || cluster.run(opens, &x));

@@ -5,8 +5,11 @@
 
 mod servers;
 
-use cryptgpu_core::cluster::{Cluster, ClusterBuilder, ClusterError, Hosts, Images, Labels, Result};
+use cryptgpu_core::cluster::{
+    Checkpointing, Cluster, ClusterBuilder, ClusterError, Hosts, Images, Iteration, Labels, Result, Start,
+};
 use cryptgpu_core::mpc::{Party, Rep};
+use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::Graph;
 use cryptgpu_core::nn::training::{Sgd, Train};
 use ndarray::array;
@@ -97,7 +100,9 @@ fn functions_and_a_training_step_run_on_three_hosts() {
         Err(format!("party {} does not want to", p.id()).into())
     }
     let place = Place::new("functions");
-    let cluster = with_functions(&place).start().unwrap();
+    // An iteration takes long enough for a party to be lost in one.
+    let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 10.0 };
+    let cluster = with_functions(&place).link(link).start().unwrap();
     let (x, y) = (cluster.share(&array![1.5, -2.0]).unwrap(), cluster.share(&array![4.0, 5.0]).unwrap());
     let run = cluster.run(inner_product, (&x, &y)).unwrap();
     let pids: Vec<u32> = run.outputs.iter().map(|(_, pid)| *pid).collect();
@@ -115,8 +120,23 @@ fn functions_and_a_training_step_run_on_three_hosts() {
     let fc = net.linear("fc", flat, 10).unwrap();
     let data = cluster.dataset("digits-train", Images::at(0), Labels::at(2)).unwrap();
     let train = Train { batch: 800, epochs: 1, optimizer: Sgd::new(0.01).into(), ..Train::default() };
-    let trained = cluster.train(net.finish(fc).unwrap(), &data, train).unwrap();
+    let net = net.finish(fc).unwrap();
+    let trained = cluster.train(net.clone(), &data, train.clone()).unwrap();
     assert_eq!(trained.iterations().len(), 1);
+
+    // It loses a party, and goes on with new ones from its last checkpoint at the hosts.
+    let start = Start { checkpoints: Some(Checkpointing::every(1, place.path("kept"))), ..Start::default() };
+    let (pid, train) = (cluster.pids()[1], Train { batch: 200, iterations: Some(4), ..train });
+    let told = |iteration: &Iteration| {
+        if (iteration.number, iteration.restarts) == (0, 0) {
+            // SAFETY: kill takes the number of a process of this test's cluster.
+            unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+        }
+    };
+    let run = cluster.train_observed(net, start, &data, train, told).unwrap();
+    let [restart] = run.restarts() else { panic!("{:?}", run.restarts()) };
+    assert!(restart.from >= 1 && restart.cause.contains("party 1 died"), "{restart:?}");
+    assert_eq!((run.iterations().len(), cluster.generation()), (4, 3));
     drop(cluster);
     place.assert_nothing_left(Duration::from_secs(5));
 }

@@ -17,16 +17,33 @@ pub extern "C" fn cryptgpu_party() -> i32 {
     party::serve_to_the_end(&Jobs::default())
 }
 
+/// What the process of a session runs at a party that somebody else owns, whose `party.toml` names this library (`runtime`): so
+/// functions of callers' cells run there, as far as the owner allows them. Returns the exit code of the process.
+///
+/// # Safety
+/// `config` is the path of `party.toml`, and ends with a zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cryptgpu_owner_session(config: *const std::ffi::c_char) -> i32 {
+    use cryptgpu_core::cluster::{Jobs, owner};
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: so says the caller.
+    let config = unsafe { std::ffi::CStr::from_ptr(config) };
+    owner::serve_session_to_the_end(std::ffi::OsStr::from_bytes(config.to_bytes()).as_ref(), &Jobs::default())
+}
+
 /// What every cell may use without a `use` line: the kernel starts with
 /// `use cryptgpu::prelude::*;` (and with `use cryptgpu::eprintln;`, which a glob cannot bring: see [`cell`]).
 ///
 /// The names of [`cryptgpu_core::prelude::protocol`], the library's folders, and crates that cells use by name:
 /// `ndarray::Array5`, `serde_json::json!`, `tokio::time`.
 pub mod prelude {
-    pub use cryptgpu_core::cluster::{AccuracyPoint, Checkpointing, FirstWeights, Hosts, Iteration, LossPoint, Start};
+    pub use cryptgpu_core::cluster::{
+        AccuracyPoint, Checkpointing, FirstWeights, Hosts, Iteration, LossPoint, Owners, Start,
+    };
     pub use cryptgpu_core::experiment::training::{Training, TrainingRecord};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
     pub use cryptgpu_core::prelude::protocol::*;
+    pub use cryptgpu_core::show::PlainTable;
     pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring, show};
     pub use cryptgpu_datasets as datasets;
     pub use ndarray::{ArrayViewD, Axis, s};
@@ -49,6 +66,7 @@ mod tests {
         assert_eq!(Cost { bytes: 8, rounds: 1 }.text(), "1 round, 8 bytes");
         let train = Train { optimizer: Sgd::new(0.1).momentum(0.9).into(), ..Train::default() };
         let owners = (Images::at(0), Labels::rows([(0, 0..9), (2, 9..20)]));
+        assert_eq!(PlainTable::new(["rounds"]).row([3u64.into()]).text(), "rounds\n     3");
         assert!(train.reveal == Reveal::default() && format!("{owners:?}").contains("9..20"));
     }
 }

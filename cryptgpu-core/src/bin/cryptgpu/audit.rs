@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let (mut known, mut written) = (arguments.head.is_none(), Ok(()));
     let of_note = |event: &AuditEvent| match event {
-        AuditEvent::Run { reveals, .. } => !reveals.is_empty(),
+        AuditEvent::Run { reveals, function, .. } => !reveals.is_empty() || function.is_some(),
         AuditEvent::Refused { .. } => true,
         _ => false,
     };

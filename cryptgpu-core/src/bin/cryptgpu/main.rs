@@ -4,6 +4,7 @@
 mod arguments;
 mod audit;
 mod bench;
+mod digest;
 mod doctor;
 mod format;
 mod inference;
@@ -71,6 +72,8 @@ enum Command {
     Party(party::Party),
     /// Make the key and the certificate by which a party or a caller is known to the others
     Keygen(keygen::Arguments),
+    /// Print the digest by which owners know a program, or a library that cells link
+    Digest(digest::Arguments),
     /// Check a party's audit log, and print what was run, refused and revealed
     Audit(audit::Arguments),
 }
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Party(party) => party.run(),
         Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Digest(arguments) => digest::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
     };
     // Parties on threads of this process have kept memory on cards.

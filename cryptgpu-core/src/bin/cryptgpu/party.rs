@@ -21,7 +21,7 @@ pub struct Party {
     #[arg(long, value_name = "DIGEST:NAME:LIBRARY")]
     runtime: Vec<OsString>,
     /// The file of its owner: who the party is, who the others are, what it allows, where its log is
-    #[arg(long, value_name = "PARTY.TOML", conflicts_with = "runtime")]
+    #[arg(long, value_name = "PARTY.TOML")]
     config: Option<PathBuf>,
     /// Be the process of one session: started by the party itself
     #[arg(long, requires = "config", hide = true)]
@@ -43,11 +43,15 @@ impl Party {
     pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
         if let Some(config) = self.config {
             let arguments = ["party".into(), "--session".into(), "--config".into(), config.clone().into_os_string()];
-            match self.session {
-                true => owner::serve_session(&config, &Jobs::default())?,
-                false => owner::serve_owner(&config, &arguments)?,
-            }
-            return Ok(ExitCode::SUCCESS);
+            let code = match (self.session, self.runtime.is_empty()) {
+                (true, true) => owner::serve_session_to_the_end(&config, &Jobs::default()),
+                (true, false) => owner::serve_session_from(&self.runtime, &config)?,
+                (false, true) => owner::serve_owner(&config, &arguments).map(|()| 0)?,
+                (false, false) => {
+                    return Err("the library of sessions is named in party.toml: `runtime = \"FILE\"`".into());
+                }
+            };
+            return Ok(ExitCode::from(u8::from(code != 0)));
         }
         if let Some(folder) = &self.rendezvous {
             rendezvous::serve(&self.meeting.at(folder), self.stay)?;

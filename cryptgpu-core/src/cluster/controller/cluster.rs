@@ -8,7 +8,6 @@ use super::watch::Progress;
 use crate::cluster::interrupt::GoingOn;
 use crate::cluster::launch::board::Board;
 use crate::cluster::launch::logs::Logs;
-use crate::cluster::launch::mailbox::Mailbox;
 use crate::cluster::launch::program::Launch;
 use crate::cluster::party::job::Job;
 use crate::cluster::running::Published;
@@ -103,9 +102,9 @@ impl Cluster {
 
     /// Three parties that their owners have started, each with a policy of its own: what all three allow runs, and what one
     /// does not allow is refused, in the name of the policy's line. The owners choose device, threads and addresses; what
-    /// parties print stays with them, paths are those of the party that reads, and functions run where the owners run the
-    /// caller's program ([`owner::serve_if_asked`](crate::cluster::owner::serve_if_asked)) and allow them. One session
-    /// goes on at a time. `docs/hosts.md` shows it from nothing.
+    /// parties print stays with them, paths are those of the party that reads, and functions run where the owners allow them and
+    /// run the caller's program ([`owner::serve_if_asked`](crate::cluster::owner::serve_if_asked)), or have installed the
+    /// library that a notebook's cells link. One session goes on at a time. `docs/hosts.md` shows it from nothing.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::{Cluster, Owners};
@@ -159,8 +158,8 @@ impl Cluster {
     }
 
     /// Ends the run that goes on, or the start of parties, from another thread: its caller gets
-    /// [`ClusterError::Cancelled`], the parties end whatever they are doing, and the next run starts new ones. True if
-    /// there was something to end. A thread of a cluster
+    /// [`ClusterError::Cancelled`], the parties end whatever they are doing, and the next run starts new ones. A training ends
+    /// as a whole, also between two attempts to go on with it. True if there was something to end. A thread of a cluster
     /// [in memory](Cluster::in_memory) ends with its next message; nobody waits for it.
     ///
     /// ```
@@ -171,8 +170,7 @@ impl Cluster {
     /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        let mailbox = self.inner.facts().mailbox.clone();
-        mailbox.as_ref().map(Mailbox::cancel).is_some()
+        self.inner.facts().cancel()
     }
 
     /// How often processes were started. What a job kept is there as long as this is the same.

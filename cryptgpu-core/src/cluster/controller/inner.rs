@@ -48,6 +48,35 @@ pub(super) struct Facts {
     pub(super) mailbox: Option<Mailbox>,
     /// Tensors whose last handle is gone, to be told to the parties with the next command.
     pub(super) dropped: Vec<HeldId>,
+    /// Whether something that takes several runs goes on, and whether the caller wants it to end: between two of them there
+    /// is no mailbox.
+    pub(super) course: Option<bool>,
+}
+
+impl Facts {
+    /// From now on what goes on is cancelled there, and at once if the caller wants all of it to end.
+    pub(super) fn cancelled_at(&mut self, mailbox: Option<Mailbox>) {
+        if let (Some(true), Some(mailbox)) = (self.course, &mailbox) {
+            mailbox.cancel();
+        }
+        self.mailbox = mailbox;
+    }
+
+    /// Ends what goes on; whether there is something.
+    pub(super) fn cancel(&mut self) -> bool {
+        let course = self.course.as_mut().map(|cancelled| *cancelled = true);
+        let run = self.mailbox.as_ref().map(Mailbox::cancel);
+        course.or(run).is_some()
+    }
+}
+
+/// Several runs and starts that are cancelled as one.
+pub(super) struct WholeCourse<'a>(&'a Inner);
+
+impl Drop for WholeCourse<'_> {
+    fn drop(&mut self) {
+        self.0.facts().course = None;
+    }
 }
 
 impl Inner {
@@ -70,6 +99,12 @@ impl Inner {
         }
     }
 
+    /// What runs from now on, until this is dropped, is cancelled as one.
+    pub(super) fn whole_course(&self) -> WholeCourse<'_> {
+        self.facts().course = Some(false);
+        WholeCourse(self)
+    }
+
     /// Starts new parties in place of those that are there. A start is cancelled in the same way as a run.
     pub(super) fn renew(&self, state: &mut State, going_on: &GoingOn) -> Result<(), ClusterError> {
         self.renew_after(state, Duration::ZERO, going_on)
@@ -84,7 +119,7 @@ impl Inner {
     ) -> Result<(), ClusterError> {
         self.end(state);
         let (mailbox, arrivals) = Mailbox::new(self.logs.clone(), self.board.clone());
-        self.facts().mailbox = Some(mailbox.clone());
+        self.facts().cancelled_at(Some(mailbox.clone()));
         let until = Instant::now() + pause;
         // A start asks whether it is to end before anything else.
         while Instant::now() < until && !mailbox.is_cancelled() && !going_on.is_to_end() {
@@ -129,5 +164,25 @@ fn say_if_in_turns(devices: &[DeviceInUse]) {
     let shared = cards.iter().enumerate().any(|(i, card)| cards[..i].contains(card));
     if shared && cuda::service().is_none() {
         SAID.call_once(|| eprintln!("hint: {}", cuda::SERVICE_HINT));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cluster::{Cluster, ClusterError, SelfTest};
+
+    #[test]
+    fn what_takes_several_runs_is_cancelled_between_two_of_them_too() {
+        let cluster = Cluster::in_memory().start().unwrap();
+        let course = cluster.inner.whole_course();
+        assert!(cluster.cancel(), "it goes on, and nothing runs");
+        // The next run; and the start of the parties after it.
+        for _ in 0..2 {
+            let error = cluster.run_job(SelfTest::quick()).unwrap_err();
+            assert!(matches!(error, ClusterError::Cancelled { .. }), "{error}");
+        }
+        drop(course);
+        cluster.run_job(SelfTest::quick()).unwrap();
+        assert!(!cluster.cancel(), "nothing goes on");
     }
 }

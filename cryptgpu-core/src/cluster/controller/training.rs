@@ -146,12 +146,14 @@ impl Cluster {
         let mut course =
             Course { graph, owner, weights, train, data, held_out, kept, most, attempts: 0, tried_at: None, restarts };
         let began = Instant::now();
+        let course_of_runs = self.inner.whole_course();
         let (mut run, id, generation) = loop {
             match self.attempt(&course, &mut progress, &mut observe) {
                 Ok(ended) => break ended,
                 Err(error) => self.go_on(error, &mut course, &mut progress)?,
             }
         };
+        drop(course_of_runs);
         run.duration = began.elapsed();
         let (iterations, before) = progress.finish()?;
         let Course { graph, weights, train, restarts, .. } = course;

@@ -44,7 +44,7 @@ impl<'a> Turn<'a> {
         let run = state.runs;
         let mut facts = inner.facts();
         facts.running = Some(name.to_owned());
-        facts.mailbox = state.session.as_ref().map(|session| session.mailbox().clone());
+        facts.cancelled_at(state.session.as_ref().map(|session| session.mailbox().clone()));
         // What is dropped from now on may be an argument of this very run.
         let free = std::mem::take(&mut facts.dropped);
         drop(facts);

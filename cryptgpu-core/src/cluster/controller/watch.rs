@@ -66,7 +66,8 @@ pub(super) struct Watch<'a> {
     /// What their links are about, as far as they have told in this run.
     states: [Option<WaitState>; 3],
     done: [Option<(Vec<u8>, usize)>; 3],
-    failed: [Option<ClusterError>; 3],
+    /// Why, and as the how-manieth that was heard of.
+    failed: [Option<(usize, ClusterError)>; 3],
     first_failure: Option<Instant>,
     /// Nothing that is still to come would say more.
     hopeless: bool,
@@ -254,7 +255,8 @@ impl<'a> Watch<'a> {
     }
 
     fn fail(&mut self, party: PartyId, error: ClusterError) {
-        self.failed[party.index()].get_or_insert(error);
+        let before = self.failed.iter().flatten().count();
+        self.failed[party.index()].get_or_insert((before, error));
         self.first_failure.get_or_insert_with(Instant::now);
     }
 
@@ -266,16 +268,56 @@ impl<'a> Watch<'a> {
         self.fail(party, ClusterError::Silent { party, job: self.job.into(), waited, step });
     }
 
-    /// The reported error that is the likeliest cause of the others. A party that waits for one
-    /// that waits for a third reports the second: so of equal errors that one counts whose peer
-    /// has reported nothing itself.
     fn cause(&mut self) -> ClusterError {
-        let reported = self.failed.each_ref().map(Option::is_some);
-        let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
-        let errors = self.failed.iter_mut().filter_map(Option::take);
-        errors.min_by_key(|error| (error.rank(), is_echo(error))).unwrap_or_else(|| ClusterError::Protocol {
+        likeliest(std::mem::take(&mut self.failed)).unwrap_or_else(|| ClusterError::Protocol {
             party: PartyId::P0,
             detail: format!("the job {} ended without a result", self.job),
         })
+    }
+}
+
+/// The reported error that is the likeliest cause of the others, each with its place in the order in which they came. A party
+/// that waits for one that waits for a third reports the second: so of equal errors that one counts whose peer has reported
+/// nothing itself. Of several parties that died it is the one that another names, or else the first that was missed.
+fn likeliest(failed: [Option<(usize, ClusterError)>; 3]) -> Option<ClusterError> {
+    let reported = failed.each_ref().map(Option::is_some);
+    let named = PartyId::ALL.map(|party| failed.iter().flatten().any(|(_, error)| error.peer() == Some(party)));
+    let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
+    let missed = |at: usize, error: &ClusterError| match error {
+        ClusterError::Died { party, .. } => (!named[party.index()], at),
+        // Whichever comes first, the same error is told each time.
+        _ => (false, 0),
+    };
+    let errors = failed.into_iter().flatten();
+    errors.min_by_key(|(at, error)| (error.rank(), is_echo(error), missed(*at, error))).map(|(_, error)| error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::wire::error::{Failure, FailureKind};
+
+    #[test]
+    fn of_several_that_died_the_one_that_others_name_or_the_first_is_the_cause() {
+        let died = |party| ClusterError::Died {
+            party,
+            job: "train".into(),
+            status: "killed".into(),
+            step: String::new(),
+            log: vec![],
+        };
+        let lost = |party, peer| {
+            let (kind, step, message) = (FailureKind::PeerClosed, String::new(), String::new());
+            let failure = Failure { kind, step, message, peer: Some(peer) };
+            ClusterError::Job { party, job: "train".into(), failure, log: vec![] }
+        };
+        let [p0, p1, p2] = PartyId::ALL;
+        for (failed, cause) in [
+            ([Some((1, died(p0))), Some((0, died(p1))), Some((2, died(p2)))], p1),
+            ([Some((0, died(p0))), Some((1, died(p1))), Some((2, lost(p2, p1)))], p1),
+            ([Some((0, lost(p0, p2))), Some((1, lost(p1, p2))), Some((2, died(p2)))], p2),
+        ] {
+            assert_eq!(likeliest(failed).and_then(|error| error.party()), Some(cause));
+        }
     }
 }

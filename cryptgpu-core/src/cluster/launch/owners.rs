@@ -1,12 +1,14 @@
 //! Parties of other owners: the caller connects to each, shows its certificate, says what it wants, and speaks to the
 //! process that the party has made for the session.
 
+use super::program::own_libraries;
 use super::session::{Elsewhere, Start, Started, controller, stay_alive};
 use crate::cluster::party::execute::heartbeat;
 use crate::cluster::wire::configuration::Configuration;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::frame;
 use crate::cluster::wire::message::VERSION;
+use crate::cluster::wire::object::Library;
 use crate::cluster::wire::owners::{Answer, Hello, OwnedParty, Owners, hear, say};
 use crate::net::{Identity, PartyId, tls};
 use std::io;
@@ -35,6 +37,8 @@ pub(super) fn start(
     }
     let hint = "`cryptgpu keygen` makes a key; owners.toml says where it is.";
     let identity = owners.identity().map_err(|error| controller("be a caller", &error, hint))?;
+    // A party whose owner has another one says so when it is asked for a function.
+    let libraries = own_libraries()?.unwrap_or_default().iter().map(Library::digest).collect();
     let mut session = [0u8; 16];
     getrandom::fill(&mut session)
         .map_err(|error| controller("draw a session number", &error, "Has the system no randomness to give?"))?;
@@ -51,7 +55,7 @@ pub(super) fn start(
     // They know by themselves where the others are, and what they run is theirs already.
     let advertised = Box::new(|listening: [SocketAddr; 3]| listening.map(|address| address.to_string()));
     let elsewhere = Elsewhere { pids: vec![], ended: "its owner finds the reason in the party's log" };
-    Ok(Started { processes: vec![], elsewhere, outboxes, advertised, libraries: None })
+    Ok(Started { processes: vec![], elsewhere, outboxes, advertised, libraries: Some(libraries) })
 }
 
 /// What the caller wants of all three, in a session of that number.

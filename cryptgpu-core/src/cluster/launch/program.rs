@@ -70,12 +70,7 @@ impl Launch {
 impl Program {
     /// The program of this caller's parties.
     fn find(configuration: &Configuration) -> Result<Self, ClusterError> {
-        let library = function::library_of(function::runtime(), LIBRARY_ENTRY);
-        let library = library.map_err(|error| ClusterError::Controller {
-            action: "start parties with the library that cells link".into(),
-            detail: error.to_string(),
-            hint: "A party runs that very file.".into(),
-        })?;
+        let library = own_libraries()?;
         if configuration.program.is_none() && library.is_none() && serves() {
             let path = std::env::current_exe().map_err(|error| ClusterError::Controller {
                 action: "find this program, for its parties".into(),
@@ -97,6 +92,15 @@ impl Program {
             None => Err(ClusterError::ProgramMissing { tried }),
         }
     }
+}
+
+/// The library that this caller's cells link, behind all that it needs; none in a compiled program.
+pub(super) fn own_libraries() -> Result<Option<Vec<Library>>, ClusterError> {
+    function::library_of(function::runtime(), LIBRARY_ENTRY).map_err(|error| ClusterError::Controller {
+        action: "start parties with the library that cells link".into(),
+        detail: error.to_string(),
+        hint: "A party runs that very file.".into(),
+    })
 }
 
 /// `cryptgpu` beside this program; for tests, examples and benches one folder up; and on `PATH`.

@@ -60,7 +60,8 @@ impl Label {
 }
 
 impl Held {
-    fn bytes(&self) -> u64 {
+    /// The memory that it takes.
+    pub(in crate::cluster) fn bytes(&self) -> u64 {
         let words = match self {
             Held::Rep(rep) => 2 * rep.len(),
             Held::Bits(bits) => 2 * bits.components().0.len(),
@@ -101,6 +102,11 @@ impl Store {
         for id in ids {
             self.0.remove(id);
         }
+    }
+
+    /// How many handles it is for.
+    pub(in crate::cluster) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The memory that all of it takes, tensors that several handles share counted for each.

@@ -42,6 +42,9 @@ pub enum AuditEvent {
         program: String,
         /// SHA-256 of the policy's file.
         policy: String,
+        /// The digest of the library that runs its sessions, where that is not the program.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        runtime: Option<String>,
     },
     /// A caller began a session.
     Session {
@@ -72,6 +75,9 @@ pub enum AuditEvent {
         /// The digest of the function.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         function: Option<String>,
+        /// What the caller calls the function, which says nothing of what it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
         /// What this party reads for it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         reads: Vec<String>,
@@ -282,14 +288,20 @@ impl fmt::Display for AuditLine {
         let short = |session: &str| session.chars().take(8).collect::<String>();
         write!(f, "{:>5}  {}  ", self.n, self.time)?;
         match &self.event {
-            AuditEvent::Start { party, program, .. } => write!(f, "started as party {party} ({program})"),
+            AuditEvent::Start { party, program, runtime, .. } => {
+                write!(f, "started as party {party} ({program})")?;
+                runtime.iter().try_for_each(|runtime| write!(f, ", with the library {runtime}"))
+            }
             AuditEvent::Session { session, caller, settings, .. } => {
                 write!(f, "session {} of {caller}: {settings}", short(session))
             }
-            AuditEvent::Run { session, caller, run, job, network, function, reads, writes, reveals } => {
+            AuditEvent::Run { session, caller, run, job, network, function, name, reads, writes, reveals } => {
                 write!(f, "run {run} of session {} of {caller}: {job}", short(session))?;
                 network.iter().try_for_each(|network| write!(f, ", network {network}"))?;
-                function.iter().try_for_each(|function| write!(f, ", function {function}"))?;
+                if let Some(function) = function {
+                    let name = name.as_deref().unwrap_or_default();
+                    write!(f, ", function {function} (`{name}`), which REVEALS whatever its code opens and returns")?;
+                }
                 reads.iter().try_for_each(|source| write!(f, ", reads {source}"))?;
                 writes.iter().try_for_each(|path| write!(f, ", writes {}", path.display()))?;
                 reveals.iter().try_for_each(|reveal| write!(f, ", REVEALS {reveal}"))

@@ -11,13 +11,16 @@ use crate::cluster::party::jobs::Jobs;
 use crate::cluster::party::own_process;
 use crate::cluster::party::relay::relay;
 use crate::cluster::party::serve::{Guard, serve_guarded};
+use crate::cluster::wire::function;
 use crate::cluster::wire::message::{Bootstrap, ControlLink, VERSION};
+use crate::cluster::wire::object::{CodeError, Library};
 use crate::cluster::wire::owners::{Answer, Hello, hear, say};
 use crate::net::tcp::Reception;
 use crate::net::tls;
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
+use std::ffi::{CStr, CString, OsString, c_char};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -45,6 +48,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A program that [`serve_if_asked`] is a party of its owner with this argument and a file behind it.
 const OWNER_ARGUMENT: &str = "--cryptgpu-owner";
+/// The argument before each library that a session runs.
+const RUNTIME_ARGUMENT: &str = "--runtime";
+
+/// What the library that cells link exports under this name is run, with the path of `party.toml`, as the process of a
+/// session: `extern "C" fn(*const c_char) -> c_int`.
+pub const SESSION_ENTRY: &CStr = c"cryptgpu_owner_session";
+
 /// The same for the process of a session.
 const SESSION_ARGUMENT: &str = "--cryptgpu-owner-session";
 
@@ -52,14 +62,24 @@ const SESSION_ARGUMENT: &str = "--cryptgpu-owner-session";
 /// thing in `main`, beside [`party::serve_if_asked`](crate::cluster::party::serve_if_asked). As
 /// `PROGRAM --cryptgpu-owner party.toml` it is what `cryptgpu party --config party.toml` is, and does not return.
 pub fn serve_if_asked(jobs: &Jobs) {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).take(2).collect();
-    let [asked, config] = arguments.as_slice() else { return };
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let [asked, config, rest @ ..] = arguments.as_slice() else { return };
     if asked == OWNER_ARGUMENT {
         std::process::exit(told(serve_owner(Path::new(config), &[SESSION_ARGUMENT.into(), config.clone()])));
     }
     if asked == SESSION_ARGUMENT {
-        std::process::exit(told(serve_session(Path::new(config), jobs)));
+        let libraries: Vec<OsString> = rest.iter().filter(|argument| *argument != RUNTIME_ARGUMENT).cloned().collect();
+        std::process::exit(match libraries.is_empty() {
+            true => serve_session_to_the_end(Path::new(config), jobs),
+            false => serve_session_from(&libraries, Path::new(config)).unwrap_or_else(|error| told(Err(error))),
+        });
     }
+}
+
+/// As [`serve_session`], with the exit code of a process as result and what went wrong on standard error: for a function
+/// called [`SESSION_ENTRY`] of a library.
+pub fn serve_session_to_the_end(config: &Path, jobs: &Jobs) -> i32 {
+    told(serve_session(config, jobs))
 }
 
 fn told(ended: Result<(), String>) -> i32 {
@@ -72,7 +92,9 @@ fn told(ended: Result<(), String>) -> i32 {
     }
 }
 
-/// Waits for callers until it is asked to end, by SIGTERM or SIGINT, which ends the session too. `session` are the arguments that make this program the process of a session.
+/// Waits for callers until it is asked to end, by SIGTERM or SIGINT, which ends the session too. `session` are the arguments
+/// that make this program the process of a session; where `party.toml` names a library for sessions, `--runtime` and the
+/// library with its digest follow behind them, for it and for all that it needs.
 ///
 /// # Errors
 /// What is wrong with a file, or why it cannot listen.
@@ -83,13 +105,17 @@ pub fn serve_owner(config: &Path, session: &[OsString]) -> Result<(), String> {
     let policy = Policy::read(&party.policy).map_err(|error| error.to_string())?;
     let audit = AuditLog::open(&party.audit, |_| ()).map_err(|error| error.to_string())?;
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let runtime = party.runtime.as_deref().map(Library::of_file).transpose().map_err(|error| error.to_string())?;
+    let libraries = runtime.unwrap_or_default();
+    let named = libraries.iter().flat_map(|library| [RUNTIME_ARGUMENT.into(), library.to_argument()]);
     // One thread, the first one: a session's process ends when the thread that started it does.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let daemon = Daemon {
         party,
         program,
-        arguments: session.to_vec(),
+        arguments: session.iter().cloned().chain(named).collect(),
+        runtime: libraries.last().cloned(),
         audit: parking_lot::Mutex::new(audit),
         turn: tokio::sync::Mutex::new(()),
         ending: watch::Sender::new(false),
@@ -113,6 +139,37 @@ pub fn serve_session(config: &Path, jobs: &Jobs) -> Result<(), String> {
     })
 }
 
+/// Runs this process as a party in one session with the code of the last of `libraries`, which exports [`SESSION_ENTRY`]: the
+/// library that callers' cells link, as `party.toml` names it. Each argument names a file with the digest that it had when
+/// the party was started; a file that is another one is not opened. The answer is the exit code.
+///
+/// # Errors
+/// What is wrong with a library, for the owner's log.
+pub fn serve_session_from(libraries: &[OsString], config: &Path) -> Result<i32, String> {
+    let failed = |error: CodeError| match error {
+        CodeError::OtherFile { path } => {
+            format!("{} has changed since this party was started: start the party again", path.display())
+        }
+        error => error.to_string(),
+    };
+    let named = libraries.iter().map(|argument| Library::from_argument(argument));
+    let libraries = named.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let config = CString::new(config.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    let address = function::symbol(&libraries, SESSION_ENTRY).map_err(failed)?;
+    // SAFETY: what a library exports under this name is a function of this type.
+    let entry = unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(*const c_char) -> i32>(address) };
+    // SAFETY: it takes a path that ends with a zero, and leaves it as it is.
+    Ok(unsafe { entry(config.as_ptr()) })
+}
+
+/// The digest of a program or a library, as refusals name it and policies list it: of all that is loaded of the file.
+///
+/// # Errors
+/// A file that cannot be read, or is no object file.
+pub fn digest_of(file: &Path) -> Result<String, CodeError> {
+    Library::digest_of(file).map(|digest| hex(&digest))
+}
+
 /// What a session is about, which must be the same at all three parties.
 fn agreed(bootstrap: &Bootstrap) -> [u8; 32] {
     let Bootstrap { version, peers, controller, session, randomness, settings, .. } = bootstrap;
@@ -129,6 +186,8 @@ struct Daemon {
     party: PartyFile,
     program: PathBuf,
     arguments: Vec<OsString>,
+    /// The library that runs sessions, if it is not the program.
+    runtime: Option<Library>,
     audit: parking_lot::Mutex<AuditLog>,
     /// Held for as long as a session goes on.
     turn: tokio::sync::Mutex<()>,
@@ -142,7 +201,9 @@ impl Daemon {
         let mut asked = Asked::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
         let cannot = |error: io::Error| format!("cannot listen for callers on {control}: {error}");
         let listener = TcpListener::bind(control).await.map_err(cannot)?;
-        let start = AuditEvent::Start { party: id.to_string(), program: VERSION.to_owned(), policy: policy.digest() };
+        let (party, program, policy) = (id.to_string(), VERSION.to_owned(), policy.digest());
+        let runtime = self.runtime.as_ref().map(|library| hex(&library.digest()));
+        let start = AuditEvent::Start { party, program, policy, runtime };
         self.audit.lock().add(start).map_err(|error| error.to_string())?;
         eprintln!(
             "party {id} ({name}) waits for callers on {}; its fingerprint is {}, its log is {}",
@@ -150,6 +211,9 @@ impl Daemon {
             identity.fingerprint(),
             audit.display()
         );
+        if let Some(runtime) = &self.runtime {
+            eprintln!("its sessions run the code of {}: {}", runtime.path.display(), runtime.describe());
+        }
         let mut reception = Reception::new(&listener);
         loop {
             let daemon = self.clone();

@@ -27,6 +27,8 @@ pub(super) struct PartyFile {
     pub(super) data: Option<PathBuf>,
     pub(super) policy: PathBuf,
     pub(super) audit: PathBuf,
+    /// The library that runs sessions in place of the program: the one that callers' cells link.
+    pub(super) runtime: Option<PathBuf>,
     /// Fingerprints and addresses by index; this party's own address is not looked at.
     pub(super) fingerprints: [Fingerprint; 3],
     pub(super) addresses: [String; 3],
@@ -46,6 +48,7 @@ struct PartyLines {
     data: Option<PathBuf>,
     policy: PathBuf,
     audit: PathBuf,
+    runtime: Option<PathBuf>,
     #[serde(default)]
     peer: Vec<Spanned<PeerLines>>,
 }
@@ -112,6 +115,7 @@ impl PartyFile {
             data: file.data.map(|data| lines.beside(&data)),
             policy: lines.beside(&file.policy),
             audit: lines.beside(&file.audit),
+            runtime: file.runtime.map(|runtime| lines.beside(&runtime)),
             fingerprints: [a.0, b.0, c.0],
             addresses: [a.1, b.1, c.1],
             identity,

@@ -5,11 +5,15 @@ use super::audit::{AuditEvent, AuditLine, AuditLog, Revelation, now};
 use super::error::OwnerError;
 use super::policy::{Caller, Covered, Policy};
 use crate::cluster::party::gate::{Asks, Disclosure, Gate, Refusal, To, What};
+use crate::cluster::wire::message::CALL;
 use crate::net::PartyId;
 use std::path::Path;
 
 /// How long what was revealed counts against `per_day`.
 const DAY: u64 = 24 * 60 * 60;
+
+/// What each library counts beyond its content.
+const LIBRARY_BYTES: u64 = 64 << 10;
 
 /// Decides for the owner in one session.
 #[derive(Debug)]
@@ -19,10 +23,13 @@ pub(in crate::cluster) struct PolicyGate {
     audit: AuditLog,
     session: String,
     agreed: [u8; 32],
+    /// How much code of the caller's is kept, and why some was not.
+    code: u64,
+    unkept: Option<Refusal>,
     /// What was revealed, and when.
     revealed: Vec<(u64, Disclosure)>,
-    /// The run that goes on.
-    begun: Option<u64>,
+    /// The run that goes on, and its job.
+    begun: Option<(u64, String)>,
     /// The run that was refused last.
     refused: Option<u64>,
 }
@@ -38,7 +45,8 @@ impl PolicyGate {
     ) -> Result<Self, OwnerError> {
         let (mut revealed, since) = (vec![], now().saturating_sub(DAY));
         let audit = AuditLog::open(audit, |line| revealed.extend(disclosures(line, since)))?;
-        Ok(PolicyGate { policy, caller, audit, session, agreed, revealed, begun: None, refused: None })
+        let (code, unkept, begun, refused) = (0, None, None, None);
+        Ok(PolicyGate { policy, caller, audit, session, agreed, code, unkept, revealed, begun, refused })
     }
 
     /// The refusal, when it is in the log.
@@ -69,6 +77,11 @@ impl Gate for PolicyGate {
     }
 
     fn admit(&mut self, run: u64, job: &str, asks: &Asks) -> Result<(), Refusal> {
+        if asks.function.is_some()
+            && let Some(refusal) = self.unkept.take()
+        {
+            return Err(self.refuse(run, job, refusal));
+        }
         let spent = |covered: &Covered<'_>| Self::spent(&self.revealed, covered);
         let admitted = self.policy.admit(&self.caller.name, asks, &spent);
         admitted.map_err(|refusal| self.refuse(run, job, refusal))
@@ -90,12 +103,13 @@ impl Gate for PolicyGate {
             job: job.to_owned(),
             network: asks.network.as_ref().map(|network| network.known_as().to_owned()),
             function: asks.function.as_ref().map(|function| function.digest.clone()),
+            name: asks.function.as_ref().map(|function| function.name.clone()),
             reads: asks.reads.iter().map(ToString::to_string).collect(),
             writes: asks.writes.clone(),
             reveals: reveals.collect(),
         };
         self.audit.add(event).map_err(|error| unwritten(&error))?;
-        self.begun = Some(run);
+        self.begun = Some((run, job.to_owned()));
         Ok(())
     }
 
@@ -103,8 +117,31 @@ impl Gate for PolicyGate {
         self.refuse(run, job, Refusal(why.to_owned()));
     }
 
+    fn keep_code(&mut self, bytes: u64) -> bool {
+        // Where no function is allowed, the call says so.
+        if self.policy.admit_name(CALL).is_err() {
+            return false;
+        }
+        let code = self.code.saturating_add(bytes).saturating_add(LIBRARY_BYTES);
+        match self.policy.admit_code(code) {
+            Ok(()) => {
+                self.code = code;
+                true
+            }
+            Err(refusal) => {
+                self.unkept.get_or_insert(refusal);
+                false
+            }
+        }
+    }
+
+    fn hold(&mut self, run: u64, bytes: u64) -> Result<(), Refusal> {
+        let job = self.begun.as_ref().map(|(_, job)| job.clone()).unwrap_or_default();
+        self.policy.admit_held(bytes).map_err(|refusal| self.refuse(run, &job, refusal))
+    }
+
     fn ended(&mut self, run: u64, job: &str, how: &str) {
-        if self.begun.take() != Some(run) {
+        if self.begun.take().map(|(begun, _)| begun) != Some(run) {
             // What could not be read, or names what the party does not hold.
             if self.refused != Some(run) {
                 self.refuse(run, job, Refusal(format!("it did not begin: {how}")));
@@ -147,4 +184,41 @@ fn disclosures(line: &AuditLine, since: u64) -> Vec<(u64, Disclosure)> {
         Some((line.at, Disclosure { what, of: reveal.of.clone(), to, times: reveal.times }))
     };
     if line.at < since { vec![] } else { reveals.iter().filter_map(read).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::audit::read_audit;
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn gate(folder: &Path, allow: &str) -> PolicyGate {
+        let text = format!("[allow]\n{allow}\n[limits]\ncode_mib = 3");
+        let policy = Policy::parse(Path::new("policy.toml"), text).unwrap();
+        let fingerprint = "ab".repeat(32).parse().unwrap();
+        let caller = Caller { name: "lab".to_owned(), fingerprint };
+        PolicyGate::open(policy, caller, &folder.join("audit.log"), "5d".repeat(16), [0; 32]).unwrap()
+    }
+
+    #[test]
+    fn code_is_kept_where_functions_may_run_up_to_a_limit_and_what_was_not_is_told_with_the_call() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!gate(folder.path(), "functions = []\nadhoc = false").keep_code(1), "no function may run");
+        let mut gate = gate(folder.path(), "adhoc = true");
+        assert!(gate.keep_code(MIB) && gate.keep_code(MIB));
+        let call = || Asks::default().function("f", [7; 32], None);
+        assert_eq!(gate.admit(1, CALL, &call()), Ok(()));
+        assert!(!gate.keep_code(MIB) && gate.keep_code(1), "with what each library counts beyond its content");
+        let refusal = gate.admit(2, CALL, &call()).unwrap_err().0;
+        let says =
+            "policy.toml, line 4 (`code_mib`) does not allow to keep that much of the caller's code: 4 MiB, of 3";
+        assert_eq!(refusal, says);
+        let mut lines = vec![];
+        read_audit(&folder.path().join("audit.log"), |line| lines.push(line.to_string())).unwrap();
+        assert!(
+            matches!(&lines[..], [line] if line.contains("REFUSED to lab: run 2, call: policy.toml, line 4")),
+            "{lines:?}"
+        );
+    }
 }

@@ -25,7 +25,9 @@ mod policy;
 
 pub use super::wire::owners::Owners;
 pub use audit::{AuditEvent, AuditHead, AuditLine, Revelation, read_audit};
-pub use daemon::{serve_if_asked, serve_owner, serve_session};
+pub use daemon::{
+    SESSION_ENTRY, digest_of, serve_if_asked, serve_owner, serve_session, serve_session_from, serve_session_to_the_end,
+};
 pub use error::OwnerError;
 pub use identity::{KeyFiles, fingerprint_of, generate_key};
 pub use policy::Policy;

@@ -33,6 +33,10 @@ use toml::Spanned;
 /// [outputs]
 /// folders = []
 ///
+/// [limits]
+/// code_mib = 256                     # of the caller's code, in a session
+/// handles_mib = 16384                # of what is held for the caller's handles
+///
 /// [[reveal]]
 /// what = "scores"                    # scores, accuracy, loss, weights, range, result
 /// of = "lenet"                       # left out: of anything
@@ -88,6 +92,7 @@ struct File {
     allow: Option<Spanned<Allow>>,
     inputs: Option<Spanned<Inputs>>,
     outputs: Option<Spanned<Outputs>>,
+    limits: Option<Spanned<Limits>>,
     #[serde(default)]
     reveal: Vec<Spanned<RevealLines>>,
 }
@@ -124,6 +129,17 @@ struct Inputs {
 struct Outputs {
     folders: List,
 }
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    code_mib: Option<Spanned<u64>>,
+    handles_mib: Option<Spanned<u64>>,
+}
+
+/// Limits where the file names none.
+const CODE_MIB: u64 = 256;
+const HANDLES_MIB: u64 = 16 << 10;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,6 +242,39 @@ impl Policy {
         }
     }
 
+    /// Whether so much of the caller's code is kept in a session.
+    pub(super) fn admit_code(&self, bytes: u64) -> Result<(), Refusal> {
+        let limit = self.limits().code_mib;
+        self.admit_size(bytes, limit.as_ref(), CODE_MIB, "code_mib", "keep that much of the caller's code")
+    }
+
+    /// Whether so much is held for the caller's handles.
+    pub(super) fn admit_held(&self, bytes: u64) -> Result<(), Refusal> {
+        let limit = self.limits().handles_mib;
+        self.admit_size(bytes, limit.as_ref(), HANDLES_MIB, "handles_mib", "hold that much for the caller's handles")
+    }
+
+    fn admit_size(
+        &self,
+        bytes: u64,
+        line: Option<&Spanned<u64>>,
+        usual: u64,
+        key: &str,
+        asked: &str,
+    ) -> Result<(), Refusal> {
+        let limit = line.map_or(usual, |limit| *limit.get_ref());
+        if bytes <= limit.saturating_mul(1 << 20) {
+            return Ok(());
+        }
+        let asked = format!("{asked}: {} MiB, of {limit}", bytes.div_ceil(1 << 20));
+        let section = self.file.limits.as_ref().map(Spanned::span);
+        Err(self.refuse_in("limits", section, line.map(Spanned::span), key, &asked))
+    }
+
+    fn limits(&self) -> Limits {
+        self.file.limits.as_ref().map(|limits| limits.get_ref().clone()).unwrap_or_default()
+    }
+
     /// Whether a job may do what it asks for. `spent` says how often something that a rule allows was revealed today.
     pub(super) fn admit(&self, caller: &str, asks: &Asks, spent: &Spent<'_>) -> Result<(), Refusal> {
         asks.network.iter().try_for_each(|network| self.admit_network(network))?;
@@ -259,12 +308,18 @@ impl Policy {
 
     fn admit_function(&self, function: &Asked) -> Result<(), Refusal> {
         let allow = self.allow();
-        let listed = |list: &Spanned<Vec<String>>| list.get_ref().contains(&function.digest);
+        let is_it = |entry: &String| *entry == function.digest || Some(entry) == function.object.as_ref();
+        let listed = |list: &Spanned<Vec<String>>| list.get_ref().iter().any(is_it);
         if is_on(allow.adhoc.as_ref()) || allow.functions.as_ref().is_some_and(listed) {
             return Ok(());
         }
-        let asked =
-            format!("run this function, which calls itself `{}` and has the digest {}", function.name, function.digest);
+        let object = function.object.as_ref().map(|object| format!(", in an object with the digest {object}"));
+        let asked = format!(
+            "run this function, which calls itself `{}` and has the digest {}{}",
+            function.name,
+            function.digest,
+            object.unwrap_or_default()
+        );
         Err(self.refuse(allow.functions.as_ref().map(Spanned::span), "functions", &asked))
     }
 
@@ -494,8 +549,10 @@ to = "party 1"
             let refusal = refused(&policy, Asks::default().network(network), 0);
             assert!(refusal.contains("line 7 (`networks`)") && refusal.contains(says), "{refusal}");
         }
-        assert_eq!(refused(&policy, Asks::default().function("f", [7; 32]), 0), "");
-        let refusal = refused(&policy, Asks::default().function("f", [8; 32]), 0);
+        for (digest, object) in [(7, None), (9, Some([7; 32]))] {
+            assert_eq!(refused(&policy, Asks::default().function("f", [digest; 32], object), 0), "");
+        }
+        let refusal = refused(&policy, Asks::default().function("f", [8; 32], Some([9; 32])), 0);
         assert!(refusal.contains("line 8 (`functions`)") && refusal.contains(&"08".repeat(32)), "{refusal}");
         let at = |name: &str| folder.path().join(name);
         for path in ["weights/lenet.safetensors", "labels.idx", "weights/missing", "weights/../labels.idx"] {
@@ -510,6 +567,21 @@ to = "party 1"
         assert_eq!(refused(&policy, Asks::default().reads_weights(&WeightSource::Bundled), 0), "");
         assert_eq!(refused(&policy, Asks::default().writes(at("out/new.safetensors")), 0), "");
         assert!(refused(&policy, Asks::default().writes(at("labels.idx")), 0).contains("line 15 (`folders`)"));
+    }
+
+    #[test]
+    fn what_is_kept_for_a_caller_is_bounded_by_a_line_or_as_usual() {
+        let (_folder, policy) = folder();
+        let mib = 1 << 20;
+        assert!(policy.admit_code(CODE_MIB * mib).is_ok() && policy.admit_held(HANDLES_MIB * mib).is_ok());
+        let refusal = policy.admit_code(CODE_MIB * mib + 1).unwrap_err().0;
+        let says = "policy.toml, which has no `[limits]`, does not allow to keep that much of the caller's code: 257 MiB, of 256";
+        assert_eq!(refusal, says);
+        let text = "[limits]\nhandles_mib = 1".to_owned();
+        let policy = Policy::parse(Path::new("policy.toml"), text).unwrap();
+        assert!(policy.admit_held(mib).is_ok());
+        let refusal = policy.admit_held(mib + 1).unwrap_err().0;
+        assert!(refusal.starts_with("policy.toml, line 2 (`handles_mib`) does not allow to hold"), "{refusal}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::cluster::marshal::{Argument, Outcome};
 use crate::cluster::wire::function::{self, runtime};
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::{CALL, Call, CodeLocation};
+use crate::cluster::wire::object::Supply;
+use crate::cluster::wire::text::harmless;
 use crate::mpc::Party;
 use std::fmt::Display;
 
@@ -73,7 +75,11 @@ fn asks(call: &Call) -> Asks {
         CodeLocation::Object(id) => id.digest(),
         CodeLocation::Here(_) => [0; 32],
     };
-    let asks = Asks::default().function(&call.function, digest);
+    let object = match &call.location {
+        CodeLocation::Object(id) => id.object_digest(),
+        CodeLocation::Here(_) => None,
+    };
+    let asks = Asks::default().function(&call.function, digest, object);
     let of = asks.function.as_ref().map(|function| function.digest.clone()).unwrap_or_default();
     asks.leaving(Origin::new(What::Result, &of))
 }
@@ -87,11 +93,21 @@ pub(in crate::cluster) fn run_call(
     let (call, arguments): (Call, &[u8]) = postcard::take_from_bytes(body)
         .map_err(|error| JobError::Arguments(format!("cannot decode a call: {error}")))?;
     let fail = |detail: String| JobError::Other(format!("cannot find the function {}: {detail}", call.function));
-    if context.is_guarded() {
-        context.admit(CALL, asks(&call))?;
-    }
+    let supply = match context.is_guarded() {
+        true => {
+            if let CodeLocation::Object(id) = &call.location
+                && let Err(error) = function::compare(id)
+            {
+                let asked = harmless(&call.function.chars().take(80).collect::<String>()).into_owned();
+                return Err(context.refuse(CALL, format!("the function `{asked}` cannot run here: {error}")));
+            }
+            context.admit(CALL, asks(&call))?;
+            Supply::Sent
+        }
+        false => Supply::Files,
+    };
     let address = match &call.location {
-        CodeLocation::Object(id) => function::resolve(id).map_err(|error| fail(error.to_string()))?,
+        CodeLocation::Object(id) => function::resolve(id, supply).map_err(|error| fail(error.to_string()))?,
         CodeLocation::Here(address) if context.in_memory() => *address as usize,
         CodeLocation::Here(_) => return Err(fail("an address of another process says nothing here".into())),
     };
@@ -110,9 +126,11 @@ pub(in crate::cluster) fn run_call(
         ));
     }
     let leaving = invocation.outcome?;
+    // A handle is a number among them.
+    context.returns(leaving.body.len().saturating_sub(4 * leaving.held.len()));
     let labels: Vec<Label> = leaving.held.iter().map(|held| held.label()).collect();
     for (place, held) in (0..).zip(leaving.held) {
-        context.hold(place, held);
+        context.hold(place, held)?;
     }
     *output = postcard::to_extend(&labels, std::mem::take(output))
         .map_err(|error| JobError::Other(format!("cannot encode the output: {error}")))?;

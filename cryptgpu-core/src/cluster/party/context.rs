@@ -27,7 +27,12 @@ pub struct PartyContext {
     /// Where what is held came from, and what the present run leaves comes from.
     origins: HashMap<HeldId, Origin>,
     leaving: Origin,
+    /// How many bytes a function has returned to the caller, beside handles.
+    returned: Option<usize>,
 }
+
+/// What each handle counts beyond what is held for it, where that is limited.
+const HANDLE_BYTES: u64 = 1 << 10;
 
 /// Least time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
@@ -37,7 +42,7 @@ impl PartyContext {
         let (settings, store) = (*party.settings(), Store::default());
         let voice = Voice { outbox, run: 0, reported: None };
         let (origins, leaving) = (HashMap::new(), Origin::default());
-        PartyContext { party, network, voice, store, in_memory, settings, gate: None, origins, leaving }
+        PartyContext { party, network, voice, store, in_memory, settings, gate: None, origins, leaving, returned: None }
     }
 
     /// Whether somebody else than the caller owns this party.
@@ -72,11 +77,30 @@ impl PartyContext {
         Ok(())
     }
 
+    /// Refuses what runs before its owner is asked, and writes that down.
+    pub(super) fn refuse(&mut self, job: &str, why: String) -> JobError {
+        let run = self.voice.run;
+        if let Some(gate) = &mut self.gate {
+            gate.withdrawn(run, job, &why);
+        }
+        JobError::Refused(why)
+    }
+
+    /// Whether so much code of the caller's is kept, for functions that come.
+    pub(super) fn keeps_code(&mut self, bytes: u64) -> bool {
+        self.gate.as_mut().is_none_or(|gate| gate.keep_code(bytes))
+    }
+
+    /// A function returns so many bytes to the caller, beside handles.
+    pub(super) fn returns(&mut self, bytes: usize) {
+        self.returned = Some(bytes);
+    }
+
     /// Writes down how the run ended, for the owner.
     pub(super) fn ended(&mut self, job: &str, failed: Option<GaveUp>) {
         let run = self.voice.run;
         if let Some(gate) = &mut self.gate {
-            gate.ended(run, job, &gate::outcome(failed));
+            gate.ended(run, job, &gate::outcome(failed, self.returned));
         }
     }
 
@@ -123,7 +147,7 @@ impl PartyContext {
 
     /// What is reported and left from now on belongs to this run, which computes as the cluster was told to.
     pub(in crate::cluster) fn begin(&mut self, run: u64) {
-        (self.voice.run, self.voice.reported) = (run, None);
+        (self.voice.run, self.voice.reported, self.returned) = (run, None, None);
         self.party.set_settings(self.settings);
         self.party.forget_range();
         self.network.endpoint().forget_error();
@@ -151,11 +175,16 @@ impl PartyContext {
         }
     }
 
-    /// Holds what this run leaves at `place`.
-    pub(in crate::cluster) fn hold(&mut self, place: u32, held: Held) {
+    /// Holds what this run leaves at `place`, as far as the party's owner lets the caller have it held.
+    pub(in crate::cluster) fn hold(&mut self, place: u32, held: Held) -> Result<(), JobError> {
         let id = HeldId { run: self.voice.run, place };
+        if let Some(gate) = &mut self.gate {
+            let handles = self.store.len() as u64 + 1;
+            gate.hold(id.run, self.store.bytes() + held.bytes() + handles * HANDLE_BYTES)?;
+        }
         self.origins.insert(id, self.leaving.clone());
         self.store.keep(id, held);
+        Ok(())
     }
 
     /// What is held under that number.

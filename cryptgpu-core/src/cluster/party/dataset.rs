@@ -39,7 +39,7 @@ impl Job for OpenDataset {
 
     fn run(self, context: &mut PartyContext) -> Result<Found, JobError> {
         let (own, found) = OwnExamples::read(self.name, self.wanted)?;
-        context.hold(0, Held::Examples(Arc::new(own)));
+        context.hold(0, Held::Examples(Arc::new(own)))?;
         Ok(found)
     }
 }

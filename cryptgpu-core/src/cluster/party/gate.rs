@@ -3,6 +3,7 @@
 //! how an owner's policy decides is in `owner/`.
 
 use crate::cluster::wire::job_error::JobError;
+use crate::cluster::wire::text::harmless;
 use crate::mpc::MessageKind;
 use crate::net::{GaveUp, NetError, Network, PartyId, Tag};
 use crate::nn::{Graph, WeightSource, zoo};
@@ -24,6 +25,12 @@ pub(in crate::cluster) trait Gate: Send {
 
     /// It does not begin, since the other parties do not admit it or are asked for something else.
     fn withdrawn(&mut self, run: u64, job: &str, why: &str);
+
+    /// Whether so much code of the caller's is kept, for functions that come.
+    fn keep_code(&mut self, bytes: u64) -> bool;
+
+    /// Whether the party goes on holding what the run leaves for handles, with which it holds so much.
+    fn hold(&mut self, run: u64, bytes: u64) -> Result<(), Refusal>;
 
     /// How it ended, in a few words; it may never have begun.
     fn ended(&mut self, run: u64, job: &str, how: &str);
@@ -74,6 +81,8 @@ pub(in crate::cluster) struct Asked {
     /// The network of the zoo that it equals.
     pub(in crate::cluster) zoo: Option<String>,
     pub(in crate::cluster) digest: String,
+    /// The digest of the object that a function is in, where that says all of its code.
+    pub(in crate::cluster) object: Option<String>,
 }
 
 impl Asked {
@@ -225,10 +234,13 @@ impl Asks {
         self
     }
 
-    /// It runs the function of that digest.
-    pub(in crate::cluster) fn function(mut self, name: &str, digest: [u8; 32]) -> Self {
+    /// It runs the function of that digest, in an object of that one.
+    pub(in crate::cluster) fn function(mut self, name: &str, digest: [u8; 32], object: Option<[u8; 32]>) -> Self {
+        /// What the caller calls it says nothing, and logs are not filled with it.
+        const SHOWN: usize = 80;
         self.common.update(digest);
-        self.function = Some(Asked { name: name.to_owned(), zoo: None, digest: hex(digest) });
+        let name = harmless(&name.chars().take(SHOWN).collect::<String>()).into_owned();
+        self.function = Some(Asked { name, zoo: None, digest: hex(digest), object: object.map(hex) });
         self
     }
 
@@ -256,7 +268,7 @@ pub(in crate::cluster) fn asked_network(graph: &Graph) -> Asked {
     // A graph always encodes; if one did not, its digest would be that of nothing, which no policy has.
     let digest = hex(Sha256::digest(postcard::to_stdvec(graph).unwrap_or_default()));
     let zoo = zoo::by_name(graph.name()).is_ok_and(|known| known == *graph).then(|| graph.name().to_owned());
-    Asked { name: graph.name().to_owned(), zoo, digest }
+    Asked { name: graph.name().to_owned(), zoo, digest, object: None }
 }
 
 /// Waits until both peers have admitted the run, and compares what they were asked for: 32 bytes to each peer, one round.
@@ -299,9 +311,14 @@ fn elsewhere(error: NetError, peer: PartyId) -> JobError {
     }
 }
 
-/// In a few words, how a run ended: for the log of the party's owner.
-pub(in crate::cluster) fn outcome(failed: Option<GaveUp>) -> String {
-    failed.map_or_else(|| "done".to_owned(), |reason| reason.to_string())
+/// In a few words, how a run ended: for the log of the party's owner. What a function has `returned` to the caller is known
+/// by its size alone.
+pub(in crate::cluster) fn outcome(failed: Option<GaveUp>, returned: Option<usize>) -> String {
+    match (failed, returned) {
+        (Some(reason), _) => reason.to_string(),
+        (None, Some(bytes)) => format!("done, and {bytes} bytes of its own went to the caller"),
+        (None, None) => "done".to_owned(),
+    }
 }
 
 impl fmt::Display for What {
@@ -381,7 +398,7 @@ mod tests {
     fn who_is_late_sees_the_difference_as_well() {
         let networks = memory::trio(Options::default());
         let tag = Tag { position: 3, kind: MessageKind::ADMITTED.0 };
-        for (peer, asks) in [(1, Asks::default()), (2, Asks::default().reads_file("x").function("f", [1; 32]))] {
+        for (peer, asks) in [(1, Asks::default()), (2, Asks::default().reads_file("x").function("f", [1; 32], None))] {
             let digest = asks.digest([7; 32], 3, "infer");
             let words = digest.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
             networks[peer].send(PartyId::P0, tag, words).unwrap();

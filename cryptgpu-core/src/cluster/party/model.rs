@@ -59,7 +59,7 @@ impl Job for LoadModel {
         let (weights, notices) = opened.unzip();
         let model =
             context.party().step("share weights", |p| SharedModel::share(p, &graph, owner, weights, options))?;
-        context.hold(0, Held::Model(Arc::new(model)));
+        context.hold(0, Held::Model(Arc::new(model)))?;
         Ok(context.notices(notices.unwrap_or_default()))
     }
 }
@@ -161,7 +161,7 @@ impl Job for Infer {
                 model.infer_images(context.party(), owner, images.as_ref().map(|images| images.view()), batch)?
             }
         };
-        context.hold(0, Held::Rep(output));
+        context.hold(0, Held::Rep(output))?;
         Ok(Timing { duration, by_kind })
     }
 }

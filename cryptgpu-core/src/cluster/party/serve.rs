@@ -315,9 +315,11 @@ fn serve_commands(
                 let context = context.as_mut().ok_or("the controller let go of something before linking up")?;
                 context.free(&ids);
             }
-            // What is wrong with it is said again when it is looked for.
-            Command::Keep { .. } if guarded => eprintln!("the caller has sent code, which is not kept"),
+            // What is not kept, or wrong with it, is said when it is looked for.
             Command::Keep { library } => {
+                if guarded && !context.as_mut().is_some_and(|context| context.keeps_code((frame.len() - body) as u64)) {
+                    continue;
+                }
                 if let Err(error) = library.keep(&frame[body..]) {
                     eprintln!("cannot keep what the caller has sent: {error}");
                 }

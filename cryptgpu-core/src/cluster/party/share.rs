@@ -32,8 +32,7 @@ impl Job for Share {
         let tensor = |words: Words| Tensor::new(device.upload(words.0), &self.shape);
         let [a, b] = self.components.map(tensor);
         let rep = a.and_then(|a| Rep::from_components(a, b?)).map_err(|error| JobError::Other(error.to_string()))?;
-        context.hold(0, Held::Rep(rep));
-        Ok(())
+        context.hold(0, Held::Rep(rep))
     }
 }
 
@@ -100,7 +99,6 @@ impl Job for RevealTo {
             return Err(JobError::Other("only shares of words are opened to a party".into()));
         };
         let opened = context.party().step("reveal", |p| p.open_to(self.party, &rep))?;
-        context.hold(0, Held::Private(opened));
-        Ok(())
+        context.hold(0, Held::Private(opened))
     }
 }

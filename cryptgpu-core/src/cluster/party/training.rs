@@ -167,8 +167,8 @@ impl Job for TrainModel {
             Some(_) => p.with_own_keys(standing.as_ref(), |p| begun.run(p, &mut voice, training))?,
         };
         let model = p.step("model", |p| training.to_model(p))?;
-        context.hold(0, Held::Training(Arc::new(training)));
-        context.hold(1, Held::Model(Arc::new(model)));
+        context.hold(0, Held::Training(Arc::new(training)))?;
+        context.hold(1, Held::Model(Arc::new(model)))?;
         report.notices = context.notices(report.notices);
         Ok(report)
     }

@@ -5,7 +5,7 @@
 //! another one at the same path, is an error. It is not opened then, so that not even its initialisers run.
 
 use super::object::loaded;
-use super::object::{CodeError, Library, address_of};
+use super::object::{CodeError, Library, Supply, address_of};
 use sha2::{Digest, Sha256};
 use std::ffi::CStr;
 
@@ -40,6 +40,18 @@ impl FunctionId {
         .into()
     }
 
+    /// The digest of its object: of the program, or of a library whose needs are all here already, so that it says all of
+    /// what the function runs. What `cryptgpu digest` shows of a file.
+    pub(in crate::cluster) fn object_digest(&self) -> Option<[u8; 32]> {
+        match &self.object {
+            ObjectId::Program(object) => Some(*object),
+            ObjectId::Libraries(libraries) => {
+                let (last, needs) = libraries.split_last()?;
+                needs.iter().all(Library::is_here).then(|| last.digest())
+            }
+        }
+    }
+
     /// The libraries that it needs, its own last; none of a function of the program itself.
     pub(in crate::cluster) fn libraries(&self) -> &[Library] {
         match &self.object {
@@ -72,8 +84,43 @@ pub(in crate::cluster) fn locate(address: usize) -> Result<FunctionId, CodeError
     Ok(FunctionId { object: id, offset: (address - object.base) as u64 })
 }
 
+/// Whether a function is linked with the code that this process runs: the program, or the library that cells link. Nothing
+/// is opened.
+pub(in crate::cluster) fn compare(code: &FunctionId) -> Result<(), CodeError> {
+    /// What a caller names beyond that is not told.
+    const SHOWN: usize = 8;
+    let own = loaded::find(|object| object.holds(runtime())).ok_or(CodeError::Nowhere)?;
+    let digest = own.digest()?;
+    let (same, theirs) = match &code.object {
+        ObjectId::Program(theirs) => {
+            (own.is_program() && *theirs == digest, format!("program has the digest {}", hex(theirs)))
+        }
+        ObjectId::Libraries(libraries) => {
+            let named = || libraries.iter().filter(|library| own.goes_by(library.name()));
+            let same = !own.is_program() && named().any(|library| library.digest() == digest);
+            let mut shown: Vec<String> = named().map(Library::describe).take(SHOWN).collect();
+            if shown.is_empty() {
+                shown = libraries.iter().map(Library::describe).take(SHOWN).collect();
+            }
+            (same, shown.join(", "))
+        }
+    };
+    let kind = match own.is_program() {
+        true => "program".to_owned(),
+        false => own.file_name(),
+    };
+    match same {
+        true => Ok(()),
+        false => Err(CodeError::OtherRuntime { theirs, own: format!("{kind} has the digest {}", hex(&digest)) }),
+    }
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The address of that function in this process, which opens the object if need be, once it has been compared.
-pub(in crate::cluster) fn resolve(code: &FunctionId) -> Result<usize, CodeError> {
+pub(in crate::cluster) fn resolve(code: &FunctionId, supply: Supply) -> Result<usize, CodeError> {
     let outside = |object: String| CodeError::Outside { offset: code.offset, object };
     let (object, name) = match &code.object {
         ObjectId::Program(digest) => {
@@ -87,9 +134,9 @@ pub(in crate::cluster) fn resolve(code: &FunctionId) -> Result<usize, CodeError>
         ObjectId::Libraries(libraries) => {
             let (last, needs) = libraries.split_last().ok_or_else(|| outside("no library".into()))?;
             for library in needs {
-                library.obtain(libc::RTLD_NOW | libc::RTLD_LOCAL)?;
+                library.obtain(supply, libc::RTLD_NOW | libc::RTLD_LOCAL)?;
             }
-            (last.obtain(libc::RTLD_NOW | libc::RTLD_LOCAL)?, last.path.clone())
+            (last.obtain(supply, libc::RTLD_NOW | libc::RTLD_LOCAL)?, last.path.clone())
         }
     };
     let address = usize::try_from(code.offset).ok().and_then(|offset| object.base.checked_add(offset));
@@ -112,7 +159,7 @@ pub(in crate::cluster) fn library_of(address: usize, symbol: &CStr) -> Result<Op
 pub(in crate::cluster) fn symbol(libraries: &[Library], symbol: &CStr) -> Result<usize, CodeError> {
     let mut found = Err(CodeError::Nowhere);
     for library in libraries {
-        let object = library.obtain(libc::RTLD_NOW | libc::RTLD_GLOBAL)?;
+        let object = library.obtain(Supply::Files, libc::RTLD_NOW | libc::RTLD_GLOBAL)?;
         found = address_of(&object, symbol)
             .ok_or_else(|| CodeError::NoEntry { path: library.path.clone(), symbol: format!("{symbol:?}") });
     }
@@ -131,7 +178,8 @@ mod tests {
     fn a_function_of_this_program_is_found_again() {
         let code = locate(some_function()).unwrap();
         assert!(matches!(code.object, ObjectId::Program(_)), "{code:?}");
-        assert_eq!(resolve(&code).unwrap(), some_function());
+        assert_eq!(resolve(&code, Supply::Sent).unwrap(), some_function());
+        assert_eq!(compare(&code), Ok(()));
     }
 
     #[test]
@@ -140,7 +188,20 @@ mod tests {
         let code = locate(address).unwrap();
         let ObjectId::Libraries(libraries) = &code.object else { panic!("{code:?}") };
         assert!(libraries.len() == 1 && libraries[0].path.is_file(), "{code:?}");
-        assert_eq!(resolve(&code).unwrap(), address);
+        assert_eq!(resolve(&code, Supply::Files).unwrap(), address);
+        // A library is not the program that the test runs.
+        let (error, ObjectId::Program(own)) = (compare(&code).unwrap_err(), locate(some_function()).unwrap().object)
+        else {
+            panic!("the test is in no program")
+        };
+        for digest in [own, libraries[0].digest()] {
+            assert!(error.to_string().contains(&hex(&digest)), "{error}");
+        }
+        // A file that is here is not opened by the caller's word.
+        let argument = format!("{}:libnone.so:/dev/zero", "0".repeat(64));
+        let library = Library::from_argument(argument.as_ref()).unwrap();
+        let code = FunctionId { object: ObjectId::Libraries(vec![library]), offset: 0 };
+        assert!(matches!(resolve(&code, Supply::Sent), Err(CodeError::NotSent { .. })));
     }
 
     #[test]
@@ -149,14 +210,14 @@ mod tests {
         let ObjectId::Program(mut digest) = code.object else { panic!("{code:?}") };
         digest[0] ^= 1;
         let other = FunctionId { object: ObjectId::Program(digest), ..code };
-        let error = resolve(&other).unwrap_err();
+        let error = resolve(&other, Supply::Files).unwrap_err();
         assert!(matches!(error, CodeError::OtherProgram { .. }), "{error}");
         assert!(error.to_string().contains("serve_if_asked"), "{error}");
-        let error = resolve(&FunctionId { offset: u64::MAX, ..code.clone() }).unwrap_err();
+        let error = resolve(&FunctionId { offset: u64::MAX, ..code.clone() }, Supply::Files).unwrap_err();
         assert!(matches!(error, CodeError::Outside { .. }), "{error}");
         static CONSTANT: u64 = 7;
         let data = (&raw const CONSTANT as usize).wrapping_sub(some_function()) as u64;
-        assert!(resolve(&FunctionId { offset: code.offset.wrapping_add(data), ..code }).is_err());
+        assert!(resolve(&FunctionId { offset: code.offset.wrapping_add(data), ..code }, Supply::Files).is_err());
         assert_eq!(locate(&Box::new(7u8) as *const _ as usize).unwrap_err(), CodeError::Nowhere);
     }
 }

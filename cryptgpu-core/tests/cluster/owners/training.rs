@@ -120,7 +120,7 @@ fn goes_on(owned: &Owned, kept: &Path) {
         // SAFETY: a signal to a process of this test.
         unsafe { libc::kill(session_of(&owned.parties[1]) as i32, libc::SIGKILL) };
     });
-    assert!(cause.contains("died"), "{cause}");
+    assert!(cause.contains("party 1") && cause.contains("died"), "{cause}");
     std::thread::scope(|scope| {
         let cause = lost("cut", &|| {
             cut(true);

@@ -179,7 +179,7 @@ fn sshd_config(server: &Server, folder: &Path) -> String {
     format!(
         "ListenAddress {}:{}\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nPidFile none\nUsePAM no\n\
          StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n\
-         AllowTcpForwarding no\nAllowStreamLocalForwarding no\nSetEnv XDG_CACHE_HOME={}{path}\n",
+         AllowTcpForwarding no\nAllowStreamLocalForwarding no\nSetEnv XDG_CACHE_HOME={} XDG_CONFIG_HOME={folder}/config{path}\n",
         server.address,
         server.port,
         server.cache.display()

@@ -2,7 +2,7 @@
 //! goes by, and the libraries that it needs. Only the file is read, nothing is opened as code. The format itself is the
 //! business of the `object` crate.
 
-use object::elf::{DT_NEEDED, DT_NULL, DT_SONAME, DT_STRSZ, DT_STRTAB, DynamicTag, FileHeader64, PT_LOAD};
+use object::elf::{DT_NEEDED, DT_NULL, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DynamicTag, FileHeader64, PT_LOAD};
 use object::pod::{bytes_of, bytes_of_slice};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::read::{ReadCache, StringTable};
@@ -28,6 +28,8 @@ pub(super) struct Names {
     pub(super) own: Option<String>,
     /// What it needs (`DT_NEEDED`).
     pub(super) needed: Vec<String>,
+    /// Where that is looked for (`DT_RUNPATH`).
+    pub(super) search: Option<String>,
 }
 
 type Part = elf::ProgramHeader64<LittleEndian>;
@@ -151,6 +153,7 @@ impl<'a> Elf<'a> {
             match entry.tag(LittleEndian) {
                 DT_NEEDED => names.needed.push(name()?),
                 DT_SONAME => names.own = Some(name()?),
+                DT_RUNPATH => names.search = Some(name()?),
                 _ => {}
             }
         }

@@ -87,6 +87,25 @@ pub enum CodeError {
         /// What was looked for.
         symbol: String,
     },
+    /// A function that was linked with other code than this party runs.
+    #[error(
+        "it was linked with other code than this party runs: the caller's {theirs}, this party's {own}. Both must be the same \
+         file; `cryptgpu digest FILE` shows the digest of one"
+    )]
+    OtherRuntime {
+        /// The caller's, by name and digest.
+        theirs: String,
+        /// The party's, by name and digest.
+        own: String,
+    },
+    /// A library that a party of somebody else's has not, and that the caller has not sent.
+    #[error("{name}, which has the digest {digest}, was not sent, and no file is opened here by the caller's word")]
+    NotSent {
+        /// What the caller calls it.
+        name: String,
+        /// Of what the caller has loaded.
+        digest: String,
+    },
     /// An argument that names no library with its digest.
     #[error("`{argument}` names no library with its digest: this option is for callers, and not to be given by hand")]
     Argument {

@@ -1,15 +1,18 @@
 //! A library as one process names it to another: where its file is, and the digest of what it has loaded of it.
 
+use super::elf::Facts;
 use super::error::CodeError;
 use super::is_of_the_system;
 use super::loaded::{self, Loaded};
 use super::sealed::{Sealed, dlopen};
+use crate::cluster::wire::text::harmless;
 use libloading::os::unix::Library as Opened;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, OsString, c_int, c_void};
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A library with the digest of its file.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -18,6 +21,15 @@ pub(in crate::cluster) struct Library {
     name: String,
     pub(in crate::cluster) path: PathBuf,
     digest: [u8; 32],
+}
+
+/// Where a party takes a library from that it has not loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cluster) enum Supply {
+    /// What the caller has sent, and otherwise the file that it names.
+    Files,
+    /// What the caller has sent, and nothing else: which files of this machine are read is not the caller's word.
+    Sent,
 }
 
 /// What the caller has sent of libraries that are not open yet, by digest.
@@ -47,6 +59,43 @@ impl Library {
         Ok(())
     }
 
+    /// A library of this machine behind all that it needs, which is looked for beside it and where it says itself
+    /// (`DT_RUNPATH`). None of them is opened.
+    pub(in crate::cluster) fn of_file(path: &Path) -> Result<Vec<Library>, CodeError> {
+        let mut found = Vec::new();
+        Library::collect_files(path, &mut found)?;
+        Ok(found)
+    }
+
+    /// The digest of a library's or program's file.
+    pub(in crate::cluster) fn digest_of(path: &Path) -> Result<[u8; 32], CodeError> {
+        let facts = File::open(path).and_then(|file| Facts::read(&file));
+        facts.map(|facts| facts.digest).map_err(|error| CodeError::unreadable(path, &error))
+    }
+
+    fn collect_files(path: &Path, found: &mut Vec<Library>) -> Result<(), CodeError> {
+        let unreadable = |error: std::io::Error| CodeError::unreadable(path, &error);
+        let path = std::path::absolute(path).map_err(unreadable)?;
+        let facts = File::open(&path).and_then(|file| Facts::read(&file)).map_err(unreadable)?;
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = facts.names.own.or(file).unwrap_or_default();
+        if found.iter().any(|library| library.name == name) {
+            return Ok(());
+        }
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        let search = facts.names.search.unwrap_or_default();
+        let said = search.split(':').filter(|place| !place.is_empty());
+        let said = said.map(|place| PathBuf::from(place.replace("$ORIGIN", &folder.to_string_lossy())));
+        let folders: Vec<PathBuf> = std::iter::once(folder.clone()).chain(said).collect();
+        for needed in facts.names.needed.iter().filter(|needed| !is_of_the_system(needed)) {
+            let place = folders.iter().map(|folder| folder.join(needed)).find(|place| place.is_file());
+            let place = place.ok_or_else(|| CodeError::Uncompared { path: path.clone(), needs: needed.to_string() })?;
+            Library::collect_files(&place, found)?;
+        }
+        found.push(Library { name, path, digest: facts.digest });
+        Ok(())
+    }
+
     /// Keeps the content of the file, as the caller has sent it, for [`Library::obtain`] to open: at another host there is no
     /// such file. It is compared first.
     pub(in crate::cluster) fn keep(&self, content: &[u8]) -> Result<(), CodeError> {
@@ -55,13 +104,28 @@ impl Library {
         Ok(())
     }
 
+    /// What the loader calls it.
+    pub(in crate::cluster::wire) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What tells it from others.
     pub(in crate::cluster) fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
+    /// What it is called in errors: its name, as far as it is shown, and its digest.
+    pub(in crate::cluster) fn describe(&self) -> String {
+        format!("{} has the digest {}", short(&self.name), hex(&self.digest))
+    }
+
+    /// Whether this process has loaded this very library.
+    pub(in crate::cluster::wire) fn is_here(&self) -> bool {
+        loaded::called(&self.name).is_some_and(|object| object.digest().is_ok_and(|digest| digest == self.digest))
+    }
+
     /// The library in this process; it is compared and opened if it is not there yet.
-    pub(in crate::cluster::wire) fn obtain(&self, flags: c_int) -> Result<Loaded, CodeError> {
+    pub(in crate::cluster::wire) fn obtain(&self, supply: Supply, flags: c_int) -> Result<Loaded, CodeError> {
         static OPENED: Mutex<Option<HashMap<[u8; 32], usize>>> = Mutex::new(None);
         let mut opened = OPENED.lock();
         let opened = opened.get_or_insert_default();
@@ -73,7 +137,11 @@ impl Library {
             Some(_) => return Err(CodeError::OtherLoaded { name: self.name.clone() }),
             None => {
                 let sent = SENT.lock().get_or_insert_default().remove(&self.digest);
-                sent.map_or_else(|| Sealed::copy(&self.path, &self.digest), Ok)?.open(flags)?
+                let missing = || match supply {
+                    Supply::Files => Sealed::copy(&self.path, &self.digest),
+                    Supply::Sent => Err(CodeError::NotSent { name: short(&self.name), digest: hex(&self.digest) }),
+                };
+                sent.map_or_else(missing, Ok)?.open(flags)?
             }
         };
         opened.insert(self.digest, object.base);
@@ -89,8 +157,7 @@ impl Library {
 
     /// That argument without the path, which is its end.
     pub(in crate::cluster) fn argument_before_path(&self) -> String {
-        let digest: String = self.digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{digest}:{}:", self.name)
+        format!("{}:{}:", hex(&self.digest), self.name)
     }
 
     /// What [`Library::to_argument`] has written.
@@ -110,6 +177,15 @@ impl Library {
         };
         read().ok_or_else(|| CodeError::Argument { argument: argument.to_string_lossy().into_owned() })
     }
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A name that somebody else gives, as far as it is shown.
+fn short(name: &str) -> String {
+    harmless(&name.chars().take(80).collect::<String>()).into_owned()
 }
 
 /// The address of `symbol` in a loaded object; none if it does not export it.

@@ -84,8 +84,14 @@ impl Loaded {
         self.name.as_os_str().as_bytes().starts_with(BY_DESCRIPTOR.as_bytes())
     }
 
+    /// What the loader takes it for.
+    pub(in crate::cluster::wire) fn file_name(&self) -> String {
+        let own = self.facts().ok().and_then(|facts| facts.names.own);
+        own.unwrap_or_else(|| self.path().file_name().unwrap_or_default().to_string_lossy().into_owned())
+    }
+
     /// Whether the loader takes it when something needs `name`.
-    fn goes_by(&self, name: &str) -> bool {
+    pub(in crate::cluster::wire) fn goes_by(&self, name: &str) -> bool {
         match self.is_by_descriptor() {
             true => self.facts().is_ok_and(|facts| facts.names.own.as_deref() == Some(name)),
             false => self.name.file_name() == Some(OsStr::new(name)),

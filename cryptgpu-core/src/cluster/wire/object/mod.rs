@@ -7,7 +7,7 @@
 //! | `elf.rs` | what a file says about itself: its digest, its name, what it needs |
 //! | `loaded.rs` | the objects of this process, and which files they are |
 //! | `sealed.rs` | a copy of a file that nobody can change, compared and opened |
-//! | `library.rs` | [`Library`]: a file with its digest, as one process names it to another |
+//! | `library.rs` | [`Library`]: a file with its digest, as one process names it to another; what a caller has sent |
 //! | `error.rs` | [`CodeError`]: why code cannot be found, or is not run |
 
 mod elf;
@@ -20,8 +20,8 @@ mod tests;
 
 pub(in crate::cluster) use elf::{LibcVersion, libc_needed};
 pub use error::CodeError;
-pub(in crate::cluster) use library::Library;
 pub(super) use library::address_of;
+pub(in crate::cluster) use library::{Library, Supply};
 
 /// Names that begin like this are those of the C library and the compiler's own, which every program has loaded before
 /// it can open anything: they are not compared.

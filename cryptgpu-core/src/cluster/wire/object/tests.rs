@@ -2,7 +2,7 @@
 
 use super::elf::Facts;
 use super::sealed::{Sealed, dlopen};
-use super::{CodeError, Library, address_of, loaded};
+use super::{CodeError, Library, Supply, address_of, loaded};
 use crate::cluster::wire::function;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -55,21 +55,21 @@ fn a_library_that_is_another_one_is_not_opened_and_its_initialisers_do_not_run()
         marker.display()
     );
     let other = make(folder.path(), "libb.so", &source, &[]);
-    let error = named(&other, &loaded).obtain(FLAGS).unwrap_err();
+    let error = named(&other, &loaded).obtain(Supply::Files, FLAGS).unwrap_err();
     assert_eq!(error, CodeError::OtherFile { path: other.clone() });
     assert!(error.to_string().contains("libb.so") && error.to_string().contains("restart the kernel"), "{error}");
     assert!(!marker.exists(), "it has run");
-    assert_eq!(get(&named(&other, &other).obtain(FLAGS).unwrap()), 1);
+    assert_eq!(get(&named(&other, &other).obtain(Supply::Files, FLAGS).unwrap()), 1);
     assert!(marker.exists(), "it would have run");
 
     let gone = named(&other, &other);
     std::fs::remove_file(&other).unwrap();
-    assert_eq!(get(&gone.obtain(FLAGS).unwrap()), 1, "it is open already");
-    let nowhere = named(&folder.path().join("libnowhere.so"), &loaded).obtain(FLAGS).unwrap_err();
+    assert_eq!(get(&gone.obtain(Supply::Files, FLAGS).unwrap()), 1, "it is open already");
+    let nowhere = named(&folder.path().join("libnowhere.so"), &loaded).obtain(Supply::Files, FLAGS).unwrap_err();
     assert!(nowhere.to_string().contains("libnowhere.so"), "{nowhere}");
     std::fs::write(&loaded, "not code").unwrap();
     let no_code = named(&loaded, &make(folder.path(), "libc1.so", "int get(void) { return 1; }", &[]));
-    assert!(matches!(no_code.obtain(FLAGS), Err(CodeError::Unreadable { .. })));
+    assert!(matches!(no_code.obtain(Supply::Files, FLAGS), Err(CodeError::Unreadable { .. })));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_initial_value_of_a_static_belongs_to_a_library_and_what_was_compared_is_w
     let (one, two) = (folder.path().join("libone.so"), folder.path().join("libtwo.so"));
     make(folder.path(), "libone.so", &source(1), &[]);
     make(folder.path(), "libtwo.so", &source(2), &[]);
-    assert!(matches!(named(&two, &one).obtain(FLAGS), Err(CodeError::OtherFile { .. })));
+    assert!(matches!(named(&two, &one).obtain(Supply::Files, FLAGS), Err(CodeError::OtherFile { .. })));
 
     // Replaced between the comparison and the opening, in place and by another file.
     let path = folder.path().join("libx.so");
@@ -107,9 +107,9 @@ fn what_the_caller_has_sent_is_opened_where_there_is_no_such_file() {
     let other = make(folder.path(), "libforged.so", "int get(void) { return 9; }", &[]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(library.keep(&std::fs::read(other).unwrap()), Err(CodeError::OtherFile { path: path.clone() }));
-    assert!(matches!(library.obtain(FLAGS), Err(CodeError::Unreadable { .. })), "nothing was kept");
+    assert!(matches!(library.obtain(Supply::Files, FLAGS), Err(CodeError::Unreadable { .. })), "nothing was kept");
     library.keep(&content).unwrap();
-    assert_eq!(get(&library.obtain(FLAGS).unwrap()), 8);
+    assert_eq!(get(&library.obtain(Supply::Files, FLAGS).unwrap()), 8);
 }
 
 #[test]
@@ -139,9 +139,10 @@ fn what_a_library_needs_is_compared_as_well() {
     let here = format!("-Wl,-rpath,{}", folder.path().display());
     let path = make(folder.path(), "libneeds.so", source, &["-lneeded", &here]);
     // It would be found by the path that is written into the file, and run without a comparison.
-    let error = named(&path, &path).obtain(FLAGS).unwrap_err();
+    let error = named(&path, &path).obtain(Supply::Files, FLAGS).unwrap_err();
     assert_eq!(error, CodeError::Uncompared { path: path.clone(), needs: "libneeded.so".into() });
-    let in_order = [named(&needed, &needed), named(&path, &path)].map(|library| library.obtain(FLAGS).unwrap());
+    let in_order =
+        [named(&needed, &needed), named(&path, &path)].map(|library| library.obtain(Supply::Files, FLAGS).unwrap());
     assert_eq!(get(&in_order[1]), 4);
     // A caller names both, from what it has loaded.
     let code = Library::with_needs(&in_order[1]).unwrap();
@@ -155,5 +156,5 @@ fn what_a_library_needs_is_compared_as_well() {
         format!("{}:libneeded.so:{}", &named(&other, &other).to_argument().to_string_lossy()[..64], other.display())
             .as_ref(),
     );
-    assert!(matches!(other.unwrap().obtain(FLAGS), Err(CodeError::OtherLoaded { .. })));
+    assert!(matches!(other.unwrap().obtain(Supply::Files, FLAGS), Err(CodeError::OtherLoaded { .. })));
 }
