@@ -171,6 +171,17 @@ ensure_slurm() {
     fi
 }
 
+# With it figures of notebooks become PNG files beside SVG: from Debian's packages, where they can be installed. Elsewhere
+# figures are written as SVG alone.
+ensure_png() {
+    command -v rsvg-convert >/dev/null && return
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        debian_packages "figures are exported as PNG" --no-install-recommends librsvg2-bin fonts-dejavu-core
+    else
+        say "rsvg-convert is missing: figures are exported as SVG only (Debian's package librsvg2-bin makes PNG files)"
+    fi
+}
+
 # The program behind the kernel, at the version that the template is made for.
 ensure_evcxr() {
     [ -x "$CARGO_BIN/evcxr_jupyter" ] && cargo install --list | grep -qx "evcxr_jupyter v$EVCXR_VERSION:" && return
@@ -189,7 +200,9 @@ ensure_mdbook() {
 }
 
 # The kernel "Rust (CryptGPU)": its warm template, and its entry among the kernels of our Jupyter.
-ensure_kernel() { "$ROOT/scripts/kernel-template" && ensure_kernelspec && ensure_lab_settings; }
+ensure_kernel() {
+    ensure_png && "$ROOT/scripts/kernel-template" && ensure_kernelspec && ensure_lab_settings
+}
 
 # Only the Jupyter of this virtual environment sees it. Party processes of a notebook run the optimised program.
 # An interrupt is a signal to the kernel's processes, which end a run by it and keep their variables (`cryptgpu::interrupt`);

@@ -162,6 +162,8 @@ def places(parser, arguments):
     folder = arguments.output_dir
     if folder and not folder.is_dir():
         parser.error(f"--output-dir {folder} is not a folder: make it first (mkdir -p {folder})")
+    if arguments.share and not arguments.share.is_dir():
+        parser.error(f"--share {arguments.share} is not a folder: make it first (mkdir -p {arguments.share})")
     outputs = [folder / path.name if folder else path for path in arguments.notebook]
     for path, output in zip(arguments.notebook, outputs):
         if outputs.count(output) > 1:
@@ -170,6 +172,18 @@ def places(parser, arguments):
         if not os.access(output if output.exists() else output.parent, os.W_OK):
             parser.error(f"{output} cannot be written: choose a folder of yours with --output-dir")
     return outputs
+
+
+def claimed(path, folder):
+    """Whether this run takes a notebook: without a folder always, else the first of the runs that ask for it."""
+    if folder is None:
+        return True
+    mark = str(path.resolve()).replace("%", "%25").replace("/", "%2F")
+    try:
+        (folder / mark).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def main():
@@ -183,10 +197,18 @@ def main():
     parser.add_argument(
         "--compare", action="store_true", help="fail where the outputs are of another shape than those in the notebook"
     )
+    parser.add_argument(
+        "--share",
+        type=Path,
+        metavar="DIR",
+        help="leave out what another run with this folder has begun, so that several runs share a list",
+    )
     parser.add_argument("--timeout", type=int, default=600, metavar="S", help="seconds that a cell may take (%(default)s)")
     arguments = parser.parse_args()
     outputs, status = places(parser, arguments), 0
     for path, output in zip(arguments.notebook, outputs):
+        if not claimed(path, arguments.share):
+            continue
         try:
             execute(path.resolve(), arguments.timeout, output, arguments.compare)
         except Drift as drifted:

@@ -30,7 +30,7 @@ import book
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "results/browser"
 CHROMIUM = shutil.which("chromium")
-WAIT_MS = 300_000
+WAIT_MS = 150_000
 READY = re.compile(r"Rust \(CryptGPU\) \| (Idle|Busy)")
 METADATA = {"kernelspec": {"display_name": "Rust (CryptGPU)", "language": "rust", "name": "cryptgpu"}}
 CELLS = [
@@ -148,8 +148,7 @@ class Browser(unittest.TestCase):
                 stdout=log,
                 stderr=log,
             )
-        self.addCleanup(lab.wait)
-        self.addCleanup(lab.terminate)
+        self.addCleanup(self.stop, lab)
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and lab.poll() is None:
@@ -159,6 +158,15 @@ class Browser(unittest.TestCase):
             except OSError:
                 time.sleep(0.1)
         self.fail(f"JupyterLab did not start: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self, lab):
+        """Ends JupyterLab, which ends its kernels."""
+        lab.terminate()
+        try:
+            lab.wait(30)
+        except subprocess.TimeoutExpired:
+            lab.kill()
+            lab.wait()
 
     def cell(self, number):
         return self.page.locator(".jp-Notebook .jp-Cell").nth(number)

@@ -118,12 +118,36 @@ class Headless(unittest.TestCase):
         self.assertIsNone(notebook.cells[1].execution_count)
         self.assertLess(time.monotonic() - began, 30)
 
+    def test_runs_that_share_a_list_leave_to_each_other_what_is_begun(self):
+        shared = self.path.parent / "shared"
+        shared.mkdir()
+        nbformat.write(new_notebook(cells=[new_code_cell("not Rust")]), self.path)
+        (shared / str(self.path.resolve()).replace("/", "%2F")).touch()
+        run = subprocess.run(
+            [SCRIPTS / "run-notebook", "--share", shared, self.path], capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual((run.returncode, run.stdout), (0, ""), run.stderr)
+        self.assertEqual([mark.name.count("%2F") > 0 for mark in shared.iterdir()], [True])
+
     def test_only_one_script_changes_committed_notebooks(self):
         """Of the scripts that execute notebooks, all but one write copies elsewhere."""
         callers = [path for path in SCRIPTS.iterdir() if path.is_file() and path.suffix == ""]
         calls = {path.name: [line for line in path.read_text().splitlines() if '/run-notebook"' in line] for path in callers}
         in_place = {name for name, lines in calls.items() if any("--output-dir" not in line for line in lines)}
         self.assertEqual(in_place, {"refresh-notebooks"})
+
+    def test_every_tutorial_ends_with_exercises_whose_solutions_are_folded(self):
+        folder = SCRIPTS.parent / "notebooks" / "tutorials"
+        for path in sorted(folder.glob("*.ipynb")):
+            cells = nbformat.read(path, as_version=4).cells
+            solutions = [i for i, cell in enumerate(cells) if "solution" in cell.metadata.get("tags", [])]
+            self.assertIn(len(solutions), (2, 3), path.name)
+            self.assertEqual(solutions[-1], len(cells) - 1, path.name)
+            for i in solutions:
+                folded = {"source_hidden": True, "outputs_hidden": True}
+                self.assertEqual(cells[i].metadata.get("jupyter"), folded, f"{path.name}: cell {i + 1}")
+                # The cell that a reader changes, and before it what is asked.
+                self.assertEqual([cell.cell_type for cell in cells[i - 2 : i]], ["markdown", "code"], path.name)
 
 
 if __name__ == "__main__":

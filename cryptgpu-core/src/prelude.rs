@@ -50,6 +50,8 @@ pub mod protocol {
     pub use super::*;
     pub use crate::device::{Binary, Tensor, Unary};
     pub use crate::mpc::check::{Check, CheckError, elementwise};
-    pub use crate::mpc::{Additive, CheckedClaim, Cost, MpcError, Octaves, PartyView, RepXor, Side, SignWindow, World};
+    pub use crate::mpc::{
+        Additive, CheckedClaim, Cost, MpcError, Octaves, Operand, PartyView, RepXor, Side, SignWindow, World,
+    };
     pub use crate::ring::FixedPoint;
 }

@@ -95,6 +95,29 @@ impl CardFigure {
     }
 }
 
+/// What a system took on two cores that all of its parties shared, ours among them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CoreFigure {
+    /// Whose code, with its version.
+    pub system: String,
+    /// The network, one image, or the operation with its size.
+    pub work: String,
+    /// Seconds.
+    pub seconds: f64,
+    /// Seconds that processors computed, user and system, all parties together.
+    pub cpu_seconds: f64,
+    /// Bytes that all parties sent together.
+    pub bytes_all_parties: f64,
+    /// Largest absolute difference from the same in the clear; none where it was not compared.
+    pub max_abs_error: Option<f64>,
+    /// Its fraction bits.
+    pub fraction_bits: u32,
+    /// `yes` where links were encrypted.
+    pub tls: String,
+    /// Bits that its comparisons look at.
+    pub bits_compared: u32,
+}
+
 /// What a source tag stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Source {
@@ -227,6 +250,14 @@ pub fn same_card() -> Result<Vec<CardFigure>> {
     parse("same_card.csv", include_str!("../paper/same_card.csv"))
 }
 
+/// Ours, SPU and MP-SPDZ, measured one after the other on two cores on 26 November 2026.
+///
+/// # Errors
+/// As [`operations`].
+pub fn two_cores() -> Result<Vec<CoreFigure>> {
+    parse("two_cores.csv", include_str!("../paper/two_cores.csv"))
+}
+
 /// What the source tags stand for.
 ///
 /// # Errors
@@ -316,6 +347,14 @@ mod tests {
         let antelope = value(Table::LaterSystems, "lenet", 1, "Antelope", quantity::SECONDS);
         assert_eq!((antelope.value, antelope.source.as_str()), (0.024, "ante"));
         assert_eq!(value(Table::Networks, "resnet101", 1, "CryptGPU", quantity::RELUS).value, 14_584_576.0);
+    }
+
+    #[test]
+    fn every_work_on_two_cores_has_a_figure_of_each_system() {
+        let figures = two_cores().unwrap();
+        let works: HashSet<&str> = figures.iter().map(|figure| figure.work.as_str()).collect();
+        assert_eq!((figures.len(), works.len()), (21, 7));
+        assert!(figures.iter().all(|figure| figure.cpu_seconds >= figure.seconds && figure.bytes_all_parties > 1e6));
     }
 
     #[test]

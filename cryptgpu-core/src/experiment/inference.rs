@@ -50,6 +50,9 @@ pub struct Inference {
     pub link: Link,
     /// Where the parties compute.
     pub device: Devices,
+    /// Threads of each party; as many as its [`Parties`](super::Parties) say where none are named.
+    #[serde(default)]
+    pub threads: Option<usize>,
     /// Which truncation runs.
     pub fidelity: Fidelity,
     /// What the parties draw masks from; AES-128-CTR by default.
@@ -152,6 +155,7 @@ impl Inference {
             iterations: 5,
             link: Link::None,
             device: Devices::default(),
+            threads: None,
             fidelity: Fidelity::Exact,
             randomness: Randomness::default(),
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,

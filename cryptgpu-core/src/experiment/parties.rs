@@ -13,7 +13,23 @@ use crate::net::Link;
 use crate::prg::Randomness;
 
 /// What makes new parties necessary when it changes.
-pub(super) type Wanted = (Link, Randomness, Devices, Settings);
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wanted {
+    pub link: Link,
+    pub randomness: Randomness,
+    pub devices: Devices,
+    pub settings: Settings,
+    /// Threads of each party, where a declaration names some.
+    pub threads: Option<usize>,
+}
+
+impl Wanted {
+    /// What an inference wants.
+    pub(super) fn by(declaration: &Inference) -> Result<Self, ExperimentError> {
+        let (link, randomness, devices) = (declaration.link, declaration.randomness, declaration.device);
+        Ok(Wanted { link, randomness, devices, settings: declaration.settings()?, threads: declaration.threads })
+    }
+}
 
 /// Three parties for declarations, in processes or on threads of this one. They are started by the first run, and again
 /// when a declaration asks for other links, randomness, devices or settings.
@@ -76,20 +92,22 @@ impl Parties {
     }
 
     fn cluster(&mut self, declaration: &Inference) -> Result<&Cluster, ExperimentError> {
-        let (link, randomness, devices) = (declaration.link, declaration.randomness, declaration.device);
-        self.started((link, randomness, devices, declaration.settings()?))
+        self.started(Wanted::by(declaration)?)
     }
 
     /// The parties as they are wanted, started where they are not.
     pub(super) fn started(&mut self, wanted: Wanted) -> Result<&Cluster, ExperimentError> {
-        let (link, randomness, devices, settings) = wanted;
         // The old parties end before new ones start.
         self.cluster.take_if(|(running, _)| *running != wanted);
         let running = match self.cluster.take() {
             Some(running) => running,
             None => {
-                let builder = self.builder.clone().link(link).randomness(randomness).device(devices);
-                (wanted, builder.computing(settings).start()?)
+                let mut builder = self.builder.clone().link(wanted.link).randomness(wanted.randomness);
+                if let Some(threads) = wanted.threads {
+                    builder = builder.threads(threads);
+                }
+                let cluster = builder.device(wanted.devices).computing(wanted.settings).start()?;
+                (wanted, cluster)
             }
         };
         self.place = running.1.place();

@@ -2,7 +2,9 @@
 //! formulas are exact, padding of packed bits included, and tests hold them against what the
 //! transport counted. n is the number of elements, W = ⌈n/64⌉ the words of a packed bit.
 
-pub use super::functions::cost::{cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, softmax, sqrt};
+pub use super::functions::cost::{
+    cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, sigmoid, softmax, sqrt,
+};
 use crate::device::SignWindow;
 use std::cell::RefCell;
 use std::ops::{Add, AddAssign};

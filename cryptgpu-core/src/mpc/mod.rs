@@ -17,7 +17,7 @@
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `pool.rs` | average and max-pooling, and the gradient of the latter |
 //! | `range.rs` | [`CheckRange`]: the overflow flag |
-//! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, softmax, cross-entropy: nothing is opened |
+//! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, sigmoid, softmax, cross-entropy: nothing is opened |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `account.rs` | a party's account: steps, declared costs, claims |

@@ -88,6 +88,7 @@ fn functions() -> Vec<(&'static str, &'static str, &'static str, Protocol)> {
         ("√x", "x < 2^11; zero and negative give 0", "2^−20 + 2^−21·√x", |p, x| p.sqrt(x).map(drop)),
         ("ln x", all, "2^−20 + 2^−25", |p, x| p.log(x).map(drop)),
         ("eˣ", "all x; from 14 ln 2 on it is 2^14", "2^−20 + 2^−23·eˣ", |p, x| p.exp(x).map(drop)),
+        ("1/(1 + e⁻ˣ)", "all x", "2·2^−20", |p, x| p.sigmoid(x).map(drop)),
         ("1/x, 2^0 ≤ x < 2^4", "as named; smaller counts as 1", "2^−20 + 2^−25/x", |p, x| {
             p.reciprocal_in(x, Octaves::new(0, 4)).map(drop)
         }),

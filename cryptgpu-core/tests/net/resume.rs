@@ -103,6 +103,20 @@ fn connections_cut_anywhere_lose_nothing() {
 }
 
 #[test]
+fn a_large_message_that_is_cut_in_its_middle_comes_whole() {
+    const WORDS: u64 = 1 << 20;
+    for plaintext in [false, true] {
+        let mut configs = configs(&options(), plaintext);
+        let cuts = [5_000_001, 400_007, 7_000_000].map(|bytes| Fate::After(bytes, End::Reset));
+        let _proxy = Proxy::between(&mut configs, P0, P1).fates(cuts);
+        let [p0, p1, _p2] = link_up(configs);
+        p0.send(P1, TAG, (0..WORDS).collect()).unwrap();
+        assert!(p1.recv(P0, TAG, WORDS as usize).unwrap().into_iter().eq(0..WORDS));
+        assert_eq!(p1.endpoint().stats().reconnections, 3);
+    }
+}
+
+#[test]
 fn a_connection_that_is_dead_without_an_end_is_noticed_and_made_anew() {
     std::thread::scope(|scope| {
         for end in [End::Silence, End::SilenceForth] {
@@ -235,16 +249,17 @@ fn another_certificate_or_session_is_an_error_at_once() {
 
 #[test]
 fn a_changed_bit_ends_the_link_and_no_connection_is_made_anew() {
-    for plaintext in [false, true] {
+    // In one of many messages, and in the middle of a large one.
+    for (plaintext, len, at) in [(false, 5000, 250_000), (true, 5000, 250_000), (false, 1 << 20, 4_000_001)] {
         let mut configs = configs(&options(), plaintext);
-        let _proxy = Proxy::between(&mut configs, P0, P1).fates([Fate::After(250_000, End::Flip)]);
+        let _proxy = Proxy::between(&mut configs, P0, P1).fates([Fate::After(at, End::Flip)]);
         let [p0, p1, _p2] = link_up(configs);
         let start = Instant::now();
         let receives = std::thread::spawn(move || {
-            let error = (0..).find_map(|_| p1.recv(P0, TAG, 5000).err()).unwrap();
+            let error = (0..).find_map(|_| p1.recv(P0, TAG, len).err()).unwrap();
             (error, p1)
         });
-        let sends = (0..).find_map(|_| p0.send(P1, TAG, vec![9; 5000]).err());
+        let sends = (0..).find_map(|_| p0.send(P1, TAG, vec![9; len]).err());
         let (error, p1) = receives.join().unwrap();
         assert!(matches!(error, NetError::BadFrame { .. }), "{error}");
         assert!(matches!(sends, Some(NetError::PeerClosed { .. } | NetError::BadFrame { .. })), "{sends:?}");

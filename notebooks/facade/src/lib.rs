@@ -43,6 +43,7 @@ pub mod prelude {
     pub use cryptgpu_core::experiment::training::{Training, TrainingRecord};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};
     pub use cryptgpu_core::prelude::protocol::*;
+    pub use cryptgpu_core::show::PlainTable;
     pub use cryptgpu_core::{cluster, device, experiment, mpc, net, nn, prg, ring, show};
     pub use cryptgpu_datasets as datasets;
     pub use ndarray::{ArrayViewD, Axis, s};
@@ -65,6 +66,7 @@ mod tests {
         assert_eq!(Cost { bytes: 8, rounds: 1 }.text(), "1 round, 8 bytes");
         let train = Train { optimizer: Sgd::new(0.1).momentum(0.9).into(), ..Train::default() };
         let owners = (Images::at(0), Labels::rows([(0, 0..9), (2, 9..20)]));
+        assert_eq!(PlainTable::new(["rounds"]).row([3u64.into()]).text(), "rounds\n     3");
         assert!(train.reveal == Reveal::default() && format!("{owners:?}").contains("9..20"));
     }
 }

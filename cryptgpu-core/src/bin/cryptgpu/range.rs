@@ -90,6 +90,7 @@ impl Arguments {
             network: default.network,
             link: default.link,
             device: default.device,
+            threads: default.threads,
             fidelity: default.fidelity,
             randomness: default.randomness,
             check_range: default.check_range,

@@ -249,6 +249,9 @@ pub fn summary(record: &TrainingRecord) -> String {
     if record.is_insecure() {
         text += &format!(", INSECURE ({})", record.randomness);
     }
+    if let Some(left) = record.left_range {
+        text += &format!(", {left}: a loss of {:.4} was revealed", left.loss);
+    }
     if let Some((_, loss)) = record.losses.last() {
         text += &format!(", loss {loss:.3}");
     }

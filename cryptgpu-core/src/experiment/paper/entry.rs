@@ -5,8 +5,8 @@ use std::fmt;
 use super::Exhibit;
 use crate::device::Devices;
 use crate::experiment::micro::Micro;
-use crate::experiment::training::{EXPERIMENT as TRAIN, PLAINTEXT as TRAIN_PLAINTEXT, Training};
-use crate::experiment::{ExperimentError, INFERENCE_PLAINTEXT, Inference, Machine, window};
+use crate::experiment::training::{EXPERIMENT as TRAIN, Examples, PLAINTEXT as TRAIN_PLAINTEXT, Training};
+use crate::experiment::{ExperimentError, INFERENCE_PLAINTEXT, Images, Inference, Machine, window};
 use crate::mpc::{Fidelity, SignWindow};
 use crate::net::Link;
 use crate::nn::training::TrainingPlan;
@@ -104,7 +104,11 @@ impl Conditions {
             "cuda" => self.device.starts_with("cuda"),
             device => self.device == device,
         };
-        let threads = wanted.threads.is_none() || self.threads == wanted.threads;
+        // One for each core, where none are named; fewer were asked for.
+        let threads = match wanted.threads {
+            None => self.threads.is_none_or(|threads| threads >= self.machine.1),
+            wanted => self.threads == wanted,
+        };
         let same = |conditions: &Conditions| Conditions { device: String::new(), threads: None, ..conditions.clone() };
         device && threads && same(self) == same(wanted)
     }
@@ -177,9 +181,27 @@ impl Work {
         }
     }
 
+    /// Threads of each party, where it names some.
+    pub(super) fn threads(&self) -> Option<usize> {
+        if let Work::Inference(inference) = self { inference.threads } else { None }
+    }
+
     /// Whether nothing is shared.
     pub fn is_plaintext(&self) -> bool {
         matches!(self, Work::InferencePlaintext(_) | Work::TrainingPlaintext(_))
+    }
+
+    /// Whether the data set that it takes is on this machine: `scripts/fetch-datasets` gets those that are not.
+    pub fn has_its_data(&self) -> bool {
+        match self {
+            Work::Inference(Inference { images: Images::Set(set), .. })
+            | Work::InferencePlaintext(Inference { images: Images::Set(set), .. }) => set.is_there(),
+            Work::Training(training) | Work::TrainingPlaintext(training) => match &training.data {
+                Examples::Set(set) => set.is_there(),
+                Examples::Random => true,
+            },
+            _ => true,
+        }
     }
 
     /// Tests what can be tested before anything starts.
@@ -250,8 +272,8 @@ fn iterations(training: &Training) -> Result<usize, ExperimentError> {
         return Ok(iterations);
     }
     let examples = match &training.data {
-        crate::experiment::training::Examples::Set(set) => set.open()?.len(),
-        crate::experiment::training::Examples::Random => training.train.batch,
+        Examples::Set(set) => set.open()?.len(),
+        Examples::Random => training.train.batch,
     };
     training.iterations(examples)
 }
@@ -315,6 +337,11 @@ impl fmt::Display for Work {
         }
         if link != "none" {
             write!(f, ", {link}")?;
+        }
+        match self.threads() {
+            Some(1) => write!(f, ", 1 thread")?,
+            Some(threads) => write!(f, ", {threads} threads")?,
+            None => {}
         }
         settings.iter().try_for_each(|setting| write!(f, ", {setting}"))
     }

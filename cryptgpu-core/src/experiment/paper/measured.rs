@@ -73,7 +73,9 @@ impl Measured {
                 (of.iterations, &of.dataset, &of.device, &of.parties, of.threads, &of.commit, &of.machine)
             }
             Measured::Training(of) => {
-                (of.iterations, &of.dataset, &of.device, &of.parties, of.threads, &of.commit, &of.machine)
+                // A run that left its range stands for what it was to be.
+                let iterations = of.left_range.map_or(of.iterations, |left| left.of);
+                (iterations, &of.dataset, &of.device, &of.parties, of.threads, &of.commit, &of.machine)
             }
             Measured::Operation(of) => {
                 (of.iterations, &String::new(), &of.device, &of.parties, of.threads, &of.commit, &of.machine)
@@ -85,7 +87,7 @@ impl Measured {
             dataset: dataset.clone(),
             device: device.clone(),
             place: if plaintext { String::new() } else { place.clone() },
-            threads: threads(of_parties),
+            threads: threads(of_parties).filter(|_| !plaintext),
             commit: commit.clone(),
             machine: Conditions::machine(machine),
         }

@@ -6,6 +6,7 @@ use super::{Conditions, Entry, Measured, Subject, Work};
 use crate::cluster::ClusterBuilder;
 use crate::device::Devices;
 use crate::experiment::micro::Bench;
+use crate::experiment::parties::Wanted;
 use crate::experiment::training::{InF64, TrainingStage, measure_plaintext};
 use crate::experiment::{
     ExperimentError, Inference, Parties, ReferenceNetwork, Stage, commit, machine, measure,
@@ -62,7 +63,7 @@ impl Measuring {
             dataset,
             device: work.device().to_string(),
             place: if clear { String::new() } else { self.builder.place().to_owned() },
-            threads: self.builder.chosen_threads().filter(|_| !clear),
+            threads: work.threads().or(self.builder.chosen_threads()).filter(|_| !clear),
             commit: commit().to_owned(),
             machine: Conditions::machine(machine()),
         })
@@ -74,14 +75,8 @@ impl Measuring {
     /// As [`ClusterBuilder::start`].
     pub fn start(&mut self, entry: &Entry) -> Result<(), ExperimentError> {
         match &entry.work {
-            Work::Inference(inference) => {
-                let wanted = (inference.link, inference.randomness, inference.device, inference.settings()?);
-                self.parties().started(wanted).map(drop)
-            }
-            Work::Training(training) => {
-                let wanted = (training.link, training.randomness, training.device, training.settings()?);
-                self.parties().started(wanted).map(drop)
-            }
+            Work::Inference(inference) => self.parties().started(Wanted::by(inference)?).map(drop),
+            Work::Training(training) => self.parties().started(training.wanted()?).map(drop),
             Work::Operation(_, link, device) => self.bench(*link, *device).map(drop),
             Work::InferencePlaintext(_) | Work::TrainingPlaintext(_) => Ok(()),
         }
@@ -107,7 +102,7 @@ impl Measuring {
         };
         Ok(match work {
             Work::Training(training) => {
-                Measured::Training(Box::new(training::measure(training, self.parties(), &mut in_training)?))
+                Measured::Training(Box::new(training::measure_curve(training, self.parties(), &mut in_training)?))
             }
             Work::TrainingPlaintext(training) => {
                 let begin = |graph: &_, weights: &_, train: &_| InF64::new(graph, weights, train, Rounding::Exact);

@@ -2,10 +2,13 @@
 //! it may be revealed, and sums up what was counted.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use super::record::{EXPERIMENT, StepRecord, TrainingRecord};
+use super::record::{EXPERIMENT, LeftRange, StepRecord, TrainingRecord};
 use super::{IMAGES_OWNER, LABELS_OWNER, Stated, Training, WEIGHTS_OWNER};
-use crate::cluster::{Accuracy, FirstWeights, Images, Iteration, Labels, Network, Start, TrainingRun};
+use crate::cluster::{
+    Accuracy, ClusterError, FirstWeights, Images, Iteration, Labels, Network, Restart, Start, StepUsage, TrainingRun,
+};
 use crate::device::Devices;
 use crate::experiment::party::{PartyState, state};
 use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit, machine, now};
@@ -28,11 +31,35 @@ pub fn measure(
     parties: &mut Parties,
     observe: &mut dyn FnMut(TrainingStage<'_>),
 ) -> Result<TrainingRecord, ExperimentError> {
+    match run(declaration, parties, observe)? {
+        (_, Some(error)) => Err(error.into()),
+        (record, None) => Ok(record),
+    }
+}
+
+/// As [`measure`], for a curve that may be one of failure: where a revealed loss cannot be one, the record says at which
+/// iteration ([`left_range`](TrainingRecord::left_range)), and is of those before.
+///
+/// # Errors
+/// As [`measure`], but for [`ClusterError::LeftRange`] behind the first iteration.
+pub fn measure_curve(
+    declaration: &Training,
+    parties: &mut Parties,
+    observe: &mut dyn FnMut(TrainingStage<'_>),
+) -> Result<TrainingRecord, ExperimentError> {
+    run(declaration, parties, observe).map(|(record, _)| record)
+}
+
+/// The record of a run, and the error of one that left its range.
+fn run(
+    declaration: &Training,
+    parties: &mut Parties,
+    observe: &mut dyn FnMut(TrainingStage<'_>),
+) -> Result<(TrainingRecord, Option<ClusterError>), ExperimentError> {
     declaration.validate()?;
     check_memory(declaration, &declaration.stated()?)?;
     observe(TrainingStage::Setup);
-    let wanted = (declaration.link, declaration.randomness, declaration.device, declaration.settings()?);
-    let cluster = parties.started(wanted)?;
+    let cluster = parties.started(declaration.wanted()?)?;
     let graph = declaration.graph()?;
     let data = cluster.dataset(declaration.source(&graph), Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
     let network = Network::from(&graph).owner(WEIGHTS_OWNER);
@@ -42,11 +69,75 @@ pub fn measure(
     let test = held_out.clone().map(|set| cluster.dataset(set, Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER)));
     let weights = declaration.weights.clone().map_or(FirstWeights::Drawn, FirstWeights::Read);
     let start = Start { weights, checkpoints, held_out: test.transpose()? };
+    // Parties whose run left its range have ended.
+    let before = cluster.run(state, ())?.outputs;
+    let (mut seen, began) = (vec![], Instant::now());
     let run = cluster.train_observed(network, start, &data, train, |iteration| {
+        seen.push(iteration.clone());
         observe(TrainingStage::Iteration(iteration));
-    })?;
-    let states = cluster.run(state, ())?.outputs;
-    record(declaration, &run, data.len(), &states, parties.describe())
+    });
+    let (course, states, error) = match run {
+        Ok(run) => (Course::from(&run), cluster.run(state, ())?.outputs, None),
+        Err(error @ ClusterError::LeftRange { iteration, loss }) => {
+            let of = seen.last().map_or(0, |last| last.of);
+            seen.retain(|one| one.number < iteration);
+            if seen.is_empty() {
+                return Err(error.into());
+            }
+            let left = LeftRange { iteration, loss, of };
+            (Course::left(seen, left, began.elapsed().as_secs_f64()), before, Some(error))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok((record(declaration, course, data.len(), &states, parties.describe())?, error))
+}
+
+/// What came of a run.
+struct Course {
+    iterations: Vec<Iteration>,
+    steps: Vec<StepRecord>,
+    seconds: f64,
+    bytes_sent: [u64; 3],
+    restarts: Vec<Restart>,
+    left_range: Option<LeftRange>,
+    peak_rss_bytes: [u64; 3],
+    setup: (f64, [u64; 3]),
+}
+
+impl From<&TrainingRun> for Course {
+    fn from(run: &TrainingRun) -> Self {
+        let step = |step: StepUsage| {
+            let (pass, layer, kind) = (step.pass, step.layer, step.kind);
+            StepRecord { pass, layer, kind, seconds: step.seconds, bytes: step.bytes }
+        };
+        Course {
+            iterations: run.iterations().to_vec(),
+            steps: run.steps().into_iter().map(step).collect(),
+            seconds: run.duration().as_secs_f64(),
+            bytes_sent: run.bytes_sent(),
+            restarts: run.restarts().to_vec(),
+            left_range: None,
+            peak_rss_bytes: run.usage().each_ref().map(|usage| usage.peak_rss_bytes),
+            setup: run.setup(),
+        }
+    }
+}
+
+impl Course {
+    /// Of a run that was stopped; the parties report nothing then.
+    fn left(iterations: Vec<Iteration>, left: LeftRange, seconds: f64) -> Self {
+        let sum = |sum: [u64; 3], one: &Iteration| [0, 1, 2].map(|party| sum[party] + one.bytes[party]);
+        Course {
+            bytes_sent: iterations.iter().fold([0; 3], sum),
+            iterations,
+            steps: vec![],
+            seconds,
+            restarts: vec![],
+            left_range: Some(left),
+            peak_rss_bytes: [0; 3],
+            setup: (0.0, [0; 3]),
+        }
+    }
 }
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
@@ -70,7 +161,7 @@ impl Training {
 
 fn record(
     declaration: &Training,
-    run: &TrainingRun,
+    course: Course,
     examples: usize,
     states: &[PartyState; 3],
     parties: &str,
@@ -79,24 +170,18 @@ fn record(
     if others != [randomness; 2] {
         return Err(ExperimentError::Reports("they differ in what masks were drawn from".to_owned()));
     }
-    let median = median(run.iterations()).ok_or_else(|| ExperimentError::Declaration {
+    let median = median(&course.iterations).ok_or_else(|| ExperimentError::Declaration {
         field: "epochs",
         value: declaration.train.epochs.to_string(),
         hint: "the run had ended before, and nothing was left to do: ask for more".to_owned(),
     })?;
-    let steps: Vec<StepRecord> = run
-        .steps()
-        .into_iter()
-        .map(|step| {
-            let (pass, layer, kind) = (step.pass, step.layer, step.kind);
-            StepRecord { pass, layer, kind, seconds: step.seconds, bytes: step.bytes }
-        })
-        .collect();
     let mut seconds_by_pass = BTreeMap::new();
-    for step in &steps {
+    for step in &course.steps {
         *seconds_by_pass.entry(step.pass.clone()).or_insert(0.0) += step.seconds;
     }
-    let (setup_seconds, setup_bytes_sent) = run.setup();
+    let (setup_seconds, setup_bytes_sent) = course.setup;
+    let point = |one: &Iteration| Some((one.number, one.accuracy.as_ref()?.fraction()));
+    let accuracies: Vec<(usize, f64)> = course.iterations.iter().filter_map(point).collect();
     Ok(TrainingRecord {
         experiment: EXPERIMENT.to_owned(),
         engine: String::new(),
@@ -113,23 +198,24 @@ fn record(
         fraction_bits: declaration.fraction_bits,
         window: crate::experiment::window::text(declaration.window),
         check_range: declaration.check_range.to_string(),
-        iterations: run.iterations().len(),
+        iterations: course.iterations.len(),
         seconds: median.seconds,
         bytes_sent: median.bytes,
         rounds: median.rounds,
-        steps,
+        steps: course.steps,
         seconds_by_pass,
-        total_seconds: run.duration().as_secs_f64(),
-        total_bytes_sent: run.bytes_sent(),
-        restarts: run.restarts().to_vec(),
-        losses: run.curve().iter().map(|point| (point.iteration, point.loss)).collect(),
-        accuracy: run.accuracies().last().map(|point| point.accuracy),
-        accuracies: run.accuracies().iter().map(|point| (point.iteration, point.accuracy)).collect(),
-        accuracy_seconds: run.iterations().iter().flat_map(|one| &one.accuracy).map(Accuracy::seconds).sum(),
+        total_seconds: course.seconds,
+        total_bytes_sent: course.bytes_sent,
+        restarts: course.restarts,
+        left_range: course.left_range,
+        losses: course.iterations.iter().filter_map(|one| Some((one.number, one.loss?))).collect(),
+        accuracy: accuracies.last().map(|(_, accuracy)| *accuracy),
+        accuracies,
+        accuracy_seconds: course.iterations.iter().flat_map(|one| &one.accuracy).map(Accuracy::seconds).sum(),
         tested_on: declaration.held_out().map_or_else(String::new, |set| set.to_string()),
         revealed: declaration.revealed(),
         stated: declaration.stated()?,
-        peak_rss_bytes: run.usage().each_ref().map(|usage| usage.peak_rss_bytes),
+        peak_rss_bytes: course.peak_rss_bytes,
         setup_seconds,
         setup_bytes_sent,
         parties: parties.to_owned(),
@@ -151,4 +237,33 @@ pub(super) fn median(iterations: &[Iteration]) -> Option<&Iteration> {
     }
     timed.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     timed.get(timed.len().saturating_sub(1) / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Cluster;
+    use crate::experiment::paper::Measured;
+    use crate::experiment::training::Examples;
+    use crate::nn::training::Sgd;
+    use cryptgpu_datasets::ImageSet;
+
+    #[test]
+    fn a_curve_that_leaves_its_range_is_a_record_and_a_measurement_that_does_is_an_error() {
+        let digits = Examples::Set(ImageSet::DigitsTrain);
+        let mut lenet = Training { data: digits, ..Training::of("lenet").unwrap() };
+        // A rate at which weights explode.
+        lenet.train.optimizer = Sgd::new(1e5).momentum(0.9).into();
+        (lenet.train.batch, lenet.train.iterations) = (8, Some(60));
+        lenet.train.reveal.loss_every = Some(1);
+        let mut parties = Parties::new(Cluster::in_memory());
+        let error = measure(&lenet, &mut parties, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, ExperimentError::Cluster(ClusterError::LeftRange { .. })), "{error}");
+        let record = measure_curve(&lenet, &mut parties, &mut |_| {}).unwrap();
+        let left = record.left_range.unwrap();
+        assert_eq!((left.of, record.iterations, record.losses.len()), (60, left.iteration, left.iteration));
+        assert!(left.to_string().starts_with("left its range at iteration "), "{left}");
+        assert!(record.to_line().unwrap().contains("left_range"));
+        assert_eq!(Measured::Training(Box::new(record)).conditions().iterations, 60);
+    }
 }

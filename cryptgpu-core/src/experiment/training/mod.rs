@@ -7,9 +7,9 @@ mod plaintext;
 mod record;
 mod table;
 
-pub use measure::{TrainingStage, measure};
+pub use measure::{TrainingStage, measure, measure_curve};
 pub use plaintext::{InF64, PlaintextEngine, measure_plaintext};
-pub use record::{EXPERIMENT, PLAINTEXT, StepRecord, TrainingRecord, append, read};
+pub use record::{EXPERIMENT, LeftRange, PLAINTEXT, StepRecord, TrainingRecord, append, read};
 pub use table::{TrainingRow, latest, training_caption, training_table};
 
 use std::fmt;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
 use super::inference::check_count;
+use super::parties::Wanted;
 use crate::cluster::Checkpointing;
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
@@ -183,6 +184,12 @@ impl Training {
     /// goes with.
     pub fn settings(&self) -> Result<Settings, ExperimentError> {
         crate::experiment::window::settings(self.fraction_bits, self.fidelity, self.window, self.check_range)
+    }
+
+    /// What parties it wants.
+    pub(super) fn wanted(&self) -> Result<Wanted, ExperimentError> {
+        let (link, randomness, devices, settings) = (self.link, self.randomness, self.device, self.settings()?);
+        Ok(Wanted { link, randomness, devices, settings, threads: None })
     }
 
     /// Tests what can be tested before anything starts: network, settings, counts, that a data set is there.

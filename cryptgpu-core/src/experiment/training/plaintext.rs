@@ -190,6 +190,7 @@ fn record(
         total_seconds,
         total_bytes_sent: [0; 3],
         restarts: vec![],
+        left_range: None,
         losses: iterations.iter().filter_map(|one| Some((one.number, one.loss?))).collect(),
         accuracy: accuracies.last().map(|(_, accuracy)| *accuracy),
         accuracies,

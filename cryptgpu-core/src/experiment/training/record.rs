@@ -1,6 +1,7 @@
 //! A measured training as a plain record, one line of JSON.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,10 @@ pub struct TrainingRecord {
     /// How often the run lost its parties and went on with new ones: from which iteration, and why.
     #[serde(default)]
     pub restarts: Vec<Restart>,
+    /// That it ended before its end, because a revealed loss could not be one. Times, losses and accuracies are of the
+    /// iterations before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_range: Option<LeftRange>,
     /// Losses that were revealed: iteration, from 0, and mean loss of its minibatch.
     pub losses: Vec<(usize, f64)>,
     /// Accuracy on `tested_on` after the last iteration, from 0 to 1; none where it was not revealed.
@@ -107,6 +112,24 @@ pub struct TrainingRecord {
     pub commit: String,
     /// When the measurement ended, RFC 3339, UTC.
     pub time: String,
+}
+
+/// Where a training left the range of its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LeftRange {
+    /// The iteration, from 0.
+    pub iteration: usize,
+    /// What was revealed as its loss.
+    pub loss: f64,
+    /// Iterations that the run was to have.
+    pub of: usize,
+}
+
+/// `left its range at iteration 4 of 80`, iterations counted from 1.
+impl fmt::Display for LeftRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "left its range at iteration {} of {}", self.iteration + 1, self.of)
+    }
 }
 
 /// One layer in one pass of an iteration.
@@ -181,6 +204,7 @@ impl TrainingRecord {
             Mark::new(clear, true),
             Mark::new(format!("range check {}", self.check_range), self.check_range != "off"),
             Mark::new(weights, true),
+            Mark::new(if self.left_range.is_some() { "left its range" } else { "" }, true),
             Mark::between(self.dataset.clone()),
             Mark::between(optimizer(&self.train.optimizer)),
             Mark::between(format!("seed {}", self.train.seed)),
@@ -195,6 +219,7 @@ impl TrainingRecord {
     /// [`NotFinite`](ExperimentError::NotFinite): JSON would silently write `null` for such a number.
     pub fn to_line(&self) -> Result<String, ExperimentError> {
         let numbers = [("seconds", self.seconds), ("total_seconds", self.total_seconds)].into_iter();
+        let numbers = numbers.chain(self.left_range.map(|left| ("left_range.loss", left.loss)));
         let numbers = numbers.chain(self.losses.iter().map(|(_, loss)| ("losses", *loss)));
         let numbers = numbers.chain(self.accuracies.iter().map(|(_, accuracy)| ("accuracies", *accuracy)));
         for (field, value) in numbers.chain(self.accuracy.map(|accuracy| ("accuracy", accuracy))) {

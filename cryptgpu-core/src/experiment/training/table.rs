@@ -197,6 +197,7 @@ mod tests {
             total_seconds: 4.0 * seconds,
             total_bytes_sent: [4 * bytes; 3],
             restarts: vec![],
+            left_range: None,
             losses: vec![(1, 2.3), (3, 1.5)],
             accuracy: Some(0.5),
             accuracies: vec![(3, 0.5)],

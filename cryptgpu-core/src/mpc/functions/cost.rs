@@ -80,6 +80,15 @@ pub fn exp(n: usize, f: u32) -> Cost {
     exp_scaled(n, Pieces::whole(f))
 }
 
+/// [`crate::mpc::Party::sigmoid`] of n elements.
+pub fn sigmoid(n: usize, f: u32) -> Cost {
+    sign_to_ring(n, SignWindow::default())
+        + reshare(n)
+        + exp_scaled(n, Pieces::up_to_one(exponential_scale(f)))
+        + polynomial(n, f)
+        + reshare(n)
+}
+
 /// Maxima, exponentials and their sums of `rows` rows of `width` elements.
 fn exponentials(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     let scale = exponential_scale(f);

@@ -1,4 +1,4 @@
-//! Functions of secret numbers: reciprocal and quotient, roots, logarithm, exponential, softmax and cross-entropy. Each is
+//! Functions of secret numbers: reciprocal and quotient, roots, logarithm, exponential, sigmoid, softmax and cross-entropy. Each is
 //! composed of the protocols beside this folder, so that nothing is opened on the way and nothing is sent here. What
 //! belongs to training, such as gradients of layers and optimisers, may not live here.
 //!
@@ -15,6 +15,7 @@
 //! | `roots.rs` | square root, its reciprocal |
 //! | `log.rs` | natural logarithm |
 //! | `exp.rs` | exponential |
+//! | `sigmoid.rs` | sigmoid |
 //! | `softmax.rs` | maximum of rows, softmax, its logarithm, cross-entropy |
 //! | `cost.rs` | what they cost, as formulas |
 
@@ -25,6 +26,7 @@ mod octaves;
 mod polynomial;
 mod reciprocal;
 mod roots;
+mod sigmoid;
 mod softmax;
 
 pub use octaves::Octaves;

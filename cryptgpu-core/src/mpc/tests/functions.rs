@@ -113,6 +113,18 @@ fn exponentials() {
     }
 }
 
+#[test]
+fn sigmoids() {
+    for f in FRACTION_BITS {
+        let end = f64::from(f + 6) * LN_2;
+        let between = (0..N - 6).map(|i| end * (2.0 * i as f64 / (N - 6) as f64 - 1.0));
+        let x: Vec<f64> = between.chain([0.0, unit(f), -unit(f), 1e4, -1e4, -3e5]).collect();
+        let (world, x) = (world(f), codec(f).encode_array(&ndarray::arr1(&x)).unwrap());
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::sigmoid(N, f), |p, x| p.sigmoid(&x[0]));
+        assert_near(&x, &y, f, |x| 1.0 / (1.0 + (-x).exp()), |_| 2.0 * unit(f));
+    }
+}
+
 /// Rows of logits, near one another and far apart, with rows of equal ones and of one that stands out.
 fn logits(rows: usize, width: usize, f: u32) -> ArrayD<u64> {
     let value = |row: usize, column: usize| {
@@ -222,6 +234,7 @@ fn inputs_within_range_raise_no_flag() {
             let _ = p.sqrt(x)?;
             let _ = p.log(x)?;
             let _ = p.exp(powers)?;
+            let _ = p.sigmoid(powers)?;
             let _ = p.log_softmax(rows)?;
             let _ = p.cross_entropy(rows, labels)?;
             p.check_range()
@@ -272,6 +285,8 @@ fn nothing_is_shown() {
         check("exponential", 1)
             .errors(-8..=8)
             .run(|p, x| p.exp(&x[0]), elementwise(move |x| units((x[0] as f64 / ONE).exp()))),
+        check("sigmoid", 1)
+            .run(|p, x| p.sigmoid(&x[0]), elementwise(move |x| units(1.0 / (1.0 + (-x[0] as f64 / ONE).exp())))),
         check("quotient", 2)
             .run(|p, x| p.div_in(&x[0], &x[1], RANGE), elementwise(move |x| units(x[0] as f64 / ONE / real(x[1])))),
     ];

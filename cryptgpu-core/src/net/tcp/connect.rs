@@ -4,6 +4,7 @@
 use super::super::tls::{self, Fingerprint};
 use super::super::{NetError, PartyId, after};
 use super::hello::{Answer, Hello, Purpose};
+use super::opener::{Opener, PIECE_BYTES};
 use super::reception::{PAUSE, Reception, is_unheard};
 use super::{Config, Security, Stream};
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 
 /// The two connections with one peer.
 pub(super) struct Connection {
@@ -129,10 +130,13 @@ pub(super) async fn secure_outgoing(
         Security::Tls { identity, peers } => {
             let client = identity.client_config(peers[peer.index()]).map_err(io::Error::other)?;
             let connected = TlsConnector::from(client).connect(tls::server_name(), stream).await;
-            Box::new(connected.map_err(|error| match is_unheard(&error) {
+            let mut stream = connected.map_err(|error| match is_unheard(&error) {
                 true => io::Error::new(io::ErrorKind::ConnectionRefused, "the other end closed the connection unheard"),
                 false => error,
-            })?)
+            })?;
+            // So much is encrypted and given to the socket at a time, while what was given before is on its way.
+            stream.get_mut().1.set_buffer_limit(Some(PIECE_BYTES));
+            Box::new(stream)
         }
     };
     let hello = Hello { from: config.id, to: peer, purpose, session: config.session };
@@ -191,16 +195,15 @@ pub(super) async fn secure_incoming(
     purpose: Purpose,
 ) -> io::Result<(Hello, Box<dyn Stream>)> {
     stream.set_nodelay(true)?;
-    // The TLS layer reads 4 KiB at a time: a buffer below it saves system calls.
-    let stream = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
     let (mut stream, shown): (Box<dyn Stream>, Option<PartyId>) = match &config.security {
-        Security::InsecurePlaintext => (Box::new(stream), None),
+        // Headers are short: a buffer saves system calls.
+        Security::InsecurePlaintext => (Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, stream)), None),
         Security::Tls { identity, peers } => {
             let accepted: Vec<Fingerprint> =
                 [config.id.next(), config.id.prev()].map(|peer| peers[peer.index()]).into();
             let server = identity.server_config(&accepted).map_err(io::Error::other)?;
-            let stream = TlsAcceptor::from(server).accept(stream).await?;
-            let shown = tls::party_of(stream.get_ref().1.peer_certificates(), peers);
+            let stream = Opener::accept(stream, server).await?;
+            let shown = tls::party_of(stream.peer_certificates(), peers);
             (Box::new(stream), shown)
         }
     };

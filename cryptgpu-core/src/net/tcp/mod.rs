@@ -21,12 +21,14 @@
 //! | `writer` | the sending end: frames in order, kept until acknowledged |
 //! | `outgoing` | the task at the sending end |
 //! | `redial` | a broken connection made anew by its sender |
+//! | `opener` | TLS at the receiving end: from the socket to the words |
 //! | `reader` | the receiving end: frames checked, queued, acknowledged |
 //! | `pulse` | signs of life, and how long a connection may be silent or broken |
 
 mod connect;
 mod door;
 mod hello;
+mod opener;
 mod outgoing;
 mod pulse;
 mod reader;

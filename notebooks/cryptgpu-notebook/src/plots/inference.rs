@@ -1,11 +1,11 @@
 //! Private inference in bars, from the same rows as its table.
 
-use cryptgpu_core::experiment::Record;
+use cryptgpu_core::experiment::{Record, latest};
 
 use super::bars::{self, Group};
 use crate::Result;
 use crate::figure::Figure;
-use crate::tables::inference_rows;
+use crate::tables::{inference_rows, places};
 
 /// Private inference, time on the left and bytes of all parties on the right, both on a logarithmic scale: ours,
 /// CryptGPU's and Falcon's. Hollow bars are figures that nobody could check. Bytes of CryptGPU are those that its code
@@ -27,7 +27,10 @@ pub fn inference(records: &[Record]) -> Result<Figure> {
         )
     });
     let figure = bars::draw([("seconds", seconds.collect()), ("MB, all parties", bytes.collect())])?;
-    Ok(figure.title(format!("bars: seconds and bytes of {} network(s), ours, CryptGPU's and Falcon's", rows.len())))
+    let note =
+        format!("Private inference; less is better. {}. Published: sources in the table.", places(&latest(records)));
+    let title = format!("bars: seconds and bytes of {} network(s), ours, CryptGPU's and Falcon's", rows.len());
+    Ok(figure.title(title).noted(&note))
 }
 
 #[cfg(test)]

@@ -53,7 +53,13 @@ pub fn micro(records: &[MicroRecord]) -> Result<Figure> {
         }
         Ok(())
     })?;
-    Ok(figure.title(format!("lines: seconds by size of {} operation(s), {}", panels.len(), names.join("; "))))
+    let mut commits: Vec<&str> = records.iter().map(|of| of.commit.get(..7).unwrap_or(&of.commit)).collect();
+    commits.sort_unstable();
+    commits.dedup();
+    let note =
+        format!("Private operations of three parties by size; less is better. Ours: commit {}.", commits.join(", "));
+    let title = format!("lines: seconds by size of {} operation(s), {}", panels.len(), names.join("; "));
+    Ok(figure.title(title).noted(&note))
 }
 
 fn lines(rows: &[&MicroRow], names: &[String]) -> Vec<Line> {

@@ -1,7 +1,7 @@
 //! Training: the loss as it goes down, where an iteration's time and bytes go, and measurements beside published ones.
 
 use cryptgpu_core::cluster::{AccuracyPoint, LossPoint, StepUsage};
-use cryptgpu_core::experiment::training::TrainingRecord;
+use cryptgpu_core::experiment::training::{TrainingRecord, latest};
 use cryptgpu_core::show::{bytes_text, number_text};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -10,10 +10,19 @@ use super::bars::{self, Group};
 use super::palette;
 use super::pen::{self, Drawn, INK, PALE_INK, font, text_width};
 use crate::figure::{Canvas, Figure};
-use crate::tables::training_rows;
+use crate::tables::{arithmetic, curve_records, training_places, training_rows};
 use crate::{NotebookError, Result};
 
-const COLOURS: [RGBColor; 4] = [palette::SERIES[0], RGBColor(150, 150, 150), palette::SERIES[4], palette::SERIES[1]];
+const COLOURS: [RGBColor; 8] = [
+    palette::SERIES[0],
+    RGBColor(150, 150, 150),
+    palette::SERIES[4],
+    palette::SERIES[1],
+    RGBColor(230, 159, 0),
+    RGBColor(204, 121, 167),
+    palette::SERIES[2],
+    RGBColor(0, 158, 115),
+];
 const RULE: RGBColor = palette::RULE;
 
 /// Losses over the iterations, a line for each curve with its name: the mean over neighbouring minibatches in strong
@@ -48,6 +57,26 @@ pub fn accuracy_curve(curves: &[(&str, &[AccuracyPoint])]) -> Result<Figure> {
     });
     let range = |[low, high]: [f64; 2]| (low - 2.0).max(0.0)..(high + 2.0).min(100.0);
     curves_figure(&curves.collect::<Vec<_>>(), "% of held-out examples", range).ok_or(empty)?
+}
+
+/// Accuracies of the training records of a network from `weights` (none: from scratch), a line for each arithmetic: in the
+/// clear, and by fraction bits and truncation. One that left its range ends there.
+///
+/// # Errors
+/// As [`tables::curves`](crate::tables::curves), and [`accuracy_curve`].
+pub fn curves(records: &[TrainingRecord], network: &str, dataset: &str, from_trained: bool) -> Result<Figure> {
+    let mut records = curve_records(records)?;
+    records.retain(|of| of.network == network && of.dataset == dataset && of.weights.is_empty() != from_trained);
+    let name = |of: &TrainingRecord| match of.left_range {
+        Some(left) => format!("{}: {left}", arithmetic(of)),
+        None => arithmetic(of),
+    };
+    let named: Vec<(String, Vec<AccuracyPoint>)> = records.iter().map(|of| (name(of), of.accuracy_points())).collect();
+    let lines: Vec<(&str, &[AccuracyPoint])> =
+        named.iter().map(|(name, points)| (name.as_str(), points.as_slice())).collect();
+    let begun = if from_trained { "from trained weights" } else { "from scratch" };
+    let what = format!("Training {network} on {dataset}, {begun}; higher is better. {}.", training_places(&records));
+    Ok(accuracy_curve(&lines)?.noted(&what))
 }
 
 /// Iteration and epoch, from 0, and what was measured there.
@@ -161,8 +190,10 @@ pub fn training(records: &[TrainingRecord]) -> Result<Figure> {
         )
     });
     let figure = bars::draw([("seconds an iteration", seconds.collect()), ("MB, all parties", bytes.collect())])?;
-    Ok(figure
-        .title(format!("bars: seconds and bytes of training {} network(s), ours, CryptGPU's and Falcon's", rows.len())))
+    let places = training_places(&latest(records));
+    let note = format!("An iteration of private training; less is better. {places}. Published: sources in the table.");
+    let title = format!("bars: seconds and bytes of training {} network(s), ours, CryptGPU's and Falcon's", rows.len());
+    Ok(figure.title(title).noted(&note))
 }
 
 /// The passes of an iteration, in the order in which they run, with their colours.

@@ -5,7 +5,7 @@
 
 use cryptgpu_core::experiment::{InferenceRow, Record, inference_caption, inference_table, latest};
 
-use super::source::{self, BYTES, Measured, Others, SECONDS, cited, explained};
+use super::source::{self, BYTES, Measured, Others, SECONDS, Times, cited, explained};
 use crate::sheet::{Cell, Column, Quantity, Sheet};
 use crate::{NotebookError, Result};
 
@@ -30,16 +30,11 @@ pub fn inference(records: &[Record]) -> Result<Sheet> {
     let near: Vec<_> = of.iter().map(|row| near(row).then(|| (row.network.clone(), row.batch))).collect();
     let measured: Vec<Measured<'_>> = records.iter().map(taken).collect();
     let mut columns = head(of, &measured);
-    columns.extend([
-        Column::new(
-            "ours",
-            Quantity::Seconds,
-            of.iter().map(|row| Cell::number((!row.emulated).then_some(row.seconds))),
-        ),
-        Column::new("CryptGPU", Quantity::Seconds, of.iter().map(|row| cited(&row.cryptgpu_seconds))),
-        Column::new("ours is faster", Quantity::Times, of.iter().map(|row| Cell::number(row.speed_up))),
-        Column::new("Falcon", Quantity::Seconds, of.iter().map(|row| cited(&row.falcon_seconds))),
-    ]);
+    let times: Vec<Times<'_>> = of
+        .iter()
+        .map(|row| ((!row.emulated).then_some(row.seconds), &row.cryptgpu_seconds, row.speed_up, &row.falcon_seconds))
+        .collect();
+    columns.extend(source::times(&times));
     columns.extend(Others::read()?.columns("", SECONDS, &near));
     columns.extend([
         Column::new("largest error", Quantity::Error, of.iter().map(|row| Cell::number(row.max_abs_error))),
@@ -111,6 +106,11 @@ pub(super) fn taken(record: &Record) -> Measured<'_> {
         commit: &record.commit,
         time: &record.time,
     }
+}
+
+/// Where records of inference were measured, in a line for a figure.
+pub(crate) fn places(records: &[Record]) -> String {
+    source::line(&records.iter().map(taken).collect::<Vec<_>>())
 }
 
 /// The records of inference, the last of each measurement, with their rows.

@@ -1,33 +1,47 @@
 //! Tables. Those of measurements are for print ([`Sheet`](crate::sheet::Sheet): [`inference`], [`inference_bytes`],
-//! [`training`], [`parts`], [`training_parts`], [`micro`], [`same_card`]); the others are data frames with their captions: of embeddings ([`embedding`]), of runs ([`trace`], [`parties`], [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
+//! [`training`], [`parts`], [`training_parts`], [`micro`], [`same_card`], [`two_cores`], [`precision`], [`against_plaintext`],
+//! [`curves`], [`simulated`], [`ablation`], [`scaling_batches`] and its like); the others are data frames with their captions: of embeddings ([`embedding`]), of runs ([`trace`], [`parties`], [`messages`], [`compare`], [`claims`]), and of what parties saw ([`observed`], [`shares`], [`seen`]) and the
 //! protocol checker found ([`report`]).
 
+mod ablation;
 mod checks;
+mod curves;
 mod inference;
 mod micro;
 mod parts;
+mod precision;
 mod same_card;
+mod scaling;
 mod source;
 mod trace;
 mod training;
+mod two_cores;
 mod view;
 
+pub use ablation::ablation;
 pub use checks::{claims, report};
-pub(crate) use inference::inference_rows;
+pub use curves::{Simulated, curves, simulated};
+pub(crate) use curves::{arithmetic, curve_records};
 #[cfg(test)]
 pub(crate) use inference::tests::record;
 pub use inference::{inference, inference_bytes};
+pub(crate) use inference::{inference_rows, places};
 pub(crate) use micro::micro_rows;
 #[cfg(test)]
 pub(crate) use micro::tests::record as micro_record;
 pub use micro::{embedding, micro};
 pub use parts::{parts, training_parts};
+pub use precision::{against_plaintext, precision};
+pub(crate) use precision::{precision_records, truncation};
 pub use same_card::{CardRow, SAME_CARD, same_card, same_card_rows};
+pub use scaling::{Fit, floor, scaling_batches, scaling_links, scaling_sizes, scaling_threads};
+pub(crate) use scaling::{by_batch, by_link, by_side, pixels};
 pub use trace::{compare, messages, parties, trace};
 #[cfg(test)]
 pub(crate) use training::tests::record as training_record;
 pub use training::training;
-pub(crate) use training::training_rows;
+pub(crate) use training::{training_places, training_rows};
+pub use two_cores::two_cores;
 pub use view::{Words, observed, seen, shares};
 
 use polars::prelude::{Column, DataFrame, NamedFrom, Series};

@@ -18,6 +18,19 @@ pub(super) fn cited(cited: &Option<Cited>) -> Cell {
     cited.as_ref().map_or_else(Cell::default, of)
 }
 
+/// A row's times: ours, CryptGPU's, how many times as fast ours is, Falcon's.
+pub(super) type Times<'a> = (Option<f64>, &'a Option<Cited>, Option<f64>, &'a Option<Cited>);
+
+/// The four columns of them, the same in the tables of inference and of training.
+pub(super) fn times(rows: &[Times<'_>]) -> [Column; 4] {
+    [
+        Column::new("ours", Quantity::Seconds, rows.iter().map(|row| Cell::number(row.0))),
+        Column::new("CryptGPU", Quantity::Seconds, rows.iter().map(|row| cited(row.1))),
+        Column::new("ours is faster", Quantity::Times, rows.iter().map(|row| Cell::number(row.2))),
+        Column::new("Falcon", Quantity::Seconds, rows.iter().map(|row| cited(row.3))),
+    ]
+}
+
 /// Where and when a number of ours was measured.
 pub(super) struct Measured<'a> {
     pub machine: &'a Machine,
@@ -44,13 +57,35 @@ impl Measured<'_> {
     }
 }
 
+/// Machines, commits and days of records in one line, for a figure that is seen alone.
+pub(super) fn line(rows: &[Measured<'_>]) -> String {
+    let all = |of: fn(&Measured<'_>) -> String| {
+        let mut all: Vec<String> = rows.iter().map(of).filter(|text| !text.is_empty()).collect();
+        all.sort();
+        all.dedup();
+        all
+    };
+    let (machines, commits) = (all(name), all(|row| row.commit.get(..7).unwrap_or(row.commit).to_owned()));
+    let days = all(|row| row.time.get(..10).unwrap_or(row.time).to_owned());
+    let days = match (days.first(), days.last()) {
+        (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+        (Some(day), _) => day.clone(),
+        _ => String::new(),
+    };
+    let parts = [format!("ours: {}", machines.join("; ")), format!("commit {}", commits.join(", ")), days];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if rows.is_empty() { String::new() } else { parts.join("; ") }
+}
+
+/// `AMD EPYC, 2 cores`, with a card in front where there is one.
+fn name(row: &Measured<'_>) -> String {
+    let cores = row.machine.cores;
+    let cpu = format!("{}, {cores} core{}", row.machine.cpu, if cores == 1 { "" } else { "s" });
+    if row.card.is_empty() { cpu } else { format!("{} ({cpu})", row.card) }
+}
+
 /// The columns `machine` (a letter), `commit` and `date`, and what the letters stand for, a line each.
 pub(super) fn measured(rows: &[Measured<'_>]) -> (Vec<Column>, String) {
-    let name = |row: &Measured<'_>| {
-        let cores = row.machine.cores;
-        let cpu = format!("{}, {cores} core{}", row.machine.cpu, if cores == 1 { "" } else { "s" });
-        if row.card.is_empty() { cpu } else { format!("{} ({cpu})", row.card) }
-    };
     let mut names: Vec<String> = vec![];
     for row in rows {
         if !names.contains(&name(row)) {

@@ -3,7 +3,7 @@
 
 use cryptgpu_core::experiment::training::{TrainingRecord, TrainingRow, latest, training_caption, training_table};
 
-use super::source::{self, Measured, Others, TRAINING_BYTES, TRAINING_SECONDS, cited, explained};
+use super::source::{self, Measured, Others, TRAINING_BYTES, TRAINING_SECONDS, Times, cited, explained};
 use crate::sheet::{Cell, Column, Quantity, Sheet};
 use crate::{NotebookError, Result};
 
@@ -26,15 +26,12 @@ pub fn training(records: &[TrainingRecord]) -> Result<Sheet> {
         Column::texts("images", of.iter().map(|row| row.dataset.clone())),
         Column::new("batch", Quantity::Count, of.iter().map(|row| Cell::number(row.batch as f64))),
         Column::texts("link", of.iter().map(|row| row.link.clone())),
-        Column::new(
-            "ours",
-            Quantity::Seconds,
-            of.iter().map(|row| Cell::number((!row.emulated).then_some(row.seconds))),
-        ),
-        Column::new("CryptGPU", Quantity::Seconds, of.iter().map(|row| cited(&row.cryptgpu_seconds))),
-        Column::new("ours is faster", Quantity::Times, of.iter().map(|row| Cell::number(row.speed_up))),
-        Column::new("Falcon", Quantity::Seconds, of.iter().map(|row| cited(&row.falcon_seconds))),
     ];
+    let times: Vec<Times<'_>> = of
+        .iter()
+        .map(|row| ((!row.emulated).then_some(row.seconds), &row.cryptgpu_seconds, row.speed_up, &row.falcon_seconds))
+        .collect();
+    columns.extend(source::times(&times));
     let rows_near: Vec<_> = of.iter().map(|row| near(row).then(|| key(row))).collect();
     columns.extend(others.columns("", TRAINING_SECONDS, &rows_near));
     columns.extend([
@@ -74,6 +71,11 @@ pub(super) fn taken(record: &TrainingRecord) -> Measured<'_> {
         commit: &record.commit,
         time: &record.time,
     }
+}
+
+/// Where records of training were measured, in a line for a figure.
+pub(crate) fn training_places(records: &[TrainingRecord]) -> String {
+    source::line(&records.iter().map(taken).collect::<Vec<_>>())
 }
 
 /// The network with what sets its row apart, but for what columns say.

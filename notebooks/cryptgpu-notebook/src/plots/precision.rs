@@ -1,0 +1,124 @@
+//! Errors of logits, and accuracies of simulated trainings, by fraction bits.
+
+use cryptgpu_core::experiment::Record;
+use plotters::style::RGBColor;
+
+use super::lines::{self, Axis, Line, Look, Panel, plain};
+use super::palette;
+use crate::Result;
+use crate::figure::Figure;
+use crate::tables::{Simulated, places, precision_records, truncation};
+
+const BITS: Axis = Axis { name: "fraction bits", log: false, text: plain };
+
+/// The largest error of a logit by fraction bits, a line for each network, images and truncation.
+///
+/// # Errors
+/// As [`tables::precision`](crate::tables::precision), and [`Draw`](crate::NotebookError::Draw).
+pub fn precision(records: &[Record]) -> Result<Figure> {
+    let records = precision_records(records)?;
+    let mut all: Vec<Line> = vec![];
+    for record in &records {
+        let name =
+            format!("{}, {} images, {} truncation", record.network, record.compared, truncation(&record.fidelity));
+        let at = all.iter().position(|line| line.name == name).unwrap_or_else(|| {
+            let colour = match truncation(&record.fidelity) {
+                "ours" => palette::SERIES[all.len() % palette::SERIES.len()],
+                _ => palette::of("CryptGPU"),
+            };
+            all.push(Line { name, colour, look: Look::Measured, points: vec![] });
+            all.len() - 1
+        });
+        let error = record.max_abs_error.unwrap_or_default().max(1e-12);
+        all[at].points.push((f64::from(record.fraction_bits), error));
+    }
+    let error = Axis { name: "largest error of a logit", log: true, text: |value| format!("{value:.0e}") };
+    let panel = Panel { title: String::new(), axes: [BITS, error], lines: all };
+    let headline = "Error of private inference against floating point: less is better, more bits cost nothing";
+    Ok(lines::draw(headline, &[panel])?.noted(&places(&records)))
+}
+
+/// Accuracy of simulated trainings by fraction bits, a panel for each network, a line for each way to cut products.
+///
+/// # Errors
+/// [`Draw`](crate::NotebookError::Draw).
+pub fn simulated(runs: &[Simulated]) -> Result<Figure> {
+    let cuts: [(&str, &str, RGBColor); 6] = [
+        ("unbiased", "deferred", palette::SERIES[0]),
+        ("unbiased", "early", palette::SERIES[2]),
+        ("local", "deferred", RGBColor(230, 159, 0)),
+        ("local", "early", palette::of("CryptGPU")),
+        ("floor", "deferred", RGBColor(170, 170, 170)),
+        ("floor", "early", RGBColor(90, 90, 90)),
+    ];
+    let accuracy = Axis { name: "test accuracy, %", log: false, text: plain };
+    let panel = |net: &str, title: &str| {
+        let of = |(mode, scale, colour): (&str, &str, RGBColor)| {
+            let is =
+                |run: &&Simulated| run.net == net && run.ring.is_none() && (&*run.mode, &*run.scale) == (mode, scale);
+            // Of several rates, the best.
+            let mut best: Vec<(f64, f64)> = vec![];
+            for run in runs.iter().filter(is) {
+                let Some(f) = run.f else { continue };
+                let value = 100.0 * run.accuracy();
+                match best.iter_mut().find(|(known, _)| *known == f64::from(f)) {
+                    Some((_, known)) => *known = known.max(value),
+                    None => best.push((f64::from(f), value)),
+                }
+            }
+            best.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Line { name: format!("{mode}, {scale}"), colour, look: Look::Measured, points: best }
+        };
+        let mut all: Vec<Line> = cuts.into_iter().map(of).filter(|line| !line.points.is_empty()).collect();
+        let float =
+            runs.iter().filter(|run| run.net == net && run.f.is_none()).map(Simulated::accuracy).fold(0.0, f64::max);
+        let span = || all.iter().flat_map(|line| &line.points).map(|point| point.0);
+        let (low, high) = (span().fold(f64::INFINITY, f64::min), span().fold(0.0, f64::max));
+        if float > 0.0 && low <= high {
+            let points = vec![(low, 100.0 * float), (high, 100.0 * float)];
+            all.push(Line {
+                name: "floating point".into(),
+                colour: palette::of("in the clear"),
+                look: Look::Thin,
+                points,
+            });
+        }
+        Panel { title: title.into(), axes: [BITS, accuracy], lines: all }
+    };
+    let panels = [panel("alexnet", "AlexNet, CIFAR-10, 8 epochs"), panel("vgg16", "VGG-16, CIFAR-10, 12 epochs")];
+    let figure = lines::draw(
+        "Simulated training from scratch by fraction bits and cut: higher is better; 10 % is guessing",
+        &panels,
+    )?;
+    Ok(figure.noted("A simulation in floating point on an H100, 26 November 2026; 12,000 training images, one seed; the best of the rates tried."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::record;
+
+    #[test]
+    fn errors_and_accuracies_are_drawn_by_bits() {
+        let at = |bits: u32, fidelity: &str| {
+            let mut record = record("lenet", 0.3);
+            (record.fraction_bits, record.compared, record.fidelity) = (bits, 100, fidelity.into());
+            record
+        };
+        let svg = precision(&[at(8, "exact"), at(20, "exact"), at(20, "paper")]).unwrap().svg().to_owned();
+        assert!(svg.contains("ours truncation") || svg.contains("ours"), "{svg}");
+        assert!(svg.contains("#D55E00") && svg.contains("less is better"), "{svg}");
+        let run = Simulated {
+            net: "alexnet".into(),
+            f: Some(12),
+            mode: "unbiased".into(),
+            scale: "deferred".into(),
+            ring: None,
+            lr: 0.03,
+            momentum: 0.9,
+            epochs: 1,
+            curve: vec![(Some(1.0), 53.3)],
+        };
+        assert!(simulated(&[run]).unwrap().svg().contains("unbiased, deferred"));
+    }
+}
