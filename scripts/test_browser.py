@@ -30,7 +30,7 @@ import book
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "results/browser"
 CHROMIUM = shutil.which("chromium")
-WAIT_MS = 150_000
+WAIT_MS = 240_000
 READY = re.compile(r"Rust \(CryptGPU\) \| (Idle|Busy)")
 METADATA = {"kernelspec": {"display_name": "Rust (CryptGPU)", "language": "rust", "name": "cryptgpu"}}
 CELLS = [

@@ -254,8 +254,8 @@ fn what_three_owners_allow_runs_and_what_they_do_not_is_refused_by_each_whatever
     a_function_by_its_digest(&owned, &cluster);
     forged_frames(&owned, &cluster);
     drop(cluster);
-    what_one_owner_refuses_nobody_does(&owned, &digest);
     a_whole_program_by_its_digest(&owned);
+    what_one_owner_refuses_nobody_does(&owned, &digest);
     who_is_no_caller(&owned);
 }
 
