@@ -34,6 +34,7 @@ fn service_of(folder: &Path) -> Option<u32> {
 mod tests {
     use super::*;
     use std::process::Command;
+    use std::time::Duration;
 
     #[test]
     fn a_service_is_a_process_of_its_name() {
@@ -47,7 +48,11 @@ mod tests {
         let program = folder.path().join(CONTROL);
         std::fs::copy("/bin/sleep", &program).unwrap();
         let mut control = Command::new(&program).arg("60").spawn().unwrap();
-        let found = written(control.id());
+        // Its name is that of this process until a moment after it has begun.
+        let found = (0..500).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            written(control.id())
+        });
         control.kill().unwrap();
         control.wait().unwrap();
         assert_eq!(found, Some(control.id()));
