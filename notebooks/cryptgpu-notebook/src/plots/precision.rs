@@ -52,10 +52,14 @@ pub fn simulated(runs: &[Simulated]) -> Result<Figure> {
         ("floor", "early", RGBColor(90, 90, 90)),
     ];
     let accuracy = Axis { name: "test accuracy, %", log: false, text: plain };
-    let panel = |net: &str, title: &str| {
+    let panel = |net: &str, title: &str, epochs: usize| {
         let of = |(mode, scale, colour): (&str, &str, RGBColor)| {
-            let is =
-                |run: &&Simulated| run.net == net && run.ring.is_none() && (&*run.mode, &*run.scale) == (mode, scale);
+            let is = |run: &&Simulated| {
+                run.net == net
+                    && run.epochs == epochs
+                    && run.ring.is_none()
+                    && (&*run.mode, &*run.scale) == (mode, scale)
+            };
             // Of several rates, the best.
             let mut best: Vec<(f64, f64)> = vec![];
             for run in runs.iter().filter(is) {
@@ -70,8 +74,11 @@ pub fn simulated(runs: &[Simulated]) -> Result<Figure> {
             Line { name: format!("{mode}, {scale}"), colour, look: Look::Measured, points: best }
         };
         let mut all: Vec<Line> = cuts.into_iter().map(of).filter(|line| !line.points.is_empty()).collect();
-        let float =
-            runs.iter().filter(|run| run.net == net && run.f.is_none()).map(Simulated::accuracy).fold(0.0, f64::max);
+        let float = runs
+            .iter()
+            .filter(|run| run.net == net && run.epochs == epochs && run.f.is_none())
+            .map(Simulated::accuracy)
+            .fold(0.0, f64::max);
         let span = || all.iter().flat_map(|line| &line.points).map(|point| point.0);
         let (low, high) = (span().fold(f64::INFINITY, f64::min), span().fold(0.0, f64::max));
         if float > 0.0 && low <= high {
@@ -85,7 +92,8 @@ pub fn simulated(runs: &[Simulated]) -> Result<Figure> {
         }
         Panel { title: title.into(), axes: [BITS, accuracy], lines: all }
     };
-    let panels = [panel("alexnet", "AlexNet, CIFAR-10, 8 epochs"), panel("vgg16", "VGG-16, CIFAR-10, 12 epochs")];
+    let panels =
+        [panel("alexnet", "AlexNet, CIFAR-10, 8 epochs", 8), panel("vgg16", "VGG-16, CIFAR-10, 12 epochs", 12)];
     let figure = lines::draw(
         "Simulated training from scratch by fraction bits and cut: higher is better; 10 % is guessing",
         &panels,
@@ -116,8 +124,8 @@ mod tests {
             ring: None,
             lr: 0.03,
             momentum: 0.9,
-            epochs: 1,
-            curve: vec![(Some(1.0), 53.3)],
+            epochs: 8,
+            curve: vec![(Some(1.0), 53.3); 8],
         };
         assert!(simulated(&[run]).unwrap().svg().contains("unbiased, deferred"));
     }

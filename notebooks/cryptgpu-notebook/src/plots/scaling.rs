@@ -38,7 +38,7 @@ pub fn scaling(records: &[Record], operations: &[MicroRecord]) -> Result<Figure>
     ));
     panels.push(fitted(
         "LeNet by bandwidth, 0.2 ms",
-        Axis { name: "seconds for a megabyte", log: true, text: seconds },
+        Axis { name: "time for a megabyte", log: true, text: seconds },
         lenet.iter().filter(speed).map(|of| (1e6 / model(of).0, of.seconds)).collect(),
         Some(lenet.iter().filter(speed).filter_map(|of| Some((1e6 / model(of).0, least(of)?))).collect()),
     ));
