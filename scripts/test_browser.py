@@ -32,6 +32,7 @@ PICTURES = ROOT / "results/browser"
 CHROMIUM = shutil.which("chromium")
 WAIT_MS = 240_000
 READY = re.compile(r"Rust \(CryptGPU\) \| (Idle|Busy)")
+IDLE = re.compile(r"Rust \(CryptGPU\) \| Idle")
 METADATA = {"kernelspec": {"display_name": "Rust (CryptGPU)", "language": "rust", "name": "cryptgpu"}}
 CELLS = [
     'let cluster = Cluster::local().threads(1).start()?;\nprintln!("three parties");',
@@ -236,6 +237,8 @@ class Browser(unittest.TestCase):
         self.press("notebook:interrupt-kernel")
         self.output(scratch, "interrupted")
         self.write(scratch, "cluster.pids().len()")
+        # JupyterLab takes a kernel that it restarts in the middle of a cell for one that has died.
+        self.page.locator("#jp-bottom-panel").get_by_text(IDLE).wait_for()
         self.press("notebook:restart-run-all")
         self.page.locator(".jp-Dialog .jp-mod-accept, .jp-Dialog .jp-mod-warn").last.click()
         # Cells count from the start of their kernel, which takes one number itself: the first one ran as the third before.
