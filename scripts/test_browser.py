@@ -197,27 +197,17 @@ class Browser(unittest.TestCase):
 
     def restart_and_run_all(self):
         """Waits until all cells have run in a new kernel."""
-        # JupyterLab now and then finds the kernel that it ends dead, says so, starts one and runs nothing: then once more.
-        died = self.page.locator(".jp-Dialog").get_by_text("appears to have died")
-        for attempt in (1, 2):
-            self.press("notebook:restart-run-all")
-            self.page.locator(".jp-Dialog .jp-mod-accept, .jp-Dialog .jp-mod-warn").last.click()
-            try:
-                # Cells count from the start of their kernel, which takes one number itself: the first one ran as the third before.
-                self.page.wait_for_function(NUMBERED, timeout=WAIT_MS / 2)
-                return
-            except Error:
-                if attempt == 2 or died.count() == 0:
-                    raise
-                print("JupyterLab took the kernel that it restarts for dead")
-                self.page.locator(".jp-Dialog .jp-mod-accept").last.click()
-                self.page.locator("#jp-bottom-panel").get_by_text(IDLE).wait_for()
+        self.press("notebook:restart-run-all")
+        self.page.locator(".jp-Dialog .jp-mod-accept, .jp-Dialog .jp-mod-warn").last.click()
+        # Cells count from the start of their kernel, which takes one number itself: the first one ran as the third before.
+        self.page.wait_for_function(NUMBERED)
 
     def test_a_notebook_in_jupyterlab(self):
         try:
             self.use_a_notebook(self.start_lab())
         except (AssertionError, Error) as error:
-            raise AssertionError(f"{error}\nthe page: {self.picture('jupyterlab')}") from None
+            log = (self.folder / "log").read_text()[-4000:]
+            raise AssertionError(f"{error}\nthe page: {self.picture('jupyterlab')}\nJupyterLab said:\n{log}") from None
 
     def use_a_notebook(self, address):
         scratch = len(CELLS)

@@ -270,6 +270,21 @@ class Cells(unittest.TestCase):
         captures = "let n = 3; cluster.run(move |_: &mut Party, x: Rep| -> Result<Rep> { Ok(x.mul_word(n)) }, &x)?;"
         self.run_cell(captures, "Pass the values as arguments")
 
+    def test_a_client_that_leaves_before_its_answers_harms_nobody(self):
+        """As JupyterLab's server does, which asks a kernel that starts, again and again, and leaves with the first answer."""
+        for _ in range(5):
+            client = self.manager.client()
+            client.start_channels(iopub=False, stdin=False, hb=False)
+            for _ in range(100):
+                for channel in (client.shell_channel, client.control_channel):
+                    channel.send(client.session.msg("kernel_info_request"))
+            client.get_shell_msg(timeout=TIMEOUT_S)
+            client.stop_channels()
+        self.run_cell("1 + 1", "2")
+        control = self.client.control_channel
+        control.send(self.client.session.msg("kernel_info_request"))
+        self.assertEqual(control.get_msg(timeout=TIMEOUT_S)["msg_type"], "kernel_info_reply")
+
     def interrupt_when(self, code, started, says):
         """Runs a cell, interrupts it once it has printed `started`, and waits until it has ended and said `says`: what goes to
         standard error may come behind the end. Gives after how long the cell ended."""
