@@ -136,7 +136,7 @@ fn functions_and_a_training_step_run_on_three_hosts() {
     let run = cluster.train_observed(net, start, &data, train, told).unwrap();
     let [restart] = run.restarts() else { panic!("{:?}", run.restarts()) };
     // Its neighbours end too, and over SSH any of the three may be missed first.
-    assert!(restart.from >= 1 && restart.cause.contains(" died"), "{restart:?}");
+    assert!(restart.from >= 1 && restart.cause.contains("party 1 died"), "{restart:?}");
     assert_eq!((run.iterations().len(), cluster.generation()), (4, 3));
     drop(cluster);
     place.assert_nothing_left(Duration::from_secs(5));

@@ -115,6 +115,8 @@ pub(in crate::cluster) fn serve_guarded(
 
 fn serve_with(jobs: &Jobs, guard: impl FnOnce(&Bootstrap) -> Result<Option<Guard>, String>) -> Result<(), String> {
     own_process::hide()?;
+    // A neighbour that dies must be an error here, and a library's process has no `main` of Rust's that sees to it.
+    own_process::survive_closed_pipes();
     let (bootstrap, input) = read_bootstrap()?;
     let guard = guard(&bootstrap)?;
     let wire = match bootstrap.control {
