@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use cryptgpu_core::experiment::{Record, read};
 use sha2::Digest;
@@ -33,6 +33,18 @@ fn json_is_records_and_nothing_else_and_the_file_has_the_same() {
     let table = cryptgpu(&format!("table {}", file.display()));
     let shown = text(&table.stdout);
     assert!(shown.contains("lenet") && shown.contains("380 ms (T4)") && shown.contains("one-byte message"), "{shown}");
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    for arguments in ["networks", "run paper --suite full --list", "digest Cargo.toml"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+        let run = command.args(arguments.split_whitespace()).stdout(writer).stderr(Stdio::piped());
+        let run = run.spawn().unwrap().wait_with_output().unwrap();
+        assert!(run.status.success() && !text(&run.stderr).contains("panicked"), "{arguments}: {}", text(&run.stderr));
+    }
 }
 
 #[test]

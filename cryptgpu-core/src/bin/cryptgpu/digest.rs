@@ -1,5 +1,6 @@
 //! `cryptgpu digest`: what owners of parties compare programs and libraries by.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,8 +21,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
     for file in &arguments.files {
-        println!("{}  {}", owner::digest_of(file)?, file.display());
+        writeln!(out, "{}  {}", owner::digest_of(file)?, file.display())?;
     }
     Ok(ExitCode::SUCCESS)
 }

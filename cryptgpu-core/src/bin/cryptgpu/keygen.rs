@@ -1,5 +1,6 @@
 //! `cryptgpu keygen`: a long-term key and its certificate.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let made = owner::generate_key(&arguments.out, &arguments.name)?;
-    println!("{}", made.fingerprint);
+    writeln!(std::io::stdout(), "{}", made.fingerprint)?;
     eprintln!(
         "The line above is the fingerprint of {}, as `openssl x509 -noout -fingerprint -sha256 -in {}` shows it too.\n\
          Tell it to the others by a way on which nobody can change it; {} stays here and is nobody else's.",

@@ -1,5 +1,6 @@
 //! `cryptgpu run paper`: all measurements of the paper's tables and figures, one after the other, into one file.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -86,7 +87,10 @@ pub fn run(arguments: &PaperArguments) -> Result<ExitCode> {
     let (all, had) = (entries.len(), measured.len());
     eprintln!("{all} measurements, {had} of them in {} already; about {}", arguments.out.display(), left(guess));
     if arguments.list {
-        wanted.iter().for_each(|(entry, guess)| println!("{} ({})", entry.work, format::time_left(guess.ceil())));
+        let mut out = std::io::stdout().lock();
+        for (entry, guess) in &wanted {
+            writeln!(out, "{} ({})", entry.work, left(guess.ceil()))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(folder) = arguments.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -213,7 +217,7 @@ fn print(measured: &[Measured]) -> Result<()> {
         let trainings: Vec<TrainingRecord> = shown.iter().filter_map(Measured::training).cloned().collect();
         let operations: Vec<MicroRecord> = shown.iter().filter_map(Measured::operation).cloned().collect();
         if !shown.is_empty() {
-            println!("{exhibit} (notebooks/paper/{})", exhibit.notebook());
+            writeln!(std::io::stdout(), "{exhibit} (notebooks/paper/{})", exhibit.notebook())?;
         }
         if !inference.is_empty() {
             table::print(&latest(&inference))?;

@@ -1,5 +1,6 @@
 //! `cryptgpu soak`: a campaign of faults, its records, and what came of each kind.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -75,13 +76,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         eprintln!("temporary files are left: {left:?}");
     }
     if !arguments.output.json {
-        print(&records);
+        print(&records)?;
     }
     let is_well = left.is_empty() && records.iter().all(|record| record.violation.is_none());
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(records: &[FaultRecord]) {
+fn print(records: &[FaultRecord]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["where", "fault", "done", "right result", "error", "violations", "slowest, s"]);
@@ -96,11 +97,13 @@ fn print(records: &[FaultRecord]) {
     for column in 2..7 {
         table.column_mut(column).into_iter().for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     }
-    println!("{table}");
     let done: u64 = all.values().map(|of| of.done).sum();
     let violations: u64 = all.values().map(|of| of.violations).sum();
     let seconds: f64 = records.iter().map(|record| record.seconds).sum();
-    println!("{done} faults in {} runs of {seconds:.0} s, {violations} violations", records.len());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{table}")?;
+    writeln!(out, "{done} faults in {} runs of {seconds:.0} s, {violations} violations", records.len())?;
+    Ok(())
 }
 
 /// A folder for checkpoints, keys and a small disk; gone with this value.

@@ -119,9 +119,10 @@ fn draw(watched: &mut Running, every: Duration) -> Result<ExitCode> {
         }
     };
     drop(screen);
-    println!("{}", text(&watched.name, &watched.view, size().ok().map(|(width, _)| width)));
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", text(&watched.name, &watched.view, size().ok().map(|(width, _)| width)))?;
     if ended {
-        println!("The cluster has ended.");
+        writeln!(out, "The cluster has ended.")?;
     }
     Ok(ExitCode::SUCCESS)
 }
