@@ -8,6 +8,7 @@ use crate::cluster::marshal::dataset::Dataset;
 use crate::cluster::party::keeper::{FindCheckpoints, Kept};
 use crate::cluster::party::training::First;
 use crate::cluster::wire::error::ClusterError;
+use crate::cluster::wire::text::hex;
 use crate::net::PartyId;
 use crate::nn::training::Batches;
 use crate::nn::{Graph, WeightSource};
@@ -216,5 +217,5 @@ impl Cluster {
 pub(super) fn new_name() -> Result<String, ClusterError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| ClusterError::argument(ACTION, &error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(bytes))
 }

@@ -66,7 +66,7 @@ pub(super) struct Watch<'a> {
     /// What their links are about, as far as they have told in this run.
     states: [Option<WaitState>; 3],
     done: [Option<(Vec<u8>, usize)>; 3],
-    /// Why, and as the how-manieth that was heard of.
+    /// Why, and how many had failed before.
     failed: [Option<(usize, ClusterError)>; 3],
     first_failure: Option<Instant>,
     /// Nothing that is still to come would say more.
@@ -276,7 +276,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The reported error that is the likeliest cause of the others, each with its place in the order in which they came. A party
+/// The reported error that is the likeliest cause of the others, each with how many had failed before. A party
 /// that waits for one that waits for a third reports the second: so of equal errors that one counts whose peer has reported
 /// nothing itself. Of several parties that died it is the one that another names, or else the first that was missed.
 fn likeliest(failed: [Option<(usize, ClusterError)>; 3]) -> Option<ClusterError> {
@@ -285,7 +285,7 @@ fn likeliest(failed: [Option<(usize, ClusterError)>; 3]) -> Option<ClusterError>
     let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
     let missed = |at: usize, error: &ClusterError| match error {
         ClusterError::Died { party, .. } => (!named[party.index()], at),
-        // Whichever comes first, the same error is told each time.
+        // Of other errors the order does not count: the same one is told each time.
         _ => (false, 0),
     };
     let errors = failed.into_iter().flatten();

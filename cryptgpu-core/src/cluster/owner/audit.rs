@@ -3,6 +3,7 @@
 //! follow. No secret stands in it: names, digests, paths and counts do.
 
 use super::error::OwnerError;
+use crate::cluster::wire::text::hex;
 use crate::show::time_text;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -154,7 +155,7 @@ pub(super) struct AuditLog {
 }
 
 fn digest(line: &[u8]) -> String {
-    Sha256::digest(line).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(line))
 }
 
 pub(super) fn now() -> u64 {

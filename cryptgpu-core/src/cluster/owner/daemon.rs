@@ -15,6 +15,7 @@ use crate::cluster::wire::function;
 use crate::cluster::wire::message::{Bootstrap, ControlLink, VERSION};
 use crate::cluster::wire::object::{CodeError, Library};
 use crate::cluster::wire::owners::{Answer, Hello, hear, say};
+use crate::cluster::wire::text::hex;
 use crate::net::tcp::Reception;
 use crate::net::tls;
 use sha2::{Digest, Sha256};
@@ -133,7 +134,7 @@ pub fn serve_session(config: &Path, jobs: &Jobs) -> Result<(), String> {
         let policy = Policy::read(&party.policy).map_err(|error| error.to_string())?;
         let caller = policy.callers().iter().find(|caller| caller.fingerprint == bootstrap.controller);
         let caller = caller.ok_or("the policy no longer names the caller")?.clone();
-        let session = hex(&bootstrap.session);
+        let session = hex(bootstrap.session);
         let gate = PolicyGate::open(policy, caller, &party.audit, session, agreed(bootstrap));
         Ok(Guard { gate: Box::new(gate.map_err(|error| error.to_string())?), addresses: party.addresses })
     })
@@ -167,7 +168,7 @@ pub fn serve_session_from(libraries: &[OsString], config: &Path) -> Result<i32, 
 /// # Errors
 /// A file that cannot be read, or is no object file.
 pub fn digest_of(file: &Path) -> Result<String, CodeError> {
-    Library::digest_of(file).map(|digest| hex(&digest))
+    Library::digest_of(file).map(hex)
 }
 
 /// What a session is about, which must be the same at all three parties.
@@ -175,10 +176,6 @@ fn agreed(bootstrap: &Bootstrap) -> [u8; 32] {
     let Bootstrap { version, peers, controller, session, randomness, settings, .. } = bootstrap;
     let told = format!("{version:?} {peers:?} {controller:?} {session:?} {randomness:?} {settings:?}");
     Sha256::digest(told).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A party that waits for callers.
@@ -202,7 +199,7 @@ impl Daemon {
         let cannot = |error: io::Error| format!("cannot listen for callers on {control}: {error}");
         let listener = TcpListener::bind(control).await.map_err(cannot)?;
         let (party, program, policy) = (id.to_string(), VERSION.to_owned(), policy.digest());
-        let runtime = self.runtime.as_ref().map(|library| hex(&library.digest()));
+        let runtime = self.runtime.as_ref().map(|library| hex(library.digest()));
         let start = AuditEvent::Start { party, program, policy, runtime };
         self.audit.lock().add(start).map_err(|error| error.to_string())?;
         eprintln!(
@@ -299,7 +296,7 @@ impl Daemon {
 
     /// Policy and number of the session, or the answer that there is none.
     fn admit(&self, caller: &Caller, hello: &Hello, turn: bool) -> Result<(Policy, String), Answer> {
-        let session = hex(&hello.session);
+        let session = hex(hello.session);
         let refused = |why: String| (Answer::Refused(why.clone()), why);
         let asked = || {
             if hello.version != VERSION {

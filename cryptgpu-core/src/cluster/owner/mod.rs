@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `identity.rs` | keys and certificates in files, fingerprints |
 //! | `policy.rs` | [`Policy`]: what an owner allows, by lines of a file |
+//! | `rule.rs` | what one `[[reveal]]` of it covers |
 //! | `gate.rs` | the gate of a session: asks the policy, writes the log |
 //! | `audit.rs` | the audit log: lines that follow from one another |
 //! | `daemon.rs` | the party that waits for callers, and the process of a session |
@@ -22,6 +23,7 @@ mod gate;
 mod identity;
 mod lines;
 mod policy;
+mod rule;
 
 pub use super::wire::owners::Owners;
 pub use audit::{AuditEvent, AuditHead, AuditLine, Revelation, read_audit};

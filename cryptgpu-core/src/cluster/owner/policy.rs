@@ -4,9 +4,11 @@
 
 use super::error::OwnerError;
 use super::lines::Lines;
-use crate::cluster::party::gate::{Asked, Asks, Disclosure, Refusal, Source, To, What};
+use super::rule::{RevealLines, Rule};
+use crate::cluster::party::gate::{Asked, Asks, Disclosure, Refusal, Source, What};
 use crate::cluster::wire::message::CALL;
-use crate::net::{Fingerprint, PartyId};
+use crate::cluster::wire::text::hex;
+use crate::net::Fingerprint;
 use crate::prg::Randomness;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -59,30 +61,11 @@ pub(in crate::cluster) struct Caller {
     pub(in crate::cluster) fingerprint: Fingerprint,
 }
 
-/// What may be revealed.
-#[derive(Clone, Debug)]
-pub(super) struct Rule {
-    what: What,
-    of: Option<String>,
-    to: Receiver,
-    per_run: Option<u64>,
-    per_day: Option<u64>,
-    span: Range<usize>,
-}
-
 /// Whether a rule covers something that was revealed.
 pub(super) type Covered<'a> = dyn Fn(&Disclosure) -> bool + 'a;
 
 /// How often something that is covered was revealed today.
 pub(super) type Spent<'a> = dyn Fn(&Covered<'_>) -> u64 + 'a;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Receiver {
-    AnyCaller,
-    Caller(String),
-    Party(PartyId),
-    All,
-}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,16 +124,6 @@ struct Limits {
 const CODE_MIB: u64 = 256;
 const HANDLES_MIB: u64 = 16 << 10;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RevealLines {
-    what: Spanned<What>,
-    of: Option<String>,
-    to: Spanned<String>,
-    per_run: Option<u64>,
-    per_day: Option<u64>,
-}
-
 /// The jobs of a program that policies name; another name is a job's own.
 fn jobs_of(program: &str) -> &[&str] {
     match program {
@@ -189,13 +162,14 @@ impl Policy {
             }
             callers.push(Caller { name, fingerprint });
         }
-        let rules = file.reveal.iter().map(|rule| Rule::read(rule, &lines, &callers)).collect::<Result<_, _>>()?;
+        let is_caller = |name: &str| callers.iter().any(|caller| caller.name == name);
+        let rules = file.reveal.iter().map(|rule| Rule::read(rule, &lines, is_caller)).collect::<Result<_, _>>()?;
         Ok(Policy { lines, callers, file, rules })
     }
 
     /// A digest of the file's text, for the audit log.
     pub(super) fn digest(&self) -> String {
-        Sha256::digest(self.lines.text()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(Sha256::digest(self.lines.text()))
     }
 
     /// Those who may ask for runs.
@@ -426,40 +400,6 @@ impl Policy {
     }
 }
 
-impl Rule {
-    fn read(rule: &Spanned<RevealLines>, lines: &Lines, callers: &[Caller]) -> Result<Self, OwnerError> {
-        let RevealLines { what, of, to, per_run, per_day } = rule.get_ref();
-        let party = |text: &str| PartyId::new(text.strip_prefix("party ")?.trim().parse().ok()?);
-        let receiver = match to.get_ref().as_str() {
-            "caller" => Receiver::AnyCaller,
-            "all" => Receiver::All,
-            name if callers.iter().any(|caller| caller.name == name) => Receiver::Caller(name.to_owned()),
-            text => match party(text) {
-                Some(party) => Receiver::Party(party),
-                None => {
-                    let detail = format!(
-                        "`{text}` is nobody: write \"caller\", the name of a [[caller]], \"party 0\", \"party 1\", \"party 2\" or \"all\""
-                    );
-                    return Err(lines.error(&to.span(), detail));
-                }
-            },
-        };
-        let what = *what.get_ref();
-        let (of, per_run, per_day, span) = (of.clone(), *per_run, *per_day, rule.span());
-        Ok(Rule { what, of, to: receiver, per_run, per_day, span })
-    }
-
-    fn covers(&self, caller: &str, reveal: &Disclosure) -> bool {
-        let to = match (&self.to, reveal.to) {
-            (Receiver::AnyCaller, To::Caller) | (Receiver::All, _) => true,
-            (Receiver::Caller(name), To::Caller) => name == caller,
-            (Receiver::Party(party), To::Party(other)) => *party == other,
-            _ => false,
-        };
-        to && self.what == reveal.what && self.of.as_ref().is_none_or(|of| *of == reveal.of)
-    }
-}
-
 fn is_on(flag: Option<&Spanned<bool>>) -> bool {
     flag.is_some_and(|flag| *flag.get_ref())
 }
@@ -479,6 +419,8 @@ fn real_path(path: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::party::gate::To;
+    use crate::net::PartyId;
     use crate::nn::{Graph, WeightSource, zoo};
     use cryptgpu_datasets::ImageSet;
 

@@ -15,7 +15,7 @@ use crate::cluster::wire::function::{self, runtime};
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::{CALL, Call, CodeLocation};
 use crate::cluster::wire::object::Supply;
-use crate::cluster::wire::text::harmless;
+use crate::cluster::wire::text::shown;
 use crate::mpc::Party;
 use std::fmt::Display;
 
@@ -84,6 +84,21 @@ fn asks(call: &Call) -> Asks {
     asks.leaving(Origin::new(What::Result, &of))
 }
 
+/// Has the party's owner, if it has one, allow the call; where its object may come from.
+fn admit(call: &Call, context: &mut PartyContext) -> Result<Supply, JobError> {
+    if !context.is_guarded() {
+        return Ok(Supply::Files);
+    }
+    if let CodeLocation::Object(id) = &call.location
+        && let Err(error) = function::compare(id)
+    {
+        let asked = shown(&call.function);
+        return Err(context.refuse(CALL, format!("the function `{asked}` cannot run here: {error}")));
+    }
+    context.admit(CALL, asks(call))?;
+    Ok(Supply::Sent)
+}
+
 /// Runs a call at a party.
 pub(in crate::cluster) fn run_call(
     body: &[u8],
@@ -93,19 +108,7 @@ pub(in crate::cluster) fn run_call(
     let (call, arguments): (Call, &[u8]) = postcard::take_from_bytes(body)
         .map_err(|error| JobError::Arguments(format!("cannot decode a call: {error}")))?;
     let fail = |detail: String| JobError::Other(format!("cannot find the function {}: {detail}", call.function));
-    let supply = match context.is_guarded() {
-        true => {
-            if let CodeLocation::Object(id) = &call.location
-                && let Err(error) = function::compare(id)
-            {
-                let asked = harmless(&call.function.chars().take(80).collect::<String>()).into_owned();
-                return Err(context.refuse(CALL, format!("the function `{asked}` cannot run here: {error}")));
-            }
-            context.admit(CALL, asks(&call))?;
-            Supply::Sent
-        }
-        false => Supply::Files,
-    };
+    let supply = admit(&call, context)?;
     let address = match &call.location {
         CodeLocation::Object(id) => function::resolve(id, supply).map_err(|error| fail(error.to_string()))?,
         CodeLocation::Here(address) if context.in_memory() => *address as usize,

@@ -3,7 +3,7 @@
 //! how an owner's policy decides is in `owner/`.
 
 use crate::cluster::wire::job_error::JobError;
-use crate::cluster::wire::text::harmless;
+use crate::cluster::wire::text::{hex, shown};
 use crate::mpc::MessageKind;
 use crate::net::{GaveUp, NetError, Network, PartyId, Tag};
 use crate::nn::{Graph, WeightSource, zoo};
@@ -163,10 +163,6 @@ impl Origin {
     }
 }
 
-fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Asks {
     /// It computes with this network. The parties must be asked for the same.
     #[must_use]
@@ -236,11 +232,9 @@ impl Asks {
 
     /// It runs the function of that digest, in an object of that one.
     pub(in crate::cluster) fn function(mut self, name: &str, digest: [u8; 32], object: Option<[u8; 32]>) -> Self {
-        /// What the caller calls it says nothing, and logs are not filled with it.
-        const SHOWN: usize = 80;
         self.common.update(digest);
-        let name = harmless(&name.chars().take(SHOWN).collect::<String>()).into_owned();
-        self.function = Some(Asked { name, zoo: None, digest: hex(digest), object: object.map(hex) });
+        // What the caller calls it says nothing, and logs are not filled with it.
+        self.function = Some(Asked { name: shown(name), zoo: None, digest: hex(digest), object: object.map(hex) });
         self
     }
 

@@ -6,6 +6,7 @@
 
 use super::object::loaded;
 use super::object::{CodeError, Library, Supply, address_of};
+use super::text::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::CStr;
 
@@ -88,35 +89,29 @@ pub(in crate::cluster) fn locate(address: usize) -> Result<FunctionId, CodeError
 /// is opened.
 pub(in crate::cluster) fn compare(code: &FunctionId) -> Result<(), CodeError> {
     /// What a caller names beyond that is not told.
-    const SHOWN: usize = 8;
+    const TOLD: usize = 8;
     let own = loaded::find(|object| object.holds(runtime())).ok_or(CodeError::Nowhere)?;
     let digest = own.digest()?;
-    let (same, theirs) = match &code.object {
-        ObjectId::Program(theirs) => {
-            (own.is_program() && *theirs == digest, format!("program has the digest {}", hex(theirs)))
-        }
+    let theirs = match &code.object {
+        ObjectId::Program(theirs) if own.is_program() && *theirs == digest => return Ok(()),
+        ObjectId::Program(theirs) => format!("program has the digest {}", hex(theirs)),
         ObjectId::Libraries(libraries) => {
             let named = || libraries.iter().filter(|library| own.goes_by(library.name()));
-            let same = !own.is_program() && named().any(|library| library.digest() == digest);
-            let mut shown: Vec<String> = named().map(Library::describe).take(SHOWN).collect();
-            if shown.is_empty() {
-                shown = libraries.iter().map(Library::describe).take(SHOWN).collect();
+            if !own.is_program() && named().any(|library| library.digest() == digest) {
+                return Ok(());
             }
-            (same, shown.join(", "))
+            let mut told: Vec<String> = named().map(Library::describe).take(TOLD).collect();
+            if told.is_empty() {
+                told = libraries.iter().map(Library::describe).take(TOLD).collect();
+            }
+            told.join(", ")
         }
     };
     let kind = match own.is_program() {
         true => "program".to_owned(),
         false => own.file_name(),
     };
-    match same {
-        true => Ok(()),
-        false => Err(CodeError::OtherRuntime { theirs, own: format!("{kind} has the digest {}", hex(&digest)) }),
-    }
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Err(CodeError::OtherRuntime { theirs, own: format!("{kind} has the digest {}", hex(digest)) })
 }
 
 /// The address of that function in this process, which opens the object if need be, once it has been compared.
@@ -195,7 +190,7 @@ mod tests {
             panic!("the test is in no program")
         };
         for digest in [own, libraries[0].digest()] {
-            assert!(error.to_string().contains(&hex(&digest)), "{error}");
+            assert!(error.to_string().contains(&hex(digest)), "{error}");
         }
         // A file that is here is not opened by the caller's word.
         let argument = format!("{}:libnone.so:/dev/zero", "0".repeat(64));

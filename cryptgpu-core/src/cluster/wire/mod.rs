@@ -16,7 +16,7 @@
 //! | `fuzz.rs` | what fuzzers call: frames and messages from bytes |
 //! | `trace.rs` | what one party recorded of a run |
 //! | `view.rs` | [`ClusterView`]: how a cluster is at one moment, as others of the same user see it |
-//! | `text.rs` | a party's text, made harmless for a terminal |
+//! | `text.rs` | digests as digits, and others' text, made harmless for a terminal |
 //! | `mark.rs` | the mark that ends what a run has printed |
 
 pub(super) mod configuration;

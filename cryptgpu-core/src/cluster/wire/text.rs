@@ -1,7 +1,20 @@
-//! Text that came from a party, on its way to the caller's terminal: whoever wrote it must not be able to move the
-//! cursor, rewrite lines or address the terminal.
+//! How digests are written, and text that came from somebody else, on its way to a terminal: whoever wrote it must not be
+//! able to move the cursor, rewrite lines or address the terminal.
 
 use std::borrow::Cow;
+
+/// As much of a name that somebody else gives is shown.
+const SHOWN: usize = 80;
+
+/// The bytes of a digest as hexadecimal digits.
+pub(in crate::cluster) fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A name that somebody else gives, as it is shown: harmless, and its first characters only.
+pub(in crate::cluster) fn shown(name: &str) -> String {
+    harmless(&name.chars().take(SHOWN).collect::<String>()).into_owned()
+}
 
 /// The same text with a picture in place of each control character but tabs and ends of lines, and of the characters that
 /// change the direction of writing.
@@ -29,7 +42,14 @@ pub(in crate::cluster) fn harmless(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::harmless;
+    use super::{harmless, hex, shown};
+
+    #[test]
+    fn digests_are_digits_and_names_are_short() {
+        assert_eq!(hex([0, 0x0f, 0xa0]), "000fa0");
+        assert_eq!(shown("ü\x1b[2J"), "ü␛[2J");
+        assert_eq!(shown(&"x".repeat(1000)).len(), 80);
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_shown_instead() {

@@ -4,6 +4,7 @@
 use crate::cluster::launch::program::Program;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::object::{LibcVersion, libc_needed};
+use crate::cluster::wire::text::hex;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -104,7 +105,7 @@ fn digest(path: &Path, file: &File) -> io::Result<Known> {
             }
         }
     }
-    let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(digest.finalize());
     let known = Known { digest, len, libc: libc_needed(file)? };
     READ.lock().get_or_insert_default().insert(key, known.clone());
     Ok(known)

@@ -5,7 +5,7 @@ use super::error::CodeError;
 use super::is_of_the_system;
 use super::loaded::{self, Loaded};
 use super::sealed::{Sealed, dlopen};
-use crate::cluster::wire::text::harmless;
+use crate::cluster::wire::text::{hex, shown};
 use libloading::os::unix::Library as Opened;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -116,7 +116,7 @@ impl Library {
 
     /// What it is called in errors: its name, as far as it is shown, and its digest.
     pub(in crate::cluster) fn describe(&self) -> String {
-        format!("{} has the digest {}", short(&self.name), hex(&self.digest))
+        format!("{} has the digest {}", shown(&self.name), hex(self.digest))
     }
 
     /// Whether this process has loaded this very library.
@@ -139,7 +139,7 @@ impl Library {
                 let sent = SENT.lock().get_or_insert_default().remove(&self.digest);
                 let missing = || match supply {
                     Supply::Files => Sealed::copy(&self.path, &self.digest),
-                    Supply::Sent => Err(CodeError::NotSent { name: short(&self.name), digest: hex(&self.digest) }),
+                    Supply::Sent => Err(CodeError::NotSent { name: shown(&self.name), digest: hex(self.digest) }),
                 };
                 sent.map_or_else(missing, Ok)?.open(flags)?
             }
@@ -157,7 +157,7 @@ impl Library {
 
     /// That argument without the path, which is its end.
     pub(in crate::cluster) fn argument_before_path(&self) -> String {
-        format!("{}:{}:", hex(&self.digest), self.name)
+        format!("{}:{}:", hex(self.digest), self.name)
     }
 
     /// What [`Library::to_argument`] has written.
@@ -177,15 +177,6 @@ impl Library {
         };
         read().ok_or_else(|| CodeError::Argument { argument: argument.to_string_lossy().into_owned() })
     }
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A name that somebody else gives, as far as it is shown.
-fn short(name: &str) -> String {
-    harmless(&name.chars().take(80).collect::<String>()).into_owned()
 }
 
 /// The address of `symbol` in a loaded object; none if it does not export it.

@@ -4,6 +4,7 @@ use super::elf::Facts;
 use super::sealed::{Sealed, dlopen};
 use super::{CodeError, Library, Supply, address_of, loaded};
 use crate::cluster::wire::function;
+use crate::cluster::wire::text::hex;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,13 +28,7 @@ fn digest(path: &Path) -> [u8; 32] {
 /// As a caller names it that has loaded what is in `loaded`.
 fn named(path: &Path, loaded: &Path) -> Library {
     let argument = Library::from_argument(
-        format!(
-            "{}:{}:{}",
-            digest(loaded).iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-            path.file_name().unwrap().to_str().unwrap(),
-            path.display()
-        )
-        .as_ref(),
+        format!("{}:{}:{}", hex(digest(loaded)), path.file_name().unwrap().to_str().unwrap(), path.display()).as_ref(),
     );
     argument.unwrap()
 }
