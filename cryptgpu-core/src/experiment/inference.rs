@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::ExperimentError;
+use super::parties::Wanted;
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::net::{Link, PartyId};
@@ -216,6 +217,12 @@ impl Inference {
         };
         self.open_images(&graph)?;
         Ok(notices)
+    }
+
+    /// What parties it wants.
+    pub(super) fn wanted(&self) -> Result<Wanted, ExperimentError> {
+        let (link, randomness, devices, settings) = (self.link, self.randomness, self.device, self.settings()?);
+        Ok(Wanted { link, randomness, devices, settings, threads: self.threads })
     }
 
     /// SHA-256 of a file of weights, in hexadecimal digits; empty for other weights.

@@ -23,14 +23,6 @@ pub(super) struct Wanted {
     pub threads: Option<usize>,
 }
 
-impl Wanted {
-    /// What an inference wants.
-    pub(super) fn by(declaration: &Inference) -> Result<Self, ExperimentError> {
-        let (link, randomness, devices) = (declaration.link, declaration.randomness, declaration.device);
-        Ok(Wanted { link, randomness, devices, settings: declaration.settings()?, threads: declaration.threads })
-    }
-}
-
 /// Three parties for declarations, in processes or on threads of this one. They are started by the first run, and again
 /// when a declaration asks for other links, randomness, devices or settings.
 #[derive(Debug)]
@@ -59,7 +51,7 @@ impl Parties {
         declaration: &Inference,
         progress: &mut dyn FnMut(usize),
     ) -> Result<[PartyReport; 3], ExperimentError> {
-        let cluster = self.cluster(declaration)?;
+        let cluster = self.started(declaration.wanted()?)?;
         let network = Network::from(declaration.network.as_str()).owner(WEIGHTS_OWNER).lowering(declaration.lowering());
         let before = cluster.run(state, ())?.outputs;
         let start = Instant::now();
@@ -89,10 +81,6 @@ impl Parties {
             (Some(p0), Some(p1), Some(p2)) => Ok([p0, p1, p2]),
             _ => Err(ExperimentError::Reports("one is missing".to_owned())),
         }
-    }
-
-    fn cluster(&mut self, declaration: &Inference) -> Result<&Cluster, ExperimentError> {
-        self.started(Wanted::by(declaration)?)
     }
 
     /// The parties as they are wanted, started where they are not.

@@ -99,15 +99,17 @@ pub fn compile_text(family: Family, source: &str, target: Target) -> Result<Imag
 pub fn target(arch: u32) -> Result<Target, KernelError> {
     let ptx_reader = std::env::var_os(library::LIBCUDA_VARIABLE).is_some();
     let known = || Ok(nvrtc::architectures(compiler::nvrtc()?));
-    choose(arch, ptx_reader, embedded::has_all, known, |oldest| {
-        let refused = |compiler: &compiler::Nvrtc| {
-            compiler.unusable(format!(
-                "it makes no code for compute capability {}, only for {oldest} and newer",
-                shown(arch)
-            ))
-        };
-        compiler::nvrtc().map_or_else(|error| error, refused).into()
-    })
+    match choose(arch, ptx_reader, embedded::has_all, known)? {
+        Some(target) => Ok(target),
+        None => Err(too_new(arch, compiler::nvrtc()?).into()),
+    }
+}
+
+/// That this compiler is too new for a card of compute capability `arch`.
+fn too_new(arch: u32, compiler: &compiler::Nvrtc) -> library::LibraryError {
+    let known = nvrtc::architectures(compiler).into_iter().filter(|&known| known >= OLDEST);
+    let oldest = known.min().map_or_else(|| "none".to_owned(), shown);
+    compiler.unusable(format!("it makes no code for compute capability {}, only for {oldest} and newer", shown(arch)))
 }
 
 /// Whether a card of compute capability `arch` can be used here: its kernels are embedded, or NVRTC makes them.
@@ -115,27 +117,26 @@ pub fn can_make(arch: u32) -> bool {
     target(arch).is_ok()
 }
 
+/// What [`target`] answers; nothing where the compiler knows newer cards only.
 fn choose(
     arch: u32,
     ptx_reader: bool,
     embedded: impl Fn(Target) -> bool,
     compiler_knows: impl FnOnce() -> Result<Vec<u32>, KernelError>,
-    too_new: impl FnOnce(String) -> KernelError,
-) -> Result<Target, KernelError> {
+) -> Result<Option<Target>, KernelError> {
     let exact = Target { arch, format: Format::Cubin };
     if !ptx_reader && embedded(exact) {
-        return Ok(exact);
+        return Ok(Some(exact));
     }
     if arch < OLDEST {
         let (needed, found) = (shown(OLDEST), shown(arch));
         return Err(KernelError::Unsupported { operation: "CryptGPU on a GPU", needed, found });
     }
-    let known: Vec<u32> = compiler_knows()?.into_iter().filter(|&known| known >= OLDEST).collect();
-    let Some(newest) = known.iter().copied().filter(|&known| known <= arch).max() else {
-        return Err(too_new(known.into_iter().min().map_or_else(|| "none".to_owned(), shown)));
-    };
-    let ptx = newest < arch || ptx_reader;
-    Ok(Target { arch: newest, format: if ptx { Format::Ptx } else { Format::Cubin } })
+    let newest = compiler_knows()?.into_iter().filter(|known| (OLDEST..=arch).contains(known)).max();
+    Ok(newest.map(|newest| {
+        let ptx = newest < arch || ptx_reader;
+        Target { arch: newest, format: if ptx { Format::Ptx } else { Format::Cubin } }
+    }))
 }
 
 /// A compute capability in words.
@@ -180,28 +181,18 @@ mod tests {
 
     #[test]
     fn embedded_kernels_ask_for_no_compiler() {
-        let choose =
-            |arch, reader, embedded: &dyn Fn(Target) -> bool, known: &dyn Fn() -> Result<Vec<u32>, KernelError>| {
-                choose(arch, reader, embedded, known, |oldest| KernelError::Argument {
-                    operation: "choosing",
-                    argument: "compiler",
-                    found: oldest,
-                    rule: "it must know the card",
-                })
-            };
         let without = || Err(KernelError::Library(library::LibraryError::NoCompiler));
         let exact = Target { arch: 90, format: Format::Cubin };
-        assert_eq!(choose(90, false, &|target| target == exact, &without).unwrap(), exact);
-        assert!(matches!(choose(80, false, &|target| target == exact, &without), Err(KernelError::Library(_))));
+        assert_eq!(choose(90, false, |target| target == exact, without).unwrap(), Some(exact));
+        assert!(matches!(choose(80, false, |target| target == exact, without), Err(KernelError::Library(_))));
         // An emulator reads PTX, which is made on the spot.
-        assert!(matches!(choose(90, true, &|_| true, &without), Err(KernelError::Library(_))));
-        assert_eq!(choose(90, false, &|_| false, &|| Ok(vec![70, 80, 90])).unwrap(), exact);
-        let newer = choose(100, false, &|_| false, &|| Ok(vec![70, 80, 90])).unwrap();
-        assert_eq!(newer, Target { arch: 90, format: Format::Ptx });
+        assert!(matches!(choose(90, true, |_| true, without), Err(KernelError::Library(_))));
+        assert_eq!(choose(90, false, |_| false, || Ok(vec![70, 80, 90])).unwrap(), Some(exact));
+        let newer = choose(100, false, |_| false, || Ok(vec![70, 80, 90])).unwrap();
+        assert_eq!(newer, Some(Target { arch: 90, format: Format::Ptx }));
         // CUDA 13's compiler has dropped the V100.
-        let dropped = choose(70, false, &|_| false, &|| Ok(vec![75, 80, 90])).unwrap_err();
-        assert!(matches!(dropped, KernelError::Argument { ref found, .. } if found == "7.5"), "{dropped}");
-        assert!(matches!(choose(61, false, &|_| false, &without), Err(KernelError::Unsupported { .. })));
+        assert_eq!(choose(70, false, |_| false, || Ok(vec![75, 80, 90])).unwrap(), None);
+        assert!(matches!(choose(61, false, |_| false, without), Err(KernelError::Unsupported { .. })));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use super::{Conditions, Entry, Measured, Subject, Work};
 use crate::cluster::ClusterBuilder;
 use crate::device::Devices;
 use crate::experiment::micro::Bench;
-use crate::experiment::parties::Wanted;
 use crate::experiment::training::{InF64, TrainingStage, measure_plaintext};
 use crate::experiment::{
     ExperimentError, Inference, Parties, ReferenceNetwork, Stage, commit, machine, measure,
@@ -75,7 +74,7 @@ impl Measuring {
     /// As [`ClusterBuilder::start`].
     pub fn start(&mut self, entry: &Entry) -> Result<(), ExperimentError> {
         match &entry.work {
-            Work::Inference(inference) => self.parties().started(Wanted::by(inference)?).map(drop),
+            Work::Inference(inference) => self.parties().started(inference.wanted()?).map(drop),
             Work::Training(training) => self.parties().started(training.wanted()?).map(drop),
             Work::Operation(_, link, device) => self.bench(*link, *device).map(drop),
             Work::InferencePlaintext(_) | Work::TrainingPlaintext(_) => Ok(()),
