@@ -5,6 +5,8 @@ use plotters::style::RGBColor;
 
 /// Ours.
 pub(super) const OURS: RGBColor = RGBColor(0, 114, 178);
+/// What no system can be better than.
+pub(super) const FLOOR: RGBColor = RGBColor(130, 130, 130);
 /// Grid lines.
 pub(super) const RULE: RGBColor = RGBColor(228, 230, 233);
 /// What is wrong.

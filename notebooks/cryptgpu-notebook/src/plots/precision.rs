@@ -19,13 +19,12 @@ pub fn precision(records: &[Record]) -> Result<Figure> {
     let records = precision_records(records)?;
     let mut all: Vec<Line> = vec![];
     for record in &records {
-        let name =
-            format!("{}, {} images, {} truncation", record.network, record.compared, truncation(&record.fidelity));
+        let (whose, colour) = match truncation(&record.fidelity) {
+            "ours" => ("our", palette::SERIES[all.len() % palette::SERIES.len()]),
+            other => (other, palette::of("CryptGPU")),
+        };
+        let name = format!("{}, {} images, {whose} truncation", record.network, record.compared);
         let at = all.iter().position(|line| line.name == name).unwrap_or_else(|| {
-            let colour = match truncation(&record.fidelity) {
-                "ours" => palette::SERIES[all.len() % palette::SERIES.len()],
-                _ => palette::of("CryptGPU"),
-            };
             all.push(Line { name, colour, look: Look::Measured, points: vec![] });
             all.len() - 1
         });
@@ -114,7 +113,7 @@ mod tests {
             record
         };
         let svg = precision(&[at(8, "exact"), at(20, "exact"), at(20, "paper")]).unwrap().svg().to_owned();
-        assert!(svg.contains("ours truncation") || svg.contains("ours"), "{svg}");
+        assert!(svg.contains("our truncation") && svg.contains("CryptGPU's truncation"), "{svg}");
         assert!(svg.contains("#D55E00") && svg.contains("less is better"), "{svg}");
         let run = Simulated {
             net: "alexnet".into(),

@@ -81,7 +81,7 @@ fn fitted(title: &str, x: Axis, mut points: Vec<(f64, f64)>, floor: Option<Vec<(
         floor.sort_by(|a, b| a.0.total_cmp(&b.0));
         all.push(Line {
             name: "floor of the link".into(),
-            colour: palette::of("Falcon"),
+            colour: palette::FLOOR,
             look: Look::Measured,
             points: floor,
         });

@@ -144,9 +144,9 @@ impl Simulated {
 pub fn simulated(runs: &[Simulated]) -> Result<Sheet> {
     let key = |run: &Simulated| (run.net.clone(), run.cut(), run.lr.to_string(), run.momentum.to_string(), run.epochs);
     let mut rows = vec![];
-    for run in runs.iter().filter(|run| !rows_has(&rows, &key(run))).collect::<Vec<_>>() {
-        if !rows_has(&rows, &key(run)) {
-            rows.push(key(run));
+    for row in runs.iter().map(key) {
+        if !rows.contains(&row) {
+            rows.push(row);
         }
     }
     if rows.is_empty() {
@@ -178,10 +178,6 @@ pub fn simulated(runs: &[Simulated]) -> Result<Sheet> {
                    local is that less one unit, the mean of a shift of two shares, which CryptGPU, Piranha and CrypTen make; \
                    floor is a plain shift. Deferred divides by the batch in the weight's update, early in the gradient.";
     Ok(Sheet::new("Simulated training by fraction bits", columns).noted(caption))
-}
-
-fn rows_has<T: PartialEq>(rows: &[T], row: &T) -> bool {
-    rows.contains(row)
 }
 
 #[cfg(test)]
