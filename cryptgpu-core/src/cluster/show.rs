@@ -6,7 +6,7 @@ use super::{
     TrainedModel, TrainingRun,
 };
 use crate::cluster::wire::configuration::{Configuration, Places};
-use crate::net::{Link, PartyId};
+use crate::net::{Link, LinkType, PartyId};
 use crate::show::{Cell, PlainTable, Show, bytes_text, duration_text, show_as_table};
 use std::fmt::{self, Debug, Formatter};
 
@@ -44,16 +44,17 @@ impl Cluster {
 
     /// Where its parties are, as records say it.
     pub(crate) fn place(&self) -> &'static str {
-        place_of(&self.configuration().places)
+        place_of(&self.configuration().places, self.configuration().links)
     }
 
     /// What the parties' messages travel by.
     fn links(&self) -> String {
-        let Configuration { insecure_plaintext, link, .. } = *self.configuration();
-        let links = match (self.configuration().in_memory(), insecure_plaintext) {
+        let Configuration { links, link, .. } = *self.configuration();
+        let links = match (self.configuration().in_memory(), links) {
             (true, _) => "Links in memory",
-            (_, true) => "Links without TLS",
-            _ => "Links with TLS",
+            (_, LinkType::Tls) => "Links with TLS",
+            (_, LinkType::Shared) => "Links by shared memory, unencrypted",
+            (_, LinkType::InsecurePlaintext) => "Links without TLS",
         };
         match link {
             Link::None => links.to_owned(),
@@ -78,13 +79,18 @@ impl Cluster {
 impl ClusterBuilder {
     /// Where its parties will be, as records say it.
     pub(crate) fn place(&self) -> &'static str {
-        place_of(self.places())
+        place_of(self.places(), self.chosen_links())
     }
 }
 
-fn place_of(places: &Places) -> &'static str {
+fn place_of(places: &Places, links: LinkType) -> &'static str {
+    let plaintext = links == LinkType::InsecurePlaintext;
     match places {
         Places::Memory => "threads of one process",
+        Places::Local if links == LinkType::Shared => "local processes, shared memory, unencrypted",
+        Places::Local if plaintext => "local processes, TCP, unencrypted",
+        Places::Ssh(_) if plaintext => "three hosts over SSH, TCP, unencrypted",
+        Places::Rendezvous(_) if plaintext => "three tasks of a Slurm job, TCP, unencrypted",
         Places::Local => "local processes, TLS",
         Places::Ssh(_) => "three hosts over SSH, TLS",
         Places::Rendezvous(_) => "three tasks of a Slurm job, TLS",

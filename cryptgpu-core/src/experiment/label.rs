@@ -60,7 +60,7 @@ impl Conditions<'_> {
             Mark::new(window(self.window), self.window != STANDARD_WINDOW),
             Mark::new(self.randomness, self.randomness.contains("insecure")),
             Mark::new(threads(self.threads), self.threads.iter().any(|n| ![0, self.machine.cores].contains(n))),
-            Mark::new(self.parties, self.parties.starts_with("threads")),
+            Mark::new(self.parties, self.parties.starts_with("threads") || self.parties.ends_with("unencrypted")),
             Mark::between(machine),
             Mark::between(self.machine.isa.join(" ")),
             Mark::between(cards.join(", ")),

@@ -1,5 +1,5 @@
 //! Messages between the three parties. A message is an array of 64-bit words with a [`Tag`];
-//! the [`Network`] trait hides whether it travels through memory, TCP or a shaped link. Nothing
+//! the [`Network`] trait hides whether it travels through memory of this process or of this machine, TCP or a shaped link. Nothing
 //! here knows what a message means.
 
 use std::fmt;
@@ -15,12 +15,15 @@ mod gave_up;
 mod inbox;
 mod intercept;
 mod ledger;
+mod link_type;
 pub mod memory;
 mod payload;
 mod recording;
 mod shaped;
+pub mod shared;
 mod show;
 mod stats;
+mod stream;
 pub mod tcp;
 mod timekeeper;
 mod timeline;
@@ -37,9 +40,11 @@ pub(crate) use error::at_step;
 pub use frame::HEADER_BYTES;
 pub use gave_up::GaveUp;
 pub use intercept::{Interceptor, Message, Recorder, SentMessage, Verdict};
+pub use link_type::LinkType;
 pub use memory::MemoryNetwork;
 pub use recording::{ReceivedMessage, Recording};
 pub use shaped::Link;
+pub use shared::SharedNetwork;
 pub use stats::{LinkStats, Stats};
 pub use tcp::TcpNetwork;
 pub use timeline::{

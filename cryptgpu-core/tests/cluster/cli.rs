@@ -56,6 +56,73 @@ fn a_run_ends_with_the_comparison() {
 }
 
 #[test]
+fn shared_links_cost_what_others_do_and_every_record_and_row_says_that_they_are_unencrypted() {
+    let run = |links: &str| {
+        let run = cryptgpu(&format!("run inference --networks lenet --iterations 1 --link-type {links} --json"));
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        (serde_json::from_str::<Record>(&text(&run.stdout)).unwrap(), text(&run.stdout))
+    };
+    let ((tls, _), (shared, line)) = (run("tls"), run("shared"));
+    assert_eq!((tls.bytes_sent, tls.rounds, tls.max_abs_error.is_some()), (shared.bytes_sent, shared.rounds, true));
+    assert_eq!(tls.parties, "local processes, TLS");
+    assert_eq!(shared.parties, "local processes, shared memory, unencrypted");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("results.jsonl");
+    std::fs::write(&file, line).unwrap();
+    let table = cryptgpu(&format!("table {}", file.display()));
+    let shown = text(&table.stdout);
+    assert!(shown.contains("shared memory") && shown.contains("unencrypted"), "{shown}");
+}
+
+/// Files in a folder, those of shared memory that have our name, and processes that run in the folder.
+fn left(folder: &std::path::Path) -> (Vec<String>, usize) {
+    let names = |folder: &std::path::Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect::<Vec<_>>()
+    };
+    let shared = names("/dev/shm".as_ref()).into_iter().filter(|name| name.contains("cryptgpu"));
+    let processes = names("/proc".as_ref()).into_iter().filter(|pid| {
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder)
+            && std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    });
+    (names(folder).into_iter().chain(shared).collect(), processes.count())
+}
+
+#[test]
+fn a_caller_on_shared_links_that_is_killed_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().canonicalize().unwrap();
+    let mut caller = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+    caller.args("run inference --networks lenet --iterations 1000000 --dataset random --compare 0".split(' '));
+    caller.args(["--link-type", "shared"]).env("TMPDIR", &folder).current_dir(&folder);
+    let mut caller = caller.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // All three have warned: they link up, and then compute.
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(caller.stderr.take().unwrap()));
+    let warned = lines.map_while(std::result::Result::ok).filter(|line| line.contains("insecure shared links")).take(3);
+    assert_eq!(warned.count(), 3);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while left(&folder).1 > 0 && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(left(&folder), (vec![], 0));
+}
+
+#[test]
+fn shared_links_are_refused_where_parties_share_no_memory() {
+    for (place, hint) in [("--parties threads", "hand their messages over"), ("--parties h0,h1,h2", "--parties local")]
+    {
+        let run = cryptgpu(&format!("run inference --networks lenet --link-type shared {place}"));
+        let error = text(&run.stderr);
+        assert!(!run.status.success() && error.contains("links of type `shared`") && error.contains(hint), "{error}");
+    }
+    let error = text(&cryptgpu("run inference --networks lenet --link-type plaintext").stderr);
+    assert!(error.contains("insecure-plaintext"), "{error}");
+}
+
+#[test]
 fn an_unknown_network_is_refused_before_anything_runs() {
     let run = cryptgpu("run inference --networks lenet,resnet51");
     assert!(!run.status.success() && run.stdout.is_empty());

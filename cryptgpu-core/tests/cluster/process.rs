@@ -7,6 +7,7 @@ use cryptgpu_core::cluster::Result;
 use cryptgpu_core::device::cpu::conv::{ConvTerm, conv2d_sum};
 use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
 use cryptgpu_core::mpc::Party;
+use cryptgpu_core::net::LinkType;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -108,8 +109,9 @@ fn caller_of_insecure_choices() {
     }
     if std::env::var_os("CRYPTGPU_TEST_INSECURE").is_some() {
         let randomness = cryptgpu_core::prg::Randomness::InsecurePhilox;
-        let cluster = local().insecure_plaintext().randomness(randomness).start().unwrap();
+        let cluster = local().links(LinkType::InsecurePlaintext).randomness(randomness).start().unwrap();
         cluster.run(record, ()).unwrap();
+        local().links(LinkType::Shared).start().unwrap();
     }
 }
 
@@ -121,7 +123,7 @@ fn every_insecure_choice_is_warned_of() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&caller.stdout) + String::from_utf8_lossy(&caller.stderr);
-    for choice in ["insecure plaintext links", "insecure recording", "insecure randomness"] {
+    for choice in ["insecure plaintext links", "insecure shared links", "insecure recording", "insecure randomness"] {
         assert!(text.lines().any(|line| line.contains("warning") && line.contains(choice)), "{choice}: {text}");
     }
 }

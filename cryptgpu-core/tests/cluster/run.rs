@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder, ClusterError, FailureKind, Fault, SelfTest, Words};
-use cryptgpu_core::net::{HEADER_BYTES, Link, PartyId};
+use cryptgpu_core::net::{HEADER_BYTES, Link, LinkType, PartyId, Stats};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -105,11 +105,42 @@ fn large_inputs_and_outputs_arrive_whole() {
 }
 
 #[test]
-fn plaintext_and_shaped_links_work() {
+fn unencrypted_and_shaped_links_work() {
     let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 5.0 };
-    let cluster = local().insecure_plaintext().link(link).start().unwrap();
-    let run = cluster.run_job(exchange(10, 10)).unwrap();
-    assert!(run.usage.iter().all(|usage| usage.duration >= Duration::from_millis(50)), "{:?}", run.usage);
+    for links in [LinkType::InsecurePlaintext, LinkType::Shared] {
+        let cluster = local().links(links).link(link).start().unwrap();
+        let run = cluster.run_job(exchange(10, 10)).unwrap();
+        assert!(run.usage.iter().all(|usage| usage.duration >= Duration::from_millis(50)), "{links}: {:?}", run.usage);
+    }
+}
+
+#[test]
+fn every_type_of_links_carries_and_counts_the_same() {
+    let of = |links| {
+        let cluster = local().links(links).start().unwrap();
+        let run = cluster.run_job(exchange(5, 300_000)).unwrap();
+        // Time passes differently; nothing else does.
+        let counts = run.usage.map(|usage| Stats { wait_nanos: 0, ..usage.stats });
+        (run.outputs, counts)
+    };
+    let tls = of(LinkType::Tls);
+    assert!(tls.1.iter().all(|stats| stats.payload_bytes() == 5 * 2 * 8 * 300_000 && stats.rounds == 5));
+    for links in [LinkType::Shared, LinkType::InsecurePlaintext] {
+        assert!(of(links) == tls, "{links}");
+    }
+}
+
+#[test]
+fn a_party_on_shared_links_that_is_killed_is_named_at_once() {
+    let cluster = local().links(LinkType::Shared).deadline(Duration::from_secs(60)).start().unwrap();
+    let start = Instant::now();
+    let error = interrupted(&cluster, |pids| signal(pids[1], "-KILL"));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(error.to_string().contains("party 1") && error.to_string().contains("signal 9"), "{error}");
+    cluster.run_job(exchange(2, 10)).unwrap();
+    let pids = cluster.pids();
+    drop(cluster);
+    all_gone(&pids, Duration::from_secs(2));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Links: in memory and over TCP, their faults, what they record.
+//! Links: in memory, over TCP, through shared memory, their faults, what they record.
 
 mod crowd;
 mod endpoint;
@@ -7,6 +7,8 @@ mod netem;
 mod proxy;
 mod recording;
 mod resume;
+mod shared;
+mod streams;
 mod support;
 mod tcp;
 mod threads;

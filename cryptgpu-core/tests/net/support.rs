@@ -1,25 +1,57 @@
-//! What tests of links share: three parties over memory or over TCP with TLS.
+//! What tests of links share: three parties over every kind of link.
 
 #![allow(clippy::unwrap_used)]
 
 use cryptgpu_core::net::tcp::{self, Config, Security};
-use cryptgpu_core::net::{Identity, Network, Options, PartyId, TcpNetwork, memory};
+use cryptgpu_core::net::{Identity, Network, Options, PartyId, SharedNetwork, TcpNetwork, memory, shared};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Three linked parties of one process.
 pub type Trio = [Arc<dyn Network>; 3];
 
-/// Over every kind of link, with its name.
-pub fn all_kinds(options: &Options) -> [(&'static str, Trio); 2] {
-    let memory = memory::trio(options.clone()).map(|net| Arc::new(net) as Arc<dyn Network>);
-    let tcp = tcp_trio(options).map(|net| Arc::new(net) as Arc<dyn Network>);
-    [("memory", memory), ("TCP with TLS", tcp)]
+/// Links over byte streams.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    Tls,
+    Plaintext,
+    Shared,
 }
 
-fn tcp_trio(options: &Options) -> [TcpNetwork; 3] {
-    let threads = configs(options, false).map(|config| std::thread::spawn(|| TcpNetwork::connect(config).unwrap()));
-    threads.map(|thread| thread.join().unwrap())
+/// Over every kind of link, with its name.
+pub fn all_kinds(options: &Options) -> [(&'static str, Trio); 3] {
+    let memory = memory::trio(options.clone()).map(|net| Arc::new(net) as Arc<dyn Network>);
+    let [tls, shared] = [Way::Tls, Way::Shared].map(|way| link_up(way, &[options; 3]));
+    [("memory", memory), ("TCP with TLS", tls), ("shared memory", shared)]
+}
+
+/// Three parties, linked up, each with its own options.
+pub fn link_up(way: Way, options: &[&Options; 3]) -> Trio {
+    let net = |net: Result<Arc<dyn Network>, _>| net.map_err(|error: cryptgpu_core::net::NetError| error.to_string());
+    let join = |thread: std::thread::JoinHandle<_>| net(thread.join().unwrap()).unwrap();
+    if way == Way::Shared {
+        return shared_configs(options)
+            .map(|config| std::thread::spawn(|| SharedNetwork::connect(config).map(|net| Arc::new(net) as _)))
+            .map(join);
+    }
+    let mut configs = configs(options[0], way == Way::Plaintext);
+    configs.iter_mut().zip(options).for_each(|(config, options)| config.options = (*options).clone());
+    configs.map(|config| std::thread::spawn(|| TcpNetwork::connect(config).map(|net| Arc::new(net) as _))).map(join)
+}
+
+/// Settings for three parties that share memory, of a session that no other has.
+pub fn shared_configs(options: &[&Options; 3]) -> [shared::Config; 3] {
+    static SESSION: AtomicU64 = AtomicU64::new(0);
+    let mut session = [0; 16];
+    session[..8].copy_from_slice(&SESSION.fetch_add(1, Relaxed).to_le_bytes());
+    session[8..12].copy_from_slice(&std::process::id().to_le_bytes());
+    PartyId::ALL.map(|id| shared::Config {
+        id,
+        session,
+        connect_within: Duration::from_secs(10),
+        options: options[id.index()].clone(),
+    })
 }
 
 /// Settings for three parties on this machine, to be changed before they link up.

@@ -11,7 +11,7 @@ use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Hosts, Rendezvous};
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
-use cryptgpu_core::net::Link;
+use cryptgpu_core::net::{Link, LinkType};
 use cryptgpu_core::prg::Randomness;
 
 use super::Result;
@@ -19,7 +19,7 @@ use super::Result;
 /// Where the parties run.
 #[derive(Debug, clap::Args)]
 pub struct Parties {
-    /// Where the parties run: local (three processes of this machine, linked by TLS), threads (three of this program:
+    /// Where the parties run: local (three processes of this machine), threads (three of this program:
     /// nothing is private from it), or three hosts to reach over SSH, such as ann@h0,bob@h1,eve@h2
     #[arg(long = "parties", default_value = "local", value_parser = place)]
     place: Place,
@@ -33,6 +33,10 @@ pub struct Parties {
     rendezvous: Option<PathBuf>,
     #[command(flatten)]
     meeting: Meeting,
+    /// What carries messages between parties in processes: tls; shared, memory that processes of one machine share,
+    /// unencrypted; or insecure-plaintext, TCP without TLS
+    #[arg(long, default_value_t)]
+    link_type: LinkType,
     /// Threads that each party process computes on; one for each core by default
     #[arg(long, value_parser = threads)]
     threads: Option<usize>,
@@ -114,7 +118,7 @@ impl Parties {
             )
             .into());
         }
-        let builder = builder.deadline(deadline);
+        let builder = builder.deadline(deadline).links(self.link_type);
         let builder = self.resume_within.into_iter().fold(builder, ClusterBuilder::resume_within);
         let builder = self.logs.iter().fold(builder, ClusterBuilder::logs);
         let builder = self.threads.into_iter().fold(builder, |builder, threads| builder.threads(threads));

@@ -122,6 +122,9 @@ pub fn summary(record: &Record) -> String {
     if record.is_insecure() {
         text += &format!(", INSECURE ({})", record.randomness);
     }
+    if record.parties.ends_with("unencrypted") {
+        text += &format!(", {}", record.parties);
+    }
     if let Some(agreement) = record.agreement {
         text += &format!(", same prediction as plaintext on {agreement} of {}", record.compared);
     }

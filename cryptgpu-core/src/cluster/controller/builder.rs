@@ -3,7 +3,7 @@
 use crate::cluster::wire::configuration::{Configuration, Places, Route};
 use crate::device::Devices;
 use crate::mpc::{CheckRange, Settings};
-use crate::net::{Interceptor, Link};
+use crate::net::{Interceptor, Link, LinkType};
 use crate::prg::Randomness;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -176,10 +176,25 @@ impl ClusterBuilder {
         self
     }
 
-    /// Links between parties without TLS: **anyone on the way learns every secret**. For measuring
-    /// what TLS costs.
-    pub fn insecure_plaintext(mut self) -> Self {
-        self.configuration.insecure_plaintext = true;
+    /// What carries messages between parties in processes: TLS by default. [`LinkType::Shared`] is the short way between
+    /// processes of one machine, memory that they share, **without encryption**; each party prints a warning. Parties on
+    /// several hosts or of several owners refuse it, and parties [in memory](crate::cluster::Cluster::in_memory), which
+    /// hand messages over. Values, bytes and rounds are the same on all types of links.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::{Cluster, ClusterError};
+    /// use cryptgpu_core::net::LinkType;
+    ///
+    /// let cluster = Cluster::local().links(LinkType::Shared).start()?;
+    /// # Ok::<(), ClusterError>(())
+    /// ```
+    pub fn links(mut self, links: LinkType) -> Self {
+        self.configuration.links = links;
         self
+    }
+
+    /// The type of links that was chosen.
+    pub(in crate::cluster) fn chosen_links(&self) -> LinkType {
+        self.configuration.links
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn introduce(configuration: &Configuration, control: ControlLink) -> 
         device: configuration.devices.0[id.index()],
         // Hosts have a party each.
         turn: if matches!(control, ControlLink::Connect { .. }) { id.index() as u32 } else { 0 },
-        insecure_plaintext: configuration.insecure_plaintext,
+        links: configuration.links,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, configuration.ports[id.index()])),
     });
     Ok(Introduction { identity, peers, bootstraps })

@@ -31,10 +31,6 @@ pub(super) fn start(
     runtime: &Runtime,
     start: &Start<'_>,
 ) -> Result<Started, ClusterError> {
-    if configuration.insecure_plaintext {
-        let detail = "its owners' links are TLS always: leave `insecure_plaintext` out";
-        return Err(ClusterError::argument("start a cluster of three owners", &detail));
-    }
     let hint = "`cryptgpu keygen` makes a key; owners.toml says where it is.";
     let identity = owners.identity().map_err(|error| controller("be a caller", &error, hint))?;
     // A party whose owner has another one says so when it is asked for a function.

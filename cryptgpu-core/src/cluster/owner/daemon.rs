@@ -17,7 +17,7 @@ use crate::cluster::wire::object::{CodeError, Library};
 use crate::cluster::wire::owners::{Answer, Hello, hear, say};
 use crate::cluster::wire::text::hex;
 use crate::net::tcp::Reception;
-use crate::net::tls;
+use crate::net::{LinkType, tls};
 use sha2::{Digest, Sha256};
 use std::ffi::{CStr, CString, OsString, c_char};
 use std::io;
@@ -340,7 +340,7 @@ impl Daemon {
             resume_within: hello.resume_within.min(LONGEST),
             connect_within: hello.connect_within.min(LONGEST),
             link: hello.link,
-            insecure_plaintext: false,
+            links: LinkType::Tls,
             settings: hello.settings,
             device: *device,
             turn: 0,

@@ -15,7 +15,7 @@ use crate::cluster::wire::message::{
 use crate::cluster::wire::object::{CodeError, Library};
 use crate::device::DeviceInUse;
 use crate::net::tcp::{self, Config, Security};
-use crate::net::{NetError, Options, TcpNetwork, tls};
+use crate::net::{LinkType, NetError, Network, Options, SharedNetwork, TcpNetwork, shared, tls};
 use parking_lot::Mutex;
 use std::ffi::{CStr, OsString};
 use std::fs::File;
@@ -188,7 +188,7 @@ struct Control {
     /// Commands with their frames, and where the bodies of those begin.
     commands: Receiver<(Command, Vec<u8>, usize)>,
     /// The links to the other parties, once they are up, for the signs of life.
-    links: Arc<OnceLock<Arc<TcpNetwork>>>,
+    links: Arc<OnceLock<Arc<dyn Network>>>,
 }
 
 /// What the link to the controller runs over.
@@ -266,7 +266,7 @@ where
         }
     });
     let (alive, pause) = (outbox.clone(), heartbeat(bootstrap.deadline));
-    let links: Arc<OnceLock<Arc<TcpNetwork>>> = Arc::default();
+    let links: Arc<OnceLock<Arc<dyn Network>>> = Arc::default();
     let watched = links.clone();
     runtime.spawn(async move {
         loop {
@@ -292,21 +292,21 @@ fn serve_commands(
     let Control { outbox, commands, .. } = control;
     // Before anything waits for this party: what is missing is said at once.
     let device = bootstrap.device.resolve(bootstrap.turn as usize).map_err(|error| error.to_string())?;
-    let mut listener = Some(tcp::listen(bootstrap.id, bootstrap.listen).map_err(|error| error.to_string())?);
-    if let Some(address) = listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+    let mut door = Some(Door::open(bootstrap).map_err(|error| error.to_string())?);
+    if let Some(address) = door.as_ref().and_then(|door| door.address(bootstrap)) {
         tell(outbox, &Event::Listening { address });
     }
     let mut context = None;
     while let Ok((command, frame, body)) = commands.recv() {
         match command {
             Command::LinkUp { addresses } => {
-                let listener = listener.take().ok_or("the controller asked to link up twice")?;
+                let door = door.take().ok_or("the controller asked to link up twice")?;
                 // An owner's party knows by itself where the others are.
                 let (gate, addresses) = match guard.take() {
                     Some(Guard { gate, addresses }) => (Some(gate), addresses),
                     None => (None, addresses),
                 };
-                let linked = link_up(bootstrap, device.clone(), listener, addresses, control);
+                let linked = link_up(bootstrap, device.clone(), door, addresses, control);
                 context.insert(linked.map_err(|error| error.to_string())?).guard(gate);
             }
             Command::Run { run, job } => {
@@ -334,32 +334,56 @@ fn serve_commands(
     Ok(())
 }
 
+/// Where the other parties find this one.
+enum Door {
+    Tls(TcpListener),
+    Plaintext(TcpListener),
+    /// By the session number.
+    Shared,
+}
+
+impl Door {
+    fn open(bootstrap: &Bootstrap) -> Result<Self, NetError> {
+        let listen = || tcp::listen(bootstrap.id, bootstrap.listen);
+        Ok(match bootstrap.links {
+            LinkType::Tls => Door::Tls(listen()?),
+            LinkType::InsecurePlaintext => Door::Plaintext(listen()?),
+            LinkType::Shared => Door::Shared,
+        })
+    }
+
+    /// The address for the others; where they need none, the one that was named.
+    fn address(&self, bootstrap: &Bootstrap) -> Option<SocketAddr> {
+        match self {
+            Door::Tls(listener) | Door::Plaintext(listener) => listener.local_addr().ok(),
+            Door::Shared => Some(bootstrap.listen),
+        }
+    }
+}
+
 /// Links up with the other parties and agrees on keys.
 fn link_up(
     bootstrap: &Bootstrap,
     device: DeviceInUse,
-    listener: TcpListener,
+    door: Door,
     addresses: [String; 3],
     control: &Control,
 ) -> Result<PartyContext, NetError> {
-    let security = match bootstrap.insecure_plaintext {
-        true => Security::InsecurePlaintext,
-        false => Security::Tls { identity: bootstrap.identity.clone(), peers: bootstrap.peers },
+    let &Bootstrap { id, session, connect_within, deadline, resume_within, link, .. } = bootstrap;
+    let options = Options { deadline, resume_within, link, ..Options::default() };
+    let tcp = |listener, security| {
+        let config = Config { id, listener, addresses, security, session, connect_within, options: options.clone() };
+        TcpNetwork::connect(config).map(|network| Arc::new(network) as Arc<dyn Network>)
     };
-    let network = Arc::new(TcpNetwork::connect(Config {
-        id: bootstrap.id,
-        listener,
-        addresses,
-        security,
-        session: bootstrap.session,
-        connect_within: bootstrap.connect_within,
-        options: Options {
-            deadline: bootstrap.deadline,
-            resume_within: bootstrap.resume_within,
-            link: bootstrap.link,
-            ..Options::default()
-        },
-    })?);
+    let tls = || Security::Tls { identity: bootstrap.identity.clone(), peers: bootstrap.peers };
+    let network = match door {
+        Door::Tls(listener) => tcp(listener, tls())?,
+        Door::Plaintext(listener) => tcp(listener, Security::InsecurePlaintext)?,
+        Door::Shared => {
+            let config = shared::Config { id, session, connect_within, options: options.clone() };
+            Arc::new(SharedNetwork::connect(config)?)
+        }
+    };
     // They are linked up once.
     let _ = control.links.set(network.clone());
     let links = Links { network, in_memory: false };

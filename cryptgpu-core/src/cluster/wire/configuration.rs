@@ -6,7 +6,7 @@ use super::owners::Owners;
 use super::rendezvous::Rendezvous;
 use crate::device::Devices;
 use crate::mpc::Settings;
-use crate::net::{Interceptor, Link, Options, PartyId};
+use crate::net::{Interceptor, Link, LinkType, Options, PartyId};
 use crate::prg::Randomness;
 use std::fmt;
 use std::path::PathBuf;
@@ -68,7 +68,8 @@ pub(in crate::cluster) struct Configuration {
     pub(in crate::cluster) threads: Option<usize>,
     pub(in crate::cluster) program: Option<PathBuf>,
     pub(in crate::cluster) randomness: Randomness,
-    pub(in crate::cluster) insecure_plaintext: bool,
+    /// What carries messages between parties in processes.
+    pub(in crate::cluster) links: LinkType,
     pub(in crate::cluster) ports: [u16; 3],
     pub(in crate::cluster) settings: Settings,
     pub(in crate::cluster) devices: Devices,
@@ -106,7 +107,28 @@ impl Configuration {
             );
             return Err(ClusterError::argument("start a cluster", &detail));
         }
-        Ok(())
+        self.check_links()
+    }
+
+    /// Whether the parties, where they are, can have links of that type.
+    fn check_links(&self) -> Result<(), ClusterError> {
+        let refuse = |why: &str| {
+            let detail = format!("links of type `{}`: {why}", self.links);
+            Err(ClusterError::argument("start a cluster", &detail))
+        };
+        match (self.links, &self.places) {
+            (LinkType::Shared, Places::Memory) => {
+                refuse("parties on threads of one process hand their messages over anyway. Leave the type of links out")
+            }
+            (LinkType::Shared, Places::Ssh(_) | Places::Rendezvous(_)) => refuse(
+                "parties that may be on several hosts share no memory. Leave the type of links out, or run all three on \
+                 this machine (`Cluster::local()`, `--parties local`)",
+            ),
+            (LinkType::Shared | LinkType::InsecurePlaintext, Places::Owners(_)) => {
+                refuse("parties of three owners are linked by TLS always. Leave the type of links out")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -122,7 +144,7 @@ impl Default for Configuration {
             threads: None,
             program: None,
             randomness: Randomness::default(),
-            insecure_plaintext: false,
+            links: LinkType::default(),
             ports: [0; 3],
             settings: Settings::default(),
             devices: Devices::default(),
@@ -136,6 +158,23 @@ impl Default for Configuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_that_the_places_cannot_have_are_refused_with_a_hint() {
+        let with = |links, places| Configuration { links, places, ..Configuration::default() }.check();
+        let hosts = || Places::Ssh(Box::new(Hosts::new(["h0", "h1", "h2"])));
+        let tasks = || Places::Rendezvous(Box::new(Rendezvous::new("folder")));
+        for (places, hint) in
+            [(Places::Memory, "hand their messages over"), (hosts(), "--parties local"), (tasks(), "--parties local")]
+        {
+            let error = with(LinkType::Shared, places).unwrap_err().to_string();
+            assert!(error.contains("links of type `shared`") && error.contains(hint), "{error}");
+        }
+        assert!(with(LinkType::Shared, Places::Local).is_ok());
+        for places in [Places::Memory, Places::Local, hosts(), tasks()] {
+            assert!(with(LinkType::Tls, places.clone()).is_ok() && with(LinkType::InsecurePlaintext, places).is_ok());
+        }
+    }
 
     #[test]
     fn a_connection_is_made_anew_within_less_than_the_deadline() {

@@ -7,7 +7,7 @@ use super::object::Library;
 use super::trace::PartyTrace;
 use crate::device::{DeviceChoice, DeviceInUse};
 use crate::mpc::Settings;
-use crate::net::{Fingerprint, Identity, Link, PartyId, Stats, WaitState};
+use crate::net::{Fingerprint, Identity, Link, LinkType, PartyId, Stats, WaitState};
 use crate::prg::Randomness;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Both ends must be of the same version: jobs are encoded without names.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 6");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 7");
 
 /// The version, read from memory: so a test can make a program of another one.
 pub(in crate::cluster) fn version() -> &'static str {
@@ -42,7 +42,7 @@ pub(in crate::cluster) struct Bootstrap {
     pub(in crate::cluster) resume_within: Duration,
     pub(in crate::cluster) connect_within: Duration,
     pub(in crate::cluster) link: Link,
-    pub(in crate::cluster) insecure_plaintext: bool,
+    pub(in crate::cluster) links: LinkType,
     pub(in crate::cluster) settings: Settings,
     /// Where to compute.
     pub(in crate::cluster) device: DeviceChoice,

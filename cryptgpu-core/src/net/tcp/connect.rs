@@ -1,12 +1,12 @@
 //! Linking up: every party connects to both others and is connected to by both. Later the same greetings serve to make
 //! a connection anew that broke.
 
+use super::super::stream::{Answer, Connection, Hello, Purpose, Stream};
 use super::super::tls::{self, Fingerprint};
 use super::super::{NetError, PartyId, after};
-use super::hello::{Answer, Hello, Purpose};
 use super::opener::{Opener, PIECE_BYTES};
 use super::reception::{PAUSE, Reception, is_unheard};
-use super::{Config, Security, Stream};
+use super::{Config, Security};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,12 +14,6 @@ use std::time::{Duration, Instant};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-
-/// The two connections with one peer.
-pub(super) struct Connection {
-    pub(super) incoming: Box<dyn Stream>,
-    pub(super) outgoing: Box<dyn Stream>,
-}
 
 /// Listens on `address`, where port 0 means any free one.
 ///

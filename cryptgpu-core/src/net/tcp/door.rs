@@ -1,9 +1,8 @@
 //! The listener after linking up. It is there for connections that are made anew; everybody else is turned away.
 
+use super::super::stream::{Answer, Notice, Purpose};
 use super::Config;
 use super::connect::secure_incoming;
-use super::hello::{Answer, Purpose};
-use super::reader::Notice;
 use super::reception::Reception;
 use std::sync::Arc;
 use tokio::net::TcpListener;

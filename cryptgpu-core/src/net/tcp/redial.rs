@@ -2,50 +2,38 @@
 //! to be gone, or until the time for it is over.
 
 use super::super::PartyId;
-use super::super::inbox::{Fault, Inbox};
+use super::super::inbox::Fault;
+use super::super::stream::{Answer, Needed, Purpose, Redial, Redialling, Stream, Unmade, refused};
+use super::Config;
 use super::connect::secure_outgoing;
-use super::hello::{Answer, Purpose};
-use super::reader::{Notice, refused};
 use super::reception::PAUSE;
-use super::{Config, Stream};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// The way to a peer.
-pub(super) struct Way {
+/// Where a peer listens.
+pub(super) struct Dialler {
     pub(super) config: Arc<Config>,
     pub(super) peer: PartyId,
-    /// Where the peer's end shows.
-    pub(super) inbox: Arc<Inbox>,
-    /// The receiving end of the other direction of the link.
-    pub(super) reader: UnboundedSender<Notice>,
-}
-
-/// Why a connection was not made anew.
-pub(super) enum Unmade {
-    /// The peer's process is gone: it refuses connections.
-    Gone,
-    /// The link has ended, and the inbox knows why.
-    Over,
-    /// The link ends with this.
-    Fault(Fault),
 }
 
 /// One dial may take so long before the next.
 const TRY_WITHIN: Duration = Duration::from_secs(1);
 
-impl Way {
-    /// Makes the connection anew, which broke with `broken`: the new one, and the number of the frame that is expected.
-    /// `needed` says whether the link is still to be resumed.
-    pub(super) async fn redial(
+impl Redial for Dialler {
+    fn redial<'a>(&'a self, broken: &'a io::Error, within: Duration, needed: &'a Needed<'a>) -> Redialling<'a> {
+        Box::pin(self.dial_until(broken, within, needed))
+    }
+}
+
+impl Dialler {
+    async fn dial_until(
         &self,
         broken: &io::Error,
         within: Duration,
-        needed: impl Fn() -> bool,
+        needed: &Needed<'_>,
     ) -> Result<(Box<dyn Stream>, u64), Unmade> {
         let until = Instant::now() + within;
         let mut last;

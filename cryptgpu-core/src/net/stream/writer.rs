@@ -6,8 +6,7 @@ use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::Fault;
 use super::super::payload::Payload;
 use super::outgoing::Task;
-use super::redial::Way;
-use super::{Security, Stream};
+use super::{Stream, Way};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -19,9 +18,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
-
-/// A message of at most so many words is written by the thread that sends it.
-const SHORT_WORDS: usize = 4 << 10;
 
 /// One direction of a link, at its sender.
 pub(super) struct Outlet {
@@ -78,7 +74,7 @@ pub(super) struct Sink {
 impl Outlet {
     /// Takes over a connection. Errors of writing go to the inbox of `way`, where the peer's end shows.
     pub(super) fn new(runtime: &Runtime, stream: Box<dyn Stream>, way: Way) -> Self {
-        let with_checksum = matches!(way.config.security, Security::InsecurePlaintext);
+        let with_checksum = way.kind.with_checksum;
         let shared = Arc::new(Shared {
             sink: Mutex::new(Sink {
                 stream: Some(stream),
@@ -106,7 +102,7 @@ impl Outlet {
     pub(super) fn post(&self, header: Header, words: Vec<u64>) {
         let mut frame = Frame::new(header, words);
         let queue = self.queue.lock();
-        if frame.words.len() <= SHORT_WORDS && self.shared.queued.load(Ordering::Acquire) == 0 {
+        if frame.words.len() <= self.shared.way.kind.direct_words && self.shared.queued.load(Ordering::Acquire) == 0 {
             let mut sink = self.shared.sink.lock();
             // The task may have queued frames of a broken connection meanwhile.
             if sink.is_up() && self.shared.queued.load(Ordering::Acquire) == 0 {

@@ -20,7 +20,7 @@ const ACKNOWLEDGED_BYTES: usize = 256 << 10;
 const ACKNOWLEDGED_FRAMES: u64 = 256;
 
 /// What others tell the receiving end.
-pub(super) enum Notice {
+pub(in super::super) enum Notice {
     /// The sender has made the connection anew, and waits for the answer to its greeting.
     Connection(Box<dyn Stream>, Hello),
     /// The peer's process is gone: no connection will come, only what is on its way.
@@ -306,9 +306,9 @@ fn some(read: io::Result<usize>) -> Result<usize, Stop> {
     }
 }
 
-/// Whether TLS refused what came.
-pub(super) fn refused(error: &io::Error) -> Option<Fault> {
-    (error.kind() == io::ErrorKind::InvalidData).then(|| Fault::BadFrame(format!("TLS refused what came: {error}")))
+/// Whether what came was refused: by TLS, or as nothing that shared memory may say.
+pub(in super::super) fn refused(error: &io::Error) -> Option<Fault> {
+    (error.kind() == io::ErrorKind::InvalidData).then(|| Fault::BadFrame(format!("what came was refused: {error}")))
 }
 
 /// How a link ends whose peer cannot be reached any more.

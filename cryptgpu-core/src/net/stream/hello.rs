@@ -14,7 +14,7 @@ const PURPOSE: usize = 6;
 
 /// Whether a link begins with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in super::super) enum Purpose {
     /// The first connection of a direction of a link.
     Begin,
     /// One in place of a connection that broke.
@@ -23,16 +23,16 @@ pub(super) enum Purpose {
 
 /// What the connecting end says first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hello {
-    pub(super) from: PartyId,
-    pub(super) to: PartyId,
-    pub(super) purpose: Purpose,
-    pub(super) session: [u8; 16],
+pub(in super::super) struct Hello {
+    pub(in super::super) from: PartyId,
+    pub(in super::super) to: PartyId,
+    pub(in super::super) purpose: Purpose,
+    pub(in super::super) session: [u8; 16],
 }
 
 /// What the listening end answers, behind the greeting, which it repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(in super::super) enum Answer {
     /// All frames before this one have come.
     Expects(u64),
     /// The link has ended there.
@@ -74,7 +74,7 @@ impl Hello {
     ///
     /// # Errors
     /// When the connection ends first, or the other end does not repeat the greeting: then it belongs to another session.
-    pub(super) async fn greet(&self, stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
+    pub(in super::super) async fn greet(&self, stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
         let greeting = self.encode();
         stream.write_all(&greeting).await?;
         stream.flush().await?;
@@ -92,7 +92,7 @@ impl Hello {
     ///
     /// # Errors
     /// When it is another greeting, or the connection ends first.
-    pub(super) async fn hear(stream: &mut Box<dyn Stream>, expected: &[Hello]) -> io::Result<Hello> {
+    pub(in super::super) async fn hear(stream: &mut Box<dyn Stream>, expected: &[Hello]) -> io::Result<Hello> {
         let mut greeting = [0u8; HELLO_BYTES];
         stream.read_exact(&mut greeting).await?;
         if let Some(hello) = expected.iter().find(|hello| hello.encode() == greeting) {
@@ -109,7 +109,7 @@ impl Hello {
     }
 
     /// Answers a greeting.
-    pub(super) async fn answer(&self, stream: &mut Box<dyn Stream>, answer: Answer) -> io::Result<()> {
+    pub(in super::super) async fn answer(&self, stream: &mut Box<dyn Stream>, answer: Answer) -> io::Result<()> {
         send(stream, &self.encode(), answer).await
     }
 }

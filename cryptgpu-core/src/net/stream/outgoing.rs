@@ -6,8 +6,8 @@ use super::super::frame::{FrameKind, Header};
 use super::super::inbox::Fault;
 use super::pulse::{Pulse, Quiet, silent};
 use super::reader::{Notice, died};
-use super::redial::Unmade;
 use super::writer::{Broken, Frame, Shared};
+use super::{Unmade, Way};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -31,7 +31,7 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, orders: UnboundedReceiver<Frame>) -> Self {
-        let pulse = Pulse::of(&shared.way.config.options);
+        let pulse = Pulse::of(&shared.way.options);
         Task { shared, orders, line: VecDeque::new(), closed: false, pulse, quiet: Quiet::default() }
     }
 
@@ -141,22 +141,24 @@ impl Task {
             }
         }
         self.quiet = Quiet::default();
+        let Some(redial) = &way.redial else {
+            gone(way, &error);
+            return Err(Unmade::Gone);
+        };
         if self.pulse.resume.is_zero() {
             return Err(Unmade::Fault(Fault::Closed(format!("cannot send to it any more ({error})"))));
         }
         // A link that is down need not be resumed, unless the peer shall hear that it is given up.
         let needed = || way.inbox.fault().is_none() || shared.given_up.load(Ordering::Acquire);
         let since = Instant::now();
-        let (stream, expected) = match way.redial(&error, self.pulse.resume, needed).await {
+        let (stream, expected) = match redial.redial(&error, self.pulse.resume, &needed).await {
             Ok(made) => made,
-            Err(Unmade::Gone) => {
-                // What it sent before is still read. A reader that has ended knows why.
-                if way.reader.send(Notice::Gone).is_err() {
-                    way.inbox.close(died(&error));
+            Err(unmade) => {
+                if matches!(unmade, Unmade::Gone) {
+                    gone(way, &error);
                 }
-                return Err(Unmade::Gone);
+                return Err(unmade);
             }
-            Err(other) => return Err(other),
         };
         let again = {
             let mut sink = shared.sink.lock();
@@ -169,8 +171,15 @@ impl Task {
             frames
         };
         way.inbox.reconnected();
-        log(way.config.id, way.peer, &error, since, again);
+        log(way.id, way.peer, &error, since, again);
         Ok(())
+    }
+}
+
+/// The peer's process is gone. What it sent before is still read; a reader that has ended knows why.
+fn gone(way: &Way, error: &io::Error) {
+    if way.reader.send(Notice::Gone).is_err() {
+        way.inbox.close(died(error));
     }
 }
 

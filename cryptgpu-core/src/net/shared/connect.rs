@@ -1,0 +1,216 @@
+//! Linking up: every party connects to both others by a socket of this machine, and passes the memory of that connection
+//! through it. The sockets' names are in Linux's abstract namespace: they are in no folder, and go when their process goes.
+//! A name is a digest of the session number, which the parties alone know, and whoever connects must be of this account.
+
+use super::super::stream::{Answer, Connection, Hello, Purpose, Stream};
+use super::super::{NetError, PartyId, after};
+use super::Config;
+use super::memory::Memory;
+use super::ring::{WORDS, receiving_ends, sending_ends};
+use super::stream::SharedStream;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg, sendmsg, socket_with,
+};
+use sha2::{Digest, Sha256};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+/// The pause of a party before it tries again to connect.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long whoever connects may take to pass its memory and greet.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Links up with both peers.
+pub(super) async fn all(config: &Arc<Config>) -> Result<Vec<(PartyId, Connection)>, NetError> {
+    let id = config.id;
+    let listener = listener(config).map_err(|error| {
+        let hint = "Is another party of the same number in this session?";
+        setup(id, "listen for the other parties of this machine", &error.to_string(), hint)
+    })?;
+    let until = after(Instant::now(), config.connect_within);
+    let (next, prev) = (id.next(), id.prev());
+    let (to_next, to_prev, [from_next, from_prev]) =
+        tokio::try_join!(dial(config, next, until), dial(config, prev, until), accept(config, &listener, until))?;
+    Ok(vec![
+        (next, Connection { incoming: from_next, outgoing: to_next }),
+        (prev, Connection { incoming: from_prev, outgoing: to_prev }),
+    ])
+}
+
+/// Where a party of this session listens.
+fn address(session: &[u8; 16], party: PartyId) -> io::Result<SocketAddrUnix> {
+    let digest = Sha256::new().chain_update(b"cryptgpu shared links").chain_update(session).finalize();
+    let name: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(SocketAddrUnix::new_abstract_name(format!("cryptgpu-{name}-{party}").as_bytes())?)
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+fn listener(config: &Config) -> io::Result<UnixListener> {
+    let socket = socket()?;
+    bind(&socket, &address(&config.session, config.id)?)?;
+    listen(&socket, 64)?;
+    UnixListener::from_std(socket.into())
+}
+
+/// Connects to `peer`, which may not listen yet.
+async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn Stream>, NetError> {
+    let action = format!("connect to party {peer} on this machine");
+    let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
+    loop {
+        let error = match reach(config, peer) {
+            Ok(socket) => {
+                let greeted = tokio::time::timeout_at(until.into(), introduce(config, peer, socket)).await;
+                let hint =
+                    "Do all parties belong to the same session, on the same machine, with links of the same type?";
+                return match greeted {
+                    Ok(stream) => stream.map_err(|error| fail(&error.to_string(), hint)),
+                    Err(_) => Err(fail("no answer to the greeting in time", "Is that party running?")),
+                };
+            }
+            Err(error) => error,
+        };
+        // It does not listen yet, or others are before us at its door.
+        let comes = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::WouldBlock);
+        if !comes || Instant::now() + PAUSE >= until {
+            let hint =
+                "Is that party running on this machine, in this network namespace? Shared links lead to no other host.";
+            return Err(fail(&error.to_string(), hint));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn reach(config: &Config, peer: PartyId) -> io::Result<UnixStream> {
+    let socket = socket()?;
+    connect(&socket, &address(&config.session, peer)?)?;
+    let socket = UnixStream::from_std(socket.into())?;
+    of_this_account(&socket)?;
+    Ok(socket)
+}
+
+/// An end of another account is no party.
+fn of_this_account(socket: &UnixStream) -> io::Result<()> {
+    match socket.peer_cred()?.uid() == rustix::process::geteuid().as_raw() {
+        true => Ok(()),
+        false => Err(io::Error::other("a process of another account is at the other end")),
+    }
+}
+
+/// Passes memory for this connection, and greets through it.
+async fn introduce(config: &Config, peer: PartyId, socket: UnixStream) -> io::Result<Box<dyn Stream>> {
+    let (memory, file) = Memory::create(WORDS)?;
+    socket.writable().await?;
+    pass(&socket, &file)?;
+    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, sending_ends(&Arc::new(memory))));
+    let hello = Hello { from: config.id, to: peer, purpose: Purpose::Begin, session: config.session };
+    hello.greet(&mut stream).await?;
+    Ok(stream)
+}
+
+/// Sends a descriptor, with a byte that carries it.
+fn pass(socket: &UnixStream, file: &OwnedFd) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let files = [file.as_fd()];
+    if !control.push(SendAncillaryMessage::ScmRights(&files)) {
+        return Err(io::Error::other("there is no room for a descriptor"));
+    }
+    let sent = sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+    if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// The descriptor that comes first on a connection.
+async fn passed(socket: &UnixStream) -> io::Result<OwnedFd> {
+    let receive = || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let came = recvmsg(socket, &mut [IoSliceMut::new(&mut [0])], &mut control, flags)?;
+        let files = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
+            _ => None,
+        });
+        let mut files: Vec<OwnedFd> = files.flatten().collect();
+        match (came.bytes, files.pop()) {
+            (1, Some(file)) => Ok(file),
+            _ => Err(io::Error::other("it passes no memory")),
+        }
+    };
+    socket.async_io(Interest::READABLE, receive).await
+}
+
+/// Accepts both peers. Whoever else comes is turned away, and told of if a peer is missing at last.
+async fn accept(
+    config: &Arc<Config>,
+    listener: &UnixListener,
+    until: Instant,
+) -> Result<[Box<dyn Stream>; 2], NetError> {
+    let (mut next, mut prev) = (None, None);
+    let mut refused = String::new();
+    let mut visitors = JoinSet::new();
+    loop {
+        (next, prev) = match (next, prev) {
+            (Some(next), Some(prev)) => return Ok([next, prev]),
+            other => other,
+        };
+        tokio::select! {
+            visitor = listener.accept() => match visitor {
+                Ok((socket, _)) => {
+                    let config = config.clone();
+                    visitors.spawn(async move {
+                        let greeting = tokio::time::timeout(HANDSHAKE_WITHIN, hear(&config, socket)).await;
+                        greeting.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it did not greet in time")))
+                    });
+                }
+                // There may be no descriptor left: it is tried again.
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            },
+            Some(Ok(outcome)) = visitors.join_next() => match outcome {
+                Ok((from, stream)) if from == config.id.next() && next.is_none() => next = Some(stream),
+                Ok((from, stream)) if from == config.id.prev() && prev.is_none() => prev = Some(stream),
+                Ok((from, _)) => refused = format!("; party {from} connected a second time"),
+                Err(error) => refused = format!("; refused a connection: {error}"),
+            },
+            () = tokio::time::sleep_until(until.into()) => {
+                let absent = [(config.id.next(), next.is_none()), (config.id.prev(), prev.is_none())];
+                let absent: Vec<String> =
+                    absent.iter().filter(|(_, absent)| *absent).map(|(peer, _)| format!("party {peer}")).collect();
+                let detail = format!("{} did not connect within {:?}{refused}", absent.join(" and "), config.connect_within);
+                let hint = "Are all three parties running on this machine?";
+                return Err(setup(config.id, "accept the other parties", &detail, hint));
+            }
+        }
+    }
+}
+
+/// Maps the memory that whoever has connected passes, and hears its greeting through it.
+async fn hear(config: &Config, socket: UnixStream) -> io::Result<(PartyId, Box<dyn Stream>)> {
+    of_this_account(&socket)?;
+    let memory = Memory::open(&passed(&socket).await?, WORDS)?;
+    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, receiving_ends(&Arc::new(memory))));
+    let expected = [config.id.next(), config.id.prev()].map(|from| Hello {
+        from,
+        to: config.id,
+        purpose: Purpose::Begin,
+        session: config.session,
+    });
+    let hello = Hello::hear(&mut stream, &expected).await?;
+    hello.answer(&mut stream, Answer::Expects(0)).await?;
+    Ok((hello.from, stream))
+}
+
+fn setup(party: PartyId, action: &str, detail: &str, hint: &str) -> NetError {
+    NetError::Setup { party, action: action.into(), detail: detail.into(), hint: hint.into() }
+}

@@ -1,0 +1,126 @@
+//! A party's two links over connections that are there: posting to both, the end of both at once, and the end in good order.
+
+use super::super::endpoint::Endpoint;
+use super::super::frame::{FrameKind, Header};
+use super::super::{GaveUp, NetError, PartyId, Tag};
+use super::reader::{Notice, Reader};
+use super::writer::Outlet;
+use super::{Connection, Kind, Redial, Way};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// Threads of the transport at each party.
+const WORKERS: usize = 1;
+
+/// How long the end of the links may wait for peers to take what is still on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// By the sender's index, where its reader hears that a connection was made anew; none from the party itself.
+pub(in super::super) type Readers = [Option<UnboundedSender<Notice>>; 3];
+
+/// A party's links. Dropping them ends them in good order and ends their threads.
+pub(in super::super) struct Links {
+    end: Endpoint,
+    /// By the receiver's index; none to itself.
+    outlets: [Option<Outlet>; 3],
+    runtime: Option<Runtime>,
+}
+
+impl Links {
+    /// The threads of a party's transport.
+    pub(in super::super) fn runtime(id: PartyId) -> Result<Runtime, NetError> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name(format!("net-{id}"))
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| NetError::Setup {
+                party: id,
+                action: "start the threads of the transport".into(),
+                detail: error.to_string(),
+                hint: "Is the limit on threads (ulimit -u) reached?".into(),
+            })
+    }
+
+    /// Takes over the connections with both peers. `redial` makes one to a peer anew that breaks, where that can be.
+    pub(in super::super) fn new(
+        end: Endpoint,
+        runtime: Runtime,
+        kind: Kind,
+        connections: Vec<(PartyId, Connection)>,
+        redial: impl Fn(PartyId) -> Option<Box<dyn Redial>>,
+    ) -> (Self, Readers) {
+        let (mut outlets, mut readers) = ([None, None, None], [None, None, None]);
+        for (peer, connection) in connections {
+            let inbox = end.inbox(peer).clone();
+            let (notices, noticed) = unbounded_channel();
+            let reader = Reader::new(peer, inbox.clone(), end.options().clone(), kind.with_checksum);
+            runtime.spawn(reader.run(connection.incoming, noticed));
+            let (id, options) = (end.id(), end.options().clone());
+            let way = Way { id, peer, kind, options, inbox, reader: notices.clone(), redial: redial(peer) };
+            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, way));
+            readers[peer.index()] = Some(notices);
+        }
+        (Links { end, outlets, runtime: Some(runtime) }, readers)
+    }
+
+    pub(in super::super) fn end(&self) -> &Endpoint {
+        &self.end
+    }
+
+    /// Runs a task for as long as the links live.
+    pub(in super::super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(task);
+        }
+    }
+
+    pub(in super::super) fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
+        self.end.send(to, tag, words, |header, words| {
+            if let Some(outlet) = &self.outlets[to.index()] {
+                outlet.post(header, words);
+            }
+        })
+    }
+
+    pub(in super::super) fn abort(&self, reason: GaveUp) {
+        self.end.abort(reason);
+        for outlet in self.outlets.iter().flatten() {
+            outlet.give_up();
+        }
+        self.last_frame(FrameKind::Abort, &[reason.to_word()]);
+    }
+
+    /// Posts a last frame to both peers.
+    fn last_frame(&self, kind: FrameKind, payload: &[u64]) {
+        for outlet in self.outlets.iter().flatten() {
+            outlet.post(Header { words: payload.len() as u32, ..Header::bare(kind, 0) }, payload.to_vec());
+        }
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        self.last_frame(FrameKind::End, &[]);
+        let writers: Vec<_> = self.outlets.iter_mut().filter_map(|outlet| outlet.take().map(Outlet::finish)).collect();
+        if tokio::runtime::Handle::try_current().is_ok() {
+            // A task must not wait for another runtime's threads.
+            runtime.shutdown_background();
+            return;
+        }
+        runtime.block_on(async {
+            let all = async {
+                for writer in writers {
+                    // It ends when all is acknowledged; one that failed has told the inbox why.
+                    let _ = writer.await;
+                }
+            };
+            // Peers that take nothing see the connection end without notice.
+            let _ = tokio::time::timeout(LINGER, all).await;
+        });
+        runtime.shutdown_timeout(LINGER);
+    }
+}
