@@ -135,7 +135,7 @@ fn step(bencher: Bencher) {
 #[divan::bench(max_time = 1.0)]
 fn copy_of_8_mib(bencher: Bencher) {
     let (from, mut to) = (vec![1u64; 1 << 20], vec![0u64; 1 << 20]);
-    bencher.counter(BytesCount::new(8 << 20)).bench_local(|| std::hint::black_box(&mut to).copy_from_slice(&from));
+    bencher.counter(BytesCount::new(8usize << 20)).bench_local(|| std::hint::black_box(&mut to).copy_from_slice(&from));
 }
 
 /// Seconds of this process's threads on processors.
