@@ -243,6 +243,9 @@ fn floor(isa: Isa) -> f64 {
         Isa::Portable => 1.0,
         Isa::Avx2 if is_amd() => 4.0,
         Isa::Avx2 => 2.4,
+        Isa::Avx512Dq if is_amd() => 8.0,
+        Isa::Avx512Dq => 4.0,
+        Isa::Avx512 if is_amd() => 3.2,
         Isa::Avx512 => 6.4,
         Isa::Amx => 1024.0 / 36.0,
     }

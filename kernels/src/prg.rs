@@ -92,6 +92,11 @@ impl RoundKeys {
         RoundKeys(words)
     }
 
+    /// From the first round's, each word in the order of the key's bytes. They are as secret as the key.
+    pub fn words(&self) -> &[u32; 44] {
+        &self.0
+    }
+
     fn schedule(&self) -> Schedule {
         Schedule(self.0)
     }

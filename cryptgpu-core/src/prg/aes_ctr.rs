@@ -3,28 +3,17 @@
 //! The 128-bit big-endian counter of a stream is its nonce in the high half and the block number
 //! in the low half; a block is two little-endian words.
 //!
-//! The rounds are those of the `aes` crate, which picks VAES, AES-NI or constant-time bit-slicing
-//! at run time. Counters come from the `ctr` crate, except in the hot loop: there a whole batch of
-//! the backend (64 blocks with VAES) usually shares all but the last byte of its counters, so the
-//! counters are one vector addition each, written where the key stream then replaces them. `ctr`
-//! makes every counter by a 128-bit addition and a byte swap and reaches three quarters of this speed.
+//! On processors with instructions for AES the key stream is made by a loop of our own (`aes_vector.rs`): the `aes` crate picks
+//! the same instructions, but whether its rounds are inlined into a loop that is generic over them depended on how the
+//! compiler cut this crate, and the speed with it, by a factor of 2.5. Elsewhere the `ctr` crate makes it, with constant-time
+//! bit-slicing where the processor has nothing better.
 //!
-//! **Floor.** A block is ten round instructions. AES-NI starts two a cycle on current cores: 3.2 B
-//! per cycle, near which OpenSSL 3.0 stands (2.7), as its CTR uses AES-NI. 512-bit VAES does four
-//! blocks an instruction and starts one a cycle: 6.4 B per cycle. On a Sapphire Rapids core at
-//! 3.6 GHz, fills of 64 KiB run at 10.0 GB/s, 2.8 B per cycle: 0.43 of that floor and 1.01 of
-//! OpenSSL's speed. What is lost goes into the crate's loads and stores, which are not inlined into
-//! its vector code. `cargo bench -p cryptgpu-core --bench prg` prints the ratio for the machine at
-//! hand.
+//! `cargo bench -p cryptgpu-core --bench prg` prints the speed on the machine at hand beside OpenSSL's.
 
 use super::Key;
+use super::aes_vector::{Blocks, Counting};
 use aes::cipher::array::Array;
-use aes::cipher::consts::U16;
-use aes::cipher::typenum::Unsigned;
-use aes::cipher::{
-    BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, InnerIvInit, KeyInit,
-    StreamCipherCore,
-};
+use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipherCore};
 use aes::{Aes128Enc, Block};
 use cryptgpu_kernels::RoundKeys;
 use std::fmt;
@@ -41,17 +30,20 @@ type Ctr<'a> = ctr::CtrCore<&'a Aes128Enc, ctr::flavors::Ctr128BE>;
 pub struct Aes128Ctr {
     cipher: Aes128Enc,
     key: Key,
-    /// The key schedule as a card's kernels take it, made at first use.
+    /// The key schedule as our own loop and a card's kernels take it, made at first use.
     round_keys: OnceLock<RoundKeys>,
+    /// Our own loop, where this processor has one.
+    counting: Option<Counting>,
 }
 
 impl Aes128Ctr {
     /// The generator of `key`.
     pub fn new(key: &Key) -> Self {
-        Aes128Ctr { cipher: Aes128Enc::new(key.expose().into()), key: key.clone(), round_keys: OnceLock::new() }
+        let cipher = Aes128Enc::new(key.expose().into());
+        Aes128Ctr { cipher, key: key.clone(), round_keys: OnceLock::new(), counting: Counting::widest() }
     }
 
-    /// The key schedule, for the kernels of a card.
+    /// The key schedule.
     pub(super) fn round_keys(&self) -> &RoundKeys {
         self.round_keys.get_or_init(|| RoundKeys::expand(self.key.expose()))
     }
@@ -80,10 +72,14 @@ impl Aes128Ctr {
     /// assert_eq!(block.map(u64::swap_bytes), [0x69c4e0d86a7b0430, 0xd8cdb78070b4c55a]);
     /// ```
     pub fn keystream(&self, counter: u128, out: &mut [u64]) {
-        let (blocks, tail) = Block::slice_as_chunks_mut(bytemuck::cast_slice_mut(out));
+        let (blocks, tail): (&mut Blocks, _) = bytemuck::cast_slice_mut(out).as_chunks_mut();
         let count = blocks.len() as u128;
-        if !blocks.is_empty() {
-            self.cipher.encrypt_with_backend(Fill { cipher: &self.cipher, counter, blocks });
+        match self.counting {
+            Some(counting) => counting.keystream(self.round_keys(), counter, blocks),
+            None => {
+                let blocks = Array::cast_slice_from_core_mut(blocks);
+                Ctr::inner_iv_init(&self.cipher, &counter.to_be_bytes().into()).write_keystream_blocks(blocks);
+            }
         }
         if !tail.is_empty() {
             let last = self.block(counter.wrapping_add(count));
@@ -105,61 +101,6 @@ impl fmt::Debug for Aes128Ctr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Aes128Ctr(..)")
     }
-}
-
-/// Fills whole blocks with key stream, run by the `aes` crate with the backend of this machine.
-struct Fill<'a> {
-    cipher: &'a Aes128Enc,
-    counter: u128,
-    blocks: &'a mut [Block],
-}
-
-impl BlockSizeUser for Fill<'_> {
-    type BlockSize = U16;
-}
-
-impl BlockCipherEncClosure for Fill<'_> {
-    // Inlined into the crate's function with the vector instructions turned on.
-    #[inline(always)]
-    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
-        let Fill { cipher, mut counter, blocks } = self;
-        let batch = B::ParBlocksSize::USIZE;
-        let (batches, tail) = Array::<Block, B::ParBlocksSize>::slice_as_chunks_mut(blocks);
-        for blocks in batches {
-            if write_counters(counter, blocks) {
-                backend.encrypt_par_blocks(blocks.into());
-            } else {
-                Ctr::inner_iv_init(cipher, &counter.to_be_bytes().into()).write_keystream_blocks(blocks);
-            }
-            counter = counter.wrapping_add(batch as u128);
-        }
-        if tail.is_empty() {
-            return;
-        }
-        if write_counters(counter, tail) {
-            backend.encrypt_tail_blocks(tail.into());
-        } else {
-            Ctr::inner_iv_init(cipher, &counter.to_be_bytes().into()).write_keystream_blocks(tail);
-        }
-    }
-}
-
-/// Writes the counters `first, first + 1, …` when they differ in their last byte only; otherwise
-/// leaves the blocks alone and says `false`.
-#[inline(always)]
-fn write_counters(first: u128, blocks: &mut [Block]) -> bool {
-    let last_byte = usize::from(first as u8);
-    if last_byte + blocks.len() > 256 {
-        return false;
-    }
-    // The last byte of the big-endian block is the top byte of its second little-endian word.
-    let high = ((first >> 64) as u64).to_be_bytes();
-    let low = (first as u64).swap_bytes();
-    for (i, block) in blocks.iter_mut().enumerate() {
-        block[..8].copy_from_slice(&high);
-        block[8..].copy_from_slice(&(low.wrapping_add((i as u64) << 56)).to_le_bytes());
-    }
-    true
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! of tensors, networks or protocols.
 
 mod aes_ctr;
+mod aes_vector;
 mod correlated;
 mod error;
 mod key;

@@ -3,7 +3,7 @@
 //! are packed; every function's slices have one entry an element, bits one word in 64.
 
 use super::parallel::{Out, for_units};
-use super::planes::{for_bits, unit_kernel};
+use super::rows::row_kernel;
 use crate::prg::Stream;
 use crate::ring::{BLOCK, Layout};
 
@@ -30,26 +30,20 @@ pub fn role0(u: [&[u64]; 2], streams: [&Stream; 5], message: &mut [u64], y0: &mu
     });
 }
 
-unit_kernel! {
-    fn role0_unit(
-        L, u1: &[u64], u2: &[u64], alpha: &[u64], beta: &[u64], f: &[u64],
+row_kernel! {
+    fn role0_unit<R>(
+        u1: &[u64], u2: &[u64], alpha: &[u64], beta: &[u64], f: &[u64],
         message: &mut [u64], y0: &mut [u64], y1: &mut [u64],
     ) {
-        let n = message.len();
-        assert!(alpha.len() == n && beta.len() == n && f.len() == n && y0.len() == n && y1.len() == n);
-        for_bits::<L, 2>(n, [u1, u2], |i, [u1, u2]| {
-            let pad = (alpha[i] & u2.wrapping_neg()).wrapping_add(beta[i] & u1.wrapping_neg());
-            message[i] = pad.wrapping_sub(f[i]);
-            y0[i] = y0[i].wrapping_add(f[i]);
-            y1[i] = y1[i].wrapping_add(message[i]);
-        });
+        let (u1, u2) = (R::load(u1, 0), R::load(u2, 0));
+        for t in 0..message.len() / R::LANES {
+            let (alpha, beta, f) = (R::load(alpha, t), R::load(beta, t), R::load(f, t));
+            let padded = (alpha & u2.mask(t as u32)).plus(beta & u1.mask(t as u32)).minus(f);
+            padded.store(message, t);
+            R::load(y0, t).plus(f).store(y0, t);
+            R::load(y1, t).plus(padded).store(y1, t);
+        }
     }
-}
-
-/// (1 − 2·bit)·x.
-#[inline(always)]
-fn signed(bit: u64, x: u64) -> u64 {
-    (x ^ bit.wrapping_neg()).wrapping_add(bit)
 }
 
 /// Roles 1 and 2, first: `message` d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂); at role 2 with u₂ and [x₀, 0].
@@ -67,13 +61,13 @@ pub fn open(bits: [&[u64]; 2], x: [&[u64]; 2], alpha: &Stream, message: &mut [u6
     });
 }
 
-unit_kernel! {
-    fn open_unit(L, u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], pad: &[u64], message: &mut [u64]) {
-        let n = message.len();
-        assert!(x1.len() == n && x2.len() == n && pad.len() == n);
-        for_bits::<L, 2>(n, [u1, v], |i, [u1, v]| {
-            message[i] = signed(u1 ^ v, x1[i].wrapping_add(x2[i])).wrapping_sub(pad[i]);
-        });
+row_kernel! {
+    fn open_unit<R>(u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], pad: &[u64], message: &mut [u64]) {
+        let bits = R::load(u1, 0) ^ R::load(v, 0);
+        for t in 0..message.len() / R::LANES {
+            let x = R::load(x1, t).plus(R::load(x2, t));
+            x.negated_if(bits.mask(t as u32)).minus(R::load(pad, t)).store(message, t);
+        }
     }
 }
 
@@ -93,17 +87,17 @@ pub fn close(bits: [&[u64]; 2], x: [&[u64]; 2], e: &[u64], mu: &Stream, message:
     });
 }
 
-unit_kernel! {
-    fn close_unit(
-        L, u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], e: &[u64], pad: &[u64], message: &mut [u64],
+row_kernel! {
+    fn close_unit<R>(
+        u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], e: &[u64], pad: &[u64], message: &mut [u64],
     ) {
-        let n = message.len();
-        assert!(x1.len() == n && x2.len() == n && e.len() == n && pad.len() == n);
-        for_bits::<L, 2>(n, [u1, v], |i, [u1, v]| {
-            let x = x1[i].wrapping_add(x2[i]);
-            let own = (x & v.wrapping_neg()).wrapping_add(signed(v, x).wrapping_add(e[i]) & u1.wrapping_neg());
-            message[i] = own.wrapping_sub(pad[i]);
-        });
+        let (u1, v) = (R::load(u1, 0), R::load(v, 0));
+        for t in 0..message.len() / R::LANES {
+            let (u1, v) = (u1.mask(t as u32), v.mask(t as u32));
+            let x = R::load(x1, t).plus(R::load(x2, t));
+            let own = (x & v).plus(x.negated_if(v).plus(R::load(e, t)) & u1);
+            own.minus(R::load(pad, t)).store(message, t);
+        }
     }
 }
 
@@ -119,9 +113,13 @@ pub fn convert_role0(u: &[u64], u1: &Stream, message: &mut [u64]) {
     });
 }
 
-unit_kernel! {
-    fn convert_role0_unit(L, u: &[u64], message: &mut [u64]) {
-        for_bits::<L, 1>(message.len(), [u], |i, [u]| message[i] = u.wrapping_sub(message[i]));
+row_kernel! {
+    fn convert_role0_unit<R>(u: &[u64], message: &mut [u64]) {
+        let u = R::load(u, 0);
+        for t in 0..message.len() / R::LANES {
+            // A mask is minus its bit.
+            R::zero().minus(u.mask(t as u32)).minus(R::load(message, t)).store(message, t);
+        }
     }
 }
 
@@ -139,12 +137,14 @@ pub fn convert_term(v: &[u64], share: &[u64], mask: &Stream, with_v: bool, messa
     });
 }
 
-unit_kernel! {
-    fn convert_term_unit(L, v: &[u64], share: &[u64], keep: u64, message: &mut [u64]) {
-        let n = message.len();
-        assert!(share.len() == n);
-        for_bits::<L, 1>(n, [v], |i, [v]| {
-            message[i] = signed(v, share[i]).wrapping_add(v & keep).wrapping_sub(message[i]);
-        });
+row_kernel! {
+    fn convert_term_unit<R>(v: &[u64], share: &[u64], keep: u64, message: &mut [u64]) {
+        let (v, keep) = (R::load(v, 0), R::splat(keep.wrapping_neg()));
+        for t in 0..message.len() / R::LANES {
+            // A mask is minus its bit.
+            let v = v.mask(t as u32);
+            let term = R::load(share, t).negated_if(v).minus(v & keep);
+            term.minus(R::load(message, t)).store(message, t);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Some bits of every word to packed planes and back: how values of a few bits travel.
 
 use super::parallel::{Out, for_units};
-use super::planes::{Rows, load, transpose, unit_kernel};
+use super::planes::{load, load_planes, store_planes};
+use super::rows::row_kernel;
 use crate::ring::Layout;
 
 /// `planes` = bits `low .. low + width` of every word, packed as [`Layout`] tells; zero where a
@@ -11,17 +12,13 @@ pub fn to_planes(low: u32, width: u32, x: &[u64], planes: &mut [u64]) {
     for_units(Layout::new(x.len()), |unit| {
         // SAFETY: each unit takes its own range, once.
         let out = unsafe { out.range(unit.planes(width as usize)) };
-        to_planes_unit(unit.lanes(), low, width, &x[unit.elements.clone()], out);
+        to_planes_unit(unit.lanes(), low, &x[unit.elements.clone()], out);
     });
 }
 
-unit_kernel! {
-    fn to_planes_unit(L, low: u32, width: u32, x: &[u64], planes: &mut [u64]) {
-        let mut rows: Rows<L> = load(x.len(), |i| x[i] >> low);
-        transpose(&mut rows);
-        for (row, plane) in rows[..width as usize].iter().zip(planes.chunks_exact_mut(L)) {
-            plane.copy_from_slice(row);
-        }
+row_kernel! {
+    fn to_planes_unit<R>(low: u32, x: &[u64], planes: &mut [u64]) {
+        store_planes(load(x.len(), |t| R::load(x, t).shr(low)), planes);
     }
 }
 
@@ -36,15 +33,11 @@ pub fn from_planes(width: u32, planes: &[u64], out: &mut [u64]) {
     });
 }
 
-unit_kernel! {
-    fn from_planes_unit(L, planes: &[u64], out: &mut [u64]) {
-        let mut rows: Rows<L> = [[0; L]; 64];
-        for (row, plane) in rows.iter_mut().zip(planes.chunks_exact(L)) {
-            row.copy_from_slice(plane);
-        }
-        transpose(&mut rows);
-        for (index, word) in out.iter_mut().enumerate() {
-            *word = rows[index / L][index % L];
+row_kernel! {
+    fn from_planes_unit<R>(planes: &[u64], out: &mut [u64]) {
+        let rows = load_planes::<R>(planes);
+        for (t, row) in rows.into_iter().take(out.len() / R::LANES).enumerate() {
+            row.store(out, t);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Element-wise ring operations, fused where an intermediate would only travel through memory.
 
 use super::parallel::{Out, for_units};
-use super::planes::unit_kernel;
 use crate::device::{Binary, BlockOrder, Unary, XorOf};
 use crate::prg::{Stream, Zero};
 use crate::ring::{BLOCK, Layout};
@@ -9,6 +8,24 @@ use rayon::prelude::*;
 
 /// Fewer words than this are put in another order on the calling thread.
 const PARALLEL_MIN: usize = 1 << 15;
+
+/// Defines a loop over the words of a unit that the compiler makes vectors of by itself, for AVX-512, AVX2 and any processor,
+/// with the best chosen when it is called, and for both sizes of a unit.
+macro_rules! unit_kernel {
+    (fn $name:ident($lanes:ident $(, $arg:ident: $ty:ty)* $(,)?) $body:block) => {
+        #[multiversion::multiversion(targets(
+            "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+bmi1+bmi2",
+            "x86_64+avx2+bmi1+bmi2",
+        ))]
+        #[allow(clippy::too_many_arguments)]
+        fn $name(lanes: usize, $($arg: $ty),*) {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body<const $lanes: usize>($($arg: $ty),*) $body
+            if lanes == 8 { body::<8>($($arg),*) } else { body::<1>($($arg),*) }
+        }
+    };
+}
 
 /// `out` = x ∘ y.
 pub fn binary(op: Binary, x: &[u64], y: &[u64], out: &mut [u64]) {

@@ -11,5 +11,6 @@ mod parallel;
 mod planes;
 pub mod pool;
 pub mod product;
+mod rows;
 pub mod sign;
 pub mod truncation;

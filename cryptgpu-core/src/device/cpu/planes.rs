@@ -1,172 +1,188 @@
 //! Rows of words to planes of bits and back, whole vectors at a time.
 
-// Loops over lanes are written with indices: that is the form in which the compiler sees a row of
-// lanes as one vector.
-#![allow(clippy::needless_range_loop)]
+use super::rows::Row;
 
-/// 64 rows of `L` words: row t, lane l is element t·L + l of a unit.
-pub(crate) type Rows<const L: usize> = [[u64; L]; 64];
+/// 64 rows: row t, lane l is element t·LANES + l of a unit.
+pub(crate) type Rows<R> = [R; 64];
+
+/// Rows that are kept in registers together while they are transposed.
+const TOGETHER: usize = 8;
 
 /// Transposes the 64×64 bits of every lane: bit i of row t moves to bit t of row i. Its own
-/// inverse. Six steps of masked swaps between whole rows: 2.25 vector operations an element
-/// at eight lanes in 512-bit registers.
+/// inverse. Six steps of masked swaps between whole rows, three at a time on eight rows that stay in registers: 2.25 vector
+/// operations an element at eight lanes in 512-bit registers, and each row is loaded and stored twice.
 #[inline(always)]
-pub(crate) fn transpose<const L: usize>(rows: &mut Rows<L>) {
-    step::<L, 32>(rows, 0x0000_0000_FFFF_FFFF);
-    step::<L, 16>(rows, 0x0000_FFFF_0000_FFFF);
-    step::<L, 8>(rows, 0x00FF_00FF_00FF_00FF);
-    step::<L, 4>(rows, 0x0F0F_0F0F_0F0F_0F0F);
-    step::<L, 2>(rows, 0x3333_3333_3333_3333);
-    step::<L, 1>(rows, 0x5555_5555_5555_5555);
+pub(crate) fn transpose<R: Row>(rows: &mut Rows<R>) {
+    far_steps(rows);
+    near_steps(rows, 64);
 }
 
+/// The steps between rows that are 32, 16 and 8 apart.
 #[inline(always)]
-fn step<const L: usize, const J: usize>(rows: &mut Rows<L>, mask: u64) {
-    let mut high = 0;
-    while high < 64 {
-        for k in high..high + J {
-            for l in 0..L {
-                let (a, b) = (rows[k][l], rows[k + J][l]);
-                let swap = ((a >> J) ^ b) & mask;
-                rows[k][l] = a ^ (swap << J);
-                rows[k + J][l] = b ^ swap;
-            }
+fn far_steps<R: Row>(rows: &mut Rows<R>) {
+    for first in 0..TOGETHER {
+        let mut some = [rows[first]; TOGETHER];
+        for at in 0..TOGETHER {
+            some[at] = rows[first + TOGETHER * at];
         }
-        high += 2 * J;
+        swap::<R, 4, 32>(&mut some, 0x0000_0000_FFFF_FFFF);
+        swap::<R, 2, 16>(&mut some, 0x0000_FFFF_0000_FFFF);
+        swap::<R, 1, 8>(&mut some, 0x00FF_00FF_00FF_00FF);
+        for at in 0..TOGETHER {
+            rows[first + TOGETHER * at] = some[at];
+        }
     }
 }
 
-/// Loads up to 64·L elements as rows, each through `f`; missing ones are zero.
+/// The steps between rows that are 4, 2 and 1 apart, of the first `count` rows at least.
 #[inline(always)]
-pub(crate) fn load<const L: usize>(n: usize, f: impl Fn(usize) -> u64) -> Rows<L> {
-    let mut rows = [[0u64; L]; 64];
-    if n == 64 * L {
-        for t in 0..64 {
-            for l in 0..L {
-                rows[t][l] = f(t * L + l);
-            }
+fn near_steps<R: Row>(rows: &mut Rows<R>, count: usize) {
+    for some in rows.as_chunks_mut::<TOGETHER>().0.iter_mut().take(count.div_ceil(TOGETHER)) {
+        let mut now = *some;
+        swap::<R, 4, 4>(&mut now, 0x0F0F_0F0F_0F0F_0F0F);
+        swap::<R, 2, 2>(&mut now, 0x3333_3333_3333_3333);
+        swap::<R, 1, 1>(&mut now, 0x5555_5555_5555_5555);
+        *some = now;
+    }
+}
+
+/// Swaps blocks of bits between rows that stand `APART` apart here and `BITS` apart among all.
+#[inline(always)]
+fn swap<R: Row, const APART: usize, const BITS: u32>(rows: &mut [R; TOGETHER], mask: u64) {
+    let mask = R::splat(mask);
+    for low in 0..TOGETHER {
+        if low & APART == 0 {
+            let (a, b) = (rows[low], rows[low + APART]);
+            let swap = (a.shr(BITS) ^ b) & mask;
+            rows[low] = a ^ swap.shl(BITS);
+            rows[low + APART] = b ^ swap;
         }
-    } else {
-        for index in 0..n {
-            rows[index / L][index % L] = f(index);
-        }
+    }
+}
+
+/// The rows of up to 64·LANES elements, each as `f` says by its number; missing ones are zero.
+#[inline(always)]
+pub(crate) fn load<R: Row>(elements: usize, f: impl Fn(usize) -> R) -> Rows<R> {
+    let mut rows = [R::zero(); 64];
+    for (t, row) in rows.iter_mut().take(elements / R::LANES).enumerate() {
+        *row = f(t);
     }
     rows
 }
 
-/// Packs one bit an element: `f(index)` in its lowest bit.
+/// The low bits of rows as planes, as many as `planes` has room for.
 #[inline(always)]
-pub(crate) fn pack<const L: usize>(n: usize, out: &mut [u64], f: impl Fn(usize) -> u64) {
-    let mut words = [0u64; L];
-    if n == 64 * L {
-        for t in 0..64 {
-            for l in 0..L {
-                words[l] |= (f(t * L + l) & 1) << t;
-            }
-        }
-    } else {
-        for index in 0..n {
-            words[index % L] |= (f(index) & 1) << (index / L);
-        }
-    }
-    out.copy_from_slice(&words);
-}
-
-/// Calls `f(index, bit)` for every element of a unit, its bit (0 or 1) taken from packed words.
-#[inline(always)]
-pub(crate) fn for_bits<const L: usize, const K: usize>(
-    n: usize,
-    words: [&[u64]; K],
-    mut f: impl FnMut(usize, [u64; K]),
-) {
-    let mut lanes = [[0u64; L]; K];
-    for k in 0..K {
-        lanes[k].copy_from_slice(words[k]);
-    }
-    if n == 64 * L {
-        for t in 0..64 {
-            for l in 0..L {
-                let bits = std::array::from_fn(|k| lanes[k][l] >> t & 1);
-                f(t * L + l, bits);
-            }
-        }
-    } else {
-        for index in 0..n {
-            let bits = std::array::from_fn(|k| lanes[k][index % L] >> (index / L) & 1);
-            f(index, bits);
-        }
+pub(crate) fn store_planes<R: Row>(mut rows: Rows<R>, planes: &mut [u64]) {
+    let count = planes.len() / R::LANES;
+    far_steps(&mut rows);
+    near_steps(&mut rows, count);
+    for (at, row) in rows.into_iter().take(count).enumerate() {
+        row.store(planes, at);
     }
 }
 
-/// Defines a kernel on one unit, compiled for AVX-512, AVX2 and any x86-64 (or other) processor,
-/// with the best chosen when it is called, and for both widths of a unit.
-macro_rules! unit_kernel {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident($lanes:ident $(, $arg:ident: $ty:ty)* $(,)?) $body:block) => {
-        $(#[$doc])*
-        #[multiversion::multiversion(targets(
-            "x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+bmi1+bmi2",
-            "x86_64+avx2+bmi1+bmi2",
-        ))]
-        #[allow(clippy::too_many_arguments)]
-        $vis fn $name(lanes: usize, $($arg: $ty),*) {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn body<const $lanes: usize>($($arg: $ty),*) $body
-            if lanes == 8 { body::<8>($($arg),*) } else { body::<1>($($arg),*) }
-        }
-    };
+/// The rows whose low bits are `planes`, other bits zero.
+#[inline(always)]
+pub(crate) fn load_planes<R: Row>(planes: &[u64]) -> Rows<R> {
+    let count = planes.len() / R::LANES;
+    let mut rows = [R::zero(); 64];
+    for (at, row) in rows.iter_mut().take(count).enumerate() {
+        *row = R::load(planes, at);
+    }
+    // The steps may come in any order: others than these rows are zero yet.
+    near_steps(&mut rows, count);
+    far_steps(&mut rows);
+    rows
 }
-pub(crate) use unit_kernel;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::rows::{Plain, row_kernel};
     use crate::ring::Layout;
     use proptest::prelude::*;
 
+    row_kernel! {
+        fn transpose_unit<R>(words: &mut [u64]) {
+            let mut rows: Rows<R> = load(64 * R::LANES, |t| R::load(words, t));
+            transpose(&mut rows);
+            rows.into_iter().enumerate().for_each(|(t, row)| row.store(words, t));
+        }
+    }
+
+    row_kernel! {
+        fn planes_unit<R>(words: &[u64], planes: &mut [u64], back: &mut [u64]) {
+            store_planes(load(words.len(), |t| R::load(words, t)), planes);
+            let rows = load_planes::<R>(planes);
+            rows.into_iter().enumerate().for_each(|(t, row)| row.store(back, t));
+        }
+    }
+
+    row_kernel! {
+        fn bits_unit<R>(packed: &[u64], seen: &mut [u64]) {
+            let packed = R::load(packed, 0);
+            for t in 0..seen.len() / R::LANES {
+                packed.mask(t as u32).store(seen, t);
+            }
+        }
+    }
+
+    /// Words without structure.
+    fn words(seed: u64, count: usize) -> Vec<u64> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state ^ state >> 29
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
     proptest! {
         #[test]
-        fn transposing_swaps_rows_and_bits(seed in any::<[u64; 8]>()) {
-            let mut state = seed;
-            let mut rows = [[0u64; 8]; 64];
-            for row in rows.iter_mut() {
-                for (lane, s) in row.iter_mut().zip(&mut state) {
-                    *s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    *lane = *s ^ *s >> 29;
+        fn transposing_swaps_rows_and_bits(seed: u64) {
+            for lanes in [1, 8] {
+                let before = words(seed, 64 * lanes);
+                let mut rows = before.clone();
+                transpose_unit(lanes, &mut rows);
+                for (t, i, l) in (0..64 * 64 * lanes).map(|at| (at / lanes / 64, at / lanes % 64, at % lanes)) {
+                    prop_assert_eq!(rows[t * lanes + l] >> i & 1, before[i * lanes + l] >> t & 1);
                 }
+                transpose_unit(lanes, &mut rows);
+                prop_assert_eq!(rows, before);
             }
-            let before = rows;
-            transpose(&mut rows);
-            for t in 0..64 {
-                for i in 0..64 {
-                    for l in 0..8 {
-                        prop_assert_eq!(rows[t][l] >> i & 1, before[i][l] >> t & 1);
-                    }
-                }
-            }
-            transpose(&mut rows);
-            prop_assert_eq!(rows, before);
         }
 
         #[test]
-        fn packing_follows_the_layout(bits in proptest::collection::vec(any::<bool>(), 1..=64)) {
-            let mut word = [0u64];
-            pack::<1>(bits.len(), &mut word, |i| u64::from(bits[i]));
-            prop_assert_eq!(Layout::pack(&bits), word.to_vec());
-            let mut seen = vec![];
-            for_bits::<1, 1>(bits.len(), [&word], |_, [bit]| seen.push(bit == 1));
-            prop_assert_eq!(seen, bits);
+        fn some_planes_are_those_of_all(seed: u64, width in 1usize..=64) {
+            for lanes in [1, 8] {
+                let before = words(seed, 64 * lanes);
+                let (mut all, mut planes) = (before.clone(), vec![0; width * lanes]);
+                transpose_unit(lanes, &mut all);
+                let mut back = vec![0; 64 * lanes];
+                planes_unit(lanes, &before, &mut planes, &mut back);
+                prop_assert_eq!(&planes, &all[..width * lanes]);
+                let low = u64::MAX >> (64 - width);
+                prop_assert_eq!(back, before.iter().map(|word| word & low).collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn masks_follow_the_layout(bits in proptest::collection::vec(any::<bool>(), 1..=64), block: bool) {
+            let bits: Vec<bool> = if block { bits.iter().copied().cycle().take(512).collect() } else { bits };
+            let mut seen = vec![1; bits.len()];
+            bits_unit(if block { 8 } else { 1 }, &Layout::pack(&bits), &mut seen);
+            prop_assert_eq!(seen, bits.iter().map(|&bit| u64::from(bit).wrapping_neg()).collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn a_whole_block_follows_the_layout() {
-        let bits: Vec<bool> = (0..512).map(|i| i * i % 7 < 3).collect();
-        let mut words = [0u64; 8];
-        pack::<8>(512, &mut words, |i| u64::from(bits[i]));
-        assert_eq!(Layout::pack(&bits), words.to_vec());
-        let mut seen = vec![false; 512];
-        for_bits::<8, 1>(512, [&words], |i, [bit]| seen[i] = bit == 1);
-        assert_eq!(seen, bits);
+    fn rows_of_any_processor_transpose_alike() {
+        let before = words(1, 512);
+        let mut rows: Rows<Plain> = load(512, |t| Plain::load(&before, t));
+        transpose(&mut rows);
+        let (mut plain, mut widest) = (before.clone(), before);
+        rows.into_iter().enumerate().for_each(|(t, row)| row.store(&mut plain, t));
+        transpose_unit(8, &mut widest);
+        assert_eq!(plain, widest);
     }
 }

@@ -15,18 +15,18 @@
 //! the levels of the tree read 2·(31 + 15 + 7 + 3)/8. About 40 operations on 512 bits serve four bits of 512 elements.
 
 use super::parallel::{Out, for_units};
-use super::planes::{Rows, load, transpose, unit_kernel};
+use super::planes::{Rows, load, transpose};
+use super::rows::{Row, row_kernel};
 use crate::device::{SignWindow, Summed, TreeStep};
 use crate::prg::Stream;
 use crate::ring::Layout;
-use std::ops::Range;
 
 /// The bits of `word` that the window names, in slots: bit j − 1 of the window in slot j, its top bit in slot 0.
 #[inline(always)]
-fn slots(window: SignWindow, word: u64) -> u64 {
-    let mask = u64::MAX >> (64 - window.width());
-    let value = word >> window.low() & mask;
-    (value << 1 | value >> (window.width() - 1)) & mask
+fn slots<R: Row>(window: SignWindow, word: R) -> R {
+    let mask = R::splat(u64::MAX >> (64 - window.width()));
+    let value = word.shr(window.low()) & mask;
+    (value.shl(1) | value.shr(window.width() - 1)) & mask
 }
 
 /// The group at position `at` (bit-reversed).
@@ -80,34 +80,29 @@ pub fn share_bits(
     });
 }
 
-unit_kernel! {
-    fn share_bits_unit(L, window: SignWindow, x0: &[u64], x1: &[u64], masks: &[u64], message: &mut [u64]) {
-        let n = x0.len();
-        let mut rows: Rows<L> = load(n, |i| slots(window, x0[i].wrapping_add(x1[i])));
+/// A plane of the message: bits ⊕ mask.
+#[inline(always)]
+fn masked<R: Row>(bits: R, masks: &[u64], message: &mut [u64], plane: usize) {
+    (bits ^ R::load(masks, plane)).store(message, plane);
+}
+
+row_kernel! {
+    fn share_bits_unit<R>(window: SignWindow, x0: &[u64], x1: &[u64], masks: &[u64], message: &mut [u64]) {
+        let mut rows: Rows<R> = load(x0.len(), |t| slots(window, R::load(x0, t).plus(R::load(x1, t))));
         transpose(&mut rows);
         let groups = window.groups();
-        let mut put = |plane: usize, bits: &[u64; L]| {
-            for l in 0..L {
-                message[plane * L + l] = bits[l] ^ masks[plane * L + l];
-            }
-        };
         for at in 0..groups {
             let group = 4 * group_at(window, at);
             let (a0, a) = (rows[group], [rows[group + 1], rows[group + 2], rows[group + 3]]);
-            put(upper_plane(groups, 0, at), &a0);
+            masked(a0, masks, message, upper_plane(groups, 0, at));
             // Each product is one of fewer factors and the highest bit that k names.
-            let mut products = [[u64::MAX; L]; 8];
+            let mut products = [R::splat(u64::MAX); 8];
             for k in 1..8usize {
                 let highest = k.ilog2() as usize;
-                let (mut upper, mut whole) = ([0; L], [0; L]);
-                for l in 0..L {
-                    upper[l] = products[k ^ 1 << highest][l] & a[highest][l];
-                    whole[l] = upper[l] & a0[l];
-                }
-                products[k] = upper;
-                put(upper_plane(groups, k, at), &upper);
+                products[k] = products[k ^ 1 << highest] & a[highest];
+                masked(products[k], masks, message, upper_plane(groups, k, at));
                 if at > 0 {
-                    put(whole_plane(groups, k, at), &whole);
+                    masked(products[k] & a0, masks, message, whole_plane(groups, k, at));
                 }
             }
         }
@@ -133,106 +128,103 @@ pub fn share_carries(
     });
 }
 
-unit_kernel! {
-    fn share_carries_unit(
-        L, window: SignWindow, constants: bool, b: &[u64], shared: &[u64], carry: &mut [u64], top: &mut [u64],
+row_kernel! {
+    fn share_carries_unit<R>(
+        window: SignWindow, constants: bool, b: &[u64], shared: &[u64], carry: &mut [u64], top: &mut [u64],
     ) {
-        let mut rows: Rows<L> = load(b.len(), |i| slots(window, b[i]));
+        let mut rows: Rows<R> = load(b.len(), |t| slots(window, R::load(b, t)));
         transpose(&mut rows);
-        top.copy_from_slice(&rows[0]);
+        rows[0].store(top, 0);
         let groups = window.groups();
-        let keep = if constants { u64::MAX } else { 0 };
+        let keep = R::splat(if constants { u64::MAX } else { 0 });
         for at in 0..groups {
             let group = 4 * group_at(window, at);
-            for l in 0..L {
-                let b = [rows[group][l], rows[group + 1][l], rows[group + 2][l], rows[group + 3][l]];
-                let upper = |k: usize| shared[upper_plane(groups, k, at) * L + l];
-                let whole = |k: usize| shared[whole_plane(groups, k, at) * L + l];
-                let e = [keep, upper(1), upper(2), upper(3), upper(4), upper(5), upper(6), upper(7)];
-                let mut generate = generate(b, e);
-                if at > 0 {
-                    let a = [upper(0), whole(1), whole(2), whole(3), whole(4), whole(5), whole(6), whole(7)];
-                    // All of a₁ to a₃ propagate, times a₀; and alone.
-                    let (with, alone) = (propagate(b, a), propagate(b, e));
-                    generate ^= b[0] & with;
-                    carry[(groups + at - 1) * L + l] ^= with ^ (b[0] & alone);
-                }
-                carry[at * L + l] ^= generate;
+            let b = [rows[group], rows[group + 1], rows[group + 2], rows[group + 3]];
+            let upper = |k: usize| R::load(shared, upper_plane(groups, k, at));
+            let e = [keep, upper(1), upper(2), upper(3), upper(4), upper(5), upper(6), upper(7)];
+            let mut carried = R::load(carry, at) ^ generate(b, e);
+            if at > 0 {
+                let whole = |k: usize| R::load(shared, whole_plane(groups, k, at));
+                let a = [upper(0), whole(1), whole(2), whole(3), whole(4), whole(5), whole(6), whole(7)];
+                // All of a₁ to a₃ propagate, times a₀; and alone.
+                let (with, alone) = (propagate(b, a), propagate(b, e));
+                carried = carried ^ (b[0] & with);
+                (R::load(carry, groups + at - 1) ^ with ^ (b[0] & alone)).store(carry, groups + at - 1);
             }
+            carried.store(carry, at);
         }
     }
 }
 
 /// A share of the carry out of bits 1 to 3 from shares eₖ of Eₖ: a₃b₃ ⊕ (a₃ ⊕ b₃)(a₂b₂ ⊕ (a₂ ⊕ b₂)a₁b₁).
 #[inline(always)]
-fn generate([_, b1, b2, b3]: [u64; 4], e: [u64; 8]) -> u64 {
-    let inner = |a2: u64, a21: u64, a1: u64| (b2 & (a2 ^ (b1 & a1))) ^ (b1 & a21);
+fn generate<R: Row>([_, b1, b2, b3]: [R; 4], e: [R; 8]) -> R {
+    let inner = |a2: R, a21: R, a1: R| (b2 & (a2 ^ (b1 & a1))) ^ (b1 & a21);
     (b3 & (e[4] ^ inner(e[2], e[3], e[1]))) ^ inner(e[6], e[7], e[5])
 }
 
 /// A share of (a₁ ⊕ b₁)(a₂ ⊕ b₂)(a₃ ⊕ b₃), times whatever e₀ is a share of, from shares eₖ of Eₖ times the same.
 #[inline(always)]
-fn propagate([_, b1, b2, b3]: [u64; 4], e: [u64; 8]) -> u64 {
-    let inner = |a21: u64, a1: u64, a2: u64, none: u64| a21 ^ (b1 & a2) ^ (b2 & (a1 ^ (b1 & none)));
+fn propagate<R: Row>([_, b1, b2, b3]: [R; 4], e: [R; 8]) -> R {
+    let inner = |a21: R, a1: R, a2: R, none: R| a21 ^ (b1 & a2) ^ (b2 & (a1 ^ (b1 & none)));
     inner(e[7], e[5], e[6], e[4]) ^ (b3 & inner(e[3], e[1], e[2], e[0]))
 }
 
 /// One level of the tree in one role: 2h (generate, propagate) pairs to h. `out` gets this party's additive share zᵢ of
 /// g ⊕ p g′ and p p′ on top of the masks, or of what it holds.
 pub fn tree_step(step: TreeStep<&[u64], &mut [u64]>) {
-    let TreeStep { elements, half, x: [a, b], masks, out } = step;
+    let TreeStep { elements, half, x, masks, out } = step;
     let (planes_in, planes_out) = (4 * half - 1, 2 * half - 1);
     let out = Out::new(out);
     for_units(Layout::new(elements), |unit| {
+        let (from, at) = (unit.planes(planes_in), unit.planes(planes_out));
         // SAFETY: each unit takes its own range, once.
-        let out = unsafe { out.range(unit.planes(planes_out)) };
-        if let Some([first, second]) = masks {
-            let at = unit.planes(planes_out);
-            add_unit(unit.lanes(), &first[at.clone()], &second[at], out);
-        }
-        let (mut sum_a, mut sum_b) = ([0; MOST], [0; MOST]);
-        let from = unit.planes(planes_in);
-        let (a, b) = (part_of(a, from.clone(), &mut sum_a), part_of(b, from, &mut sum_b));
-        tree_level_unit(unit.lanes(), half, a, b, out);
+        let out = unsafe { out.range(at.clone()) };
+        let x = x.map(|Summed(first, second)| Summed(&first[from.clone()], second.map(|s| &s[from.clone()])));
+        let masks = masks.map(|masks| masks.map(|mask| &mask[at.clone()]));
+        tree_level_unit(unit.lanes(), half, x, masks, out);
     });
 }
 
-/// Words of a unit's planes at the leaves of the tree.
-const MOST: usize = 31 * 8;
-
-/// A component's words of `range`; in `sum` where they have to be added up.
-fn part_of<'a>(Summed(first, second): Summed<&'a [u64]>, range: Range<usize>, sum: &'a mut [u64; MOST]) -> &'a [u64] {
-    let Some(second) = second else { return &first[range] };
-    let sum = &mut sum[..range.len()];
-    for ((sum, x), y) in sum.iter_mut().zip(&first[range.clone()]).zip(&second[range]) {
-        *sum = x ^ y;
-    }
-    sum
+/// Both components of a plane of a unit. (Functions and no closures in what is called several times: a closure that is
+/// not inlined has no vectors.)
+#[inline(always)]
+fn both<R: Row>([a, b]: [Summed<&[u64]>; 2], at: usize) -> [R; 2] {
+    [plane(a, at), plane(b, at)]
 }
 
-unit_kernel! {
-    fn add_unit(L, x: &[u64], y: &[u64], out: &mut [u64]) {
-        debug_assert_eq!(out.len() % L, 0);
-        for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
-            *out = x ^ y;
-        }
+/// A plane of a component of a unit.
+#[inline(always)]
+fn plane<R: Row>(Summed(first, second): Summed<&[u64]>, at: usize) -> R {
+    match second {
+        Some(second) => R::load(first, at) ^ R::load(second, at),
+        None => R::load(first, at),
     }
 }
 
-unit_kernel! {
-    fn tree_level_unit(L, half: usize, a: &[u64], b: &[u64], out: &mut [u64]) {
-        let and = |x: usize, y: usize| (a[x] & (a[y] ^ b[y])) ^ (b[x] & a[y]);
+/// A party's additive share of the product of two shared bits.
+#[inline(always)]
+fn and<R: Row>(x: [R; 2], y: [R; 2]) -> R {
+    (x[0] & (y[0] ^ y[1])) ^ (x[1] & y[0])
+}
+
+/// Puts a share on top of the masks, or of what is there.
+#[inline(always)]
+fn put<R: Row>(share: R, masks: Option<[&[u64]; 2]>, out: &mut [u64], at: usize) {
+    let before = match masks {
+        Some([first, second]) => R::load(first, at) ^ R::load(second, at),
+        None => R::load(out, at),
+    };
+    (before ^ share).store(out, at);
+}
+
+row_kernel! {
+    fn tree_level_unit<R>(half: usize, x: [Summed<&[u64]>; 2], masks: Option<[&[u64]; 2]>, out: &mut [u64]) {
         for k in 0..half {
-            let p_high = (3 * half + k - 1) * L;
-            for l in 0..L {
-                let (at, g_high, g_low) = (k * L + l, (half + k) * L + l, k * L + l);
-                out[at] ^= a[g_high] ^ and(p_high + l, g_low);
-            }
+            let p_high = both::<R>(x, 3 * half + k - 1);
+            put(plane::<R>(x[0], half + k) ^ and(p_high, both(x, k)), masks, out, k);
             if k > 0 {
-                for l in 0..L {
-                    let (at, p_low) = ((half + k - 1) * L + l, (2 * half + k - 1) * L + l);
-                    out[at] ^= and(p_high + l, p_low);
-                }
+                put(and(p_high, both(x, 2 * half + k - 1)), masks, out, half + k - 1);
             }
         }
     }

@@ -6,7 +6,8 @@
 //! (u ≫ d) + (v ≫ d) + `constant(d)` + 2^(64−d)·ab, and ab is needed modulo 2^d only.
 
 use super::parallel::{Out, for_units};
-use super::planes::{Rows, for_bits, load, pack, transpose, unit_kernel};
+use super::planes::{load_planes, store_planes};
+use super::rows::row_kernel;
 use crate::device::{OpenedBits, TermShare};
 use crate::prg::Stream;
 use crate::ring::{BLOCK, Layout};
@@ -31,12 +32,14 @@ pub fn open_top(offset: bool, u: &[u64], pad: &[u64], message: &mut [u64]) {
     });
 }
 
-unit_kernel! {
-    fn open_top_unit(L, offset: u64, u: &[u64], pad: &[u64], message: &mut [u64]) {
-        pack::<L>(u.len(), message, |i| !u[i].wrapping_add(offset) >> 63);
-        for l in 0..L {
-            message[l] ^= pad[l];
+row_kernel! {
+    fn open_top_unit<R>(offset: u64, u: &[u64], pad: &[u64], message: &mut [u64]) {
+        let (offset, mut message_bits) = (R::splat(offset), R::load(pad, 0));
+        for t in 0..u.len() / R::LANES {
+            let top = (!R::load(u, t).plus(offset)).shr(63);
+            message_bits = message_bits ^ top.shl(t as u32);
         }
+        message_bits.store(message, 0);
     }
 }
 
@@ -54,40 +57,15 @@ pub fn product_deal(d: u32, n: usize, alpha: &[u64], beta: &[u64], gamma: &Strea
     });
 }
 
-unit_kernel! {
-    fn product_deal_unit(L, alpha: &[u64], beta: &[u64], gamma: &mut [u64], planes: &mut [u64]) {
-        let n = gamma.len();
-        for_bits::<L, 2>(n, [alpha, beta], |i, [a, b]| gamma[i] = (a & b).wrapping_sub(gamma[i]));
-        store_planes::<L>(gamma, planes);
-    }
-}
-
-/// The low bits of `values` as planes, as many as `planes` has room for.
-#[inline(always)]
-fn store_planes<const L: usize>(values: &[u64], planes: &mut [u64]) {
-    let mut rows: Rows<L> = load(values.len(), |i| values[i]);
-    transpose(&mut rows);
-    for (plane, row) in planes.chunks_exact_mut(L).zip(&rows) {
-        plane.copy_from_slice(row);
-    }
-}
-
-/// The values whose low bits are `planes`, other bits zero.
-#[inline(always)]
-fn load_planes<const L: usize>(planes: &[u64], values: &mut [u64]) {
-    let mut rows: Rows<L> = [[0; L]; 64];
-    for (row, plane) in rows.iter_mut().zip(planes.chunks_exact(L)) {
-        row.copy_from_slice(plane);
-    }
-    transpose(&mut rows);
-    if values.len() == 64 * L {
-        for t in 0..64 {
-            values[t * L..(t + 1) * L].copy_from_slice(&rows[t]);
+row_kernel! {
+    fn product_deal_unit<R>(alpha: &[u64], beta: &[u64], gamma: &[u64], planes: &mut [u64]) {
+        let both = R::load(alpha, 0) & R::load(beta, 0);
+        let mut share = [R::zero(); 64];
+        for (t, share) in share.iter_mut().take(gamma.len() / R::LANES).enumerate() {
+            // A mask is minus its bit.
+            *share = R::zero().minus(both.mask(t as u32)).minus(R::load(gamma, t));
         }
-    } else {
-        for (index, value) in values.iter_mut().enumerate() {
-            *value = rows[index / L][index % L];
-        }
+        store_planes(share, planes);
     }
 }
 
@@ -114,18 +92,20 @@ pub fn product_role1(
     });
 }
 
-unit_kernel! {
-    fn product_role1_unit(
-        L, d: u32, v: &[u64], e: &[u64], f: &[u64], beta: &[u64], gamma: &[u64], y: &[u64], message: &mut [u64],
+row_kernel! {
+    fn product_role1_unit<R>(
+        d: u32, v: &[u64], e: &[u64], f: &[u64], beta: &[u64], gamma: &[u64], y: &[u64], message: &mut [u64],
     ) {
-        let n = v.len();
-        assert!(y.len() == n && message.len() == n);
-        load_planes::<L>(gamma, message);
-        for_bits::<L, 3>(n, [e, f, beta], |i, [e, f, beta]| {
-            let signed = (message[i] ^ (e ^ f).wrapping_neg()).wrapping_add(e ^ f);
-            let own = (e & f).wrapping_add(e & beta & !f).wrapping_sub(e & beta & f).wrapping_add(signed);
-            message[i] = (v[i] >> d).wrapping_add(own << (64 - d)).wrapping_sub(y[i]);
-        });
+        let gamma = load_planes::<R>(gamma);
+        let (e, f, beta) = (R::load(e, 0), R::load(f, 0), R::load(beta, 0));
+        let (both, plus, minus) = (e & f, e & beta & !f, e & beta & f);
+        for (t, gamma) in gamma.into_iter().take(v.len() / R::LANES).enumerate() {
+            let at = t as u32;
+            // A mask is minus its bit.
+            let own = gamma.negated_if((e ^ f).mask(at)).minus(both.mask(at)).minus(plus.mask(at)).plus(minus.mask(at));
+            let half = R::load(v, t).shr(d).plus(own.shl(64 - d));
+            half.minus(R::load(y, t)).store(message, t);
+        }
     }
 }
 
@@ -152,19 +132,20 @@ pub fn product_role0(
     });
 }
 
-unit_kernel! {
-    fn product_role0_unit(
-        L, d: u32, z: &[u64], e: &[u64], f: &[u64], alpha: &[u64], y: &[u64], message: &mut [u64],
+row_kernel! {
+    fn product_role0_unit<R>(
+        d: u32, z: &[u64], e: &[u64], f: &[u64], alpha: &[u64], y: &[u64], message: &mut [u64],
     ) {
-        let n = z.len();
-        assert!(y.len() == n && message.len() == n);
-        let constant = constant(d);
-        for_bits::<L, 3>(n, [e, f, alpha], |i, [e, f, alpha]| {
-            let signed = (message[i] ^ (e ^ f).wrapping_neg()).wrapping_add(e ^ f);
-            let own = (f & alpha & !e).wrapping_sub(f & alpha & e).wrapping_add(signed);
-            let quotient = (z[i].wrapping_add(OFFSET) >> d).wrapping_add(constant);
-            message[i] = quotient.wrapping_add(own << (64 - d)).wrapping_sub(y[i]);
-        });
+        let (offset, constant) = (R::splat(OFFSET), R::splat(constant(d)));
+        let (e, f, alpha) = (R::load(e, 0), R::load(f, 0), R::load(alpha, 0));
+        let (plus, minus) = (f & alpha & !e, f & alpha & e);
+        for t in 0..z.len() / R::LANES {
+            let at = t as u32;
+            // A mask is minus its bit.
+            let own = R::load(message, t).negated_if((e ^ f).mask(at)).minus(plus.mask(at)).plus(minus.mask(at));
+            let quotient = R::load(z, t).plus(offset).shr(d).plus(constant);
+            quotient.plus(own.shl(64 - d)).minus(R::load(y, t)).store(message, t);
+        }
     }
 }
 
@@ -181,31 +162,30 @@ pub fn shared_role0(d: u32, x: [&[u64]; 2], streams: [&Stream; 4], message: &mut
         for (pad, stream) in pads.iter_mut().zip([a1, mu, nu]) {
             stream.fill(e.start, &mut pad[..count]);
         }
-        let [a1, mu, nu] = &mut pads;
+        let [a1, mu, nu] = &pads;
         // SAFETY: each unit takes its own ranges, once.
         let (y0, y1, planes) =
             unsafe { (y0.range(e.clone()), y1.range(e.clone()), planes.range(unit.planes(d as usize))) };
         y1_stream.fill(e.start, y1);
         let (x0, x1) = (&x[0][e.clone()], &x[1][e]);
-        shared_role0_unit(unit.lanes(), d, x0, x1, &mut a1[..count], &mu[..count], &nu[..count], y1, y0, planes);
+        shared_role0_unit(unit.lanes(), d, x0, x1, &a1[..count], &mu[..count], &nu[..count], y1, y0, planes);
     });
 }
 
-unit_kernel! {
-    fn shared_role0_unit(
-        L, d: u32, x0: &[u64], x1: &[u64], a1: &mut [u64], mu: &[u64], nu: &[u64], y1: &[u64],
+row_kernel! {
+    fn shared_role0_unit<R>(
+        d: u32, x0: &[u64], x1: &[u64], a1: &[u64], mu: &[u64], nu: &[u64], y1: &[u64],
         y0: &mut [u64], planes: &mut [u64],
     ) {
-        let n = x0.len();
-        assert!(x1.len() == n && a1.len() == n && mu.len() == n && nu.len() == n && y1.len() == n && y0.len() == n);
-        let constant = constant(d);
-        for i in 0..n {
-            let u = x0[i].wrapping_add(x1[i]).wrapping_add(OFFSET);
-            a1[i] = (!u >> 63).wrapping_sub(a1[i]);
-            let masks = mu[i].wrapping_add(nu[i]) << (64 - d);
-            y0[i] = (u >> d).wrapping_add(constant).wrapping_sub(masks).wrapping_sub(y1[i]);
+        let (offset, constant) = (R::splat(OFFSET), R::splat(constant(d)));
+        let mut a2 = [R::zero(); 64];
+        for (t, a2) in a2.iter_mut().take(x0.len() / R::LANES).enumerate() {
+            let u = R::load(x0, t).plus(R::load(x1, t)).plus(offset);
+            *a2 = (!u).shr(63).minus(R::load(a1, t));
+            let masks = R::load(mu, t).plus(R::load(nu, t)).shl(64 - d);
+            u.shr(d).plus(constant).minus(masks).minus(R::load(y1, t)).store(y0, t);
         }
-        store_planes::<L>(a1, planes);
+        store_planes(a2, planes);
     }
 }
 
@@ -227,21 +207,21 @@ pub fn shared_term(d: u32, v: &[u64], share: TermShare<&Stream, &[u64]>, mask: &
         };
         // SAFETY: each unit takes its own range, once.
         let planes = unsafe { planes.range(unit.planes(d as usize)) };
-        shared_term_unit(unit.lanes(), &v[e], received, &mut value[..n], &pad[..n], planes);
+        shared_term_unit(unit.lanes(), &v[e], received, &value[..n], &pad[..n], planes);
     });
 }
 
-unit_kernel! {
-    fn shared_term_unit(L, v: &[u64], received: &[u64], value: &mut [u64], pad: &[u64], planes: &mut [u64]) {
-        let n = v.len();
-        assert!(value.len() == n && pad.len() == n);
-        if !received.is_empty() {
-            load_planes::<L>(received, value);
+row_kernel! {
+    fn shared_term_unit<R>(v: &[u64], received: &[u64], drawn: &[u64], pad: &[u64], planes: &mut [u64]) {
+        let (is_drawn, received) = (received.is_empty(), load_planes::<R>(received));
+        // What was received for elements that are not there is not passed on.
+        let mut rows = [R::zero(); 64];
+        for (t, row) in rows.iter_mut().take(v.len() / R::LANES).enumerate() {
+            let share = if is_drawn { R::load(drawn, t) } else { received[t] };
+            let b = (!R::load(v, t)).mask(63);
+            *row = (share & b).plus(R::load(pad, t));
         }
-        for i in 0..n {
-            value[i] = (value[i] & (!v[i] >> 63).wrapping_neg()).wrapping_add(pad[i]);
-        }
-        store_planes::<L>(value, planes);
+        store_planes(rows, planes);
     }
 }
 
@@ -256,15 +236,11 @@ pub fn shared_close(d: u32, v: &[u64], terms: [&[u64]; 2], y2: &mut [u64]) {
     });
 }
 
-unit_kernel! {
-    fn shared_close_unit(L, d: u32, v: &[u64], first: &[u64], second: &[u64], y2: &mut [u64]) {
-        let mut buffer = [0u64; BLOCK];
-        let n = v.len();
-        let other = &mut buffer[..n];
-        load_planes::<L>(first, y2);
-        load_planes::<L>(second, other);
-        for i in 0..n {
-            y2[i] = (v[i] >> d).wrapping_add(y2[i].wrapping_add(other[i]) << (64 - d));
+row_kernel! {
+    fn shared_close_unit<R>(d: u32, v: &[u64], first: &[u64], second: &[u64], y2: &mut [u64]) {
+        let (first, second) = (load_planes::<R>(first), load_planes::<R>(second));
+        for t in 0..v.len() / R::LANES {
+            R::load(v, t).shr(d).plus(first[t].plus(second[t]).shl(64 - d)).store(y2, t);
         }
     }
 }

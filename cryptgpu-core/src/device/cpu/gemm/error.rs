@@ -65,7 +65,7 @@ pub enum GemmError {
     #[error("ring convolution: {0}")]
     Geometry(#[from] GeometryError),
     /// `CRYPTGPU_ISA` holds an unknown name.
-    #[error("{ISA_VARIABLE}={name}: no such instruction set; use portable, avx2, avx512 or amx, or unset it")]
+    #[error("{ISA_VARIABLE}={name}: no such instruction set; use portable, avx2, avx512dq, avx512 or amx, or unset it")]
     UnknownIsa {
         /// What was given.
         name: String,

@@ -4,7 +4,7 @@
 //!
 //! The layers: [`MatRef`] operands are packed into panels (`pack`), blocks of the output become
 //! tasks (`block`), and one micro-kernel per instruction set multiplies panels (`portable`, `avx2`,
-//! `avx512`, `amx`; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
+//! `avx512dq`, `avx512`, `amx`; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
 //! skip the packing (`thin`).
 //!
 //! Weights are packed at each use, never kept packed: that would double the memory of a network for
@@ -27,6 +27,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512dq;
 #[cfg(test)]
 mod tests;
 
@@ -188,6 +190,9 @@ pub(crate) fn product<B: Operand>(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller has checked that the machine supports the instruction set.
         Isa::Avx2 => block::multiply(|| unsafe { avx2::Avx2::new() }, [m, n], a, b, &out),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Avx512Dq::new() }, [m, n], a, b, &out),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx512 => block::multiply(|| unsafe { avx512::Avx512::new() }, [m, n], a, b, &out),

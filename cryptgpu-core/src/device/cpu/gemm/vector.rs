@@ -27,7 +27,7 @@ macro_rules! vectorised {
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the caller has checked that the machine supports `isa`.
-                Isa::Avx512 | Isa::Amx => unsafe { avx512($($arg),*) },
+                Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => unsafe { avx512($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
                 Isa::Avx2 => unsafe { avx2($($arg),*) },
