@@ -6,6 +6,7 @@
 //! | `graph.rs` | [`Graph`]: nodes with operations, names and shapes |
 //! | `zoo/` | networks by name |
 //! | `weights.rs` | [`Weights`]: named plaintext tensors, read, written, made from a seed, checked against a graph |
+//! | `onnx/` | [`OnnxModel`]: networks and weights from ONNX files |
 //! | `source.rs` | [`WeightSource`], [`WeightFile`]: where weights come from |
 //! | `fit.rs` | [`FittedWeights`]: a file's tensors made to fit a network, with a notice for each change |
 //! | `fold.rs` | batch normalisation folded into the convolution before it |
@@ -32,6 +33,7 @@ mod fit;
 pub mod fold;
 pub mod graph;
 pub mod lower;
+pub mod onnx;
 pub mod plaintext;
 mod predictions;
 pub mod private;
@@ -48,6 +50,7 @@ pub use fit::FittedWeights;
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
+pub use onnx::{OnnxError, OnnxModel};
 pub use predictions::predictions;
 pub use private::SharedModel;
 pub use show::headroom_table;
