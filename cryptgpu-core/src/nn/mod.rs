@@ -14,6 +14,7 @@
 //! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters, memory of a private run |
 //! | `divisor.rs` | public divisors that wait for the next truncation |
 //! | `cost.rs` | bytes and rounds of a plan, as the protocols declare them |
+//! | `estimate.rs` | how long an inference may take, guessed from its costs |
 //! | `window.rs` | which bits each comparison looks at, and settings that cannot work |
 //! | `bound.rs` | how large each value can become, by interval arithmetic on the weights |
 //! | `range.rs` | whether a network's values fit the ring: [`range::headroom`] by layer |
@@ -29,6 +30,7 @@ pub mod cost;
 pub mod count;
 mod divisor;
 mod error;
+pub mod estimate;
 mod fit;
 pub mod fold;
 pub mod graph;
