@@ -3,7 +3,7 @@
 
 use crate::cluster::{fuzz as control, owner_fuzz as owners};
 use crate::net::fuzz as links;
-use crate::nn::Weights;
+use crate::nn::{OnnxModel, Weights};
 use cryptgpu_datasets::fuzz as datasets;
 
 /// A reader that is fuzzed.
@@ -20,9 +20,11 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("party_file", owners::party_file),
     ("owners_file", owners::owners_file),
     ("safetensors", safetensors),
+    ("onnx", onnx),
     ("idx_images", datasets::idx_images),
     ("idx_labels", datasets::idx_labels),
     ("png_images", datasets::png_images),
+    ("npy", datasets::npy),
 ];
 
 /// Runs one of them; nothing for a name that is none.
@@ -46,5 +48,13 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
 fn safetensors(bytes: &[u8]) {
     if let Ok(weights) = Weights::from_safetensors(bytes, "fuzz.safetensors") {
         assert!(weights.iter().all(|(_, tensor)| tensor.len() <= bytes.len()), "more numbers than bytes");
+    }
+}
+
+/// Reads a network.
+fn onnx(bytes: &[u8]) {
+    if let Ok(model) = OnnxModel::from_bytes(bytes, "fuzz.onnx") {
+        let elements: usize = model.weights.iter().map(|(_, tensor)| tensor.len()).sum();
+        assert!(elements <= 8 * bytes.len() + (1 << 21), "many more weights than bytes");
     }
 }

@@ -24,7 +24,7 @@ pub use crate::device::{Device, DeviceChoice};
 pub use crate::mpc::{CheckRange, Fidelity, Party, Rep, RepBits, Settings};
 pub use crate::net::{Link, LinkType, PartyId, Trace};
 pub use crate::nn::training::{Adam, Reveal, Sgd, Train};
-pub use crate::nn::{Graph, WeightSource, Weights, plaintext, zoo};
+pub use crate::nn::{Graph, OnnxModel, WeightSource, Weights, plaintext, zoo};
 pub use crate::prg::Randomness;
 pub use crate::show::Show;
 pub use ndarray;

@@ -57,6 +57,14 @@ pub enum DatasetError {
         /// What to do.
         advice: &'static str,
     },
+    /// A NumPy array that cannot be read.
+    #[error("{} is no NumPy array that can be used: {what}", .path.display())]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        what: String,
+    },
     /// A size in the file is beyond what these loaders take memory for.
     #[error("{}: {what} is {declared}, and at most {limit} is accepted; the file is damaged or not a data set of small images", .path.display())]
     TooLarge {

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use crate::read::Source;
-use crate::{idx, png_rows};
+use crate::{idx, npy, png_rows};
 
 /// Reads an IDX file of images; what was read is written and read again alike.
 ///
@@ -37,5 +37,18 @@ pub fn idx_labels(bytes: &[u8]) {
 pub fn png_images(bytes: &[u8]) {
     if let Ok(images) = png_rows::parse(Path::new("fuzz.png"), Cursor::new(bytes)) {
         assert_eq!(images.shape()[1..], [3, 32, 32]);
+    }
+}
+
+/// Reads a NumPy array; what was read is written and read again alike.
+///
+/// # Panics
+/// When it is not.
+pub fn npy(bytes: &[u8]) {
+    let path = Path::new("fuzz.npy");
+    if let Ok(array) = npy::parse(bytes, path) {
+        let again = npy::parse(&npy::bytes(&array), path);
+        let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits();
+        assert!(again.is_ok_and(|again| again.shape() == array.shape() && again.iter().zip(&array).all(same)));
     }
 }

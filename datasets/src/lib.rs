@@ -9,7 +9,7 @@
 //! | [`images`] | [`LabelledImages`], what every loader of a labelled set returns, and its normalisation |
 //! | [`mnist`], [`cifar10`] | the two data sets, from the folder that `scripts/fetch-datasets` fills |
 //! | [`bundled`] | 1,000 test images and trained LeNet weights that are part of the program |
-//! | [`idx`], [`cifar_binary`], [`png_rows`] | one file format each, read with bounds on memory |
+//! | [`idx`], [`cifar_binary`], [`png_rows`], [`npy`] | one file format each, read with bounds on memory |
 //! | [`manifest`] | what the downloaded files must be, byte for byte |
 //! | [`paper`] | the figures that the tables compare with, each with its source |
 //!
@@ -35,6 +35,7 @@ pub mod idx;
 pub mod images;
 pub mod manifest;
 pub mod mnist;
+pub mod npy;
 pub mod paper;
 pub mod png_rows;
 mod read;

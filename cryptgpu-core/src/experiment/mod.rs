@@ -32,3 +32,4 @@ pub use party::{IterationReport, PartyReport};
 pub use plaintext::{INFERENCE_PLAINTEXT, PlaintextNetwork, ReferenceNetwork, measure_inference_plaintext};
 pub use record::{Record, append, append_line, check_writable, read};
 pub use table::{Cited, InferenceRow, inference_caption, inference_table, latest};
+pub use window::{lowering, settings};

@@ -11,7 +11,7 @@ use crate::ring::FixedPoint;
 /// # Errors
 /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room, or a window that no check of ranges
 /// goes with.
-pub(super) fn settings(
+pub fn settings(
     fraction_bits: u32,
     fidelity: Fidelity,
     window: SignWindow,
@@ -31,7 +31,7 @@ pub(super) fn settings(
 }
 
 /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].
-pub(super) fn lowering(fidelity: Fidelity) -> LowerOptions {
+pub fn lowering(fidelity: Fidelity) -> LowerOptions {
     match fidelity {
         Fidelity::Exact => LowerOptions::default(),
         Fidelity::Paper => LowerOptions { defer_averages: false, max_before_relu: false, sum_before_cut: false },

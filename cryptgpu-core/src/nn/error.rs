@@ -3,6 +3,7 @@
 use crate::device::{DeviceError, GeometryError};
 use crate::mpc::{MpcError, Party};
 use crate::net::PartyId;
+use crate::nn::onnx::OnnxError;
 use crate::ring::{RingError, Withheld};
 
 /// An error of the `nn` layer. Each names the node or tensor it is about, and says what to do.
@@ -107,6 +108,9 @@ pub enum NnError {
         /// The operating system's word.
         source: std::io::Error,
     },
+    /// An ONNX file that gives no network, or another one.
+    #[error("{0}")]
+    Onnx(#[from] OnnxError),
     /// A weight file could not be written.
     #[error("cannot write the weights to {path}: {source}")]
     Write {
@@ -332,6 +336,7 @@ impl NnError {
             self,
             NnError::Read { .. }
                 | NnError::Format { .. }
+                | NnError::Onnx(_)
                 | NnError::Dtype { .. }
                 | NnError::MissingTensor { .. }
                 | NnError::ExtraTensors { .. }

@@ -343,7 +343,7 @@ impl GraphBuilder {
 }
 
 /// Shape of the result of `op`, without the batch.
-fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, NnError> {
+pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, NnError> {
     let wrong = |what: String| NnError::Shape {
         node: node.into(),
         op: op.kind(),
@@ -402,9 +402,11 @@ fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, N
             Err(wrong("all but the channels must be the same".into()))
         }
         Op::Concat => {
-            let mut shape = first.to_vec();
-            shape[0] += rest.iter().map(|shape| shape[0]).sum::<usize>();
-            Ok(shape)
+            let channels = inputs.iter().try_fold(0usize, |sum, shape| sum.checked_add(*shape.first()?));
+            let Some(channels) = channels else {
+                return Err(wrong("a vector or an image is joined with neither".into()));
+            };
+            Ok([&[channels], &first[1..]].concat())
         }
         Op::Flatten => Ok(vec![first.iter().product()]),
         Op::Input | Op::Relu | Op::Relu6 | Op::Add => Ok(first.to_vec()),
@@ -414,10 +416,14 @@ fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, N
 /// Whether along `axis` some window of a max-pool sees nothing but padding.
 fn sees_only_padding(window: &PoolGeometry, axis: usize, input: [usize; 2], out: [usize; 2]) -> bool {
     let (before, end) = (window.padding[2 * axis], window.padding[2 * axis] + input[axis]);
-    (0..out[axis]).any(|position| {
-        let start = position * window.stride[axis];
-        (0..window.kernel[axis]).all(|tap| !(before..end).contains(&(start + tap * window.dilation[axis])))
-    })
+    let (stride, dilation) = (window.stride[axis], window.dilation[axis]);
+    // One that begins in the image sees its first tap; of the others, those that begin behind it see nothing.
+    let mut before_it = (0..out[axis]).map(|position| position * stride).take_while(|&start| start < before);
+    (out[axis] - 1) * stride >= end
+        || before_it.any(|start| {
+            let tap = (before - start).div_ceil(dilation);
+            tap >= window.kernel[axis] || start + tap * dilation >= end
+        })
 }
 
 /// A graph as it travels: shapes are left out and inferred again on arrival.

@@ -6,6 +6,7 @@
 //! | `graph.rs` | [`Graph`]: nodes with operations, names and shapes |
 //! | `zoo/` | networks by name |
 //! | `weights.rs` | [`Weights`]: named plaintext tensors, read, written, made from a seed, checked against a graph |
+//! | `onnx/` | [`OnnxModel`]: networks and weights from ONNX files |
 //! | `source.rs` | [`WeightSource`], [`WeightFile`]: where weights come from |
 //! | `fit.rs` | [`FittedWeights`]: a file's tensors made to fit a network, with a notice for each change |
 //! | `fold.rs` | batch normalisation folded into the convolution before it |
@@ -13,6 +14,7 @@
 //! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters, memory of a private run |
 //! | `divisor.rs` | public divisors that wait for the next truncation |
 //! | `cost.rs` | bytes and rounds of a plan, as the protocols declare them |
+//! | `estimate.rs` | how long an inference may take, guessed from its costs |
 //! | `window.rs` | which bits each comparison looks at, and settings that cannot work |
 //! | `bound.rs` | how large each value can become, by interval arithmetic on the weights |
 //! | `range.rs` | whether a network's values fit the ring: [`range::headroom`] by layer |
@@ -28,10 +30,12 @@ pub mod cost;
 pub mod count;
 mod divisor;
 mod error;
+pub mod estimate;
 mod fit;
 pub mod fold;
 pub mod graph;
 pub mod lower;
+pub mod onnx;
 pub mod plaintext;
 mod predictions;
 pub mod private;
@@ -48,6 +52,7 @@ pub use fit::FittedWeights;
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use lower::{LowerOptions, Plan};
+pub use onnx::{OnnxError, OnnxModel};
 pub use predictions::predictions;
 pub use private::SharedModel;
 pub use show::headroom_table;

@@ -1,6 +1,6 @@
 //! Where weights come from: a name for them that travels where the weights must not.
 
-use super::{FittedWeights, Graph, NnError, Weights};
+use super::{FittedWeights, Graph, NnError, OnnxError, OnnxModel, Weights};
 use cryptgpu_datasets::bundled;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,12 @@ pub enum WeightSource {
     Bundled,
     /// Random ones from a seed, as [`Weights::seeded`].
     Random(u64),
-    /// A safetensors file with PyTorch's names, at the party that owns the weights.
+    /// A safetensors file with PyTorch's names, or the ONNX file of the network, at the party that owns the weights.
     File(WeightFile),
 }
 
-/// A safetensors file with PyTorch's names: `"lenet.safetensors".into()`.
+/// A safetensors file with PyTorch's names, `"lenet.safetensors".into()`, or a file of the name `….onnx`, which holds the
+/// weights of its own network alone.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WeightFile {
     path: PathBuf,
@@ -77,15 +78,30 @@ impl WeightSource {
     /// The weights, made to fit `graph`, and notices of what was changed for that.
     ///
     /// # Errors
-    /// As [`Weights::load`] and [`Weights::fit`]: a file that is missing, damaged or another network's.
+    /// As [`Weights::load`] and [`Weights::fit`], or [`OnnxModel::load`]: a file that is missing, damaged or another network's.
     pub fn open(&self, graph: &Graph) -> Result<FittedWeights, NnError> {
         let (weights, ignore_extra) = match self {
             WeightSource::Bundled => {
                 (Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "the bundled LeNet")?, false)
             }
             WeightSource::Random(seed) => (Weights::seeded(graph, *seed), false),
+            WeightSource::File(file) if OnnxModel::is_named_so(&file.path) => return of_onnx(&file.path, graph),
             WeightSource::File(file) => (Weights::load(&file.path)?, file.ignore_extra),
         };
         weights.fit(graph, ignore_extra)
     }
+}
+
+/// The weights of an ONNX file, if its network is `graph`, whatever the two are called.
+fn of_onnx(path: &Path, graph: &Graph) -> Result<FittedWeights, NnError> {
+    let OnnxModel { graph: found, weights, notices, .. } = OnnxModel::load(path)?;
+    let differing = found.nodes().iter().zip(graph.nodes()).find(|(found, asked)| found != asked);
+    let what = match differing {
+        Some((found, asked)) => format!("its layer `{}` is not `{}` as that has it", found.name, asked.name),
+        None if found.nodes().len() != graph.nodes().len() => "it has another number of layers".into(),
+        None if found.output() != graph.output() => "its result is another layer's".into(),
+        None => return Ok(FittedWeights { weights, notices }),
+    };
+    let (path, graph) = (path.display().to_string(), graph.name().to_owned());
+    Err(OnnxError::OtherNetwork { path, graph, what }.into())
 }

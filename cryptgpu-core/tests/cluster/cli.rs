@@ -429,3 +429,61 @@ fn the_paper_is_a_list_that_can_be_looked_at_first() {
     let run = cryptgpu("run paper --only figures");
     assert!(!run.status.success() && text(&run.stderr).contains("same-card"), "{}", text(&run.stderr));
 }
+
+/// The files that `tests/data/onnx/make.py` has made.
+fn onnx(name: &str) -> String {
+    format!("{}/tests/data/onnx/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
+    let shown = cryptgpu(&format!("show {}", onnx("lenet-like.onnx")));
+    let shown = text(&shown.stdout);
+    for part in ["lenet-like: 1×16×16 to 10", "SHA-256 ", "conv1", "rounds", "over a WAN"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let json = text(&cryptgpu(&format!("show {} --json --batch 2", onnx("lenet-like.onnx"))).stdout);
+    let lines: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (whole, steps) = lines.split_last().unwrap();
+    let digest: String = sha2::Sha256::digest(std::fs::read(onnx("lenet-like.onnx")).unwrap())
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    assert_eq!(whole["digest"], digest);
+    for sum in ["bytes", "rounds"] {
+        let steps: u64 = steps.iter().map(|step| step[sum].as_u64().unwrap()).sum();
+        assert_eq!(whole[sum].as_u64().unwrap(), steps, "{sum}");
+    }
+
+    // Channels last outside, weights and images in files, one image at a time.
+    let dir = tempfile::tempdir().unwrap();
+    let scores = dir.path().join("y.npy");
+    let run = |parties: &str, model: &str, input: &str| {
+        let output = scores.display();
+        let (model, input) = (onnx(model), onnx(input));
+        cryptgpu(&format!("infer --model {model} --input {input} --output {output} --batch 1 --parties {parties}"))
+    };
+    for (parties, name) in [("local", "keras-like"), ("threads", "channels-last-to-the-end"), ("threads", "external")] {
+        let done = run(parties, &format!("{name}.onnx"), &format!("{name}.x.npy"));
+        assert!(done.status.success(), "{name}: {}", text(&done.stderr));
+        let (out, err) = (text(&done.stdout), text(&done.stderr));
+        assert!(out.contains("away from plaintext") && out.contains("2 images in"), "{out}");
+        assert!(err.contains("Room in the ring") && err.contains("of memory for tensors"), "{err}");
+        let ours = cryptgpu_datasets::npy::read(&scores).unwrap();
+        let expected = cryptgpu_datasets::npy::read(onnx(&format!("{name}.y.npy"))).unwrap();
+        assert_eq!(ours.shape(), expected.shape());
+        let error = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(error < 1e-3, "{name}: {error}");
+    }
+    std::fs::remove_file(&scores).unwrap();
+    for (model, input, hint) in [
+        ("refused/many.onnx", "mlp.x.npy", "4 of 7 nodes"),
+        ("mlp.onnx", "lenet-like.x.npy", "[20]"),
+        ("mlp.onnx", "mlp.onnx", "NumPy"),
+        ("missing.onnx", "mlp.x.npy", "missing.onnx"),
+    ] {
+        let refused = run("threads", model, input);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(hint), "{}", text(&refused.stderr));
+        assert!(!scores.exists(), "nothing is written");
+    }
+}

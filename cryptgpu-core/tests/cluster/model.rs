@@ -58,6 +58,25 @@ fn digits_of_the_caller_and_of_a_party() {
     assert!(error.to_string().contains("at least one"), "{error}");
 }
 
+/// The caller reads the structure of an ONNX file, and party 1 the weights.
+#[test]
+fn a_network_of_an_onnx_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx");
+    let read = |name: &str| cryptgpu_datasets::npy::read(folder.join(name)).unwrap();
+    let cluster = local().start().unwrap();
+    let model = cluster.load_onnx(folder.join("residual.onnx")).unwrap();
+    let result = cluster.infer(&model, &read("residual.x.npy")).unwrap();
+    assert!(max_difference(&result.scores, &read("residual.y.npy")) < 1e-3);
+    let error = cluster.load_onnx(folder.join("refused/many.onnx")).unwrap_err();
+    assert!(matches!(error, ClusterError::Argument { .. }) && error.to_string().contains("4 of 7 nodes"), "{error}");
+    // What one party reads must be the network that all three were asked for.
+    let other = WeightSource::File(folder.join("lenet-like.onnx").into());
+    let error = cluster.load_model(model.graph(), other).unwrap_err();
+    assert!(error.to_string().contains("another network") && error.party() == Some(PartyId::P1), "{error}");
+    let again = cluster.load_onnx(folder.join("residual.onnx")).unwrap();
+    assert!(cluster.infer(&again, &read("residual.x.npy")).is_ok());
+}
+
 #[test]
 fn mistakes_are_named_and_leave_the_cluster_usable() {
     let cluster = local().start().unwrap();

@@ -3,6 +3,7 @@
 mod faults;
 mod gradients;
 mod mnist;
+mod onnx;
 mod plaintext;
 mod private;
 mod support;

@@ -7,9 +7,11 @@ mod bench;
 mod digest;
 mod doctor;
 mod format;
+mod infer;
 mod inference;
 mod keygen;
 mod micro;
+mod model;
 mod networks;
 mod paper;
 mod party;
@@ -17,6 +19,7 @@ mod plaintext;
 mod progress;
 mod range;
 mod run;
+mod show;
 mod soak;
 mod table;
 mod top;
@@ -38,6 +41,8 @@ const EXAMPLES: &str = "\
 Examples:
   cryptgpu doctor                                     what works on this machine
   cryptgpu networks                                   the networks, and how large they are
+  cryptgpu infer --model net.onnx --input x.npy --output y.npy    your own network on your own arrays
+  cryptgpu show net.onnx                              what it would cost, layer by layer
   cryptgpu run inference --networks lenet             private inference of real digits
   cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
   cryptgpu range --networks lenet                     whether its values fit the ring, layer by layer
@@ -56,6 +61,10 @@ enum Command {
     Run(run::Experiment),
     /// Draw the table of records that were measured before
     Table(table::Arguments),
+    /// Evaluate a network of your own privately on your own arrays
+    Infer(Box<infer::Arguments>),
+    /// Show a network layer by layer, and what private inference of it costs
+    Show(show::Arguments),
     /// List the networks with their sizes
     Networks(networks::Arguments),
     /// Show how much room a network's values have in the ring, layer by layer
@@ -85,6 +94,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(experiment) => run::run(&experiment),
         Command::Table(arguments) => table::run(&arguments),
+        Command::Infer(arguments) => infer::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
         Command::Networks(arguments) => networks::run(&arguments),
         Command::Range(arguments) => range::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),

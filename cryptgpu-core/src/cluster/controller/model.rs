@@ -16,10 +16,11 @@ use crate::cluster::party::model::{Images, Infer, LoadModel, OwnImages, OwnWeigh
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
-use crate::nn::{NnError, WeightSource, fold, lower, window};
+use crate::nn::{NnError, OnnxModel, WeightSource, fold, lower, window};
 use cryptgpu_datasets::ImageSet;
 use ndarray::{ArrayBase, Data, Dimension};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 impl Cluster {
@@ -73,6 +74,31 @@ impl Cluster {
         }
         let token = Token::new(self.inner.clone(), generation, id, Label::Model(graph.name().to_owned()));
         Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input, notices: notices.into() })
+    }
+
+    /// As [`load_model`](Self::load_model), of the network of an ONNX file: the caller reads its structure, which all parties
+    /// get, and party 1 reads the weights from the file of the same path at its place, which must hold the same network.
+    /// Images are `[batch, channels, height, width]`, whatever the file's order is: [`OnnxModel::arrange`] makes them so.
+    /// For other owners and ranges give [`OnnxModel::graph`] and the file to `load_model`.
+    ///
+    /// ```no_run
+    /// use cryptgpu_core::cluster::Cluster;
+    /// use ndarray::Array4;
+    ///
+    /// let cluster = Cluster::local().start()?;
+    /// let model = cluster.load_onnx("net.onnx")?;
+    /// let [channels, height, width] = model.graph().input_shape();
+    /// println!("{:?}", cluster.infer(&model, &Array4::<f32>::zeros((1, channels, height, width)))?.predictions());
+    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClusterError::Argument`] for a file that is missing, damaged, or has nodes that cannot be computed, all of which are
+    /// named; else as [`load_model`](Self::load_model).
+    pub fn load_onnx(&self, path: impl AsRef<Path>) -> Result<Model, ClusterError> {
+        let path = path.as_ref();
+        let model = OnnxModel::load(path).map_err(|error| ClusterError::argument("load a model", &error))?;
+        self.load_model(model.graph, WeightSource::File(path.into()))
     }
 
     /// Shares `images`, `[batch, channels, height, width]`, and evaluates the model on them. They are numbers of any type

@@ -1,0 +1,188 @@
+//! The graph and its weights, of layers: factors and shifts go into the products beside them, what nobody uses is left out,
+//! and names become unique.
+
+use super::super::{Graph, NnError, Op, Weights};
+use super::error::{OnnxError, Refused, Unsupported};
+use super::layers::{Kind, Layer, Layers};
+use crate::device::PoolGeometry;
+use ndarray::{Array1, ArrayD, Axis, IxDyn};
+use std::collections::HashMap;
+
+/// The graph called `name` whose result is that of layer `output`, and its weights.
+pub(super) fn build(name: &str, layers: Layers, output: usize, origin: &str) -> Result<(Graph, Weights), OnnxError> {
+    let mut building = Building::new(layers, output);
+    (0..building.layers.len()).for_each(|at| building.join_backwards(at));
+    let refused = building.join_forwards();
+    if !refused.is_empty() {
+        let nodes = building.layers.len() - 1;
+        return Err(OnnxError::Unsupported(Unsupported { path: origin.into(), nodes, refused }));
+    }
+    building.emit(name).map_err(|error| OnnxError::Interface { path: origin.into(), what: error.to_string() })
+}
+
+struct Building {
+    layers: Vec<Layer>,
+    output: usize,
+    /// How many layers use each, and whether it is the output; 0 for what the output does not need.
+    uses: Vec<usize>,
+    /// What stands for each layer: itself, or the one that it has gone into.
+    stands: Vec<usize>,
+}
+
+impl Building {
+    fn new(Layers(layers): Layers, output: usize) -> Self {
+        let mut uses = vec![0; layers.len()];
+        uses[output] = 1;
+        for at in (0..layers.len()).rev().filter(|&at| at <= output) {
+            if uses[at] > 0 {
+                layers[at].inputs.iter().for_each(|&input| uses[input] += 1);
+            }
+        }
+        let stands = (0..layers.len()).collect();
+        Building { layers, output, uses, stands }
+    }
+
+    /// A factor and shift that alone follows a product goes into it; one that follows another is joined with that; another
+    /// one of an image becomes a convolution of one pixel by channel.
+    fn join_backwards(&mut self, at: usize) {
+        for input in 0..self.layers[at].inputs.len() {
+            self.layers[at].inputs[input] = self.stands[self.layers[at].inputs[input]];
+        }
+        let (before, [layer, ..]) = self.layers.split_at_mut(at) else { return };
+        let (Kind::Affine { scale, shift }, [input]) = (&layer.kind, &layer.inputs[..]) else { return };
+        let input = *input;
+        if self.uses[at] == 0 {
+            return;
+        }
+        let alone = self.uses[input] == 1 && self.output != input;
+        match &mut before[input].kind {
+            Kind::Product { weight, bias, .. } if alone => {
+                for (mut filter, &scale) in weight.axis_iter_mut(Axis(0)).zip(scale) {
+                    filter.mapv_inplace(|value| (f64::from(value) * scale) as f32);
+                }
+                let old = bias.take().unwrap_or_else(|| vec![0.0; scale.len()]);
+                *bias =
+                    Some(old.iter().zip(scale).zip(shift).map(|((old, scale), shift)| old * scale + shift).collect());
+                self.goes_into(at, input);
+            }
+            Kind::Affine { scale: first, shift: then } if alone => {
+                for (((first, then), scale), shift) in first.iter_mut().zip(then).zip(scale).zip(shift) {
+                    (*first, *then) = (*first * scale, *then * scale + shift);
+                }
+                self.goes_into(at, input);
+            }
+            _ if layer.shape.len() == 3 => {
+                let channels = scale.len();
+                let weight = Array1::from_iter(scale.iter().map(|&scale| scale as f32)).into_dyn();
+                let window = PoolGeometry::square(1, 1, 0);
+                let op = Op::Conv2d { out_channels: channels, window, groups: channels, bias: false };
+                let Ok(weight) = weight.into_shape_with_order(IxDyn(&[channels, 1, 1, 1])) else { return };
+                layer.kind = Kind::Product { op, weight, bias: Some(shift.clone()) };
+            }
+            _ => {}
+        }
+    }
+
+    /// Layer `at` is computed by `before`, which it alone uses.
+    fn goes_into(&mut self, at: usize, before: usize) {
+        self.stands[at] = before;
+        self.uses[before] = self.uses[at];
+        self.uses[at] = 0;
+        if self.output == at {
+            self.output = before;
+        }
+    }
+
+    /// Factors and shifts of vectors go into the fully connected layers that use them; those of others cannot be computed.
+    fn join_forwards(&mut self) -> Vec<Refused> {
+        let mut users: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (at, layer) in self.layers.iter().enumerate().filter(|(at, _)| self.uses[*at] > 0) {
+            for &input in layer.inputs.iter().filter(|&&input| matches!(self.layers[input].kind, Kind::Affine { .. })) {
+                users.entry(input).or_default().push(at);
+            }
+        }
+        let mut refused = Vec::new();
+        for at in 0..self.layers.len() {
+            if self.uses[at] == 0 {
+                continue;
+            }
+            let Kind::Affine { scale, shift } = &self.layers[at].kind else { continue };
+            let (scale, shift, input) = (Array1::from(scale.clone()), shift.clone(), self.layers[at].inputs[0]);
+            let users = users.get(&at).map_or(&[][..], Vec::as_slice);
+            let linear = |&user: &usize| matches!(self.layers[user].kind, Kind::Product { op: Op::Linear { .. }, .. });
+            if self.output == at || !users.iter().all(linear) {
+                let [node, operator] = self.layers[at].origin.clone().map(|name| super::import::harmless(&name));
+                let what = "factors and shifts of vectors are computed beside a fully connected layer alone: put it \
+                            directly behind or before one";
+                refused.push(Refused { node, operator, what: what.into() });
+                continue;
+            }
+            for &user in users {
+                let layer = &mut self.layers[user];
+                layer.inputs = vec![input];
+                if let Kind::Product { weight, bias, .. } = &mut layer.kind {
+                    join_forward(weight, bias, &scale, &shift);
+                }
+            }
+            self.uses[at] = 0;
+        }
+        refused
+    }
+
+    /// The graph of what the output needs.
+    fn emit(self, name: &str) -> Result<(Graph, Weights), NnError> {
+        let input = <[usize; 3]>::try_from(self.layers[0].shape.as_slice()).unwrap_or([0; 3]);
+        let mut builder = Graph::builder(name, input);
+        let (mut weights, mut ids) = (Weights::new(), vec![builder.input(); self.layers.len()]);
+        let mut names = HashMap::from([("input".to_owned(), 1usize)]);
+        for (at, layer) in self.layers.into_iter().enumerate().skip(1).filter(|(at, _)| self.uses[*at] > 0) {
+            let name = unique(&mut names, layer.name);
+            let inputs: Vec<_> = layer.inputs.iter().map(|&input| ids[input]).collect();
+            let op = match layer.kind {
+                Kind::Plain(op) => op,
+                Kind::Product { op, weight, bias } => {
+                    let has_bias = bias.is_some();
+                    weights.insert(format!("{name}.weight"), weight);
+                    if let Some(bias) = bias {
+                        let bias = bias.into_iter().map(|value| value as f32);
+                        weights.insert(format!("{name}.bias"), Array1::from_iter(bias).into_dyn());
+                    }
+                    match op {
+                        Op::Conv2d { out_channels, window, groups, .. } => {
+                            Op::Conv2d { out_channels, window, groups, bias: has_bias }
+                        }
+                        Op::Linear { out_features, .. } => Op::Linear { out_features, bias: has_bias },
+                        other => other,
+                    }
+                }
+                Kind::Affine { .. } => continue,
+            };
+            ids[at] = builder.add(&name, op, &inputs)?;
+        }
+        let graph = builder.finish(ids[self.output])?;
+        weights.check(&graph)?;
+        Ok((graph, weights))
+    }
+}
+
+/// W · (scale · x + shift) + b as (W · scale) · x + (b + W · shift).
+fn join_forward(weight: &mut ArrayD<f32>, bias: &mut Option<Vec<f64>>, scale: &Array1<f64>, shift: &[f64]) {
+    let mut joined = bias.take().unwrap_or_else(|| vec![0.0; weight.shape()[0]]);
+    for (mut row, bias) in weight.axis_iter_mut(Axis(0)).zip(&mut joined) {
+        *bias += row.iter().zip(shift).map(|(&weight, shift)| f64::from(weight) * shift).sum::<f64>();
+        row.iter_mut().zip(scale).for_each(|(weight, scale)| *weight = (f64::from(*weight) * scale) as f32);
+    }
+    *bias = Some(joined);
+}
+
+/// A name that no layer has yet: the same, or with a number behind it.
+fn unique(names: &mut HashMap<String, usize>, name: String) -> String {
+    let mut candidate = name.clone();
+    while names.contains_key(&candidate) {
+        let count = names.entry(name.clone()).or_insert(0);
+        *count += 1;
+        candidate = format!("{name}_{count}");
+    }
+    names.insert(candidate.clone(), 1);
+    candidate
+}

@@ -1,0 +1,214 @@
+//! Sums, factors, normalisation, and functions of each element.
+
+use super::super::Op;
+use super::attributes::Attributes;
+use super::import::{Failure, Held, Import};
+use super::layers::{Kind, Order, Value};
+use super::products::vector;
+use ndarray::ArrayD;
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Add, Sub, Mul, Div of two values, or of a value and a constant; Sum of values.
+pub(super) fn arithmetic<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let count = node.0.input.len();
+    let constants = (0..count).map(|place| import.constant(node, place)).collect::<Result<Vec<_>>>()?;
+    if let Some(place) = constants.iter().position(Option::is_some) {
+        if count != 2 {
+            return Err("sums of several values and constants are not computed: add them one by one".to_owned().into());
+        }
+        return with_constant(import, node, place);
+    }
+    let values = (0..count).map(|place| import.value(node, place)).collect::<Result<Vec<_>>>()?;
+    match (node.operator(), values.as_slice()) {
+        ("Add" | "Sum", [only]) => Ok(only.clone()),
+        ("Add" | "Sum", [first, rest @ ..]) => {
+            if let Some(other) = rest.iter().find(|other| other.dims != first.dims || other.order != first.order) {
+                let (a, b) = (&first.dims, &other.dims);
+                return Err(format!(
+                    "values of shapes {a:?} and {b:?} (without the batch) are added: only equal shapes are"
+                )
+                .into());
+            }
+            let layer = import.layer(node, None, Kind::Plain(Op::Add), &values.iter().collect::<Vec<_>>())?;
+            Ok(first.with(layer.layer))
+        }
+        ("Mul", _) => Err("it multiplies two values that depend on the input (as squeeze-and-excite blocks do): only \
+             factors that are constant are computed"
+            .to_owned()
+            .into()),
+        _ => Err("its operands both depend on the input: only Add is computed of such".to_owned().into()),
+    }
+}
+
+/// A value and a constant by channel, at `place`: scale · x + shift.
+fn with_constant<'a>(import: &mut Import<'a>, node: Attributes<'a>, place: usize) -> Result<Value> {
+    let constant = import.weights(node, place)?;
+    let x = import.value(node, 1 - place)?;
+    import.take(import.layers.shape(x.layer).first().copied().unwrap_or(1))?;
+    let (channels, by_channel) = channels(import, &x, &constant)?;
+    let ones = vec![1.0; channels];
+    let (scale, shift) = match (node.operator(), place) {
+        ("Add", _) => (ones, by_channel),
+        ("Sub", 1) => (ones, by_channel.iter().map(|value| -value).collect()),
+        ("Sub", _) => (vec![-1.0; channels], by_channel),
+        ("Mul", _) => (by_channel, vec![0.0; channels]),
+        ("Div", 1) if by_channel.iter().all(|&value| value != 0.0) => {
+            (by_channel.iter().map(|value| 1.0 / value).collect(), vec![0.0; channels])
+        }
+        ("Div", 1) => return Err("it divides by zero".to_owned().into()),
+        _ => {
+            return Err("it divides by a value that depends on the input: only division by constants is computed"
+                .to_owned()
+                .into());
+        }
+    };
+    let layer = import.layer(node, None, Kind::Affine { scale, shift }, &[&x])?;
+    Ok(x.with(layer.layer))
+}
+
+/// How many channels a value has, and the constant by channel.
+fn channels(import: &Import<'_>, x: &Value, constant: &ArrayD<f32>) -> Result<(usize, Vec<f64>)> {
+    let shape = import.layers.shape(x.layer);
+    let (channels, images) = (shape.first().copied().unwrap_or(1), shape.len() == 3);
+    if constant.len() == 1 {
+        return Ok((channels, vector(constant, channels, "constant")?));
+    }
+    let refused = || {
+        let (dims, constant) = (&x.dims, constant.shape());
+        Failure::from(format!(
+            "a constant of shape {constant:?} meets a value of shape {dims:?} (without the batch): only constants by \
+             channel, or of one element, are computed"
+        ))
+    };
+    let axis = x
+        .channel_axis(&import.layers)
+        .filter(|_| matches!(x.order, Order::Same | Order::ChannelsLast))
+        .ok_or_else(refused)?;
+    // Aligned at the last axes, as broadcasting does: all sizes but the channels' are 1.
+    let from_end = if images { 2 - axis } else { 0 };
+    let sizes = constant.shape();
+    let fits = sizes.len() <= x.dims.len() + 1
+        && sizes
+            .iter()
+            .rev()
+            .enumerate()
+            .all(|(place, &size)| if place == from_end { size == channels } else { size == 1 });
+    if !fits || sizes.len() <= from_end {
+        return Err(refused());
+    }
+    Ok((channels, constant.iter().map(|&value| value.into()).collect()))
+}
+
+/// BatchNormalization at inference: (x − μ) · γ/√(σ² + ε) + β by channel.
+pub(super) fn batch_norm<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    if node.flag("training_mode") {
+        return Err("it normalises by the batch's statistics (training_mode): export the model in eval mode"
+            .to_owned()
+            .into());
+    }
+    let x = import.value(node, 0)?;
+    let channels = import.layers.shape(x.layer).first().copied().unwrap_or(0);
+    if x.channel_axis(&import.layers) != Some(0) {
+        return Err(format!(
+            "it normalises a value of shape {:?} (without the batch), not channels of an image",
+            x.dims
+        )
+        .into());
+    }
+    import.take(channels)?;
+    let mut read = |place, what| vector(&*import.weights(node, place)?, channels, what).map_err(Failure::from);
+    let [gamma, beta, mean, variance] = [read(1, "scale")?, read(2, "bias")?, read(3, "mean")?, read(4, "variance")?];
+    let eps = node.float("epsilon").unwrap_or(1e-5);
+    if variance.iter().any(|variance| variance + eps <= 0.0) {
+        return Err("it has a variance that is not positive with epsilon added".to_owned().into());
+    }
+    let scale: Vec<f64> =
+        gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + eps).sqrt()).collect();
+    let shift = beta.iter().zip(&mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
+    let layer = import.layer(node, None, Kind::Affine { scale, shift }, &[&x])?;
+    Ok(x.with(layer.layer))
+}
+
+/// Relu, and Clip from 0 with no upper end or 6.
+pub(super) fn relu<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let op = match node.operator() {
+        "Relu" => Op::Relu,
+        _ => match clip_bounds(import, node)? {
+            [low, high] if low == 0.0 && high == 6.0 => Op::Relu6,
+            // Nothing that fits the ring is as large.
+            [low, high] if low == 0.0 && high >= 1e30 => Op::Relu,
+            [low, high] => {
+                return Err(format!(
+                    "it clips to {low}…{high}: only 0…6 (ReLU6) and 0 with no upper end (ReLU) are computed"
+                )
+                .into());
+            }
+        },
+    };
+    let x = import.value(node, 0)?;
+    let layer = import.layer(node, None, Kind::Plain(op), &[&x])?;
+    Ok(x.with(layer.layer))
+}
+
+fn clip_bounds<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<[f64; 2]> {
+    let mut bounds = [f64::NEG_INFINITY, f64::INFINITY];
+    for (place, name) in [(1, "min"), (2, "max")] {
+        let given = match node.float(name) {
+            Some(value) => Some(value),
+            None if node.0.input.get(place).is_none_or(String::is_empty) => None,
+            None => {
+                let constant = import.constant(node, place)?.and_then(|constant| constant.scalar());
+                Some(constant.ok_or_else(|| format!("its {name} is no constant number"))?)
+            }
+        };
+        bounds[place - 1] = given.unwrap_or(bounds[place - 1]);
+    }
+    Ok(bounds)
+}
+
+/// What gives its first input: Identity, Dropout at inference, Cast between floats.
+pub(super) fn same<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    match node.operator() {
+        "Dropout" => {
+            let training = import.constant(node, 2)?.and_then(|training| training.scalar());
+            if training.is_some_and(|training| training != 0.0) {
+                return Err("it drops out (training_mode): export the model in eval mode".to_owned().into());
+            }
+        }
+        "Cast" => {
+            let to = node.int("to").and_then(|to| i32::try_from(to).ok()).unwrap_or(0);
+            if !super::tensor::is_float(to) {
+                return Err("it makes integers of values that depend on the input".to_owned().into());
+            }
+        }
+        _ => {}
+    }
+    Ok(x)
+}
+
+/// Constant: a tensor, or a number or list that is written as an attribute.
+pub(super) fn constant(node: Attributes<'_>) -> Result<Held> {
+    use super::constant::{Constant, Dim};
+    let floats = |values: &[f32]| Constant::floats(ndarray::Array1::from(values.to_vec()).into_dyn());
+    let ints = |values: &[i64]| Constant::ints(values.iter().map(|&value| Dim::Is(value)).collect());
+    let scalar = |constant: Constant| match constant {
+        Constant::Floats(values) => {
+            Constant::floats(values.iter().map(|&value| ndarray::arr0(value).into_dyn()).next().unwrap_or_default())
+        }
+        Constant::Ints(values) => Constant::Ints(values.index_axis(ndarray::Axis(0), 0).to_owned()),
+    };
+    let found = if let Some(constant) = node.tensor("value")? {
+        Some(constant)
+    } else if let Some(value) = node.float("value_float") {
+        Some(scalar(floats(&[value as f32])))
+    } else if let Some(values) = node.floats("value_floats") {
+        Some(floats(values))
+    } else if let Some(value) = node.int("value_int") {
+        Some(scalar(ints(&[value])))
+    } else {
+        node.ints("value_ints").map(ints)
+    };
+    found.map(Held::Constant).ok_or_else(|| "it holds no tensor of numbers".to_owned().into())
+}

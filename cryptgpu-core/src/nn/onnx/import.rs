@@ -1,0 +1,458 @@
+//! The walk through a file's nodes: each becomes a constant, another view of a value, or a layer; those that cannot are
+//! listed, all of them, before anything is said.
+
+use super::attributes::Attributes;
+use super::constant::{self, Constant};
+use super::error::{OnnxError, Refused, Unsupported};
+use super::layers::{Kind, Layers, MOST_ELEMENTS, Order, Value};
+use super::operators::{self, Operator};
+use super::proto::{GraphOfNodes, Node, Tensor, ValueInfo};
+use super::tensor::{self, Beside};
+use super::{elementwise, products, shapes};
+use ndarray::ArrayD;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Why a node gives nothing.
+pub(super) enum Failure {
+    /// It cannot be computed, for this reason.
+    Refused(String),
+    /// What it takes cannot be computed.
+    Unknown,
+    /// The file is no good.
+    Fatal(OnnxError),
+}
+
+impl From<String> for Failure {
+    fn from(what: String) -> Self {
+        Failure::Refused(what)
+    }
+}
+
+impl From<OnnxError> for Failure {
+    fn from(error: OnnxError) -> Self {
+        Failure::Fatal(error)
+    }
+}
+
+/// What a name of the file stands for.
+#[derive(Clone)]
+pub(super) enum Held {
+    Constant(Constant),
+    Value(Value),
+    /// The result of a node that cannot be computed.
+    Unknown,
+}
+
+/// The import of one file.
+pub(super) struct Import<'a> {
+    origin: &'a str,
+    names: HashMap<&'a str, Held>,
+    initializers: HashMap<&'a str, &'a Tensor>,
+    beside: &'a mut Beside,
+    /// Elements that copies of constants may still have: so many times those that the file holds.
+    room: usize,
+    pub(super) layers: Layers,
+    /// The size of the batch that the file is for, if it is for one.
+    pub(super) fixed_batch: Option<usize>,
+}
+
+/// How often the elements of a file's constants may be copied, and how many copies are always allowed.
+const COPIES: usize = 4;
+const ROOM: usize = 1 << 20;
+
+/// What the walk gives.
+pub(super) struct Imported {
+    pub(super) layers: Layers,
+    /// The network's input and output, in the file's shape.
+    pub(super) input: Value,
+    pub(super) output: Value,
+}
+
+/// Walks through the nodes that the output needs.
+pub(super) fn import<'a>(
+    graph: &'a GraphOfNodes,
+    origin: &'a str,
+    beside: &'a mut Beside,
+) -> Result<Imported, OnnxError> {
+    let initializers: HashMap<&str, &Tensor> =
+        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let (input, output) = interface(graph, &initializers, origin)?;
+    let needed = needed(graph, &output.name, origin)?;
+    let (fixed_batch, dims) = input_dims(input, origin)?;
+    if dims.iter().try_fold(1usize, |count, &size| count.checked_mul(size)).is_none_or(|count| count > MOST_ELEMENTS) {
+        return Err(interface_error(
+            origin,
+            format!("its input, {dims:?} without the batch, is larger than any image"),
+        ));
+    }
+    let channels_last = dims.len() == 3 && channels_last(&needed, &input.name);
+    let shape = match dims[..] {
+        [height, width, channels] if channels_last => [channels, height, width],
+        [channels, height, width] => [channels, height, width],
+        [height, width] => [1, height, width],
+        _ => [dims.iter().product(), 1, 1],
+    };
+    let mut layers = Layers::new(shape);
+    let order = if channels_last { Order::ChannelsLast } else { Order::Same };
+    let mut value = Value { layer: 0, dims, order };
+    let outside = value.clone();
+    if value.dims.len() == 1 {
+        let flat = layers.flat(["input", "Flatten"], "flatten_input", 0);
+        value.layer = flat.map_err(|what| interface_error(origin, what))?;
+    }
+    let names = HashMap::from([(input.name.as_str(), Held::Value(value))]);
+    let mut import = Import { origin, names, initializers, beside, room: ROOM, layers, fixed_batch };
+    import.walk(&needed)?;
+    match import.names.get(output.name.as_str()) {
+        Some(Held::Value(value)) if !matches!(value.order, Order::FlatChannelsLast(_)) => {
+            Ok(Imported { output: value.clone(), layers: import.layers, input: outside })
+        }
+        Some(Held::Value(_)) => {
+            let what = "its output is a flattened image with its channels last: end with the image, or with a layer";
+            Err(interface_error(origin, what.into()))
+        }
+        _ => Err(interface_error(origin, "its output is none that its input leads to through layers".into())),
+    }
+}
+
+fn interface_error(origin: &str, what: String) -> OnnxError {
+    OnnxError::Interface { path: origin.into(), what }
+}
+
+/// The one input that is no constant, and the one output.
+fn interface<'a>(
+    graph: &'a GraphOfNodes,
+    initializers: &HashMap<&str, &Tensor>,
+    origin: &str,
+) -> Result<(&'a ValueInfo, &'a ValueInfo), OnnxError> {
+    let names = |infos: &[&ValueInfo]| {
+        infos.iter().take(8).map(|info| format!("`{}`", harmless(&info.name))).collect::<Vec<_>>().join(", ")
+    };
+    let inputs: Vec<&ValueInfo> =
+        graph.input.iter().filter(|info| !initializers.contains_key(info.name.as_str())).collect();
+    let [input] = inputs[..] else {
+        let what = format!("networks have one input, and it has {} ({})", inputs.len(), names(&inputs));
+        return Err(interface_error(origin, what));
+    };
+    let outputs: Vec<&ValueInfo> = graph.output.iter().collect();
+    let [output] = outputs[..] else {
+        let what = format!(
+            "networks have one output, and it has {} ({}): export the model with the one that is wanted",
+            outputs.len(),
+            names(&outputs)
+        );
+        return Err(interface_error(origin, what));
+    };
+    Ok((input, output))
+}
+
+/// Nodes that the output needs, in the file's order.
+fn needed<'a>(graph: &'a GraphOfNodes, output: &str, origin: &str) -> Result<Vec<&'a Node>, OnnxError> {
+    let mut makers: HashMap<&str, usize> = HashMap::new();
+    for (at, node) in graph.node.iter().enumerate() {
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            if makers.insert(name, at).is_some() {
+                return Err(interface_error(origin, format!("two nodes make `{}`", harmless(name))));
+            }
+        }
+    }
+    let mut wanted = vec![false; graph.node.len()];
+    let mut open: Vec<&str> = vec![output];
+    while let Some(name) = open.pop() {
+        let Some(&at) = makers.get(name) else { continue };
+        if !std::mem::replace(&mut wanted[at], true) {
+            open.extend(graph.node[at].input.iter().map(String::as_str));
+        }
+    }
+    Ok(graph.node.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(node, _)| node).collect())
+}
+
+/// The batch that the file is for, if it is for one, and the sizes behind it.
+fn input_dims(input: &ValueInfo, origin: &str) -> Result<(Option<usize>, Vec<usize>), OnnxError> {
+    let name = harmless(&input.name);
+    let wrong = |what: String| interface_error(origin, format!("its input `{name}` {what}"));
+    let tensor = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref());
+    let tensor = tensor.ok_or_else(|| wrong("is no tensor".into()))?;
+    if !tensor::is_float(tensor.elem_type) {
+        return Err(wrong(format!("has elements of type number {}, and networks take floats", tensor.elem_type)));
+    }
+    let shape = tensor.shape.as_ref().ok_or_else(|| wrong("has no shape: export the model with one".into()))?;
+    let size = |value: Option<i64>| value.and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
+    let [batch, sizes @ ..] = shape.dim.as_slice() else {
+        return Err(wrong("is a number: networks take batches of images or of vectors".into()));
+    };
+    let dims: Option<Vec<usize>> = sizes.iter().map(|dim| size(dim.dim_value)).collect();
+    match dims {
+        Some(dims) if (1..=3).contains(&dims.len()) => Ok((size(batch.dim_value), dims)),
+        Some(dims) => {
+            Err(wrong(format!("has {} axes: networks take [batch, channels, height, width]", dims.len() + 1)))
+        }
+        None => {
+            Err(wrong("has a size behind the batch that is not fixed: export the model for one size of image".into()))
+        }
+    }
+}
+
+/// Whether what the network does first to its images, but for functions of each element, is to put their channels first:
+/// then they come with channels last, as TensorFlow has them.
+fn channels_last(nodes: &[&Node], input: &str) -> bool {
+    let mut names = HashSet::from([input]);
+    for node in nodes {
+        let Some(first) = node.input.iter().find(|name| names.contains(name.as_str())) else { continue };
+        match node.op_type.as_str() {
+            "Transpose" if names.contains(first.as_str()) => {
+                return Attributes(node).ints("perm") == Some(&[0, 3, 1, 2]);
+            }
+            "Add" | "Sub" | "Mul" | "Div" | "Cast" | "Identity" | "Relu" | "Clip" => {
+                names.extend(node.output.iter().map(String::as_str));
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+impl<'a> Import<'a> {
+    fn walk(&mut self, nodes: &[&'a Node]) -> Result<(), OnnxError> {
+        let mut refused = Vec::new();
+        for node in nodes {
+            let held = match self.node(Attributes(node)) {
+                Ok(held) => held,
+                Err(Failure::Fatal(error)) => return Err(error),
+                Err(Failure::Unknown) => match operators::find(node) {
+                    Operator::Known(_) => Held::Unknown,
+                    Operator::Unknown(what) => {
+                        refused.push(refusal(node, what));
+                        Held::Unknown
+                    }
+                },
+                Err(Failure::Refused(what)) => {
+                    refused.push(refusal(node, what));
+                    // Those behind it are looked at as well, where its shape is known.
+                    match node.input.first().and_then(|name| self.names.get(name.as_str())) {
+                        Some(value @ Held::Value(_)) if operators::keeps_shape(node) => value.clone(),
+                        _ => Held::Unknown,
+                    }
+                }
+            };
+            // Masks of Dropout, parts of Split and the like are nothing that layers take.
+            for output in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
+                self.names.insert(output, Held::Unknown);
+            }
+            if let Some(output) = node.output.first() {
+                self.names.insert(output, held);
+            }
+        }
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(OnnxError::Unsupported(Unsupported { path: self.origin.into(), nodes: nodes.len(), refused }))
+    }
+
+    fn node(&mut self, node: Attributes<'a>) -> Result<Held, Failure> {
+        let operate = match operators::find(node.0) {
+            Operator::Known(operate) => operate,
+            // The inputs are looked for first: what nothing makes is another error.
+            Operator::Unknown(what) => {
+                self.inputs(node)?;
+                return Err(Failure::Refused(what));
+            }
+        };
+        let inputs = self.inputs(node)?;
+        let constants: Option<Vec<Option<Constant>>> = inputs
+            .iter()
+            .map(|held| match held {
+                Some(Held::Constant(constant)) => Some(Some(constant.clone())),
+                None => Some(None),
+                Some(_) => None,
+            })
+            .collect();
+        if let Some(folded) = constants.as_ref().and_then(|constants| constant::fold(&node, constants)) {
+            let folded = folded?;
+            self.take(folded.len())?;
+            return Ok(Held::Constant(folded));
+        }
+        operate(self, node)
+    }
+
+    /// What the inputs stand for.
+    fn inputs(&mut self, node: Attributes<'a>) -> Result<Vec<Option<Held>>, Failure> {
+        let found = (0..node.0.input.len()).map(|place| self.input(node, place)).collect::<Result<Vec<_>, _>>()?;
+        if found.iter().flatten().any(|held| matches!(held, Held::Unknown)) {
+            return Err(Failure::Unknown);
+        }
+        Ok(found)
+    }
+
+    /// What the input at `place` stands for; None where it is left out.
+    fn input(&mut self, node: Attributes<'a>, place: usize) -> Result<Option<Held>, Failure> {
+        let Some(name) = node.0.input.get(place).filter(|name| !name.is_empty()) else { return Ok(None) };
+        if let Some(held) = self.names.get(name.as_str()) {
+            return Ok(Some(held.clone()));
+        }
+        let Some(tensor) = self.initializers.get(name.as_str()) else {
+            let (node, name) = (harmless(&label(node.0)), harmless(name));
+            let what = format!("node {node} takes `{name}`, which nothing before it makes");
+            return Err(Failure::Fatal(interface_error(self.origin, what)));
+        };
+        let constant = tensor::constant(tensor, self.beside)?;
+        self.room = self.room.saturating_add(constant.len().saturating_mul(COPIES));
+        let held = Held::Constant(constant);
+        self.names.insert(name, held.clone());
+        Ok(Some(held))
+    }
+
+    /// Takes room for a copy of that many elements.
+    pub(super) fn take(&mut self, elements: usize) -> Result<(), Failure> {
+        self.room = self.room.checked_sub(elements).ok_or_else(|| {
+            let what = "its nodes make many times as many constants as it holds".into();
+            Failure::Fatal(OnnxError::TooLarge { path: self.origin.into(), what })
+        })?;
+        Ok(())
+    }
+
+    /// The value at `place`, which must depend on the input.
+    pub(super) fn value(&mut self, node: Attributes<'a>, place: usize) -> Result<Value, Failure> {
+        match self.input(node, place)? {
+            Some(Held::Value(value)) => Ok(value),
+            Some(Held::Unknown) => Err(Failure::Unknown),
+            Some(Held::Constant(_)) => Err(Failure::Refused(format!("its input {place} is a constant"))),
+            None => Err(Failure::Refused(format!("it has no input {place}"))),
+        }
+    }
+
+    /// The constant at `place`; None where the input is left out or no constant.
+    pub(super) fn constant(&mut self, node: Attributes<'a>, place: usize) -> Result<Option<Constant>, Failure> {
+        Ok(match self.input(node, place)? {
+            Some(Held::Constant(constant)) => Some(constant),
+            _ => None,
+        })
+    }
+
+    /// The constant at `place`, as floats, which a layer will have a copy of.
+    pub(super) fn weights(&mut self, node: Attributes<'a>, place: usize) -> Result<Arc<ArrayD<f32>>, Failure> {
+        match self.input(node, place)? {
+            None => Err(Failure::Refused(format!("it has no input {place}"))),
+            Some(Held::Constant(constant)) => {
+                self.take(constant.len())?;
+                if constant.len() == 0 {
+                    return Err(Failure::Refused(format!("its input {place} has no elements")));
+                }
+                constant.as_floats().ok_or_else(|| Failure::Refused(format!("its input {place} is the batch's size")))
+            }
+            Some(_) => Err(Failure::Refused(format!(
+                "its input {place}, a weight, depends on the network's input: products of two such values are not computed"
+            ))),
+        }
+    }
+
+    /// As [`weights`](Self::weights), of an input that may be left out.
+    pub(super) fn optional_weights(
+        &mut self,
+        node: Attributes<'a>,
+        place: usize,
+    ) -> Result<Option<Arc<ArrayD<f32>>>, Failure> {
+        if node.0.input.get(place).is_none_or(String::is_empty) {
+            return Ok(None);
+        }
+        self.weights(node, place).map(Some)
+    }
+
+    /// Adds a layer; its name is that of its weight, at `weight`, where PyTorch has given that one.
+    pub(super) fn layer(
+        &mut self,
+        node: Attributes<'a>,
+        weight: Option<usize>,
+        kind: Kind,
+        inputs: &[&Value],
+    ) -> Result<Value, Failure> {
+        let weight = weight.and_then(|place| node.0.input.get(place)).and_then(|name| name.strip_suffix(".weight"));
+        let name = weight.filter(|name| !name.is_empty()).map_or_else(|| label(node.0), str::to_owned);
+        let inputs = inputs.iter().map(|value| value.layer).collect();
+        let layer = self.layers.add([&label(node.0), node.operator()], &harmless(&name), kind, inputs)?;
+        Ok(Value::of(layer, &self.layers))
+    }
+
+    /// A value in another shape, of as many elements.
+    pub(super) fn reshaped(&mut self, node: Attributes<'a>, x: &Value, dims: Vec<usize>) -> Result<Value, Failure> {
+        if dims == x.dims {
+            return Ok(x.clone());
+        }
+        let elements = |dims: &[usize]| dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        if elements(&dims).is_none() || elements(&dims) != elements(&x.dims) {
+            return Err(Failure::Refused(format!("{:?} elements cannot have shape {dims:?}", x.dims)));
+        }
+        let shape = <[usize; 3]>::try_from(self.layers.shape(x.layer));
+        let order = match (x.order, shape) {
+            // One channel or one pixel: both orders are the same.
+            (Order::ChannelsLast, Ok([channels, height, width])) if channels == 1 || height * width == 1 => Order::Same,
+            (Order::ChannelsLast, Ok(shape)) if dims.len() == 1 => Order::FlatChannelsLast(shape),
+            (Order::Same, _) => Order::Same,
+            _ => {
+                let what = "it reshapes images with their channels last: only flattening such is computed";
+                return Err(Failure::Refused(what.into()));
+            }
+        };
+        let label = label(node.0);
+        let layer = match dims.len() {
+            1 => self.layers.flat([&label, node.operator()], &harmless(&label), x.layer)?,
+            _ => self.layers.flattened_from(x.layer).unwrap_or(x.layer),
+        };
+        Ok(Value { layer, dims, order })
+    }
+}
+
+/// What a node is called: by its name, or else by its operator and what it makes.
+fn label(node: &Node) -> String {
+    let name = node.name.trim_matches('/');
+    if !name.is_empty() {
+        return name.to_owned();
+    }
+    format!("{}_{}", node.op_type, node.output.first().map_or("", |name| name.trim_matches('/')))
+}
+
+/// A name of the file as it may be printed and sent: short, and of letters, digits and a few signs.
+pub(super) fn harmless(name: &str) -> String {
+    const SHOWN: usize = 120;
+    let plain = |sign: char| if sign.is_ascii_alphanumeric() || "._-/:".contains(sign) { sign } else { '_' };
+    name.chars().take(SHOWN).map(plain).collect()
+}
+
+fn refusal(node: &Node, what: String) -> Refused {
+    Refused { node: harmless(&label(node)), operator: harmless(&node.op_type), what }
+}
+
+/// Runs the conversion of a known operator.
+pub(super) type Operate = for<'a> fn(&mut Import<'a>, Attributes<'a>) -> Result<Held, Failure>;
+
+/// The conversions by operator.
+pub(super) fn conversion(operator: &str) -> Option<Operate> {
+    /// A conversion that gives a value.
+    macro_rules! value {
+        ($convert:path) => {
+            |import, node| $convert(import, node).map(Held::Value)
+        };
+    }
+    Some(match operator {
+        "Conv" => value!(products::conv),
+        "Gemm" => value!(products::gemm),
+        "MatMul" => value!(products::matmul),
+        "MaxPool" | "AveragePool" => value!(products::pool),
+        "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => value!(products::global),
+        "Add" | "Sub" | "Mul" | "Div" | "Sum" => value!(elementwise::arithmetic),
+        "BatchNormalization" => value!(elementwise::batch_norm),
+        "Relu" | "Clip" => value!(elementwise::relu),
+        "Identity" | "Dropout" | "Cast" => value!(elementwise::same),
+        "Constant" => |_, node| elementwise::constant(node),
+        "Shape" => |import, node| shapes::shape(import, node).map(Held::Constant),
+        "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => value!(shapes::reshape),
+        "Transpose" => value!(shapes::transpose),
+        "Concat" => value!(shapes::concat),
+        // Of constants only: `constant::fold` has computed them.
+        "Gather" | "Slice" | "ConstantOfShape" => {
+            |_, _| Err("it is computed of constants only, not of what depends on the input".to_owned().into())
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,172 @@
+//! Networks from ONNX files: the graph and its weights, of what exporters write down. Constants are computed, shapes inferred
+//! (the batch is a symbol), batch normalisation and other factors by channel folded into the layers beside them; what cannot
+//! be computed privately is listed, every node of it. A file is not trusted: sizes are checked before they are used, and
+//! nothing outside its folder is read.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mod.rs` | [`OnnxModel`] |
+//! | `proto.rs` | the messages of the format |
+//! | `tensor.rs` | constant tensors, in the file and beside it |
+//! | `attributes.rs` | settings of nodes |
+//! | `constant.rs` | arithmetic on constants and shapes |
+//! | `import.rs` | the walk through the nodes |
+//! | `operators.rs` | which operators are computed, and what to do about the others |
+//! | `products.rs`, `elementwise.rs`, `shapes.rs` | the conversion of each |
+//! | `layers.rs` | layers before they are a graph |
+//! | `build.rs` | the graph, from layers |
+//! | `error.rs` | [`OnnxError`] |
+
+mod attributes;
+mod build;
+mod constant;
+mod elementwise;
+mod error;
+mod import;
+mod layers;
+mod operators;
+mod products;
+mod proto;
+mod shapes;
+mod tensor;
+
+pub use error::{OnnxError, Refused, Unsupported};
+
+use super::{Graph, Weights};
+use layers::{Order, Value};
+use ndarray::{ArrayD, Axis, IxDyn};
+use std::path::Path;
+use tensor::Beside;
+
+/// A network and its weights from an ONNX file.
+///
+/// ```no_run
+/// use cryptgpu_core::nn::{OnnxModel, plaintext};
+/// let model = OnnxModel::load("net.onnx")?;
+/// let x = ndarray::ArrayD::<f64>::zeros(model.input_dims(2));
+/// let scores = plaintext::evaluate(&model.graph, &model.weights, &model.arrange(&x)?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OnnxModel {
+    /// The network, named as the file is. Layers have the names of their weights where PyTorch has named these, or else of
+    /// their nodes.
+    pub graph: Graph,
+    /// Its weights.
+    pub weights: Weights,
+    /// What may be read otherwise than it was meant, a sentence each.
+    pub notices: Vec<String>,
+    /// SHA-256 of the file, and of files beside it that hold its weights, in hexadecimal digits.
+    pub digest: String,
+    input: Value,
+    output: Value,
+}
+
+/// The versions of standard operators that are read; of newer ones it is not known that they mean the same.
+const OPSETS: std::ops::RangeInclusive<i64> = 9..=28;
+
+impl OnnxModel {
+    /// Reads a file, and weights that it has in files beside it.
+    ///
+    /// # Errors
+    /// [`OnnxError::Unsupported`] with every node that cannot be computed; else what is wrong with the file.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, OnnxError> {
+        let path = path.as_ref();
+        let origin = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|source| OnnxError::Read { path: origin.clone(), source })?;
+        Self::read(bytes, &origin, Beside::file(path))
+    }
+
+    /// As [`load`](Self::load), from the bytes of a file, all of whose weights are in it; errors call it `origin`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self, OnnxError> {
+        Self::read(bytes.to_vec(), origin, Beside::nothing())
+    }
+
+    fn read(bytes: Vec<u8>, origin: &str, mut beside: Beside) -> Result<Self, OnnxError> {
+        let bytes = prost::bytes::Bytes::from(bytes);
+        let model = proto::read(bytes.clone(), origin)?;
+        let interface = |what: String| OnnxError::Interface { path: origin.into(), what };
+        let standard = |domain: &str| matches!(domain, "" | "ai.onnx");
+        let opset = model.opset_import.iter().find(|set| standard(&set.domain)).map(|set| set.version);
+        let opset = opset.ok_or_else(|| interface("it does not say of which version its operators are".into()))?;
+        if opset < *OPSETS.start() {
+            let first = OPSETS.start();
+            return Err(interface(format!(
+                "its operators are of version {opset}: export it with opset {first} or newer"
+            )));
+        }
+        let mut notices = Vec::new();
+        if opset > *OPSETS.end() {
+            notices.push(format!("its operators are of version {opset}, and were read as those of {}", OPSETS.end()));
+        }
+        let graph = model.graph.as_ref().ok_or_else(|| interface("it holds no network".into()))?;
+        let imported = import::import(graph, origin, &mut beside)?;
+        let stem = Path::new(origin).file_stem().map_or_else(|| "onnx".into(), |stem| stem.to_string_lossy());
+        let name = import::harmless(&stem);
+        let (graph, weights) = build::build(&name, imported.layers, imported.output.layer, origin)?;
+        let digest = beside.digest(&bytes)?;
+        Ok(OnnxModel { graph, weights, notices, digest, input: imported.input, output: imported.output })
+    }
+
+    /// The shape of a batch of inputs, as the file has it: a row of features, or channels first or last.
+    pub fn input_dims(&self, batch: usize) -> Vec<usize> {
+        [&[batch], &self.input.dims[..]].concat()
+    }
+
+    /// The shape of a batch of results, as the file has it.
+    pub fn output_dims(&self, batch: usize) -> Vec<usize> {
+        [&[batch], &self.output.dims[..]].concat()
+    }
+
+    /// A batch of inputs in the file's shape, as the graph takes them: `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// [`OnnxError::Input`] for another shape.
+    pub fn arrange<T: Clone>(&self, x: &ArrayD<T>) -> Result<ArrayD<T>, OnnxError> {
+        let wrong = || OnnxError::Input {
+            graph: self.graph.name().into(),
+            expected: self.input.dims.clone(),
+            found: x.shape().into(),
+        };
+        let [batch @ 1..=usize::MAX, dims @ ..] = x.shape() else { return Err(wrong()) };
+        if dims != self.input.dims {
+            return Err(wrong());
+        }
+        let ordered = match self.input.order {
+            Order::ChannelsLast => x.view().permuted_axes(IxDyn(&[0, 3, 1, 2])).as_standard_layout().into_owned(),
+            _ => x.as_standard_layout().into_owned(),
+        };
+        let shape = [&[*batch], &self.graph.input_shape()[..]].concat();
+        ordered.into_shape_with_order(IxDyn(&shape)).map_err(|_| wrong())
+    }
+
+    /// A batch of the graph's results in the file's shape.
+    ///
+    /// # Errors
+    /// [`OnnxError::Input`] for something else.
+    pub fn arrange_output<T: Clone>(&self, y: &ArrayD<T>) -> Result<ArrayD<T>, OnnxError> {
+        let wrong = || OnnxError::Input {
+            graph: self.graph.name().into(),
+            expected: self.graph.output_shape().into(),
+            found: y.shape().into(),
+        };
+        if y.ndim() != self.graph.output_shape().len() + 1 || y.shape()[1..] != *self.graph.output_shape() {
+            return Err(wrong());
+        }
+        let batch = y.len_of(Axis(0));
+        let ordered = match self.output.order {
+            Order::ChannelsLast => y.view().permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned(),
+            _ => y.as_standard_layout().into_owned(),
+        };
+        ordered.into_shape_with_order(IxDyn(&self.output_dims(batch))).map_err(|_| wrong())
+    }
+
+    /// Whether a file is taken for ONNX by its name.
+    pub fn is_named_so(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+    }
+}

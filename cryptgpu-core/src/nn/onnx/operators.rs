@@ -1,0 +1,97 @@
+//! Which operators are computed, and what to do about the others.
+
+use super::import::{Operate, conversion};
+use super::proto::Node;
+
+/// An operator.
+pub(super) enum Operator {
+    /// How it is converted.
+    Known(Operate),
+    /// Why it is not, and what would have to change.
+    Unknown(String),
+}
+
+pub(super) fn find(node: &Node) -> Operator {
+    if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+        let domain = super::import::harmless(&node.domain);
+        return Operator::Unknown(format!(
+            "it is an operator of the domain {domain}: export the model with standard operators"
+        ));
+    }
+    match conversion(&node.op_type) {
+        Some(operate) => Operator::Known(operate),
+        None => Operator::Unknown(advice(&node.op_type).to_owned()),
+    }
+}
+
+/// Whether the result of an operator has the shape of its first input: functions of each element, and normalisation.
+pub(super) fn keeps_shape(node: &Node) -> bool {
+    let functions = ACTIVATIONS.contains(&node.op_type.as_str()) || ENDS.contains(&node.op_type.as_str());
+    functions
+        || NORMALISATIONS.contains(&node.op_type.as_str())
+        || matches!(node.op_type.as_str(), "Clip" | "Mul" | "Cast")
+}
+
+const ACTIVATIONS: &[&str] = &[
+    "Sigmoid",
+    "Tanh",
+    "HardSigmoid",
+    "HardSwish",
+    "Swish",
+    "Gelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "LeakyRelu",
+    "PRelu",
+    "ThresholdedRelu",
+    "Softplus",
+    "Softsign",
+    "Mish",
+    "Erf",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Pow",
+    "Abs",
+    "Reciprocal",
+    "Neg",
+];
+const ENDS: &[&str] = &["Softmax", "LogSoftmax", "Hardmax"];
+const NORMALISATIONS: &[&str] = &[
+    "LayerNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "LRN",
+    "LpNormalization",
+    "RMSNormalization",
+];
+
+/// What would have to change for an operator that is not computed.
+fn advice(operator: &str) -> &'static str {
+    if ACTIVATIONS.contains(&operator) {
+        return "private evaluation has the functions ReLU and ReLU6: train the model with one of these in its place";
+    }
+    if ENDS.contains(&operator) {
+        return "end the model before it: its inputs put the classes into the same order, and whoever opens them can compute \
+                it in the clear";
+    }
+    if NORMALISATIONS.contains(&operator) {
+        return "of normalisations, batch normalisation is computed: train the model with it";
+    }
+    match operator {
+        "ArgMax" | "TopK" => "end the model before it: whoever opens the scores finds the largest in the clear",
+        "ConvTranspose" | "Resize" | "Upsample" | "DepthToSpace" => "nothing that enlarges images is computed yet",
+        "Pad" => "give the padding to the convolution or pool behind it (its pads), if it is of zeros",
+        "If" | "Loop" | "Scan" => "what is computed must not depend on values: export the model without control flow",
+        "QuantizeLinear"
+        | "DequantizeLinear"
+        | "QLinearConv"
+        | "QLinearMatMul"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "DynamicQuantizeLinear" => "export the model in floats, before it is quantised",
+        "LSTM" | "GRU" | "RNN" | "Attention" => "layers over sequences are not computed yet",
+        _ => "there is no private protocol for it here yet: replace it, or compute this part in the clear",
+    }
+}

@@ -1,0 +1,251 @@
+//! Convolutions, fully connected layers and pools.
+
+use super::super::Op;
+use super::attributes::Attributes;
+use super::constant;
+use super::import::{Failure, Import};
+use super::layers::{Kind, Order, Value};
+use crate::device::PoolGeometry;
+use ndarray::{Array2, ArrayD, Axis, Ix2};
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Conv, with its bias.
+pub(super) fn conv<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = image(import, node)?;
+    let weight = import.weights(node, 1)?;
+    let [out_channels, _, height, width] = weight.shape()[..] else {
+        let rank = weight.ndim();
+        return Err(format!("its weight has {rank} axes: only convolutions of images, with 4, are computed").into());
+    };
+    let kernel = [height, width];
+    if node.ints("kernel_shape").is_some() && node.pair("kernel_shape", 1)? != kernel {
+        return Err("its kernel_shape is not that of its weight".to_owned().into());
+    }
+    let groups = usize::try_from(node.int("group").unwrap_or(1)).map_err(|_| "its group is negative".to_owned())?;
+    let window = window(node, kernel, &x.dims)?.0;
+    let in_channels = x.dims[0];
+    if groups == 0 || in_channels % groups != 0 || weight.shape()[1] != in_channels / groups {
+        let shape = weight.shape();
+        return Err(
+            format!("a weight of shape {shape:?} does not fit {in_channels} channels in {groups} groups").into()
+        );
+    }
+    let bias = import.optional_weights(node, 2)?.map(|bias| vector(&bias, out_channels, "bias")).transpose()?;
+    let op = Op::Conv2d { out_channels, window, groups, bias: false };
+    let weight = weight.as_ref().clone();
+    import.layer(node, Some(1), Kind::Product { op, weight, bias }, &[&x])
+}
+
+/// Gemm: α·x·B + β·C.
+pub(super) fn gemm<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    if node.flag("transA") {
+        return Err("it transposes its input: transpose the weight instead".to_owned().into());
+    }
+    let weight = import.weights(node, 1)?;
+    let (alpha, beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
+    let mut weight = matrix(&weight, !node.flag("transB"))?;
+    if alpha != 1.0 {
+        weight.mapv_inplace(|value| (f64::from(value) * alpha) as f32);
+    }
+    let bias = import.optional_weights(node, 2)?.map(|bias| vector(&bias, weight.nrows(), "bias")).transpose()?;
+    let bias = bias.map(|bias| bias.into_iter().map(|value| value * beta).collect());
+    linear(import, node, weight, bias)
+}
+
+/// MatMul by a constant; a bias that is added behind it joins it later.
+pub(super) fn matmul<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    if import.constant(node, 0)?.is_some() {
+        return Err("its first factor is constant: write it as x · W, with the constant behind".to_owned().into());
+    }
+    let weight = matrix(&*import.weights(node, 1)?, true)?;
+    linear(import, node, weight, None)
+}
+
+fn linear<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    mut weight: Array2<f32>,
+    bias: Option<Vec<f64>>,
+) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    let shape = import.layers.shape(x.layer);
+    if x.dims.len() != 1 || shape.len() != 1 {
+        return Err(format!(
+            "its input has shape {:?} without the batch: only vectors are multiplied, flatten first",
+            x.dims
+        )
+        .into());
+    }
+    if weight.ncols() != x.dims[0] {
+        return Err(format!("its weight is for {} features, and its input has {}", weight.ncols(), x.dims[0]).into());
+    }
+    if let Order::FlatChannelsLast([channels, height, width]) = x.order {
+        // Column (c, h, w) here is column (h, w, c) there.
+        let there = |at: usize| (at % (height * width)) * channels + at / (height * width);
+        let columns: Vec<usize> = (0..channels * height * width).map(there).collect();
+        weight = weight.select(Axis(1), &columns);
+    }
+    let op = Op::Linear { out_features: weight.nrows(), bias: false };
+    let x = Value { order: Order::Same, ..x };
+    import.layer(node, Some(1), Kind::Product { op, weight: weight.into_dyn(), bias }, &[&x])
+}
+
+/// A matrix as fully connected layers have it, `[out, in]`.
+fn matrix(weight: &ArrayD<f32>, transposed: bool) -> Result<Array2<f32>> {
+    let rank = weight.ndim();
+    let weight = weight.view().into_dimensionality::<Ix2>();
+    let weight = weight.map_err(|_| format!("its weight has {rank} axes: only products by a matrix are computed"))?;
+    Ok(if transposed { weight.t().as_standard_layout().into_owned() } else { weight.to_owned() })
+}
+
+/// A constant of one element, or `length` of them along its last axis, as a vector.
+pub(super) fn vector(values: &ArrayD<f32>, length: usize, what: &str) -> std::result::Result<Vec<f64>, String> {
+    match values.len() {
+        1 => Ok(values.iter().flat_map(|&value| vec![f64::from(value); length]).collect()),
+        count if count == length && values.shape().last() == Some(&length) => {
+            Ok(values.iter().map(|&v| v.into()).collect())
+        }
+        _ => Err(format!("its {what} has shape {:?}, which does not fit {length} outputs", values.shape())),
+    }
+}
+
+/// MaxPool and AveragePool.
+pub(super) fn pool<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = image(import, node)?;
+    if node.0.output.len() > 1 && node.0.output[1..].iter().any(|name| !name.is_empty()) {
+        return Err("it also gives the places of the maxima, which are not computed".to_owned().into());
+    }
+    if node.ints("kernel_shape").is_none() {
+        return Err("it has no kernel_shape".to_owned().into());
+    }
+    let (window, more) = window(node, node.pair("kernel_shape", 1)?, &x.dims)?;
+    let op = if node.operator() == "MaxPool" {
+        Op::MaxPool { window }
+    } else {
+        if more {
+            return Err("its last windows reach beyond the image (ceil_mode), where a mean is over fewer pixels: \
+                 choose a size that the stride divides, or ceil_mode=False"
+                .to_owned()
+                .into());
+        }
+        if window.padding != [0; 4] && !node.flag("count_include_pad") {
+            return Err("it leaves padding out of the mean (count_include_pad=0), which the private mean counts: \
+                 pool without padding, or with count_include_pad=1"
+                .to_owned()
+                .into());
+        }
+        if window.dilation != [1; 2] {
+            return Err("means over dilated windows are not computed".to_owned().into());
+        }
+        Op::AvgPool { window }
+    };
+    import.layer(node, None, Kind::Plain(op), &[&x])
+}
+
+/// GlobalAveragePool, GlobalMaxPool, and ReduceMean over height and width.
+pub(super) fn global<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    let Some(spatial) = x.spatial_axes(&import.layers) else {
+        return Err("it pools something that is no image".to_owned().into());
+    };
+    let mut keep = true;
+    if node.operator() == "ReduceMean" {
+        let axes = constant::axes(&node, import.constant(node, 1)?.as_ref())?;
+        let mut axes = axes.iter().map(|&at| constant::axis(at, 4)).collect::<std::result::Result<Vec<_>, _>>()?;
+        axes.sort_unstable();
+        if axes != spatial.map(|axis| axis + 1) {
+            return Err("only means over height and width are computed".to_owned().into());
+        }
+        keep = node.int("keepdims").unwrap_or(1) != 0;
+    }
+    let &[_, height, width] = import.layers.shape(x.layer) else {
+        return Err("it pools something that is no image".to_owned().into());
+    };
+    let op = match node.operator() {
+        "GlobalMaxPool" => {
+            Op::MaxPool { window: PoolGeometry { kernel: [height, width], ..PoolGeometry::square(1, 1, 0) } }
+        }
+        _ => Op::GlobalAvgPool,
+    };
+    let channels = import.layers.shape(x.layer)[0];
+    let pooled = import.layer(node, None, Kind::Plain(op), &[&Value::of(x.layer, &import.layers)])?;
+    let dims = match (keep, x.order) {
+        (false, _) => vec![channels],
+        (true, Order::ChannelsLast) => vec![1, 1, channels],
+        (true, _) => vec![channels, 1, 1],
+    };
+    // One pixel: the order of its elements is the same whichever way they are counted.
+    import.reshaped(node, &Value { order: Order::Same, ..pooled }, dims)
+}
+
+/// The input, which must be an image.
+fn image<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    if x.is_image(&import.layers) {
+        return Ok(x);
+    }
+    Err(match x.order {
+        Order::ChannelsLast => "its input has its channels last: transpose it first".to_owned().into(),
+        _ => format!(
+            "its input has shape {:?} without the batch: only images, [channels, height, width], are computed",
+            x.dims
+        )
+        .into(),
+    })
+}
+
+/// The window of a convolution or pool, and whether its last windows reach beyond the padded image, by `ceil_mode`: then
+/// the padding behind is as much larger.
+fn window(
+    node: Attributes<'_>,
+    kernel: [usize; 2],
+    image: &[usize],
+) -> std::result::Result<(PoolGeometry, bool), String> {
+    let &[_, height, width] = image else { return Err("its input is no image".into()) };
+    let (stride, dilation) = (node.pair("strides", 1)?, node.pair("dilations", 1)?);
+    let mut window = PoolGeometry { kernel, stride, padding: [0; 4], dilation };
+    let most = 1 << 20;
+    if kernel.iter().chain(&stride).chain(&dilation).any(|&size| size == 0 || size > most) {
+        return Err("a size of its window is zero or too large".into());
+    }
+    let reach = |axis: usize| dilation[axis] * (kernel[axis] - 1) + 1;
+    let automatic = node.text("auto_pad").unwrap_or("NOTSET");
+    match automatic {
+        "NOTSET" | "" => {
+            let pads = node.ints("pads").unwrap_or(&[0; 4]);
+            let sizes: Option<Vec<usize>> = pads.iter().map(|&pad| usize::try_from(pad).ok()).collect();
+            match sizes.as_deref() {
+                Some(&[top, left, bottom, right]) => window.padding = [top, bottom, left, right],
+                _ => return Err(format!("its pads {pads:?} are not four sizes of zero or more")),
+            }
+        }
+        "VALID" => {}
+        "SAME_UPPER" | "SAME_LOWER" => {
+            for (axis, size) in [height, width].into_iter().enumerate() {
+                let all = ((size.div_ceil(stride[axis]) - 1) * stride[axis] + reach(axis)).saturating_sub(size);
+                let less = all / 2;
+                let (before, after) = if automatic == "SAME_UPPER" { (less, all - less) } else { (all - less, less) };
+                window.padding[2 * axis..2 * axis + 2].copy_from_slice(&[before, after]);
+            }
+        }
+        other => return Err(format!("its auto_pad is `{}`", super::import::harmless(other))),
+    }
+    let mut more = false;
+    if node.flag("ceil_mode") && automatic == "NOTSET" {
+        for (axis, size) in [height, width].into_iter().enumerate() {
+            let [before, after] = [window.padding[2 * axis], window.padding[2 * axis + 1]];
+            let padded = size.checked_add(before).and_then(|sum| sum.checked_add(after)).unwrap_or(usize::MAX);
+            let Some(room) = padded.checked_sub(reach(axis)) else { continue };
+            let mut last = room.div_ceil(stride[axis]) * stride[axis];
+            // A window that would begin behind the image is left out.
+            if last >= size.saturating_add(before) {
+                last -= stride[axis];
+            }
+            let missing = (last + reach(axis)).saturating_sub(padded);
+            more |= missing > 0;
+            window.padding[2 * axis + 1] = after.saturating_add(missing);
+        }
+    }
+    Ok((window, more))
+}

@@ -1,0 +1,499 @@
+"""Makes the ONNX files of tests/nn/onnx.rs, with inputs and what onnxruntime computes of them, and the corpus of the fuzzer.
+
+    python3 -m venv venv && venv/bin/pip install onnx onnxruntime torch onnxscript
+    venv/bin/python cryptgpu-core/tests/data/onnx/make.py
+
+Every case NAME is NAME.onnx with NAME.x.npy and NAME.y.npy. Cases whose name begins with `torch-` are exported by PyTorch, by
+both of its exporters; all others are built node by node. What is refused has a .onnx alone, in `refused/`.
+"""
+
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+HERE = pathlib.Path(__file__).parent
+FUZZ = HERE.parents[3] / "fuzz" / "corpus" / "onnx"
+random = np.random.default_rng(20261127)
+
+
+def floats(*shape, scale=None):
+    """Weights with results of order one."""
+    fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 1
+    scale = scale if scale is not None else (2.0 / fan_in) ** 0.5
+    return (scale * random.uniform(-1.7, 1.7, shape)).astype(np.float32)
+
+
+class Net:
+    """A network, node by node."""
+
+    def __init__(self, shape, opset=17, batch="N"):
+        self.nodes, self.initializers, self.opset, self.batch = [], [], opset, batch
+        self.shape, self.at = shape, "x"
+
+    def weight(self, array, name=None):
+        name = name or f"w{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def add(self, operator, *inputs, of=None, **attributes):
+        output = f"t{len(self.nodes)}"
+        first = [self.at if of is None else of]
+        name = f"{operator.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, first + list(inputs), [output], name=name, **attributes))
+        self.at = output
+        return output
+
+    def constant(self, operator, *inputs, **attributes):
+        """A node of constants."""
+        at, self.at = self.at, inputs[0] if inputs else None
+        if inputs:
+            output = self.add(operator, *inputs[1:], **attributes)
+        else:
+            output = f"t{len(self.nodes)}"
+            self.nodes.append(helper.make_node(operator, [], [output], name=f"c{len(self.nodes)}", **attributes))
+        self.at = at
+        return output
+
+    def conv(self, out, into, kernel=3, of=None, bias=True, name=None, **attributes):
+        groups = attributes.get("group", 1)
+        kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+        weight = self.weight(floats(out, into // groups, *kernel), name and f"{name}.weight")
+        more = [self.weight(floats(out, scale=0.1), name and f"{name}.bias")] if bias else []
+        return self.add("Conv", weight, *more, of=of, **attributes)
+
+    def norm(self, channels, of=None, **attributes):
+        gamma, beta = 1.0 + floats(channels, scale=0.2), floats(channels, scale=0.2)
+        mean, variance = floats(channels, scale=0.2), np.abs(floats(channels, scale=0.3)) + np.float32(0.5)
+        return self.add("BatchNormalization", *map(self.weight, (gamma, beta, mean, variance)), of=of, **attributes)
+
+    def fc(self, out, into, name=None):
+        weight = self.weight(floats(out, into), name and f"{name}.weight")
+        return self.add("Gemm", weight, self.weight(floats(out, scale=0.1)), transB=1)
+
+    def model(self):
+        value = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            self.nodes, "net", [value("x", TensorProto.FLOAT, [self.batch, *self.shape])],
+            [value(self.at, TensorProto.FLOAT, None)], self.initializers)
+        opset = [helper.make_opsetid("", self.opset)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="make.py")
+
+
+def evaluate(path, x):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def keep(name, model, shape, batch=2):
+    path = HERE / f"{name}.onnx"
+    onnx.save(model, path)
+    x = random.uniform(-1.5, 1.5, (batch, *shape)).astype(np.float32)
+    np.save(HERE / f"{name}.x.npy", x)
+    np.save(HERE / f"{name}.y.npy", evaluate(path, x))
+
+
+def case(name, net, batch=2):
+    keep(name, net.model(), net.shape, batch if net.batch == "N" else net.batch)
+
+
+def operators():
+    """One small network for each operator, or for several that go together."""
+    net = Net((4, 9, 8))
+    net.conv(6, 4, (3, 2), group=2, strides=[2, 1], dilations=[1, 2], pads=[1, 0, 2, 1])
+    case("conv-groups-dilation-pads", net)
+
+    for way in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        net = Net((3, 8, 7))
+        net.conv(4, 3, auto_pad=way, strides=[2, 2])
+        case(f"conv-auto-pad-{way.lower().replace('_', '-')}", net)
+
+    net = Net((6, 5, 5))
+    net.conv(6, 6, group=6, pads=[1, 1, 1, 1], bias=False)
+    case("conv-depthwise", net)
+
+    net = Net((7,))
+    net.add("Gemm", net.weight(floats(7, 5)), net.weight(floats(1, 5)), alpha=0.5, beta=2.0)
+    case("gemm-alpha-beta", net)
+
+    net = Net((7,))
+    net.add("MatMul", net.weight(floats(7, 5)))
+    net.add("Add", net.weight(floats(5)))
+    net.add("Relu")
+    net.add("MatMul", net.weight(floats(5, 3)))
+    net.at = net.add("Add", net.at, of=net.weight(floats(3)))
+    case("matmul-add", net)
+
+    net = Net((3, 6, 6), opset=9)
+    net.conv(4, 3, bias=False)
+    net.norm(4, epsilon=1e-3)
+    net.add("Clip", min=0.0, max=6.0)
+    case("conv-batch-norm-relu6-opset9", net)
+
+    # Batch normalisation before anything, of a pool, and of vectors on either side of a layer.
+    net = Net((3, 6, 6))
+    net.norm(3)
+    net.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    net.norm(3)
+    net.conv(4, 3, pads=[1, 1, 1, 1])
+    net.add("Flatten")
+    net.fc(8, 36)
+    net.norm(8)
+    net.add("Relu")
+    net.norm(8)
+    net.fc(3, 8)
+    case("batch-norm-anywhere", net)
+
+    net = Net((3, 5, 5))
+    low, six = net.weight(np.float32(0)), net.weight(np.float32(6))
+    net.add("Mul", net.weight(np.float32(8)))
+    net.add("Clip", low, six)
+    first = net.at
+    net.add("Clip", low, of="x")
+    net.add("Add", of=first, *[net.at])
+    case("clip-inputs", net)
+
+    net = Net((2, 7, 7))
+    first = net.add("MaxPool", of="x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 1])
+    second = net.add("MaxPool", of="x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, pads=[0, 0, 0, 1])
+    second = net.add("MaxPool", of=second, kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER")
+    first = net.add("MaxPool", of=first, kernel_shape=[2, 2], strides=[1, 1], dilations=[1, 1], pads=[0, 0, 1, 0])
+    first = net.add("MaxPool", of=first, kernel_shape=[1, 1])
+    net.add("Concat", net.add("GlobalMaxPool", of=second), of=net.add("GlobalMaxPool", of=first), axis=1)
+    case("max-pool", net)
+
+    net = Net((2, 8, 8))
+    net.add("AveragePool", kernel_shape=[2, 2], strides=[2, 2])
+    net.add("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    net.add("GlobalAveragePool")
+    case("average-pool", net)
+
+    for opset, name in ((13, "attribute"), (18, "input")):
+        net = Net((3, 4, 4), opset=opset)
+        net.conv(5, 3)
+        if opset == 13:
+            net.add("ReduceMean", axes=[-1, -2], keepdims=0)
+        else:
+            net.add("ReduceMean", net.weight(np.array([2, 3])), keepdims=0)
+        net.fc(4, 5)
+        case(f"reduce-mean-{name}", net)
+
+    net = Net((3, 6, 6))
+    left = net.conv(4, 3, of="x", pads=[1, 1, 1, 1])
+    right = net.conv(4, 3, of="x", kernel=1)
+    net.add("Sum", right, net.add("Relu", of=left), of=left)
+    net.add("Add", right)
+    case("add", net)
+
+    net = Net((4, 4, 4))
+    left = net.conv(3, 4, of="x", kernel=1)
+    right = net.add("Relu", of="x")
+    net.add("Concat", right, left, of=left, axis=-3)
+    case("concat", net)
+
+    # Preprocessing and factors by channel, as constants of several shapes.
+    net = Net((3, 5, 5))
+    net.add("Sub", net.weight(floats(3, 1, 1)))
+    net.add("Div", net.weight(floats(1, 3, 1, 1) + np.float32(4)))
+    net.conv(4, 3, pads=[1, 1, 1, 1])
+    net.add("Mul", net.weight(np.float32(0.5)))
+    net.add("Relu")
+    net.at = net.add("Sub", net.at, of=net.weight(np.float32(1)))
+    case("arithmetic-with-constants", net)
+
+    # What PyTorch writes for x.view(x.size(0), -1), and other ways to a vector and back.
+    net = Net((2, 3, 3))
+    net.add("Identity")
+    size = net.add("Gather", net.weight(np.array(0)), of=net.add("Shape"), axis=0)
+    batch = net.add("Unsqueeze", net.weight(np.array([0])), of=size)
+    net.at = "t0"
+    rest = net.constant("Constant", value_ints=[-1])
+    shape = net.add("Concat", rest, of=batch, axis=0)
+    net.add("Reshape", shape, of="t0")
+    net.fc(4, 18)
+    net.add("Unsqueeze", net.weight(np.array([2, 3])))
+    net.add("Squeeze", net.weight(np.array([-1, 2])))
+    net.add("Reshape", net.weight(np.array([0, 4])))
+    net.add("Dropout")
+    net.fc(3, 4)
+    case("view-by-shape", net)
+
+    # A fixed batch.
+    net = Net((3, 4, 4), batch=1)
+    net.conv(2, 3)
+    net.add("Relu")
+    net.add("Reshape", net.weight(np.array([1, 8])))
+    net.fc(3, 8)
+    case("fixed-batch", net)
+
+    # Arithmetic on shapes with slices, casts and products, as tf2onnx writes it: [N, C · H · W].
+    net = Net((3, 4, 4))
+    image = net.conv(2, 3)
+    shape = net.add("Cast", to=TensorProto.INT64, of=net.add("Shape"))
+    first = net.add("Slice", *[net.weight(np.array([at])) for at in (0, 1)], of=shape)
+    sizes = [net.add("Gather", net.weight(np.array([at])), of=shape) for at in (1, 2, 3)]
+    product = net.add("Mul", sizes[2], of=net.add("Mul", sizes[1], of=sizes[0]))
+    net.add("Reshape", net.add("Concat", product, of=first, axis=0), of=image)
+    net.fc(3, 8)
+    case("shape-arithmetic", net)
+
+    net = Net((3, 4, 4))
+    net.add("Flatten", axis=-3)
+    net.fc(2, 48)
+    case("flatten-from-the-end", net)
+
+    net = Net((6, 6))
+    net.add("Unsqueeze", net.weight(np.array([1])))
+    net.conv(3, 1)
+    net.add("Relu")
+    case("image-without-channels", net)
+
+
+def networks():
+    """Small networks of the kinds that torchvision has, and one as Keras and tf2onnx write it."""
+    net = Net((20,))
+    net.fc(16, 20, "fc1")
+    net.add("Relu")
+    net.fc(12, 16, "fc2")
+    net.add("Relu")
+    net.fc(5, 12, "fc3")
+    case("mlp", net)
+
+    net = Net((1, 16, 16))
+    net.conv(4, 1, 5, name="conv1")
+    net.add("Relu")
+    net.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    net.conv(8, 4, name="conv2")
+    net.add("Relu")
+    net.add("AveragePool", kernel_shape=[2, 2], strides=[2, 2])
+    net.add("Flatten")
+    net.fc(16, 32, "fc1")
+    net.add("Relu")
+    net.fc(10, 16, "fc2")
+    case("lenet-like", net)
+
+    net = Net((3, 16, 16))
+    net.conv(8, 3, bias=False, pads=[1] * 4)
+    net.norm(8)
+    stem = net.add("Relu")
+    net.conv(8, 8, bias=False, pads=[1] * 4)
+    net.norm(8)
+    net.add("Relu")
+    net.conv(8, 8, bias=False, pads=[1] * 4)
+    net.add("Add", stem, of=net.norm(8))
+    block = net.add("Relu")
+    net.conv(12, 8, bias=False, pads=[1] * 4, strides=[2, 2])
+    net.norm(12)
+    net.add("Relu")
+    net.conv(12, 12, bias=False, pads=[1] * 4)
+    main = net.norm(12)
+    net.conv(12, 8, 1, of=block, bias=False, strides=[2, 2])
+    net.add("Add", of=main, *[net.norm(12)])
+    net.add("Relu")
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    net.fc(10, 12)
+    case("residual", net)
+
+    net = Net((3, 16, 16))
+    zero, six = net.weight(np.float32(0), "zero"), net.weight(np.float32(6), "six")
+    net.conv(8, 3, pads=[1] * 4, strides=[2, 2])
+    net.add("Clip", zero, six)
+    for into, out, stride in ((8, 8, 1), (8, 12, 2)):
+        start, wide = net.at, 3 * into
+        net.conv(wide, into, 1, bias=False)
+        net.norm(wide)
+        net.add("Clip", zero, six)
+        net.conv(wide, wide, bias=False, group=wide, pads=[1] * 4, strides=[stride] * 2)
+        net.norm(wide)
+        net.add("Clip", zero, six)
+        net.conv(out, wide, 1, bias=False)
+        net.norm(out)
+        if into == out:
+            net.add("Add", net.at, of=start)
+    net.add("ReduceMean", axes=[2, 3], keepdims=0)
+    net.fc(10, 12)
+    case("mobilenet-like", net)
+
+    net = Net((3, 14, 14))
+    stem = net.add("Relu", of=net.conv(8, 3, pads=[1] * 4))
+    net.add("MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    stem = net.at
+    branches = [net.add("Relu", of=net.conv(4, 8, 1, of=stem))]
+    net.add("Relu", of=net.conv(4, 8, 1, of=stem))
+    branches.append(net.add("Relu", of=net.conv(6, 4, pads=[1] * 4)))
+    net.add("Relu", of=net.conv(2, 8, 1, of=stem))
+    branches.append(net.add("Relu", of=net.conv(4, 2, 5, pads=[2] * 4)))
+    pooled = net.add("MaxPool", of=stem, kernel_shape=[3, 3], strides=[1, 1], pads=[1] * 4)
+    branches.append(net.add("Relu", of=net.conv(2, 8, 1, of=pooled)))
+    net.add("Concat", *branches[1:], of=branches[0], axis=1)
+    net.add("AveragePool", kernel_shape=[7, 7])
+    net.add("Flatten")
+    net.add("Dropout")
+    net.fc(10, 16)
+    case("googlenet-like", net)
+
+    net = Net((3, 17, 17))
+    net.add("Relu", of=net.conv(8, 3, strides=[2, 2]))
+    for into, squeeze, out in ((8, 3, 4), (8, 4, 6)):
+        net.add("MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1) if squeeze == 3 else None
+        start = net.add("Relu", of=net.conv(squeeze, into, 1))
+        left = net.add("Relu", of=net.conv(out, squeeze, 1, of=start))
+        right = net.add("Relu", of=net.conv(out, squeeze, of=start, pads=[1] * 4))
+        net.add("Concat", right, of=left, axis=1)
+    net.add("Dropout")
+    net.add("Relu", of=net.conv(10, 12, 1))
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    case("squeezenet-like", net)
+
+    # As Keras and tf2onnx write it: channels last outside, a transposition at the input and one before flattening, factors
+    # of the preprocessing before, padding from TensorFlow's "same", MatMul and Add.
+    net = Net((12, 10, 3), opset=13)
+    net.add("Mul", net.weight(np.float32(0.25)))
+    net.add("Sub", net.weight(floats(3)))
+    net.add("Transpose", perm=[0, 3, 1, 2])
+    net.conv(6, 3, strides=[2, 2], auto_pad="SAME_UPPER")
+    net.add("Relu")
+    net.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    net.add("Transpose", perm=[0, 2, 3, 1])
+    net.add("Reshape", net.weight(np.array([-1, 36])))
+    net.add("MatMul", net.weight(floats(36, 8)))
+    net.add("Add", net.weight(floats(8)))
+    net.add("Relu")
+    net.add("MatMul", net.weight(floats(8, 4)))
+    net.add("Add", net.weight(floats(4)))
+    case("keras-like", net)
+
+    net = Net((8, 8, 2), opset=13)
+    net.add("Transpose", perm=[0, 3, 1, 2])
+    net.conv(4, 2, pads=[1] * 4)
+    last = net.add("Transpose", perm=[0, 2, 3, 1])
+    net.add("Concat", net.add("Add", net.weight(floats(4)), of=last), of=last, axis=3)
+    case("channels-last-to-the-end", net)
+
+
+def exports():
+    """PyTorch's own files, by both exporters, which write the same network in different ways."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(20261127)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(8)
+            self.conv2 = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+            self.bn2 = nn.BatchNorm2d(8)
+            self.down = nn.Conv2d(8, 12, 1, stride=2)
+            self.relu6, self.pool = nn.ReLU6(), nn.MaxPool2d(3, 2, 1)
+            self.fc = nn.Linear(12, 5)
+
+        def forward(self, x):
+            x = torch.relu(self.bn1(self.conv1(x)))
+            x = x + self.relu6(self.bn2(self.conv2(x)))
+            x = self.pool(x)
+            x = torch.nn.functional.adaptive_avg_pool2d(torch.relu(self.down(x)), 1)
+            return self.fc(nn.functional.dropout(x.view(x.size(0), -1), training=self.training))
+
+    net = Block()
+    for norm in (net.bn1, net.bn2):
+        norm.running_mean.uniform_(-0.3, 0.3)
+        norm.running_var.uniform_(0.5, 1.5)
+    net.eval()
+    x = torch.rand(2, 3, 12, 12)
+    path = HERE / "export.onnx"
+    for name, arguments in (
+            ("torch-torchscript", {"dynamo": False, "dynamic_axes": {"x": {0: "N"}}, "opset_version": 14}),
+            ("torch-torchscript-unfolded", {"dynamo": False, "opset_version": 12, "do_constant_folding": False,
+                                            "training": torch.onnx.TrainingMode.PRESERVE}),
+            ("torch-dynamo", {"dynamo": True, "external_data": False,
+                              "dynamic_shapes": ({0: torch.export.Dim("N", min=1, max=64)},)}),
+            ("torch-dynamo-fixed", {"dynamo": True, "external_data": False})):
+        torch.onnx.export(net, (x,), str(path), input_names=["x"], **arguments)
+        model = onnx.load(path)
+        del model.metadata_props[:]
+        for node in model.graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+        del model.graph.value_info[:]
+        del model.graph.metadata_props[:]
+        keep(name, model, (3, 12, 12))
+    path.unlink()
+
+
+def external():
+    """Weights in a file beside it."""
+    model = onnx.load(HERE / "mlp.onnx")
+    onnx.save(model, HERE / "external.onnx", save_as_external_data=True, location="external.data", size_threshold=0)
+    for part in ("x", "y"):
+        shutil.copy(HERE / f"mlp.{part}.npy", HERE / f"external.{part}.npy")
+
+
+def refused():
+    """What is not computed, several nodes of it in one file, and other files that are refused."""
+    folder = HERE / "refused"
+    folder.mkdir(exist_ok=True)
+
+    def save(name, net, **changes):
+        onnx.save(net.model(), folder / f"{name}.onnx", **changes)
+
+    net = Net((3, 8, 8))
+    net.conv(4, 3)
+    net.add("Sigmoid")
+    net.conv(4, 4, dilations=[1, 1])
+    net.add("AveragePool", kernel_shape=[3, 3], pads=[1] * 4)
+    net.add("Resize", "", net.weight(np.array([1, 1, 2, 2], np.float32)))
+    net.add("Relu")
+    net.add("Softmax", axis=1)
+    save("many", net)
+    net = Net((3, 8, 8))
+    net.add("Mul", net.add("Relu"), of="x")
+    save("squeeze-and-excite", net)
+    net = Net((3, 8))
+    net.add("Conv", net.weight(floats(4, 3, 3)))
+    save("conv-1d", net)
+    net = Net((3, 8, 8), opset=8)
+    net.conv(4, 3)
+    save("opset8", net)
+    net = Net((3, "H", 8))
+    net.conv(4, 3)
+    save("open-size", net)
+    net = Net((6,))
+    net.add("Relu")
+    net.norm(6)
+    save("norm-of-a-vector", net)
+    net = Net((2, 3, 3))
+    net.add("Reshape", net.weight(np.array([-1, 9])))
+    save("mixed-images", net)
+    net = Net((2, 3, 3))
+    net.add("Clip", net.weight(np.float32(-1)), net.weight(np.float32(1)))
+    save("clip-to-one", net)
+
+
+def corpus():
+    """What the fuzzer begins with: small files that reach most of the reader."""
+    FUZZ.mkdir(exist_ok=True)
+    for name in ("conv-groups-dilation-pads", "matmul-add", "max-pool", "view-by-shape", "keras-like", "external",
+                 "batch-norm-anywhere", "refused/many"):
+        shutil.copy(HERE / f"{name}.onnx", FUZZ / pathlib.Path(name).name)
+    arrays = FUZZ.parent / "npy"
+    arrays.mkdir(exist_ok=True)
+    np.save(arrays / "floats.npy", np.arange(6, dtype=np.float32).reshape(2, 3))
+    np.save(arrays / "bytes.npy", np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(3, 2)))
+
+
+if __name__ == "__main__":
+    operators()
+    networks()
+    external()
+    refused()
+    corpus()
+    if "--without-torch" not in sys.argv:
+        exports()

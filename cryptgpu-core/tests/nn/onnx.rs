@@ -1,0 +1,156 @@
+//! Networks from ONNX files, which `tests/data/onnx/make.py` has made with what onnxruntime computes of them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::support::{infer, largest, max_difference};
+use cryptgpu_core::device::PoolGeometry;
+use cryptgpu_core::mpc::Settings;
+use cryptgpu_core::nn::onnx::{OnnxError, Unsupported};
+use cryptgpu_core::nn::{Graph, LowerOptions, NnError, OnnxModel, Op, WeightSource, cost, fold, lower, plaintext};
+use ndarray::ArrayD;
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/onnx"))
+}
+
+fn load(name: &str) -> OnnxModel {
+    OnnxModel::load(folder().join(format!("{name}.onnx"))).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn array(name: &str, part: &str) -> ArrayD<f64> {
+    cryptgpu_datasets::npy::read(folder().join(format!("{name}.{part}.npy"))).unwrap()
+}
+
+fn cases() -> Vec<String> {
+    let files = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = files.filter_map(|name| name.strip_suffix(".x.npy").map(str::to_owned)).collect();
+    names.sort();
+    assert!(names.len() >= 35, "{names:?}");
+    names
+}
+
+/// In the clear within 1e-4 of onnxruntime, which computes in f32; privately within 1e-3, for values that are all below
+/// some tens, and with the rounds and bytes that are declared.
+#[test]
+fn files_compute_what_onnxruntime_computes() {
+    for name in cases() {
+        let (model, x, y) = (load(&name), array(&name, "x"), array(&name, "y"));
+        assert!(model.notices.is_empty(), "{name}: {:?}", model.notices);
+        assert_eq!((x.shape(), y.shape()), (&model.input_dims(x.shape()[0])[..], &model.output_dims(x.shape()[0])[..]));
+        let images = model.arrange(&x).unwrap();
+        let ours = plaintext::evaluate(&model.graph, &model.weights, &images).unwrap();
+        let error = max_difference(&model.arrange_output(&ours).unwrap(), &y) / largest(&y);
+        assert!(error < 1e-4, "{name}: in the clear {error:.2e} away from onnxruntime");
+        let (options, settings) = (LowerOptions::default(), Settings::default());
+        let private = infer(&model.graph, &model.weights, &images, options, settings);
+        let error = max_difference(&model.arrange_output(&private.scores).unwrap(), &y);
+        assert!(error < 1e-3, "{name}: privately {error:.2e} away from onnxruntime");
+        let plan = lower::lower(&fold::fold_graph(&model.graph).unwrap(), options).unwrap();
+        assert_eq!(private.declared, cost::infer(&plan, images.shape()[0], &settings), "{name}");
+        assert_eq!(private.measured.bytes, private.declared.bytes, "{name}");
+    }
+}
+
+/// Factors go into the layers before them, names are PyTorch's, and both exporters give the same network.
+#[test]
+fn a_network_is_as_small_as_the_same_by_hand() {
+    let kinds = |name: &str| load(name).graph.nodes().iter().map(|node| node.op.kind()).collect::<Vec<_>>();
+    assert_eq!(kinds("conv-batch-norm-relu6-opset9"), ["input", "conv2d", "relu6"]);
+    assert_eq!(kinds("mlp")[1..3], ["flatten", "linear"]);
+    assert_eq!(kinds("keras-like").iter().filter(|&&kind| kind == "conv2d").count(), 2, "factors at the input are one");
+    let names: Vec<String> =
+        load("lenet-like").graph.parameters().into_iter().map(|parameter| parameter.name).collect();
+    assert_eq!(names[..2], ["conv1.weight", "conv1.bias"]);
+    assert_eq!(names[4..6], ["fc1.weight", "fc1.bias"]);
+    for name in ["torch-torchscript", "torch-torchscript-unfolded", "torch-dynamo", "torch-dynamo-fixed"] {
+        assert_eq!(kinds(name), kinds("torch-dynamo"), "{name}");
+        assert!(load(name).weights.get("fc.weight").is_some(), "{name}");
+    }
+    let padded = load("conv-auto-pad-same-upper");
+    let Op::Conv2d { window, .. } = padded.graph.nodes()[1].op else { panic!("a convolution was expected") };
+    assert_eq!(window, PoolGeometry { padding: [0, 1, 1, 1], ..PoolGeometry::square(3, 2, 0) });
+}
+
+fn refused(name: &str) -> OnnxError {
+    OnnxModel::load(folder().join("refused").join(format!("{name}.onnx"))).unwrap_err()
+}
+
+#[test]
+fn every_node_that_cannot_be_computed_is_named_at_once() {
+    let OnnxError::Unsupported(Unsupported { refused: nodes, nodes: all, .. }) = refused("many") else {
+        panic!("nodes were to be refused")
+    };
+    let named: Vec<[&str; 2]> = nodes.iter().map(|node| [node.node.as_str(), node.operator.as_str()]).collect();
+    let expected =
+        [["sigmoid1", "Sigmoid"], ["averagepool3", "AveragePool"], ["resize4", "Resize"], ["softmax6", "Softmax"]];
+    assert_eq!((named.as_slice(), all), (&expected[..], 7));
+    let text = refused("many").to_string();
+    for hint in ["4 of 7 nodes", "ReLU", "count_include_pad", "enlarges", "end the model before it"] {
+        assert!(text.contains(hint), "{hint}: {text}");
+    }
+}
+
+#[test]
+fn refusals_say_what_to_change() {
+    for (name, hint) in [
+        ("squeeze-and-excite", "squeeze-and-excite"),
+        ("conv-1d", "only images"),
+        ("opset8", "opset 9"),
+        ("open-size", "one size of image"),
+        ("norm-of-a-vector", "beside a fully connected layer"),
+        ("mixed-images", "images are mixed"),
+        ("clip-to-one", "ReLU6"),
+    ] {
+        let error = refused(name).to_string();
+        assert!(error.contains(hint), "{name}: {error}");
+    }
+    let other = array("mlp", "x");
+    let error = load("lenet-like").arrange(&other).unwrap_err().to_string();
+    assert!(error.contains("[1, 16, 16]"), "{error}");
+    let error = OnnxModel::load(folder().join("make.py")).unwrap_err();
+    assert!(matches!(error, OnnxError::Format { .. }), "{error}");
+    assert!(matches!(OnnxModel::load("no/such.onnx").unwrap_err(), OnnxError::Read { .. }));
+}
+
+/// The parties get the graph, and the owner of the weights reads the file for them: it must be the same file's.
+#[test]
+fn a_file_is_a_source_of_weights_for_its_own_network_alone() {
+    let model = load("external");
+    let source = |name: &str| WeightSource::File(folder().join(format!("{name}.onnx")).into());
+    assert_eq!(source("external").load(&model.graph).unwrap(), model.weights);
+    let error = source("lenet-like").load(&model.graph).unwrap_err();
+    assert!(matches!(error, NnError::Onnx(OnnxError::OtherNetwork { .. })), "{error}");
+    let lenet = cryptgpu_core::nn::zoo::by_name("lenet").unwrap();
+    let error = source("mlp").load(&lenet).unwrap_err().to_string();
+    assert!(error.contains("lenet") && error.contains("same ONNX file"), "{error}");
+    let digests = ["external", "mlp"].map(|name| load(name).digest);
+    assert_ne!(digests[0], digests[1]);
+    let alone = OnnxModel::from_bytes(&std::fs::read(folder().join("external.onnx")).unwrap(), "external.onnx");
+    assert!(alone.unwrap_err().to_string().contains("beside"));
+}
+
+/// The check of padding that decides whether every window of a max-pool sees the image, against each tap looked at.
+#[test]
+fn windows_that_see_only_padding_are_found() {
+    let mut seen = [0; 2];
+    for (kernel, stride, dilation) in [(1, 1, 1), (2, 1, 1), (2, 3, 1), (3, 2, 2), (2, 1, 5), (3, 4, 3)] {
+        for (before, after, size) in (0..5).flat_map(|b| (0..7).flat_map(move |a| (1..4).map(move |size| (b, a, size))))
+        {
+            let window = PoolGeometry {
+                kernel: [kernel, 1],
+                stride: [stride, 1],
+                dilation: [dilation, 1],
+                padding: [before, after, 0, 0],
+            };
+            let Ok([out, _]) = window.output([size, 1]) else { continue };
+            let sees =
+                |start: usize| (0..kernel).any(|tap| (before..before + size).contains(&(start + tap * dilation)));
+            let all_see = (0..out).all(|at| sees(at * stride));
+            let mut builder = Graph::builder("pool", [1, size, 1]);
+            let added = builder.add("pool", Op::MaxPool { window }, &[builder.input()]);
+            assert_eq!(added.is_ok(), all_see, "{window:?} on {size}");
+            seen[usize::from(all_see)] += 1;
+        }
+    }
+    assert!(seen[0] > 50 && seen[1] > 50, "{seen:?}");
+}
