@@ -1,56 +1,64 @@
 // Local steps of a secret bit times a secret tensor, and of a bit's conversion to arithmetic shares
 // (`cryptgpu-core/src/device/cpu/bit_product.rs`). One thread an element; packed bits are one word in 64, shared by a
-// warp from the cache. Masks come in buffers, mostly in those that the result replaces. 32 to 64 bytes an element, a
-// dozen instructions: bound by memory.
+// warp from the cache. Masks come in buffers. 32 to 64 bytes an element, a dozen instructions: bound by memory.
 #include "planes.cuh"
+
+#define TERM_JOBS 2
 
 // (1 − 2·bit)·x.
 static __device__ __forceinline__ u64 negated_if(u64 bit, u64 x) { return (x ^ -bit) + bit; }
 
-// Role 0: `message` holds f and becomes p₀ − f with p₀ = u₂α + u₁β; y₀ holds ν and becomes f + ν; y₁ holds μ and
-// becomes p₀ − f + μ.
+// Role 0: message = p₀ − f with p₀ = u₂α + u₁β; y₀ = f + ν; y₁ = p₀ − f + μ.
 KERNEL(THREADS)
 bit_product_role0(const u64 *__restrict__ u1, const u64 *__restrict__ u2, const u64 *__restrict__ alpha,
-                  const u64 *__restrict__ beta, u64 *__restrict__ message, u64 *__restrict__ y0, u64 *__restrict__ y1,
+                  const u64 *__restrict__ beta, const u64 *__restrict__ f, const u64 *__restrict__ mu,
+                  const u64 *__restrict__ nu, u64 *__restrict__ message, u64 *__restrict__ y0, u64 *__restrict__ y1,
                   u64 n) {
     FOR_ELEMENTS(i, n) {
-        u64 f = message[i];
-        u64 pad = (alpha[i] & -packed_bit(u2, i, n)) + (beta[i] & -packed_bit(u1, i, n));
-        message[i] = pad - f;
-        y0[i] += f;
-        y1[i] += pad - f;
+        u64 pad = (alpha[i] & -packed_bit(u2, i, n)) + (beta[i] & -packed_bit(u1, i, n)) - f[i];
+        message[i] = pad;
+        y0[i] = f[i] + nu[i];
+        y1[i] = pad + mu[i];
     }
 }
 
-// Roles 1 and 2, first: `message` holds a pad α and becomes d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂); at role 2 with
-// u₂ and [x₀, 0], as in the closing.
-KERNEL(THREADS)
-bit_product_open(const u64 *__restrict__ u1, const u64 *__restrict__ v, const u64 *__restrict__ x1,
-                       const u64 *__restrict__ x2, u64 *__restrict__ message, u64 n) {
-    FOR_ELEMENTS(i, n)
-        message[i] = negated_if(packed_bit(u1, i, n) ^ packed_bit(v, i, n), x1[i] + x2[i]) - message[i];
-}
+// What role 1 or 2 sends. With x = x₁ + x₂ (no x₂ is zero) and a = (1 − 2v)x: first (1 − 2u)a − mask, and last, when it has
+// what the other opened, e, vx + u(a + e) − mask.
+struct Term {
+    const u64 *u, *v, *x1, *x2, *e, *mask;
+    u64 *message;
+    u64 n;
+    u32 end, padding;
+};
+struct Terms {
+    Term jobs[TERM_JOBS];
+};
 
-// Roles 1 and 2, last: `message` holds μ and becomes p₁ − μ with p₁ = v(x₁ + x₂) + u₁(a + e).
-KERNEL(THREADS)
-bit_product_close(const u64 *__restrict__ u1, const u64 *__restrict__ v, const u64 *__restrict__ x1,
-                        const u64 *__restrict__ x2, const u64 *__restrict__ e, u64 *__restrict__ message, u64 n) {
-    FOR_ELEMENTS(i, n) {
-        u64 u = packed_bit(u1, i, n), vi = packed_bit(v, i, n), x = x1[i] + x2[i];
-        message[i] = (x & -vi) + ((negated_if(vi, x) + e[i]) & -u) - message[i];
+// Both roles in one launch.
+KERNEL(THREADS) bit_product_terms(const Terms all) {
+    Crew crew;
+    const Term &job = all.jobs[job_of(all.jobs, crew)];
+    const u64 *x2 = job.x2, *e = job.e;
+    u64 n = job.n;
+    FOR_CREW(i, n, crew) {
+        u64 u = packed_bit(job.u, i, n), v = packed_bit(job.v, i, n), x = job.x1[i] + (x2 ? x2[i] : 0);
+        u64 own = e ? (x & -v) + ((negated_if(v, x) + e[i]) & -u) : negated_if(u ^ v, x);
+        job.message[i] = own - job.mask[i];
     }
 }
 
-// Conversion, role 0: `message` holds u₁ and becomes u − u₁.
-KERNEL(THREADS) convert_role0(const u64 *__restrict__ u, u64 *__restrict__ message, u64 n) {
-    FOR_ELEMENTS(i, n) message[i] = packed_bit(u, i, n) - message[i];
+// Conversion, role 0: message = u − u₁.
+KERNEL(THREADS)
+convert_role0(const u64 *__restrict__ u, const u64 *__restrict__ u1, u64 *__restrict__ message, u64 n) {
+    FOR_ELEMENTS(i, n) message[i] = packed_bit(u, i, n) - u1[i];
 }
 
-// Conversion, roles 1 and 2: `message` holds a mask and becomes (1 − 2v)·share + v·keep − mask.
+// Conversion, roles 1 and 2: message = (1 − 2v)·share + v·keep − mask.
 KERNEL(THREADS)
-convert_term(const u64 *__restrict__ v, const u64 *__restrict__ share, u64 keep, u64 *__restrict__ message, u64 n) {
+convert_term(const u64 *__restrict__ v, const u64 *__restrict__ share, u64 keep, const u64 *__restrict__ mask,
+             u64 *__restrict__ message, u64 n) {
     FOR_ELEMENTS(i, n) {
         u64 bit = packed_bit(v, i, n);
-        message[i] = negated_if(bit, share[i]) + (bit & keep) - message[i];
+        message[i] = negated_if(bit, share[i]) + (bit & keep) - mask[i];
     }
 }

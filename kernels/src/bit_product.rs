@@ -1,26 +1,93 @@
 //! Local steps of a secret bit times a secret tensor, and of a bit's conversion (`bit_product.cu`), as the core's CPU
-//! kernels of the same names define them. Bits are packed, one word for 64 elements. A buffer that "holds" a mask on
-//! entry was filled from its stream ([`Kernels::fill`]) by the caller.
+//! kernels of the same names define them. Bits are packed, one word for 64 elements. Masks are words that the caller has
+//! filled from their streams ([`Kernels::fills`]).
 
 use crate::KernelError;
 use crate::check::{equal, packed};
 use crate::compile::Family;
-use crate::launch::{In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::sign::Summed;
 use cudarc::driver::CudaStream;
 
 const THREADS: u32 = 256;
-const ROLE0: Kernel<(In, In, In, In, InOut, InOut, InOut, u64)> =
+const ROLE0: Kernel<(In, In, In, In, In, In, In, InOut, InOut, InOut, u64)> =
     Kernel::new(Family::BitProduct, "bit_product_role0", THREADS);
-const OPEN: Kernel<(In, In, In, In, InOut, u64)> = Kernel::new(Family::BitProduct, "bit_product_open", THREADS);
-const CLOSE: Kernel<(In, In, In, In, In, InOut, u64)> = Kernel::new(Family::BitProduct, "bit_product_close", THREADS);
-const CONVERT_ROLE0: Kernel<(In, InOut, u64)> = Kernel::new(Family::BitProduct, "convert_role0", THREADS);
-const CONVERT_TERM: Kernel<(In, In, u64, InOut, u64)> = Kernel::new(Family::BitProduct, "convert_term", THREADS);
+const TERMS: Kernel<(Jobs<TermJob, TERM_JOBS>,)> = Kernel::new(Family::BitProduct, "bit_product_terms", THREADS);
+const CONVERT_ROLE0: Kernel<(In, In, InOut, u64)> = Kernel::new(Family::BitProduct, "convert_role0", THREADS);
+const CONVERT_TERM: Kernel<(In, In, u64, In, InOut, u64)> = Kernel::new(Family::BitProduct, "convert_term", THREADS);
 
-pub(crate) const KERNELS: &[KernelInfo] = &[ROLE0.info, OPEN.info, CLOSE.info, CONVERT_ROLE0.info, CONVERT_TERM.info];
+pub(crate) const KERNELS: &[KernelInfo] = &[ROLE0.info, TERMS.info, CONVERT_ROLE0.info, CONVERT_TERM.info];
+
+/// Terms of one launch (`TERM_JOBS` in `bit_product.cu`).
+const TERM_JOBS: usize = 2;
+
+/// A role's term, as in `bit_product.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TermJob {
+    bits: [In; 2],
+    x: [In; 2],
+    opened: In,
+    mask: In,
+    message: InOut,
+    n: u64,
+    end: u32,
+    padding: u32,
+}
+
+impl Job for TermJob {
+    const NONE: Self = TermJob {
+        bits: [In::NONE; 2],
+        x: [In::NONE; 2],
+        opened: In::NONE,
+        mask: In::NONE,
+        message: InOut::NONE,
+        n: 0,
+        end: 0,
+        padding: 0,
+    };
+}
+
+/// What role 1 or role 2 of a bit product sends, on a card and on the CPU. With x the sum of its parts and a = (1 − 2v)x,
+/// first `message` = (1 − 2u)a − mask, and last, when the role has what the other one opened, e,
+/// `message` = vx + u(a + e) − mask. `S` is what the mask is: a stream, or its words.
+#[derive(Debug)]
+pub struct BitTerm<V, S, M> {
+    /// u (u₁ at role 1, u₂ at role 2) and v, packed.
+    pub bits: [V; 2],
+    /// x₁ and x₂ at role 1, x₀ alone at role 2.
+    pub x: Summed<V>,
+    /// e.
+    pub opened: Option<V>,
+    /// The mask.
+    pub mask: S,
+    /// The result.
+    pub message: M,
+}
+
+impl<V: Copy, S, M> BitTerm<V, S, M> {
+    /// All that is read but for the mask.
+    pub fn reads(&self) -> impl Iterator<Item = V> + use<V, S, M> {
+        let Summed(first, second) = self.x;
+        self.bits.into_iter().chain([first]).chain(second).chain(self.opened)
+    }
+
+    /// The same on other kinds of views.
+    pub fn map<W, T, N>(
+        self,
+        view: impl Fn(V) -> W,
+        mask: impl FnOnce(S) -> T,
+        message: impl FnOnce(M) -> N,
+    ) -> BitTerm<W, T, N> {
+        let x = Summed(view(self.x.0), self.x.1.map(&view));
+        let (bits, opened) = (self.bits.map(&view), self.opened.map(&view));
+        BitTerm { bits, x, opened, mask: mask(self.mask), message: message(self.message) }
+    }
+}
 
 impl Kernels {
-    /// Role 0: `message` holds f and becomes p₀ − f with p₀ = u₂α + u₁β; `y0` holds ν and becomes f + ν; `y1` holds
-    /// μ and becomes p₀ − f + μ. `u` = [u₁, u₂], `pads` = [α, β].
+    /// Role 0: `message` = p₀ − f with p₀ = u₂α + u₁β, `y0` = f + ν, `y1` = p₀ − f + μ. `u` = [u₁, u₂],
+    /// `masks` = [α, β, f, μ, ν].
     ///
     /// # Errors
     /// [`KernelError::Length`] unless bits have ⌈n/64⌉ words and all else n; errors of compilation and launch.
@@ -28,89 +95,94 @@ impl Kernels {
         &self,
         stream: &CudaStream,
         u: [Words; 2],
-        pads: [Words; 2],
+        masks: [Words; 5],
         mut message: WordsMut,
         mut y0: WordsMut,
         mut y1: WordsMut,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("bit product, role 0", message.len());
         packed(operation, [("u₁", u[0].len()), ("u₂", u[1].len())], 1, n)?;
-        let words = [("α", pads[0].len()), ("β", pads[1].len()), ("y₀", y0.len()), ("y₁", y1.len())];
-        equal(operation, words, n)?;
-        let ([u1, u2], [alpha, beta]) = (u.map(|u| u.device()), pads.map(|pad| pad.device()));
-        let arguments = (u1, u2, alpha, beta, message.device(), y0.device(), y1.device(), n as u64);
+        equal(operation, masks.map(|mask| ("a mask", mask.len())), n)?;
+        equal(operation, [("y₀", y0.len()), ("y₁", y1.len())], n)?;
+        let ([u1, u2], [alpha, beta, f, mu, nu]) = (u.map(|u| u.device()), masks.map(|mask| mask.device()));
+        let results = (message.device(), y0.device(), y1.device());
+        let arguments = (u1, u2, alpha, beta, f, mu, nu, results.0, results.1, results.2, n as u64);
         self.launch(stream, &ROLE0, self.grid(&ROLE0, n), arguments)
     }
 
-    /// Roles 1 and 2, first: `message` holds a pad α and becomes d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂). `bits` = [u₁, v],
-    /// `x` = [x₁, x₂]. At role 2 with u₂ and [x₀, 0], as in the closing.
+    /// What roles 1 and 2 send, up to two terms in a launch.
     ///
     /// # Errors
     /// [`KernelError::Length`] unless bits have ⌈n/64⌉ words and all else n; errors of compilation and launch.
-    pub fn bit_product_open(
+    pub fn bit_product_terms(
         &self,
         stream: &CudaStream,
-        bits: [Words; 2],
-        x: [Words; 2],
-        mut message: WordsMut,
+        terms: Vec<BitTerm<Words, Words, WordsMut>>,
     ) -> Result<(), KernelError> {
-        let (operation, n) = ("bit product, opening", message.len());
-        packed(operation, [("u₁", bits[0].len()), ("v", bits[1].len())], 1, n)?;
-        equal(operation, [("x₁", x[0].len()), ("x₂", x[1].len())], n)?;
-        let ([u1, v], [x1, x2]) = (bits.map(|bit| bit.device()), x.map(|x| x.device()));
-        let arguments = (u1, v, x1, x2, message.device(), n as u64);
-        self.launch(stream, &OPEN, self.grid(&OPEN, n), arguments)
+        let operation = "bit product, roles 1 and 2";
+        let mut terms: Vec<_> = terms.into_iter().filter(|term| !term.message.is_empty()).collect();
+        for some in terms.chunks_mut(TERM_JOBS) {
+            let (mut jobs, mut end) = (Jobs::NONE, 0);
+            for (job, BitTerm { bits, x: Summed(first, second), opened, mask, message }) in jobs.0.iter_mut().zip(some)
+            {
+                let n = message.len();
+                packed(operation, bits.map(|bits| ("bits", bits.len())), 1, n)?;
+                let [second_len, opened_len] = [&*second, &*opened].map(|words| words.as_ref().map_or(n, Words::len));
+                let words = [("x₁", first.len()), ("x₂", second_len), ("e", opened_len), ("mask", mask.len())];
+                equal(operation, words, n)?;
+                end += self.grid(&TERMS, n)[0];
+                let device = |words: &Option<Words>| words.as_ref().map_or(In::NONE, Words::device);
+                *job = TermJob {
+                    bits: bits.map(|bits| bits.device()),
+                    x: [first.device(), device(second)],
+                    opened: device(opened),
+                    mask: mask.device(),
+                    message: message.device(),
+                    n: n as u64,
+                    end,
+                    padding: 0,
+                };
+            }
+            self.launch(stream, &TERMS, [end, 1, 1], (jobs,))?;
+        }
+        Ok(())
     }
 
-    /// Roles 1 and 2, last: `message` holds a mask μ and becomes p₁ − μ with p₁ = v(x₁ + x₂) + u₁(a + e). `bits` = [u₁, v],
-    /// `x` = [x₁, x₂].
+    /// Conversion, role 0: `message` = u − u₁.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless bits have ⌈n/64⌉ words and all else n; errors of compilation and launch.
-    pub fn bit_product_close(
+    /// [`KernelError::Length`] unless `u` has ⌈n/64⌉ words and `u1` n; errors of compilation and launch.
+    pub fn convert_role0(
         &self,
         stream: &CudaStream,
-        bits: [Words; 2],
-        x: [Words; 2],
-        e: Words,
+        u: Words,
+        u1: Words,
         mut message: WordsMut,
     ) -> Result<(), KernelError> {
-        let (operation, n) = ("bit product, closing", message.len());
-        packed(operation, [("u₁", bits[0].len()), ("v", bits[1].len())], 1, n)?;
-        equal(operation, [("x₁", x[0].len()), ("x₂", x[1].len()), ("e", e.len())], n)?;
-        let ([u1, v], [x1, x2]) = (bits.map(|bit| bit.device()), x.map(|x| x.device()));
-        let arguments = (u1, v, x1, x2, e.device(), message.device(), n as u64);
-        self.launch(stream, &CLOSE, self.grid(&CLOSE, n), arguments)
-    }
-
-    /// Conversion, role 0: `message` holds u₁ and becomes u − u₁.
-    ///
-    /// # Errors
-    /// [`KernelError::Length`] unless `u` has ⌈n/64⌉ words; errors of compilation and launch.
-    pub fn convert_role0(&self, stream: &CudaStream, u: Words, mut message: WordsMut) -> Result<(), KernelError> {
-        let n = message.len();
-        packed("conversion, role 0", [("u", u.len())], 1, n)?;
-        let arguments = (u.device(), message.device(), n as u64);
+        let (operation, n) = ("conversion, role 0", message.len());
+        packed(operation, [("u", u.len())], 1, n)?;
+        equal(operation, [("u₁", u1.len())], n)?;
+        let arguments = (u.device(), u1.device(), message.device(), n as u64);
         self.launch(stream, &CONVERT_ROLE0, self.grid(&CONVERT_ROLE0, n), arguments)
     }
 
-    /// Conversion, roles 1 and 2: `message` holds a mask and becomes (1 − 2v)·share − mask, with v added by role 2
-    /// (`with_v`).
+    /// Conversion, roles 1 and 2: `message` = (1 − 2v)·share − mask, with v added by role 2 (`with_v`).
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless `v` has ⌈n/64⌉ words and `share` n; errors of compilation and launch.
+    /// [`KernelError::Length`] unless `v` has ⌈n/64⌉ words and all else n; errors of compilation and launch.
     pub fn convert_term(
         &self,
         stream: &CudaStream,
         v: Words,
         share: Words,
+        mask: Words,
         with_v: bool,
         mut message: WordsMut,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("conversion, roles 1 and 2", message.len());
         packed(operation, [("v", v.len())], 1, n)?;
-        equal(operation, [("share", share.len())], n)?;
-        let arguments = (v.device(), share.device(), u64::from(with_v), message.device(), n as u64);
+        equal(operation, [("share", share.len()), ("mask", mask.len())], n)?;
+        let arguments = (v.device(), share.device(), u64::from(with_v), mask.device(), message.device(), n as u64);
         self.launch(stream, &CONVERT_TERM, self.grid(&CONVERT_TERM, n), arguments)
     }
 }

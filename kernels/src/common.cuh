@@ -23,8 +23,7 @@ typedef long long i64;
 struct Crew {
     u32 place, size; // of this block in its crew, and of the crew in blocks
 };
-#define WHOLE_GRID                                                                                                     \
-    Crew { blockIdx.x, gridDim.x }
+#define WHOLE_GRID (Crew{blockIdx.x, gridDim.x})
 #define FOR_CREW(i, n, crew)                                                                                           \
     for (u64 i = (u64)(crew).place * blockDim.x + threadIdx.x; i < (n); i += (u64)(crew).size * blockDim.x)
 

@@ -3,7 +3,8 @@
 // consecutive bytes at a time.
 #include "common.cuh"
 
-#define XOR_JOBS 8
+#define COMBINED_JOBS 8
+#define COMBINED_PARTS 5
 
 #define BINARY(name, expression)                                                                                       \
     KERNEL(THREADS) name(const u64 *__restrict__ x, const u64 *__restrict__ y, u64 *__restrict__ out, u64 n) {         \
@@ -40,27 +41,34 @@ KERNEL(THREADS) fill_constant(u64 value, u64 *__restrict__ out, u64 n) {
     FOR_ELEMENTS(i, n) out[i] = value;
 }
 
-// out = x ⊕ y, and ⊕ z where there is a z.
-struct XorOf {
-    const u64 *x, *y, *z;
+// out = x₀ + x₁ + … + c, or with ⊕; a null is no part.
+struct Combined {
+    const u64 *parts[COMBINED_PARTS];
+    u64 constant;
     u64 *out;
     u64 n;
-    u32 end, padding;
+    u32 sum, end;
 };
-struct Xors {
-    XorOf jobs[XOR_JOBS];
+struct AllCombined {
+    Combined jobs[COMBINED_JOBS];
 };
 
-// Several in one launch: packed bits are few words.
-KERNEL(THREADS) xors(const Xors all) {
+// Several in one launch: copies, sums of what has arrived, packed bits.
+KERNEL(THREADS) combine(const AllCombined all) {
     Crew crew;
-    const XorOf &job = all.jobs[job_of(all.jobs, crew)];
+    const Combined &job = all.jobs[job_of(all.jobs, crew)];
     FOR_CREW(i, job.n, crew) {
-        u64 word = job.x[i] ^ job.y[i];
-        if (job.z) word ^= job.z[i];
+        u64 word = job.constant;
+#pragma unroll
+        for (int part = 0; part < COMBINED_PARTS; part++) {
+            if (!job.parts[part]) break;
+            u64 other = job.parts[part][i];
+            word = job.sum ? word + other : word ^ other;
+        }
         job.out[i] = word;
     }
 }
+
 
 // x₀(y₀ + y₁) + x₁y₀: 40 bytes for two 64-bit products.
 KERNEL(THREADS)

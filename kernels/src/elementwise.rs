@@ -1,7 +1,7 @@
 //! Element-wise ring operations and sums (`elementwise.cu`).
 
 use crate::KernelError;
-use crate::check::{equal, narrow};
+use crate::check::{equal, fits, narrow};
 use crate::compile::Family;
 use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
@@ -29,7 +29,7 @@ const AND_CONSTANT: WithConstant = with_constant("and_constant");
 const SHIFT_LEFT: WithConstant = with_constant("shift_left");
 const SHIFT_RIGHT: WithConstant = with_constant("shift_right");
 const SHIFT_RIGHT_SIGNED: WithConstant = with_constant("shift_right_signed");
-const XORS: Kernel<(Jobs<XorJob, XOR_JOBS>,)> = Kernel::new(Family::Elementwise, "xors", THREADS);
+const COMBINE: Kernel<(Jobs<CombinedJob, COMBINED_JOBS>,)> = Kernel::new(Family::Elementwise, "combine", THREADS);
 const FILL: Kernel<(u64, InOut, u64)> = Kernel::new(Family::Elementwise, "fill_constant", THREADS);
 const PRODUCT_SHARE: Kernel<(In, In, In, In, InOut, u64)> = Kernel::new(Family::Elementwise, "product_share", THREADS);
 const ADD_BIAS: Kernel<(In, u64, u64, InOut, u64)> = Kernel::new(Family::Elementwise, "add_bias", THREADS);
@@ -50,7 +50,7 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     SHIFT_LEFT.info,
     SHIFT_RIGHT.info,
     SHIFT_RIGHT_SIGNED.info,
-    XORS.info,
+    COMBINE.info,
     FILL.info,
     PRODUCT_SHARE.info,
     ADD_BIAS.info,
@@ -58,45 +58,65 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     SUM.info,
 ];
 
-/// XORs of one launch (`XOR_JOBS` in `elementwise.cu`).
-const XOR_JOBS: usize = 8;
+/// Jobs of one launch, and parts of one (`COMBINED_JOBS` and `COMBINED_PARTS` in `elementwise.cu`).
+const COMBINED_JOBS: usize = 8;
+const COMBINED_PARTS: usize = 5;
 
-/// One XOR of several, as in `elementwise.cu`.
+/// One combination of several, as in `elementwise.cu`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct XorJob {
-    x: In,
-    y: In,
-    z: In,
+struct CombinedJob {
+    parts: [In; COMBINED_PARTS],
+    constant: u64,
     out: InOut,
     n: u64,
+    sum: u32,
     end: u32,
-    padding: u32,
 }
 
-impl Job for XorJob {
-    const NONE: Self = XorJob { x: In::NONE, y: In::NONE, z: In::NONE, out: InOut::NONE, n: 0, end: 0, padding: 0 };
+impl Job for CombinedJob {
+    const NONE: Self =
+        CombinedJob { parts: [In::NONE; COMBINED_PARTS], constant: 0, out: InOut::NONE, n: 0, sum: 0, end: 0 };
 }
 
-/// `out` = x ⊕ y, and ⊕ z where there is a z, on a card and on the CPU.
-pub struct XorOf<V, M> {
-    /// x and y.
-    pub of: [V; 2],
-    /// z.
-    pub and: Option<V>,
+/// How words are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// By addition modulo 2^64.
+    Add,
+    /// By exclusive or.
+    Xor,
+}
+
+/// `out` = x₀ + x₁ + … + c, or with ⊕, of up to five parts, on a card and on the CPU. One part and c = 0 is a copy.
+#[derive(Debug)]
+pub struct Combined<V, M> {
+    /// What joins the parts.
+    pub how: Combine,
+    /// The parts.
+    pub parts: Vec<V>,
+    /// c.
+    pub constant: u64,
     /// The result.
     pub out: M,
 }
 
-impl<V: Copy, M> XorOf<V, M> {
-    /// All that is read.
-    pub fn reads(&self) -> impl Iterator<Item = V> + use<V, M> {
-        self.of.into_iter().chain(self.and)
+impl<V: Copy, M> Combined<V, M> {
+    /// The sum of the parts; of one part a copy.
+    pub fn sum(parts: impl IntoIterator<Item = V>, out: M) -> Self {
+        Combined { how: Combine::Add, parts: parts.into_iter().collect(), constant: 0, out }
+    }
+
+    /// The exclusive or of the parts, or its complement.
+    pub fn xor(parts: impl IntoIterator<Item = V>, complement: bool, out: M) -> Self {
+        let constant = if complement { u64::MAX } else { 0 };
+        Combined { how: Combine::Xor, parts: parts.into_iter().collect(), constant, out }
     }
 
     /// The same on other kinds of views.
-    pub fn map<W, N>(self, view: impl Fn(V) -> W, out: impl FnOnce(M) -> N) -> XorOf<W, N> {
-        XorOf { of: self.of.map(&view), and: self.and.map(&view), out: out(self.out) }
+    pub fn map<W, N>(self, view: impl Fn(V) -> W, out: impl FnOnce(M) -> N) -> Combined<W, N> {
+        let parts = self.parts.into_iter().map(view).collect();
+        Combined { how: self.how, parts, constant: self.constant, out: out(self.out) }
     }
 }
 
@@ -177,23 +197,30 @@ impl BlockOrder {
 }
 
 impl Kernels {
-    /// All of these, up to eight in a launch.
+    /// All of these, up to eight in a launch. None reads what another writes; a part may be the job's own result.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless all buffers of an XOR have as many words; errors of compilation and launch.
-    pub fn xors(&self, stream: &CudaStream, all: Vec<XorOf<Words, WordsMut>>) -> Result<(), KernelError> {
-        let mut all: Vec<_> = all.into_iter().filter(|xor| !xor.out.is_empty()).collect();
-        for some in all.chunks_mut(XOR_JOBS) {
+    /// [`KernelError::Length`] unless all buffers of a job have as many words, [`KernelError::Argument`] for more than five
+    /// parts; errors of compilation and launch.
+    pub fn combine(&self, stream: &CudaStream, all: Vec<Combined<Words, WordsMut>>) -> Result<(), KernelError> {
+        let operation = "combination of words";
+        let mut all: Vec<_> = all.into_iter().filter(|job| !job.out.is_empty()).collect();
+        for some in all.chunks_mut(COMBINED_JOBS) {
             let (mut jobs, mut end) = (Jobs::NONE, 0);
-            for (job, XorOf { of: [x, y], and, out }) in jobs.0.iter_mut().zip(some) {
+            for (job, Combined { how, parts, constant, out }) in jobs.0.iter_mut().zip(some) {
                 let n = out.len();
-                let z = and.as_ref().map_or(n, Words::len);
-                equal("several XORs", [("x", x.len()), ("y", y.len()), ("z", z)], n)?;
-                end += self.grid(&XORS, n)[0];
-                let z = and.as_ref().map_or(In::NONE, Words::device);
-                *job = XorJob { x: x.device(), y: y.device(), z, out: out.device(), n: n as u64, end, padding: 0 };
+                fits(operation, "number of parts", parts.len(), 0..COMBINED_PARTS + 1)?;
+                let mut places = [In::NONE; COMBINED_PARTS];
+                for (place, part) in places.iter_mut().zip(parts.iter()) {
+                    equal(operation, [("part", part.len())], n)?;
+                    *place = part.device();
+                }
+                end += self.grid(&COMBINE, n)[0];
+                let sum = u32::from(*how == Combine::Add);
+                let (parts, out, n) = (places, out.device(), n as u64);
+                *job = CombinedJob { parts, constant: *constant, out, n, sum, end };
             }
-            self.launch(stream, &XORS, [end, 1, 1], (jobs,))?;
+            self.launch(stream, &COMBINE, [end, 1, 1], (jobs,))?;
         }
         Ok(())
     }

@@ -33,11 +33,12 @@ mod product;
 mod sign;
 mod truncation;
 
-pub use elementwise::{Binary, BlockOrder, Unary, XorOf};
+pub use bit_product::BitTerm;
+pub use elementwise::{Binary, BlockOrder, Combine, Combined, Unary};
 pub use error::KernelError;
 pub use launch::{KernelInfo, Kernels, Options, Words, WordsMut};
 pub use pool::Window;
 pub use prg::{RoundKeys, Stream, ZeroShare};
 pub use product::{Conv2d, ConvTerm, Matrix, Method, Plan, Route, Term};
 pub use sign::{SignWindow, Summed, TreeStep};
-pub use truncation::{OpenedBits, TermShare};
+pub use truncation::{CloseTerms, Deal, OpenTop, Results, TermShare};

@@ -43,9 +43,10 @@ struct Unit {
 };
 
 // Every unit once, by whole warps: all threads of a warp stay together, as shuffles need.
-#define FOR_UNITS(unit, n)                                                                                             \
-    for (u64 unit##_index = ((u64)blockIdx.x * blockDim.x + threadIdx.x) / WARP; unit##_index < ((n) + 511) / 512;     \
-         unit##_index += (u64)gridDim.x * blockDim.x / WARP)                                                           \
+#define FOR_UNITS(unit, n) FOR_UNITS_OF_CREW(unit, n, WHOLE_GRID)
+#define FOR_UNITS_OF_CREW(unit, n, crew)                                                                               \
+    for (u64 unit##_index = ((u64)(crew).place * blockDim.x + threadIdx.x) / WARP; unit##_index < ((n) + 511) / 512;   \
+         unit##_index += (u64)(crew).size * blockDim.x / WARP)                                                         \
         if (Unit unit(unit##_index, n); true)
 
 template <int DISTANCE> static __device__ __forceinline__ void swap_in_thread(u64 (&rows)[ROWS], u64 mask) {

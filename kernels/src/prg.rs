@@ -24,7 +24,7 @@ pub(crate) const PHILOX_KERNELS: &[KernelInfo] = &[PHILOX_FILL.info, PHILOX_ADD_
 
 /// Keys, and streams, of one launch of several (`AES_KEYS` and `AES_FILLS` in `aes.cu`).
 const LAUNCH_KEYS: usize = 4;
-const LAUNCH_FILLS: usize = 16;
+const LAUNCH_FILLS: usize = 48;
 
 /// The round keys of an AES-128 key (FIPS 197 §5.2), wiped when dropped. Kernels get them as parameters, in the
 /// driver's memory and the card's constant memory, for as long as these keep a launch.

@@ -94,11 +94,14 @@ static __device__ void share_bits(u32 low, const u64 *x0, const u64 *x1, const u
     }
 }
 
-// carry ^= this role's XOR share of [g: Q][p: Q − 1], from its share of role 0's bits and B; top = B's top bits.
+// carry = mask ⊕ this role's XOR share of [g: Q][p: Q − 1], from its share of role 0's bits and B; top = B's top bits,
+// top_a = the share of A's, plane 0 of the shared bits.
 template <int GROUPS>
-static __device__ void share_carries(u32 low, u64 keep, const u64 *b, const u64 *shared, u64 *carry, u64 *top, u64 n) {
+static __device__ void share_carries(u32 low, u64 keep, const u64 *b, const u64 *shared, const u64 *mask, u64 *carry,
+                                     u64 *top, u64 *top_a, u64 n) {
     const u32 shared_planes = 15 * GROUPS - 7, planes = 2 * GROUPS - 1;
     FOR_UNITS(unit, n) {
+        if (Unit::row(0) == 0 && unit.has_word()) top_a[unit.word(0, 1)] = shared[unit.word(0, shared_planes)];
         u64 rows[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
@@ -135,8 +138,9 @@ static __device__ void share_carries(u32 low, u64 keep, const u64 *b, const u64 
             p ^= __shfl_xor_sync(ALL_LANES, p, 8);
             p ^= __shfl_xor_sync(ALL_LANES, p, 16);
             if (!unit.has_word()) continue;
-            if (part == 0) carry[unit.word(at, planes)] ^= g;
-            if (part == 1 && at > 0) carry[unit.word(GROUPS + at - 1, planes)] ^= p;
+            u64 g_word = unit.word(at, planes), p_word = unit.word(GROUPS + at - 1, planes);
+            if (part == 0) carry[g_word] = mask[g_word] ^ g;
+            if (part == 1 && at > 0) carry[p_word] = mask[p_word] ^ p;
         }
     }
 }
@@ -147,10 +151,11 @@ static __device__ void share_carries(u32 low, u64 keep, const u64 *b, const u64 
                        u64 *__restrict__ message, u64 *__restrict__ top, u64 *__restrict__ top_mask, u64 n) {          \
         share_bits<width / 4>(low, x0, x1, mask, message, top, top_mask, n);                                           \
     }                                                                                                                  \
-    KERNEL(THREADS)                                                                                                    \
+    RESIDENT_KERNEL(THREADS, width < 64 ? 2 : 1)                                                                       \
     share_carries_##width(u32 low, u64 keep, const u64 *__restrict__ b, const u64 *__restrict__ shared,                \
-                          u64 *__restrict__ carry, u64 *__restrict__ top, u64 n) {                                     \
-        share_carries<width / 4>(low, keep, b, shared, carry, top, n);                                                 \
+                          const u64 *__restrict__ mask, u64 *__restrict__ carry, u64 *__restrict__ top,                \
+                          u64 *__restrict__ top_a, u64 n) {                                                            \
+        share_carries<width / 4>(low, keep, b, shared, mask, carry, top, top_a, n);                                    \
     }
 
 SIGN_KERNELS(16)
@@ -161,7 +166,7 @@ SIGN_KERNELS(64)
 static __device__ __forceinline__ u64 and_share(u64 xa, u64 xb, u64 ya, u64 yb) { return (xa & (ya ^ yb)) ^ (xb & ya); }
 
 // A level of the tree in one role. Components a and b of G and P are XORs of two buffers or, with a null second, one buffer;
-// `out` gets this party's share on top of m₀ ⊕ m₁ or, with a null m₀, of what it holds.
+// `out` gets this party's share behind the mask m₀ or, where there is an m₁, m₀ ⊕ m₁.
 struct TreeStep {
     const u64 *a0, *a1, *b0, *b1, *m0, *m1;
     u64 *out;
@@ -194,18 +199,12 @@ KERNEL(THREADS) tree_steps(const TreeSteps all) {
         u64 p_high = plane_word(column, 3 * half + k - 1, planes_in, n);
         u64 xa = summed(a0, a1, p_high), xb = summed(b0, b1, p_high);
         u64 at = plane_word(column, k, planes_out, n);
-        out[at] = (m0 ? m0[at] ^ m1[at] : out[at]) ^ summed(a0, a1, g_high) ^
+        out[at] = summed(m0, m1, at) ^ summed(a0, a1, g_high) ^
                   and_share(xa, xb, summed(a0, a1, g_low), summed(b0, b1, g_low));
         if (k > 0) {
             u64 p_low = plane_word(column, 2 * half + k - 1, planes_in, n);
             at = plane_word(column, half + k - 1, planes_out, n);
-            out[at] = (m0 ? m0[at] ^ m1[at] : out[at]) ^
-                      and_share(xa, xb, summed(a0, a1, p_low), summed(b0, b1, p_low));
+            out[at] = summed(m0, m1, at) ^ and_share(xa, xb, summed(a0, a1, p_low), summed(b0, b1, p_low));
         }
     }
-}
-
-// Plane 0 of `planes`.
-KERNEL(THREADS) first_plane(u32 planes, const u64 *__restrict__ bits, u64 *__restrict__ out, u64 n) {
-    FOR_ELEMENTS(column, (n + 63) / 64) out[column] = bits[plane_word(column, 0, planes, n)];
 }

@@ -7,7 +7,7 @@ use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, Wo
 use cudarc::driver::CudaStream;
 
 type ShareBits = Kernel<(u32, In, In, In, InOut, InOut, InOut, u64)>;
-type ShareCarries = Kernel<(u32, u64, In, In, InOut, InOut, u64)>;
+type ShareCarries = Kernel<(u32, u64, In, In, In, InOut, InOut, InOut, u64)>;
 
 const THREADS: u32 = 256;
 const SHARE_BITS_16: ShareBits = Kernel::new(Family::Sign, "share_bits_16", THREADS);
@@ -17,7 +17,6 @@ const SHARE_CARRIES_16: ShareCarries = Kernel::new(Family::Sign, "share_carries_
 const SHARE_CARRIES_32: ShareCarries = Kernel::new(Family::Sign, "share_carries_32", THREADS);
 const SHARE_CARRIES_64: ShareCarries = Kernel::new(Family::Sign, "share_carries_64", THREADS);
 const TREE_STEPS: Kernel<(Jobs<TreeJob, STEPS>,)> = Kernel::new(Family::Sign, "tree_steps", THREADS);
-const FIRST_PLANE: Kernel<(u32, In, InOut, u64)> = Kernel::new(Family::Sign, "first_plane", THREADS);
 
 pub(crate) const KERNELS: &[KernelInfo] = &[
     SHARE_BITS_16.info,
@@ -27,7 +26,6 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     SHARE_CARRIES_32.info,
     SHARE_CARRIES_64.info,
     TREE_STEPS.info,
-    FIRST_PLANE.info,
 ];
 
 /// Levels of the tree in one launch (`TREE_STEPS` in `sign.cu`).
@@ -49,7 +47,7 @@ impl Job for TreeJob {
     const NONE: Self = TreeJob { x: [[In::NONE; 2]; 2], masks: [In::NONE; 2], out: InOut::NONE, n: 0, half: 0, end: 0 };
 }
 
-/// A component of shared bits: a buffer, or the XOR of two.
+/// Words: a buffer, or the sum of two, which is an XOR where the words are bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Summed<V>(pub V, pub Option<V>);
 
@@ -63,8 +61,8 @@ pub struct TreeStep<V, M> {
     pub half: usize,
     /// Both replicated components, 4·`half` − 1 planes each.
     pub x: [Summed<V>; 2],
-    /// Two masks on which the share is put; without them it is put on what `out` holds.
-    pub masks: Option<[V; 2]>,
+    /// The mask that hides the share, in one part or in two.
+    pub mask: Summed<V>,
     /// The result.
     pub out: M,
 }
@@ -72,15 +70,15 @@ pub struct TreeStep<V, M> {
 impl<V: Copy, M> TreeStep<V, M> {
     /// All that is read.
     pub fn reads(&self) -> impl Iterator<Item = V> + use<V, M> {
-        let [Summed(a, more_a), Summed(b, more_b)] = self.x;
-        [Some(a), more_a, Some(b), more_b].into_iter().flatten().chain(self.masks.into_iter().flatten())
+        let all = [self.x[0], self.x[1], self.mask];
+        all.into_iter().flat_map(|Summed(first, second)| std::iter::once(first).chain(second))
     }
 
     /// The same on other kinds of views.
     pub fn map<W, N>(self, view: impl Fn(V) -> W, out: impl FnOnce(M) -> N) -> TreeStep<W, N> {
-        let x = self.x.map(|Summed(first, second)| Summed(view(first), second.map(&view)));
-        let masks = self.masks.map(|masks| masks.map(&view));
-        TreeStep { elements: self.elements, half: self.half, x, masks, out: out(self.out) }
+        let summed = |Summed(first, second): Summed<V>| Summed(view(first), second.map(&view));
+        let (x, mask) = (self.x.map(summed), summed(self.mask));
+        TreeStep { elements: self.elements, half: self.half, x, mask, out: out(self.out) }
     }
 }
 
@@ -188,13 +186,13 @@ impl Kernels {
         self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
-    /// Roles 1 and 2: `carry`, which holds a mask of 2Q − 1 planes, gets the XOR share of every generate and
-    /// propagate from the share of role 0's bits and B; `top` gets B's top bits. One role adds the terms in B alone
+    /// Roles 1 and 2: `carry` = mask ⊕ the XOR share of every generate and propagate, 2Q − 1 planes, from the share of
+    /// role 0's bits and B; `tops` get B's top bits and plane 0 of the shared bits. One role adds the terms in B alone
     /// (`with_constants`).
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless `b` has n words, `shared` (15Q − 7)⌈n/64⌉, `carry` (2Q − 1)⌈n/64⌉, `top`
-    /// ⌈n/64⌉; errors of compilation and launch.
+    /// [`KernelError::Length`] unless `b` has n words, `shared` (15Q − 7)⌈n/64⌉, `mask` and `carry` (2Q − 1)⌈n/64⌉, the
+    /// tops ⌈n/64⌉; errors of compilation and launch.
     #[allow(clippy::too_many_arguments)]
     pub fn sign_share_carries(
         &self,
@@ -203,20 +201,22 @@ impl Kernels {
         with_constants: bool,
         b: Words,
         shared: Words,
+        mask: Words,
         mut carry: WordsMut,
-        mut top: WordsMut,
+        [mut top, mut top_a]: [WordsMut; 2],
     ) -> Result<(), KernelError> {
         let (operation, n) = ("sign bit, sharing of carries", b.len());
         packed(operation, [("shared bits", shared.len())], window.shared_planes(), n)?;
-        packed(operation, [("carry", carry.len())], window.carry_planes(), n)?;
-        packed(operation, [("top", top.len())], 1, n)?;
+        packed(operation, [("mask", mask.len()), ("carry", carry.len())], window.carry_planes(), n)?;
+        packed(operation, [("top", top.len()), ("top of the shared bits", top_a.len())], 1, n)?;
         let kernel = match window.width {
             16 => SHARE_CARRIES_16,
             32 => SHARE_CARRIES_32,
             _ => SHARE_CARRIES_64,
         };
         let keep = if with_constants { u64::MAX } else { 0 };
-        let arguments = (window.low, keep, b.device(), shared.device(), carry.device(), top.device(), n as u64);
+        let (b, shared, mask, tops) = (b.device(), shared.device(), mask.device(), (top.device(), top_a.device()));
+        let arguments = (window.low, keep, b, shared, mask, carry.device(), tops.0, tops.1, n as u64);
         self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
@@ -239,47 +239,26 @@ impl Kernels {
 
     /// One level, with as many blocks of threads as it needs behind the `end` so far.
     fn tree_job(&self, step: &mut TreeStep<Words, WordsMut>, end: &mut u32) -> Result<TreeJob, KernelError> {
-        let TreeStep { elements, half, x, masks, out } = step;
+        let TreeStep { elements, half, x, mask, out } = step;
         let (operation, elements) = ("sign bit, level of the tree", *elements);
         let half = crate::check::fits(operation, "half", *half, 1..9)?;
         for Summed(first, second) in &*x {
             let second = second.unwrap_or(*first);
             packed(operation, [("x", first.len()), ("its second part", second.len())], 4 * half - 1, elements)?;
         }
-        let [first, second] = masks.map_or([out.len(); 2], |masks| masks.map(|mask| mask.len()));
-        let results = [("out", out.len()), ("the first mask", first), ("the second mask", second)];
+        let (first, second) = (mask.0, mask.1.unwrap_or(mask.0));
+        let results = [("out", out.len()), ("mask", first.len()), ("its second part", second.len())];
         packed(operation, results, 2 * half - 1, elements)?;
         *end += self.grid(&TREE_STEPS, elements.div_ceil(64) * half)[0];
         let device = |words: Option<Words>| words.map_or(In::NONE, |words| words.device());
         Ok(TreeJob {
             x: x.map(|Summed(first, second)| [first.device(), device(second)]),
-            masks: masks.map_or([In::NONE; 2], |masks| masks.map(|mask| mask.device())),
+            masks: [first.device(), device(mask.1)],
             out: out.device(),
             n: elements as u64,
             // At most 8, so the cast keeps the value.
             half: half as u32,
             end: *end,
         })
-    }
-
-    /// Plane 0 of `planes` packed planes of `elements`.
-    ///
-    /// # Errors
-    /// [`KernelError::Length`] for other lengths, [`KernelError::Argument`] unless there are 1 to 256 planes;
-    /// errors of compilation and launch.
-    pub fn first_plane(
-        &self,
-        stream: &CudaStream,
-        elements: usize,
-        planes: usize,
-        bits: Words,
-        mut out: WordsMut,
-    ) -> Result<(), KernelError> {
-        let operation = "first plane";
-        let planes = crate::check::fits(operation, "planes", planes, 1..257)?;
-        packed(operation, [("bits", bits.len())], planes, elements)?;
-        packed(operation, [("out", out.len())], 1, elements)?;
-        let grid = self.grid(&FIRST_PLANE, out.len());
-        self.launch(stream, &FIRST_PLANE, grid, (planes as u32, bits.device(), out.device(), elements as u64))
     }
 }

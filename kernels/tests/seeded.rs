@@ -10,7 +10,9 @@ use cryptgpu_core::device::cpu::{bits, gemm, sign};
 use cryptgpu_core::prg::Randomness;
 use cryptgpu_emulator::Check;
 use cryptgpu_kernels::compile::{Family, Format, HEADERS, Target, compile_text};
-use cryptgpu_kernels::{Binary, KernelError, Matrix, Method, Plan, Route, SignWindow, Summed, Term, TreeStep};
+use cryptgpu_kernels::{
+    Binary, Deal, KernelError, Matrix, Method, OpenTop, Plan, Route, SignWindow, Summed, Term, TreeStep,
+};
 use parking_lot::Mutex;
 use support::card::{Buffer, Card, card};
 use support::data::{Draws, words};
@@ -109,18 +111,20 @@ fn stream_words(card: &Card) -> Outcome {
 fn carries(card: &Card) -> Outcome {
     let (n, window) = (700, SignWindow::default());
     let (b, shared) = (words(6, n), words(7, window.shared_planes() * 11));
-    let (mut carry, mut top) = (words(8, window.carry_planes() * 11), vec![0; 11]);
-    let (db, ds, mut dc, mut dt) = (card.up(&b), card.up(&shared), card.up(&carry), card.blank(11));
-    sign::share_carries(window, true, [&b, &shared], &mut carry, &mut top);
-    let (b, shared, top) = (db.words(), ds.words(), dt.words_mut());
-    let launched = card.kernels.sign_share_carries(&card.stream, window, true, b, shared, dc.words_mut(), top);
+    let mask = words(8, window.carry_planes() * 11);
+    let [mut carry, mut top, mut top_a] = [vec![0; mask.len()], vec![0; 11], vec![0; 11]];
+    sign::share_carries(window, true, [&b, &shared], &mask, &mut carry, [&mut top, &mut top_a]);
+    let (db, ds, dm) = (card.up(&b), card.up(&shared), card.up(&mask));
+    let (mut dc, mut tops) = (card.blank(mask.len()), [card.blank(11), card.blank(11)]);
+    let ((b, shared, mask), tops) = ((db.words(), ds.words(), dm.words()), tops.each_mut().map(|top| top.words_mut()));
+    let launched = card.kernels.sign_share_carries(&card.stream, window, true, b, shared, mask, dc.words_mut(), tops);
     outcome(card, launched, &dc, carry)
 }
 
 fn tree(card: &Card) -> Outcome {
-    let (dx, mut out) = (card.up(&words(9, 7 * 2)), card.up(&words(10, 3 * 2)));
-    let x = [Summed(dx.words(), None); 2];
-    let step = TreeStep { elements: 100, half: 2, x, masks: None, out: out.words_mut() };
+    let (dx, dm, mut out) = (card.up(&words(9, 7 * 2)), card.up(&words(10, 3 * 2)), card.blank(3 * 2));
+    let (x, mask) = ([Summed(dx.words(), None); 2], Summed(dm.words(), None));
+    let step = TreeStep { elements: 100, half: 2, x, mask, out: out.words_mut() };
     let launched = card.kernels.sign_tree(&card.stream, vec![step]);
     // x ∧ x from two equal components: xₐ ∧ (xₐ ⊕ xₐ) ⊕ xₐ ∧ xₐ.
     outcome(card, launched, &out, vec![])
@@ -136,11 +140,15 @@ fn planes(card: &Card) -> Outcome {
 }
 
 fn top_bits(card: &Card) -> Outcome {
-    let (u, pad) = (words(11, 700), words(12, 11));
+    let (z, pad) = (words(11, 700), words(12, 11));
     let mut expected = vec![0; 11];
-    cryptgpu_core::device::cpu::truncation::open_top(false, &u, &pad, &mut expected);
-    let (du, dp, mut out) = (card.up(&u), card.up(&pad), card.blank(11));
-    let launched = card.kernels.truncation_open_top(&card.stream, false, du.words(), dp.words(), out.words_mut());
+    let opened = OpenTop { z: &z[..], alpha: &pad[..], message: &mut expected[..] };
+    cryptgpu_core::device::cpu::truncation::open_top(opened);
+    let (dz, dp, mut out) = (card.up(&z), card.up(&pad), card.blank(11));
+    let (none, mut nothing) = (dz.words().slice(0..0).unwrap(), card.blank(0));
+    let deal = Deal { z: none, halves: [none, none], gamma: none, message: nothing.words_mut() };
+    let opened = OpenTop { z: dz.words(), alpha: dp.words(), message: out.words_mut() };
+    let launched = card.kernels.truncation_first(&card.stream, 20, deal, opened);
     outcome(card, launched, &out, expected)
 }
 
@@ -260,8 +268,8 @@ const SEEDS: &[Seed] = &[
     Seed {
         mistake: "a parameter of another size than the wrapper passes",
         family: Family::Sign,
-        from: "first_plane(u32 planes,",
-        to: "first_plane(u64 planes,",
+        from: "share_carries_##width(u32 low,",
+        to: "share_carries_##width(u64 low,",
         caught_by: Signature,
         run: tree,
     },

@@ -11,8 +11,8 @@
 
 use super::dispatch::on_device;
 use super::{
-    Binary, BlockOrder, ConvGeometry, Device, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, SignWindow,
-    TermShare, TreeStep, Unary, View, ViewMut, XorOf, cpu, cuda,
+    Binary, BitTerm, BlockOrder, CloseTerms, Combined, ConvGeometry, Deal, DeviceError, Draw, MatmulGeometry, OpenTop,
+    PlaneWindows, Results, SignWindow, TermShare, TreeStep, Unary, View, ViewMut,
 };
 use crate::prg::{Stream, Zero};
 
@@ -23,17 +23,16 @@ pub fn binary(op: Binary, x: View, y: View, out: ViewMut) {
     on_device!(out, elementwise::binary(op, x, y, out))
 }
 
-/// Each `out` = x ⊕ y, and ⊕ z where there is a z, on one device: on a card in one launch, which suits short buffers.
-pub fn xors(all: Vec<XorOf<View, ViewMut>>) {
-    match all.first().map(|xor| xor.out.device()) {
-        Some(Device::Cuda(_)) => {
-            cuda::elementwise::xors(all.into_iter().map(|xor| xor.map(View::on_card, ViewMut::on_card)).collect());
-        }
-        Some(Device::Cpu) => {
-            all.into_iter().for_each(|xor| cpu::elementwise::xor(xor.map(View::on_host, ViewMut::on_host)));
-        }
-        None => {}
-    }
+/// Each `out` = x₀ + x₁ + … + c, or with ⊕: copies, sums, packed bits. All on one device, and on a card in one launch; none
+/// reads what another writes.
+pub fn combine(all: Vec<Combined<View, ViewMut>>) {
+    let Some(device) = all.first().map(|job| job.out.device()) else { return };
+    on_device!(at device, elementwise::combine(all))
+}
+
+/// `z` += x.
+pub fn add_to(x: View, z: ViewMut) {
+    on_device!(z, elementwise::add_to(x, z))
 }
 
 /// `out` = x ∘ c.
@@ -49,17 +48,6 @@ pub fn sum(x: View, out: ViewMut) {
 /// The first words of a stream.
 pub fn fill(stream: &Stream, out: ViewMut) {
     on_device!(out, elementwise::fill(stream, out))
-}
-
-/// The first words of several streams, on one device: on a card in one launch.
-pub fn fills(fills: Vec<(&Stream, ViewMut)>) {
-    match fills.first().map(|(_, out)| out.device()) {
-        Some(Device::Cuda(_)) => {
-            cuda::elementwise::fills(fills.into_iter().map(|(stream, out)| (stream, out.on_card())).collect());
-        }
-        Some(Device::Cpu) => fills.into_iter().for_each(|(stream, out)| fill(stream, out)),
-        None => {}
-    }
 }
 
 /// `z` += F(kᵢ) − F(kᵢ₊₁).
@@ -154,104 +142,94 @@ pub fn conv2d_input_gradient_sum(
 // The sign bit.
 
 /// Role 0: [`super::cpu::sign::share_bits`].
-pub fn sign_share_bits(window: SignWindow, x: [View; 2], mask: &Stream, message: ViewMut, tops: [ViewMut; 2]) {
+pub fn sign_share_bits(window: SignWindow, x: [View; 2], mask: &Draw, message: ViewMut, tops: [ViewMut; 2]) {
     on_device!(message, sign::share_bits(window, x, mask, message, tops))
 }
 
 /// Roles 1 and 2: [`super::cpu::sign::share_carries`].
-pub fn sign_share_carries(window: SignWindow, with_constants: bool, bits: [View; 2], carry: ViewMut, top: ViewMut) {
-    on_device!(carry, sign::share_carries(window, with_constants, bits, carry, top))
-}
-
-/// Plane 0 of `planes` packed planes.
-pub fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {
-    on_device!(out, sign::first_plane(elements, planes, bits, out))
+pub fn sign_share_carries(
+    window: SignWindow,
+    with_constants: bool,
+    bits: [View; 2],
+    mask: View,
+    carry: ViewMut,
+    tops: [ViewMut; 2],
+) {
+    on_device!(carry, sign::share_carries(window, with_constants, bits, mask, carry, tops))
 }
 
 /// Levels of the tree that do not read one another's results, on one device: [`super::cpu::sign::tree_step`]. On a card
 /// in one launch.
 pub fn sign_tree(steps: Vec<TreeStep<View, ViewMut>>) {
-    match steps.first().map(|step| step.out.device()) {
-        Some(Device::Cuda(_)) => {
-            cuda::sign::tree(steps.into_iter().map(|step| step.map(View::on_card, ViewMut::on_card)).collect());
-        }
-        Some(Device::Cpu) => {
-            let steps = steps.into_iter().map(|step| step.map(View::on_host, ViewMut::on_host));
-            steps.for_each(cpu::sign::tree_step);
-        }
-        None => {}
-    }
+    let Some(device) = steps.first().map(|step| step.out.device()) else { return };
+    on_device!(at device, sign::tree(steps))
 }
 
 // A bit times a tensor, and a bit as a ring element.
 
 /// Role 0: [`super::cpu::bit_product::role0`].
-pub fn bit_product_role0(u: [View; 2], streams: [&Stream; 5], message: ViewMut, y0: ViewMut, y1: ViewMut) {
-    on_device!(message, bit_product::role0(u, streams, message, y0, y1))
+pub fn bit_product_role0(u: [View; 2], masks: [&Draw; 5], message: ViewMut, y0: ViewMut, y1: ViewMut) {
+    on_device!(message, bit_product::role0(u, masks, message, y0, y1))
 }
 
-/// The first message of roles 1 and 2: [`super::cpu::bit_product::open`].
-pub fn bit_product_open(bits: [View; 2], x: [View; 2], alpha: &Stream, message: ViewMut) {
-    on_device!(message, bit_product::open(bits, x, alpha, message))
-}
-
-/// The last message of roles 1 and 2: [`super::cpu::bit_product::close`].
-pub fn bit_product_close(bits: [View; 2], x: [View; 2], e: View, mu: &Stream, message: ViewMut) {
-    on_device!(message, bit_product::close(bits, x, e, mu, message))
+/// What roles 1 and 2 send, on one device: [`super::cpu::bit_product::term`]. On a card in one launch.
+pub fn bit_product_terms(terms: Vec<BitTerm<View, &Draw, ViewMut>>) {
+    let Some(device) = terms.first().map(|term| term.message.device()) else { return };
+    on_device!(at device, bit_product::terms(terms))
 }
 
 /// Conversion, role 0: [`super::cpu::bit_product::convert_role0`].
-pub fn convert_role0(u: View, u1: &Stream, message: ViewMut) {
+pub fn convert_role0(u: View, u1: &Draw, message: ViewMut) {
     on_device!(message, bit_product::convert_role0(u, u1, message))
 }
 
 /// Conversion, roles 1 and 2: [`super::cpu::bit_product::convert_term`].
-pub fn convert_term(v: View, share: View, mask: &Stream, with_v: bool, message: ViewMut) {
+pub fn convert_term(v: View, share: View, mask: &Draw, with_v: bool, message: ViewMut) {
     on_device!(message, bit_product::convert_term(v, share, mask, with_v, message))
 }
 
 // Truncation.
 
-/// The opened top bits: [`super::cpu::truncation::open_top`].
-pub fn truncation_open_top(offset: bool, u: View, pad: View, message: ViewMut) {
-    on_device!(message, truncation::open_top(offset, u, pad, message))
-}
-
-/// Truncation of a product, role 2: [`super::cpu::truncation::product_deal`].
-pub fn truncation_deal(d: u32, n: usize, alpha: View, beta: View, gamma: &Stream, planes: ViewMut) {
-    on_device!(planes, truncation::product_deal(d, n, alpha, beta, gamma, planes))
+/// Truncation of a product, what roles 2 and 0 send first: [`super::cpu::truncation::product_deal`] and
+/// [`super::cpu::truncation::open_top`]. On a card in one launch.
+pub fn truncation_first(d: u32, deal: Deal<View, &Draw, ViewMut>, open: OpenTop<View, ViewMut>) {
+    let out = &deal.message;
+    on_device!(out, truncation::product_first(d, deal, open))
 }
 
 /// Truncation of a product, role 1: [`super::cpu::truncation::product_role1`].
-#[allow(clippy::too_many_arguments)]
-pub fn truncation_role1(
-    d: u32,
-    v: View,
-    bits: OpenedBits<View>,
-    gamma: View,
-    y2: &Stream,
-    message: ViewMut,
-    y: ViewMut,
-) {
-    on_device!(message, truncation::product_role1(d, v, bits, gamma, y2, message, y))
+pub fn truncation_role1(d: u32, shares: [View; 2], bits: [View; 2], y2: &Draw, results: Results<ViewMut>) {
+    let out = &results.message;
+    on_device!(out, truncation::product_role1(d, shares, bits, y2, results))
 }
 
 /// Truncation of a product, role 0: [`super::cpu::truncation::product_role0`].
-pub fn truncation_role0(d: u32, z: View, bits: OpenedBits<View>, streams: [&Stream; 2], message: ViewMut, y: ViewMut) {
-    on_device!(message, truncation::product_role0(d, z, bits, streams, message, y))
+pub fn truncation_role0(d: u32, words: [View; 2], bits: [View; 2], masks: [&Draw; 2], results: Results<ViewMut>) {
+    let out = &results.message;
+    on_device!(out, truncation::product_role0(d, words, bits, masks, results))
 }
 
 /// Truncation of a replicated tensor, role 0: [`super::cpu::truncation::shared_role0`].
-pub fn truncation_shared_role0(d: u32, x: [View; 2], streams: [&Stream; 4], message: ViewMut, y1: ViewMut) {
-    on_device!(message, truncation::shared_role0(d, x, streams, message, y1))
+pub fn truncation_shared_role0(d: u32, x: [View; 2], masks: [&Draw; 4], results: Results<ViewMut>) {
+    let out = &results.message;
+    on_device!(out, truncation::shared_role0(d, x, masks, results))
 }
 
 /// Truncation of a replicated tensor, roles 1 and 2: [`super::cpu::truncation::shared_term`].
-pub fn truncation_shared_term(d: u32, v: View, share: TermShare<&Stream, View>, mask: &Stream, planes: ViewMut) {
-    on_device!(planes, truncation::shared_term(d, v, share, mask, planes))
+pub fn truncation_shared_term(
+    d: u32,
+    v: View,
+    share: TermShare<&Draw, View>,
+    mask: &Draw,
+    planes: ViewMut,
+    kept: ViewMut,
+) {
+    on_device!(planes, truncation::shared_term(d, v, share, mask, planes, kept))
 }
 
-/// Truncation of a replicated tensor, last step: [`super::cpu::truncation::shared_close`].
-pub fn truncation_shared_close(d: u32, v: View, terms: [View; 2], y2: ViewMut) {
-    on_device!(y2, truncation::shared_close(d, v, terms, y2))
+/// Truncation of a replicated tensor, last steps, on one device: [`super::cpu::truncation::shared_close`]. On a card in one
+/// launch.
+pub fn truncation_shared_close(d: u32, closings: Vec<CloseTerms<View, ViewMut>>) {
+    let Some(device) = closings.first().map(|closing| closing.y2.device()) else { return };
+    on_device!(at device, truncation::shared_closings(d, closings))
 }

@@ -7,6 +7,7 @@
 //! | `buffer.rs` | [`Device`], [`Buffer`] and views of it: where words live |
 //! | `spare.rs` | words in main memory, and what becomes of freed ones |
 //! | `tensor.rs` | [`Tensor`]: a buffer with a shape, and its element-wise operations |
+//! | `draw.rs` | [`Draw`]: masks, made in one launch or where they are used |
 //! | `kernels.rs` | the local steps of the protocols, as functions on views |
 //! | `pool.rs` | windows over images, for pooling, and their adjoints |
 //! | `product.rs` | ring products |
@@ -19,6 +20,7 @@
 
 mod buffer;
 mod dispatch;
+mod draw;
 mod error;
 mod geometry;
 mod gradient;
@@ -33,7 +35,11 @@ pub mod cuda;
 pub mod kernels;
 
 pub use buffer::{Buffer, Device, View, ViewMut};
-pub use cryptgpu_kernels::{Binary, BlockOrder, OpenedBits, SignWindow, Summed, TermShare, TreeStep, Unary, XorOf};
+pub use cryptgpu_kernels::{
+    Binary, BitTerm, BlockOrder, CloseTerms, Combine, Combined, Deal, OpenTop, Results, SignWindow, Summed, TermShare,
+    TreeStep, Unary,
+};
+pub use draw::{Draw, Masks, Placed, make};
 pub use error::DeviceError;
 pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry};
 pub use select::{DeviceChoice, DeviceInUse, Devices};

@@ -142,14 +142,20 @@ impl Party {
         self.sign_in(&all, window)
     }
 
-    /// Flags comparisons that a narrow window has decided otherwise than all 64 bits do.
-    pub(super) fn watch_sign(&mut self, x: &Rep, window: SignWindow, negative: &RepBits) -> Result<(), MpcError> {
+    /// Flags comparisons that a narrow window has decided otherwise than all 64 bits do: its bits of x < 0, or `negated`.
+    pub(super) fn watch_sign(
+        &mut self,
+        x: &Rep,
+        window: SignWindow,
+        bits: &RepBits,
+        negated: bool,
+    ) -> Result<(), MpcError> {
         if self.settings().check_range == CheckRange::Off || x.is_empty() || window.low() + window.width() == 64 {
             return Ok(());
         }
         self.settings().check_range.check_window(window).map_err(|detail| MpcError::argument("sign", detail))?;
         let right = self.sign_in(x, SignWindow::default())?;
-        let differ = right.xor(negative);
+        let differ = if negated { right.xor(&bits.not(self.id())) } else { right.xor(bits) };
         self.watch.tally.narrowed(x.len());
         self.keep_flags(&differ)
     }

@@ -4,14 +4,16 @@
 use super::Body;
 use super::data::{GENERATORS, SIZES, planes, streams, words, zero};
 use cryptgpu_core::device::{
-    Binary, BlockOrder, Buffer, ConvGeometry, Device, MatmulGeometry, OpenedBits, PoolGeometry, SignWindow, Summed,
-    Tensor, TermShare, TreeStep, Unary, View, ViewMut, XorOf, kernels,
+    self, Binary, BitTerm, BlockOrder, Buffer, CloseTerms, Combined, ConvGeometry, Deal, Device, Draw, Masks,
+    MatmulGeometry, OpenTop, Placed, PoolGeometry, Results, SignWindow, Summed, Tensor, TermShare, TreeStep, Unary,
+    View, ViewMut, kernels,
 };
+use cryptgpu_core::prg::Randomness;
 use ndarray::{ArrayD, IxDyn};
 
 pub const BODIES: &[(&str, Body)] = &[
     ("binary", binary),
-    ("xors", xors),
+    ("combinations", combinations),
     ("unary", unary),
     ("constants_and_copies", constants_and_copies),
     ("sum", sum),
@@ -21,6 +23,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("bits_of_words", bits_of_words),
     ("sign_bits", sign_bits),
     ("sign_carries", sign_carries),
+    ("masks_made_at_once", masks_made_at_once),
     ("sign_tree", sign_tree),
     ("bit_product", bit_product),
     ("conversion", conversion),
@@ -101,13 +104,17 @@ fn binary(card: Device) {
     }
 }
 
-fn xors(card: Device) {
+fn combinations(card: Device) {
     for n in SIZES {
         let inputs = [words(n, 1), words(n, 2), words(n, 3)];
-        same(&format!("XORs of {n}"), card, inputs, [Out::New(n), Out::New(n)], |x: [View; 3], [first, second]| {
-            let [x, y, z] = x;
-            let first = XorOf { of: [x, y], and: Some(z), out: first };
-            kernels::xors(vec![first, XorOf { of: [y, z], and: None, out: second }])
+        let outputs = [Out::New(n), Out::New(n), Out::New(n), Out::Changed(words(n, 4))];
+        same(&format!("combinations of {n}"), card, inputs, outputs, |[x, y, z], [first, second, third, onto]| {
+            kernels::combine(vec![
+                Combined::xor([x, y, z, x, y], true, first),
+                Combined::sum([y, z], second),
+                Combined::sum([x], third),
+            ]);
+            kernels::add_to(x, onto);
         });
     }
 }
@@ -191,11 +198,39 @@ fn bits_of_words(card: Device) {
 /// Windows of every width, at the bottom, in the middle and at the top.
 const WINDOWS: [(u32, u32); 5] = [(0, 64), (0, 32), (32, 32), (7, 16), (48, 16)];
 
+/// Masks of so many words, not made yet, which a card makes as it comes to them.
+fn masks<const N: usize>(randomness: Randomness, seed: u64, n: usize) -> [Draw; N] {
+    streams(randomness, seed).map(|stream| Draw::of(stream, n))
+}
+
+/// Masks that are made before they are used have the words of their streams, and so have those that wait, and places.
+fn masks_made_at_once(card: Device) {
+    for randomness in GENERATORS {
+        for n in SIZES {
+            let run = |device: Device| {
+                let mut draws: [Draw; 3] = masks(randomness, 21, n);
+                let mut placed = streams(randomness, 22).map(Placed::of);
+                let [first, second]: &mut [Placed; 2] = &mut placed;
+                let (mut a, mut b) = (device.alloc(n), device.alloc(n));
+                let placed_in = vec![(first, a.view_mut()), (second, b.view_mut())];
+                let [one, two, _] = &mut draws;
+                device::make(device, Masks { draws: vec![one, two], placed: placed_in });
+                let [first, second] = placed;
+                first.put(a.view_mut());
+                second.put(b.view_mut());
+                let drawn = draws.map(|draw| draw.into_buffer(device));
+                drawn.into_iter().chain([a, b]).map(|words| words.into_host().unwrap()).collect::<Vec<_>>()
+            };
+            assert!(run(card) == run(Device::Cpu), "{randomness}, {n}");
+        }
+    }
+}
+
 fn sign_bits(card: Device) {
     for n in SIZES {
         for window in WINDOWS.map(|(low, width)| SignWindow::new(low, width).unwrap()) {
-            let [mask] = streams(GENERATORS[0], 7);
             let packed = n.div_ceil(64);
+            let [mask] = masks(GENERATORS[0], 7, window.shared_planes() * packed);
             let outputs = [Out::New(window.shared_planes() * packed), Out::New(packed), Out::New(packed)];
             let inputs = [words(n, 1), words(n, 2)];
             same(&format!("{window:?} of {n}"), card, inputs, outputs, |x, [message, top, top_mask]| {
@@ -210,11 +245,13 @@ fn sign_carries(card: Device) {
         for window in WINDOWS.map(|(low, width)| SignWindow::new(low, width).unwrap()) {
             for with_constants in [false, true] {
                 let packed = n.div_ceil(64);
-                let shared = planes(n, window.shared_planes(), 3);
-                let carry = Out::Changed(planes(n, window.carry_planes(), 4));
-                let what = format!("{window:?} of {n}, constants {with_constants}");
-                same(&what, card, [words(n, 1), shared], [carry, Out::New(packed)], |bits, [carry, top]| {
-                    kernels::sign_share_carries(window, with_constants, bits, carry, top)
+                let [shared, mask] = [(window.shared_planes(), 3), (window.carry_planes(), 4)]
+                    .map(|(count, seed)| planes(n, count, seed));
+                let outputs = [Out::New(mask.len()), Out::New(packed), Out::New(packed)];
+                let (what, inputs) =
+                    (format!("{window:?} of {n}, constants {with_constants}"), [words(n, 1), shared, mask]);
+                same(&what, card, inputs, outputs, |[b, shared, mask], [carry, top, top_a]| {
+                    kernels::sign_share_carries(window, with_constants, [b, shared], mask, carry, [top, top_a])
                 });
             }
         }
@@ -224,54 +261,52 @@ fn sign_carries(card: Device) {
 fn sign_tree(card: Device) {
     for n in SIZES {
         for half in [1, 2, 4, 8] {
-            let inputs = [planes(n, 4 * half - 1, 1), planes(n, 4 * half - 1, 2)];
-            let out = [Out::Changed(planes(n, 2 * half - 1, 3))];
-            same(&format!("level {half} of {n}"), card, inputs, out, |x: [View; 2], [out]| {
-                let x = x.map(|component| Summed(component, None));
-                kernels::sign_tree(vec![TreeStep { elements: n, half, x, masks: None, out }])
+            let inputs = [planes(n, 4 * half - 1, 1), planes(n, 4 * half - 1, 2), planes(n, 2 * half - 1, 3)];
+            let out = [Out::New((2 * half - 1) * n.div_ceil(64))];
+            same(&format!("level {half} of {n}"), card, inputs, out, |[a, b, mask]: [View; 3], [out]| {
+                let (x, mask) = ([Summed(a, None), Summed(b, None)], Summed(mask, None));
+                kernels::sign_tree(vec![TreeStep { elements: n, half, x, mask, out }])
             });
         }
         // A component in two parts, behind two masks.
         let inputs = [planes(n, 7, 1), planes(n, 7, 2), planes(n, 7, 3), planes(n, 3, 4), planes(n, 3, 5)];
         same(&format!("level of sums of {n}"), card, inputs, [Out::New(3 * n.div_ceil(64))], |x: [View; 5], [out]| {
             let [a, b, c, mask, more] = x;
-            let x = [Summed(a, Some(b)), Summed(c, None)];
-            kernels::sign_tree(vec![TreeStep { elements: n, half: 2, x, masks: Some([mask, more]), out }])
+            let (x, mask) = ([Summed(a, Some(b)), Summed(c, None)], Summed(mask, Some(more)));
+            kernels::sign_tree(vec![TreeStep { elements: n, half: 2, x, mask, out }])
         });
-        for count in [1, 3, 31, 233] {
-            let (bits, out) = ([planes(n, count, 3)], [Out::New(n.div_ceil(64))]);
-            same(&format!("plane of {count}"), card, bits, out, |[bits], [out]| {
-                kernels::first_plane(n, count, bits, out)
-            });
-        }
     }
 }
 
 fn bit_product(card: Device) {
     for n in SIZES {
         for randomness in GENERATORS {
-            let [a, b, c, e, f] = streams(randomness, 11);
+            let [a, b, c, e, f] = masks(randomness, 11, n);
             let u = [planes(n, 1, 1), planes(n, 1, 2)];
             let outputs = [Out::New(n), Out::New(n), Out::New(n)];
             same(&format!("role 0, {n}"), card, u.clone(), outputs, |u, [message, y0, y1]| {
                 kernels::bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1)
             });
+            // Both roles, first and last.
             let [u1, v] = u;
-            let inputs = [u1.clone(), v.clone(), words(n, 3), words(n, 4)];
-            same(&format!("opening, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2], [message]| {
-                kernels::bit_product_open([u1, v], [x1, x2], &a, message)
-            });
-            let inputs = [u1, v, words(n, 3), words(n, 4), words(n, 5)];
-            same(&format!("closing, {n}"), card, inputs, [Out::New(n)], |[u1, v, x1, x2, e], [message]| {
-                kernels::bit_product_close([u1, v], [x1, x2], e, &b, message)
-            });
+            for last in [false, true] {
+                let inputs = [u1.clone(), v.clone(), words(n, 3), words(n, 4), words(n, 5)];
+                let outputs = [Out::New(n), Out::New(n)];
+                same(&format!("terms, last {last}, {n}"), card, inputs, outputs, |[u, v, x1, x2, e], [one, two]| {
+                    let (bits, opened) = ([u, v], last.then_some(e));
+                    kernels::bit_product_terms(vec![
+                        BitTerm { bits, x: Summed(x1, Some(x2)), opened, mask: &a, message: one },
+                        BitTerm { bits, x: Summed(x2, None), opened, mask: &b, message: two },
+                    ])
+                });
+            }
         }
     }
 }
 
 fn conversion(card: Device) {
     for n in SIZES {
-        let [mask] = streams(GENERATORS[0], 12);
+        let [mask] = masks(GENERATORS[0], 12, n);
         same(&format!("role 0, {n}"), card, [planes(n, 1, 1)], [Out::New(n)], |[u], [message]| {
             kernels::convert_role0(u, &mask, message)
         });
@@ -290,29 +325,28 @@ const CUTS: [u32; 5] = [1, 13, 20, 40, 61];
 fn truncation_of_products(card: Device) {
     for n in SIZES {
         let packed = n.div_ceil(64);
-        let [a, b] = streams(GENERATORS[0], 13);
-        for offset in [false, true] {
-            let (inputs, outputs) = ([words(n, 1), planes(n, 1, 2)], [Out::New(packed)]);
-            same(&format!("top bit, {n}"), card, inputs, outputs, |[u, pad], [message]| {
-                kernels::truncation_open_top(offset, u, pad, message)
-            });
-        }
+        let [a, b] = masks(GENERATORS[0], 13, n);
         for cut in CUTS {
-            let deal = [Out::New(cut as usize * packed)];
-            let what = format!("{cut} bits of {n}");
-            same(&what, card, [planes(n, 1, 1), planes(n, 1, 2)], deal, |[alpha, beta], [out]| {
-                kernels::truncation_deal(cut, n, alpha, beta, &a, out)
+            let (what, planar) = (format!("{cut} bits of {n}"), cut as usize * packed);
+            let inputs = [words(n, 1), planes(n, 1, 1), planes(n, 1, 2), words(n, 2), planes(n, 1, 3)];
+            let outputs = [Out::New(n + planar), Out::New(packed)];
+            same(&what, card, inputs, outputs, |[z, alpha, beta, own, pad], [dealt, opened]| {
+                let deal = Deal { z, halves: [alpha, beta], gamma: &a, message: dealt };
+                kernels::truncation_first(cut, deal, OpenTop { z: own, alpha: pad, message: opened })
             });
-            let opened = [planes(n, 1, 2), planes(n, 1, 3), planes(n, 1, 4)];
-            let [e, f, pad] = opened;
-            let inputs = [words(n, 1), e.clone(), f.clone(), pad.clone(), planes(n, cut as usize, 5)];
-            let outputs = [Out::New(n), Out::New(n)];
-            same(&what, card, inputs, outputs, |[v, e, f, pad, gamma], [message, y]| {
-                kernels::truncation_role1(cut, v, OpenedBits { e, f, pad }, gamma, &b, message, y)
+            let dealt = [words(n, 2), planes(n, cut as usize, 5)].concat();
+            let inputs = [words(n, 1), dealt, planes(n, 1, 2), planes(n, 1, 3)];
+            let outputs = [Out::New(n + packed), Out::New(n), Out::New(n)];
+            same(&what, card, inputs, outputs, |[z, dealt, e, beta], [message, y1, y2]| {
+                let results = Results { message, a: y1, b: y2 };
+                kernels::truncation_role1(cut, [z, dealt], [e, beta], &b, results)
             });
-            let outputs = [Out::New(n), Out::New(n)];
-            same(&what, card, [words(n, 1), e, f, pad], outputs, |[z, e, f, pad], [message, y]| {
-                kernels::truncation_role0(cut, z, OpenedBits { e, f, pad }, [&a, &b], message, y)
+            let received = [words(n, 3), planes(n, 1, 4)].concat();
+            let inputs = [words(n, 1), received, planes(n, 1, 2), planes(n, 1, 3)];
+            let outputs = [Out::New(n), Out::New(n), Out::New(n)];
+            same(&what, card, inputs, outputs, |[z, received, e, alpha], [message, y0, y1]| {
+                let results = Results { message, a: y0, b: y1 };
+                kernels::truncation_role0(cut, [z, received], [e, alpha], [&a, &b], results)
             });
         }
     }
@@ -321,23 +355,31 @@ fn truncation_of_products(card: Device) {
 fn truncation_of_tensors(card: Device) {
     for n in SIZES {
         let packed = n.div_ceil(64);
-        let [a, b, c, e] = streams(GENERATORS[0], 14);
+        let [a, b, c, e] = masks(GENERATORS[0], 14, n);
         for cut in CUTS {
             let (what, count) = (format!("{cut} bits of {n}"), cut as usize);
-            let outputs = [Out::New(n + count * packed), Out::New(n)];
-            same(&what, card, [words(n, 1), words(n, 2)], outputs, |x, [message, y1]| {
-                kernels::truncation_shared_role0(cut, x, [&a, &b, &c, &e], message, y1)
+            let outputs = [Out::New(n + count * packed), Out::New(n), Out::New(n)];
+            same(&what, card, [words(n, 1), words(n, 2)], outputs, |x, [message, y0, y1]| {
+                let results = Results { message, a: y0, b: y1 };
+                kernels::truncation_shared_role0(cut, x, [&a, &b, &c, &e], results)
             });
-            same(&what, card, [words(n, 1)], [Out::New(count * packed)], |[v], [out]| {
-                kernels::truncation_shared_term(cut, v, TermShare::Drawn(&a), &b, out)
+            let outputs = || [Out::New(count * packed), Out::New(n)];
+            same(&what, card, [words(n, 1)], outputs(), |[v], [out, kept]| {
+                kernels::truncation_shared_term(cut, v, TermShare::Drawn { share: &a, y1: &c }, &b, out, kept)
             });
-            let inputs = [words(n, 1), planes(n, count, 3)];
-            same(&what, card, inputs, [Out::New(count * packed)], |[v, received], [out]| {
-                kernels::truncation_shared_term(cut, v, TermShare::Received(received), &b, out)
+            let inputs = [words(n, 1), [words(n, 2), planes(n, count, 3)].concat()];
+            same(&what, card, inputs, outputs(), |[v, received], [out, kept]| {
+                kernels::truncation_shared_term(cut, v, TermShare::Received(received), &b, out, kept)
             });
             let inputs = [words(n, 1), planes(n, count, 3), planes(n, count, 4)];
-            same(&what, card, inputs, [Out::New(n)], |[v, first, second], [y2]| {
-                kernels::truncation_shared_close(cut, v, [first, second], y2)
+            same(&what, card, inputs, [Out::New(n), Out::New(n)], |[v, first, second], [one, two]| {
+                kernels::truncation_shared_close(
+                    cut,
+                    vec![
+                        CloseTerms { v, terms: [first, second], y2: one },
+                        CloseTerms { v, terms: [second, second], y2: two },
+                    ],
+                )
             });
         }
     }

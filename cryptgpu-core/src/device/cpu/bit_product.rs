@@ -4,6 +4,7 @@
 
 use super::parallel::{Out, for_units};
 use super::rows::row_kernel;
+use crate::device::{BitTerm, Summed};
 use crate::prg::Stream;
 use crate::ring::{BLOCK, Layout};
 
@@ -46,18 +47,34 @@ row_kernel! {
     }
 }
 
-/// Roles 1 and 2, first: `message` d = (1 − 2u₁)a − α with a = (1 − 2v)(x₁ + x₂); at role 2 with u₂ and [x₀, 0].
-pub fn open(bits: [&[u64]; 2], x: [&[u64]; 2], alpha: &Stream, message: &mut [u64]) {
+/// What stands for a second component that a role does not have.
+static NOTHING: [u64; BLOCK] = [0; BLOCK];
+
+/// What roles 1 and 2 send, each: [`term`].
+pub fn terms(terms: Vec<BitTerm<&[u64], &Stream, &mut [u64]>>) {
+    terms.into_iter().for_each(term);
+}
+
+/// What role 1 or 2 sends, with x the sum of its parts and a = (1 − 2v)x: first `message` = (1 − 2u)a − mask; and last, from
+/// what the other has opened, e, `message` = vx + u(a + e) − mask.
+pub fn term(term: BitTerm<&[u64], &Stream, &mut [u64]>) {
+    let BitTerm { bits: [u, v], x: Summed(first, second), opened, mask, message } = term;
     let layout = Layout::new(message.len());
     let message = Out::new(message);
     for_units(layout, |unit| {
+        let n = unit.elements.len();
         let mut pad = [0u64; BLOCK];
-        let pad = &mut pad[..unit.elements.len()];
-        alpha.fill(unit.elements.start, pad);
+        let pad = &mut pad[..n];
+        mask.fill(unit.elements.start, pad);
         let (e, w) = (unit.elements.clone(), unit.words.clone());
         // SAFETY: each unit takes its own range, once.
         let message = unsafe { message.range(e.clone()) };
-        open_unit(unit.lanes(), &bits[0][w.clone()], &bits[1][w], &x[0][e.clone()], &x[1][e], pad, message);
+        let (u, v, x1) = (&u[w.clone()], &v[w], &first[e.clone()]);
+        let x2 = second.map_or(&NOTHING[..n], |second| &second[e.clone()]);
+        match opened {
+            None => open_unit(unit.lanes(), u, v, x1, x2, pad, message),
+            Some(opened) => close_unit(unit.lanes(), u, v, x1, x2, &opened[e], pad, message),
+        }
     });
 }
 
@@ -69,22 +86,6 @@ row_kernel! {
             x.negated_if(bits.mask(t as u32)).minus(R::load(pad, t)).store(message, t);
         }
     }
-}
-
-/// Roles 1 and 2, last: from what the other has opened, e, the `message` p₁ − μ with p₁ = v(x₁ + x₂) + u₁(a + e).
-pub fn close(bits: [&[u64]; 2], x: [&[u64]; 2], e: &[u64], mu: &Stream, message: &mut [u64]) {
-    let layout = Layout::new(message.len());
-    let message = Out::new(message);
-    for_units(layout, |unit| {
-        let mut pad = [0u64; BLOCK];
-        let pad = &mut pad[..unit.elements.len()];
-        mu.fill(unit.elements.start, pad);
-        let (range, w) = (unit.elements.clone(), unit.words.clone());
-        // SAFETY: each unit takes its own range, once.
-        let message = unsafe { message.range(range.clone()) };
-        let (u1, v) = (&bits[0][w.clone()], &bits[1][w]);
-        close_unit(unit.lanes(), u1, v, &x[0][range.clone()], &x[1][range.clone()], &e[range], pad, message);
-    });
 }
 
 row_kernel! {

@@ -1,7 +1,7 @@
 //! Element-wise ring operations, fused where an intermediate would only travel through memory.
 
 use super::parallel::{Out, for_units};
-use crate::device::{Binary, BlockOrder, Unary, XorOf};
+use crate::device::{Binary, BlockOrder, Combine, Combined, Unary};
 use crate::prg::{Stream, Zero};
 use crate::ring::{BLOCK, Layout};
 use rayon::prelude::*;
@@ -53,25 +53,53 @@ unit_kernel! {
     }
 }
 
-/// `out` = x ⊕ y, and ⊕ z where there is a z.
-pub fn xor(XorOf { of: [x, y], and, out }: XorOf<&[u64], &mut [u64]>) {
-    let Some(z) = and else { return binary(Binary::Xor, x, y, out) };
-    let layout = Layout::new(x.len());
+/// Each `out` = x₀ + x₁ + … + c, or with ⊕.
+pub fn combine(all: Vec<Combined<&[u64], &mut [u64]>>) {
+    for Combined { how, parts, constant, out } in all {
+        match (how, &parts[..], constant) {
+            (_, [x], 0) => out.copy_from_slice(x),
+            (Combine::Add, [x, y], 0) => binary(Binary::Add, x, y, out),
+            (Combine::Xor, [x, y], 0) => binary(Binary::Xor, x, y, out),
+            _ => combine_all(how, &parts, constant, out),
+        }
+    }
+}
+
+fn combine_all(how: Combine, parts: &[&[u64]], constant: u64, out: &mut [u64]) {
+    let layout = Layout::new(out.len());
     let out = Out::new(out);
     for_units(layout, |unit| {
         let e = unit.elements.clone();
         // SAFETY: each unit takes its own range, once.
         let out = unsafe { out.range(e.clone()) };
-        xor3_unit(unit.lanes(), &x[e.clone()], &y[e.clone()], &z[e], out);
+        out.fill(constant);
+        for part in parts {
+            join_unit(unit.lanes(), how, &part[e.clone()], out);
+        }
     });
 }
 
 unit_kernel! {
-    fn xor3_unit(L, x: &[u64], y: &[u64], z: &[u64], out: &mut [u64]) {
+    fn join_unit(L, how: Combine, x: &[u64], out: &mut [u64]) {
         let n = if out.len() == 64 * L { 64 * L } else { out.len() };
-        let (x, y, z, out) = (&x[..n], &y[..n], &z[..n], &mut out[..n]);
-        (0..n).for_each(|i| out[i] = x[i] ^ y[i] ^ z[i]);
+        let (x, out) = (&x[..n], &mut out[..n]);
+        match how {
+            Combine::Add => (0..n).for_each(|i| out[i] = out[i].wrapping_add(x[i])),
+            Combine::Xor => (0..n).for_each(|i| out[i] ^= x[i]),
+        }
     }
+}
+
+/// `z` += x.
+pub fn add_to(x: &[u64], z: &mut [u64]) {
+    let layout = Layout::new(z.len());
+    let z = Out::new(z);
+    for_units(layout, |unit| {
+        let e = unit.elements.clone();
+        // SAFETY: each unit takes its own range, once.
+        let z = unsafe { z.range(e.clone()) };
+        join_unit(unit.lanes(), Combine::Add, &x[e], z);
+    });
 }
 
 /// `out` = x ∘ c.

@@ -20,6 +20,7 @@ use super::rows::{Row, row_kernel};
 use crate::device::{SignWindow, Summed, TreeStep};
 use crate::prg::Stream;
 use crate::ring::Layout;
+use std::ops::Range;
 
 /// The bits of `word` that the window names, in slots: bit j − 1 of the window in slot j, its top bit in slot 0.
 #[inline(always)]
@@ -110,20 +111,25 @@ row_kernel! {
 }
 
 /// Roles 1 and 2: their XOR share of every generate and propagate, from B and their share of role 0's
-/// bits (`shared`). Role 1 (`with_constants`) adds the terms in B alone. The share is XORed into
-/// `carry`, which holds the mask; `top` gets B's top bit.
+/// bits (`shared`). Role 1 (`with_constants`) adds the terms in B alone. `carry` = mask ⊕ share; `top` gets B's top bit,
+/// `top_a` the share of A's, plane 0 of the shared bits.
 pub fn share_carries(
     window: SignWindow,
     with_constants: bool,
     [b, shared]: [&[u64]; 2],
+    mask: &[u64],
     carry: &mut [u64],
-    top: &mut [u64],
+    [top, top_a]: [&mut [u64]; 2],
 ) {
-    let (carry, top) = (Out::new(carry), Out::new(top));
+    let (carry, top, top_a) = (Out::new(carry), Out::new(top), Out::new(top_a));
     for_units(Layout::new(b.len()), |unit| {
+        let planes = unit.planes(window.carry_planes());
         // SAFETY: each unit takes its own ranges, once.
-        let (carry, top) = unsafe { (carry.range(unit.planes(window.carry_planes())), top.range(unit.words.clone())) };
+        let (carry, top, top_a) =
+            unsafe { (carry.range(planes.clone()), top.range(unit.words.clone()), top_a.range(unit.words.clone())) };
         let shared = &shared[unit.planes(window.shared_planes())];
+        carry.copy_from_slice(&mask[planes]);
+        top_a.copy_from_slice(&shared[..unit.lanes()]);
         share_carries_unit(unit.lanes(), window, with_constants, &b[unit.elements.clone()], shared, carry, top);
     });
 }
@@ -170,20 +176,29 @@ fn propagate<R: Row>([_, b1, b2, b3]: [R; 4], e: [R; 8]) -> R {
     inner(e[7], e[5], e[6], e[4]) ^ (b3 & inner(e[3], e[1], e[2], e[0]))
 }
 
+/// Levels of the tree, each: [`tree_step`].
+pub fn tree(steps: Vec<TreeStep<&[u64], &mut [u64]>>) {
+    steps.into_iter().for_each(tree_step);
+}
+
 /// One level of the tree in one role: 2h (generate, propagate) pairs to h. `out` gets this party's additive share zᵢ of
-/// g ⊕ p g′ and p p′ on top of the masks, or of what it holds.
+/// g ⊕ p g′ and p p′ behind the mask.
 pub fn tree_step(step: TreeStep<&[u64], &mut [u64]>) {
-    let TreeStep { elements, half, x, masks, out } = step;
+    let TreeStep { elements, half, x, mask, out } = step;
     let (planes_in, planes_out) = (4 * half - 1, 2 * half - 1);
     let out = Out::new(out);
     for_units(Layout::new(elements), |unit| {
         let (from, at) = (unit.planes(planes_in), unit.planes(planes_out));
         // SAFETY: each unit takes its own range, once.
         let out = unsafe { out.range(at.clone()) };
-        let x = x.map(|Summed(first, second)| Summed(&first[from.clone()], second.map(|s| &s[from.clone()])));
-        let masks = masks.map(|masks| masks.map(|mask| &mask[at.clone()]));
-        tree_level_unit(unit.lanes(), half, x, masks, out);
+        let x = x.map(|component| part(component, &from));
+        tree_level_unit(unit.lanes(), half, x, part(mask, &at), out);
     });
+}
+
+/// A unit's words of a component.
+fn part<'a>(Summed(first, second): Summed<&'a [u64]>, at: &Range<usize>) -> Summed<&'a [u64]> {
+    Summed(&first[at.clone()], second.map(|second| &second[at.clone()]))
 }
 
 /// Both components of a plane of a unit. (Functions and no closures in what is called several times: a closure that is
@@ -208,35 +223,20 @@ fn and<R: Row>(x: [R; 2], y: [R; 2]) -> R {
     (x[0] & (y[0] ^ y[1])) ^ (x[1] & y[0])
 }
 
-/// Puts a share on top of the masks, or of what is there.
+/// A share behind its mask.
 #[inline(always)]
-fn put<R: Row>(share: R, masks: Option<[&[u64]; 2]>, out: &mut [u64], at: usize) {
-    let before = match masks {
-        Some([first, second]) => R::load(first, at) ^ R::load(second, at),
-        None => R::load(out, at),
-    };
-    (before ^ share).store(out, at);
+fn put<R: Row>(share: R, mask: Summed<&[u64]>, out: &mut [u64], at: usize) {
+    (plane::<R>(mask, at) ^ share).store(out, at);
 }
 
 row_kernel! {
-    fn tree_level_unit<R>(half: usize, x: [Summed<&[u64]>; 2], masks: Option<[&[u64]; 2]>, out: &mut [u64]) {
+    fn tree_level_unit<R>(half: usize, x: [Summed<&[u64]>; 2], mask: Summed<&[u64]>, out: &mut [u64]) {
         for k in 0..half {
             let p_high = both::<R>(x, 3 * half + k - 1);
-            put(plane::<R>(x[0], half + k) ^ and(p_high, both(x, k)), masks, out, k);
+            put(plane::<R>(x[0], half + k) ^ and(p_high, both(x, k)), mask, out, k);
             if k > 0 {
-                put(and(p_high, both(x, 2 * half + k - 1)), masks, out, half + k - 1);
+                put(and(p_high, both(x, 2 * half + k - 1)), mask, out, half + k - 1);
             }
         }
     }
-}
-
-/// Plane 0 of packed planes.
-pub fn first_plane(elements: usize, planes: usize, bits: &[u64], out: &mut [u64]) {
-    let out = Out::new(out);
-    for_units(Layout::new(elements), |unit| {
-        let from = unit.planes(planes).start;
-        // SAFETY: each unit takes its own range, once.
-        let out = unsafe { out.range(unit.words.clone()) };
-        out.copy_from_slice(&bits[from..from + unit.lanes()]);
-    });
 }

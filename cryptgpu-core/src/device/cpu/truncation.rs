@@ -8,7 +8,7 @@
 use super::parallel::{Out, for_units};
 use super::planes::{load_planes, store_planes};
 use super::rows::row_kernel;
-use crate::device::{OpenedBits, TermShare};
+use crate::device::{CloseTerms, Deal, OpenTop, Results, TermShare};
 use crate::prg::Stream;
 use crate::ring::{BLOCK, Layout};
 
@@ -20,15 +20,19 @@ fn constant(d: u32) -> u64 {
     1u64.wrapping_sub(1 << (64 - d)).wrapping_sub(1 << (62 - d))
 }
 
-/// ¬msb(u), packed and XORed with `pad`: what role 0 (with `offset`, u = z + 2^62) sends.
-pub fn open_top(offset: bool, u: &[u64], pad: &[u64], message: &mut [u64]) {
-    let layout = Layout::new(u.len());
+/// What roles 2 and 0 of a product send first: [`product_deal`] and [`open_top`].
+pub fn product_first(d: u32, deal: Deal<&[u64], &Stream, &mut [u64]>, open: OpenTop<&[u64], &mut [u64]>) {
+    product_deal(d, deal);
+    open_top(open);
+}
+
+/// Role 0 of a product, first: `message` = e = ¬msb(z₀ + 2^62), packed, ⊕ α.
+pub fn open_top(OpenTop { z, alpha, message }: OpenTop<&[u64], &mut [u64]>) {
     let message = Out::new(message);
-    let offset = if offset { OFFSET } else { 0 };
-    for_units(layout, |unit| {
+    for_units(Layout::new(z.len()), |unit| {
         // SAFETY: each unit takes its own range, once.
         let message = unsafe { message.range(unit.words.clone()) };
-        open_top_unit(unit.lanes(), offset, &u[unit.elements.clone()], &pad[unit.words.clone()], message);
+        open_top_unit(unit.lanes(), OFFSET, &z[unit.elements.clone()], &alpha[unit.words.clone()], message);
     });
 }
 
@@ -43,17 +47,20 @@ row_kernel! {
     }
 }
 
-/// Role 2 of a product: γ₁ = αβ − γ₀ modulo 2^d as d planes, α and β packed bits.
-pub fn product_deal(d: u32, n: usize, alpha: &[u64], beta: &[u64], gamma: &Stream, planes: &mut [u64]) {
-    let planes = Out::new(planes);
-    for_units(Layout::new(n), |unit| {
+/// Role 2 of a product: `message` = [z₂][γ₁ = αβ − γ₀ modulo 2^d as d planes], α and β packed bits.
+pub fn product_deal(d: u32, deal: Deal<&[u64], &Stream, &mut [u64]>) {
+    let Deal { z, halves: [alpha, beta], gamma, message } = deal;
+    let (copy, planes) = message.split_at_mut(z.len());
+    let (copy, planes) = (Out::new(copy), Out::new(planes));
+    for_units(Layout::new(z.len()), |unit| {
         let mut pad = [0u64; BLOCK];
         let pad = &mut pad[..unit.elements.len()];
         gamma.fill(unit.elements.start, pad);
-        // SAFETY: each unit takes its own range, once.
-        let planes = unsafe { planes.range(unit.planes(d as usize)) };
-        let (alpha, beta) = (&alpha[unit.words.clone()], &beta[unit.words.clone()]);
-        product_deal_unit(unit.lanes(), alpha, beta, pad, planes);
+        let (e, w) = (unit.elements.clone(), unit.words.clone());
+        // SAFETY: each unit takes its own ranges, once.
+        let (copy, planes) = unsafe { (copy.range(e.clone()), planes.range(unit.planes(d as usize))) };
+        copy.copy_from_slice(&z[e]);
+        product_deal_unit(unit.lanes(), &alpha[w.clone()], &beta[w], pad, planes);
     });
 }
 
@@ -69,27 +76,40 @@ row_kernel! {
     }
 }
 
-/// Role 1 of a product: `message` p₁ = (v ≫ d) + 2^(64−d)·(ef + e(1−2f)β + (1−2e)(1−2f)γ₁) − y₂,
-/// y₂ written to `y`.
+/// Role 1 of a product, from z₁, what role 2 dealt, [z₂][γ₁ as planes], e and β: v = z₁ + z₂, b = ¬msb(v), and
+/// `message` = [p₁ = (v ≫ d) + 2^(64−d)·(ef + e(1−2f)β + (1−2e)(1−2f)γ₁) − y₂][f = b ⊕ β, packed], a = p₁, b = y₂.
 pub fn product_role1(
     d: u32,
-    v: &[u64],
-    bits: OpenedBits<&[u64]>,
-    gamma: &[u64],
+    [z, dealt]: [&[u64]; 2],
+    [e, beta]: [&[u64]; 2],
     y2: &Stream,
-    message: &mut [u64],
-    y: &mut [u64],
+    Results { message, a, b }: Results<&mut [u64]>,
 ) {
-    let (message, y) = (Out::new(message), Out::new(y));
-    for_units(Layout::new(v.len()), |unit| {
-        let (e, w) = (unit.elements.clone(), unit.words.clone());
+    let n = z.len();
+    let ((z2, gamma), (half, f)) = (dealt.split_at(n), message.split_at_mut(n));
+    let (half, f, a, b) = (Out::new(half), Out::new(f), Out::new(a), Out::new(b));
+    for_units(Layout::new(n), |unit| {
+        let (at, w, lanes) = (unit.elements.clone(), unit.words.clone(), unit.lanes());
         // SAFETY: each unit takes its own ranges, once.
-        let (message, y) = unsafe { (message.range(e.clone()), y.range(e.clone())) };
-        y2.fill(e.start, y);
-        let (ep, fp, beta) = (&bits.e[w.clone()], &bits.f[w.clone()], &bits.pad[w]);
+        let (half, f, a, b) =
+            unsafe { (half.range(at.clone()), f.range(w.clone()), a.range(at.clone()), b.range(at.clone())) };
+        y2.fill(at.start, b);
+        let mut v = [0u64; BLOCK];
+        let v = &mut v[..at.len()];
+        sum_unit(lanes, &z[at.clone()], &z2[at], v);
+        open_top_unit(lanes, 0, v, &beta[w.clone()], f);
         let gamma = &gamma[unit.planes(d as usize)];
-        product_role1_unit(unit.lanes(), d, &v[e], ep, fp, beta, gamma, y, message);
+        product_role1_unit(lanes, d, v, &e[w.clone()], f, &beta[w], gamma, b, half);
+        a.copy_from_slice(half);
     });
+}
+
+row_kernel! {
+    fn sum_unit<R>(x: &[u64], y: &[u64], out: &mut [u64]) {
+        for t in 0..out.len() / R::LANES {
+            R::load(x, t).plus(R::load(y, t)).store(out, t);
+        }
+    }
 }
 
 row_kernel! {
@@ -109,26 +129,26 @@ row_kernel! {
     }
 }
 
-/// Role 0 of a product: `message` p₀ = (u ≫ d) + constant + 2^(64−d)·(f(1−2e)α + (1−2e)(1−2f)γ₀) − y₀,
-/// u = z + 2^62, y₀ written to `y`.
+/// Role 0 of a product, from z₀, what role 1 sent, \[p₁\]\[f\], its own e and α, and γ₀ and y₀:
+/// `message` = p₀ = (u ≫ d) + constant + 2^(64−d)·(f(1−2e)α + (1−2e)(1−2f)γ₀) − y₀, u = z₀ + 2^62; a = y₀, b = p₀ + p₁.
 pub fn product_role0(
     d: u32,
-    z: &[u64],
-    bits: OpenedBits<&[u64]>,
-    streams: [&Stream; 2],
-    message: &mut [u64],
-    y: &mut [u64],
+    [z, received]: [&[u64]; 2],
+    [e, alpha]: [&[u64]; 2],
+    [gamma, y0]: [&Stream; 2],
+    Results { message, a, b }: Results<&mut [u64]>,
 ) {
-    let [gamma, y0] = streams;
-    let (message, y) = (Out::new(message), Out::new(y));
-    for_units(Layout::new(z.len()), |unit| {
-        let (e, w) = (unit.elements.clone(), unit.words.clone());
+    let n = z.len();
+    let (p1, f) = received.split_at(n);
+    let (message, a, b) = (Out::new(message), Out::new(a), Out::new(b));
+    for_units(Layout::new(n), |unit| {
+        let (at, w, lanes) = (unit.elements.clone(), unit.words.clone(), unit.lanes());
         // SAFETY: each unit takes its own ranges, once.
-        let (message, y) = unsafe { (message.range(e.clone()), y.range(e.clone())) };
-        y0.fill(e.start, y);
-        gamma.fill(e.start, message);
-        let (ep, fp, alpha) = (&bits.e[w.clone()], &bits.f[w.clone()], &bits.pad[w]);
-        product_role0_unit(unit.lanes(), d, &z[e], ep, fp, alpha, y, message);
+        let (message, a, b) = unsafe { (message.range(at.clone()), a.range(at.clone()), b.range(at.clone())) };
+        y0.fill(at.start, a);
+        gamma.fill(at.start, message);
+        product_role0_unit(lanes, d, &z[at.clone()], &e[w.clone()], &f[w.clone()], &alpha[w], a, message);
+        sum_unit(lanes, message, &p1[at], b);
     });
 }
 
@@ -149,13 +169,13 @@ row_kernel! {
     }
 }
 
-/// Role 0 of a replicated tensor: `message` for role 2 is [y₀][planes of a₂ = a − a₁ modulo 2^d],
-/// y₀ = (u ≫ d) + constant − 2^(64−d)(μ + ν) − y₁, u = x₀ + x₁ + 2^62; y₁ is written to `y1`.
-pub fn shared_role0(d: u32, x: [&[u64]; 2], streams: [&Stream; 4], message: &mut [u64], y1: &mut [u64]) {
-    let [a1, mu, nu, y1_stream] = streams;
+/// Role 0 of a replicated tensor, from a₁, μ, ν and y₁: `message` for role 2 is [y₀][planes of a₂ = a − a₁ modulo 2^d],
+/// y₀ = (u ≫ d) + constant − 2^(64−d)(μ + ν) − y₁, u = x₀ + x₁ + 2^62; a = y₀, b = y₁.
+pub fn shared_role0(d: u32, x: [&[u64]; 2], streams: [&Stream; 4], Results { message, a, b }: Results<&mut [u64]>) {
+    let [a1, mu, nu, y1] = streams;
     let n = x[0].len();
     let (y0, planes) = message.split_at_mut(n);
-    let (y0, planes, y1) = (Out::new(y0), Out::new(planes), Out::new(y1));
+    let (y0, planes, a, b) = (Out::new(y0), Out::new(planes), Out::new(a), Out::new(b));
     for_units(Layout::new(n), |unit| {
         let (e, count) = (unit.elements.clone(), unit.elements.len());
         let mut pads = [[0u64; BLOCK]; 3];
@@ -164,11 +184,13 @@ pub fn shared_role0(d: u32, x: [&[u64]; 2], streams: [&Stream; 4], message: &mut
         }
         let [a1, mu, nu] = &pads;
         // SAFETY: each unit takes its own ranges, once.
-        let (y0, y1, planes) =
-            unsafe { (y0.range(e.clone()), y1.range(e.clone()), planes.range(unit.planes(d as usize))) };
-        y1_stream.fill(e.start, y1);
+        let (y0, planes, a, b) = unsafe {
+            (y0.range(e.clone()), planes.range(unit.planes(d as usize)), a.range(e.clone()), b.range(e.clone()))
+        };
+        y1.fill(e.start, b);
         let (x0, x1) = (&x[0][e.clone()], &x[1][e]);
-        shared_role0_unit(unit.lanes(), d, x0, x1, &a1[..count], &mu[..count], &nu[..count], y1, y0, planes);
+        shared_role0_unit(unit.lanes(), d, x0, x1, &a1[..count], &mu[..count], &nu[..count], b, y0, planes);
+        a.copy_from_slice(y0);
     });
 }
 
@@ -189,24 +211,36 @@ row_kernel! {
     }
 }
 
-/// Roles 1 and 2 of a replicated tensor: planes of b·share + mask modulo 2^d, b = ¬msb(v). The
-/// share of a is a stream at role 1, received planes at role 2.
-pub fn shared_term(d: u32, v: &[u64], share: TermShare<&Stream, &[u64]>, mask: &Stream, planes: &mut [u64]) {
-    let planes = Out::new(planes);
+/// Roles 1 and 2 of a replicated tensor: planes of b·share + mask modulo 2^d, b = ¬msb(v). Role 1's share of a is a stream,
+/// and `kept` = y₁; role 2 has both from role 0, [y₀][planes of its share], and `kept` = y₀.
+pub fn shared_term(
+    d: u32,
+    v: &[u64],
+    share: TermShare<&Stream, &[u64]>,
+    mask: &Stream,
+    planes: &mut [u64],
+    kept: &mut [u64],
+) {
+    let (planes, kept) = (Out::new(planes), Out::new(kept));
     for_units(Layout::new(v.len()), |unit| {
         let (e, n) = (unit.elements.clone(), unit.elements.len());
         let mut pads = [[0u64; BLOCK]; 2];
         let [pad, value] = &mut pads;
         mask.fill(e.start, &mut pad[..n]);
+        // SAFETY: each unit takes its own ranges, once.
+        let (planes, kept) = unsafe { (planes.range(unit.planes(d as usize)), kept.range(e.clone())) };
         let received = match share {
-            TermShare::Drawn(stream) => {
-                stream.fill(e.start, &mut value[..n]);
+            TermShare::Drawn { share, y1 } => {
+                share.fill(e.start, &mut value[..n]);
+                y1.fill(e.start, kept);
                 &[][..]
             }
-            TermShare::Received(received) => &received[unit.planes(d as usize)],
+            TermShare::Received(received) => {
+                let (y0, share) = received.split_at(v.len());
+                kept.copy_from_slice(&y0[e.clone()]);
+                &share[unit.planes(d as usize)]
+            }
         };
-        // SAFETY: each unit takes its own range, once.
-        let planes = unsafe { planes.range(unit.planes(d as usize)) };
         shared_term_unit(unit.lanes(), &v[e], received, &value[..n], &pad[..n], planes);
     });
 }
@@ -225,8 +259,13 @@ row_kernel! {
     }
 }
 
+/// The last steps of roles 1 and 2 of a replicated tensor, each: [`shared_close`].
+pub fn shared_closings(d: u32, closings: Vec<CloseTerms<&[u64], &mut [u64]>>) {
+    closings.into_iter().for_each(|closing| shared_close(d, closing));
+}
+
 /// Roles 1 and 2 of a replicated tensor, last: y₂ = (v ≫ d) + 2^(64−d)(m₁ + m₂).
-pub fn shared_close(d: u32, v: &[u64], terms: [&[u64]; 2], y2: &mut [u64]) {
+pub fn shared_close(d: u32, CloseTerms { v, terms, y2 }: CloseTerms<&[u64], &mut [u64]>) {
     let y2 = Out::new(y2);
     for_units(Layout::new(v.len()), |unit| {
         let (e, at) = (unit.elements.clone(), unit.planes(d as usize));

@@ -5,8 +5,8 @@
 //! stream that writes it first, its home. Back in the pool it is given out again at once, to the same
 //! home only:
 //!
-//! - *compute*: the next kernels run behind those that used it before, on the same stream;
-//! - *upload*: the next copy into it waits for the point at which it was given back,
+//! - *compute*: the next kernels and small copies run behind those that used it before, on the same stream;
+//! - *upload*: the next large copy into it waits for the point at which it was given back,
 //!   behind all kernels that used it.
 //!
 //! Copies to main memory end before the view that they were made from does, so no block is given back
@@ -33,9 +33,9 @@ const SMALLEST: usize = 512;
 /// The stream that writes a block first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Home {
-    /// Kernels.
+    /// Kernels, and small copies from main memory.
     Compute,
-    /// Copies from main memory.
+    /// Large copies from main memory.
     Upload,
 }
 
@@ -222,7 +222,9 @@ impl Card {
         for free in &kept {
             self.zero(&free.block)?;
         }
+        let turns = self.staging.turns();
         self.driver("waiting for the card", self.compute.synchronize())?;
+        self.staging.are_over(turns);
         for Free { block, .. } in kept {
             // SAFETY: the block came from the driver, is nobody's, and all of its uses have ended.
             self.driver("returning memory", unsafe { result::free_sync(block.address) })?;

@@ -16,11 +16,11 @@ pub(crate) struct Card {
     ordinal: u32,
     name: String,
     context: Arc<CudaContext>,
-    /// Where kernels run, and copies within the card.
+    /// Where kernels run, copies within the card, and small copies.
     pub(super) compute: Arc<CudaStream>,
-    /// Copies from main memory.
+    /// Large copies from main memory.
     pub(super) upload: Arc<CudaStream>,
-    /// Copies to main memory.
+    /// Large copies to main memory.
     pub(super) download: Arc<CudaStream>,
     pub(super) kernels: Kernels,
     pub(super) pool: Pool,

@@ -3,8 +3,8 @@
 //! compilation and their argument checks live in that crate, shares and messages in layers above.
 //!
 //! Each card that a process uses is opened once (`Card`) and has three streams: all kernels run on
-//! one, in the order in which they were asked for, and copies in each direction run beside it, ordered
-//! by events. Nothing waits for the card but [`View::to_host`](super::View::to_host).
+//! one, in the order in which they were asked for, with small copies among them; large copies in each direction
+//! run beside it, ordered by events. Nothing waits for the card but [`View::to_host`](super::View::to_host).
 //!
 //! **Errors travel with the words.** A launch that is refused, or memory that cannot be had, marks what
 //! it should have written; whatever is computed from marked words is marked too, and bringing them to

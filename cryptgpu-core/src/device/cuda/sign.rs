@@ -1,28 +1,35 @@
 //! The sign bit's local steps, on a card. What each computes: `cpu/sign.rs`.
 
-use super::elementwise::mask as words_of;
+use super::elementwise::Masks;
 use super::{View, ViewMut, launch, launch_all};
-use crate::device::{SignWindow, TreeStep};
-use crate::prg::Stream;
+use crate::device::{Draw, SignWindow, TreeStep};
 
 pub(crate) fn share_bits(
     window: SignWindow,
     x: [View; 2],
-    mask: &Stream,
+    mask: &Draw,
     message: ViewMut,
     [top, top_mask]: [ViewMut; 2],
 ) {
-    let mask = words_of(mask, message.len(), &message);
-    let [x0, x1] = x;
-    let reads = [x0, x1, mask.view()];
+    let masks = Masks::of([mask], message.ordinal());
+    let [mask] = masks.views();
+    let reads = [x[0], x[1], mask];
     launch("sign bit, role 0", reads, [message, top, top_mask], |k, s, [x0, x1, mask], [message, top, top_mask]| {
         k.sign_share_bits(s, window, [x0, x1], mask, message, top, top_mask)
     });
 }
 
-pub(crate) fn share_carries(window: SignWindow, with_constants: bool, bits: [View; 2], carry: ViewMut, top: ViewMut) {
-    launch("sign bit, roles 1 and 2", bits, [carry, top], |k, s, [b, shared], [carry, top]| {
-        k.sign_share_carries(s, window, with_constants, b, shared, carry, top)
+pub(crate) fn share_carries(
+    window: SignWindow,
+    with_constants: bool,
+    [b, shared]: [View; 2],
+    mask: View,
+    carry: ViewMut,
+    [top, top_a]: [ViewMut; 2],
+) {
+    let (reads, writes) = ([b, shared, mask], [carry, top, top_a]);
+    launch("sign bit, roles 1 and 2", reads, writes, |k, s, [b, shared, mask], [carry, top, top_a]| {
+        k.sign_share_carries(s, window, with_constants, b, shared, mask, carry, [top, top_a])
     });
 }
 
@@ -32,8 +39,4 @@ pub(crate) fn tree(steps: Vec<TreeStep<View, ViewMut>>) {
     launch_all("sign bit, levels of the tree", &reads, writes, |k, s| {
         k.sign_tree(s, steps.into_iter().map(|step| step.map(|view| view.words(), |out| out.words())).collect())
     });
-}
-
-pub(crate) fn first_plane(elements: usize, planes: usize, bits: View, out: ViewMut) {
-    launch("first plane", [bits], [out], |k, s, [bits], [out]| k.first_plane(s, elements, planes, bits, out));
 }

@@ -1,95 +1,81 @@
 //! Local steps of truncation without wrap, on a card. What each computes: `cpu/truncation.rs`. Kernels
-//! take masks as words, mostly in the place of their results.
+//! take masks as words.
 
-use super::elementwise::{fill, fills, mask};
-use super::{Buffer, View, ViewMut, launch};
-use crate::device::{OpenedBits, TermShare};
-use crate::prg::Stream;
+use super::elementwise::Masks;
+use super::{View, ViewMut, launch, launch_all};
+use crate::device::{CloseTerms, Deal, Draw, OpenTop, Results, TermShare};
 
-pub(crate) fn open_top(offset: bool, u: View, pad: View, message: ViewMut) {
-    launch("truncation, top bit", [u, pad], [message], |k, s, [u, pad], [message]| {
-        k.truncation_open_top(s, offset, u, pad, message)
+pub(crate) fn product_first(d: u32, deal: Deal<View, &Draw, ViewMut>, open: OpenTop<View, ViewMut>) {
+    let Deal { z, halves: [alpha, beta], gamma, message: dealt } = deal;
+    let masks = Masks::of([gamma], dealt.ordinal());
+    let [gamma] = masks.views();
+    let (reads, writes) = ([z, alpha, beta, gamma, open.z, open.alpha], [dealt, open.message]);
+    launch("truncation of a product, roles 2 and 0", reads, writes, |k, s, reads, [dealt, opened]| {
+        let [z, alpha, beta, gamma, z0, alpha0] = reads;
+        let deal = Deal { z, halves: [alpha, beta], gamma, message: dealt };
+        k.truncation_first(s, d, deal, OpenTop { z: z0, alpha: alpha0, message: opened })
     });
 }
 
-pub(crate) fn product_deal(d: u32, n: usize, alpha: View, beta: View, gamma: &Stream, planes: ViewMut) {
-    let gamma = mask(gamma, n, &planes);
-    let reads = [alpha, beta, gamma.view()];
-    launch("truncation of a product, role 2", reads, [planes], |k, s, [alpha, beta, gamma], [planes]| {
-        k.truncation_deal(s, d, [alpha, beta], gamma, planes)
+pub(crate) fn product_role1(d: u32, shares: [View; 2], bits: [View; 2], y2: &Draw, results: Results<ViewMut>) {
+    let Results { message, a, b } = results;
+    let masks = Masks::of([y2], message.ordinal());
+    let [y2] = masks.views();
+    let (reads, writes) = ([shares[0], shares[1], bits[0], bits[1], y2], [message, a, b]);
+    launch("truncation of a product, role 1", reads, writes, |k, s, [z, dealt, e, beta, y2], [message, a, b]| {
+        k.truncation_role1(s, d, [z, dealt], [e, beta], y2, Results { message, a, b })
     });
 }
 
-pub(crate) fn product_role1(
-    d: u32,
-    v: View,
-    OpenedBits { e, f, pad }: OpenedBits<View>,
-    gamma: View,
-    y2: &Stream,
-    message: ViewMut,
-    mut y: ViewMut,
-) {
-    fill(y2, y.reborrow());
-    let reads = [v, e, f, pad, gamma, y.as_view()];
-    launch("truncation of a product, role 1", reads, [message], |k, s, [v, e, f, pad, gamma, y], [message]| {
-        k.truncation_role1(s, d, v, OpenedBits { e, f, pad }, gamma, y, message)
+pub(crate) fn product_role0(d: u32, words: [View; 2], bits: [View; 2], masks: [&Draw; 2], results: Results<ViewMut>) {
+    let Results { message, a, b } = results;
+    let masks = Masks::of(masks, message.ordinal());
+    let [gamma, y0] = masks.views();
+    let (reads, writes) = ([words[0], words[1], bits[0], bits[1], gamma, y0], [message, a, b]);
+    launch("truncation of a product, role 0", reads, writes, |k, s, reads, [message, a, b]| {
+        let [z, received, e, alpha, gamma, y0] = reads;
+        k.truncation_role0(s, d, [z, received], [e, alpha], [gamma, y0], Results { message, a, b })
     });
 }
 
-pub(crate) fn product_role0(
-    d: u32,
-    z: View,
-    OpenedBits { e, f, pad }: OpenedBits<View>,
-    [gamma, y0]: [&Stream; 2],
-    mut message: ViewMut,
-    mut y: ViewMut,
-) {
-    fills(vec![(gamma, message.reborrow()), (y0, y.reborrow())]);
-    let reads = [z, e, f, pad, y.as_view()];
-    launch("truncation of a product, role 0", reads, [message], |k, s, [z, e, f, pad, y], [message]| {
-        k.truncation_role0(s, d, z, OpenedBits { e, f, pad }, y, message)
+pub(crate) fn shared_role0(d: u32, x: [View; 2], masks: [&Draw; 4], results: Results<ViewMut>) {
+    let Results { message, a, b } = results;
+    let masks = Masks::of(masks, message.ordinal());
+    let [a1, mu, nu, y1] = masks.views();
+    let (reads, writes) = ([x[0], x[1], a1, mu, nu, y1], [message, a, b]);
+    launch("truncation, role 0", reads, writes, |k, s, [x0, x1, a1, mu, nu, y1], [message, a, b]| {
+        k.truncation_shared_role0(s, d, [x0, x1], [a1, mu, nu, y1], Results { message, a, b })
     });
 }
 
-pub(crate) fn shared_role0(d: u32, x: [View; 2], streams: [&Stream; 4], message: ViewMut, mut y1: ViewMut) {
-    let [a1, mu, nu, y1_stream] = streams;
-    let n = x[0].len();
-    let [mut a1_words, mut nu_words] = [(); 2].map(|()| Buffer::alloc(message.ordinal(), n));
-    let (mut y0, planes) = message.split_at(n);
-    fills(vec![
-        (a1, a1_words.slice_mut(0..n)),
-        (nu, nu_words.slice_mut(0..n)),
-        (mu, y0.reborrow()),
-        (y1_stream, y1.reborrow()),
-    ]);
-    let reads = [x[0], x[1], a1_words.view(), nu_words.view(), y1.as_view()];
-    launch("truncation, role 0", reads, [y0, planes], |k, s, [x0, x1, a1, nu, y1], [y0, planes]| {
-        k.truncation_shared_role0(s, d, [x0, x1], [a1, nu, y1], y0, planes)
-    });
-}
-
-pub(crate) fn shared_term(d: u32, v: View, share: TermShare<&Stream, View>, mask_stream: &Stream, planes: ViewMut) {
-    let n = v.len();
-    let [mut pad, mut drawn] = [(); 2].map(|()| Buffer::alloc(planes.ordinal(), n));
-    let pad_fill = (mask_stream, pad.slice_mut(0..n));
-    let (share, planar) = match share {
-        TermShare::Drawn(stream) => {
-            fills(vec![pad_fill, (stream, drawn.slice_mut(0..n))]);
-            (drawn.view(), false)
+pub(crate) fn shared_term(d: u32, v: View, share: TermShare<&Draw, View>, mask: &Draw, planes: ViewMut, kept: ViewMut) {
+    let (operation, ordinal, writes) = ("truncation, roles 1 and 2", planes.ordinal(), [planes, kept]);
+    match share {
+        TermShare::Drawn { share, y1 } => {
+            let masks = Masks::of([mask, share, y1], ordinal);
+            let [mask, share, y1] = masks.views();
+            launch(operation, [v, mask, share, y1], writes, |k, s, [v, mask, share, y1], [planes, kept]| {
+                k.truncation_shared_term(s, d, v, TermShare::Drawn { share, y1 }, mask, planes, kept)
+            });
         }
-        TermShare::Received(view) => {
-            fills(vec![pad_fill]);
-            (view, true)
+        TermShare::Received(received) => {
+            let masks = Masks::of([mask], ordinal);
+            let [mask] = masks.views();
+            launch(operation, [v, mask, received], writes, |k, s, [v, mask, received], [planes, kept]| {
+                k.truncation_shared_term(s, d, v, TermShare::Received(received), mask, planes, kept)
+            });
         }
-    };
-    launch("truncation, roles 1 and 2", [v, share, pad.view()], [planes], |k, s, [v, share, pad], [planes]| {
-        let share = if planar { TermShare::Received(share) } else { TermShare::Drawn(share) };
-        k.truncation_shared_term(s, d, v, share, pad, planes)
-    });
+    }
 }
 
-pub(crate) fn shared_close(d: u32, v: View, terms: [View; 2], y2: ViewMut) {
-    launch("truncation, last step", [v, terms[0], terms[1]], [y2], |k, s, [v, first, second], [y2]| {
-        k.truncation_shared_close(s, d, v, [first, second], y2)
+pub(crate) fn shared_closings(d: u32, closings: Vec<CloseTerms<View, ViewMut>>) {
+    let reads: Vec<View> = closings.iter().flat_map(|each| [each.v, each.terms[0], each.terms[1]]).collect();
+    let writes = closings.iter().map(|each| each.y2.allocation).collect();
+    launch_all("truncation, last step", &reads, writes, |k, s| {
+        let words = closings.into_iter().map(|CloseTerms { v, terms, y2 }| {
+            let terms = terms.map(|term| term.words());
+            CloseTerms { v: v.words(), terms, y2: y2.words() }
+        });
+        k.truncation_shared_close(s, d, words.collect())
     });
 }

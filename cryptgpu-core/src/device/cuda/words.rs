@@ -2,6 +2,7 @@
 
 use super::blocks::{Block, Home};
 use super::marks::Mark;
+use super::transfer::is_small;
 use super::{Card, card};
 use crate::device::{Device, DeviceError};
 use cryptgpu_kernels as kernels;
@@ -109,12 +110,17 @@ impl Buffer {
 
     /// The words of `host`, on their way to the card.
     pub(crate) fn upload(ordinal: u32, host: &[u64]) -> Self {
-        let allocation = Box::new(Allocation::new(ordinal, host.len(), Home::Upload));
+        let small = is_small(host.len());
+        let home = if small { Home::Compute } else { Home::Upload };
+        let allocation = Box::new(Allocation::new(ordinal, host.len(), home));
         let buffer = Buffer { allocation, len: host.len() };
         if let Some((card, block)) = &buffer.allocation.place {
-            match card.copy_in(host, block) {
-                Ok(mark) => buffer.allocation.set_pending(mark),
-                Err(error) => buffer.allocation.mark(error),
+            let copied = match small {
+                true => card.copy_in_turn(host, block),
+                false => card.copy_in(host, block).map(|mark| buffer.allocation.set_pending(mark)),
+            };
+            if let Err(error) = copied {
+                buffer.allocation.mark(error);
             }
         }
         buffer

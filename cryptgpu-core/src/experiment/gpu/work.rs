@@ -2,8 +2,8 @@
 //! results once, which is what its bytes count; masks that a kernel keeps in results come on top and are its own fault.
 
 use crate::device::{
-    Binary, Buffer, ConvGeometry, Device, DeviceError, MatmulGeometry, OpenedBits, PlaneWindows, PoolGeometry,
-    SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, kernels,
+    Binary, BitTerm, Buffer, CloseTerms, ConvGeometry, Deal, Device, DeviceError, Draw, MatmulGeometry, OpenTop,
+    PlaneWindows, PoolGeometry, Results, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, kernels,
 };
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
 
@@ -131,39 +131,55 @@ fn streams(d: Device, n: usize) -> Vec<Work> {
     ]
 }
 
+/// Masks of so many words, which an operation makes as it runs.
+fn masks<const K: usize>(words: usize) -> [Draw; K] {
+    draw(Randomness::Aes128Ctr).map(|stream| Draw::of(stream, words))
+}
+
 fn sign(d: Device, n: usize) -> Vec<Work> {
     let (window, packed) = (SignWindow::default(), n.div_ceil(64));
     let (shared, carries) = (window.shared_planes() * packed, window.carry_planes() * packed);
-    let [mask] = draw(Randomness::Aes128Ctr);
+    let [mask] = masks(shared);
     vec![
         work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |x, [message, top, top_mask]| {
             kernels::sign_share_bits(window, x, &mask, message, [top, top_mask]);
         }),
-        work(d, "sign bit, roles 1 and 2", [n, shared], [carries, packed], move |bits, [carry, top]| {
-            kernels::sign_share_carries(window, true, bits, carry, top);
-        }),
-        work(d, "sign bit, a level of the tree", [carries; 2], [15 * packed], move |x, [out]| {
-            let x = x.map(|component| Summed(component, None));
-            kernels::sign_tree(vec![TreeStep { elements: n, half: 8, x, masks: None, out }]);
-        }),
-        work(d, "first plane", [packed], [packed], move |[bits], [out]| kernels::first_plane(n, 1, bits, out)),
+        work(
+            d,
+            "sign bit, roles 1 and 2",
+            [n, shared, carries],
+            [carries, packed, packed],
+            move |[b, shared, mask], [carry, top, top_a]| {
+                kernels::sign_share_carries(window, true, [b, shared], mask, carry, [top, top_a]);
+            },
+        ),
+        work(
+            d,
+            "sign bit, a level of the tree",
+            [carries, carries, 15 * packed],
+            [15 * packed],
+            move |[a, b, mask], [out]| {
+                let (x, mask) = ([Summed(a, None), Summed(b, None)], Summed(mask, None));
+                kernels::sign_tree(vec![TreeStep { elements: n, half: 8, x, mask, out }]);
+            },
+        ),
     ]
 }
 
 fn bit_product(d: Device, n: usize) -> Vec<Work> {
     let packed = n.div_ceil(64);
-    let [a, b, c, e, f] = draw(Randomness::Aes128Ctr);
-    let [g, k] = draw(Randomness::Aes128Ctr);
-    let [l, m] = draw(Randomness::Aes128Ctr);
+    let ([a, b, c, e, f], [g, k, l, m]) = (masks(n), masks(n));
     vec![
         work(d, "bit product, role 0", [packed; 2], [n; 3], move |u, [message, y0, y1]| {
             kernels::bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1);
         }),
         work(d, "bit product, opening", [packed, packed, n, n], [n], move |[u, v, x1, x2], [message]| {
-            kernels::bit_product_open([u, v], [x1, x2], &g, message);
+            let (bits, x) = ([u, v], Summed(x1, Some(x2)));
+            kernels::bit_product_terms(vec![BitTerm { bits, x, opened: None, mask: &g, message }]);
         }),
-        work(d, "bit product, closing", [packed, packed, n, n, n], [n], move |[u, v, x1, x2, e], [out]| {
-            kernels::bit_product_close([u, v], [x1, x2], e, &k, out);
+        work(d, "bit product, closing", [packed, packed, n, n, n], [n], move |[u, v, x1, x2, e], [message]| {
+            let (bits, x) = ([u, v], Summed(x1, Some(x2)));
+            kernels::bit_product_terms(vec![BitTerm { bits, x, opened: Some(e), mask: &k, message }]);
         }),
         work(d, "bits to words, role 0", [packed], [n], move |[u], [message]| kernels::convert_role0(u, &m, message)),
         work(d, "bits to words, a term", [packed, n], [n], move |[v, share], [message]| {
@@ -175,36 +191,42 @@ fn bit_product(d: Device, n: usize) -> Vec<Work> {
 fn truncation(d: Device, n: usize) -> Vec<Work> {
     let packed = n.div_ceil(64);
     let planes = CUT as usize * packed;
-    let [a, b, c, e, f] = draw(Randomness::Aes128Ctr);
-    let [g, h, i, j] = draw(Randomness::Aes128Ctr);
-    let deal = move |[alpha, beta]: [View; 2], [out]: [ViewMut; 1]| {
-        kernels::truncation_deal(CUT, n, alpha, beta, &a, out);
+    let ([a, b, c, e], [f, g, h, i, j]) = (masks(n), masks(n));
+    let first = move |[z, alpha, beta, own, pad]: [View; 5], [dealt, opened]: [ViewMut; 2]| {
+        let deal = Deal { z, halves: [alpha, beta], gamma: &a, message: dealt };
+        kernels::truncation_first(CUT, deal, OpenTop { z: own, alpha: pad, message: opened });
     };
     vec![
-        work(d, "truncation, top bits", [n, packed], [packed], |[u, pad], [message]| {
-            kernels::truncation_open_top(true, u, pad, message);
-        }),
-        work(d, "truncation, role 2 deals", [packed; 2], [planes], deal),
+        work(d, "truncation, roles 2 and 0", [n, packed, packed, n, packed], [n + planes, packed], first),
         work(
             d,
             "truncation, role 1",
-            [n, packed, packed, packed, planes],
-            [n, n],
-            move |[v, e, f, pad, gamma], [message, y]| {
-                kernels::truncation_role1(CUT, v, OpenedBits { e, f, pad }, gamma, &b, message, y);
+            [n, n + planes, packed, packed],
+            [n + packed, n, n],
+            move |[z, dealt, e, beta], [message, y1, y2]| {
+                let results = Results { message, a: y1, b: y2 };
+                kernels::truncation_role1(CUT, [z, dealt], [e, beta], &b, results);
             },
         ),
-        work(d, "truncation, role 0", [n, packed, packed, packed], [n, n], move |[z, o, p, pad], [message, y]| {
-            kernels::truncation_role0(CUT, z, OpenedBits { e: o, f: p, pad }, [&c, &e], message, y);
+        work(
+            d,
+            "truncation, role 0",
+            [n, n + packed, packed, packed],
+            [n, n, n],
+            move |[z, received, o, alpha], [message, y0, y1]| {
+                let results = Results { message, a: y0, b: y1 };
+                kernels::truncation_role0(CUT, [z, received], [o, alpha], [&c, &e], results);
+            },
+        ),
+        work(d, "truncation of a tensor, role 0", [n, n], [n + planes, n, n], move |x, [message, y0, y1]| {
+            let results = Results { message, a: y0, b: y1 };
+            kernels::truncation_shared_role0(CUT, x, [&g, &h, &i, &j], results);
         }),
-        work(d, "truncation of a tensor, role 0", [n, n], [n + planes, n], move |x, [message, y]| {
-            kernels::truncation_shared_role0(CUT, x, [&g, &h, &i, &j], message, y);
+        work(d, "truncation of a tensor, a term", [n, n + planes], [planes, n], move |[v, share], [out, kept]| {
+            kernels::truncation_shared_term(CUT, v, TermShare::Received(share), &f, out, kept);
         }),
-        work(d, "truncation of a tensor, a term", [n, planes], [planes], move |[v, share], [out]| {
-            kernels::truncation_shared_term(CUT, v, TermShare::Received(share), &f, out);
-        }),
-        work(d, "truncation of a tensor, last", [n, planes, planes], [n], |[v, first, second], [y]| {
-            kernels::truncation_shared_close(CUT, v, [first, second], y);
+        work(d, "truncation of a tensor, last", [n, planes, planes], [n], |[v, first, second], [y2]| {
+            kernels::truncation_shared_close(CUT, vec![CloseTerms { v, terms: [first, second], y2 }]);
         }),
     ]
 }

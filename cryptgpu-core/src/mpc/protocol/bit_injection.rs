@@ -1,24 +1,41 @@
 //! A secret bit times a secret tensor, and a secret bit as a ring element. The bit is
 //! s = u ⊕ v with u = s₀ ⊕ s₁ known to role 0 and v = s₂ to roles 1 and 2.
 
-use super::draws::Draw;
 use super::message::{MessageKind, Part, Side};
+use super::msb::Split;
 use super::truncating::Truncating;
-use crate::device::{Binary, Buffer, View, XorOf, kernels};
+use crate::device::{self, BitTerm, Buffer, Combined, Draw, Masks, Summed, View, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
-use crate::prg::Stream;
 use std::ops::Range;
 
-/// A result's components in role 0's part, there before the others'. The whole result is given memory only at the end: a
-/// comparison in between takes most of what there is.
-struct RoleZero {
-    components: [Buffer; 2],
-    elements: Range<usize>,
+/// What a bit product needs: role 0's masks, and the parts of the other roles, which draw theirs behind round 1.
+struct ProductMasks {
+    u1: Draw,
+    /// α, β, f, μ and ν.
+    pads: [Draw; 5],
+    parts: ProductParts,
+}
+
+/// The parts of a bit product.
+struct ProductParts {
+    /// Role 0's words of packed bits.
+    words: Range<usize>,
+    one: Part<6>,
+    two: Part<6>,
+}
+
+impl ProductMasks {
+    /// Role 0's.
+    fn draws(&mut self) -> impl Iterator<Item = &mut Draw> {
+        std::iter::once(&mut self.u1).chain(&mut self.pads)
+    }
 }
 
 /// A bit product of which round 1 has been sent.
 struct ProductBegun {
-    zero: RoleZero,
+    /// A result's components in role 0's part, there before the others'. The whole result is given memory only at the end: a
+    /// comparison in between takes most of what there is.
+    zero: [Buffer; 2],
     one: Part<6>,
     two: Part<6>,
 }
@@ -32,22 +49,32 @@ struct ProductReceived {
     u2: Buffer,
 }
 
-/// A conversion of which round 1 has been sent.
-struct ConversionBegun {
-    zero: RoleZero,
-    one: Part<3>,
-    two: Part<3>,
+/// What a conversion needs, in all roles.
+struct ConversionMasks {
+    /// Role 0's words of packed bits.
+    words: Range<usize>,
+    u1: Draw,
+    /// Role 0's components, y₀ and y₁.
+    components: [Draw; 2],
+    /// Role 1's share of u and its mask y₁, and role 2's mask y₀.
+    later: [Draw; 3],
+    later_words: [Range<usize>; 2],
 }
 
-impl RoleZero {
-    /// Memory for the components of a result of so many elements, with role 0's part in it.
-    fn into_result(self, party: &Party, elements: usize) -> [Buffer; 2] {
-        self.components.map(|component| {
-            let mut whole = party.device().alloc(elements);
-            whole.slice_mut(self.elements.clone()).copy_from(component.view());
-            whole
-        })
+impl ConversionMasks {
+    /// All masks.
+    fn draws(&mut self) -> impl Iterator<Item = &mut Draw> {
+        let ConversionMasks { u1, components, later, .. } = self;
+        std::iter::once(u1).chain(components).chain(later)
     }
+}
+
+/// A conversion of which round 1 has been sent.
+struct ConversionBegun {
+    /// A result's components in role 0's part, as above.
+    zero: [Buffer; 2],
+    later: [Draw; 3],
+    later_words: [Range<usize>; 2],
 }
 
 impl Party {
@@ -83,8 +110,13 @@ impl Party {
         self.check_bits_fit("bit product", bits, x)?;
         self.check_here("bit product", bits.device())?;
         self.declare_cost(cost::bit_product(x.len()));
-        let nonces = self.bit_product_nonces(x)?;
-        let begun = self.begin_bit_product(bits, nonces)?;
+        let mut masks = self.bit_product_masks(x)?;
+        device::make(self.device(), Masks::draws(masks.draws()));
+        let ProductMasks { u1, pads, parts } = masks;
+        let (u1, mut u2) = (u1.into_buffer(self.device()), self.device().alloc(parts.words.len()));
+        let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(parts.words.clone()));
+        kernels::combine(vec![Combined::xor([u1.view(), own_a, own_b], false, u2.view_mut())]);
+        let begun = self.begin_bit_product([u1, u2], pads, parts)?;
         let received = self.receive_bit_product(begun)?;
         self.finish_bit_product(bits, x, received)
     }
@@ -93,53 +125,61 @@ impl Party {
     /// messages travel with the first of the sign. Where y is still truncated, its last message does, too: all that
     /// this round sends is computed without role 1's component 1 of y, and it is taken before any other of this round.
     pub(in crate::mpc) fn at_least_zero_times(&mut self, y: Truncating, c: u64) -> Result<(Rep, RepBits), MpcError> {
-        let (window, id) = (self.window(), self.id());
-        let shifted = (c != 0).then(|| y.so_far().add_word(id, c));
+        let (window, device) = (self.window(), self.device());
+        let shifted = (c != 0).then(|| y.so_far().add_word(self.id(), c));
         let x = shifted.as_ref().unwrap_or(y.so_far());
-        let nonces = self.sign_nonces(x, window)?;
+        let mut sign = self.sign_masks(x, window)?;
         self.declare_cost(cost::bit_product_after_sign(x.len()));
-        let product = self.bit_product_nonces(x)?;
-        let sign = self.begin_sign(x, window, nonces)?;
-        let product = self.begin_bit_product(&sign.bits().not(id), product)?;
+        let mut product = self.bit_product_masks(x)?;
+        device::make(device, Masks::draws(sign.draws().chain(product.draws())));
+        let ProductMasks { u1, pads, parts } = product;
+        let (u1, mut u2) = (u1.into_buffer(device), device.alloc(parts.words.len()));
+        let split = Split { mask: Some(u1.view()), out: u2.view_mut() };
+        let sign = self.begin_sign(x, window, true, sign, Some(split))?;
+        let product = self.begin_bit_product([u1, u2], pads, parts)?;
         let y = self.take_missing(y)?;
         // Of x roles 1 and 2 read component 2 alone from here on, which was complete before.
         let x = shifted.as_ref().unwrap_or(&y);
         let sign = self.receive_sign(x, sign)?;
         let product = self.receive_bit_product(product)?;
-        let sign = self.finish_sign(sign)?;
-        let bits = sign.not(id);
+        let bits = self.finish_sign(sign)?;
         let product = self.finish_bit_product(&bits, &y, product)?;
-        self.watch_sign(x, window, &sign)?;
+        self.watch_sign(x, window, &bits, true)?;
         Ok((product, bits))
     }
 
-    /// The nonces of a bit product.
-    fn bit_product_nonces(&mut self, x: &Rep) -> Result<[Part<6>; 3], MpcError> {
+    /// The masks of a bit product.
+    fn bit_product_masks(&mut self, x: &Rep) -> Result<ProductMasks, MpcError> {
         self.check_here("bit product", x.device())?;
-        Ok(self.parts(MessageKind::BITS_OPEN, x.len(), 0))
+        let [zero, one, two] = self.parts(MessageKind::BITS_OPEN, x.len(), 0);
+        let [u1, alpha, beta, f, mu, nu] = zero.nonces;
+        let elements = zero.elements.len();
+        let pads = [
+            Draw::of(self.prg.with_next(alpha), elements),
+            Draw::of(self.prg.with_prev(beta), elements),
+            Draw::of(self.prg.with_prev(f), elements),
+            Draw::of(self.prg.with_next(mu), elements),
+            Draw::of(self.prg.with_prev(nu), elements),
+        ];
+        let u1 = Draw::of(self.prg.with_next(u1), zero.words.len());
+        Ok(ProductMasks { u1, pads, parts: ProductParts { words: zero.words, one, two } })
     }
 
-    /// Round 1 of a bit product, what is sent: role 0 splits u, sends its pad, and has both its components at once. The
-    /// bits need be right only in the part in which this party has role 0.
-    fn begin_bit_product(&self, bits: &RepBits, nonces: [Part<6>; 3]) -> Result<ProductBegun, MpcError> {
-        let [part, one, two] = nonces;
+    /// Round 1 of a bit product, what is sent: role 0 has split u, sends its part and its pad, and has both its components
+    /// at once.
+    fn begin_bit_product(
+        &self,
+        [u1, u2]: [Buffer; 2],
+        pads: [Draw; 5],
+        ProductParts { one, two, .. }: ProductParts,
+    ) -> Result<ProductBegun, MpcError> {
         let device = self.device();
-        let [u1, alpha, beta, f, mu, nu] = part.nonces;
-        let u1 = self.packed(&self.prg.with_next(u1), part.words.len());
-        let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(part.words.clone()));
-        let u2 = self.xor3(u1.view(), own_a, own_b);
         self.post_copy(Side::Prev, MessageKind::BITS_OPEN, u2.view())?;
-        let streams = [
-            &self.prg.with_next(alpha),
-            &self.prg.with_prev(beta),
-            &self.prg.with_prev(f),
-            &self.prg.with_next(mu),
-            &self.prg.with_prev(nu),
-        ];
-        let [mut message, mut y0, mut y1] = [(); 3].map(|()| device.alloc(part.elements.len()));
-        kernels::bit_product_role0([u1.view(), u2.view()], streams, message.view_mut(), y0.view_mut(), y1.view_mut());
+        let [mut message, mut y0, mut y1] = [(); 3].map(|()| device.alloc(pads[0].len()));
+        let (u, pads) = ([u1.view(), u2.view()], pads.each_ref());
+        kernels::bit_product_role0(u, pads, message.view_mut(), y0.view_mut(), y1.view_mut());
         self.post(Side::Next, MessageKind::BITS_PAD, message)?;
-        Ok(ProductBegun { zero: RoleZero { components: [y0, y1], elements: part.elements }, one, two })
+        Ok(ProductBegun { zero: [y0, y1], one, two })
     }
 
     /// Round 1 of a bit product, what is received.
@@ -153,47 +193,62 @@ impl Party {
     fn finish_bit_product(&self, bits: &RepBits, x: &Rep, received: ProductReceived) -> Result<Rep, MpcError> {
         let ProductReceived { begun: ProductBegun { zero, one, two }, pad, u2 } = received;
         let device = self.device();
-        let (xa, xb) = (x.a.view(), x.b.view());
+        let ([u1, alpha, _, _, mu, _], [_, _, beta, f, _, nu]) = (one.nonces, two.nonces);
+        let mut masks = [
+            Draw::of(self.prg.with_prev(u1), one.words.len()),
+            Draw::of(self.prg.with_prev(alpha), one.elements.len()),
+            Draw::of(self.prg.with_prev(mu), one.elements.len()),
+            Draw::of(self.prg.with_next(beta), two.elements.len()),
+            Draw::of(self.prg.with_next(f), two.elements.len()),
+            Draw::of(self.prg.with_next(nu), two.elements.len()),
+        ];
+        device::make(device, Masks::draws(&mut masks));
+        let [u1, alpha, mu, beta, f, nu] = masks;
+        let u1 = u1.into_buffer(device);
 
         // Both roles open what they multiply, role 1 d and role 2 e.
-        let ([u1, alpha, _, _, mu, _], [_, _, beta, f, _, nu]) = (one.nonces, two.nonces);
-        let (mu, nu) = (self.prg.with_prev(mu), self.prg.with_next(nu));
-        let [u1, f] =
-            self.draws([(self.prg.with_prev(u1), one.words.len()), (self.prg.with_next(f), two.elements.len())]);
-        let u1 = u1.take();
-        let one_bits = [u1.view(), bits.b.slice(one.words.clone())];
-        let one_x = [xa, xb].map(|x| x.slice(one.elements.clone()));
-        let mut d = device.alloc(one.elements.len());
-        kernels::bit_product_open(one_bits, one_x, &self.prg.with_prev(alpha), d.view_mut());
+        let one_bits = [u1.view(), bits.b.slice(one.words)];
+        let two_bits = [u2.view(), bits.a.slice(two.words)];
+        let (xa, xb) = (x.a.view(), x.b.view());
+        let one_x = Summed(xa.slice(one.elements.clone()), Some(xb.slice(one.elements.clone())));
+        let two_x = Summed(xb.slice(two.elements.clone()), None);
+        let terms = |opened: [Option<View>; 2], masks: [&Draw; 2], messages: &mut [Buffer; 2]| {
+            let [message_one, message_two] = messages.each_mut().map(Buffer::view_mut);
+            kernels::bit_product_terms(vec![
+                BitTerm { bits: one_bits, x: one_x, opened: opened[0], mask: masks[0], message: message_one },
+                BitTerm { bits: two_bits, x: two_x, opened: opened[1], mask: masks[1], message: message_two },
+            ]);
+        };
+        let alloc = || [&one.elements, &two.elements].map(|part| device.alloc(part.len()));
+        let mut opened = alloc();
+        terms([None; 2], [&alpha, &beta], &mut opened);
+        let [d, e] = opened;
         self.post(Side::Next, MessageKind::BITS_ROLE1, d)?;
-
-        let two_bits = [u2.view(), bits.a.slice(two.words.clone())];
-        let nothing = device.zeros(two.elements.len());
-        let two_x = [xb.slice(two.elements.clone()), nothing.view()];
-        let mut e = device.alloc(two.elements.len());
-        kernels::bit_product_open(two_bits, two_x, &self.prg.with_next(beta), e.view_mut());
         self.post(Side::Prev, MessageKind::BITS_ROLE2, e)?;
 
         // And close with their terms.
         let d = self.take(Side::Prev, MessageKind::BITS_ROLE1, two.elements.len())?;
-        let mut term_two = device.alloc(two.elements.len());
-        kernels::bit_product_close(two_bits, two_x, d.view(), &nu, term_two.view_mut());
-        self.post_copy(Side::Prev, MessageKind::BITS_CLOSE2, term_two.view())?;
         let e = self.take(Side::Next, MessageKind::BITS_ROLE2, one.elements.len())?;
-        let mut term_one = device.alloc(one.elements.len());
-        kernels::bit_product_close(one_bits, one_x, e.view(), &mu, term_one.view_mut());
-        self.post_copy(Side::Next, MessageKind::BITS_CLOSE1, term_one.view())?;
+        let mut own = alloc();
+        terms([Some(e.view()), Some(d.view())], [&mu, &nu], &mut own);
+        drop((d, e, alpha, beta));
+        let [own_one, own_two] = own;
+        self.post_copy(Side::Prev, MessageKind::BITS_CLOSE2, own_two.view())?;
+        self.post_copy(Side::Next, MessageKind::BITS_CLOSE1, own_one.view())?;
+        let other_one = self.take(Side::Prev, MessageKind::BITS_CLOSE1, two.elements.len())?;
+        let other_two = self.take(Side::Next, MessageKind::BITS_CLOSE2, one.elements.len())?;
 
-        drop((d, e, nothing));
-        let [mut a, mut b] = zero.into_result(self, x.len());
-        let [mut masks_one, mut masks_two] = [&one.elements, &two.elements].map(|part| device.alloc(part.len()));
-        kernels::fills(vec![(&mu, masks_one.view_mut()), (&nu, masks_two.view_mut())]);
-        kernels::binary(Binary::Add, pad.view(), masks_one.view(), a.slice_mut(one.elements.clone()));
-        kernels::binary(Binary::Add, f.take().view(), masks_two.view(), b.slice_mut(two.elements.clone()));
-        let other = self.take(Side::Prev, MessageKind::BITS_CLOSE1, two.elements.len())?;
-        kernels::binary(Binary::Add, other.view(), term_two.view(), a.slice_mut(two.elements));
-        let other = self.take(Side::Next, MessageKind::BITS_CLOSE2, one.elements.len())?;
-        kernels::binary(Binary::Add, other.view(), term_one.view(), b.slice_mut(one.elements));
+        let [mut a, mut b] = [(); 2].map(|()| device.alloc(x.len()));
+        let [mu, f] = [mu, f].map(|draw| draw.into_buffer(device));
+        let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(&mut a), self.places(&mut b));
+        kernels::combine(vec![
+            Combined::sum([zero[0].view()], a_zero),
+            Combined::sum([zero[1].view()], b_zero),
+            Combined::sum([pad.view(), mu.view()], a_one),
+            Combined::sum([other_two.view(), own_one.view()], b_one),
+            Combined::sum([other_one.view(), own_two.view()], a_two),
+            Combined::sum([f.view(), nu.into_buffer(device).view()], b_two),
+        ]);
         self.rep(a, b, x.shape())
     }
 
@@ -216,8 +271,12 @@ impl Party {
     pub fn bits_to_ring(&mut self, bits: &RepBits) -> Result<Rep, MpcError> {
         self.check_here("bits to ring", bits.device())?;
         self.declare_cost(cost::bits_to_ring(bits.len()));
-        let nonces = self.parts(MessageKind::CONVERT_BIT, bits.len(), 0);
-        let begun = self.begin_conversion(bits, nonces)?;
+        let mut masks = self.conversion_masks(bits.len());
+        device::make(self.device(), Masks::draws(masks.draws()));
+        let mut u = self.device().alloc(masks.words.len());
+        let own = [&bits.a, &bits.b].map(|bits| bits.slice(masks.words.clone()));
+        kernels::combine(vec![Combined::xor(own, false, u.view_mut())]);
+        let begun = self.begin_conversion(u, masks)?;
         let received = self.receive_conversion(begun)?;
         self.finish_conversion(bits, received)
     }
@@ -228,39 +287,56 @@ impl Party {
     /// # Errors
     /// The link's errors.
     pub fn sign_to_ring(&mut self, x: &Rep, negate: bool) -> Result<Rep, MpcError> {
-        let (window, id) = (self.window(), self.id());
-        let not = |bits: &RepBits| if negate { bits.not(id) } else { bits.clone() };
-        let nonces = self.sign_nonces(x, window)?;
+        let (window, device) = (self.window(), self.device());
+        let mut sign = self.sign_masks(x, window)?;
         self.declare_cost(cost::bits_to_ring_after_sign(x.len()));
-        let conversion = self.parts(MessageKind::CONVERT_BIT, x.len(), 0);
-        let sign = self.begin_sign(x, window, nonces)?;
-        let conversion = self.begin_conversion(&not(sign.bits()), conversion)?;
+        let mut conversion = self.conversion_masks(x.len());
+        device::make(device, Masks::draws(sign.draws().chain(conversion.draws())));
+        let mut u = device.alloc(conversion.words.len());
+        let split = Split { mask: None, out: u.view_mut() };
+        let sign = self.begin_sign(x, window, negate, sign, Some(split))?;
+        let conversion = self.begin_conversion(u, conversion)?;
         let sign = self.receive_sign(x, sign)?;
         let conversion = self.receive_conversion(conversion)?;
-        let sign = self.finish_sign(sign)?;
-        let result = self.finish_conversion(&not(&sign), conversion)?;
-        self.watch_sign(x, window, &sign)?;
+        let bits = self.finish_sign(sign)?;
+        let result = self.finish_conversion(&bits, conversion)?;
+        self.watch_sign(x, window, &bits, negate)?;
         Ok(result)
     }
 
-    /// Round 1 of a conversion, what is sent, by role 0, which has both its components then. The bits need be right only
-    /// in the part in which this party has role 0.
-    fn begin_conversion(&self, bits: &RepBits, nonces: [Part<3>; 3]) -> Result<ConversionBegun, MpcError> {
-        let [zero, one, two] = nonces;
-        let [u1, y1, y0] = zero.nonces;
-        let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(zero.words.clone()));
-        let u = self.xor(own_a, own_b);
-        let mut message = self.device().alloc(zero.elements.len());
-        kernels::convert_role0(u.view(), &self.prg.with_next(u1), message.view_mut());
+    /// The masks of a conversion.
+    fn conversion_masks(&mut self, elements: usize) -> ConversionMasks {
+        let [zero, one, two]: [Part<3>; 3] = self.parts(MessageKind::CONVERT_BIT, elements, 0);
+        let ([u1, y1, y0], [u1_one, y1_one, _], [_, _, y0_two]) = (zero.nonces, one.nonces, two.nonces);
+        let count = zero.elements.len();
+        ConversionMasks {
+            words: zero.words,
+            u1: Draw::of(self.prg.with_next(u1), count),
+            components: [Draw::of(self.prg.with_prev(y0), count), Draw::of(self.prg.with_next(y1), count)],
+            later: [
+                Draw::of(self.prg.with_prev(u1_one), one.elements.len()),
+                Draw::of(self.prg.with_prev(y1_one), one.elements.len()),
+                Draw::of(self.prg.with_next(y0_two), two.elements.len()),
+            ],
+            later_words: [one.words, two.words],
+        }
+    }
+
+    /// Round 1 of a conversion, what is sent, by role 0, which has both its components then.
+    fn begin_conversion(&self, u: Buffer, masks: ConversionMasks) -> Result<ConversionBegun, MpcError> {
+        let device = self.device();
+        let ConversionMasks { u1, components, later, later_words, .. } = masks;
+        let mut message = device.alloc(u1.len());
+        kernels::convert_role0(u.view(), &u1, message.view_mut());
         self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
-        let components = [self.prg.with_prev(y0), self.prg.with_next(y1)];
-        let components = self.draws(components.map(|stream| (stream, zero.elements.len()))).map(Draw::take);
-        Ok(ConversionBegun { zero: RoleZero { components, elements: zero.elements }, one, two })
+        let zero = components.map(|component| component.into_buffer(device));
+        Ok(ConversionBegun { zero, later, later_words })
     }
 
     /// Round 1 of a conversion, what is received.
     fn receive_conversion(&self, begun: ConversionBegun) -> Result<(ConversionBegun, Buffer), MpcError> {
-        let share = self.take(Side::Next, MessageKind::CONVERT_BIT, begun.two.elements.len())?;
+        let [.., y0] = &begun.later;
+        let share = self.take(Side::Next, MessageKind::CONVERT_BIT, y0.len())?;
         Ok((begun, share))
     }
 
@@ -270,42 +346,29 @@ impl Party {
         bits: &RepBits,
         (begun, share_two): (ConversionBegun, Buffer),
     ) -> Result<Rep, MpcError> {
-        let ConversionBegun { zero, one, two } = begun;
+        let ConversionBegun { zero, later: [share_one, y1, y0], later_words: [one, two] } = begun;
         let device = self.device();
-        let [mut a, mut b] = zero.into_result(self, bits.len());
-        let [u1, y1, _] = one.nonces;
-        let share = self.packed(&self.prg.with_prev(u1), one.elements.len());
-        let mut own_one = device.alloc(one.elements.len());
-        let y1 = self.prg.with_prev(y1);
-        kernels::fill(&y1, a.slice_mut(one.elements.clone()));
-        kernels::convert_term(bits.b.slice(one.words.clone()), share.view(), &y1, false, own_one.view_mut());
+        let share_one = share_one.into_buffer(device);
+        let mut own_one = device.alloc(share_one.len());
+        kernels::convert_term(bits.b.slice(one), share_one.view(), &y1, false, own_one.view_mut());
         self.post_copy(Side::Next, MessageKind::CONVERT_TERM1, own_one.view())?;
-
-        let [_, _, y0] = two.nonces;
-        let mut own_two = device.alloc(two.elements.len());
-        let y0 = self.prg.with_next(y0);
-        kernels::fill(&y0, b.slice_mut(two.elements.clone()));
-        kernels::convert_term(bits.a.slice(two.words.clone()), share_two.view(), &y0, true, own_two.view_mut());
+        let mut own_two = device.alloc(share_two.len());
+        kernels::convert_term(bits.a.slice(two), share_two.view(), &y0, true, own_two.view_mut());
         self.post_copy(Side::Prev, MessageKind::CONVERT_TERM2, own_two.view())?;
+        let other_one = self.take(Side::Prev, MessageKind::CONVERT_TERM1, own_two.len())?;
+        let other_two = self.take(Side::Next, MessageKind::CONVERT_TERM2, own_one.len())?;
 
-        let other = self.take(Side::Prev, MessageKind::CONVERT_TERM1, two.elements.len())?;
-        kernels::binary(Binary::Add, own_two.view(), other.view(), a.slice_mut(two.elements));
-        let other = self.take(Side::Next, MessageKind::CONVERT_TERM2, one.elements.len())?;
-        kernels::binary(Binary::Add, own_one.view(), other.view(), b.slice_mut(one.elements));
+        let [mut a, mut b] = [(); 2].map(|()| device.alloc(bits.len()));
+        let [y1, y0] = [y1, y0].map(|draw| draw.into_buffer(device));
+        let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(&mut a), self.places(&mut b));
+        kernels::combine(vec![
+            Combined::sum([zero[0].view()], a_zero),
+            Combined::sum([zero[1].view()], b_zero),
+            Combined::sum([y1.view()], a_one),
+            Combined::sum([other_two.view(), own_one.view()], b_one),
+            Combined::sum([other_one.view(), own_two.view()], a_two),
+            Combined::sum([y0.view()], b_two),
+        ]);
         self.rep(a, b, bits.shape())
-    }
-
-    /// Words from a stream.
-    pub(super) fn packed(&self, stream: &Stream, words: usize) -> Buffer {
-        let mut bits = self.device().alloc(words);
-        kernels::fill(stream, bits.view_mut());
-        bits
-    }
-
-    /// x ⊕ y ⊕ z.
-    pub(super) fn xor3(&self, x: View, y: View, z: View) -> Buffer {
-        let mut out = self.device().alloc(x.len());
-        kernels::xors(vec![XorOf { of: [x, y], and: Some(z), out: out.view_mut() }]);
-        out
     }
 }

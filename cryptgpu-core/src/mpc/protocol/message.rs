@@ -1,7 +1,7 @@
 //! Sending and receiving within a protocol: who has which role in which part of the elements,
 //! which nonces belong to it, and the tag that every message carries.
 
-use crate::device::{Buffer, View};
+use crate::device::{Buffer, View, ViewMut};
 use crate::mpc::{MpcError, Party};
 use crate::net::{NetError, PartyId, Tag};
 use crate::prg::{Nonce, Purpose};
@@ -142,11 +142,16 @@ impl Party {
     pub(super) fn parts<const K: usize>(&mut self, kind: MessageKind, elements: usize, number: u32) -> [Part<K>; 3] {
         let purpose = kind.on(&[elements, number as usize]);
         let layout = Layout::new(elements);
-        let mut parts = [0, 1, 2].map(|part| {
+        let parts = [0, 1, 2].map(|part| {
             let elements = layout.third(part);
             let words = Layout::word_range(&elements);
             Part { elements, words, nonces: std::array::from_fn(|_| self.prg.nonce_for(purpose)) }
         });
+        self.by_role(parts)
+    }
+
+    /// What belongs to the three parts of the elements, in the order of this party's roles in them.
+    fn by_role<T>(&self, mut parts: [T; 3]) -> [T; 3] {
         // The party of role r in part c is c + r, so role r is had in part id − r.
         match self.id().index() {
             0 => parts.swap(1, 2),
@@ -154,6 +159,25 @@ impl Party {
             _ => parts.swap(0, 2),
         }
         parts
+    }
+
+    /// The places of role 0's, 1's and 2's parts in a component, a word for each element.
+    pub(super) fn places<'a>(&self, component: &'a mut Buffer) -> [ViewMut<'a>; 3] {
+        let layout = Layout::new(component.len());
+        self.in_roles([0, 1].map(|part| layout.third(part).len()), component)
+    }
+
+    /// The same of packed bits of so many elements.
+    pub(super) fn packed_places<'a>(&self, elements: usize, component: &'a mut Buffer) -> [ViewMut<'a>; 3] {
+        let layout = Layout::new(elements);
+        self.in_roles([0, 1].map(|part| Layout::word_range(&layout.third(part)).len()), component)
+    }
+
+    /// The places of this party's roles in a component whose first two parts have so many words.
+    fn in_roles<'a>(&self, [first, second]: [usize; 2], component: &'a mut Buffer) -> [ViewMut<'a>; 3] {
+        let (zeroth, rest) = component.view_mut().split_at(first);
+        let (first, second) = rest.split_at(second);
+        self.by_role([zeroth, first, second])
     }
 
     /// The party on that side.

@@ -19,11 +19,9 @@
 //! | `truncating.rs` | a truncation whose last message is on its way |
 //! | `msb.rs` | replicated words to their replicated sign bits |
 //! | `tree.rs` | the levels of its prefix tree |
-//! | `draws.rs` | masks that a card makes at once |
 //! | `bit_injection.rs` | a bit times a tensor; a bit as a ring element |
 
 mod bit_injection;
-mod draws;
 mod io;
 mod message;
 mod msb;

@@ -2,47 +2,67 @@
 //! bits, of which everything that is linear in role 0's secrets costs no interaction. The tree's levels are in
 //! `tree.rs`.
 
-use super::draws::Draw;
 use super::message::{MessageKind, Part, Side};
-use super::tree::{Components, Level, Tree};
-use crate::device::{Buffer, View, ViewMut, XorOf, kernels};
+use super::tree::{ClimbedTree, Components, DealtTree, halves, tree_words};
+use crate::device::{self, Buffer, Combined, Draw, Masks, View, ViewMut, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, SignWindow, cost};
 use std::ops::Range;
 
-/// All nonces of a sign.
-pub(super) struct SignNonces {
-    parts: [Part<3>; 3],
-    levels: Vec<[Level; 3]>,
+/// The masks of a sign, in all three roles.
+pub(super) struct SignMasks {
+    elements: [Range<usize>; 3],
+    words: [Range<usize>; 3],
+    /// Of what role 0 sends, and its components 0 and 1 of G and P.
+    zero: [Draw; 3],
+    /// Role 1's share of the bits, and its component 1 of G and P.
+    one: [Draw; 2],
+    /// Role 2's component 0 of G and P.
+    two: Draw,
+    dealt: DealtTree,
+    climbed: ClimbedTree,
+}
+
+impl SignMasks {
+    /// All of them.
+    pub(super) fn draws(&mut self) -> impl Iterator<Item = &mut Draw> {
+        let SignMasks { zero, one, two, dealt, climbed, .. } = self;
+        zero.iter_mut().chain(one).chain([two]).chain(dealt.draws()).chain(climbed.draws())
+    }
+}
+
+/// What role 0 makes of the sign beside its components, because its inputs are at hand: u = s₀ ⊕ s₁, or behind a mask.
+pub(super) struct Split<'a> {
+    /// The mask, packed.
+    pub mask: Option<View<'a>>,
+    /// The result, packed.
+    pub out: ViewMut<'a>,
 }
 
 /// A sign of which round 1 has been sent.
 pub(super) struct SignBegun {
     window: SignWindow,
-    /// Complete in role 0's part; elsewhere still without the carry, or zero.
-    bits: RepBits,
-    two: Part<3>,
-    tree_one: Tree,
-    tree_two: Tree,
-    one_words: Range<usize>,
+    /// Whether the bits are those of x ≥ 0.
+    negate: bool,
+    /// Complete in role 0's part; elsewhere nothing is there yet.
+    bits: [Buffer; 2],
+    shape: Vec<usize>,
+    elements: Range<usize>,
+    words: [Range<usize>; 2],
+    climbed: ClimbedTree,
     /// Role 1's share of G and P, and its component 1 of them.
     own_one: [Buffer; 2],
     /// Role 1's components of the sign without the carry: the top bits of A and B.
     tops_one: [Buffer; 2],
-}
-
-impl SignBegun {
-    /// The sign, right only in the part in which this party has role 0.
-    pub(super) fn bits(&self) -> &RepBits {
-        &self.bits
-    }
+    /// Role 2's component 0 of G and P.
+    two: Draw,
 }
 
 /// A sign of which round 1 has been received.
 pub(super) struct SignReceived {
-    bits: RepBits,
-    /// Of roles 1 and 2.
-    trees: [Tree; 2],
-    words: [Range<usize>; 2],
+    negate: bool,
+    bits: [Buffer; 2],
+    shape: Vec<usize>,
+    climbed: ClimbedTree,
     own_one: [Buffer; 2],
     /// Role 2's components of G and P.
     two_carries: Components,
@@ -80,137 +100,146 @@ impl Party {
     pub fn sign(&mut self, x: &Rep) -> Result<RepBits, MpcError> {
         let window = self.window();
         let negative = self.sign_in(x, window)?;
-        self.watch_sign(x, window, &negative)?;
+        self.watch_sign(x, window, &negative, false)?;
         Ok(negative)
     }
 
     /// [`Party::sign`] with the window given.
     pub(in crate::mpc) fn sign_in(&mut self, x: &Rep, window: SignWindow) -> Result<RepBits, MpcError> {
-        let nonces = self.sign_nonces(x, window)?;
-        let begun = self.begin_sign(x, window, nonces)?;
+        let mut masks = self.sign_masks(x, window)?;
+        device::make(self.device(), Masks::draws(masks.draws()));
+        let begun = self.begin_sign(x, window, false, masks, None)?;
         let received = self.receive_sign(x, begun)?;
         self.finish_sign(received)
     }
 
-    /// The nonces of a sign. Whatever is to begin with it draws its own after this and before anything is sent.
-    pub(super) fn sign_nonces(&mut self, x: &Rep, window: SignWindow) -> Result<SignNonces, MpcError> {
+    /// The masks of a sign. Whatever is to begin with it takes its own after this and before anything is sent.
+    pub(super) fn sign_masks(&mut self, x: &Rep, window: SignWindow) -> Result<SignMasks, MpcError> {
         self.check_here("sign", x.device())?;
         self.declare_cost(cost::sign(x.len(), window));
-        let parts = self.parts(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
-        let levels =
-            std::iter::successors(Some(window.groups() / 2), |half| Some(half / 2)).take_while(|&half| half > 0);
-        let levels = levels.map(|half| self.parts(MessageKind::SIGN_TREE, x.len(), half as u32)).collect();
-        Ok(SignNonces { parts, levels })
+        let [zero, one, two]: [Part<3>; 3] =
+            self.parts(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
+        let levels = halves(window).map(|half| self.parts(MessageKind::SIGN_TREE, x.len(), half as u32)).collect();
+        let (shared, carried) = (window.shared_planes(), window.carry_planes());
+        let ([mask, g1, g0], [mask_one, g1_one, _], [_, _, g0_two]) = (zero.nonces, one.nonces, two.nonces);
+        let (dealt, climbed) = self.trees(window, levels);
+        Ok(SignMasks {
+            zero: [
+                Draw::of(self.prg.with_next(mask), shared * zero.words.len()),
+                Draw::of(self.prg.with_prev(g0), carried * zero.words.len()),
+                Draw::of(self.prg.with_next(g1), carried * zero.words.len()),
+            ],
+            one: [
+                Draw::of(self.prg.with_prev(mask_one), shared * one.words.len()),
+                Draw::of(self.prg.with_prev(g1_one), carried * one.words.len()),
+            ],
+            two: Draw::of(self.prg.with_next(g0_two), carried * two.words.len()),
+            elements: [zero.elements, one.elements, two.elements],
+            words: [zero.words, one.words, two.words],
+            dealt,
+            climbed,
+        })
     }
 
     /// Round 1, what is sent: all that role 0 ever sends, after which it has both components of its result, and role 1's
-    /// share of G and P.
-    pub(super) fn begin_sign(&self, x: &Rep, window: SignWindow, nonces: SignNonces) -> Result<SignBegun, MpcError> {
+    /// share of G and P. With `negate` the bits are those of x ≥ 0.
+    pub(super) fn begin_sign(
+        &self,
+        x: &Rep,
+        window: SignWindow,
+        negate: bool,
+        masks: SignMasks,
+        split: Option<Split>,
+    ) -> Result<SignBegun, MpcError> {
         let device = self.device();
-        let SignNonces { parts: [zero, one, two], levels } = nonces;
-        let [tree_zero, tree_one, tree_two] = Tree::of_roles(window, [&zero, &one, &two], levels);
-        let (shared, carried) = (window.shared_planes(), window.carry_planes());
-        let words = x.len().div_ceil(64);
-        // What begins with the sign may read all of them, though only role 0's part is there by then.
-        let (mut a, mut b) = (device.zeros(words), device.zeros(words));
-        let (xa, xb) = (x.a.view(), x.b.view());
-
-        let ([mask, g1, g0], [mask_one, g1_one, _]) = (zero.nonces, one.nonces);
-        let [g0, g1, bits_one, g1_one] = self.draws([
-            (self.prg.with_prev(g0), carried * zero.words.len()),
-            (self.prg.with_next(g1), carried * zero.words.len()),
-            (self.prg.with_prev(mask_one), shared * one.words.len()),
-            (self.prg.with_prev(g1_one), carried * one.words.len()),
-        ]);
+        let SignMasks { elements, words, zero: [mask, g0, g1], one: [bits_one, g1_one], two, dealt, climbed } = masks;
+        let ([zero, one, _], [zero_words, one_words, two_words]) = (elements.clone(), words);
+        let mut bits = [(); 2].map(|()| device.alloc(x.len().div_ceil(64)));
 
         // Role 0 shares its bits; both its components of G and P are streams.
-        let mut message = device.alloc(shared * zero.words.len());
-        let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
-        let mut tops = self.tops(zero.words.len());
-        let top_views = tops.each_mut().map(Buffer::view_mut);
-        kernels::sign_share_bits(window, parts, &self.prg.with_next(mask), message.view_mut(), top_views);
+        let mut message = device.alloc(mask.len());
+        let parts = [x.a.view(), x.b.view()].map(|x| x.slice(zero.clone()));
+        let mut tops = self.tops(zero_words.len());
+        kernels::sign_share_bits(window, parts, &mask, message.view_mut(), tops.each_mut().map(Buffer::view_mut));
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
-        let carry = self.deal_tree(tree_zero, [g0, g1].map(Draw::take))?;
-        let carry = Components(carry.map(|component| (component, None)));
-        kernels::xors(with_carry(&tops, &carry, [&mut a, &mut b].map(|bits| bits.slice_mut(zero.words.clone()))));
+        let carry = self.deal_tree(dealt, [g0, g1].map(|draw| draw.into_buffer(device)))?;
+        let u = [tops[0].view(), carry[0].view(), tops[1].view(), carry[1].view()];
+        let [out_a, out_b] = bits.each_mut().map(|bits| bits.slice_mut(zero_words.clone()));
+        let [negate_a, negate_b] = self.negated(negate);
+        let mut all = vec![
+            Combined::xor(u[..2].iter().copied(), negate_a, out_a),
+            Combined::xor(u[2..].iter().copied(), negate_b, out_b),
+        ];
+        all.extend(
+            split.map(|Split { mask, out }| Combined::xor(u.into_iter().chain(mask), negate_a || negate_b, out)),
+        );
+        kernels::combine(all);
 
         // Role 1: its share of the bits is the mask; component 1 is a stream, which hides its share.
         // Its top components: the mask's plane 0 (role 0's other half), and b₆₃.
-        let bits = bits_one.take();
-        let mut tops_one = self.tops(one.words.len());
+        let [shared, component1] = [bits_one, g1_one].map(|draw| draw.into_buffer(device));
+        let (mut own, mut tops_one) = (device.alloc(component1.len()), self.tops(one_words.len()));
         let [top_a, top_b] = tops_one.each_mut().map(Buffer::view_mut);
-        kernels::first_plane(one.elements.len(), shared, bits.view(), top_a);
-        let mut own = g1_one.take();
-        let component1 = own.clone();
-        let operands = [xb.slice(one.elements.clone()), bits.view()];
-        kernels::sign_share_carries(window, true, operands, own.view_mut(), top_b);
+        let operands = [x.b.view().slice(one), shared.view()];
+        kernels::sign_share_carries(window, true, operands, component1.view(), own.view_mut(), [top_b, top_a]);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
-        let bits = RepBits { a, b, shape: x.shape().to_vec() };
+        let ([_, _, elements], shape, words) = (elements, x.shape().to_vec(), [one_words, two_words]);
         let own_one = [own, component1];
-        Ok(SignBegun { window, bits, two, tree_one, tree_two, own_one, tops_one, one_words: one.words })
+        Ok(SignBegun { window, negate, bits, shape, elements, words, climbed, own_one, tops_one, two })
     }
 
     /// Round 1, what is received, and role 2's share of G and P. All that was sent to a neighbour before must have been
     /// taken by it, and nothing that was sent later.
     pub(super) fn receive_sign(&self, x: &Rep, begun: SignBegun) -> Result<SignReceived, MpcError> {
-        let SignBegun { window, bits, two, tree_one, tree_two, own_one, tops_one, one_words } = begun;
-        let (shared, carried) = (window.shared_planes(), window.carry_planes());
+        let device = self.device();
+        let SignBegun { window, negate, bits, shape, elements, words: [_, two], climbed, own_one, tops_one, .. } =
+            begun;
         // Role 2: its share of the bits is the message; component 0 is a stream, which hides its share.
-        let [_, _, g0] = two.nonces;
-        let received = self.take(Side::Next, MessageKind::SIGN_BITS, shared * two.words.len())?;
-        let dealt = self.take(Side::Next, MessageKind::SIGN_DEALT, tree_two.dealt_words())?;
-        let mut tops_two = self.tops(two.words.len());
+        let received = self.take(Side::Next, MessageKind::SIGN_BITS, window.shared_planes() * two.len())?;
+        let dealt = self.take(Side::Next, MessageKind::SIGN_DEALT, tree_words(window, two.len()))?;
+        let component0 = begun.two.into_buffer(device);
+        let (mut own, mut tops_two) = (device.alloc(component0.len()), self.tops(two.len()));
         let [top_b, top_a] = tops_two.each_mut().map(Buffer::view_mut);
-        kernels::first_plane(two.elements.len(), shared, received.view(), top_a);
-        let mut own = self.packed(&self.prg.with_next(g0), carried * two.words.len());
-        let component0 = own.clone();
-        let operands = [x.a.view().slice(two.elements.clone()), received.view()];
-        kernels::sign_share_carries(window, false, operands, own.view_mut(), top_b);
+        let operands = [x.a.view().slice(elements), received.view()];
+        kernels::sign_share_carries(window, false, operands, component0.view(), own.view_mut(), [top_b, top_a]);
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
         let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, own.len())?;
         let two_carries = Components([(own, Some(other)), (component0, None)]);
-        Ok(SignReceived {
-            bits,
-            trees: [tree_one, tree_two],
-            words: [one_words, two.words],
-            own_one,
-            two_carries,
-            tops: [tops_one, tops_two],
-            dealt,
-        })
+        Ok(SignReceived { negate, bits, shape, climbed, own_one, two_carries, tops: [tops_one, tops_two], dealt })
     }
 
     /// Round 2 and the levels of the tree, in which role 0 takes no part.
     pub(super) fn finish_sign(&self, received: SignReceived) -> Result<RepBits, MpcError> {
-        let SignReceived { mut bits, trees, words: [one, two], own_one, two_carries, tops, dealt } = received;
+        let SignReceived { negate, bits: [mut a, mut b], shape, climbed, own_one, two_carries, tops, dealt } = received;
         // Component 2 is the sum of what roles 1 and 2 have exchanged.
         let [own, component1] = own_one;
         let other = self.take(Side::Next, MessageKind::SIGN_CARRIES2, own.len())?;
         let one_carries = Components([(component1, None), (own, Some(other))]);
-        let [carry_one, carry_two] = self.climb_tree(trees, [one_carries, two_carries], &dealt)?;
-        for (tops, carry, words) in [(&tops[0], &carry_one, one), (&tops[1], &carry_two, two)] {
-            let out = [&mut bits.a, &mut bits.b].map(|bits| bits.slice_mut(words.clone()));
-            kernels::xors(with_carry(tops, carry, out));
+        let carries = self.climb_tree(climbed, [one_carries, two_carries], &dealt)?;
+        let elements = shape.iter().product();
+        let ([_, a_one, a_two], [_, b_one, b_two]) =
+            (self.packed_places(elements, &mut a), self.packed_places(elements, &mut b));
+        let outs = [[a_one, b_one], [a_two, b_two]];
+        let negated = self.negated(negate);
+        let mut all = vec![];
+        for ((tops, Components(carry)), outs) in tops.iter().zip(&carries).zip(outs) {
+            for (((top, (first, second)), negate), out) in tops.iter().zip(carry).zip(negated).zip(outs) {
+                let parts = [top.view(), first.view()].into_iter().chain(second.as_ref().map(Buffer::view));
+                all.push(Combined::xor(parts, negate, out));
+            }
         }
-        Ok(bits)
+        kernels::combine(all);
+        Ok(RepBits { a, b, shape })
+    }
+
+    /// Which of this party's components of bits are inverted where the bits are: component 0.
+    pub(super) fn negated(&self, negate: bool) -> [bool; 2] {
+        let id = self.id().index();
+        [negate && id == 0, negate && id == 2]
     }
 
     /// Memory for a part's components of the sign without the carry.
     fn tops(&self, words: usize) -> [Buffer; 2] {
         [(); 2].map(|()| self.device().alloc(words))
     }
-}
-
-/// A part's components of the sign: those without the carry and the carry's.
-fn with_carry<'a>(
-    tops: &'a [Buffer; 2],
-    Components(carry): &'a Components,
-    out: [ViewMut<'a>; 2],
-) -> Vec<XorOf<View<'a>, ViewMut<'a>>> {
-    let each = tops.iter().zip(carry).zip(out).map(|((top, (first, second)), out)| XorOf {
-        of: [top.view(), first.view()],
-        and: second.as_ref().map(Buffer::view),
-        out,
-    });
-    each.collect()
 }

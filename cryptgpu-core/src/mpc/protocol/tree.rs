@@ -1,20 +1,39 @@
 //! The prefix tree over generate and propagate bits, level by level, as each role computes it: role 0 deals its shares of
 //! all products at once, and roles 1 and 2 exchange theirs. How G and P come about is `msb.rs`'s.
 
-use super::draws::Draw;
 use super::message::{MessageKind, Part, Side};
-use crate::device::{Binary, Buffer, Summed, TreeStep, View, ViewMut, kernels};
+use crate::device::{Buffer, Draw, Summed, TreeStep, View, ViewMut, kernels};
 use crate::mpc::{MpcError, Party, SignWindow};
+use std::ops::Range;
 
 /// A level of the tree in one role: its nonces are role 0's mask, component 1 and component 0 of the level's results.
 pub(super) type Level = Part<3>;
 
-/// The tree over the elements of one part.
-pub(super) struct Tree {
+/// What role 0 needs to deal the tree over the elements of its part.
+pub(super) struct DealtTree {
     elements: usize,
-    words: usize,
-    /// From the leaves, with the number of pairs that each has as its result.
-    levels: Vec<(usize, Level)>,
+    levels: Vec<DealtLevel>,
+}
+
+/// A level: the number of pairs that it has as its result, the mask of role 0's share, and its components, which are streams.
+struct DealtLevel {
+    half: usize,
+    mask: Draw,
+    results: [Draw; 2],
+}
+
+/// What roles 1 and 2 need to climb the tree over the elements of their parts.
+pub(super) struct ClimbedTree {
+    elements: [usize; 2],
+    levels: Vec<ClimbedLevel>,
+}
+
+/// A level: its pairs, role 1's component 1 and mask, and role 2's component 0.
+struct ClimbedLevel {
+    half: usize,
+    first: Draw,
+    mask: Draw,
+    zeroth: Draw,
 }
 
 /// Both components of a level's G and P in one role, each one buffer or the sum of two, which nobody adds up before they are
@@ -26,11 +45,11 @@ impl Components {
         &'a self,
         elements: usize,
         half: usize,
-        masks: [View<'a>; 2],
+        [mask, more]: [View<'a>; 2],
         out: ViewMut<'a>,
     ) -> TreeStep<View<'a>, ViewMut<'a>> {
         let x = self.0.each_ref().map(|(first, second)| Summed(first.view(), second.as_ref().map(Buffer::view)));
-        TreeStep { elements, half, x, masks: Some(masks), out }
+        TreeStep { elements, half, x, mask: Summed(mask, Some(more)), out }
     }
 }
 
@@ -39,51 +58,74 @@ fn planes(half: usize) -> usize {
     2 * half - 1
 }
 
-impl Tree {
-    /// Those of roles 0, 1 and 2.
-    pub(super) fn of_roles(window: SignWindow, parts: [&Part<3>; 3], levels: Vec<[Level; 3]>) -> [Tree; 3] {
-        let mut trees =
-            parts.map(|part| Tree { elements: part.elements.len(), words: part.words.len(), levels: vec![] });
-        let mut half = window.groups();
-        for level in levels {
-            half /= 2;
-            for (tree, level) in trees.iter_mut().zip(level) {
-                tree.levels.push((half, level));
-            }
-        }
-        trees
-    }
+/// Words of the results of all levels, in a part with so many words a plane.
+pub(super) fn tree_words(window: SignWindow, words: usize) -> usize {
+    halves(window).map(|half| planes(half) * words).sum()
+}
 
-    /// Words that role 0 deals.
-    pub(super) fn dealt_words(&self) -> usize {
-        self.levels.iter().map(|(half, _)| planes(*half) * self.words).sum()
+/// The pairs of all levels' results, from the leaves.
+pub(super) fn halves(window: SignWindow) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(window.groups() / 2), |half| Some(half / 2)).take_while(|&half| half > 0)
+}
+
+impl DealtTree {
+    /// All masks.
+    pub(super) fn draws(&mut self) -> impl Iterator<Item = &mut Draw> {
+        self.levels.iter_mut().flat_map(|DealtLevel { mask, results, .. }| std::iter::once(mask).chain(results))
+    }
+}
+
+impl ClimbedTree {
+    /// All masks.
+    pub(super) fn draws(&mut self) -> impl Iterator<Item = &mut Draw> {
+        self.levels.iter_mut().flat_map(|ClimbedLevel { first, mask, zeroth, .. }| [first, mask, zeroth])
     }
 }
 
 impl Party {
+    /// The trees of role 0, and of roles 1 and 2.
+    pub(super) fn trees(&self, window: SignWindow, levels: Vec<[Level; 3]>) -> (DealtTree, ClimbedTree) {
+        let mut dealt = DealtTree { elements: 0, levels: vec![] };
+        let mut climbed = ClimbedTree { elements: [0; 2], levels: vec![] };
+        for (half, [zero, one, two]) in halves(window).zip(levels) {
+            let draw = |stream, part: &Range<usize>| Draw::of(stream, planes(half) * part.len());
+            let [mask, first, zeroth] = zero.nonces;
+            let mask = draw(self.prg.with_next(mask), &zero.words);
+            let results = [draw(self.prg.with_prev(zeroth), &zero.words), draw(self.prg.with_next(first), &zero.words)];
+            dealt.levels.push(DealtLevel { half, mask, results });
+            let ([mask, first, _], [_, _, zeroth]) = (one.nonces, two.nonces);
+            let (mask, first) =
+                (draw(self.prg.with_prev(mask), &one.words), draw(self.prg.with_prev(first), &one.words));
+            climbed.levels.push(ClimbedLevel {
+                half,
+                first,
+                mask,
+                zeroth: draw(self.prg.with_next(zeroth), &two.words),
+            });
+            (dealt.elements, climbed.elements) = (zero.elements.len(), [one.elements.len(), two.elements.len()]);
+        }
+        (dealt, climbed)
+    }
+
     /// Role 0: deals its shares of the products of all levels to role 2, and has both its components of the carry.
-    pub(super) fn deal_tree(&self, tree: Tree, leaves: [Buffer; 2]) -> Result<[Buffer; 2], MpcError> {
-        let mut message = self.device().alloc(tree.dealt_words());
-        let (mut masks, mut results, mut rest) = (vec![], vec![], message.view_mut());
-        for (half, level) in tree.levels {
-            let ([mask, first, zeroth], words) = (level.nonces, planes(half) * tree.words);
-            let (share, behind) = rest.split_at(words);
-            masks.push((half, self.prg.with_next(mask), share));
-            results.push([(self.prg.with_prev(zeroth), words), (self.prg.with_next(first), words)]);
+    pub(super) fn deal_tree(&self, tree: DealtTree, leaves: [Buffer; 2]) -> Result<[Buffer; 2], MpcError> {
+        let device = self.device();
+        let DealtTree { elements, levels } = tree;
+        let mut message = device.alloc(levels.iter().map(|level| level.mask.len()).sum());
+        // Its components are streams at every level, so no level waits for another.
+        let (mut components, mut masks) = (vec![leaves], vec![]);
+        for DealtLevel { half, mask, results } in levels {
+            masks.push((half, mask.into_buffer(device)));
+            components.push(results.map(|result| result.into_buffer(device)));
+        }
+        let (mut steps, mut rest) = (vec![], message.view_mut());
+        for ((half, mask), level) in masks.iter().zip(&components) {
+            let (out, behind) = rest.split_at(mask.len());
+            let x = level.each_ref().map(|component| Summed(component.view(), None));
+            steps.push(TreeStep { elements, half: *half, x, mask: Summed(mask.view(), None), out });
             rest = behind;
         }
-        kernels::fills(masks.iter_mut().map(|(_, mask, share)| (&*mask, share.reborrow())).collect());
-        // Its components are streams at every level, so no level waits for another.
-        let results = self.draw_groups(results).into_iter().map(|level| level.map(Draw::take));
-        let mut components: Vec<[Buffer; 2]> = std::iter::once(leaves).chain(results).collect();
-        let steps = masks.into_iter().zip(&components).map(|((half, _, out), level)| TreeStep {
-            elements: tree.elements,
-            half,
-            x: level.each_ref().map(|component| Summed(component.view(), None)),
-            masks: None,
-            out,
-        });
-        kernels::sign_tree(steps.collect());
+        kernels::sign_tree(steps);
         self.post(Side::Prev, MessageKind::SIGN_DEALT, message)?;
         Ok(components.swap_remove(components.len() - 1))
     }
@@ -91,15 +133,15 @@ impl Party {
     /// Roles 1 and 2: exchange their shares, level by level. The leaves' components to the carry's, for each role.
     pub(super) fn climb_tree(
         &self,
-        [one, two]: [Tree; 2],
+        tree: ClimbedTree,
         leaves: [Components; 2],
         dealt: &Buffer,
     ) -> Result<[Components; 2], MpcError> {
         let ([mut at_one, mut at_two], mut at) = (leaves, 0);
-        let elements = [one.elements, two.elements];
-        for (half, [c1, mask, c0]) in self.masks_of_levels(one, two) {
-            let [c1, mask, c0] = [c1, mask, c0].map(Draw::take);
-            let [mut own_one, mut own_two] = [&c1, &c0].map(|masks| self.device().alloc(masks.len()));
+        let (device, elements) = (self.device(), tree.elements);
+        for ClimbedLevel { half, first, mask, zeroth } in tree.levels {
+            let [c1, mask, c0] = [first, mask, zeroth].map(|draw| draw.into_buffer(device));
+            let [mut own_one, mut own_two] = [&c1, &c0].map(|masks| device.alloc(masks.len()));
             let from_zero = dealt.slice(at..at + c0.len());
             at += c0.len();
             let (hidden_one, hidden_two) = ([mask.view(), c1.view()], [from_zero, c0.view()]);
@@ -116,24 +158,5 @@ impl Party {
             at_one = Components([(c1, None), (own_one, Some(other))]);
         }
         Ok([at_one, at_two])
-    }
-
-    /// Of every level its pairs, and role 1's component 1 and mask and role 2's component 0 of its results.
-    fn masks_of_levels(&self, one: Tree, two: Tree) -> impl Iterator<Item = (usize, [Draw; 3])> + use<> {
-        let level = |((half, level_one), (_, level_two)): ((usize, Level), (usize, Level))| {
-            let ([mask, first, _], [_, _, zeroth]) = (level_one.nonces, level_two.nonces);
-            let [one, two] = [one.words, two.words].map(|words| planes(half) * words);
-            let (first, mask) = (self.prg.with_prev(first), self.prg.with_prev(mask));
-            (half, [(first, one), (mask, one), (self.prg.with_next(zeroth), two)])
-        };
-        let (halves, streams): (Vec<_>, Vec<_>) = one.levels.into_iter().zip(two.levels).map(level).unzip();
-        halves.into_iter().zip(self.draw_groups(streams))
-    }
-
-    /// x ⊕ y.
-    pub(super) fn xor(&self, x: View, y: View) -> Buffer {
-        let mut out = self.device().alloc(x.len());
-        kernels::binary(Binary::Xor, x, y, out.view_mut());
-        out
     }
 }

@@ -2,26 +2,15 @@
 //! replicated tensor. The result is ⌊x/2^d⌋ or one more, the latter with probability equal to the
 //! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62.
 
-use super::draws::Draw;
 use super::message::{MessageKind, Side};
 use super::truncating::{Missing, Truncating};
-use crate::device::{Binary, Buffer, OpenedBits, TermShare, Unary, View, ViewMut, kernels};
+use crate::device::{
+    self, Binary, CloseTerms, Deal, Draw, Masks, OpenTop, Placed, Results, TermShare, Unary, View, ViewMut, kernels,
+};
 use crate::mpc::{Additive, CheckRange, Fidelity, MpcError, Party, Rep, cost};
-use crate::prg::Stream;
-use std::ops::Range;
 
 /// Cuts that the offsets of the exact protocol leave room for.
 const MAX_BITS: u32 = 61;
-
-/// What role 2 needs to deal the product of a truncation.
-struct Dealer {
-    elements: Range<usize>,
-    /// Of α and β, packed.
-    halves: [Draw; 2],
-    gamma: Stream,
-    /// Of both its components.
-    result: [Stream; 2],
-}
 
 impl Party {
     fn check_bits(&self, d: u32) -> Result<(), MpcError> {
@@ -119,82 +108,72 @@ impl Party {
         self.declare_cost(cost::begin_truncation(n, d));
         let device = self.device();
         let nonce = self.prg.nonce_for(MessageKind::TRUNCATE_DEAL.on(&[n, d as usize]));
-        let zero = self.prg.zero(nonce);
-        kernels::add_zero(&zero, z.view_mut());
+        let zero_share = self.prg.zero(nonce);
+        kernels::add_zero(&zero_share, z.view_mut());
         let [zero, one, two] = self.parts::<5>(MessageKind::TRUNCATE_DEAL, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
+        // All masks of all roles, and role 2's components, which are streams.
         let ([alpha, _, gamma0, y0, _], [_, beta, _, _, y2]) = (zero.nonces, one.nonces);
         let [alpha_two, beta_two, gamma_two, y0_two, y2_two] = two.nonces;
-        let [alpha, beta, alpha_two, beta_two] = self.draws([
-            (self.prg.with_prev(alpha), zero.words.len()),
-            (self.prg.with_next(beta), one.words.len()),
-            (self.prg.with_next(alpha_two), two.words.len()),
-            (self.prg.with_prev(beta_two), two.words.len()),
-        ]);
-        let dealer = Dealer {
-            elements: two.elements,
-            halves: [alpha_two, beta_two],
-            gamma: self.prg.with_next(gamma_two),
-            result: [self.prg.with_prev(y2_two), self.prg.with_next(y0_two)],
-        };
-        self.deal(dealer, z.view(), d, [&mut a, &mut b])?;
+        let mut masks = [
+            Draw::of(self.prg.with_next(alpha_two), two.words.len()),
+            Draw::of(self.prg.with_prev(beta_two), two.words.len()),
+            Draw::of(self.prg.with_next(gamma_two), two.elements.len()),
+            Draw::of(self.prg.with_prev(alpha), zero.words.len()),
+            Draw::of(self.prg.with_prev(gamma0), zero.elements.len()),
+            Draw::of(self.prg.with_prev(y0), zero.elements.len()),
+            Draw::of(self.prg.with_next(beta), one.words.len()),
+            Draw::of(self.prg.with_next(y2), one.elements.len()),
+        ];
+        let mut own = [Placed::of(self.prg.with_prev(y2_two)), Placed::of(self.prg.with_next(y0_two))];
+        let [places_a, places_b] = [&mut a, &mut b].map(|component| component.slice_mut(two.elements.clone()));
+        let placed = own.iter_mut().zip([places_a, places_b]).collect();
+        device::make(device, Masks { draws: masks.iter_mut().collect(), placed });
+        let [alpha_two, beta_two, gamma_two, alpha, gamma0, y0, beta, y2] = masks;
 
-        // Role 0: opens e.
-        let alpha = alpha.take();
-        let own = z.slice(zero.elements.clone());
+        // Role 2 sends its share and deals the product αβ; role 0 opens e.
+        let [alpha_two, beta_two, alpha] = [alpha_two, beta_two, alpha].map(|bits| bits.into_buffer(device));
+        let own_zero = z.slice(zero.elements.clone());
+        let mut dealt = device.alloc(two.elements.len() + d as usize * two.words.len());
         let mut e = device.alloc(zero.words.len());
-        kernels::truncation_open_top(true, own, alpha.view(), e.view_mut());
+        let (own_two, halves) = (z.slice(two.elements.clone()), [alpha_two.view(), beta_two.view()]);
+        kernels::truncation_first(
+            d,
+            Deal { z: own_two, halves, gamma: &gamma_two, message: dealt.view_mut() },
+            OpenTop { z: own_zero, alpha: alpha.view(), message: e.view_mut() },
+        );
+        self.post(Side::Prev, MessageKind::TRUNCATE_DEAL, dealt)?;
+        for (own, component) in own.into_iter().zip([&mut a, &mut b]) {
+            own.put(component.slice_mut(two.elements.clone()));
+        }
         self.post_copy(Side::Next, MessageKind::TRUNCATE_TOP, e.view())?;
 
         // Role 1: opens f and its half.
         let (count, words) = (one.elements.len(), one.words.len());
         let dealt = self.take(Side::Next, MessageKind::TRUNCATE_DEAL, count + d as usize * words)?;
         let e_one = self.take(Side::Prev, MessageKind::TRUNCATE_TOP, words)?;
-        let mut v = device.alloc(count);
-        kernels::binary(Binary::Add, z.slice(one.elements.clone()), dealt.slice(0..count), v.view_mut());
-        let beta = beta.take();
+        let beta = beta.into_buffer(device);
         let mut message = device.alloc(count + words);
-        kernels::truncation_open_top(false, v.view(), beta.view(), message.slice_mut(count..count + words));
-        let f = message.slice(count..count + words).to_buffer();
-        let bits = OpenedBits { e: e_one.view(), f: f.view(), pad: beta.view() };
-        let gamma1 = dealt.slice(count..dealt.len());
-        let y2 = self.prg.with_next(y2);
-        let y_out = b.slice_mut(one.elements.clone());
-        kernels::truncation_role1(d, v.view(), bits, gamma1, &y2, message.slice_mut(0..count), y_out);
-        a.slice_mut(one.elements.clone()).copy_from(message.slice(0..count));
+        let [a_one, b_one] = [&mut a, &mut b].map(|component| component.slice_mut(one.elements.clone()));
+        let results = Results { message: message.view_mut(), a: a_one, b: b_one };
+        let shares = [z.slice(one.elements.clone()), dealt.view()];
+        kernels::truncation_role1(d, shares, [e_one.view(), beta.view()], &y2, results);
         self.post(Side::Prev, MessageKind::TRUNCATE_ROLE1, message)?;
 
         // Role 0: closes with its half.
         let (count, words) = (zero.elements.len(), zero.words.len());
         let received = self.take(Side::Next, MessageKind::TRUNCATE_ROLE1, count + words)?;
-        let bits = OpenedBits { e: e.view(), f: received.slice(count..count + words), pad: alpha.view() };
-        let streams = [&self.prg.with_prev(gamma0), &self.prg.with_prev(y0)];
         let mut half0 = device.alloc(count);
-        let y_out = a.slice_mut(zero.elements.clone());
-        kernels::truncation_role0(d, z.slice(zero.elements.clone()), bits, streams, half0.view_mut(), y_out);
-        let y1 = b.slice_mut(zero.elements);
-        kernels::binary(Binary::Add, half0.view(), received.slice(0..count), y1);
+        let [a_zero, b_zero] = [&mut a, &mut b].map(|component| component.slice_mut(zero.elements.clone()));
+        let results = Results { message: half0.view_mut(), a: a_zero, b: b_zero };
+        let bits = [e.view(), alpha.view()];
+        kernels::truncation_role0(d, [own_zero, received.view()], bits, [&gamma0, &y0], results);
         self.post(Side::Next, MessageKind::TRUNCATE_ROLE0, half0)?;
 
         // Role 1: y₁ is its half, until p₀ is there.
         let missing = Missing { elements: one.elements, tag: self.tag(MessageKind::TRUNCATE_ROLE0) };
         Ok(Truncating::new(self.rep(a, b, &shape)?, missing))
-    }
-
-    /// Role 2 of a product's truncation: sends its share, deals the product αβ, and has both its
-    /// components from streams.
-    fn deal(&self, dealer: Dealer, z: View, d: u32, [a, b]: [&mut Buffer; 2]) -> Result<(), MpcError> {
-        let Dealer { elements, halves, gamma, result: [y2, y0] } = dealer;
-        let [alpha, beta] = halves.map(Draw::take);
-        let (count, words) = (elements.len(), alpha.len());
-        let mut message = self.device().alloc(count + d as usize * words);
-        message.slice_mut(0..count).copy_from(z.slice(elements.clone()));
-        let end = message.len();
-        kernels::truncation_deal(d, count, alpha.view(), beta.view(), &gamma, message.slice_mut(count..end));
-        self.post(Side::Prev, MessageKind::TRUNCATE_DEAL, message)?;
-        kernels::fills(vec![(&y2, a.slice_mut(elements.clone())), (&y0, b.slice_mut(elements))]);
-        Ok(())
     }
 
     /// x/2^d of a replicated x, |x| < 2^62 in the ring: 2^(62 − f) as a real, or 2^(62 − 2f) for a product that was not
@@ -235,51 +214,53 @@ impl Party {
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
         let (xa, xb) = (x.a.view(), x.b.view());
 
+        let ([a1, mu, nu, y1], [a1_one, mu_one, _, y1_one], [_, _, nu_two, _]) = (zero.nonces, one.nonces, two.nonces);
+        let mut masks = [
+            Draw::of(self.prg.with_next(a1), zero.elements.len()),
+            Draw::of(self.prg.with_next(mu), zero.elements.len()),
+            Draw::of(self.prg.with_prev(nu), zero.elements.len()),
+            Draw::of(self.prg.with_next(y1), zero.elements.len()),
+            Draw::of(self.prg.with_prev(a1_one), one.elements.len()),
+            Draw::of(self.prg.with_prev(mu_one), one.elements.len()),
+            Draw::of(self.prg.with_prev(y1_one), one.elements.len()),
+            Draw::of(self.prg.with_next(nu_two), two.elements.len()),
+        ];
+        device::make(device, Masks::draws(&mut masks));
+        let [a1, mu, nu, y1, share, mu_one, y1_one, nu_two] = &masks;
+
         // Role 0: y₀ and its dealt bit.
-        let [a1, mu, nu, y1] = zero.nonces;
-        let count = zero.elements.len();
-        let mut message = device.alloc(count + planes * zero.words.len());
-        let streams =
-            [&self.prg.with_next(a1), &self.prg.with_next(mu), &self.prg.with_prev(nu), &self.prg.with_next(y1)];
+        let mut message = device.alloc(zero.elements.len() + planes * zero.words.len());
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
-        let y1_out = b.slice_mut(zero.elements.clone());
-        kernels::truncation_shared_role0(d, parts, streams, message.view_mut(), y1_out);
-        a.slice_mut(zero.elements).copy_from(message.slice(0..count));
+        let [a_zero, b_zero] = [&mut a, &mut b].map(|component| component.slice_mut(zero.elements.clone()));
+        let results = Results { message: message.view_mut(), a: a_zero, b: b_zero };
+        kernels::truncation_shared_role0(d, parts, [a1, mu, nu, y1], results);
         self.post(Side::Prev, MessageKind::TRUNCATE_SHARED, message)?;
 
         // Role 1: its term.
-        let [a1, mu, _, y1] = one.nonces;
         let v_one = xb.slice(one.elements.clone());
         let mut own_one = device.alloc(planes * one.words.len());
-        let share = self.prg.with_prev(a1);
-        kernels::truncation_shared_term(
-            d,
-            v_one,
-            TermShare::Drawn(&share),
-            &self.prg.with_prev(mu),
-            own_one.view_mut(),
-        );
+        let (drawn, kept) = (TermShare::Drawn { share, y1: y1_one }, a.slice_mut(one.elements.clone()));
+        kernels::truncation_shared_term(d, v_one, drawn, mu_one, own_one.view_mut(), kept);
         self.post_copy(Side::Next, MessageKind::TRUNCATE_TERM1, own_one.view())?;
-        kernels::fill(&self.prg.with_prev(y1), a.slice_mut(one.elements.clone()));
 
-        // Role 2: its term, and both components.
-        let [_, _, nu, _] = two.nonces;
+        // Role 2: its term.
         let (count, words) = (two.elements.len(), two.words.len());
         let v_two = xa.slice(two.elements.clone());
         let received = self.take(Side::Next, MessageKind::TRUNCATE_SHARED, count + planes * words)?;
         let mut own_two = device.alloc(planes * words);
-        let share = TermShare::Received(received.slice(count..received.len()));
-        kernels::truncation_shared_term(d, v_two, share, &self.prg.with_next(nu), own_two.view_mut());
+        let (share, kept) = (TermShare::Received(received.view()), b.slice_mut(two.elements.clone()));
+        kernels::truncation_shared_term(d, v_two, share, nu_two, own_two.view_mut(), kept);
         self.post_copy(Side::Prev, MessageKind::TRUNCATE_TERM2, own_two.view())?;
-        let other = self.take(Side::Prev, MessageKind::TRUNCATE_TERM1, planes * words)?;
-        let y2 = a.slice_mut(two.elements.clone());
-        kernels::truncation_shared_close(d, v_two, [own_two.view(), other.view()], y2);
-        b.slice_mut(two.elements).copy_from(received.slice(0..count));
 
-        // Role 1: y₂.
-        let other = self.take(Side::Next, MessageKind::TRUNCATE_TERM2, planes * one.words.len())?;
-        let y2 = b.slice_mut(one.elements);
-        kernels::truncation_shared_close(d, v_one, [own_one.view(), other.view()], y2);
+        // Both: y₂.
+        let term_one = self.take(Side::Prev, MessageKind::TRUNCATE_TERM1, planes * words)?;
+        let term_two = self.take(Side::Next, MessageKind::TRUNCATE_TERM2, planes * one.words.len())?;
+        let (terms_one, terms_two) = ([own_one.view(), term_two.view()], [own_two.view(), term_one.view()]);
+        let closings = vec![
+            CloseTerms { v: v_two, terms: terms_two, y2: a.slice_mut(two.elements) },
+            CloseTerms { v: v_one, terms: terms_one, y2: b.slice_mut(one.elements) },
+        ];
+        kernels::truncation_shared_close(d, closings);
         self.rep(a, b, x.shape())
     }
 

@@ -3,7 +3,7 @@
 use crate::support::card::cards;
 use crate::support::data::{SIZES, words};
 use cryptgpu_core::device::cpu::elementwise as cpu;
-use cryptgpu_kernels::{Binary, BlockOrder, Unary, XorOf};
+use cryptgpu_kernels::{Binary, BlockOrder, Combine, Combined, Unary};
 
 #[test]
 fn binary_operations_agree() {
@@ -138,26 +138,36 @@ fn orders_of_blocks_agree() {
     }
 }
 
+/// Sums and XORs of none to five parts, with and without a constant, more than a launch has room for; and refusals.
 #[test]
-fn several_xors_agree() {
+fn several_combinations_agree() {
     for card in cards() {
         let sizes: Vec<usize> = SIZES.into_iter().chain([1, 0, 7, 300, 9]).collect();
-        let [x, y, z] = [50, 51, 52].map(|seed| sizes.iter().map(|&n| words(seed, n)).collect::<Vec<_>>());
-        let [dx, dy, dz] = [&x, &y, &z].map(|all| all.iter().map(|words| card.up(words)).collect::<Vec<_>>());
+        let parts: Vec<Vec<Vec<u64>>> =
+            sizes.iter().enumerate().map(|(i, &n)| (0..i % 6).map(|k| words(50 + k as u64, n)).collect()).collect();
+        let on_card: Vec<Vec<_>> = parts.iter().map(|all| all.iter().map(|words| card.up(words)).collect()).collect();
+        let how = |i: usize| if i.is_multiple_of(3) { Combine::Xor } else { Combine::Add };
+        let constant = |i: usize| if i.is_multiple_of(2) { u64::MAX } else { 0 };
         let mut outs: Vec<_> = sizes.iter().map(|&n| card.blank(n)).collect();
-        let jobs = outs.iter_mut().enumerate().map(|(i, out)| XorOf {
-            of: [dx[i].words(), dy[i].words()],
-            and: (i % 2 == 0).then(|| dz[i].words()),
-            out: out.words_mut(),
+        let jobs = outs.iter_mut().zip(&on_card).enumerate().map(|(i, (out, parts))| {
+            let parts = parts.iter().map(|part| part.words()).collect();
+            Combined { how: how(i), parts, constant: constant(i), out: out.words_mut() }
         });
-        card.kernels.xors(&card.stream, jobs.collect()).unwrap();
+        card.kernels.combine(&card.stream, jobs.collect()).unwrap();
         for (i, out) in outs.iter().enumerate() {
             let mut expected = vec![0; sizes[i]];
-            let and = (i % 2 == 0).then_some(&z[i][..]);
-            cpu::xor(XorOf { of: [&x[i][..], &y[i][..]], and, out: &mut expected[..] });
-            let by_hand = |j: usize| x[i][j] ^ y[i][j] ^ and.map_or(0, |z| z[j]);
+            let slices = parts[i].iter().map(|part| &part[..]).collect();
+            let (how, constant) = (how(i), constant(i));
+            cpu::combine(vec![Combined { how, parts: slices, constant, out: &mut expected[..] }]);
+            let join = |sum: u64, x: u64| if how == Combine::Add { sum.wrapping_add(x) } else { sum ^ x };
+            let by_hand = |j: usize| parts[i].iter().fold(constant, |sum, part| join(sum, part[j]));
             assert!((0..sizes[i]).all(|j| expected[j] == by_hand(j)));
-            assert_eq!(card.down(out), expected, "XOR {i}, {}", card.name);
+            assert_eq!(card.down(out), expected, "combination {i}, {}", card.name);
         }
+        let (x, mut out) = (card.up(&[1; 8]), card.blank(8));
+        let many = Combined::sum([x.words(); 6], out.words_mut());
+        assert!(card.kernels.combine(&card.stream, vec![many]).is_err(), "six parts");
+        let mut short = card.blank(7);
+        assert!(card.kernels.combine(&card.stream, vec![Combined::sum([x.words()], short.words_mut())]).is_err());
     }
 }

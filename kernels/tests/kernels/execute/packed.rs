@@ -4,7 +4,7 @@ use crate::support::card::{Buffer, Card, cards};
 use crate::support::data::{Draws, SIZES, drawn, words};
 use cryptgpu_core::device::cpu::{bit_product, bits, sign, truncation};
 use cryptgpu_core::prg::{Randomness, Stream};
-use cryptgpu_kernels::{OpenedBits, SignWindow, Summed, TermShare, TreeStep};
+use cryptgpu_kernels::{BitTerm, CloseTerms, Deal, OpenTop, Results, SignWindow, Summed, TermShare, TreeStep};
 
 fn draws(seed: u8) -> Draws {
     Draws::new(Randomness::Aes128Ctr, seed)
@@ -80,15 +80,18 @@ fn sharing_of_carries_agrees() {
                 for constants in [false, true] {
                     let window = SignWindow::new(low, width).unwrap();
                     let shared = words(24, window.shared_planes() * plane(n));
-                    let mut carry = words(25, window.carry_planes() * plane(n));
-                    let mut top = vec![0; plane(n)];
-                    let (mut dc, mut dt) = (card.up(&carry), card.blank(plane(n)));
-                    sign::share_carries(window, constants, [&b, &shared], &mut carry, &mut top);
-                    let ds = card.up(&shared);
-                    let (c, t) = (dc.words_mut(), dt.words_mut());
-                    let shared = ds.words();
-                    card.kernels.sign_share_carries(&card.stream, window, constants, db.words(), shared, c, t).unwrap();
-                    assert_eq!([card.down(&dc), card.down(&dt)], [carry, top], "{window:?}, n = {n}, {}", card.name);
+                    let mask = words(25, window.carry_planes() * plane(n));
+                    let mut expected = [vec![0; mask.len()], vec![0; plane(n)], vec![0; plane(n)]];
+                    let [carry, top, top_a] = &mut expected;
+                    sign::share_carries(window, constants, [&b, &shared], &mask, carry, [top, top_a]);
+                    let (ds, dm) = (card.up(&shared), card.up(&mask));
+                    let mut out = [mask.len(), plane(n), plane(n)].map(|len| card.blank(len));
+                    let [c, top, top_a] = out.each_mut().map(|out| out.words_mut());
+                    let (db, ds, dm) = (db.words(), ds.words(), dm.words());
+                    let (kernels, stream) = (&card.kernels, &card.stream);
+                    kernels.sign_share_carries(stream, window, constants, db, ds, dm, c, [top, top_a]).unwrap();
+                    let found = out.each_ref().map(|out| card.down(out));
+                    assert_eq!(found, expected, "{window:?}, n = {n}, {}", card.name);
                 }
             }
         }
@@ -96,37 +99,32 @@ fn sharing_of_carries_agrees() {
 }
 
 #[test]
-fn levels_of_the_tree_and_first_planes_agree() {
+fn levels_of_the_tree_agree() {
     for card in cards() {
         for n in SIZES {
             for half in [1, 2, 4, 8] {
                 let (planes_in, planes_out) = ((4 * half - 1) * plane(n), (2 * half - 1) * plane(n));
                 let [a, b, second] = [26, 27, 29].map(|seed| words(seed, planes_in));
-                let [held, mask, more] = [28, 40, 41].map(|seed| words(seed, planes_out));
+                let [mask, more] = [40, 41].map(|seed| words(seed, planes_out));
                 let [da, db, ds, dmask, dmore] = [&a, &b, &second, &mask, &more].map(|words| card.up(words));
-                let [mut onto, mut masked] = [card.up(&held), card.blank(planes_out)];
-                // A role 0's, on top of what is there; and one of the other roles', with a component in two parts.
+                let [mut dealt, mut climbed] = [card.blank(planes_out), card.blank(planes_out)];
+                // A role 0's, behind one mask; and one of the other roles', with a component and a mask in two parts.
                 let (x, y) =
                     ([Summed(da.words(), None), Summed(db.words(), None)], Summed(ds.words(), Some(da.words())));
-                let masks = Some([dmask.words(), dmore.words()]);
+                let (one, two) = (Summed(dmask.words(), None), Summed(dmask.words(), Some(dmore.words())));
                 let steps = vec![
-                    TreeStep { elements: n, half, x, masks: None, out: onto.words_mut() },
-                    TreeStep { elements: n, half, x: [y, x[1]], masks, out: masked.words_mut() },
+                    TreeStep { elements: n, half, x, mask: one, out: dealt.words_mut() },
+                    TreeStep { elements: n, half, x: [y, x[1]], mask: two, out: climbed.words_mut() },
                 ];
                 card.kernels.sign_tree(&card.stream, steps).unwrap();
-                let (mut expected, mut expected_masked) = (held, vec![0; planes_out]);
-                let x = [Summed(&a[..], None), Summed(&b[..], None)];
-                sign::tree_step(TreeStep { elements: n, half, x, masks: None, out: &mut expected });
-                let (x, masks) = ([Summed(&second[..], Some(&a[..])), x[1]], Some([&mask[..], &more[..]]));
-                sign::tree_step(TreeStep { elements: n, half, x, masks, out: &mut expected_masked });
-                let found = [card.down(&onto), card.down(&masked)];
-                assert_eq!(found, [expected, expected_masked], "half {half}, n = {n}, {}", card.name);
-
-                let (planes, mut first) = (4 * half - 1, vec![0; plane(n)]);
-                sign::first_plane(n, planes, &a, &mut first);
-                let mut out = card.blank(plane(n));
-                card.kernels.first_plane(&card.stream, n, planes, da.words(), out.words_mut()).unwrap();
-                assert_eq!(card.down(&out), first, "first of {planes} planes, n = {n}, {}", card.name);
+                let [mut expected_dealt, mut expected] = [vec![0; planes_out], vec![0; planes_out]];
+                let (x, mask_one) = ([Summed(&a[..], None), Summed(&b[..], None)], Summed(&mask[..], None));
+                let out = &mut expected_dealt[..];
+                sign::tree_step(TreeStep { elements: n, half, x, mask: mask_one, out });
+                let (x, mask) = ([Summed(&second[..], Some(&a[..])), x[1]], Summed(&mask[..], Some(&more[..])));
+                sign::tree_step(TreeStep { elements: n, half, x, mask, out: &mut expected[..] });
+                let found = [card.down(&dealt), card.down(&climbed)];
+                assert_eq!(found, [expected_dealt, expected], "half {half}, n = {n}, {}", card.name);
             }
         }
     }
@@ -149,31 +147,44 @@ fn bit_products_agree() {
             let mut expected = [vec![0; n], vec![0; n], vec![0; n]];
             let [message, y0, y1] = &mut expected;
             bit_product::role0(hb, s.each_ref(), message, y0, y1);
-            let [alpha, beta, mut f, mut mu, mut nu] = m;
-            let pads = [alpha.words(), beta.words()];
-            kernels.bit_product_role0(stream, b, pads, f.words_mut(), nu.words_mut(), mu.words_mut()).unwrap();
-            assert_eq!([&f, &nu, &mu].map(|out| card.down(out)), expected, "role 0, n = {n}, {}", card.name);
+            let m = m.each_ref().map(|mask| mask.words());
+            let mut out = [card.blank(n), card.blank(n), card.blank(n)];
+            let [message, y0, y1] = out.each_mut().map(|out| out.words_mut());
+            kernels.bit_product_role0(stream, b, m, message, y0, y1).unwrap();
+            assert_eq!(out.each_ref().map(|out| card.down(out)), expected, "role 0, n = {n}, {}", card.name);
 
-            let (s, [mut message]) = masks::<1>(card, &mut draws, n);
-            let mut expected = vec![0; n];
-            bit_product::open(hb, hx, &s[0], &mut expected);
-            kernels.bit_product_open(stream, b, xs, message.words_mut()).unwrap();
-            assert_eq!(card.down(&message), expected, "opening, n = {n}, {}", card.name);
+            // Role 1's and role 2's, which has one component, in one launch; first, and last.
+            for last in [false, true] {
+                let (s, m) = masks::<2>(card, &mut draws, n);
+                let mut expected = [vec![0; n], vec![0; n]];
+                let [one, two] = expected.each_mut().map(|words| &mut words[..]);
+                let opened = last.then_some(&e[..]);
+                let (both, alone) = (Summed(hx[0], Some(hx[1])), Summed(hx[1], None));
+                bit_product::term(BitTerm { bits: hb, x: both, opened, mask: &s[0], message: one });
+                bit_product::term(BitTerm { bits: hb, x: alone, opened, mask: &s[1], message: two });
+                let mut out = [card.blank(n), card.blank(n)];
+                let [one, two] = out.each_mut().map(|out| out.words_mut());
+                let (opened, masks) = (last.then(|| de.words()), m.each_ref().map(|mask| mask.words()));
+                let (both, alone) = (Summed(xs[0], Some(xs[1])), Summed(xs[1], None));
+                let terms = vec![
+                    BitTerm { bits: b, x: both, opened, mask: masks[0], message: one },
+                    BitTerm { bits: b, x: alone, opened, mask: masks[1], message: two },
+                ];
+                kernels.bit_product_terms(stream, terms).unwrap();
+                let found = out.each_ref().map(|out| card.down(out));
+                assert_eq!(found, expected, "terms, last {last}, n = {n}, {}", card.name);
+            }
 
-            let (s, [mut message]) = masks::<1>(card, &mut draws, n);
-            let mut expected = vec![0; n];
-            bit_product::close(hb, hx, &e, &s[0], &mut expected);
-            kernels.bit_product_close(stream, b, xs, de.words(), message.words_mut()).unwrap();
-            assert_eq!(card.down(&message), expected, "closing, n = {n}, {}", card.name);
-
-            let (s, [mut message]) = masks::<1>(card, &mut draws, n);
+            let (s, [u1]) = masks::<1>(card, &mut draws, n);
+            let (mut expected, mut message) = (vec![0; n], card.blank(n));
             bit_product::convert_role0(&bits[0], &s[0], &mut expected);
-            kernels.convert_role0(stream, b[0], message.words_mut()).unwrap();
+            kernels.convert_role0(stream, b[0], u1.words(), message.words_mut()).unwrap();
             assert_eq!(card.down(&message), expected, "conversion at role 0, n = {n}, {}", card.name);
             for with_v in [false, true] {
-                let (s, [mut message]) = masks::<1>(card, &mut draws, n);
+                let (s, [mask]) = masks::<1>(card, &mut draws, n);
+                let mut message = card.blank(n);
                 bit_product::convert_term(&bits[1], &e, &s[0], with_v, &mut expected);
-                kernels.convert_term(stream, b[1], de.words(), with_v, message.words_mut()).unwrap();
+                kernels.convert_term(stream, b[1], de.words(), mask.words(), with_v, message.words_mut()).unwrap();
                 assert_eq!(card.down(&message), expected, "conversion term, n = {n}, {}", card.name);
             }
         }
@@ -191,37 +202,53 @@ fn truncations_of_products_agree() {
             let u = words(40, n);
             let packed = [words(41, plane(n)), words(42, plane(n)), words(43, plane(n))];
             let (du, dp) = (card.up(&u), packed.each_ref().map(|bits| card.up(bits)));
-            for offset in [false, true] {
-                let mut expected = vec![0; plane(n)];
-                truncation::open_top(offset, &u, &packed[0], &mut expected);
-                let mut out = card.blank(plane(n));
-                kernels.truncation_open_top(stream, offset, du.words(), dp[0].words(), out.words_mut()).unwrap();
-                assert_eq!(card.down(&out), expected, "top bits, n = {n}, {}", card.name);
-            }
-            let opened = OpenedBits { e: dp[0].words(), f: dp[1].words(), pad: dp[2].words() };
-            let host = OpenedBits { e: &packed[0][..], f: &packed[1], pad: &packed[2] };
+            let bits = dp.each_ref().map(|bits| bits.words());
+            // Of the other role fewer elements, with one element none.
+            let short = n / 2;
             for d in CUTS {
                 let count = d as usize * plane(n);
                 let ([gamma], [dg]) = masks(card, &mut draws, n);
-                let mut planes = vec![0; count];
-                truncation::product_deal(d, n, &packed[0], &packed[1], &gamma, &mut planes);
-                let mut out = card.blank(count);
-                let bits = [dp[0].words(), dp[1].words()];
-                kernels.truncation_deal(stream, d, bits, dg.words(), out.words_mut()).unwrap();
-                assert_eq!(card.down(&out), planes, "dealing, d = {d}, n = {n}, {}", card.name);
+                let (mut dealt, mut opened) = (vec![0; n + count], vec![0; plane(short)]);
+                let deal =
+                    Deal { z: &u[..], halves: [&packed[0][..], &packed[1]], gamma: &gamma, message: &mut dealt[..] };
+                truncation::product_deal(d, deal);
+                let (z, alpha) = (&u[..short], &packed[2][..plane(short)]);
+                truncation::open_top(OpenTop { z, alpha, message: &mut opened[..] });
+                let mut out = [card.blank(n + count), card.blank(plane(short))];
+                let [m, o] = out.each_mut().map(|out| out.words_mut());
+                let deal = Deal { z: du.words(), halves: [bits[0], bits[1]], gamma: dg.words(), message: m };
+                let (z, alpha) = (du.words().slice(0..short).unwrap(), bits[2].slice(0..plane(short)).unwrap());
+                kernels.truncation_first(stream, d, deal, OpenTop { z, alpha, message: o }).unwrap();
+                let found = out.each_ref().map(|out| card.down(out));
+                assert_eq!(found, [dealt.clone(), opened], "first, d = {d}, n = {n}, {}", card.name);
 
                 let ([y2], [dy2]) = masks(card, &mut draws, n);
-                let (mut message, mut y) = (vec![0; n], vec![0; n]);
-                truncation::product_role1(d, &u, host, &planes, &y2, &mut message, &mut y);
-                let mut m = card.blank(n);
-                let (gamma, y2) = (out.words(), dy2.words());
-                kernels.truncation_role1(stream, d, du.words(), opened, gamma, y2, m.words_mut()).unwrap();
-                assert_eq!(card.down(&m), message, "role 1, d = {d}, n = {n}, {}", card.name);
+                let mut expected = [vec![0; n + plane(n)], vec![0; n], vec![0; n]];
+                let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
+                let results_on_host = Results { message, a, b };
+                truncation::product_role1(d, [&u, &dealt], [&packed[0], &packed[1]], &y2, results_on_host);
+                let mut m = expected.each_ref().map(|words| card.blank(words.len()));
+                let [message, a, b] = m.each_mut().map(|out| out.words_mut());
+                let shares = [du.words(), out[0].words()];
+                let on_card = Results { message, a, b };
+                kernels.truncation_role1(stream, d, shares, [bits[0], bits[1]], dy2.words(), on_card).unwrap();
+                let found = m.each_ref().map(|out| card.down(out));
+                assert_eq!(found, expected, "role 1, d = {d}, n = {n}, {}", card.name);
+                let [received, ..] = expected;
 
-                let ([gamma, y0], [mut dg, dy0]) = masks(card, &mut draws, n);
-                truncation::product_role0(d, &u, host, [&gamma, &y0], &mut message, &mut y);
-                kernels.truncation_role0(stream, d, du.words(), opened, dy0.words(), dg.words_mut()).unwrap();
-                assert_eq!(card.down(&dg), message, "role 0, d = {d}, n = {n}, {}", card.name);
+                let (s, drawn) = masks::<2>(card, &mut draws, n);
+                let mut expected = [vec![0; n], vec![0; n], vec![0; n]];
+                let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
+                let results_on_host = Results { message, a, b };
+                let words = [&u[..], &received[..]];
+                truncation::product_role0(d, words, [&packed[0], &packed[2]], s.each_ref(), results_on_host);
+                let mut last = expected.each_ref().map(|words| card.blank(words.len()));
+                let [message, a, b] = last.each_mut().map(|out| out.words_mut());
+                let (words, drawn) = ([du.words(), m[0].words()], drawn.each_ref().map(|mask| mask.words()));
+                let on_card = Results { message, a, b };
+                kernels.truncation_role0(stream, d, words, [bits[0], bits[2]], drawn, on_card).unwrap();
+                let found = last.each_ref().map(|out| card.down(out));
+                assert_eq!(found, expected, "role 0, d = {d}, n = {n}, {}", card.name);
             }
         }
     }
@@ -238,37 +265,56 @@ fn truncations_of_replicated_tensors_agree() {
             let xs = dx.each_ref().map(|x| x.words());
             for d in CUTS {
                 let count = d as usize * plane(n);
-                let (s, [a1, mut mu, nu, y1]) = masks::<4>(card, &mut draws, n);
-                let (mut message, mut y) = (vec![0; n + count], vec![0; n]);
-                truncation::shared_role0(d, [&x[0], &x[1]], s.each_ref(), &mut message, &mut y);
-                let mut planes = card.blank(count);
-                let used = [a1.words(), nu.words(), y1.words()];
-                kernels.truncation_shared_role0(stream, d, xs, used, mu.words_mut(), planes.words_mut()).unwrap();
-                let found = [card.down(&mu), card.down(&planes)].concat();
-                assert_eq!(found, message, "role 0, d = {d}, n = {n}, {}", card.name);
+                let (s, drawn) = masks::<4>(card, &mut draws, n);
+                let mut expected = [vec![0; n + count], vec![0; n], vec![0; n]];
+                let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
+                truncation::shared_role0(d, [&x[0], &x[1]], s.each_ref(), Results { message, a, b });
+                let mut out = expected.each_ref().map(|words| card.blank(words.len()));
+                let [message, a, b] = out.each_mut().map(|out| out.words_mut());
+                let drawn = drawn.each_ref().map(|mask| mask.words());
+                kernels.truncation_shared_role0(stream, d, xs, drawn, Results { message, a, b }).unwrap();
+                let found = out.each_ref().map(|out| card.down(out));
+                assert_eq!(found, expected, "role 0, d = {d}, n = {n}, {}", card.name);
 
-                let ([mask, share], [dmask, dshare]) = masks(card, &mut draws, n);
-                let received = words(52, count);
+                let ([mask, share, y1], [dmask, dshare, dy1]) = masks(card, &mut draws, n);
+                let received = words(52, n + count);
                 let dr = card.up(&received);
+                let drawn = TermShare::Drawn { share: dshare.words(), y1: dy1.words() };
                 let cases = [
-                    (TermShare::Drawn(&share), TermShare::Drawn(dshare.words())),
+                    (TermShare::Drawn { share: &share, y1: &y1 }, drawn),
                     (TermShare::Received(&received[..]), TermShare::Received(dr.words())),
                 ];
                 for (host, device) in cases {
-                    let mut expected = vec![0; count];
-                    truncation::shared_term(d, &x[0], host, &mask, &mut expected);
-                    let mut out = card.blank(count);
+                    let mut expected = [vec![0; count], vec![0; n]];
+                    let [planes, kept] = expected.each_mut().map(|words| &mut words[..]);
+                    truncation::shared_term(d, &x[0], host, &mask, planes, kept);
+                    let mut out = [card.blank(count), card.blank(n)];
+                    let [planes, kept] = out.each_mut().map(|out| out.words_mut());
                     let mask = dmask.words();
-                    kernels.truncation_shared_term(stream, d, xs[0], device, mask, out.words_mut()).unwrap();
-                    assert_eq!(card.down(&out), expected, "term, d = {d}, n = {n}, {}", card.name);
+                    kernels.truncation_shared_term(stream, d, xs[0], device, mask, planes, kept).unwrap();
+                    let found = out.each_ref().map(|out| card.down(out));
+                    assert_eq!(found, expected, "term, d = {d}, n = {n}, {}", card.name);
                 }
 
-                let (second, mut expected) = (words(53, count), vec![0; n]);
-                truncation::shared_close(d, &x[1], [&received, &second], &mut expected);
-                let (ds, mut out) = (card.up(&second), card.blank(n));
-                let terms = [dr.words(), ds.words()];
-                kernels.truncation_shared_close(stream, d, xs[1], terms, out.words_mut()).unwrap();
-                assert_eq!(card.down(&out), expected, "last step, d = {d}, n = {n}, {}", card.name);
+                // Both roles' in one launch, of a half and of all elements.
+                let [first, second] = [54, 53].map(|seed| words(seed, count));
+                let (df, ds, short) = (card.up(&first), card.up(&second), n / 2);
+                let few = d as usize * plane(short);
+                let mut expected = [vec![0; short], vec![0; n]];
+                let [y_short, y] = expected.each_mut().map(|words| &mut words[..]);
+                let terms = [&first[..few], &second[..few]];
+                truncation::shared_close(d, CloseTerms { v: &x[0][..short], terms, y2: y_short });
+                truncation::shared_close(d, CloseTerms { v: &x[1][..], terms: [&first[..], &second], y2: y });
+                let mut out = [card.blank(short), card.blank(n)];
+                let [y_short, y] = out.each_mut().map(|out| out.words_mut());
+                let (part, terms) = (xs[0].slice(0..short).unwrap(), [df.words(), ds.words()]);
+                let closings = vec![
+                    CloseTerms { v: part, terms: terms.map(|term| term.slice(0..few).unwrap()), y2: y_short },
+                    CloseTerms { v: xs[1], terms, y2: y },
+                ];
+                kernels.truncation_shared_close(stream, d, closings).unwrap();
+                let found = out.each_ref().map(|out| card.down(out));
+                assert_eq!(found, expected, "last step, d = {d}, n = {n}, {}", card.name);
             }
         }
     }

@@ -54,7 +54,7 @@ fn many_streams_in_few_launches_agree() {
         let kinds = [Randomness::Aes128Ctr, Randomness::Aes128Ctr, Randomness::InsecurePhilox];
         let mut draws: Vec<Draws> = (0..6).map(|seed| Draws::new(kinds[usize::from(seed) % 3], seed)).collect();
         let sizes = [1, 0, 700, 64, 5, 100_001, 2, 33];
-        let drawn: Vec<_> = (0..40).map(|i| (i % 6, draws[i % 6].next(), sizes[i % 8])).collect();
+        let drawn: Vec<_> = (0..120).map(|i| (i % 6, draws[i % 6].next(), sizes[i % 8])).collect();
         let mut outs: Vec<_> = drawn.iter().map(|&(_, _, n)| card.blank(n)).collect();
         let jobs = drawn.iter().zip(&mut outs);
         let fills = jobs.map(|(&(of, (_, nonce), _), out)| (draws[of].device(nonce), out.words_mut())).collect();
