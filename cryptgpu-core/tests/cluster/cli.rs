@@ -37,10 +37,11 @@ fn json_is_records_and_nothing_else_and_the_file_has_the_same() {
 
 #[test]
 fn a_reader_that_has_read_enough_is_no_failure() {
-    for arguments in ["networks", "run paper --suite full --list", "digest Cargo.toml"] {
+    const PROGRAM: &str = env!("CARGO_BIN_EXE_cryptgpu");
+    for arguments in ["networks", "run paper --suite full --list", &format!("digest {PROGRAM}")] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cryptgpu"));
+        let mut command = Command::new(PROGRAM);
         let run = command.args(arguments.split_whitespace()).stdout(writer).stderr(Stdio::piped());
         let run = run.spawn().unwrap().wait_with_output().unwrap();
         assert!(run.status.success() && !text(&run.stderr).contains("panicked"), "{arguments}: {}", text(&run.stderr));
