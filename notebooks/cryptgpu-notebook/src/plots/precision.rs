@@ -113,7 +113,7 @@ mod tests {
             record
         };
         let svg = precision(&[at(8, "exact"), at(20, "exact"), at(20, "paper")]).unwrap().svg().to_owned();
-        assert!(svg.contains("our truncation") && svg.contains("CryptGPU's truncation"), "{svg}");
+        assert!(svg.contains("our truncation") && svg.contains("CryptGPU&apos;s truncation"), "{svg}");
         assert!(svg.contains("#D55E00") && svg.contains("less is better"), "{svg}");
         let run = Simulated {
             net: "alexnet".into(),
