@@ -58,7 +58,7 @@ fn a_party_cannot_be_there_twice() {
     assert_eq!(parties[1].recv(PartyId::P0, TAG, 1).unwrap(), [1]);
 }
 
-/// Not a test of its own: party 0 in a process, which links up, sends what it is told to and waits to be killed.
+/// Not a test of its own: party 0 in a process, which links up, sends the messages of its test, and waits to be killed.
 #[test]
 fn party_0_of_three() {
     let Ok(session) = std::env::var("CRYPTGPU_TEST_SHARED") else { return };

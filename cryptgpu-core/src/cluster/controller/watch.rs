@@ -285,7 +285,7 @@ fn likeliest(failed: [Option<(usize, ClusterError)>; 3]) -> Option<ClusterError>
     let is_echo = |error: &ClusterError| error.peer().is_some_and(|peer| reported[peer.index()]);
     let missed = |at: usize, error: &ClusterError| match error {
         ClusterError::Died { party, .. } => (!named[party.index()], at),
-        // Of other errors the order does not count: the same one is told each time.
+        // Among other errors the order does not matter, so that the same one is reported each time.
         _ => (false, 0),
     };
     let errors = failed.into_iter().flatten();
