@@ -9,8 +9,10 @@ mod embedding;
 mod fixed_point;
 mod layout;
 mod withheld;
+mod word;
 
 pub use embedding::{Accumulator, Embedding, Sums};
 pub use fixed_point::{DEFAULT_FRACTION_BITS, FixedPoint, RingError};
 pub use layout::{BLOCK, Layout};
 pub use withheld::Withheld;
+pub use word::{Ring, Word};

@@ -1,0 +1,119 @@
+//! The two rings: Z_2^64, and Z_2^32 at half of everything. A loop is written once over [`Word`]; which ring a tensor is of,
+//! the program knows as a [`Ring`].
+
+use std::fmt;
+
+/// The ring that a run computes in. All parties have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Ring {
+    /// Words of 32 bits.
+    Z32,
+    /// Words of 64 bits.
+    #[default]
+    Z64,
+}
+
+impl Ring {
+    /// Bits of a word.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Ring::Z32 => 32,
+            Ring::Z64 => 64,
+        }
+    }
+
+    /// Bytes of a word.
+    pub const fn bytes(self) -> usize {
+        self.bits() as usize / 8
+    }
+
+    /// Elements of this ring in 64 bits of memory.
+    pub const fn packed(self) -> usize {
+        64 / self.bits() as usize
+    }
+}
+
+impl fmt::Display for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bits", self.bits())
+    }
+}
+
+/// A word of a ring, as loops compute with it: modulo 2^[`Word::BITS`], two's complement.
+///
+/// Buffers, masks and messages are of 64 bits whatever the ring; [`Word::of`] gives the elements in them, two in each
+/// where words have 32.
+pub trait Word:
+    num_traits::PrimInt
+    + num_traits::WrappingAdd
+    + num_traits::WrappingSub
+    + num_traits::WrappingMul
+    + num_traits::WrappingNeg
+    + num_traits::Unsigned
+    + num_traits::AsPrimitive<u64>
+    + bytemuck::Pod
+    + fmt::Debug
+    + Send
+    + Sync
+{
+    /// The ring.
+    const RING: Ring;
+
+    /// Its bits.
+    const BITS: u32 = Self::RING.bits();
+
+    /// The residue of a word of 64 bits.
+    fn of_u64(word: u64) -> Self;
+
+    /// The value between −2^(BITS−1) and 2^(BITS−1).
+    fn signed(self) -> i64;
+
+    /// The elements in memory of 64-bit words.
+    fn of(words: &[u64]) -> &[Self] {
+        bytemuck::cast_slice(words)
+    }
+
+    /// The elements in memory of 64-bit words, to write.
+    fn of_mut(words: &mut [u64]) -> &mut [Self] {
+        bytemuck::cast_slice_mut(words)
+    }
+}
+
+impl Word for u32 {
+    const RING: Ring = Ring::Z32;
+
+    fn of_u64(word: u64) -> Self {
+        word as u32
+    }
+
+    fn signed(self) -> i64 {
+        i64::from(self as i32)
+    }
+}
+
+impl Word for u64 {
+    const RING: Ring = Ring::Z64;
+
+    fn of_u64(word: u64) -> Self {
+        word
+    }
+
+    fn signed(self) -> i64 {
+        self as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_holds_one_word_or_two_the_lower_first() {
+        let mut memory = [0x0000_0002_ffff_ffff_u64];
+        assert_eq!(u64::of(&memory), [0x0000_0002_ffff_ffff]);
+        assert_eq!(u32::of(&memory).iter().map(|word| word.signed()).collect::<Vec<_>>(), [-1, 2]);
+        u32::of_mut(&mut memory)[1] = u32::of_u64(0x7_0000_0003);
+        assert_eq!(memory, [0x0000_0003_ffff_ffff]);
+        assert_eq!([Ring::Z32.packed(), Ring::Z64.packed()], [2, 1]);
+    }
+}
