@@ -23,6 +23,11 @@ pub trait PlaintextNetwork {
         1
     }
 
+    /// The device that it computes on, as records say it, and a card's name.
+    fn device(&self) -> [String; 2] {
+        ["cpu".to_owned(), String::new()]
+    }
+
     /// The results of images, `[batch, channels, height, width]`, as `[batch, …]`.
     ///
     /// # Errors
@@ -97,6 +102,7 @@ fn record(
     (right, labelled): (usize, usize),
 ) -> Result<Record, ExperimentError> {
     let accuracy = (labelled > 0).then(|| right as f64 / labelled as f64);
+    let [device, card] = network.device();
     Ok(Record {
         experiment: INFERENCE_PLAINTEXT.to_owned(),
         engine: network.name(),
@@ -104,8 +110,8 @@ fn record(
         dataset: declaration.images.to_string(),
         dataset_sha256: declaration.images_digest()?,
         batch: declaration.batch,
-        device: "cpu".to_owned(),
-        cards: Default::default(),
+        device,
+        cards: [card.clone(), card.clone(), card],
         link: "none".to_owned(),
         fidelity: "exact".to_owned(),
         fraction_bits: 0,

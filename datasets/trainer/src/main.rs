@@ -3,12 +3,14 @@
 //!
 //! `scripts/fetch-datasets mnist && cargo run --release -p cryptgpu-trainer` makes
 //! `datasets/weights/lenet-mnist.safetensors` and `.json` again. `cryptgpu-trainer train-plaintext` and
-//! `inference-plaintext` measure how fast candle trains and evaluates the networks of the private experiments.
+//! `inference-plaintext` measure how fast candle or PyTorch trains and evaluates the networks of the private experiments, PyTorch
+//! on cards too.
 
 mod batches;
 mod model;
 mod network;
 mod speed;
+mod torch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,9 +39,9 @@ struct Program {
 /// What else can be done.
 #[derive(Debug, Subcommand)]
 enum Speed {
-    /// Measures how fast candle trains networks, in plaintext
+    /// Measures how fast candle or PyTorch trains networks, in plaintext
     TrainPlaintext(speed::TrainOptions),
-    /// Measures how fast candle evaluates networks, in plaintext
+    /// Measures how fast candle or PyTorch evaluates networks, in plaintext
     InferencePlaintext(speed::Options),
 }
 

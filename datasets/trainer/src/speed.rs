@@ -1,11 +1,11 @@
-//! candle as the engine of the experiments in the clear: what plaintext training and inference of the networks of the private
-//! experiments take on the same batches, weights and data, with records of the same shape. The experiments themselves are
-//! the core's, which does not depend on candle.
+//! candle and PyTorch as engines of the experiments in the clear: what plaintext training and inference of the networks of the
+//! private experiments take on the same batches, weights and data, with records of the same shape. The experiments themselves
+//! are the core's, which depends on neither.
 
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use cryptgpu_core::experiment::training::{
     self, Examples, PlaintextEngine, Training, TrainingRecord, TrainingStage, measure_plaintext,
 };
@@ -17,6 +17,7 @@ use cryptgpu_core::nn::{Graph, Weights, zoo};
 use ndarray::{Array4, ArrayD, IxDyn};
 
 use crate::network::Network;
+use crate::torch::{Place, Torch};
 
 /// What both subcommands take.
 #[derive(Debug, Args)]
@@ -30,18 +31,25 @@ pub struct Options {
     /// A file that the records are appended to; they are printed otherwise
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Where candle computes: the CPU (docs/adr/0037 says why not on a card)
-    #[arg(long, default_value = "cpu", value_parser = device)]
+    /// What computes: candle, or the PyTorch of a Python
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
+    /// Where it computes: cpu, or with PyTorch a card, cuda:0 (docs/adr/0037 says why candle does not)
+    #[arg(long, default_value = "cpu")]
     device: String,
+    /// The Python that has PyTorch
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
 }
 
-/// Why candle computes on no card here, and what does.
-const NO_CARD: &str = "candle computes on the CPU only in this program: its CUDA kernels need nvcc when they are built, and it \
-     links the driver that this program loads when it runs, which one build cannot do both. For private runs on a card: \
-     `cryptgpu run train --device cuda:0`; for the same network in the clear on a card: PyTorch, or candle in a program of its own";
-
-fn device(text: &str) -> Result<String, String> {
-    if text == "cpu" { Ok(text.to_owned()) } else { Err(NO_CARD.to_owned()) }
+/// What computes in the clear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// candle, which is part of this program, on the CPU
+    #[default]
+    Candle,
+    /// PyTorch, which a Python has to have
+    Torch,
 }
 
 /// What a training takes besides.
@@ -78,6 +86,11 @@ pub enum SpeedError {
     /// A batch that is no number.
     #[error("`{0}` is not a network with a batch: write lenet:64, with a batch of at least 1")]
     Batch(String),
+    /// candle's kernels of CUDA need nvcc when they are built, and link the driver that this program loads when it runs.
+    #[error(
+        "candle computes on the CPU only in this program, not on {0}: PyTorch does with --engine torch --device cuda:0 (docs/adr/0037 says why)"
+    )]
+    NoCard(String),
 }
 
 /// Trains networks one after another.
@@ -88,13 +101,21 @@ pub fn train(options: &TrainOptions) -> Result<(), SpeedError> {
     check(&options.common)?;
     for (network, batch) in networks(&options.common.networks, &training::PAPER, |_| 32)? {
         let declaration = options.declaration(&network, batch)?;
-        let record: TrainingRecord = measure_plaintext(&declaration, Candle::training, &mut |stage| {
+        let observe = &mut |stage: TrainingStage<'_>| {
             if let TrainingStage::Iteration(iteration) = stage
                 && let Some(accuracy) = &iteration.accuracy
             {
                 eprintln!("{network}, epoch {}: accuracy {:.2} %", iteration.epoch + 1, 100.0 * accuracy.fraction());
             }
-        })?;
+        };
+        let place = options.common.place();
+        let record: TrainingRecord = match options.common.engine {
+            Engine::Candle => measure_plaintext(&declaration, Candle::training, observe),
+            Engine::Torch => {
+                let begin = |graph: &_, weights: &_, train: &_| Torch::training(&place, graph, weights, train);
+                measure_plaintext(&declaration, begin, observe)
+            }
+        }?;
         write(&options.common, &record.to_line()?)?;
         options.common.say(&network, batch, record.seconds);
     }
@@ -110,7 +131,14 @@ pub fn infer(options: &Options) -> Result<(), SpeedError> {
     let of_paper = zoo::PAPER.map(|name| (name, 1));
     for (network, batch) in networks(&options.networks, &of_paper, |_| 1)? {
         let declaration = Inference { batch, iterations: options.iterations as usize, ..Inference::of(&network)? };
-        let record: Record = measure_inference_plaintext(&declaration, Candle::inference, &mut |_, _| {})?;
+        let place = options.place();
+        let record: Record = match options.engine {
+            Engine::Candle => measure_inference_plaintext(&declaration, Candle::inference, &mut |_, _| {}),
+            Engine::Torch => {
+                let begin = |graph: &_, weights: &_| Torch::inference(&place, graph, weights);
+                measure_inference_plaintext(&declaration, begin, &mut |_, _| {})
+            }
+        }?;
         write(options, &record.to_line()?)?;
         options.say(&network, batch, record.seconds);
     }
@@ -118,6 +146,9 @@ pub fn infer(options: &Options) -> Result<(), SpeedError> {
 }
 
 fn check(options: &Options) -> Result<(), SpeedError> {
+    if options.engine == Engine::Candle && options.device != "cpu" {
+        return Err(SpeedError::NoCard(options.device.clone()));
+    }
     Ok(options.out.iter().try_for_each(|path| experiment::check_writable(path))?)
 }
 
@@ -130,6 +161,10 @@ fn write(options: &Options, line: &str) -> Result<(), SpeedError> {
 }
 
 impl Options {
+    fn place(&self) -> Place {
+        Place { python: self.python.clone(), device: self.device.clone() }
+    }
+
     fn say(&self, network: &str, batch: usize, seconds: f64) {
         let speed = batch as f64 / seconds;
         eprintln!("{network}, {batch}, {}: {seconds:.4} s, {speed:.0} images a second", self.device);
@@ -269,6 +304,7 @@ impl PlaintextNetwork for Candle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
     use cryptgpu_core::experiment::training::InF64;
     use cryptgpu_core::nn::plaintext::Rounding;
     use cryptgpu_datasets::ImageSet;
@@ -287,12 +323,22 @@ mod tests {
         }
     }
 
+    #[derive(Debug, clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(arguments: &[&str]) -> Options {
+        Arguments::parse_from([&["test"], arguments].concat()).options
+    }
+
     #[test]
-    fn a_card_is_refused_with_what_computes_on_one() {
-        assert_eq!(device("cpu").unwrap(), "cpu");
-        for name in ["cuda:0", "gpu"] {
-            assert!(device(name).unwrap_err().contains("cryptgpu run train --device cuda:0"));
-        }
+    fn candle_refuses_a_card_with_what_computes_on_one() {
+        assert!(check(&options(&[])).is_ok());
+        let refused = check(&options(&["--device", "cuda:0"])).unwrap_err().to_string();
+        assert!(refused.contains("--engine torch --device cuda:0"), "{refused}");
+        assert!(check(&options(&["--device", "cuda:0", "--engine", "torch"])).is_ok());
     }
 
     /// candle and the core's own engine get the same examples, weights and order, so their losses and accuracies are equal.

@@ -31,6 +31,11 @@ pub trait PlaintextEngine {
         1
     }
 
+    /// The device that it computes on, as records say it, and a card's name.
+    fn device(&self) -> [String; 2] {
+        ["cpu".to_owned(), String::new()]
+    }
+
     /// One iteration on a minibatch `[examples, channels, height, width]`; gives the sum of its losses before the step.
     ///
     /// # Errors
@@ -165,6 +170,7 @@ fn record(
     let median = median(iterations).ok_or_else(|| ExperimentError::Engine("no iteration was made".to_owned()))?;
     let accuracies = iterations.iter().filter_map(|one| Some((one.number, one.accuracy.as_ref()?.fraction())));
     let accuracies: Vec<(usize, f64)> = accuracies.collect();
+    let [device, card] = engine.device();
     Ok(TrainingRecord {
         experiment: PLAINTEXT.to_owned(),
         engine: engine.name(),
@@ -174,8 +180,8 @@ fn record(
         batch: declaration.train.batch,
         train: declaration.train.clone(),
         weights: declaration.weights.as_ref().map_or_else(String::new, ToString::to_string),
-        device: "cpu".to_owned(),
-        cards: Default::default(),
+        device,
+        cards: [card.clone(), card.clone(), card],
         link: "none".to_owned(),
         fidelity: "exact".to_owned(),
         fraction_bits: engine.fraction_bits().unwrap_or_default(),
