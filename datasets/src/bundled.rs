@@ -1,9 +1,9 @@
 //! What is part of the program itself, so that a first private inference needs no download: the
-//! first 1,000 MNIST test images, and LeNet trained on MNIST.
+//! first 1,000 MNIST test images, LeNet trained on MNIST, and ResNet-8 trained on CIFAR-10.
 //!
 //! The images are those of Y. LeCun, C. Cortes and C. J. C. Burges, under CC BY-SA 3.0
-//! (`datasets/bundle/CREDITS.md`). How the weights were made stands in
-//! `datasets/weights/lenet-mnist.json`; `cargo run --release -p cryptgpu-trainer` makes them again.
+//! (`datasets/bundle/CREDITS.md`). How the weights were made stands beside them in `datasets/weights/*.json`;
+//! `cargo run --release -p cryptgpu-trainer` makes them again.
 
 use std::path::Path;
 
@@ -20,6 +20,21 @@ pub const LENET_MNIST_SAFETENSORS: &[u8] = include_bytes!("../weights/lenet-mnis
 
 /// How [`LENET_MNIST_SAFETENSORS`] was made, as JSON: program, seed, settings, accuracy, data.
 pub const LENET_MNIST_RECORD: &str = include_str!("../weights/lenet-mnist.json");
+
+/// ResNet-8's weights likewise, under the names of `resnet8-cifar10`. Inputs are scaled by [`Normalisation::cifar10`].
+pub const RESNET8_CIFAR10_SAFETENSORS: &[u8] = include_bytes!("../weights/resnet8-cifar10.safetensors");
+
+/// How [`RESNET8_CIFAR10_SAFETENSORS`] was made.
+pub const RESNET8_CIFAR10_RECORD: &str = include_str!("../weights/resnet8-cifar10.json");
+
+/// The weights that are part of the program for a network of that name, as a safetensors file.
+pub fn weights(network: &str) -> Option<&'static [u8]> {
+    match network {
+        "lenet" => Some(LENET_MNIST_SAFETENSORS),
+        "resnet8-cifar10" => Some(RESNET8_CIFAR10_SAFETENSORS),
+        _ => None,
+    }
+}
 
 /// The first 1,000 images of MNIST's test set, in its order. Needs no file.
 ///
@@ -72,16 +87,31 @@ mod tests {
 
     #[test]
     fn the_weights_are_those_of_the_record_and_accurate_enough() {
-        let record: serde_json::Value = serde_json::from_str(LENET_MNIST_RECORD).unwrap();
-        assert_eq!(record["weights_sha256"], sha256_hex(LENET_MNIST_SAFETENSORS));
-        assert!(record["test_accuracy_percent"].as_f64().unwrap() >= 98.8);
-        assert_eq!(record["normalisation"]["mean"][0].as_f64().unwrap() as f32, Normalisation::mnist().mean[0]);
-        assert_eq!(record["normalisation"]["std"][0].as_f64().unwrap() as f32, Normalisation::mnist().std[0]);
-        for entry in crate::manifest::entries().unwrap().iter().filter(|entry| entry.dataset == "mnist") {
-            assert_eq!(record["data_sha256"][&entry.member], entry.sha256, "{}", entry.member);
+        for (record, weights, least, dataset, normalisation, words) in [
+            // Parameters, and of ResNet-8 the running means and variances of its 9 normalisations, four bytes each.
+            (LENET_MNIST_RECORD, LENET_MNIST_SAFETENSORS, 98.8, "mnist", Normalisation::mnist(), 431_080),
+            (
+                RESNET8_CIFAR10_RECORD,
+                RESNET8_CIFAR10_SAFETENSORS,
+                75.0,
+                "cifar10",
+                Normalisation::cifar10(),
+                78_042 + 672,
+            ),
+        ] {
+            let record: serde_json::Value = serde_json::from_str(record).unwrap();
+            assert_eq!(record["weights_sha256"], sha256_hex(weights));
+            assert!(record["test_accuracy_percent"].as_f64().unwrap() >= least);
+            for (channel, (mean, std)) in normalisation.mean.iter().zip(&normalisation.std).enumerate() {
+                assert_eq!(record["normalisation"]["mean"][channel].as_f64().unwrap() as f32, *mean);
+                assert_eq!(record["normalisation"]["std"][channel].as_f64().unwrap() as f32, *std);
+            }
+            for entry in crate::manifest::entries().unwrap().iter().filter(|entry| entry.dataset == dataset) {
+                assert_eq!(record["data_sha256"][&entry.member], entry.sha256, "{}", entry.member);
+            }
+            // Behind a header of a few hundred bytes, or thousand.
+            assert!((words * 4..words * 4 + 5120).contains(&weights.len()), "{dataset}: {}", weights.len());
         }
-        // 431,080 parameters of four bytes, behind a header of a few hundred.
-        assert!((431_080 * 4..431_080 * 4 + 1024).contains(&LENET_MNIST_SAFETENSORS.len()));
     }
 
     const PIXELS_SHA256: &str = "f8f3c5a608a9f7d4bd5e9d69b90c53932b8b99371d9db26121b42f62f3abcd56";

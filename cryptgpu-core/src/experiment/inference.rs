@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use cryptgpu_datasets::{ImageReader, ImageSet};
+use cryptgpu_datasets::{ImageReader, ImageSet, bundled};
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -135,7 +135,8 @@ impl FromStr for Images {
 impl Inference {
     /// One image at a time of `network`, five timed iterations. LeNet gets the bundled digits and its
     /// trained weights; the other CIFAR-sized networks real CIFAR-10 images if they are downloaded; all
-    /// others random images. Weights but LeNet's are random, which changes neither time nor bytes.
+    /// others random images. Weights are the bundled ones of LeNet and ResNet-8, and random for others, which changes neither
+    /// time nor bytes.
     ///
     /// # Errors
     /// [`Nn`](ExperimentError::Nn) for an unknown network, with the nearest names.
@@ -207,8 +208,10 @@ impl Inference {
         window::check_plan(&plan, &self.settings()?)?;
         check_count("batch", self.batch, MOST_IMAGES)?;
         check_count("iterations", self.iterations, MOST_ITERATIONS)?;
-        if self.weights == WeightSource::Bundled && self.network != "lenet" {
-            let hint = "bundled weights are LeNet's; give a safetensors file, or random ones".to_owned();
+        if self.weights == WeightSource::Bundled && bundled::weights(&self.network).is_none() {
+            let hint =
+                "bundled weights are those of lenet and resnet8-cifar10; give a safetensors file, or random ones"
+                    .to_owned();
             return Err(ExperimentError::Declaration { field: "weights", value: self.weights.to_string(), hint });
         }
         let notices = match self.weights {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Where weights come from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum WeightSource {
-    /// Those of LeNet, trained on MNIST, that are part of the program.
+    /// Those that are part of the program: of LeNet, trained on MNIST, or of ResNet-8, trained on CIFAR-10.
     Bundled,
     /// Random ones from a seed, as [`Weights::seeded`].
     Random(u64),
@@ -62,9 +62,10 @@ impl fmt::Display for WeightSource {
 }
 
 impl WeightSource {
-    /// What a network is ordinarily measured with: the bundled weights for `lenet`, and random ones, seed 1, for others.
+    /// What a network is ordinarily measured with: the bundled weights where there are some, and random ones, seed 1, for
+    /// others.
     pub fn usual(network: &str) -> Self {
-        if network == "lenet" { WeightSource::Bundled } else { WeightSource::Random(1) }
+        if bundled::weights(network).is_some() { WeightSource::Bundled } else { WeightSource::Random(1) }
     }
 
     /// The weights, made to fit `graph` as [`Weights::fit`] does, without the notices.
@@ -82,7 +83,9 @@ impl WeightSource {
     pub fn open(&self, graph: &Graph) -> Result<FittedWeights, NnError> {
         let (weights, ignore_extra) = match self {
             WeightSource::Bundled => {
-                (Weights::from_safetensors(bundled::LENET_MNIST_SAFETENSORS, "the bundled LeNet")?, false)
+                // A graph of another name may be LeNet all the same.
+                let file = bundled::weights(graph.name()).unwrap_or(bundled::LENET_MNIST_SAFETENSORS);
+                (Weights::from_safetensors(file, "the bundled weights")?, false)
             }
             WeightSource::Random(seed) => (Weights::seeded(graph, *seed), false),
             WeightSource::File(file) if OnnxModel::is_named_so(&file.path) => return of_onnx(&file.path, graph),

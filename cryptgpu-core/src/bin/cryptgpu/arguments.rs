@@ -250,7 +250,7 @@ pub struct Inputs {
     /// Images from mnist-test-1000 (bundled), mnist-test, cifar10-test or random; else what fits the network
     #[arg(long)]
     dataset: Option<Images>,
-    /// Weights: bundled (LeNet's), random, or a safetensors file; else bundled for lenet, random for others
+    /// Weights: bundled (of lenet and resnet8-cifar10), random, or a safetensors file; else bundled where they are, or random
     #[arg(long)]
     weights: Option<String>,
     /// Leave out tensors of the weights' file that the network does not have: counters, training state

@@ -35,7 +35,7 @@ pub struct Arguments {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     #[arg(long)]
     model: String,
-    /// The weights of a network that is named: a safetensors file, or bundled (LeNet's)
+    /// The weights of a network that is named: a safetensors file, or bundled (of lenet and resnet8-cifar10)
     #[arg(long)]
     weights: Option<String>,
     /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained

@@ -79,7 +79,7 @@ pub struct What {
     /// Examples from mnist, cifar10 (downloaded), digits (bundled) or random; else what fits the network and is there
     #[arg(long)]
     dataset: Option<Examples>,
-    /// Weights to begin with: bundled (LeNet's), or a safetensors file; else drawn from the seed
+    /// Weights to begin with: bundled (of lenet and resnet8-cifar10), or a safetensors file; else drawn from the seed
     #[arg(long)]
     weights: Option<String>,
     /// Layers that stay as they are, separated by commas
@@ -426,7 +426,7 @@ mod tests {
             ("--networks lenet --dataset random --epochs 1", "number of iterations"),
             ("--networks lenet --dataset random --accuracy", "held out"),
             ("--networks lenet --reveal-loss-every 0", "1.."),
-            ("--networks vgg16-tiny --weights bundled", "LeNet's"),
+            ("--networks vgg16-tiny --weights bundled", "those of lenet"),
             ("--networks lenet --dataset digits --resume", "--checkpoints"),
             ("--networks lenet --dataset digits --restarts 2", "--checkpoints"),
             ("--checkpoints kept", "one network"),

@@ -266,7 +266,8 @@ impl List {
     }
 
     /// LeNet on real digits by fraction bits: accuracy and error of a logit; ours, and the truncation of CryptGPU's code.
-    /// AlexNet with random weights, on real images where they are there: error of a logit. All of MNIST, likewise.
+    /// The same of ResNet-8 on CIFAR-10, where its images are there. AlexNet with random weights, likewise: error of a logit.
+    /// All of MNIST.
     fn precision(mut self) -> Result<Self, ExperimentError> {
         let (all, paper): (&[u32], &[u32]) = match self.size {
             Size::Full => (&[6, 8, 10, 12, 14, 16, 18, 20, 22, 24], &[12, 16, 20, 24]),
@@ -279,6 +280,20 @@ impl List {
             self.add(
                 &[Exhibit::Plaintext],
                 Inference { batch: 100, iterations, fraction_bits, fidelity, compare: usize::MAX, ..lenet },
+            );
+        }
+        let (exact, paper): (&[u32], &[u32]) = match self.size {
+            Size::Full => (&[8, 10, 12, 16, 20, 24], &[16, 20, 24]),
+            Size::Quick => (&[8, 12, 20], &[]),
+        };
+        let exact = exact.iter().map(|&bits| (bits, Fidelity::Exact));
+        for (fraction_bits, fidelity) in exact.chain(paper.iter().map(|&bits| (bits, Fidelity::Paper))) {
+            let iterations = if self.full() { 10 } else { 1 };
+            let images = Images::Set(ImageSet::Cifar10Test);
+            let resnet8 = Inference { images, ..self.inference("resnet8-cifar10")? };
+            self.add(
+                &[Exhibit::Plaintext],
+                Inference { batch: 50, iterations, fraction_bits, fidelity, compare: usize::MAX, ..resnet8 },
             );
         }
         let (alexnet, mnist): (&[u32], &[u32]) =

@@ -15,7 +15,7 @@ pub use table::{TrainingRow, latest, training_caption, training_table};
 use std::fmt;
 use std::str::FromStr;
 
-use cryptgpu_datasets::ImageSet;
+use cryptgpu_datasets::{ImageSet, bundled};
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
@@ -223,8 +223,8 @@ impl Training {
                 let hint = "nothing is held out of it to measure the accuracy on: take digits, mnist or cifar10";
                 declaration("data set", self.data.to_string(), hint)
             }
-            _ if self.weights == Some(WeightSource::Bundled) && self.network != "lenet" => {
-                let hint = "bundled weights are LeNet's; give a safetensors file, or none";
+            _ if self.weights == Some(WeightSource::Bundled) && bundled::weights(&self.network).is_none() => {
+                let hint = "bundled weights are those of lenet and resnet8-cifar10; give a safetensors file, or none";
                 declaration("weights", "bundled".to_owned(), hint)
             }
             _ => Ok(()),
@@ -390,7 +390,10 @@ mod tests {
             (train(|train| train.reveal.accuracy_every = Some(0)), "at least 1"),
             (Training { network: "lanet".into(), ..lenet() }, "lenet"),
             (Training { data: Examples::Set(ImageSet::file("no/such")), ..lenet() }, "not there"),
-            (Training { weights: Some(WeightSource::Bundled), ..Training::of("vgg16-tiny").unwrap() }, "LeNet's"),
+            (
+                Training { weights: Some(WeightSource::Bundled), ..Training::of("vgg16-tiny").unwrap() },
+                "those of lenet",
+            ),
             (Training { data: Examples::Random, ..train(|train| train.iterations = None) }, "number of iterations"),
         ] {
             let error = wrong.validate().unwrap_err().to_string();
