@@ -35,7 +35,7 @@ pub struct Arguments {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     #[arg(long)]
     model: String,
-    /// The weights of a network that is named: a safetensors file, or bundled (LeNet's)
+    /// The weights of a network that is named: a safetensors file, a PyTorch state dict (.pt, .pth), or bundled (LeNet's)
     #[arg(long)]
     weights: Option<String>,
     /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained
@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_writable(&arguments.output)?;
     let (scores, taken) = prepared.infer(arguments)?;
     let scores_as_in_the_file = match &prepared.model.onnx {
-        Some(onnx) => onnx.arrange_output(&scores)?,
+        Some(onnx) => onnx.finish(&scores)?,
         None => scores.clone(),
     };
     npy::write(&arguments.output, &scores_as_in_the_file)?;
