@@ -163,7 +163,7 @@ impl<'a> Machine<'a> {
             b'}' => Object::Dict(Vec::new()),
             b']' => Object::List(Vec::new()),
             b')' => Object::Tuple(Vec::new()),
-            b't' => Object::Tuple(reading.to_mark()?),
+            b't' => Object::Tuple(reading.since_mark()?),
             0x85..=0x87 => Object::Tuple(reading.last(usize::from(code - 0x84))?),
             b'u' | b's' | b'e' | b'a' => return self.fill(code, reading),
             b'c' | 0x93 => self.name(code, reading)?,
@@ -183,7 +183,7 @@ impl<'a> Machine<'a> {
     /// SETITEMS, SETITEM, APPENDS, APPEND.
     fn fill(&mut self, code: u8, reading: &mut Reading<'a>) -> Result<()> {
         let items = match code {
-            b'u' | b'e' => reading.to_mark()?,
+            b'u' | b'e' => reading.since_mark()?,
             b's' => reading.last(2)?,
             _ => reading.last(1)?,
         };
@@ -396,7 +396,7 @@ impl<'a> Reading<'a> {
         Ok(self.stack.split_off(start))
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn since_mark(&mut self) -> Result<Vec<Id>> {
         let start = self.marks.pop().filter(|&start| start <= self.stack.len()).ok_or("a mark is missing in it")?;
         Ok(self.stack.split_off(start))
     }
