@@ -20,6 +20,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("party_file", owners::party_file),
     ("owners_file", owners::owners_file),
     ("safetensors", safetensors),
+    ("torch", torch),
     ("onnx", onnx),
     ("idx_images", datasets::idx_images),
     ("idx_labels", datasets::idx_labels),
@@ -48,6 +49,14 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
 fn safetensors(bytes: &[u8]) {
     if let Ok(weights) = Weights::from_safetensors(bytes, "fuzz.safetensors") {
         assert!(weights.iter().all(|(_, tensor)| tensor.len() <= bytes.len()), "more numbers than bytes");
+    }
+}
+
+/// Reads weights from a file of PyTorch.
+fn torch(bytes: &[u8]) {
+    if let Ok(weights) = Weights::from_torch(bytes, "fuzz.pt") {
+        let elements: usize = weights.iter().map(|(_, tensor)| tensor.len()).sum();
+        assert!(elements <= 4 * bytes.len(), "many more numbers than bytes");
     }
 }
 

@@ -424,7 +424,7 @@ mod tests {
         assert!(refused(&|x| x.fraction_bits = 30).contains("conv2: "), "its truncation takes 32 bits");
         assert!(refused(&|x| x.window = SignWindow::new(0, 16).unwrap()).contains("1.0 does not fit"));
         assert!(refused(&|x| x.window = SignWindow::new(32, 32).unwrap()).contains("begin the window"));
-        assert!(refused(&|x| x.network = "vgg16-cifar10".into()).contains("LeNet's"));
+        assert!(refused(&|x| x.network = "vgg16-cifar10".into()).contains("those of lenet"));
         assert!(refused(&|x| x.network = "lenet6".into()).contains("lenet"));
         assert!(
             refused(&|x| {

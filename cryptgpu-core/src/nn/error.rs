@@ -132,6 +132,16 @@ pub enum NnError {
         /// What the reader found.
         source: safetensors::SafeTensorError,
     },
+    /// A file of PyTorch that is damaged, or holds something other than weights.
+    #[error("{path} is not read as a state dict of PyTorch ({bytes} bytes): {what}")]
+    Torch {
+        /// The file.
+        path: String,
+        /// Its size.
+        bytes: usize,
+        /// What the reader found, and what to do.
+        what: String,
+    },
     /// A tensor that the network needs has elements that cannot be used.
     #[error(
         "tensor `{tensor}`, which network `{graph}` needs, has elements of type {dtype}; convert it to F32 (F16, BF16 and \
@@ -336,6 +346,7 @@ impl NnError {
             self,
             NnError::Read { .. }
                 | NnError::Format { .. }
+                | NnError::Torch { .. }
                 | NnError::Onnx(_)
                 | NnError::Dtype { .. }
                 | NnError::MissingTensor { .. }

@@ -568,7 +568,7 @@ mod tests {
 
     #[test]
     fn every_value_is_released_once_after_its_last_use() {
-        for name in ["lenet", "resnet50-maxpool", "mobilenet-v2-same"] {
+        for name in ["lenet", "resnet50-maxpool", "mobilenet-v2-same", "efficientnet-lite0"] {
             let plan = plan(name, LowerOptions::default());
             let mut released = vec![0; plan.shapes().len()];
             for step in plan.steps() {

@@ -7,6 +7,7 @@
 //! | `zoo/` | networks by name |
 //! | `weights.rs` | [`Weights`]: named plaintext tensors, read, written, made from a seed, checked against a graph |
 //! | `onnx/` | [`OnnxModel`]: networks and weights from ONNX files |
+//! | `torch/` | weights from state dicts of PyTorch, of which nothing is executed |
 //! | `source.rs` | [`WeightSource`], [`WeightFile`]: where weights come from |
 //! | `fit.rs` | [`FittedWeights`]: a file's tensors made to fit a network, with a notice for each change |
 //! | `fold.rs` | batch normalisation folded into the convolution before it |
@@ -42,6 +43,7 @@ pub mod private;
 pub mod range;
 mod show;
 mod source;
+mod torch;
 pub mod training;
 pub mod weights;
 pub mod window;

@@ -12,12 +12,12 @@ pub enum WeightSource {
     Bundled,
     /// Random ones from a seed, as [`Weights::seeded`].
     Random(u64),
-    /// A safetensors file with PyTorch's names, or the ONNX file of the network, at the party that owns the weights.
+    /// A safetensors or PyTorch file with PyTorch's names, or the ONNX file of the network, at the party that owns the weights.
     File(WeightFile),
 }
 
-/// A safetensors file with PyTorch's names, `"lenet.safetensors".into()`, or a file of the name `….onnx`, which holds the
-/// weights of its own network alone.
+/// A safetensors file with PyTorch's names, `"lenet.safetensors".into()`, a state dict of PyTorch (`….pt`, `….pth`), or a file
+/// of the name `….onnx`, which holds the weights of its own network alone.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WeightFile {
     path: PathBuf,

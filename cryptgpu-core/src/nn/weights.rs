@@ -1,8 +1,8 @@
-//! The weights of a network as named plaintext tensors: read from safetensors with PyTorch's names,
-//! written, made from a seed, and checked against a graph. Only the owner of a network sees these.
+//! The weights of a network as named plaintext tensors: read from safetensors and PyTorch files with
+//! PyTorch's names, written, made from a seed, and checked against a graph. Only the owner of a network sees these.
 
 use super::fit::listed;
-use super::{Graph, NnError, Op};
+use super::{Graph, NnError, Op, torch};
 use crate::prg::{Aes128Ctr, Key};
 use crate::ring::Withheld;
 use ndarray::{ArrayD, IxDyn};
@@ -78,17 +78,26 @@ impl Weights {
         self.tensors.is_empty()
     }
 
-    /// Reads a safetensors file. Elements may be F32, F16, BF16 or F64 (rounded to f32). Tensors called
+    /// Reads a safetensors file, or the state dict in a file of PyTorch (`.pt`, `.pth`), of which nothing is executed.
+    /// Elements may be F32, F16, BF16 or F64 (rounded to f32). Tensors called
     /// `….num_batches_tracked`, which PyTorch counts in integers and inference does not use, are left out; of those
     /// with other elements only name and type are kept, for [`check`](Self::check) to say.
     ///
     /// # Errors
-    /// [`NnError::Read`], [`NnError::Format`] (truncated or corrupt).
+    /// [`NnError::Read`], [`NnError::Format`] or [`NnError::Torch`] (truncated or corrupt).
     pub fn load(path: impl AsRef<Path>) -> Result<Self, NnError> {
         let path = path.as_ref();
         let name = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|source| NnError::Read { path: name.clone(), source })?;
-        Self::from_safetensors(&bytes, &name)
+        if torch::is_named_so(path) { Self::from_torch(&bytes, &name) } else { Self::from_safetensors(&bytes, &name) }
+    }
+
+    /// As [`Weights::load`], from the bytes of a file of PyTorch; errors call it `origin`.
+    ///
+    /// # Errors
+    /// [`NnError::Torch`].
+    pub fn from_torch(bytes: &[u8], origin: &str) -> Result<Self, NnError> {
+        torch::weights(bytes, origin)
     }
 
     /// As [`Weights::load`], from the bytes of a file; errors call it `origin`.
@@ -154,6 +163,11 @@ impl Weights {
             return Ok(());
         }
         Err(NnError::ExtraTensors { graph: graph.name().into(), tensors: listed(&extra) })
+    }
+
+    /// Says that there is a tensor of a type that no weight has.
+    pub(super) fn insert_other(&mut self, name: &str, dtype: &str) {
+        self.others.insert(name.into(), dtype.into());
     }
 
     /// Names of all tensors, also of those whose elements cannot be weights.

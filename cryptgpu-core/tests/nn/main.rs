@@ -1,12 +1,14 @@
 //! Networks: plaintext against PyTorch's numbers, private against plaintext, gradients against finite differences, weights, faults at every message.
 
 mod faults;
+mod fetched;
 mod gradients;
 mod mnist;
 mod onnx;
 mod plaintext;
 mod private;
 mod support;
+mod torch;
 mod training;
 mod views;
 mod weights;

@@ -122,7 +122,7 @@ fn a_normalisation_that_follows_no_convolution_cannot_be_folded() {
 
 #[test]
 fn seeded_activations_stay_of_order_one() {
-    for name in ["lenet", "vgg16-cifar10", "resnet18", "mobilenet-v2-same"] {
+    for name in ["lenet", "vgg16-cifar10", "resnet18", "mobilenet-v2-same", "efficientnet-lite0"] {
         let net = zoo::by_name(name).unwrap();
         let [c, h, w] = net.input_shape();
         let x = image(&[1, c, h, w], 11);

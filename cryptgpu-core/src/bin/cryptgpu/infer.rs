@@ -35,7 +35,8 @@ pub struct Arguments {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     #[arg(long)]
     model: String,
-    /// The weights of a network that is named: a safetensors file, or bundled (of lenet and resnet8-cifar10)
+    /// The weights of a network that is named: a safetensors file, a PyTorch state dict (.pt, .pth), or bundled (of lenet and
+    /// resnet8-cifar10)
     #[arg(long)]
     weights: Option<String>,
     /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained
@@ -78,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_writable(&arguments.output)?;
     let (scores, taken) = prepared.infer(arguments)?;
     let scores_as_in_the_file = match &prepared.model.onnx {
-        Some(onnx) => onnx.arrange_output(&scores)?,
+        Some(onnx) => onnx.finish(&scores)?,
         None => scores.clone(),
     };
     npy::write(&arguments.output, &scores_as_in_the_file)?;

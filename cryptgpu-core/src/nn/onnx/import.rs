@@ -3,6 +3,7 @@
 
 use super::attributes::Attributes;
 use super::constant::{self, Constant};
+use super::ending::{self, Ending};
 use super::error::{OnnxError, Refused, Unsupported};
 use super::layers::{Kind, Layers, MOST_ELEMENTS, Order, Value};
 use super::operators::{self, Operator};
@@ -55,6 +56,10 @@ pub(super) struct Import<'a> {
     pub(super) layers: Layers,
     /// The size of the batch that the file is for, if it is for one.
     pub(super) fixed_batch: Option<usize>,
+    /// What gives the network's output, copies left out.
+    pub(super) last: &'a str,
+    /// The function behind the last layer, if there is one.
+    pub(super) ending: Option<Ending>,
 }
 
 /// How often the elements of a file's constants may be copied, and how many copies are always allowed.
@@ -67,6 +72,7 @@ pub(super) struct Imported {
     /// The network's input and output, in the file's shape.
     pub(super) input: Value,
     pub(super) output: Value,
+    pub(super) ending: Option<Ending>,
 }
 
 /// Walks through the nodes that the output needs.
@@ -102,11 +108,21 @@ pub(super) fn import<'a>(
         value.layer = flat.map_err(|what| interface_error(origin, what))?;
     }
     let names = HashMap::from([(input.name.as_str(), Held::Value(value))]);
-    let mut import = Import { origin, names, initializers, beside, room: ROOM, layers, fixed_batch };
+    let mut import = Import {
+        origin,
+        names,
+        initializers,
+        beside,
+        room: ROOM,
+        layers,
+        fixed_batch,
+        last: ending::before_copies(&needed, &output.name),
+        ending: None,
+    };
     import.walk(&needed)?;
     match import.names.get(output.name.as_str()) {
         Some(Held::Value(value)) if !matches!(value.order, Order::FlatChannelsLast(_)) => {
-            Ok(Imported { output: value.clone(), layers: import.layers, input: outside })
+            Ok(Imported { output: value.clone(), layers: import.layers, input: outside, ending: import.ending })
         }
         Some(Held::Value(_)) => {
             let what = "its output is a flattened image with its channels last: end with the image, or with a layer";
@@ -444,6 +460,7 @@ pub(super) fn conversion(operator: &str) -> Option<Operate> {
         "BatchNormalization" => value!(elementwise::batch_norm),
         "Relu" | "Clip" => value!(elementwise::relu),
         "Identity" | "Dropout" | "Cast" => value!(elementwise::same),
+        "Sigmoid" | "Softmax" | "LogSoftmax" => value!(ending::ending),
         "Constant" => |_, node| elementwise::constant(node),
         "Shape" => |import, node| shapes::shape(import, node).map(Held::Constant),
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => value!(shapes::reshape),

@@ -14,6 +14,7 @@
 //! | `operators.rs` | which operators are computed, and what to do about the others |
 //! | `products.rs`, `elementwise.rs`, `shapes.rs` | the conversion of each |
 //! | `layers.rs` | layers before they are a graph |
+//! | `ending.rs` | functions behind the last layer, which are computed of the opened scores |
 //! | `build.rs` | the graph, from layers |
 //! | `error.rs` | [`OnnxError`] |
 
@@ -21,6 +22,7 @@ mod attributes;
 mod build;
 mod constant;
 mod elementwise;
+mod ending;
 mod error;
 mod import;
 mod layers;
@@ -33,6 +35,7 @@ mod tensor;
 pub use error::{OnnxError, Refused, Unsupported};
 
 use super::{Graph, Weights};
+use ending::Ending;
 use layers::{Order, Value};
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::Path;
@@ -61,6 +64,7 @@ pub struct OnnxModel {
     pub digest: String,
     input: Value,
     output: Value,
+    ending: Option<Ending>,
 }
 
 /// The versions of standard operators that are read; of newer ones it is not known that they mean the same.
@@ -109,7 +113,9 @@ impl OnnxModel {
         let name = import::harmless(&stem);
         let (graph, weights) = build::build(&name, imported.layers, imported.output.layer, origin)?;
         let digest = beside.digest(&bytes)?;
-        Ok(OnnxModel { graph, weights, notices, digest, input: imported.input, output: imported.output })
+        notices.extend(imported.ending.as_ref().map(Ending::notice));
+        let (input, output, ending) = (imported.input, imported.output, imported.ending);
+        Ok(OnnxModel { graph, weights, notices, digest, input, output, ending })
     }
 
     /// The shape of a batch of inputs, as the file has it: a row of features, or channels first or last.
@@ -144,25 +150,31 @@ impl OnnxModel {
         ordered.into_shape_with_order(IxDyn(&shape)).map_err(|_| wrong())
     }
 
-    /// A batch of the graph's results in the file's shape.
+    /// What the file's network gives, of a batch of the graph's opened results: in the file's shape, and with the sigmoid or
+    /// softmax that the file has behind its last layer.
     ///
     /// # Errors
     /// [`OnnxError::Input`] for something else.
-    pub fn arrange_output<T: Clone>(&self, y: &ArrayD<T>) -> Result<ArrayD<T>, OnnxError> {
+    pub fn finish(&self, scores: &ArrayD<f64>) -> Result<ArrayD<f64>, OnnxError> {
         let wrong = || OnnxError::Input {
             graph: self.graph.name().into(),
             expected: self.graph.output_shape().into(),
-            found: y.shape().into(),
+            found: scores.shape().into(),
         };
-        if y.ndim() != self.graph.output_shape().len() + 1 || y.shape()[1..] != *self.graph.output_shape() {
+        let shape = self.graph.output_shape();
+        if scores.ndim() != shape.len() + 1 || scores.shape()[1..] != *shape {
             return Err(wrong());
         }
-        let batch = y.len_of(Axis(0));
+        let batch = scores.len_of(Axis(0));
         let ordered = match self.output.order {
-            Order::ChannelsLast => y.view().permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned(),
-            _ => y.as_standard_layout().into_owned(),
+            Order::ChannelsLast => scores.view().permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned(),
+            _ => scores.as_standard_layout().into_owned(),
         };
-        ordered.into_shape_with_order(IxDyn(&self.output_dims(batch))).map_err(|_| wrong())
+        let mut ordered = ordered.into_shape_with_order(IxDyn(&self.output_dims(batch))).map_err(|_| wrong())?;
+        if let Some(ending) = &self.ending {
+            ending.apply(&mut ordered);
+        }
+        Ok(ordered)
     }
 
     /// Whether a file is taken for ONNX by its name.

@@ -26,14 +26,16 @@ pub(super) fn find(node: &Node) -> Operator {
 
 /// Whether the result of an operator has the shape of its first input: functions of each element, and normalisation.
 pub(super) fn keeps_shape(node: &Node) -> bool {
-    let functions = ACTIVATIONS.contains(&node.op_type.as_str()) || ENDS.contains(&node.op_type.as_str());
-    functions
+    ACTIVATIONS.contains(&node.op_type.as_str())
         || NORMALISATIONS.contains(&node.op_type.as_str())
-        || matches!(node.op_type.as_str(), "Clip" | "Mul" | "Cast")
+        || matches!(node.op_type.as_str(), "Clip" | "Mul" | "Cast" | "Sigmoid" | "Softmax" | "LogSoftmax" | "Hardmax")
 }
 
+/// What to do about a function that is none of those computed.
+pub(super) const OTHER_ACTIVATION: &str =
+    "private evaluation has the functions ReLU and ReLU6: train the model with one of these in its place";
+
 const ACTIVATIONS: &[&str] = &[
-    "Sigmoid",
     "Tanh",
     "HardSigmoid",
     "HardSwish",
@@ -57,7 +59,6 @@ const ACTIVATIONS: &[&str] = &[
     "Reciprocal",
     "Neg",
 ];
-const ENDS: &[&str] = &["Softmax", "LogSoftmax", "Hardmax"];
 const NORMALISATIONS: &[&str] = &[
     "LayerNormalization",
     "InstanceNormalization",
@@ -70,17 +71,15 @@ const NORMALISATIONS: &[&str] = &[
 /// What would have to change for an operator that is not computed.
 fn advice(operator: &str) -> &'static str {
     if ACTIVATIONS.contains(&operator) {
-        return "private evaluation has the functions ReLU and ReLU6: train the model with one of these in its place";
-    }
-    if ENDS.contains(&operator) {
-        return "end the model before it: its inputs put the classes into the same order, and whoever opens them can compute \
-                it in the clear";
+        return OTHER_ACTIVATION;
     }
     if NORMALISATIONS.contains(&operator) {
         return "of normalisations, batch normalisation is computed: train the model with it";
     }
     match operator {
-        "ArgMax" | "TopK" => "end the model before it: whoever opens the scores finds the largest in the clear",
+        "Hardmax" | "ArgMax" | "TopK" => {
+            "end the model before it: whoever opens the scores finds the largest in the clear"
+        }
         "ConvTranspose" | "Resize" | "Upsample" | "DepthToSpace" => "nothing that enlarges images is computed yet",
         "Pad" => "give the padding to the convolution or pool behind it (its pads), if it is of zeros",
         "If" | "Loop" | "Scan" => "what is computed must not depend on values: export the model without control flow",

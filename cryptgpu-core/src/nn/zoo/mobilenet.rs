@@ -13,7 +13,7 @@ pub(super) enum Padding {
 }
 
 impl Padding {
-    fn window(self, kernel: usize, stride: usize, input: &[usize]) -> PoolGeometry {
+    pub(super) fn window(self, kernel: usize, stride: usize, input: &[usize]) -> PoolGeometry {
         match self {
             Padding::Symmetric => PoolGeometry::square(kernel, stride, kernel / 2),
             Padding::Same => {

@@ -3,6 +3,7 @@
 //! Parameter names are torchvision's wherever torchvision has the network.
 
 mod classic;
+mod efficientnet;
 mod function;
 mod mobilenet;
 mod resnet;
@@ -27,7 +28,7 @@ pub const PAPER: [&str; 10] = [
 ];
 
 /// Networks besides the paper's ten and their variants.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "alexnet-torchvision",
     "vgg16-torchvision",
     "resnet18",
@@ -35,6 +36,7 @@ const OTHERS: [&str; 7] = [
     "resnet20-cifar10",
     "mobilenet-v2",
     "mobilenet-v2-same",
+    "efficientnet-lite0",
 ];
 
 /// Every name that [`by_name`] knows: the paper's ten, [`OTHERS`](self), and for each of the ten (and
@@ -46,7 +48,8 @@ const OTHERS: [&str; 7] = [
 /// | `-maxpool` | max-pools instead of average pools; for ResNets exactly torchvision's stem |
 ///
 /// `resnet8-cifar10` and `resnet20-cifar10` are small ResNets with batch normalisation, made to be trained from scratch.
-/// `mobilenet-v2-same` has TensorFlow's asymmetric "SAME" padding in its strided convolutions.
+/// `mobilenet-v2-same` has TensorFlow's asymmetric "SAME" padding in its strided convolutions. So has `efficientnet-lite0`,
+/// whose tensors have the names of the PyTorch package of the same name.
 pub fn names() -> Vec<String> {
     let mut names: Vec<String> = PAPER.iter().chain(&OTHERS).map(|&name| name.to_owned()).collect();
     for base in PAPER.iter().chain(&["resnet18"]) {
@@ -115,6 +118,7 @@ pub fn by_name(name: &str) -> Result<Graph, NnError> {
         "resnet152" => resnet::resnet(name, [3, 8, 36, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
         "mobilenet-v2" if plain => mobilenet::mobilenet_v2(name, mobilenet::Padding::Symmetric),
         "mobilenet-v2-same" if plain => mobilenet::mobilenet_v2(name, mobilenet::Padding::Same),
+        "efficientnet-lite0" if plain => efficientnet::lite0(name),
         _ => Err(unknown(name)),
     }
 }
@@ -176,6 +180,8 @@ mod tests {
             ("resnet101-maxpool", 44_549_160),
             ("resnet152-maxpool", 60_192_808),
             ("mobilenet-v2", 3_504_872),
+            // Of the package whose names it has: 4.7 million in TensorFlow's table.
+            ("efficientnet-lite0", 4_652_008),
             // Not torchvision's: the usual 272,474 of a ResNet-20 with projections.
             ("resnet20-cifar10", 272_474),
             ("resnet8-cifar10", 78_042),

