@@ -135,6 +135,8 @@ impl<'a> Images<'a> {
 }
 
 impl Operand for Images<'_> {
+    type Word = u64;
+
     fn depth(&self) -> usize {
         self.shape.depth()
     }

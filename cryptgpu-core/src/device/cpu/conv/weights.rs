@@ -215,6 +215,8 @@ fn copy_runs<const W: usize, const N: usize>(
 }
 
 impl Operand for Taps<'_> {
+    type Word = u64;
+
     fn depth(&self) -> usize {
         self.depth
     }

@@ -107,6 +107,8 @@ impl Drop for Amx {
 }
 
 impl Kernel<MR, NR> for Amx {
+    type Word = u64;
+
     const DEPTH_UNIT: usize = CHUNK;
     const DEPTH_BLOCK: usize = DEPTH_BLOCK;
     const ROW_BLOCK: usize = 128;
@@ -120,7 +122,13 @@ impl Kernel<MR, NR> for Amx {
     }
 
     /// In the order chunk, limb, tile of columns, then a tile: depth / 4, column, depth mod 4.
-    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
+    fn pack_b<B: Operand<Word = u64>>(
+        &mut self,
+        b: &Concat<'_, B>,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        dst: &mut [u64],
+    ) {
         for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE * NR / 16)) {
             let depth = first..(first + CHUNK).min(depth.end);
             // SAFETY: `self` witnesses AVX-512 with VBMI.
@@ -280,7 +288,7 @@ fn pack_rows(a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>,
 
 /// Splits a chunk of at most 32 columns of B.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vbmi")]
-fn pack_b_chunk<B: Operand>(
+fn pack_b_chunk<B: Operand<Word = u64>>(
     b: &Concat<'_, B>,
     depth: Range<usize>,
     columns: Range<usize>,

@@ -28,6 +28,8 @@ impl Avx2 {
 }
 
 impl Kernel<MR, NR> for Avx2 {
+    type Word = u64;
+
     const DEPTH_UNIT: usize = 1;
     const DEPTH_BLOCK: usize = 384;
     const ROW_BLOCK: usize = 96;

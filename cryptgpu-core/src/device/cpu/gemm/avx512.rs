@@ -33,6 +33,8 @@ impl Avx512 {
 }
 
 impl Kernel<MR, NR> for Avx512 {
+    type Word = u64;
+
     const DEPTH_UNIT: usize = 2;
     const DEPTH_BLOCK: usize = 384;
     const ROW_BLOCK: usize = 192;
@@ -55,7 +57,13 @@ impl Kernel<MR, NR> for Avx512 {
         unsafe { factors_a(words.as_chunks().0, factors.as_chunks_mut().0) };
     }
 
-    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
+    fn pack_b<B: Operand<Word = u64>>(
+        &mut self,
+        b: &Concat<'_, B>,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        dst: &mut [u64],
+    ) {
         let (words, factors) = dst.split_at_mut(dst.len() / 3 * 2);
         // SAFETY: `self` witnesses AVX-512.
         unsafe { copy::<_, NR>(b, depth, columns, words) };
@@ -75,7 +83,12 @@ impl Kernel<MR, NR> for Avx512 {
 
 /// [`Concat::pack`], compiled for this instruction set.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn copy<O: Operand, const W: usize>(from: &Concat<'_, O>, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
+fn copy<O: Operand<Word = u64>, const W: usize>(
+    from: &Concat<'_, O>,
+    depth: Range<usize>,
+    lanes: Range<usize>,
+    dst: &mut [u64],
+) {
     from.pack::<W>(depth, lanes, dst);
 }
 

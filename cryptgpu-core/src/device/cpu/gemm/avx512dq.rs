@@ -28,6 +28,8 @@ impl Avx512Dq {
 }
 
 impl Kernel<MR, NR> for Avx512Dq {
+    type Word = u64;
+
     const DEPTH_UNIT: usize = 1;
     const DEPTH_BLOCK: usize = 256;
     const ROW_BLOCK: usize = 192;
@@ -38,7 +40,13 @@ impl Kernel<MR, NR> for Avx512Dq {
         unsafe { copy::<_, MR>(a, depth, rows, dst) };
     }
 
-    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
+    fn pack_b<B: Operand<Word = u64>>(
+        &mut self,
+        b: &Concat<'_, B>,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        dst: &mut [u64],
+    ) {
         // SAFETY: `self` witnesses AVX-512.
         unsafe { copy::<_, NR>(b, depth, columns, dst) };
     }
@@ -51,7 +59,12 @@ impl Kernel<MR, NR> for Avx512Dq {
 
 /// [`Concat::pack`], compiled for this instruction set.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn copy<O: Operand, const W: usize>(from: &Concat<'_, O>, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
+fn copy<O: Operand<Word = u64>, const W: usize>(
+    from: &Concat<'_, O>,
+    depth: Range<usize>,
+    lanes: Range<usize>,
+    dst: &mut [u64],
+) {
     from.pack::<W>(depth, lanes, dst);
 }
 

@@ -4,6 +4,7 @@
 //! modulo 2⁶⁴ is associative, so neither the cut nor the number of threads changes a result.
 
 use super::pack::{Concat, Lanes, Operand, Scratch, prefetch};
+use crate::ring::Word;
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -13,6 +14,8 @@ use std::ops::Range;
 /// machine can run it, and holds what a thread must set up. Panels are words by depth, as [`Concat::pack`] makes them;
 /// a kernel that reads another format packs its own.
 pub(super) trait Kernel<const MR: usize, const NR: usize> {
+    /// The word of the ring that it multiplies in.
+    type Word: Word;
     /// Depths are padded with zeros to a multiple of this.
     const DEPTH_UNIT: usize;
     /// Largest depth of a panel, a multiple of `DEPTH_UNIT`.
@@ -33,44 +36,56 @@ pub(super) trait Kernel<const MR: usize, const NR: usize> {
     }
 
     /// Packs a panel of at most `MR` rows.
-    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
+    fn pack_a(
+        &mut self,
+        a: &Concat<'_, Lanes<'_, Self::Word>>,
+        depth: Range<usize>,
+        rows: Range<usize>,
+        dst: &mut [Self::Word],
+    ) {
         a.pack::<MR>(depth, rows, dst);
     }
 
     /// Packs a panel of at most `NR` columns.
-    fn pack_b<B: Operand>(&mut self, b: &Concat<'_, B>, depth: Range<usize>, columns: Range<usize>, dst: &mut [u64]) {
+    fn pack_b<B: Operand<Word = Self::Word>>(
+        &mut self,
+        b: &Concat<'_, B>,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        dst: &mut [Self::Word],
+    ) {
         b.pack::<NR>(depth, columns, dst);
     }
 
     /// The product of two panels of the same depth, `MR` × `NR` row-major.
-    fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]);
+    fn tile(&mut self, a: &[Self::Word], b: &[Self::Word], out: &mut [Self::Word]);
 }
 
 /// Where a product goes: element (row, column) at
 /// `row·row_stride + (column / image)·image_stride + column mod image`; a matrix is one image, and
 /// the output of a convolution in NCHW has an image per batch element.
-pub(crate) struct Output<'a> {
-    data: *mut u64,
+pub(crate) struct Output<'a, T = u64> {
+    data: *mut T,
     len: usize,
     row_stride: usize,
     image: usize,
     image_stride: usize,
     accumulate: bool,
-    lifetime: PhantomData<&'a mut [u64]>,
+    lifetime: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the pointer stands for an exclusive borrow of words, and `add` is unsafe: its callers
 // promise that no two threads write one element.
-unsafe impl Sync for Output<'_> {}
+unsafe impl<T: Word> Sync for Output<'_, T> {}
 
-impl<'a> Output<'a> {
+impl<'a, T: Word> Output<'a, T> {
     /// A row-major matrix with `columns` columns.
-    pub fn matrix(data: &'a mut [u64], columns: usize, accumulate: bool) -> Self {
+    pub fn matrix(data: &'a mut [T], columns: usize, accumulate: bool) -> Self {
         Output::images(data, columns, columns, columns, accumulate)
     }
 
     /// Images of `image` columns, `image_stride` apart, with rows `row_stride` apart.
-    pub fn images(data: &'a mut [u64], row_stride: usize, image: usize, image_stride: usize, accumulate: bool) -> Self {
+    pub fn images(data: &'a mut [T], row_stride: usize, image: usize, image_stride: usize, accumulate: bool) -> Self {
         let (len, data) = (data.len(), data.as_mut_ptr());
         Output { data, len, row_stride, image, image_stride, accumulate, lifetime: PhantomData }
     }
@@ -84,7 +99,7 @@ impl<'a> Output<'a> {
     pub fn clear(self) {
         if !self.accumulate {
             // SAFETY: the pointer and length of the slice that this value borrows exclusively.
-            unsafe { std::slice::from_raw_parts_mut(self.data, self.len) }.fill(0);
+            unsafe { std::slice::from_raw_parts_mut(self.data, self.len) }.fill(T::zero());
         }
     }
 
@@ -101,7 +116,7 @@ impl<'a> Output<'a> {
     ///
     /// # Safety
     /// No other thread accesses these elements meanwhile.
-    pub unsafe fn store(&self, tile: &[u64], stride: usize, rows: Range<usize>, columns: Range<usize>, add: bool) {
+    pub unsafe fn store(&self, tile: &[T], stride: usize, rows: Range<usize>, columns: Range<usize>, add: bool) {
         let mut column = columns.start;
         while column < columns.end {
             let within = column % self.image;
@@ -114,7 +129,7 @@ impl<'a> Output<'a> {
                 // SAFETY: within the borrow (checked above), and ours alone (the caller's promise).
                 let target = unsafe { std::slice::from_raw_parts_mut(self.data.add(start), run) };
                 if add {
-                    target.iter_mut().zip(source).for_each(|(t, s)| *t = t.wrapping_add(*s));
+                    target.iter_mut().zip(source).for_each(|(t, s)| *t = t.wrapping_add(s));
                 } else {
                     target.copy_from_slice(source);
                 }
@@ -155,12 +170,12 @@ fn cut<const MR: usize, const NR: usize>(m: usize, n: usize, depth: usize) -> (u
 
 /// C = A·B, or C += A·B, for the concatenations A (`m` rows) and B (`n` columns); `new` makes the
 /// kernel on each thread. The callers have checked that the operands hold what they claim.
-pub(super) fn multiply<K: Kernel<MR, NR>, B: Operand, const MR: usize, const NR: usize>(
+pub(super) fn multiply<K: Kernel<MR, NR>, B: Operand<Word = K::Word>, const MR: usize, const NR: usize>(
     new: impl Fn() -> K + Sync,
     [m, n]: [usize; 2],
-    a: &Concat<'_, Lanes<'_>>,
+    a: &Concat<'_, Lanes<'_, K::Word>>,
     b: &Concat<'_, B>,
-    out: &Output<'_>,
+    out: &Output<'_, K::Word>,
 ) {
     let (row_step, column_step) = cut::<MR, NR>(m, n, a.depth());
     let (down, across) = (m.div_ceil(row_step), n.div_ceil(column_step));
@@ -194,13 +209,13 @@ struct Buffers {
 ///
 /// # Safety
 /// No other thread accesses this block of the output meanwhile.
-unsafe fn block<K: Kernel<MR, NR>, B: Operand, const MR: usize, const NR: usize>(
+unsafe fn block<K: Kernel<MR, NR>, B: Operand<Word = K::Word>, const MR: usize, const NR: usize>(
     kernel: &mut K,
     rows: Range<usize>,
     columns: Range<usize>,
-    a: &Concat<'_, Lanes<'_>>,
+    a: &Concat<'_, Lanes<'_, K::Word>>,
     b: &Concat<'_, B>,
-    out: &Output<'_>,
+    out: &Output<'_, K::Word>,
     buffers: &mut Buffers,
 ) {
     let (depth, first_row, first_column) = (a.depth(), rows.start, columns.start);

@@ -1,10 +1,10 @@
-//! Products of matrices over Z_2⁶⁴, the work of every linear layer. Slices and strides only: no
+//! Products of matrices over Z_2⁶⁴ and Z_2³², the work of every linear layer. Slices and strides only: no
 //! tensor, no sharing, no protocol. [`gemm_sum`] computes the sum of products that every replicated
 //! multiplication is made of, zᵢ = xᵢ·(yᵢ + yᵢ₊₁) + xᵢ₊₁·yᵢ, as one product of twice the depth.
 //!
 //! The layers: [`MatRef`] operands are packed into panels (`pack`), blocks of the output become
 //! tasks (`block`), and one micro-kernel per instruction set multiplies panels (`portable`, `avx2`,
-//! `avx512dq`, `avx512`, `amx`; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
+//! `avx512dq`, `avx512`, `amx`, and `narrow` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
 //! skip the packing (`thin`).
 //!
 //! Weights are packed at each use, never kept packed: that would double the memory of a network for
@@ -29,8 +29,13 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512dq;
+#[cfg(target_arch = "x86_64")]
+mod narrow;
 #[cfg(test)]
 mod tests;
+
+use crate::ring::{Ring, Word};
+use std::marker::PhantomData;
 
 pub use error::GemmError;
 pub use isa::{ISA_VARIABLE, Isa};
@@ -41,18 +46,18 @@ pub(crate) use vector::vectorised;
 
 /// A matrix in a slice: element (row, column) is `data[row·row_stride + column·col_stride]`.
 #[derive(Clone, Copy)]
-pub struct MatRef<'a> {
+pub struct MatRef<'a, T = u64> {
     /// The words.
-    pub data: &'a [u64],
+    pub data: &'a [T],
     /// Words from one row to the next.
     pub row_stride: usize,
     /// Words from one column to the next.
     pub col_stride: usize,
 }
 
-impl<'a> MatRef<'a> {
+impl<'a, T: Word> MatRef<'a, T> {
     /// A contiguous row-major matrix with `columns` columns.
-    pub fn row_major(data: &'a [u64], columns: usize) -> Self {
+    pub fn row_major(data: &'a [T], columns: usize) -> Self {
         MatRef { data, row_stride: columns, col_stride: 1 }
     }
 
@@ -60,6 +65,12 @@ impl<'a> MatRef<'a> {
     #[must_use]
     pub fn transposed(self) -> Self {
         MatRef { data: self.data, row_stride: self.col_stride, col_stride: self.row_stride }
+    }
+
+    /// The same words under the name of their type.
+    fn cast<V: Word>(self) -> MatRef<'a, V> {
+        let MatRef { data, row_stride, col_stride } = self;
+        MatRef { data: bytemuck::cast_slice(data), row_stride, col_stride }
     }
 
     /// Does the slice hold `rows` × `columns` elements?
@@ -74,7 +85,7 @@ impl<'a> MatRef<'a> {
     }
 }
 
-impl std::fmt::Debug for MatRef<'_> {
+impl<T> std::fmt::Debug for MatRef<'_, T> {
     /// Strides only: the words may be a share.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "MatRef({} words, strides {}, {})", self.data.len(), self.row_stride, self.col_stride)
@@ -83,16 +94,16 @@ impl std::fmt::Debug for MatRef<'_> {
 
 /// One product of a sum: A of m × `depth` times B of `depth` × n.
 #[derive(Clone, Copy, Debug)]
-pub struct Term<'a> {
+pub struct Term<'a, T = u64> {
     /// Columns of A and rows of B.
     pub depth: usize,
     /// The left operand.
-    pub a: MatRef<'a>,
+    pub a: MatRef<'a, T>,
     /// The right operand.
-    pub b: MatRef<'a>,
+    pub b: MatRef<'a, T>,
 }
 
-/// C = A·B (or C += A·B with `accumulate`) modulo 2⁶⁴: A is m × k, B is k × n, C row-major m × n.
+/// C = A·B (or C += A·B with `accumulate`) in the ring of the words, modulo 2⁶⁴ or 2³²: A is m × k, B is k × n, C row-major m × n.
 ///
 /// ```
 /// use cryptgpu_core::device::cpu::gemm::{MatRef, gemm};
@@ -106,23 +117,29 @@ pub struct Term<'a> {
 /// # Errors
 /// When a slice is too short for its matrix, `c` is not m·n words, or `CRYPTGPU_ISA` asks for what
 /// this machine cannot run. Then nothing is written.
-pub fn gemm(
+pub fn gemm<T: Word>(
     m: usize,
     n: usize,
     k: usize,
-    a: MatRef<'_>,
-    b: MatRef<'_>,
-    c: &mut [u64],
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    c: &mut [T],
     accumulate: bool,
 ) -> Result<(), GemmError> {
     gemm_sum(m, n, &[Term { depth: k, a, b }], c, accumulate)
 }
 
-/// C = Σₜ Aₜ·Bₜ (or C += …) modulo 2⁶⁴, in one pass over C.
+/// C = Σₜ Aₜ·Bₜ (or C += …) in the ring of the words, in one pass over C.
 ///
 /// # Errors
 /// As [`gemm`].
-pub fn gemm_sum(m: usize, n: usize, terms: &[Term<'_>], c: &mut [u64], accumulate: bool) -> Result<(), GemmError> {
+pub fn gemm_sum<T: Word>(
+    m: usize,
+    n: usize,
+    terms: &[Term<'_, T>],
+    c: &mut [T],
+    accumulate: bool,
+) -> Result<(), GemmError> {
     gemm_with(Isa::active()?, m, n, terms, c, accumulate)
 }
 
@@ -130,25 +147,33 @@ pub fn gemm_sum(m: usize, n: usize, terms: &[Term<'_>], c: &mut [u64], accumulat
 ///
 /// # Errors
 /// As [`gemm`], and when this machine does not support `isa`.
-pub fn gemm_with(
+pub fn gemm_with<T: Word>(
     isa: Isa,
     m: usize,
     n: usize,
-    terms: &[Term<'_>],
-    c: &mut [u64],
+    terms: &[Term<'_, T>],
+    c: &mut [T],
     accumulate: bool,
 ) -> Result<(), GemmError> {
     let isa = isa.checked()?;
     check(m, n, terms, c)?;
-    let out = Output::matrix(c, n, accumulate);
-    let a: Vec<_> = terms.iter().map(|term| Lanes::rows(term.a, term.depth)).collect();
-    let b: Vec<_> = terms.iter().map(|term| Lanes::columns(term.b, term.depth)).collect();
-    product(isa, [m, n], &Concat(&a), &Concat(&b), out);
+    match T::RING {
+        Ring::Z32 => multiply::<u32, T>(isa, [m, n], terms, c, accumulate),
+        Ring::Z64 => multiply::<u64, T>(isa, [m, n], terms, c, accumulate),
+    }
     Ok(())
 }
 
+/// The product of checked operands, whose words `T` are `W`.
+fn multiply<W: Kernels, T: Word>(isa: Isa, [m, n]: [usize; 2], terms: &[Term<'_, T>], c: &mut [T], accumulate: bool) {
+    let out = Output::matrix(bytemuck::cast_slice_mut::<T, W>(c), n, accumulate);
+    let a: Vec<_> = terms.iter().map(|term| Lanes::rows(term.a.cast(), term.depth)).collect();
+    let b: Vec<_> = terms.iter().map(|term| Lanes::columns(term.b.cast(), term.depth)).collect();
+    product(isa, [m, n], &Concat(&a), &Concat(&b), out);
+}
+
 /// Are the slices as long as the shapes say?
-fn check(m: usize, n: usize, terms: &[Term<'_>], c: &[u64]) -> Result<(), GemmError> {
+fn check<T: Word>(m: usize, n: usize, terms: &[Term<'_, T>], c: &[T]) -> Result<(), GemmError> {
     let operation = "ring product";
     let Some(expected) = m.checked_mul(n) else {
         return Err(GemmError::TooLarge { operation, shape: vec![m, n] });
@@ -168,13 +193,73 @@ fn check(m: usize, n: usize, terms: &[Term<'_>], c: &[u64]) -> Result<(), GemmEr
     Ok(())
 }
 
+/// A word that there are micro-kernels for.
+pub(crate) trait Kernels: Word {
+    /// The product of operands that are not thin, by the micro-kernel of an instruction set that the machine supports.
+    fn multiply_packed<B: Operand<Word = Self>>(
+        isa: Isa,
+        size: [usize; 2],
+        a: &Concat<'_, Lanes<'_, Self>>,
+        b: &Concat<'_, B>,
+        out: &Output<'_, Self>,
+    );
+}
+
+impl Kernels for u64 {
+    fn multiply_packed<B: Operand<Word = u64>>(
+        isa: Isa,
+        size: [usize; 2],
+        a: &Concat<'_, Lanes<'_, u64>>,
+        b: &Concat<'_, B>,
+        out: &Output<'_, u64>,
+    ) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller has checked that the machine supports the instruction set.
+            Isa::Avx2 => block::multiply(|| unsafe { avx2::Avx2::new() }, size, a, b, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Avx512Dq::new() }, size, a, b, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 => block::multiply(|| unsafe { avx512::Avx512::new() }, size, a, b, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Amx => block::multiply(|| unsafe { amx::Amx::new() }, size, a, b, out),
+            _ => block::multiply(|| portable::Portable(PhantomData), size, a, b, out),
+        }
+    }
+}
+
+impl Kernels for u32 {
+    fn multiply_packed<B: Operand<Word = u32>>(
+        isa: Isa,
+        size: [usize; 2],
+        a: &Concat<'_, Lanes<'_, u32>>,
+        b: &Concat<'_, B>,
+        out: &Output<'_, u32>,
+    ) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller has checked that the machine supports the instruction set.
+            Isa::Avx2 => block::multiply(|| unsafe { narrow::Avx2::new() }, size, a, b, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => {
+                block::multiply(|| unsafe { narrow::Avx512::new() }, size, a, b, out);
+            }
+            _ => block::multiply(|| portable::Portable(PhantomData), size, a, b, out),
+        }
+    }
+}
+
 /// The product of checked operands on a supported instruction set.
-pub(crate) fn product<B: Operand>(
+pub(crate) fn product<T: Kernels, B: Operand<Word = T>>(
     isa: Isa,
     [m, n]: [usize; 2],
-    a: &Concat<'_, Lanes<'_>>,
+    a: &Concat<'_, Lanes<'_, T>>,
     b: &Concat<'_, B>,
-    out: Output<'_>,
+    out: Output<'_, T>,
 ) {
     if m == 0 || n == 0 {
         return;
@@ -182,24 +267,7 @@ pub(crate) fn product<B: Operand>(
     if a.depth() == 0 {
         return out.clear();
     }
-    if thin::multiply(isa, [m, n], a, b, &out) {
-        return;
-    }
-    match isa {
-        Isa::Portable => block::multiply(|| portable::Portable, [m, n], a, b, &out),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller has checked that the machine supports the instruction set.
-        Isa::Avx2 => block::multiply(|| unsafe { avx2::Avx2::new() }, [m, n], a, b, &out),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Avx512Dq::new() }, [m, n], a, b, &out),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx512 => block::multiply(|| unsafe { avx512::Avx512::new() }, [m, n], a, b, &out),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Amx => block::multiply(|| unsafe { amx::Amx::new() }, [m, n], a, b, &out),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => block::multiply(|| portable::Portable, [m, n], a, b, &out),
+    if !thin::multiply(isa, [m, n], a, b, &out) {
+        T::multiply_packed(isa, [m, n], a, b, &out);
     }
 }

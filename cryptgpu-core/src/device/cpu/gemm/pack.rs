@@ -3,54 +3,59 @@
 //! product sums over. A panel is a few lanes over a range of the depth, contiguous in memory.
 
 use super::MatRef;
+use crate::ring::Word;
+use num_traits::Zero;
 use std::ops::Range;
 
 /// One side of a product: lanes along a depth.
 pub(crate) trait Operand: Sync {
+    /// The word of its ring.
+    type Word: Word;
+
     /// Length of the dimension summed over.
     fn depth(&self) -> usize;
 
     /// The lanes as they lie in memory, where they do.
-    fn in_memory(&self) -> Option<Lanes<'_>> {
+    fn in_memory(&self) -> Option<Lanes<'_, Self::Word>> {
         None
     }
 
     /// Copies a panel, inlined into code for the kernel's instruction set:
     /// `dst[(k − depth.start)·W + (x − lanes.start)]` for each k and lane, zeros for the lanes beyond
     /// `lanes` (of which there are at most `W`).
-    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]);
+    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [Self::Word]);
 }
 
 /// A matrix as lanes: element (k, x) is `data[k·depth_stride + x·lane_stride]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Lanes<'a> {
-    pub data: &'a [u64],
+pub(crate) struct Lanes<'a, T = u64> {
+    pub data: &'a [T],
     pub depth: usize,
     pub depth_stride: usize,
     pub lane_stride: usize,
 }
 
-impl<'a> Lanes<'a> {
+impl<'a, T: Word> Lanes<'a, T> {
     /// The rows of a left-hand matrix with `depth` columns.
-    pub fn rows(a: MatRef<'a>, depth: usize) -> Self {
+    pub fn rows(a: MatRef<'a, T>, depth: usize) -> Self {
         Lanes { data: a.data, depth, depth_stride: a.col_stride, lane_stride: a.row_stride }
     }
 
     /// The columns of a right-hand matrix with `depth` rows.
-    pub fn columns(b: MatRef<'a>, depth: usize) -> Self {
+    pub fn columns(b: MatRef<'a, T>, depth: usize) -> Self {
         Lanes { data: b.data, depth, depth_stride: b.row_stride, lane_stride: b.col_stride }
     }
 
     /// Copies a whole panel of lanes whose depths lie next to each other, from word `start` of the first lane on: eight
     /// depths of all lanes at a time, which compile to moves within vectors.
     #[inline(always)]
-    fn pack_rows<const W: usize>(&self, start: usize, rows: &mut [[u64; W]]) {
-        let sources: [&[u64]; W] =
+    fn pack_rows<const W: usize>(&self, start: usize, rows: &mut [[T; W]]) {
+        let sources: [&[T]; W] =
             std::array::from_fn(|lane| &self.data[start + lane * self.lane_stride..][..rows.len()]);
         let (blocks, rest) = rows.as_chunks_mut::<8>();
         for (at, block) in blocks.iter_mut().enumerate() {
-            let words: [[u64; 8]; W] =
-                std::array::from_fn(|lane| *sources[lane][8 * at..].first_chunk().unwrap_or(&[0; 8]));
+            let words: [[T; 8]; W] =
+                std::array::from_fn(|lane| *sources[lane][8 * at..].first_chunk().unwrap_or(&[T::zero(); 8]));
             *block = std::array::from_fn(|k| std::array::from_fn(|lane| words[lane][k]));
         }
         let done = 8 * blocks.len();
@@ -61,7 +66,7 @@ impl<'a> Lanes<'a> {
 
     /// Copies a panel lane by lane: `dst[(x − lanes.start)·stride + (k − depth.start)]`.
     #[inline(always)]
-    fn pack_by_lane(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64], stride: usize) {
+    fn pack_by_lane(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T], stride: usize) {
         let len = depth.len();
         for (x, row) in lanes.zip(dst.chunks_mut(stride)) {
             let start = depth.start * self.depth_stride + x * self.lane_stride;
@@ -76,17 +81,19 @@ impl<'a> Lanes<'a> {
     }
 }
 
-impl Operand for Lanes<'_> {
+impl<T: Word> Operand for Lanes<'_, T> {
+    type Word = T;
+
     fn depth(&self) -> usize {
         self.depth
     }
 
-    fn in_memory(&self) -> Option<Lanes<'_>> {
+    fn in_memory(&self) -> Option<Lanes<'_, T>> {
         Some(*self)
     }
 
     #[inline(always)]
-    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
+    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T]) {
         let rows = dst.as_chunks_mut::<W>().0;
         let (count, start) = (lanes.len(), lanes.start * self.lane_stride);
         if self.lane_stride == 1 {
@@ -96,7 +103,7 @@ impl Operand for Lanes<'_> {
                 match source.first_chunk::<W>() {
                     Some(full) => *row = *full,
                     None => {
-                        row.fill(0);
+                        row.fill(T::zero());
                         row[..count].copy_from_slice(source);
                     }
                 }
@@ -108,7 +115,7 @@ impl Operand for Lanes<'_> {
             return self.pack_rows::<W>(start + depth.start, rows);
         }
         if count < W {
-            rows.as_flattened_mut().fill(0);
+            rows.as_flattened_mut().fill(T::zero());
         }
         // Eight steps of the depth at a time: reads stay in one cache line per lane, writes in few.
         for (block, rows) in rows.chunks_mut(8).enumerate() {
@@ -145,20 +152,20 @@ impl<O: Operand> Concat<'_, O> {
 
     /// A panel by depth, as [`Operand::pack`]; depths of `dst` beyond `depth` become zeros.
     #[inline(always)]
-    pub fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
+    pub fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [O::Word]) {
         let filled = depth.len() * W;
         for (operand, part, offset) in self.parts(depth) {
             let end = (offset + part.len()) * W;
             operand.pack::<W>(part, lanes.clone(), &mut dst[offset * W..end]);
         }
-        dst[filled..].fill(0);
+        dst[filled..].fill(O::Word::zero());
     }
 }
 
-impl Concat<'_, Lanes<'_>> {
+impl<T: Word> Concat<'_, Lanes<'_, T>> {
     /// Part `depth` of a single lane, where it lies contiguous in one operand.
     #[inline(always)]
-    pub fn contiguous(&self, depth: Range<usize>, lanes: Range<usize>) -> Option<&[u64]> {
+    pub fn contiguous(&self, depth: Range<usize>, lanes: Range<usize>) -> Option<&[T]> {
         let (operand, part, _) = self.parts(depth.clone()).next()?;
         let start = part.start + lanes.start * operand.lane_stride;
         (lanes.len() == 1 && operand.depth_stride == 1 && part.len() == depth.len())
@@ -167,9 +174,9 @@ impl Concat<'_, Lanes<'_>> {
 
     /// A panel by lane: `dst[(x − lanes.start)·stride + (k − depth.start)]`, zeros elsewhere.
     #[inline(always)]
-    pub fn pack_by_lane(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64], stride: usize) {
+    pub fn pack_by_lane(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T], stride: usize) {
         if depth.len() < stride || lanes.len() * stride < dst.len() {
-            dst.fill(0);
+            dst.fill(T::zero());
         }
         for (operand, part, offset) in self.parts(depth) {
             operand.pack_by_lane(part, lanes.clone(), &mut dst[offset..], stride);
@@ -177,14 +184,14 @@ impl Concat<'_, Lanes<'_>> {
     }
 }
 
-/// Asks for the 32 words from here on to be brought into the second-level cache; any address will do.
+/// Asks for the 256 bytes from here on to be brought into the second-level cache; any address will do.
 #[inline(always)]
-pub(crate) fn prefetch(words: *const u64) {
+pub(crate) fn prefetch<T>(words: *const T) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..4 {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch touches no memory, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(words.wrapping_add(8 * line).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(words.cast::<i8>().wrapping_add(64 * line)) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = words;
@@ -202,12 +209,12 @@ pub(crate) struct Scratch(Vec<Line>);
 
 impl Scratch {
     /// `words` words with unspecified contents.
-    pub fn words(&mut self, words: usize) -> &mut [u64] {
-        let lines = words.div_ceil(8);
+    pub fn words<T: Word>(&mut self, words: usize) -> &mut [T] {
+        let lines = words.div_ceil(64 / size_of::<T>());
         if self.0.len() < lines {
             self.0 = vec![Line([0; 8]); lines];
         }
-        // SAFETY: a Line is eight u64 without padding, and at least `words` words are initialised.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<u64>(), words) }
+        // SAFETY: a Line is 64 bytes without padding, any bytes are a word, and at least `words` words are initialised.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<T>(), words) }
     }
 }

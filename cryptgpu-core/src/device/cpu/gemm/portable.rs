@@ -1,27 +1,31 @@
 //! The micro-kernel for any machine: 4 × 4 accumulators in registers, one multiplication and one
-//! addition of 64-bit words per product. Floor on x86-64: one `imul` per cycle;
+//! addition of words per product. Floor on x86-64: one `imul` per cycle;
 //! measured 0.9 of it.
 
 use super::block::Kernel;
+use crate::ring::Word;
+use std::marker::PhantomData;
 
-/// Scalar arithmetic.
-pub(super) struct Portable;
+/// Scalar arithmetic of words of either ring.
+pub(super) struct Portable<T>(pub PhantomData<T>);
 
 const MR: usize = 4;
 const NR: usize = 4;
 
-impl Kernel<MR, NR> for Portable {
+impl<T: Word> Kernel<MR, NR> for Portable<T> {
+    type Word = T;
+
     const DEPTH_UNIT: usize = 1;
     const DEPTH_BLOCK: usize = 512;
     const ROW_BLOCK: usize = 128;
     const COLUMN_BLOCK: usize = 512;
 
-    fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]) {
-        let mut sums = [[0u64; NR]; MR];
+    fn tile(&mut self, a: &[T], b: &[T], out: &mut [T]) {
+        let mut sums = [[T::zero(); NR]; MR];
         for (a, b) in a.as_chunks::<MR>().0.iter().zip(b.as_chunks::<NR>().0) {
-            for (row, &a) in sums.iter_mut().zip(a) {
-                for (sum, &b) in row.iter_mut().zip(b) {
-                    *sum = sum.wrapping_add(a.wrapping_mul(b));
+            for (row, a) in sums.iter_mut().zip(a) {
+                for (sum, b) in row.iter_mut().zip(b) {
+                    *sum = sum.wrapping_add(&a.wrapping_mul(b));
                 }
             }
         }

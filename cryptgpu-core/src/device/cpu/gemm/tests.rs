@@ -1,11 +1,18 @@
 use super::*;
+use num_traits::AsPrimitive;
 use proptest::prelude::*;
 
 /// A slice with a matrix in it at random strides, and the matrix as rows.
-fn matrix(rows: usize, columns: usize, transposed: bool, pad: usize, seed: &mut u64) -> (Vec<u64>, usize, usize) {
+fn matrix<T: Word>(
+    rows: usize,
+    columns: usize,
+    transposed: bool,
+    pad: usize,
+    seed: &mut u64,
+) -> (Vec<T>, usize, usize) {
     let (outer, inner) = if transposed { (columns, rows) } else { (rows, columns) };
     let stride = inner + pad;
-    let data = (0..outer * stride).map(|_| word(seed)).collect();
+    let data = (0..outer * stride).map(|_| T::of_u64(word(seed))).collect();
     if transposed { (data, 1, stride) } else { (data, stride, 1) }
 }
 
@@ -24,18 +31,18 @@ fn word(seed: &mut u64) -> u64 {
 }
 
 /// The definition, in 128-bit arithmetic.
-fn reference(m: usize, n: usize, terms: &[Term<'_>], c: &mut [u64], accumulate: bool) {
+fn reference<T: Word>(m: usize, n: usize, terms: &[Term<'_, T>], c: &mut [T], accumulate: bool) {
     for i in 0..m {
         for j in 0..n {
-            let mut sum = if accumulate { u128::from(c[i * n + j]) } else { 0 };
+            let mut sum = if accumulate { u128::from(AsPrimitive::<u64>::as_(c[i * n + j])) } else { 0 };
             for term in terms {
                 for k in 0..term.depth {
-                    let a = term.a.data[i * term.a.row_stride + k * term.a.col_stride];
-                    let b = term.b.data[k * term.b.row_stride + j * term.b.col_stride];
+                    let a: u64 = term.a.data[i * term.a.row_stride + k * term.a.col_stride].as_();
+                    let b: u64 = term.b.data[k * term.b.row_stride + j * term.b.col_stride].as_();
                     sum = (sum + u128::from(a) * u128::from(b)) & u128::from(u64::MAX);
                 }
             }
-            c[i * n + j] = sum as u64;
+            c[i * n + j] = T::of_u64(sum as u64);
         }
     }
 }
@@ -44,26 +51,40 @@ fn supported() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_supported())
 }
 
-fn compare(m: usize, n: usize, depths: &[usize], layout: [bool; 2], pad: usize, accumulate: bool, mut seed: u64) {
+/// In both rings.
+fn compare(m: usize, n: usize, depths: &[usize], layout: [bool; 2], pad: usize, accumulate: bool, seed: u64) {
+    compare_in::<u32>(m, n, depths, layout, pad, accumulate, seed);
+    compare_in::<u64>(m, n, depths, layout, pad, accumulate, seed);
+}
+
+fn compare_in<T: Word>(
+    m: usize,
+    n: usize,
+    depths: &[usize],
+    layout: [bool; 2],
+    pad: usize,
+    accumulate: bool,
+    mut seed: u64,
+) {
     let seed = &mut seed;
     let a: Vec<_> = depths.iter().map(|&k| matrix(m, k, layout[0], pad, seed)).collect();
     let b: Vec<_> = depths.iter().map(|&k| matrix(k, n, layout[1], pad, seed)).collect();
-    let view = |(data, row_stride, col_stride): &'_ (Vec<u64>, usize, usize)| (data.clone(), *row_stride, *col_stride);
+    let view = |(data, row_stride, col_stride): &'_ (Vec<T>, usize, usize)| (data.clone(), *row_stride, *col_stride);
     let (a, b): (Vec<_>, Vec<_>) = (a.iter().map(view).collect(), b.iter().map(view).collect());
-    let terms: Vec<Term<'_>> = (depths.iter().zip(&a).zip(&b))
+    let terms: Vec<Term<'_, T>> = (depths.iter().zip(&a).zip(&b))
         .map(|((&depth, a), b)| Term {
             depth,
             a: MatRef { data: &a.0, row_stride: a.1, col_stride: a.2 },
             b: MatRef { data: &b.0, row_stride: b.1, col_stride: b.2 },
         })
         .collect();
-    let start: Vec<u64> = (0..m * n).map(|_| word(seed)).collect();
+    let start: Vec<T> = (0..m * n).map(|_| T::of_u64(word(seed))).collect();
     let mut expected = start.clone();
     reference(m, n, &terms, &mut expected, accumulate);
     for isa in supported() {
         let mut c = start.clone();
         gemm_with(isa, m, n, &terms, &mut c, accumulate).unwrap();
-        assert!(c == expected, "{isa}: {m} × {n}, depths {depths:?}, transposed {layout:?}");
+        assert!(c == expected, "{isa}, {}: {m} × {n}, depths {depths:?}, transposed {layout:?}", T::RING);
     }
 }
 
@@ -91,14 +112,37 @@ fn depths_and_rows_beyond_one_block() {
 
 #[test]
 fn all_ones_in_deep_products() {
-    let ones = vec![u64::MAX; 40 * 20_000];
-    let (m, n, depth) = (20, 40, 20_000);
-    let term = Term { depth, a: MatRef::row_major(&ones, depth), b: MatRef::row_major(&ones, n) };
-    for isa in supported() {
-        let mut c = vec![7; m * n];
-        gemm_with(isa, m, n, &[term], &mut c, true).unwrap();
-        assert!(c.iter().all(|&c| c == 7 + depth as u64), "{isa}"); // (−1)·(−1) = 1
+    fn in_ring<T: Word>() {
+        let ones = vec![T::max_value(); 40 * 20_000];
+        let (m, n, depth) = (20, 40, 20_000);
+        let term = Term { depth, a: MatRef::row_major(&ones, depth), b: MatRef::row_major(&ones, n) };
+        for isa in supported() {
+            let mut c = vec![T::of_u64(7); m * n];
+            gemm_with(isa, m, n, &[term], &mut c, true).unwrap();
+            assert!(c.iter().all(|&c| c == T::of_u64(7 + depth as u64)), "{isa}, {}", T::RING); // (−1)·(−1) = 1
+        }
     }
+    in_ring::<u32>();
+    in_ring::<u64>();
+}
+
+/// 10⁹ products and more, at a depth of 4,000: reduction is a homomorphism, so the kernels of the two rings, which have nothing
+/// in common, must agree modulo 2³².
+#[test]
+fn a_billion_products_are_the_residues_of_the_wider_ring() {
+    let (m, n, depth) = (500, 504, 4_000);
+    let mut seed = 17;
+    let (a, b): (Vec<u64>, Vec<u64>) =
+        ((0..m * depth).map(|_| word(&mut seed)).collect(), (0..n * depth).map(|_| word(&mut seed)).collect());
+    let narrow = |words: &[u64]| words.iter().map(|&word| word as u32).collect::<Vec<_>>();
+    let (a32, b32) = (narrow(&a), narrow(&b));
+    let mut wide = vec![0; m * n];
+    let term = Term { depth, a: MatRef::row_major(&a, depth), b: MatRef::row_major(&b, n) };
+    gemm_sum(m, n, &[term], &mut wide, false).unwrap();
+    let term = Term { depth, a: MatRef::row_major(&a32, depth), b: MatRef::row_major(&b32, n) };
+    let mut found = vec![0; m * n];
+    gemm_sum(m, n, &[term], &mut found, false).unwrap();
+    assert!(found == narrow(&wide));
 }
 
 #[test]
@@ -108,7 +152,7 @@ fn results_do_not_depend_on_threads() {
     let (a, b): (Vec<u64>, Vec<u64>) =
         ((0..m * depth).map(|_| word(&mut seed)).collect(), (0..n * depth).map(|_| word(&mut seed)).collect());
     let term = Term { depth, a: MatRef::row_major(&a, depth), b: MatRef::row_major(&b, n) };
-    let mut expected = vec![0; m * n];
+    let mut expected = vec![0_u64; m * n];
     reference(m, n, &[term], &mut expected, false);
     for isa in supported() {
         for threads in [1, 2, 3, 7] {
@@ -122,7 +166,7 @@ fn results_do_not_depend_on_threads() {
 
 #[test]
 fn wrong_lengths_are_refused_and_nothing_is_written() {
-    let data = vec![1; 12];
+    let data = vec![1_u64; 12];
     let a = MatRef::row_major(&data, 4);
     let mut c = vec![5; 9];
     let short = gemm(3, 3, 5, a, a, &mut c, false);

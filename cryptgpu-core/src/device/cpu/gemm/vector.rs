@@ -1,26 +1,26 @@
 //! Loops that the compiler vectorises well enough by itself, compiled once per instruction set.
 
 /// Defines a function whose first argument is the [`Isa`](super::Isa) to run on: the body is
-/// compiled for AVX-512, for AVX2 and for the baseline. The caller has checked that the machine
+/// compiled for AVX-512, for AVX2 and for the baseline; it may be generic over the word. The caller has checked that the machine
 /// supports the instruction set.
 macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$word:ident: $bound:ident>)? ($($arg:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
-        $vis fn $name(isa: $crate::device::cpu::gemm::Isa, $($arg: $type),*) {
+        $vis fn $name $(<$word: $bound>)? (isa: $crate::device::cpu::gemm::Isa, $($arg: $type),*) {
             use $crate::device::cpu::gemm::Isa;
 
             #[inline(always)]
-            fn body($($arg: $type),*) $body
+            fn body $(<$word: $bound>)? ($($arg: $type),*) $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-            fn avx512($($arg: $type),*) {
+            fn avx512 $(<$word: $bound>)? ($($arg: $type),*) {
                 body($($arg),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2")]
-            fn avx2($($arg: $type),*) {
+            fn avx2 $(<$word: $bound>)? ($($arg: $type),*) {
                 body($($arg),*)
             }
 
