@@ -113,7 +113,7 @@ fn carries(card: &Card) -> Outcome {
     let (b, shared) = (words(6, n), words(7, window.shared_planes() * 11));
     let mask = words(8, window.carry_planes() * 11);
     let [mut carry, mut top, mut top_a] = [vec![0; mask.len()], vec![0; 11], vec![0; 11]];
-    sign::share_carries(window, true, [&b, &shared], &mask, &mut carry, [&mut top, &mut top_a]);
+    sign::share_carries::<u64>(window, true, [&b, &shared], &mask, &mut carry, [&mut top, &mut top_a]);
     let (db, ds, dm) = (card.up(&b), card.up(&shared), card.up(&mask));
     let (mut dc, mut tops) = (card.blank(mask.len()), [card.blank(11), card.blank(11)]);
     let ((b, shared, mask), tops) = ((db.words(), ds.words(), dm.words()), tops.each_mut().map(|top| top.words_mut()));
@@ -133,7 +133,7 @@ fn tree(card: &Card) -> Outcome {
 fn planes(card: &Card) -> Outcome {
     let x = words(10, 700);
     let mut expected = vec![0; 64 * 11];
-    bits::to_planes(0, 64, &x, &mut expected);
+    bits::to_planes::<u64>(0, 64, &x, &mut expected);
     let (dx, mut out) = (card.up(&x), card.blank(64 * 11));
     let launched = card.kernels.to_planes(&card.stream, 0, 64, dx.words(), out.words_mut());
     outcome(card, launched, &out, expected)
@@ -143,7 +143,7 @@ fn top_bits(card: &Card) -> Outcome {
     let (z, pad) = (words(11, 700), words(12, 11));
     let mut expected = vec![0; 11];
     let opened = OpenTop { z: &z[..], alpha: &pad[..], message: &mut expected[..] };
-    cryptgpu_core::device::cpu::truncation::open_top(opened);
+    cryptgpu_core::device::cpu::truncation::open_top::<u64>(opened);
     let (dz, dp, mut out) = (card.up(&z), card.up(&pad), card.blank(11));
     let (none, mut nothing) = (dz.words().slice(0..0).unwrap(), card.blank(0));
     let deal = Deal { z: none, halves: [none, none], gamma: none, message: nothing.words_mut() };

@@ -6,10 +6,39 @@ use super::{
     PlaneWindows, Results, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, cuda,
 };
 use crate::prg::{Stream, Zero};
+use crate::ring::{Ring, Word};
 
 /// Calls `cpu::family::name` or `cuda::family::name`, whichever the result `out` lives on, with the arguments as
-/// that device has them.
+/// that device has them. On the CPU an operation on elements of a ring is called for that ring's word: `elements of ring`
+/// where every view holds elements, as slices of them, and `words of ring` where some hold packed bits, as slices of 64-bit
+/// words.
 macro_rules! on_device {
+    (elements of $ring:ident, at $device:expr, $family:ident::$name:ident($($argument:expr),* $(,)?)) => {
+        crate::device::dispatch::on_device!(@choose $ring, $device, $family::$name, [$($argument),*],
+            super::cpu::$family::$name::<u32>($(super::dispatch::Operand::on_host::<u32>($argument)),*),
+            super::cpu::$family::$name::<u64>($(super::dispatch::Operand::on_host::<u64>($argument)),*))
+    };
+    (words of $ring:ident, at $device:expr, $family:ident::$name:ident($($argument:expr),* $(,)?)) => {
+        crate::device::dispatch::on_device!(@choose $ring, $device, $family::$name, [$($argument),*],
+            super::cpu::$family::$name::<u32>($(super::dispatch::Operand::on_host::<u64>($argument)),*),
+            super::cpu::$family::$name::<u64>($(super::dispatch::Operand::on_host::<u64>($argument)),*))
+    };
+    (@choose $ring:ident, $device:expr, $family:ident::$name:ident, [$($argument:expr),*], $z32:expr, $z64:expr) => {
+        match ($device, $ring) {
+            (crate::device::Device::Cpu, crate::ring::Ring::Z32) => $z32,
+            (crate::device::Device::Cpu, crate::ring::Ring::Z64) => $z64,
+            (crate::device::Device::Cuda(_), ring) => {
+                super::dispatch::on_card_in(ring);
+                super::cuda::$family::$name($(super::dispatch::Operand::on_card($argument)),*)
+            }
+        }
+    };
+    ($kind:ident of $ring:ident, $out:ident, $family:ident::$name:ident($($argument:expr),* $(,)?)) => {
+        {
+            let device = $out.device();
+            crate::device::dispatch::on_device!($kind of $ring, at device, $family::$name($($argument),*))
+        }
+    };
     ($out:ident, $family:ident::$name:ident($($argument:expr),* $(,)?)) => {
         {
             let device = $out.device();
@@ -18,28 +47,36 @@ macro_rules! on_device {
     };
     (at $device:expr, $family:ident::$name:ident($($argument:expr),* $(,)?)) => {
         match $device {
-            crate::device::Device::Cpu => super::cpu::$family::$name($(super::dispatch::Operand::on_host($argument)),*),
+            crate::device::Device::Cpu => {
+                super::cpu::$family::$name($(super::dispatch::Operand::on_host::<u64>($argument)),*)
+            }
             crate::device::Device::Cuda(_) => super::cuda::$family::$name($(super::dispatch::Operand::on_card($argument)),*),
         }
     };
 }
 pub(super) use on_device;
 
+/// Cards compute in the ring of 64 bits: a program that calls an operation of theirs for the other is wrong, as one that indexes
+/// outside of a slice.
+pub(super) fn on_card_in(ring: Ring) {
+    assert!(ring == Ring::Z64, "a ring of {ring} computes on the CPU only, so far");
+}
+
 /// An argument of an operation.
 pub(super) trait Operand {
-    /// As the CPU's kernels take it.
-    type Host;
+    /// As the CPU's kernels take it, with words of memory as elements of this kind.
+    type Host<W: Word>;
     /// As the card's kernels take it.
     type Card;
-    fn on_host(self) -> Self::Host;
+    fn on_host<W: Word>(self) -> Self::Host<W>;
     fn on_card(self) -> Self::Card;
 }
 
 impl<'a> Operand for View<'a> {
-    type Host = &'a [u64];
+    type Host<W: Word> = &'a [W];
     type Card = cuda::View<'a>;
-    fn on_host(self) -> &'a [u64] {
-        View::on_host(self)
+    fn on_host<W: Word>(self) -> &'a [W] {
+        W::of(View::on_host(self))
     }
     fn on_card(self) -> cuda::View<'a> {
         View::on_card(self)
@@ -47,10 +84,10 @@ impl<'a> Operand for View<'a> {
 }
 
 impl<'a> Operand for ViewMut<'a> {
-    type Host = &'a mut [u64];
+    type Host<W: Word> = &'a mut [W];
     type Card = cuda::ViewMut<'a>;
-    fn on_host(self) -> &'a mut [u64] {
-        ViewMut::on_host(self)
+    fn on_host<W: Word>(self) -> &'a mut [W] {
+        W::of_mut(ViewMut::on_host(self))
     }
     fn on_card(self) -> cuda::ViewMut<'a> {
         ViewMut::on_card(self)
@@ -59,9 +96,9 @@ impl<'a> Operand for ViewMut<'a> {
 
 /// A mask: the CPU makes it from the stream, a card has the words.
 impl<'a> Operand for &'a Draw {
-    type Host = &'a Stream;
+    type Host<W: Word> = &'a Stream;
     type Card = &'a Draw;
-    fn on_host(self) -> &'a Stream {
+    fn on_host<W: Word>(self) -> &'a Stream {
         self.stream()
     }
     fn on_card(self) -> &'a Draw {
@@ -70,10 +107,10 @@ impl<'a> Operand for &'a Draw {
 }
 
 impl<T: Operand, const N: usize> Operand for [T; N] {
-    type Host = [T::Host; N];
+    type Host<W: Word> = [T::Host<W>; N];
     type Card = [T::Card; N];
-    fn on_host(self) -> Self::Host {
-        self.map(T::on_host)
+    fn on_host<W: Word>(self) -> Self::Host<W> {
+        self.map(T::on_host::<W>)
     }
     fn on_card(self) -> Self::Card {
         self.map(T::on_card)
@@ -81,10 +118,10 @@ impl<T: Operand, const N: usize> Operand for [T; N] {
 }
 
 impl<T: Operand> Operand for Vec<T> {
-    type Host = Vec<T::Host>;
+    type Host<W: Word> = Vec<T::Host<W>>;
     type Card = Vec<T::Card>;
-    fn on_host(self) -> Self::Host {
-        self.into_iter().map(T::on_host).collect()
+    fn on_host<W: Word>(self) -> Self::Host<W> {
+        self.into_iter().map(T::on_host::<W>).collect()
     }
     fn on_card(self) -> Self::Card {
         self.into_iter().map(T::on_card).collect()
@@ -92,10 +129,10 @@ impl<T: Operand> Operand for Vec<T> {
 }
 
 impl<A: Operand, B: Operand> Operand for (A, B) {
-    type Host = (A::Host, B::Host);
+    type Host<W: Word> = (A::Host<W>, B::Host<W>);
     type Card = (A::Card, B::Card);
-    fn on_host(self) -> Self::Host {
-        (self.0.on_host(), self.1.on_host())
+    fn on_host<W: Word>(self) -> Self::Host<W> {
+        (self.0.on_host::<W>(), self.1.on_host::<W>())
     }
     fn on_card(self) -> Self::Card {
         (self.0.on_card(), self.1.on_card())
@@ -103,10 +140,10 @@ impl<A: Operand, B: Operand> Operand for (A, B) {
 }
 
 impl<T: Operand> Operand for Option<T> {
-    type Host = Option<T::Host>;
+    type Host<W: Word> = Option<T::Host<W>>;
     type Card = Option<T::Card>;
-    fn on_host(self) -> Self::Host {
-        self.map(T::on_host)
+    fn on_host<W: Word>(self) -> Self::Host<W> {
+        self.map(T::on_host::<W>)
     }
     fn on_card(self) -> Self::Card {
         self.map(T::on_card)
@@ -114,10 +151,10 @@ impl<T: Operand> Operand for Option<T> {
 }
 
 impl<V: Operand> Operand for Summed<V> {
-    type Host = Summed<V::Host>;
+    type Host<W: Word> = Summed<V::Host<W>>;
     type Card = Summed<V::Card>;
-    fn on_host(self) -> Self::Host {
-        Summed(self.0.on_host(), self.1.on_host())
+    fn on_host<W: Word>(self) -> Self::Host<W> {
+        Summed(self.0.on_host::<W>(), self.1.on_host::<W>())
     }
     fn on_card(self) -> Self::Card {
         Summed(self.0.on_card(), self.1.on_card())
@@ -125,12 +162,12 @@ impl<V: Operand> Operand for Summed<V> {
 }
 
 impl<S: Operand, V: Operand> Operand for TermShare<S, V> {
-    type Host = TermShare<S::Host, V::Host>;
+    type Host<W: Word> = TermShare<S::Host<W>, V::Host<W>>;
     type Card = TermShare<S::Card, V::Card>;
-    fn on_host(self) -> Self::Host {
+    fn on_host<W: Word>(self) -> Self::Host<W> {
         match self {
-            TermShare::Drawn { share, y1 } => TermShare::Drawn { share: share.on_host(), y1: y1.on_host() },
-            TermShare::Received(words) => TermShare::Received(words.on_host()),
+            TermShare::Drawn { share, y1 } => TermShare::Drawn { share: share.on_host::<W>(), y1: y1.on_host::<W>() },
+            TermShare::Received(words) => TermShare::Received(words.on_host::<W>()),
         }
     }
     fn on_card(self) -> Self::Card {
@@ -145,11 +182,11 @@ impl<S: Operand, V: Operand> Operand for TermShare<S, V> {
 macro_rules! of_fields {
     ($($name:ident<$($view:ident),*> { $($field:ident),* })*) => {$(
         impl<$($view: Operand),*> Operand for $name<$($view),*> {
-            type Host = $name<$($view::Host),*>;
+            type Host<W: Word> = $name<$($view::Host<W>),*>;
             type Card = $name<$($view::Card),*>;
-            fn on_host(self) -> Self::Host {
+            fn on_host<W: Word>(self) -> Self::Host<W> {
                 let $name { $($field),* } = self;
-                $name { $($field: $field.on_host()),* }
+                $name { $($field: $field.on_host::<W>()),* }
             }
             fn on_card(self) -> Self::Card {
                 let $name { $($field),* } = self;
@@ -173,9 +210,9 @@ of_fields! {
 macro_rules! anywhere {
     ($($type:ty),* $(,)?) => {$(
         impl Operand for $type {
-            type Host = Self;
+            type Host<W: Word> = Self;
             type Card = Self;
-            fn on_host(self) -> Self {
+            fn on_host<W: Word>(self) -> Self {
                 self
             }
             fn on_card(self) -> Self {

@@ -6,6 +6,10 @@
 //! as slices, the other as views on a card, and `on_device!` calls the one that the result lives on
 //! (`docs/adding-an-operation.md`).
 //!
+//! An operation that does the same to every element is told the ring. In that of 32 bits a word of memory holds two, the lower
+//! first: a view has an even number of elements, of which the last may be there to fill a word and is computed like the
+//! others, and bits are packed for that number (ADR 0049). What goes by shapes is of 64-bit words so far.
+//!
 //! All views of a call live on one device and have the lengths that the operation states. Tensors and protocols
 //! see to that, with errors; here it is taken for granted, as an index is within a slice.
 
@@ -15,29 +19,30 @@ use super::{
     PlaneWindows, Results, SignWindow, TermShare, TreeStep, Unary, View, ViewMut,
 };
 use crate::prg::{Stream, Zero};
+use crate::ring::Ring;
 
 // Element by element.
 
 /// `out` = x ∘ y.
-pub fn binary(op: Binary, x: View, y: View, out: ViewMut) {
-    on_device!(out, elementwise::binary(op, x, y, out))
+pub fn binary(ring: Ring, op: Binary, x: View, y: View, out: ViewMut) {
+    on_device!(elements of ring, out, elementwise::binary(op, x, y, out))
 }
 
 /// Each `out` = x₀ + x₁ + … + c, or with ⊕: copies, sums, packed bits. All on one device, and on a card in one launch; none
 /// reads what another writes.
-pub fn combine(all: Vec<Combined<View, ViewMut>>) {
+pub fn combine(ring: Ring, all: Vec<Combined<View, ViewMut>>) {
     let Some(device) = all.first().map(|job| job.out.device()) else { return };
-    on_device!(at device, elementwise::combine(all))
+    on_device!(elements of ring, at device, elementwise::combine(all))
 }
 
 /// `z` += x.
-pub fn add_to(x: View, z: ViewMut) {
-    on_device!(z, elementwise::add_to(x, z))
+pub fn add_to(ring: Ring, x: View, z: ViewMut) {
+    on_device!(elements of ring, z, elementwise::add_to(x, z))
 }
 
 /// `out` = x ∘ c.
-pub fn unary(op: Unary, x: View, out: ViewMut) {
-    on_device!(out, elementwise::unary(op, x, out))
+pub fn unary(ring: Ring, op: Unary, x: View, out: ViewMut) {
+    on_device!(elements of ring, out, elementwise::unary(op, x, out))
 }
 
 /// The sum of all words, as one word.
@@ -51,13 +56,13 @@ pub fn fill(stream: &Stream, out: ViewMut) {
 }
 
 /// `z` += F(kᵢ) − F(kᵢ₊₁).
-pub fn add_zero(zero: &Zero, z: ViewMut) {
-    on_device!(z, elementwise::add_zero(zero, z))
+pub fn add_zero(ring: Ring, zero: &Zero, z: ViewMut) {
+    on_device!(elements of ring, z, elementwise::add_zero(zero, z))
 }
 
 /// `out` = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ.
-pub fn product_share(x: [View; 2], y: [View; 2], out: ViewMut) {
-    on_device!(out, elementwise::product_share(x, y, out))
+pub fn product_share(ring: Ring, x: [View; 2], y: [View; 2], out: ViewMut) {
+    on_device!(elements of ring, out, elementwise::product_share(x, y, out))
 }
 
 /// `z` += bias, `inner` elements for each entry of the bias, again and again.
@@ -71,13 +76,13 @@ pub fn reorder(order: &BlockOrder, x: View, out: ViewMut) {
 }
 
 /// Bits `low .. low + width` of every word as packed planes: [`super::cpu::bits::to_planes`].
-pub fn to_planes(low: u32, width: u32, x: View, planes: ViewMut) {
-    on_device!(planes, bits::to_planes(low, width, x, planes))
+pub fn to_planes(ring: Ring, low: u32, width: u32, x: View, planes: ViewMut) {
+    on_device!(words of ring, planes, bits::to_planes(low, width, x, planes))
 }
 
 /// Packed planes as words below 2^width: [`super::cpu::bits::from_planes`].
-pub fn from_planes(width: u32, planes: View, out: ViewMut) {
-    on_device!(out, bits::from_planes(width, planes, out))
+pub fn from_planes(ring: Ring, width: u32, planes: View, out: ViewMut) {
+    on_device!(words of ring, out, bits::from_planes(width, planes, out))
 }
 
 // Windows and products.
@@ -142,12 +147,20 @@ pub fn conv2d_input_gradient_sum(
 // The sign bit.
 
 /// Role 0: [`super::cpu::sign::share_bits`].
-pub fn sign_share_bits(window: SignWindow, x: [View; 2], mask: &Draw, message: ViewMut, tops: [ViewMut; 2]) {
-    on_device!(message, sign::share_bits(window, x, mask, message, tops))
+pub fn sign_share_bits(
+    ring: Ring,
+    window: SignWindow,
+    x: [View; 2],
+    mask: &Draw,
+    message: ViewMut,
+    tops: [ViewMut; 2],
+) {
+    on_device!(words of ring, message, sign::share_bits(window, x, mask, message, tops))
 }
 
 /// Roles 1 and 2: [`super::cpu::sign::share_carries`].
 pub fn sign_share_carries(
+    ring: Ring,
     window: SignWindow,
     with_constants: bool,
     bits: [View; 2],
@@ -155,7 +168,7 @@ pub fn sign_share_carries(
     carry: ViewMut,
     tops: [ViewMut; 2],
 ) {
-    on_device!(carry, sign::share_carries(window, with_constants, bits, mask, carry, tops))
+    on_device!(words of ring, carry, sign::share_carries(window, with_constants, bits, mask, carry, tops))
 }
 
 /// Levels of the tree that do not read one another's results, on one device: [`super::cpu::sign::tree_step`]. On a card
@@ -168,55 +181,63 @@ pub fn sign_tree(steps: Vec<TreeStep<View, ViewMut>>) {
 // A bit times a tensor, and a bit as a ring element.
 
 /// Role 0: [`super::cpu::bit_product::role0`].
-pub fn bit_product_role0(u: [View; 2], masks: [&Draw; 5], message: ViewMut, y0: ViewMut, y1: ViewMut) {
-    on_device!(message, bit_product::role0(u, masks, message, y0, y1))
+pub fn bit_product_role0(ring: Ring, u: [View; 2], masks: [&Draw; 5], message: ViewMut, y0: ViewMut, y1: ViewMut) {
+    on_device!(words of ring, message, bit_product::role0(u, masks, message, y0, y1))
 }
 
 /// What roles 1 and 2 send, on one device: [`super::cpu::bit_product::term`]. On a card in one launch.
-pub fn bit_product_terms(terms: Vec<BitTerm<View, &Draw, ViewMut>>) {
+pub fn bit_product_terms(ring: Ring, terms: Vec<BitTerm<View, &Draw, ViewMut>>) {
     let Some(device) = terms.first().map(|term| term.message.device()) else { return };
-    on_device!(at device, bit_product::terms(terms))
+    on_device!(words of ring, at device, bit_product::terms(terms))
 }
 
 /// Conversion, role 0: [`super::cpu::bit_product::convert_role0`].
-pub fn convert_role0(u: View, u1: &Draw, message: ViewMut) {
-    on_device!(message, bit_product::convert_role0(u, u1, message))
+pub fn convert_role0(ring: Ring, u: View, u1: &Draw, message: ViewMut) {
+    on_device!(words of ring, message, bit_product::convert_role0(u, u1, message))
 }
 
 /// Conversion, roles 1 and 2: [`super::cpu::bit_product::convert_term`].
-pub fn convert_term(v: View, share: View, mask: &Draw, with_v: bool, message: ViewMut) {
-    on_device!(message, bit_product::convert_term(v, share, mask, with_v, message))
+pub fn convert_term(ring: Ring, v: View, share: View, mask: &Draw, with_v: bool, message: ViewMut) {
+    on_device!(words of ring, message, bit_product::convert_term(v, share, mask, with_v, message))
 }
 
 // Truncation.
 
 /// Truncation of a product, what roles 2 and 0 send first: [`super::cpu::truncation::product_deal`] and
 /// [`super::cpu::truncation::open_top`]. On a card in one launch.
-pub fn truncation_first(d: u32, deal: Deal<View, &Draw, ViewMut>, open: OpenTop<View, ViewMut>) {
+pub fn truncation_first(ring: Ring, d: u32, deal: Deal<View, &Draw, ViewMut>, open: OpenTop<View, ViewMut>) {
     let out = &deal.message;
-    on_device!(out, truncation::product_first(d, deal, open))
+    on_device!(words of ring, out, truncation::product_first(d, deal, open))
 }
 
 /// Truncation of a product, role 1: [`super::cpu::truncation::product_role1`].
-pub fn truncation_role1(d: u32, shares: [View; 2], bits: [View; 2], y2: &Draw, results: Results<ViewMut>) {
+pub fn truncation_role1(ring: Ring, d: u32, shares: [View; 2], bits: [View; 2], y2: &Draw, results: Results<ViewMut>) {
     let out = &results.message;
-    on_device!(out, truncation::product_role1(d, shares, bits, y2, results))
+    on_device!(words of ring, out, truncation::product_role1(d, shares, bits, y2, results))
 }
 
 /// Truncation of a product, role 0: [`super::cpu::truncation::product_role0`].
-pub fn truncation_role0(d: u32, words: [View; 2], bits: [View; 2], masks: [&Draw; 2], results: Results<ViewMut>) {
+pub fn truncation_role0(
+    ring: Ring,
+    d: u32,
+    words: [View; 2],
+    bits: [View; 2],
+    masks: [&Draw; 2],
+    results: Results<ViewMut>,
+) {
     let out = &results.message;
-    on_device!(out, truncation::product_role0(d, words, bits, masks, results))
+    on_device!(words of ring, out, truncation::product_role0(d, words, bits, masks, results))
 }
 
 /// Truncation of a replicated tensor, role 0: [`super::cpu::truncation::shared_role0`].
-pub fn truncation_shared_role0(d: u32, x: [View; 2], masks: [&Draw; 4], results: Results<ViewMut>) {
+pub fn truncation_shared_role0(ring: Ring, d: u32, x: [View; 2], masks: [&Draw; 4], results: Results<ViewMut>) {
     let out = &results.message;
-    on_device!(out, truncation::shared_role0(d, x, masks, results))
+    on_device!(words of ring, out, truncation::shared_role0(d, x, masks, results))
 }
 
 /// Truncation of a replicated tensor, roles 1 and 2: [`super::cpu::truncation::shared_term`].
 pub fn truncation_shared_term(
+    ring: Ring,
     d: u32,
     v: View,
     share: TermShare<&Draw, View>,
@@ -224,12 +245,12 @@ pub fn truncation_shared_term(
     planes: ViewMut,
     kept: ViewMut,
 ) {
-    on_device!(planes, truncation::shared_term(d, v, share, mask, planes, kept))
+    on_device!(words of ring, planes, truncation::shared_term(d, v, share, mask, planes, kept))
 }
 
 /// Truncation of a replicated tensor, last steps, on one device: [`super::cpu::truncation::shared_close`]. On a card in one
 /// launch.
-pub fn truncation_shared_close(d: u32, closings: Vec<CloseTerms<View, ViewMut>>) {
+pub fn truncation_shared_close(ring: Ring, d: u32, closings: Vec<CloseTerms<View, ViewMut>>) {
     let Some(device) = closings.first().map(|closing| closing.y2.device()) else { return };
-    on_device!(at device, truncation::shared_closings(d, closings))
+    on_device!(words of ring, at device, truncation::shared_closings(d, closings))
 }

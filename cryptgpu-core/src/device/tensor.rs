@@ -1,6 +1,7 @@
 //! A buffer with a shape, row-major. Cloning shares the words; nothing changes them afterwards.
 
 use super::{Binary, Buffer, Device, DeviceError, Unary, View, kernels};
+use crate::ring::Ring;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use std::sync::Arc;
 
@@ -122,7 +123,7 @@ impl Tensor {
     /// x ∘ y element by element, of tensors that have one shape and live on one device, by their making.
     pub(crate) fn binary_alike(&self, op: Binary, rhs: &Tensor) -> Self {
         let mut out = self.device().alloc(self.len());
-        kernels::binary(op, self.view(), rhs.view(), out.view_mut());
+        kernels::binary(Ring::Z64, op, self.view(), rhs.view(), out.view_mut());
         Tensor::of(out, &self.shape)
     }
 
@@ -170,7 +171,7 @@ impl Tensor {
     pub fn unary(&self, op: Unary) -> Self {
         let device = self.device();
         let mut out = device.alloc(self.len());
-        kernels::unary(op, self.view(), out.view_mut());
+        kernels::unary(Ring::Z64, op, self.view(), out.view_mut());
         Tensor { buffer: Arc::new(out), shape: self.shape.clone() }
     }
 
@@ -183,7 +184,7 @@ impl Tensor {
         check_bits("to_planes", low, width)?;
         let device = self.device();
         let mut planes = device.alloc(width as usize * self.len().div_ceil(64));
-        kernels::to_planes(low, width, self.view(), planes.view_mut());
+        kernels::to_planes(Ring::Z64, low, width, self.view(), planes.view_mut());
         Ok(planes)
     }
 
@@ -213,7 +214,7 @@ impl Tensor {
             });
         }
         let mut out = device.alloc(n);
-        kernels::from_planes(width, planes, out.view_mut());
+        kernels::from_planes(Ring::Z64, width, planes, out.view_mut());
         Tensor::new(out, shape)
     }
 

@@ -6,6 +6,7 @@ use super::share::{Additive, Group, Rep, RepBits, Ring, Xor};
 use super::{MpcError, Party};
 use crate::device::{Binary, Buffer, Tensor, kernels};
 use crate::prg::{Correlated, Nonce, Standing, Stream};
+use crate::ring;
 
 impl Party {
     /// Runs `body` with keys of its own, derived from the party's or those of an earlier standing
@@ -139,7 +140,7 @@ impl Party {
         let nonce = self.prg.nonce_for(Ring::RESHARE.on(&[shape.iter().product()]));
         let zero = self.prg.zero(nonce);
         let mut words = self.device().zeros(shape.iter().product());
-        kernels::add_zero(&zero, words.view_mut());
+        kernels::add_zero(ring::Ring::Z64, &zero, words.view_mut());
         Additive::from_summand(Tensor::of(words, shape))
     }
 
@@ -158,8 +159,8 @@ impl Party {
         let (mut plus, mut minus, mut out) = (device.alloc(n), device.alloc(n), device.alloc(n));
         kernels::fill(&zero.plus, plus.view_mut());
         kernels::fill(&zero.minus, minus.view_mut());
-        kernels::binary(Binary::Xor, plus.view(), minus.view(), out.view_mut());
-        kernels::binary(Binary::Xor, out.view(), mine.view(), plus.view_mut());
+        kernels::binary(ring::Ring::Z64, Binary::Xor, plus.view(), minus.view(), out.view_mut());
+        kernels::binary(ring::Ring::Z64, Binary::Xor, out.view(), mine.view(), plus.view_mut());
         Ok(plus)
     }
 

@@ -6,6 +6,7 @@
 use super::cost::RangeChecks;
 use super::{MpcError, Party, Rep, RepBits, RepXor, SignWindow};
 use crate::device::{Binary, Buffer, Tensor, Unary};
+use crate::ring::Ring;
 
 /// Whether a run finds out that a value has left the range, and what it reveals for that.
 ///
@@ -196,7 +197,7 @@ impl RepBits {
     fn xor(&self, other: &RepBits) -> RepBits {
         let both = |x: &Buffer, y: &Buffer| {
             let mut out = x.device().alloc(x.len());
-            crate::device::kernels::binary(Binary::Xor, x.view(), y.view(), out.view_mut());
+            crate::device::kernels::binary(Ring::Z64, Binary::Xor, x.view(), y.view(), out.view_mut());
             out
         };
         RepBits { a: both(&self.a, &other.a), b: both(&self.b, &other.b), shape: self.shape.clone() }

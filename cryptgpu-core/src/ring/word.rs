@@ -77,6 +77,11 @@ pub trait Word:
     fn of_mut(words: &mut [u64]) -> &mut [Self] {
         bytemuck::cast_slice_mut(words)
     }
+
+    /// The words of memory that these elements of it fill: whole ones, from the first of one on.
+    fn words_mut(elements: &mut [Self]) -> &mut [u64] {
+        bytemuck::cast_slice_mut(elements)
+    }
 }
 
 impl Word for u32 {

@@ -6,6 +6,7 @@ use super::alone::{alone, is_alone};
 use super::data::words;
 use cryptgpu_core::device::{Binary, Device, DeviceError, Tensor, Unary, kernels};
 use cryptgpu_core::mpc::{MpcError, Rep, RepXor, World};
+use cryptgpu_core::ring::Ring;
 use ndarray::{Array1, array};
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -39,7 +40,7 @@ fn memory_that_cannot_be_had(card: Device) {
     let good = card.upload(words(10, 1));
     let too_large = card.alloc(TOO_MANY);
     let mut derived = card.alloc(10);
-    kernels::binary(Binary::Add, good.view(), too_large.slice(0..10), derived.view_mut());
+    kernels::binary(Ring::Z64, Binary::Add, good.view(), too_large.slice(0..10), derived.view_mut());
     // Words computed from words that are not there are not there either, in copies and parts as well.
     let copy = derived.slice(2..7).to_buffer();
     for buffer in [&too_large, &derived, &copy] {
@@ -56,12 +57,12 @@ fn memory_that_cannot_be_had(card: Device) {
 fn a_launch_that_is_refused(card: Device) {
     let (x, y) = (card.upload(words(10, 1)), card.upload(words(9, 2)));
     let mut out = card.upload(vec![0; 10]);
-    kernels::binary(Binary::Add, x.view(), y.view(), out.view_mut());
+    kernels::binary(Ring::Z64, Binary::Add, x.view(), y.view(), out.view_mut());
     let error = out.view().to_host().unwrap_err();
     assert!(matches!(error, DeviceError::Kernel { .. }), "{error}");
     assert!(error.to_string().contains('9') && error.to_string().contains("10"), "{error}");
     // A good launch into words that are wrong in part does not make them right.
-    kernels::unary(Unary::Add(1), x.slice(0..4), out.slice_mut(0..4));
+    kernels::unary(Ring::Z64, Unary::Add(1), x.slice(0..4), out.slice_mut(0..4));
     assert!(out.into_host().is_err());
     assert_eq!(x.into_host().unwrap(), words(10, 1));
 }
@@ -137,7 +138,7 @@ fn a_fault_ends_the_use_of_the_card(card: Device) {
     unsafe { stream.launch_builder(&bad).launch(config) }.unwrap();
     let _ = stream.synchronize();
     let mut derived = card.alloc(10);
-    kernels::unary(Unary::Add(1), good.view(), derived.view_mut());
+    kernels::unary(Ring::Z64, Unary::Add(1), good.view(), derived.view_mut());
     for buffer in [derived, good, card.zeros(3), card.upload(vec![1, 2])] {
         let error = buffer.into_host().unwrap_err();
         assert!(matches!(error, DeviceError::Fault { .. }), "{error}");

@@ -6,6 +6,7 @@ use super::data::{streams, words};
 use super::emulator;
 use cryptgpu_core::device::{Binary, Device, Tensor, Unary, kernels};
 use cryptgpu_core::prg::Randomness;
+use cryptgpu_core::ring::Ring;
 use std::process::Command;
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -35,7 +36,7 @@ fn freed_memory_is_used_again(card: Device) {
     for round in 0..10 {
         let x = card.upload(words(n, round));
         let mut y = card.alloc(n);
-        kernels::unary(Unary::Add(1), x.view(), y.view_mut());
+        kernels::unary(Ring::Z64, Unary::Add(1), x.view(), y.view_mut());
         assert_eq!(y.slice(7..8).to_host().unwrap(), [words(8, round)[7].wrapping_add(1)]);
         assert!(card.memory_use().unwrap().in_use >= before.in_use + 2 * 8 * n);
     }
@@ -103,7 +104,7 @@ fn pressure(card: Device) {
         // 24 MiB or less, in ever other classes.
         let words = (24 << 17) * (100 - 5 * round) / 100;
         let mut buffer = card.full(words, 7);
-        kernels::unary(Unary::Add(1), card.full(words, 8).view(), buffer.view_mut());
+        kernels::unary(Ring::Z64, Unary::Add(1), card.full(words, 8).view(), buffer.view_mut());
         assert_eq!(buffer.slice(words - 1..words).to_host().unwrap(), [9]);
     }
     let usage = card.memory_use().unwrap();

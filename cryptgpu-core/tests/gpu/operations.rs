@@ -9,6 +9,7 @@ use cryptgpu_core::device::{
     View, ViewMut, kernels,
 };
 use cryptgpu_core::prg::Randomness;
+use cryptgpu_core::ring::Ring;
 use ndarray::{ArrayD, IxDyn};
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -98,7 +99,7 @@ fn binary(card: Device) {
     for n in SIZES {
         for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Xor, Binary::And] {
             same(&format!("{op:?} of {n}"), card, [words(n, 1), words(n, 2)], [Out::New(n)], |[x, y], [out]| {
-                kernels::binary(op, x, y, out)
+                kernels::binary(Ring::Z64, op, x, y, out)
             });
         }
     }
@@ -109,12 +110,15 @@ fn combinations(card: Device) {
         let inputs = [words(n, 1), words(n, 2), words(n, 3)];
         let outputs = [Out::New(n), Out::New(n), Out::New(n), Out::Changed(words(n, 4))];
         same(&format!("combinations of {n}"), card, inputs, outputs, |[x, y, z], [first, second, third, onto]| {
-            kernels::combine(vec![
-                Combined::xor([x, y, z, x, y], true, first),
-                Combined::sum([y, z], second),
-                Combined::sum([x], third),
-            ]);
-            kernels::add_to(x, onto);
+            kernels::combine(
+                Ring::Z64,
+                vec![
+                    Combined::xor([x, y, z, x, y], true, first),
+                    Combined::sum([y, z], second),
+                    Combined::sum([x], third),
+                ],
+            );
+            kernels::add_to(Ring::Z64, x, onto);
         });
     }
 }
@@ -126,7 +130,7 @@ fn unary(card: Device) {
         let constants = [Unary::Add(c), Unary::Mul(c), Unary::Xor(c), Unary::And(c), Unary::Mul(u64::MAX)];
         for op in shifts.into_iter().flatten().chain(constants) {
             same(&format!("{op:?} of {n}"), card, [words(n, 1)], [Out::New(n)], |[x], [out]| {
-                kernels::unary(op, x, out)
+                kernels::unary(Ring::Z64, op, x, out)
             });
         }
     }
@@ -165,7 +169,7 @@ fn zero_shares(card: Device) {
         for n in SIZES {
             let zero = zero(randomness, n as u64);
             let z = [Out::Changed(words(n, 5))];
-            same(&format!("{randomness}, {n}"), card, [], z, |[], [z]| kernels::add_zero(&zero, z));
+            same(&format!("{randomness}, {n}"), card, [], z, |[], [z]| kernels::add_zero(Ring::Z64, &zero, z));
         }
     }
 }
@@ -174,7 +178,7 @@ fn product_share_and_bias(card: Device) {
     for n in SIZES {
         let inputs = [1, 2, 3, 4].map(|seed| words(n, seed));
         same(&format!("product of {n}"), card, inputs, [Out::New(n)], |[a, b, c, e], [out]| {
-            kernels::product_share([a, b], [c, e], out)
+            kernels::product_share(Ring::Z64, [a, b], [c, e], out)
         });
     }
     for (channels, inner, batch) in [(1, 1, 1), (5, 1, 7), (3, 17, 2), (10, 144, 3)] {
@@ -188,9 +192,11 @@ fn bits_of_words(card: Device) {
     for n in SIZES {
         for (low, width) in [(0, 1), (3, 7), (0, 20), (40, 24), (0, 64), (63, 1)] {
             let (what, packed) = (format!("bits {low}, {width} of {n}"), width as usize * n.div_ceil(64));
-            same(&what, card, [words(n, 1)], [Out::New(packed)], |[x], [out]| kernels::to_planes(low, width, x, out));
+            same(&what, card, [words(n, 1)], [Out::New(packed)], |[x], [out]| {
+                kernels::to_planes(Ring::Z64, low, width, x, out)
+            });
             let bits = planes(n, width as usize, 2);
-            same(&what, card, [bits], [Out::New(n)], |[bits], [out]| kernels::from_planes(width, bits, out));
+            same(&what, card, [bits], [Out::New(n)], |[bits], [out]| kernels::from_planes(Ring::Z64, width, bits, out));
         }
     }
 }
@@ -234,7 +240,7 @@ fn sign_bits(card: Device) {
             let outputs = [Out::New(window.shared_planes() * packed), Out::New(packed), Out::New(packed)];
             let inputs = [words(n, 1), words(n, 2)];
             same(&format!("{window:?} of {n}"), card, inputs, outputs, |x, [message, top, top_mask]| {
-                kernels::sign_share_bits(window, x, &mask, message, [top, top_mask])
+                kernels::sign_share_bits(Ring::Z64, window, x, &mask, message, [top, top_mask])
             });
         }
     }
@@ -251,7 +257,15 @@ fn sign_carries(card: Device) {
                 let (what, inputs) =
                     (format!("{window:?} of {n}, constants {with_constants}"), [words(n, 1), shared, mask]);
                 same(&what, card, inputs, outputs, |[b, shared, mask], [carry, top, top_a]| {
-                    kernels::sign_share_carries(window, with_constants, [b, shared], mask, carry, [top, top_a])
+                    kernels::sign_share_carries(
+                        Ring::Z64,
+                        window,
+                        with_constants,
+                        [b, shared],
+                        mask,
+                        carry,
+                        [top, top_a],
+                    )
                 });
             }
         }
@@ -285,7 +299,7 @@ fn bit_product(card: Device) {
             let u = [planes(n, 1, 1), planes(n, 1, 2)];
             let outputs = [Out::New(n), Out::New(n), Out::New(n)];
             same(&format!("role 0, {n}"), card, u.clone(), outputs, |u, [message, y0, y1]| {
-                kernels::bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1)
+                kernels::bit_product_role0(Ring::Z64, u, [&a, &b, &c, &e, &f], message, y0, y1)
             });
             // Both roles, first and last.
             let [u1, v] = u;
@@ -294,10 +308,13 @@ fn bit_product(card: Device) {
                 let outputs = [Out::New(n), Out::New(n)];
                 same(&format!("terms, last {last}, {n}"), card, inputs, outputs, |[u, v, x1, x2, e], [one, two]| {
                     let (bits, opened) = ([u, v], last.then_some(e));
-                    kernels::bit_product_terms(vec![
-                        BitTerm { bits, x: Summed(x1, Some(x2)), opened, mask: &a, message: one },
-                        BitTerm { bits, x: Summed(x2, None), opened, mask: &b, message: two },
-                    ])
+                    kernels::bit_product_terms(
+                        Ring::Z64,
+                        vec![
+                            BitTerm { bits, x: Summed(x1, Some(x2)), opened, mask: &a, message: one },
+                            BitTerm { bits, x: Summed(x2, None), opened, mask: &b, message: two },
+                        ],
+                    )
                 });
             }
         }
@@ -308,12 +325,12 @@ fn conversion(card: Device) {
     for n in SIZES {
         let [mask] = masks(GENERATORS[0], 12, n);
         same(&format!("role 0, {n}"), card, [planes(n, 1, 1)], [Out::New(n)], |[u], [message]| {
-            kernels::convert_role0(u, &mask, message)
+            kernels::convert_role0(Ring::Z64, u, &mask, message)
         });
         for with_v in [false, true] {
             let inputs = [planes(n, 1, 1), words(n, 2)];
             same(&format!("term, {n}, {with_v}"), card, inputs, [Out::New(n)], |[v, share], [message]| {
-                kernels::convert_term(v, share, &mask, with_v, message)
+                kernels::convert_term(Ring::Z64, v, share, &mask, with_v, message)
             });
         }
     }
@@ -332,21 +349,21 @@ fn truncation_of_products(card: Device) {
             let outputs = [Out::New(n + planar), Out::New(packed)];
             same(&what, card, inputs, outputs, |[z, alpha, beta, own, pad], [dealt, opened]| {
                 let deal = Deal { z, halves: [alpha, beta], gamma: &a, message: dealt };
-                kernels::truncation_first(cut, deal, OpenTop { z: own, alpha: pad, message: opened })
+                kernels::truncation_first(Ring::Z64, cut, deal, OpenTop { z: own, alpha: pad, message: opened })
             });
             let dealt = [words(n, 2), planes(n, cut as usize, 5)].concat();
             let inputs = [words(n, 1), dealt, planes(n, 1, 2), planes(n, 1, 3)];
             let outputs = [Out::New(n + packed), Out::New(n), Out::New(n)];
             same(&what, card, inputs, outputs, |[z, dealt, e, beta], [message, y1, y2]| {
                 let results = Results { message, a: y1, b: y2 };
-                kernels::truncation_role1(cut, [z, dealt], [e, beta], &b, results)
+                kernels::truncation_role1(Ring::Z64, cut, [z, dealt], [e, beta], &b, results)
             });
             let received = [words(n, 3), planes(n, 1, 4)].concat();
             let inputs = [words(n, 1), received, planes(n, 1, 2), planes(n, 1, 3)];
             let outputs = [Out::New(n), Out::New(n), Out::New(n)];
             same(&what, card, inputs, outputs, |[z, received, e, alpha], [message, y0, y1]| {
                 let results = Results { message, a: y0, b: y1 };
-                kernels::truncation_role0(cut, [z, received], [e, alpha], [&a, &b], results)
+                kernels::truncation_role0(Ring::Z64, cut, [z, received], [e, alpha], [&a, &b], results)
             });
         }
     }
@@ -361,19 +378,28 @@ fn truncation_of_tensors(card: Device) {
             let outputs = [Out::New(n + count * packed), Out::New(n), Out::New(n)];
             same(&what, card, [words(n, 1), words(n, 2)], outputs, |x, [message, y0, y1]| {
                 let results = Results { message, a: y0, b: y1 };
-                kernels::truncation_shared_role0(cut, x, [&a, &b, &c, &e], results)
+                kernels::truncation_shared_role0(Ring::Z64, cut, x, [&a, &b, &c, &e], results)
             });
             let outputs = || [Out::New(count * packed), Out::New(n)];
             same(&what, card, [words(n, 1)], outputs(), |[v], [out, kept]| {
-                kernels::truncation_shared_term(cut, v, TermShare::Drawn { share: &a, y1: &c }, &b, out, kept)
+                kernels::truncation_shared_term(
+                    Ring::Z64,
+                    cut,
+                    v,
+                    TermShare::Drawn { share: &a, y1: &c },
+                    &b,
+                    out,
+                    kept,
+                )
             });
             let inputs = [words(n, 1), [words(n, 2), planes(n, count, 3)].concat()];
             same(&what, card, inputs, outputs(), |[v, received], [out, kept]| {
-                kernels::truncation_shared_term(cut, v, TermShare::Received(received), &b, out, kept)
+                kernels::truncation_shared_term(Ring::Z64, cut, v, TermShare::Received(received), &b, out, kept)
             });
             let inputs = [words(n, 1), planes(n, count, 3), planes(n, count, 4)];
             same(&what, card, inputs, [Out::New(n), Out::New(n)], |[v, first, second], [one, two]| {
                 kernels::truncation_shared_close(
+                    Ring::Z64,
                     cut,
                     vec![
                         CloseTerms { v, terms: [first, second], y2: one },

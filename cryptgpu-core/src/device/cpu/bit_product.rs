@@ -1,40 +1,41 @@
 //! Local steps of a secret bit times a secret tensor, and of a bit's conversion to arithmetic
 //! shares (`docs/protocols.md`). The bit is u ⊕ v, u known to role 0, v to roles 1 and 2. Bits
-//! are packed; every function's slices have one entry an element, bits one word in 64.
+//! are packed. Every function's slices are memory of 64-bit words; they hold the elements of a ring, or bits, one word in 64.
 
-use super::parallel::{Out, for_units};
+use super::parallel::{Out, draw, for_units};
 use super::rows::row_kernel;
 use crate::device::{BitTerm, Summed};
 use crate::prg::Stream;
-use crate::ring::{BLOCK, Layout};
+use crate::ring::{BLOCK, Layout, Word};
 
 /// Role 0: from u₁ and u₂ (u = u₁ ⊕ u₂) the pad p₀ = u₂α + u₁β, as `message` = p₀ − f for
 /// role 1, with its shares y₀ = f + ν and y₁ = message + μ.
-pub fn role0(u: [&[u64]; 2], streams: [&Stream; 5], message: &mut [u64], y0: &mut [u64], y1: &mut [u64]) {
+pub fn role0<W: Word>(u: [&[u64]; 2], streams: [&Stream; 5], message: &mut [u64], y0: &mut [u64], y1: &mut [u64]) {
     let [alpha, beta, f, mu, nu] = streams;
+    let [message, y0, y1] = [message, y0, y1].map(W::of_mut);
     let layout = Layout::new(message.len());
     let (message, y0, y1) = (Out::new(message), Out::new(y0), Out::new(y1));
     for_units(layout, |unit| {
-        let (at, n) = (unit.elements.start, unit.elements.len());
+        let n = unit.elements.len();
         let mut pads = [[0u64; BLOCK]; 3];
         for (pad, stream) in pads.iter_mut().zip([alpha, beta, f]) {
-            stream.fill(at, &mut pad[..n]);
+            draw::<W>(stream, unit, &mut W::of_mut(pad)[..n]);
         }
-        let [alpha, beta, f] = &pads;
+        let [alpha, beta, f] = pads.each_ref().map(|pad| W::of(pad));
         let e = unit.elements.clone();
         // SAFETY: each unit takes its own ranges, once.
         let (message, y0, y1) = unsafe { (message.range(e.clone()), y0.range(e.clone()), y1.range(e)) };
-        nu.fill(at, y0);
-        mu.fill(at, y1);
+        draw(nu, unit, y0);
+        draw(mu, unit, y1);
         let (u1, u2) = (&u[0][unit.words.clone()], &u[1][unit.words.clone()]);
         role0_unit(unit.lanes(), u1, u2, &alpha[..n], &beta[..n], &f[..n], message, y0, y1);
     });
 }
 
 row_kernel! {
-    fn role0_unit<R>(
-        u1: &[u64], u2: &[u64], alpha: &[u64], beta: &[u64], f: &[u64],
-        message: &mut [u64], y0: &mut [u64], y1: &mut [u64],
+    fn role0_unit<R, W>(
+        u1: &[u64], u2: &[u64], alpha: &[W], beta: &[W], f: &[W],
+        message: &mut [W], y0: &mut [W], y1: &mut [W],
     ) {
         let (u1, u2) = (R::load(u1, 0), R::load(u2, 0));
         for t in 0..message.len() / R::LANES {
@@ -51,26 +52,28 @@ row_kernel! {
 static NOTHING: [u64; BLOCK] = [0; BLOCK];
 
 /// What roles 1 and 2 send, each: [`term`].
-pub fn terms(terms: Vec<BitTerm<&[u64], &Stream, &mut [u64]>>) {
-    terms.into_iter().for_each(term);
+pub fn terms<W: Word>(terms: Vec<BitTerm<&[u64], &Stream, &mut [u64]>>) {
+    terms.into_iter().for_each(term::<W>);
 }
 
 /// What role 1 or 2 sends, with x the sum of its parts and a = (1 − 2v)x: first `message` = (1 − 2u)a − mask; and last, from
 /// what the other has opened, e, `message` = vx + u(a + e) − mask.
-pub fn term(term: BitTerm<&[u64], &Stream, &mut [u64]>) {
+pub fn term<W: Word>(term: BitTerm<&[u64], &Stream, &mut [u64]>) {
     let BitTerm { bits: [u, v], x: Summed(first, second), opened, mask, message } = term;
+    let (first, second, opened) = (W::of(first), second.map(W::of), opened.map(W::of));
+    let message = W::of_mut(message);
     let layout = Layout::new(message.len());
     let message = Out::new(message);
     for_units(layout, |unit| {
         let n = unit.elements.len();
         let mut pad = [0u64; BLOCK];
-        let pad = &mut pad[..n];
-        mask.fill(unit.elements.start, pad);
+        let pad = &mut W::of_mut(&mut pad)[..n];
+        draw(mask, unit, pad);
         let (e, w) = (unit.elements.clone(), unit.words.clone());
         // SAFETY: each unit takes its own range, once.
         let message = unsafe { message.range(e.clone()) };
         let (u, v, x1) = (&u[w.clone()], &v[w], &first[e.clone()]);
-        let x2 = second.map_or(&NOTHING[..n], |second| &second[e.clone()]);
+        let x2 = second.map_or(&W::of(&NOTHING)[..n], |second| &second[e.clone()]);
         match opened {
             None => open_unit(unit.lanes(), u, v, x1, x2, pad, message),
             Some(opened) => close_unit(unit.lanes(), u, v, x1, x2, &opened[e], pad, message),
@@ -79,7 +82,7 @@ pub fn term(term: BitTerm<&[u64], &Stream, &mut [u64]>) {
 }
 
 row_kernel! {
-    fn open_unit<R>(u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], pad: &[u64], message: &mut [u64]) {
+    fn open_unit<R, W>(u1: &[u64], v: &[u64], x1: &[W], x2: &[W], pad: &[W], message: &mut [W]) {
         let bits = R::load(u1, 0) ^ R::load(v, 0);
         for t in 0..message.len() / R::LANES {
             let x = R::load(x1, t).plus(R::load(x2, t));
@@ -89,8 +92,8 @@ row_kernel! {
 }
 
 row_kernel! {
-    fn close_unit<R>(
-        u1: &[u64], v: &[u64], x1: &[u64], x2: &[u64], e: &[u64], pad: &[u64], message: &mut [u64],
+    fn close_unit<R, W>(
+        u1: &[u64], v: &[u64], x1: &[W], x2: &[W], e: &[W], pad: &[W], message: &mut [W],
     ) {
         let (u1, v) = (R::load(u1, 0), R::load(v, 0));
         for t in 0..message.len() / R::LANES {
@@ -103,19 +106,20 @@ row_kernel! {
 }
 
 /// Conversion, role 0: `message` u − u₁, the additive share of the bit for role 2.
-pub fn convert_role0(u: &[u64], u1: &Stream, message: &mut [u64]) {
+pub fn convert_role0<W: Word>(u: &[u64], u1: &Stream, message: &mut [u64]) {
+    let message = W::of_mut(message);
     let layout = Layout::new(message.len());
     let message = Out::new(message);
     for_units(layout, |unit| {
         // SAFETY: each unit takes its own range, once.
         let message = unsafe { message.range(unit.elements.clone()) };
-        u1.fill(unit.elements.start, message);
+        draw(u1, unit, message);
         convert_role0_unit(unit.lanes(), &u[unit.words.clone()], message);
     });
 }
 
 row_kernel! {
-    fn convert_role0_unit<R>(u: &[u64], message: &mut [u64]) {
+    fn convert_role0_unit<R, W>(u: &[u64], message: &mut [W]) {
         let u = R::load(u, 0);
         for t in 0..message.len() / R::LANES {
             // A mask is minus its bit.
@@ -126,20 +130,21 @@ row_kernel! {
 
 /// Conversion, roles 1 and 2: (1 − 2v)·share − mask, and v added by role 2 (`with_v`).
 /// `share` is this role's additive share of u.
-pub fn convert_term(v: &[u64], share: &[u64], mask: &Stream, with_v: bool, message: &mut [u64]) {
+pub fn convert_term<W: Word>(v: &[u64], share: &[u64], mask: &Stream, with_v: bool, message: &mut [u64]) {
+    let (share, message) = (W::of(share), W::of_mut(message));
     let layout = Layout::new(message.len());
     let message = Out::new(message);
     for_units(layout, |unit| {
         // SAFETY: each unit takes its own range, once.
         let message = unsafe { message.range(unit.elements.clone()) };
-        mask.fill(unit.elements.start, message);
+        draw(mask, unit, message);
         let keep = u64::from(with_v);
         convert_term_unit(unit.lanes(), &v[unit.words.clone()], &share[unit.elements.clone()], keep, message);
     });
 }
 
 row_kernel! {
-    fn convert_term_unit<R>(v: &[u64], share: &[u64], keep: u64, message: &mut [u64]) {
+    fn convert_term_unit<R, W>(v: &[u64], share: &[W], keep: u64, message: &mut [W]) {
         let (v, keep) = (R::load(v, 0), R::splat(keep.wrapping_neg()));
         for t in 0..message.len() / R::LANES {
             // A mask is minus its bit.

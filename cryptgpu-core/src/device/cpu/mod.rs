@@ -1,5 +1,6 @@
 //! The CPU implementation of the tensor API: functions on slices, one file a family of
-//! operations, with the widest vectors that the processor has.
+//! operations, with the widest vectors that the processor has. What computes with elements is written
+//! once over the word of the ring ([`crate::ring::Word`]).
 
 pub mod bit_product;
 pub mod bits;
@@ -13,4 +14,6 @@ pub mod pool;
 pub mod product;
 mod rows;
 pub mod sign;
+#[cfg(test)]
+mod tests;
 pub mod truncation;

@@ -2,7 +2,8 @@
 //! group (64), spread over threads in runs of neighbouring units. Results do not depend on the
 //! number of threads.
 
-use crate::ring::{BLOCK, Layout};
+use crate::prg::Stream;
+use crate::ring::{BLOCK, Layout, Word};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -51,31 +52,37 @@ pub(crate) fn for_units(layout: Layout, body: impl Fn(&Unit) + Sync) {
     }
 }
 
+/// The elements of a unit from a stream: of the words that a mask of all elements has, those that they stand in.
+pub(crate) fn draw<W: Word>(stream: &Stream, unit: &Unit, elements: &mut [W]) {
+    // A unit begins at a multiple of 64 elements, and the number of all fills whole words.
+    stream.fill(unit.elements.start / W::RING.packed(), W::words_mut(elements));
+}
+
 /// An output that units write to side by side.
 ///
 /// Units of one [`for_units`] call have disjoint elements and words, so handing each its own
 /// range of one buffer is sound; a range that lies outside is an empty slice.
-pub(crate) struct Out<'a> {
-    start: *mut u64,
+pub(crate) struct Out<'a, T = u64> {
+    start: *mut T,
     len: usize,
-    owner: PhantomData<&'a mut [u64]>,
+    owner: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: `Out` only hands out ranges of a buffer that it borrows mutably, and its one accessor
 // is unsafe with the contract that concurrent ranges are disjoint.
-unsafe impl Sync for Out<'_> {}
+unsafe impl<T: Send> Sync for Out<'_, T> {}
 
-impl<'a> Out<'a> {
-    pub fn new(buffer: &'a mut [u64]) -> Self {
+impl<'a, T> Out<'a, T> {
+    pub fn new(buffer: &'a mut [T]) -> Self {
         Out { start: buffer.as_mut_ptr(), len: buffer.len(), owner: PhantomData }
     }
 
-    /// The words of `range`.
+    /// What stands in `range`.
     ///
     /// # Safety
     /// Ranges in use at the same time must not overlap: take each unit's own, once.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn range(&self, range: Range<usize>) -> &mut [u64] {
+    pub unsafe fn range(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len, "unit outside its buffer");
         // SAFETY: in bounds by the line above; not aliased by the caller's contract.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }

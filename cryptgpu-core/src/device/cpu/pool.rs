@@ -2,6 +2,7 @@
 //! a tap from cache, every output word written once.
 
 use crate::device::PlaneWindows;
+use crate::ring::Word;
 use rayon::prelude::*;
 
 /// Output planes smaller than this stay on one thread.
@@ -13,7 +14,7 @@ fn source(position: usize, tap: usize, stride: usize, dilation: usize, before: u
     (position * stride + tap * dilation).checked_sub(before).filter(|&at| at < size)
 }
 
-fn for_planes(windows: &PlaneWindows, x: &[u64], result: &mut [u64], body: impl Fn(&[u64], &mut [u64]) + Sync) {
+fn for_planes<W: Word>(windows: &PlaneWindows, x: &[W], result: &mut [W], body: impl Fn(&[W], &mut [W]) + Sync) {
     let PlaneWindows { input, output, .. } = windows;
     let (from, to) = (input[0] * input[1], output[0] * output[1]);
     if from == 0 || to == 0 {
@@ -27,24 +28,24 @@ fn for_planes(windows: &PlaneWindows, x: &[u64], result: &mut [u64], body: impl 
 }
 
 /// Sum over each window of every plane of `x`.
-pub fn sum(windows: &PlaneWindows, x: &[u64], sums: &mut [u64]) {
+pub fn sum<W: Word>(windows: &PlaneWindows, x: &[W], sums: &mut [W]) {
     let PlaneWindows { window, input: [height, width], output: out } = *windows;
     for_planes(windows, x, sums, |plane, result| {
         // Rows first, then columns: kh + kw additions an output instead of kh·kw.
-        let mut row = vec![0u64; width];
+        let mut row = vec![W::zero(); width];
         for oy in 0..out[0] {
-            row.fill(0);
+            row.fill(W::zero());
             for ky in 0..window.kernel[0] {
                 let Some(y) = source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height) else {
                     continue;
                 };
-                row.iter_mut().zip(&plane[y * width..]).for_each(|(sum, &v)| *sum = sum.wrapping_add(v));
+                row.iter_mut().zip(&plane[y * width..]).for_each(|(sum, v)| *sum = sum.wrapping_add(v));
             }
             for (ox, sum) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
-                let mut total = 0u64;
+                let mut total = W::zero();
                 for kx in 0..window.kernel[1] {
                     let at = source(ox, kx, window.stride[1], window.dilation[1], window.padding[2], width);
-                    total = total.wrapping_add(at.map_or(0, |x| row[x]));
+                    total = total.wrapping_add(&at.map_or(W::zero(), |x| row[x]));
                 }
                 *sum = total;
             }
@@ -53,7 +54,8 @@ pub fn sum(windows: &PlaneWindows, x: &[u64], sums: &mut [u64]) {
 }
 
 /// Tap (ky, kx) of each window of every plane of `x`, `fill` where it is padding.
-pub fn tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[u64], taps: &mut [u64]) {
+pub fn tap<W: Word>(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[W], taps: &mut [W]) {
+    let fill = W::of_u64(fill);
     let PlaneWindows { window, input: [height, width], output: out } = *windows;
     for_planes(windows, x, taps, |plane, result| {
         for oy in 0..out[0] {
@@ -72,15 +74,15 @@ pub fn tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[u64], taps: 
 /// The adjoint of [`sum`] and [`tap`]: `inputs` = for every input of every plane the sum over the windows that see it,
 /// of the window's word in `g`, or when `by_tap` of the word in `g` of the tap that sees it (all windows of the first
 /// tap, then all of the second, …). Every window's word is read once a tap, every input is in cache meanwhile.
-pub fn spread(windows: &PlaneWindows, by_tap: bool, g: &[u64], inputs: &mut [u64]) {
+pub fn spread<W: Word>(windows: &PlaneWindows, by_tap: bool, g: &[W], inputs: &mut [W]) {
     let PlaneWindows { input: [height, width], output: out, .. } = *windows;
     if inputs.is_empty() {
         return;
     }
     let pixels = out[0] * out[1];
     let tap_words = if by_tap { inputs.len() / (height * width) * pixels } else { 0 };
-    let body = |(plane, inputs): (usize, &mut [u64])| {
-        inputs.fill(0);
+    let body = |(plane, inputs): (usize, &mut [W])| {
+        inputs.fill(W::zero());
         add_taps(windows, tap_words, &g[plane * pixels..], inputs);
     };
     if inputs.len() < PARALLEL_MIN {
@@ -92,7 +94,7 @@ pub fn spread(windows: &PlaneWindows, by_tap: bool, g: &[u64], inputs: &mut [u64
 
 /// Adds to each input of one plane the words of the taps that see it; a tap's begin `tap_words` after the tap before.
 #[inline(always)]
-pub(super) fn add_taps(windows: &PlaneWindows, tap_words: usize, g: &[u64], plane: &mut [u64]) {
+pub(super) fn add_taps<W: Word>(windows: &PlaneWindows, tap_words: usize, g: &[W], plane: &mut [W]) {
     let PlaneWindows { window, input: [height, width], output: out } = *windows;
     let [kernel_height, kernel_width] = window.kernel;
     for (ky, kx) in (0..kernel_height).flat_map(|ky| (0..kernel_width).map(move |kx| (ky, kx))) {
@@ -111,8 +113,8 @@ pub(super) fn add_taps(windows: &PlaneWindows, tap_words: usize, g: &[u64], plan
             };
             let (row, words) = (&mut plane[y * width + first..(y + 1) * width], &words[oy * out[1]..][from..to]);
             match stride {
-                1 => row.iter_mut().zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
-                _ => row.iter_mut().step_by(stride).zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(*g)),
+                1 => row.iter_mut().zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(g)),
+                _ => row.iter_mut().step_by(stride).zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(g)),
             }
         }
     }
@@ -131,47 +133,57 @@ mod tests {
         )
     }
 
-    proptest! {
-        #[test]
-        fn sums_are_sums_of_taps((input, window) in window(), seed in any::<u64>()) {
-            let len = 3 * input[0] * input[1];
-            let x: Vec<u64> = (0..len as u64).map(|i| (i + 1).wrapping_mul(seed | 1)).collect();
-            let windows = window.over(input).unwrap();
-            let mut sums = vec![9u64; 3 * windows.output[0] * windows.output[1]];
-            sum(&windows, &x, &mut sums);
-            let mut expected = vec![0u64; sums.len()];
-            for ky in 0..window.kernel[0] {
-                for kx in 0..window.kernel[1] {
-                    let mut taps = vec![9u64; sums.len()];
-                    tap(&windows, [ky, kx], 0, &x, &mut taps);
-                    expected.iter_mut().zip(taps).for_each(|(e, t)| *e = e.wrapping_add(t));
-                }
+    fn words<W: Word>(len: usize, step: u64) -> Vec<W> {
+        (1..=len as u64).map(|i| W::of_u64(i.wrapping_mul(step).rotate_left(17))).collect()
+    }
+
+    fn sums_are_of_taps<W: Word>(input: [usize; 2], window: PoolGeometry, seed: u64) {
+        let windows = window.over(input).unwrap();
+        let x = words::<W>(3 * input[0] * input[1], seed | 1);
+        let mut sums = vec![W::one(); 3 * windows.output[0] * windows.output[1]];
+        sum(&windows, &x, &mut sums);
+        let mut expected = vec![W::zero(); sums.len()];
+        for ky in 0..window.kernel[0] {
+            for kx in 0..window.kernel[1] {
+                let mut taps = vec![W::one(); sums.len()];
+                tap(&windows, [ky, kx], 0, &x, &mut taps);
+                expected.iter_mut().zip(taps).for_each(|(e, t)| *e = e.wrapping_add(&t));
             }
-            prop_assert_eq!(sums, expected);
         }
+        assert_eq!(sums, expected);
+    }
+
+    /// Σ spread(g) · x = Σ g · taps of x, for sums and for single taps: what an adjoint is.
+    fn spreading_is_adjoint<W: Word>(input: [usize; 2], window: PoolGeometry, seed: u64) {
+        let windows = window.over(input).unwrap();
+        let (len, out) = (3 * input[0] * input[1], 3 * windows.output[0] * windows.output[1]);
+        let dot = |x: &[W], y: &[W]| x.iter().zip(y).fold(W::zero(), |s, (x, y)| s.wrapping_add(&x.wrapping_mul(y)));
+        let (x, g) = (words::<W>(len, seed | 1), words::<W>(out * window.kernel[0] * window.kernel[1], seed | 7));
+        let (mut sums, mut inputs) = (vec![W::zero(); out], vec![W::one(); len]);
+        sum(&windows, &x, &mut sums);
+        spread(&windows, false, &g[..out], &mut inputs);
+        assert_eq!(dot(&inputs, &x), dot(&g[..out], &sums));
+        let mut expected = W::zero();
+        for (tap_index, g) in g.chunks_exact(out).enumerate() {
+            let at = [tap_index / window.kernel[1], tap_index % window.kernel[1]];
+            tap(&windows, at, 0, &x, &mut sums);
+            expected = expected.wrapping_add(&dot(g, &sums));
+        }
+        spread(&windows, true, &g, &mut inputs);
+        assert_eq!(dot(&inputs, &x), expected);
     }
 
     proptest! {
-        /// Σ spread(g) · x = Σ g · taps of x, for sums and for single taps: what an adjoint is.
+        #[test]
+        fn sums_are_sums_of_taps((input, window) in window(), seed in any::<u64>()) {
+            sums_are_of_taps::<u64>(input, window, seed);
+            sums_are_of_taps::<u32>(input, window, seed);
+        }
+
         #[test]
         fn spreading_is_the_adjoint((input, window) in window(), seed in any::<u64>()) {
-            let windows = window.over(input).unwrap();
-            let (len, out) = (3 * input[0] * input[1], 3 * windows.output[0] * windows.output[1]);
-            let words = |len: usize, step: u64| (1..=len as u64).map(|i| i.wrapping_mul(seed | step)).collect();
-            let dot = |x: &[u64], y: &[u64]| x.iter().zip(y).fold(0u64, |s, (x, y)| s.wrapping_add(x.wrapping_mul(*y)));
-            let (x, g): (Vec<u64>, Vec<u64>) = (words(len, 1), words(out * window.kernel[0] * window.kernel[1], 7));
-            let (mut sums, mut inputs) = (vec![0; out], vec![9; len]);
-            sum(&windows, &x, &mut sums);
-            spread(&windows, false, &g[..out], &mut inputs);
-            prop_assert_eq!(dot(&inputs, &x), dot(&g[..out], &sums));
-            let mut expected = 0u64;
-            for (tap_index, g) in g.chunks_exact(out).enumerate() {
-                let at = [tap_index / window.kernel[1], tap_index % window.kernel[1]];
-                tap(&windows, at, 0, &x, &mut sums);
-                expected = expected.wrapping_add(dot(g, &sums));
-            }
-            spread(&windows, true, &g, &mut inputs);
-            prop_assert_eq!(dot(&inputs, &x), expected);
+            spreading_is_adjoint::<u64>(input, window, seed);
+            spreading_is_adjoint::<u32>(input, window, seed);
         }
     }
 

@@ -1,7 +1,9 @@
-//! Rows of a unit: as many words as it has lanes, which are computed on together. Kernels on units are written once, for any
+//! Rows of a unit: as many elements as it has lanes, which are computed on together, in 64 bits each. Elements of 32 bits are
+//! widened where they are loaded and cut where they are stored; [`Row::reduced`] is for what reads bits above them. Kernels on units are written once, for any
 //! [`Row`], and compiled for the vectors that there are: 512 bits, two of 256, plain words, and a single word for the groups at
 //! the end. (Left to itself, the compiler makes vectors across rows of loops over lanes: with gathers and scatters.)
 
+use crate::ring::Word;
 use std::ops::{BitAnd, BitOr, BitXor, Not};
 
 /// A row of words. Additions are modulo 2⁶⁴.
@@ -14,11 +16,11 @@ pub(crate) trait Row:
     /// The same word in all lanes.
     fn splat(word: u64) -> Self;
 
-    /// Row `at` of words.
-    fn load(words: &[u64], at: usize) -> Self;
+    /// Row `at` of elements.
+    fn load<W: Word>(elements: &[W], at: usize) -> Self;
 
-    /// Overwrites row `at` of words.
-    fn store(self, words: &mut [u64], at: usize);
+    /// Overwrites row `at` of elements.
+    fn store<W: Word>(self, elements: &mut [W], at: usize);
 
     /// x + y.
     fn plus(self, other: Self) -> Self;
@@ -34,6 +36,13 @@ pub(crate) trait Row:
 
     /// −1, all ones, in the lanes in which that bit is 1, and 0 in the others.
     fn mask(self, bit: u32) -> Self;
+
+    /// The residues of the ring: before what is right of a bit of them is read, by [`Row::shr`] or as a plane. Sums and
+    /// what is stored need it not.
+    #[inline(always)]
+    fn reduced<W: Word>(self) -> Self {
+        if W::BITS == 64 { self } else { self & Self::splat(u64::MAX >> (64 - W::BITS)) }
+    }
 
     /// No bits.
     #[inline(always)]
@@ -57,13 +66,13 @@ impl Row for u64 {
     }
 
     #[inline(always)]
-    fn load(words: &[u64], at: usize) -> u64 {
-        words[at]
+    fn load<W: Word>(elements: &[W], at: usize) -> u64 {
+        elements[at].as_()
     }
 
     #[inline(always)]
-    fn store(self, words: &mut [u64], at: usize) {
-        words[at] = self;
+    fn store<W: Word>(self, elements: &mut [W], at: usize) {
+        elements[at] = W::of_u64(self);
     }
 
     #[inline(always)]
@@ -153,20 +162,20 @@ impl<R: Row, const N: usize> Row for Beside<R, N> {
     }
 
     #[inline(always)]
-    fn load(words: &[u64], at: usize) -> Self {
-        let words = &words[at * Self::LANES..][..Self::LANES];
+    fn load<W: Word>(elements: &[W], at: usize) -> Self {
+        let elements = &elements[at * Self::LANES..][..Self::LANES];
         let mut out = Self::splat(0);
         for (part, out) in out.0.iter_mut().enumerate() {
-            *out = R::load(words, part);
+            *out = R::load(elements, part);
         }
         out
     }
 
     #[inline(always)]
-    fn store(self, words: &mut [u64], at: usize) {
-        let words = &mut words[at * Self::LANES..][..Self::LANES];
+    fn store<W: Word>(self, elements: &mut [W], at: usize) {
+        let elements = &mut elements[at * Self::LANES..][..Self::LANES];
         for (part, row) in self.0.into_iter().enumerate() {
-            row.store(words, part);
+            row.store(elements, part);
         }
     }
 
@@ -231,6 +240,7 @@ pub(crate) use x86::{Ymm, Zmm};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Beside, Row};
+    use crate::ring::{Ring, Word};
     use std::arch::x86_64::*;
     use std::ops::{BitAnd, BitOr, BitXor, Not};
 
@@ -247,7 +257,7 @@ mod x86 {
 
     macro_rules! vector {
         ($type:ident, $lanes:literal, $and:ident, $or:ident, $xor:ident, $splat:ident, $load:ident, $store:ident,
-         $add:ident, $sub:ident, $shl:ident, $shr:ident) => {
+         $load_half:ident, $store_half:ident, $add:ident, $sub:ident, $shl:ident, $shr:ident) => {
             impl BitAnd for $type {
                 type Output = Self;
                 #[inline(always)]
@@ -293,17 +303,25 @@ mod x86 {
                 }
 
                 #[inline(always)]
-                fn load(words: &[u64], at: usize) -> Self {
-                    let words = &words[at * $lanes..][..$lanes];
-                    // SAFETY: so many words are the vector's bytes, and it needs no alignment; the type's promise.
-                    $type(unsafe { $load(words.as_ptr().cast()) })
+                fn load<W: Word>(elements: &[W], at: usize) -> Self {
+                    let elements = &elements[at * $lanes..][..$lanes];
+                    match W::RING {
+                        // SAFETY: so many elements are the vector's bytes, and it needs no alignment; the type's promise.
+                        Ring::Z64 => $type(unsafe { $load(elements.as_ptr().cast()) }),
+                        // SAFETY: as above, for half a vector.
+                        Ring::Z32 => Self::widened(unsafe { $load_half(elements.as_ptr().cast()) }),
+                    }
                 }
 
                 #[inline(always)]
-                fn store(self, words: &mut [u64], at: usize) {
-                    let words = &mut words[at * $lanes..][..$lanes];
-                    // SAFETY: as above.
-                    unsafe { $store(words.as_mut_ptr().cast(), self.0) }
+                fn store<W: Word>(self, elements: &mut [W], at: usize) {
+                    let elements = &mut elements[at * $lanes..][..$lanes];
+                    match W::RING {
+                        // SAFETY: as above.
+                        Ring::Z64 => unsafe { $store(elements.as_mut_ptr().cast(), self.0) },
+                        // SAFETY: as above, for half a vector.
+                        Ring::Z32 => unsafe { $store_half(elements.as_mut_ptr().cast(), self.cut()) },
+                    }
                 }
 
                 #[inline(always)]
@@ -347,6 +365,8 @@ mod x86 {
         _mm512_set1_epi64,
         _mm512_loadu_si512,
         _mm512_storeu_si512,
+        _mm256_loadu_si256,
+        _mm256_storeu_si256,
         _mm512_add_epi64,
         _mm512_sub_epi64,
         _mm512_sllv_epi64,
@@ -361,6 +381,8 @@ mod x86 {
         _mm256_set1_epi64x,
         _mm256_loadu_si256,
         _mm256_storeu_si256,
+        _mm_loadu_si128,
+        _mm_storeu_si128,
         _mm256_add_epi64,
         _mm256_sub_epi64,
         _mm256_sllv_epi64,
@@ -369,6 +391,18 @@ mod x86 {
 
     impl Zmm {
         #[inline(always)]
+        fn widened(elements: __m256i) -> Self {
+            // SAFETY: the type's promise.
+            Zmm(unsafe { _mm512_cvtepu32_epi64(elements) })
+        }
+
+        #[inline(always)]
+        fn cut(self) -> __m256i {
+            // SAFETY: the type's promise.
+            unsafe { _mm512_cvtepi64_epi32(self.0) }
+        }
+
+        #[inline(always)]
         fn bit_mask(self, bit: u32) -> Self {
             // SAFETY: the type's promise.
             Zmm(unsafe { _mm512_movm_epi64(_mm512_test_epi64_mask(self.0, _mm512_set1_epi64(1 << bit))) })
@@ -376,6 +410,20 @@ mod x86 {
     }
 
     impl Half {
+        #[inline(always)]
+        fn widened(elements: __m128i) -> Self {
+            // SAFETY: the type's promise.
+            Half(unsafe { _mm256_cvtepu32_epi64(elements) })
+        }
+
+        #[inline(always)]
+        fn cut(self) -> __m128i {
+            // SAFETY: the type's promise.
+            unsafe {
+                _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(self.0, _mm256_setr_epi32(0, 2, 4, 6, 0, 0, 0, 0)))
+            }
+        }
+
         #[inline(always)]
         fn bit_mask(self, bit: u32) -> Self {
             // SAFETY: the type's promise.
@@ -387,39 +435,39 @@ mod x86 {
 /// Defines a kernel on one unit: written for any row `R`, compiled for every kind of vectors, with the widest chosen when it is
 /// called. A unit of one lane has less than a row of eight.
 macro_rules! row_kernel {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident<$row:ident>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident<$row:ident $(, $word:ident)?>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name(lanes: usize, $($arg: $ty),*) {
+        $vis fn $name$(<$word: crate::ring::Word>)?(lanes: usize, $($arg: $ty),*) {
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
-            fn body<$row: crate::device::cpu::rows::Row>($($arg: $ty),*) $body
+            fn body<$row: crate::device::cpu::rows::Row $(, $word: crate::ring::Word)?>($($arg: $ty),*) $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
             #[allow(clippy::too_many_arguments)]
-            fn avx512($($arg: $ty),*) {
-                body::<crate::device::cpu::rows::Zmm>($($arg),*)
+            fn avx512$(<$word: crate::ring::Word>)?($($arg: $ty),*) {
+                body::<crate::device::cpu::rows::Zmm $(, $word)?>($($arg),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2")]
             #[allow(clippy::too_many_arguments)]
-            fn avx2($($arg: $ty),*) {
-                body::<crate::device::cpu::rows::Ymm>($($arg),*)
+            fn avx2$(<$word: crate::ring::Word>)?($($arg: $ty),*) {
+                body::<crate::device::cpu::rows::Ymm $(, $word)?>($($arg),*)
             }
 
             if lanes == 1 {
-                return body::<u64>($($arg),*);
+                return body::<u64 $(, $word)?>($($arg),*);
             }
             match crate::device::cpu::rows::Vectors::widest() {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the processor has these vectors.
-                crate::device::cpu::rows::Vectors::Avx512 => unsafe { avx512($($arg),*) },
+                crate::device::cpu::rows::Vectors::Avx512 => unsafe { avx512$(::<$word>)?($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                crate::device::cpu::rows::Vectors::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body::<crate::device::cpu::rows::Plain>($($arg),*),
+                crate::device::cpu::rows::Vectors::Avx2 => unsafe { avx2$(::<$word>)?($($arg),*) },
+                _ => body::<crate::device::cpu::rows::Plain $(, $word)?>($($arg),*),
             }
         }
     };
@@ -431,14 +479,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OPERATIONS: usize = 11;
+    const OPERATIONS: usize = 12;
 
     /// Every operation on rows of eight words.
     #[inline(always)]
-    fn all<R: Row>(x: &[u64; 8], y: &[u64; 8], count: u32) -> [[u64; 8]; OPERATIONS] {
-        let mut out = [[0; 8]; OPERATIONS];
+    fn all<R: Row, W: Word>(x: &[W; 8], y: &[W; 8], count: u32) -> [[W; 8]; OPERATIONS] {
+        let mut out = [[W::zero(); 8]; OPERATIONS];
         for at in 0..8 / R::LANES {
-            let (a, b, first) = (R::load(x, at), R::load(y, at), R::splat(x[0]));
+            let (a, b, first) = (R::load(x, at), R::load(y, at), R::splat(x[0].as_()));
             let results: [R; OPERATIONS] = [
                 a & b,
                 a | b,
@@ -451,6 +499,7 @@ mod tests {
                 a.mask(count),
                 a.negated_if(b.mask(count)),
                 first,
+                a.minus(b).reduced::<W>().shr(count),
             ];
             for (result, out) in results.into_iter().zip(&mut out) {
                 result.store(out, at);
@@ -461,36 +510,43 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    fn zmm(x: &[u64; 8], y: &[u64; 8], count: u32) -> [[u64; 8]; OPERATIONS] {
-        all::<Zmm>(x, y, count)
+    fn zmm<W: Word>(x: &[W; 8], y: &[W; 8], count: u32) -> [[W; 8]; OPERATIONS] {
+        all::<Zmm, W>(x, y, count)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn ymm(x: &[u64; 8], y: &[u64; 8], count: u32) -> [[u64; 8]; OPERATIONS] {
-        all::<Ymm>(x, y, count)
+    fn ymm<W: Word>(x: &[W; 8], y: &[W; 8], count: u32) -> [[W; 8]; OPERATIONS] {
+        all::<Ymm, W>(x, y, count)
+    }
+
+    fn rows_are_words<W: Word>(x: [u64; 8], y: [u64; 8], count: u32) {
+        let (x, y, count) = (x.map(W::of_u64), y.map(W::of_u64), count % W::BITS);
+        let expected = all::<u64, W>(&x, &y, count);
+        let (sum, negated) = (x[3].wrapping_add(&y[3]), y[3] >> count as usize & W::one() == W::one());
+        assert_eq!((expected[4][3], expected[8][3]), (sum, (x[3] >> count as usize & W::one()).wrapping_neg()));
+        assert_eq!(expected[9][3], if negated { x[3].wrapping_neg() } else { x[3] });
+        assert_eq!(expected[11][3], x[3].wrapping_sub(&y[3]) >> count as usize);
+        assert_eq!(all::<Plain, W>(&x, &y, count), expected);
+        #[cfg(target_arch = "x86_64")]
+        {
+            let widest = Vectors::widest();
+            if widest != Vectors::None {
+                // SAFETY: a processor with AVX-512 has AVX2, too.
+                assert_eq!(unsafe { ymm(&x, &y, count) }, expected);
+            }
+            if widest == Vectors::Avx512 {
+                // SAFETY: it has been looked for.
+                assert_eq!(unsafe { zmm(&x, &y, count) }, expected);
+            }
+        }
     }
 
     proptest! {
         #[test]
         fn rows_of_every_kind_compute_what_words_do(x: [u64; 8], y: [u64; 8], count in 0u32..64) {
-            let expected = all::<u64>(&x, &y, count);
-            let (sum, negated) = (x[3].wrapping_add(y[3]), y[3] >> count & 1 == 1);
-            prop_assert_eq!((expected[4][3], expected[8][3]), (sum, (x[3] >> count & 1).wrapping_neg()));
-            prop_assert_eq!(expected[9][3], if negated { x[3].wrapping_neg() } else { x[3] });
-            prop_assert_eq!(all::<Plain>(&x, &y, count), expected);
-            #[cfg(target_arch = "x86_64")]
-            {
-                let widest = Vectors::widest();
-                if widest != Vectors::None {
-                    // SAFETY: a processor with AVX-512 has AVX2, too.
-                    prop_assert_eq!(unsafe { ymm(&x, &y, count) }, expected);
-                }
-                if widest == Vectors::Avx512 {
-                    // SAFETY: it has been looked for.
-                    prop_assert_eq!(unsafe { zmm(&x, &y, count) }, expected);
-                }
-            }
+            rows_are_words::<u64>(x, y, count);
+            rows_are_words::<u32>(x, y, count);
         }
     }
 }

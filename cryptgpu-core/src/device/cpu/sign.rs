@@ -6,6 +6,8 @@
 //! made of slots 4j to 4j + 3 and stands at the bit-reversed position of j, so that each level
 //! of the tree combines the upper half of the positions with the lower half.
 //!
+//! Words have 64 bits or 32, and the window lies in them.
+//!
 //! Buffers, in planes: shared bits hold the products of every choice of a group's bits a₀ to a₃. With Eₖ the product of those
 //! of a₁, a₂, a₃ that k = 1 to 7 names in binary, they are `[a₀: Q][E₁: Q] … [E₇: Q]`, then
 //! `[a₀E₁: Q − 1, positions 1..] … [a₀E₇: Q − 1]`. Generate and propagate are `[g: h][p: h − 1, positions 1..]` (the lowest
@@ -19,7 +21,7 @@ use super::planes::{Rows, load, transpose};
 use super::rows::{Row, row_kernel};
 use crate::device::{SignWindow, Summed, TreeStep};
 use crate::prg::Stream;
-use crate::ring::Layout;
+use crate::ring::{Layout, Word};
 use std::ops::Range;
 
 /// The bits of `word` that the window names, in slots: bit j − 1 of the window in slot j, its top bit in slot 0.
@@ -50,13 +52,14 @@ fn whole_plane(groups: usize, k: usize, at: usize) -> usize {
 
 /// Role 0: shares the bits of A = x₀ + x₁. `message` = bits ⊕ mask; `top` gets the XOR share of
 /// A's top bit that the message carries, `top_mask` the one that the mask carries.
-pub fn share_bits(
+pub fn share_bits<W: Word>(
     window: SignWindow,
     x: [&[u64]; 2],
     mask: &Stream,
     message: &mut [u64],
     [top, top_mask]: [&mut [u64]; 2],
 ) {
+    let x = x.map(W::of);
     let layout = Layout::new(x[0].len());
     let planes = window.shared_planes();
     let (message, top, top_mask) = (Out::new(message), Out::new(top), Out::new(top_mask));
@@ -88,7 +91,7 @@ fn masked<R: Row>(bits: R, masks: &[u64], message: &mut [u64], plane: usize) {
 }
 
 row_kernel! {
-    fn share_bits_unit<R>(window: SignWindow, x0: &[u64], x1: &[u64], masks: &[u64], message: &mut [u64]) {
+    fn share_bits_unit<R, W>(window: SignWindow, x0: &[W], x1: &[W], masks: &[u64], message: &mut [u64]) {
         let mut rows: Rows<R> = load(x0.len(), |t| slots(window, R::load(x0, t).plus(R::load(x1, t))));
         transpose(&mut rows);
         let groups = window.groups();
@@ -113,7 +116,7 @@ row_kernel! {
 /// Roles 1 and 2: their XOR share of every generate and propagate, from B and their share of role 0's
 /// bits (`shared`). Role 1 (`with_constants`) adds the terms in B alone. `carry` = mask ⊕ share; `top` gets B's top bit,
 /// `top_a` the share of A's, plane 0 of the shared bits.
-pub fn share_carries(
+pub fn share_carries<W: Word>(
     window: SignWindow,
     with_constants: bool,
     [b, shared]: [&[u64]; 2],
@@ -121,6 +124,7 @@ pub fn share_carries(
     carry: &mut [u64],
     [top, top_a]: [&mut [u64]; 2],
 ) {
+    let b = W::of(b);
     let (carry, top, top_a) = (Out::new(carry), Out::new(top), Out::new(top_a));
     for_units(Layout::new(b.len()), |unit| {
         let planes = unit.planes(window.carry_planes());
@@ -135,8 +139,8 @@ pub fn share_carries(
 }
 
 row_kernel! {
-    fn share_carries_unit<R>(
-        window: SignWindow, constants: bool, b: &[u64], shared: &[u64], carry: &mut [u64], top: &mut [u64],
+    fn share_carries_unit<R, W>(
+        window: SignWindow, constants: bool, b: &[W], shared: &[u64], carry: &mut [u64], top: &mut [u64],
     ) {
         let mut rows: Rows<R> = load(b.len(), |t| slots(window, R::load(b, t)));
         transpose(&mut rows);

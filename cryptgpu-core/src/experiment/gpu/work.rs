@@ -6,6 +6,7 @@ use crate::device::{
     PlaneWindows, PoolGeometry, Results, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, kernels,
 };
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
+use crate::ring::Ring;
 
 /// An operation with its operands.
 pub(super) struct Work {
@@ -110,14 +111,16 @@ fn zero() -> Zero {
 fn elementwise(d: Device, n: usize) -> Vec<Work> {
     let planes = CUT as usize * n.div_ceil(64);
     vec![
-        work(d, "add", [n, n], [n], |[x, y], [out]| kernels::binary(Binary::Add, x, y, out)),
-        work(d, "multiply by a constant", [n], [n], |[x], [out]| kernels::unary(Unary::Mul(3), x, out)),
-        work(d, "product share", [n; 4], [n], |[a, b, c, e], [out]| kernels::product_share([a, b], [c, e], out)),
+        work(d, "add", [n, n], [n], |[x, y], [out]| kernels::binary(Ring::Z64, Binary::Add, x, y, out)),
+        work(d, "multiply by a constant", [n], [n], |[x], [out]| kernels::unary(Ring::Z64, Unary::Mul(3), x, out)),
+        work(d, "product share", [n; 4], [n], |[a, b, c, e], [out]| {
+            kernels::product_share(Ring::Z64, [a, b], [c, e], out)
+        }),
         work(d, "add a bias", [n, 64], [n], |[_, bias], [z]| kernels::add_bias(bias, 4096, z)),
         work(d, "sum", [n], [1], |[x], [out]| kernels::sum(x, out)),
         work(d, "copy", [n], [n], |[x], [out]| out.copy_from(x)),
-        work(d, "words to planes", [n], [planes], |[x], [out]| kernels::to_planes(0, CUT, x, out)),
-        work(d, "planes to words", [planes], [n], |[x], [out]| kernels::from_planes(CUT, x, out)),
+        work(d, "words to planes", [n], [planes], |[x], [out]| kernels::to_planes(Ring::Z64, 0, CUT, x, out)),
+        work(d, "planes to words", [planes], [n], |[x], [out]| kernels::from_planes(Ring::Z64, CUT, x, out)),
     ]
 }
 
@@ -127,7 +130,7 @@ fn streams(d: Device, n: usize) -> Vec<Work> {
         work(d, "AES-128-CTR", [], [n], move |[], [out]| kernels::fill(&aes, out)),
         work(d, "Philox", [], [n], move |[], [out]| kernels::fill(&philox, out)),
         // What it adds to is read as well as written.
-        work(d, "zero-share", [n], [n], move |[_], [z]| kernels::add_zero(&zero, z)),
+        work(d, "zero-share", [n], [n], move |[_], [z]| kernels::add_zero(Ring::Z64, &zero, z)),
     ]
 }
 
@@ -142,7 +145,7 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
     let [mask] = masks(shared);
     vec![
         work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |x, [message, top, top_mask]| {
-            kernels::sign_share_bits(window, x, &mask, message, [top, top_mask]);
+            kernels::sign_share_bits(Ring::Z64, window, x, &mask, message, [top, top_mask]);
         }),
         work(
             d,
@@ -150,7 +153,7 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
             [n, shared, carries],
             [carries, packed, packed],
             move |[b, shared, mask], [carry, top, top_a]| {
-                kernels::sign_share_carries(window, true, [b, shared], mask, carry, [top, top_a]);
+                kernels::sign_share_carries(Ring::Z64, window, true, [b, shared], mask, carry, [top, top_a]);
             },
         ),
         work(
@@ -171,19 +174,21 @@ fn bit_product(d: Device, n: usize) -> Vec<Work> {
     let ([a, b, c, e, f], [g, k, l, m]) = (masks(n), masks(n));
     vec![
         work(d, "bit product, role 0", [packed; 2], [n; 3], move |u, [message, y0, y1]| {
-            kernels::bit_product_role0(u, [&a, &b, &c, &e, &f], message, y0, y1);
+            kernels::bit_product_role0(Ring::Z64, u, [&a, &b, &c, &e, &f], message, y0, y1);
         }),
         work(d, "bit product, opening", [packed, packed, n, n], [n], move |[u, v, x1, x2], [message]| {
             let (bits, x) = ([u, v], Summed(x1, Some(x2)));
-            kernels::bit_product_terms(vec![BitTerm { bits, x, opened: None, mask: &g, message }]);
+            kernels::bit_product_terms(Ring::Z64, vec![BitTerm { bits, x, opened: None, mask: &g, message }]);
         }),
         work(d, "bit product, closing", [packed, packed, n, n, n], [n], move |[u, v, x1, x2, e], [message]| {
             let (bits, x) = ([u, v], Summed(x1, Some(x2)));
-            kernels::bit_product_terms(vec![BitTerm { bits, x, opened: Some(e), mask: &k, message }]);
+            kernels::bit_product_terms(Ring::Z64, vec![BitTerm { bits, x, opened: Some(e), mask: &k, message }]);
         }),
-        work(d, "bits to words, role 0", [packed], [n], move |[u], [message]| kernels::convert_role0(u, &m, message)),
+        work(d, "bits to words, role 0", [packed], [n], move |[u], [message]| {
+            kernels::convert_role0(Ring::Z64, u, &m, message)
+        }),
         work(d, "bits to words, a term", [packed, n], [n], move |[v, share], [message]| {
-            kernels::convert_term(v, share, &l, true, message);
+            kernels::convert_term(Ring::Z64, v, share, &l, true, message);
         }),
     ]
 }
@@ -194,7 +199,7 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
     let ([a, b, c, e], [f, g, h, i, j]) = (masks(n), masks(n));
     let first = move |[z, alpha, beta, own, pad]: [View; 5], [dealt, opened]: [ViewMut; 2]| {
         let deal = Deal { z, halves: [alpha, beta], gamma: &a, message: dealt };
-        kernels::truncation_first(CUT, deal, OpenTop { z: own, alpha: pad, message: opened });
+        kernels::truncation_first(Ring::Z64, CUT, deal, OpenTop { z: own, alpha: pad, message: opened });
     };
     vec![
         work(d, "truncation, roles 2 and 0", [n, packed, packed, n, packed], [n + planes, packed], first),
@@ -205,7 +210,7 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
             [n + packed, n, n],
             move |[z, dealt, e, beta], [message, y1, y2]| {
                 let results = Results { message, a: y1, b: y2 };
-                kernels::truncation_role1(CUT, [z, dealt], [e, beta], &b, results);
+                kernels::truncation_role1(Ring::Z64, CUT, [z, dealt], [e, beta], &b, results);
             },
         ),
         work(
@@ -215,18 +220,18 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
             [n, n, n],
             move |[z, received, o, alpha], [message, y0, y1]| {
                 let results = Results { message, a: y0, b: y1 };
-                kernels::truncation_role0(CUT, [z, received], [o, alpha], [&c, &e], results);
+                kernels::truncation_role0(Ring::Z64, CUT, [z, received], [o, alpha], [&c, &e], results);
             },
         ),
         work(d, "truncation of a tensor, role 0", [n, n], [n + planes, n, n], move |x, [message, y0, y1]| {
             let results = Results { message, a: y0, b: y1 };
-            kernels::truncation_shared_role0(CUT, x, [&g, &h, &i, &j], results);
+            kernels::truncation_shared_role0(Ring::Z64, CUT, x, [&g, &h, &i, &j], results);
         }),
         work(d, "truncation of a tensor, a term", [n, n + planes], [planes, n], move |[v, share], [out, kept]| {
-            kernels::truncation_shared_term(CUT, v, TermShare::Received(share), &f, out, kept);
+            kernels::truncation_shared_term(Ring::Z64, CUT, v, TermShare::Received(share), &f, out, kept);
         }),
         work(d, "truncation of a tensor, last", [n, planes, planes], [n], |[v, first, second], [y2]| {
-            kernels::truncation_shared_close(CUT, vec![CloseTerms { v, terms: [first, second], y2 }]);
+            kernels::truncation_shared_close(Ring::Z64, CUT, vec![CloseTerms { v, terms: [first, second], y2 }]);
         }),
     ]
 }

@@ -6,6 +6,7 @@ use super::msb::Split;
 use super::truncating::Truncating;
 use crate::device::{self, BitTerm, Buffer, Combined, Draw, Masks, Summed, View, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, cost};
+use crate::ring::Ring;
 use std::ops::Range;
 
 /// What a bit product needs: role 0's masks, and the parts of the other roles, which draw theirs behind round 1.
@@ -115,7 +116,7 @@ impl Party {
         let ProductMasks { u1, pads, parts } = masks;
         let (u1, mut u2) = (u1.into_buffer(self.device()), self.device().alloc(parts.words.len()));
         let [own_a, own_b] = [&bits.a, &bits.b].map(|bits| bits.slice(parts.words.clone()));
-        kernels::combine(vec![Combined::xor([u1.view(), own_a, own_b], false, u2.view_mut())]);
+        kernels::combine(Ring::Z64, vec![Combined::xor([u1.view(), own_a, own_b], false, u2.view_mut())]);
         let begun = self.begin_bit_product([u1, u2], pads, parts)?;
         let received = self.receive_bit_product(begun)?;
         self.finish_bit_product(bits, x, received)
@@ -177,7 +178,7 @@ impl Party {
         self.post_copy(Side::Prev, MessageKind::BITS_OPEN, u2.view())?;
         let [mut message, mut y0, mut y1] = [(); 3].map(|()| device.alloc(pads[0].len()));
         let (u, pads) = ([u1.view(), u2.view()], pads.each_ref());
-        kernels::bit_product_role0(u, pads, message.view_mut(), y0.view_mut(), y1.view_mut());
+        kernels::bit_product_role0(Ring::Z64, u, pads, message.view_mut(), y0.view_mut(), y1.view_mut());
         self.post(Side::Next, MessageKind::BITS_PAD, message)?;
         Ok(ProductBegun { zero: [y0, y1], one, two })
     }
@@ -214,10 +215,13 @@ impl Party {
         let two_x = Summed(xb.slice(two.elements.clone()), None);
         let terms = |opened: [Option<View>; 2], masks: [&Draw; 2], messages: &mut [Buffer; 2]| {
             let [message_one, message_two] = messages.each_mut().map(Buffer::view_mut);
-            kernels::bit_product_terms(vec![
-                BitTerm { bits: one_bits, x: one_x, opened: opened[0], mask: masks[0], message: message_one },
-                BitTerm { bits: two_bits, x: two_x, opened: opened[1], mask: masks[1], message: message_two },
-            ]);
+            kernels::bit_product_terms(
+                Ring::Z64,
+                vec![
+                    BitTerm { bits: one_bits, x: one_x, opened: opened[0], mask: masks[0], message: message_one },
+                    BitTerm { bits: two_bits, x: two_x, opened: opened[1], mask: masks[1], message: message_two },
+                ],
+            );
         };
         let alloc = || [&one.elements, &two.elements].map(|part| device.alloc(part.len()));
         let mut opened = alloc();
@@ -241,14 +245,17 @@ impl Party {
         let [mut a, mut b] = [(); 2].map(|()| device.alloc(x.len()));
         let [mu, f] = [mu, f].map(|draw| draw.into_buffer(device));
         let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(&mut a), self.places(&mut b));
-        kernels::combine(vec![
-            Combined::sum([zero[0].view()], a_zero),
-            Combined::sum([zero[1].view()], b_zero),
-            Combined::sum([pad.view(), mu.view()], a_one),
-            Combined::sum([other_two.view(), own_one.view()], b_one),
-            Combined::sum([other_one.view(), own_two.view()], a_two),
-            Combined::sum([f.view(), nu.into_buffer(device).view()], b_two),
-        ]);
+        kernels::combine(
+            Ring::Z64,
+            vec![
+                Combined::sum([zero[0].view()], a_zero),
+                Combined::sum([zero[1].view()], b_zero),
+                Combined::sum([pad.view(), mu.view()], a_one),
+                Combined::sum([other_two.view(), own_one.view()], b_one),
+                Combined::sum([other_one.view(), own_two.view()], a_two),
+                Combined::sum([f.view(), nu.into_buffer(device).view()], b_two),
+            ],
+        );
         self.rep(a, b, x.shape())
     }
 
@@ -275,7 +282,7 @@ impl Party {
         device::make(self.device(), Masks::draws(masks.draws()));
         let mut u = self.device().alloc(masks.words.len());
         let own = [&bits.a, &bits.b].map(|bits| bits.slice(masks.words.clone()));
-        kernels::combine(vec![Combined::xor(own, false, u.view_mut())]);
+        kernels::combine(Ring::Z64, vec![Combined::xor(own, false, u.view_mut())]);
         let begun = self.begin_conversion(u, masks)?;
         let received = self.receive_conversion(begun)?;
         self.finish_conversion(bits, received)
@@ -327,7 +334,7 @@ impl Party {
         let device = self.device();
         let ConversionMasks { u1, components, later, later_words, .. } = masks;
         let mut message = device.alloc(u1.len());
-        kernels::convert_role0(u.view(), &u1, message.view_mut());
+        kernels::convert_role0(Ring::Z64, u.view(), &u1, message.view_mut());
         self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
         let zero = components.map(|component| component.into_buffer(device));
         Ok(ConversionBegun { zero, later, later_words })
@@ -350,10 +357,10 @@ impl Party {
         let device = self.device();
         let share_one = share_one.into_buffer(device);
         let mut own_one = device.alloc(share_one.len());
-        kernels::convert_term(bits.b.slice(one), share_one.view(), &y1, false, own_one.view_mut());
+        kernels::convert_term(Ring::Z64, bits.b.slice(one), share_one.view(), &y1, false, own_one.view_mut());
         self.post_copy(Side::Next, MessageKind::CONVERT_TERM1, own_one.view())?;
         let mut own_two = device.alloc(share_two.len());
-        kernels::convert_term(bits.a.slice(two), share_two.view(), &y0, true, own_two.view_mut());
+        kernels::convert_term(Ring::Z64, bits.a.slice(two), share_two.view(), &y0, true, own_two.view_mut());
         self.post_copy(Side::Prev, MessageKind::CONVERT_TERM2, own_two.view())?;
         let other_one = self.take(Side::Prev, MessageKind::CONVERT_TERM1, own_two.len())?;
         let other_two = self.take(Side::Next, MessageKind::CONVERT_TERM2, own_one.len())?;
@@ -361,14 +368,17 @@ impl Party {
         let [mut a, mut b] = [(); 2].map(|()| device.alloc(bits.len()));
         let [y1, y0] = [y1, y0].map(|draw| draw.into_buffer(device));
         let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(&mut a), self.places(&mut b));
-        kernels::combine(vec![
-            Combined::sum([zero[0].view()], a_zero),
-            Combined::sum([zero[1].view()], b_zero),
-            Combined::sum([y1.view()], a_one),
-            Combined::sum([other_two.view(), own_one.view()], b_one),
-            Combined::sum([other_one.view(), own_two.view()], a_two),
-            Combined::sum([y0.view()], b_two),
-        ]);
+        kernels::combine(
+            Ring::Z64,
+            vec![
+                Combined::sum([zero[0].view()], a_zero),
+                Combined::sum([zero[1].view()], b_zero),
+                Combined::sum([y1.view()], a_one),
+                Combined::sum([other_two.view(), own_one.view()], b_one),
+                Combined::sum([other_one.view(), own_two.view()], a_two),
+                Combined::sum([y0.view()], b_two),
+            ],
+        );
         self.rep(a, b, bits.shape())
     }
 }

@@ -6,6 +6,7 @@ use super::message::{MessageKind, Part, Side};
 use super::tree::{ClimbedTree, Components, DealtTree, halves, tree_words};
 use crate::device::{self, Buffer, Combined, Draw, Masks, View, ViewMut, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, SignWindow, cost};
+use crate::ring::Ring;
 use std::ops::Range;
 
 /// The masks of a sign, in all three roles.
@@ -160,7 +161,14 @@ impl Party {
         let mut message = device.alloc(mask.len());
         let parts = [x.a.view(), x.b.view()].map(|x| x.slice(zero.clone()));
         let mut tops = self.tops(zero_words.len());
-        kernels::sign_share_bits(window, parts, &mask, message.view_mut(), tops.each_mut().map(Buffer::view_mut));
+        kernels::sign_share_bits(
+            Ring::Z64,
+            window,
+            parts,
+            &mask,
+            message.view_mut(),
+            tops.each_mut().map(Buffer::view_mut),
+        );
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
         let carry = self.deal_tree(dealt, [g0, g1].map(|draw| draw.into_buffer(device)))?;
         let u = [tops[0].view(), carry[0].view(), tops[1].view(), carry[1].view()];
@@ -173,7 +181,7 @@ impl Party {
         all.extend(
             split.map(|Split { mask, out }| Combined::xor(u.into_iter().chain(mask), negate_a || negate_b, out)),
         );
-        kernels::combine(all);
+        kernels::combine(Ring::Z64, all);
 
         // Role 1: its share of the bits is the mask; component 1 is a stream, which hides its share.
         // Its top components: the mask's plane 0 (role 0's other half), and b₆₃.
@@ -181,7 +189,15 @@ impl Party {
         let (mut own, mut tops_one) = (device.alloc(component1.len()), self.tops(one_words.len()));
         let [top_a, top_b] = tops_one.each_mut().map(Buffer::view_mut);
         let operands = [x.b.view().slice(one), shared.view()];
-        kernels::sign_share_carries(window, true, operands, component1.view(), own.view_mut(), [top_b, top_a]);
+        kernels::sign_share_carries(
+            Ring::Z64,
+            window,
+            true,
+            operands,
+            component1.view(),
+            own.view_mut(),
+            [top_b, top_a],
+        );
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let ([_, _, elements], shape, words) = (elements, x.shape().to_vec(), [one_words, two_words]);
         let own_one = [own, component1];
@@ -201,7 +217,15 @@ impl Party {
         let (mut own, mut tops_two) = (device.alloc(component0.len()), self.tops(two.len()));
         let [top_b, top_a] = tops_two.each_mut().map(Buffer::view_mut);
         let operands = [x.a.view().slice(elements), received.view()];
-        kernels::sign_share_carries(window, false, operands, component0.view(), own.view_mut(), [top_b, top_a]);
+        kernels::sign_share_carries(
+            Ring::Z64,
+            window,
+            false,
+            operands,
+            component0.view(),
+            own.view_mut(),
+            [top_b, top_a],
+        );
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
         let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, own.len())?;
         let two_carries = Components([(own, Some(other)), (component0, None)]);
@@ -228,7 +252,7 @@ impl Party {
                 all.push(Combined::xor(parts, negate, out));
             }
         }
-        kernels::combine(all);
+        kernels::combine(Ring::Z64, all);
         Ok(RepBits { a, b, shape })
     }
 

@@ -6,6 +6,7 @@ use super::message::{MessageKind, Side};
 use crate::device::{DeviceError, Tensor, kernels};
 use crate::mpc::{MpcError, Party, Rep, cost};
 use crate::net::Tag;
+use crate::ring::Ring;
 use std::ops::Range;
 
 /// The result of a truncation of which the last message may be on its way: [`Party::begin_truncation`] begins one, and
@@ -104,7 +105,7 @@ impl Party {
         let half0 = self.take_tagged(Side::Prev, tag, MessageKind::TRUNCATE_ROLE0, elements.len())?;
         let shape = incomplete.shape().to_vec();
         let (mut a, b) = (incomplete.a.into_buffer(), incomplete.b);
-        kernels::add_to(half0.view(), a.slice_mut(elements));
+        kernels::add_to(Ring::Z64, half0.view(), a.slice_mut(elements));
         Ok(Rep { a: Tensor::new(a, &shape)?, b })
     }
 }

@@ -8,6 +8,7 @@ use crate::device::{
     self, Binary, CloseTerms, Deal, Draw, Masks, OpenTop, Placed, Results, TermShare, Unary, View, ViewMut, kernels,
 };
 use crate::mpc::{Additive, CheckRange, Fidelity, MpcError, Party, Rep, cost};
+use crate::ring::Ring;
 
 /// Cuts that the offsets of the exact protocol leave room for.
 const MAX_BITS: u32 = 61;
@@ -109,7 +110,7 @@ impl Party {
         let device = self.device();
         let nonce = self.prg.nonce_for(MessageKind::TRUNCATE_DEAL.on(&[n, d as usize]));
         let zero_share = self.prg.zero(nonce);
-        kernels::add_zero(&zero_share, z.view_mut());
+        kernels::add_zero(Ring::Z64, &zero_share, z.view_mut());
         let [zero, one, two] = self.parts::<5>(MessageKind::TRUNCATE_DEAL, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
 
@@ -139,6 +140,7 @@ impl Party {
         let mut e = device.alloc(zero.words.len());
         let (own_two, halves) = (z.slice(two.elements.clone()), [alpha_two.view(), beta_two.view()]);
         kernels::truncation_first(
+            Ring::Z64,
             d,
             Deal { z: own_two, halves, gamma: &gamma_two, message: dealt.view_mut() },
             OpenTop { z: own_zero, alpha: alpha.view(), message: e.view_mut() },
@@ -158,7 +160,7 @@ impl Party {
         let [a_one, b_one] = [&mut a, &mut b].map(|component| component.slice_mut(one.elements.clone()));
         let results = Results { message: message.view_mut(), a: a_one, b: b_one };
         let shares = [z.slice(one.elements.clone()), dealt.view()];
-        kernels::truncation_role1(d, shares, [e_one.view(), beta.view()], &y2, results);
+        kernels::truncation_role1(Ring::Z64, d, shares, [e_one.view(), beta.view()], &y2, results);
         self.post(Side::Prev, MessageKind::TRUNCATE_ROLE1, message)?;
 
         // Role 0: closes with its half.
@@ -168,7 +170,7 @@ impl Party {
         let [a_zero, b_zero] = [&mut a, &mut b].map(|component| component.slice_mut(zero.elements.clone()));
         let results = Results { message: half0.view_mut(), a: a_zero, b: b_zero };
         let bits = [e.view(), alpha.view()];
-        kernels::truncation_role0(d, [own_zero, received.view()], bits, [&gamma0, &y0], results);
+        kernels::truncation_role0(Ring::Z64, d, [own_zero, received.view()], bits, [&gamma0, &y0], results);
         self.post(Side::Next, MessageKind::TRUNCATE_ROLE0, half0)?;
 
         // Role 1: y₁ is its half, until p₀ is there.
@@ -233,14 +235,14 @@ impl Party {
         let parts = [xa, xb].map(|x| x.slice(zero.elements.clone()));
         let [a_zero, b_zero] = [&mut a, &mut b].map(|component| component.slice_mut(zero.elements.clone()));
         let results = Results { message: message.view_mut(), a: a_zero, b: b_zero };
-        kernels::truncation_shared_role0(d, parts, [a1, mu, nu, y1], results);
+        kernels::truncation_shared_role0(Ring::Z64, d, parts, [a1, mu, nu, y1], results);
         self.post(Side::Prev, MessageKind::TRUNCATE_SHARED, message)?;
 
         // Role 1: its term.
         let v_one = xb.slice(one.elements.clone());
         let mut own_one = device.alloc(planes * one.words.len());
         let (drawn, kept) = (TermShare::Drawn { share, y1: y1_one }, a.slice_mut(one.elements.clone()));
-        kernels::truncation_shared_term(d, v_one, drawn, mu_one, own_one.view_mut(), kept);
+        kernels::truncation_shared_term(Ring::Z64, d, v_one, drawn, mu_one, own_one.view_mut(), kept);
         self.post_copy(Side::Next, MessageKind::TRUNCATE_TERM1, own_one.view())?;
 
         // Role 2: its term.
@@ -249,7 +251,7 @@ impl Party {
         let received = self.take(Side::Next, MessageKind::TRUNCATE_SHARED, count + planes * words)?;
         let mut own_two = device.alloc(planes * words);
         let (share, kept) = (TermShare::Received(received.view()), b.slice_mut(two.elements.clone()));
-        kernels::truncation_shared_term(d, v_two, share, nu_two, own_two.view_mut(), kept);
+        kernels::truncation_shared_term(Ring::Z64, d, v_two, share, nu_two, own_two.view_mut(), kept);
         self.post_copy(Side::Prev, MessageKind::TRUNCATE_TERM2, own_two.view())?;
 
         // Both: y₂.
@@ -260,7 +262,7 @@ impl Party {
             CloseTerms { v: v_two, terms: terms_two, y2: a.slice_mut(two.elements) },
             CloseTerms { v: v_one, terms: terms_one, y2: b.slice_mut(one.elements) },
         ];
-        kernels::truncation_shared_close(d, closings);
+        kernels::truncation_shared_close(Ring::Z64, d, closings);
         self.rep(a, b, x.shape())
     }
 
@@ -273,16 +275,16 @@ impl Party {
         self.declare_cost(cost::truncate_shared_paper(n));
         let [zero, one, two] = self.parts::<1>(MessageKind::TRUNCATE_PAPER, n, d);
         let (mut a, mut b) = (device.alloc(n), device.alloc(n));
-        let shift = |x: View, out: ViewMut| kernels::unary(Unary::Sar(d), x, out);
+        let shift = |x: View, out: ViewMut| kernels::unary(Ring::Z64, Unary::Sar(d), x, out);
 
         let [y1] = zero.nonces;
         kernels::fill(&self.prg.with_next(y1), b.slice_mut(zero.elements.clone()));
         let (mut both, mut shifted) = (device.alloc(zero.elements.len()), device.alloc(zero.elements.len()));
         let [xa, xb] = [&x.a, &x.b].map(|x| x.view().slice(zero.elements.clone()));
-        kernels::binary(Binary::Add, xa, xb, both.view_mut());
+        kernels::binary(Ring::Z64, Binary::Add, xa, xb, both.view_mut());
         shift(both.view(), shifted.view_mut());
         let y0 = a.slice_mut(zero.elements.clone());
-        kernels::binary(Binary::Sub, shifted.view(), b.slice(zero.elements.clone()), y0);
+        kernels::binary(Ring::Z64, Binary::Sub, shifted.view(), b.slice(zero.elements.clone()), y0);
         self.post_copy(Side::Prev, MessageKind::TRUNCATE_PAPER, a.slice(zero.elements))?;
 
         let [y1] = one.nonces;

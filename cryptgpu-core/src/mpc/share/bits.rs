@@ -4,6 +4,7 @@
 use super::RepXor;
 use crate::device::{Buffer, Device, Tensor, Unary, kernels};
 use crate::net::PartyId;
+use crate::ring::Ring;
 
 /// A replicated share of bits, one an element, packed as [`crate::ring::Layout`] tells.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ impl RepBits {
         let invert = |buffer: &Buffer| {
             let device = buffer.device();
             let mut out = device.alloc(buffer.len());
-            kernels::unary(Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
+            kernels::unary(Ring::Z64, Unary::Xor(u64::MAX), buffer.view(), out.view_mut());
             out
         };
         match party.index() {
@@ -69,7 +70,7 @@ impl RepBits {
     pub fn to_words(&self) -> RepXor {
         let words = |bits: &Buffer| {
             let mut out = bits.device().alloc(self.len());
-            kernels::from_planes(1, bits.view(), out.view_mut());
+            kernels::from_planes(Ring::Z64, 1, bits.view(), out.view_mut());
             Tensor::of(out, &self.shape)
         };
         RepXor { a: words(&self.a), b: words(&self.b), width: 1 }

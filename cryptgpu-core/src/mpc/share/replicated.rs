@@ -5,6 +5,7 @@ use super::Additive;
 use super::components::{self, two_components};
 use crate::device::{Binary, Device, DeviceError, PoolGeometry, Tensor, Unary, kernels};
 use crate::net::PartyId;
+use crate::ring::Ring;
 use std::convert::Infallible;
 
 /// A replicated share of a tensor: the components xᵢ and xᵢ₊₁ of party i.
@@ -88,7 +89,7 @@ impl Rep {
         }
         let part = |x: &Tensor, y: &Tensor| {
             let mut out = device.alloc(x.len());
-            kernels::binary(Binary::Sub, x.view(), y.view().slice(first..first + x.len()), out.view_mut());
+            kernels::binary(Ring::Z64, Binary::Sub, x.view(), y.view().slice(first..first + x.len()), out.view_mut());
             Tensor::of(out, x.shape())
         };
         Ok(Rep { a: part(&self.a, &other.a), b: part(&self.b, &other.b) })
@@ -168,7 +169,12 @@ impl Rep {
             return Err(DeviceError::Mixed { operation: "mul", found: other.device(), expected: device });
         }
         let mut z = device.alloc(self.len());
-        kernels::product_share([self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
+        kernels::product_share(
+            Ring::Z64,
+            [self.a.view(), self.b.view()],
+            [other.a.view(), other.b.view()],
+            z.view_mut(),
+        );
         Ok(Additive::from_summand(Tensor::new(z, self.shape())?))
     }
 

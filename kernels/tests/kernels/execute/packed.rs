@@ -30,12 +30,12 @@ fn planes_agree() {
             let dx = card.up(&x);
             for (low, width) in [(0, 1), (0, 64), (63, 1), (5, 13), (20, 32), (1, 63)] {
                 let mut expected = vec![0; width as usize * plane(n)];
-                bits::to_planes(low, width, &x, &mut expected);
+                bits::to_planes::<u64>(low, width, &x, &mut expected);
                 let mut planes = card.blank(expected.len());
                 card.kernels.to_planes(&card.stream, low, width, dx.words(), planes.words_mut()).unwrap();
                 assert_eq!(card.down(&planes), expected, "bits {low} and {width} more, n = {n}, {}", card.name);
                 let (mut back, mut out) = (vec![0; n], card.blank(n));
-                bits::from_planes(width, &expected, &mut back);
+                bits::from_planes::<u64>(width, &expected, &mut back);
                 card.kernels.from_planes(&card.stream, width, planes.words(), out.words_mut()).unwrap();
                 assert_eq!(card.down(&out), back, "{width} bits back, n = {n}, {}", card.name);
             }
@@ -57,7 +57,7 @@ fn sharing_of_bits_agrees() {
                 let len = window.shared_planes() * plane(n);
                 let ([stream], [mask]) = masks(card, &mut draws, len);
                 let (mut message, mut top, mut top_mask) = (vec![0; len], vec![0; plane(n)], vec![0; plane(n)]);
-                sign::share_bits(window, [&x[0], &x[1]], &stream, &mut message, [&mut top, &mut top_mask]);
+                sign::share_bits::<u64>(window, [&x[0], &x[1]], &stream, &mut message, [&mut top, &mut top_mask]);
                 let mut out = [card.blank(len), card.blank(plane(n)), card.blank(plane(n))];
                 let [m, t, tm] = &mut out;
                 let xs = dx.each_ref().map(|x| x.words());
@@ -83,7 +83,7 @@ fn sharing_of_carries_agrees() {
                     let mask = words(25, window.carry_planes() * plane(n));
                     let mut expected = [vec![0; mask.len()], vec![0; plane(n)], vec![0; plane(n)]];
                     let [carry, top, top_a] = &mut expected;
-                    sign::share_carries(window, constants, [&b, &shared], &mask, carry, [top, top_a]);
+                    sign::share_carries::<u64>(window, constants, [&b, &shared], &mask, carry, [top, top_a]);
                     let (ds, dm) = (card.up(&shared), card.up(&mask));
                     let mut out = [mask.len(), plane(n), plane(n)].map(|len| card.blank(len));
                     let [c, top, top_a] = out.each_mut().map(|out| out.words_mut());
@@ -146,7 +146,7 @@ fn bit_products_agree() {
             let (s, m) = masks::<5>(card, &mut draws, n);
             let mut expected = [vec![0; n], vec![0; n], vec![0; n]];
             let [message, y0, y1] = &mut expected;
-            bit_product::role0(hb, s.each_ref(), message, y0, y1);
+            bit_product::role0::<u64>(hb, s.each_ref(), message, y0, y1);
             let m = m.each_ref().map(|mask| mask.words());
             let mut out = [card.blank(n), card.blank(n), card.blank(n)];
             let [message, y0, y1] = out.each_mut().map(|out| out.words_mut());
@@ -160,8 +160,8 @@ fn bit_products_agree() {
                 let [one, two] = expected.each_mut().map(|words| &mut words[..]);
                 let opened = last.then_some(&e[..]);
                 let (both, alone) = (Summed(hx[0], Some(hx[1])), Summed(hx[1], None));
-                bit_product::term(BitTerm { bits: hb, x: both, opened, mask: &s[0], message: one });
-                bit_product::term(BitTerm { bits: hb, x: alone, opened, mask: &s[1], message: two });
+                bit_product::term::<u64>(BitTerm { bits: hb, x: both, opened, mask: &s[0], message: one });
+                bit_product::term::<u64>(BitTerm { bits: hb, x: alone, opened, mask: &s[1], message: two });
                 let mut out = [card.blank(n), card.blank(n)];
                 let [one, two] = out.each_mut().map(|out| out.words_mut());
                 let (opened, masks) = (last.then(|| de.words()), m.each_ref().map(|mask| mask.words()));
@@ -177,13 +177,13 @@ fn bit_products_agree() {
 
             let (s, [u1]) = masks::<1>(card, &mut draws, n);
             let (mut expected, mut message) = (vec![0; n], card.blank(n));
-            bit_product::convert_role0(&bits[0], &s[0], &mut expected);
+            bit_product::convert_role0::<u64>(&bits[0], &s[0], &mut expected);
             kernels.convert_role0(stream, b[0], u1.words(), message.words_mut()).unwrap();
             assert_eq!(card.down(&message), expected, "conversion at role 0, n = {n}, {}", card.name);
             for with_v in [false, true] {
                 let (s, [mask]) = masks::<1>(card, &mut draws, n);
                 let mut message = card.blank(n);
-                bit_product::convert_term(&bits[1], &e, &s[0], with_v, &mut expected);
+                bit_product::convert_term::<u64>(&bits[1], &e, &s[0], with_v, &mut expected);
                 kernels.convert_term(stream, b[1], de.words(), mask.words(), with_v, message.words_mut()).unwrap();
                 assert_eq!(card.down(&message), expected, "conversion term, n = {n}, {}", card.name);
             }
@@ -211,9 +211,9 @@ fn truncations_of_products_agree() {
                 let (mut dealt, mut opened) = (vec![0; n + count], vec![0; plane(short)]);
                 let deal =
                     Deal { z: &u[..], halves: [&packed[0][..], &packed[1]], gamma: &gamma, message: &mut dealt[..] };
-                truncation::product_deal(d, deal);
+                truncation::product_deal::<u64>(d, deal);
                 let (z, alpha) = (&u[..short], &packed[2][..plane(short)]);
-                truncation::open_top(OpenTop { z, alpha, message: &mut opened[..] });
+                truncation::open_top::<u64>(OpenTop { z, alpha, message: &mut opened[..] });
                 let mut out = [card.blank(n + count), card.blank(plane(short))];
                 let [m, o] = out.each_mut().map(|out| out.words_mut());
                 let deal = Deal { z: du.words(), halves: [bits[0], bits[1]], gamma: dg.words(), message: m };
@@ -226,7 +226,7 @@ fn truncations_of_products_agree() {
                 let mut expected = [vec![0; n + plane(n)], vec![0; n], vec![0; n]];
                 let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
                 let results_on_host = Results { message, a, b };
-                truncation::product_role1(d, [&u, &dealt], [&packed[0], &packed[1]], &y2, results_on_host);
+                truncation::product_role1::<u64>(d, [&u, &dealt], [&packed[0], &packed[1]], &y2, results_on_host);
                 let mut m = expected.each_ref().map(|words| card.blank(words.len()));
                 let [message, a, b] = m.each_mut().map(|out| out.words_mut());
                 let shares = [du.words(), out[0].words()];
@@ -241,7 +241,7 @@ fn truncations_of_products_agree() {
                 let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
                 let results_on_host = Results { message, a, b };
                 let words = [&u[..], &received[..]];
-                truncation::product_role0(d, words, [&packed[0], &packed[2]], s.each_ref(), results_on_host);
+                truncation::product_role0::<u64>(d, words, [&packed[0], &packed[2]], s.each_ref(), results_on_host);
                 let mut last = expected.each_ref().map(|words| card.blank(words.len()));
                 let [message, a, b] = last.each_mut().map(|out| out.words_mut());
                 let (words, drawn) = ([du.words(), m[0].words()], drawn.each_ref().map(|mask| mask.words()));
@@ -268,7 +268,7 @@ fn truncations_of_replicated_tensors_agree() {
                 let (s, drawn) = masks::<4>(card, &mut draws, n);
                 let mut expected = [vec![0; n + count], vec![0; n], vec![0; n]];
                 let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
-                truncation::shared_role0(d, [&x[0], &x[1]], s.each_ref(), Results { message, a, b });
+                truncation::shared_role0::<u64>(d, [&x[0], &x[1]], s.each_ref(), Results { message, a, b });
                 let mut out = expected.each_ref().map(|words| card.blank(words.len()));
                 let [message, a, b] = out.each_mut().map(|out| out.words_mut());
                 let drawn = drawn.each_ref().map(|mask| mask.words());
@@ -287,7 +287,7 @@ fn truncations_of_replicated_tensors_agree() {
                 for (host, device) in cases {
                     let mut expected = [vec![0; count], vec![0; n]];
                     let [planes, kept] = expected.each_mut().map(|words| &mut words[..]);
-                    truncation::shared_term(d, &x[0], host, &mask, planes, kept);
+                    truncation::shared_term::<u64>(d, &x[0], host, &mask, planes, kept);
                     let mut out = [card.blank(count), card.blank(n)];
                     let [planes, kept] = out.each_mut().map(|out| out.words_mut());
                     let mask = dmask.words();
@@ -303,8 +303,8 @@ fn truncations_of_replicated_tensors_agree() {
                 let mut expected = [vec![0; short], vec![0; n]];
                 let [y_short, y] = expected.each_mut().map(|words| &mut words[..]);
                 let terms = [&first[..few], &second[..few]];
-                truncation::shared_close(d, CloseTerms { v: &x[0][..short], terms, y2: y_short });
-                truncation::shared_close(d, CloseTerms { v: &x[1][..], terms: [&first[..], &second], y2: y });
+                truncation::shared_close::<u64>(d, CloseTerms { v: &x[0][..short], terms, y2: y_short });
+                truncation::shared_close::<u64>(d, CloseTerms { v: &x[1][..], terms: [&first[..], &second], y2: y });
                 let mut out = [card.blank(short), card.blank(n)];
                 let [y_short, y] = out.each_mut().map(|out| out.words_mut());
                 let (part, terms) = (xs[0].slice(0..short).unwrap(), [df.words(), ds.words()]);
