@@ -478,7 +478,7 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
     }
     std::fs::remove_file(&scores).unwrap();
     for (model, input, hint) in [
-        ("refused/many.onnx", "mlp.x.npy", "4 of 7 nodes"),
+        ("refused/many.onnx", "mlp.x.npy", "3 of 7 nodes"),
         ("mlp.onnx", "lenet-like.x.npy", "[20]"),
         ("mlp.onnx", "mlp.onnx", "NumPy"),
         ("missing.onnx", "mlp.x.npy", "missing.onnx"),

@@ -254,7 +254,7 @@ mod tests {
             ("--networks lenet --dataset imagenet", "random"),
             ("--networks lenet --device tpu", "cuda:N"),
             ("--networks lenet --randomness philox", "insecure-philox"),
-            ("--networks resnet50 --weights bundled", "LeNet's"),
+            ("--networks resnet50 --weights bundled", "those of lenet"),
             ("--networks lenet --weights no/such.safetensors --batch 0", "at least 1"),
             ("--networks lenet --images 10 --iterations 3", "cannot be used with"),
             ("--networks lenet --batch 250 --images 2000", "1000 images"),
