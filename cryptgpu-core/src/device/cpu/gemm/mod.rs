@@ -244,8 +244,8 @@ impl Kernels for u32 {
             // SAFETY: the caller has checked that the machine supports the instruction set.
             Isa::Avx2 => block::multiply(|| unsafe { narrow::Avx2::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
             Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => {
+                // SAFETY: as above.
                 block::multiply(|| unsafe { narrow::Avx512::new() }, size, a, b, out);
             }
             _ => block::multiply(|| portable::Portable(PhantomData), size, a, b, out),
