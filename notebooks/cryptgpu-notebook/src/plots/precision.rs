@@ -11,30 +11,41 @@ use crate::tables::{Simulated, places, precision_records, truncation};
 
 const BITS: Axis = Axis { name: "fraction bits", log: false, text: plain };
 
-/// The largest error of a logit by fraction bits, a line for each network, images and truncation.
+/// The largest error of a logit by fraction bits, a panel for each network, a line for each truncation and number of images.
 ///
 /// # Errors
 /// As [`tables::precision`](crate::tables::precision), and [`Draw`](crate::NotebookError::Draw).
 pub fn precision(records: &[Record]) -> Result<Figure> {
     let records = precision_records(records)?;
-    let mut all: Vec<Line> = vec![];
-    for record in &records {
-        let (whose, colour) = match truncation(&record.fidelity) {
-            "ours" => ("our", palette::SERIES[all.len() % palette::SERIES.len()]),
-            other => (other, palette::of("CryptGPU")),
-        };
-        let name = format!("{}, {} images, {whose} truncation", record.network, record.compared);
-        let at = all.iter().position(|line| line.name == name).unwrap_or_else(|| {
-            all.push(Line { name, colour, look: Look::Measured, points: vec![] });
-            all.len() - 1
-        });
-        let error = record.max_abs_error.unwrap_or_default().max(1e-12);
-        all[at].points.push((f64::from(record.fraction_bits), error));
-    }
     let error = Axis { name: "largest error of a logit", log: true, text: |value| format!("{value:.0e}") };
-    let panel = Panel { title: String::new(), axes: [BITS, error], lines: all };
+    let (mut panels, mut ours): (Vec<Panel>, Vec<String>) = (vec![], vec![]);
+    for record in &records {
+        let at = panels.iter().position(|panel| panel.title == record.network).unwrap_or_else(|| {
+            panels.push(Panel { title: record.network.clone(), axes: [BITS, error], lines: vec![] });
+            panels.len() - 1
+        });
+        let whose = truncation(&record.fidelity);
+        let whose = if whose == "ours" { "our" } else { whose };
+        let name = format!("{whose} truncation, {} images", record.compared);
+        let lines = &mut panels[at].lines;
+        let at = lines.iter().position(|line| line.name == name).unwrap_or_else(|| {
+            let colour = if whose == "our" { series(&mut ours, &name) } else { palette::of("CryptGPU") };
+            lines.push(Line { name, colour, look: Look::Measured, points: vec![] });
+            lines.len() - 1
+        });
+        lines[at].points.push((f64::from(record.fraction_bits), record.max_abs_error.unwrap_or_default().max(1e-12)));
+    }
     let headline = "Error of private inference against floating point: less is better, more bits cost nothing";
-    Ok(lines::draw(headline, &[panel])?.noted(&places(&records)))
+    Ok(lines::draw(headline, &panels)?.noted(&places(&records)))
+}
+
+/// One colour for each name, in all panels.
+fn series(names: &mut Vec<String>, name: &str) -> RGBColor {
+    let at = names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    });
+    palette::SERIES[at % palette::SERIES.len()]
 }
 
 /// Accuracy of simulated trainings by fraction bits, a panel for each network, a line for each way to cut products.
@@ -112,7 +123,11 @@ mod tests {
             (record.fraction_bits, record.compared, record.fidelity) = (bits, 100, fidelity.into());
             record
         };
-        let svg = precision(&[at(8, "exact"), at(20, "exact"), at(20, "paper")]).unwrap().svg().to_owned();
+        let other = Record { network: "resnet8-cifar10".into(), ..at(8, "exact") };
+        let svg = precision(&[at(8, "exact"), at(20, "exact"), at(20, "paper"), other]).unwrap().svg().to_owned();
+        // Each network has a panel, and a name its colour in all of them.
+        assert!(svg.contains("lenet") && svg.contains("resnet8-cifar10"), "{svg}");
+        assert_eq!(svg.matches("our truncation").count(), 1, "{svg}");
         assert!(svg.contains("our truncation") && svg.contains("CryptGPU&apos;s truncation"), "{svg}");
         assert!(svg.contains("#D55E00") && svg.contains("less is better"), "{svg}");
         let run = Simulated {
