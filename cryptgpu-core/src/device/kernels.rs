@@ -6,9 +6,9 @@
 //! as slices, the other as views on a card, and `on_device!` calls the one that the result lives on
 //! (`docs/adding-an-operation.md`).
 //!
-//! An operation that does the same to every element is told the ring. In that of 32 bits a word of memory holds two, the lower
-//! first: a view has an even number of elements, of which the last may be there to fill a word and is computed like the
-//! others, and bits are packed for that number (ADR 0049). What goes by shapes is of 64-bit words so far.
+//! Operations that do the same to every element take the ring as an argument. In the ring of 32 bits a word of memory holds two
+//! elements, the lower half first. So a view has an even number of elements. The last may only fill a word; it is computed like
+//! the others, and bits are packed for the even number (ADR 0049). Operations that go by shapes know 64-bit words only, so far.
 //!
 //! All views of a call live on one device and have the lengths that the operation states. Tensors and protocols
 //! see to that, with errors; here it is taken for granted, as an index is within a slice.

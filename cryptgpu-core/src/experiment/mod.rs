@@ -29,7 +29,9 @@ pub use machine::{Machine, available_memory_bytes, commit, machine, now, peak_rs
 pub use measure::{Stage, measure};
 pub use parties::Parties;
 pub use party::{IterationReport, PartyReport};
-pub use plaintext::{INFERENCE_PLAINTEXT, PlaintextNetwork, ReferenceNetwork, measure_inference_plaintext};
+pub use plaintext::{
+    INFERENCE_PLAINTEXT, PlaintextBackend, PlaintextNetwork, ReferenceNetwork, measure_inference_plaintext,
+};
 pub use record::{Record, append, append_line, check_writable, read};
 pub use table::{Cited, InferenceRow, inference_caption, inference_table, latest};
 pub use window::{lowering, settings};

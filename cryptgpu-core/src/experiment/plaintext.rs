@@ -13,8 +13,8 @@ use crate::nn::{Graph, WeightSource, Weights, plaintext, predictions};
 /// What the records of inference in the clear are called; they have the shape of those of private inference.
 pub const INFERENCE_PLAINTEXT: &str = "inference_plaintext";
 
-/// A network with its weights in the clear, whatever computes it.
-pub trait PlaintextNetwork {
+/// What computes in the clear, as records say it.
+pub trait PlaintextBackend {
     /// What computes, as records say it: `f64`, `candle 0.11, f32`.
     fn name(&self) -> String;
 
@@ -27,7 +27,10 @@ pub trait PlaintextNetwork {
     fn device(&self) -> [String; 2] {
         ["cpu".to_owned(), String::new()]
     }
+}
 
+/// A network with its weights in the clear, whatever computes it.
+pub trait PlaintextNetwork: PlaintextBackend {
     /// The results of images, `[batch, channels, height, width]`, as `[batch, …]`.
     ///
     /// # Errors
@@ -48,11 +51,13 @@ impl ReferenceNetwork {
     }
 }
 
-impl PlaintextNetwork for ReferenceNetwork {
+impl PlaintextBackend for ReferenceNetwork {
     fn name(&self) -> String {
         "f64".to_owned()
     }
+}
 
+impl PlaintextNetwork for ReferenceNetwork {
     fn scores(&mut self, images: &ArrayD<f64>) -> Result<ArrayD<f64>, ExperimentError> {
         Ok(plaintext::evaluate(&self.graph, &self.weights, &images.view())?)
     }

@@ -10,7 +10,7 @@ use cryptgpu_core::experiment::training::{
     self, Examples, PlaintextEngine, Training, TrainingRecord, TrainingStage, measure_plaintext,
 };
 use cryptgpu_core::experiment::{
-    self, ExperimentError, Inference, PlaintextNetwork, Record, measure_inference_plaintext,
+    self, ExperimentError, Inference, PlaintextBackend, PlaintextNetwork, Record, measure_inference_plaintext,
 };
 use cryptgpu_core::nn::training::{Sgd, Train};
 use cryptgpu_core::nn::{Graph, Weights, zoo};
@@ -254,21 +254,21 @@ fn failed(error: candle_core::Error) -> ExperimentError {
     ExperimentError::Engine(format!("candle: {error}"))
 }
 
-const NAME: &str = "candle 0.11, f32";
-
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-impl PlaintextEngine for Candle {
+impl PlaintextBackend for Candle {
     fn name(&self) -> String {
-        NAME.to_owned()
+        "candle 0.11, f32".to_owned()
     }
 
     fn threads(&self) -> usize {
         cores()
     }
+}
 
+impl PlaintextEngine for Candle {
     fn step(&mut self, images: &Array4<f32>, labels: &[usize], rate: f64) -> Result<f64, ExperimentError> {
         let mean = self.stepped(images, labels, rate).map_err(failed)?;
         Ok(mean * labels.len() as f64)
@@ -284,14 +284,6 @@ impl PlaintextEngine for Candle {
 }
 
 impl PlaintextNetwork for Candle {
-    fn name(&self) -> String {
-        NAME.to_owned()
-    }
-
-    fn threads(&self) -> usize {
-        cores()
-    }
-
     fn scores(&mut self, images: &ArrayD<f64>) -> Result<ArrayD<f64>, ExperimentError> {
         let count = images.shape().first().copied().unwrap_or(0);
         let rows = self.rows(images.iter().map(|&pixel| pixel as f32).collect(), count).map_err(failed)?;

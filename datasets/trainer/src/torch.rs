@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use cryptgpu_core::experiment::training::PlaintextEngine;
-use cryptgpu_core::experiment::{ExperimentError, PlaintextNetwork};
+use cryptgpu_core::experiment::{ExperimentError, PlaintextBackend, PlaintextNetwork};
 use cryptgpu_core::nn::training::{Optimizer, Sgd, Train};
 use cryptgpu_core::nn::{Graph, Weights};
 use ndarray::{Array2, Array4, ArrayD, IxDyn};
@@ -28,7 +28,7 @@ pub struct Place {
 /// A network that PyTorch computes in single precision.
 pub struct Torch {
     child: Child,
-    /// None once the program is told to end.
+    /// None as soon as the program shall end.
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     place: Place,
@@ -154,10 +154,6 @@ impl Torch {
         let expected = [images.first().copied().unwrap_or(0), self.classes];
         tensors.pop().filter(|rows| rows.shape() == expected).ok_or_else(|| failed("scores of another shape"))
     }
-
-    fn said_name(&self) -> String {
-        format!("PyTorch {}, f32", self.begun.version)
-    }
 }
 
 /// The program ends with its input.
@@ -172,9 +168,9 @@ fn failed(error: impl std::fmt::Display) -> ExperimentError {
     ExperimentError::Engine(format!("PyTorch: {error}"))
 }
 
-impl PlaintextEngine for Torch {
+impl PlaintextBackend for Torch {
     fn name(&self) -> String {
-        self.said_name()
+        format!("PyTorch {}, f32", self.begun.version)
     }
 
     fn threads(&self) -> usize {
@@ -184,7 +180,9 @@ impl PlaintextEngine for Torch {
     fn device(&self) -> [String; 2] {
         [self.place.device.clone(), self.begun.card.clone()]
     }
+}
 
+impl PlaintextEngine for Torch {
     fn step(&mut self, images: &Array4<f32>, labels: &[usize], rate: f64) -> Result<f64, ExperimentError> {
         let mut targets = Array2::<f32>::zeros((labels.len(), self.classes));
         for (mut row, &label) in targets.outer_iter_mut().zip(labels) {
@@ -210,18 +208,6 @@ impl PlaintextEngine for Torch {
 }
 
 impl PlaintextNetwork for Torch {
-    fn name(&self) -> String {
-        self.said_name()
-    }
-
-    fn threads(&self) -> usize {
-        self.begun.threads
-    }
-
-    fn device(&self) -> [String; 2] {
-        [self.place.device.clone(), self.begun.card.clone()]
-    }
-
     fn scores(&mut self, images: &ArrayD<f64>) -> Result<ArrayD<f64>, ExperimentError> {
         let rows = self.rows(images.shape(), images.iter().map(|&pixel| pixel as f32).collect())?;
         Ok(rows.mapv(f64::from))

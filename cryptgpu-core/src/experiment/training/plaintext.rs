@@ -11,29 +11,16 @@ use super::measure::{TrainingStage, median};
 use super::record::{PLAINTEXT, TrainingRecord};
 use super::{Examples, Stated, Training};
 use crate::cluster::{Accuracy, DataSource, InTheClear, Iteration};
-use crate::experiment::{ExperimentError, commit, machine, now, peak_rss_bytes};
+use crate::experiment::{ExperimentError, PlaintextBackend, commit, machine, now, peak_rss_bytes};
 use crate::nn::plaintext::{PlaintextTraining, Rounding};
 use crate::nn::training::{Batches, Train, initial};
 use crate::nn::{Graph, Weights};
 
 /// A network in training in the clear, whatever computes it.
-pub trait PlaintextEngine {
-    /// What computes, as records say it: `f64`, `candle 0.11, f32`.
-    fn name(&self) -> String;
-
+pub trait PlaintextEngine: PlaintextBackend {
     /// Fraction bits, where it rounds as a private run does.
     fn fraction_bits(&self) -> Option<u32> {
         None
-    }
-
-    /// Threads that it computes on.
-    fn threads(&self) -> usize {
-        1
-    }
-
-    /// The device that it computes on, as records say it, and a card's name.
-    fn device(&self) -> [String; 2] {
-        ["cpu".to_owned(), String::new()]
     }
 
     /// One iteration on a minibatch `[examples, channels, height, width]`; gives the sum of its losses before the step.
@@ -67,7 +54,7 @@ impl InF64 {
     }
 }
 
-impl PlaintextEngine for InF64 {
+impl PlaintextBackend for InF64 {
     fn name(&self) -> String {
         match self.rounding {
             Rounding::Exact => "f64".to_owned(),
@@ -75,7 +62,9 @@ impl PlaintextEngine for InF64 {
             Rounding::Stochastic { .. } => "f64, cut as privately".to_owned(),
         }
     }
+}
 
+impl PlaintextEngine for InF64 {
     fn fraction_bits(&self) -> Option<u32> {
         self.rounding.fraction_bits()
     }

@@ -36,7 +36,7 @@ impl Ending {
         }
     }
 
-    /// What the person who opens the scores is told.
+    /// The notice for whoever opens the scores.
     pub(super) fn notice(&self) -> String {
         let name = match self {
             Ending::Sigmoid => "Sigmoid",
