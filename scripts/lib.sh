@@ -13,8 +13,8 @@ VENV="$ROOT/.venv"
 KERNEL="$CACHE/evcxr"
 CARGO_BIN="${CARGO_INSTALL_ROOT:-${CARGO_HOME:-$HOME/.cargo}}/bin"
 EVCXR_VERSION=0.22.0
-# The same with one change of ours (docs/adr/0048): a reply to a client that is gone is dropped.
-EVCXR_CHANGED="$EVCXR_VERSION+cryptgpu.1"
+# The same with our changes (docs/adr/0050).
+EVCXR_CHANGED="$(sed -n 's/^+version = "\(.*\)"$/\1/p' "$ROOT/scripts/evcxr.patch" | head -1)"
 MDBOOK_VERSION=0.5.4
 KERNEL_NAME=cryptgpu
 # The flags with which evcxr calls cargo: the template must be built with the same ones, or cargo builds it again.
@@ -184,31 +184,29 @@ ensure_png() {
     fi
 }
 
-# The program behind the kernel, at the version that the template is made for, with our change.
+# The program behind the kernel, at the version that the template is made for, with our changes.
 ensure_evcxr() {
     [ -x "$CARGO_BIN/evcxr_jupyter" ] && cargo install --list | grep -q "^evcxr_jupyter v$EVCXR_CHANGED " && return
     say "building evcxr_jupyter $EVCXR_CHANGED, once per user: about 270 crates, ten minutes on two cores"
     local folder status=0
     folder="$(mktemp -d)"
     # Not in the checkout's target folder: its settings are not ours.
-    change_evcxr "$folder/evcxr_jupyter" && (cd / && env -u CARGO_TARGET_DIR -u RUSTFLAGS \
+    change_evcxr "$folder" && (cd / && env -u CARGO_TARGET_DIR -u RUSTFLAGS \
         cargo install --path "$folder/evcxr_jupyter" --locked --force --quiet) || status=$?
     rm -rf "$folder"
     return $status
 }
 
-# Puts the sources of evcxr_jupyter into a folder, with our change in them.
+# Puts the sources of evcxr_jupyter and evcxr into a folder, with our changes in them.
 change_evcxr() {
-    local sources="${CARGO_HOME:-$HOME/.cargo}/registry/src" published
-    # To tell of a crate, cargo downloads it.
-    (cd / && cargo info --quiet "evcxr_jupyter@$EVCXR_VERSION" >/dev/null) || return
-    published="$(find "$sources" -mindepth 2 -maxdepth 2 -name "evcxr_jupyter-$EVCXR_VERSION" -print -quit)"
-    [ -n "$published" ] && cp -r "$published" "$1" || return
-    sed -i 's|^        socket\.send(message)\.await$|        let _gone = socket.send(message).await;\n        Ok(())|' \
-        "$1/src/connection.rs"
-    sed -i "0,/^version = \"$EVCXR_VERSION\"\$/s//version = \"$EVCXR_CHANGED\"/" "$1/Cargo.toml"
-    sed -i "/^name = \"evcxr_jupyter\"\$/{n;s/\"$EVCXR_VERSION\"/\"$EVCXR_CHANGED\"/}" "$1/Cargo.lock"
-    grep -q _gone "$1/src/connection.rs" && grep -q "$EVCXR_CHANGED" "$1/Cargo.toml" "$1/Cargo.lock"
+    local sources="${CARGO_HOME:-$HOME/.cargo}/registry/src" crate published
+    for crate in evcxr evcxr_jupyter; do
+        # To tell of a crate, cargo downloads it.
+        (cd / && cargo info --quiet "$crate@$EVCXR_VERSION" >/dev/null) || return
+        published="$(find "$sources" -mindepth 2 -maxdepth 2 -name "$crate-$EVCXR_VERSION" -print -quit)"
+        [ -n "$published" ] && cp -r "$published" "$1/$crate" || return
+    done
+    (cd "$1" && git apply "$ROOT/scripts/evcxr.patch")
 }
 
 # The program that makes pages of Markdown, for scripts/book.

@@ -235,6 +235,7 @@ class Browser(unittest.TestCase):
         self.page.locator(".jp-Completer-item").first.wait_for()
         offered = [text.partition("(")[0] for text in self.page.locator(".jp-Completer-match").all_inner_texts()]
         self.assertLessEqual({"infer", "share", "run"}, set(offered), "what may be called")
+        self.assertNotIn("inner", offered, "private members")
         self.page.keyboard.press("Escape")
 
         self.write(scratch, 'let right = 1;\nlet wrong: u8 = "text";')

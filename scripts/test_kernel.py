@@ -285,6 +285,22 @@ class Cells(unittest.TestCase):
         control.send(self.client.session.msg("kernel_info_request"))
         self.assertEqual(control.get_msg(timeout=TIMEOUT_S)["msg_type"], "kernel_info_reply")
 
+    def offered(self, code):
+        """The names that may follow, of what completion offers."""
+        reply = self.client.complete(code, reply=True, timeout=TIMEOUT_S)
+        return {re.match(r"\w*", match).group() for match in reply["content"]["matches"]}
+
+    def test_completion_offers_what_a_cell_may_use(self):
+        self.start_cluster()
+        self.run_cell("struct Mine { hidden: u32 }\nlet mine = Mine { hidden: 3 };")
+        source = (SCRIPTS.parent / "cryptgpu-core/src/cluster/controller/cluster.rs").read_text()
+        private = set(re.findall(r"^    (?:pub\(super\) )?(\w+): ", source.partition("pub struct Cluster {")[2].partition("\n}")[0], re.M))
+        self.assertIn("inner", private)
+        offered = self.offered("cluster.")
+        self.assertLessEqual({"infer", "share", "run"}, offered)
+        self.assertEqual(private & offered, set())
+        self.assertIn("hidden", self.offered("mine."))
+
     def interrupt_when(self, code, started, says):
         """Runs a cell, interrupts it once it has printed `started`, and waits until it has ended and said `says`: what goes to
         standard error may come behind the end. Gives after how long the cell ended."""
