@@ -65,6 +65,22 @@ pub enum DatasetError {
         /// What is wrong with it, and what to do.
         what: String,
     },
+    /// A picture that cannot be read.
+    #[error("{} is no picture that can be used: {what}", .path.display())]
+    Picture {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A text that says no preprocessing of pictures.
+    #[error("`{text}` is no preprocessing of pictures: {what}")]
+    Preprocessing {
+        /// The text.
+        text: String,
+        /// What is wrong with it, and what to write.
+        what: String,
+    },
     /// A size in the file is beyond what these loaders take memory for.
     #[error("{}: {what} is {declared}, and at most {limit} is accepted; the file is damaged or not a data set of small images", .path.display())]
     TooLarge {

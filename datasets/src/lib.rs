@@ -10,6 +10,7 @@
 //! | [`mnist`], [`cifar10`] | the two data sets, from the folder that `scripts/fetch-datasets` fills |
 //! | [`bundled`] | 1,000 test images and trained LeNet weights that are part of the program |
 //! | [`idx`], [`cifar_binary`], [`png_rows`], [`npy`] | one file format each, read with bounds on memory |
+//! | [`pictures`] | photographs in PNG and JPEG files, made into what a network takes |
 //! | [`manifest`] | what the downloaded files must be, byte for byte |
 //! | [`paper`] | the figures that the tables compare with, each with its source |
 //!
@@ -37,6 +38,7 @@ pub mod manifest;
 pub mod mnist;
 pub mod npy;
 pub mod paper;
+pub mod pictures;
 pub mod png_rows;
 mod read;
 pub mod reader;
