@@ -488,3 +488,46 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
         assert!(!scores.exists(), "nothing is written");
     }
 }
+
+#[test]
+fn pictures_are_inferred_by_a_named_preprocessing_and_their_classes_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, scores, labels) = (dir.path().join("digits"), dir.path().join("y.npy"), dir.path().join("labels.txt"));
+    std::fs::create_dir(&folder).unwrap();
+    let digits = cryptgpu_datasets::bundled::mnist_test_1000().unwrap();
+    for index in 0..2 {
+        let pixels = digits.pixels.index_axis(ndarray::Axis(0), index).iter().copied().collect();
+        let picture = image::GrayImage::from_raw(28, 28, pixels).unwrap();
+        picture.save(folder.join(format!("digit-{index}.png"))).unwrap();
+    }
+    std::fs::write(&labels, "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n").unwrap();
+    let run = |input: &std::path::Path, more: &str| {
+        let (input, output) = (input.display(), scores.display());
+        cryptgpu(&format!("infer --model lenet --input {input} --output {output} --parties threads {more}"))
+    };
+
+    let done = run(&folder, &format!("--preprocess mnist --labels {}", labels.display()));
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let told = text(&done.stdout);
+    assert!(told.contains("digit-0.png: seven ") && told.contains("digit-1.png: two "), "{told}");
+    let ours = cryptgpu_datasets::npy::read(&scores).unwrap();
+    let graph = cryptgpu_core::nn::zoo::by_name("lenet").unwrap();
+    let weights = cryptgpu_core::nn::WeightSource::Bundled.open(&graph).unwrap().weights;
+    let batch = digits.batch(0..2).unwrap().mapv(f64::from).into_dyn();
+    let expected = cryptgpu_core::nn::plaintext::evaluate(&graph, &weights, &batch.view()).unwrap();
+    let error = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(ours.shape() == expected.shape() && error < 1e-3, "{error}");
+
+    let told = text(&run(&folder.join("digit-1.png"), "--preprocess mnist").stdout);
+    assert!(told.starts_with("digit-1.png: class 2 ") && told.contains("1 images in"), "{told}");
+    for (input, more, hint) in [
+        (folder.clone(), "", "one of imagenet, inception"),
+        (folder.clone(), "--preprocess imagenet", "3 numbers for 1 channels"),
+        (scores.clone(), "--preprocess mnist", "leave --preprocess out"),
+        (dir.path().join("gone.jpg"), "--preprocess mnist", "gone.jpg is not there"),
+        (folder.join("digit-0.png"), "--preprocess mnist --labels no/such.txt", "no/such.txt"),
+    ] {
+        let refused = run(&input, more);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(hint), "{}", text(&refused.stderr));
+    }
+}

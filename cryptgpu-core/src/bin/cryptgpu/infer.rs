@@ -10,11 +10,12 @@ use cryptgpu_core::cluster::{Cluster, Model as SharedModel, Network};
 use cryptgpu_core::experiment::{available_memory_bytes, check_writable, lowering, settings};
 use cryptgpu_core::mpc::{Fidelity, Settings};
 use cryptgpu_core::nn::range::{Conditions, InputRange, headroom, judge};
-use cryptgpu_core::nn::{NnError, Weights, fold, lower, plaintext, predictions, window};
+use cryptgpu_core::nn::{Weights, fold, lower, plaintext, predictions, window};
 use cryptgpu_datasets::npy;
 use ndarray::{ArrayD, Axis, Slice};
 
 use super::arguments::Computation;
+use super::input::{Input, Labels};
 use super::model::Model;
 use super::progress::Progress;
 use super::show::Whole;
@@ -29,6 +30,7 @@ sees the images, the other's shares, or the result. Arrays have the shape that t
 Examples:
   cryptgpu infer --model net.onnx --input x.npy --output y.npy
   cryptgpu infer --model net.onnx --input x.npy --output y.npy --link wan --batch 1
+  cryptgpu infer --model net.onnx --input photos --preprocess imagenet --labels classes.txt --output y.npy
   cryptgpu infer --model resnet50-maxpool --weights resnet50.safetensors --input x.npy --output y.npy
   cryptgpu infer --model net.onnx --input x.npy --output y.npy --parties ann@h0,bob@h1,eve@h2")]
 pub struct Arguments {
@@ -39,9 +41,17 @@ pub struct Arguments {
     /// resnet8-cifar10)
     #[arg(long)]
     weights: Option<String>,
-    /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained
+    /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained; or a picture (.png,
+    /// .jpg), or a folder of pictures
     #[arg(long)]
     input: PathBuf,
+    /// What is made of pictures: imagenet, inception, efficientnet-lite, open-nsfw, cifar10, mnist or unit, and what differs from
+    /// it: imagenet,fit=stretch,channels=bgr,scale=255,mean=0.5:0.4:0.3,std=0.2
+    #[arg(long)]
+    preprocess: Option<String>,
+    /// What classes are called: a text file, a line for each
+    #[arg(long)]
+    labels: Option<PathBuf>,
     /// Where the scores go: a NumPy array of float64
     #[arg(long)]
     output: PathBuf,
@@ -64,8 +74,8 @@ struct Prepared {
     network: Network,
     source: cryptgpu_core::nn::WeightSource,
     settings: Settings,
-    /// [images, channels, height, width].
-    images: ArrayD<f64>,
+    input: Input,
+    labels: Labels,
     batch: usize,
     compare: usize,
 }
@@ -84,6 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     npy::write(&arguments.output, &scores_as_in_the_file)?;
     let mut out = std::io::stdout().lock();
+    write!(out, "{}", prepared.input.likeliest(&scores_as_in_the_file, &prepared.labels))?;
     writeln!(out, "{taken}")?;
     if prepared.compare > 0 {
         writeln!(out, "{}", prepared.compare_with_plaintext(&scores)?)?;
@@ -96,19 +107,9 @@ impl Arguments {
     fn prepare(&self) -> Result<Prepared> {
         let model = Model::open(&self.model)?;
         let (source, weights) = model.weights(&self.model, self.weights.as_deref())?;
-        let input = npy::read(&self.input)?;
-        if let Some(index) = input.iter().position(|value| !value.is_finite()) {
-            return Err(format!("{} holds NaN or an infinity at flat index {index}", self.input.display()).into());
-        }
-        let images = match &model.onnx {
-            Some(onnx) => onnx.arrange(&input)?,
-            None => input,
-        };
-        let expected = model.graph.input_shape();
-        if images.ndim() != 4 || images.shape()[1..] != expected || images.is_empty() {
-            let (graph, found) = (model.graph.name().to_owned(), images.shape().to_vec());
-            return Err(NnError::Input { graph, expected, found }.into());
-        }
+        let labels = Labels::read(self.labels.as_deref())?;
+        let input = Input::read(&self.input, self.preprocess.as_deref(), &model)?;
+        let images = &input.images;
         let Computation { fidelity, fraction_bits, check_range, .. } = &self.computation;
         let fidelity = Fidelity::from(*fidelity);
         let window = self.computation.window.unwrap_or_default();
@@ -122,8 +123,8 @@ impl Arguments {
         let large = cryptgpu_core::nn::count::count(&model.graph).macs >= 1_000_000_000;
         let compare = self.compare.unwrap_or(if large { 1 } else { count }).min(count);
         let batch = (self.batch as usize).min(count);
-        self.judge(&model, &weights, &images, Conditions { input: range, options: lowering(fidelity), settings })?;
-        Ok(Prepared { model, weights, network, source, settings, images, batch, compare })
+        self.judge(&model, &weights, images, Conditions { input: range, options: lowering(fidelity), settings })?;
+        Ok(Prepared { model, weights, network, source, settings, input, labels, batch, compare })
     }
 
     /// Says how much room values have, and refuses images with which one leaves the ring.
@@ -157,7 +158,7 @@ impl Prepared {
         let whole = Whole::of(&self.model, &folded, &plan, self.batch, &self.settings);
         eprintln!("{}", self.model.describe());
         eprintln!("{}", whole.text());
-        let count = self.images.len_of(Axis(0));
+        let count = self.input.images.len_of(Axis(0));
         if count > self.batch {
             eprintln!("{count} images are evaluated {} at a time, {} times.", self.batch, count.div_ceil(self.batch));
         }
@@ -178,7 +179,7 @@ impl Prepared {
         let model = cluster.load_model(self.network.clone(), self.source.clone())?;
         let result = self.infer_all(&cluster, &model, &mut progress);
         let (scores, time, bytes, rounds) = result?;
-        let count = self.images.len_of(Axis(0));
+        let count = self.input.images.len_of(Axis(0));
         progress.finish(&format!("{count} images"));
         let taken = format!(
             "{count} images in {}: {} sent by all parties, {rounds} rounds.",
@@ -194,12 +195,12 @@ impl Prepared {
         model: &SharedModel,
         progress: &mut Progress,
     ) -> Result<(ArrayD<f64>, Duration, u64, u64)> {
-        let count = self.images.len_of(Axis(0));
+        let count = self.input.images.len_of(Axis(0));
         let (mut parts, mut time, mut bytes, mut rounds) = (Vec::new(), Duration::ZERO, 0, 0);
         for first in (0..count).step_by(self.batch) {
             progress.update(first, count, &format!("private inference, {first} of {count}"));
             let last = (first + self.batch).min(count);
-            let result = cluster.infer(model, &self.images.slice_axis(Axis(0), Slice::from(first..last)))?;
+            let result = cluster.infer(model, &self.input.images.slice_axis(Axis(0), Slice::from(first..last)))?;
             time += result.duration;
             bytes += result.bytes();
             rounds += result.rounds();
@@ -210,7 +211,7 @@ impl Prepared {
     }
 
     fn compare_with_plaintext(&self, scores: &ArrayD<f64>) -> Result<String> {
-        let images = self.images.slice_axis(Axis(0), Slice::from(..self.compare));
+        let images = self.input.images.slice_axis(Axis(0), Slice::from(..self.compare));
         let expected = plaintext::evaluate(&self.model.graph, &self.weights, &images)?;
         let private = scores.slice_axis(Axis(0), Slice::from(..self.compare)).to_owned();
         let error = private.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);

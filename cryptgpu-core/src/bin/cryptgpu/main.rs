@@ -9,6 +9,7 @@ mod doctor;
 mod format;
 mod infer;
 mod inference;
+mod input;
 mod keygen;
 mod micro;
 mod model;

@@ -1,0 +1,107 @@
+//! What a command line infers of: a NumPy array, or pictures, of which it says the likeliest classes.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use cryptgpu_core::nn::NnError;
+use cryptgpu_datasets::npy;
+use cryptgpu_datasets::pictures::{self, Preprocessing};
+use ndarray::{ArrayD, Axis};
+
+use super::Result;
+use super::format;
+use super::model::Model;
+
+/// How many classes of a picture are shown.
+const SHOWN: usize = 5;
+
+/// Images as the network takes them.
+pub struct Input {
+    /// [images, channels, height, width].
+    pub images: ArrayD<f64>,
+    /// The pictures' names; none of an array's.
+    names: Vec<String>,
+}
+
+impl Input {
+    /// The array in `path`, or the picture or the folder of pictures there with this preprocessing.
+    pub fn read(path: &Path, preprocess: Option<&str>, model: &Model) -> Result<Self> {
+        if pictures::is_named_so(path) || path.is_dir() {
+            let Some(preprocess) = preprocess else {
+                let known: Vec<_> = pictures::presets().collect();
+                return Err(format!(
+                    "pictures become arrays as the network's training made them, and no file says how: name it with \
+                     --preprocess, one of {}",
+                    known.join(", ")
+                )
+                .into());
+            };
+            return Self::of_pictures(path, &preprocess.parse()?, model);
+        }
+        if preprocess.is_some() {
+            let what = "is taken for a NumPy array, which is taken as it is: leave --preprocess out, or name pictures";
+            return Err(format!("{} {what}", path.display()).into());
+        }
+        let images = npy::read(path)?;
+        let images = match &model.onnx {
+            Some(onnx) => onnx.arrange(&images)?,
+            None => images,
+        };
+        Self { images, names: Vec::new() }.checked(path, model)
+    }
+
+    fn of_pictures(path: &Path, preprocessing: &Preprocessing, model: &Model) -> Result<Self> {
+        let paths = pictures::list(path)?;
+        let images = pictures::read(&paths, preprocessing, model.graph.input_shape())?.into_dyn();
+        let name =
+            |path: &std::path::PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { images, names: paths.iter().map(name).collect() }.checked(path, model)
+    }
+
+    fn checked(self, path: &Path, model: &Model) -> Result<Self> {
+        if let Some(index) = self.images.iter().position(|value| !value.is_finite()) {
+            return Err(format!("{} holds NaN or an infinity at flat index {index}", path.display()).into());
+        }
+        let expected = model.graph.input_shape();
+        if self.images.ndim() != 4 || self.images.shape()[1..] != expected || self.images.is_empty() {
+            let (graph, found) = (model.graph.name().to_owned(), self.images.shape().to_vec());
+            return Err(NnError::Input { graph, expected, found }.into());
+        }
+        Ok(self)
+    }
+
+    /// A line for each picture with its likeliest classes and their scores; empty where there are no pictures, or no classes.
+    pub fn likeliest(&self, scores: &ArrayD<f64>, labels: &Labels) -> String {
+        let mut text = String::new();
+        if scores.ndim() != 2 {
+            return text;
+        }
+        for (name, scores) in self.names.iter().zip(scores.axis_iter(Axis(0))) {
+            let mut classes: Vec<(usize, f64)> = scores.iter().copied().enumerate().collect();
+            classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let shown = classes
+                .iter()
+                .take(SHOWN)
+                .map(|&(class, score)| format!("{} {}", labels.name(class), format::digits(score)));
+            let _infallible = writeln!(text, "{name}: {}", shown.collect::<Vec<_>>().join(", "));
+        }
+        text
+    }
+}
+
+/// What classes are called.
+pub struct Labels(Vec<String>);
+
+impl Labels {
+    /// The lines of a file, of the first class first.
+    pub fn read(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self(Vec::new())) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("cannot read the names of classes in {}: {error}", path.display()))?;
+        Ok(Self(text.lines().map(|line| line.trim().to_owned()).collect()))
+    }
+
+    fn name(&self, class: usize) -> String {
+        self.0.get(class).filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| format!("class {class}"))
+    }
+}
