@@ -25,6 +25,7 @@ impl Tensor {
                 rule: "there must be two axes",
             });
         };
+        Tensor::check_z64("swap of axes", [self])?;
         let order = BlockOrder::swapped(1, [*rows, *columns], rest.iter().product());
         Ok(self.reorder(&order, &[&[*columns, *rows], rest].concat()))
     }
@@ -89,6 +90,7 @@ fn check(
     terms: [(&Tensor, &Tensor); 2],
     [left, right]: [[usize; 4]; 2],
 ) -> Result<(), DeviceError> {
+    Tensor::check_z64(operation, terms.into_iter().flat_map(|(dy, other)| [dy, other]))?;
     let device = terms[0].0.device();
     for (dy, other) in terms {
         dy.check_on(operation, device)?;

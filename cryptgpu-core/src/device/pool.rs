@@ -23,6 +23,7 @@ impl Tensor {
     /// [`DeviceError::Shape`] or [`DeviceError::Geometry`].
     pub fn sum_pool(&self, window: &PoolGeometry) -> Result<Tensor, DeviceError> {
         let operation = "sum pooling";
+        Tensor::check_z64(operation, [self])?;
         let [batch, channels, height, width] = self.image_shape(operation)?;
         let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let (device, out) = (self.device(), windows.output);
@@ -37,6 +38,7 @@ impl Tensor {
     /// [`DeviceError::Shape`] or [`DeviceError::Geometry`].
     pub fn pool_tap(&self, window: &PoolGeometry, tap: [usize; 2], fill: u64) -> Result<Tensor, DeviceError> {
         let operation = "max pooling";
+        Tensor::check_z64(operation, [self])?;
         let [batch, channels, height, width] = self.image_shape(operation)?;
         let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let (device, out) = (self.device(), windows.output);
@@ -79,6 +81,7 @@ impl Tensor {
         by_tap: bool,
         shape: [usize; 4],
     ) -> Result<Tensor, DeviceError> {
+        Tensor::check_z64(operation, [self])?;
         let [batch, channels, height, width] = shape;
         let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let (taps, out) = (if by_tap { window.kernel[0] * window.kernel[1] } else { 1 }, windows.output);

@@ -24,6 +24,7 @@ impl Tensor {
     /// [`DeviceError::Shape`] when a tensor is no matrix or the inner dimensions differ, [`DeviceError::Mixed`].
     pub fn matmul_sum(terms: [(&Tensor, &Tensor); 2], transposed: [bool; 2]) -> Result<Tensor, DeviceError> {
         let operation = "matmul";
+        Tensor::check_z64(operation, terms.into_iter().flat_map(|(x, y)| [x, y]))?;
         let device = terms[0].0.device();
         let [[m, inner], [k, n]] = [[0, 1], [0, 1]];
         let (m, inner) = if transposed[0] { (inner, m) } else { (m, inner) };
@@ -57,6 +58,7 @@ impl Tensor {
     /// [`DeviceError::Shape`], [`DeviceError::Geometry`] or [`DeviceError::Mixed`].
     pub fn conv2d_sum(terms: [(&Tensor, &Tensor); 2], geometry: &ConvGeometry) -> Result<Tensor, DeviceError> {
         let operation = "conv2d";
+        Tensor::check_z64(operation, terms.into_iter().flat_map(|(x, w)| [x, w]))?;
         let shape = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
         let device = terms[0].0.device();
         for (x, w) in terms {

@@ -42,7 +42,7 @@ fn packed_words(shape: &[usize], width: u32) -> Result<usize, DeviceError> {
     match width {
         64 => Ok(n),
         1..64 => Ok(width as usize * n.div_ceil(64)),
-        _ => Err(DeviceError::Bits { operation: "message", low: 0, width }),
+        _ => Err(DeviceError::Bits { operation: "message", ring: crate::ring::Ring::Z64, low: 0, width }),
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) fn keep(x: &Tensor, width: u32) -> Result<Tensor, DeviceError> {
     match width {
         64 => Ok(x.clone()),
         1..64 => Ok(x.unary(Unary::And(mask(width)))),
-        _ => Err(DeviceError::Bits { operation: "exclusive-or-shared words", low: 0, width }),
+        _ => Err(DeviceError::Bits { operation: "exclusive-or-shared words", ring: x.ring(), low: 0, width }),
     }
 }
 

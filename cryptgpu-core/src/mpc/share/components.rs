@@ -20,7 +20,7 @@ pub(super) fn check(a: &Tensor, b: &Tensor) -> Result<(), DeviceError> {
 
 /// The components that `party` holds of a public tensor: component 0 is the tensor, the others are zero.
 pub(super) fn of_public(party: PartyId, value: &Tensor) -> (Tensor, Tensor) {
-    let zero = Tensor::full(value.device(), value.shape(), 0);
+    let zero = value.full_like(value.shape(), 0);
     match party.index() {
         0 => (value.clone(), zero),
         2 => (zero, value.clone()),
