@@ -5,6 +5,7 @@ use super::{array, evaluate, mix, samples};
 use crate::device::{ConvGeometry, PoolGeometry, SignWindow};
 use crate::mpc::check::Check;
 use crate::mpc::{Additive, Fidelity, KeptMaxima, MpcError, Operand, Party, Rep, World, cost};
+use crate::ring::Ring;
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// Numbers below 2^23 in absolute value.
@@ -255,7 +256,7 @@ fn gradients_of_windows_go_where_the_values_came_from() {
             let (_maxima, kept) = p.max_pool_kept(v[0], &window)?;
             assert_eq!((kept.shape(), kept.bytes()), (dy.shape(), KeptMaxima::bytes_of(n, taps)));
             let dx = p.max_pool_gradient(&kept, v[1])?;
-            let stated = cost::max_pool(n, taps, p.window()) + cost::max_pool_gradient(n, taps);
+            let stated = cost::max_pool(Ring::Z64, n, taps, p.window()) + cost::max_pool_gradient(Ring::Z64, n, taps);
             assert_eq!(p.declared(), before + stated);
             assert!(p.max_pool_gradient(&kept, v[0]).unwrap_err().to_string().contains("shapes differ"));
             Ok(dx)
