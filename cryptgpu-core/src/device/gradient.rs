@@ -3,6 +3,7 @@
 //! Truncation and shares live in layers above.
 
 use super::{BlockOrder, ConvGeometry, DeviceError, Tensor, kernels};
+use crate::ring::Ring;
 
 impl Tensor {
     /// The tensor with its two leading axes swapped: `[a, b, …]` becomes `[b, a, …]`.
@@ -33,7 +34,7 @@ impl Tensor {
     /// The blocks in another order, which has as many words, by its making.
     fn reorder(&self, order: &BlockOrder, shape: &[usize]) -> Tensor {
         let mut out = self.device().alloc(self.len());
-        kernels::reorder(order, self.view(), out.view_mut());
+        kernels::reorder(Ring::Z64, order, self.view(), out.view_mut());
         Tensor::of(out, shape)
     }
 
@@ -56,7 +57,12 @@ impl Tensor {
             return Ok(Tensor::full(device, &shape, 0));
         }
         let mut out = device.alloc(shape.iter().product());
-        kernels::conv2d_weight_gradient_sum(geometry, terms.map(|(dy, x)| (dy.view(), x.view())), out.view_mut())?;
+        kernels::conv2d_weight_gradient_sum(
+            Ring::Z64,
+            geometry,
+            terms.map(|(dy, x)| (dy.view(), x.view())),
+            out.view_mut(),
+        )?;
         Tensor::new(out, &shape)
     }
 
@@ -79,7 +85,12 @@ impl Tensor {
             return Ok(Tensor::full(device, &shape, 0));
         }
         let mut out = device.alloc(shape.iter().product());
-        kernels::conv2d_input_gradient_sum(geometry, terms.map(|(dy, w)| (dy.view(), w.view())), out.view_mut())?;
+        kernels::conv2d_input_gradient_sum(
+            Ring::Z64,
+            geometry,
+            terms.map(|(dy, w)| (dy.view(), w.view())),
+            out.view_mut(),
+        )?;
         Tensor::new(out, &shape)
     }
 }

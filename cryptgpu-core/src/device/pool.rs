@@ -2,6 +2,7 @@
 //! for gradients.
 
 use super::{DeviceError, PoolGeometry, Tensor, kernels};
+use crate::ring::Ring;
 
 impl Tensor {
     /// Batch, channels, height and width of an image tensor.
@@ -28,7 +29,7 @@ impl Tensor {
         let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let (device, out) = (self.device(), windows.output);
         let mut sums = device.alloc(batch * channels * out[0] * out[1]);
-        kernels::sum_pool(&windows, self.view(), sums.view_mut());
+        kernels::sum_pool(Ring::Z64, &windows, batch * channels, self.view(), sums.view_mut());
         Tensor::new(sums, &[batch, channels, out[0], out[1]])
     }
 
@@ -43,7 +44,7 @@ impl Tensor {
         let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let (device, out) = (self.device(), windows.output);
         let mut taps = device.alloc(batch * channels * out[0] * out[1]);
-        kernels::pool_tap(&windows, tap, fill, self.view(), taps.view_mut());
+        kernels::pool_tap(Ring::Z64, &windows, batch * channels, tap, fill, self.view(), taps.view_mut());
         Tensor::new(taps, &[batch, channels, out[0], out[1]])
     }
 
@@ -100,7 +101,7 @@ impl Tensor {
         }
         let mut inputs = self.device().alloc(shape.iter().product());
         if !inputs.is_empty() {
-            kernels::spread(&windows, by_tap, self.view(), inputs.view_mut());
+            kernels::spread(Ring::Z64, &windows, batch * channels, by_tap, self.view(), inputs.view_mut());
         }
         Tensor::new(inputs, &shape)
     }

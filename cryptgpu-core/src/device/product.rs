@@ -2,6 +2,7 @@
 //! which is what one party computes of a secret product.
 
 use super::{ConvGeometry, DeviceError, MatmulGeometry, Tensor, kernels};
+use crate::ring::Ring;
 
 fn matrix(tensor: &Tensor) -> Option<[usize; 2]> {
     tensor.shape().try_into().ok()
@@ -48,7 +49,7 @@ impl Tensor {
         let size = size.unwrap_or_default();
         let mut out = device.alloc(size[0] * size[1]);
         let geometry = MatmulGeometry { size, depths, transposed };
-        kernels::matmul_sum(&geometry, terms.map(|(x, y)| (x.view(), y.view())), out.view_mut())?;
+        kernels::matmul_sum(Ring::Z64, &geometry, terms.map(|(x, y)| (x.view(), y.view())), out.view_mut())?;
         Tensor::new(out, &size)
     }
 
@@ -74,7 +75,7 @@ impl Tensor {
             }
         }
         let mut out = device.alloc(shape.iter().product());
-        kernels::conv2d_sum(geometry, terms.map(|(x, w)| (x.view(), w.view())), out.view_mut())?;
+        kernels::conv2d_sum(Ring::Z64, geometry, terms.map(|(x, w)| (x.view(), w.view())), out.view_mut())?;
         Tensor::new(out, &shape)
     }
 }

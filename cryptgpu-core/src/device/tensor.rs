@@ -303,13 +303,7 @@ impl Tensor {
     /// The sum of all elements, as a tensor of shape `[1]`.
     pub fn sum(&self) -> Self {
         let mut out = self.device().alloc(1);
-        match self.ring {
-            Ring::Z64 => kernels::sum(self.view(), out.view_mut()),
-            Ring::Z32 => {
-                let sum = self.elements::<u32>().iter().fold(0, |sum: u32, x| sum.wrapping_add(*x));
-                out.view_mut().on_host()[0] = u64::from(sum);
-            }
-        }
+        kernels::sum(self.ring, self.len(), self.view(), out.view_mut());
         Tensor::of_ring(self.ring, out, &[1])
     }
 

@@ -5,6 +5,7 @@ use super::octaves::Split;
 use super::{Octaves, WORKING};
 use crate::device::{PoolGeometry, Tensor, kernels};
 use crate::mpc::{Additive, MpcError, Party, Rep};
+use crate::ring::Ring;
 
 /// Fraction bits that exponentials in a sum have more than the codec.
 const GUARD: u32 = 4;
@@ -72,7 +73,7 @@ impl Rows {
         let each = |x: &Tensor| {
             let n = self.count * self.width;
             let mut out = Tensor::full(x.device(), &[n], 0).into_buffer();
-            kernels::add_bias(x.view(), self.width, out.view_mut());
+            kernels::add_bias(Ring::Z64, [1, self.count, self.width], x.view(), out.view_mut());
             Tensor::new(out, &[n])
         };
         Ok(Rep::from_components(each(&x.a)?, each(&x.b)?)?)

@@ -3,6 +3,7 @@
 
 use super::{Additive, Rep};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry, Tensor, kernels};
+use crate::ring::Ring;
 
 fn shape_error(operation: &'static str, lhs: &[usize], rhs: &[usize], rule: &'static str) -> DeviceError {
     DeviceError::Shape { operation, lhs: lhs.to_vec(), rhs: rhs.to_vec(), rule }
@@ -40,10 +41,10 @@ fn sums(x: &Tensor) -> Result<Tensor, DeviceError> {
 /// x + b, b an entry for each channel; x's words are written over where it is their only owner.
 fn add(x: Tensor, b: &Tensor) -> Result<Tensor, DeviceError> {
     let (operation, shape) = ("add channels", x.shape().to_vec());
-    let [_, _, height, width] = image_with(operation, &shape, b.shape())?;
+    let [batch, channels, height, width] = image_with(operation, &shape, b.shape())?;
     b.check_on(operation, x.device())?;
     let mut x = x.into_buffer();
-    kernels::add_bias(b.view(), height * width, x.view_mut());
+    kernels::add_bias(Ring::Z64, [batch, channels, height * width], b.view(), x.view_mut());
     Tensor::new(x, &shape)
 }
 
