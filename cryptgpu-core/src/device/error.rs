@@ -85,14 +85,6 @@ pub enum DeviceError {
         /// The ring.
         ring: Ring,
     },
-    /// An operation that a ring does not have.
-    #[error("{operation}: not in the ring of {ring}, yet: take the ring of 64 bits")]
-    NotIn {
-        /// The operation.
-        operation: &'static str,
-        /// The ring.
-        ring: Ring,
-    },
     /// Operands whose shapes do not fit.
     #[error("{operation}: shapes do not fit, lhs {lhs:?}, rhs {rhs:?}: {rule}")]
     Shape {

@@ -307,18 +307,13 @@ impl Tensor {
         Tensor::of_ring(self.ring, out, &[1])
     }
 
-    /// The elements, of a tensor in main memory.
-    fn elements<W: Word>(&self) -> &[W] {
-        &W::of(self.view().on_host())[..self.len()]
-    }
-
     /// Elements `first .. first + n` to `out`, from its element `at` on.
     fn copy_to(&self, first: usize, n: usize, out: &mut Buffer, at: usize) {
         match self.ring {
             Ring::Z64 => out.slice_mut(at..at + n).copy_from(self.buffer.slice(first..first + n)),
             Ring::Z32 => {
                 let out = u32::of_mut(out.view_mut().on_host());
-                out[at..at + n].copy_from_slice(&self.elements()[first..first + n]);
+                out[at..at + n].copy_from_slice(&u32::of(self.view().on_host())[first..first + n]);
             }
         }
     }
@@ -403,11 +398,9 @@ impl Tensor {
     /// The same words on `device`, of a tensor in main memory; nothing is copied where they are there, or where the device does not
     /// compute in the ring: whatever runs there refuses it.
     pub(crate) fn uploaded(&self, device: Device) -> Self {
-        match device {
-            Device::Cuda(_) if check_ring(self.ring, device).is_ok() => {
-                Tensor::of_ring(self.ring, device.upload(self.view().on_host().to_vec()), &self.shape)
-            }
-            _ => self.clone(),
+        match device.or_cpu(self.ring) {
+            Device::Cpu => self.clone(),
+            device => Tensor::of_ring(self.ring, device.upload(self.view().on_host().to_vec()), &self.shape),
         }
     }
 
@@ -430,20 +423,6 @@ impl Tensor {
             return Err(DeviceError::Rings { operation, lhs, lhs_ring, rhs, rhs_ring });
         }
         rhs.check_on(operation, self.device())
-    }
-
-    /// Refuses operands of a ring that an operation does not have.
-    ///
-    /// # Errors
-    /// [`DeviceError::NotIn`].
-    pub(crate) fn check_z64<'a>(
-        operation: &'static str,
-        operands: impl IntoIterator<Item = &'a Tensor>,
-    ) -> Result<(), DeviceError> {
-        match operands.into_iter().find(|operand| operand.ring != Ring::Z64) {
-            Some(operand) => Err(DeviceError::NotIn { operation, ring: operand.ring }),
-            None => Ok(()),
-        }
     }
 
     /// The buffer, without a copy when this is its only owner.
@@ -480,6 +459,13 @@ fn check_bits(operation: &'static str, ring: Ring, low: u32, width: u32) -> Resu
     match width >= 1 && low.saturating_add(width) <= ring.bits() {
         true => Ok(()),
         false => Err(DeviceError::Bits { operation, ring, low, width }),
+    }
+}
+
+impl Device {
+    /// This device, or the CPU where it does not compute in the ring.
+    pub(crate) fn or_cpu(self, ring: Ring) -> Device {
+        check_ring(ring, self).map_or(Device::Cpu, |()| self)
     }
 }
 
@@ -582,6 +568,7 @@ mod tests {
             assert!(text.contains("[3]") && text.contains("32 bits") && text.contains("64 bits"), "{text}");
         }
         let moved = x.to_device(Device::Cuda(0)).unwrap_err();
+        assert_eq!([Ring::Z32, Ring::Z64].map(|ring| Device::Cuda(0).or_cpu(ring)), [Device::Cpu, Device::Cuda(0)]);
         assert!(matches!(moved, DeviceError::RingOn { .. }) && moved.to_string().contains("--device cpu"), "{moved}");
         let error = Tensor::new_in(Ring::Z32, Device::Cpu.zeros(3), &[3]).unwrap_err();
         assert!(matches!(error, DeviceError::Shape { .. }), "{error}");

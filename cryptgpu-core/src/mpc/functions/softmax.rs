@@ -5,7 +5,6 @@ use super::octaves::Split;
 use super::{Octaves, WORKING};
 use crate::device::{PoolGeometry, Tensor, kernels};
 use crate::mpc::{Additive, MpcError, Party, Rep};
-use crate::ring::Ring;
 
 /// Fraction bits that exponentials in a sum have more than the codec.
 const GUARD: u32 = 4;
@@ -72,9 +71,9 @@ impl Rows {
     fn spread(&self, x: &Rep) -> Result<Rep, MpcError> {
         let each = |x: &Tensor| {
             let n = self.count * self.width;
-            let mut out = Tensor::full(x.device(), &[n], 0).into_buffer();
-            kernels::add_bias(Ring::Z64, [1, self.count, self.width], x.view(), out.view_mut());
-            Tensor::new(out, &[n])
+            let mut out = x.full_like(&[n], 0).into_buffer();
+            kernels::add_bias(x.ring(), [1, self.count, self.width], x.view(), out.view_mut());
+            Tensor::new_in(x.ring(), out, &[n])
         };
         Ok(Rep::from_components(each(&x.a)?, each(&x.b)?)?)
     }

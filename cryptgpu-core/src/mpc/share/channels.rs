@@ -3,7 +3,6 @@
 
 use super::{Additive, Rep};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry, Tensor, kernels};
-use crate::ring::Ring;
 
 fn shape_error(operation: &'static str, lhs: &[usize], rhs: &[usize], rule: &'static str) -> DeviceError {
     DeviceError::Shape { operation, lhs: lhs.to_vec(), rhs: rhs.to_vec(), rule }
@@ -42,10 +41,11 @@ fn sums(x: &Tensor) -> Result<Tensor, DeviceError> {
 fn add(x: Tensor, b: &Tensor) -> Result<Tensor, DeviceError> {
     let (operation, shape) = ("add channels", x.shape().to_vec());
     let [batch, channels, height, width] = image_with(operation, &shape, b.shape())?;
-    b.check_on(operation, x.device())?;
+    x.check_alike(operation, b)?;
+    let ring = x.ring();
     let mut x = x.into_buffer();
-    kernels::add_bias(Ring::Z64, [batch, channels, height * width], b.view(), x.view_mut());
-    Tensor::new(x, &shape)
+    kernels::add_bias(ring, [batch, channels, height * width], b.view(), x.view_mut());
+    Tensor::new_in(ring, x, &shape)
 }
 
 impl Rep {

@@ -330,7 +330,7 @@ fn what_is_of_another_ring_is_refused() {
             p.maximum(&long, &short).unwrap_err(),
             p.bit_product(&bits, &long).unwrap_err(),
             p.send(crate::mpc::Side::Next, &value, 7).unwrap_err(),
-            p.matmul(&short.reshape(&[1, 3]).unwrap(), &short.reshape(&[3, 1]).unwrap()).unwrap_err(),
+            p.matmul(&short.reshape(&[1, 3]).unwrap(), &long.reshape(&[3, 1]).unwrap()).unwrap_err(),
             p.exp(&short).unwrap_err(),
         ]
         .map(|error| error.to_string())
@@ -352,38 +352,50 @@ fn plain_matmul(x: &ArrayD<u64>, y: &ArrayD<u64>) -> Vec<i128> {
     out
 }
 
-fn fixed(n: usize, seed: u64) -> Vec<u64> {
-    (0..n as u64).map(|i| (mix(i ^ seed << 32) as i64 >> 41) as u64).collect()
+/// Numbers below 8, or below 1/2 in the ring of 32 bits, with its usual fraction bits.
+fn fixed(ring: Ring, n: usize, seed: u64) -> Vec<u64> {
+    let cut = if ring == Ring::Z64 { 41 } else { 53 };
+    (0..n as u64).map(|i| (mix(i ^ seed << 32) as i64 >> cut) as u64).collect()
 }
 
 #[test]
 fn matrix_products_and_layers_with_bias() {
-    let world = World::seeded(6);
-    let (x, y) = (array(&[5, 33], fixed(165, 1)), array(&[33, 700], fixed(33 * 700, 2)));
-    let exact = plain_matmul(&x, &y);
-    let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.matmul(v[0], v[1]));
-    assert_eq!(z.shape(), [5, 700]);
-    assert_truncated(&z, exact.iter().map(|&z| z as u64), 20);
+    // An odd number of elements on the way and at the end, and none.
+    for (ring, n) in in_rings([700, 701]) {
+        let (world, f) = (World::seeded(6).in_ring(ring), ring.default_fraction_bits());
+        let (x, y) = (array(&[5, 33], fixed(ring, 165, 1)), array(&[33, n], fixed(ring, 33 * n, 2)));
+        let exact = plain_matmul(&x, &y);
+        let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.matmul(v[0], v[1]));
+        assert_eq!(z.shape(), [5, n]);
+        assert_truncated(&z, exact.iter().map(|&z| z as u64), f);
 
-    let w = y.t().as_standard_layout().to_owned();
-    let bias = array(&[700], (0..700).map(|i| (i << 35) - (200 << 35)).map(|b: i64| b as u64).collect());
-    let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % 700]]));
-    let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
-        let w = Operand::new(v[1].clone()).with_cut(21);
-        p.linear(v[0], &w, Some(v[2]))
-    });
-    assert_truncated(&z, with_bias, 21);
+        let w = y.t().as_standard_layout().to_owned();
+        let unit = ring.range_bits() - 27;
+        let bias = array(&[n], (0..n as i64).map(|i| ((i << unit) - (200 << unit)) as u64).collect());
+        let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % n]]));
+        let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
+            let w = Operand::new(v[1].clone()).with_cut(f + 1);
+            p.linear(v[0], &w, Some(v[2]))
+        });
+        assert_truncated(&z, with_bias, f + 1);
+    }
 }
 
 #[test]
 fn convolutions_with_padding_stride_groups_and_dilation() {
-    let world = World::seeded(6);
+    for ring in RINGS {
+        convolution_with_everything(ring);
+    }
+}
+
+fn convolution_with_everything(ring: Ring) {
+    let world = World::seeded(6).in_ring(ring);
     let window = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [1, 2] };
-    let geometry = ConvGeometry { batch: 2, in_channels: 4, input: [9, 8], out_channels: 6, window, groups: 2 };
+    let geometry = ConvGeometry { batch: 3, in_channels: 4, input: [9, 8], out_channels: 6, window, groups: 2 };
     let out = geometry.output_shape().unwrap();
-    let x = array(&geometry.input_shape(), fixed(2 * 4 * 72, 3));
-    let w = array(&geometry.weight_shape(), fixed(6 * 2 * 6, 4));
-    let bias = array(&[6], fixed(6, 5));
+    let x = array(&geometry.input_shape(), fixed(ring, 3 * 4 * 72, 3));
+    let w = array(&geometry.weight_shape(), fixed(ring, 6 * 2 * 6, 4));
+    let bias = array(&[6], fixed(ring, 6, 5));
     let mut exact = ArrayD::<u64>::zeros(out.to_vec());
     for ((b, o, oy, ox), y) in exact.view_mut().into_dimensionality::<ndarray::Ix4>().unwrap().indexed_iter_mut() {
         *y = bias[[o]];
@@ -399,7 +411,7 @@ fn convolutions_with_padding_stride_groups_and_dilation() {
         p.conv2d(v[0], &w, &geometry, Some(v[2]))
     });
     assert_eq!(z.shape(), out);
-    assert_truncated(&z, exact.iter().copied(), 20);
+    assert_truncated(&z, exact.iter().copied(), ring.default_fraction_bits());
 }
 
 fn itertools(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
@@ -408,8 +420,14 @@ fn itertools(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize
 
 #[test]
 fn pooling_of_images() {
-    let world = World::seeded(6);
-    let x = array(&[2, 3, 11, 10], fixed(660, 3));
+    for ring in RINGS {
+        pooling_in(ring);
+    }
+}
+
+fn pooling_in(ring: Ring) {
+    let world = World::seeded(6).in_ring(ring);
+    let x = array(&[2, 3, 11, 10], fixed(ring, 660, 3));
     for window in [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), PoolGeometry::square(3, 1, 0)] {
         let out = window.output([11, 10]).unwrap();
         let shape = [2, 3, out[0], out[1]];
@@ -428,7 +446,7 @@ fn pooling_of_images() {
                 }
             }
         }
-        for bits in [SignWindow::default(), SignWindow::new(0, 32).unwrap()] {
+        for bits in [SignWindow::default(), SignWindow::new(0, ring.bits() / 2).unwrap()] {
             let mut world = world.clone();
             world.settings.window = bits;
             let pooled = evaluate(&world, std::slice::from_ref(&x), |p, x| p.max_pool(x[0], &window));
@@ -438,8 +456,9 @@ fn pooling_of_images() {
         let area = (window.kernel[0] * window.kernel[1]) as f64;
         for (y, sum) in pooled.iter().zip(&sums) {
             let error = *y as i64 as f64 - *sum as f64 / area;
-            // The reciprocal is encoded to 20 significant bits.
-            assert!(error.abs() <= 1.0 + (*sum as f64 / area).abs() / (1 << 20) as f64, "off by {error}");
+            // The reciprocal is encoded to as many significant bits.
+            let units = f64::from(1 << ring.default_fraction_bits());
+            assert!(error.abs() <= 1.0 + (*sum as f64 / area).abs() / units, "off by {error}");
         }
     }
 }

@@ -20,18 +20,8 @@ fn worlds() -> [(World, i64); 4] {
     [(aes, 0), (philox, 0), (paper, 1), (short, 0)]
 }
 
-/// Checks a protocol in all worlds of the ring of 64 bits, as `check` and `plaintext` are made for that. `truncates`: whether results
-/// may be one unit too large, and one too small where the paper's truncation runs.
-fn passes_in_64_bits(
-    check: impl Fn() -> Check,
-    truncates: bool,
-    protocol: impl Protocol<Rep, MpcError>,
-    plaintext: impl Fn(&[ArrayD<u64>]) -> ArrayD<u64>,
-) {
-    passes_in(Ring::Z64, check, truncates, protocol, plaintext);
-}
-
-/// The same in both rings.
+/// Checks a protocol in all worlds of both rings. `truncates`: whether results may be one unit too large, and one too small where the
+/// paper's truncation runs.
 fn passes<P: Fn(&[ArrayD<u64>]) -> ArrayD<u64>>(
     check: impl Fn(Ring) -> Check,
     truncates: bool,
@@ -66,8 +56,6 @@ fn passes_in(
     }
 }
 
-const UNITS: u32 = 20;
-
 /// Fraction bits.
 fn units(ring: Ring) -> u32 {
     ring.default_fraction_bits()
@@ -97,12 +85,14 @@ fn products() {
 #[test]
 fn matrix_product() {
     let check =
-        || Check::new("matrix product", 2).bits(9).shapes(|n| vec![vec![n, 64], vec![64, 64]]).view_sizes(&[1, 9]);
-    let plaintext = |x: &[ArrayD<u64>]| {
-        let [a, b] = [&x[0], &x[1]].map(|x| x.view().into_dimensionality::<ndarray::Ix2>().unwrap());
-        a.mapv(|x| x as i64).dot(&b.mapv(|x| x as i64)).mapv(|z| (z >> UNITS) as u64).into_dyn()
+        |_| Check::new("matrix product", 2).bits(9).shapes(|n| vec![vec![n, 64], vec![64, 64]]).view_sizes(&[1, 9]);
+    let plaintext = |ring| {
+        move |x: &[ArrayD<u64>]| {
+            let [a, b] = [&x[0], &x[1]].map(|x| x.view().into_dimensionality::<ndarray::Ix2>().unwrap());
+            a.mapv(|x| x as i64).dot(&b.mapv(|x| x as i64)).mapv(|z| (z >> units(ring)) as u64).into_dyn()
+        }
     };
-    passes_in_64_bits(check, true, |p, x| p.matmul(&x[0], &x[1]), plaintext);
+    passes(check, true, |p, x| p.matmul(&x[0], &x[1]), plaintext);
 }
 
 #[test]
@@ -110,22 +100,24 @@ fn convolution() {
     let window = PoolGeometry::square(1, 1, 0);
     let geometry =
         move |batch| ConvGeometry { batch, in_channels: 4, input: [8, 8], out_channels: 8, window, groups: 1 };
-    let check = move || {
+    let check = move |_| {
         let shapes = move |n: usize| vec![geometry(n.div_ceil(8)).input_shape().to_vec(), vec![8, 4, 1, 1]];
         Check::new("convolution", 2).bits(10).shapes(shapes).view_sizes(&[1, 9])
     };
     let protocol = move |p: &mut Party, x: &[Rep]| {
-        let weight = Operand::new(x[1].clone()).with_cut(UNITS);
+        let weight = Operand::new(x[1].clone()).with_cut(p.codec().fraction_bits());
         p.conv2d(&x[0], &weight, &geometry(x[0].shape()[0]), None)
     };
-    let plaintext = |x: &[ArrayD<u64>]| {
-        let batch = x[0].shape()[0];
-        ArrayD::from_shape_fn(vec![batch, 8, 8, 8], |at| {
-            let term = |c| (x[0][[at[0], c, at[2], at[3]]] as i64) * (x[1][[at[1], c, 0, 0]] as i64);
-            ((0..4).map(term).sum::<i64>() >> UNITS) as u64
-        })
+    let plaintext = |ring| {
+        move |x: &[ArrayD<u64>]| {
+            let batch = x[0].shape()[0];
+            ArrayD::from_shape_fn(vec![batch, 8, 8, 8], |at| {
+                let term = |c| (x[0][[at[0], c, at[2], at[3]]] as i64) * (x[1][[at[1], c, 0, 0]] as i64);
+                ((0..4).map(term).sum::<i64>() >> units(ring)) as u64
+            })
+        }
     };
-    passes_in_64_bits(check, true, protocol, plaintext);
+    passes(check, true, protocol, plaintext);
 }
 
 #[test]
@@ -191,8 +183,8 @@ fn pooling() {
             tap(0, 0).max(tap(0, 1)).max(tap(1, 0)).max(tap(1, 1)) as u64
         })
     };
-    let check = || Check::new("maximum pooling", 1).bits(62).shapes(shapes).view_sizes(&[1, 9]);
-    passes_in_64_bits(check, false, |p, x| p.max_pool(&x[0], &window), tops);
+    let check = |ring| bits(Check::new("maximum pooling", 1).shapes(shapes).view_sizes(&[1, 9]), ring, [62, 30]);
+    passes(check, false, |p, x| p.max_pool(&x[0], &window), |_| tops);
     // A sum of four divided by four: the reciprocal is exact.
     let sums = |x: &[ArrayD<u64>]| {
         ArrayD::from_shape_fn(vec![1, x[0].shape()[1], x[0].shape()[2] / 2, x[0].shape()[3] / 2], |at| {
@@ -200,8 +192,8 @@ fn pooling() {
             ((tap(0, 0) + tap(0, 1) + tap(1, 0) + tap(1, 1)) >> 2) as u64
         })
     };
-    let check = || Check::new("average pooling", 1).bits(20).shapes(shapes).view_sizes(&[1, 9]);
-    passes_in_64_bits(check, true, |p, x| p.avg_pool(&x[0], &window), sums);
+    let check = |_| Check::new("average pooling", 1).bits(20).shapes(shapes).view_sizes(&[1, 9]);
+    passes(check, true, |p, x| p.avg_pool(&x[0], &window), |_| sums);
 }
 
 /// Numbers of elements that leave parts, blocks, words and the tail of packed bits empty, whole and odd.
