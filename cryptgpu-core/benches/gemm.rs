@@ -1,7 +1,7 @@
 //! Ring products: `cargo bench -p cryptgpu-core --bench gemm`.
 //!
 //! First a report of ratios measured in one run, then divan's timings (its filters and options
-//! apply to these). The report compares every instruction set with its floor (see the modules'
+//! apply to these). The report compares every instruction set in both rings with its floor (see the modules'
 //! documentation) at the scalar clock that this run measures (a processor may slow down under wide
 //! vectors and tiles, and the ratio counts that as loss), with a scalar loop compiled by rustc, and,
 //! where there is a C compiler, with the same loop compiled by `cc -O3 -march=native`.
@@ -13,6 +13,7 @@ use cryptgpu_core::device::cpu::conv::{
 };
 use cryptgpu_core::device::cpu::gemm::{Isa, MatRef, Term, gemm_with};
 use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
+use cryptgpu_core::ring::{Ring, Word};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use std::time::Instant;
@@ -28,8 +29,8 @@ fn main() {
 }
 
 /// Words without structure; the time of a product does not depend on them.
-fn words(count: usize) -> Vec<u64> {
-    (0..count as u64).map(|i| (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
+fn words<T: Word>(count: usize) -> Vec<T> {
+    (0..count as u64).map(|i| T::of_u64((i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
 }
 
 fn supported() -> Vec<Isa> {
@@ -105,10 +106,10 @@ const TRAINED: [Case; 10] = [
 ];
 
 /// The operands of a case and its output.
-struct Data {
+struct Data<T> {
     shape: Shape,
-    terms: [[Vec<u64>; 2]; 2],
-    output: Vec<u64>,
+    terms: [[Vec<T>; 2]; 2],
+    output: Vec<T>,
 }
 
 /// Words of a convolution's images, weights and output.
@@ -117,7 +118,7 @@ fn convolution_words(geometry: &ConvGeometry) -> [usize; 3] {
     shapes.map(|shape| shape.iter().product())
 }
 
-impl Data {
+impl<T: Word> Data<T> {
     fn new(shape: Shape) -> Self {
         let (a, b, output) = match shape {
             Shape::Product { m, n, depth, .. } => (m * depth, depth * n, m * n),
@@ -134,7 +135,7 @@ impl Data {
                 (y, w, x)
             }
         };
-        Data { shape, terms: [[words(a), words(b)], [words(a), words(b)]], output: vec![0; output] }
+        Data { shape, terms: [[words(a), words(b)], [words(a), words(b)]], output: vec![T::zero(); output] }
     }
 
     /// Multiplications (and additions) of words in one run.
@@ -178,13 +179,13 @@ impl Data {
 
 #[divan::bench(args = supported(), sample_count = 5)]
 fn product_1024(bencher: Bencher, isa: Isa) {
-    let mut data = Data::new(CASES[0].shape);
+    let mut data = Data::<u64>::new(CASES[0].shape);
     bencher.counter(ItemsCount::new(data.products())).bench_local(|| data.run(isa));
 }
 
-#[divan::bench(args = CASES, sample_count = 20)]
-fn layer(bencher: Bencher, case: Case) {
-    let mut data = Data::new(case.shape);
+#[divan::bench(args = CASES, types = [u32, u64], sample_count = 20)]
+fn layer<T: Word>(bencher: Bencher, case: Case) {
+    let mut data = Data::<T>::new(case.shape);
     let isa = Isa::active().unwrap();
     bencher.counter(ItemsCount::new(data.products())).bench_local(|| data.run(isa));
 }
@@ -238,16 +239,21 @@ fn black_box_register(mut word: u64) -> u64 {
 }
 
 /// Products per cycle and core at which the vector (or tile) units are full; see each module.
-fn floor(isa: Isa) -> f64 {
-    match isa {
-        Isa::Portable => 1.0,
-        Isa::Avx2 if is_amd() => 4.0,
-        Isa::Avx2 => 2.4,
-        Isa::Avx512Dq if is_amd() => 8.0,
-        Isa::Avx512Dq => 4.0,
-        Isa::Avx512 if is_amd() => 3.2,
-        Isa::Avx512 => 6.4,
-        Isa::Amx => 1024.0 / 36.0,
+fn floor(isa: Isa, ring: Ring) -> f64 {
+    match (isa, ring) {
+        (Isa::Portable, _) => 1.0,
+        (Isa::Avx2, Ring::Z64) if is_amd() => 4.0,
+        (Isa::Avx2, Ring::Z64) => 2.4,
+        (Isa::Avx512Dq, Ring::Z64) if is_amd() => 8.0,
+        (Isa::Avx512Dq, Ring::Z64) => 4.0,
+        (Isa::Avx512, Ring::Z64) if is_amd() => 3.2,
+        (Isa::Avx512, Ring::Z64) => 6.4,
+        (Isa::Amx, Ring::Z64) => 1024.0 / 36.0,
+        (Isa::Avx2 | Isa::Avx512Dq, Ring::Z32) if is_amd() => 16.0,
+        (Isa::Avx2, Ring::Z32) => 8.0,
+        (Isa::Avx512Dq, Ring::Z32) => 32.0 / 3.0,
+        (Isa::Avx512, Ring::Z32) if is_amd() => 32.0 / 3.0,
+        (Isa::Avx512 | Isa::Amx, Ring::Z32) => 64.0 / 3.0,
     }
 }
 
@@ -284,40 +290,61 @@ fn report() {
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let threads = rayon::current_num_threads();
     let clock = gigahertz();
-    println!("clock {clock:.2} GHz, {threads} threads; G/s: 10⁹ multiply-accumulates of 64-bit words per second\n");
+    println!("clock {clock:.2} GHz, {threads} threads; G/s: 10⁹ multiply-accumulates of words per second\n");
     let loops = one.install(scalar_loops);
     for (name, rate) in &loops {
         println!("{name:<32} {rate:8.2} G/s");
     }
     let loop_to_beat = loops.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
-    println!("\n1024³          one thread   of floor   over scalar loop   {threads} threads   over one");
+    println!("\n1024³              one thread   of floor   over scalar loop   {threads} threads   over one");
+    large::<u64>(clock, loop_to_beat, &one);
+    large::<u32>(clock, loop_to_beat, &one);
+    one.install(|| {
+        layers(clock);
+        gradients();
+    });
+}
+
+/// The large product on every instruction set.
+fn large<T: Word>(clock: f64, loop_to_beat: f64, one: &rayon::ThreadPool) {
     for isa in supported() {
-        let mut data = Data::new(CASES[0].shape);
+        let mut data = Data::<T>::new(CASES[0].shape);
         let products = data.products() as f64 / 1e9;
         let single = one.install(|| products / thread_seconds(|| data.run(isa)));
         let all = products / seconds(|| data.run(isa));
-        let (of_floor, ratio, scaling) = (single / clock / floor(isa), single / loop_to_beat, all / single);
+        let (of_floor, ratio, scaling) = (single / clock / floor(isa, T::RING), single / loop_to_beat, all / single);
         println!(
-            "{isa:<12} {single:8.2} G/s {of_floor:10.2} {ratio:15.1} × {all:12.2} G/s {scaling:8.2}",
-            isa = isa.name()
+            "{isa:<8} {ring} {single:8.2} G/s {of_floor:10.2} {ratio:15.1} × {all:12.2} G/s {scaling:8.2}",
+            isa = isa.name(),
+            ring = T::RING
         );
     }
+}
+
+/// Every case on every instruction set in the ring of 64 bits, and beside it on the one in force in the ring of 32.
+fn layers(clock: f64) {
+    let active = Isa::active().unwrap();
     print!("\n{:<34}", "one thread, two terms, G/s");
     supported().iter().for_each(|isa| print!("{:>10}", isa.name()));
-    println!("{:>16}", "best, of floor");
+    println!("{:>11}{:>18}{:>10}{:>9}", "of floor", format!("{active} 32 bits"), "of floor", "ratio");
     for case in CASES {
-        let mut data = Data::new(case.shape);
+        let mut data = Data::<u64>::new(case.shape);
         print!("{:<34}", case.name);
-        let mut fraction = 0.0;
+        let mut wide = 0.0;
         for isa in supported() {
-            let rate = one.install(|| data.products() as f64 / 1e9 / thread_seconds(|| data.run(isa)));
+            let rate = data.products() as f64 / 1e9 / thread_seconds(|| data.run(isa));
             print!("{rate:>10.2}");
-            fraction = rate / clock / floor(isa);
+            if isa == active {
+                wide = rate;
+            }
         }
-        println!("{fraction:>16.2}");
+        let mut data = Data::<u32>::new(case.shape);
+        let narrow = data.products() as f64 / 1e9 / thread_seconds(|| data.run(active));
+        let [of_wide, of_narrow] =
+            [(wide, Ring::Z64), (narrow, Ring::Z32)].map(|(r, ring)| r / clock / floor(active, ring));
+        println!("{of_wide:>11.2}{narrow:>18.2}{of_narrow:>10.2}{:>9.2}", narrow / wide);
     }
     println!();
-    one.install(gradients);
 }
 
 /// Convolutions and how much longer their gradients take.
@@ -328,7 +355,7 @@ fn gradients() {
         let Shape::Convolution(geometry) = case.shape else { continue };
         let [forward, weights, images] = [case.shape, Shape::WeightGradient(geometry), Shape::ImageGradient(geometry)]
             .map(|shape| {
-                let mut data = Data::new(shape);
+                let mut data = Data::<u64>::new(shape);
                 (data.products() as f64 / 1e9, thread_seconds(|| data.run(isa)))
             });
         let rate = forward.0 / forward.1;

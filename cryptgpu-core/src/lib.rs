@@ -1,12 +1,12 @@
 //! CryptGPU in Rust: private inference and training of convolutional networks by three parties that hold
-//! replicated secret shares of 64-bit integers (semi-honest, one corruption tolerated).
+//! replicated secret shares of integers modulo 2^64 or 2^32 (semi-honest, one corruption tolerated).
 //!
 //! The folders are layers, and each may use only those above it in this list:
 //!
 //! | layer | what lives there |
 //! |---|---|
 //! | [`show`] | how values become words and tables for people |
-//! | [`ring`] | Z_2^64 words, the fixed-point codec, bit-packed words |
+//! | [`ring`] | Z_2^64 and Z_2^32, the fixed-point codec, bit-packed words |
 //! | [`prg`] | pseudo-random streams and correlated randomness with single-use counters |
 //! | [`device`] | the tensor API and its implementations: the CPU, and cards by CUDA |
 //! | [`net`] | messages between parties: in memory, TCP with TLS, shaped links |

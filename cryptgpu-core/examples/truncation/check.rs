@@ -1,7 +1,8 @@
-//! Products x·y with 2^61 ≤ |x·y| < 2^62 of both signs, multiplied and truncated by three parties,
-//! and compared with exact division.
+//! Products x·y with 2^61 ≤ |x·y| < 2^62 of both signs, or 2^29 to 2^30 in the ring of 32 bits, multiplied and truncated by
+//! three parties, and compared with exact division.
 
 use cryptgpu_core::mpc::World;
+use cryptgpu_core::ring::Ring;
 use ndarray::Array1;
 use std::error::Error;
 
@@ -19,13 +20,13 @@ pub struct Report {
 /// Products at a time.
 const CHUNK: u64 = 1 << 20;
 
-/// Tries `products` products; `progress` is called every few chunks with how many are done.
-pub fn run(products: u64, seed: u64, progress: impl Fn(u64)) -> Result<Report, Box<dyn Error>> {
+/// Tries `products` products in a ring; `progress` is called every few chunks with how many are done.
+pub fn run(ring: Ring, products: u64, seed: u64, progress: impl Fn(u64)) -> Result<Report, Box<dyn Error>> {
     let mut report = Report::default();
     let mut chunk = 0;
     while report.products < products {
         let n = CHUNK.min(products - report.products);
-        one(seed.wrapping_add(chunk << 20), n, &mut report)?;
+        one(ring, seed.wrapping_add(chunk << 20), n, &mut report)?;
         chunk += 1;
         if chunk % 32 == 0 {
             progress(report.products);
@@ -34,10 +35,10 @@ pub fn run(products: u64, seed: u64, progress: impl Fn(u64)) -> Result<Report, B
     Ok(report)
 }
 
-fn one(seed: u64, n: u64, report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let world = World::seeded(seed);
+fn one(ring: Ring, seed: u64, n: u64, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let world = World::seeded(seed).in_ring(ring);
     let d = world.settings.codec.fraction_bits();
-    let (x, y): (Vec<u64>, Vec<u64>) = (0..n).map(|i| operands(mix(seed.wrapping_mul(n) ^ i))).unzip();
+    let (x, y): (Vec<u64>, Vec<u64>) = (0..n).map(|i| operands(ring, mix(seed.wrapping_mul(n) ^ i))).unzip();
     let exact: Vec<u64> = x.iter().zip(&y).map(|(x, y)| x.wrapping_mul(*y)).collect();
     let shares = [world.deal(&Array1::from(x)), world.deal(&Array1::from(y))];
     let opened = world.run(|p| {
@@ -47,7 +48,7 @@ fn one(seed: u64, n: u64, report: &mut Report) -> Result<(), Box<dyn Error>> {
     });
     let [opened, ..] = opened;
     for (word, exact) in opened?.into_host()?.into_iter().zip(exact) {
-        match word.wrapping_sub((exact as i64 >> d) as u64) {
+        match ring.residue(word.wrapping_sub((exact as i64 >> d) as u64)) {
             0 => {}
             1 => report.rounded_up += 1,
             _ => report.wrong += 1,
@@ -57,10 +58,11 @@ fn one(seed: u64, n: u64, report: &mut Report) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// x of 1 to 61 bits and y with 2^61 ≤ |xy| < 2^62, each of either sign.
-fn operands(random: u64) -> (u64, u64) {
-    let x = (mix(random) >> 3 | 1 << 60) >> (random % 61);
-    let (low, high) = ((1u64 << 61).div_ceil(x), ((1u64 << 62) - 1) / x);
+/// x of 1 to 61 bits and y with 2^61 ≤ |xy| < 2^62, each of either sign; 29 and 30 in the ring of 32 bits.
+fn operands(ring: Ring, random: u64) -> (u64, u64) {
+    let top = ring.max_cut();
+    let x = (mix(random) >> (64 - top) | 1 << (top - 1)) >> (random % u64::from(top));
+    let (low, high) = ((1u64 << top).div_ceil(x), ((2u64 << top) - 1) / x);
     let y = low + mix(random ^ 0x5555) % (high - low + 1);
     let sign = |bit: u64, value: u64| if bit & 1 == 1 { value.wrapping_neg() } else { value };
     (sign(random >> 8, x), sign(random >> 9, y))

@@ -94,6 +94,39 @@ impl<'a> Operand for ViewMut<'a> {
     }
 }
 
+/// A view with the number of elements that a shape says: of memory where the last of them may only fill a word, those before it.
+pub(super) struct Shaped<V>(pub V, pub usize);
+
+impl<'a> Operand for Shaped<View<'a>> {
+    type Host<W: Word> = &'a [W];
+    type Card = cuda::View<'a>;
+    fn on_host<W: Word>(self) -> &'a [W] {
+        let elements: &[W] = Operand::on_host::<W>(self.0);
+        &elements[..self.1.min(elements.len())]
+    }
+    fn on_card(self) -> cuda::View<'a> {
+        View::on_card(self.0)
+    }
+}
+
+/// What fills the last word becomes zero.
+impl<'a> Operand for Shaped<ViewMut<'a>> {
+    type Host<W: Word> = &'a mut [W];
+    type Card = cuda::ViewMut<'a>;
+    fn on_host<W: Word>(self) -> &'a mut [W] {
+        let elements: &mut [W] = Operand::on_host::<W>(self.0);
+        let n = self.1.min(elements.len());
+        let (elements, rest) = elements.split_at_mut(n);
+        if let Some(filling) = rest.first_mut().filter(|_| !n.is_multiple_of(W::RING.packed())) {
+            *filling = W::zero();
+        }
+        elements
+    }
+    fn on_card(self) -> cuda::ViewMut<'a> {
+        ViewMut::on_card(self.0)
+    }
+}
+
 /// A mask: the CPU makes it from the stream, a card has the words.
 impl<'a> Operand for &'a Draw {
     type Host<W: Word> = &'a Stream;

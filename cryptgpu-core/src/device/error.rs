@@ -1,6 +1,7 @@
 //! What can go wrong on a device.
 
 use super::{Device, GeometryError};
+use crate::ring::Ring;
 
 /// An error of the tensor API.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,6 +60,31 @@ pub enum DeviceError {
         /// Where it should be.
         expected: Device,
     },
+    /// Operands of different rings.
+    #[error(
+        "{operation}: operands of two rings, lhs {lhs:?} of {lhs_ring}, rhs {rhs:?} of {rhs_ring}: a run computes in one \
+         ring, so make both in it"
+    )]
+    Rings {
+        /// The operation.
+        operation: &'static str,
+        /// Shape of the first operand.
+        lhs: Vec<usize>,
+        /// Its ring.
+        lhs_ring: Ring,
+        /// Shape of the second operand.
+        rhs: Vec<usize>,
+        /// Its ring.
+        rhs_ring: Ring,
+    },
+    /// A tensor of a ring that a device does not compute in.
+    #[error("{device} has no tensors of the ring of {ring}: take the ring of 64 bits, or --device cpu")]
+    RingOn {
+        /// The device.
+        device: Device,
+        /// The ring.
+        ring: Ring,
+    },
     /// Operands whose shapes do not fit.
     #[error("{operation}: shapes do not fit, lhs {lhs:?}, rhs {rhs:?}: {rule}")]
     Shape {
@@ -72,10 +98,12 @@ pub enum DeviceError {
         rule: &'static str,
     },
     /// Bits that a word does not have.
-    #[error("{operation}: a word has no bits {low} to {low} + {width}: take at least one, within 0 to 64")]
+    #[error("{operation}: a word has no bits {low} to {low} + {width}: take at least one, within 0 to {of}", of = .ring.bits())]
     Bits {
         /// The operation.
         operation: &'static str,
+        /// The ring of the words.
+        ring: Ring,
         /// The lowest bit.
         low: u32,
         /// How many.

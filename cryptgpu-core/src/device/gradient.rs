@@ -31,18 +31,18 @@ impl Tensor {
 
     /// The blocks in another order, which has as many words, by its making.
     fn reorder(&self, order: &BlockOrder, shape: &[usize]) -> Tensor {
-        let mut out = self.device().alloc(self.len());
-        kernels::reorder(order, self.view(), out.view_mut());
-        Tensor::of(out, shape)
+        let mut out = self.device().alloc(self.view().len());
+        kernels::reorder(self.ring(), order, self.view(), out.view_mut());
+        Tensor::of_ring(self.ring(), out, shape)
     }
 
     /// The gradient of the weights of the convolution `geometry`, from the gradients dy of its outputs
-    /// `[N, O, H′, W′]` and its images x `[N, C, H, W]`, summed over the terms (dy, x) modulo 2^64:
+    /// `[N, O, H′, W′]` and its images x `[N, C, H, W]`, summed over the terms (dy, x) in the ring:
     /// `dw[o, c, ky, kx]` = Σₜ Σ over n, oy, ox of `dy[n, o, oy, ox]` · `x[n, c, oy·s + ky·d − p, ox·s + kx·d − p]` for
     /// stride s, dilation d and padding p, c among the channels of o's group. Shape `[O, C/groups, kh, kw]`.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`], [`DeviceError::Geometry`] or [`DeviceError::Mixed`].
+    /// [`DeviceError::Shape`], [`DeviceError::Geometry`], [`DeviceError::Rings`] or [`DeviceError::Mixed`].
     pub fn conv2d_weight_gradient_sum(
         terms: [(&Tensor, &Tensor); 2],
         geometry: &ConvGeometry,
@@ -50,17 +50,23 @@ impl Tensor {
         let operation = "gradient of a convolution's weights";
         let output = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
         check(operation, terms, [output, geometry.input_shape()])?;
-        let (device, shape) = (terms[0].0.device(), geometry.weight_shape());
+        let (first, shape) = (terms[0].0, geometry.weight_shape());
         if terms[0].0.is_empty() || terms[0].1.is_empty() {
-            return Ok(Tensor::full(device, &shape, 0));
+            return Ok(first.full_like(&shape, 0));
         }
-        let mut out = device.alloc(shape.iter().product());
-        kernels::conv2d_weight_gradient_sum(geometry, terms.map(|(dy, x)| (dy.view(), x.view())), out.view_mut())?;
-        Tensor::new(out, &shape)
+        let (ring, device) = (first.ring(), first.device());
+        let mut out = device.alloc(ring.words(shape.iter().product()));
+        kernels::conv2d_weight_gradient_sum(
+            ring,
+            geometry,
+            terms.map(|(dy, x)| (dy.view(), x.view())),
+            out.view_mut(),
+        )?;
+        Tensor::new_in(ring, out, &shape)
     }
 
     /// The gradient of the images of the convolution `geometry`, from the gradients dy of its outputs
-    /// `[N, O, H′, W′]` and its weights w `[O, C/groups, kh, kw]`, summed over the terms (dy, w) modulo 2^64:
+    /// `[N, O, H′, W′]` and its weights w `[O, C/groups, kh, kw]`, summed over the terms (dy, w) in the ring:
     /// `dx[n, c, y, x]` = Σₜ Σ of `dy[n, o, oy, ox]` · `w[o, c, ky, kx]` over all o of c's group and all output pixels
     /// and taps with oy·s + ky·d − p = y and ox·s + kx·d − p = x. Shape `[N, C, H, W]`.
     ///
@@ -73,13 +79,14 @@ impl Tensor {
         let operation = "gradient of a convolution's images";
         let output = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
         check(operation, terms, [output, geometry.weight_shape()])?;
-        let (device, shape) = (terms[0].0.device(), geometry.input_shape());
+        let (first, shape) = (terms[0].0, geometry.input_shape());
         if terms[0].0.is_empty() || terms[0].1.is_empty() || geometry.input.contains(&0) {
-            return Ok(Tensor::full(device, &shape, 0));
+            return Ok(first.full_like(&shape, 0));
         }
-        let mut out = device.alloc(shape.iter().product());
-        kernels::conv2d_input_gradient_sum(geometry, terms.map(|(dy, w)| (dy.view(), w.view())), out.view_mut())?;
-        Tensor::new(out, &shape)
+        let (ring, device) = (first.ring(), first.device());
+        let mut out = device.alloc(ring.words(shape.iter().product()));
+        kernels::conv2d_input_gradient_sum(ring, geometry, terms.map(|(dy, w)| (dy.view(), w.view())), out.view_mut())?;
+        Tensor::new_in(ring, out, &shape)
     }
 }
 
@@ -89,10 +96,9 @@ fn check(
     terms: [(&Tensor, &Tensor); 2],
     [left, right]: [[usize; 4]; 2],
 ) -> Result<(), DeviceError> {
-    let device = terms[0].0.device();
     for (dy, other) in terms {
-        dy.check_on(operation, device)?;
-        other.check_on(operation, device)?;
+        terms[0].0.check_alike(operation, dy)?;
+        terms[0].0.check_alike(operation, other)?;
         if dy.shape() != left || other.shape() != right {
             return Err(DeviceError::Shape {
                 operation,

@@ -6,14 +6,19 @@
 //! as slices, the other as views on a card, and `on_device!` calls the one that the result lives on
 //! (`docs/adding-an-operation.md`).
 //!
-//! Operations that do the same to every element take the ring as an argument. In the ring of 32 bits a word of memory holds two
-//! elements, the lower half first. So a view has an even number of elements. The last may only fill a word; it is computed like
-//! the others, and bits are packed for the even number (ADR 0049). Operations that go by shapes know 64-bit words only, so far.
+//! What interprets elements takes the ring as its first argument. In the ring of 32 bits a word of memory holds two elements, the
+//! lower half first, so a view has an even number of elements, and the last may only fill a word (ADR 0049):
+//!
+//! - To operations that do the same to every element it is one like the others: it is computed, and bits are packed for the even
+//!   number.
+//! - Operations that go by shapes compute exactly the elements that their geometry or another argument says. They do not read what
+//!   fills a word, and where their result has an odd number of elements they write zero there. What lies next to a part in
+//!   memory is never in the result.
 //!
 //! All views of a call live on one device and have the lengths that the operation states. Tensors and protocols
 //! see to that, with errors; here it is taken for granted, as an index is within a slice.
 
-use super::dispatch::on_device;
+use super::dispatch::{Shaped, on_device};
 use super::{
     Binary, BitTerm, BlockOrder, CloseTerms, Combined, ConvGeometry, Deal, DeviceError, Draw, MatmulGeometry, OpenTop,
     PlaneWindows, Results, SignWindow, TermShare, TreeStep, Unary, View, ViewMut,
@@ -45,9 +50,9 @@ pub fn unary(ring: Ring, op: Unary, x: View, out: ViewMut) {
     on_device!(elements of ring, out, elementwise::unary(op, x, out))
 }
 
-/// The sum of all words, as one word.
-pub fn sum(x: View, out: ViewMut) {
-    on_device!(out, elementwise::sum(x, out))
+/// The sum of the first `n` elements, as one.
+pub fn sum(ring: Ring, n: usize, x: View, out: ViewMut) {
+    on_device!(elements of ring, out, elementwise::sum(Shaped(x, n), Shaped(out, 1)))
 }
 
 /// The first words of a stream.
@@ -65,14 +70,16 @@ pub fn product_share(ring: Ring, x: [View; 2], y: [View; 2], out: ViewMut) {
     on_device!(elements of ring, out, elementwise::product_share(x, y, out))
 }
 
-/// `z` += bias, `inner` elements for each entry of the bias, again and again.
-pub fn add_bias(bias: View, inner: usize, z: ViewMut) {
-    on_device!(z, elementwise::add_bias(bias, inner, z))
+/// `z` += bias, for z of the shape [images, channels, elements of a channel]: an entry of the bias for each channel.
+pub fn add_bias(ring: Ring, shape: [usize; 3], bias: View, z: ViewMut) {
+    let [_, channels, inner] = shape;
+    let n = shape.iter().product();
+    on_device!(elements of ring, z, elementwise::add_bias(Shaped(bias, channels), inner, Shaped(z, n)))
 }
 
 /// The blocks of `x` in another order: [`super::cpu::elementwise::reorder`].
-pub fn reorder(order: &BlockOrder, x: View, out: ViewMut) {
-    on_device!(out, elementwise::reorder(order, x, out))
+pub fn reorder(ring: Ring, order: &BlockOrder, x: View, out: ViewMut) {
+    on_device!(elements of ring, out, elementwise::reorder(order, x, Shaped(out, order.words())))
 }
 
 /// Bits `low .. low + width` of every word as packed planes: [`super::cpu::bits::to_planes`].
@@ -87,61 +94,94 @@ pub fn from_planes(ring: Ring, width: u32, planes: View, out: ViewMut) {
 
 // Windows and products.
 
-/// The sum over each window of every plane: [`super::cpu::pool::sum`].
-pub fn sum_pool(windows: &PlaneWindows, x: View, out: ViewMut) {
-    on_device!(out, pool::sum(windows, x, out))
+/// The sum over each window of so many planes: [`super::cpu::pool::sum`].
+pub fn sum_pool(ring: Ring, windows: &PlaneWindows, planes: usize, x: View, out: ViewMut) {
+    let [inputs, outputs] = elements_of(windows, planes);
+    on_device!(elements of ring, out, pool::sum(windows, Shaped(x, inputs), Shaped(out, outputs)))
 }
 
-/// One tap of each window of every plane: [`super::cpu::pool::tap`].
-pub fn pool_tap(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: View, out: ViewMut) {
-    on_device!(out, pool::tap(windows, tap, fill, x, out))
+/// One tap of each window of so many planes: [`super::cpu::pool::tap`].
+pub fn pool_tap(ring: Ring, windows: &PlaneWindows, planes: usize, tap: [usize; 2], fill: u64, x: View, out: ViewMut) {
+    let [inputs, outputs] = elements_of(windows, planes);
+    on_device!(elements of ring, out, pool::tap(windows, tap, fill, Shaped(x, inputs), Shaped(out, outputs)))
 }
 
-/// The adjoint of sums and of taps of windows: [`super::cpu::pool::spread`].
-pub fn spread(windows: &PlaneWindows, by_tap: bool, g: View, inputs: ViewMut) {
-    on_device!(inputs, pool::spread(windows, by_tap, g, inputs))
+/// The adjoint of sums and of taps of windows over so many planes: [`super::cpu::pool::spread`].
+pub fn spread(ring: Ring, windows: &PlaneWindows, planes: usize, by_tap: bool, g: View, inputs: ViewMut) {
+    let [n, _] = elements_of(windows, planes);
+    on_device!(elements of ring, inputs, pool::spread(windows, by_tap, g, Shaped(inputs, n)))
+}
+
+/// Elements of so many planes and of the windows over them.
+fn elements_of(windows: &PlaneWindows, planes: usize) -> [usize; 2] {
+    [windows.input, windows.output].map(|[height, width]| planes * height * width)
 }
 
 /// `out` = Σₜ xₜ · yₜ: the products `geometry` of matrices in row-major order.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
-pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
-    on_device!(out, product::matmul_sum(geometry, terms, out))
+pub fn matmul_sum(
+    ring: Ring,
+    geometry: &MatmulGeometry,
+    terms: [(View, View); 2],
+    out: ViewMut,
+) -> Result<(), DeviceError> {
+    let [m, n] = geometry.size;
+    on_device!(elements of ring, out, product::matmul_sum(geometry, terms, Shaped(out, m * n)))
 }
 
 /// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
 ///
 /// # Errors
-/// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
-pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
-    on_device!(out, product::conv2d_sum(geometry, terms, out))
+/// [`DeviceError::Geometry`], or [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
+pub fn conv2d_sum(
+    ring: Ring,
+    geometry: &ConvGeometry,
+    terms: [(View, View); 2],
+    out: ViewMut,
+) -> Result<(), DeviceError> {
+    let [x, w, y] = convolution("conv2d", geometry)?;
+    let terms = terms.map(|(input, weight)| (Shaped(input, x), Shaped(weight, w)));
+    on_device!(elements of ring, out, product::conv2d_sum(geometry, terms, Shaped(out, y)))
 }
 
 /// `out` = Σₜ of the gradient of the weights of the convolution `geometry`, from the gradients of its outputs and its
 /// images: [`super::cpu::conv::weight_gradient_sum`].
 ///
 /// # Errors
-/// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
+/// As [`conv2d_sum`].
 pub fn conv2d_weight_gradient_sum(
+    ring: Ring,
     geometry: &ConvGeometry,
     terms: [(View, View); 2],
     out: ViewMut,
 ) -> Result<(), DeviceError> {
-    on_device!(out, gradient::weights(geometry, terms, out))
+    let [x, w, y] = convolution("gradient of a convolution's weights", geometry)?;
+    let terms = terms.map(|(gradient, input)| (Shaped(gradient, y), Shaped(input, x)));
+    on_device!(elements of ring, out, gradient::weights(geometry, terms, Shaped(out, w)))
 }
 
 /// `out` = Σₜ of the gradient of the images of the convolution `geometry`, from the gradients of its outputs and its
 /// weights: [`super::cpu::conv::input_gradient_sum`].
 ///
 /// # Errors
-/// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
+/// As [`conv2d_sum`].
 pub fn conv2d_input_gradient_sum(
+    ring: Ring,
     geometry: &ConvGeometry,
     terms: [(View, View); 2],
     out: ViewMut,
 ) -> Result<(), DeviceError> {
-    on_device!(out, gradient::images(geometry, terms, out))
+    let [x, w, y] = convolution("gradient of a convolution's images", geometry)?;
+    let terms = terms.map(|(gradient, weight)| (Shaped(gradient, y), Shaped(weight, w)));
+    on_device!(elements of ring, out, gradient::images(geometry, terms, Shaped(out, x)))
+}
+
+/// Elements of a convolution's images, weights and outputs.
+fn convolution(operation: &'static str, geometry: &ConvGeometry) -> Result<[usize; 3], DeviceError> {
+    let output = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
+    Ok([geometry.input_shape(), geometry.weight_shape(), output].map(|shape| shape.iter().product()))
 }
 
 // The sign bit.
@@ -254,3 +294,6 @@ pub fn truncation_shared_close(ring: Ring, d: u32, closings: Vec<CloseTerms<View
     let Some(device) = closings.first().map(|closing| closing.y2.device()) else { return };
     on_device!(words of ring, at device, truncation::shared_closings(d, closings))
 }
+
+#[cfg(test)]
+mod tests;

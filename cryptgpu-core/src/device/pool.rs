@@ -26,9 +26,10 @@ impl Tensor {
         let [batch, channels, height, width] = self.image_shape(operation)?;
         let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let (device, out) = (self.device(), windows.output);
-        let mut sums = device.alloc(batch * channels * out[0] * out[1]);
-        kernels::sum_pool(&windows, self.view(), sums.view_mut());
-        Tensor::new(sums, &[batch, channels, out[0], out[1]])
+        let ring = self.ring();
+        let mut sums = device.alloc(ring.words(batch * channels * out[0] * out[1]));
+        kernels::sum_pool(ring, &windows, batch * channels, self.view(), sums.view_mut());
+        Tensor::new_in(ring, sums, &[batch, channels, out[0], out[1]])
     }
 
     /// One tap of each window: element (ky, kx) of every window, `fill` where it is padding.
@@ -40,12 +41,13 @@ impl Tensor {
         let [batch, channels, height, width] = self.image_shape(operation)?;
         let windows = window.over([height, width]).map_err(|source| DeviceError::Geometry { operation, source })?;
         let (device, out) = (self.device(), windows.output);
-        let mut taps = device.alloc(batch * channels * out[0] * out[1]);
-        kernels::pool_tap(&windows, tap, fill, self.view(), taps.view_mut());
-        Tensor::new(taps, &[batch, channels, out[0], out[1]])
+        let ring = self.ring();
+        let mut taps = device.alloc(ring.words(batch * channels * out[0] * out[1]));
+        kernels::pool_tap(ring, &windows, batch * channels, tap, fill, self.view(), taps.view_mut());
+        Tensor::new_in(ring, taps, &[batch, channels, out[0], out[1]])
     }
 
-    /// The adjoint of [`Tensor::sum_pool`] over images of `input` height and width: every input's sum of the words of
+    /// The adjoint of [`Tensor::sum_pool`] over images of `input` height and width: every input's sum of the elements of
     /// the windows that see it, `[N, C, H′, W′]` to `[N, C, H, W]`.
     ///
     /// ```
@@ -95,10 +97,11 @@ impl Tensor {
                 rule: "there must be a word for each window, and for each tap of it where taps have their own",
             });
         }
-        let mut inputs = self.device().alloc(shape.iter().product());
+        let ring = self.ring();
+        let mut inputs = self.device().alloc(ring.words(shape.iter().product()));
         if !inputs.is_empty() {
-            kernels::spread(&windows, by_tap, self.view(), inputs.view_mut());
+            kernels::spread(ring, &windows, batch * channels, by_tap, self.view(), inputs.view_mut());
         }
-        Tensor::new(inputs, &shape)
+        Tensor::new_in(ring, inputs, &shape)
     }
 }

@@ -8,7 +8,7 @@ fn matrix(tensor: &Tensor) -> Option<[usize; 2]> {
 }
 
 impl Tensor {
-    /// Σₜ xₜ · yₜ modulo 2^64 for matrices x `[m, k]` and y `[k, n]`; where the left factors are `transposed` x has the
+    /// Σₜ xₜ · yₜ in the ring for matrices x `[m, k]` and y `[k, n]`; where the left factors are `transposed` x has the
     /// shape `[k, m]`, where the right ones are y has the shape `[n, k]`.
     ///
     /// ```
@@ -21,17 +21,18 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when a tensor is no matrix or the inner dimensions differ, [`DeviceError::Mixed`].
+    /// [`DeviceError::Shape`] when a tensor is no matrix or the inner dimensions differ, [`DeviceError::Rings`],
+    /// [`DeviceError::Mixed`].
     pub fn matmul_sum(terms: [(&Tensor, &Tensor); 2], transposed: [bool; 2]) -> Result<Tensor, DeviceError> {
         let operation = "matmul";
-        let device = terms[0].0.device();
+        let (ring, device) = (terms[0].0.ring(), terms[0].0.device());
         let [[m, inner], [k, n]] = [[0, 1], [0, 1]];
         let (m, inner) = if transposed[0] { (inner, m) } else { (m, inner) };
         let (k, n) = if transposed[1] { (n, k) } else { (k, n) };
         let (mut size, mut depths) = (None, [0; 2]);
         for ((x, y), depth) in terms.into_iter().zip(&mut depths) {
-            x.check_on(operation, device)?;
-            y.check_on(operation, device)?;
+            terms[0].0.check_alike(operation, x)?;
+            terms[0].0.check_alike(operation, y)?;
             let fits =
                 |xs: [usize; 2], ys: [usize; 2]| xs[inner] == ys[k] && size.is_none_or(|size| size == [xs[m], ys[n]]);
             let Some((xs, ys)) = matrix(x).zip(matrix(y)).filter(|&(xs, ys)| fits(xs, ys)) else {
@@ -45,23 +46,23 @@ impl Tensor {
             (size, *depth) = (Some([xs[m], ys[n]]), xs[inner]);
         }
         let size = size.unwrap_or_default();
-        let mut out = device.alloc(size[0] * size[1]);
+        let mut out = device.alloc(ring.words(size[0] * size[1]));
         let geometry = MatmulGeometry { size, depths, transposed };
-        kernels::matmul_sum(&geometry, terms.map(|(x, y)| (x.view(), y.view())), out.view_mut())?;
-        Tensor::new(out, &size)
+        kernels::matmul_sum(ring, &geometry, terms.map(|(x, y)| (x.view(), y.view())), out.view_mut())?;
+        Tensor::new_in(ring, out, &size)
     }
 
-    /// Σₜ xₜ ⊛ wₜ modulo 2^64: the convolution `geometry` of images with weights.
+    /// Σₜ xₜ ⊛ wₜ in the ring: the convolution `geometry` of images with weights.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`], [`DeviceError::Geometry`] or [`DeviceError::Mixed`].
+    /// [`DeviceError::Shape`], [`DeviceError::Geometry`], [`DeviceError::Rings`] or [`DeviceError::Mixed`].
     pub fn conv2d_sum(terms: [(&Tensor, &Tensor); 2], geometry: &ConvGeometry) -> Result<Tensor, DeviceError> {
         let operation = "conv2d";
         let shape = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
-        let device = terms[0].0.device();
+        let (ring, device) = (terms[0].0.ring(), terms[0].0.device());
         for (x, w) in terms {
-            x.check_on(operation, device)?;
-            w.check_on(operation, device)?;
+            terms[0].0.check_alike(operation, x)?;
+            terms[0].0.check_alike(operation, w)?;
             if x.shape() != geometry.input_shape() || w.shape() != geometry.weight_shape() {
                 return Err(DeviceError::Shape {
                     operation,
@@ -71,9 +72,9 @@ impl Tensor {
                 });
             }
         }
-        let mut out = device.alloc(shape.iter().product());
-        kernels::conv2d_sum(geometry, terms.map(|(x, w)| (x.view(), w.view())), out.view_mut())?;
-        Tensor::new(out, &shape)
+        let mut out = device.alloc(ring.words(shape.iter().product()));
+        kernels::conv2d_sum(ring, geometry, terms.map(|(x, w)| (x.view(), w.view())), out.view_mut())?;
+        Tensor::new_in(ring, out, &shape)
     }
 }
 

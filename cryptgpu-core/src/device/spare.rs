@@ -7,8 +7,10 @@
 //! stated before it runs. Memory that fits serves first, then larger one, as long as that makes the most no more, then one to
 //! which pages are added or from which they are taken. Nothing that is used again is zeroed.
 
+use crate::ring::Word;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, RangeInclusive};
 
 /// Fewer words than this are left to the allocator. (Keys are fewer, too: none is ever kept.)
@@ -264,6 +266,34 @@ impl Deref for Words {
 impl DerefMut for Words {
     fn deref_mut(&mut self) -> &mut [u64] {
         &mut self.memory[..self.len]
+    }
+}
+
+/// So many elements of a ring in words whose memory is kept likewise.
+pub(crate) struct Elements<T> {
+    words: Words,
+    len: usize,
+    ring: PhantomData<T>,
+}
+
+impl<T: Word> Elements<T> {
+    /// `len` elements whose content is of no meaning: the caller overwrites all of it.
+    pub(crate) fn scratch(len: usize) -> Self {
+        Elements { words: Words::scratch(len.div_ceil(T::RING.packed())), len, ring: PhantomData }
+    }
+}
+
+impl<T: Word> Deref for Elements<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &T::of(&self.words)[..self.len]
+    }
+}
+
+impl<T: Word> DerefMut for Elements<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut T::of_mut(&mut self.words)[..self.len]
     }
 }
 

@@ -1,24 +1,38 @@
-//! A buffer with a shape, row-major. Cloning shares the words; nothing changes them afterwards.
+//! A buffer with a ring and a shape, row-major. Cloning shares the words; nothing changes them afterwards.
 
 use super::{Binary, Buffer, Device, DeviceError, Unary, View, kernels};
-use crate::ring::Ring;
+use crate::ring::{Ring, Word};
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use std::sync::Arc;
 
-/// Ring words of some shape on a device. `Debug` shows shape and device, never the words.
+/// Elements of a ring, of some shape, on a device. `Debug` shows shape, device and ring, never the words.
+///
+/// In the ring of 32 bits a word of memory holds two elements. Where their number is odd another one fills the last word, which
+/// operations compute like the others and nobody reads (`docs/adr/0049-two-elements-in-a-word.md`). Such a tensor lives on the CPU.
 #[derive(Clone)]
 pub struct Tensor {
     buffer: Arc<Buffer>,
     shape: Vec<usize>,
+    ring: Ring,
 }
 
 impl Tensor {
-    /// The words of `buffer` with `shape`.
+    /// The words of `buffer` with `shape`, in the ring of 64 bits.
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when the shape has another number of elements.
     pub fn new(buffer: Buffer, shape: &[usize]) -> Result<Self, DeviceError> {
-        if buffer.len() != shape.iter().product::<usize>() {
+        Tensor::new_in(Ring::Z64, buffer, shape)
+    }
+
+    /// The elements of a ring in `buffer` with `shape`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the elements of that shape take another number of words, [`DeviceError::RingOn`] where the
+    /// device does not compute in the ring.
+    pub fn new_in(ring: Ring, buffer: Buffer, shape: &[usize]) -> Result<Self, DeviceError> {
+        check_ring(ring, buffer.device())?;
+        if buffer.len() != ring.words(shape.iter().product()) {
             return Err(DeviceError::Shape {
                 operation: "tensor",
                 lhs: vec![buffer.len()],
@@ -26,27 +40,71 @@ impl Tensor {
                 rule: "the shape must have as many elements as there are words",
             });
         }
-        Ok(Tensor::of(buffer, shape))
+        Ok(Tensor::of_ring(ring, buffer, shape))
     }
 
     /// The words of a buffer that has as many as `shape` has elements, by its making.
     pub(crate) fn of(buffer: Buffer, shape: &[usize]) -> Self {
-        debug_assert_eq!(buffer.len(), shape.iter().product::<usize>(), "a buffer of another length than its shape");
-        Tensor { buffer: Arc::new(buffer), shape: shape.to_vec() }
+        Tensor::of_ring(Ring::Z64, buffer, shape)
     }
 
-    /// A copy of an array on `device`.
+    /// The elements of a buffer that has as many words as those of `shape` take, on a device that computes in the ring, by its
+    /// making.
+    pub(crate) fn of_ring(ring: Ring, buffer: Buffer, shape: &[usize]) -> Self {
+        debug_assert_eq!(buffer.len(), ring.words(shape.iter().product()), "a buffer of another length than its shape");
+        Tensor { buffer: Arc::new(buffer), shape: shape.to_vec(), ring }
+    }
+
+    /// A copy of an array on `device`, in the ring of 64 bits.
     pub fn from_array<S, D>(device: Device, array: &ArrayBase<S, D>) -> Self
     where
         S: Data<Elem = u64>,
         D: Dimension,
     {
-        Tensor { buffer: Arc::new(device.upload(array.iter().copied().collect())), shape: array.shape().to_vec() }
+        Tensor::of(device.upload(array.iter().copied().collect()), array.shape())
     }
 
-    /// Words that are all `value`.
+    /// A copy of an array on `device`, modulo the size of the ring.
+    ///
+    /// ```
+    /// use cryptgpu_core::device::{Device, Tensor};
+    /// use cryptgpu_core::ring::Ring;
+    /// let x = Tensor::from_array_in(Ring::Z32, Device::Cpu, &ndarray::array![u64::MAX, 2, 3])?;
+    /// assert_eq!((x.len(), x.view().len()), (3, 2), "three elements in two words");
+    /// assert_eq!(x.add(&x)?.to_array()?, ndarray::array![0xffff_fffe, 4, 6].into_dyn());
+    ///
+    /// let error = Tensor::from_array_in(Ring::Z32, Device::Cuda(0), &ndarray::array![1]).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "cuda:0 has no tensors of the ring of 32 bits: take the ring of 64 bits, or --device cpu"
+    /// );
+    /// # Ok::<(), cryptgpu_core::device::DeviceError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DeviceError::RingOn`] where the device does not compute in the ring.
+    pub fn from_array_in<S, D>(ring: Ring, device: Device, array: &ArrayBase<S, D>) -> Result<Self, DeviceError>
+    where
+        S: Data<Elem = u64>,
+        D: Dimension,
+    {
+        check_ring(ring, device)?;
+        Ok(Tensor::of_ring(ring, device.upload(ring.pack(array.iter().copied())), array.shape()))
+    }
+
+    /// Words that are all `value`, in the ring of 64 bits.
     pub fn full(device: Device, shape: &[usize], value: u64) -> Self {
-        Tensor { buffer: Arc::new(device.full(shape.iter().product(), value)), shape: shape.to_vec() }
+        Tensor::constant(Ring::Z64, device, shape, value)
+    }
+
+    /// Elements that are all `value`, in the ring and on the device of this tensor.
+    pub(crate) fn full_like(&self, shape: &[usize], value: u64) -> Self {
+        Tensor::constant(self.ring, self.device(), shape, value)
+    }
+
+    /// Elements that are all `value`, what fills the last word among them: it is no secret.
+    fn constant(ring: Ring, device: Device, shape: &[usize], value: u64) -> Self {
+        Tensor::of_ring(ring, device.full(ring.words(shape.iter().product()), ring.splat(value)), shape)
     }
 
     /// The shape.
@@ -54,9 +112,14 @@ impl Tensor {
         &self.shape
     }
 
+    /// The ring that its elements are of.
+    pub fn ring(&self) -> Ring {
+        self.ring
+    }
+
     /// How many elements.
     pub fn len(&self) -> usize {
-        self.buffer.len()
+        self.shape.iter().product()
     }
 
     /// Whether there are none.
@@ -92,7 +155,7 @@ impl Tensor {
                 rule: "both must have the same number of elements",
             });
         }
-        Ok(Tensor { buffer: Arc::clone(&self.buffer), shape: shape.to_vec() })
+        Ok(Tensor { buffer: Arc::clone(&self.buffer), shape: shape.to_vec(), ring: self.ring })
     }
 
     /// The same, to be held for long: of a larger buffer's memory what is not needed is given back.
@@ -106,7 +169,7 @@ impl Tensor {
     /// x ∘ y element by element. `operation` is the caller's name for it, for errors.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] or [`DeviceError::Mixed`].
+    /// [`DeviceError::Shape`], [`DeviceError::Rings`] or [`DeviceError::Mixed`].
     pub fn binary(&self, operation: &'static str, op: Binary, rhs: &Tensor) -> Result<Self, DeviceError> {
         if self.shape != rhs.shape {
             return Err(DeviceError::Shape {
@@ -116,15 +179,20 @@ impl Tensor {
                 rule: "both must have the same shape",
             });
         }
-        rhs.check_on(operation, self.device())?;
+        self.check_alike(operation, rhs)?;
         Ok(self.binary_alike(op, rhs))
     }
 
-    /// x ∘ y element by element, of tensors that have one shape and live on one device, by their making.
+    /// x ∘ y element by element, of tensors of one ring and shape that live on one device, by their making.
     pub(crate) fn binary_alike(&self, op: Binary, rhs: &Tensor) -> Self {
-        let mut out = self.device().alloc(self.len());
-        kernels::binary(Ring::Z64, op, self.view(), rhs.view(), out.view_mut());
-        Tensor::of(out, &self.shape)
+        let mut out = self.alloc();
+        kernels::binary(self.ring, op, self.view(), rhs.view(), out.view_mut());
+        Tensor::of_ring(self.ring, out, &self.shape)
+    }
+
+    /// Memory for as many elements, that is written before it is read.
+    fn alloc(&self) -> Buffer {
+        self.device().alloc(self.buffer.len())
     }
 
     /// x + y element by element.
@@ -169,26 +237,25 @@ impl Tensor {
 
     /// x ∘ c element by element.
     pub fn unary(&self, op: Unary) -> Self {
-        let device = self.device();
-        let mut out = device.alloc(self.len());
-        kernels::unary(Ring::Z64, op, self.view(), out.view_mut());
-        Tensor { buffer: Arc::new(out), shape: self.shape.clone() }
+        let mut out = self.alloc();
+        kernels::unary(self.ring, op, self.view(), out.view_mut());
+        Tensor::of_ring(self.ring, out, &self.shape)
     }
 
     /// Bits `low .. low + width` of every element, packed in planes as [`crate::ring::Layout`]
-    /// tells: `width`·⌈n/64⌉ words.
+    /// tells, for as many as fill words ([`Ring::filled`]): `width`·⌈n/64⌉ words.
     ///
     /// # Errors
-    /// [`DeviceError::Bits`] unless 1 ≤ width and low + width ≤ 64.
+    /// [`DeviceError::Bits`] unless 1 ≤ width and low + width are bits of the ring.
     pub fn to_planes(&self, low: u32, width: u32) -> Result<Buffer, DeviceError> {
-        check_bits("to_planes", low, width)?;
+        check_bits("to_planes", self.ring, low, width)?;
         let device = self.device();
         let mut planes = device.alloc(width as usize * self.len().div_ceil(64));
-        kernels::to_planes(Ring::Z64, low, width, self.view(), planes.view_mut());
+        kernels::to_planes(self.ring, low, width, self.view(), planes.view_mut());
         Ok(planes)
     }
 
-    /// Elements below 2^width from their packed bits: the inverse of [`Tensor::to_planes`] at low 0.
+    /// Elements below 2^width of the ring of 64 bits from their packed bits: the inverse of [`Tensor::to_planes`] at low 0.
     ///
     /// ```
     /// use cryptgpu_core::device::{Device, Tensor};
@@ -203,7 +270,22 @@ impl Tensor {
     /// [`DeviceError::Bits`] for a width outside 1 to 64, [`DeviceError::Shape`] when there are not
     /// `width`·⌈n/64⌉ words.
     pub fn from_planes(width: u32, planes: View, device: Device, shape: &[usize]) -> Result<Self, DeviceError> {
-        check_bits("from_planes", 0, width)?;
+        Tensor::from_planes_in(Ring::Z64, width, planes, device, shape)
+    }
+
+    /// [`Tensor::from_planes`] in a ring.
+    ///
+    /// # Errors
+    /// As [`Tensor::from_planes`], and [`DeviceError::RingOn`] where the device does not compute in the ring.
+    pub fn from_planes_in(
+        ring: Ring,
+        width: u32,
+        planes: View,
+        device: Device,
+        shape: &[usize],
+    ) -> Result<Self, DeviceError> {
+        check_bits("from_planes", ring, 0, width)?;
+        check_ring(ring, device)?;
         let n: usize = shape.iter().product();
         if planes.len() != width as usize * n.div_ceil(64) {
             return Err(DeviceError::Shape {
@@ -213,23 +295,50 @@ impl Tensor {
                 rule: "there must be width · ⌈n/64⌉ words",
             });
         }
-        let mut out = device.alloc(n);
-        kernels::from_planes(Ring::Z64, width, planes, out.view_mut());
-        Tensor::new(out, shape)
+        let mut out = device.alloc(ring.words(n));
+        kernels::from_planes(ring, width, planes, out.view_mut());
+        Ok(Tensor::of_ring(ring, out, shape))
     }
 
     /// The sum of all elements, as a tensor of shape `[1]`.
     pub fn sum(&self) -> Self {
-        let device = self.device();
-        let mut out = device.alloc(1);
-        kernels::sum(self.view(), out.view_mut());
-        Tensor::of(out, &[1])
+        let mut out = self.device().alloc(1);
+        kernels::sum(self.ring, self.len(), self.view(), out.view_mut());
+        Tensor::of_ring(self.ring, out, &[1])
+    }
+
+    /// Elements `first .. first + n` to `out`, from its element `at` on.
+    fn copy_to(&self, first: usize, n: usize, out: &mut Buffer, at: usize) {
+        match self.ring {
+            Ring::Z64 => out.slice_mut(at..at + n).copy_from(self.buffer.slice(first..first + n)),
+            Ring::Z32 => {
+                let out = u32::of_mut(out.view_mut().on_host());
+                out[at..at + n].copy_from_slice(&u32::of(self.view().on_host())[first..first + n]);
+            }
+        }
+    }
+
+    /// Memory for `n` elements of this ring on this device, whose last word is zero where an element but fills it.
+    fn alloc_part(&self, n: usize) -> Buffer {
+        let mut out = self.device().alloc(self.ring.words(n));
+        if self.ring.filled(n) > n {
+            out.view_mut().on_host()[n / self.ring.packed()] = 0;
+        }
+        out
+    }
+
+    /// Elements `first .. first + n` in row-major order, as a tensor of that shape; a part of this by its making.
+    pub(crate) fn part(&self, first: usize, shape: &[usize]) -> Self {
+        let n = shape.iter().product();
+        let mut out = self.alloc_part(n);
+        self.copy_to(first, n, &mut out, 0);
+        Tensor::of_ring(self.ring, out, shape)
     }
 
     /// Tensors one after the other along the first axis.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when there are none or their other axes differ, [`DeviceError::Mixed`].
+    /// [`DeviceError::Shape`] when there are none or their other axes differ, [`DeviceError::Rings`], [`DeviceError::Mixed`].
     pub fn concat(parts: &[&Tensor]) -> Result<Self, DeviceError> {
         let bad = |lhs: &[usize], rhs: &[usize]| DeviceError::Shape {
             operation: "concat",
@@ -239,21 +348,21 @@ impl Tensor {
         };
         let first = parts.first().ok_or_else(|| bad(&[], &[]))?;
         let (rows, rest) = first.shape.split_first().ok_or_else(|| bad(&first.shape, &[]))?;
-        let (mut rows, device) = (*rows, first.device());
+        let mut rows = *rows;
         for part in &parts[1..] {
-            part.check_on("concat", device)?;
+            first.check_alike("concat", part)?;
             match part.shape.split_first() {
                 Some((more, other)) if other == rest => rows += more,
                 _ => return Err(bad(&first.shape, &part.shape)),
             }
         }
-        let mut out = device.alloc(parts.iter().map(|part| part.len()).sum());
+        let mut out = first.alloc_part(parts.iter().map(|part| part.len()).sum());
         let mut at = 0;
         for part in parts {
-            out.slice_mut(at..at + part.len()).copy_from(part.view());
+            part.copy_to(0, part.len(), &mut out, at);
             at += part.len();
         }
-        Tensor::new(out, &[&[rows], rest].concat())
+        Ok(Tensor::of_ring(first.ring, out, &[&[rows], rest].concat()))
     }
 
     /// Entries `range` of the first axis.
@@ -272,26 +381,26 @@ impl Tensor {
             return Err(bad());
         }
         let inner: usize = rest.iter().product();
-        let words = self.view().slice(range.start * inner..range.end * inner).to_buffer();
-        Tensor::new(words, &[&[range.len()], rest].concat())
+        Ok(self.part(range.start * inner, &[&[range.len()], rest].concat()))
     }
 
     /// The same words on another device; nothing is copied where they are there.
     ///
     /// # Errors
-    /// What went wrong on the device that they came from.
+    /// What went wrong on the device that they came from, [`DeviceError::RingOn`] where this one does not compute in the ring.
     pub fn to_device(&self, device: Device) -> Result<Self, DeviceError> {
         if self.device() == device {
             return Ok(self.clone());
         }
-        Tensor::new(device.upload(self.view().to_host()?), &self.shape)
+        Tensor::new_in(self.ring, device.upload(self.view().to_host()?), &self.shape)
     }
 
-    /// The same words on `device`, of a tensor in main memory; nothing is copied where they are there.
+    /// The same words on `device`, of a tensor in main memory; nothing is copied where they are there, or where the device does not
+    /// compute in the ring: whatever runs there refuses it.
     pub(crate) fn uploaded(&self, device: Device) -> Self {
-        match device {
+        match device.or_cpu(self.ring) {
             Device::Cpu => self.clone(),
-            Device::Cuda(_) => Tensor::of(device.upload(self.view().on_host().to_vec()), &self.shape),
+            device => Tensor::of_ring(self.ring, device.upload(self.view().on_host().to_vec()), &self.shape),
         }
     }
 
@@ -304,43 +413,165 @@ impl Tensor {
         if found == expected { Ok(()) } else { Err(DeviceError::Mixed { operation, found, expected }) }
     }
 
+    /// Refuses a second operand of another ring, or that lives elsewhere.
+    ///
+    /// # Errors
+    /// [`DeviceError::Rings`], [`DeviceError::Mixed`].
+    pub(crate) fn check_alike(&self, operation: &'static str, rhs: &Tensor) -> Result<(), DeviceError> {
+        if self.ring != rhs.ring {
+            let (lhs, lhs_ring, rhs, rhs_ring) = (self.shape.clone(), self.ring, rhs.shape.clone(), rhs.ring);
+            return Err(DeviceError::Rings { operation, lhs, lhs_ring, rhs, rhs_ring });
+        }
+        rhs.check_on(operation, self.device())
+    }
+
     /// The buffer, without a copy when this is its only owner.
     pub fn into_buffer(self) -> Buffer {
         Arc::try_unwrap(self.buffer).unwrap_or_else(|shared| (*shared).clone())
     }
 
-    /// The words as an array in main memory.
+    /// The elements as an array in main memory, below 2^32 in the ring of 32 bits.
     ///
     /// # Errors
     /// What went wrong on the device while the words were computed, or as they were fetched. On a
     /// CPU nothing does.
     pub fn to_array(&self) -> Result<ArrayD<u64>, DeviceError> {
-        let words = self.view().to_host()?;
+        let elements = self.ring.unpack(self.view().to_host()?, self.len());
         // The lengths agree by construction, so the fallback is never taken.
-        Ok(ArrayD::from_shape_vec(IxDyn(&self.shape), words).unwrap_or_default())
+        Ok(ArrayD::from_shape_vec(IxDyn(&self.shape), elements).unwrap_or_default())
     }
 
-    /// The words in main memory, without a copy when this is their only owner.
+    /// The elements in main memory, in row-major order; without a copy when this is the only owner of elements of 64 bits.
     ///
     /// # Errors
     /// As [`Tensor::to_array`].
     pub fn into_host(self) -> Result<Vec<u64>, DeviceError> {
-        match Arc::try_unwrap(self.buffer) {
+        let (ring, n) = (self.ring, self.len());
+        let words = match Arc::try_unwrap(self.buffer) {
             Ok(buffer) => buffer.into_host(),
             Err(shared) => shared.view().to_host(),
-        }
+        };
+        Ok(ring.unpack(words?, n))
     }
 }
 
-fn check_bits(operation: &'static str, low: u32, width: u32) -> Result<(), DeviceError> {
-    match width >= 1 && low.saturating_add(width) <= 64 {
+fn check_bits(operation: &'static str, ring: Ring, low: u32, width: u32) -> Result<(), DeviceError> {
+    match width >= 1 && low.saturating_add(width) <= ring.bits() {
         true => Ok(()),
-        false => Err(DeviceError::Bits { operation, low, width }),
+        false => Err(DeviceError::Bits { operation, ring, low, width }),
+    }
+}
+
+impl Device {
+    /// This device, or the CPU where it does not compute in the ring.
+    pub(crate) fn or_cpu(self, ring: Ring) -> Device {
+        check_ring(ring, self).map_or(Device::Cpu, |()| self)
+    }
+}
+
+/// Refuses a ring that a device does not compute in: cards have kernels for words of 64 bits.
+fn check_ring(ring: Ring, device: Device) -> Result<(), DeviceError> {
+    match (ring, device) {
+        (Ring::Z32, Device::Cuda(_)) => Err(DeviceError::RingOn { device, ring }),
+        _ => Ok(()),
     }
 }
 
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor({:?}, {})", self.shape, self.device())
+        match self.ring {
+            Ring::Z64 => write!(f, "Tensor({:?}, {})", self.shape, self.device()),
+            Ring::Z32 => write!(f, "Tensor({:?}, {}, {})", self.shape, self.device(), self.ring),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array1;
+
+    const RINGS: [Ring; 2] = [Ring::Z32, Ring::Z64];
+
+    fn tensor(ring: Ring, elements: impl IntoIterator<Item = u64>) -> Tensor {
+        Tensor::from_array_in(ring, Device::Cpu, &Array1::from_iter(elements)).unwrap()
+    }
+
+    /// What fills the last word of a tensor.
+    fn filling(x: &Tensor) -> Option<u32> {
+        (x.ring() == Ring::Z32 && x.len() % 2 == 1).then(|| u32::of(x.view().on_host())[x.len()])
+    }
+
+    #[test]
+    fn parts_take_nothing_along() {
+        for ring in RINGS {
+            let x = tensor(ring, 100..117);
+            for (start, end) in [(0, 17), (0, 1), (1, 4), (3, 8), (4, 9), (16, 17), (5, 5)] {
+                let part = x.narrow(start..end).unwrap();
+                let expected: Vec<u64> = (100 + start as u64..100 + end as u64).collect();
+                assert!(filling(&part).is_none_or(|filling| filling == 0), "{ring}, {start}..{end}");
+                assert_eq!((part.len(), part.into_host().unwrap()), (end - start, expected), "{ring}");
+            }
+            let parts = [x.narrow(0..3).unwrap(), x.narrow(3..4).unwrap(), x.narrow(4..9).unwrap()];
+            let all = Tensor::concat(&parts.each_ref()).unwrap();
+            assert!(filling(&all).is_none_or(|filling| filling == 0));
+            assert_eq!(all.to_array().unwrap(), x.narrow(0..9).unwrap().to_array().unwrap());
+            assert_eq!(
+                x.part(5, &[3, 2]).to_array().unwrap(),
+                ndarray::array![[105, 106], [107, 108], [109, 110]].into_dyn()
+            );
+        }
+    }
+
+    #[test]
+    fn operations_are_modulo_the_size_of_the_ring() {
+        for ring in RINGS {
+            let (a, b) = (ring.residue(0x8765_4321_fedc_ba98), ring.residue(0xfedc_ba98_7654_3210));
+            let (x, y) = (tensor(ring, [a, b, 7]), tensor(ring, [b, a, 5]));
+            let check = |z: Tensor, f: &dyn Fn(u64, u64) -> u64| {
+                assert_eq!(z.into_host().unwrap(), [f(a, b), f(b, a), f(7, 5)].map(|z| ring.residue(z)), "{ring}");
+            };
+            check(x.add(&y).unwrap(), &u64::wrapping_add);
+            check(x.sub(&y).unwrap(), &u64::wrapping_sub);
+            check(x.mul(&y).unwrap(), &u64::wrapping_mul);
+            check(x.xor(&y).unwrap(), &|a, b| a ^ b);
+            check(x.and(&y).unwrap(), &|a, b| a & b);
+            check(x.unary(Unary::Add(u64::MAX)), &|a, _| a.wrapping_sub(1));
+            check(x.unary(Unary::Sar(3)), &|a, _| (ring.signed(a) >> 3) as u64);
+            check(x.unary(Unary::Shr(3)), &|a, _| a >> 3);
+            assert_eq!(x.sum().into_host().unwrap(), [ring.residue(a.wrapping_add(b).wrapping_add(7))]);
+            assert_eq!(x.full_like(&[3], 9).into_host().unwrap(), [9; 3]);
+        }
+    }
+
+    #[test]
+    fn planes_hold_the_bits_of_elements() {
+        for ring in RINGS {
+            for n in [1, 2, 511, 512, 513, 577] {
+                let x = tensor(ring, (0..n as u64).map(|i| ring.residue(i.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+                let planes = x.to_planes(3, 20).unwrap();
+                let back = Tensor::from_planes_in(ring, 20, planes.view(), Device::Cpu, &[n]).unwrap();
+                let expected = x.to_array().unwrap().mapv(|x| x >> 3 & 0xf_ffff);
+                assert_eq!(back.to_array().unwrap(), expected, "{ring}, n = {n}");
+            }
+            let error = tensor(ring, [1]).to_planes(ring.bits() - 3, 4).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("within 0 to {}", ring.bits())), "{error}");
+        }
+    }
+
+    #[test]
+    fn rings_do_not_mix_and_cards_have_one() {
+        let (x, y) = (tensor(Ring::Z32, [1, 2, 3]), tensor(Ring::Z64, [1, 2, 3]));
+        for error in [x.add(&y).unwrap_err(), Tensor::concat(&[&y, &x]).unwrap_err()] {
+            let text = error.to_string();
+            assert!(matches!(error, DeviceError::Rings { .. }), "{text}");
+            assert!(text.contains("[3]") && text.contains("32 bits") && text.contains("64 bits"), "{text}");
+        }
+        let moved = x.to_device(Device::Cuda(0)).unwrap_err();
+        assert_eq!([Ring::Z32, Ring::Z64].map(|ring| Device::Cuda(0).or_cpu(ring)), [Device::Cpu, Device::Cuda(0)]);
+        assert!(matches!(moved, DeviceError::RingOn { .. }) && moved.to_string().contains("--device cpu"), "{moved}");
+        let error = Tensor::new_in(Ring::Z32, Device::Cpu.zeros(3), &[3]).unwrap_err();
+        assert!(matches!(error, DeviceError::Shape { .. }), "{error}");
+        assert_eq!(format!("{x:?}, {y:?}"), "Tensor([3], cpu, 32 bits), Tensor([3], cpu)");
     }
 }

@@ -22,7 +22,7 @@ pub fn settings(
         value: fraction_bits.to_string(),
         hint: error.to_string(),
     })?;
-    check_range.check_window(window).map_err(|hint| ExperimentError::Declaration {
+    check_range.check_window(codec.ring(), window).map_err(|hint| ExperimentError::Declaration {
         field: "range check",
         value: check_range.to_string(),
         hint,

@@ -1,11 +1,12 @@
 //! What each protocol costs: payload bytes summed over the three parties, and rounds. The
 //! formulas are exact, padding of packed bits included, and tests hold them against what the
-//! transport counted. n is the number of elements, W = ⌈n/64⌉ the words of a packed bit.
+//! transport counted. n is the number of elements of a ring, W = ⌈n/64⌉ the words of a packed bit.
 
 pub use super::functions::cost::{
     cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, sigmoid, softmax, sqrt,
 };
 use crate::device::SignWindow;
+use crate::ring::Ring;
 use std::cell::RefCell;
 use std::ops::{Add, AddAssign};
 
@@ -67,23 +68,23 @@ pub fn key_agreement() -> Cost {
 }
 
 /// An owner's input of n elements.
-pub fn input(n: usize) -> Cost {
-    Cost::words(n, u64::from(n > 0))
+pub fn input(ring: Ring, n: usize) -> Cost {
+    packed(ring.words(n))
 }
 
 /// Opening n elements to all parties.
-pub fn open(n: usize) -> Cost {
-    Cost::words(3 * n, u64::from(n > 0))
+pub fn open(ring: Ring, n: usize) -> Cost {
+    packed(3 * ring.words(n))
 }
 
 /// Opening n elements to one party.
-pub fn open_to(n: usize) -> Cost {
-    Cost::words(n, u64::from(n > 0))
+pub fn open_to(ring: Ring, n: usize) -> Cost {
+    packed(ring.words(n))
 }
 
 /// Additive shares of n elements to replicated ones: any product without truncation.
-pub fn reshare(n: usize) -> Cost {
-    Cost::words(3 * n, u64::from(n > 0))
+pub fn reshare(ring: Ring, n: usize) -> Cost {
+    packed(3 * ring.words(n))
 }
 
 /// Messages of so many words in all, in one round.
@@ -92,19 +93,19 @@ pub(super) fn packed(words: usize) -> Cost {
 }
 
 /// Truncation by d bits of additive shares, as local products give them: any product with its truncation.
-pub fn truncate_product(n: usize, d: u32) -> Cost {
+pub fn truncate_product(ring: Ring, n: usize, d: u32) -> Cost {
     if d == 0 {
-        return reshare(n);
+        return reshare(ring, n);
     }
     note(|checks| {
         checks.truncated(n);
     });
-    Cost::words(3 * n + n.div_ceil(64) * (d as usize + 2), if n > 0 { 3 } else { 0 })
+    Cost::words(3 * ring.words(n) + n.div_ceil(64) * (d as usize + 2), if n > 0 { 3 } else { 0 })
 }
 
 /// The same without its last message's round: that of whatever begins behind it ([`super::Truncating`]). All bytes.
-pub fn begin_truncation(n: usize, d: u32) -> Cost {
-    let whole = truncate_product(n, d);
+pub fn begin_truncation(ring: Ring, n: usize, d: u32) -> Cost {
+    let whole = truncate_product(ring, n, d);
     if d == 0 { whole } else { sooner(whole) }
 }
 
@@ -114,30 +115,39 @@ pub(super) fn finish_truncation(n: usize) -> Cost {
 }
 
 /// Truncation of a product as the paper's code computes it: a product, then a local shift that may wrap.
-pub fn truncate_product_paper(n: usize) -> Cost {
-    reshare(n) + truncate_shared_paper(n)
+pub fn truncate_product_paper(ring: Ring, n: usize) -> Cost {
+    reshare(ring, n) + truncate_shared_paper(ring, n)
 }
 
 /// Truncation by d bits of a replicated tensor.
-pub fn truncate_shared(n: usize, d: u32) -> Cost {
+pub fn truncate_shared(ring: Ring, n: usize, d: u32) -> Cost {
     if d == 0 {
         return Cost::FREE;
     }
     note(|checks| {
         checks.truncated(n);
     });
-    Cost::words(n + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
+    Cost::words(ring.words(n) + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
 }
 
 /// Truncation of a replicated tensor as the paper's code computes it.
-pub fn truncate_shared_paper(n: usize) -> Cost {
-    Cost::words(n, u64::from(n > 0))
+pub fn truncate_shared_paper(ring: Ring, n: usize) -> Cost {
+    packed(ring.words(n))
+}
+
+/// The bits that comparisons in a ring look at: those of `window`, or all where it reaches beyond the ring's words.
+pub fn window_in(ring: Ring, window: SignWindow) -> SignWindow {
+    match window.low() + window.width() <= ring.bits() {
+        true => window,
+        false => SignWindow::new(0, ring.bits()).unwrap_or_default(),
+    }
 }
 
 /// The sign bit of n elements.
-pub fn sign(n: usize, window: SignWindow) -> Cost {
-    if window.low() + window.width() < u64::BITS {
-        note(|checks| checks.narrowed(n));
+pub fn sign(ring: Ring, n: usize, window: SignWindow) -> Cost {
+    let window = window_in(ring, window);
+    if window.low() + window.width() < ring.bits() {
+        note(|checks| checks.narrowed(ring, n));
     }
     sign_alone(n, window)
 }
@@ -152,13 +162,13 @@ fn sign_alone(n: usize, window: SignWindow) -> Cost {
 }
 
 /// A secret bit times a secret tensor of n elements.
-pub fn bit_product(n: usize) -> Cost {
-    Cost::words(n.div_ceil(64) + 5 * n, if n > 0 { 3 } else { 0 })
+pub fn bit_product(ring: Ring, n: usize) -> Cost {
+    Cost::words(n.div_ceil(64) + 5 * ring.words(n), if n > 0 { 3 } else { 0 })
 }
 
 /// The same behind the sign that the bits come from, role 0's messages with the sign's.
-pub(super) fn bit_product_after_sign(n: usize) -> Cost {
-    sooner(bit_product(n))
+pub(super) fn bit_product_after_sign(ring: Ring, n: usize) -> Cost {
+    sooner(bit_product(ring, n))
 }
 
 /// A protocol whose first round is one of the protocol before it, or its last one of the protocol behind it.
@@ -167,38 +177,38 @@ fn sooner(cost: Cost) -> Cost {
 }
 
 /// n packed bits to arithmetic shares.
-pub fn bits_to_ring(n: usize) -> Cost {
-    Cost::words(3 * n, if n > 0 { 2 } else { 0 })
+pub fn bits_to_ring(ring: Ring, n: usize) -> Cost {
+    Cost::words(3 * ring.words(n), if n > 0 { 2 } else { 0 })
 }
 
 /// The same behind the sign that the bits come from.
-pub(super) fn bits_to_ring_after_sign(n: usize) -> Cost {
-    sooner(bits_to_ring(n))
+pub(super) fn bits_to_ring_after_sign(ring: Ring, n: usize) -> Cost {
+    sooner(bits_to_ring(ring, n))
 }
 
 /// The sign bit of n elements as ring elements.
-pub fn sign_to_ring(n: usize, window: SignWindow) -> Cost {
-    sign(n, window) + bits_to_ring_after_sign(n)
+pub fn sign_to_ring(ring: Ring, n: usize, window: SignWindow) -> Cost {
+    sign(ring, n, window) + bits_to_ring_after_sign(ring, n)
 }
 
 /// ReLU of n elements: a sign bit, and a bit product whose first round is the sign's.
-pub fn relu(n: usize, window: SignWindow) -> Cost {
-    sign(n, window) + bit_product_after_sign(n)
+pub fn relu(ring: Ring, n: usize, window: SignWindow) -> Cost {
+    sign(ring, n, window) + bit_product_after_sign(ring, n)
 }
 
 /// Pairwise maximum of n elements: x + ReLU(y − x).
-pub fn maximum(n: usize, window: SignWindow) -> Cost {
-    relu(n, window)
+pub fn maximum(ring: Ring, n: usize, window: SignWindow) -> Cost {
+    relu(ring, n, window)
 }
 
 /// The maximum over windows of `taps` elements, `n` windows: a tree of pairwise maxima.
-pub fn max_pool(n: usize, taps: usize, window: SignWindow) -> Cost {
-    halvings(taps).fold(Cost::FREE, |cost, pairs| cost + maximum(pairs * n, window))
+pub fn max_pool(ring: Ring, n: usize, taps: usize, window: SignWindow) -> Cost {
+    halvings(taps).fold(Cost::FREE, |cost, pairs| cost + maximum(ring, pairs * n, window))
 }
 
 /// The gradient of a max-pool: a bit product for each pairwise maximum, level by level.
-pub fn max_pool_gradient(n: usize, taps: usize) -> Cost {
-    halvings(taps).fold(Cost::FREE, |cost, pairs| cost + bit_product(pairs * n))
+pub fn max_pool_gradient(ring: Ring, n: usize, taps: usize) -> Cost {
+    halvings(taps).fold(Cost::FREE, |cost, pairs| cost + bit_product(ring, pairs * n))
 }
 
 /// Pairs at each level of a tree over so many rows, in which an odd row waits for the next level.
@@ -264,8 +274,8 @@ impl RangeChecks {
     }
 
     /// n elements were compared with a window that leaves out upper bits.
-    pub fn narrowed(&mut self, n: usize) {
-        self.cost += sign_alone(n, SignWindow::default());
+    pub fn narrowed(&mut self, ring: Ring, n: usize) {
+        self.cost += sign_alone(n, window_in(ring, SignWindow::default()));
         self.words += n.div_ceil(64);
     }
 
@@ -290,8 +300,7 @@ impl RangeChecks {
 
     /// The sign of 16 bits of what is kept.
     fn look(&mut self) {
-        let (low, width) = super::range::TOP;
-        self.cost += sign_alone(self.kept, SignWindow::new(low, width).unwrap_or_default());
+        self.cost += sign_alone(self.kept, super::range::top(Ring::default()));
         self.words += self.kept.div_ceil(64);
         self.kept = 0;
     }

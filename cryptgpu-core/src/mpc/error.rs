@@ -3,7 +3,7 @@
 use super::CheckRange;
 use crate::device::DeviceError;
 use crate::net::{NO_STEP, NetError, PartyId};
-use crate::ring::RingError;
+use crate::ring::{Ring, RingError};
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
@@ -59,7 +59,7 @@ pub enum MpcError {
         detail: String,
     },
     /// A value has left the range of its arithmetic, so that results are wrong ([`CheckRange`]).
-    #[error("{at}{}", range_advice(*.check, *.fraction_bits))]
+    #[error("{at}{}", range_advice(*.check, *.fraction_bits, *.ring))]
     Range {
         /// Where: the layer, when one bit is opened for each.
         at: Origin,
@@ -67,6 +67,8 @@ pub enum MpcError {
         check: CheckRange,
         /// Fraction bits of the codec.
         fraction_bits: u32,
+        /// Its ring.
+        ring: Ring,
     },
     /// An error of a protocol's author.
     #[error("{at}{detail}")]
@@ -174,11 +176,12 @@ pub(super) fn locate(error: &mut dyn Any, party: PartyId, step: &str) {
 }
 
 /// What has happened, and what to do.
-fn range_advice(check: CheckRange, fraction_bits: u32) -> String {
+fn range_advice(check: CheckRange, fraction_bits: u32, ring: Ring) -> String {
+    let bits = ring.range_bits();
     let remedy = format!("use fewer fraction bits than {fraction_bits}, or scale weights or inputs down");
     match check {
         CheckRange::Layers => format!(
-            "a value has left the range of the fixed-point numbers here (products must stay below 2^62), so that results \
+            "a value has left the range of the fixed-point numbers here (products must stay below 2^{bits}), so that results \
              are wrong: {remedy}"
         ),
         CheckRange::Off | CheckRange::Run => format!(

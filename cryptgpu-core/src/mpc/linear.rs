@@ -8,8 +8,9 @@ use crate::device::{ConvGeometry, DeviceError, Tensor};
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
     ///
-    /// 26.75 bytes an element at 20 fraction bits, 3 rounds; at most one unit too large. Holds while |x · y| < 2^(62 − 2f),
-    /// 4,194,304 at 20 fraction bits; a larger product comes out as another value.
+    /// 26.75 bytes an element at 20 fraction bits, 13.75 at 12 in the ring of 32 bits; 3 rounds; at most one unit too large. Holds
+    /// while |x · y| < 2^(62 − 2f), 4,194,304 at 20 fraction bits, or 2^(30 − 2f), 64 at 12, in the ring of 32 bits; a larger product
+    /// comes out as another value.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.
@@ -19,8 +20,8 @@ impl Party {
         self.truncate_additive(z, bits)
     }
 
-    /// x · y element by element, as integers modulo 2^64: no truncation, and exact for all words. 24 bytes an element,
-    /// 1 round.
+    /// x · y element by element, as integers of the ring: no truncation, and exact for all words. 24 bytes an element, 12 in the
+    /// ring of 32 bits; 1 round.
     ///
     /// # Errors
     /// As [`Party::mul`].

@@ -1,6 +1,6 @@
 //! Replicated sharing and every protocol of three parties, semi-honest, one corruption tolerated.
 //!
-//! x = x₀ + x₁ + x₂ modulo 2^64, party i holding (xᵢ, xᵢ₊₁). A protocol is a method of [`Party`]
+//! x = x₀ + x₁ + x₂ modulo 2^64 or 2^32, party i holding (xᵢ, xᵢ₊₁). A protocol is a method of [`Party`]
 //! that all three call with shares of the same values; its documentation states bytes (summed over
 //! the parties) and rounds, `cost` holds the same as formulas, and tests compare both with what
 //! the transport counted. Messages are sent in `protocol`, and the keys of a session in `setup.rs`;
@@ -58,7 +58,7 @@ pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side, Truncating};
 pub use range::CheckRange;
 pub use setup::agree_on_keys;
-pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Ring, Xor};
+pub use share::{Additive, Group, Operand, Rep, RepBits, RepXor, Sum, Xor};
 pub use show::claims_table;
 pub use view::{PartyView, Recordable, RecordedMessage, RecordedShare, Sharing};
 pub use world::{Deals, World, deal};

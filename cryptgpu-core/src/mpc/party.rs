@@ -3,14 +3,14 @@
 
 use super::account::{Account, DeclaredBy};
 use super::claim::Claim;
-use super::cost::Cost;
+use super::cost::{self, Cost};
 use super::error::{MpcError, locate};
 use super::range::{CheckRange, Watch};
 use super::view::ViewRecorder;
 use crate::device::{Device, DeviceError, SignWindow, View};
 use crate::net::{GaveUp, Network, PartyId, Stats, Timeline};
 use crate::prg::{Correlated, Randomness};
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Ring};
 use std::sync::Arc;
 
 /// Which truncation runs.
@@ -38,11 +38,11 @@ impl std::fmt::Display for Fidelity {
 /// ([`Party::device`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
-    /// The fixed-point codec.
+    /// The fixed-point codec, and with it the ring.
     pub codec: FixedPoint,
     /// Which truncation runs.
     pub fidelity: Fidelity,
-    /// Bits that comparisons look at; all 64 by default. In a network it bounds the network's own values, and each step's
+    /// Bits that comparisons look at; all by default, and where they reach beyond the ring's words. In a network it bounds the network's own values, and each step's
     /// window follows from it (`nn::window`).
     pub window: SignWindow,
     /// Whether a run finds out that a value has left the range; off by default.
@@ -89,6 +89,12 @@ impl Party {
         self.settings.codec
     }
 
+    /// The ring that the run computes in: the codec's. What a party makes from nothing is of this ring; protocols on shares go by
+    /// the shares' own.
+    pub fn ring(&self) -> Ring {
+        self.settings.codec.ring()
+    }
+
     /// The settings that it computes with.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -99,7 +105,7 @@ impl Party {
         self.settings = settings;
     }
 
-    /// The bits that comparisons look at.
+    /// The bits that comparisons look at, as the settings say it.
     pub fn window(&self) -> SignWindow {
         self.settings.window
     }
@@ -199,6 +205,21 @@ impl Party {
     /// [`MpcError::Device`] with what went wrong on the device while they were computed or fetched.
     pub fn to_host(&self, words: View) -> Result<Vec<u64>, MpcError> {
         Ok(words.to_host()?)
+    }
+
+    /// Refuses an operand of another ring than the party's, where what others do does not follow from the operand.
+    pub(super) fn check_ring(&self, operation: &'static str, found: Ring) -> Result<(), MpcError> {
+        let expected = self.ring();
+        if found == expected {
+            return Ok(());
+        }
+        let detail = format!("a tensor of the ring of {found}, where the run computes in that of {expected}");
+        Err(MpcError::argument(operation, detail))
+    }
+
+    /// The bits that comparisons in a ring look at: those of the settings, or all where they reach beyond its words.
+    pub(super) fn window_in(&self, ring: Ring) -> SignWindow {
+        cost::window_in(ring, self.window())
     }
 
     /// Refuses an operand that does not live on this party's device.

@@ -138,7 +138,7 @@ impl Party {
         let mut taps = Vec::with_capacity(window.kernel[0] * window.kernel[1]);
         // Padding is a public value below all others, and near enough that differences stay within
         // what a comparison looks at: component 0 holds it, the others zero.
-        let sign = self.window();
+        let sign = self.window_in(x.ring());
         let lowest = (1u64 << (sign.low() + sign.width() - 3)).wrapping_neg();
         let fill = [0, 1].map(|k| if (self.id().index() + k).is_multiple_of(3) { lowest } else { 0 });
         for ky in 0..window.kernel[0] {

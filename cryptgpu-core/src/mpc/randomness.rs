@@ -2,11 +2,11 @@
 //! right to one draw: it cannot be copied, so nothing is drawn twice; and all three parties take nonces together, whoever
 //! then uses them, so their streams stay in step by construction. Nothing is sent.
 
-use super::share::{Additive, Group, Rep, RepBits, Ring, Xor};
+use super::share::{Additive, Group, Rep, RepBits, Sum, Xor};
 use super::{MpcError, Party};
 use crate::device::{Binary, Buffer, Tensor, kernels};
 use crate::prg::{Correlated, Nonce, Standing, Stream};
-use crate::ring;
+use crate::ring::Ring;
 
 impl Party {
     /// Runs `body` with keys of its own, derived from the party's or those of an earlier standing
@@ -87,12 +87,12 @@ impl Party {
         std::array::from_fn(|_| self.prg.nonce())
     }
 
-    /// Uniform elements of `width` bits that this party and the next one know (key kᵢ₊₁).
+    /// Uniform elements of `width` bits, of the party's ring, that this party and the next one know (key kᵢ₊₁).
     ///
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn with_next(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
-        self.draw(&self.prg.with_next(nonce), shape, width)
+        self.draw(&self.prg.with_next(nonce), self.ring(), shape, width)
     }
 
     /// Uniform elements of `width` bits that this party and the previous one know (key kᵢ).
@@ -100,7 +100,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn with_prev(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
-        self.draw(&self.prg.with_prev(nonce), shape, width)
+        self.draw(&self.prg.with_prev(nonce), self.ring(), shape, width)
     }
 
     /// Uniform elements of `width` bits that all three parties know: public coins, which hide
@@ -109,7 +109,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn with_all(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
-        self.draw(&self.prg.common(nonce), shape, width)
+        self.draw(&self.prg.common(nonce), self.ring(), shape, width)
     }
 
     /// Uniform elements of `width` bits that nobody else knows.
@@ -117,50 +117,63 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn with_nobody(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
-        self.draw(&self.prg.own(nonce), shape, width)
+        self.draw(&self.prg.own(nonce), self.ring(), shape, width)
     }
 
-    /// The first elements of a stream; below 64 bits, `width` planes of it.
-    pub(in crate::mpc) fn draw(&self, stream: &Stream, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
+    /// The first elements of a stream; where they have fewer bits than the ring's words, `width` planes of it.
+    pub(in crate::mpc) fn draw(
+        &self,
+        stream: &Stream,
+        ring: Ring,
+        shape: &[usize],
+        width: u32,
+    ) -> Result<Tensor, MpcError> {
         let (device, n) = (self.device(), shape.iter().product::<usize>());
-        let tensor = if width == 64 {
-            let mut words = device.alloc(n);
+        let tensor = if width == ring.bits() {
+            let mut words = device.alloc(ring.words(n));
             kernels::fill(stream, words.view_mut());
-            Tensor::new(words, shape)
+            Tensor::new_in(ring, words, shape)
         } else {
             let mut planes = device.alloc(width.min(64) as usize * n.div_ceil(64));
             kernels::fill(stream, planes.view_mut());
-            Tensor::from_planes(width, planes.view(), device, shape)
+            Tensor::from_planes_in(ring, width, planes.view(), device, shape)
         };
         Ok(tensor?)
     }
 
-    /// This party's summand of zero: F(kᵢ) − F(kᵢ₊₁). Local.
+    /// This party's summand of zero, in the party's ring: F(kᵢ) − F(kᵢ₊₁). Local.
     pub fn zero_share(&mut self, shape: &[usize]) -> Additive {
-        let nonce = self.prg.nonce_for(Ring::RESHARE.on(&[shape.iter().product()]));
+        self.zero_share_in(self.ring(), shape)
+    }
+
+    /// [`Party::zero_share`] in a ring.
+    pub(in crate::mpc) fn zero_share_in(&mut self, ring: Ring, shape: &[usize]) -> Additive {
+        let n = shape.iter().product();
+        let nonce = self.prg.nonce_for(Sum::RESHARE.on(ring, &[n]));
         let zero = self.prg.zero(nonce);
-        let mut words = self.device().zeros(shape.iter().product());
-        kernels::add_zero(ring::Ring::Z64, &zero, words.view_mut());
-        Additive::from_summand(Tensor::of(words, shape))
+        // Where this device does not compute in the ring, no share does that it could be added to.
+        let mut words = self.device().or_cpu(ring).zeros(ring.words(n));
+        kernels::add_zero(ring, &zero, words.view_mut());
+        Additive::from_summand(Tensor::of_ring(ring, words, shape))
     }
 
     /// This party's summand of x, hidden by a fresh zero-share: for somebody outside the three who adds them up, and learns
     /// x from all of them but no component. Local.
     pub(crate) fn fresh_summand(&mut self, x: &Rep) -> Result<Tensor, MpcError> {
-        let zero = self.zero_share(x.shape());
+        let zero = self.zero_share_in(x.ring(), x.shape());
         Ok(x.to_additive().add(&zero)?.mine().clone())
     }
 
     /// The same of packed bits.
     pub(crate) fn fresh_summand_of_bits(&mut self, x: &RepBits) -> Result<Buffer, MpcError> {
-        let nonce = self.prg.nonce_for(Xor::RESHARE.on(&[x.len(), 1]));
+        let nonce = self.prg.nonce_for(Xor::RESHARE.on(x.ring(), &[x.len(), 1]));
         let (zero, mine) = (self.prg.zero(nonce), x.components().0);
         let (device, n) = (self.device(), mine.len());
         let (mut plus, mut minus, mut out) = (device.alloc(n), device.alloc(n), device.alloc(n));
         kernels::fill(&zero.plus, plus.view_mut());
         kernels::fill(&zero.minus, minus.view_mut());
-        kernels::binary(ring::Ring::Z64, Binary::Xor, plus.view(), minus.view(), out.view_mut());
-        kernels::binary(ring::Ring::Z64, Binary::Xor, out.view(), mine.view(), plus.view_mut());
+        kernels::binary(Ring::Z64, Binary::Xor, plus.view(), minus.view(), out.view_mut());
+        kernels::binary(Ring::Z64, Binary::Xor, out.view(), mine.view(), plus.view_mut());
         Ok(plus)
     }
 
@@ -169,9 +182,19 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] for a width outside 1 to 64.
     pub fn zero_share_xor(&mut self, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
-        let nonce = self.prg.nonce_for(Xor::RESHARE.on(&[shape.iter().product(), width as usize]));
+        self.zero_share_xor_in(self.ring(), shape, width)
+    }
+
+    /// [`Party::zero_share_xor`] of words of a ring.
+    pub(in crate::mpc) fn zero_share_xor_in(
+        &mut self,
+        ring: Ring,
+        shape: &[usize],
+        width: u32,
+    ) -> Result<Additive<Xor>, MpcError> {
+        let nonce = self.prg.nonce_for(Xor::RESHARE.on(ring, &[shape.iter().product(), width as usize]));
         let zero = self.prg.zero(nonce);
-        let (plus, minus) = (self.draw(&zero.plus, shape, width)?, self.draw(&zero.minus, shape, width)?);
+        let (plus, minus) = (self.draw(&zero.plus, ring, shape, width)?, self.draw(&zero.minus, ring, shape, width)?);
         let mine = plus.binary("zero-share", Binary::Xor, &minus)?;
         Ok(Additive::from_xor_summand(mine, width)?)
     }

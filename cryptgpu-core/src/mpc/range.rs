@@ -15,6 +15,8 @@ use crate::ring::Ring;
 /// y·2^d + 2^62 + 2^48; whether that is negative says a 16-bit sign of 10.75 bytes an element. The flags of all elements
 /// become one by a tree of ors, and that one bit is opened to all parties. Nothing else is.
 ///
+/// With 30 for 62, 16 for 48 and 32 for 64 bits the same holds in the ring of 32 bits.
+///
 /// What it finds: with z the product in the ring (its true value modulo 2^64, from −2^63 to 2^63), every
 /// |z| ≥ 2^62 + 2^49 raises the flag, and no |z| < 2^62 − 2^49 does. In between either may happen; a truncation of a z
 /// that is beyond 2^62 by so little is wrong with a probability below 2^−13. A true value in 3·2^62 … 5·2^62,
@@ -22,7 +24,7 @@ use crate::ring::Ring;
 /// that overflows by much has values elsewhere too: with k such elements it goes unnoticed with a probability of about
 /// 2^−k.
 ///
-/// A comparison with a [`SignWindow`] that leaves out upper bits is compared with one of all 64 bits: 46 5/8 bytes an
+/// A comparison with a [`SignWindow`] that leaves out upper bits is compared with one of all bits, of 64: 46 5/8 bytes an
 /// element and 6 rounds more, so that with this check a narrow window costs more than none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,14 +41,14 @@ pub enum CheckRange {
 
 impl CheckRange {
     /// Refuses a window of comparisons that this check cannot go with; the error says why.
-    pub(crate) fn check_window(self, window: SignWindow) -> Result<(), String> {
-        let (low, width) = (window.low(), window.width());
-        if self == CheckRange::Off || low == 0 || low + width == 64 {
+    pub(crate) fn check_window(self, ring: Ring, window: SignWindow) -> Result<(), String> {
+        let (low, width, all) = (window.low(), window.width(), ring.bits());
+        if self == CheckRange::Off || low == 0 || low + width >= all {
             return Ok(());
         }
         Err(format!(
             "the window {low}:{width} leaves out bits at both ends, and the check of ranges cannot tell its roundings from \
-             errors: use a window from bit 0 (0:{width}), or all 64 bits, or no check"
+             errors: use a window from bit 0 (0:{width}), or all {all} bits, or no check"
         ))
     }
 }
@@ -63,14 +65,18 @@ impl std::fmt::Display for CheckRange {
 }
 
 /// Bits of a kept value that are looked at: the upper 16, with the one beyond the range on top.
-pub(super) const TOP: (u32, u32) = (48, 16);
+pub(super) fn top(ring: Ring) -> SignWindow {
+    SignWindow::new(ring.bits() - TOP_BITS, TOP_BITS).unwrap_or_default()
+}
+
+const TOP_BITS: u32 = 16;
 
 /// What has been computed since the last check, and is still to be looked at.
 #[derive(Default)]
 pub(super) struct Watch {
     tally: RangeChecks,
-    /// Elements, and both components of their upper bits in planes.
-    kept: Vec<(usize, [Buffer; 2])>,
+    /// Elements of a ring, and both components of their upper bits in planes.
+    kept: Vec<(Ring, usize, [Buffer; 2])>,
     /// Packed flags.
     flags: Vec<RepXor>,
 }
@@ -91,8 +97,9 @@ impl Party {
             return Ok(());
         }
         if self.step("range check", Party::open_flag)? {
-            let (check, fraction_bits) = (self.settings().check_range, self.codec().fraction_bits());
-            return Err(MpcError::Range { at: Default::default(), check, fraction_bits });
+            let (check, codec) = (self.settings().check_range, self.codec());
+            let (fraction_bits, ring) = (codec.fraction_bits(), codec.ring());
+            return Err(MpcError::Range { at: Default::default(), check, fraction_bits, ring });
         }
         Ok(())
     }
@@ -107,12 +114,13 @@ impl Party {
         if self.settings().check_range == CheckRange::Off || d == 0 || y.is_empty() {
             return Ok(());
         }
-        // Negative where y·2^d is outside −2^62 … 2^62. Each component loses its lower bits, and with them up to two
-        // carries: the summand 2^48 halves that error.
-        let offset = (1 << 62) + (1 << TOP.0);
+        // Negative where y·2^d is outside −2^62 … 2^62, or 30 in the ring of 32 bits. Each component loses its lower bits, and with
+        // them up to two carries: the summand 2^48, or 2^16, halves that error.
+        let (ring, top) = (y.ring(), top(y.ring()));
+        let offset = (1 << ring.range_bits()) + (1 << top.low());
         let (n, z) = (y.len(), y.mul_word(1 << d).add_word(self.id(), offset));
-        let planes = [z.a.to_planes(TOP.0, TOP.1)?, z.b.to_planes(TOP.0, TOP.1)?];
-        self.watch.kept.push((n, planes));
+        let planes = [z.a.to_planes(top.low(), top.width())?, z.b.to_planes(top.low(), top.width())?];
+        self.watch.kept.push((ring, n, planes));
         if self.watch.tally.truncated(n) {
             self.flag_kept()?;
         }
@@ -131,16 +139,17 @@ impl Party {
     /// One flag for each element that is kept.
     pub(super) fn outside(&mut self) -> Result<RepBits, MpcError> {
         let kept = std::mem::take(&mut self.watch.kept);
-        let word = |planes: &Buffer, n: usize| {
-            Tensor::from_planes(TOP.1, planes.view(), self.device(), &[n]).map(|top| top.unary(Unary::Shl(TOP.0)))
+        let word = |ring: Ring, planes: &Buffer, n: usize| {
+            let upper = Tensor::from_planes_in(ring, TOP_BITS, planes.view(), self.device(), &[n])?;
+            Ok::<_, MpcError>(upper.unary(Unary::Shl(top(ring).low())))
         };
-        let parts: Result<Vec<Rep>, _> =
-            kept.iter().map(|(n, [a, b])| Rep::from_components(word(a, *n)?, word(b, *n)?)).collect();
-        let all = Rep::concat(&parts?)?;
+        let part = |(ring, n, [a, b]): &(Ring, usize, [Buffer; 2])| {
+            Ok::<_, MpcError>(Rep::from_components(word(*ring, a, *n)?, word(*ring, b, *n)?)?)
+        };
+        let all = Rep::concat(&kept.iter().map(part).collect::<Result<Vec<_>, _>>()?)?;
         drop(kept);
         // It stands for the upper bits alone, which the window looks at.
-        let window = SignWindow::new(TOP.0, TOP.1).unwrap_or_default();
-        self.sign_in(&all, window)
+        self.sign_in(&all, top(all.ring()))
     }
 
     /// Flags comparisons that a narrow window has decided otherwise than all 64 bits do: its bits of x < 0, or `negated`.
@@ -151,13 +160,17 @@ impl Party {
         bits: &RepBits,
         negated: bool,
     ) -> Result<(), MpcError> {
-        if self.settings().check_range == CheckRange::Off || x.is_empty() || window.low() + window.width() == 64 {
+        let ring = x.ring();
+        if self.settings().check_range == CheckRange::Off
+            || x.is_empty()
+            || window.low() + window.width() == ring.bits()
+        {
             return Ok(());
         }
-        self.settings().check_range.check_window(window).map_err(|detail| MpcError::argument("sign", detail))?;
-        let right = self.sign_in(x, SignWindow::default())?;
+        self.settings().check_range.check_window(ring, window).map_err(|detail| MpcError::argument("sign", detail))?;
+        let right = self.sign_in(x, super::cost::window_in(ring, SignWindow::default()))?;
         let differ = if negated { right.xor(&bits.not(self.id())) } else { right.xor(bits) };
-        self.watch.tally.narrowed(x.len());
+        self.watch.tally.narrowed(ring, x.len());
         self.keep_flags(&differ)
     }
 
@@ -193,14 +206,14 @@ impl Party {
 }
 
 impl RepBits {
-    /// x ⊕ y, of bits of one shape on one device.
+    /// x ⊕ y, of bits of one ring and shape on one device.
     fn xor(&self, other: &RepBits) -> RepBits {
         let both = |x: &Buffer, y: &Buffer| {
             let mut out = x.device().alloc(x.len());
             crate::device::kernels::binary(Ring::Z64, Binary::Xor, x.view(), y.view(), out.view_mut());
             out
         };
-        RepBits { a: both(&self.a, &other.a), b: both(&self.b, &other.b), shape: self.shape.clone() }
+        self.with(both(&self.a, &other.a), both(&self.b, &other.b))
     }
 
     /// The packed words as they are, 64 bits each.

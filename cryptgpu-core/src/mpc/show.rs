@@ -1,6 +1,8 @@
 //! How settings, costs and claims show themselves.
 
+use super::cost::window_in;
 use super::{CheckRange, CheckedClaim, Cost, Settings};
+use crate::ring::Ring;
 use crate::show::{Cell, PlainTable, Show};
 
 impl Show for Cost {
@@ -9,10 +11,11 @@ impl Show for Cost {
     }
 }
 
-/// `20 fraction bits, exact truncation, comparisons of 64 bits`.
+/// `20 fraction bits, exact truncation, comparisons of 64 bits`, behind `the ring of 32 bits` where it is that.
 impl Show for Settings {
     fn text(&self) -> String {
         let Settings { codec, fidelity, window, check_range } = self;
+        let window = window_in(codec.ring(), *window);
         let bits = match (window.low(), window.width()) {
             (0, width) => format!("{width} bits"),
             (low, width) => format!("{width} bits from bit {low}"),
@@ -22,7 +25,11 @@ impl Show for Settings {
             CheckRange::Run => ", one bit opened to check ranges",
             CheckRange::Layers => ", one bit a layer opened to check ranges",
         };
-        format!("{} fraction bits, {fidelity} truncation, comparisons of {bits}{check}", codec.fraction_bits())
+        let ring = match codec.ring() {
+            Ring::Z64 => String::new(),
+            ring => format!("the ring of {ring}, "),
+        };
+        format!("{ring}{} fraction bits, {fidelity} truncation, comparisons of {bits}{check}", codec.fraction_bits())
     }
 }
 
@@ -77,6 +84,13 @@ fn claimed(claim: &CheckedClaim, figure: fn(&Cost) -> u64) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_name_the_ring_that_is_not_usual() {
+        let short = Settings { codec: Ring::Z32.into(), ..Settings::default() };
+        assert_eq!(Settings::default().text(), "20 fraction bits, exact truncation, comparisons of 64 bits");
+        assert_eq!(short.text(), "the ring of 32 bits, 12 fraction bits, exact truncation, comparisons of 32 bits");
+    }
 
     #[test]
     fn a_wrong_claim_stands_out() {

@@ -9,6 +9,7 @@ use super::share::{Additive, Group, RepXor};
 use super::{MpcError, Party, Rep, RepBits};
 use crate::device::{DeviceError, Tensor};
 use crate::net::{PartyId, ReceivedMessage};
+use crate::ring::Ring;
 use ndarray::{ArrayD, IxDyn};
 use std::cell::RefCell;
 use std::fmt;
@@ -38,6 +39,8 @@ pub struct RecordedShare {
     pub name: String,
     /// How its components make its value.
     pub sharing: Sharing,
+    /// The ring that its elements are of.
+    pub ring: Ring,
     /// Its shape.
     pub shape: Vec<usize>,
     /// Which components, by index, and their elements in row-major order.
@@ -117,7 +120,7 @@ impl PartyView {
 /// The value of three parties' parts; `None` when they do not fit together.
 pub(super) fn combine(parts: [&RecordedShare; 3]) -> Option<ArrayD<u64>> {
     let first = parts[0];
-    if parts.iter().any(|part| part.sharing != first.sharing || part.shape != first.shape) {
+    if parts.iter().any(|part| (part.sharing, part.ring, &part.shape) != (first.sharing, first.ring, &first.shape)) {
         return None;
     }
     let mut value = ArrayD::<u64>::zeros(IxDyn(&first.shape));
@@ -129,7 +132,7 @@ pub(super) fn combine(parts: [&RecordedShare; 3]) -> Option<ArrayD<u64>> {
             return ArrayD::from_shape_vec(IxDyn(&first.shape), words.clone()).ok();
         }
         for (sum, word) in value.iter_mut().zip(words) {
-            *sum = if exclusive { *sum ^ word } else { sum.wrapping_add(*word) };
+            *sum = if exclusive { *sum ^ word } else { first.ring.residue(sum.wrapping_add(*word)) };
         }
     }
     Some(value)
@@ -165,6 +168,7 @@ impl fmt::Debug for RecordedMessage {
 #[doc(hidden)]
 pub struct Parts {
     pub(super) sharing: Sharing,
+    pub(super) ring: Ring,
     pub(super) shape: Vec<usize>,
     pub(super) components: Vec<(usize, Vec<u64>)>,
 }
@@ -180,8 +184,9 @@ pub trait Recordable {
 fn parts(sharing: Sharing, party: PartyId, components: &[&Tensor]) -> Result<Parts, DeviceError> {
     let shape = components.first().map(|tensor| tensor.shape().to_vec()).unwrap_or_default();
     let indices = [party.index(), party.next().index()];
-    let words = indices.into_iter().zip(components).map(|(index, x)| Ok((index, x.view().to_host()?)));
-    Ok(Parts { sharing, shape, components: words.collect::<Result<_, _>>()? })
+    let ring = components.first().map_or(Ring::default(), |tensor| tensor.ring());
+    let words = indices.into_iter().zip(components).map(|(index, &x)| Ok((index, x.clone().into_host()?)));
+    Ok(Parts { sharing, ring, shape, components: words.collect::<Result<_, _>>()? })
 }
 
 impl Recordable for Rep {
@@ -247,13 +252,13 @@ impl Party {
     pub fn record(&self, name: &str, x: &impl Recordable) -> Result<(), MpcError> {
         let mut recorder = self.recorder.0.borrow_mut();
         let Some(recording) = &mut *recorder else { return Ok(()) };
-        let Parts { sharing, shape, components } = x.parts_at(self.id())?;
+        let Parts { sharing, ring, shape, components } = x.parts_at(self.id())?;
         let words = components.iter().map(|(_, words)| words.len() as u64).sum();
         match recording.left.checked_sub(words) {
             Some(left) => {
                 recording.left = left;
                 let (step, name) = (self.current_step(), name.to_owned());
-                recording.shares.push(RecordedShare { step, name, sharing, shape, components });
+                recording.shares.push(RecordedShare { step, name, sharing, ring, shape, components });
             }
             None => recording.omitted += 1,
         }

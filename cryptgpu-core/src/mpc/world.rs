@@ -5,6 +5,7 @@ use super::{Party, Rep, Settings};
 use crate::device::{Device, Tensor, kernels};
 use crate::net::{Interceptor, Network, Options, PartyId, Stats, Trace, memory};
 use crate::prg::{Correlated, Key, Keys, Randomness};
+use crate::ring::Ring;
 use ndarray::{ArrayBase, Data, Dimension};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -70,6 +71,29 @@ impl World {
         }
     }
 
+    /// The same world in a ring, with as many fraction bits as are usual there.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use cryptgpu_core::ring::Ring;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1).in_ring(Ring::Z32);
+    /// let codec = world.settings.codec;
+    /// let x = world.deal(&codec.encode_array(&array![1.5, -2.0, 0.25])?);
+    /// let [y, ..] = world.run(|p| {
+    ///     let y = p.relu(&x[p.id().index()])?;
+    ///     p.open(&y)
+    /// });
+    /// assert_eq!(codec.decode_array(&y?.to_array()?), array![1.5, 0.0, 0.25].into_dyn());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn in_ring(mut self, ring: Ring) -> Self {
+        self.settings.codec = ring.into();
+        self
+    }
+
     fn key(&self, purpose: u64) -> Key {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -77,15 +101,16 @@ impl World {
         Key::from_bytes(bytes)
     }
 
-    /// Replicated shares of ring elements, by party, each on its party's device. Each call draws other components, the
-    /// same ones in the same order for the same seed.
+    /// Replicated shares of ring elements, by party, each on its party's device, in the ring of the settings' codec. Each call draws
+    /// other components, the same ones in the same order for the same seed.
     pub fn deal<S, D>(&self, value: &ArrayBase<S, D>) -> [Rep; 3]
     where
         S: Data<Elem = u64>,
         D: Dimension,
     {
         let key = self.key(99 | self.dealt.0.fetch_add(1, Relaxed) << 8);
-        let value = Tensor::from_array(Device::Cpu, value);
+        let ring = self.settings.codec.ring();
+        let value = Tensor::of_ring(ring, Device::Cpu.upload(ring.pack(value.iter().copied())), value.shape());
         let [p0, p1, p2] = deal(&value, &mut Correlated::new(self.randomness, &Keys::alone(key)));
         let at = |party: usize, rep: Rep| rep.uploaded(self.devices[party]);
         [at(0, p0), at(1, p1), at(2, p2)]
@@ -143,12 +168,12 @@ impl World {
 /// Components 0 and 1 are uniform (the dealer's own streams), component 2 makes the sum right.
 pub fn deal(value: &Tensor, prg: &mut Correlated) -> [Rep; 3] {
     use crate::device::Binary::Sub;
-    let (device, shape) = (value.device(), value.shape());
+    let (device, ring, shape) = (value.device(), value.ring(), value.shape());
     let mut uniform = || {
-        let mut words = device.alloc(value.len());
+        let mut words = device.alloc(ring.words(value.len()));
         let nonce = prg.nonce();
         kernels::fill(&prg.own(nonce), words.view_mut());
-        Tensor::of(words, shape)
+        Tensor::of_ring(ring, words, shape)
     };
     let (first, second) = (uniform(), uniform());
     let third = value.binary_alike(Sub, &first).binary_alike(Sub, &second);

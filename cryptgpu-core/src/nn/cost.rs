@@ -31,8 +31,9 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
         if plan.product_cut(step, f).unwrap_or(rescaled) > 0 {
             checks.truncated(elements);
         }
-        if settings.window.low() + settings.window.width() < u64::BITS {
-            compared(&step.op, elements).into_iter().for_each(|elements| checks.narrowed(elements));
+        let (ring, window) = (settings.codec.ring(), settings.window);
+        if window.low() + window.width() < ring.bits() {
+            compared(&step.op, elements).into_iter().for_each(|elements| checks.narrowed(ring, elements));
         }
         if settings.check_range == CheckRange::Layers {
             sum += checks.close();
@@ -58,27 +59,27 @@ fn compared(op: &PlanOp, elements: usize) -> Vec<usize> {
 /// One step, without the check of ranges.
 pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> Cost {
     let elements = batch * plan.shape(step.output).iter().product::<usize>();
-    let f = settings.codec.fraction_bits();
+    let (ring, f) = (settings.codec.ring(), settings.codec.fraction_bits());
     // The windows of steps differ in their lowest bit, and have the settings' width ([`super::window`]).
     let window = settings.window;
     if let Some(cut) = plan.product_cut(step, f) {
         return match settings.fidelity {
-            Fidelity::Paper if cut > 0 => cost::truncate_product_paper(elements),
+            Fidelity::Paper if cut > 0 => cost::truncate_product_paper(ring, elements),
             // With a check of ranges every result is looked at first.
             _ if settings.check_range == CheckRange::Off && plan.only_a_relu_uses(step) => {
-                cost::begin_truncation(elements, cut)
+                cost::begin_truncation(ring, elements, cut)
             }
-            _ => cost::truncate_product(elements, cut),
+            _ => cost::truncate_product(ring, elements, cut),
         };
     }
     let cut = cut(&step.op, f);
     let paper = settings.fidelity == Fidelity::Paper && cut > 0;
     match &step.op {
-        PlanOp::Rescale { .. } if paper => cost::truncate_shared_paper(elements),
-        PlanOp::Rescale { .. } => cost::truncate_shared(elements, cut),
-        PlanOp::Relu => cost::relu(elements, window),
-        PlanOp::Relu6 => cost::relu(2 * elements, window),
-        PlanOp::MaxPool { window: pool } => cost::max_pool(elements, pool.kernel[0] * pool.kernel[1], window),
+        PlanOp::Rescale { .. } if paper => cost::truncate_shared_paper(ring, elements),
+        PlanOp::Rescale { .. } => cost::truncate_shared(ring, elements, cut),
+        PlanOp::Relu => cost::relu(ring, elements, window),
+        PlanOp::Relu6 => cost::relu(ring, 2 * elements, window),
+        PlanOp::MaxPool { window: pool } => cost::max_pool(ring, elements, pool.kernel[0] * pool.kernel[1], window),
         // Products that are left to a sum. What lies in a plan of training costs what `training` says.
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => Cost::FREE,
         PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,

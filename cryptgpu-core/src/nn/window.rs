@@ -5,7 +5,7 @@ use super::divisor::{cut, extra_bits};
 use super::lower::{PlanOp, Step};
 use super::{NnError, Plan};
 use crate::mpc::{Settings, SignWindow};
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Ring};
 
 /// Truncation is exact for products below 2^62.
 pub(super) const PRODUCT_BITS: u32 = 62;
@@ -59,11 +59,18 @@ fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
     }
 }
 
-/// Refuses settings that no network can be evaluated with: a window that does not hold 1.0, or takes it for negative.
+/// Refuses settings that no network can be evaluated with: a ring that networks are not computed in, and a window that does not hold
+/// 1.0, or takes it for negative.
 ///
 /// # Errors
 /// [`NnError::Settings`] says what to change.
 pub fn check_settings(settings: &Settings) -> Result<(), NnError> {
+    let ring = settings.codec.ring();
+    if ring != Ring::Z64 {
+        return Err(NnError::Settings {
+            what: format!("no network is computed in the ring of {ring}, yet: take a codec of the ring of 64 bits"),
+        });
+    }
     let (f, window) = (settings.codec.fraction_bits(), settings.window);
     let (low, width) = (window.low(), window.width());
     let wrong = if low > f {
@@ -93,7 +100,7 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
         let window = of_step(plan, step, settings)?;
         settings
             .check_range
-            .check_window(window)
+            .check_window(settings.codec.ring(), window)
             .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
         let cut = cut(&step.op, f);
         if f + cut >= PRODUCT_BITS {
@@ -149,6 +156,9 @@ mod tests {
             check_settings(&settings(f, low, width)).unwrap();
         }
         // An average of four before a layer: its truncation takes 2 bits more than the codec's 30.
+        let error =
+            check_plan(&plan("lenet"), &Settings { codec: Ring::Z32.into(), ..Settings::default() }).unwrap_err();
+        assert!(error.to_string().contains("ring of 32 bits"), "{error}");
         let error = check_plan(&plan("lenet"), &settings(30, 0, 64)).unwrap_err();
         assert!(error.to_string().contains("conv2: ") && matches!(error, NnError::NoRoom { cut: 32, .. }), "{error}");
         check_plan(&plan("lenet"), &settings(29, 0, 64)).unwrap();

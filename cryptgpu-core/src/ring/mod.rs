@@ -1,4 +1,4 @@
-//! Z_2^64: words, the fixed-point codec and bit-packed words. No I/O, no device, no sharing.
+//! Z_2^64 and Z_2^32: words, the fixed-point codec and bit-packed words. No I/O, no device, no sharing.
 //!
 //! Reals live in the ring as two's complement fixed-point numbers ([`FixedPoint`]). Bits that
 //! protocols work on live in packed planes ([`Layout`]), 64 elements a word. Products of words by

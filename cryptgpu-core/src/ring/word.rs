@@ -31,6 +31,62 @@ impl Ring {
     pub const fn packed(self) -> usize {
         64 / self.bits() as usize
     }
+
+    /// Words of 64 bits that so many elements take.
+    pub const fn words(self, elements: usize) -> usize {
+        elements.div_ceil(self.packed())
+    }
+
+    /// Elements that so many take with what fills the last word: as many, or one more. Bits are packed for this number.
+    pub const fn filled(self, elements: usize) -> usize {
+        self.words(elements) * self.packed()
+    }
+
+    /// All bits of a word.
+    pub const fn mask(self) -> u64 {
+        u64::MAX >> (64 - self.bits())
+    }
+
+    /// The residue of a word of 64 bits.
+    pub const fn residue(self, word: u64) -> u64 {
+        word & self.mask()
+    }
+
+    /// The value of an element, between −2^(bits−1) and 2^(bits−1).
+    pub const fn signed(self, word: u64) -> i64 {
+        let spare = 64 - self.bits();
+        (word << spare) as i64 >> spare
+    }
+
+    /// A word of memory whose elements are all `value`.
+    pub(crate) const fn splat(self, value: u64) -> u64 {
+        match self {
+            Ring::Z32 => (value & self.mask()) * 0x1_0000_0001,
+            Ring::Z64 => value,
+        }
+    }
+
+    /// Elements of this ring as words of memory, zero where none fills the last.
+    pub(crate) fn pack(self, elements: impl ExactSizeIterator<Item = u64>) -> Vec<u64> {
+        match self {
+            Ring::Z64 => elements.collect(),
+            Ring::Z32 => {
+                let mut words = vec![0; self.words(elements.len())];
+                for (place, element) in u32::of_mut(&mut words).iter_mut().zip(elements) {
+                    *place = element as u32;
+                }
+                words
+            }
+        }
+    }
+
+    /// The first `n` elements in words of memory, the inverse of [`Ring::pack`].
+    pub(crate) fn unpack(self, words: Vec<u64>, n: usize) -> Vec<u64> {
+        match self {
+            Ring::Z64 => words,
+            Ring::Z32 => u32::of(&words).iter().take(n).map(|&element| u64::from(element)).collect(),
+        }
+    }
 }
 
 impl fmt::Display for Ring {
@@ -120,5 +176,21 @@ mod tests {
         u32::of_mut(&mut memory)[1] = u32::of_u64(0x7_0000_0003);
         assert_eq!(memory, [0x0000_0003_ffff_ffff]);
         assert_eq!([Ring::Z32.packed(), Ring::Z64.packed()], [2, 1]);
+    }
+
+    #[test]
+    fn elements_become_words_and_words_become_elements() {
+        for ring in [Ring::Z32, Ring::Z64] {
+            for n in 0..6 {
+                let elements: Vec<u64> = (0..n).map(|i: u64| ring.residue(i.wrapping_sub(2))).collect();
+                let words = ring.pack(elements.iter().copied());
+                let n = n as usize;
+                assert_eq!((words.len(), ring.filled(n)), (ring.words(n), n.next_multiple_of(ring.packed())));
+                assert!(ring == Ring::Z64 || n % 2 == 0 || words[n / 2] >> 32 == 0, "nothing but zero fills a word");
+                assert_eq!(ring.unpack(words, n), elements);
+            }
+            assert_eq!(ring.signed(ring.residue(u64::MAX)), -1);
+            assert_eq!(ring.unpack(vec![ring.splat(7)], ring.packed()), vec![7; ring.packed()]);
+        }
     }
 }

@@ -5,8 +5,10 @@
 use crate::support::{both, local};
 use cryptgpu_core::cluster::{Cluster, ClusterError, OnlyAt, PerParty, Plain, Result, SelfTest};
 use cryptgpu_core::device::Tensor;
-use cryptgpu_core::mpc::{MpcError, Party, Rep, RepBits};
+use cryptgpu_core::mpc::{MpcError, Party, Rep, RepBits, Settings};
 use cryptgpu_core::net::PartyId;
+use cryptgpu_core::nn::WeightSource;
+use cryptgpu_core::ring::Ring;
 use ndarray::{Array1, Array2, ArrayD, array};
 
 fn inner_product(p: &mut Party, (x, y): (Rep, Rep)) -> Result<Rep> {
@@ -26,6 +28,29 @@ fn a_function_computes_on_shares_and_leaves_a_share() {
         let doubled = cluster.run(|_: &mut Party, x: Rep| -> Result<Rep> { Ok(x.mul_word(2)) }, &x).unwrap();
         assert_eq!(doubled.reveal().unwrap(), array![3.0, -4.0, 6.0].into_dyn());
     });
+}
+
+/// The same in the ring of 32 bits: odd numbers of elements, and as many bits as are packed otherwise in 64.
+#[test]
+fn a_cluster_computes_in_the_ring_of_its_codec() {
+    let settings = Settings { codec: Ring::Z32.into(), ..Settings::default() };
+    let cluster = Cluster::in_memory().computing(settings).start().unwrap();
+    let (x, y) = (cluster.share(&array![1.5, -2.0, 3.0]).unwrap(), cluster.share(&array![4.0, 5.0, 0.5]).unwrap());
+    let run = cluster.run(inner_product, (&x, &y)).unwrap();
+    assert_eq!(run.reveal().unwrap(), array![-2.5].into_dyn());
+    assert_eq!(x.reveal_words().unwrap(), array![6144, (1 << 32) - 8192, 12288].into_dyn());
+    let negative = |p: &mut Party, x: Rep| -> Result<RepBits> { Ok(p.sign(&x)?) };
+    let many = Array1::from_iter((0..511).map(|i| f64::from(i % 7 - 3)));
+    let bits = cluster.run(negative, &cluster.share(&many).unwrap()).unwrap().reveal().unwrap();
+    assert_eq!(bits, many.mapv(|x| x < 0.0).into_dyn());
+    let known = x.reveal_to(PartyId::P1).unwrap();
+    let length = |_: &mut Party, x: Option<Tensor>| -> Result<Option<usize>> { Ok(x.map(|x| x.len())) };
+    assert_eq!(cluster.run(length, &known).unwrap().outputs, [None, Some(3), None]);
+    // What would not fit, and what is not there yet, is refused by name.
+    let error = cluster.share(&array![3e5]).unwrap_err().to_string();
+    assert!(error.contains("12 fraction bits") && error.contains("2^18"), "{error}");
+    let error = cluster.load_model("lenet", WeightSource::Bundled).unwrap_err().to_string();
+    assert!(error.contains("ring of 32 bits"), "{error}");
 }
 
 #[test]

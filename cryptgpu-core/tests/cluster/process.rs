@@ -132,7 +132,7 @@ fn every_insecure_choice_is_warned_of() {
 fn pages_of_convolutions(_: &mut Party, (): ()) -> Result<u64> {
     let window = PoolGeometry::square(3, 1, 1);
     let geometry = ConvGeometry { batch: 1, in_channels: 256, input: [1, 1], out_channels: 256, window, groups: 1 };
-    let (input, weight, mut output) = (vec![3; 256], vec![5; 256 * 256 * 9], vec![0; 256]);
+    let (input, weight, mut output) = (vec![3_u64; 256], vec![5; 256 * 256 * 9], vec![0; 256]);
     let pages = || {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
         stat.rsplit(')').next().and_then(|fields| fields.split_whitespace().nth(7)?.parse::<u64>().ok())

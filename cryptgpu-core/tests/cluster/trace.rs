@@ -7,6 +7,7 @@ use cryptgpu_core::cluster::Result;
 use cryptgpu_core::mpc::{Cost, Party, Rep, Side, cost};
 use cryptgpu_core::net::{MAX_TRANSFERS, NO_STEP};
 use cryptgpu_core::nn::WeightSource;
+use cryptgpu_core::ring::Ring;
 use ndarray::{Array1, ArrayD, array};
 
 const N: usize = 1000;
@@ -14,7 +15,7 @@ const N: usize = 1000;
 fn layers(p: &mut Party, x: Rep) -> Result<Rep> {
     let y = p.step("layer", |p| {
         let y = p.step("square", |p| p.mul(&x, &x))?;
-        let Cost { bytes, rounds } = cost::relu(N, p.window());
+        let Cost { bytes, rounds } = cost::relu(Ring::Z64, N, p.window());
         p.step("relu", |p| {
             p.declare(rounds, bytes);
             p.relu(&y)

@@ -151,7 +151,9 @@ fn constants_and_copies(card: Device) {
 
 fn sum(card: Device) {
     for n in SIZES.into_iter().chain([100_000]) {
-        same(&format!("sum of {n}"), card, [words(n, 1)], [Out::New(1)], |[x], [out]| kernels::sum(x, out));
+        same(&format!("sum of {n}"), card, [words(n, 1)], [Out::New(1)], |[x], [out]| {
+            kernels::sum(Ring::Z64, n, x, out)
+        });
     }
 }
 
@@ -184,7 +186,9 @@ fn product_share_and_bias(card: Device) {
     for (channels, inner, batch) in [(1, 1, 1), (5, 1, 7), (3, 17, 2), (10, 144, 3)] {
         let z = [Out::Changed(words(channels * inner * batch, 1))];
         let what = format!("bias of {batch} × {channels} × {inner}");
-        same(&what, card, [words(channels, 2)], z, |[bias], [z]| kernels::add_bias(bias, inner, z));
+        same(&what, card, [words(channels, 2)], z, |[bias], [z]| {
+            kernels::add_bias(Ring::Z64, [batch, channels, inner], bias, z)
+        });
     }
 }
 
@@ -419,16 +423,18 @@ fn pooling(card: Device) {
             let windows = window.over(input).unwrap();
             let (n, out) = (6 * input[0] * input[1], 6 * windows.output[0] * windows.output[1]);
             let what = format!("{window:?} on {input:?}");
-            same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| kernels::sum_pool(&windows, x, y));
+            same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| {
+                kernels::sum_pool(Ring::Z64, &windows, 6, x, y)
+            });
             for tap in [[0, 0], [window.kernel[0] - 1, window.kernel[1] - 1]] {
                 same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| {
-                    kernels::pool_tap(&windows, tap, 77, x, y)
+                    kernels::pool_tap(Ring::Z64, &windows, 6, tap, 77, x, y)
                 });
             }
             for (by_tap, taps) in [(false, 1), (true, window.kernel[0] * window.kernel[1])] {
                 let what = format!("spread by tap {by_tap}, {what}");
                 same(&what, card, [words(taps * out, 2)], [Out::New(n)], |[g], [inputs]| {
-                    kernels::spread(&windows, by_tap, g, inputs)
+                    kernels::spread(Ring::Z64, &windows, 6, by_tap, g, inputs)
                 });
             }
         }
@@ -442,7 +448,7 @@ fn matrix_products(card: Device) {
             let what = format!("{m} × {k} × {n}, transposed {transposed:?}");
             same(&what, card, inputs, [Out::New(m * n)], |[x0, y0, x1, y1], [out]| {
                 let geometry = MatmulGeometry { size: [m, n], depths: [k, k], transposed };
-                kernels::matmul_sum(&geometry, [(x0, y0), (x1, y1)], out).unwrap()
+                kernels::matmul_sum(Ring::Z64, &geometry, [(x0, y0), (x1, y1)], out).unwrap()
             });
         }
     }
@@ -470,7 +476,7 @@ fn convolutions(card: Device) {
         let [x, w, y] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()].map(count);
         let inputs = [words(x, 1), words(w, 2), words(x, 3), words(w, 4)];
         same(&format!("{geometry:?}"), card, inputs, [Out::New(y)], |[x0, w0, x1, w1], [out]| {
-            kernels::conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out).unwrap()
+            kernels::conv2d_sum(Ring::Z64, &geometry, [(x0, w0), (x1, w1)], out).unwrap()
         });
     }
 }
@@ -516,7 +522,9 @@ fn orders_of_blocks(card: Device) {
     let orders = [swapped, BlockOrder { reversed: true, ..swapped }, one_by_one, BlockOrder::mirrored([2, 5, 3], 70)];
     for order in orders {
         let n = order.words();
-        same(&format!("{order:?}"), card, [words(n, 1)], [Out::New(n)], |[x], [out]| kernels::reorder(&order, x, out));
+        same(&format!("{order:?}"), card, [words(n, 1)], [Out::New(n)], |[x], [out]| {
+            kernels::reorder(Ring::Z64, &order, x, out)
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use cryptgpu_core::device::{SignWindow, Tensor, Unary};
 use cryptgpu_core::mpc::check::{Check, Protocol, elementwise};
 use cryptgpu_core::mpc::{Cost, MpcError, Party, Rep, RepBits, RepXor, Side, World, cost};
 use cryptgpu_core::net::PartyId;
+use cryptgpu_core::ring::Ring;
 use ndarray::Array1;
 
 type Result<T> = std::result::Result<T, MpcError>;
@@ -169,7 +170,7 @@ fn passes(
 #[test]
 fn a_product_is_a_local_product_and_a_reshare() {
     let check = Check::new("product without truncation", 2);
-    passes(check, |p, x| product(p, &x[0], &x[1]), |x| x[0].wrapping_mul(x[1]), cost::reshare);
+    passes(check, |p, x| product(p, &x[0], &x[1]), |x| x[0].wrapping_mul(x[1]), |n| cost::reshare(Ring::Z64, n));
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn a_product_with_exact_truncation_costs_what_the_built_in_one_costs() {
         // As large as the result may be: |xy| below 2^62.
         let check = Check::new("product with exact truncation", 2).bits(31).errors(0..=1);
         let protocol = move |p: &mut Party, x: &[Rep]| product_truncated(p, &x[0], &x[1], d);
-        passes(check, protocol, move |x| (x[0] * x[1]) >> d, move |n| cost::truncate_product(n, d));
+        passes(check, protocol, move |x| (x[0] * x[1]) >> d, move |n| cost::truncate_product(Ring::Z64, n, d));
     }
 }
 
@@ -189,7 +190,7 @@ fn a_bit_times_a_tensor_costs_what_the_built_in_one_costs() {
         let bits = p.sign(&x[0])?;
         bit_product(p, &bits, &x[1])
     };
-    let cost = |n| cost::sign(n, SignWindow::default()) + cost::bit_product(n);
+    let cost = |n| cost::sign(Ring::Z64, n, SignWindow::default()) + cost::bit_product(Ring::Z64, n);
     passes(Check::new("bit times tensor", 2), protocol, |x| if x[0] < 0 { x[1] } else { 0 }, cost);
 }
 
@@ -200,7 +201,7 @@ fn another_adder_finds_the_same_signs() {
         p.bits_to_ring(&bits)
     };
     // A word a product: two before the tree, two in each of its six levels.
-    let cost = |n| Cost { bytes: 14 * cost::reshare(n).bytes, rounds: 8 } + cost::bits_to_ring(n);
+    let cost = |n| Cost { bytes: 14 * cost::reshare(Ring::Z64, n).bytes, rounds: 8 } + cost::bits_to_ring(Ring::Z64, n);
     passes(Check::new("sign by Kogge and Stone", 1), protocol, |x| i64::from(x[0] < 0), cost);
 }
 

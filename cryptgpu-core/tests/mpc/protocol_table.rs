@@ -9,6 +9,7 @@ use cryptgpu_core::mpc::{
 };
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
+use cryptgpu_core::ring::Ring;
 use cryptgpu_datasets::paper::{self, Table, quantity};
 use std::fmt::Write;
 
@@ -34,9 +35,9 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
             let (x, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
             p.linear(&x, &Operand::new(w), None).map(drop)
         }),
-        ("truncation of a shared tensor", exact, |p, x| p.truncate(x, 20).map(drop)),
+        ("truncation of a shared tensor", exact, |p, x| p.truncate(x, p.codec().fraction_bits()).map(drop)),
         ("the same and `CheckRange::Run`", checking, |p, x| {
-            let _ = p.truncate(x, 20)?;
+            let _ = p.truncate(x, p.codec().fraction_bits())?;
             p.check_range()
         }),
         ("sign bit", exact, |p, x| p.sign(x).map(drop)),
@@ -47,7 +48,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         }),
         ("ReLU", exact, |p, x| p.relu(x).map(drop)),
         ("product with truncation, and ReLU behind it", exact, |p, x| {
-            let product = p.begin_truncation(x.local_mul(x)?, 20)?;
+            let product = p.begin_truncation(x.local_mul(x)?, p.codec().fraction_bits())?;
             p.relu_behind(product).map(drop)
         }),
         ("ReLU, 32-bit window", short, |p, x| p.relu(x).map(drop)),
@@ -140,10 +141,20 @@ fn measure(n: usize, settings: Settings, protocol: Protocol) -> Cost {
 }
 
 fn protocol_table() -> String {
-    let mut table = String::from("| protocol | bytes an element, all parties | rounds |\n|---|---|---|\n");
+    let mut table = String::from(
+        "| protocol | bytes an element, all parties | rounds | in the ring of 32 bits | rounds |\n|---|---|---|---|---|\n",
+    );
     for (name, settings, protocol) in protocols() {
-        let cost = measure(N, settings, protocol);
-        writeln!(table, "| {name} | {:.2} | {} |", cost.bytes as f64 / N as f64, cost.rounds).unwrap();
+        let columns = [Ring::Z64, Ring::Z32].map(|ring| {
+            // All bits of that ring are no narrow window.
+            let fits = settings.window == SignWindow::default() || ring == Ring::Z64;
+            let cost = fits.then(|| measure(N, Settings { codec: ring.into(), ..settings }, protocol));
+            cost.map_or_else(
+                || "– | –".to_owned(),
+                |cost| format!("{:.2} | {}", cost.bytes as f64 / N as f64, cost.rounds),
+            )
+        });
+        writeln!(table, "| {name} | {} |", columns.join(" | ")).unwrap();
     }
     table
 }
@@ -156,7 +167,7 @@ fn network_table() -> String {
         let graph = fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap();
         let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
         let image: usize = graph.input_shape().iter().product();
-        let total = |settings| cost::input(image) + cryptgpu_core::nn::cost::infer(&plan, 1, &settings);
+        let total = |settings| cost::input(Ring::Z64, image) + cryptgpu_core::nn::cost::infer(&plan, 1, &settings);
         let ours = total(Settings::default());
         let short = total(settings(Fidelity::Exact, SignWindow::new(0, 32).unwrap()));
         let sent = paper::find(Table::Inference, name, 1, "CryptGPU", quantity::BYTES_SENT).unwrap().unwrap();

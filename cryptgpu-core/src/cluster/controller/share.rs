@@ -74,7 +74,7 @@ impl Cluster {
         share(&self.inner, array)
     }
 
-    /// As [`Cluster::share`], of ring words.
+    /// As [`Cluster::share`], of ring elements.
     ///
     /// # Errors
     /// Whatever ends the run.
@@ -106,7 +106,9 @@ where
     let fail = |error: &dyn std::fmt::Display| ClusterError::argument("share an array", error);
     let key = Key::from_os().map_err(|error| fail(&error))?;
     let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
-    let shares = deal(&Tensor::from_array(Device::Cpu, array), &mut prg);
+    let ring = inner.configuration.settings.codec.ring();
+    let value = Tensor::from_array_in(ring, Device::Cpu, array).map_err(|error| fail(&error))?;
+    let shares = deal(&value, &mut prg);
     let shape = array.shape().to_vec();
     let job = |rep: Rep| -> Result<Share, DeviceError> {
         let (a, b) = rep.components();

@@ -174,14 +174,16 @@ impl Shared {
         Ok(codec.decode_array(&self.reveal_words()?))
     }
 
-    /// As [`Shared::reveal`], as ring words.
+    /// As [`Shared::reveal`], as ring elements.
     ///
     /// # Errors
     /// As [`Shared::reveal`].
     pub fn reveal_words(&self) -> Result<ArrayD<u64>, ClusterError> {
-        let [p0, p1, p2] = self.0.holder()?.components(&self.0)?;
-        let words = p0.iter().zip(&p1).zip(&p2).map(|((a, b), c)| a.wrapping_add(*b).wrapping_add(*c)).collect();
-        together(self.shape(), words)
+        let holder = self.0.holder()?;
+        let (ring, n) = (holder.codec().ring(), self.len());
+        let [p0, p1, p2] = holder.components(&self.0)?.map(|words| ring.unpack(words, n));
+        let sum = |((a, b), c): ((&u64, &u64), &u64)| ring.residue(a.wrapping_add(*b).wrapping_add(*c));
+        together(self.shape(), p0.iter().zip(&p1).zip(&p2).map(sum).collect())
     }
 
     /// Opens it to one party, where functions find it as `Some` in place of an `Option<Tensor>`. The caller and the
@@ -201,13 +203,14 @@ impl SharedBits {
     /// # Errors
     /// When the handle is no longer good; whatever ends the run.
     pub fn reveal(&self) -> Result<ArrayD<bool>, ClusterError> {
-        let [p0, p1, p2] = self.0.holder()?.components(&self.0)?;
+        let holder = self.0.holder()?;
+        let layout = Layout::new(holder.codec().ring().filled(self.len()));
+        let [p0, p1, p2] = holder.components(&self.0)?;
         let words: Vec<u64> = p0.iter().zip(&p1).zip(&p2).map(|((a, b), c)| a ^ b ^ c).collect();
-        let layout = Layout::new(self.len());
         if words.len() != layout.words() {
             return Err(put_together(&"the parties sent another number of words than the bits take"));
         }
-        together(self.shape(), layout.unpack(&words))
+        together(self.shape(), layout.unpack(&words).into_iter().take(self.len()).collect())
     }
 }
 

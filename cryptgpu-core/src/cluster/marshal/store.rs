@@ -7,6 +7,7 @@ use crate::device::Tensor;
 use crate::mpc::{Rep, RepBits};
 use crate::nn::SharedModel;
 use crate::nn::training::SharedTraining;
+use crate::ring::Ring;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -63,14 +64,23 @@ impl Held {
     /// The memory that it takes.
     pub(in crate::cluster) fn bytes(&self) -> u64 {
         let words = match self {
-            Held::Rep(rep) => 2 * rep.len(),
+            Held::Rep(rep) => 2 * rep.components().0.view().len(),
             Held::Bits(bits) => 2 * bits.components().0.len(),
-            Held::Private(tensor) => tensor.as_ref().map_or(0, Tensor::len),
+            Held::Private(tensor) => tensor.as_ref().map_or(0, |tensor| tensor.view().len()),
             Held::Model(model) => return model.bytes(),
             Held::Examples(own) => return own.bytes(),
             Held::Training(training) => return training.bytes(),
         };
         8 * words as u64
+    }
+
+    /// The ring of a share.
+    pub(in crate::cluster) fn ring(&self) -> Option<Ring> {
+        match self {
+            Held::Rep(rep) => Some(rep.ring()),
+            Held::Bits(bits) => Some(bits.ring()),
+            Held::Private(_) | Held::Model(_) | Held::Examples(_) | Held::Training(_) => None,
+        }
     }
 
     pub(in crate::cluster) fn label(&self) -> Label {

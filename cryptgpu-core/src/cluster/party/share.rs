@@ -28,8 +28,8 @@ impl Job for Share {
     }
 
     fn run(self, context: &mut PartyContext) -> Result<(), JobError> {
-        let device = context.party().device();
-        let tensor = |words: Words| Tensor::new(device.upload(words.0), &self.shape);
+        let (device, ring) = (context.party().device(), context.party().ring());
+        let tensor = |words: Words| Tensor::new_in(ring, device.upload(words.0), &self.shape);
         let [a, b] = self.components.map(tensor);
         let rep = a.and_then(|a| Rep::from_components(a, b?)).map_err(|error| JobError::Other(error.to_string()))?;
         context.hold(0, Held::Rep(rep))
@@ -63,6 +63,13 @@ impl Job for Reveal {
     fn run(self, context: &mut PartyContext) -> Result<Words, JobError> {
         let held = context.held(self.id)?;
         let party = context.party();
+        let (ring, expected) = (held.ring(), party.ring());
+        if ring.is_some_and(|ring| ring != expected) {
+            let what = held.label().describe();
+            return Err(JobError::Other(format!(
+                "{what} is not of the ring of {expected}, in which the caller reads it"
+            )));
+        }
         match &held {
             Held::Rep(rep) => {
                 let summand = party.fresh_summand(rep)?;

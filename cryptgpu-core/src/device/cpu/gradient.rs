@@ -3,13 +3,14 @@
 use super::conv::{self, InputGradientTerm, WeightGradientTerm};
 use super::product::kernel_error;
 use crate::device::{ConvGeometry, DeviceError};
+use crate::ring::Word;
 
 /// `out` = Σₜ of the gradient of the weights of the convolution `geometry`, from the gradients of its outputs and its
 /// images.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn weights(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+pub fn weights<W: Word>(geometry: &ConvGeometry, terms: [(&[W], &[W]); 2], out: &mut [W]) -> Result<(), DeviceError> {
     let terms = terms.map(|(gradient, input)| WeightGradientTerm { gradient, input });
     conv::weight_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's weights"))
 }
@@ -19,7 +20,7 @@ pub fn weights(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut 
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn images(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+pub fn images<W: Word>(geometry: &ConvGeometry, terms: [(&[W], &[W]); 2], out: &mut [W]) -> Result<(), DeviceError> {
     let terms = terms.map(|(gradient, weight)| InputGradientTerm { gradient, weight });
     conv::input_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's images"))
 }

@@ -3,12 +3,17 @@
 use super::conv::{self, ConvTerm};
 use super::gemm::{self, GemmError, MatRef, Term};
 use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
+use crate::ring::Word;
 
 /// `out` = Σₜ xₜ · yₜ: the products `geometry` of matrices in row-major order.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+pub fn matmul_sum<W: Word>(
+    geometry: &MatmulGeometry,
+    terms: [(&[W], &[W]); 2],
+    out: &mut [W],
+) -> Result<(), DeviceError> {
     let MatmulGeometry { size: [m, n], depths, transposed: [left, right] } = *geometry;
     let term = |t: usize| {
         let ((x, y), depth) = (terms[t], depths[t]);
@@ -23,7 +28,11 @@ pub fn matmul_sum(geometry: &MatmulGeometry, terms: [(&[u64], &[u64]); 2], out: 
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn conv2d_sum(geometry: &ConvGeometry, terms: [(&[u64], &[u64]); 2], out: &mut [u64]) -> Result<(), DeviceError> {
+pub fn conv2d_sum<W: Word>(
+    geometry: &ConvGeometry,
+    terms: [(&[W], &[W]); 2],
+    out: &mut [W],
+) -> Result<(), DeviceError> {
     let terms = terms.map(|(input, weight)| ConvTerm { input, weight });
     conv::conv2d_sum(geometry, &terms, out).map_err(kernel_error("conv2d"))
 }

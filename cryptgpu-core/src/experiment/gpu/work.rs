@@ -116,8 +116,10 @@ fn elementwise(d: Device, n: usize) -> Vec<Work> {
         work(d, "product share", [n; 4], [n], |[a, b, c, e], [out]| {
             kernels::product_share(Ring::Z64, [a, b], [c, e], out)
         }),
-        work(d, "add a bias", [n, 64], [n], |[_, bias], [z]| kernels::add_bias(bias, 4096, z)),
-        work(d, "sum", [n], [1], |[x], [out]| kernels::sum(x, out)),
+        work(d, "add a bias", [n, 64], [n], move |[_, bias], [z]| {
+            kernels::add_bias(Ring::Z64, [n / (64 * 4096), 64, 4096], bias, z);
+        }),
+        work(d, "sum", [n], [1], move |[x], [out]| kernels::sum(Ring::Z64, n, x, out)),
         work(d, "copy", [n], [n], |[x], [out]| out.copy_from(x)),
         work(d, "words to planes", [n], [planes], |[x], [out]| kernels::to_planes(Ring::Z64, 0, CUT, x, out)),
         work(d, "planes to words", [planes], [n], |[x], [out]| kernels::from_planes(Ring::Z64, CUT, x, out)),
@@ -239,15 +241,18 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
 fn pooling(d: Device, n: usize) -> Vec<Work> {
     // Images of 32 × 32, as many as there are words for.
     let (window, side) = (PoolGeometry::square(2, 2, 0), 32);
-    let (whole, half) = (n.div_ceil(side * side) * side * side, side / 2);
+    let (planes, half) = (n.div_ceil(side * side), side / 2);
+    let whole = planes * side * side;
     let windows = PlaneWindows { window, input: [side; 2], output: [half; 2] };
     vec![
-        work(d, "sums of windows", [whole], [whole / 4], move |[x], [out]| kernels::sum_pool(&windows, x, out)),
+        work(d, "sums of windows", [whole], [whole / 4], move |[x], [out]| {
+            kernels::sum_pool(Ring::Z64, &windows, planes, x, out)
+        }),
         work(d, "a tap of windows", [whole], [whole / 4], move |[x], [out]| {
-            kernels::pool_tap(&windows, [1, 0], 0, x, out);
+            kernels::pool_tap(Ring::Z64, &windows, planes, [1, 0], 0, x, out);
         }),
         work(d, "spreading over windows", [whole / 4], [whole], move |[g], [out]| {
-            kernels::spread(&windows, false, g, out);
+            kernels::spread(Ring::Z64, &windows, planes, false, g, out);
         }),
     ]
 }
@@ -262,7 +267,7 @@ fn products(d: Device, n: usize) -> Vec<Work> {
             let multiply_adds = 2.0 * (side as f64).powi(3);
             product(d, "matmul", size, multiply_adds, words, move |[x0, y0, x1, y1], [out]| {
                 let geometry = MatmulGeometry { size: [side; 2], depths: [side; 2], transposed: [false; 2] };
-                kernels::matmul_sum(&geometry, [(x0, y0), (x1, y1)], out)
+                kernels::matmul_sum(Ring::Z64, &geometry, [(x0, y0), (x1, y1)], out)
             })
         })
         .collect();
@@ -277,15 +282,15 @@ fn products(d: Device, n: usize) -> Vec<Work> {
         let size = format!("two of {channels} channels {side} × {side}, 3 × 3, {groups} group(s)");
         let (multiply_adds, words) = (2.0 * (weight * side * side) as f64, ([image, weight, image, weight], [image]));
         all.push(product(d, "convolution", size.clone(), multiply_adds, words, move |[x0, w0, x1, w1], [out]| {
-            kernels::conv2d_sum(&geometry, [(x0, w0), (x1, w1)], out)
+            kernels::conv2d_sum(Ring::Z64, &geometry, [(x0, w0), (x1, w1)], out)
         }));
         let (name, words) = ("gradient of weights", ([image; 4], [weight]));
         all.push(product(d, name, size.clone(), multiply_adds, words, move |[dy0, x0, dy1, x1], [out]| {
-            kernels::conv2d_weight_gradient_sum(&geometry, [(dy0, x0), (dy1, x1)], out)
+            kernels::conv2d_weight_gradient_sum(Ring::Z64, &geometry, [(dy0, x0), (dy1, x1)], out)
         }));
         let (name, words) = ("gradient of images", ([image, weight, image, weight], [image]));
         all.push(product(d, name, size, multiply_adds, words, move |[dy0, w0, dy1, w1], [out]| {
-            kernels::conv2d_input_gradient_sum(&geometry, [(dy0, w0), (dy1, w1)], out)
+            kernels::conv2d_input_gradient_sum(Ring::Z64, &geometry, [(dy0, w0), (dy1, w1)], out)
         }));
     }
     all

@@ -277,8 +277,8 @@ pub(super) mod tests {
             assert_eq!((record.window.as_str(), record.fidelity.as_str()), ("0:64", "exact"));
             let window = crate::device::SignWindow::default();
             let cost = match record.operation().unwrap() {
-                Operation::Relu { n } => cost::relu(n, window),
-                other => cost::truncate_product(other.outputs() as usize, record.fraction_bits),
+                Operation::Relu { n } => cost::relu(crate::ring::Ring::Z64, n, window),
+                other => cost::truncate_product(crate::ring::Ring::Z64, other.outputs() as usize, record.fraction_bits),
             };
             assert_eq!(record.total_bytes(), cost.bytes, "{}", record.operation);
             assert!((cost.rounds - 1..=cost.rounds).contains(&record.rounds), "{record:?}");

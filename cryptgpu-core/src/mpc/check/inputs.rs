@@ -2,6 +2,7 @@
 //! signs, and uniform ones, in shapes that leave packed blocks and tails empty, whole and odd.
 
 use crate::prg::{Correlated, Key, Keys, Randomness};
+use crate::ring::Ring;
 use ndarray::{ArrayD, IxDyn};
 
 /// Numbers of elements that leave parts, blocks and tail groups of packed bits empty, whole and odd.
@@ -45,29 +46,30 @@ impl Source {
     }
 }
 
-/// The edges of the integers below 2^`bits` in absolute value; with 63 bits also −2^63, the ring's
-/// own lowest value.
-pub(super) fn edges(bits: u32) -> Vec<u64> {
+/// The edges of the integers below 2^`bits` in absolute value; with all bits of the ring but one also its own lowest value, −2^63 or
+/// −2^31.
+pub(super) fn edges(bits: u32, ring: Ring) -> Vec<u64> {
+    let whole = bits + 1 == ring.bits();
     let top = (1u64 << bits) - 1;
     let half = 1u64 << bits.saturating_sub(1);
     let mut edges = vec![0, 1, 2, half - 1, half, top];
     edges.extend(edges.clone().into_iter().map(u64::wrapping_neg));
-    edges.extend((bits == 63).then_some(1 << 63));
-    edges.retain(|&edge| bits == 63 || (edge as i64).unsigned_abs() <= top);
+    edges.extend(whole.then_some((1u64 << bits).wrapping_neg()));
+    edges.retain(|&edge| whole || (edge as i64).unsigned_abs() <= top);
     edges.sort_unstable();
     edges.dedup();
     edges
 }
 
 /// One input of a trial. Edges of all inputs meet each other: input k steps through them at its own
-/// speed.
-pub(super) fn values(source: &mut Source, shape: &[usize], bits: u32, input: u32) -> ArrayD<u64> {
+/// speed. Integers of 64 bits, whatever the ring.
+pub(super) fn values(source: &mut Source, shape: &[usize], bits: u32, input: u32, ring: Ring) -> ArrayD<u64> {
     let n: usize = shape.iter().product();
-    let edges = edges(bits);
+    let edges = edges(bits, ring);
     let words = source.words(n).into_iter().enumerate().map(|(i, word)| {
         let uniform = (word as i64 >> (63 - bits)) as u64;
         // Arithmetic shifts reach −2^bits, which is out of the range.
-        let uniform = if bits < 63 && uniform == (1u64 << bits).wrapping_neg() { 0 } else { uniform };
+        let uniform = if bits + 1 < ring.bits() && uniform == (1u64 << bits).wrapping_neg() { 0 } else { uniform };
         match i % 4 {
             0 | 1 => edges[((i / 4 * 2 + i % 4) / edges.len().pow(input % 3)) % edges.len()],
             2 => (uniform as i64 >> (bits / 2)) as u64,
@@ -155,14 +157,17 @@ mod tests {
 
     #[test]
     fn values_stay_in_range_and_meet_their_edges() {
-        for bits in [1, 8, 20, 62, 63] {
+        for (bits, ring) in
+            [1, 8, 20, 62, 63].map(|bits| (bits, Ring::Z64)).into_iter().chain([(30, Ring::Z32), (31, Ring::Z32)])
+        {
             let mut source = Source::new(5);
-            let inputs = [0, 1].map(|input| values(&mut source, &[1600], bits, input));
-            let top = (1u128 << bits) - 1;
+            let inputs = [0, 1].map(|input| values(&mut source, &[1600], bits, input, ring));
+            let (top, whole) = ((1u128 << bits) - 1, bits + 1 == ring.bits());
             for x in inputs.iter().flatten() {
-                assert!(bits == 63 || u128::from((*x as i64).unsigned_abs()) <= top, "{x} has more than {bits} bits");
+                assert_eq!(*x, ring.signed(*x) as u64, "an element of the ring");
+                assert!(whole || u128::from((*x as i64).unsigned_abs()) <= top, "{x} has more than {bits} bits");
             }
-            let edges = edges(bits);
+            let edges = edges(bits, ring);
             let pairs: std::collections::HashSet<_> = inputs[0].iter().zip(&inputs[1]).collect();
             for a in &edges {
                 for b in &edges {
@@ -170,6 +175,8 @@ mod tests {
                 }
             }
         }
-        assert!(super::edges(63).contains(&(1 << 63)) && super::edges(62).contains(&(1u64 << 62).wrapping_sub(1)));
+        let edges = |bits, value: i64| super::edges(bits, Ring::Z64).contains(&(value as u64));
+        assert!(edges(63, i64::MIN) && edges(62, (1 << 62) - 1) && !edges(31, -1 << 31));
+        assert!(super::edges(31, Ring::Z32).contains(&((-1i64 << 31) as u64)));
     }
 }

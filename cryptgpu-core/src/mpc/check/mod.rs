@@ -46,6 +46,7 @@ pub use report::{Costs, Counterexample, Report, Stated, Values};
 pub use views::{Finding, Together, ViewSize, Views};
 
 use super::{Cost, MpcError, Party, Recordable, Rep, World};
+use crate::ring::Ring;
 use inputs::{Source, shape, sizes, values};
 use ndarray::{ArrayD, IxDyn};
 use std::ops::RangeInclusive;
@@ -92,7 +93,8 @@ type Formula = dyn Fn(usize) -> Cost;
 pub struct Check {
     name: String,
     inputs: usize,
-    bits: u32,
+    /// The whole ring where nothing is said.
+    bits: Option<u32>,
     errors: RangeInclusive<i64>,
     shapes: Option<Box<Shapes>>,
     formula: Option<Box<Formula>>,
@@ -106,7 +108,8 @@ pub struct Check {
 /// and a block of packed bits with a whole word and one element behind it.
 const VIEW_SIZES: [usize; 3] = [1, 3, 577];
 
-/// A plaintext function that looks at one element of each input at a time, as a signed integer.
+/// A plaintext function that looks at one element of each input at a time, as a signed integer. Its result is taken modulo the size of
+/// the ring.
 pub fn elementwise(f: impl Fn(&[i64]) -> i64) -> impl Fn(&[ArrayD<u64>]) -> ArrayD<u64> {
     move |inputs| {
         let Some(first) = inputs.first() else { return ArrayD::zeros(IxDyn(&[0])) };
@@ -127,7 +130,7 @@ impl Check {
         Check {
             name: name.to_owned(),
             inputs,
-            bits: 63,
+            bits: None,
             errors: 0..=0,
             shapes: None,
             formula: None,
@@ -138,9 +141,18 @@ impl Check {
         }
     }
 
-    /// Inputs below 2^`bits` in absolute value, 1 to 63; 63, the whole ring, by default.
+    /// Inputs below 2^`bits` in absolute value, 1 to 63, or 31 in the ring of 32 bits; the whole ring by default.
     pub fn bits(self, bits: u32) -> Self {
-        Check { bits, ..self }
+        Check { bits: Some(bits), ..self }
+    }
+
+    /// The ring of the world's settings.
+    fn ring(&self) -> Ring {
+        self.world.settings.codec.ring()
+    }
+
+    fn input_bits(&self) -> u32 {
+        self.bits.unwrap_or(self.ring().bits() - 1)
     }
 
     /// By how many units results may differ from the plaintext function: 0 to 1 for a truncation.
@@ -207,11 +219,12 @@ impl Check {
         for (trial, &n) in sizes.iter().enumerate() {
             let vector = shape(&mut source, n);
             let shapes = self.shapes.as_ref().map_or_else(|| vec![vector; self.inputs], |shapes| shapes(n));
-            let inputs = |(input, shape): (u32, &Vec<usize>)| values(&mut source, shape, self.bits, input);
+            let inputs =
+                |(input, shape): (u32, &Vec<usize>)| values(&mut source, shape, self.input_bits(), input, self.ring());
             let inputs: Vec<ArrayD<u64>> = (0..).zip(&shapes).map(inputs).collect();
             let world = World { seed: self.world.seed.wrapping_add(trial as u64), ..self.world.clone() };
             let outcome = trial::run(&world, &inputs, &protocol)?;
-            report.add_values(&inputs, &outcome.value, &plaintext(&inputs))?;
+            report.add_values(self.ring(), &inputs, &outcome.value, &plaintext(&inputs))?;
             let stated = self.formula.as_ref().map(|formula| formula(inputs[0].len()));
             report.add_costs(inputs[0].len(), &outcome, stated, trial + 1 == sizes.len());
         }
@@ -220,9 +233,11 @@ impl Check {
     }
 
     fn makes_sense(&self) -> Result<(), CheckError> {
-        if !(1..=63).contains(&self.bits) || self.inputs == 0 {
-            let (bits, inputs) = (self.bits, self.inputs);
-            return Err(CheckError::Setup(format!("{bits} bits, {inputs} inputs: take 1 to 63 bits, and an input")));
+        let (bits, inputs, most) = (self.input_bits(), self.inputs, self.ring().bits() - 1);
+        if !(1..=most).contains(&bits) || inputs == 0 {
+            return Err(CheckError::Setup(format!(
+                "{bits} bits, {inputs} inputs: take 1 to {most} bits, and an input"
+            )));
         }
         Ok(())
     }
@@ -237,7 +252,7 @@ impl Check {
         self.makes_sense()?;
         let alike = |n: usize| vec![vec![n]; self.inputs];
         let shapes: &dyn Fn(usize) -> Vec<Vec<usize>> = self.shapes.as_ref().map_or(&alike, |shapes| &**shapes);
-        let (world, bits, level) = (&self.world, self.bits, self.level);
+        let (world, bits, level) = (&self.world, self.input_bits(), self.level);
         let plan = views::Plan { world, shapes, bits, sizes: &self.view_sizes, revealed: &self.revealed, level };
         plan.look(&protocol)
     }
@@ -245,6 +260,6 @@ impl Check {
 
 impl std::fmt::Debug for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Check({:?}, {} inputs of {} bits)", self.name, self.inputs, self.bits)
+        write!(f, "Check({:?}, {} inputs of {} bits)", self.name, self.inputs, self.input_bits())
     }
 }

@@ -3,6 +3,7 @@
 use super::trial::Trial;
 use super::{CheckError, Together, Views};
 use crate::mpc::{CheckedClaim, Cost};
+use crate::ring::Ring;
 use ndarray::ArrayD;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -122,6 +123,7 @@ impl Report {
 
     pub(super) fn add_values(
         &mut self,
+        ring: Ring,
         inputs: &[ArrayD<u64>],
         got: &ArrayD<u64>,
         expected_values: &ArrayD<u64>,
@@ -135,7 +137,7 @@ impl Report {
         values.trials += 1;
         values.elements += got.len();
         for (index, (&got, &expected)) in got.iter().zip(expected_values).enumerate() {
-            let error = got.wrapping_sub(expected) as i64;
+            let error = ring.signed(got.wrapping_sub(expected));
             let seen = values.seen.clone().unwrap_or(error..=error);
             values.seen = Some(error.min(*seen.start())..=error.max(*seen.end()));
             if values.allowed.contains(&error) {
@@ -146,8 +148,8 @@ impl Report {
                 shapes: inputs.iter().map(|x| x.shape().to_vec()).collect(),
                 index,
                 inputs: inputs.iter().map(|x| element(x, index, expected_values.len())).collect(),
-                expected: expected as i64,
-                got: got as i64,
+                expected: ring.signed(expected),
+                got: ring.signed(got),
             });
         }
         Ok(())

@@ -76,18 +76,17 @@ impl Bench<'_> {
     pub fn deal(&self, inputs: &[ArrayD<u64>]) -> Result<Vec<[Rep; 3]>, CheckError> {
         let mut source = Source::new(self.world.seed ^ 0x7368_6172_6573 ^ (self.observer.index() as u64) << 56);
         let mut one = |value: &ArrayD<u64>| -> Result<[Rep; 3], DeviceError> {
-            let n = value.len();
-            let (a, b) = (source.words(n), source.words(n));
-            let third = value.iter().zip(a.iter().zip(&b)).map(|(x, (a, b))| x.wrapping_sub(*a).wrapping_sub(*b));
-            let mut components = [a.clone(), b.clone(), third.collect()];
+            let (ring, n) = (self.world.settings.codec.ring(), value.len());
+            let (value, shape) = (Tensor::from_array_in(ring, Device::Cpu, value)?, value.shape());
+            let mut uniform = || Tensor::new_in(ring, Device::Cpu.upload(source.words(ring.words(n))), shape);
+            let (a, b) = (uniform()?, uniform()?);
+            let third = value.sub(&a)?.sub(&b)?;
+            let mut components = [a, b, third];
             // Component k of the three belongs at index observer + k.
             components.rotate_right(self.observer.index());
             let rep = |party: PartyId| {
                 let device = self.device(party);
-                let tensor = |k: PartyId| {
-                    let host = Device::Cpu.upload(components[k.index()].clone());
-                    Tensor::new(host, value.shape())?.to_device(device)
-                };
+                let tensor = |k: PartyId| components[k.index()].to_device(device);
                 Rep::from_components(tensor(party)?, tensor(party.next())?)
             };
             Ok([rep(PartyId::P0)?, rep(PartyId::P1)?, rep(PartyId::P2)?])

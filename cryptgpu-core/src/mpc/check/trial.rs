@@ -72,7 +72,8 @@ fn merge(parts: [Part; 3]) -> Result<Trial, CheckError> {
     let rounds = parts.iter().map(|part| part.rounds).max().unwrap_or(0);
     let outputs = parts.map(|Part { output, .. }| {
         let (step, name) = (String::new(), String::new());
-        RecordedShare { step, name, sharing: output.sharing, shape: output.shape, components: output.components }
+        let Parts { sharing, ring, shape, components } = output;
+        RecordedShare { step, name, sharing, ring, shape, components }
     });
     consistent(&outputs)?;
     let value = combine(outputs.each_ref())

@@ -7,28 +7,32 @@ use super::softmax::{exponential_scale, sum_octaves};
 use super::{Octaves, WORKING, reciprocal, roots};
 use crate::mpc::cost::{max_pool, reshare, sign_to_ring, truncate_product, truncate_shared};
 use crate::mpc::{Cost, SignWindow};
+use crate::ring::Ring;
+
+/// The ring that functions are computed in.
+const RING: Ring = Ring::Z64;
 
 /// Where n elements lie among thresholds, as ring elements.
 fn steps(n: usize, thresholds: usize, window: SignWindow) -> Cost {
-    sign_to_ring(n * thresholds, window)
+    sign_to_ring(RING, n * thresholds, window)
 }
 
 /// n products of which so many bits are cut.
 fn product(n: usize, cut: i32) -> Cost {
-    truncate_product(n, cut.max(0) as u32)
+    truncate_product(RING, n, cut.max(0) as u32)
 }
 
 /// A polynomial at n places, with so many fraction bits.
 fn polynomial(n: usize, scale: u32) -> Cost {
-    truncate_product(n, WORKING)
-        + truncate_product(2 * n, WORKING)
-        + truncate_shared(n, WORKING)
-        + truncate_product(n, WORKING)
-        + truncate_product(n, 2 * WORKING - scale)
+    truncate_product(RING, n, WORKING)
+        + truncate_product(RING, 2 * n, WORKING)
+        + truncate_shared(RING, n, WORKING)
+        + truncate_product(RING, n, WORKING)
+        + truncate_product(RING, n, 2 * WORKING - scale)
 }
 
 fn split(n: usize, bits: BitRange) -> Cost {
-    steps(n, bits.count(), bits.window()) + truncate_product(n, bits.excess())
+    steps(n, bits.count(), bits.window()) + truncate_product(RING, n, bits.excess())
 }
 
 fn reciprocal_of(n: usize, bits: BitRange, from: u32, to: u32) -> Cost {
@@ -46,7 +50,7 @@ pub fn reciprocal(n: usize, f: u32, octaves: Octaves) -> Cost {
 pub fn div(n: usize, f: u32, octaves: Octaves) -> Cost {
     let bits = octaves.bits(f);
     let to = f + reciprocal::GUARD;
-    split(n, bits) + reciprocal_of(n, bits, f, to) + truncate_product(n, to)
+    split(n, bits) + reciprocal_of(n, bits, f, to) + truncate_product(RING, n, to)
 }
 
 /// [`crate::mpc::Party::rsqrt_in`] of n elements.
@@ -72,7 +76,10 @@ pub fn log(n: usize, f: u32, octaves: Octaves) -> Cost {
 
 fn exp_scaled(n: usize, pieces: Pieces) -> Cost {
     let scale = pieces.scale();
-    steps(n, pieces.thresholds(), SignWindow::default()) + reshare(n) + polynomial(n, scale) + product(n, scale as i32)
+    steps(n, pieces.thresholds(), SignWindow::default())
+        + reshare(RING, n)
+        + polynomial(n, scale)
+        + product(n, scale as i32)
 }
 
 /// [`crate::mpc::Party::exp`] of n elements.
@@ -82,17 +89,17 @@ pub fn exp(n: usize, f: u32) -> Cost {
 
 /// [`crate::mpc::Party::sigmoid`] of n elements.
 pub fn sigmoid(n: usize, f: u32) -> Cost {
-    sign_to_ring(n, SignWindow::default())
-        + reshare(n)
+    sign_to_ring(RING, n, SignWindow::default())
+        + reshare(RING, n)
         + exp_scaled(n, Pieces::up_to_one(exponential_scale(f)))
         + polynomial(n, f)
-        + reshare(n)
+        + reshare(RING, n)
 }
 
 /// Maxima, exponentials and their sums of `rows` rows of `width` elements.
 fn exponentials(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     let scale = exponential_scale(f);
-    max_pool(rows, width, window)
+    max_pool(RING, rows, width, window)
         + exp_scaled(rows * width, Pieces::up_to_one(scale))
         + split(rows, sum_octaves(width).bits(scale))
 }
@@ -102,7 +109,7 @@ pub fn softmax(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     let scale = exponential_scale(f);
     exponentials(rows, width, f, window)
         + reciprocal_of(rows, sum_octaves(width).bits(scale), scale, WORKING)
-        + truncate_product(rows * width, scale + WORKING - f)
+        + truncate_product(RING, rows * width, scale + WORKING - f)
 }
 
 /// [`crate::mpc::Party::log_softmax`] of `rows` rows of `width` elements.
@@ -112,5 +119,5 @@ pub fn log_softmax(rows: usize, width: usize, f: u32, window: SignWindow) -> Cos
 
 /// [`crate::mpc::Party::cross_entropy`] of `rows` rows of `width` elements.
 pub fn cross_entropy(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
-    softmax(rows, width, f, window) + polynomial(rows, f) + truncate_product(rows, f)
+    softmax(rows, width, f, window) + polynomial(rows, f) + truncate_product(RING, rows, f)
 }

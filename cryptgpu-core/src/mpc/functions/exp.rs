@@ -86,7 +86,7 @@ impl Party {
     /// [`MpcError::Argument`] for a codec with more than 27 fraction bits; the link's errors.
     pub fn exp(&mut self, x: &Rep) -> Result<Rep, MpcError> {
         let f = self.codec().fraction_bits();
-        let y = self.exactly(|p| p.exp_scaled(&x.reshape(&[x.len()])?, f, f, Pieces::whole(f)))?;
+        let y = self.exactly("exp", x, |p| p.exp_scaled(&x.reshape(&[x.len()])?, f, f, Pieces::whole(f)))?;
         Ok(y.reshape(x.shape())?)
     }
 

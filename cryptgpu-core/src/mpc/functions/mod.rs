@@ -52,9 +52,22 @@ fn fixed(value: f64, fraction_bits: u32) -> u64 {
 }
 
 impl Party {
-    /// Runs `body` with exact truncations: numbers on the way come near the end of the range, where the paper's
-    /// truncation is often wrong.
-    fn exactly<T>(&mut self, body: impl FnOnce(&mut Party) -> T) -> T {
+    /// Runs `body`, a function of x, with exact truncations: numbers on the way come near the end of the range, where the paper's
+    /// truncation is often wrong. They have 28 fraction bits, for which the ring of 32 bits has no room.
+    fn exactly<T>(
+        &mut self,
+        operation: &'static str,
+        x: &Rep,
+        body: impl FnOnce(&mut Party) -> Result<T, MpcError>,
+    ) -> Result<T, MpcError> {
+        let ring = x.ring();
+        if ring.range_bits() < RANGE_BITS {
+            let detail = format!(
+                "numbers on the way have {WORKING} fraction bits, and products of such do not fit the ring of {ring}: take the ring of \
+                 64 bits"
+            );
+            return Err(MpcError::argument(operation, detail));
+        }
         let before = *self.settings();
         self.set_settings(super::Settings { fidelity: Fidelity::Exact, ..before });
         let result = body(self);

@@ -71,9 +71,9 @@ impl Rows {
     fn spread(&self, x: &Rep) -> Result<Rep, MpcError> {
         let each = |x: &Tensor| {
             let n = self.count * self.width;
-            let mut out = Tensor::full(x.device(), &[n], 0).into_buffer();
-            kernels::add_bias(x.view(), self.width, out.view_mut());
-            Tensor::new(out, &[n])
+            let mut out = x.full_like(&[n], 0).into_buffer();
+            kernels::add_bias(x.ring(), [1, self.count, self.width], x.view(), out.view_mut());
+            Tensor::new_in(x.ring(), out, &[n])
         };
         Ok(Rep::from_components(each(&x.a)?, each(&x.b)?)?)
     }
@@ -118,7 +118,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] when there is no last axis or it is empty; the link's errors.
     pub fn softmax(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        self.exactly(|p| {
+        self.exactly("softmax", x, |p| {
             let rows = Rows::of("softmax", x)?;
             let e = p.exponentials(x, &rows)?;
             Ok(p.shares_of_sum(&e, &rows)?.reshape(x.shape())?)
@@ -133,7 +133,7 @@ impl Party {
     /// # Errors
     /// As [`Party::softmax`].
     pub fn log_softmax(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        self.exactly(|p| {
+        self.exactly("log_softmax", x, |p| {
             let rows = Rows::of("log_softmax", x)?;
             let e = p.exponentials(x, &rows)?;
             let logarithm = p.log_of(&e.sums, e.scale, p.codec().fraction_bits())?;
@@ -171,7 +171,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; as [`Party::softmax`].
     pub fn cross_entropy(&mut self, logits: &Rep, labels: &Rep) -> Result<CrossEntropy, MpcError> {
-        self.exactly(|p| {
+        self.exactly("cross_entropy", logits, |p| {
             let rows = Rows::of("cross_entropy", logits)?;
             // Where shapes differ, this says so before anything is sent.
             let _ = logits.sub(labels)?;

@@ -19,6 +19,7 @@ struct ProductMasks {
 
 /// The parts of a bit product.
 struct ProductParts {
+    ring: Ring,
     /// Role 0's words of packed bits.
     words: Range<usize>,
     one: Part<6>,
@@ -52,6 +53,7 @@ struct ProductReceived {
 
 /// What a conversion needs, in all roles.
 struct ConversionMasks {
+    ring: Ring,
     /// Role 0's words of packed bits.
     words: Range<usize>,
     u1: Draw,
@@ -80,10 +82,15 @@ struct ConversionBegun {
 
 impl Party {
     fn check_bits_fit(&self, operation: &'static str, bits: &RepBits, x: &Rep) -> Result<(), MpcError> {
-        if bits.shape() == x.shape() {
+        if bits.shape() == x.shape() && bits.ring() == x.ring() {
             return Ok(());
         }
-        let detail = format!("shapes differ, bits {:?}, tensor {:?}", bits.shape(), x.shape());
+        let detail = match bits.ring() == x.ring() {
+            true => format!("shapes differ, bits {:?}, tensor {:?}", bits.shape(), x.shape()),
+            false => {
+                format!("bits of a tensor of {}, and a tensor of {}: both must be of one ring", bits.ring(), x.ring())
+            }
+        };
         Err(MpcError::argument(operation, detail))
     }
 
@@ -102,15 +109,15 @@ impl Party {
     /// | 3 | role 2 | role 1 | p₂ − ν, p₂ = v·x₀ + u₂(b + d) | ν of F₀ |
     ///
     /// y₀ = f + ν, y₁ = p₀ − f + μ, y₂ = (p₁ − μ) + (p₂ − ν). Role 0 receives nothing.
-    /// 40 1/8 bytes an element, 3 rounds. Where the bit comes from a comparison, as in [`Party::relu`], role 0 knows u
+    /// 40 1/8 bytes an element, 20 1/8 in the ring of 32 bits; 3 rounds. Where the bit comes from a comparison, as in [`Party::relu`], role 0 knows u
     /// before the comparison begins, and the first round is that of the comparison: 2 more.
     ///
     /// # Errors
-    /// [`MpcError::Argument`] when the shapes differ; the link's errors.
+    /// [`MpcError::Argument`] when the shapes or rings differ; the link's errors.
     pub fn bit_product(&mut self, bits: &RepBits, x: &Rep) -> Result<Rep, MpcError> {
         self.check_bits_fit("bit product", bits, x)?;
         self.check_here("bit product", bits.device())?;
-        self.declare_cost(cost::bit_product(x.len()));
+        self.declare_cost(cost::bit_product(x.ring(), x.len()));
         let mut masks = self.bit_product_masks(x)?;
         device::make(self.device(), Masks::draws(masks.draws()));
         let ProductMasks { u1, pads, parts } = masks;
@@ -126,11 +133,11 @@ impl Party {
     /// messages travel with the first of the sign. Where y is still truncated, its last message does, too: all that
     /// this round sends is computed without role 1's component 1 of y, and it is taken before any other of this round.
     pub(in crate::mpc) fn at_least_zero_times(&mut self, y: Truncating, c: u64) -> Result<(Rep, RepBits), MpcError> {
-        let (window, device) = (self.window(), self.device());
+        let (window, device) = (self.window_in(y.so_far().ring()), self.device());
         let shifted = (c != 0).then(|| y.so_far().add_word(self.id(), c));
         let x = shifted.as_ref().unwrap_or(y.so_far());
         let mut sign = self.sign_masks(x, window)?;
-        self.declare_cost(cost::bit_product_after_sign(x.len()));
+        self.declare_cost(cost::bit_product_after_sign(x.ring(), x.len()));
         let mut product = self.bit_product_masks(x)?;
         device::make(device, Masks::draws(sign.draws().chain(product.draws())));
         let ProductMasks { u1, pads, parts } = product;
@@ -152,7 +159,7 @@ impl Party {
     /// The masks of a bit product.
     fn bit_product_masks(&mut self, x: &Rep) -> Result<ProductMasks, MpcError> {
         self.check_here("bit product", x.device())?;
-        let [zero, one, two] = self.parts(MessageKind::BITS_OPEN, x.len(), 0);
+        let [zero, one, two] = self.parts(MessageKind::BITS_OPEN, x.ring(), x.len(), 0);
         let [u1, alpha, beta, f, mu, nu] = zero.nonces;
         let elements = zero.elements.len();
         let pads = [
@@ -163,7 +170,7 @@ impl Party {
             Draw::of(self.prg.with_prev(nu), elements),
         ];
         let u1 = Draw::of(self.prg.with_next(u1), zero.words.len());
-        Ok(ProductMasks { u1, pads, parts: ProductParts { words: zero.words, one, two } })
+        Ok(ProductMasks { u1, pads, parts: ProductParts { ring: x.ring(), words: zero.words, one, two } })
     }
 
     /// Round 1 of a bit product, what is sent: role 0 has split u, sends its part and its pad, and has both its components
@@ -172,13 +179,13 @@ impl Party {
         &self,
         [u1, u2]: [Buffer; 2],
         pads: [Draw; 5],
-        ProductParts { one, two, .. }: ProductParts,
+        ProductParts { ring, one, two, .. }: ProductParts,
     ) -> Result<ProductBegun, MpcError> {
         let device = self.device();
         self.post_copy(Side::Prev, MessageKind::BITS_OPEN, u2.view())?;
         let [mut message, mut y0, mut y1] = [(); 3].map(|()| device.alloc(pads[0].len()));
         let (u, pads) = ([u1.view(), u2.view()], pads.each_ref());
-        kernels::bit_product_role0(Ring::Z64, u, pads, message.view_mut(), y0.view_mut(), y1.view_mut());
+        kernels::bit_product_role0(ring, u, pads, message.view_mut(), y0.view_mut(), y1.view_mut());
         self.post(Side::Next, MessageKind::BITS_PAD, message)?;
         Ok(ProductBegun { zero: [y0, y1], one, two })
     }
@@ -193,7 +200,7 @@ impl Party {
     /// Rounds 2 and 3 of a bit product.
     fn finish_bit_product(&self, bits: &RepBits, x: &Rep, received: ProductReceived) -> Result<Rep, MpcError> {
         let ProductReceived { begun: ProductBegun { zero, one, two }, pad, u2 } = received;
-        let device = self.device();
+        let (ring, device) = (x.ring(), self.device());
         let ([u1, alpha, _, _, mu, _], [_, _, beta, f, _, nu]) = (one.nonces, two.nonces);
         let mut masks = [
             Draw::of(self.prg.with_prev(u1), one.words.len()),
@@ -216,7 +223,7 @@ impl Party {
         let terms = |opened: [Option<View>; 2], masks: [&Draw; 2], messages: &mut [Buffer; 2]| {
             let [message_one, message_two] = messages.each_mut().map(Buffer::view_mut);
             kernels::bit_product_terms(
-                Ring::Z64,
+                ring,
                 vec![
                     BitTerm { bits: one_bits, x: one_x, opened: opened[0], mask: masks[0], message: message_one },
                     BitTerm { bits: two_bits, x: two_x, opened: opened[1], mask: masks[1], message: message_two },
@@ -242,11 +249,11 @@ impl Party {
         let other_one = self.take(Side::Prev, MessageKind::BITS_CLOSE1, two.elements.len())?;
         let other_two = self.take(Side::Next, MessageKind::BITS_CLOSE2, one.elements.len())?;
 
-        let [mut a, mut b] = [(); 2].map(|()| device.alloc(x.len()));
+        let [mut a, mut b] = [(); 2].map(|()| device.alloc(ring.words(x.len())));
         let [mu, f] = [mu, f].map(|draw| draw.into_buffer(device));
-        let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(&mut a), self.places(&mut b));
+        let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(ring, &mut a), self.places(ring, &mut b));
         kernels::combine(
-            Ring::Z64,
+            ring,
             vec![
                 Combined::sum([zero[0].view()], a_zero),
                 Combined::sum([zero[1].view()], b_zero),
@@ -256,7 +263,7 @@ impl Party {
                 Combined::sum([f.view(), nu.into_buffer(device).view()], b_two),
             ],
         );
-        self.rep(a, b, x.shape())
+        self.rep(ring, a, b, x.shape())
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -270,15 +277,15 @@ impl Party {
     /// | 2 | role 1 | role 2 | (1 − 2v)u₁ − y₁ | y₁ of F₁ |
     /// | 2 | role 2 | role 1 | v + (1 − 2v)u₂ − y₀ | y₀ of F₀ |
     ///
-    /// y₂ is the sum of the last two. 24 bytes an element, 2 rounds; behind a comparison, as in [`Party::sign_to_ring`],
+    /// y₂ is the sum of the last two. 24 bytes an element, 12 in the ring of 32 bits; 2 rounds. Behind a comparison, as in [`Party::sign_to_ring`],
     /// the first travels with the first of the comparison.
     ///
     /// # Errors
     /// The link's errors.
     pub fn bits_to_ring(&mut self, bits: &RepBits) -> Result<Rep, MpcError> {
         self.check_here("bits to ring", bits.device())?;
-        self.declare_cost(cost::bits_to_ring(bits.len()));
-        let mut masks = self.conversion_masks(bits.len());
+        self.declare_cost(cost::bits_to_ring(bits.ring(), bits.len()));
+        let mut masks = self.conversion_masks(bits.ring(), bits.len());
         device::make(self.device(), Masks::draws(masks.draws()));
         let mut u = self.device().alloc(masks.words.len());
         let own = [&bits.a, &bits.b].map(|bits| bits.slice(masks.words.clone()));
@@ -289,15 +296,15 @@ impl Party {
     }
 
     /// 1 where x < 0 and 0 elsewhere, or with `negate` the other way round, as ring elements: [`Party::sign`] and
-    /// [`Party::bits_to_ring`]. 70.6 bytes an element, 7 rounds.
+    /// [`Party::bits_to_ring`]. 70.6 bytes an element, 7 rounds; 34 and 6 in the ring of 32 bits.
     ///
     /// # Errors
     /// The link's errors.
     pub fn sign_to_ring(&mut self, x: &Rep, negate: bool) -> Result<Rep, MpcError> {
-        let (window, device) = (self.window(), self.device());
+        let (window, device) = (self.window_in(x.ring()), self.device());
         let mut sign = self.sign_masks(x, window)?;
-        self.declare_cost(cost::bits_to_ring_after_sign(x.len()));
-        let mut conversion = self.conversion_masks(x.len());
+        self.declare_cost(cost::bits_to_ring_after_sign(x.ring(), x.len()));
+        let mut conversion = self.conversion_masks(x.ring(), x.len());
         device::make(device, Masks::draws(sign.draws().chain(conversion.draws())));
         let mut u = device.alloc(conversion.words.len());
         let split = Split { mask: None, out: u.view_mut() };
@@ -312,11 +319,12 @@ impl Party {
     }
 
     /// The masks of a conversion.
-    fn conversion_masks(&mut self, elements: usize) -> ConversionMasks {
-        let [zero, one, two]: [Part<3>; 3] = self.parts(MessageKind::CONVERT_BIT, elements, 0);
+    fn conversion_masks(&mut self, ring: Ring, elements: usize) -> ConversionMasks {
+        let [zero, one, two]: [Part<3>; 3] = self.parts(MessageKind::CONVERT_BIT, ring, elements, 0);
         let ([u1, y1, y0], [u1_one, y1_one, _], [_, _, y0_two]) = (zero.nonces, one.nonces, two.nonces);
         let count = zero.elements.len();
         ConversionMasks {
+            ring,
             words: zero.words,
             u1: Draw::of(self.prg.with_next(u1), count),
             components: [Draw::of(self.prg.with_prev(y0), count), Draw::of(self.prg.with_next(y1), count)],
@@ -332,9 +340,9 @@ impl Party {
     /// Round 1 of a conversion, what is sent, by role 0, which has both its components then.
     fn begin_conversion(&self, u: Buffer, masks: ConversionMasks) -> Result<ConversionBegun, MpcError> {
         let device = self.device();
-        let ConversionMasks { u1, components, later, later_words, .. } = masks;
+        let ConversionMasks { ring, u1, components, later, later_words, .. } = masks;
         let mut message = device.alloc(u1.len());
-        kernels::convert_role0(Ring::Z64, u.view(), &u1, message.view_mut());
+        kernels::convert_role0(ring, u.view(), &u1, message.view_mut());
         self.post(Side::Prev, MessageKind::CONVERT_BIT, message)?;
         let zero = components.map(|component| component.into_buffer(device));
         Ok(ConversionBegun { zero, later, later_words })
@@ -354,22 +362,22 @@ impl Party {
         (begun, share_two): (ConversionBegun, Buffer),
     ) -> Result<Rep, MpcError> {
         let ConversionBegun { zero, later: [share_one, y1, y0], later_words: [one, two] } = begun;
-        let device = self.device();
+        let (ring, device) = (bits.ring(), self.device());
         let share_one = share_one.into_buffer(device);
         let mut own_one = device.alloc(share_one.len());
-        kernels::convert_term(Ring::Z64, bits.b.slice(one), share_one.view(), &y1, false, own_one.view_mut());
+        kernels::convert_term(ring, bits.b.slice(one), share_one.view(), &y1, false, own_one.view_mut());
         self.post_copy(Side::Next, MessageKind::CONVERT_TERM1, own_one.view())?;
         let mut own_two = device.alloc(share_two.len());
-        kernels::convert_term(Ring::Z64, bits.a.slice(two), share_two.view(), &y0, true, own_two.view_mut());
+        kernels::convert_term(ring, bits.a.slice(two), share_two.view(), &y0, true, own_two.view_mut());
         self.post_copy(Side::Prev, MessageKind::CONVERT_TERM2, own_two.view())?;
         let other_one = self.take(Side::Prev, MessageKind::CONVERT_TERM1, own_two.len())?;
         let other_two = self.take(Side::Next, MessageKind::CONVERT_TERM2, own_one.len())?;
 
-        let [mut a, mut b] = [(); 2].map(|()| device.alloc(bits.len()));
+        let [mut a, mut b] = [(); 2].map(|()| device.alloc(ring.words(bits.len())));
         let [y1, y0] = [y1, y0].map(|draw| draw.into_buffer(device));
-        let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(&mut a), self.places(&mut b));
+        let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(ring, &mut a), self.places(ring, &mut b));
         kernels::combine(
-            Ring::Z64,
+            ring,
             vec![
                 Combined::sum([zero[0].view()], a_zero),
                 Combined::sum([zero[1].view()], b_zero),
@@ -379,6 +387,6 @@ impl Party {
                 Combined::sum([y0.view()], b_two),
             ],
         );
-        self.rep(a, b, bits.shape())
+        self.rep(ring, a, b, bits.shape())
     }
 }

@@ -2,11 +2,12 @@
 
 use super::message::{MessageKind, Side};
 use super::round::{Pending, Round};
-use super::unmasked::{pack, unpack};
+use super::unmasked::{pack, packed_words, unpack};
 use crate::device::{Binary, DeviceError, Tensor};
-use crate::mpc::share::{Group, Ring, Xor};
+use crate::mpc::share::{Group, Sum, Xor};
 use crate::mpc::{MpcError, Party, Rep, RepBits, RepXor, cost};
 use crate::net::PartyId;
+use crate::ring::Ring;
 
 impl Round<'_> {
     /// [`Party::open`], as a part of this round.
@@ -14,7 +15,7 @@ impl Round<'_> {
     /// # Errors
     /// [`MpcError::Device`] when the share is not on this party's device, and for what went wrong there.
     pub fn open(&mut self, x: &Rep) -> Result<Pending<Tensor>, MpcError> {
-        self.open_components(Binary::Add, [&x.a, &x.b], 64)
+        self.open_components(Binary::Add, [&x.a, &x.b], x.ring().bits())
     }
 
     /// Opens exclusive-or-shared words to all three parties: 3 times their width in bits.
@@ -30,14 +31,15 @@ impl Round<'_> {
     fn open_components(&mut self, op: Binary, own: [&Tensor; 2], width: u32) -> Result<Pending<Tensor>, MpcError> {
         self.party.check_here("open", own[0].device())?;
         let [a, b] = own.map(Clone::clone);
+        let ring = a.ring();
         let message = pack(&a, width)?;
         let words = message.len();
         self.declare_cost(cost::packed(3 * words));
-        self.party.prg.enter(MessageKind::OPEN.on(&[a.len(), width as usize]));
+        self.party.prg.enter(MessageKind::OPEN.on(ring, &[a.len(), width as usize]));
         self.queue(Side::Next, MessageKind::OPEN, message);
         let slot = self.expect(Side::Prev, MessageKind::OPEN, words);
         Ok(Pending::new(move |arrived| {
-            let third = unpack(arrived, slot, a.shape(), width)?;
+            let third = unpack(arrived, slot, ring, a.shape(), width)?;
             let party = arrived.party();
             let opened = combine(op, [&a, &b, &third])?;
             party.record("open", &opened)?;
@@ -51,24 +53,29 @@ fn combine(op: Binary, components: [&Tensor; 3]) -> Result<Tensor, DeviceError> 
 }
 
 impl Party {
+    /// A tensor of zeros.
+    fn zeros(&self, ring: Ring, shape: &[usize]) -> Result<Tensor, DeviceError> {
+        Tensor::new_in(ring, self.device().zeros(ring.words(shape.iter().product())), shape)
+    }
+
     /// Shares a tensor that `owner` holds; the others pass only its shape.
     ///
     /// With o the owner: component o is F(kₒ), component o + 1 is x − F(kₒ), component o + 2 is
     /// zero. The owner sends component o + 1 to party o + 1, who does not know kₒ; party o + 2 has
-    /// everything it needs. 8 bytes an element, 1 round.
+    /// everything it needs. 8 bytes an element, 4 in the ring of 32 bits; 1 round.
     ///
     /// # Errors
-    /// [`MpcError::Argument`] when the owner brings no value, another party brings one, or the
-    /// shapes differ; the link's errors.
+    /// [`MpcError::Argument`] when the owner brings no value or one of another ring than the run's, another party brings one, or
+    /// the shapes differ; the link's errors.
     pub fn input(&mut self, owner: PartyId, value: Option<&Tensor>, shape: &[usize]) -> Result<Rep, MpcError> {
-        self.input_in::<Ring>(owner, value, shape, 64)
+        self.input_in::<Sum>(owner, value, shape, self.ring().bits())
     }
 
     /// Shares words below 2^`width` that `owner` holds, by exclusive or; otherwise as
     /// [`Party::input`]. `width`/8 bytes an element, 1 round.
     ///
     /// # Errors
-    /// As [`Party::input`], and [`MpcError::Device`] for a width outside 1 to 64.
+    /// As [`Party::input`], and [`MpcError::Device`] for a width that the ring's words do not have.
     pub fn input_xor(
         &mut self,
         owner: PartyId,
@@ -90,12 +97,16 @@ impl Party {
             let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
             return Err(MpcError::argument("input", detail));
         }
-        value.map_or(Ok(()), |value| self.check_here("input", value.device()))?;
-        let n: usize = shape.iter().product();
-        let words = if width == 64 { n } else { width as usize * n.div_ceil(64) };
+        // The others know of the ring what the run says.
+        let (ring, n) = (self.ring(), shape.iter().product::<usize>());
+        if let Some(value) = value {
+            self.check_here("input", value.device())?;
+            self.check_ring("input", value.ring())?;
+        }
+        let words = packed_words(ring, shape, width)?;
         self.declare_cost(cost::packed(words));
-        let nonce = self.prg.nonce_for(MessageKind::INPUT.on(&[owner.index(), n, width as usize]));
-        let zero = Tensor::full(self.device(), shape, 0);
+        let nonce = self.prg.nonce_for(MessageKind::INPUT.on(ring, &[owner.index(), n, width as usize]));
+        let zero = self.zeros(ring, shape)?;
         let (a, b) = if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;
             let second = value.binary("input", G::SUB, &first)?;
@@ -105,7 +116,7 @@ impl Party {
             let first = self.round(|round| {
                 let slot = round.expect(Side::Prev, MessageKind::INPUT, words);
                 let shape = shape.to_vec();
-                Ok(Pending::new(move |arrived| unpack(arrived, slot, &shape, width)))
+                Ok(Pending::new(move |arrived| unpack(arrived, slot, ring, &shape, width)))
             })?;
             (first, zero)
         } else {
@@ -114,9 +125,10 @@ impl Party {
         Ok(G::replicated(a, b, width)?)
     }
 
-    /// Opens a value to all three parties. Every word is exact; it decodes to the real that is meant while |x| < 2^(63 − f).
+    /// Opens a value to all three parties. Every word is exact; it decodes to the real that is meant while |x| < 2^(63 − f)
+    /// (2^(31 − f) in the ring of 32 bits).
     ///
-    /// Party i sends xᵢ to party i + 1. 24 bytes an element, 1 round.
+    /// Party i sends xᵢ to party i + 1. 24 bytes an element, 12 in the ring of 32 bits; 1 round.
     ///
     /// # Errors
     /// The link's errors.
@@ -134,17 +146,18 @@ impl Party {
 
     /// Opens a value to one party; the others get nothing.
     ///
-    /// The party before `to` sends it the component it lacks. 8 bytes an element, 1 round.
+    /// The party before `to` sends it the component it lacks. 8 bytes an element, 4 in the ring of 32 bits; 1 round.
     ///
     /// # Errors
     /// The link's errors.
     pub fn open_to(&mut self, to: PartyId, x: &Rep) -> Result<Option<Tensor>, MpcError> {
         self.check_here("open", x.device())?;
-        self.declare_cost(cost::open_to(x.len()));
-        self.prg.enter(MessageKind::OPEN_TO.on(&[to.index(), x.len()]));
+        let ring = x.ring();
+        self.declare_cost(cost::open_to(ring, x.len()));
+        self.prg.enter(MessageKind::OPEN_TO.on(ring, &[to.index(), x.len()]));
         if to == self.id() {
-            let third = self.take(Side::Prev, MessageKind::OPEN_TO, x.len())?;
-            let third = Tensor::new(third, x.shape())?;
+            let third = self.take(Side::Prev, MessageKind::OPEN_TO, ring.words(x.len()))?;
+            let third = Tensor::new_in(ring, third, x.shape())?;
             let opened = combine(Binary::Add, [&x.a, &x.b, &third])?;
             self.record("open", &opened)?;
             return Ok(Some(opened));

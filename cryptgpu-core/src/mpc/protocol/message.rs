@@ -5,7 +5,7 @@ use crate::device::{Buffer, View, ViewMut};
 use crate::mpc::{MpcError, Party};
 use crate::net::{NetError, PartyId, Tag};
 use crate::prg::{Nonce, Purpose};
-use crate::ring::Layout;
+use crate::ring::{Layout, Ring};
 use std::ops::Range;
 
 /// A neighbour.
@@ -94,9 +94,11 @@ impl MessageKind {
         MessageKind(INTEGERS | width as u16)
     }
 
-    /// The operation whose first message is of this kind, on these public numbers: lengths, widths.
-    pub fn on(self, numbers: &[usize]) -> Purpose {
-        let numbers: Vec<u64> = numbers.iter().map(|&number| number as u64).collect();
+    /// The operation whose first message is of this kind, in a ring, on these public numbers: lengths, widths.
+    pub fn on(self, ring: Ring, numbers: &[usize]) -> Purpose {
+        // One number more where words have another size than usual.
+        let short = (ring == Ring::Z32).then_some(u64::from(ring.bits()));
+        let numbers: Vec<u64> = numbers.iter().map(|&number| number as u64).chain(short).collect();
         Purpose::new(self.0, &numbers)
     }
 
@@ -126,9 +128,16 @@ impl std::fmt::Display for MessageKind {
     }
 }
 
+/// The words of memory of elements that begin and end with a word.
+fn memory(ring: Ring, elements: Range<usize>) -> Range<usize> {
+    elements.start / ring.packed()..elements.end / ring.packed()
+}
+
 /// The part of the elements in which a party has some role, with that part's nonces.
 pub(super) struct Part<const K: usize> {
-    /// Its elements.
+    /// How many elements, what fills the last word among them.
+    pub count: usize,
+    /// Its words of memory: one for each element in the ring of 64 bits, one for two in that of 32.
     pub elements: Range<usize>,
     /// Its words in a plane of packed bits.
     pub words: Range<usize>,
@@ -139,13 +148,20 @@ pub(super) struct Part<const K: usize> {
 impl Party {
     /// This party's part in role 0, 1 and 2, with `K` nonces each, for the protocol whose first message is of that kind
     /// and that depends on that number besides. All parties draw the nonces of all parts in the same order.
-    pub(super) fn parts<const K: usize>(&mut self, kind: MessageKind, elements: usize, number: u32) -> [Part<K>; 3] {
-        let purpose = kind.on(&[elements, number as usize]);
-        let layout = Layout::new(elements);
+    pub(super) fn parts<const K: usize>(
+        &mut self,
+        kind: MessageKind,
+        ring: Ring,
+        elements: usize,
+        number: u32,
+    ) -> [Part<K>; 3] {
+        let purpose = kind.on(ring, &[elements, number as usize]);
+        let layout = Layout::new(ring.filled(elements));
         let parts = [0, 1, 2].map(|part| {
             let elements = layout.third(part);
-            let words = Layout::word_range(&elements);
-            Part { elements, words, nonces: std::array::from_fn(|_| self.prg.nonce_for(purpose)) }
+            let (words, count) = (Layout::word_range(&elements), elements.len());
+            let elements = memory(ring, elements);
+            Part { count, elements, words, nonces: std::array::from_fn(|_| self.prg.nonce_for(purpose)) }
         });
         self.by_role(parts)
     }
@@ -161,15 +177,15 @@ impl Party {
         parts
     }
 
-    /// The places of role 0's, 1's and 2's parts in a component, a word for each element.
-    pub(super) fn places<'a>(&self, component: &'a mut Buffer) -> [ViewMut<'a>; 3] {
-        let layout = Layout::new(component.len());
-        self.in_roles([0, 1].map(|part| layout.third(part).len()), component)
+    /// The places of role 0's, 1's and 2's parts in a component, elements of a ring.
+    pub(super) fn places<'a>(&self, ring: Ring, component: &'a mut Buffer) -> [ViewMut<'a>; 3] {
+        let layout = Layout::new(ring.packed() * component.len());
+        self.in_roles([0, 1].map(|part| memory(ring, layout.third(part)).len()), component)
     }
 
     /// The same of packed bits of so many elements.
-    pub(super) fn packed_places<'a>(&self, elements: usize, component: &'a mut Buffer) -> [ViewMut<'a>; 3] {
-        let layout = Layout::new(elements);
+    pub(super) fn packed_places<'a>(&self, ring: Ring, elements: usize, component: &'a mut Buffer) -> [ViewMut<'a>; 3] {
+        let layout = Layout::new(ring.filled(elements));
         self.in_roles([0, 1].map(|part| Layout::word_range(&layout.third(part)).len()), component)
     }
 

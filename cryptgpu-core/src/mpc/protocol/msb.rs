@@ -46,6 +46,7 @@ pub(super) struct SignBegun {
     negate: bool,
     /// Complete in role 0's part; elsewhere nothing is there yet.
     bits: [Buffer; 2],
+    ring: Ring,
     shape: Vec<usize>,
     elements: Range<usize>,
     words: [Range<usize>; 2],
@@ -62,6 +63,7 @@ pub(super) struct SignBegun {
 pub(super) struct SignReceived {
     negate: bool,
     bits: [Buffer; 2],
+    ring: Ring,
     shape: Vec<usize>,
     climbed: ClimbedTree,
     own_one: [Buffer; 2],
@@ -92,14 +94,15 @@ impl Party {
     ///
     /// Components c₀ and c₁ of a level's results are streams, so role 0 has both from the start, and computes its shares of
     /// the products of all levels at once. It receives nothing. c₂ is the sum of the last two messages.
-    /// 46 5/8 bytes an element, 6 rounds with 64 bits; sign = a₆₃ ⊕ b₆₃ ⊕ carry. The adder is
+    /// 46 5/8 bytes an element, 6 rounds with 64 bits; 22 bytes, 5 rounds with 32, as many as words have in that ring.
+    /// The sign is the top bit of A ⊕ that of B ⊕ the carry. The adder is
     /// Kogge and Stone's recurrence on the replicated binary products of Araki et al. (CCS 2016);
     /// that two parties know one summand is ABY3's observation (CCS 2018, §5.3).
     ///
     /// # Errors
     /// The link's errors.
     pub fn sign(&mut self, x: &Rep) -> Result<RepBits, MpcError> {
-        let window = self.window();
+        let window = self.window_in(x.ring());
         let negative = self.sign_in(x, window)?;
         self.watch_sign(x, window, &negative, false)?;
         Ok(negative)
@@ -117,10 +120,11 @@ impl Party {
     /// The masks of a sign. Whatever is to begin with it takes its own after this and before anything is sent.
     pub(super) fn sign_masks(&mut self, x: &Rep, window: SignWindow) -> Result<SignMasks, MpcError> {
         self.check_here("sign", x.device())?;
-        self.declare_cost(cost::sign(x.len(), window));
+        let (ring, n) = (x.ring(), x.len());
+        self.declare_cost(cost::sign(ring, n, window));
         let [zero, one, two]: [Part<3>; 3] =
-            self.parts(MessageKind::SIGN_BITS, x.len(), window.low() << 8 | window.width());
-        let levels = halves(window).map(|half| self.parts(MessageKind::SIGN_TREE, x.len(), half as u32)).collect();
+            self.parts(MessageKind::SIGN_BITS, ring, n, window.low() << 8 | window.width());
+        let levels = halves(window).map(|half| self.parts(MessageKind::SIGN_TREE, ring, n, half as u32)).collect();
         let (shared, carried) = (window.shared_planes(), window.carry_planes());
         let ([mask, g1, g0], [mask_one, g1_one, _], [_, _, g0_two]) = (zero.nonces, one.nonces, two.nonces);
         let (dealt, climbed) = self.trees(window, levels);
@@ -152,7 +156,7 @@ impl Party {
         masks: SignMasks,
         split: Option<Split>,
     ) -> Result<SignBegun, MpcError> {
-        let device = self.device();
+        let (ring, device) = (x.ring(), self.device());
         let SignMasks { elements, words, zero: [mask, g0, g1], one: [bits_one, g1_one], two, dealt, climbed } = masks;
         let ([zero, one, _], [zero_words, one_words, two_words]) = (elements.clone(), words);
         let mut bits = [(); 2].map(|()| device.alloc(x.len().div_ceil(64)));
@@ -161,14 +165,7 @@ impl Party {
         let mut message = device.alloc(mask.len());
         let parts = [x.a.view(), x.b.view()].map(|x| x.slice(zero.clone()));
         let mut tops = self.tops(zero_words.len());
-        kernels::sign_share_bits(
-            Ring::Z64,
-            window,
-            parts,
-            &mask,
-            message.view_mut(),
-            tops.each_mut().map(Buffer::view_mut),
-        );
+        kernels::sign_share_bits(ring, window, parts, &mask, message.view_mut(), tops.each_mut().map(Buffer::view_mut));
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
         let carry = self.deal_tree(dealt, [g0, g1].map(|draw| draw.into_buffer(device)))?;
         let u = [tops[0].view(), carry[0].view(), tops[1].view(), carry[1].view()];
@@ -189,27 +186,20 @@ impl Party {
         let (mut own, mut tops_one) = (device.alloc(component1.len()), self.tops(one_words.len()));
         let [top_a, top_b] = tops_one.each_mut().map(Buffer::view_mut);
         let operands = [x.b.view().slice(one), shared.view()];
-        kernels::sign_share_carries(
-            Ring::Z64,
-            window,
-            true,
-            operands,
-            component1.view(),
-            own.view_mut(),
-            [top_b, top_a],
-        );
+        kernels::sign_share_carries(ring, window, true, operands, component1.view(), own.view_mut(), [top_b, top_a]);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let ([_, _, elements], shape, words) = (elements, x.shape().to_vec(), [one_words, two_words]);
         let own_one = [own, component1];
-        Ok(SignBegun { window, negate, bits, shape, elements, words, climbed, own_one, tops_one, two })
+        Ok(SignBegun { window, negate, bits, ring, shape, elements, words, climbed, own_one, tops_one, two })
     }
 
     /// Round 1, what is received, and role 2's share of G and P. All that was sent to a neighbour before must have been
     /// taken by it, and nothing that was sent later.
     pub(super) fn receive_sign(&self, x: &Rep, begun: SignBegun) -> Result<SignReceived, MpcError> {
         let device = self.device();
-        let SignBegun { window, negate, bits, shape, elements, words: [_, two], climbed, own_one, tops_one, .. } =
-            begun;
+        let SignBegun {
+            window, negate, bits, ring, shape, elements, words: [_, two], climbed, own_one, tops_one, ..
+        } = begun;
         // Role 2: its share of the bits is the message; component 0 is a stream, which hides its share.
         let received = self.take(Side::Next, MessageKind::SIGN_BITS, window.shared_planes() * two.len())?;
         let dealt = self.take(Side::Next, MessageKind::SIGN_DEALT, tree_words(window, two.len()))?;
@@ -217,24 +207,17 @@ impl Party {
         let (mut own, mut tops_two) = (device.alloc(component0.len()), self.tops(two.len()));
         let [top_b, top_a] = tops_two.each_mut().map(Buffer::view_mut);
         let operands = [x.a.view().slice(elements), received.view()];
-        kernels::sign_share_carries(
-            Ring::Z64,
-            window,
-            false,
-            operands,
-            component0.view(),
-            own.view_mut(),
-            [top_b, top_a],
-        );
+        kernels::sign_share_carries(ring, window, false, operands, component0.view(), own.view_mut(), [top_b, top_a]);
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
         let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, own.len())?;
         let two_carries = Components([(own, Some(other)), (component0, None)]);
-        Ok(SignReceived { negate, bits, shape, climbed, own_one, two_carries, tops: [tops_one, tops_two], dealt })
+        Ok(SignReceived { negate, bits, ring, shape, climbed, own_one, two_carries, tops: [tops_one, tops_two], dealt })
     }
 
     /// Round 2 and the levels of the tree, in which role 0 takes no part.
     pub(super) fn finish_sign(&self, received: SignReceived) -> Result<RepBits, MpcError> {
-        let SignReceived { negate, bits: [mut a, mut b], shape, climbed, own_one, two_carries, tops, dealt } = received;
+        let SignReceived { negate, bits: [mut a, mut b], ring, shape, climbed, own_one, two_carries, tops, dealt } =
+            received;
         // Component 2 is the sum of what roles 1 and 2 have exchanged.
         let [own, component1] = own_one;
         let other = self.take(Side::Next, MessageKind::SIGN_CARRIES2, own.len())?;
@@ -242,7 +225,7 @@ impl Party {
         let carries = self.climb_tree(climbed, [one_carries, two_carries], &dealt)?;
         let elements = shape.iter().product();
         let ([_, a_one, a_two], [_, b_one, b_two]) =
-            (self.packed_places(elements, &mut a), self.packed_places(elements, &mut b));
+            (self.packed_places(ring, elements, &mut a), self.packed_places(ring, elements, &mut b));
         let outs = [[a_one, b_one], [a_two, b_two]];
         let negated = self.negated(negate);
         let mut all = vec![];
@@ -253,7 +236,7 @@ impl Party {
             }
         }
         kernels::combine(Ring::Z64, all);
-        Ok(RepBits { a, b, shape })
+        Ok(RepBits { a, b, shape, ring })
     }
 
     /// Which of this party's components of bits are inverted where the bits are: component 0.

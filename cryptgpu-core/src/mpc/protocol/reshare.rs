@@ -6,6 +6,7 @@ use super::unmasked::{pack, unpack};
 use crate::device::{Buffer, Tensor};
 use crate::mpc::share::{Additive, Group};
 use crate::mpc::{MpcError, Party, Rep, cost};
+use crate::ring::Ring;
 
 impl Round<'_> {
     /// [`Party::reshare`], as a part of this round.
@@ -16,7 +17,7 @@ impl Round<'_> {
     where
         G::Replicated: 'static,
     {
-        let width = z.width();
+        let (ring, width) = (z.ring(), z.width());
         let shape = z.shape().to_vec();
         let masked = z.masked(self.party)?.into_mine();
         let message = pack(&masked, width)?;
@@ -25,7 +26,7 @@ impl Round<'_> {
         self.queue(Side::Prev, G::RESHARE, message);
         let slot = self.expect(Side::Next, G::RESHARE, words);
         Ok(Pending::new(move |arrived| {
-            let b = unpack(arrived, slot, &shape, width)?;
+            let b = unpack(arrived, slot, ring, &shape, width)?;
             Ok(G::replicated(masked, b, width)?)
         }))
     }
@@ -36,7 +37,7 @@ impl Party {
     /// from a local product to a share that can be used again.
     ///
     /// Party i sends zᵢ + F(kᵢ) − F(kᵢ₊₁) to party i − 1, who does not know kᵢ₊₁: uniform in its
-    /// view. 24 bytes an element, or 3 times the width of words in bits, 1 round. Araki et al., CCS
+    /// view. 24 bytes an element (12 in the ring of 32 bits), or 3 times the width of words in bits, 1 round. Araki et al., CCS
     /// 2016, §2.
     ///
     /// # Errors
@@ -49,7 +50,7 @@ impl Party {
     }
 
     /// A share of `shape` from its two components.
-    pub(super) fn rep(&self, a: Buffer, b: Buffer, shape: &[usize]) -> Result<Rep, MpcError> {
-        Ok(Rep { a: Tensor::new(a, shape)?, b: Tensor::new(b, shape)? })
+    pub(super) fn rep(&self, ring: Ring, a: Buffer, b: Buffer, shape: &[usize]) -> Result<Rep, MpcError> {
+        Ok(Rep { a: Tensor::new_in(ring, a, shape)?, b: Tensor::new_in(ring, b, shape)? })
     }
 }

@@ -5,6 +5,7 @@ use super::message::{MessageKind, Side};
 use crate::device::{Buffer, Tensor};
 use crate::mpc::{Cost, MpcError, Party};
 use crate::net::PartyId;
+use crate::ring::Ring;
 
 /// A round that is being filled: [`Party::round`].
 pub struct Round<'p> {
@@ -130,10 +131,10 @@ impl Arrived<'_> {
         self.party.device().upload(words)
     }
 
-    /// The words of an array as a tensor of that shape.
-    pub(super) fn tensor(&mut self, slot: Slot, shape: &[usize]) -> Result<Tensor, MpcError> {
+    /// The words of an array as a tensor of that ring and shape.
+    pub(super) fn tensor(&mut self, slot: Slot, ring: Ring, shape: &[usize]) -> Result<Tensor, MpcError> {
         let buffer = self.buffer(slot);
-        Ok(Tensor::new(buffer, shape)?)
+        Ok(Tensor::new_in(ring, buffer, shape)?)
     }
 
     /// The party that received it.

@@ -102,7 +102,7 @@ impl Party {
                 mask,
                 zeroth: draw(self.prg.with_next(zeroth), &two.words),
             });
-            (dealt.elements, climbed.elements) = (zero.elements.len(), [one.elements.len(), two.elements.len()]);
+            (dealt.elements, climbed.elements) = (zero.count, [one.count, two.count]);
         }
         (dealt, climbed)
     }

@@ -6,7 +6,6 @@ use super::message::{MessageKind, Side};
 use crate::device::{DeviceError, Tensor, kernels};
 use crate::mpc::{MpcError, Party, Rep, cost};
 use crate::net::Tag;
-use crate::ring::Ring;
 use std::ops::Range;
 
 /// The result of a truncation of which the last message may be on its way: [`Party::begin_truncation`] begins one, and
@@ -24,7 +23,7 @@ pub struct Truncating {
 
 /// p₀, which role 1 waits for.
 pub(super) struct Missing {
-    /// The elements of role 1's part.
+    /// The words of memory of role 1's part.
     pub elements: Range<usize>,
     /// What the message is called, which depends on where in the program it was sent.
     pub tag: Tag,
@@ -103,9 +102,9 @@ impl Party {
         let Truncating { incomplete, missing } = begun;
         let Some(Missing { elements, tag }) = missing else { return Ok(incomplete) };
         let half0 = self.take_tagged(Side::Prev, tag, MessageKind::TRUNCATE_ROLE0, elements.len())?;
-        let shape = incomplete.shape().to_vec();
+        let (ring, shape) = (incomplete.ring(), incomplete.shape().to_vec());
         let (mut a, b) = (incomplete.a.into_buffer(), incomplete.b);
-        kernels::add_to(Ring::Z64, half0.view(), a.slice_mut(elements));
-        Ok(Rep { a: Tensor::new(a, &shape)?, b })
+        kernels::add_to(ring, half0.view(), a.slice_mut(elements));
+        Ok(Rep { a: Tensor::new_in(ring, a, &shape)?, b })
     }
 }

@@ -6,6 +6,7 @@ use super::message::{MessageKind, Side};
 use super::round::{Arrived, Pending, Round, Slot};
 use crate::device::{DeviceError, Tensor};
 use crate::mpc::{MpcError, Party};
+use crate::ring::Ring;
 
 /// Integers that travel as they stand in memory, eight bytes a word: `u8`, `u16`, `u32`, `u64`, `i64`.
 pub trait Integer: bytemuck::Pod + sealed::Sealed {
@@ -28,55 +29,63 @@ macro_rules! integers {
 integers!(u8: 8 u16: 16 u32: 32 u64: 64 i64: 65);
 
 /// The lowest `width` bits of every element, as they travel: packed in planes, `width`·⌈n/64⌉ words,
-/// or n whole words at 64.
+/// or as they stand in memory where these are all of the ring's words.
 pub(super) fn pack(x: &Tensor, width: u32) -> Result<Vec<u64>, DeviceError> {
     match width {
-        64 => x.view().to_host(),
+        width if width == x.ring().bits() => x.view().to_host(),
         _ => x.to_planes(0, width)?.into_host(),
     }
 }
 
 /// How many words that takes.
-fn packed_words(shape: &[usize], width: u32) -> Result<usize, DeviceError> {
+pub(super) fn packed_words(ring: Ring, shape: &[usize], width: u32) -> Result<usize, DeviceError> {
     let n: usize = shape.iter().product();
     match width {
-        64 => Ok(n),
-        1..64 => Ok(width as usize * n.div_ceil(64)),
-        _ => Err(DeviceError::Bits { operation: "message", low: 0, width }),
+        width if width == ring.bits() => Ok(ring.words(n)),
+        width if (1..ring.bits()).contains(&width) => Ok(width as usize * n.div_ceil(64)),
+        _ => Err(DeviceError::Bits { operation: "message", ring, low: 0, width }),
     }
 }
 
 /// The inverse of [`pack`], for what arrived.
-pub(super) fn unpack(arrived: &mut Arrived<'_>, slot: Slot, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
-    if width == 64 {
-        return arrived.tensor(slot, shape);
+pub(super) fn unpack(
+    arrived: &mut Arrived<'_>,
+    slot: Slot,
+    ring: Ring,
+    shape: &[usize],
+    width: u32,
+) -> Result<Tensor, MpcError> {
+    if width == ring.bits() {
+        return arrived.tensor(slot, ring, shape);
     }
     let planes = arrived.buffer(slot);
-    Ok(Tensor::from_planes(width, planes.view(), arrived.party().device(), shape)?)
+    Ok(Tensor::from_planes_in(ring, width, planes.view(), arrived.party().device(), shape)?)
 }
 
 impl Round<'_> {
-    /// Queues the lowest `width` bits of every element to a neighbour, **unmasked**: 8 bytes an
-    /// element at 64 bits, `width`/8 below.
+    /// Queues the lowest `width` bits of every element to a neighbour, **unmasked**: `width`/8 bytes an element.
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
+    /// [`MpcError::Device`] for a width that the ring's words do not have, [`MpcError::Argument`] for a tensor of another ring than the
+    /// party's, which the receiver would not expect.
     pub fn send(&mut self, to: Side, x: &Tensor, width: u32) -> Result<(), MpcError> {
-        packed_words(x.shape(), width)?;
+        self.party().check_ring("send", x.ring())?;
+        packed_words(x.ring(), x.shape(), width)?;
         let words = pack(x, width)?;
         self.queue(to, MessageKind::bits(width), words);
         Ok(())
     }
 
-    /// Elements of `width` bits that the neighbour sends in this round.
+    /// Elements of `width` bits, of the party's ring, that the neighbour sends in this round.
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
+    /// [`MpcError::Device`] for a width that the ring's words do not have.
     pub fn receive(&mut self, from: Side, shape: &[usize], width: u32) -> Result<Pending<Tensor>, MpcError> {
-        let words = packed_words(shape, width)?;
+        let ring = self.party().ring();
+        let words = packed_words(ring, shape, width)?;
         let slot = self.expect(from, MessageKind::bits(width), words);
         let shape = shape.to_vec();
-        Ok(Pending::new(move |arrived| unpack(arrived, slot, &shape, width)))
+        Ok(Pending::new(move |arrived| unpack(arrived, slot, ring, &shape, width)))
     }
 
     /// Queues integers to a neighbour, **unmasked**, packed: as many bytes as they have, in whole
@@ -102,7 +111,7 @@ impl Round<'_> {
 
 impl Party {
     /// Sends the lowest `width` bits of every element to a neighbour, **unmasked**, and goes on at
-    /// once. 8 bytes an element at 64 bits, `width`/8 below.
+    /// once. `width`/8 bytes an element.
     ///
     /// ```
     /// use cryptgpu_core::device::Tensor;

@@ -6,17 +6,18 @@ use crate::mpc::protocol::MessageKind;
 use crate::mpc::view::Sharing;
 use crate::mpc::{MpcError, Party};
 use crate::net::PartyId;
+use crate::ring::Ring;
 use std::marker::PhantomData;
 
-/// Addition modulo 2^64.
+/// Addition in the ring of the elements.
 #[derive(Clone, Copy, Debug)]
-pub struct Ring;
+pub struct Sum;
 
 /// Exclusive or.
 #[derive(Clone, Copy, Debug)]
 pub struct Xor;
 
-/// How summands make a value: [`Ring`] or [`Xor`].
+/// How summands make a value: [`Sum`] or [`Xor`].
 pub trait Group: sealed::Sealed + 'static {
     /// What [`Party::reshare`] makes of an additive share.
     type Replicated;
@@ -29,7 +30,7 @@ pub trait Group: sealed::Sealed + 'static {
     #[doc(hidden)]
     const RESHARE: MessageKind;
     #[doc(hidden)]
-    fn zero(party: &mut Party, shape: &[usize], width: u32) -> Result<Additive<Self>, MpcError>
+    fn zero(party: &mut Party, ring: Ring, shape: &[usize], width: u32) -> Result<Additive<Self>, MpcError>
     where
         Self: Sized;
     #[doc(hidden)]
@@ -38,19 +39,19 @@ pub trait Group: sealed::Sealed + 'static {
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::Ring {}
+    impl Sealed for super::Sum {}
     impl Sealed for super::Xor {}
 }
 
-impl Group for Ring {
+impl Group for Sum {
     type Replicated = Rep;
     const ADD: Binary = Binary::Add;
     const SUB: Binary = Binary::Sub;
     const SHARING: Sharing = Sharing::Additive;
     const RESHARE: MessageKind = MessageKind::RESHARE;
 
-    fn zero(party: &mut Party, shape: &[usize], _width: u32) -> Result<Additive, MpcError> {
-        Ok(party.zero_share(shape))
+    fn zero(party: &mut Party, ring: Ring, shape: &[usize], _width: u32) -> Result<Additive, MpcError> {
+        Ok(party.zero_share_in(ring, shape))
     }
 
     fn replicated(a: Tensor, b: Tensor, _width: u32) -> Result<Rep, DeviceError> {
@@ -65,8 +66,8 @@ impl Group for Xor {
     const SHARING: Sharing = Sharing::AdditiveXor;
     const RESHARE: MessageKind = MessageKind::RESHARE_XOR;
 
-    fn zero(party: &mut Party, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
-        party.zero_share_xor(shape, width)
+    fn zero(party: &mut Party, ring: Ring, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
+        party.zero_share_xor_in(ring, shape, width)
     }
 
     fn replicated(a: Tensor, b: Tensor, width: u32) -> Result<RepXor, DeviceError> {
@@ -80,16 +81,17 @@ impl Group for Xor {
 /// A summand is *not* masked: a product's depends on its factors. So it cannot be sent as it is:
 /// [`Party::reshare`] adds a fresh zero-share first.
 #[must_use]
-pub struct Additive<G: Group = Ring> {
+pub struct Additive<G: Group = Sum> {
     mine: Tensor,
     width: u32,
     group: PhantomData<G>,
 }
 
-impl Additive<Ring> {
+impl Additive<Sum> {
     /// The sharing whose summand at this party is `mine`.
     pub fn from_summand(mine: Tensor) -> Self {
-        Additive::of(mine, 64)
+        let width = mine.ring().bits();
+        Additive::of(mine, width)
     }
 
     /// c·x for a public ring element c.
@@ -103,7 +105,7 @@ impl Additive<Xor> {
     /// width are dropped.
     ///
     /// # Errors
-    /// [`DeviceError::Bits`] for a width outside 1 to 64.
+    /// [`DeviceError::Bits`] for a width that the ring's words do not have.
     pub fn from_xor_summand(mine: Tensor, width: u32) -> Result<Self, DeviceError> {
         Ok(Additive::of(super::binary::keep(&mine, width)?, width))
     }
@@ -120,7 +122,12 @@ impl<G: Group> Additive<G> {
         &self.mine
     }
 
-    /// Bits of an element that may be set: 64 in the ring.
+    /// The ring that its elements are of.
+    pub fn ring(&self) -> Ring {
+        self.mine.ring()
+    }
+
+    /// Bits of an element that may be set: all of a word in the ring.
     pub fn width(&self) -> u32 {
         self.width
     }
@@ -166,7 +173,7 @@ impl<G: Group> Additive<G> {
     /// # Errors
     /// [`DeviceError::Shape`] when the shapes differ.
     pub fn add_public(&self, party: PartyId, c: &Tensor) -> Result<Self, DeviceError> {
-        let zero = Tensor::full(c.device(), c.shape(), 0);
+        let zero = c.full_like(c.shape(), 0);
         let c = if party.index() == 0 { c } else { &zero };
         let mine = self.mine.binary("add a public tensor", G::ADD, c)?;
         Ok(Additive::of(mine, self.width))
@@ -200,7 +207,7 @@ impl<G: Group> Additive<G> {
 
     /// The same behind a fresh zero-share: what may be sent.
     pub(in crate::mpc) fn masked(self, party: &mut Party) -> Result<Self, MpcError> {
-        let zero = G::zero(party, self.shape(), self.width)?;
+        let zero = G::zero(party, self.ring(), self.shape(), self.width)?;
         let masked = zero.add(&self)?;
         Ok(masked)
     }

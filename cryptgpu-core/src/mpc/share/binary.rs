@@ -4,14 +4,16 @@ use super::components::{self, two_components};
 use super::{Additive, Rep, RepBits, Xor};
 use crate::device::{Binary, Device, DeviceError, Tensor, Unary};
 use crate::net::PartyId;
+use crate::ring::Ring;
 use std::convert::Infallible;
 
 /// The lowest `width` bits of every element.
 pub(super) fn keep(x: &Tensor, width: u32) -> Result<Tensor, DeviceError> {
+    let ring = x.ring();
     match width {
-        64 => Ok(x.clone()),
-        1..64 => Ok(x.unary(Unary::And(mask(width)))),
-        _ => Err(DeviceError::Bits { operation: "exclusive-or-shared words", low: 0, width }),
+        width if width == ring.bits() => Ok(x.clone()),
+        width if (1..ring.bits()).contains(&width) => Ok(x.unary(Unary::And(mask(width)))),
+        _ => Err(DeviceError::Bits { operation: "exclusive-or-shared words", ring, low: 0, width }),
     }
 }
 
@@ -58,7 +60,7 @@ impl RepXor {
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Mixed`] when they live on two devices,
-    /// [`DeviceError::Bits`] for a width outside 1 to 64.
+    /// [`DeviceError::Bits`] for a width that the ring's words do not have.
     pub fn from_components(a: Tensor, b: Tensor, width: u32) -> Result<Self, DeviceError> {
         components::check(&a, &b)?;
         Ok(RepXor { a: keep(&a, width)?, b: keep(&b, width)?, width })
@@ -67,7 +69,7 @@ impl RepXor {
     /// The share of public words: component 0 is the tensor, the others are zero.
     ///
     /// # Errors
-    /// [`DeviceError::Bits`] for a width outside 1 to 64.
+    /// [`DeviceError::Bits`] for a width that the ring's words do not have.
     pub fn public(party: PartyId, value: &Tensor, width: u32) -> Result<Self, DeviceError> {
         let (a, b) = components::of_public(party, value);
         RepXor::from_components(a, b, width)
@@ -154,7 +156,7 @@ impl RepXor {
     /// Bits `low .. low + width` as words of that width: fewer bits to send.
     ///
     /// # Errors
-    /// [`DeviceError::Bits`] for a width outside 1 to 64.
+    /// [`DeviceError::Bits`] for a width that the ring's words do not have.
     pub fn field(&self, low: u32, width: u32) -> Result<Self, DeviceError> {
         RepXor::from_components(self.a.unary(Unary::Shr(low)), self.b.unary(Unary::Shr(low)), width)
     }
@@ -162,9 +164,10 @@ impl RepXor {
     /// Bit k of every element, packed.
     ///
     /// # Errors
-    /// [`DeviceError::Bits`] for a k of 64 or more.
+    /// [`DeviceError::Bits`] for a k that the ring's words do not have.
     pub fn bit(&self, k: u32) -> Result<RepBits, DeviceError> {
-        Ok(RepBits { a: self.a.to_planes(k, 1)?, b: self.b.to_planes(k, 1)?, shape: self.shape().to_vec() })
+        let (shape, ring) = (self.shape().to_vec(), self.ring());
+        Ok(RepBits { a: self.a.to_planes(k, 1)?, b: self.b.to_planes(k, 1)?, shape, ring })
     }
 
     /// Words one after the other along the first axis.
@@ -182,12 +185,12 @@ impl Rep {
     /// Component `k`, as exclusive-or-shared words: its two holders know it, the third party holds
     /// zeros. Local. The three together are what an adder turns into the bits of x.
     pub fn component_bits(&self, party: PartyId, k: PartyId) -> RepXor {
-        let zero = Tensor::full(self.device(), self.shape(), 0);
+        let zero = self.a.full_like(self.shape(), 0);
         let (a, b) = match () {
             () if k == party => (self.a.clone(), zero),
             () if k == party.next() => (zero, self.b.clone()),
             () => (zero.clone(), zero),
         };
-        RepXor { a, b, width: 64 }
+        RepXor { a, b, width: self.ring().bits() }
     }
 }

@@ -6,19 +6,26 @@ use crate::device::{Buffer, Device, Tensor, Unary, kernels};
 use crate::net::PartyId;
 use crate::ring::Ring;
 
-/// A replicated share of bits, one an element, packed as [`crate::ring::Layout`] tells.
+/// A replicated share of bits, one an element, packed as [`crate::ring::Layout`] tells for as many elements as fill words of the ring
+/// ([`Ring::filled`]).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RepBits {
     pub(in crate::mpc) a: Buffer,
     pub(in crate::mpc) b: Buffer,
     pub(in crate::mpc) shape: Vec<usize>,
+    pub(in crate::mpc) ring: Ring,
 }
 
 impl RepBits {
     /// The shape of the tensor whose elements these bits belong to.
     pub fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// The ring of that tensor, which says with it how they are packed.
+    pub fn ring(&self) -> Ring {
+        self.ring
     }
 
     /// The device its components live on.
@@ -60,18 +67,23 @@ impl RepBits {
             out
         };
         match party.index() {
-            0 => RepBits { a: invert(&self.a), b: self.b.clone(), shape: self.shape.clone() },
-            2 => RepBits { a: self.a.clone(), b: invert(&self.b), shape: self.shape.clone() },
+            0 => self.with(invert(&self.a), self.b.clone()),
+            2 => self.with(self.a.clone(), invert(&self.b)),
             _ => self.clone(),
         }
+    }
+
+    /// Bits of the same tensor with other components.
+    pub(in crate::mpc) fn with(&self, a: Buffer, b: Buffer) -> Self {
+        RepBits { a, b, shape: self.shape.clone(), ring: self.ring }
     }
 
     /// The bits as words 0 and 1, one an element. Local.
     pub fn to_words(&self) -> RepXor {
         let words = |bits: &Buffer| {
-            let mut out = bits.device().alloc(self.len());
-            kernels::from_planes(Ring::Z64, 1, bits.view(), out.view_mut());
-            Tensor::of(out, &self.shape)
+            let mut out = bits.device().alloc(self.ring.words(self.len()));
+            kernels::from_planes(self.ring, 1, bits.view(), out.view_mut());
+            Tensor::of_ring(self.ring, out, &self.shape)
         };
         RepXor { a: words(&self.a), b: words(&self.b), width: 1 }
     }

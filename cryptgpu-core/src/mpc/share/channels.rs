@@ -40,11 +40,12 @@ fn sums(x: &Tensor) -> Result<Tensor, DeviceError> {
 /// x + b, b an entry for each channel; x's words are written over where it is their only owner.
 fn add(x: Tensor, b: &Tensor) -> Result<Tensor, DeviceError> {
     let (operation, shape) = ("add channels", x.shape().to_vec());
-    let [_, _, height, width] = image_with(operation, &shape, b.shape())?;
-    b.check_on(operation, x.device())?;
+    let [batch, channels, height, width] = image_with(operation, &shape, b.shape())?;
+    x.check_alike(operation, b)?;
+    let ring = x.ring();
     let mut x = x.into_buffer();
-    kernels::add_bias(b.view(), height * width, x.view_mut());
-    Tensor::new(x, &shape)
+    kernels::add_bias(ring, [batch, channels, height * width], b.view(), x.view_mut());
+    Tensor::new_in(ring, x, &shape)
 }
 
 impl Rep {

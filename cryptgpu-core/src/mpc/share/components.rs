@@ -15,12 +15,12 @@ pub(super) fn check(a: &Tensor, b: &Tensor) -> Result<(), DeviceError> {
             rule: "both components must have the same shape",
         });
     }
-    b.check_on("replicated share", a.device())
+    a.check_alike("replicated share", b)
 }
 
 /// The components that `party` holds of a public tensor: component 0 is the tensor, the others are zero.
 pub(super) fn of_public(party: PartyId, value: &Tensor) -> (Tensor, Tensor) {
-    let zero = Tensor::full(value.device(), value.shape(), 0);
+    let zero = value.full_like(value.shape(), 0);
     match party.index() {
         0 => (value.clone(), zero),
         2 => (zero, value.clone()),
@@ -49,6 +49,11 @@ macro_rules! two_components {
             /// The shape.
             pub fn shape(&self) -> &[usize] {
                 self.a.shape()
+            }
+
+            /// The ring that its elements are of.
+            pub fn ring(&self) -> Ring {
+                self.a.ring()
             }
 
             /// How many elements.

@@ -40,7 +40,7 @@ mod components;
 mod gradients;
 mod replicated;
 
-pub use additive::{Additive, Group, Ring, Xor};
+pub use additive::{Additive, Group, Sum, Xor};
 pub use binary::RepXor;
 pub use bits::RepBits;
 pub use replicated::{Operand, Rep};

@@ -1,4 +1,4 @@
-//! Replicated shares of tensors, x = x₀ + x₁ + x₂ modulo 2^64, party i holding (xᵢ, xᵢ₊₁), and what is local and
+//! Replicated shares of tensors, x = x₀ + x₁ + x₂ in the ring, party i holding (xᵢ, xᵢ₊₁), and what is local and
 //! linear on them.
 
 use super::Additive;
@@ -22,7 +22,8 @@ impl Rep {
     /// A share from this party's two components: for shares that come from outside, as from a notebook.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Mixed`] when they live on two devices.
+    /// [`DeviceError::Shape`] when their shapes differ, [`DeviceError::Rings`] when their rings do, [`DeviceError::Mixed`] when they
+    /// live on two devices.
     pub fn from_components(a: Tensor, b: Tensor) -> Result<Self, DeviceError> {
         components::check(&a, &b)?;
         Ok(Rep { a, b })
@@ -77,15 +78,18 @@ impl Rep {
     /// part that belongs to x.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when y ends before, [`DeviceError::Mixed`].
+    /// [`DeviceError::Shape`] when y ends before, [`DeviceError::Rings`], [`DeviceError::Mixed`].
     pub fn sub_part(&self, other: &Rep, first: usize) -> Result<Self, DeviceError> {
         let (operation, device) = ("subtract a part", self.device());
         if first.checked_add(self.len()).is_none_or(|end| end > other.len()) {
             let (lhs, rhs) = (self.shape().to_vec(), other.shape().to_vec());
             return Err(DeviceError::Shape { operation, lhs, rhs, rule: "the part must lie within the second tensor" });
         }
-        if other.device() != device {
-            return Err(DeviceError::Mixed { operation, found: other.device(), expected: device });
+        self.a.check_alike(operation, &other.a)?;
+        if self.ring() != Ring::Z64 {
+            // The part may begin within a word.
+            let part = |x: &Tensor, y: &Tensor| x.binary_alike(Binary::Sub, &y.part(first, x.shape()));
+            return Ok(Rep { a: part(&self.a, &other.a), b: part(&self.b, &other.b) });
         }
         let part = |x: &Tensor, y: &Tensor| {
             let mut out = device.alloc(x.len());
@@ -164,18 +168,11 @@ impl Rep {
                 rule: "both must have the same shape",
             });
         }
-        let device = self.device();
-        if device != other.device() {
-            return Err(DeviceError::Mixed { operation: "mul", found: other.device(), expected: device });
-        }
-        let mut z = device.alloc(self.len());
-        kernels::product_share(
-            Ring::Z64,
-            [self.a.view(), self.b.view()],
-            [other.a.view(), other.b.view()],
-            z.view_mut(),
-        );
-        Ok(Additive::from_summand(Tensor::new(z, self.shape())?))
+        self.a.check_alike("mul", &other.a)?;
+        let ring = self.ring();
+        let mut z = self.device().alloc(ring.words(self.len()));
+        kernels::product_share(ring, [self.a.view(), self.b.view()], [other.a.view(), other.b.view()], z.view_mut());
+        Ok(Additive::from_summand(Tensor::new_in(ring, z, self.shape())?))
     }
 
     /// x as an additive share: party i's summand is component i.

@@ -4,6 +4,7 @@ use super::array;
 use crate::device::Tensor;
 use crate::mpc::{CheckedClaim, Claim, Cost, MpcError, Party, PartyView, Rep, RepXor, Sharing, Side, World};
 use crate::net::{Options, PartyId};
+use crate::ring::Ring;
 use std::time::Duration;
 
 fn impatient() -> World {
@@ -138,48 +139,57 @@ fn draws_are_common_to_whom_they_say_and_of_the_width_they_say() {
 
 #[test]
 fn zero_shares_sum_to_zero_and_are_not_zero() {
-    let shares = World::seeded(1).run(|p| {
-        let ring = p.zero_share(&[100]);
-        let bits = p.zero_share_xor(&[100], 5).unwrap();
-        [ring.mine().view().to_host().unwrap(), bits.mine().view().to_host().unwrap()]
-    });
-    for i in 0..100 {
-        let of = |which: usize| shares.each_ref().map(|share| share[which][i]);
-        assert_eq!(of(0).into_iter().fold(0, u64::wrapping_add), 0);
-        assert_eq!(of(1).into_iter().fold(0, |a, b| a ^ b), 0);
-        assert!(of(0).iter().all(|&word| word != 0) && of(1).iter().all(|word| word >> 5 == 0));
+    for ring in super::RINGS {
+        let shares = World::seeded(1).in_ring(ring).run(|p| {
+            let sum = p.zero_share(&[101]);
+            let bits = p.zero_share_xor(&[101], 5).unwrap();
+            [sum.mine().clone().into_host().unwrap(), bits.mine().clone().into_host().unwrap()]
+        });
+        for i in 0..101 {
+            let of = |which: usize| shares.each_ref().map(|share| share[which][i]);
+            assert_eq!(ring.residue(of(0).into_iter().fold(0, u64::wrapping_add)), 0);
+            assert_eq!(of(1).into_iter().fold(0, |a, b| a ^ b), 0);
+            assert!(of(0).iter().all(|&word| word != 0) && of(1).iter().all(|word| word >> 5 == 0));
+        }
     }
 }
 
 #[test]
 fn words_compute_what_words_compute() {
-    let world = World::seeded(8);
-    let (x, y) = (super::samples(130, 1), super::samples(130, 2));
-    for width in [64, 13, 1] {
-        let mask = u64::MAX >> (64 - width);
-        let opened = world.run(|p| {
-            let owner = PartyId::P2;
-            let mine = p.id() == owner;
-            let (x, y) = (tensor(x.clone()), tensor(y.clone()));
-            let a = p.input_xor(owner, mine.then_some(&x), &[130], width)?;
-            let b = RepXor::public(p.id(), &y, width)?;
-            let and = p.reshare(a.local_and(&b)?)?;
-            let c = and.xor(&a.not(p.id()))?.xor_word(p.id(), 5).xor_public(p.id(), &y)?;
-            let c = c.and_word(!2).and_public(&x)?.shl(3).shr(1);
-            let both = RepXor::concat(&[c.clone(), a])?.narrow(0..130)?.reshape(&[13, 10])?;
-            assert_eq!((both.width(), both.shape(), both.len(), both.is_empty()), (width, &[13, 10][..], 130, false));
-            let bit = p.open_bits(&c.bit(width - 1)?)?;
-            let low = p.open_xor(&c.field(1, 1)?)?;
-            Ok::<_, MpcError>((p.open_xor(&both)?.into_host()?, bit, low.into_host()?))
-        });
-        let (words, bits, low) = opened.into_iter().next().unwrap().unwrap();
-        for i in 0..130 {
-            let (x, y) = (x[i] & mask, y[i] & mask);
-            let c = ((x & y) ^ (!x & mask) ^ (5 & mask) ^ y) & !2 & x;
-            let c = ((c << 3) & mask) >> 1;
-            assert_eq!((words[i], bits[i], low[i]), (c, c >> (width - 1) & 1 == 1, c >> 1 & 1), "{width} bits, {i}");
+    // 511 bits are packed for 512 elements in the ring of 32 bits, which is another packing.
+    for (ring, n) in super::RINGS.into_iter().flat_map(|ring| [(ring, 130), (ring, 511)]) {
+        let world = World::seeded(8).in_ring(ring);
+        let [x, y] = [1, 2].map(|seed| super::samples_in(ring, n, seed));
+        let tensor =
+            |words: &[u64]| Tensor::from_array_in(ring, Default::default(), &array(&[n], words.to_vec())).unwrap();
+        for width in [ring.bits(), 13, 1] {
+            let mask = u64::MAX >> (64 - width);
+            let opened = world.run(|p| {
+                let owner = PartyId::P2;
+                let mine = p.id() == owner;
+                let (x, y) = (tensor(&x), tensor(&y));
+                let a = p.input_xor(owner, mine.then_some(&x), &[n], width)?;
+                let b = RepXor::public(p.id(), &y, width)?;
+                let and = p.reshare(a.local_and(&b)?)?;
+                let c = and.xor(&a.not(p.id()))?.xor_word(p.id(), 5).xor_public(p.id(), &y)?;
+                let c = c.and_word(!2).and_public(&x)?.shl(3).shr(1);
+                let both = RepXor::concat(&[c.clone(), a])?.narrow(0..n)?.reshape(&[1, n])?;
+                assert_eq!((both.width(), both.shape(), both.len(), both.is_empty()), (width, &[1, n][..], n, false));
+                let bit = p.open_bits(&c.bit(width - 1)?)?;
+                let low = p.open_xor(&c.field(1, 1)?)?;
+                Ok::<_, MpcError>((p.open_xor(&both)?.into_host()?, bit, low.into_host()?))
+            });
+            let (words, bits, low) = opened.into_iter().next().unwrap().unwrap();
+            for i in 0..n {
+                let (x, y) = (x[i] & mask, y[i] & mask);
+                let c = ((x & y) ^ (!x & mask) ^ (5 & mask) ^ y) & !2 & x;
+                let c = ((c << 3) & mask) >> 1;
+                let found = (words[i], bits[i], low[i]);
+                assert_eq!(found, (c, c >> (width - 1) & 1 == 1, c >> 1 & 1), "{width} bits of {ring}, {i}");
+            }
         }
     }
+    let world = World::seeded(8);
     let [error, ..] = world.run(|p| RepXor::public(p.id(), &tensor(vec![1]), 65).map(drop));
     assert!(error.unwrap_err().to_string().contains("a word has no bits 0 to 0 + 65"));
 }
@@ -366,6 +376,19 @@ fn a_recorded_view_has_shares_messages_and_what_they_make() {
         let sent = postcard::to_stdvec(view).unwrap();
         assert_eq!(&postcard::from_bytes::<PartyView>(&sent).unwrap(), view);
     }
+}
+
+/// Elements, not words of memory; and what three parties make of them is of the ring.
+#[test]
+fn a_recorded_view_is_of_its_ring() {
+    let views = record_views(&World::seeded(1).in_ring(Ring::Z32), 1 << 20);
+    let square = array(&[2, 3], vec![1, 4, 9, 16, 25, 36]);
+    assert_eq!(PartyView::values(&views, "z"), [square.clone()]);
+    assert_eq!(PartyView::values(&views, "open"), [square]);
+    assert_eq!(PartyView::values(&views, "bits"), [array(&[2, 3], vec![1; 6])]);
+    let view = &views[0];
+    assert!(view.shares.iter().all(|share| share.ring == Ring::Z32 && share.components[0].1.len() == 6));
+    assert_eq!(view.messages[0].words.len(), 3, "two elements in a word");
 }
 
 #[test]

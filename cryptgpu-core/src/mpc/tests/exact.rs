@@ -1,11 +1,18 @@
 //! Every protocol against plaintext arithmetic, over all shapes of the packing and the ring's
 //! edge values; costs are checked on the way.
 
-use super::{SIZES, array, evaluate, mix, run_trial, samples};
+use super::{RINGS, SIZES, array, evaluate, mix, run_trial, samples_in, small_in};
 use crate::device::{ConvGeometry, PoolGeometry, Tensor};
 use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, SignWindow, World};
 use crate::net::PartyId;
+use crate::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, Axis};
+
+/// Everything in both rings.
+fn in_rings<T: Clone>(all: impl IntoIterator<Item = T>) -> Vec<(Ring, T)> {
+    let all: Vec<T> = all.into_iter().collect();
+    RINGS.into_iter().flat_map(|ring| all.clone().into_iter().map(move |one| (ring, one))).collect()
+}
 
 /// ⌊x/2^d⌋ or one more.
 fn assert_truncated(results: &ArrayD<u64>, exact: impl Iterator<Item = u64>, d: u32) {
@@ -16,24 +23,17 @@ fn assert_truncated(results: &ArrayD<u64>, exact: impl Iterator<Item = u64>, d: 
     }
 }
 
-/// Values below 2^62 in absolute value.
-fn small(words: Vec<u64>) -> Vec<u64> {
-    words
-        .into_iter()
-        .map(|w| (w as i64 >> 2) as u64)
-        .map(|w| if w == (1u64 << 61).wrapping_neg() { 0 } else { w })
-        .collect()
-}
-
 #[test]
 fn truncation_of_shares_is_never_off_by_more_than_one() {
-    for n in SIZES {
-        for d in [1, 7, 20, 40, 61] {
-            let mut x = small(samples(n, 3 + u64::from(d)));
-            x[0] = (1 << 62) - 1;
-            x[n / 2] = ((1u64 << 62) - 1).wrapping_neg();
+    for (ring, n) in in_rings(SIZES) {
+        let top = (1u64 << ring.range_bits()) - 1;
+        for d in [1, 7, 12, 20, 40, 61].into_iter().filter(|d| *d < ring.max_cut()).chain([ring.max_cut()]) {
+            let mut x = small_in(ring, samples_in(ring, n, 3 + u64::from(d)));
+            x[0] = top;
+            x[n / 2] = top.wrapping_neg();
             let x = array(&[n], x);
-            let y = evaluate(&World::seeded(n as u64), std::slice::from_ref(&x), |p, x| p.truncate(x[0], d));
+            let world = World::seeded(n as u64).in_ring(ring);
+            let y = evaluate(&world, std::slice::from_ref(&x), |p, x| p.truncate(x[0], d));
             assert_truncated(&y, x.iter().copied(), d);
         }
     }
@@ -41,17 +41,17 @@ fn truncation_of_shares_is_never_off_by_more_than_one() {
 
 #[test]
 fn truncation_of_products_is_never_off_by_more_than_one() {
-    for n in SIZES {
-        for d in [1, 13, 20, 30] {
+    for (ring, n) in in_rings(SIZES) {
+        for d in [1, 13, 20, 30].into_iter().filter(|d| *d <= ring.max_fraction_bits()) {
             let mut world = World::seeded(n as u64 + 5);
-            world.settings.codec = crate::ring::FixedPoint::new(d).unwrap();
+            world.settings.codec = FixedPoint::in_ring(ring, d).unwrap();
             // Products near the top of the range: |xy| just below 2^62.
-            let x: Vec<u64> = (0..n as u64).map(|i| mix(i) >> 40 | 1).collect();
+            let x: Vec<u64> = (0..n as u64).map(|i| mix(i) >> (64 - 3 * ring.bits() / 8) | 1).collect();
             let y: Vec<u64> = x
                 .iter()
                 .enumerate()
                 .map(|(i, &x)| {
-                    let top = ((1u64 << 62) - 1) / x - mix(i as u64) % 3;
+                    let top = ((1u64 << ring.range_bits()) - 1) / x - mix(i as u64) % 3;
                     if i % 2 == 0 { top } else { top.wrapping_neg() }
                 })
                 .collect();
@@ -60,6 +60,26 @@ fn truncation_of_products_is_never_off_by_more_than_one() {
             assert_truncated(&z, exact.into_iter(), d);
         }
     }
+}
+
+/// 2^17 values from end to end of the range of 32 bits, with other masks for each cut: additive shares and replicated ones.
+#[test]
+fn truncation_is_exact_over_the_whole_range_of_32_bits() {
+    let n = 1 << 17;
+    let values = || (0..n as u64).map(|i| (((i as i64) << 14) - (1 << 30) + (mix(i) >> 50) as i64) as u64);
+    let x = array(&[n], values().map(|x| if x == (1u64 << 30).wrapping_neg() { 0 } else { x }).collect());
+    for d in [1, 11, 12, 13, 24, 29] {
+        let world = World::seeded(u64::from(d)).in_ring(Ring::Z32);
+        let shared = evaluate(&world, std::slice::from_ref(&x), |p, x| p.truncate(x[0], d));
+        assert_truncated(&shared, x.iter().copied(), d);
+        let added = evaluate(&world, std::slice::from_ref(&x), |p, x| p.truncate_additive(x[0].to_additive(), d));
+        assert_truncated(&added, x.iter().copied(), d);
+    }
+    let [error, ..] = World::seeded(1).in_ring(Ring::Z32).run(|p| {
+        let x = Rep::public(p.id(), &Tensor::from_array_in(Ring::Z32, p.device(), &ndarray::array![1]).unwrap());
+        p.truncate(&x, 30).unwrap_err().to_string()
+    });
+    assert!(error.contains("at most 29 in the ring of 32 bits"), "{error}");
 }
 
 /// The formula of the truncation on a ring of eight bits, for every additive sharing (u, v) of
@@ -97,39 +117,47 @@ fn truncation_is_exact_on_a_small_ring_for_every_sharing() {
 #[test]
 fn truncation_rounds_up_with_probability_equal_to_the_fraction() {
     // A quarter above an integer: a quarter of the results are one larger.
-    let n = 200_000;
-    let x = array(&[n], vec![(5 << 20) + (1 << 18); n]);
-    let y = evaluate(&World::seeded(77), &[x], |p, x| p.truncate(x[0], 20));
-    let up = y.iter().filter(|&&y| y == 6).count() as f64 / n as f64;
-    assert!(y.iter().all(|&y| y == 5 || y == 6));
-    assert!((up - 0.25).abs() < 0.006, "rounded up in {up} of the cases");
+    for (ring, f) in [(Ring::Z64, 20), (Ring::Z32, 12)] {
+        let n = 200_000;
+        let x = array(&[n], vec![(5 << f) + (1 << (f - 2)); n]);
+        let y = evaluate(&World::seeded(77).in_ring(ring), &[x], |p, x| p.truncate(x[0], f));
+        let up = y.iter().filter(|&&y| y == 6).count() as f64 / n as f64;
+        assert!(y.iter().all(|&y| y == 5 || y == 6));
+        assert!((up - 0.25).abs() < 0.006, "rounded up in {up} of the cases");
+    }
 }
 
 #[test]
 fn the_papers_truncation_wraps_where_ours_does_not() {
     let n = 20_000;
-    let x = array(&[n], vec![1 << 58; n]);
-    let wrong = |fidelity| {
-        let mut world = World::seeded(4);
-        world.settings.fidelity = fidelity;
-        let y = evaluate(&world, std::slice::from_ref(&x), |p, x| p.truncate(x[0], 20));
-        y.iter().filter(|&&y| y.wrapping_sub(1 << 38).wrapping_add(1) > 2).count()
-    };
-    assert_eq!(wrong(Fidelity::Exact), 0);
-    // |x| / 2^64 is 1/64 for this x: about 312 of 20,000.
-    let wrapped = wrong(Fidelity::Paper);
-    assert!((220..410).contains(&wrapped), "{wrapped} of {n} wrapped");
+    for ring in RINGS {
+        let x = array(&[n], vec![1 << (ring.bits() - 6); n]);
+        let wrong = |fidelity| {
+            let mut world = World::seeded(4).in_ring(ring);
+            world.settings.fidelity = fidelity;
+            let y = evaluate(&world, std::slice::from_ref(&x), |p, x| p.truncate(x[0], 20));
+            y.iter().filter(|&&y| y.wrapping_sub(1 << (ring.bits() - 26)).wrapping_add(1) > 2).count()
+        };
+        assert_eq!(wrong(Fidelity::Exact), 0);
+        // |x| / 2^64 is 1/64 for this x: about 312 of 20,000.
+        let wrapped = wrong(Fidelity::Paper);
+        assert!((220..410).contains(&wrapped), "{wrapped} of {n} wrapped in {ring}");
+    }
 }
 
 #[test]
 fn the_papers_products_have_their_declared_cost_and_small_values_are_right() {
-    let mut world = World::seeded(4);
-    world.settings.fidelity = Fidelity::Paper;
-    let x: Vec<u64> = samples(3000, 6).iter().map(|w| (*w as i64 >> 43) as u64).collect();
-    let exact: Vec<u64> = x.iter().map(|x| x.wrapping_mul(*x)).collect();
-    let y = evaluate(&world, &[array(&[3000], x)], |p, v| p.mul(v[0], v[0]));
-    for (y, x) in y.iter().zip(exact) {
-        assert!(y.wrapping_sub((x as i64 >> 20) as u64).wrapping_add(1) <= 2);
+    // Products below 2^42, and below 2^12 with four fraction bits, so that hardly any wraps.
+    for (ring, f, cut) in [(Ring::Z64, 20, 43), (Ring::Z32, 4, 26)] {
+        let mut world = World::seeded(4);
+        world.settings.codec = FixedPoint::in_ring(ring, f).unwrap();
+        world.settings.fidelity = Fidelity::Paper;
+        let x: Vec<u64> = samples_in(ring, 3000, 6).iter().map(|w| (*w as i64 >> cut) as u64).collect();
+        let exact: Vec<u64> = x.iter().map(|x| x.wrapping_mul(*x)).collect();
+        let y = evaluate(&world, &[array(&[3000], x)], |p, v| p.mul(v[0], v[0]));
+        for (y, x) in y.iter().zip(exact) {
+            assert!(y.wrapping_sub((x as i64 >> f) as u64).wrapping_add(1) <= 2);
+        }
     }
 }
 
@@ -141,30 +169,36 @@ fn bits_of(world: &World, x: &ArrayD<u64>, protocol: impl Fn(&mut Party, &Rep) -
 }
 
 #[test]
-fn the_sign_is_exact_on_all_64_bits() {
-    for n in SIZES {
-        let x = array(&[n], samples(n, 9));
-        let signs = bits_of(&World::seeded(n as u64), &x, |p, x| {
+fn the_sign_is_exact_on_all_bits() {
+    for (ring, n) in in_rings(SIZES) {
+        let x = array(&[n], samples_in(ring, n, 9));
+        let signs = bits_of(&World::seeded(n as u64).in_ring(ring), &x, |p, x| {
             let before = p.declared();
             let bits = p.sign(x).unwrap();
-            assert_eq!(p.declared().rounds - before.rounds, 6);
+            // A round less from half of the bits.
+            let rounds = if ring == Ring::Z64 { 6 } else { 5 };
+            assert_eq!(p.declared().rounds - before.rounds, rounds);
             p.open_bits(&bits).unwrap()
         });
         let expected: Vec<bool> = x.iter().map(|&x| (x as i64) < 0).collect();
-        assert_eq!(signs, expected, "n = {n}");
+        assert_eq!(signs, expected, "n = {n}, {ring}");
     }
 }
 
 #[test]
 fn a_window_is_exact_within_its_range() {
-    for (low, width) in [(0, 32), (0, 16), (8, 32), (12, 16), (32, 32)] {
-        let mut world = World::seeded(u64::from(low));
+    let windows = [(0, 32), (0, 16), (8, 32), (12, 16), (32, 32), (16, 16)];
+    for (ring, (low, width)) in in_rings(windows).into_iter().filter(|(ring, (low, width))| low + width <= ring.bits())
+    {
+        let mut world = World::seeded(u64::from(low)).in_ring(ring);
         world.settings.window = SignWindow::new(low, width).unwrap();
-        let shift = 64 - (low + width);
+        let shift = ring.bits() - (low + width);
         // The window's own lowest value is out of its range: |x| < 2^(low + width − 1).
         let lowest = (1u64 << (low + width - 1)).wrapping_neg();
-        let x =
-            samples(3000, 1).into_iter().map(|w| (w as i64 >> shift) as u64).map(|x| if x == lowest { 0 } else { x });
+        let x = samples_in(ring, 3000, 1)
+            .into_iter()
+            .map(|w| (w as i64 >> shift) as u64)
+            .map(|x| if x == lowest { 0 } else { x });
         let x = array(&[3000], x.collect());
         let signs = bits_of(&world, &x, |p, x| {
             let bits = p.sign(x).unwrap();
@@ -187,12 +221,12 @@ fn a_window_is_exact_within_its_range() {
 
 #[test]
 fn relu_and_maximum_are_exact() {
-    for n in SIZES {
-        let world = World::seeded(n as u64);
-        let x = array(&[n], samples(n, 11));
+    for (ring, n) in in_rings(SIZES) {
+        let world = World::seeded(n as u64).in_ring(ring);
+        let x = array(&[n], samples_in(ring, n, 11));
         let relu = evaluate(&world, std::slice::from_ref(&x), |p, x| p.relu(x[0]));
         assert_eq!(relu, x.mapv(|x| (x as i64).max(0) as u64), "n = {n}");
-        let (x, y) = (array(&[n], small(samples(n, 1))), array(&[n], small(samples(n, 2))));
+        let [x, y] = [1, 2].map(|seed| array(&[n], small_in(ring, samples_in(ring, n, seed))));
         let larger = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.maximum(v[0], v[1]));
         let expected: Vec<u64> = x.iter().zip(&y).map(|(&x, &y)| (x as i64).max(y as i64) as u64).collect();
         assert_eq!(larger, array(&[n], expected));
@@ -201,17 +235,27 @@ fn relu_and_maximum_are_exact() {
 
 #[test]
 fn clipped_relu_is_exact() {
-    let world = World::seeded(8);
-    let x = array(&[2, 700], (0..1400).map(|i| ((i - 700) * 20_000) as u64).collect());
-    let y = evaluate(&world, std::slice::from_ref(&x), |p, x| p.clipped_relu(x[0], 6.0));
-    assert_eq!(y, x.mapv(|x| (x as i64).clamp(0, 6 << 20) as u64));
+    for (ring, step) in [(Ring::Z64, 20_000), (Ring::Z32, 100)] {
+        let world = World::seeded(8).in_ring(ring);
+        let six = 6 << world.settings.codec.fraction_bits();
+        for n in [700, 255] {
+            let x = array(&[2, n], (0..2 * n as i64).map(|i| ((i - n as i64) * step) as u64).collect());
+            let y = evaluate(&world, std::slice::from_ref(&x), |p, x| p.clipped_relu(x[0], 6.0));
+            assert_eq!(y, x.mapv(|x| (x as i64).clamp(0, six) as u64));
+            let kept = bits_of(&world, &x, |p, x| {
+                let (_, within) = p.clipped_relu_kept(x, 6.0).unwrap();
+                p.open_bits(&within).unwrap()
+            });
+            assert!(kept.into_iter().eq(x.iter().map(|&x| 0 < x as i64 && x as i64 <= six)), "{ring}, n = {n}");
+        }
+    }
 }
 
 #[test]
 fn comparison_and_bits_as_ring_elements() {
-    for n in SIZES {
-        let world = World::seeded(n as u64);
-        let (x, y) = (array(&[n], small(samples(n, 5))), array(&[n], small(samples(n, 6))));
+    for (ring, n) in in_rings(SIZES) {
+        let world = World::seeded(n as u64).in_ring(ring);
+        let [x, y] = [5, 6].map(|seed| array(&[n], small_in(ring, samples_in(ring, n, seed))));
         let less = evaluate(&world, &[x.clone(), y.clone()], |p, v| {
             let bits = p.less_than(v[0], v[1])?;
             p.bits_to_ring(&bits)
@@ -223,21 +267,21 @@ fn comparison_and_bits_as_ring_elements() {
 
 #[test]
 fn products_without_truncation_are_exact() {
-    let world = World::seeded(2);
-    for n in SIZES {
-        let (x, y) = (array(&[n], samples(n, 1)), array(&[n], samples(n, 2)));
+    for (ring, n) in in_rings(SIZES) {
+        let world = World::seeded(2).in_ring(ring);
+        let [x, y] = [1, 2].map(|seed| array(&[n], samples_in(ring, n, seed)));
         let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.mul_no_trunc(v[0], v[1]));
-        let expected: Vec<u64> = x.iter().zip(&y).map(|(x, y)| x.wrapping_mul(*y)).collect();
+        let expected: Vec<u64> = x.iter().zip(&y).map(|(x, y)| ring.signed(x.wrapping_mul(*y)) as u64).collect();
         assert_eq!(z, array(&[n], expected));
     }
 }
 
 #[test]
 fn inputs_and_openings() {
-    for owner in PartyId::ALL {
-        let x = array(&[7, 3], samples(21, 8));
-        let value = Tensor::from_array(Default::default(), &x);
-        let world = World::seeded(1);
+    for (ring, owner) in in_rings(PartyId::ALL) {
+        let x = array(&[7, 3], samples_in(ring, 21, 8)).mapv(|x| ring.residue(x));
+        let value = Tensor::from_array_in(ring, Default::default(), &x).unwrap();
+        let world = World::seeded(1).in_ring(ring);
         let outs = world.run(|p| {
             let mine = (p.id() == owner).then_some(&value);
             let share = p.input(owner, mine, &[7, 3]).unwrap();
@@ -269,6 +313,33 @@ fn only_the_owner_may_bring_an_input() {
     assert!(results[1..].iter().all(|result| matches!(result, Err(MpcError::Argument { .. }))), "{results:?}");
 }
 
+/// All parties refuse what is of another ring than the run, or than what it meets, before anything is sent.
+#[test]
+fn what_is_of_another_ring_is_refused() {
+    let world = World::seeded(1).in_ring(Ring::Z32);
+    let value = Tensor::full(Default::default(), &[3], 1);
+    let errors = world.run(|p| {
+        let [short, long] = [Ring::Z32, Ring::Z64]
+            .map(|ring| Tensor::from_array_in(ring, p.device(), &ndarray::array![1, 2, 3]).unwrap());
+        let [short, long] = [short, long].map(|value| Rep::public(p.id(), &value));
+        let bits = p.sign(&short).unwrap();
+        let input = if p.id() == PartyId::P0 { p.input(PartyId::P0, Some(&value), &[3]).map(drop) } else { Ok(()) };
+        assert!(input.is_ok() != (p.id() == PartyId::P0));
+        [
+            p.mul(&short, &long).unwrap_err(),
+            p.maximum(&long, &short).unwrap_err(),
+            p.bit_product(&bits, &long).unwrap_err(),
+            p.send(crate::mpc::Side::Next, &value, 7).unwrap_err(),
+            p.matmul(&short.reshape(&[1, 3]).unwrap(), &long.reshape(&[3, 1]).unwrap()).unwrap_err(),
+            p.exp(&short).unwrap_err(),
+        ]
+        .map(|error| error.to_string())
+    });
+    for error in errors.into_iter().flatten() {
+        assert!(error.contains("32 bits") && error.contains("64 bits"), "{error}");
+    }
+}
+
 /// x · y modulo 2^64 by 128-bit arithmetic.
 fn plain_matmul(x: &ArrayD<u64>, y: &ArrayD<u64>) -> Vec<i128> {
     let (m, k, n) = (x.shape()[0], x.shape()[1], y.shape()[1]);
@@ -281,38 +352,50 @@ fn plain_matmul(x: &ArrayD<u64>, y: &ArrayD<u64>) -> Vec<i128> {
     out
 }
 
-fn fixed(n: usize, seed: u64) -> Vec<u64> {
-    (0..n as u64).map(|i| (mix(i ^ seed << 32) as i64 >> 41) as u64).collect()
+/// Numbers below 8, or below 1/2 in the ring of 32 bits, with its usual fraction bits.
+fn fixed(ring: Ring, n: usize, seed: u64) -> Vec<u64> {
+    let cut = if ring == Ring::Z64 { 41 } else { 53 };
+    (0..n as u64).map(|i| (mix(i ^ seed << 32) as i64 >> cut) as u64).collect()
 }
 
 #[test]
 fn matrix_products_and_layers_with_bias() {
-    let world = World::seeded(6);
-    let (x, y) = (array(&[5, 33], fixed(165, 1)), array(&[33, 700], fixed(33 * 700, 2)));
-    let exact = plain_matmul(&x, &y);
-    let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.matmul(v[0], v[1]));
-    assert_eq!(z.shape(), [5, 700]);
-    assert_truncated(&z, exact.iter().map(|&z| z as u64), 20);
+    // An odd number of elements on the way and at the end, and none.
+    for (ring, n) in in_rings([700, 701]) {
+        let (world, f) = (World::seeded(6).in_ring(ring), ring.default_fraction_bits());
+        let (x, y) = (array(&[5, 33], fixed(ring, 165, 1)), array(&[33, n], fixed(ring, 33 * n, 2)));
+        let exact = plain_matmul(&x, &y);
+        let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| p.matmul(v[0], v[1]));
+        assert_eq!(z.shape(), [5, n]);
+        assert_truncated(&z, exact.iter().map(|&z| z as u64), f);
 
-    let w = y.t().as_standard_layout().to_owned();
-    let bias = array(&[700], (0..700).map(|i| (i << 35) - (200 << 35)).map(|b: i64| b as u64).collect());
-    let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % 700]]));
-    let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
-        let w = Operand::new(v[1].clone()).with_cut(21);
-        p.linear(v[0], &w, Some(v[2]))
-    });
-    assert_truncated(&z, with_bias, 21);
+        let w = y.t().as_standard_layout().to_owned();
+        let unit = ring.range_bits() - 27;
+        let bias = array(&[n], (0..n as i64).map(|i| ((i << unit) - (200 << unit)) as u64).collect());
+        let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % n]]));
+        let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
+            let w = Operand::new(v[1].clone()).with_cut(f + 1);
+            p.linear(v[0], &w, Some(v[2]))
+        });
+        assert_truncated(&z, with_bias, f + 1);
+    }
 }
 
 #[test]
 fn convolutions_with_padding_stride_groups_and_dilation() {
-    let world = World::seeded(6);
+    for ring in RINGS {
+        convolution_with_everything(ring);
+    }
+}
+
+fn convolution_with_everything(ring: Ring) {
+    let world = World::seeded(6).in_ring(ring);
     let window = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [1, 2] };
-    let geometry = ConvGeometry { batch: 2, in_channels: 4, input: [9, 8], out_channels: 6, window, groups: 2 };
+    let geometry = ConvGeometry { batch: 3, in_channels: 4, input: [9, 8], out_channels: 6, window, groups: 2 };
     let out = geometry.output_shape().unwrap();
-    let x = array(&geometry.input_shape(), fixed(2 * 4 * 72, 3));
-    let w = array(&geometry.weight_shape(), fixed(6 * 2 * 6, 4));
-    let bias = array(&[6], fixed(6, 5));
+    let x = array(&geometry.input_shape(), fixed(ring, 3 * 4 * 72, 3));
+    let w = array(&geometry.weight_shape(), fixed(ring, 6 * 2 * 6, 4));
+    let bias = array(&[6], fixed(ring, 6, 5));
     let mut exact = ArrayD::<u64>::zeros(out.to_vec());
     for ((b, o, oy, ox), y) in exact.view_mut().into_dimensionality::<ndarray::Ix4>().unwrap().indexed_iter_mut() {
         *y = bias[[o]];
@@ -328,7 +411,7 @@ fn convolutions_with_padding_stride_groups_and_dilation() {
         p.conv2d(v[0], &w, &geometry, Some(v[2]))
     });
     assert_eq!(z.shape(), out);
-    assert_truncated(&z, exact.iter().copied(), 20);
+    assert_truncated(&z, exact.iter().copied(), ring.default_fraction_bits());
 }
 
 fn itertools(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
@@ -337,8 +420,14 @@ fn itertools(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize
 
 #[test]
 fn pooling_of_images() {
-    let world = World::seeded(6);
-    let x = array(&[2, 3, 11, 10], fixed(660, 3));
+    for ring in RINGS {
+        pooling_in(ring);
+    }
+}
+
+fn pooling_in(ring: Ring) {
+    let world = World::seeded(6).in_ring(ring);
+    let x = array(&[2, 3, 11, 10], fixed(ring, 660, 3));
     for window in [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), PoolGeometry::square(3, 1, 0)] {
         let out = window.output([11, 10]).unwrap();
         let shape = [2, 3, out[0], out[1]];
@@ -357,7 +446,7 @@ fn pooling_of_images() {
                 }
             }
         }
-        for bits in [SignWindow::default(), SignWindow::new(0, 32).unwrap()] {
+        for bits in [SignWindow::default(), SignWindow::new(0, ring.bits() / 2).unwrap()] {
             let mut world = world.clone();
             world.settings.window = bits;
             let pooled = evaluate(&world, std::slice::from_ref(&x), |p, x| p.max_pool(x[0], &window));
@@ -367,8 +456,9 @@ fn pooling_of_images() {
         let area = (window.kernel[0] * window.kernel[1]) as f64;
         for (y, sum) in pooled.iter().zip(&sums) {
             let error = *y as i64 as f64 - *sum as f64 / area;
-            // The reciprocal is encoded to 20 significant bits.
-            assert!(error.abs() <= 1.0 + (*sum as f64 / area).abs() / (1 << 20) as f64, "off by {error}");
+            // The reciprocal is encoded to as many significant bits.
+            let units = f64::from(1 << ring.default_fraction_bits());
+            assert!(error.abs() <= 1.0 + (*sum as f64 / area).abs() / units, "off by {error}");
         }
     }
 }
@@ -410,39 +500,48 @@ fn products_with_constants_are_precise_whatever_the_constants_size() {
 
 #[test]
 fn local_operations_are_linear() {
-    let world = World::seeded(3);
-    let (x, y) = (array(&[4, 5], samples(20, 1)), array(&[4, 5], samples(20, 2)));
-    let c = Tensor::from_array(Default::default(), &y);
-    let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| {
-        let id = p.id();
-        let both = v[0].add(v[1]).and_then(|s| s.sub(&v[1].neg())).unwrap();
-        let both = both.mul_word(3).add_word(id, 7).add_public(id, &c).unwrap();
-        let both = both.mul_public(&c).and_then(|s| s.sub(&Rep::public(id, &c))).unwrap();
-        let tall = Rep::concat(&[both.clone(), both]).unwrap();
-        Ok(tall.narrow(4..8).and_then(|s| s.reshape(&[20])).unwrap())
-    });
-    let expected = ndarray::Zip::from(&x).and(&y).map_collect(|&x, &y| {
-        let s = x.wrapping_add(y.wrapping_mul(2)).wrapping_mul(3).wrapping_add(7).wrapping_add(y);
-        s.wrapping_mul(y).wrapping_sub(y)
-    });
-    assert_eq!(z, array(&[20], expected.iter().copied().collect()));
-    let total = evaluate(&world, std::slice::from_ref(&x), |_, v| Ok(v[0].sum()));
-    assert_eq!(total[[0]], x.iter().fold(0u64, |s, x| s.wrapping_add(*x)));
-    assert_eq!(x.len_of(Axis(0)), 4);
+    for (ring, width) in in_rings([5, 6]) {
+        let (world, n) = (World::seeded(3).in_ring(ring), 3 * width);
+        let [x, y] = [1, 2].map(|seed| array(&[3, width], samples_in(ring, n, seed)));
+        let c = Tensor::from_array_in(ring, Default::default(), &y).unwrap();
+        let z = evaluate(&world, &[x.clone(), y.clone()], |p, v| {
+            let id = p.id();
+            let both = v[0].add(v[1]).and_then(|s| s.sub(&v[1].neg())).unwrap();
+            let both = both.mul_word(3).add_word(id, 7).add_public(id, &c).unwrap();
+            let both = both.mul_public(&c).and_then(|s| s.sub(&Rep::public(id, &c))).unwrap();
+            let tall = Rep::concat(&[both.clone(), both]).unwrap();
+            // Rows 1 and 2, and those of the copy behind, which may begin within a word.
+            let (first, second) = (tall.narrow(1..3).unwrap(), tall.sub_part(&tall, 0).unwrap());
+            let none = first.sub_part(&tall, 4 * width).unwrap();
+            assert!(second.len() == 2 * n && none.shape() == first.shape());
+            Ok(Rep::concat(&[tall.narrow(3..6).unwrap(), none]).and_then(|s| s.reshape(&[5 * width])).unwrap())
+        });
+        let expected = ndarray::Zip::from(&x).and(&y).map_collect(|&x, &y| {
+            let s = x.wrapping_add(y.wrapping_mul(2)).wrapping_mul(3).wrapping_add(7).wrapping_add(y);
+            ring.signed(s.wrapping_mul(y).wrapping_sub(y)) as u64
+        });
+        let expected: Vec<u64> = expected.iter().copied().chain(std::iter::repeat_n(0, 2 * width)).collect();
+        assert_eq!(z, array(&[5 * width], expected), "{ring}");
+        let total = evaluate(&world, std::slice::from_ref(&x), |_, v| Ok(v[0].sum()));
+        assert_eq!(total[[0]], ring.signed(x.iter().fold(0u64, |s, x| s.wrapping_add(*x))) as u64);
+        assert_eq!(x.len_of(Axis(0)), 3);
+    }
 }
 
 #[test]
 fn results_do_not_depend_on_threads() {
-    let x = array(&[70_000], samples(70_000, 1));
-    let shares = World::seeded(5).deal(&x);
-    let with = |threads: usize| {
-        World::seeded(5).run(|p| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mine = &shares[p.id().index()];
-            let y = pool.install(|| p.relu(mine)).unwrap();
-            let y = pool.install(|| p.truncate(&y, 9)).unwrap();
-            (y.components().0.to_array().unwrap(), y.components().1.to_array().unwrap())
-        })
-    };
-    assert_eq!(with(1), with(3));
+    for ring in RINGS {
+        let x = array(&[70_000], samples_in(ring, 70_000, 1));
+        let shares = World::seeded(5).in_ring(ring).deal(&x);
+        let with = |threads: usize| {
+            World::seeded(5).in_ring(ring).run(|p| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let mine = &shares[p.id().index()];
+                let y = pool.install(|| p.relu(mine)).unwrap();
+                let y = pool.install(|| p.truncate(&y, 9)).unwrap();
+                (y.components().0.to_array().unwrap(), y.components().1.to_array().unwrap())
+            })
+        };
+        assert_eq!(with(1), with(3));
+    }
 }

@@ -1,16 +1,28 @@
 //! What training needs of the protocols: kept bits, sums by channel, gradients of layers, one truncation for several products.
 //! Against plaintext arithmetic, and the costs on the way.
 
-use super::{array, evaluate, mix, samples};
+use super::{RINGS, array, evaluate, mix, samples, samples_in};
 use crate::device::{ConvGeometry, PoolGeometry, SignWindow};
 use crate::mpc::check::Check;
 use crate::mpc::{Additive, Fidelity, KeptMaxima, MpcError, Operand, Party, Rep, World, cost};
+use crate::ring::Ring;
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// Numbers below 2^23 in absolute value.
 fn fixed(shape: &[usize], seed: u64) -> ArrayD<u64> {
     let n = shape.iter().product::<usize>() as u64;
     array(shape, (0..n).map(|i| (mix(i ^ seed << 32) as i64 >> 41) as u64).collect())
+}
+
+/// The same in a ring, below 2^11 in that of 32 bits.
+fn fixed_in(ring: Ring, shape: &[usize], seed: u64) -> ArrayD<u64> {
+    let cut = if ring == Ring::Z64 { 0 } else { 12 };
+    fixed(shape, seed).mapv(|x| (x as i64 >> cut) as u64)
+}
+
+/// What is modulo 2^64, as elements of a ring.
+fn within(ring: Ring, x: ArrayD<u64>) -> ArrayD<u64> {
+    x.mapv(|x| ring.signed(x) as u64)
 }
 
 /// ⌊z/2^d⌋ or one more; or one less, as the paper truncates.
@@ -30,10 +42,14 @@ fn zip(x: &ArrayD<u64>, y: &ArrayD<u64>, f: impl Fn(u64, u64) -> u64) -> ArrayD<
 
 #[test]
 fn a_relu_keeps_the_bit_that_its_gradient_needs() {
-    for (n, window) in [(1000, SignWindow::default()), (1600, SignWindow::new(0, 32).unwrap())] {
-        let mut world = World::seeded(n as u64);
+    let all = SignWindow::default();
+    let narrow = SignWindow::new(0, 32).unwrap();
+    for (ring, n, window) in
+        [(Ring::Z64, 1000, all), (Ring::Z64, 1600, narrow), (Ring::Z32, 1000, all), (Ring::Z32, 511, all)]
+    {
+        let mut world = World::seeded(n as u64).in_ring(ring);
         world.settings.window = window;
-        let (mut x, dy) = (fixed(&[n], 1), array(&[n], samples(n, 2)));
+        let (mut x, dy) = (fixed(&[n], 1), array(&[n], samples_in(ring, n, 2)));
         x.iter_mut().step_by(7).for_each(|x| *x = 0);
         let dx = evaluate(&world, &[x.clone(), dy.clone()], |p, v| {
             let (y, positive) = p.relu_kept(v[0])?;
@@ -64,10 +80,11 @@ fn a_clipped_relu_keeps_where_it_is_not_flat() {
 
 #[test]
 fn channels_are_summed_shifted_and_scaled() {
-    let world = World::seeded(3);
-    for shape in [&[3, 5, 4, 6][..], &[7, 70], &[2, 3, 5], &[4, 1, 3, 3]] {
-        let channels = shape[1];
-        let (x, a) = (array(shape, samples(shape.iter().product(), 1)), array(&[channels], samples(channels, 2)));
+    let shapes = [&[3, 5, 4, 6][..], &[7, 70], &[2, 3, 5], &[4, 1, 3, 3], &[3, 7, 5]];
+    for (ring, shape) in RINGS.into_iter().flat_map(|ring| shapes.map(|shape| (ring, shape))) {
+        let (world, channels) = (World::seeded(3).in_ring(ring), shape[1]);
+        let x = array(shape, samples_in(ring, shape.iter().product(), 1));
+        let a = array(&[channels], samples_in(ring, channels, 2));
         // Along axis 1.
         let spread = |a: &ArrayD<u64>| {
             let mut ones = vec![1; shape.len()];
@@ -83,14 +100,14 @@ fn channels_are_summed_shifted_and_scaled() {
         };
         let shifted = zip(&x, &spread(&a), u64::wrapping_add);
         let scaled = zip(&x, &spread(&a), u64::wrapping_mul);
-        assert_eq!(run(|_, x, _| Ok(x.channel_sums()?)), sums(&x), "{shape:?}");
-        assert_eq!(run(|_, x, a| Ok(x.add_channels(a)?)), shifted, "{shape:?}");
+        assert_eq!(run(|_, x, _| Ok(x.channel_sums()?)), within(ring, sums(&x)), "{shape:?}");
+        assert_eq!(run(|_, x, a| Ok(x.add_channels(a)?)), within(ring, shifted), "{shape:?}");
         let product = |p: &mut Party, x: &Rep, a: &Rep| p.reshare(x.scale_channels(a)?);
-        assert_eq!(run(product), scaled, "{shape:?}");
+        assert_eq!(run(product), within(ring, scaled.clone()), "{shape:?}");
         let product = |p: &mut Party, x: &Rep, a: &Rep| p.reshare(x.scale_channels(a)?.add_channels(a)?);
-        assert_eq!(run(product), zip(&scaled, &spread(&a), u64::wrapping_add), "{shape:?}");
+        assert_eq!(run(product), within(ring, zip(&scaled, &spread(&a), u64::wrapping_add)), "{shape:?}");
         let product = |p: &mut Party, x: &Rep, _: &Rep| p.reshare(x.local_mul(x)?.channel_sums()?);
-        assert_eq!(run(product), sums(&zip(&x, &x, u64::wrapping_mul)), "{shape:?}");
+        assert_eq!(run(product), within(ring, sums(&zip(&x, &x, u64::wrapping_mul))), "{shape:?}");
         world.run(|p| {
             let x = Rep::public(p.id(), &crate::device::Tensor::from_array(p.device(), &x));
             let a = x.reshape(&[x.len()]).and_then(|x| x.narrow(0..channels + 1)).unwrap();
@@ -156,49 +173,53 @@ fn convolution_gradients(geometry: &ConvGeometry, [x, w, dy]: [&ArrayD<u64>; 3])
 
 #[test]
 fn gradients_of_convolutions_are_products_with_one_truncation() {
-    let world = World::seeded(6);
     let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [1, 2] };
     // More outputs than inputs, and fewer.
-    for (window, out_channels, groups) in [(uneven, 6, 2), (PoolGeometry::square(3, 1, 1), 2, 1)] {
+    let layers = [(uneven, 6, 2), (PoolGeometry::square(3, 1, 1), 2, 1)];
+    for (ring, (window, out_channels, groups)) in RINGS.into_iter().flat_map(|ring| layers.map(|layer| (ring, layer))) {
+        let (world, f) = (World::seeded(6).in_ring(ring), ring.default_fraction_bits());
         let geometry = ConvGeometry { batch: 2, in_channels: 4, input: [9, 8], out_channels, window, groups };
-        let [x, w] = [(geometry.input_shape(), 3), (geometry.weight_shape(), 4)].map(|(s, seed)| fixed(&s, seed));
-        let dy = fixed(&geometry.output_shape().unwrap(), 5);
+        let [x, w] =
+            [(geometry.input_shape(), 3), (geometry.weight_shape(), 4)].map(|(s, seed)| fixed_in(ring, &s, seed));
+        let dy = fixed_in(ring, &geometry.output_shape().unwrap(), 5);
         let [dw, dx] = convolution_gradients(&geometry, [&x, &w, &dy]);
         let inputs = [x, w, dy];
         let found = evaluate(&world, &inputs, |p, v| {
             let dw = v[2].conv2d_weight_gradient(v[0], &geometry)?;
-            p.truncate_additive(dw, 20)
+            p.truncate_additive(dw, f)
         });
-        assert_truncated(&found, &dw, 20, Fidelity::Exact);
+        assert_truncated(&found, &dw, f, Fidelity::Exact);
         let found = evaluate(&world, &inputs, |p, v| {
-            let w = Operand::new(v[1].clone()).with_cut(23);
+            let w = Operand::new(v[1].clone()).with_cut(f + 3);
             p.conv2d_input_gradient(v[2], &w, &geometry)
         });
-        assert_truncated(&found, &dx, 23, Fidelity::Exact);
+        assert_truncated(&found, &dx, f + 3, Fidelity::Exact);
     }
 }
 
 #[test]
 fn gradients_of_fully_connected_layers_are_products_with_one_truncation() {
-    let world = World::seeded(7);
     let matrix = |x: &ArrayD<u64>| x.clone().into_dimensionality::<ndarray::Ix2>().unwrap();
     let product = |x: ndarray::ArrayView2<u64>, y: ndarray::ArrayView2<u64>| {
         let entry =
             |(i, j)| x.row(i).iter().zip(y.column(j)).fold(0u64, |sum, (x, y)| sum.wrapping_add(x.wrapping_mul(*y)));
         ndarray::Array2::from_shape_fn((x.nrows(), y.ncols()), entry).into_dyn()
     };
-    for (inputs, outputs) in [(33, 20), (5, 120)] {
-        let (x, w, dy) = (fixed(&[14, inputs], 1), fixed(&[outputs, inputs], 2), fixed(&[14, outputs], 3));
+    let layers = [(33, 20), (5, 120), (7, 9)];
+    for (ring, (inputs, outputs)) in RINGS.into_iter().flat_map(|ring| layers.map(|layer| (ring, layer))) {
+        let (world, f) = (World::seeded(7).in_ring(ring), ring.default_fraction_bits());
+        let [x, w, dy] =
+            [([15, inputs], 1), ([outputs, inputs], 2), ([15, outputs], 3)].map(|(s, seed)| fixed_in(ring, &s, seed));
         let dw = product(matrix(&dy).t(), matrix(&x).view());
         let dx = product(matrix(&dy).view(), matrix(&w).view());
         let all = [x, w, dy];
         let found = evaluate(&world, &all, |p, v| {
             let dw = v[2].linear_weight_gradient(v[0])?;
-            p.truncate_additive(dw, 20)
+            p.truncate_additive(dw, f)
         });
-        assert_truncated(&found, &dw, 20, Fidelity::Exact);
+        assert_truncated(&found, &dw, f, Fidelity::Exact);
         let found = evaluate(&world, &all, |p, v| p.linear_input_gradient(v[2], &Operand::new(v[1].clone())));
-        assert_truncated(&found, &dx, 20, Fidelity::Exact);
+        assert_truncated(&found, &dx, f, Fidelity::Exact);
     }
 }
 
@@ -239,15 +260,16 @@ fn window_gradients(window: &PoolGeometry, x: &ArrayD<u64>, dy: &ArrayD<u64>) ->
 
 #[test]
 fn gradients_of_windows_go_where_the_values_came_from() {
-    let world = World::seeded(6);
     let mut x = fixed(&[2, 3, 11, 10], 3);
     // Equal ones as well.
     x.iter_mut().step_by(3).for_each(|x| *x = 77);
     let dilated = PoolGeometry { kernel: [3, 2], stride: [1, 2], padding: [1, 0, 0, 2], dilation: [2, 1] };
-    for window in [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), dilated, PoolGeometry::square(1, 2, 0)]
-    {
+    let windows =
+        [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), dilated, PoolGeometry::square(1, 2, 0)];
+    for (ring, window) in RINGS.into_iter().flat_map(|ring| windows.map(|window| (ring, window))) {
+        let world = World::seeded(6).in_ring(ring);
         let [height, width] = window.output([11, 10]).unwrap();
-        let dy = array(&[2, 3, height, width], samples(6 * height * width, 4));
+        let dy = array(&[2, 3, height, width], samples_in(ring, 6 * height * width, 4));
         let [of_max, of_sum] = window_gradients(&window, &x, &dy);
         let (n, taps) = (dy.len(), window.kernel[0] * window.kernel[1]);
         let found = evaluate(&world, &[x.clone(), dy.clone()], |p, v| {
@@ -255,14 +277,14 @@ fn gradients_of_windows_go_where_the_values_came_from() {
             let (_maxima, kept) = p.max_pool_kept(v[0], &window)?;
             assert_eq!((kept.shape(), kept.bytes()), (dy.shape(), KeptMaxima::bytes_of(n, taps)));
             let dx = p.max_pool_gradient(&kept, v[1])?;
-            let stated = cost::max_pool(n, taps, p.window()) + cost::max_pool_gradient(n, taps);
+            let stated = cost::max_pool(ring, n, taps, p.window()) + cost::max_pool_gradient(ring, n, taps);
             assert_eq!(p.declared(), before + stated);
             assert!(p.max_pool_gradient(&kept, v[0]).unwrap_err().to_string().contains("shapes differ"));
             Ok(dx)
         });
-        assert_eq!(found, of_max, "{window:?}");
+        assert_eq!(found, within(ring, of_max), "{window:?}");
         let found = evaluate(&world, &[x.clone(), dy], |_, v| Ok(v[1].sum_pool_gradient(&window, [11, 10])?));
-        assert_eq!(found, of_sum, "{window:?}");
+        assert_eq!(found, within(ring, of_sum), "{window:?}");
     }
 }
 

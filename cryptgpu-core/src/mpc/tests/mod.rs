@@ -15,21 +15,39 @@ mod views;
 use super::check::{Costs, Stated, run_trial};
 use super::{MpcError, Party, Rep, World};
 use crate::prg::Randomness;
+use crate::ring::Ring;
 use ndarray::{ArrayD, IxDyn};
 
-/// Ring elements from a small generator: uniform, small of both signs, and the ring's edges.
+/// Both rings: what every protocol is tested in.
+pub(super) const RINGS: [Ring; 2] = [Ring::Z64, Ring::Z32];
+
+/// Elements of the ring of 64 bits: [`samples_in`].
 pub(super) fn samples(n: usize, seed: u64) -> Vec<u64> {
-    let edges = [0, 1, u64::MAX, 1 << 63, (1 << 63) - 1, 1 << 62, (1 << 62) - 1, (1u64 << 62).wrapping_neg(), 2];
+    samples_in(Ring::Z64, n, seed)
+}
+
+/// Ring elements from a small generator: uniform, small of both signs, and the ring's edges. As integers of 64 bits.
+pub(super) fn samples_in(ring: Ring, n: usize, seed: u64) -> Vec<u64> {
+    let half = 1i64 << (ring.bits() - 2);
+    let lowest = i64::MIN >> (64 - ring.bits());
+    let edges = [0, 1, -1, lowest, !lowest, half, half - 1, -half, 2];
     (0..n as u64)
         .map(|i| {
-            let word = mix(seed ^ mix(i));
-            match i % 4 {
+            let word = (mix(seed ^ mix(i)) as i64) >> (64 - ring.bits());
+            let sample = match i % 4 {
                 0 => edges[(i / 4) as usize % edges.len()],
-                1 => (word as i64 >> 40) as u64,
+                1 => word >> (5 * ring.bits() / 8),
                 _ => word,
-            }
+            };
+            sample as u64
         })
         .collect()
+}
+
+/// The same below half of the values for which a truncation is exact.
+pub(super) fn small_in(ring: Ring, words: Vec<u64>) -> Vec<u64> {
+    let lowest = (1u64 << (ring.bits() - 3)).wrapping_neg();
+    words.into_iter().map(|w| (w as i64 >> 2) as u64).map(|w| if w == lowest { 0 } else { w }).collect()
 }
 
 /// A value's bits, well mixed (splitmix64).
@@ -48,7 +66,7 @@ pub(super) fn array(shape: &[usize], words: Vec<u64>) -> ArrayD<u64> {
 pub(super) const SIZES: [usize; 8] = [1, 10, 64, 500, 512, 1000, 1600, 40_000];
 
 /// Runs a protocol on shares of `inputs` with the fast insecure generator, and again with AES,
-/// checks its cost, and returns what it computes with AES. The two may differ by a rounding.
+/// checks its cost, and returns what it computes with AES, as integers of 64 bits. The two may differ by a rounding.
 pub(super) fn evaluate(
     world: &World,
     inputs: &[ArrayD<u64>],
@@ -57,13 +75,14 @@ pub(super) fn evaluate(
     let insecure = World { randomness: Randomness::InsecurePhilox, ..world.clone() };
     let with_philox = evaluate_once(&insecure, inputs, &protocol);
     let with_aes = evaluate_once(world, inputs, &protocol);
+    let ring = world.settings.codec.ring();
     // A window that drops low bits may decide values next to zero either way.
     let whole = world.settings.window.low() == 0;
     if whole && world.settings.fidelity == super::Fidelity::Exact {
-        let far = with_philox.iter().zip(&with_aes).find(|(a, b)| a.wrapping_sub(**b).wrapping_add(2) > 4);
+        let far = with_philox.iter().zip(&with_aes).find(|(a, b)| ring.signed(a.wrapping_sub(**b)).abs() > 2);
         assert_eq!(far, None, "the two generators give results that are no roundings of one value");
     }
-    with_aes
+    with_aes.mapv(|element| ring.signed(element) as u64)
 }
 
 fn evaluate_once(

@@ -1,9 +1,10 @@
 //! The overflow flag: what it finds near the bound and far from it, what it costs, and that it shows one bit.
 
-use super::{array, samples};
+use super::{array, samples_in};
 use crate::mpc::check::{Check, elementwise};
 use crate::mpc::cost::RangeChecks;
 use crate::mpc::{CheckRange, Cost, MpcError, Party, Rep, SignWindow, World};
+use crate::ring::Ring;
 
 fn checking(seed: u64) -> World {
     let mut world = World::seeded(seed);
@@ -24,21 +25,21 @@ fn flagged(world: &World, inputs: &[f64], body: impl Fn(&mut Party, &Rep) -> Res
     said[0]
 }
 
-/// Every result that a truncation by 47 bits can have, whatever was truncated: within two units of 2^48 of the bound either
-/// is right, and nothing else is.
+/// Every result that a truncation by 47 bits can have, or by 15 in 32 bits, whatever was truncated: within two units of 2^48 (2^16) of
+/// the bound either is right, and nothing else is.
 #[test]
 fn flags_are_right_for_every_result_of_a_truncation() {
-    const D: u32 = 47;
-    let bound = 1i64 << (62 - D);
-    let results: Vec<i64> = (-3 * bound..3 * bound).collect();
-    let words: Vec<u64> = results.iter().map(|&y| y as u64).collect();
-    for seed in [1, 2] {
-        let world = checking(seed);
+    for (seed, ring) in [(1, Ring::Z64), (2, Ring::Z64), (3, Ring::Z32)] {
+        let cut = ring.range_bits() - 15;
+        let bound = 1i64 << 15;
+        let results: Vec<i64> = (-3 * bound..3 * bound).collect();
+        let words: Vec<u64> = results.iter().map(|&y| y as u64).collect();
+        let world = checking(seed).in_ring(ring);
         // Fewer at a time than are looked at without being asked for.
         let dealt: Vec<[Rep; 3]> = words.chunks(10_000).map(|y| world.deal(&array(&[y.len()], y.to_vec()))).collect();
         let [flags, ..] = world.run(|p| {
             let flags = dealt.iter().map(|y| {
-                p.watch_truncated(&y[p.id().index()], D)?;
+                p.watch_truncated(&y[p.id().index()], cut)?;
                 let flags = p.outside()?;
                 p.forget_range();
                 p.open_bits(&flags)
@@ -78,6 +79,14 @@ fn products_beyond_the_range_are_found() {
         let early = p.mul(x, x)?;
         p.mul(&early.sub(&early)?, x)
     }));
+    // And 64 with 12 fraction bits in the ring of 32 bits.
+    let short = checking(3).in_ring(Ring::Z32);
+    for n in [1, 65, 511, 577] {
+        let mut values = vec![7.9; n];
+        assert!(!flagged(&short, &values, square), "{n}");
+        values[n - 1] = 8.1;
+        assert!(flagged(&short, &values, square), "{n}");
+    }
     let off = World::seeded(3);
     assert!(!flagged(&off, &[3000.0], square), "nothing is looked at when nobody asked");
 }
@@ -89,6 +98,10 @@ fn a_comparison_that_a_narrow_window_decides_wrongly_is_found() {
     let relu = |p: &mut Party, x: &Rep| p.relu(x);
     assert!(!flagged(&world, &[2047.9, -2047.9, 0.0, -1e-6, 3.0], relu));
     assert!(flagged(&world, &[1.0, 2048.1, 1.0], relu) && flagged(&world, &[-2100.0], relu));
+    let mut short = checking(4).in_ring(Ring::Z32);
+    assert!(!flagged(&short, &[200_000.0, -200_000.0, 0.0], relu), "all 32 bits");
+    short.settings.window = SignWindow::new(0, 16).unwrap();
+    assert!(!flagged(&short, &[7.9, -7.9, 0.0], relu) && flagged(&short, &[1.0, 8.1, 1.0], relu));
     world.settings.window = SignWindow::new(8, 32).unwrap();
     let x = world.deal(&ndarray::arr1(&[1]));
     let [error, ..] = world.run(|p| p.relu(&x[p.id().index()]).map(drop).unwrap_err().to_string());
@@ -98,15 +111,18 @@ fn a_comparison_that_a_narrow_window_decides_wrongly_is_found() {
 /// Bytes and rounds as [`RangeChecks`] states them, and nothing where nothing is asked for or computed.
 #[test]
 fn it_costs_what_it_states() {
-    for (n, window) in [(1, 64), (65, 64), (577, 64), (40_000, 64), (40_000, 32)] {
-        let mut world = checking(5);
+    let cases = [(1, 64), (65, 64), (577, 64), (40_000, 64), (40_000, 32)].map(|(n, window)| (Ring::Z64, n, window));
+    let short = [(1, 32), (511, 32), (40_000, 32), (40_000, 16)].map(|(n, window)| (Ring::Z32, n, window));
+    for (ring, n, window) in cases.into_iter().chain(short) {
+        let mut world = checking(5).in_ring(ring);
         world.settings.window = SignWindow::new(0, window).unwrap();
-        let x = world.deal(&array(&[n], samples(n, 1).into_iter().map(|x| (x as i64 >> 30) as u64).collect()));
+        let x = samples_in(ring, n, 1).into_iter().map(|x| (x as i64 >> (ring.bits() - 16)) as u64);
+        let x = world.deal(&array(&[n], x.collect()));
         let runs = world.run_counted(|p| {
             let x = &x[p.id().index()];
             let (before, declared) = (p.stats(), p.declared());
             let y = p.truncate(x, 3).unwrap();
-            if window < 64 {
+            if window < ring.bits() {
                 drop(p.sign(&y).unwrap());
             }
             let early = p.truncate(&y.narrow(0..1).unwrap(), 1).unwrap();
@@ -118,16 +134,16 @@ fn it_costs_what_it_states() {
         });
         let mut checks = RangeChecks::default();
         checks.truncated(n);
-        if window < 64 {
-            checks.narrowed(n);
+        if window < ring.bits() {
+            checks.narrowed(ring, n);
         }
         checks.truncated(1);
         let settings = world.settings;
-        let sign = if window < 64 { super::super::cost::sign(n, settings.window) } else { Cost::FREE };
+        let sign = if window < ring.bits() { super::super::cost::sign(ring, n, settings.window) } else { Cost::FREE };
         let stated = checks.close()
             + sign
-            + super::super::cost::truncate_shared(n, 3)
-            + super::super::cost::truncate_shared(1, 1);
+            + super::super::cost::truncate_shared(ring, n, 3)
+            + super::super::cost::truncate_shared(ring, 1, 1);
         let bytes: u64 = runs.iter().map(|((before, _), after)| after.since(before).payload_bytes()).sum();
         let rounds = runs.iter().map(|((before, _), after)| after.rounds - before.rounds).max().unwrap();
         assert_eq!(runs[0].0.1, stated, "{n} elements");
@@ -146,9 +162,10 @@ fn it_shows_one_bit() {
             Err(error) => Err(error),
         }
     };
-    let world = checking(6);
-    let check =
-        Check::new("range check", 1).bits(60).errors(0..=1).reveals("range check").view_sizes(&[1, 65]).world(&world);
-    let report = check.run(protocol, elementwise(|x| x[0] >> 20)).unwrap().require().unwrap();
-    assert!(report.views.unwrap().untested.is_empty());
+    for ring in [Ring::Z64, Ring::Z32] {
+        let world = checking(6).in_ring(ring);
+        let check = Check::new("range check", 1).bits(ring.bits() - 4).errors(0..=1).reveals("range check");
+        let report = check.view_sizes(&[1, 65]).world(&world).run(protocol, elementwise(|x| x[0] >> 20));
+        assert!(report.unwrap().require().unwrap().views.unwrap().untested.is_empty());
+    }
 }

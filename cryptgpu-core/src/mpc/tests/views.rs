@@ -1,31 +1,46 @@
 //! Every built-in protocol under the protocol checker: values, costs and views, with the
 //! cryptographic generator, with the fast one, and with the paper's truncation.
 
+use super::RINGS;
 use crate::device::{ConvGeometry, PoolGeometry};
 use crate::mpc::check::{Check, Protocol, elementwise};
 use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, World};
 use crate::net::PartyId;
 use crate::prg::Randomness;
+use crate::ring::Ring;
 use ndarray::ArrayD;
 
 /// The worlds in which every protocol is checked, and how far a truncation may be off in each.
-fn worlds() -> [(World, i64); 3] {
+fn worlds() -> [(World, i64); 4] {
     let aes = World::seeded(5);
+    let short = World::seeded(8).in_ring(Ring::Z32);
     let mut paper = World::seeded(6);
     paper.settings.fidelity = Fidelity::Paper;
     let philox = World { randomness: Randomness::InsecurePhilox, ..World::seeded(7) };
-    [(aes, 0), (philox, 0), (paper, 1)]
+    [(aes, 0), (philox, 0), (paper, 1), (short, 0)]
 }
 
-/// Checks a protocol in all worlds. `truncates`: whether results may be one unit too large, and one
-/// too small where the paper's truncation runs.
-fn passes(
+/// Checks a protocol in all worlds of both rings. `truncates`: whether results may be one unit too large, and one too small where the
+/// paper's truncation runs.
+fn passes<P: Fn(&[ArrayD<u64>]) -> ArrayD<u64>>(
+    check: impl Fn(Ring) -> Check,
+    truncates: bool,
+    protocol: impl Protocol<Rep, MpcError>,
+    plaintext: impl Fn(Ring) -> P,
+) {
+    for ring in RINGS {
+        passes_in(ring, || check(ring), truncates, &protocol, plaintext(ring));
+    }
+}
+
+fn passes_in(
+    ring: Ring,
     check: impl Fn() -> Check,
     truncates: bool,
     protocol: impl Protocol<Rep, MpcError>,
     plaintext: impl Fn(&[ArrayD<u64>]) -> ArrayD<u64>,
 ) {
-    for (world, below) in worlds() {
+    for (world, below) in worlds().into_iter().filter(|(world, _)| world.settings.codec.ring() == ring) {
         // A protocol that truncates nothing is the same with the paper's truncation.
         if world.settings.fidelity == Fidelity::Paper && !truncates {
             continue;
@@ -41,31 +56,41 @@ fn passes(
     }
 }
 
-const UNITS: u32 = 20;
+/// Fraction bits.
+fn units(ring: Ring) -> u32 {
+    ring.default_fraction_bits()
+}
+
+/// So many bits in the ring of 64 bits, and the others in that of 32.
+fn bits(check: Check, ring: Ring, [long, short]: [u32; 2]) -> Check {
+    check.bits(if ring == Ring::Z64 { long } else { short })
+}
 
 #[test]
 fn input() {
     let protocol = |p: &mut Party, x: &[Rep]| brought(p, &x[0]);
-    passes(|| Check::new("input", 1), false, protocol, elementwise(|x| x[0]));
+    passes(|_| Check::new("input", 1), false, protocol, |_| elementwise(|x| x[0]));
 }
 
 #[test]
 fn products() {
-    let check = || Check::new("product without truncation", 2);
-    passes(check, false, |p, x| p.mul_no_trunc(&x[0], &x[1]), elementwise(|x| x[0].wrapping_mul(x[1])));
+    let check = |_| Check::new("product without truncation", 2);
+    passes(check, false, |p, x| p.mul_no_trunc(&x[0], &x[1]), |_| elementwise(|x| x[0].wrapping_mul(x[1])));
     // Products below 2^54: the paper's truncation is wrong with probability 2^−10 above, and this
     // range keeps it below 2^−40.
-    let check = || Check::new("product", 2).bits(12);
-    passes(check, true, |p, x| p.mul(&x[0], &x[1]), elementwise(|x| (x[0] * x[1]) >> UNITS));
+    let check = |ring| bits(Check::new("product", 2), ring, [12, 15]);
+    passes(check, true, |p, x| p.mul(&x[0], &x[1]), |ring| elementwise(move |x| (x[0] * x[1]) >> units(ring)));
 }
 
 #[test]
 fn matrix_product() {
     let check =
-        || Check::new("matrix product", 2).bits(9).shapes(|n| vec![vec![n, 64], vec![64, 64]]).view_sizes(&[1, 9]);
-    let plaintext = |x: &[ArrayD<u64>]| {
-        let [a, b] = [&x[0], &x[1]].map(|x| x.view().into_dimensionality::<ndarray::Ix2>().unwrap());
-        a.mapv(|x| x as i64).dot(&b.mapv(|x| x as i64)).mapv(|z| (z >> UNITS) as u64).into_dyn()
+        |_| Check::new("matrix product", 2).bits(9).shapes(|n| vec![vec![n, 64], vec![64, 64]]).view_sizes(&[1, 9]);
+    let plaintext = |ring| {
+        move |x: &[ArrayD<u64>]| {
+            let [a, b] = [&x[0], &x[1]].map(|x| x.view().into_dimensionality::<ndarray::Ix2>().unwrap());
+            a.mapv(|x| x as i64).dot(&b.mapv(|x| x as i64)).mapv(|z| (z >> units(ring)) as u64).into_dyn()
+        }
     };
     passes(check, true, |p, x| p.matmul(&x[0], &x[1]), plaintext);
 }
@@ -75,31 +100,38 @@ fn convolution() {
     let window = PoolGeometry::square(1, 1, 0);
     let geometry =
         move |batch| ConvGeometry { batch, in_channels: 4, input: [8, 8], out_channels: 8, window, groups: 1 };
-    let check = move || {
+    let check = move |_| {
         let shapes = move |n: usize| vec![geometry(n.div_ceil(8)).input_shape().to_vec(), vec![8, 4, 1, 1]];
         Check::new("convolution", 2).bits(10).shapes(shapes).view_sizes(&[1, 9])
     };
     let protocol = move |p: &mut Party, x: &[Rep]| {
-        let weight = Operand::new(x[1].clone()).with_cut(UNITS);
+        let weight = Operand::new(x[1].clone()).with_cut(p.codec().fraction_bits());
         p.conv2d(&x[0], &weight, &geometry(x[0].shape()[0]), None)
     };
-    let plaintext = |x: &[ArrayD<u64>]| {
-        let batch = x[0].shape()[0];
-        ArrayD::from_shape_fn(vec![batch, 8, 8, 8], |at| {
-            let term = |c| (x[0][[at[0], c, at[2], at[3]]] as i64) * (x[1][[at[1], c, 0, 0]] as i64);
-            ((0..4).map(term).sum::<i64>() >> UNITS) as u64
-        })
+    let plaintext = |ring| {
+        move |x: &[ArrayD<u64>]| {
+            let batch = x[0].shape()[0];
+            ArrayD::from_shape_fn(vec![batch, 8, 8, 8], |at| {
+                let term = |c| (x[0][[at[0], c, at[2], at[3]]] as i64) * (x[1][[at[1], c, 0, 0]] as i64);
+                ((0..4).map(term).sum::<i64>() >> units(ring)) as u64
+            })
+        }
     };
     passes(check, true, protocol, plaintext);
 }
 
 #[test]
 fn truncation() {
-    let check = || Check::new("truncation", 1).bits(24);
-    passes(check, true, |p, x| p.truncate(&x[0], UNITS), elementwise(|x| x[0] >> UNITS));
+    let check = |ring| bits(Check::new("truncation", 1), ring, [24, 24]);
+    let truncate = |p: &mut Party, x: &[Rep]| p.truncate(&x[0], p.codec().fraction_bits());
+    let plaintext = |ring| elementwise(move |x| x[0] >> units(ring));
+    passes(check, true, truncate, plaintext);
     // The whole range, which only the exact one takes.
-    let check = Check::new("truncation, all values", 1).bits(62).errors(0..=1);
-    check.run(|p, x| p.truncate(&x[0], UNITS), elementwise(|x| x[0] >> UNITS)).unwrap().require().unwrap();
+    for ring in RINGS {
+        let check = Check::new("truncation, all values", 1).bits(ring.range_bits()).errors(0..=1);
+        let check = check.world(&World::seeded(1).in_ring(ring));
+        check.run(truncate, plaintext(ring)).unwrap().require().unwrap();
+    }
 }
 
 #[test]
@@ -108,29 +140,33 @@ fn sign_and_bits_as_ring_elements() {
         let bits = p.sign(&x[0])?;
         p.bits_to_ring(&bits)
     };
-    passes(|| Check::new("sign bit", 1), false, protocol, elementwise(|x| i64::from(x[0] < 0)));
+    passes(|_| Check::new("sign bit", 1), false, protocol, |_| elementwise(|x| i64::from(x[0] < 0)));
     let protocol = |p: &mut Party, x: &[Rep]| p.sign_to_ring(&x[0], true);
-    passes(|| Check::new("sign as a ring element", 1), false, protocol, elementwise(|x| i64::from(x[0] >= 0)));
+    passes(|_| Check::new("sign as a ring element", 1), false, protocol, |_| elementwise(|x| i64::from(x[0] >= 0)));
     // Packed bits are an output, too.
-    let check = Check::new("sign bit, packed", 1);
-    let report = check.run(|p, x| p.sign(&x[0]), elementwise(|x| i64::from(x[0] < 0)));
-    report.unwrap().require().unwrap();
+    for ring in RINGS {
+        let check = Check::new("sign bit, packed", 1).world(&World::seeded(1).in_ring(ring));
+        let report = check.run(|p, x| p.sign(&x[0]), elementwise(|x| i64::from(x[0] < 0)));
+        report.unwrap().require().unwrap();
+    }
 }
 
 #[test]
 fn comparisons() {
-    passes(|| Check::new("ReLU", 1), false, |p, x| p.relu(&x[0]), elementwise(|x| x[0].max(0)));
+    passes(|_| Check::new("ReLU", 1), false, |p, x| p.relu(&x[0]), |_| elementwise(|x| x[0].max(0)));
     // The first of a ReLU's messages beside the last of the truncation before it.
     let behind = |p: &mut Party, x: &[Rep]| {
-        let product = p.begin_truncation(x[0].local_mul(&x[1])?, UNITS)?.plus(&x[1])?;
+        let units = p.codec().fraction_bits();
+        let product = p.begin_truncation(x[0].local_mul(&x[1])?, units)?.plus(&x[1])?;
         p.relu_behind(product)
     };
-    let check = || Check::new("product and ReLU behind it", 2).bits(24);
-    passes(check, true, behind, elementwise(|x| (((x[0] * x[1]) >> UNITS) + x[1]).max(0)));
-    let check = || Check::new("clipped ReLU", 1).bits(62);
-    passes(check, false, |p, x| p.clipped_relu(&x[0], 6.0), elementwise(|x| x[0].clamp(0, 6 << UNITS)));
-    let check = || Check::new("maximum", 2).bits(62);
-    passes(check, false, |p, x| p.maximum(&x[0], &x[1]), elementwise(|x| x[0].max(x[1])));
+    let check = |ring| bits(Check::new("product and ReLU behind it", 2), ring, [24, 15]);
+    passes(check, true, behind, |ring| elementwise(move |x| (((x[0] * x[1]) >> units(ring)) + x[1]).max(0)));
+    let check = |ring| bits(Check::new("clipped ReLU", 1), ring, [62, 30]);
+    let clipped = |ring| elementwise(move |x| x[0].clamp(0, 6 << units(ring)));
+    passes(check, false, |p, x| p.clipped_relu(&x[0], 6.0), clipped);
+    let check = |ring| bits(Check::new("maximum", 2), ring, [62, 30]);
+    passes(check, false, |p, x| p.maximum(&x[0], &x[1]), |_| elementwise(|x| x[0].max(x[1])));
 }
 
 #[test]
@@ -147,8 +183,8 @@ fn pooling() {
             tap(0, 0).max(tap(0, 1)).max(tap(1, 0)).max(tap(1, 1)) as u64
         })
     };
-    let check = || Check::new("maximum pooling", 1).bits(62).shapes(shapes).view_sizes(&[1, 9]);
-    passes(check, false, |p, x| p.max_pool(&x[0], &window), tops);
+    let check = |ring| bits(Check::new("maximum pooling", 1).shapes(shapes).view_sizes(&[1, 9]), ring, [62, 30]);
+    passes(check, false, |p, x| p.max_pool(&x[0], &window), |_| tops);
     // A sum of four divided by four: the reciprocal is exact.
     let sums = |x: &[ArrayD<u64>]| {
         ArrayD::from_shape_fn(vec![1, x[0].shape()[1], x[0].shape()[2] / 2, x[0].shape()[3] / 2], |at| {
@@ -156,8 +192,8 @@ fn pooling() {
             ((tap(0, 0) + tap(0, 1) + tap(1, 0) + tap(1, 1)) >> 2) as u64
         })
     };
-    let check = || Check::new("average pooling", 1).bits(20).shapes(shapes).view_sizes(&[1, 9]);
-    passes(check, true, |p, x| p.avg_pool(&x[0], &window), sums);
+    let check = |_| Check::new("average pooling", 1).bits(20).shapes(shapes).view_sizes(&[1, 9]);
+    passes(check, true, |p, x| p.avg_pool(&x[0], &window), |_| sums);
 }
 
 /// Numbers of elements that leave parts, blocks, words and the tail of packed bits empty, whole and odd.
@@ -179,14 +215,17 @@ fn views_at_odd_sizes() {
         drop(p.mul(&x[0], &x[1])?);
         let x0 = brought(p, &x[0])?;
         let product = p.mul_no_trunc(&x0, &x[1])?;
-        let truncated = p.truncate(&product, UNITS + 3)?;
+        let truncated = p.truncate(&product, p.codec().fraction_bits() + 3)?;
         let rectified = p.relu(&truncated)?;
         let sign = p.sign(&rectified)?;
         Ok::<_, MpcError>(rectified.add(&p.bits_to_ring(&sign)?)?)
     };
-    let check = Check::new("a chain of all", 2).bits(12).errors(0..=1).view_sizes(&ODD);
-    let report = check.run(protocol, elementwise(|x| ((x[0] * x[1]) >> (UNITS + 3)).max(0)));
-    report.unwrap().require().unwrap();
+    for ring in RINGS {
+        let check = Check::new("a chain of all", 2).bits(12).errors(0..=1).view_sizes(&ODD);
+        let check = check.world(&World::seeded(1).in_ring(ring));
+        let report = check.run(protocol, elementwise(|x| ((x[0] * x[1]) >> (units(ring) + 3)).max(0)));
+        report.unwrap().require().unwrap();
+    }
 }
 
 #[test]
@@ -195,7 +234,10 @@ fn openings_at_odd_sizes() {
         let product = p.mul_no_trunc(&x[0], &x[1])?;
         p.step("result", |p| p.open(&product))
     };
-    let check = Check::new("an opened product", 2).reveals("result").view_sizes(&ODD);
-    let report = check.run(protocol, elementwise(|x| x[0].wrapping_mul(x[1]))).unwrap().require().unwrap();
-    assert!(report.views.unwrap().untested.is_empty());
+    for ring in RINGS {
+        let check = Check::new("an opened product", 2).reveals("result").view_sizes(&ODD);
+        let check = check.world(&World::seeded(1).in_ring(ring));
+        let report = check.run(protocol, elementwise(|x| x[0].wrapping_mul(x[1]))).unwrap().require().unwrap();
+        assert!(report.views.unwrap().untested.is_empty());
+    }
 }

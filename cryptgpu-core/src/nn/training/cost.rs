@@ -12,7 +12,7 @@ use crate::nn::NnError;
 use crate::nn::cost::of_step;
 use crate::nn::divisor::{cut, reciprocal};
 use crate::nn::lower::PlanOp;
-use crate::ring::RingError;
+use crate::ring::{Ring, RingError};
 
 /// An iteration, as far as its cost depends on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,6 +113,10 @@ struct Account<'a> {
 }
 
 impl Account<'_> {
+    fn ring(&self) -> Ring {
+        self.settings.codec.ring()
+    }
+
     fn fraction_bits(&self) -> u32 {
         self.settings.codec.fraction_bits()
     }
@@ -120,16 +124,16 @@ impl Account<'_> {
     /// A truncation of products.
     fn product(&self, n: usize, d: u32) -> Cost {
         match self.settings.fidelity {
-            Fidelity::Paper if d > 0 => cost::truncate_product_paper(n),
-            _ => cost::truncate_product(n, d),
+            Fidelity::Paper if d > 0 => cost::truncate_product_paper(self.ring(), n),
+            _ => cost::truncate_product(self.ring(), n, d),
         }
     }
 
     /// A truncation of shares.
     fn shared(&self, n: usize, d: u32) -> Cost {
         match self.settings.fidelity {
-            Fidelity::Paper if d > 0 => cost::truncate_shared_paper(n),
-            _ => cost::truncate_shared(n, d),
+            Fidelity::Paper if d > 0 => cost::truncate_shared_paper(self.ring(), n),
+            _ => cost::truncate_shared(self.ring(), n, d),
         }
     }
 
@@ -187,8 +191,8 @@ impl Account<'_> {
             _ if !passes => Cost::FREE,
             PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => self.product(input, cut(&step.op, f)),
             PlanOp::BatchNorm2d { .. } => self.product(n, f),
-            PlanOp::Relu | PlanOp::Relu6 => cost::bit_product(n),
-            PlanOp::MaxPool { window } => cost::max_pool_gradient(n, window.kernel[0] * window.kernel[1]),
+            PlanOp::Relu | PlanOp::Relu6 => cost::bit_product(self.ring(), n),
+            PlanOp::MaxPool { window } => cost::max_pool_gradient(self.ring(), n, window.kernel[0] * window.kernel[1]),
             PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, f).1),
             PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,
         }

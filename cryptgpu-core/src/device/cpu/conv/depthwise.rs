@@ -6,23 +6,24 @@ use super::ConvTerm;
 use super::tap::Tap;
 use crate::device::cpu::gemm::{GemmError, Isa, PARALLEL_PRODUCTS, vectorised};
 use crate::device::{ConvGeometry, PoolGeometry};
+use crate::ring::Word;
 use rayon::prelude::*;
 
 /// Sum of convolutions, plane by plane. The caller has checked shapes and instruction set.
-pub(super) fn convolve(
+pub(super) fn convolve<T: Word>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[ConvTerm<'_>],
-    y: &mut [u64],
+    terms: &[ConvTerm<'_, T>],
+    y: &mut [T],
 ) -> Result<(), GemmError> {
     let output = geometry.output()?;
     let multiplier = geometry.out_channels / geometry.groups;
     let plane = geometry.input[0] * geometry.input[1];
     let taps = geometry.window.kernel[0] * geometry.window.kernel[1];
-    let one = |(index, out): (usize, &mut [u64])| {
+    let one = |(index, out): (usize, &mut [T])| {
         let (batch, channel) = (index / geometry.out_channels, index % geometry.out_channels);
         let source = (batch * geometry.in_channels + channel / multiplier) * plane;
-        out.fill(0);
+        out.fill(T::zero());
         for term in terms {
             let kernel = &term.weight[channel * taps..][..taps];
             let image = &term.input[source..][..plane];
@@ -40,12 +41,12 @@ pub(super) fn convolve(
 
 vectorised! {
     /// Adds the filtered `image` to `out`.
-    fn filter(
+    fn filter<T: Word>(
         window: &PoolGeometry,
-        kernel: &[u64],
-        image: &[u64],
+        kernel: &[T],
+        image: &[T],
         input: [usize; 2],
-        out: &mut [u64],
+        out: &mut [T],
         output: [usize; 2],
     ) {
         for (tap, &weight) in kernel.iter().enumerate() {
@@ -54,10 +55,10 @@ vectorised! {
                 let Some(start) = tap.start(row) else { continue };
                 let (source, out) = (&image[start..], &mut out[tap.columns.clone()]);
                 if window.stride[1] == 1 {
-                    out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(weight)));
+                    out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(&x.wrapping_mul(&weight)));
                 } else {
                     let source = source.iter().step_by(window.stride[1]);
-                    out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(weight)));
+                    out.iter_mut().zip(source).for_each(|(o, x)| *o = o.wrapping_add(&x.wrapping_mul(&weight)));
                 }
             }
         }

@@ -10,9 +10,12 @@
 use super::InputGradientTerm;
 use super::implicit::{Images, Shape};
 use super::tap::Tap;
-use crate::device::cpu::gemm::{Concat, GemmError, Isa, Lanes, Output, PARALLEL_PRODUCTS, product, vectorised};
+use crate::device::cpu::gemm::{
+    Concat, GemmError, Isa, Kernels, Lanes, Output, PARALLEL_PRODUCTS, product, vectorised,
+};
 use crate::device::cpu::pool::add_taps;
 use crate::device::{ConvGeometry, PlaneWindows, PoolGeometry};
+use crate::ring::Word;
 use rayon::prelude::*;
 
 /// Output pixels that make the columns of one product, at least: then weights are packed for many columns.
@@ -21,11 +24,11 @@ const COLUMNS: usize = 256;
 const WORDS: usize = 1 << 17;
 
 /// Sum of gradients. The caller has checked shapes and instruction set.
-pub(super) fn gradient(
+pub(super) fn gradient<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[InputGradientTerm<'_>],
-    dx: &mut [u64],
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
 ) -> Result<(), GemmError> {
     let windows = geometry.windows()?;
     if geometry.groups > 1 && geometry.in_channels == geometry.groups {
@@ -36,12 +39,12 @@ pub(super) fn gradient(
 }
 
 /// By products whose words are added to inputs, a few images and channels at a time.
-fn by_additions(
+fn by_additions<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
     windows: &PlaneWindows,
-    terms: &[InputGradientTerm<'_>],
-    dx: &mut [u64],
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
 ) -> Result<(), GemmError> {
     let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
     let [channels, outputs] = [in_channels / groups, out_channels / groups];
@@ -56,8 +59,8 @@ fn by_additions(
     })?;
     let images = COLUMNS.div_ceil(pixels.max(1)).min(batch);
     let some = (WORDS / (taps * images * pixels).max(1)).clamp(1, channels.max(1));
-    let task = |words: &mut Vec<u64>, (chunk, dx): (usize, &mut [u64])| {
-        dx.fill(0);
+    let task = |words: &mut Vec<T>, (chunk, dx): (usize, &mut [T])| {
+        dx.fill(T::zero());
         let (count, first) = (dx.len() / (in_channels * plane), chunk * images);
         for (group, channel) in (0..groups).flat_map(|g| (0..channels).step_by(some).map(move |c| (g, c))) {
             let rows = some.min(channels - channel) * taps;
@@ -74,7 +77,7 @@ fn by_additions(
                 .iter()
                 .map(|term| Images::new(&columns, &term.gradient[first * out_channels * pixels..], group))
                 .collect();
-            words.resize(rows * count * pixels, 0);
+            words.resize(rows * count * pixels, T::zero());
             let out = Output::matrix(words, count * pixels, false);
             product(isa, [rows, count * pixels], &Concat(&weights), &Concat(&gradients), out);
             for (image, c) in (0..count).flat_map(|image| (0..rows / taps).map(move |c| (image, c))) {
@@ -89,25 +92,25 @@ fn by_additions(
 
 vectorised! {
     /// Adds to each input of a plane the words of the taps that see it.
-    fn add(windows: &PlaneWindows, tap_words: usize, words: &[u64], plane: &mut [u64]) {
+    fn add<T: Word>(windows: &PlaneWindows, tap_words: usize, words: &[T], plane: &mut [T]) {
         add_taps(windows, tap_words, words, plane);
     }
 }
 
 /// With one input channel a group, plane by plane.
-fn depthwise(
+fn depthwise<T: Word>(
     isa: Isa,
     geometry: &ConvGeometry,
     windows: &PlaneWindows,
-    terms: &[InputGradientTerm<'_>],
-    dx: &mut [u64],
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
 ) {
     let multiplier = geometry.out_channels / geometry.groups;
     let (plane, pixels) = (geometry.input[0] * geometry.input[1], windows.output[0] * windows.output[1]);
     let taps = windows.window.kernel[0] * windows.window.kernel[1];
-    let one = |(index, dx): (usize, &mut [u64])| {
+    let one = |(index, dx): (usize, &mut [T])| {
         let (image, channel) = (index / geometry.in_channels, index % geometry.in_channels);
-        dx.fill(0);
+        dx.fill(T::zero());
         for (term, m) in terms.iter().flat_map(|term| (0..multiplier).map(move |m| (term, m))) {
             let out = channel * multiplier + m;
             let gradient = &term.gradient[(image * geometry.out_channels + out) * pixels..][..pixels];
@@ -123,14 +126,14 @@ fn depthwise(
 
 vectorised! {
     /// Adds each word of `gradient` times each weight to the input that its tap sees.
-    fn scatter(windows: &PlaneWindows, gradient: &[u64], weights: &[u64], plane: &mut [u64]) {
+    fn scatter<T: Word>(windows: &PlaneWindows, gradient: &[T], weights: &[T], plane: &mut [T]) {
         let PlaneWindows { window, input, output } = *windows;
         for (tap, &weight) in weights.iter().enumerate() {
             let Some(tap) = Tap::new(&window, tap, input, output[1]) else { continue };
             for (row, gradient) in gradient.chunks_exact(output[1]).enumerate() {
                 let Some(start) = tap.start(row) else { continue };
                 let (plane, gradient) = (&mut plane[start..], &gradient[tap.columns.clone()]);
-                let add = |(to, g): (&mut u64, &u64)| *to = to.wrapping_add(g.wrapping_mul(weight));
+                let add = |(to, g): (&mut T, &T)| *to = to.wrapping_add(&g.wrapping_mul(&weight));
                 match window.stride[1] {
                     1 => plane.iter_mut().zip(gradient).for_each(add),
                     stride => plane.iter_mut().step_by(stride).zip(gradient).for_each(add),

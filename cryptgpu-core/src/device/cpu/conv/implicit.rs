@@ -3,16 +3,17 @@
 //! only as the panels being multiplied.
 
 use super::ConvTerm;
-use crate::device::cpu::gemm::{Concat, GemmError, Isa, Lanes, Operand, Output, product};
+use crate::device::cpu::gemm::{Concat, GemmError, Isa, Kernels, Lanes, Operand, Output, product};
 use crate::device::{ConvGeometry, PoolGeometry};
+use crate::ring::Word;
 use std::ops::Range;
 
 /// Sum of convolutions, group by group. The caller has checked shapes and instruction set.
-pub(super) fn convolve(
+pub(super) fn convolve<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[ConvTerm<'_>],
-    y: &mut [u64],
+    terms: &[ConvTerm<'_, T>],
+    y: &mut [T],
 ) -> Result<(), GemmError> {
     let shape = Shape::new(geometry)?;
     let pixels = shape.output[0] * shape.output[1];
@@ -65,10 +66,10 @@ impl Shape {
 }
 
 /// The im2col matrix of a batch of images, never made.
-pub(super) struct Images<'a> {
+pub(super) struct Images<'a, T> {
     pub shape: &'a Shape,
     /// The images from the first channel of the group on.
-    pub data: &'a [u64],
+    pub data: &'a [T],
 }
 
 /// Output pixels of one row of one image, next to each other.
@@ -93,8 +94,8 @@ struct Run {
     source: usize,
 }
 
-impl<'a> Images<'a> {
-    pub fn new(shape: &'a Shape, input: &'a [u64], group: usize) -> Self {
+impl<'a, T: Word> Images<'a, T> {
+    pub fn new(shape: &'a Shape, input: &'a [T], group: usize) -> Self {
         Images { shape, data: &input[group * shape.channels * shape.input[0] * shape.input[1]..] }
     }
 
@@ -134,8 +135,8 @@ impl<'a> Images<'a> {
     }
 }
 
-impl Operand for Images<'_> {
-    type Word = u64;
+impl<T: Word> Operand for Images<'_, T> {
+    type Word = T;
 
     fn depth(&self) -> usize {
         self.shape.depth()
@@ -143,7 +144,7 @@ impl Operand for Images<'_> {
 
     /// Tap by tap, so that the runs of pixels are found once for all channels.
     #[inline(always)]
-    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
+    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T]) {
         let (plane, stride) = (self.shape.input[0] * self.shape.input[1], self.shape.window.stride[1]);
         let [height, width] = self.shape.window.kernel;
         let (taps, rows) = (height * width, dst.as_chunks_mut::<W>().0);
@@ -160,7 +161,7 @@ impl Operand for Images<'_> {
             let rows = rows[first..depth.len()].iter_mut().step_by(taps);
             for (offset, row) in rows.enumerate() {
                 if filled < W {
-                    *row = [0; W];
+                    *row = [T::zero(); W];
                 }
                 for run in &runs[..count] {
                     copy(row, run, &self.data[(channel + offset) * plane + run.source..], stride);
@@ -176,13 +177,13 @@ impl Operand for Images<'_> {
 
 /// Copies one run into its lanes.
 #[inline(always)]
-fn copy<const W: usize>(row: &mut [u64; W], run: &Run, source: &[u64], stride: usize) {
+fn copy<T: Word, const W: usize>(row: &mut [T; W], run: &Run, source: &[T], stride: usize) {
     let target = &mut row[run.lane..][..run.len];
     if stride == 1 {
         // A memcpy of so few words is dearer in its call than in its work.
-        let (target, source) = copy_blocks::<16>(target, &source[..run.len]);
-        let (target, source) = copy_blocks::<4>(target, source);
-        copy_blocks::<1>(target, source);
+        let (target, source) = copy_blocks::<T, 16>(target, &source[..run.len]);
+        let (target, source) = copy_blocks::<T, 4>(target, source);
+        copy_blocks::<T, 1>(target, source);
     } else {
         target.iter_mut().zip(source.iter().step_by(stride)).for_each(|(d, s)| *d = *s);
     }
@@ -190,7 +191,7 @@ fn copy<const W: usize>(row: &mut [u64; W], run: &Run, source: &[u64], stride: u
 
 /// Copies whole blocks; returns what is left.
 #[inline(always)]
-fn copy_blocks<'a, 'b, const N: usize>(target: &'a mut [u64], source: &'b [u64]) -> (&'a mut [u64], &'b [u64]) {
+fn copy_blocks<'a, 'b, T: Word, const N: usize>(target: &'a mut [T], source: &'b [T]) -> (&'a mut [T], &'b [T]) {
     let ((targets, target), (sources, source)) = (target.as_chunks_mut::<N>(), source.as_chunks::<N>());
     for (target, source) in targets.iter_mut().zip(sources) {
         *target = *source;

@@ -1,4 +1,4 @@
-//! Convolution over Z_2⁶⁴, NCHW: y = Σₜ xₜ ⊛ wₜ, the sum of products of a replicated convolution
+//! Convolution over Z_2⁶⁴ and Z_2³², NCHW: y = Σₜ xₜ ⊛ wₜ, the sum of products of a replicated convolution
 //! in one pass over y. An implicit product of matrices, weights `[out, in/groups·kh·kw]` times
 //! columns gathered straight from the images while they are packed (`implicit`); no im2col matrix is
 //! ever in memory. Convolutions with one input channel per group take a direct loop (`depthwise`).
@@ -16,18 +16,27 @@ mod tiles;
 mod trim;
 mod weights;
 
-use super::gemm::{GemmError, Isa};
+use super::gemm::{GemmError, Isa, Kernels};
 use crate::device::ConvGeometry;
-use crate::device::spare::Words;
+use crate::device::spare::Elements;
+use crate::ring::{Ring, Word};
+use bytemuck::{cast_slice, cast_slice_mut};
 use trim::Trim;
 
 /// One convolution of a sum.
 #[derive(Clone, Copy)]
-pub struct ConvTerm<'a> {
+pub struct ConvTerm<'a, T = u64> {
     /// Images, [`ConvGeometry::input_shape`].
-    pub input: &'a [u64],
+    pub input: &'a [T],
     /// Weights, [`ConvGeometry::weight_shape`].
-    pub weight: &'a [u64],
+    pub weight: &'a [T],
+}
+
+impl<'a, T: Word> ConvTerm<'a, T> {
+    /// The same words under the name of their type.
+    fn cast<W: Word>(&self) -> ConvTerm<'a, W> {
+        ConvTerm { input: cast_slice(self.input), weight: cast_slice(self.weight) }
+    }
 }
 
 /// y = Σₜ xₜ ⊛ wₜ modulo 2⁶⁴ (zero for no terms): y has [`ConvGeometry::output_shape`] and is overwritten.
@@ -47,7 +56,7 @@ pub struct ConvTerm<'a> {
 /// # Errors
 /// When the window does not fit, channels do not divide into groups, a slice has another length
 /// than its shape, or `CRYPTGPU_ISA` asks for what this machine cannot run. Then nothing is written.
-pub fn conv2d_sum(geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]) -> Result<(), GemmError> {
+pub fn conv2d_sum<T: Word>(geometry: &ConvGeometry, terms: &[ConvTerm<'_, T>], y: &mut [T]) -> Result<(), GemmError> {
     conv2d_with(Isa::active()?, geometry, terms, y)
 }
 
@@ -55,23 +64,44 @@ pub fn conv2d_sum(geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]
 ///
 /// # Errors
 /// As [`conv2d_sum`], and when this machine does not support `isa`.
-pub fn conv2d_with(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]) -> Result<(), GemmError> {
+pub fn conv2d_with<T: Word>(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[ConvTerm<'_, T>],
+    y: &mut [T],
+) -> Result<(), GemmError> {
     let isa = isa.checked()?;
     let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()?];
-    let tensors = |term: &ConvTerm<'_>| [("input", input, term.input.len()), ("weight", weight, term.weight.len())];
+    let tensors = |term: &ConvTerm<'_, T>| [("input", input, term.input.len()), ("weight", weight, term.weight.len())];
     check(output, y.len(), terms.iter().map(tensors))?;
     if y.is_empty() {
         return Ok(());
     }
-    if let Some(trim) = Trim::of(geometry)? {
-        let weights: Vec<_> = terms.iter().map(|term| trim.weights(term.weight)).collect();
-        let terms: Vec<_> = terms.iter().zip(&weights).map(|(term, weight)| ConvTerm { weight, ..*term }).collect();
-        return convolve(isa, &trim.geometry, &terms, y);
+    match T::RING {
+        Ring::Z32 => convolve_trimmed::<u32>(isa, geometry, &all(terms, ConvTerm::cast), cast_slice_mut(y)),
+        Ring::Z64 => convolve_trimmed::<u64>(isa, geometry, &all(terms, ConvTerm::cast), cast_slice_mut(y)),
     }
-    convolve(isa, geometry, terms, y)
 }
 
-fn convolve(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [u64]) -> Result<(), GemmError> {
+/// The convolution of checked operands, without what of its kernels only ever sees padding.
+fn convolve_trimmed<T: Kernels>(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[ConvTerm<'_, T>],
+    y: &mut [T],
+) -> Result<(), GemmError> {
+    let Some(trim) = Trim::of(geometry)? else { return convolve(isa, geometry, terms, y) };
+    let weights: Vec<_> = terms.iter().map(|term| trim.weights(term.weight)).collect();
+    let terms: Vec<_> = terms.iter().zip(&weights).map(|(term, weight)| ConvTerm { weight, ..*term }).collect();
+    convolve(isa, &trim.geometry, &terms, y)
+}
+
+fn convolve<T: Kernels>(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[ConvTerm<'_, T>],
+    y: &mut [T],
+) -> Result<(), GemmError> {
     if geometry.groups > 1 && geometry.in_channels == geometry.groups {
         return depthwise::convolve(isa, geometry, terms, y);
     }
@@ -83,11 +113,18 @@ fn convolve(isa: Isa, geometry: &ConvGeometry, terms: &[ConvTerm<'_>], y: &mut [
 
 /// What the gradient of the weights of one convolution is made of.
 #[derive(Clone, Copy)]
-pub struct WeightGradientTerm<'a> {
+pub struct WeightGradientTerm<'a, T = u64> {
     /// The gradient of the outputs, [`ConvGeometry::output_shape`].
-    pub gradient: &'a [u64],
+    pub gradient: &'a [T],
     /// Images, [`ConvGeometry::input_shape`].
-    pub input: &'a [u64],
+    pub input: &'a [T],
+}
+
+impl<'a, T: Word> WeightGradientTerm<'a, T> {
+    /// The same words under the name of their type.
+    fn cast<W: Word>(&self) -> WeightGradientTerm<'a, W> {
+        WeightGradientTerm { gradient: cast_slice(self.gradient), input: cast_slice(self.input) }
+    }
 }
 
 /// Gradient of the weights of a convolution, modulo 2⁶⁴: `dw[o, c, ky, kx]` = Σₜ Σ over images n and output pixels
@@ -99,7 +136,7 @@ pub struct WeightGradientTerm<'a> {
 /// use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
 /// let window = PoolGeometry::square(2, 1, 0);
 /// let geometry = ConvGeometry { batch: 1, in_channels: 1, input: [2, 3], out_channels: 1, window, groups: 1 };
-/// let term = WeightGradientTerm { gradient: &[1, 10], input: &[1, 2, 3, 4, 5, 6] };
+/// let term = WeightGradientTerm { gradient: &[1_u64, 10], input: &[1, 2, 3, 4, 5, 6] };
 /// let mut dw = [0; 4];
 /// weight_gradient_sum(&geometry, &[term], &mut dw)?;
 /// assert_eq!(dw, [21, 32, 54, 65]);
@@ -108,10 +145,10 @@ pub struct WeightGradientTerm<'a> {
 ///
 /// # Errors
 /// As [`conv2d_sum`].
-pub fn weight_gradient_sum(
+pub fn weight_gradient_sum<T: Word>(
     geometry: &ConvGeometry,
-    terms: &[WeightGradientTerm<'_>],
-    dw: &mut [u64],
+    terms: &[WeightGradientTerm<'_, T>],
+    dw: &mut [T],
 ) -> Result<(), GemmError> {
     weight_gradient_with(Isa::active()?, geometry, terms, dw)
 }
@@ -120,35 +157,46 @@ pub fn weight_gradient_sum(
 ///
 /// # Errors
 /// As [`weight_gradient_sum`], and when this machine does not support `isa`.
-pub fn weight_gradient_with(
+pub fn weight_gradient_with<T: Word>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[WeightGradientTerm<'_>],
-    dw: &mut [u64],
+    terms: &[WeightGradientTerm<'_, T>],
+    dw: &mut [T],
 ) -> Result<(), GemmError> {
     let isa = isa.checked()?;
     let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()?];
-    let tensors = |term: &WeightGradientTerm<'_>| {
+    let tensors = |term: &WeightGradientTerm<'_, T>| {
         [("output gradient", output, term.gradient.len()), ("input", input, term.input.len())]
     };
     check(weight, dw.len(), terms.iter().map(tensors))?;
     if dw.is_empty() {
         return Ok(());
     }
-    if let Some(trim) = Trim::of(geometry)? {
-        let mut live = Words::scratch(trim.geometry.weight_shape().iter().product());
-        correlate(isa, &trim.geometry, terms, &mut live)?;
-        trim.put_weights(&live, dw);
-        return Ok(());
+    match T::RING {
+        Ring::Z32 => correlate_trimmed::<u32>(isa, geometry, &all(terms, WeightGradientTerm::cast), cast_slice_mut(dw)),
+        Ring::Z64 => correlate_trimmed::<u64>(isa, geometry, &all(terms, WeightGradientTerm::cast), cast_slice_mut(dw)),
     }
-    correlate(isa, geometry, terms, dw)
 }
 
-fn correlate(
+/// The gradient of the weights from checked operands, where they ever see an input.
+fn correlate_trimmed<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[WeightGradientTerm<'_>],
-    dw: &mut [u64],
+    terms: &[WeightGradientTerm<'_, T>],
+    dw: &mut [T],
+) -> Result<(), GemmError> {
+    let Some(trim) = Trim::of(geometry)? else { return correlate(isa, geometry, terms, dw) };
+    let mut live = Elements::scratch(trim.geometry.weight_shape().iter().product());
+    correlate(isa, &trim.geometry, terms, &mut live)?;
+    trim.put_weights(&live, dw);
+    Ok(())
+}
+
+fn correlate<T: Kernels>(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[WeightGradientTerm<'_, T>],
+    dw: &mut [T],
 ) -> Result<(), GemmError> {
     if geometry.groups > 1 && geometry.in_channels == geometry.groups {
         return weights::depthwise(isa, geometry, terms, dw);
@@ -161,11 +209,18 @@ fn correlate(
 
 /// What the gradient of the images of one convolution is made of.
 #[derive(Clone, Copy)]
-pub struct InputGradientTerm<'a> {
+pub struct InputGradientTerm<'a, T = u64> {
     /// The gradient of the outputs, [`ConvGeometry::output_shape`].
-    pub gradient: &'a [u64],
+    pub gradient: &'a [T],
     /// Weights, [`ConvGeometry::weight_shape`].
-    pub weight: &'a [u64],
+    pub weight: &'a [T],
+}
+
+impl<'a, T: Word> InputGradientTerm<'a, T> {
+    /// The same words under the name of their type.
+    fn cast<W: Word>(&self) -> InputGradientTerm<'a, W> {
+        InputGradientTerm { gradient: cast_slice(self.gradient), weight: cast_slice(self.weight) }
+    }
 }
 
 /// Gradient of the images of a convolution, modulo 2⁶⁴: `dx[n, c, y, x]` = Σₜ Σ of `gradient[n, o, oy, ox]` ·
@@ -178,7 +233,7 @@ pub struct InputGradientTerm<'a> {
 /// use cryptgpu_core::device::{ConvGeometry, PoolGeometry};
 /// let window = PoolGeometry::square(2, 1, 0);
 /// let geometry = ConvGeometry { batch: 1, in_channels: 1, input: [2, 3], out_channels: 1, window, groups: 1 };
-/// let term = InputGradientTerm { gradient: &[1, 10], weight: &[1, 2, 3, 4] };
+/// let term = InputGradientTerm { gradient: &[1_u64, 10], weight: &[1, 2, 3, 4] };
 /// let mut dx = [0; 6];
 /// input_gradient_sum(&geometry, &[term], &mut dx)?;
 /// assert_eq!(dx, [1, 12, 20, 3, 34, 40]);
@@ -187,10 +242,10 @@ pub struct InputGradientTerm<'a> {
 ///
 /// # Errors
 /// As [`conv2d_sum`].
-pub fn input_gradient_sum(
+pub fn input_gradient_sum<T: Word>(
     geometry: &ConvGeometry,
-    terms: &[InputGradientTerm<'_>],
-    dx: &mut [u64],
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
 ) -> Result<(), GemmError> {
     input_gradient_with(Isa::active()?, geometry, terms, dx)
 }
@@ -199,40 +254,56 @@ pub fn input_gradient_sum(
 ///
 /// # Errors
 /// As [`input_gradient_sum`], and when this machine does not support `isa`.
-pub fn input_gradient_with(
+pub fn input_gradient_with<T: Word>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[InputGradientTerm<'_>],
-    dx: &mut [u64],
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
 ) -> Result<(), GemmError> {
     let isa = isa.checked()?;
     let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape()?];
-    let tensors = |term: &InputGradientTerm<'_>| {
+    let tensors = |term: &InputGradientTerm<'_, T>| {
         [("output gradient", output, term.gradient.len()), ("weight", weight, term.weight.len())]
     };
     check(input, dx.len(), terms.iter().map(tensors))?;
     if dx.is_empty() {
         return Ok(());
     }
-    if let Some(trim) = Trim::of(geometry)? {
-        let weights: Vec<_> = terms.iter().map(|term| trim.weights(term.weight)).collect();
-        let terms: Vec<_> =
-            terms.iter().zip(&weights).map(|(term, weight)| InputGradientTerm { weight, ..*term }).collect();
-        return scatter(isa, &trim.geometry, &terms, dx);
+    match T::RING {
+        Ring::Z32 => scatter_trimmed::<u32>(isa, geometry, &all(terms, InputGradientTerm::cast), cast_slice_mut(dx)),
+        Ring::Z64 => scatter_trimmed::<u64>(isa, geometry, &all(terms, InputGradientTerm::cast), cast_slice_mut(dx)),
     }
-    scatter(isa, geometry, terms, dx)
 }
 
-fn scatter(
+/// The gradient of the images from checked operands, without what of the kernels only ever sees padding.
+fn scatter_trimmed<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[InputGradientTerm<'_>],
-    dx: &mut [u64],
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
+) -> Result<(), GemmError> {
+    let Some(trim) = Trim::of(geometry)? else { return scatter(isa, geometry, terms, dx) };
+    let weights: Vec<_> = terms.iter().map(|term| trim.weights(term.weight)).collect();
+    let terms: Vec<_> =
+        terms.iter().zip(&weights).map(|(term, weight)| InputGradientTerm { weight, ..*term }).collect();
+    scatter(isa, &trim.geometry, &terms, dx)
+}
+
+fn scatter<T: Kernels>(
+    isa: Isa,
+    geometry: &ConvGeometry,
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
 ) -> Result<(), GemmError> {
     if tiles::image_gradient(isa, geometry, terms, dx)? {
         return Ok(());
     }
     images::gradient(isa, geometry, terms, dx)
+}
+
+/// Terms by another name.
+fn all<A, B>(terms: &[A], of: impl Fn(&A) -> B) -> Vec<B> {
+    terms.iter().map(of).collect()
 }
 
 /// Are the slices as long as the shapes say? For each term its tensors: name, shape and words.

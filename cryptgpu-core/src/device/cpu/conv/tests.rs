@@ -2,16 +2,16 @@ use super::*;
 use crate::device::PoolGeometry;
 use proptest::prelude::*;
 
-fn words(count: usize, seed: &mut u64) -> Vec<u64> {
+fn words<T: Word>(count: usize, seed: &mut u64) -> Vec<T> {
     let mut next = || {
         *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (*seed ^ *seed >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     };
-    (0..count).map(|_| next()).collect()
+    (0..count).map(|_| T::of_u64(next())).collect()
 }
 
 /// The definition: seven loops.
-fn reference(geometry: &ConvGeometry, terms: &[ConvTerm<'_>]) -> Vec<u64> {
+fn reference<T: Word>(geometry: &ConvGeometry, terms: &[ConvTerm<'_, T>]) -> Vec<T> {
     let [batch, out_channels, height, width] = geometry.output_shape().unwrap();
     let [_, channels, kernel_height, kernel_width] = geometry.weight_shape();
     let PoolGeometry { stride, padding, dilation, .. } = geometry.window;
@@ -20,7 +20,7 @@ fn reference(geometry: &ConvGeometry, terms: &[ConvTerm<'_>]) -> Vec<u64> {
         let (column, row) = (index % width, index / width % height);
         let (out, image) = (index / width / height % out_channels, index / width / height / out_channels);
         let group = out / (out_channels / geometry.groups);
-        let mut sum = 0u64;
+        let mut sum = T::zero();
         for term in terms {
             for tap in 0..channels * kernel_height * kernel_width {
                 let (kx, ky) = (tap % kernel_width, tap / kernel_width % kernel_height);
@@ -33,7 +33,7 @@ fn reference(geometry: &ConvGeometry, terms: &[ConvTerm<'_>]) -> Vec<u64> {
                     let x =
                         term.input[plane * geometry.input[0] * geometry.input[1] + (iy * input_width + ix) as usize];
                     let w = term.weight[out * channels * kernel_height * kernel_width + tap];
-                    sum = sum.wrapping_add(x.wrapping_mul(w));
+                    sum = sum.wrapping_add(&x.wrapping_mul(&w));
                 }
             }
         }
@@ -43,7 +43,7 @@ fn reference(geometry: &ConvGeometry, terms: &[ConvTerm<'_>]) -> Vec<u64> {
 }
 
 /// The definition of the weights' gradient: every weight's output pixels.
-fn weight_reference(geometry: &ConvGeometry, terms: &[WeightGradientTerm<'_>]) -> Vec<u64> {
+fn weight_reference<T: Word>(geometry: &ConvGeometry, terms: &[WeightGradientTerm<'_, T>]) -> Vec<T> {
     let [batch, out_channels, height, width] = geometry.output_shape().unwrap();
     let [_, channels, kernel_height, kernel_width] = geometry.weight_shape();
     let PoolGeometry { stride, padding, dilation, .. } = geometry.window;
@@ -52,7 +52,7 @@ fn weight_reference(geometry: &ConvGeometry, terms: &[WeightGradientTerm<'_>]) -
         let (channel, out) =
             (index / kernel_width / kernel_height % channels, index / (channels * kernel_height * kernel_width));
         let channel = out / (out_channels / geometry.groups) * channels + channel;
-        let mut sum = 0u64;
+        let mut sum = T::zero();
         for (term, image) in terms.iter().flat_map(|term| (0..batch).map(move |image| (term, image))) {
             for (row, column) in (0..height).flat_map(|row| (0..width).map(move |column| (row, column))) {
                 let y = (row * stride[0] + ky * dilation[0]).wrapping_sub(padding[0]);
@@ -61,7 +61,7 @@ fn weight_reference(geometry: &ConvGeometry, terms: &[WeightGradientTerm<'_>]) -
                     let gradient = term.gradient[((image * out_channels + out) * height + row) * width + column];
                     let plane = image * geometry.in_channels + channel;
                     let input = term.input[(plane * geometry.input[0] + y) * geometry.input[1] + x];
-                    sum = sum.wrapping_add(gradient.wrapping_mul(input));
+                    sum = sum.wrapping_add(&gradient.wrapping_mul(&input));
                 }
             }
         }
@@ -70,7 +70,14 @@ fn weight_reference(geometry: &ConvGeometry, terms: &[WeightGradientTerm<'_>]) -
     (0..geometry.weight_shape().iter().product()).map(word).collect()
 }
 
-fn compare_weights(geometry: &ConvGeometry, terms: usize, mut words: impl FnMut(usize) -> Vec<u64>) {
+/// In both rings, of random words.
+fn compare_weights(geometry: &ConvGeometry, terms: usize, seed: u64) {
+    let mut seeds = [seed; 2];
+    compare_weights_in::<u32>(geometry, terms, |count| words(count, &mut seeds[0]));
+    compare_weights_in::<u64>(geometry, terms, |count| words(count, &mut seeds[1]));
+}
+
+fn compare_weights_in<T: Word>(geometry: &ConvGeometry, terms: usize, mut words: impl FnMut(usize) -> Vec<T>) {
     let count = |shape: [usize; 4]| shape.iter().product();
     let data: Vec<_> = (0..terms)
         .map(|_| (words(count(geometry.output_shape().unwrap())), words(count(geometry.input_shape()))))
@@ -78,32 +85,43 @@ fn compare_weights(geometry: &ConvGeometry, terms: usize, mut words: impl FnMut(
     let terms: Vec<_> = data.iter().map(|(gradient, input)| WeightGradientTerm { gradient, input }).collect();
     let expected = weight_reference(geometry, &terms);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
-        let mut dw = vec![u64::MAX; expected.len()];
+        let mut dw = vec![T::max_value(); expected.len()];
         weight_gradient_with(isa, geometry, &terms, &mut dw).unwrap();
-        assert!(dw == expected, "{isa}: {geometry:?}");
+        assert!(dw == expected, "{isa}, {}: {geometry:?}", T::RING);
     }
 }
 
 /// Σ dx · x = Σ dy · (x ⊛ w) for the gradient dx of the images: what an adjoint is.
-fn compare_images(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
+fn compare_images(geometry: &ConvGeometry, terms: usize, seed: u64) {
+    compare_images_in::<u32>(geometry, terms, seed);
+    compare_images_in::<u64>(geometry, terms, seed);
+}
+
+fn compare_images_in<T: Word>(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
     let [input, weight, output] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()];
-    let mut words = |shape: [usize; 4]| words(shape.iter().product(), &mut seed);
-    let dot = |x: &[u64], y: &[u64]| x.iter().zip(y).fold(0u64, |sum, (x, y)| sum.wrapping_add(x.wrapping_mul(*y)));
+    let mut words = |shape: [usize; 4]| words::<T>(shape.iter().product(), &mut seed);
+    let dot = |x: &[T], y: &[T]| x.iter().zip(y).fold(T::zero(), |sum, (x, y)| sum.wrapping_add(&x.wrapping_mul(y)));
     let x = words(input);
     let data: Vec<_> = (0..terms).map(|_| (words(output), words(weight))).collect();
-    let expected = data.iter().fold(0u64, |sum, (gradient, weight)| {
-        sum.wrapping_add(dot(gradient, &reference(geometry, &[ConvTerm { input: &x, weight }])))
+    let expected = data.iter().fold(T::zero(), |sum, (gradient, weight)| {
+        sum.wrapping_add(&dot(gradient, &reference(geometry, &[ConvTerm { input: &x, weight }])))
     });
     let terms: Vec<_> = data.iter().map(|(gradient, weight)| InputGradientTerm { gradient, weight }).collect();
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
-        let mut dx = vec![u64::MAX; x.len()];
+        let mut dx = vec![T::max_value(); x.len()];
         input_gradient_with(isa, geometry, &terms, &mut dx).unwrap();
-        assert!(dot(&dx, &x) == expected, "{isa}: {geometry:?}");
+        assert!(dot(&dx, &x) == expected, "{isa}, {}: {geometry:?}", T::RING);
     }
 }
 
-fn compare(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
-    let data: Vec<_> = (0..terms)
+/// In both rings.
+fn compare(geometry: &ConvGeometry, terms: usize, seed: u64) {
+    compare_in::<u32>(geometry, terms, seed);
+    compare_in::<u64>(geometry, terms, seed);
+}
+
+fn compare_in<T: Word>(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
+    let data: Vec<(Vec<T>, Vec<T>)> = (0..terms)
         .map(|_| {
             let input = words(geometry.input_shape().iter().product(), &mut seed);
             (input, words(geometry.weight_shape().iter().product(), &mut seed))
@@ -112,9 +130,9 @@ fn compare(geometry: &ConvGeometry, terms: usize, mut seed: u64) {
     let terms: Vec<_> = data.iter().map(|(input, weight)| ConvTerm { input, weight }).collect();
     let expected = reference(geometry, &terms);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_supported()) {
-        let mut y = vec![u64::MAX; expected.len()];
+        let mut y = vec![T::max_value(); expected.len()];
         conv2d_with(isa, geometry, &terms, &mut y).unwrap();
-        assert!(y == expected, "{isa}: {geometry:?}");
+        assert!(y == expected, "{isa}, {}: {geometry:?}", T::RING);
     }
 }
 
@@ -148,10 +166,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn tiles_equal_the_definition(geometry in tiled(), terms in 1usize..3, mut seed in any::<u64>()) {
+    fn tiles_equal_the_definition(geometry in tiled(), terms in 1usize..3, seed in any::<u64>()) {
         prop_assume!(geometry.output().is_ok());
         compare(&geometry, terms, seed);
-        compare_weights(&geometry, terms, |count| words(count, &mut seed));
+        compare_weights(&geometry, terms, seed);
         compare_images(&geometry, terms, seed);
     }
 }
@@ -166,9 +184,9 @@ proptest! {
     }
 
     #[test]
-    fn every_weight_gradient_equals_the_definition(geometry in geometries(), terms in 0usize..3, mut seed in any::<u64>()) {
+    fn every_weight_gradient_equals_the_definition(geometry in geometries(), terms in 0usize..3, seed in any::<u64>()) {
         prop_assume!(geometry.output().is_ok());
-        compare_weights(&geometry, terms, |count| words(count, &mut seed));
+        compare_weights(&geometry, terms, seed);
     }
 
     #[test]
@@ -190,10 +208,11 @@ fn weight_gradients_of_large_batches() {
         groups,
     };
     // 131,072 and more products a weight, with every limb at its largest and at random.
-    compare_weights(&layer(128, 1, 32, 2, 1), 1, |count| vec![u64::MAX; count]);
-    compare_weights(&layer(128, 1, 33, 1, 1), 1, |count| words(count, &mut 3));
-    compare_weights(&layer(33, 20, 9, 21, 1), 2, |count| words(count, &mut 4));
-    compare_weights(&layer(9, 6, 17, 12, 6), 2, |count| words(count, &mut 5));
+    compare_weights_in(&layer(128, 1, 32, 2, 1), 1, |count| vec![u32::MAX; count]);
+    compare_weights_in(&layer(128, 1, 32, 2, 1), 1, |count| vec![u64::MAX; count]);
+    compare_weights(&layer(128, 1, 33, 1, 1), 1, 3);
+    compare_weights(&layer(33, 20, 9, 21, 1), 2, 4);
+    compare_weights(&layer(9, 6, 17, 12, 6), 2, 5);
 }
 
 #[test]
@@ -237,7 +256,7 @@ fn tiles_of_real_networks() {
         let window = PoolGeometry::square(kernel, 1, padding);
         let geometry = ConvGeometry { batch, in_channels: 17, input: [size; 2], out_channels: 24, window, groups: 1 };
         compare(&geometry, 2, 1);
-        compare_weights(&geometry, 2, |count| words(count, &mut 2));
+        compare_weights(&geometry, 2, 2);
         compare_images(&geometry, 2, 3);
     }
 }
@@ -246,7 +265,7 @@ fn tiles_of_real_networks() {
 fn wrong_shapes_are_refused_and_nothing_is_written() {
     let window = PoolGeometry::square(3, 1, 1);
     let geometry = ConvGeometry { batch: 1, in_channels: 2, input: [4, 4], out_channels: 2, window, groups: 1 };
-    let (input, weight, mut y) = (vec![1; 32], vec![1; 36], vec![9; 32]);
+    let (input, weight, mut y) = (vec![1_u64; 32], vec![1; 36], vec![9; 32]);
     let short = ConvTerm { input: &input, weight: &weight[1..] };
     let found = conv2d_sum(&geometry, &[short], &mut y);
     assert!(matches!(found, Err(GemmError::Tensor { what: "weight", expected: 36, found: 35, .. })), "{found:?}");

@@ -2,8 +2,9 @@
 //! its middle.
 
 use crate::device::cpu::elementwise::reorder;
-use crate::device::spare::Words;
+use crate::device::spare::Elements;
 use crate::device::{BlockOrder, ConvGeometry, GeometryError, PlaneWindows};
+use crate::ring::Word;
 
 /// A convolution with the part of its kernel that sees inputs.
 pub(super) struct Trim {
@@ -42,9 +43,9 @@ impl Trim {
     }
 
     /// The part of the weights.
-    pub fn weights(&self, weights: &[u64]) -> Words {
+    pub fn weights<T: Word>(&self, weights: &[T]) -> Elements<T> {
         let ([height, width], [top, left], shape) = (self.kernel, self.first, self.geometry.weight_shape());
-        let mut live = Words::scratch(shape.iter().product());
+        let mut live = Elements::scratch(shape.iter().product());
         if !live.is_empty() {
             let [outputs, channels, rows, columns] = shape;
             let (sizes, strides) = ([outputs * channels, rows, 1], [height * width, width, 0]);
@@ -55,9 +56,9 @@ impl Trim {
     }
 
     /// The whole kernels whose part `live` is, zero elsewhere.
-    pub fn put_weights(&self, live: &[u64], weights: &mut [u64]) {
+    pub fn put_weights<T: Word>(&self, live: &[T], weights: &mut [T]) {
         let ([height, width], [top, left], [rows, columns]) = (self.kernel, self.first, self.geometry.window.kernel);
-        weights.fill(0);
+        weights.fill(T::zero());
         for (kernel, live) in weights.chunks_exact_mut(height * width).zip(live.chunks_exact(rows * columns)) {
             for (row, live) in kernel.chunks_exact_mut(width).skip(top).zip(live.chunks_exact(columns)) {
                 row[left..left + columns].copy_from_slice(live);

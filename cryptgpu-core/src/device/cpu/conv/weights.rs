@@ -16,10 +16,11 @@ use super::implicit::{Images, Shape};
 use super::tap::Tap;
 use crate::device::cpu::elementwise::reorder;
 use crate::device::cpu::gemm::{
-    Concat, GemmError, Isa, Lanes, Operand, Output, PARALLEL_PRODUCTS, product, vectorised,
+    Concat, GemmError, Isa, Kernels, Lanes, Operand, Output, PARALLEL_PRODUCTS, product, vectorised,
 };
-use crate::device::spare::Words;
+use crate::device::spare::Elements;
 use crate::device::{BlockOrder, ConvGeometry, PoolGeometry};
+use crate::ring::Word;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -29,11 +30,11 @@ const MANY_PIXELS: usize = 192;
 const MOST_PARTIAL: usize = 1 << 20;
 
 /// Sum of gradients, group by group. The caller has checked shapes and instruction set.
-pub(super) fn by_products(
+pub(super) fn by_products<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[WeightGradientTerm<'_>],
-    dw: &mut [u64],
+    terms: &[WeightGradientTerm<'_, T>],
+    dw: &mut [T],
 ) -> Result<(), GemmError> {
     let shape = Shape::new(geometry)?;
     let (pixels, batch) = (shape.output[0] * shape.output[1], geometry.batch);
@@ -43,7 +44,7 @@ pub(super) fn by_products(
         let gradients: Vec<_> = terms
             .iter()
             .map(|term| {
-                let mut words = Words::scratch(term.gradient.len());
+                let mut words = Elements::scratch(term.gradient.len());
                 reorder(&order, term.gradient, &mut words);
                 words
             })
@@ -56,7 +57,7 @@ pub(super) fn by_products(
         return Ok(());
     }
     for (group, dw) in dw.chunks_exact_mut(channels * columns).enumerate() {
-        dw.fill(0);
+        dw.fill(T::zero());
         shared_out(batch, pixels * terms.len(), dw, |image, sum| {
             let first = image * geometry.out_channels + group * channels;
             let rows: Vec<_> = terms.iter().map(|term| lanes(term.gradient, first, pixels)).collect();
@@ -69,32 +70,32 @@ pub(super) fn by_products(
 }
 
 /// Adds the products of all images to `sum`, with a sum of its own for each thread where that pays.
-fn shared_out(batch: usize, depth: usize, sum: &mut [u64], add: impl Fn(usize, &mut [u64]) + Sync) {
+fn shared_out<T: Word>(batch: usize, depth: usize, sum: &mut [T], add: impl Fn(usize, &mut [T]) + Sync) {
     let parts = rayon::current_num_threads().min(batch);
     let work = batch.saturating_mul(depth).saturating_mul(sum.len());
     if parts <= 1 || work < PARALLEL_PRODUCTS || sum.len() > MOST_PARTIAL {
         return (0..batch).for_each(|image| add(image, sum));
     }
     let partial = |part: usize| {
-        let mut words = Words::scratch(sum.len());
-        words.fill(0);
+        let mut words = Elements::scratch(sum.len());
+        words.fill(T::zero());
         (part * batch / parts..(part + 1) * batch / parts).for_each(|image| add(image, &mut words));
         words
     };
     let partials: Vec<_> = (0..parts).into_par_iter().map(partial).collect();
     for words in partials {
-        sum.iter_mut().zip(&*words).for_each(|(sum, word)| *sum = sum.wrapping_add(*word));
+        sum.iter_mut().zip(&*words).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
     }
 }
 
 /// Rows of `depth` words each, one after the other, from row `first` on.
-fn lanes(words: &[u64], first: usize, depth: usize) -> Lanes<'_> {
+fn lanes<T: Word>(words: &[T], first: usize, depth: usize) -> Lanes<'_, T> {
     Lanes { data: &words[first * depth..], depth, depth_stride: 1, lane_stride: depth }
 }
 
 /// The transposed im2col matrix of one image or more, never made: a lane for each input channel and tap.
-struct Taps<'a> {
-    images: Images<'a>,
+struct Taps<'a, T> {
+    images: Images<'a, T>,
     /// Output pixels of all images.
     depth: usize,
 }
@@ -117,8 +118,8 @@ struct Run {
 /// Output pixels packed at a time, so that their rows of a panel stay in the first-level cache.
 const PIXELS: usize = 64;
 
-impl<'a> Taps<'a> {
-    fn new(shape: &'a Shape, input: &'a [u64], group: usize, depth: usize) -> Self {
+impl<'a, T: Word> Taps<'a, T> {
+    fn new(shape: &'a Shape, input: &'a [T], group: usize, depth: usize) -> Self {
         Taps { images: Images::new(shape, input, group), depth }
     }
 
@@ -154,12 +155,12 @@ impl<'a> Taps<'a> {
         image: usize,
         row: usize,
         columns: Range<usize>,
-        rows: &mut [[u64; W]],
+        rows: &mut [[T; W]],
     ) {
         let Shape { input, window, .. } = *self.images.shape;
         let y = (row * window.stride[0] + run.down).wrapping_sub(window.padding[0]);
         if y >= input[0] {
-            return rows.iter_mut().for_each(|row| row[run.lane..][..run.len].fill(0));
+            return rows.iter_mut().for_each(|row| row[run.lane..][..run.len].fill(T::zero()));
         }
         let (left, stride, dilation) = (window.padding[2], window.stride[1], window.dilation[1]);
         let line = &self.images.data[image + run.channel + y * input[1]..];
@@ -167,7 +168,7 @@ impl<'a> Taps<'a> {
         for column in (columns.start..from).chain(to..columns.end) {
             for (tap, word) in rows[column - columns.start][run.lane..][..run.len].iter_mut().enumerate() {
                 let x = (column * stride + run.across + tap * dilation).wrapping_sub(left);
-                *word = if x < input[1] { line[x] } else { 0 };
+                *word = if x < input[1] { line[x] } else { T::zero() };
             }
         }
         if from == to {
@@ -177,10 +178,10 @@ impl<'a> Taps<'a> {
         let source = &line[from * stride + run.across - left..];
         let copied = match run.len {
             _ if dilation > 1 => false,
-            1 => copy_runs::<W, 1>(rows, run.lane, source, stride),
-            2..=4 => copy_runs::<W, 4>(rows, run.lane, source, stride),
-            5..=8 => copy_runs::<W, 8>(rows, run.lane, source, stride),
-            9..=12 => copy_runs::<W, 12>(rows, run.lane, source, stride),
+            1 => copy_runs::<T, W, 1>(rows, run.lane, source, stride),
+            2..=4 => copy_runs::<T, W, 4>(rows, run.lane, source, stride),
+            5..=8 => copy_runs::<T, W, 8>(rows, run.lane, source, stride),
+            9..=12 => copy_runs::<T, W, 12>(rows, run.lane, source, stride),
             _ => false,
         };
         if !copied {
@@ -195,10 +196,10 @@ impl<'a> Taps<'a> {
 /// Copies `N` words into lanes `lane` and on of each row, `stride` further in the source from row to row; false, and
 /// nothing done, where a row or the source ends before.
 #[inline(always)]
-fn copy_runs<const W: usize, const N: usize>(
-    rows: &mut [[u64; W]],
+fn copy_runs<T: Word, const W: usize, const N: usize>(
+    rows: &mut [[T; W]],
     lane: usize,
-    source: &[u64],
+    source: &[T],
     stride: usize,
 ) -> bool {
     if lane + N > W || (rows.len() - 1) * stride + N > source.len() {
@@ -214,8 +215,8 @@ fn copy_runs<const W: usize, const N: usize>(
     true
 }
 
-impl Operand for Taps<'_> {
-    type Word = u64;
+impl<T: Word> Operand for Taps<'_, T> {
+    type Word = T;
 
     fn depth(&self) -> usize {
         self.depth
@@ -223,7 +224,7 @@ impl Operand for Taps<'_> {
 
     /// A piece of an output row at a time; of it run by run, in the order of the lanes.
     #[inline(always)]
-    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [u64]) {
+    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T]) {
         let Shape { image, output, .. } = *self.images.shape;
         let rows = &mut dst.as_chunks_mut::<W>().0[..depth.len()];
         let (runs, count) = self.runs::<W>(lanes.clone());
@@ -236,7 +237,7 @@ impl Operand for Taps<'_> {
                 self.pack_run(run, start, line, column..column + len, rows);
             }
             if lanes.len() < W {
-                rows.iter_mut().for_each(|row| row[lanes.len()..].fill(0));
+                rows.iter_mut().for_each(|row| row[lanes.len()..].fill(T::zero()));
             }
             (at, column) = (at + len, column + len);
             if column == output[1] {
@@ -251,19 +252,19 @@ impl Operand for Taps<'_> {
 
 /// Sum of gradients with one input channel a group, output channel by output channel. The caller has checked shapes
 /// and instruction set.
-pub(super) fn depthwise(
+pub(super) fn depthwise<T: Word>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[WeightGradientTerm<'_>],
-    dw: &mut [u64],
+    terms: &[WeightGradientTerm<'_, T>],
+    dw: &mut [T],
 ) -> Result<(), GemmError> {
     // A 1 × 1 convolution without stride or padding sees its pixels as one long row.
     let Shape { input, output, .. } = Shape::new(geometry)?;
     let multiplier = geometry.out_channels / geometry.groups;
     let (pixels, plane) = (output[0] * output[1], input[0] * input[1]);
     let taps = geometry.window.kernel[0] * geometry.window.kernel[1];
-    let one = |(channel, dw): (usize, &mut [u64])| {
-        dw.fill(0);
+    let one = |(channel, dw): (usize, &mut [T])| {
+        dw.fill(T::zero());
         for (image, term) in (0..geometry.batch).flat_map(|image| terms.iter().map(move |term| (image, term))) {
             let gradient = &term.gradient[(image * geometry.out_channels + channel) * pixels..][..pixels];
             let source = &term.input[(image * geometry.in_channels + channel / multiplier) * plane..][..plane];
@@ -280,20 +281,20 @@ pub(super) fn depthwise(
 
 vectorised! {
     /// Adds to each tap's word the sum of the `gradient` times what the tap sees of `source`.
-    fn correlate(
+    fn correlate<T: Word>(
         window: &PoolGeometry,
-        gradient: &[u64],
+        gradient: &[T],
         output: [usize; 2],
-        source: &[u64],
+        source: &[T],
         input: [usize; 2],
-        dw: &mut [u64],
+        dw: &mut [T],
     ) {
         for (tap, sum) in dw.iter_mut().enumerate() {
             let Some(tap) = Tap::new(window, tap, input, output[1]) else { continue };
             for (row, gradient) in gradient.chunks_exact(output[1]).enumerate() {
                 let Some(start) = tap.start(row) else { continue };
                 let (gradient, source) = (&gradient[tap.columns.clone()], &source[start..]);
-                let add = |sum: u64, (g, x): (&u64, &u64)| sum.wrapping_add(g.wrapping_mul(*x));
+                let add = |sum: T, (g, x): (&T, &T)| sum.wrapping_add(&g.wrapping_mul(x));
                 *sum = match window.stride[1] {
                     1 => gradient.iter().zip(source).fold(*sum, add),
                     stride => gradient.iter().zip(source.iter().step_by(stride)).fold(*sum, add),
@@ -308,7 +309,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn panel<const W: usize>(taps: &Taps<'_>, depth: Range<usize>, lanes: Range<usize>) -> Vec<u64> {
+    fn panel<const W: usize>(taps: &Taps<'_, u64>, depth: Range<usize>, lanes: Range<usize>) -> Vec<u64> {
         let mut words = vec![u64::MAX; depth.len() * W];
         taps.pack::<W>(depth, lanes, &mut words);
         words

@@ -4,7 +4,7 @@
 //!
 //! The layers: [`MatRef`] operands are packed into panels (`pack`), blocks of the output become
 //! tasks (`block`), and one micro-kernel per instruction set multiplies panels (`portable`, `avx2`,
-//! `avx512dq`, `avx512`, `amx`, and `narrow` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
+//! `avx512dq`, `avx512`, `amx`, and `narrow` and `halves` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
 //! skip the packing (`thin`).
 //!
 //! Weights are packed at each use, never kept packed: that would double the memory of a network for
@@ -29,6 +29,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512dq;
+#[cfg(target_arch = "x86_64")]
+mod halves;
 #[cfg(target_arch = "x86_64")]
 mod narrow;
 #[cfg(test)]
@@ -244,10 +246,11 @@ impl Kernels for u32 {
             // SAFETY: the caller has checked that the machine supports the instruction set.
             Isa::Avx2 => block::multiply(|| unsafe { narrow::Avx2::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => {
-                // SAFETY: as above.
-                block::multiply(|| unsafe { narrow::Avx512::new() }, size, a, b, out);
-            }
+            // SAFETY: as above.
+            Isa::Avx512Dq => block::multiply(|| unsafe { narrow::Avx512::new() }, size, a, b, out),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512 | Isa::Amx => block::multiply(|| unsafe { halves::Halves::new() }, size, a, b, out),
             _ => block::multiply(|| portable::Portable(PhantomData), size, a, b, out),
         }
     }

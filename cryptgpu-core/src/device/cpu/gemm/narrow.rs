@@ -3,9 +3,8 @@
 //! Floor: a multiplication and an addition for each vector of products. AMD's cores since Zen 4 have one 512-bit `vpmulld` a
 //! cycle, with the addition on other ports: sixteen products a cycle, twice those modulo 2⁶⁴. With AVX2, Zen 3 and later multiply on
 //! two ports: sixteen products a cycle too. By counting, Intel's cores split `vpmulld` into two operations on the two ports
-//! that 512-bit vectors have, and the addition is a third: 10.7 products a cycle. Ten products of byte limbs
-//! (`vpdpbusd`, four depths in an operation) would be 12.8 there and 6.4 on a core that makes one of them in two cycles, less
-//! splitting; AMX has no kernel in this ring yet, since no machine that was there to run it had tiles.
+//! that 512-bit vectors have, and the addition is a third: 10.7 products a cycle; those with VNNI have `halves` instead. AMX has
+//! no kernel in this ring yet, since no machine that was there to run it had tiles.
 //! Latency is 10 cycles on Intel's, and sums do not wait for it: only additions follow one another.
 
 use super::block::Kernel;

@@ -126,6 +126,25 @@ fn all_ones_in_deep_products() {
     in_ring::<u64>();
 }
 
+/// Where halves of words, and carries between them, are at their ends.
+#[test]
+fn words_whose_halves_are_at_their_ends() {
+    let halves = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff_u32];
+    let all: Vec<u32> = halves.iter().flat_map(|high| halves.map(|low| high << 16 | low)).collect();
+    let (count, depth) = (all.len(), 3);
+    let (a, b): (Vec<u32>, Vec<u32>) = (
+        (0..count * depth).map(|at| all[at / depth]).collect(),
+        (0..depth * count).map(|at| all[at % count]).collect(),
+    );
+    let term = Term { depth, a: MatRef::row_major(&a, depth), b: MatRef::row_major(&b, count) };
+    for isa in supported() {
+        let mut c = vec![0; count * count];
+        gemm_with(isa, count, count, &[term], &mut c, false).unwrap();
+        let expected = |at: usize| all[at / count].wrapping_mul(all[at % count]).wrapping_mul(depth as u32);
+        assert!((0..c.len()).all(|at| c[at] == expected(at)), "{isa}");
+    }
+}
+
 /// 10⁹ products and more, at a depth of 4,000: reduction is a homomorphism, so the kernels of the two rings, which have nothing
 /// in common, must agree modulo 2³².
 #[test]

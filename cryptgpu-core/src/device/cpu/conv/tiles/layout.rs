@@ -3,17 +3,18 @@
 
 use super::Tiling;
 use crate::device::cpu::parallel::Out;
-use crate::device::spare::Words;
+use crate::device::spare::Elements;
+use crate::ring::Word;
 use rayon::prelude::*;
 
 /// Channels that are moved together.
 const BLOCK: usize = 8;
 
 /// Images `[batch, channels, height, width]` as `[batch, height, width, channels]`.
-pub(super) fn pixels(images: &[u64], channels: usize, size: [usize; 2]) -> Words {
+pub(super) fn pixels<T: Word>(images: &[T], channels: usize, size: [usize; 2]) -> Elements<T> {
     let [height, width] = size;
-    let mut out = Words::scratch(images.len());
-    let row = |(index, out): (usize, &mut [u64])| {
+    let mut out = Elements::scratch(images.len());
+    let row = |(index, out): (usize, &mut [T])| {
         let (image, y) = (index / height, index % height);
         let rows = &images[image * channels * height * width + y * width..];
         let plane = |channel: usize| &rows[channel * height * width..][..width];
@@ -29,9 +30,9 @@ pub(super) fn pixels(images: &[u64], channels: usize, size: [usize; 2]) -> Words
 }
 
 /// Word x of row k goes to `out[x · stride + k]`, of at most [`BLOCK`] rows.
-fn transpose(rows: &[&[u64]], out: &mut [u64], stride: usize) {
+fn transpose<T: Word>(rows: &[&[T]], out: &mut [T], stride: usize) {
     let width = rows.first().map_or(0, |row| row.len());
-    let whole: Option<[&[u64]; BLOCK]> = rows.try_into().ok();
+    let whole: Option<[&[T]; BLOCK]> = rows.try_into().ok();
     let Some(blocks_of) = whole.map(|rows| rows.map(|row| row.as_chunks::<BLOCK>().0)) else {
         for (k, row) in rows.iter().enumerate() {
             out[k..].iter_mut().step_by(stride).zip(*row).for_each(|(to, from)| *to = *from);
@@ -42,24 +43,24 @@ fn transpose(rows: &[&[u64]], out: &mut [u64], stride: usize) {
     for at in 0..blocks {
         let words = blocks_of.map(|row| row[at]);
         for x in 0..BLOCK {
-            let column: [u64; BLOCK] = std::array::from_fn(|k| words[k][x]);
+            let column: [T; BLOCK] = std::array::from_fn(|k| words[k][x]);
             out[(at * BLOCK + x) * stride..][..BLOCK].copy_from_slice(&column);
         }
     }
     if let Some(rows) = whole {
         for x in blocks * BLOCK..width {
-            let column: [u64; BLOCK] = std::array::from_fn(|k| rows[k][x]);
+            let column: [T; BLOCK] = std::array::from_fn(|k| rows[k][x]);
             out[x * stride..][..BLOCK].copy_from_slice(&column);
         }
     }
 }
 
 /// Outputs of whole tiles, pixel by pixel, as `[batch, channels, height, width]`.
-pub(super) fn planes(tiling: &Tiling, sums: &[u64], out: &mut [u64]) {
+pub(super) fn planes<T: Word>(tiling: &Tiling, sums: &[T], out: &mut [T]) {
     let ([height, width], channels) = (tiling.output, tiling.channels[1]);
     let rows = tiling.tiles[0] * tiling.axes[0].outputs;
     let some = if channels.is_multiple_of(BLOCK) { BLOCK } else { 1 };
-    let block = |(index, out): (usize, &mut [u64])| {
+    let block = |(index, out): (usize, &mut [T])| {
         let (image, first) = (index * some / channels, index * some % channels);
         for y in 0..height {
             let row = &sums[(image * rows + y) * width * channels..][..width * channels];
@@ -76,9 +77,9 @@ pub(super) fn planes(tiling: &Tiling, sums: &[u64], out: &mut [u64]) {
 }
 
 /// Weights `[out, in, taps]` as `[taps, in, out]`.
-pub(super) fn taps(tiling: &Tiling, weights: &[u64]) -> Words {
+pub(super) fn taps<T: Word>(tiling: &Tiling, weights: &[T]) -> Elements<T> {
     let ([input, output], area) = (tiling.channels, tiling.kernel().iter().product::<usize>());
-    let mut out = Words::scratch(weights.len());
+    let mut out = Elements::scratch(weights.len());
     let view = Out::new(&mut out);
     // Eight kernels side by side, sixteen channels of each: reads and writes stay in a few lines.
     let block = |block: usize| {
@@ -100,9 +101,9 @@ pub(super) fn taps(tiling: &Tiling, weights: &[u64]) -> Words {
 
 /// Weights `[in, out, taps]` of the convolution whose images' gradient is asked for, as `[taps, in, out]` from the last tap
 /// to the first.
-pub(super) fn flipped_taps(tiling: &Tiling, weights: &[u64]) -> Words {
+pub(super) fn flipped_taps<T: Word>(tiling: &Tiling, weights: &[T]) -> Elements<T> {
     let ([input, output], area) = (tiling.channels, tiling.kernel().iter().product::<usize>());
-    let mut out = Words::scratch(weights.len());
+    let mut out = Elements::scratch(weights.len());
     let view = Out::new(&mut out);
     let row = |channel: usize| {
         let kernels = &weights[channel * output * area..][..output * area];
@@ -118,10 +119,10 @@ pub(super) fn flipped_taps(tiling: &Tiling, weights: &[u64]) -> Words {
 }
 
 /// Weights `[taps, out, in]` as `[out, in, taps]`.
-pub(super) fn kernels_of(tiling: &Tiling, weights: &[u64], out: &mut [u64]) {
+pub(super) fn kernels_of<T: Word>(tiling: &Tiling, weights: &[T], out: &mut [T]) {
     let area = tiling.kernel().iter().product::<usize>();
     let each = weights.len() / area;
-    let kernels = |(first, out): (usize, &mut [u64])| {
+    let kernels = |(first, out): (usize, &mut [T])| {
         for (index, kernel) in out.chunks_exact_mut(area).enumerate() {
             let source = weights[first * 64 + index..].iter().step_by(each);
             kernel.iter_mut().zip(source).for_each(|(to, from)| *to = *from);

@@ -15,7 +15,7 @@ mod layout;
 mod passes;
 
 use super::{ConvTerm, InputGradientTerm, WeightGradientTerm};
-use crate::device::cpu::gemm::{GemmError, Isa};
+use crate::device::cpu::gemm::{GemmError, Isa, Kernels};
 use crate::device::{ConvGeometry, GeometryError, PlaneWindows, PoolGeometry};
 use forms::Forms;
 use layout::{flipped_taps, kernels_of, pixels, planes, taps};
@@ -82,11 +82,11 @@ impl Tiling {
 }
 
 /// The convolution, where tiles pay; the caller has checked shapes and instruction set.
-pub(super) fn convolve(
+pub(super) fn convolve<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[ConvTerm<'_>],
-    y: &mut [u64],
+    terms: &[ConvTerm<'_, T>],
+    y: &mut [T],
 ) -> Result<bool, GemmError> {
     let Some(tiling) = Tiling::of(geometry)? else { return Ok(false) };
     let weights: Vec<_> = terms.iter().map(|term| taps(&tiling, term.weight)).collect();
@@ -98,11 +98,11 @@ pub(super) fn convolve(
 }
 
 /// The gradient of the images, likewise: the convolution of the outputs' gradient with the flipped kernel.
-pub(super) fn image_gradient(
+pub(super) fn image_gradient<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[InputGradientTerm<'_>],
-    dx: &mut [u64],
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
 ) -> Result<bool, GemmError> {
     let Some(adjoint) = adjoint(geometry)? else { return Ok(false) };
     let Some(tiling) = Tiling::of(&adjoint)? else { return Ok(false) };
@@ -129,11 +129,11 @@ fn adjoint(geometry: &ConvGeometry) -> Result<Option<ConvGeometry>, GeometryErro
 }
 
 /// The gradient of the weights, likewise.
-pub(super) fn weight_gradient(
+pub(super) fn weight_gradient<T: Kernels>(
     isa: Isa,
     geometry: &ConvGeometry,
-    terms: &[WeightGradientTerm<'_>],
-    dw: &mut [u64],
+    terms: &[WeightGradientTerm<'_, T>],
+    dw: &mut [T],
 ) -> Result<bool, GemmError> {
     let Some(tiling) = Tiling::of(geometry)? else { return Ok(false) };
     let [input, output] = tiling.channels;
