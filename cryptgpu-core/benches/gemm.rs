@@ -241,7 +241,7 @@ fn black_box_register(mut word: u64) -> u64 {
 /// Products per cycle and core at which the vector (or tile) units are full; see each module.
 fn floor(isa: Isa, ring: Ring) -> f64 {
     match (isa, ring) {
-        (Isa::Portable, _) => 1.0,
+        (Isa::Portable, Ring::Z64) => 1.0,
         (Isa::Avx2, Ring::Z64) if is_amd() => 4.0,
         (Isa::Avx2, Ring::Z64) => 2.4,
         (Isa::Avx512Dq, Ring::Z64) if is_amd() => 8.0,
@@ -249,6 +249,7 @@ fn floor(isa: Isa, ring: Ring) -> f64 {
         (Isa::Avx512, Ring::Z64) if is_amd() => 3.2,
         (Isa::Avx512, Ring::Z64) => 6.4,
         (Isa::Amx, Ring::Z64) => 1024.0 / 36.0,
+        (Isa::Portable, Ring::Z32) => 4.0,
         (Isa::Avx2 | Isa::Avx512Dq, Ring::Z32) if is_amd() => 16.0,
         (Isa::Avx2, Ring::Z32) => 8.0,
         (Isa::Avx512Dq, Ring::Z32) => 32.0 / 3.0,

@@ -39,7 +39,7 @@ impl<'a, T: Word> ConvTerm<'a, T> {
     }
 }
 
-/// y = Σₜ xₜ ⊛ wₜ modulo 2⁶⁴ (zero for no terms): y has [`ConvGeometry::output_shape`] and is overwritten.
+/// y = Σₜ xₜ ⊛ wₜ in the ring of the words (zero for no terms): y has [`ConvGeometry::output_shape`] and is overwritten.
 ///
 /// ```
 /// use cryptgpu_core::device::cpu::conv::{ConvTerm, conv2d_sum};
@@ -127,7 +127,7 @@ impl<'a, T: Word> WeightGradientTerm<'a, T> {
     }
 }
 
-/// Gradient of the weights of a convolution, modulo 2⁶⁴: `dw[o, c, ky, kx]` = Σₜ Σ over images n and output pixels
+/// Gradient of the weights of a convolution, in the ring of the words: `dw[o, c, ky, kx]` = Σₜ Σ over images n and output pixels
 /// (oy, ox) of `gradient[n, o, oy, ox]` · `input[n, c, oy·stride + ky·dilation − top, ox·stride + kx·dilation − left]`,
 /// c among the channels of o's group. `dw` has [`ConvGeometry::weight_shape`] and is overwritten.
 ///
@@ -223,7 +223,7 @@ impl<'a, T: Word> InputGradientTerm<'a, T> {
     }
 }
 
-/// Gradient of the images of a convolution, modulo 2⁶⁴: `dx[n, c, y, x]` = Σₜ Σ of `gradient[n, o, oy, ox]` ·
+/// Gradient of the images of a convolution, in the ring of the words: `dx[n, c, y, x]` = Σₜ Σ of `gradient[n, o, oy, ox]` ·
 /// `weight[o, c, ky, kx]` over the output channels o of c's group and all output pixels and taps with
 /// oy·stride + ky·dilation − top = y and ox·stride + kx·dilation − left = x. `dx` has [`ConvGeometry::input_shape`] and
 /// is overwritten.

@@ -1,7 +1,7 @@
 //! The loops around a micro-kernel. The output is cut into blocks, one task each; a task walks the
 //! depth in blocks, packs rows of A (they stay in the second-level cache) and columns of B panel by
 //! panel, multiplying each while it is in cache; what is packed serves the whole block. Addition
-//! modulo 2⁶⁴ is associative, so neither the cut nor the number of threads changes a result.
+//! in the ring is associative, so neither the cut nor the number of threads changes a result.
 
 use super::pack::{Concat, Lanes, Operand, Scratch, prefetch};
 use crate::ring::Word;

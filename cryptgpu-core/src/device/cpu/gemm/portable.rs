@@ -1,6 +1,7 @@
 //! The micro-kernel for any machine: 4 × 4 accumulators in registers, one multiplication and one
 //! addition of words per product. Floor on x86-64: one `imul` per cycle;
-//! measured 0.9 of it.
+//! measured 0.9 of it. Modulo 2³² the compiler makes vectors of 128 bits: four products in two `pmuludq`, with two ports for them four a
+//! cycle; the shuffles between leave 0.45 of it.
 
 use super::block::Kernel;
 use crate::ring::Word;
