@@ -6,10 +6,13 @@ use super::divisor::cut;
 use super::lower::{PlanOp, Step};
 use crate::mpc::cost::RangeChecks;
 use crate::mpc::{CheckRange, Cost, Fidelity, Settings, cost};
+use crate::ring::Ring;
 
-/// Sharing the weights: 8 bytes for each weight and bias, to one party; nobody waits for more than one message.
-pub fn share_weights(plan: &Plan) -> Cost {
-    Cost { bytes: 8 * plan.weight_elements(), rounds: u64::from(plan.weight_elements() > 0) }
+/// Sharing the weights: 8 bytes for each weight and bias, 4 in the ring of 32 bits, to one party; nobody waits for more than one
+/// message.
+pub fn share_weights(plan: &Plan, ring: Ring) -> Cost {
+    let words: u64 = plan.weight_tensors().map(|elements| elements.div_ceil(ring.packed() as u64)).sum();
+    Cost { bytes: 8 * words, rounds: u64::from(words > 0) }
 }
 
 /// Evaluating `plan` on `batch` shared images: the sum of its steps, and of the check of ranges where settings ask for it.
@@ -31,7 +34,8 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
         if plan.product_cut(step, f).unwrap_or(rescaled) > 0 {
             checks.truncated(elements);
         }
-        let (ring, window) = (settings.codec.ring(), settings.window);
+        let ring = settings.codec.ring();
+        let window = cost::window_in(ring, settings.window);
         if window.low() + window.width() < ring.bits() {
             compared(&step.op, elements).into_iter().for_each(|elements| checks.narrowed(ring, elements));
         }

@@ -225,15 +225,20 @@ impl Plan {
 
     /// Elements of all weights and biases.
     pub fn weight_elements(&self) -> u64 {
-        let elements = self.steps.iter().filter_map(|step| {
+        self.weight_tensors().sum()
+    }
+
+    /// Elements of each weight and of each bias.
+    pub(super) fn weight_tensors(&self) -> impl Iterator<Item = u64> {
+        let tensors = self.steps.iter().filter_map(|step| {
             let shape = self.weight_shape(step)?;
             let bias = match step.op {
                 PlanOp::Conv2d { bias, .. } | PlanOp::Linear { bias, .. } => u64::from(bias) * shape[0] as u64,
                 _ => 0,
             };
-            Some(shape.iter().map(|&size| size as u64).product::<u64>() + bias)
+            Some([shape.iter().map(|&size| size as u64).product::<u64>(), bias])
         });
-        elements.sum()
+        tensors.flatten()
     }
 }
 

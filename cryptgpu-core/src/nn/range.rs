@@ -5,7 +5,7 @@
 
 use super::divisor::cut;
 use super::lower::{PlanOp, Step, ValueId, lower, reordered};
-use super::window::{self, PRODUCT_BITS};
+use super::window;
 use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
 use crate::mpc::Settings;
 use crate::ring::Withheld;
@@ -146,12 +146,12 @@ pub fn headroom(
 /// What the values that a step truncates or compares must stay below, as the network counts, and which these are. Nothing
 /// for local steps in between: sums that wrap around are right again once a later result fits.
 fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, Vec<ValueId>)>, NnError> {
-    let f = settings.codec.fraction_bits() as i32;
+    let (ring, f) = (settings.codec.ring(), settings.codec.fraction_bits() as i32);
     let window = window::of_step(plan, step, settings)?;
     let top = (window.low() + window.width()) as i32;
     let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1) as f64;
     let compared = |bits: i32| 2f64.powi(bits - f) / divisor;
-    let truncated = |cut: u32| Some((2f64.powi(PRODUCT_BITS as i32 - f - cut as i32), vec![step.output]));
+    let truncated = |cut: u32| Some((2f64.powi(ring.range_bits() as i32 - f - cut as i32), vec![step.output]));
     if let Some(cut) = plan.product_cut(step, settings.codec.fraction_bits()) {
         return Ok(truncated(cut));
     }
@@ -162,7 +162,7 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { .. } => Some((compared(top - 3), step.inputs.clone())),
         _ if step.output == plan.output() => {
-            Some((2f64.powi(63 - f) / plan.divisor(step.output) as f64, vec![step.output]))
+            Some((2f64.powi(ring.bits() as i32 - 1 - f) / plan.divisor(step.output) as f64, vec![step.output]))
         }
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => None,
         PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => None,

@@ -4,15 +4,17 @@
 use super::divisor::{cut, extra_bits};
 use super::lower::{PlanOp, Step};
 use super::{NnError, Plan};
+use crate::mpc::cost::window_in;
 use crate::mpc::{Settings, SignWindow};
 use crate::ring::{FixedPoint, Ring};
 
-/// Truncation is exact for products below 2^62.
+/// Truncation is exact for products below 2^62, in the ring of 64 bits.
 pub(super) const PRODUCT_BITS: u32 = 62;
 
 /// The bound that a window sets to the values of a network, as the network computes them: 2^(low + width − 1 − f) in
 /// absolute value.
 pub fn value_bound(window: SignWindow, codec: FixedPoint) -> f64 {
+    let window = window_in(codec.ring(), window);
     2f64.powi((window.low() + window.width()) as i32 - 1 - codec.fraction_bits() as i32)
 }
 
@@ -29,17 +31,19 @@ pub fn value_bound(window: SignWindow, codec: FixedPoint) -> f64 {
 /// # Errors
 /// [`NnError::Window`] when the window would have to move beyond the top of the ring.
 pub fn of_step(plan: &Plan, step: &Step, settings: &Settings) -> Result<SignWindow, NnError> {
-    let window = settings.window;
+    let bits = settings.codec.ring().bits();
+    let window = window_in(settings.codec.ring(), settings.window);
     let top = window.low() + window.width();
     let more = bits_more(plan, step, settings);
-    if top == u64::BITS || more == 0 {
+    if top == bits || more == 0 {
         return Ok(window);
     }
-    SignWindow::new(window.low() + more, window.width()).ok_or_else(|| NnError::Window {
+    let moved = SignWindow::new(window.low() + more, window.width());
+    moved.filter(|moved| moved.low() + moved.width() <= bits).ok_or_else(|| NnError::Window {
         node: step.name.clone(),
         low: window.low(),
         width: window.width(),
-        over: top + more - u64::BITS,
+        over: top + more - bits,
     })
 }
 
@@ -59,19 +63,12 @@ fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
     }
 }
 
-/// Refuses settings that no network can be evaluated with: a ring that networks are not computed in, and a window that does not hold
-/// 1.0, or takes it for negative.
+/// Refuses settings that no network can be evaluated with: a window that does not hold 1.0, or takes it for negative.
 ///
 /// # Errors
 /// [`NnError::Settings`] says what to change.
 pub fn check_settings(settings: &Settings) -> Result<(), NnError> {
-    let ring = settings.codec.ring();
-    if ring != Ring::Z64 {
-        return Err(NnError::Settings {
-            what: format!("no network is computed in the ring of {ring}, yet: take a codec of the ring of 64 bits"),
-        });
-    }
-    let (f, window) = (settings.codec.fraction_bits(), settings.window);
+    let (f, window) = (settings.codec.fraction_bits(), window_in(settings.codec.ring(), settings.window));
     let (low, width) = (window.low(), window.width());
     let wrong = if low > f {
         Some(format!("1.0 stands at bit {f} and would count as negative: begin the window at bit {f} or lower"))
@@ -103,11 +100,24 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
             .check_window(settings.codec.ring(), window)
             .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
         let cut = cut(&step.op, f);
-        if f + cut >= PRODUCT_BITS {
+        if f + cut >= settings.codec.ring().range_bits() {
             return Err(NnError::NoRoom { node: step.name.clone(), fraction_bits: f, cut });
         }
     }
     Ok(())
+}
+
+/// Refuses settings that a network cannot be trained with: those of [`check_plan`], and a ring that training is not computed in.
+///
+/// # Errors
+/// As [`check_plan`].
+pub fn check_training(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
+    let ring = settings.codec.ring();
+    if ring != Ring::Z64 {
+        let what = format!("no network is trained in the ring of {ring}, yet: take a codec of the ring of 64 bits");
+        return Err(NnError::Settings { what });
+    }
+    check_plan(plan, settings)
 }
 
 #[cfg(test)]
@@ -155,10 +165,23 @@ mod tests {
         for (f, low, width) in [(20, 0, 32), (20, 20, 32), (14, 0, 16), (30, 0, 64)] {
             check_settings(&settings(f, low, width)).unwrap();
         }
-        // An average of four before a layer: its truncation takes 2 bits more than the codec's 30.
-        let error =
-            check_plan(&plan("lenet"), &Settings { codec: Ring::Z32.into(), ..Settings::default() }).unwrap_err();
+        // In the ring of 32 bits products of numbers with 12 fraction bits fit, and with 14 none behind an average does.
+        let short = |f| Settings { codec: FixedPoint::in_ring(Ring::Z32, f).unwrap(), ..Settings::default() };
+        check_plan(&plan("lenet"), &short(12)).unwrap();
+        let error = check_plan(&plan("lenet"), &short(14)).unwrap_err();
+        assert!(matches!(error, NnError::NoRoom { fraction_bits: 14, .. }), "{error}");
+        let error = check_training(&plan("lenet"), &short(12)).unwrap_err();
         assert!(error.to_string().contains("ring of 32 bits"), "{error}");
+        // Comparisons there look at all 32 bits, or at 16 that move up where there is room.
+        let moved = |name: &str, low| {
+            let (plan, window) = (plan("lenet-maxpool"), SignWindow::new(low, 16).unwrap());
+            let step = plan.steps().iter().find(|step| step.op.kind() == name).unwrap();
+            of_step(&plan, step, &Settings { window, ..short(12) }).map(|window| (window.low(), window.width()))
+        };
+        assert_eq!(moved("max_pool", 4).unwrap(), (5, 16));
+        assert_eq!(moved("max_pool", 16).unwrap(), (16, 16), "it ends at the top");
+        assert_eq!(value_bound(SignWindow::default(), short(12).codec), 2f64.powi(19));
+        // An average of four before a layer: its truncation takes 2 bits more than the codec's 30.
         let error = check_plan(&plan("lenet"), &settings(30, 0, 64)).unwrap_err();
         assert!(error.to_string().contains("conv2: ") && matches!(error, NnError::NoRoom { cut: 32, .. }), "{error}");
         check_plan(&plan("lenet"), &settings(29, 0, 64)).unwrap();

@@ -9,7 +9,7 @@ use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::fold::fold_graph;
 use cryptgpu_core::nn::lower::lower;
 use cryptgpu_core::nn::{Graph, LowerOptions, NnError, Op, SharedModel, Weights, cost, plaintext, private, range, zoo};
-use cryptgpu_core::ring::FixedPoint;
+use cryptgpu_core::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, IxDyn};
 
 /// Runs `net` privately and in plaintext, checks scores and costs, and returns the largest error. `slack` rounds may
@@ -88,17 +88,19 @@ fn a_batch_gives_the_same_scores_as_its_images() {
 #[test]
 fn sharing_the_weights_costs_what_is_declared() {
     let net = zoo::by_name("lenet").unwrap();
-    let runs = three(Settings::default(), |p| {
-        let mine = (p.id().index() == 0).then(|| Weights::seeded(&net, 1));
-        let model = SharedModel::share(p, &net, PartyId::P0, mine, LowerOptions::default()).unwrap();
-        (cost::share_weights(model.plan()), p.stats())
-    });
-    let measured = Cost {
-        bytes: runs.iter().map(|(_, stats)| stats.payload_bytes()).sum(),
-        rounds: runs.iter().map(|(_, stats)| stats.rounds).max().unwrap(),
-    };
-    assert_eq!(measured, runs[0].0);
-    assert_eq!(measured.bytes, 8 * 431_080);
+    for (ring, bytes) in [(Ring::Z64, 8 * 431_080), (Ring::Z32, 4 * 431_080)] {
+        let runs = three(Settings { codec: ring.into(), ..Settings::default() }, |p| {
+            let mine = (p.id().index() == 0).then(|| Weights::seeded(&net, 1));
+            let model = SharedModel::share(p, &net, PartyId::P0, mine, LowerOptions::default()).unwrap();
+            (cost::share_weights(model.plan(), p.ring()), p.stats())
+        });
+        let measured = Cost {
+            bytes: runs.iter().map(|(_, stats)| stats.payload_bytes()).sum(),
+            rounds: runs.iter().map(|(_, stats)| stats.rounds).max().unwrap(),
+        };
+        assert_eq!(measured, runs[0].0);
+        assert_eq!(measured.bytes, bytes);
+    }
 }
 
 /// Other settings: the paper's truncation, a narrow sign window, other fraction bits.
@@ -116,6 +118,12 @@ fn costs_are_declared_for_every_setting() {
             1e-3,
         ),
         (every_operation().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
+        (every_operation().unwrap(), Settings { codec: Ring::Z32.into(), ..standard }, 4e-2),
+        (
+            zoo::by_name("lenet-maxpool").unwrap(),
+            Settings { codec: Ring::Z32.into(), check_range: CheckRange::Layers, ..standard },
+            1e-2,
+        ),
     ];
     for (net, settings, tolerance) in settings {
         let weights = Weights::seeded(&net, 5);

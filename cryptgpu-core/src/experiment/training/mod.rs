@@ -203,7 +203,7 @@ impl Training {
         };
         fold::fold_graph(&graph)?;
         let plan = TrainingPlan::new(&graph, &self.train)?;
-        window::check_plan(plan.forward(), &self.settings()?)?;
+        window::check_training(plan.forward(), &self.settings()?)?;
         check_count("batch", self.train.batch, MOST_EXAMPLES)?;
         check_count("epochs", self.train.epochs, MOST_EPOCHS)?;
         check_count("epochs between accuracies", self.train.reveal.accuracy_every.unwrap_or(1), MOST_EPOCHS)?;

@@ -74,7 +74,11 @@ impl SharedModel {
         let (codec, device, mut weights) = (p.codec(), p.device(), weights);
         let layers = encode::layers(&plan, codec, |spec| {
             let words = weights.as_mut().map(|weights| spec.encode(codec, weights)).transpose()?;
-            let value = words.map(|words| Tensor::new(device.upload(words), &spec.shape)).transpose();
+            let value = words.map(|words| {
+                let ring = codec.ring();
+                Tensor::new_in(ring, device.upload(ring.pack(words.into_iter())), &spec.shape)
+            });
+            let value = value.transpose();
             let value = value.map_err(|source| NnError::Local { node: spec.name.clone(), source })?;
             Ok(p.step(&spec.name, |p| p.input(owner, value.as_ref(), &spec.shape))?)
         })?;
@@ -150,8 +154,8 @@ impl SharedModel {
     ///
     /// # Errors
     /// [`NnError::Input`] for images of another shape; [`NnError::Precision`] when the party computes with other
-    /// fraction bits than the weights have; as [`window::check_plan`] for settings that cannot work, before anything is
-    /// sent; [`NnError::Mpc`] with party, peer and step, or where a value has left the range and the check finds it.
+    /// fraction bits than the weights have, [`NnError::Settings`] in another ring; as [`window::check_plan`] for settings that
+    /// cannot work, before anything is sent; [`NnError::Mpc`] with party, peer and step, or where a value has left the range and the check finds it.
     ///
     /// # Examples
     /// See [`share_images`].
@@ -202,6 +206,11 @@ impl SharedModel {
     /// As [`SharedModel::infer`].
     pub fn infer_observed(&self, p: &mut Party, x: Rep, observe: impl FnMut(LayerTime<'_>)) -> Result<Rep, NnError> {
         check_shape(self.plan.name(), self.plan.input_shape(), x.shape())?;
+        let (ring, expected) = (p.ring(), self.codec.ring());
+        if ring != expected {
+            let what = format!("the weights are of the ring of {expected}, and the party computes in that of {ring}");
+            return Err(NnError::Settings { what });
+        }
         if p.codec() != self.codec {
             return Err(NnError::Precision {
                 graph: self.plan.name().to_owned(),
@@ -242,7 +251,7 @@ pub fn encode_weights(
 /// Shares a batch of images, which `owner` holds and the others do not: 8 bytes an element, 1 round.
 ///
 /// ```
-/// use cryptgpu_core::mpc::{Party, Rep};
+/// use cryptgpu_core::mpc::{MpcError, Party, Rep};
 /// use cryptgpu_core::net::PartyId;
 /// use cryptgpu_core::nn::{Graph, NnError, SharedModel, Weights, private};
 /// use ndarray::ArrayD;
@@ -254,7 +263,7 @@ pub fn encode_weights(
 ///     let x = private::share_images(p, net, one, image.as_ref().map(|image| image.view()), 1)?;
 ///     let y = model.infer(p, x)?;
 ///     if let Some(words) = p.open_to(two, &y)? {
-///         println!("{:?}", p.codec().decode(p.to_host(words.view())?[0]));
+///         println!("{:?}", p.codec().decode(words.into_host().map_err(MpcError::from)?[0]));
 ///     }
 ///     Ok(())
 /// }
@@ -294,6 +303,8 @@ fn share_input(
         encoded.map_err(|source| NnError::Encode { tensor: "input".into(), source })
     };
     let device = p.device();
-    let value = images.map(encode).transpose()?.map(|words| Tensor::from_array(device, &words));
+    let words = images.map(encode).transpose()?;
+    let value = words.map(|words| Tensor::from_array_in(p.ring(), device, &words)).transpose();
+    let value = value.map_err(|source| NnError::Local { node: "input".into(), source })?;
     Ok(p.step("input", |p| p.input(owner, value.as_ref(), &shape))?)
 }

@@ -151,7 +151,7 @@ impl SharedTraining {
     ///
     /// # Errors
     /// [`NnError::Input`] and [`NnError::Targets`] for other shapes; [`NnError::Precision`] when the party computes with other
-    /// fraction bits; [`NnError::Settings`] for a rate that changes nothing; as [`window::check_plan`], before anything is
+    /// fraction bits; [`NnError::Settings`] for a rate that changes nothing; as [`window::check_training`], before anything is
     /// sent; [`NnError::Mpc`] with party, peer and step, or where a value has left the range and the check finds it.
     pub fn step(
         &mut self,
@@ -264,7 +264,7 @@ impl SharedTraining {
                 party: p.codec().fraction_bits(),
             });
         }
-        window::check_plan(forward, p.settings())
+        window::check_training(forward, p.settings())
     }
 
     fn check_targets(&self, images: &Rep, targets: &Rep) -> Result<(), NnError> {
