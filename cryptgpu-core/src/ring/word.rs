@@ -186,7 +186,10 @@ mod tests {
                 let words = ring.pack(elements.iter().copied());
                 let n = n as usize;
                 assert_eq!((words.len(), ring.filled(n)), (ring.words(n), n.next_multiple_of(ring.packed())));
-                assert!(ring == Ring::Z64 || n % 2 == 0 || words[n / 2] >> 32 == 0, "nothing but zero fills a word");
+                assert!(
+                    ring == Ring::Z64 || n.is_multiple_of(2) || words[n / 2] >> 32 == 0,
+                    "nothing but zero fills a word"
+                );
                 assert_eq!(ring.unpack(words, n), elements);
             }
             assert_eq!(ring.signed(ring.residue(u64::MAX)), -1);

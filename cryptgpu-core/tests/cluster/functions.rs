@@ -42,7 +42,7 @@ fn a_cluster_computes_in_the_ring_of_its_codec() {
     assert_eq!(x.reveal_words().unwrap(), array![6144, (1 << 32) - 8192, 12288].into_dyn());
     let negative = |p: &mut Party, x: Rep| -> Result<RepBits> { Ok(p.sign(&x)?) };
     let many = Array1::from_iter((0..511).map(|i| f64::from(i % 7 - 3)));
-    let bits = cluster.run(negative, &cluster.share(&many).unwrap()).unwrap().reveal().unwrap();
+    let bits = cluster.run(negative, cluster.share(&many).unwrap()).unwrap().reveal().unwrap();
     assert_eq!(bits, many.mapv(|x| x < 0.0).into_dyn());
     let known = x.reveal_to(PartyId::P1).unwrap();
     let length = |_: &mut Party, x: Option<Tensor>| -> Result<Option<usize>> { Ok(x.map(|x| x.len())) };
