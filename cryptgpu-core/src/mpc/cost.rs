@@ -3,7 +3,7 @@
 //! transport counted. n is the number of elements of a ring, W = ⌈n/64⌉ the words of a packed bit.
 
 pub use super::functions::cost::{
-    cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, sigmoid, softmax, sqrt,
+    cross_entropy, div, exp, log, log_softmax, reciprocal, rsqrt, sigmoid, smooth, softmax, sqrt,
 };
 use crate::device::SignWindow;
 use crate::ring::Ring;
@@ -194,6 +194,13 @@ pub fn sign_to_ring(ring: Ring, n: usize, window: SignWindow) -> Cost {
 /// ReLU of n elements: a sign bit, and a bit product whose first round is the sign's.
 pub fn relu(ring: Ring, n: usize, window: SignWindow) -> Cost {
     sign(ring, n, window) + bit_product_after_sign(ring, n)
+}
+
+/// A piecewise linear function of n elements, whose slope changes at so many places and whose result is truncated by so many
+/// bits ([`super::PiecewiseLinear`]).
+pub fn piecewise_linear(ring: Ring, n: usize, kinks: usize, cut: u32, window: SignWindow) -> Cost {
+    let comparisons = if kinks > 0 { relu(ring, kinks * n, window) } else { Cost::FREE };
+    comparisons + truncate_shared(ring, n, cut)
 }
 
 /// Pairwise maximum of n elements: x + ReLU(y − x).

@@ -15,9 +15,10 @@
 //! | `protocol/` | every message: inputs, openings, resharing, truncation, sign bit, bit product, rounds |
 //! | `linear.rs` | products, matrix products, convolutions; the gradients of their inputs |
 //! | `compare.rs` | comparison, ReLU, maximum |
+//! | `piecewise.rs` | [`PiecewiseLinear`]: piecewise linear functions with public slopes |
 //! | `pool.rs` | average and max-pooling, and the gradient of the latter |
 //! | `range.rs` | [`CheckRange`]: the overflow flag |
-//! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, sigmoid, softmax, cross-entropy: nothing is opened |
+//! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, sigmoid, softmax, cross-entropy, activations: nothing is opened |
 //! | `world.rs` | three parties in one process |
 //! | `cost.rs`, `claim.rs` | declared costs: of the built-in protocols, and by authors of others |
 //! | `account.rs` | a party's account: steps, declared costs, claims |
@@ -35,6 +36,7 @@ mod error;
 mod functions;
 mod linear;
 mod party;
+mod piecewise;
 mod pool;
 mod protocol;
 mod randomness;
@@ -51,8 +53,9 @@ pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::{MpcError, Origin};
-pub use functions::{CrossEntropy, Octaves};
+pub use functions::{CrossEntropy, Octaves, SmoothFunction};
 pub use party::{Fidelity, Party, Settings};
+pub use piecewise::PiecewiseLinear;
 pub use pool::KeptMaxima;
 pub(crate) use protocol::MessageKind;
 pub use protocol::{Arrived, Integer, Pending, Resolve, Round, Side, Truncating};

@@ -4,6 +4,7 @@
 
 use super::lower::{PlanOp, Step};
 use super::{NnError, Plan, Weights};
+use crate::mpc::{PiecewiseLinear, SmoothFunction};
 use crate::ring::FixedPoint;
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
@@ -133,7 +134,7 @@ pub(super) fn intervals(
     }
     for step in plan.steps() {
         let inputs: Vec<&[Interval]> = step.inputs.iter().map(|input| values[input.index()].as_slice()).collect();
-        let result = of_step(plan, step, weights, &inputs, unit);
+        let result = of_step(step, weights, &inputs, unit);
         values[step.output.index()] = result.ok_or_else(|| NnError::Wiring {
             node: step.name.clone(),
             what: "its weights or inputs are missing".into(),
@@ -143,7 +144,7 @@ pub(super) fn intervals(
 }
 
 /// The intervals of a step's result; nothing where an input or a weight is missing.
-fn of_step(plan: &Plan, step: &Step, weights: &Weights, inputs: &[&[Interval]], unit: f64) -> Option<Vec<Interval>> {
+fn of_step(step: &Step, weights: &Weights, inputs: &[&[Interval]], unit: f64) -> Option<Vec<Interval>> {
     let x = *inputs.first()?;
     let each = |change: fn(Interval) -> Interval| x.iter().map(|&interval| change(interval)).collect();
     let padded = |window: &crate::device::PoolGeometry| window.padding != [0; 4];
@@ -155,7 +156,18 @@ fn of_step(plan: &Plan, step: &Step, weights: &Weights, inputs: &[&[Interval]], 
         PlanOp::Linear { .. } => linear(step, weights, x, 1, unit)?,
         PlanOp::Relu => each(|x| Interval { low: x.low.max(0.0), high: x.high.max(0.0) }),
         PlanOp::Relu6 => each(|x| Interval { low: x.low.clamp(0.0, 6.0), high: x.high.clamp(0.0, 6.0) }),
-        PlanOp::MaxPool { .. } => x.to_vec(),
+        PlanOp::PiecewiseLinear(function) => x.iter().map(|&x| piecewise_linear(function, x, unit)).collect(),
+        // It rises, and its error is that of its polynomials and of a truncation.
+        PlanOp::Smooth(function) => {
+            let ends = |x: &Interval| Interval { low: function.value(x.low), high: function.value(x.high) };
+            x.iter().map(|x| ends(x).wider(SmoothFunction::ERROR + 2.0 * unit)).collect()
+        }
+        // One factor for each plane stands for all of its elements.
+        PlanOp::Mul => {
+            let factor = *inputs.get(1)?;
+            x.iter().zip(factor).map(|(&x, &factor)| product(x, factor, unit)).collect()
+        }
+        PlanOp::MaxPool { .. } | PlanOp::Upsample { .. } => x.to_vec(),
         PlanOp::SumPool { window } if padded(window) => each(Interval::with_zero),
         PlanOp::SumPool { .. } => x.to_vec(),
         // The reciprocal is rounded, and truncation rounds.
@@ -170,11 +182,37 @@ fn of_step(plan: &Plan, step: &Step, weights: &Weights, inputs: &[&[Interval]], 
         PlanOp::Concat => inputs.concat(),
         // In plans of training only, which bounds say nothing about.
         PlanOp::BatchNorm2d { .. } => return None,
-        PlanOp::Flatten => {
-            let features = plan.shape(step.output).iter().product::<usize>() / x.len().max(1);
-            x.iter().flat_map(|&interval| std::iter::repeat_n(interval, features)).collect()
+        PlanOp::Reshape { shape } => {
+            let channels = shape.first().copied().unwrap_or(1).max(1);
+            let elements = shape.iter().product::<usize>().max(1);
+            let (own, new) = (elements / x.len().max(1), elements / channels);
+            // Of each new channel, the old ones that its elements come from.
+            let hull = |channel: usize| {
+                let from = x.get(channel * new / own..=((channel + 1) * new - 1) / own)?;
+                let joined = |a: Interval, b: &Interval| Interval { low: a.low.min(b.low), high: a.high.max(b.high) };
+                Some(from.iter().fold(*from.first()?, joined))
+            };
+            (0..channels).map(hull).collect::<Option<_>>()?
         }
     })
+}
+
+/// The values at both ends and where the slope changes in between: slopes are rounded to half a unit, and truncation adds up
+/// to one.
+fn piecewise_linear(function: &PiecewiseLinear, x: Interval, unit: f64) -> Interval {
+    let inside = function.places().filter(|&at| at > x.low && at < x.high);
+    let values = inside.chain([x.low, x.high]).map(|at| function.value(at));
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(y), high.max(y)));
+    let places = (1 + function.kinks()) as f64;
+    Interval { low, high }.wider((places * (x.largest() + function.farthest()) / 2.0 + 2.0) * unit)
+}
+
+/// A product of two values, truncated.
+fn product(x: Interval, y: Interval, unit: f64) -> Interval {
+    let ends = [x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high];
+    let [low, high] =
+        [ends.iter().copied().fold(f64::INFINITY, f64::min), ends.iter().copied().fold(-f64::INFINITY, f64::max)];
+    Interval { low, high }.wider(2.0 * unit)
 }
 
 /// A convolution or a fully connected layer: for each output channel, bias + Σ w·x over its weights, each x anywhere in its
@@ -210,13 +248,27 @@ fn linear(step: &Step, weights: &Weights, x: &[Interval], groups: usize, unit: f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{LowerOptions, fold, lower, plaintext, zoo};
+    use crate::nn::{Graph, LowerOptions, Op, fold, lower, plaintext, zoo};
+
+    /// What stands between two values and their product, and other shapes of the same elements.
+    fn piecewise() -> Graph {
+        let mut net = Graph::builder("piecewise", [2, 4, 6]);
+        let function = |function: Result<PiecewiseLinear, _>| Op::PiecewiseLinear(function.unwrap());
+        let x = net.conv("conv", net.input(), 6, crate::device::PoolGeometry::square(3, 1, 1)).unwrap();
+        let leaky = net.add("leaky", function(PiecewiseLinear::leaky_relu(-0.3)), &[x]).unwrap();
+        let clip = net.add("clip", function(PiecewiseLinear::clip(-0.5, 0.25)), &[x]).unwrap();
+        let product = net.add("product", Op::Mul, &[leaky, clip]).unwrap();
+        let shape = net.add("shape", Op::Reshape { shape: vec![4, 6, 6] }, &[product]).unwrap();
+        let large = net.add("large", Op::Upsample { factors: [1, 2] }, &[shape]).unwrap();
+        let other = net.add("other", function(Ok(PiecewiseLinear::absolute())), &[large]).unwrap();
+        net.finish(other).unwrap()
+    }
 
     /// Against plaintext evaluation of random images within the range.
     #[test]
     fn no_value_leaves_its_interval() {
-        for name in ["lenet", "lenet-maxpool"] {
-            let net = zoo::by_name(name).unwrap();
+        for net in [zoo::by_name("lenet").unwrap(), zoo::by_name("lenet-maxpool").unwrap(), piecewise()] {
+            let name = net.name();
             let (graph, weights) = fold::fold_batch_norm(&net, &Weights::seeded(&net, 3)).unwrap();
             let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
             let input = InputRange::new(-1.0, 2.0).unwrap();

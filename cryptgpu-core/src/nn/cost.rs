@@ -28,9 +28,13 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
     }
     let (mut checks, mut sum) = (RangeChecks::default(), Cost::FREE);
     for step in plan.steps() {
+        if let PlanOp::Smooth(_) = step.op {
+            cost::with_range_checks(&mut checks, || of_step(plan, step, batch, settings));
+        }
         let elements = batch * plan.shape(step.output).iter().product::<usize>();
         let f = settings.codec.fraction_bits();
-        let rescaled = if matches!(step.op, PlanOp::Rescale { .. }) { cut(&step.op, f) } else { 0 };
+        let shared = matches!(step.op, PlanOp::Rescale { .. } | PlanOp::PiecewiseLinear(_));
+        let rescaled = if shared { cut(&step.op, f) } else { 0 };
         if plan.product_cut(step, f).unwrap_or(rescaled) > 0 {
             checks.truncated(elements);
         }
@@ -51,6 +55,7 @@ fn compared(op: &PlanOp, elements: usize) -> Vec<usize> {
     match op {
         PlanOp::Relu => vec![elements],
         PlanOp::Relu6 => vec![2 * elements],
+        PlanOp::PiecewiseLinear(function) => vec![function.kinks() * elements],
         PlanOp::MaxPool { window } => {
             let taps = window.kernel[0] * window.kernel[1];
             let rows = std::iter::successors(Some(taps), |&rows| (rows > 1).then(|| rows.div_ceil(2)));
@@ -83,10 +88,21 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
         PlanOp::Rescale { .. } => cost::truncate_shared(ring, elements, cut),
         PlanOp::Relu => cost::relu(ring, elements, window),
         PlanOp::Relu6 => cost::relu(ring, 2 * elements, window),
+        PlanOp::PiecewiseLinear(function) if paper => {
+            cost::piecewise_linear(ring, elements, function.kinks(), 0, window)
+                + cost::truncate_shared_paper(ring, elements)
+        }
+        PlanOp::PiecewiseLinear(function) => cost::piecewise_linear(ring, elements, function.kinks(), cut, window),
+        PlanOp::Smooth(function) => cost::smooth(elements, f, *function, window),
         PlanOp::MaxPool { window: pool } => cost::max_pool(ring, elements, pool.kernel[0] * pool.kernel[1], window),
         // Products that are left to a sum. What lies in a plan of training costs what `training` says.
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => Cost::FREE,
-        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,
+        PlanOp::SumPool { .. }
+        | PlanOp::Add
+        | PlanOp::Mul
+        | PlanOp::Concat
+        | PlanOp::Upsample { .. }
+        | PlanOp::Reshape { .. } => Cost::FREE,
     }
 }
 

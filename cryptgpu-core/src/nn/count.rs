@@ -7,7 +7,7 @@ use super::{Graph, Node, Op, Plan};
 /// Sizes of a network for one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
-    /// Elements that go through a ReLU or ReLU6.
+    /// Elements that go through a ReLU, a ReLU6 or another piecewise linear function.
     pub relus: u64,
     /// Output elements of convolutions and fully connected layers.
     pub linear_outputs: u64,
@@ -23,7 +23,7 @@ pub fn count(graph: &Graph) -> Counts {
     for node in graph.nodes() {
         let elements = size(&node.shape);
         match node.op {
-            Op::Relu | Op::Relu6 => counts.relus += elements,
+            _ if compares(&node.op) => counts.relus += elements,
             Op::Conv2d { .. } | Op::Linear { .. } => counts.linear_outputs += elements,
             _ => {}
         }
@@ -32,6 +32,15 @@ pub fn count(graph: &Graph) -> Counts {
     let trained = graph.parameters().into_iter().filter(|parameter| !parameter.name.contains(".running_"));
     counts.parameters = trained.map(|parameter| size(&parameter.shape)).sum();
     counts
+}
+
+/// Whether an operation is a ReLU or made of some.
+pub fn compares(op: &Op) -> bool {
+    match op {
+        Op::Relu | Op::Relu6 => true,
+        Op::PiecewiseLinear(function) => function.kinks() > 0,
+        _ => false,
+    }
 }
 
 /// Multiply-accumulates of one node for one image.
@@ -72,12 +81,15 @@ const WORKSPACE_WORDS: u64 = 10;
 fn width(op: &PlanOp) -> u64 {
     match op {
         PlanOp::Relu6 => 2,
+        PlanOp::PiecewiseLinear(function) => function.kinks().max(1) as u64,
+        PlanOp::Smooth(function) => function.comparisons() as u64,
         // All taps of all windows, of which half are compared at once.
         PlanOp::MaxPool { window } => (window.kernel[0] * window.kernel[1]) as u64,
-        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => 0,
+        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Upsample { .. } | PlanOp::Reshape { .. } => 0,
         PlanOp::Conv2d { .. }
         | PlanOp::Linear { .. }
         | PlanOp::Relu
+        | PlanOp::Mul
         | PlanOp::BatchNorm2d { .. }
         | PlanOp::Rescale { .. } => 1,
     }

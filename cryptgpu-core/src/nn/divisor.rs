@@ -13,6 +13,8 @@ pub(super) fn cut(op: &PlanOp, fraction_bits: u32) -> u32 {
     match op {
         PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => fraction_bits + extra_bits(*divisor),
         PlanOp::Rescale { divisor } => reciprocal(*divisor, fraction_bits).1,
+        PlanOp::PiecewiseLinear(function) => function.cut(fraction_bits),
+        PlanOp::Mul => fraction_bits,
         _ => 0,
     }
 }

@@ -239,6 +239,16 @@ pub enum NnError {
         /// Why not, and what to do.
         what: String,
     },
+    /// An operation that training has no gradient of.
+    #[error(
+        "{node}: {op} is computed at inference only: train the network with ReLU or ReLU6, and without products of values"
+    )]
+    NoGradient {
+        /// The node.
+        node: String,
+        /// What it computes.
+        op: &'static str,
+    },
     /// Someone who should not brings an input, or the owner brings none.
     #[error(
         "party {party}: party {owner} owns the {what} and brings them; the other parties bring none \

@@ -5,6 +5,7 @@
 
 use super::NnError;
 use crate::device::{ConvGeometry, GeometryError, PoolGeometry};
+use crate::mpc::{PiecewiseLinear, SmoothFunction};
 use std::collections::HashSet;
 
 /// Position of a node in its graph. Node 0 is the input.
@@ -53,6 +54,10 @@ pub enum Op {
     Relu,
     /// min(max(x, 0), 6).
     Relu6,
+    /// A continuous piecewise linear function of each element, as LeakyRelu, HardSigmoid and Clip are.
+    PiecewiseLinear(PiecewiseLinear),
+    /// A smooth function of each element, within 2^−20 (sigmoid, error function, …).
+    Smooth(SmoothFunction),
     /// Mean over windows. Padding counts as zeros *and* in the divisor, which is always the kernel's
     /// area (PyTorch's default, `count_include_pad=True`).
     AvgPool {
@@ -68,13 +73,31 @@ pub enum Op {
     GlobalAvgPool,
     /// Sum of two or more inputs of one shape (residual connections).
     Add,
+    /// Product of two inputs, element by element: of one shape, or an image and a factor for each of its planes, `[channels, 1, 1]` or
+    /// `[channels]` (squeeze-and-excitation), in this order.
+    Mul,
     /// Inputs side by side along the channels.
     Concat,
+    /// Every pixel as so many rows and columns of pixels: nearest neighbours, for whole factors.
+    Upsample {
+        /// Of height and width.
+        factors: [usize; 2],
+    },
     /// `[channels, height, width]` to `[channels · height · width]`, row-major.
     Flatten,
+    /// The same elements, row-major, in another shape.
+    Reshape {
+        /// Without the batch.
+        shape: Vec<usize>,
+    },
 }
 
 impl Op {
+    /// Whether networks with it can be trained.
+    fn has_gradient(&self) -> bool {
+        !matches!(self, Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul)
+    }
+
     /// Name of the kind of operation, for errors and for times by kind.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -84,12 +107,17 @@ impl Op {
             Op::BatchNorm2d { .. } => "batch_norm",
             Op::Relu => "relu",
             Op::Relu6 => "relu6",
+            Op::PiecewiseLinear(_) => "piecewise_linear",
+            Op::Smooth(function) => function.name(),
             Op::AvgPool { .. } => "avg_pool",
             Op::MaxPool { .. } => "max_pool",
             Op::GlobalAvgPool => "global_avg_pool",
             Op::Add => "add",
+            Op::Mul => "mul",
             Op::Concat => "concat",
+            Op::Upsample { .. } => "upsample",
             Op::Flatten => "flatten",
+            Op::Reshape { .. } => "reshape",
         }
     }
 }
@@ -213,6 +241,15 @@ impl Graph {
             }
         }
         parameters
+    }
+
+    /// Refuses what training has no gradient of.
+    ///
+    /// # Errors
+    /// [`NnError::NoGradient`] names the node.
+    pub(super) fn check_gradients(&self) -> Result<(), NnError> {
+        let without = self.nodes.iter().find(|node| !node.op.has_gradient());
+        without.map_or(Ok(()), |node| Err(NnError::NoGradient { node: node.name.clone(), op: node.op.kind() }))
     }
 
     /// For each node, the nodes that use its result.
@@ -353,6 +390,8 @@ pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Ve
     let (first, rest) = match (op, inputs) {
         (Op::Add | Op::Concat, [first, rest @ ..]) if !rest.is_empty() => (*first, rest),
         (Op::Add | Op::Concat, _) => return Err(wrong(format!("needs two or more inputs, has {}", inputs.len()))),
+        (Op::Mul, [first, _]) => (*first, &inputs[1..]),
+        (Op::Mul, _) => return Err(wrong(format!("needs two inputs, has {}", inputs.len()))),
         (Op::Input, _) => return Err(wrong("a graph has one input, which its builder makes".into())),
         (_, [first]) => (*first, &[][..]),
         _ => return Err(wrong(format!("needs one input, has {}", inputs.len()))),
@@ -398,6 +437,15 @@ pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Ve
         }
         Op::GlobalAvgPool => image().map(|[channels, ..]| vec![channels, 1, 1]),
         Op::Add if rest.iter().any(|shape| *shape != first) => Err(wrong("the shapes differ".into())),
+        Op::Mul
+            if !rest.iter().all(|shape| {
+                *shape == first
+                    || (first.len() == 3 && **shape == [first[0], 1, 1])
+                    || (first.len() == 3 && **shape == [first[0]])
+            }) =>
+        {
+            Err(wrong("the second must have the shape of the first, or one element for each of its channels".into()))
+        }
         Op::Concat if rest.iter().any(|shape| shape.len() != first.len() || shape[1..] != first[1..]) => {
             Err(wrong("all but the channels must be the same".into()))
         }
@@ -408,8 +456,25 @@ pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Ve
             };
             Ok([&[channels], &first[1..]].concat())
         }
+        Op::Upsample { factors: [down, right] } => {
+            let [channels, height, width] = image()?;
+            let sizes = (height.checked_mul(*down), width.checked_mul(*right));
+            match sizes {
+                (Some(height @ 1..), Some(width @ 1..)) => Ok(vec![channels, height, width]),
+                _ => Err(wrong(format!("its factors are {down} and {right}"))),
+            }
+        }
         Op::Flatten => Ok(vec![first.iter().product()]),
-        Op::Input | Op::Relu | Op::Relu6 | Op::Add => Ok(first.to_vec()),
+        Op::Reshape { shape } => {
+            let elements = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+            match matches!(shape.len(), 1 | 3) && elements == Some(first.iter().product()) {
+                true => Ok(shape.clone()),
+                false => Err(wrong(format!("{shape:?} is no vector and no image of as many elements"))),
+            }
+        }
+        Op::Input | Op::Relu | Op::Relu6 | Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Add | Op::Mul => {
+            Ok(first.to_vec())
+        }
     }
 }
 

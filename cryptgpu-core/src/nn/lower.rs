@@ -16,6 +16,7 @@
 use super::divisor::cut;
 use super::{Graph, NnError, Node, NodeId, Op};
 use crate::device::PoolGeometry;
+use crate::mpc::{PiecewiseLinear, SmoothFunction};
 use std::borrow::Cow;
 
 /// Which rewrites [`lower`] may do. All are on by default.
@@ -76,6 +77,10 @@ pub enum PlanOp {
     Relu,
     /// min(max(x, 0), 6).
     Relu6,
+    /// A piecewise linear function of each element.
+    PiecewiseLinear(PiecewiseLinear),
+    /// A smooth function of each element.
+    Smooth(SmoothFunction),
     /// Maximum over windows, padding as −∞.
     MaxPool {
         /// The window.
@@ -99,10 +104,20 @@ pub enum PlanOp {
     },
     /// Sum of the inputs: local.
     Add,
+    /// Product of two inputs, then truncation.
+    Mul,
     /// Inputs side by side along the channels: local.
     Concat,
-    /// To a vector for each image: local.
-    Flatten,
+    /// Each pixel as several: local.
+    Upsample {
+        /// Rows and columns for each.
+        factors: [usize; 2],
+    },
+    /// The same elements in another shape: local.
+    Reshape {
+        /// Without the batch.
+        shape: Vec<usize>,
+    },
 }
 
 impl PlanOp {
@@ -113,11 +128,15 @@ impl PlanOp {
             PlanOp::Linear { .. } => "linear",
             PlanOp::Relu => "relu",
             PlanOp::Relu6 => "relu6",
+            PlanOp::PiecewiseLinear(_) => "piecewise_linear",
+            PlanOp::Smooth(function) => function.name(),
             PlanOp::MaxPool { .. } => "max_pool",
             PlanOp::SumPool { .. } | PlanOp::Rescale { .. } => "avg_pool",
             PlanOp::BatchNorm2d { .. } => "batch_norm",
             PlanOp::Add => "add",
-            PlanOp::Concat | PlanOp::Flatten => "reshape",
+            PlanOp::Mul => "mul",
+            PlanOp::Upsample { .. } => "upsample",
+            PlanOp::Concat | PlanOp::Reshape { .. } => "reshape",
         }
     }
 }
@@ -185,6 +204,7 @@ impl Plan {
     pub fn product_cut(&self, step: &Step, fraction_bits: u32) -> Option<u32> {
         match step.op {
             PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if !step.left_to_sum => Some(cut(&step.op, fraction_bits)),
+            PlanOp::Mul => Some(fraction_bits),
             PlanOp::Add => {
                 let left = self.steps.iter().filter(|left| left.left_to_sum && step.inputs.contains(&left.output));
                 left.map(|left| cut(&left.op, fraction_bits)).max()
@@ -204,7 +224,7 @@ impl Plan {
             }
             match next.op {
                 PlanOp::Relu => return true,
-                PlanOp::Add | PlanOp::Flatten => value = next.output,
+                PlanOp::Add | PlanOp::Reshape { .. } => value = next.output,
                 _ => return false,
             }
         }
@@ -348,7 +368,11 @@ fn pending_divisors(graph: &Graph, defer: Deferred) -> Vec<u64> {
             let (divisor, blocked) = match &node.op {
                 Op::Input | Op::Conv2d { .. } | Op::Linear { .. } => (1, false),
                 Op::Relu6 | Op::BatchNorm2d { .. } => (1, first != 1),
-                Op::Relu | Op::MaxPool { .. } | Op::Flatten => (first, false),
+                Op::Relu | Op::MaxPool { .. } | Op::Upsample { .. } | Op::Flatten | Op::Reshape { .. } => {
+                    (first, false)
+                }
+                Op::PiecewiseLinear(function) if function.is_homogeneous() => (first, false),
+                Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul => (1, pending.iter().any(|&pending| pending != 1)),
                 Op::Add | Op::Concat => (first, pending.iter().any(|&other| other != first)),
                 Op::AvgPool { .. } | Op::GlobalAvgPool if !deferred[index] => (1, false),
                 Op::AvgPool { .. } | Op::GlobalAvgPool => {
@@ -408,6 +432,8 @@ impl Planner {
             Op::Linear { out_features, bias } => PlanOp::Linear { out_features, bias, divisor },
             Op::Relu => PlanOp::Relu,
             Op::Relu6 => PlanOp::Relu6,
+            Op::PiecewiseLinear(function) => PlanOp::PiecewiseLinear(function),
+            Op::Smooth(function) => PlanOp::Smooth(function),
             Op::MaxPool { window } => PlanOp::MaxPool { window },
             Op::AvgPool { window } => PlanOp::SumPool { window },
             Op::GlobalAvgPool => {
@@ -416,8 +442,10 @@ impl Planner {
                 PlanOp::SumPool { window }
             }
             Op::Add => PlanOp::Add,
+            Op::Mul => PlanOp::Mul,
             Op::Concat => PlanOp::Concat,
-            Op::Flatten => PlanOp::Flatten,
+            Op::Upsample { factors } => PlanOp::Upsample { factors },
+            Op::Flatten | Op::Reshape { .. } => PlanOp::Reshape { shape: node.shape.clone() },
             Op::BatchNorm2d { eps } => PlanOp::BatchNorm2d { eps },
             // The input is no step.
             Op::Input => return,

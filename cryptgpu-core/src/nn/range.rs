@@ -159,13 +159,34 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
         PlanOp::Rescale { .. } => truncated(cut(&step.op, settings.codec.fraction_bits())),
         PlanOp::Relu => Some((compared(top - 1), step.inputs.clone())),
         PlanOp::Relu6 => Some((compared(top - 1) - 6.0, step.inputs.clone())),
+        PlanOp::PiecewiseLinear(function) => {
+            let f = settings.codec.fraction_bits();
+            let cut = function.cut(f);
+            let seen = if function.kinks() > 0 {
+                compared(top - 1) - function.farthest()
+            } else {
+                compared(settings.codec.ring().bits() as i32 - 1)
+            };
+            let result = if cut > 0 {
+                2f64.powi(settings.codec.ring().range_bits() as i32 - (f + cut) as i32) / divisor
+            } else {
+                f64::INFINITY
+            };
+            Some((seen.min(result), [&step.inputs[..], &[step.output]].concat()))
+        }
+        PlanOp::Smooth(function) => Some((compared(top - 1) - function.farthest(), step.inputs.clone())),
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { .. } => Some((compared(top - 3), step.inputs.clone())),
         _ if step.output == plan.output() => {
             Some((2f64.powi(ring.bits() as i32 - 1 - f) / plan.divisor(step.output) as f64, vec![step.output]))
         }
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => None,
-        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => None,
+        PlanOp::SumPool { .. }
+        | PlanOp::Add
+        | PlanOp::Mul
+        | PlanOp::Concat
+        | PlanOp::Upsample { .. }
+        | PlanOp::Reshape { .. } => None,
     })
 }
 

@@ -23,7 +23,7 @@ pub fn value_bound(window: SignWindow, codec: FixedPoint) -> f64 {
 /// The settings' window is exact while the values *of the network* are below [`value_bound`]. What a comparison sees can
 /// be larger: the sum of an average pool that was carried on is its `divisor` times the average, so the window moves up by
 /// ⌈log₂ divisor⌉ bits; a max-pool compares differences, 1 bit, and puts a value below all others where there is padding,
-/// 1 bit more; a ReLU6 compares x − 6 too. The width stays, and with it bytes and rounds. Positive values
+/// 1 bit more; a ReLU6 compares x − 6 too, and a piecewise linear function x less the places where its slope changes. The width stays, and with it bytes and rounds. Positive values
 /// below 2^bits units in the last place may then count as negative, so that one comparison can be wrong by less than
 /// that: by two units of an average, by four of a maximum. A window that ends at the ring's top bit, as the default, stays
 /// as it is.
@@ -54,13 +54,17 @@ fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
     match &step.op {
         PlanOp::Relu => pending,
         PlanOp::MaxPool { window } => pending + if window.padding == [0; 4] { 1 } else { 2 },
-        PlanOp::Relu6 => {
-            // |x − 6| < bound + 6.
-            let bound = value_bound(settings.window, settings.codec);
-            pending + ((bound + 6.0) / bound).log2().ceil() as u32
-        }
+        PlanOp::Relu6 => pending + shifted(settings, 6.0),
+        PlanOp::PiecewiseLinear(function) if function.kinks() > 0 => pending + shifted(settings, function.farthest()),
+        PlanOp::Smooth(function) => pending + shifted(settings, function.farthest()),
         _ => 0,
     }
+}
+
+/// Bits by which x − at is larger than x: |x − at| < bound + |at|.
+fn shifted(settings: &Settings, at: f64) -> u32 {
+    let bound = value_bound(settings.window, settings.codec);
+    ((bound + at) / bound).log2().ceil() as u32
 }
 
 /// Refuses settings that no network can be evaluated with: a window that does not hold 1.0, or takes it for negative.
@@ -99,6 +103,16 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
             .check_range
             .check_window(settings.codec.ring(), window)
             .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
+        if let PlanOp::PiecewiseLinear(function) = &step.op {
+            function
+                .check(settings.codec)
+                .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
+        }
+        if let PlanOp::Smooth(function) = &step.op {
+            function
+                .check(settings.codec)
+                .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
+        }
         let cut = cut(&step.op, f);
         if f + cut >= settings.codec.ring().range_bits() {
             return Err(NnError::NoRoom { node: step.name.clone(), fraction_bits: f, cut });

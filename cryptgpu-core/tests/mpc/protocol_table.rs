@@ -5,7 +5,8 @@
 
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{
-    CheckRange, Cost, Fidelity, MpcError, Octaves, Operand, Party, Rep, Settings, SignWindow, World, cost,
+    CheckRange, Cost, Fidelity, MpcError, Octaves, Operand, Party, Rep, Settings, SignWindow, SmoothFunction, World,
+    cost,
 };
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
@@ -90,6 +91,11 @@ fn functions() -> Vec<(&'static str, &'static str, &'static str, Protocol)> {
         ("ln x", all, "2^−20 + 2^−25", |p, x| p.log(x).map(drop)),
         ("eˣ", "all x; from 14 ln 2 on it is 2^14", "2^−20 + 2^−23·eˣ", |p, x| p.exp(x).map(drop)),
         ("1/(1 + e⁻ˣ)", "all x", "2·2^−20", |p, x| p.sigmoid(x).map(drop)),
+        ("1/(1 + e⁻ˣ) of activations", "all x", "2^−20 + 2^−20", |p, x| {
+            p.smooth(x, SmoothFunction::Sigmoid).map(drop)
+        }),
+        ("erf x", "all x", "2^−20 + 2^−20", |p, x| p.smooth(x, SmoothFunction::Erf).map(drop)),
+        ("e^min(x, 0)", "all x", "2^−20 + 2^−20", |p, x| p.smooth(x, SmoothFunction::ExpBelowZero).map(drop)),
         ("1/x, 2^0 ≤ x < 2^4", "as named; smaller counts as 1", "2^−20 + 2^−25/x", |p, x| {
             p.reciprocal_in(x, Octaves::new(0, 4)).map(drop)
         }),

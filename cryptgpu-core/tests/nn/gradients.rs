@@ -83,7 +83,9 @@ fn every_operation_alone_equals_finite_differences() {
         Op::MaxPool { window: wide },
         Op::MaxPool { window: square(3, 1, 1) },
         Op::GlobalAvgPool,
+        Op::Upsample { factors: [2, 3] },
         Op::Flatten,
+        Op::Reshape { shape: vec![6, 4, 7] },
     ];
     for (salt, op) in images.into_iter().enumerate() {
         let graph = alone(op, shape);

@@ -2,9 +2,9 @@
 //! what its protocols declare.
 #![allow(clippy::unwrap_used)]
 
-use crate::support::{every_operation, image, infer, largest, max_difference, three};
+use crate::support::{every_operation, image, infer, inference_operations, largest, max_difference, three};
 use cryptgpu_core::device::PoolGeometry;
-use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, Settings, SignWindow, World};
+use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, PiecewiseLinear, Settings, SignWindow, World};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::fold::fold_graph;
 use cryptgpu_core::nn::lower::lower;
@@ -124,6 +124,12 @@ fn costs_are_declared_for_every_setting() {
             Settings { codec: Ring::Z32.into(), check_range: CheckRange::Layers, ..standard },
             1e-2,
         ),
+        (inference_operations().unwrap(), standard, 1e-4),
+        (inference_operations().unwrap(), Settings { fidelity: Fidelity::Paper, ..standard }, 1e-3),
+        (inference_operations().unwrap(), Settings { window: SignWindow::new(0, 32).unwrap(), ..standard }, 1e-4),
+        (inference_operations().unwrap(), Settings { check_range: CheckRange::Run, ..standard }, 1e-4),
+        (inference_operations().unwrap(), Settings { check_range: CheckRange::Layers, ..standard }, 1e-4),
+        (inference_operations().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
     ];
     for (net, settings, tolerance) in settings {
         let weights = Weights::seeded(&net, 5);
@@ -136,6 +142,33 @@ fn costs_are_declared_for_every_setting() {
         assert_eq!(outcome.measured.bytes, outcome.declared.bytes, "{settings:?}");
         assert!(max_difference(&outcome.scores, &expected) < tolerance, "{settings:?}");
     }
+}
+
+/// What is computed at inference only is refused by training, here and in the clear, with the node's name.
+#[test]
+fn training_refuses_what_has_no_gradient() {
+    use cryptgpu_core::nn::training::{Loss, Train, TrainingPlan};
+    let net = inference_operations().unwrap();
+    let error = TrainingPlan::new(&net, &Train::default()).unwrap_err();
+    assert!(matches!(&error, NnError::NoGradient { node, .. } if node == "leaky1"), "{error}");
+    assert!(error.to_string().starts_with("leaky1: piecewise_linear"), "{error}");
+    let (weights, images) = (plaintext::tensors(&Weights::seeded(&net, 5)), image(&[1, 3, 12, 10], 3));
+    let targets = image(&[1, 4, 1, 1], 4);
+    let error = plaintext::gradients(&net, &weights, &images, &targets, Loss::MeanSquaredError).unwrap_err();
+    assert!(matches!(error, NnError::NoGradient { .. }), "{error}");
+}
+
+/// A function that the fixed-point numbers have no room for is an error before anything is sent.
+#[test]
+fn functions_beyond_the_ring_are_refused() {
+    let mut net = Graph::builder("far", [1, 2, 2]);
+    let far = PiecewiseLinear::line(0.3, 1e9).unwrap();
+    let x = net.add("line", Op::PiecewiseLinear(far), &[net.input()]).unwrap();
+    let plan = lower(&net.finish(x).unwrap(), LowerOptions::default()).unwrap();
+    let settings = |f| Settings { codec: FixedPoint::new(f).unwrap(), ..Settings::default() };
+    cryptgpu_core::nn::window::check_plan(&plan, &settings(12)).unwrap();
+    let error = cryptgpu_core::nn::window::check_plan(&plan, &settings(20)).unwrap_err();
+    assert!(error.to_string().contains("line: ") && matches!(error, NnError::Settings { .. }), "{error}");
 }
 
 /// Under a window for values below 2^11, what a step compares may be larger: the sum of an average that was carried on,

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs)]
 
 use cryptgpu_core::device::PoolGeometry;
-use cryptgpu_core::mpc::{Cost, Party, Settings, World};
+use cryptgpu_core::mpc::{Cost, Party, PiecewiseLinear, Settings, SmoothFunction, World};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{Graph, LowerOptions, NnError, Op, SharedModel, Weights, private};
 use ndarray::{ArrayD, IxDyn};
@@ -84,7 +84,42 @@ pub fn largest(a: &ArrayD<f64>) -> f64 {
     a.iter().fold(0.0, |max, value| max.max(value.abs()))
 }
 
-/// A network that uses every operation: residual sum, projection, depthwise and grouped convolution,
+/// A network of what is computed at inference only, beside what it meets there: functions that are piecewise linear, before
+/// and behind a mean that is carried on, products of two values, zeros around images.
+pub fn inference_operations() -> Result<Graph, NnError> {
+    let mut net = Graph::builder("inference-operations", [3, 12, 10]);
+    let piecewise = |function| Op::PiecewiseLinear(function);
+    let leaky = piecewise(PiecewiseLinear::leaky_relu(0.1)?);
+    let mut x = net.conv("conv1", net.input(), 8, PoolGeometry::square(3, 1, 1))?;
+    x = net.add("leaky1", leaky.clone(), &[x])?;
+    x = net.add("meanpool", Op::AvgPool { window: PoolGeometry::square(2, 2, 0) }, &[x])?;
+    x = net.add("leaky2", leaky, &[x])?;
+    x = net.conv("conv2", x, 8, PoolGeometry::square(3, 1, 0))?;
+    let squeezed = net.add("squeeze", Op::GlobalAvgPool, &[x])?;
+    let squeezed = net.conv("excite", squeezed, 8, PoolGeometry::square(1, 1, 0))?;
+    let factor = net.add("gate", piecewise(PiecewiseLinear::hard_sigmoid(1.0 / 6.0, 0.5)?), &[squeezed])?;
+    x = net.add("scale", Op::Mul, &[x, factor])?;
+    let clipped = net.add("clip", piecewise(PiecewiseLinear::clip(-0.75, 0.5)?), &[x])?;
+    let minus = net.add("minus", piecewise(PiecewiseLinear::line(-1.0, 0.25)?), &[clipped])?;
+    x = net.add("product", Op::Mul, &[x, minus])?;
+    x = net.add("upsample", Op::Upsample { factors: [2, 3] }, &[x])?;
+    x = net.add("sigmoid", Op::Smooth(SmoothFunction::Sigmoid), &[x])?;
+    x = net.add(
+        "pad",
+        Op::AvgPool { window: PoolGeometry { padding: [1, 0, 2, 1], ..PoolGeometry::square(1, 1, 0) } },
+        &[x],
+    )?;
+    x = net.conv("conv3", x, 4, PoolGeometry::square(3, 2, 0))?;
+    let features = net.shape(x).iter().product();
+    x = net.add("row", Op::Reshape { shape: vec![features] }, &[x])?;
+    let fc = net.linear("fc", x, 4)?;
+    let factor = net.add("image", Op::Reshape { shape: vec![4, 1, 1] }, &[fc])?;
+    let absolute = net.add("absolute", piecewise(PiecewiseLinear::absolute()), &[factor])?;
+    let both = net.add("planes", Op::Mul, &[factor, absolute])?;
+    net.finish(both)
+}
+
+/// A network that uses every operation of training: residual sum, projection, depthwise and grouped convolution,
 /// asymmetric padding, max-pool with padding, averages that can and cannot be deferred.
 pub fn every_operation() -> Result<Graph, NnError> {
     let same = PoolGeometry { padding: [0, 1, 0, 1], ..PoolGeometry::square(3, 2, 0) };

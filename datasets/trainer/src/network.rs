@@ -142,7 +142,10 @@ impl Network {
                 let parts: Vec<&Tensor> = node.inputs.iter().map(|input| &values[input.index()]).collect();
                 Tensor::cat(&parts, 0)
             }
-            Op::Flatten => Ok(x.clone()),
+            Op::Flatten | Op::Reshape { .. } => Ok(x.clone()),
+            Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul | Op::Upsample { .. } => {
+                bail!("{} is not trained by this program", node.name)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use cryptgpu_core::mpc::Settings;
 use cryptgpu_core::net::Link;
 use cryptgpu_core::nn::lower::Step;
-use cryptgpu_core::nn::{Graph, LowerOptions, Op, Plan, cost, count, estimate, fold, lower, window};
+use cryptgpu_core::nn::{Graph, LowerOptions, Plan, cost, count, estimate, fold, lower, window};
 use cryptgpu_core::ring::FixedPoint;
 use cryptgpu_core::show::{Cell, PlainTable, Show};
 use serde::Serialize;
@@ -141,7 +141,7 @@ fn row<'a>(graph: &Graph, plan: &'a Plan, step: &'a Step, batch: usize, settings
         shape,
         parameters: parameters.map(|parameter| parameter.shape.iter().map(|&size| size as u64).product::<u64>()).sum(),
         macs: node.map_or(0, |node| count::macs(graph, node)) * batch as u64,
-        relus: if node.is_some_and(|node| matches!(node.op, Op::Relu | Op::Relu6)) { elements } else { 0 },
+        relus: if node.is_some_and(|node| count::compares(&node.op)) { elements } else { 0 },
         rounds: cost.rounds,
         bytes: cost.bytes,
     }

@@ -4,7 +4,7 @@
 use super::exp::Pieces;
 use super::octaves::BitRange;
 use super::softmax::{exponential_scale, sum_octaves};
-use super::{Octaves, WORKING, reciprocal, roots};
+use super::{Octaves, SmoothFunction, WORKING, reciprocal, roots};
 use crate::mpc::cost::{max_pool, reshare, sign_to_ring, truncate_product, truncate_shared};
 use crate::mpc::{Cost, SignWindow};
 use crate::ring::Ring;
@@ -94,6 +94,16 @@ pub fn sigmoid(n: usize, f: u32) -> Cost {
         + exp_scaled(n, Pieces::up_to_one(exponential_scale(f)))
         + polynomial(n, f)
         + reshare(RING, n)
+}
+
+/// [`crate::mpc::Party::smooth`] of n elements.
+pub fn smooth(n: usize, f: u32, function: SmoothFunction, window: SignWindow) -> Cost {
+    let powers = [1, 2, 3].map(|count| truncate_product(RING, count * n, WORKING));
+    let powers = powers.into_iter().fold(Cost::FREE, |sum, cost| sum + cost);
+    steps(n, function.comparisons(), window)
+        + reshare(RING, n)
+        + powers
+        + truncate_product(RING, n, (2 * WORKING).saturating_sub(f))
 }
 
 /// Maxima, exponentials and their sums of `rows` rows of `width` elements.

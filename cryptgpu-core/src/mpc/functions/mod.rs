@@ -16,6 +16,7 @@
 //! | `log.rs` | natural logarithm |
 //! | `exp.rs` | exponential |
 //! | `sigmoid.rs` | sigmoid |
+//! | `pieces.rs`, `tables.rs` | [`SmoothFunction`]: activations by piecewise polynomials, and their numbers |
 //! | `softmax.rs` | maximum of rows, softmax, its logarithm, cross-entropy |
 //! | `cost.rs` | what they cost, as formulas |
 
@@ -23,13 +24,16 @@ pub(super) mod cost;
 mod exp;
 mod log;
 mod octaves;
+mod pieces;
 mod polynomial;
 mod reciprocal;
 mod roots;
 mod sigmoid;
 mod softmax;
+mod tables;
 
 pub use octaves::Octaves;
+pub use pieces::SmoothFunction;
 pub use softmax::CrossEntropy;
 
 use super::{Fidelity, MpcError, Party, Rep, SignWindow};

@@ -81,6 +81,18 @@ impl Rep {
         let z = Tensor::conv2d_sum([(&images(&self.a)?, &sum), (&images(&self.b)?, &first)], &geometry)?;
         Ok(Additive::from_summand(z.reshape(self.shape())?))
     }
+
+    /// This party's summand of a · x, plane by plane, for x `[N, C, …]` and an a of N · C entries: [`Rep::scale_channels`] of
+    /// all planes as one image's. Local; the scale of fixed-point numbers doubles.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when a has not one entry for each plane, [`DeviceError::Mixed`].
+    pub fn scale_planes(&self, a: &Rep) -> Result<Additive, DeviceError> {
+        let [batch, channels, height, width] = image("scale planes", self.shape())?;
+        let planes = batch * channels;
+        let z = self.reshape(&[1, planes, height, width])?.scale_channels(&a.reshape(&[planes])?)?;
+        z.reshape(self.shape())
+    }
 }
 
 impl Additive {

@@ -3,7 +3,7 @@
 
 use super::{RINGS, SIZES, array, evaluate, mix, run_trial, samples_in, small_in};
 use crate::device::{ConvGeometry, PoolGeometry, Tensor};
-use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, SignWindow, World};
+use crate::mpc::{Fidelity, MpcError, Operand, Party, PiecewiseLinear, Rep, SignWindow, World, cost};
 use crate::net::PartyId;
 use crate::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, Axis};
@@ -249,6 +249,58 @@ fn clipped_relu_is_exact() {
             assert!(kept.into_iter().eq(x.iter().map(|&x| 0 < x as i64 && x as i64 <= six)), "{ring}, n = {n}");
         }
     }
+}
+
+/// Densely around every place where the slope changes, at several numbers of fraction bits; with whole slopes exactly, with
+/// others as in the clear but for a unit, and for what rounding a slope makes of x.
+#[test]
+fn piecewise_linear_functions() {
+    let functions = [
+        PiecewiseLinear::clip(-1.5, 2.25),
+        PiecewiseLinear::line(-3.0, 0.5),
+        PiecewiseLinear::leaky_relu(0.01),
+        PiecewiseLinear::leaky_relu(-0.75),
+        PiecewiseLinear::hard_sigmoid(0.2, 0.5),
+        PiecewiseLinear::new(0.125, -2.0, vec![(-1.0, 3.0), (-0.5, -4.5), (1.0, 0.3)]),
+        Ok(PiecewiseLinear::absolute()),
+    ];
+    for (f, function) in [12, 20, 24].into_iter().flat_map(|f| functions.each_ref().map(|function| (f, function))) {
+        let function = function.as_ref().unwrap();
+        let mut world = World::seeded(u64::from(f));
+        world.settings.codec = FixedPoint::new(f).unwrap();
+        let (codec, unit) = (world.settings.codec, 0.5f64.powi(f as i32));
+        let between = (0..1200).map(|i| f64::from(i - 600) / 100.0);
+        let near = function.places().flat_map(|at| (-3..=3).map(move |units| at + f64::from(units) * unit));
+        let x = codec.encode_array(&ndarray::Array1::from_iter(between.chain(near).chain([-90.0, 90.0]))).unwrap();
+        let n = x.len();
+        let trial = run_trial(&world, std::slice::from_ref(&x), &|p: &mut Party, x: &[Rep]| {
+            p.piecewise_linear(&x[0], function)
+        });
+        let trial = trial.unwrap();
+        let cut = function.cut(f);
+        let cost = cost::piecewise_linear(Ring::Z64, n, function.kinks(), cut, world.settings.window);
+        assert_eq!((trial.counted.bytes, trial.declared), (cost.bytes, Some(cost)), "{function:?}");
+        for (&x, &y) in x.iter().zip(&trial.value) {
+            let (x, y) = (codec.decode(x), codec.decode(y));
+            // Half a unit for each of the slopes and places.
+            let rounding = if cut == 0 { 1.0 } else { 1.0 + (1 + function.kinks()) as f64 * (x.abs() + 4.0) };
+            let error = (y - function.value(x)).abs() / unit;
+            assert!(error <= 1.0 + rounding / 2.0, "{function:?} with {f} fraction bits at {x}: {error} units");
+        }
+    }
+    let (leaky, halves) = (PiecewiseLinear::leaky_relu(0.01).unwrap(), PiecewiseLinear::leaky_relu(0.5).unwrap());
+    assert_eq!((leaky.cut(20), halves.cut(20), PiecewiseLinear::absolute().cut(20)), (19, 1, 0));
+    for wrong in [
+        PiecewiseLinear::new(f64::NAN, 0.0, vec![]),
+        PiecewiseLinear::new(0.0, 2e9, vec![]),
+        PiecewiseLinear::new(0.0, 0.0, vec![(1.0, 1.0), (1.0, 1.0)]),
+        PiecewiseLinear::new(0.0, 0.0, (0..17).map(|at| (f64::from(at), 1.0)).collect()),
+        PiecewiseLinear::hard_sigmoid(0.0, 0.5),
+    ] {
+        assert!(matches!(wrong, Err(MpcError::Argument { .. })), "{wrong:?}");
+    }
+    let forged = serde_json::to_string(&leaky).unwrap().replace("0.01", "1e300");
+    assert!(serde_json::from_str::<PiecewiseLinear>(&forged).unwrap_err().to_string().contains("2^30"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::{array, run_trial};
 use crate::mpc::check::{Check, Protocol, elementwise};
-use crate::mpc::{CheckRange, Cost, Fidelity, MpcError, Octaves, Party, Rep, World, cost};
+use crate::mpc::{CheckRange, Cost, Fidelity, MpcError, Octaves, Party, Rep, SignWindow, SmoothFunction, World, cost};
 use crate::prg::Randomness;
 use crate::ring::FixedPoint;
 use ndarray::{ArrayD, Axis, Ix2};
@@ -125,6 +125,35 @@ fn sigmoids() {
     }
 }
 
+/// Densely over the whole range, around the ends of all pieces, and far beyond.
+#[test]
+fn smooth_functions() {
+    const ALL: [SmoothFunction; 3] = [SmoothFunction::Sigmoid, SmoothFunction::Erf, SmoothFunction::ExpBelowZero];
+    for (f, function) in FRACTION_BITS.into_iter().flat_map(|f| ALL.map(|function| (f, function))) {
+        let near = (-20..=20).flat_map(|k| [f64::from(k) + 0.5 * unit(f), f64::from(k) - unit(f)]);
+        let far = [1e4, -1e4, -3e5, 2e5, unit(f), -unit(f)];
+        let between = N - 82 - far.len();
+        let between = (0..between).map(|i| 18.0 * (2.0 * i as f64 / between as f64 - 1.0));
+        let x: Vec<f64> = between.chain(near).chain(far).collect();
+        let (world, x) = (world(f), codec(f).encode_array(&ndarray::arr1(&x)).unwrap());
+        let cost = cost::smooth(N, f, function, world.settings.window);
+        let y = evaluate(&world, std::slice::from_ref(&x), cost, |p, x| p.smooth(&x[0], function));
+        assert_near(&x, &y, f, |x| function.value(x), |_| SmoothFunction::ERROR + 1.1 * unit(f));
+    }
+    // Within a window that is as wide as the numbers are.
+    let (mut world, function) = (world(20), SmoothFunction::Sigmoid);
+    world.settings.window = SignWindow::new(0, 32).unwrap();
+    let x = (0..N).map(|i| 0.7 * (i as f64 - 800.0)).collect::<Vec<_>>();
+    let x = codec(20).encode_array(&ndarray::arr1(&x)).unwrap();
+    let cost = cost::smooth(N, 20, function, world.settings.window);
+    assert!(cost.bytes < 560 * N as u64 && cost.rounds <= 20, "{cost}");
+    let y = evaluate(&world, std::slice::from_ref(&x), cost, |p, x| p.smooth(&x[0], function));
+    assert_near(&x, &y, 20, |x| function.value(x), |_| SmoothFunction::ERROR + 1.1 * unit(20));
+    for (f, fits) in [(26, true), (27, false)] {
+        assert_eq!(function.check(codec(f)).is_ok(), fits, "{f}");
+    }
+}
+
 /// Rows of logits, near one another and far apart, with rows of equal ones and of one that stands out.
 fn logits(rows: usize, width: usize, f: u32) -> ArrayD<u64> {
     let value = |row: usize, column: usize| {
@@ -235,6 +264,7 @@ fn inputs_within_range_raise_no_flag() {
             let _ = p.log(x)?;
             let _ = p.exp(powers)?;
             let _ = p.sigmoid(powers)?;
+            let _ = p.smooth(powers, SmoothFunction::Erf)?;
             let _ = p.log_softmax(rows)?;
             let _ = p.cross_entropy(rows, labels)?;
             p.check_range()
@@ -287,6 +317,10 @@ fn nothing_is_shown() {
             .run(|p, x| p.exp(&x[0]), elementwise(move |x| units((x[0] as f64 / ONE).exp()))),
         check("sigmoid", 1)
             .run(|p, x| p.sigmoid(&x[0]), elementwise(move |x| units(1.0 / (1.0 + (-x[0] as f64 / ONE).exp())))),
+        check("smooth function", 1).run(
+            |p, x| p.smooth(&x[0], SmoothFunction::Erf),
+            elementwise(move |x| units(SmoothFunction::Erf.value(x[0] as f64 / ONE))),
+        ),
         check("quotient", 2)
             .run(|p, x| p.div_in(&x[0], &x[1], RANGE), elementwise(move |x| units(x[0] as f64 / ONE / real(x[1])))),
     ];

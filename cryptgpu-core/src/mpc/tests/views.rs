@@ -4,7 +4,7 @@
 use super::RINGS;
 use crate::device::{ConvGeometry, PoolGeometry};
 use crate::mpc::check::{Check, Protocol, elementwise};
-use crate::mpc::{Fidelity, MpcError, Operand, Party, Rep, World};
+use crate::mpc::{Fidelity, MpcError, Operand, Party, PiecewiseLinear, Rep, World};
 use crate::net::PartyId;
 use crate::prg::Randomness;
 use crate::ring::Ring;
@@ -165,6 +165,15 @@ fn comparisons() {
     let check = |ring| bits(Check::new("clipped ReLU", 1), ring, [62, 30]);
     let clipped = |ring| elementwise(move |x| x[0].clamp(0, 6 << units(ring)));
     passes(check, false, |p, x| p.clipped_relu(&x[0], 6.0), clipped);
+    // Slopes of whole numbers are exact; a quarter of x below zero is truncated.
+    let clip = PiecewiseLinear::clip(-3.0, 6.0).unwrap();
+    let check = |ring| bits(Check::new("piecewise linear function", 1), ring, [60, 30]);
+    let expected = |ring| elementwise(move |x| x[0].clamp(-3 << units(ring), 6 << units(ring)));
+    passes(check, false, |p, x| p.piecewise_linear(&x[0], &clip), expected);
+    let leaky = PiecewiseLinear::leaky_relu(0.25).unwrap();
+    let check = |ring| bits(Check::new("leaky ReLU", 1), ring, [32, 24]);
+    let expected = |_| elementwise(|x| if x[0] < 0 { x[0] >> 2 } else { x[0] });
+    passes(check, true, |p, x| p.piecewise_linear(&x[0], &leaky), expected);
     let check = |ring| bits(Check::new("maximum", 2), ring, [62, 30]);
     passes(check, false, |p, x| p.maximum(&x[0], &x[1]), |_| elementwise(|x| x[0].max(x[1])));
 }

@@ -51,15 +51,23 @@ impl<'a> Attributes<'a> {
             .map_err(|error| error.to_string())
     }
 
-    /// Two sizes, of height and width; `otherwise` where the attribute is not there.
-    pub(super) fn pair(self, name: &str, otherwise: usize) -> Result<[usize; 2], String> {
-        let Some(list) = self.ints(name) else { return Ok([otherwise; 2]) };
-        match list {
-            &[height, width] => match (usize::try_from(height), usize::try_from(width)) {
+    /// Two sizes, of height and width, each 1 where the attribute is not there; of signals, whose height is one, the width
+    /// alone.
+    pub(super) fn pair(self, name: &str, signal: bool) -> Result<[usize; 2], String> {
+        let Some(list) = self.ints(name) else { return Ok([1; 2]) };
+        match *list {
+            [width] if signal => match usize::try_from(width) {
+                Ok(width) => Ok([1, width]),
+                Err(_) => Err(format!("its {name} {list:?} are negative")),
+            },
+            [height, width] if !signal => match (usize::try_from(height), usize::try_from(width)) {
                 (Ok(height), Ok(width)) => Ok([height, width]),
                 _ => Err(format!("its {name} {list:?} are negative")),
             },
-            _ => Err(format!("its {name} have {} axes: only images, with height and width, are computed", list.len())),
+            _ => Err(format!(
+                "its {name} have {} axes: only those of images, with height and width, and of signals, with one, are computed",
+                list.len()
+            )),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! and names become unique.
 
 use super::super::{Graph, NnError, Op, Weights};
-use super::error::{OnnxError, Refused, Unsupported};
+use super::error::OnnxError;
 use super::layers::{Kind, Layer, Layers};
 use crate::device::PoolGeometry;
 use ndarray::{Array1, ArrayD, Axis, IxDyn};
@@ -12,11 +12,7 @@ use std::collections::HashMap;
 pub(super) fn build(name: &str, layers: Layers, output: usize, origin: &str) -> Result<(Graph, Weights), OnnxError> {
     let mut building = Building::new(layers, output);
     (0..building.layers.len()).for_each(|at| building.join_backwards(at));
-    let refused = building.join_forwards();
-    if !refused.is_empty() {
-        let nodes = building.layers.len() - 1;
-        return Err(OnnxError::Unsupported(Unsupported { path: origin.into(), nodes, refused }));
-    }
+    building.join_forwards();
     building.emit(name).map_err(|error| OnnxError::Interface { path: origin.into(), what: error.to_string() })
 }
 
@@ -93,15 +89,14 @@ impl Building {
         }
     }
 
-    /// Factors and shifts of vectors go into the fully connected layers that use them; those of others cannot be computed.
-    fn join_forwards(&mut self) -> Vec<Refused> {
+    /// Factors and shifts of vectors go into the fully connected layers that use them, if these alone do.
+    fn join_forwards(&mut self) {
         let mut users: HashMap<usize, Vec<usize>> = HashMap::new();
         for (at, layer) in self.layers.iter().enumerate().filter(|(at, _)| self.uses[*at] > 0) {
             for &input in layer.inputs.iter().filter(|&&input| matches!(self.layers[input].kind, Kind::Affine { .. })) {
                 users.entry(input).or_default().push(at);
             }
         }
-        let mut refused = Vec::new();
         for at in 0..self.layers.len() {
             if self.uses[at] == 0 {
                 continue;
@@ -111,10 +106,6 @@ impl Building {
             let users = users.get(&at).map_or(&[][..], Vec::as_slice);
             let linear = |&user: &usize| matches!(self.layers[user].kind, Kind::Product { op: Op::Linear { .. }, .. });
             if self.output == at || !users.iter().all(linear) {
-                let [node, operator] = self.layers[at].origin.clone().map(|name| super::import::harmless(&name));
-                let what = "factors and shifts of vectors are computed beside a fully connected layer alone: put it \
-                            directly behind or before one";
-                refused.push(Refused { node, operator, what: what.into() });
                 continue;
             }
             for &user in users {
@@ -126,7 +117,6 @@ impl Building {
             }
             self.uses[at] = 0;
         }
-        refused
     }
 
     /// The graph of what the output needs.
@@ -155,7 +145,20 @@ impl Building {
                         other => other,
                     }
                 }
-                Kind::Affine { .. } => continue,
+                // Of a vector: as an image of one pixel, and back.
+                Kind::Affine { scale, shift } => {
+                    let (op, weight) = by_channel(&scale);
+                    weights.insert(format!("{name}.weight"), weight);
+                    let bias = shift.iter().map(|&value| value as f32);
+                    weights.insert(format!("{name}.bias"), Array1::from_iter(bias).into_dyn());
+                    let pixel = unique(&mut names, format!("{name}.pixel"));
+                    let shape = vec![scale.len(), 1, 1];
+                    let scaled = unique(&mut names, format!("{name}.vector"));
+                    let pixel = builder.add(&pixel, Op::Reshape { shape }, &inputs)?;
+                    let image = builder.add(&name, op, &[pixel])?;
+                    ids[at] = builder.flatten(&scaled, image)?;
+                    continue;
+                }
             };
             ids[at] = builder.add(&name, op, &inputs)?;
         }
@@ -173,6 +176,13 @@ fn join_forward(weight: &mut ArrayD<f32>, bias: &mut Option<Vec<f64>>, scale: &A
         row.iter_mut().zip(scale).for_each(|(weight, scale)| *weight = (f64::from(*weight) * scale) as f32);
     }
     *bias = Some(joined);
+}
+
+/// A factor for each channel as a convolution of one pixel.
+fn by_channel(scale: &[f64]) -> (Op, ArrayD<f32>) {
+    let (channels, window) = (scale.len(), PoolGeometry::square(1, 1, 0));
+    let weight = ArrayD::from_shape_fn(IxDyn(&[channels, 1, 1, 1]), |at| scale[at[0]] as f32);
+    (Op::Conv2d { out_channels: channels, window, groups: channels, bias: true }, weight)
 }
 
 /// A name that no layer has yet: the same, or with a number behind it.

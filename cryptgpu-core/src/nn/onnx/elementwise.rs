@@ -1,10 +1,11 @@
-//! Sums, factors, normalisation, and functions of each element.
+//! Sums, factors, normalisation.
 
 use super::super::Op;
 use super::attributes::Attributes;
 use super::import::{Failure, Held, Import};
 use super::layers::{Kind, Order, Value};
 use super::products::vector;
+use crate::mpc::PiecewiseLinear;
 use ndarray::ArrayD;
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -24,21 +25,57 @@ pub(super) fn arithmetic<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> R
         ("Add" | "Sum", [only]) => Ok(only.clone()),
         ("Add" | "Sum", [first, rest @ ..]) => {
             if let Some(other) = rest.iter().find(|other| other.dims != first.dims || other.order != first.order) {
-                let (a, b) = (&first.dims, &other.dims);
-                return Err(format!(
-                    "values of shapes {a:?} and {b:?} (without the batch) are added: only equal shapes are"
-                )
-                .into());
+                return Err(unequal("added", first, other, "of equal shapes"));
             }
             let layer = import.layer(node, None, Kind::Plain(Op::Add), &values.iter().collect::<Vec<_>>())?;
             Ok(first.with(layer.layer))
         }
-        ("Mul", _) => Err("it multiplies two values that depend on the input (as squeeze-and-excite blocks do): only \
-             factors that are constant are computed"
+        ("Sub", [first, other]) if other.dims == first.dims && other.order == first.order => {
+            let minus = PiecewiseLinear::line(-1.0, 0.0).map_err(|error| error.to_string())?;
+            let minus = import.layer(node, None, Kind::Plain(Op::PiecewiseLinear(minus)), &[other])?;
+            let layer = import.layer(node, None, Kind::Plain(Op::Add), &[first, &minus])?;
+            Ok(first.with(layer.layer))
+        }
+        ("Mul", [first, other]) => {
+            let (wide, factor) = if first.dims.len() < other.dims.len() || scales_planes(import, other, first) {
+                (other, first)
+            } else {
+                (first, other)
+            };
+            let alike = wide.dims == factor.dims && wide.order == factor.order;
+            if !alike && !scales_planes(import, wide, factor) {
+                return Err(unequal(
+                    "multiplied",
+                    wide,
+                    factor,
+                    "of equal shapes, or with one element for each channel",
+                ));
+            }
+            let layer = import.layer(node, None, Kind::Plain(Op::Mul), &[wide, factor])?;
+            Ok(wide.with(layer.layer))
+        }
+        ("Sub", [first, other]) => Err(unequal("subtracted", first, other, "of equal shapes")),
+        _ => Err("it divides by a value that depends on the input: only division by constants is computed"
             .to_owned()
             .into()),
-        _ => Err("its operands both depend on the input: only Add is computed of such".to_owned().into()),
     }
+}
+
+fn unequal(what: &str, a: &Value, b: &Value, only: &str) -> Failure {
+    format!("values of shapes {:?} and {:?} (without the batch) are {what}: only such {only} are", a.dims, b.dims)
+        .into()
+}
+
+/// Whether `factor` has one element for each channel of an image, and is broadcast over its planes.
+fn scales_planes(import: &Import<'_>, image: &Value, factor: &Value) -> bool {
+    let (wide, narrow) = (import.layers.shape(image.layer), import.layers.shape(factor.layer));
+    let Some(axis) = image.channel_axis(&import.layers) else { return false };
+    let channels = wide.first().copied().unwrap_or(0);
+    let fits = |(at, &size): (usize, &usize)| size == if at == axis { channels } else { 1 };
+    wide.len() == 3
+        && image.dims.len() == factor.dims.len()
+        && factor.dims.iter().enumerate().all(fits)
+        && (narrow == [channels, 1, 1] || narrow == [channels])
 }
 
 /// A value and a constant by channel, at `place`: scale · x + shift.
@@ -68,9 +105,9 @@ fn with_constant<'a>(import: &mut Import<'a>, node: Attributes<'a>, place: usize
 }
 
 /// How many channels a value has, and the constant by channel.
-fn channels(import: &Import<'_>, x: &Value, constant: &ArrayD<f32>) -> Result<(usize, Vec<f64>)> {
+pub(super) fn channels(import: &Import<'_>, x: &Value, constant: &ArrayD<f32>) -> Result<(usize, Vec<f64>)> {
     let shape = import.layers.shape(x.layer);
-    let (channels, images) = (shape.first().copied().unwrap_or(1), shape.len() == 3);
+    let channels = shape.first().copied().unwrap_or(1);
     if constant.len() == 1 {
         return Ok((channels, vector(constant, channels, "constant")?));
     }
@@ -86,7 +123,7 @@ fn channels(import: &Import<'_>, x: &Value, constant: &ArrayD<f32>) -> Result<(u
         .filter(|_| matches!(x.order, Order::Same | Order::ChannelsLast))
         .ok_or_else(refused)?;
     // Aligned at the last axes, as broadcasting does: all sizes but the channels' are 1.
-    let from_end = if images { 2 - axis } else { 0 };
+    let from_end = x.dims.len() - 1 - axis;
     let sizes = constant.shape();
     let fits = sizes.len() <= x.dims.len() + 1
         && sizes
@@ -128,43 +165,6 @@ pub(super) fn batch_norm<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> R
     let shift = beta.iter().zip(&mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
     let layer = import.layer(node, None, Kind::Affine { scale, shift }, &[&x])?;
     Ok(x.with(layer.layer))
-}
-
-/// Relu, and Clip from 0 with no upper end or 6.
-pub(super) fn relu<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let op = match node.operator() {
-        "Relu" => Op::Relu,
-        _ => match clip_bounds(import, node)? {
-            [low, high] if low == 0.0 && high == 6.0 => Op::Relu6,
-            // Nothing that fits the ring is as large.
-            [low, high] if low == 0.0 && high >= 1e30 => Op::Relu,
-            [low, high] => {
-                return Err(format!(
-                    "it clips to {low}…{high}: only 0…6 (ReLU6) and 0 with no upper end (ReLU) are computed"
-                )
-                .into());
-            }
-        },
-    };
-    let x = import.value(node, 0)?;
-    let layer = import.layer(node, None, Kind::Plain(op), &[&x])?;
-    Ok(x.with(layer.layer))
-}
-
-fn clip_bounds<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<[f64; 2]> {
-    let mut bounds = [f64::NEG_INFINITY, f64::INFINITY];
-    for (place, name) in [(1, "min"), (2, "max")] {
-        let given = match node.float(name) {
-            Some(value) => Some(value),
-            None if node.0.input.get(place).is_none_or(String::is_empty) => None,
-            None => {
-                let constant = import.constant(node, place)?.and_then(|constant| constant.scalar());
-                Some(constant.ok_or_else(|| format!("its {name} is no constant number"))?)
-            }
-        };
-        bounds[place - 1] = given.unwrap_or(bounds[place - 1]);
-    }
-    Ok(bounds)
 }
 
 /// What gives its first input: Identity, Dropout at inference, Cast between floats.

@@ -1,10 +1,9 @@
-//! Functions behind the last layer: Sigmoid, Softmax, LogSoftmax. They are computed in the clear, of the scores, by whoever
+//! Functions behind the last layer: Sigmoid, Softmax, LogSoftmax, ArgMax. They are computed in the clear, of the scores, by whoever
 //! opens these (ADR 0051).
 
 use super::attributes::Attributes;
 use super::import::{Failure, Import};
 use super::layers::Value;
-use super::operators::OTHER_ACTIVATION;
 use super::proto::Node;
 use ndarray::{ArrayD, Axis};
 
@@ -17,15 +16,43 @@ pub(super) enum Ending {
     Softmax,
     /// xᵢ − ln Σⱼ exp(xⱼ) of each row.
     LogSoftmax,
+    /// The place of the largest element along an axis, counted with the batch.
+    ArgMax {
+        axis: usize,
+        /// Whether the axis stays, with one element.
+        keep: bool,
+        /// Of several largest, the last.
+        last: bool,
+    },
 }
 
 impl Ending {
-    /// Applies it to `[batch, …]`; softmax to `[batch, classes]`.
-    pub(super) fn apply(self, scores: &mut ArrayD<f64>) {
-        if self == Ending::Sigmoid {
-            // exp of a large number is an infinity, whose reciprocal is the right limit.
-            return scores.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp()));
+    /// The sizes of its result behind the batch, from those of the scores.
+    pub(super) fn dims(&self, scores: &[usize]) -> Vec<usize> {
+        let mut dims = scores.to_vec();
+        match *self {
+            Ending::ArgMax { axis, keep: true, .. } => dims[axis - 1] = 1,
+            Ending::ArgMax { axis, keep: false, .. } => drop(dims.remove(axis - 1)),
+            _ => {}
         }
+        dims
+    }
+
+    /// Applies it to `[batch, …]`; softmax to `[batch, classes]`.
+    pub(super) fn apply(self, mut scores: ArrayD<f64>) -> ArrayD<f64> {
+        match self {
+            // exp of a large number is an infinity, whose reciprocal is the right limit.
+            Ending::Sigmoid => scores.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp())),
+            Ending::Softmax | Ending::LogSoftmax => self.by_row(&mut scores),
+            Ending::ArgMax { axis, keep, last } => {
+                let places = scores.map_axis(Axis(axis), |row| place_of_largest(row.iter().copied(), last));
+                return if keep { places.insert_axis(Axis(axis)) } else { places };
+            }
+        }
+        scores
+    }
+
+    fn by_row(self, scores: &mut ArrayD<f64>) {
         for mut row in scores.lanes_mut(Axis(1)) {
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let logarithm = largest + row.iter().map(|x| (x - largest).exp()).sum::<f64>().ln();
@@ -42,11 +69,21 @@ impl Ending {
             Ending::Sigmoid => "Sigmoid",
             Ending::Softmax => "Softmax",
             Ending::LogSoftmax => "LogSoftmax",
+            Ending::ArgMax { .. } => "ArgMax",
         };
         format!(
             "its {name} at the end is computed of the opened scores: who opens the result sees the scores before it"
         )
     }
+}
+
+/// The place of the first or the last of the largest numbers.
+fn place_of_largest(row: impl Iterator<Item = f64>, last: bool) -> f64 {
+    let better = |(place, largest), (at, value)| {
+        let beats = if last { value >= largest } else { value > largest };
+        if beats { (at, value) } else { (place, largest) }
+    };
+    row.enumerate().fold((0, f64::NEG_INFINITY), better).0 as f64
 }
 
 /// What the output is called before the Identities that hand it on, which exporters like to put there.
@@ -60,17 +97,24 @@ pub(super) fn before_copies<'a>(nodes: &[&'a Node], output: &'a str) -> &'a str 
     })
 }
 
-/// Sigmoid, Softmax or LogSoftmax as the last node: the value is its input, and the function waits for the scores.
+/// Sigmoid, Softmax, LogSoftmax or ArgMax as the last node: the value is its input, and the function waits for the scores.
 pub(super) fn ending<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value, Failure> {
     let x = import.value(node, 0)?;
     let last = node.0.output.first().is_some_and(|name| name == import.last);
     let ending = match node.operator() {
         "Sigmoid" if last => Ending::Sigmoid,
-        "Sigmoid" => return Err(OTHER_ACTIVATION.to_owned().into()),
+        "Sigmoid" => return super::activations::smooth(import, node),
         _ if !last => {
             return Err("it is computed at the end of a network, of the opened scores, and nowhere else yet"
                 .to_owned()
                 .into());
+        }
+        "ArgMax" => {
+            let axis = super::constant::axis(node.int("axis").unwrap_or(0), x.dims.len() + 1)?;
+            if axis == 0 {
+                return Err("it compares the images of a batch with one another".to_owned().into());
+            }
+            Ending::ArgMax { axis, keep: node.int("keepdims").unwrap_or(1) != 0, last: node.flag("select_last_index") }
         }
         // Of `[batch, classes]` the last axis is axis 1, which is also what opsets before 13 take if nothing is said.
         _ if x.dims.len() != 1 || !matches!(node.int("axis"), None | Some(1 | -1)) => {

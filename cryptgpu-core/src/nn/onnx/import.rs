@@ -1,6 +1,7 @@
 //! The walk through a file's nodes: each becomes a constant, another view of a value, or a layer; those that cannot are
 //! listed, all of them, before anything is said.
 
+use super::super::Op;
 use super::attributes::Attributes;
 use super::constant::{self, Constant};
 use super::ending::{self, Ending};
@@ -9,7 +10,7 @@ use super::layers::{Kind, Layers, MOST_ELEMENTS, Order, Value};
 use super::operators::{self, Operator};
 use super::proto::{GraphOfNodes, Node, Tensor, ValueInfo};
 use super::tensor::{self, Beside};
-use super::{elementwise, products, shapes};
+use super::{activations, elementwise, images, products, shapes};
 use ndarray::ArrayD;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -96,6 +97,7 @@ pub(super) fn import<'a>(
     let shape = match dims[..] {
         [height, width, channels] if channels_last => [channels, height, width],
         [channels, height, width] => [channels, height, width],
+        [channels, length] if is_signal(&needed, &input.name) => [channels, 1, length],
         [height, width] => [1, height, width],
         _ => [dims.iter().product(), 1, 1],
     };
@@ -104,7 +106,7 @@ pub(super) fn import<'a>(
     let mut value = Value { layer: 0, dims, order };
     let outside = value.clone();
     if value.dims.len() == 1 {
-        let flat = layers.flat(["input", "Flatten"], "flatten_input", 0);
+        let flat = layers.flat("flatten_input", 0);
         value.layer = flat.map_err(|what| interface_error(origin, what))?;
     }
     let names = HashMap::from([(input.name.as_str(), Held::Value(value))]);
@@ -224,6 +226,25 @@ fn channels_last(nodes: &[&Node], input: &str) -> bool {
                 names.extend(node.output.iter().map(String::as_str));
             }
             _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether the first layer of what takes the input, but for functions of each element, is one of signals: `[channels, length]`.
+fn is_signal(nodes: &[&Node], input: &str) -> bool {
+    let mut names = HashSet::from([input]);
+    for node in nodes {
+        if !node.input.iter().any(|name| names.contains(name.as_str())) {
+            continue;
+        }
+        match node.op_type.as_str() {
+            "Conv" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "BatchNormalization"
+            | "Pad" => {
+                return true;
+            }
+            "Unsqueeze" | "Reshape" | "Squeeze" | "Flatten" | "Transpose" | "Gemm" | "MatMul" => return false,
+            _ => names.extend(node.output.iter().map(String::as_str)),
         }
     }
     false
@@ -386,8 +407,19 @@ impl<'a> Import<'a> {
         let weight = weight.and_then(|place| node.0.input.get(place)).and_then(|name| name.strip_suffix(".weight"));
         let name = weight.filter(|name| !name.is_empty()).map_or_else(|| label(node.0), str::to_owned);
         let inputs = inputs.iter().map(|value| value.layer).collect();
-        let layer = self.layers.add([&label(node.0), node.operator()], &harmless(&name), kind, inputs)?;
+        let layer = self.layers.add(&harmless(&name), kind, inputs)?;
         Ok(Value::of(layer, &self.layers))
+    }
+
+    /// A value whose elements stand in the file's order, with a layer of this shape.
+    pub(super) fn shaped(&mut self, node: Attributes<'a>, x: &Value, shape: Vec<usize>) -> Result<Value, Failure> {
+        if self.layers.shape(x.layer) == shape {
+            return Ok(x.clone());
+        }
+        if x.order != Order::Same {
+            return Err(Failure::Refused("its input has its channels last: transpose it first".into()));
+        }
+        self.layer(node, None, Kind::Plain(Op::Reshape { shape }), &[x])
     }
 
     /// A value in another shape, of as many elements.
@@ -412,7 +444,7 @@ impl<'a> Import<'a> {
         };
         let label = label(node.0);
         let layer = match dims.len() {
-            1 => self.layers.flat([&label, node.operator()], &harmless(&label), x.layer)?,
+            1 => self.layers.flat(&harmless(&label), x.layer)?,
             _ => self.layers.flattened_from(x.layer).unwrap_or(x.layer),
         };
         Ok(Value { layer, dims, order })
@@ -458,9 +490,14 @@ pub(super) fn conversion(operator: &str) -> Option<Operate> {
         "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => value!(products::global),
         "Add" | "Sub" | "Mul" | "Div" | "Sum" => value!(elementwise::arithmetic),
         "BatchNormalization" => value!(elementwise::batch_norm),
-        "Relu" | "Clip" => value!(elementwise::relu),
+        "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "Abs" | "Neg" => value!(activations::piecewise_linear),
+        "HardSwish" => value!(activations::hard_swish),
+        "Tanh" | "Erf" | "Swish" | "Gelu" | "Elu" | "Selu" => value!(activations::smooth),
+        "PRelu" => value!(activations::prelu),
+        "Pad" => value!(images::pad),
+        "Resize" | "Upsample" => value!(images::upsample),
         "Identity" | "Dropout" | "Cast" => value!(elementwise::same),
-        "Sigmoid" | "Softmax" | "LogSoftmax" => value!(ending::ending),
+        "Sigmoid" | "Softmax" | "LogSoftmax" | "ArgMax" => value!(ending::ending),
         "Constant" => |_, node| elementwise::constant(node),
         "Shape" => |import, node| shapes::shape(import, node).map(Held::Constant),
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => value!(shapes::reshape),

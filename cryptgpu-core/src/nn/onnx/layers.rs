@@ -11,15 +11,13 @@ pub(super) enum Kind {
     Plain(Op),
     /// A convolution or a fully connected layer, whose `bias` entry is decided when the graph is built.
     Product { op: Op, weight: ArrayD<f32>, bias: Option<Vec<f64>> },
-    /// scale · x + shift, by channel of an image or by element of a vector: goes into a layer beside it, or becomes one.
+    /// scale · x + shift, by channel of an image or by element of a vector: goes into a layer beside it, or becomes one of its own.
     Affine { scale: Vec<f64>, shift: Vec<f64> },
 }
 
 /// A layer; its inputs are layers before it.
 pub(super) struct Layer {
     pub(super) name: String,
-    /// What the file calls it, for messages: node and operator.
-    pub(super) origin: [String; 2],
     pub(super) kind: Kind,
     pub(super) inputs: Vec<usize>,
     /// Without the batch, as in the graph.
@@ -34,9 +32,8 @@ pub(super) struct Layers(pub(super) Vec<Layer>);
 
 impl Layers {
     pub(super) fn new(input: [usize; 3]) -> Self {
-        let origin = ["input".to_owned(), "input".to_owned()];
         let (kind, inputs, shape) = (Kind::Plain(Op::Input), vec![], input.to_vec());
-        Layers(vec![Layer { name: "input".into(), origin, kind, inputs, shape }])
+        Layers(vec![Layer { name: "input".into(), kind, inputs, shape }])
     }
 
     pub(super) fn shape(&self, layer: usize) -> &[usize] {
@@ -47,13 +44,7 @@ impl Layers {
     ///
     /// # Errors
     /// Why its inputs do not fit.
-    pub(super) fn add(
-        &mut self,
-        origin: [&str; 2],
-        name: &str,
-        kind: Kind,
-        inputs: Vec<usize>,
-    ) -> Result<usize, String> {
+    pub(super) fn add(&mut self, name: &str, kind: Kind, inputs: Vec<usize>) -> Result<usize, String> {
         let shapes: Vec<&[usize]> = inputs.iter().map(|&input| self.shape(input)).collect();
         let shape = match &kind {
             Kind::Plain(op) | Kind::Product { op, .. } => {
@@ -65,17 +56,16 @@ impl Layers {
         if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
             return Err(format!("its result of shape {shape:?} has more than {MOST_ELEMENTS} elements"));
         }
-        let origin = origin.map(str::to_owned);
-        self.0.push(Layer { name: name.to_owned(), origin, kind, inputs, shape });
+        self.0.push(Layer { name: name.to_owned(), kind, inputs, shape });
         Ok(self.0.len() - 1)
     }
 
     /// The flattening of a layer; itself if it is a vector.
-    pub(super) fn flat(&mut self, origin: [&str; 2], name: &str, layer: usize) -> Result<usize, String> {
+    pub(super) fn flat(&mut self, name: &str, layer: usize) -> Result<usize, String> {
         if self.shape(layer).len() == 1 {
             return Ok(layer);
         }
-        self.add(origin, name, Kind::Plain(Op::Flatten), vec![layer])
+        self.add(name, Kind::Plain(Op::Flatten), vec![layer])
     }
 
     /// What a layer is a flattening of.
@@ -127,16 +117,31 @@ impl Value {
     pub(super) fn channel_axis(&self, layers: &Layers) -> Option<usize> {
         match self.order {
             Order::ChannelsLast => Some(2),
-            Order::Same if self.dims == layers.shape(self.layer) => Some(0),
+            Order::Same if self.dims == layers.shape(self.layer) || self.is_signal(layers) => Some(0),
             _ => None,
         }
     }
 
-    /// Its axes of height and width, counted without the batch, if it is an image.
-    pub(super) fn spatial_axes(&self, layers: &Layers) -> Option<[usize; 2]> {
+    /// Whether it is a signal, `[channels, length]`, and an image of height one here.
+    pub(super) fn is_signal(&self, layers: &Layers) -> bool {
+        let &[channels, length] = &self.dims[..] else { return false };
+        self.order == Order::Same && layers.shape(self.layer) == [channels, 1, length]
+    }
+
+    /// An image of height one as the signal that it stands for, where it stands for one.
+    pub(super) fn into_signal(mut self, signal: bool) -> Self {
+        if signal && self.dims.len() == 3 {
+            self.dims.remove(1);
+        }
+        self
+    }
+
+    /// Its axes of height and width, counted without the batch, if it is an image; of a signal the latter alone.
+    pub(super) fn spatial_axes(&self, layers: &Layers) -> Option<Vec<usize>> {
         match self.order {
-            Order::ChannelsLast => Some([0, 1]),
-            _ if self.is_image(layers) => Some([1, 2]),
+            Order::ChannelsLast => Some(vec![0, 1]),
+            _ if self.is_image(layers) => Some(vec![1, 2]),
+            _ if self.is_signal(layers) => Some(vec![1]),
             _ => None,
         }
     }

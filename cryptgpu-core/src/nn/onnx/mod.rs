@@ -12,18 +12,20 @@
 //! | `constant.rs` | arithmetic on constants and shapes |
 //! | `import.rs` | the walk through the nodes |
 //! | `operators.rs` | which operators are computed, and what to do about the others |
-//! | `products.rs`, `elementwise.rs`, `shapes.rs` | the conversion of each |
+//! | `products.rs`, `elementwise.rs`, `activations.rs`, `images.rs`, `shapes.rs` | the conversion of each |
 //! | `layers.rs` | layers before they are a graph |
 //! | `ending.rs` | functions behind the last layer, which are computed of the opened scores |
 //! | `build.rs` | the graph, from layers |
 //! | `error.rs` | [`OnnxError`] |
 
+mod activations;
 mod attributes;
 mod build;
 mod constant;
 mod elementwise;
 mod ending;
 mod error;
+mod images;
 mod import;
 mod layers;
 mod operators;
@@ -125,7 +127,9 @@ impl OnnxModel {
 
     /// The shape of a batch of results, as the file has it.
     pub fn output_dims(&self, batch: usize) -> Vec<usize> {
-        [&[batch], &self.output.dims[..]].concat()
+        let dims =
+            self.ending.as_ref().map_or_else(|| self.output.dims.clone(), |ending| ending.dims(&self.output.dims));
+        [&[batch], &dims[..]].concat()
     }
 
     /// A batch of inputs in the file's shape, as the graph takes them: `[batch, channels, height, width]`.
@@ -150,8 +154,8 @@ impl OnnxModel {
         ordered.into_shape_with_order(IxDyn(&shape)).map_err(|_| wrong())
     }
 
-    /// What the file's network gives, of a batch of the graph's opened results: in the file's shape, and with the sigmoid or
-    /// softmax that the file has behind its last layer.
+    /// What the file's network gives, of a batch of the graph's opened results: in the file's shape, and with the sigmoid,
+    /// softmax or place of the largest (as a number) that the file has behind its last layer.
     ///
     /// # Errors
     /// [`OnnxError::Input`] for something else.
@@ -170,11 +174,12 @@ impl OnnxModel {
             Order::ChannelsLast => scores.view().permuted_axes(IxDyn(&[0, 2, 3, 1])).as_standard_layout().into_owned(),
             _ => scores.as_standard_layout().into_owned(),
         };
-        let mut ordered = ordered.into_shape_with_order(IxDyn(&self.output_dims(batch))).map_err(|_| wrong())?;
-        if let Some(ending) = &self.ending {
-            ending.apply(&mut ordered);
-        }
-        Ok(ordered)
+        let dims = [&[batch], &self.output.dims[..]].concat();
+        let ordered = ordered.into_shape_with_order(IxDyn(&dims)).map_err(|_| wrong())?;
+        Ok(match &self.ending {
+            Some(ending) => ending.apply(ordered),
+            None => ordered,
+        })
     }
 
     /// Whether a file is taken for ONNX by its name.

@@ -28,37 +28,30 @@ pub(super) fn find(node: &Node) -> Operator {
 pub(super) fn keeps_shape(node: &Node) -> bool {
     ACTIVATIONS.contains(&node.op_type.as_str())
         || NORMALISATIONS.contains(&node.op_type.as_str())
-        || matches!(node.op_type.as_str(), "Clip" | "Mul" | "Cast" | "Sigmoid" | "Softmax" | "LogSoftmax" | "Hardmax")
+        || matches!(
+            node.op_type.as_str(),
+            "Clip"
+                | "LeakyRelu"
+                | "PRelu"
+                | "HardSigmoid"
+                | "HardSwish"
+                | "Abs"
+                | "Neg"
+                | "Mul"
+                | "Cast"
+                | "Sigmoid"
+                | "Softmax"
+                | "LogSoftmax"
+                | "Hardmax"
+        )
 }
 
 /// What to do about a function that is none of those computed.
-pub(super) const OTHER_ACTIVATION: &str =
-    "private evaluation has the functions ReLU and ReLU6: train the model with one of these in its place";
+const OTHER_ACTIVATION: &str = "private evaluation has ReLU and functions that are piecewise linear (LeakyRelu, PRelu, Clip, HardSigmoid, HardSwish): train \
+     the model with one of these in its place";
 
-const ACTIVATIONS: &[&str] = &[
-    "Tanh",
-    "HardSigmoid",
-    "HardSwish",
-    "Swish",
-    "Gelu",
-    "Elu",
-    "Selu",
-    "Celu",
-    "LeakyRelu",
-    "PRelu",
-    "ThresholdedRelu",
-    "Softplus",
-    "Softsign",
-    "Mish",
-    "Erf",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Pow",
-    "Abs",
-    "Reciprocal",
-    "Neg",
-];
+const ACTIVATIONS: &[&str] =
+    &["Celu", "ThresholdedRelu", "Softplus", "Softsign", "Mish", "Exp", "Log", "Sqrt", "Pow", "Reciprocal"];
 const NORMALISATIONS: &[&str] = &[
     "LayerNormalization",
     "InstanceNormalization",
@@ -77,11 +70,8 @@ fn advice(operator: &str) -> &'static str {
         return "of normalisations, batch normalisation is computed: train the model with it";
     }
     match operator {
-        "Hardmax" | "ArgMax" | "TopK" => {
-            "end the model before it: whoever opens the scores finds the largest in the clear"
-        }
-        "ConvTranspose" | "Resize" | "Upsample" | "DepthToSpace" => "nothing that enlarges images is computed yet",
-        "Pad" => "give the padding to the convolution or pool behind it (its pads), if it is of zeros",
+        "Hardmax" | "TopK" => "end the model before it: whoever opens the scores finds the largest in the clear",
+        "ConvTranspose" | "DepthToSpace" => "enlarge images by Resize with nearest neighbours, and a convolution",
         "If" | "Loop" | "Scan" => "what is computed must not depend on values: export the model without control flow",
         "QuantizeLinear"
         | "DequantizeLinear"

@@ -12,18 +12,25 @@ type Result<T> = std::result::Result<T, Failure>;
 
 /// Conv, with its bias.
 pub(super) fn conv<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let x = image(import, node)?;
+    let x = import.value(node, 0)?;
     let weight = import.weights(node, 1)?;
-    let [out_channels, _, height, width] = weight.shape()[..] else {
-        let rank = weight.ndim();
-        return Err(format!("its weight has {rank} axes: only convolutions of images, with 4, are computed").into());
+    let (signal, [out_channels, _, height, width]) = match weight.shape()[..] {
+        [out, into, width] => (true, [out, into, 1, width]),
+        [out, into, height, width] => (false, [out, into, height, width]),
+        _ => {
+            let rank = weight.ndim();
+            return Err(
+                format!("its weight has {rank} axes: only convolutions of images and signals are computed").into()
+            );
+        }
     };
+    let x = image(import, node, x, signal)?;
     let kernel = [height, width];
-    if node.ints("kernel_shape").is_some() && node.pair("kernel_shape", 1)? != kernel {
+    if node.ints("kernel_shape").is_some() && node.pair("kernel_shape", signal)? != kernel {
         return Err("its kernel_shape is not that of its weight".to_owned().into());
     }
     let groups = usize::try_from(node.int("group").unwrap_or(1)).map_err(|_| "its group is negative".to_owned())?;
-    let window = window(node, kernel, &x.dims)?.0;
+    let window = window(node, kernel, &x, import)?.0;
     let in_channels = x.dims[0];
     if groups == 0 || in_channels % groups != 0 || weight.shape()[1] != in_channels / groups {
         let shape = weight.shape();
@@ -33,8 +40,12 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
     }
     let bias = import.optional_weights(node, 2)?.map(|bias| vector(&bias, out_channels, "bias")).transpose()?;
     let op = Op::Conv2d { out_channels, window, groups, bias: false };
-    let weight = weight.as_ref().clone();
-    import.layer(node, Some(1), Kind::Product { op, weight, bias }, &[&x])
+    let mut weight = weight.as_ref().clone();
+    if signal {
+        weight = weight.insert_axis(Axis(2));
+    }
+    let y = import.layer(node, Some(1), Kind::Product { op, weight, bias }, &[&x])?;
+    Ok(y.into_signal(signal))
 }
 
 /// Gemm: α·x·B + β·C.
@@ -112,14 +123,16 @@ pub(super) fn vector(values: &ArrayD<f32>, length: usize, what: &str) -> std::re
 
 /// MaxPool and AveragePool.
 pub(super) fn pool<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let x = image(import, node)?;
+    let x = import.value(node, 0)?;
+    let signal = x.dims.len() == 2;
+    let x = image(import, node, x, signal)?;
     if node.0.output.len() > 1 && node.0.output[1..].iter().any(|name| !name.is_empty()) {
         return Err("it also gives the places of the maxima, which are not computed".to_owned().into());
     }
     if node.ints("kernel_shape").is_none() {
         return Err("it has no kernel_shape".to_owned().into());
     }
-    let (window, more) = window(node, node.pair("kernel_shape", 1)?, &x.dims)?;
+    let (window, more) = window(node, node.pair("kernel_shape", signal)?, &x, import)?;
     let op = if node.operator() == "MaxPool" {
         Op::MaxPool { window }
     } else {
@@ -140,7 +153,8 @@ pub(super) fn pool<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
         }
         Op::AvgPool { window }
     };
-    import.layer(node, None, Kind::Plain(op), &[&x])
+    let y = import.layer(node, None, Kind::Plain(op), &[&x])?;
+    Ok(y.into_signal(signal))
 }
 
 /// GlobalAveragePool, GlobalMaxPool, and ReduceMean over height and width.
@@ -152,9 +166,10 @@ pub(super) fn global<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     let mut keep = true;
     if node.operator() == "ReduceMean" {
         let axes = constant::axes(&node, import.constant(node, 1)?.as_ref())?;
-        let mut axes = axes.iter().map(|&at| constant::axis(at, 4)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut axes =
+            axes.iter().map(|&at| constant::axis(at, x.dims.len() + 1)).collect::<std::result::Result<Vec<_>, _>>()?;
         axes.sort_unstable();
-        if axes != spatial.map(|axis| axis + 1) {
+        if !axes.iter().copied().eq(spatial.iter().map(|axis| axis + 1)) {
             return Err("only means over height and width are computed".to_owned().into());
         }
         keep = node.int("keepdims").unwrap_or(1) != 0;
@@ -173,22 +188,28 @@ pub(super) fn global<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     let dims = match (keep, x.order) {
         (false, _) => vec![channels],
         (true, Order::ChannelsLast) => vec![1, 1, channels],
+        (true, _) if spatial.len() == 1 => vec![channels, 1],
         (true, _) => vec![channels, 1, 1],
     };
     // One pixel: the order of its elements is the same whichever way they are counted.
     import.reshaped(node, &Value { order: Order::Same, ..pooled }, dims)
 }
 
-/// The input, which must be an image.
-fn image<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let x = import.value(node, 0)?;
-    if x.is_image(&import.layers) {
-        return Ok(x);
+/// A value as an image, or a signal as one of height one.
+fn image<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: Value, signal: bool) -> Result<Value> {
+    let shape = match x.dims[..] {
+        [channels, width] if signal => Some(vec![channels, 1, width]),
+        [_, _, _] if !signal => Some(x.dims.clone()),
+        _ => None,
+    };
+    if let Some(shape) = shape.filter(|_| x.order == Order::Same) {
+        let layer = import.shaped(node, &x, shape)?.layer;
+        return Ok(x.with(layer));
     }
     Err(match x.order {
         Order::ChannelsLast => "its input has its channels last: transpose it first".to_owned().into(),
         _ => format!(
-            "its input has shape {:?} without the batch: only images, [channels, height, width], are computed",
+            "its input has shape {:?} without the batch: only images, [channels, height, width], and signals, [channels, length], are computed",
             x.dims
         )
         .into(),
@@ -200,10 +221,12 @@ fn image<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
 fn window(
     node: Attributes<'_>,
     kernel: [usize; 2],
-    image: &[usize],
+    x: &Value,
+    import: &Import<'_>,
 ) -> std::result::Result<(PoolGeometry, bool), String> {
-    let &[_, height, width] = image else { return Err("its input is no image".into()) };
-    let (stride, dilation) = (node.pair("strides", 1)?, node.pair("dilations", 1)?);
+    let &[_, height, width] = import.layers.shape(x.layer) else { return Err("its input is no image".into()) };
+    let signal = x.dims.len() == 2;
+    let (stride, dilation) = (node.pair("strides", signal)?, node.pair("dilations", signal)?);
     let mut window = PoolGeometry { kernel, stride, padding: [0; 4], dilation };
     let most = 1 << 20;
     if kernel.iter().chain(&stride).chain(&dilation).any(|&size| size == 0 || size > most) {
@@ -213,11 +236,12 @@ fn window(
     let automatic = node.text("auto_pad").unwrap_or("NOTSET");
     match automatic {
         "NOTSET" | "" => {
-            let pads = node.ints("pads").unwrap_or(&[0; 4]);
+            let pads = node.ints("pads").unwrap_or(if signal { &[0; 2] } else { &[0; 4] });
             let sizes: Option<Vec<usize>> = pads.iter().map(|&pad| usize::try_from(pad).ok()).collect();
             match sizes.as_deref() {
-                Some(&[top, left, bottom, right]) => window.padding = [top, bottom, left, right],
-                _ => return Err(format!("its pads {pads:?} are not four sizes of zero or more")),
+                Some(&[top, left, bottom, right]) if !signal => window.padding = [top, bottom, left, right],
+                Some(&[left, right]) if signal => window.padding = [0, 0, left, right],
+                _ => return Err(format!("its pads {pads:?} are not a size of zero or more for each side")),
             }
         }
         "VALID" => {}

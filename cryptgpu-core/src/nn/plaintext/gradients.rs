@@ -4,6 +4,7 @@
 
 use super::rounding::{Cuts, Rounding};
 use super::{Tensors, adjoint, check_shape, kernels, loss};
+use crate::device::PoolGeometry;
 use crate::nn::training::Loss;
 use crate::nn::{Graph, NnError, Node, NodeId, Op};
 use ndarray::{ArrayD, Axis, IxDyn, Slice, concatenate};
@@ -46,7 +47,7 @@ pub struct Gradients {
 ///
 /// # Errors
 /// [`NnError::MissingTensor`] or [`NnError::TensorShape`] for weights that are not the network's, [`NnError::Input`] for
-/// images of another shape, [`NnError::Wiring`] for targets that are not one for each result.
+/// images of another shape, [`NnError::NoGradient`] for an operation of inference only, [`NnError::Wiring`] for targets that are not one for each result.
 pub fn gradients(
     graph: &Graph,
     weights: &Tensors,
@@ -93,9 +94,8 @@ fn carriers(graph: &Graph) -> Vec<bool> {
     for id in graph.ids().collect::<Vec<_>>().into_iter().rev() {
         let takes = |user: &NodeId| match graph.node(*user).op {
             Op::Conv2d { .. } | Op::Linear { .. } => true,
-            Op::Relu | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Flatten => {
-                carries[user.index()]
-            }
+            Op::Relu | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool => carries[user.index()],
+            Op::Upsample { .. } | Op::Flatten | Op::Reshape { .. } => carries[user.index()],
             _ => false,
         };
         carries[id.index()] = id != graph.output() && consumers[id.index()].iter().all(takes);
@@ -114,6 +114,7 @@ impl<'a> Pass<'a> {
         of_batch: impl Fn(&Node) -> bool,
     ) -> Result<Self, NnError> {
         check_shape(graph.name(), graph.input_shape(), images.shape())?;
+        graph.check_gradients()?;
         for parameter in graph.parameters() {
             let (graph, tensor) = (graph.name().to_owned(), parameter.name);
             match weights.get(&tensor).map(|weights| weights.shape().to_vec()) {
@@ -156,7 +157,7 @@ impl<'a> Pass<'a> {
         let batch = x.shape()[0];
         let shape = IxDyn(&[&[batch][..], &node.shape].concat());
         Some(match &node.op {
-            Op::Input => return None,
+            Op::Input | Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul => return None,
             Op::Conv2d { bias, .. } => {
                 let bias = if *bias { Some(self.weight(node, "bias")?) } else { None };
                 let y = kernels::conv2d(&graph.conv_geometry(id, batch)?, x, self.weight(node, "weight")?, bias)?;
@@ -193,7 +194,10 @@ impl<'a> Pass<'a> {
                 let views: Vec<_> = node.inputs.iter().map(|input| self.values[input.index()].view()).collect();
                 (concatenate(Axis(1), &views).ok()?, 1.0, None)
             }
-            Op::Flatten => (x.as_standard_layout().into_owned().into_shape_with_order(shape).ok()?, pending, None),
+            Op::Upsample { factors } => (kernels::upsample(x, *factors)?, pending, None),
+            Op::Flatten | Op::Reshape { .. } => {
+                (x.as_standard_layout().into_owned().into_shape_with_order(shape).ok()?, pending, None)
+            }
         })
     }
 
@@ -268,7 +272,7 @@ impl<'a> Pass<'a> {
         let mut set =
             |suffix: &str, gradient: ArrayD<f64>| parameters.insert(format!("{}.{suffix}", node.name), gradient);
         let dx = match &node.op {
-            Op::Input => return None,
+            Op::Input | Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul => return None,
             Op::Conv2d { bias, .. } | Op::Linear { bias, .. } => {
                 let weight = self.weight(node, "weight")?;
                 let [mut dx, dw] = match self.graph.conv_geometry(id, x.shape()[0]) {
@@ -311,7 +315,13 @@ impl<'a> Pass<'a> {
                 };
                 return Some(node.inputs.iter().map(&mut part).collect());
             }
-            Op::Flatten => dy.as_standard_layout().into_owned().into_shape_with_order(x.raw_dim()).ok()?,
+            Op::Upsample { factors } => {
+                let window = PoolGeometry { kernel: *factors, stride: *factors, ..PoolGeometry::square(1, 1, 0) };
+                kernels::pool(&window, dy, 0.0, |sum, value| sum + value)?
+            }
+            Op::Flatten | Op::Reshape { .. } => {
+                dy.as_standard_layout().into_owned().into_shape_with_order(x.raw_dim()).ok()?
+            }
         };
         Some(vec![dx])
     }

@@ -105,6 +105,13 @@ pub(super) fn linear(x: &ArrayD<f64>, weight: &ArrayD<f32>, bias: Option<&ArrayD
     Some(y)
 }
 
+/// Every pixel of `x` `[batch, channels, h, w]` as so many rows and columns of pixels.
+pub(super) fn upsample(x: &ArrayD<f64>, [down, right]: [usize; 2]) -> Option<ArrayD<f64>> {
+    let &[batch, channels, height, width] = x.shape() else { return None };
+    let pixel = |at: ndarray::IxDyn| x[[at[0], at[1], at[2] / down, at[3] / right]];
+    Some(ArrayD::from_shape_fn(IxDyn(&[batch, channels, height * down, width * right]), pixel))
+}
+
 /// Folds `merge` over every window of `x` `[batch, channels, h, w]`, from `start`; padding takes no part.
 pub(super) fn pool(
     window: &PoolGeometry,

@@ -24,7 +24,7 @@ pub use rounding::Rounding;
 pub use training::PlaintextTraining;
 
 use super::{Graph, NnError, Op, Weights};
-use kernels::{conv2d, linear, pool};
+use kernels::{conv2d, linear, pool, upsample};
 use ndarray::{ArrayBase, ArrayD, ArrayViewD, Axis, Data, Dimension, IxDyn, concatenate};
 use std::collections::BTreeMap;
 
@@ -141,6 +141,14 @@ fn node(
         }
         Op::Relu => Ok(x.mapv(|value| value.max(0.0))),
         Op::Relu6 => Ok(x.mapv(|value| value.clamp(0.0, 6.0))),
+        Op::PiecewiseLinear(function) => Ok(x.mapv(|value| function.value(value))),
+        Op::Smooth(function) => Ok(x.mapv(|value| function.value(value))),
+        Op::Mul => {
+            let factor = inputs.get(1).copied().ok_or_else(|| wiring(&node.name))?;
+            let planes = [factor.shape(), &vec![1; x.ndim() - factor.ndim()]].concat();
+            let factor = factor.to_shape(IxDyn(&planes)).map_err(|_| wiring(&node.name))?;
+            Ok(x * &factor)
+        }
         Op::AvgPool { window } => {
             let area = (window.kernel[0] * window.kernel[1]) as f64;
             let sum = pool(window, x, 0.0, |sum, value| sum + value).ok_or_else(|| wiring(&node.name))?;
@@ -156,6 +164,7 @@ fn node(
             let views: Vec<_> = inputs.iter().map(|input| input.view()).collect();
             concatenate(Axis(1), &views).map_err(|_| wiring(&node.name))
         }
-        Op::Flatten => reshape(x.clone()),
+        Op::Upsample { factors } => upsample(x, *factors).ok_or_else(|| wiring(&node.name)),
+        Op::Flatten | Op::Reshape { .. } => reshape(x.as_standard_layout().into_owned()),
     }
 }

@@ -73,6 +73,14 @@ pub(in crate::nn) fn evaluate(
         }
         PlanOp::Relu => p.relu(x)?,
         PlanOp::Relu6 => p.clipped_relu(x, 6.0)?,
+        PlanOp::PiecewiseLinear(function) => p.piecewise_linear(x, function)?,
+        PlanOp::Smooth(function) => p.smooth(x, *function)?,
+        PlanOp::Mul => {
+            let [factor] = rest else { return Err(wiring("multiplies two values")) };
+            let products = if factor.len() == x.len() { x.local_mul(factor) } else { x.scale_planes(factor) };
+            let bits = p.codec().fraction_bits();
+            return Ok(Computed::Begun(p.begin_truncation(products.map_err(local)?, bits)?));
+        }
         PlanOp::MaxPool { window } => p.max_pool(x, window)?,
         PlanOp::BatchNorm2d { .. } => {
             return Err(wiring("is normalised in training only: fold it first (nn::fold_batch_norm)"));
@@ -81,7 +89,13 @@ pub(in crate::nn) fn evaluate(
         PlanOp::Rescale { divisor } => rescale(p, x, *divisor)?,
         PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local)?,
         PlanOp::Concat => concat_channels(&inputs).map_err(local)?,
-        PlanOp::Flatten => x.reshape(&flattened(x.shape())).map_err(local)?,
+        PlanOp::Upsample { factors } => {
+            let &[_, _, height, width] = x.shape() else { return Err(wiring("its input is no image")) };
+            // What the sum over windows of this size gives back to their elements.
+            let window = PoolGeometry { kernel: *factors, stride: *factors, ..PoolGeometry::square(1, 1, 0) };
+            x.sum_pool_gradient(&window, [height * factors[0], width * factors[1]]).map_err(local)?
+        }
+        PlanOp::Reshape { shape } => x.reshape(&reshaped(x.shape(), shape)).map_err(local)?,
     }))
 }
 
@@ -114,11 +128,11 @@ fn cut(
 /// The result of a step one of whose inputs is still being truncated.
 fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[&Rep]) -> Result<Computed, NnError> {
     let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
-    let begun = match step.op {
+    let begun = match &step.op {
         PlanOp::Relu => return Ok(Computed::Complete(p.relu_behind(x)?)),
         PlanOp::Add => others.iter().try_fold(x, |sum, term| sum.plus(term)).map_err(local)?,
-        PlanOp::Flatten => {
-            let shape = flattened(x.shape());
+        PlanOp::Reshape { shape } => {
+            let shape = reshaped(x.shape(), shape);
             x.reshape(&shape).map_err(local)?
         }
         _ => return Err(NnError::Wiring { node: step.name.clone(), what: "its input is still truncated".into() }),
@@ -126,10 +140,9 @@ fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[&Rep]) -> Result<
     Ok(Computed::Begun(begun))
 }
 
-/// A vector for each image.
-fn flattened(shape: &[usize]) -> [usize; 2] {
-    let batch = shape.first().copied().unwrap_or(1).max(1);
-    [batch, shape.iter().product::<usize>() / batch]
+/// This shape for each image of a batch.
+fn reshaped(batch: &[usize], shape: &[usize]) -> Vec<usize> {
+    [batch.get(..1).unwrap_or(&[1]), shape].concat()
 }
 
 /// The geometry of a convolution of images of this shape, batch included.

@@ -88,12 +88,19 @@ impl Work<'_> {
             (PlanOp::MaxPool { .. }, Kept::Maxima(maxima)) => self.one(p.max_pool_gradient(&maxima, &dy)?),
             (PlanOp::SumPool { window }, _) => self.one(self.sum_pool(&dy, window)?),
             (PlanOp::Rescale { divisor }, _) => self.one(rescale(p, &dy, *divisor)?),
-            (PlanOp::Flatten, _) => self.one(dy.reshape(&self.input_shape(&dy)).map_err(MpcError::from)?),
+            (PlanOp::Upsample { factors }, _) => {
+                let window = PoolGeometry { kernel: *factors, stride: *factors, ..PoolGeometry::square(1, 1, 0) };
+                self.one(dy.sum_pool(&window).map_err(MpcError::from)?)
+            }
+            (PlanOp::Reshape { .. }, _) => self.one(dy.reshape(&self.input_shape(&dy)).map_err(MpcError::from)?),
             (PlanOp::Add, _) => {
                 let each = self.backward.inputs.iter().map(|&needed| needed.then(|| dy.clone()));
                 Ok(Made { inputs: each.collect(), parameters: vec![] })
             }
             (PlanOp::Concat, _) => self.concat(&dy),
+            (PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul, _) => {
+                Err(NnError::NoGradient { node: step.name.clone(), op: step.op.kind() })
+            }
             (PlanOp::Relu | PlanOp::Relu6 | PlanOp::MaxPool { .. }, _) => Err(wiring(&step.name, "kept no bits")),
         }
     }

@@ -194,7 +194,13 @@ impl Account<'_> {
             PlanOp::Relu | PlanOp::Relu6 => cost::bit_product(self.ring(), n),
             PlanOp::MaxPool { window } => cost::max_pool_gradient(self.ring(), n, window.kernel[0] * window.kernel[1]),
             PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, f).1),
-            PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Flatten => Cost::FREE,
+            // Plans of training have none ([`NnError::NoGradient`]).
+            PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul => Cost::FREE,
+            PlanOp::SumPool { .. }
+            | PlanOp::Add
+            | PlanOp::Concat
+            | PlanOp::Upsample { .. }
+            | PlanOp::Reshape { .. } => Cost::FREE,
         }
     }
 

@@ -130,7 +130,7 @@ impl<'a> Simulation<'a> {
         let (mut last_use, mut keeper) = (vec![None; root.len()], vec![None; root.len()]);
         for (index, (step, &keeps)) in steps.iter().zip(plan.keeps()).enumerate() {
             if let Some(input) = step.inputs.first().map(|input| root[input.index()]) {
-                if matches!(step.op, PlanOp::Flatten) {
+                if matches!(step.op, PlanOp::Reshape { .. }) {
                     root[step.output.index()] = input;
                 }
                 if keeps == Keeps::Input && keeper[input].is_none() {
@@ -207,8 +207,10 @@ impl<'a> Simulation<'a> {
             }
             PlanOp::BatchNorm2d { .. } => input * (2.0 + words::PRODUCT),
             PlanOp::Rescale { .. } => n * words::SHARED,
-            PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
-            PlanOp::Flatten => 0.0,
+            PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
+            // Plans of training have none.
+            PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul => 0.0,
+            PlanOp::Reshape { .. } => 0.0,
         }
     }
 
@@ -263,8 +265,9 @@ impl<'a> Simulation<'a> {
             }
             PlanOp::BatchNorm2d { .. } => n * words::PRODUCT,
             PlanOp::Rescale { .. } => n * words::SHARED,
-            PlanOp::SumPool { .. } | PlanOp::Concat => 2.0 * input,
-            PlanOp::Add | PlanOp::Flatten => 0.0,
+            PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Concat => 2.0 * input,
+            PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul => 0.0,
+            PlanOp::Add | PlanOp::Reshape { .. } => 0.0,
         }
     }
 

@@ -91,10 +91,11 @@ impl TrainingPlan {
     ///
     /// # Errors
     /// [`NnError::Settings`] for settings that cannot train, and where all weights are frozen or a frozen name is none of the
-    /// network's; [`NnError::CannotLower`] for a network whose result does not fit the loss.
+    /// network's; [`NnError::NoGradient`] for an operation of inference only; [`NnError::CannotLower`] for a network whose result does not fit the loss.
     pub fn new(graph: &Graph, train: &Train) -> Result<Self, NnError> {
         check_settings(train)?;
         check_frozen(graph, train)?;
+        graph.check_gradients()?;
         let forward = lower_for_training(graph)?;
         if train.loss == Loss::CrossEntropy && forward.shape(forward.output()).len() != 1 {
             let node = graph.node(graph.output()).name.clone();

@@ -77,9 +77,10 @@ class Net:
 
     def model(self):
         value = helper.make_tensor_value_info
+        kind = TensorProto.INT64 if self.nodes[-1].op_type == "ArgMax" else TensorProto.FLOAT
         graph = helper.make_graph(
             self.nodes, "net", [value("x", TensorProto.FLOAT, [self.batch, *self.shape])],
-            [value(self.at, TensorProto.FLOAT, None)], self.initializers)
+            [value(self.at, kind, None)], self.initializers)
         opset = [helper.make_opsetid("", self.opset)]
         return helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name="make.py")
 
@@ -94,7 +95,8 @@ def keep(name, model, shape, batch=2):
     onnx.save(model, path)
     x = random.uniform(-1.5, 1.5, (batch, *shape)).astype(np.float32)
     np.save(HERE / f"{name}.x.npy", x)
-    np.save(HERE / f"{name}.y.npy", evaluate(path, x))
+    # Places of the largest score are integers.
+    np.save(HERE / f"{name}.y.npy", evaluate(path, x).astype(np.float32))
 
 
 def case(name, net, batch=2):
@@ -446,19 +448,19 @@ def refused():
 
     net = Net((3, 8, 8))
     net.conv(4, 3)
-    net.add("Sigmoid")
+    net.add("Mish")
     net.conv(4, 4, dilations=[1, 1])
     net.add("AveragePool", kernel_shape=[3, 3], pads=[1] * 4)
-    net.add("Resize", "", net.weight(np.array([1, 1, 2, 2], np.float32)))
+    net.add("DepthToSpace", blocksize=2)
     net.add("Relu")
     net.add("Softmax", axis=1)
     save("many", net)
     net = Net((3, 8, 8))
-    net.add("Mul", net.add("Relu"), of="x")
-    save("squeeze-and-excite", net)
+    net.add("Mul", net.conv(1, 3, 1), of="x")
+    save("mul-of-each-pixel", net)
     net = Net((3, 8))
-    net.add("Conv", net.weight(floats(4, 3, 3)))
-    save("conv-1d", net)
+    net.add("Conv", net.weight(floats(4, 3, 3, 3)))
+    save("conv-2d-of-a-signal", net)
     net = Net((3, 8, 8), opset=8)
     net.conv(4, 3)
     save("opset8", net)
@@ -466,15 +468,18 @@ def refused():
     net.conv(4, 3)
     save("open-size", net)
     net = Net((6,))
-    net.add("Relu")
-    net.norm(6)
-    save("norm-of-a-vector", net)
+    net.add("Gelu", approximate="tanh")
+    net.opset = 20
+    save("gelu-by-tanh", net)
     net = Net((2, 3, 3))
     net.add("Reshape", net.weight(np.array([-1, 9])))
     save("mixed-images", net)
     net = Net((2, 3, 3))
-    net.add("Clip", net.weight(np.float32(-1)), net.weight(np.float32(1)))
-    save("clip-to-one", net)
+    net.add("Pad", net.weight(np.array([0, 0, 1, 1, 0, 0, 1, 1])), mode="reflect")
+    save("pad-by-reflection", net)
+    net = Net((2, 3, 3))
+    net.add("Resize", "", net.weight(np.array([1, 1, 1.5, 1.5], np.float32)), mode="nearest")
+    save("resize-by-half", net)
 
 
 def corpus():
@@ -531,6 +536,215 @@ def endings():
     onnx.save(net.model(), HERE / "refused" / "softmax-in-the-middle.onnx")
 
 
+def activations():
+    """Functions of each element, and products of values."""
+    global random
+    random = np.random.default_rng(20261129)
+    net = Net((3, 6, 6))
+    net.conv(4, 3)
+    net.add("LeakyRelu", alpha=0.1)
+    net.conv(4, 4)
+    net.add("LeakyRelu")
+    case("leaky-relu", net)
+    # A mean of nine is carried through what only scales.
+    net = Net((2, 6, 6))
+    net.add("AveragePool", kernel_shape=[3, 3], strides=[3, 3])
+    net.add("LeakyRelu", alpha=0.25)
+    net.conv(3, 2, 1)
+    net.add("AveragePool", kernel_shape=[2, 2])
+    net.add("HardSigmoid")
+    case("averages-before-activations", net)
+
+    net = Net((3, 6, 6))
+    net.conv(4, 3)
+    net.add("PRelu", net.weight(floats(4, 1, 1, scale=0.3)))
+    net.conv(4, 4)
+    net.add("PRelu", net.weight(floats(1, scale=0.3)))
+    net.add("Flatten")
+    net.fc(5, 16)
+    net.add("PRelu", net.weight(floats(5, scale=0.3)))
+    case("prelu", net)
+
+    net = Net((2, 5, 5))
+    net.add("Mul", net.weight(np.float32(4)))
+    wide = net.at
+    net.add("HardSigmoid", of=wide, alpha=1 / 6, beta=0.5)
+    narrow = net.at
+    net.add("HardSwish", of=wide)
+    net.add("Sub", narrow)
+    case("hard-swish", net)
+
+    net = Net((2, 5, 5), opset=13)
+    numbers = [net.weight(np.float32(value)) for value in (-1.25, 0.3, -0.5, 0.75)]
+    parts = [net.add("Clip", numbers[0], numbers[1], of="x"), net.add("Clip", numbers[2], of="x"),
+             net.add("Clip", "", numbers[3], of="x"), net.add("Abs", of="x"), net.add("Neg", of="x")]
+    net.add("Concat", *parts[1:], of=parts[0], axis=1)
+    case("clip-abs-neg", net)
+    net = Net((2, 5, 5), opset=9)
+    net.add("Clip", min=-0.5, max=0.5)
+    case("clip-opset9", net)
+
+    net = Net((3, 5, 5))
+    left, right = net.conv(4, 3, of="x"), net.conv(4, 3, of="x")
+    difference = net.add("Sub", right, of=left)
+    net.add("Mul", net.add("Relu", of=difference), of=left)
+    case("mul-sub", net)
+
+    # Squeeze-and-excitation with convolutions of one pixel, with the factor in front, and with layers of vectors.
+    net = Net((3, 8, 8))
+    stem = net.add("Relu", of=net.conv(6, 3))
+    net.add("GlobalAveragePool")
+    net.add("Relu", of=net.conv(2, 6, 1))
+    net.conv(6, 2, 1)
+    factor = net.add("HardSigmoid", alpha=1 / 6, beta=0.5)
+    stem = net.add("Mul", stem, of=factor)
+    net.add("ReduceMean", axes=[2, 3], keepdims=0)
+    net.fc(3, 6)
+    net.add("Relu")
+    net.fc(6, 3)
+    net.add("HardSigmoid", alpha=1 / 6, beta=0.5)
+    net.add("Reshape", net.weight(np.array([-1, 6, 1, 1])))
+    net.add("Mul", net.at, of=stem)
+    case("squeeze-and-excite", net)
+
+    net = Net((3, 16, 16))
+    net.conv(8, 3, pads=[1] * 4, strides=[2, 2], bias=False)
+    net.norm(8)
+    net.add("HardSwish")
+    for into, out, stride in ((8, 8, 1), (8, 12, 2)):
+        start, wide = net.at, 2 * into
+        net.conv(wide, into, 1, bias=False)
+        net.norm(wide)
+        # As PyTorch's exporter before opset 14 writes it.
+        net.add("Mul", net.add("HardSigmoid", alpha=1 / 6, beta=0.5), of=net.at)
+        net.conv(wide, wide, bias=False, group=wide, pads=[1] * 4, strides=[stride] * 2)
+        net.norm(wide)
+        net.add("HardSwish")
+        middle = net.at
+        net.add("GlobalAveragePool")
+        net.add("Relu", of=net.conv(4, wide, 1))
+        net.add("HardSigmoid", alpha=1 / 6, beta=0.5, of=net.conv(wide, 4, 1))
+        net.add("Mul", net.at, of=middle)
+        net.conv(out, wide, 1, bias=False)
+        net.norm(out)
+        if into == out:
+            net.add("Add", net.at, of=start)
+    net.add("ReduceMean", axes=[2, 3], keepdims=0)
+    net.fc(16, 12)
+    net.add("HardSwish")
+    net.fc(10, 16)
+    case("mobilenet-v3-like", net)
+
+
+def smooth():
+    """Functions that are computed by pieces of polynomials."""
+    global random
+    random = np.random.default_rng(20261201)
+    net = Net((2, 6, 6))
+    net.conv(4, 2)
+    net.add("Mul", net.weight(np.float32(6)))
+    net.add("Sigmoid")
+    net.conv(4, 4)
+    net.add("Mul", net.add("Sigmoid"), of=net.nodes[-2].output[0])
+    net.add("Tanh")
+    case("sigmoid-tanh", net)
+
+    # Gelu as PyTorch's exporters write it, of images and of vectors.
+    net = Net((2, 4, 4), opset=14)
+    for part in (net.conv(4, 2), None):
+        if part is None:
+            net.add("Flatten")
+            part = net.fc(6, 16)
+        net.add("Div", net.weight(np.float32(2 ** 0.5)), of=part)
+        net.add("Erf")
+        net.add("Add", net.weight(np.float32(1)))
+        net.add("Mul", net.at, of=part)
+        net.add("Mul", net.weight(np.float32(0.5)))
+    case("gelu-by-erf", net)
+    net = Net((2, 4, 4), opset=20)
+    net.add("Gelu")
+    case("gelu", net)
+
+    net = Net((2, 5, 5))
+    net.add("Mul", net.weight(np.float32(4)))
+    parts = [net.add("Elu", of="t0"), net.add("Elu", of="t0", alpha=0.5), net.add("Selu", of="t0")]
+    net.add("Concat", *parts[1:], of=parts[0], axis=1)
+    case("elu-selu", net)
+
+
+def sizes():
+    """What makes images larger, signals, and the place of the largest score."""
+    global random
+    random = np.random.default_rng(20261130)
+    net = Net((2, 5, 4), opset=18)
+    net.add("Pad", net.weight(np.array([0, 0, 1, 2, 0, 0, 0, 3])))
+    net.conv(3, 2)
+    net.add("Pad", net.weight(np.array([1, 1])), "", net.weight(np.array([2])))
+    net.add("MaxPool", kernel_shape=[2, 2])
+    case("pad", net)
+    net = Net((2, 5, 4), opset=9)
+    net.add("Pad", pads=[0, 0, 1, 0, 0, 0, 1, 0])
+    net.conv(3, 2)
+    case("pad-opset9", net)
+
+    net = Net((2, 4, 3))
+    net.add("AveragePool", kernel_shape=[2, 2])
+    net.add("Resize", "", net.weight(np.array([1, 1, 2, 3], np.float32)), mode="nearest")
+    net.conv(3, 2)
+    net.add("Resize", "", "", net.weight(np.array([2, 3, 8, 4])), mode="nearest", nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric")
+    case("resize", net)
+    net = Net((2, 4, 3), opset=9)
+    net.add("Upsample", net.weight(np.array([1, 1, 2, 2], np.float32)), mode="nearest")
+    net.conv(3, 2)
+    case("upsample-opset9", net)
+
+    net = Net((2, 12, 12))
+    left = net.add("Relu", of=net.conv(6, 2, pads=[1] * 4))
+    net.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    net.add("Relu", of=net.conv(8, 6, pads=[1] * 4))
+    net.add("Resize", "", net.weight(np.array([1, 1, 2, 2], np.float32)), mode="nearest", nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric")
+    net.conv(6, 8, pads=[1] * 4)
+    net.add("Concat", left, of=net.at, axis=1)
+    net.add("Relu", of=net.conv(6, 12, pads=[1] * 4))
+    net.conv(3, 6, 1)
+    case("unet-like", net)
+
+    net = Net((3, 32))
+    net.norm(3)
+    net.conv(6, 3, (5,), pads=[2, 1], strides=[2])
+    net.norm(6)
+    net.add("Relu")
+    net.add("MaxPool", kernel_shape=[2], strides=[2])
+    start = net.at
+    net.conv(6, 6, (3,), pads=[2, 2], dilations=[2], group=2)
+    net.add("PRelu", net.weight(floats(6, 1, scale=0.3)))
+    net.add("Add", start)
+    net.add("Mul", net.weight(floats(6, 1) + np.float32(1)))
+    net.add("AveragePool", kernel_shape=[2], strides=[2])
+    net.add("Resize", "", net.weight(np.array([1, 1, 2], np.float32)), mode="nearest")
+    net.add("Flatten")
+    net.fc(4, 48)
+    case("conv-1d", net)
+    net = Net((24,))
+    net.add("Unsqueeze", net.weight(np.array([1])))
+    net.add("Relu", of=net.conv(4, 1, (5,)))
+    net.add("GlobalAveragePool")
+    net.add("Squeeze", net.weight(np.array([2])))
+    net.fc(3, 4)
+    case("conv-1d-of-a-row", net)
+
+    net = Net((10,))
+    net.fc(5, 10)
+    net.add("ArgMax", axis=1, keepdims=0)
+    case("ending-arg-max", net)
+    net = Net((2, 5, 4))
+    net.conv(3, 2)
+    net.add("ArgMax", axis=-3)
+    case("ending-arg-max-of-pixels", net)
+
+
 if __name__ == "__main__":
     operators()
     networks()
@@ -540,3 +754,6 @@ if __name__ == "__main__":
     if "--without-torch" not in sys.argv:
         exports()
     endings()
+    activations()
+    sizes()
+    smooth()
