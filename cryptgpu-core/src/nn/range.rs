@@ -165,13 +165,10 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
             let seen = if function.kinks() > 0 {
                 compared(top - 1) - function.farthest()
             } else {
-                compared(settings.codec.ring().bits() as i32 - 1)
+                compared(ring.bits() as i32 - 1)
             };
-            let result = if cut > 0 {
-                2f64.powi(settings.codec.ring().range_bits() as i32 - (f + cut) as i32) / divisor
-            } else {
-                f64::INFINITY
-            };
+            let result =
+                if cut > 0 { 2f64.powi(ring.range_bits() as i32 - (f + cut) as i32) / divisor } else { f64::INFINITY };
             Some((seen.min(result), [&step.inputs[..], &[step.output]].concat()))
         }
         PlanOp::Smooth(function) => Some((compared(top - 1) - function.farthest(), step.inputs.clone())),

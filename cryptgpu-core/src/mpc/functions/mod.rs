@@ -37,6 +37,7 @@ pub use pieces::SmoothFunction;
 pub use softmax::CrossEntropy;
 
 use super::{Fidelity, MpcError, Party, Rep, SignWindow};
+use crate::ring::Ring;
 
 /// What numbers must stay below for a truncation to be right, as a power of two.
 const RANGE_BITS: u32 = 62;
@@ -55,6 +56,18 @@ fn fixed(value: f64, fraction_bits: u32) -> u64 {
     (value * power(fraction_bits as i32)).round() as i64 as u64
 }
 
+/// Refuses the ring of 32 bits, which has no room for products of numbers with [`WORKING`] fraction bits.
+fn has_room(operation: &'static str, ring: Ring) -> Result<(), MpcError> {
+    if ring.range_bits() >= RANGE_BITS {
+        return Ok(());
+    }
+    let detail = format!(
+        "numbers on the way have {WORKING} fraction bits, and products of such do not fit the ring of {ring}: take the ring of \
+         64 bits"
+    );
+    Err(MpcError::argument(operation, detail))
+}
+
 impl Party {
     /// Runs `body`, a function of x, with exact truncations: numbers on the way come near the end of the range, where the paper's
     /// truncation is often wrong. They have 28 fraction bits, for which the ring of 32 bits has no room.
@@ -64,14 +77,7 @@ impl Party {
         x: &Rep,
         body: impl FnOnce(&mut Party) -> Result<T, MpcError>,
     ) -> Result<T, MpcError> {
-        let ring = x.ring();
-        if ring.range_bits() < RANGE_BITS {
-            let detail = format!(
-                "numbers on the way have {WORKING} fraction bits, and products of such do not fit the ring of {ring}: take the ring of \
-                 64 bits"
-            );
-            return Err(MpcError::argument(operation, detail));
-        }
+        has_room(operation, x.ring())?;
         let before = *self.settings();
         self.set_settings(super::Settings { fidelity: Fidelity::Exact, ..before });
         let result = body(self);

@@ -3,9 +3,9 @@
 //! public, and that of the piece in which a number lies is a local sum of the bits that say where it lies.
 
 use super::tables::{ERF, EXP_BELOW_ZERO, SIGMOID};
-use super::{WORKING, fixed, power};
+use super::{WORKING, fixed, has_room, power};
 use crate::mpc::{MpcError, Party, Rep};
-use crate::ring::{FixedPoint, Ring};
+use crate::ring::FixedPoint;
 
 /// A function that is constant beyond a range, to within 2^−20.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -109,11 +109,9 @@ impl SmoothFunction {
     /// # Errors
     /// [`MpcError::Argument`] for more than 26 fraction bits, and in the ring of 32 bits.
     pub fn check(self, codec: FixedPoint) -> Result<(), MpcError> {
+        has_room(self.name(), codec.ring())?;
         let widest = self.pieces().pieces.iter().map(|piece| piece.half).max().unwrap_or(0);
         let (f, most) = (codec.fraction_bits(), WORKING.saturating_sub(widest));
-        if codec.ring() != Ring::Z64 {
-            return Err(MpcError::argument(self.name(), "it is computed in the ring of 64 bits alone".into()));
-        }
         if f <= most {
             return Ok(());
         }

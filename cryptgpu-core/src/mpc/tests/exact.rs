@@ -264,21 +264,24 @@ fn piecewise_linear_functions() {
         PiecewiseLinear::new(0.125, -2.0, vec![(-1.0, 3.0), (-0.5, -4.5), (1.0, 0.3)]),
         Ok(PiecewiseLinear::absolute()),
     ];
-    for (f, function) in [12, 20, 24].into_iter().flat_map(|f| functions.each_ref().map(|function| (f, function))) {
+    // In the ring of 32 bits a truncated result lies below 2^(30 − 12 − 12).
+    let codecs = [(Ring::Z64, 12, 90.0), (Ring::Z64, 20, 90.0), (Ring::Z64, 24, 90.0), (Ring::Z32, 12, 9.0)];
+    for ((ring, f, far), function) in codecs.into_iter().flat_map(|codec| functions.each_ref().map(|one| (codec, one)))
+    {
         let function = function.as_ref().unwrap();
         let mut world = World::seeded(u64::from(f));
-        world.settings.codec = FixedPoint::new(f).unwrap();
+        world.settings.codec = FixedPoint::in_ring(ring, f).unwrap();
         let (codec, unit) = (world.settings.codec, 0.5f64.powi(f as i32));
         let between = (0..1200).map(|i| f64::from(i - 600) / 100.0);
         let near = function.places().flat_map(|at| (-3..=3).map(move |units| at + f64::from(units) * unit));
-        let x = codec.encode_array(&ndarray::Array1::from_iter(between.chain(near).chain([-90.0, 90.0]))).unwrap();
+        let x = codec.encode_array(&ndarray::Array1::from_iter(between.chain(near).chain([-far, far]))).unwrap();
         let n = x.len();
         let trial = run_trial(&world, std::slice::from_ref(&x), &|p: &mut Party, x: &[Rep]| {
             p.piecewise_linear(&x[0], function)
         });
         let trial = trial.unwrap();
         let cut = function.cut(f);
-        let cost = cost::piecewise_linear(Ring::Z64, n, function.kinks(), cut, world.settings.window);
+        let cost = cost::piecewise_linear(ring, n, function.kinks(), cut, world.settings.window);
         assert_eq!((trial.counted.bytes, trial.declared), (cost.bytes, Some(cost)), "{function:?}");
         for (&x, &y) in x.iter().zip(&trial.value) {
             let (x, y) = (codec.decode(x), codec.decode(y));
