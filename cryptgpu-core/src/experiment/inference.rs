@@ -19,6 +19,7 @@ use crate::net::{Link, PartyId};
 use crate::nn::range::Conditions;
 use crate::nn::{Graph, LowerOptions, NnError, WeightSource, Weights, fold, lower, window, zoo};
 use crate::prg::{Aes128Ctr, Key, Randomness};
+use crate::ring::Ring;
 
 /// The party that brings the weights.
 pub const WEIGHTS_OWNER: PartyId = PartyId::P1;
@@ -59,6 +60,9 @@ pub struct Inference {
     /// What the parties draw masks from; AES-128-CTR by default.
     #[serde(default)]
     pub randomness: Randomness,
+    /// The ring that the parties compute in; that of 64 bits by default.
+    #[serde(default)]
+    pub ring: Ring,
     /// Fraction bits of the fixed-point codec.
     pub fraction_bits: u32,
     /// Bits that comparisons look at.
@@ -160,6 +164,7 @@ impl Inference {
             threads: None,
             fidelity: Fidelity::Exact,
             randomness: Randomness::default(),
+            ring: Ring::Z64,
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
             window: SignWindow::default(),
             check_range: CheckRange::Off,
@@ -180,7 +185,7 @@ impl Inference {
     /// # Errors
     /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room.
     pub fn settings(&self) -> Result<Settings, ExperimentError> {
-        super::window::settings(self.fraction_bits, self.fidelity, self.window, self.check_range)
+        super::window::settings(self.ring, self.fraction_bits, self.fidelity, self.window, self.check_range)
     }
 
     /// How the network is evaluated: as the paper's code does under [`Fidelity::Paper`].

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Machine;
-use crate::ring::DEFAULT_FRACTION_BITS;
+use crate::ring::{FixedPoint, Ring};
 
 /// One thing that a number depends on, as a table says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(super) struct Conditions<'a> {
     pub device: &'a str,
     pub cards: &'a [String; 3],
     pub fidelity: &'a str,
+    pub ring: Ring,
     pub fraction_bits: u32,
     pub window: &'a str,
     pub randomness: &'a str,
@@ -56,7 +57,11 @@ impl Conditions<'_> {
         vec![
             Mark::new(device, self.device != "cpu"),
             Mark::new(self.fidelity, self.fidelity != "exact"),
-            Mark::new(format!("{} fraction bits", self.fraction_bits), self.fraction_bits != DEFAULT_FRACTION_BITS),
+            Mark::new(format!("ring of {}", self.ring), self.ring != Ring::Z64),
+            Mark::new(
+                format!("{} fraction bits", self.fraction_bits),
+                self.fraction_bits != FixedPoint::from(self.ring).fraction_bits(),
+            ),
             Mark::new(window(self.window), self.window != STANDARD_WINDOW),
             Mark::new(self.randomness, self.randomness.contains("insecure")),
             Mark::new(threads(self.threads), self.threads.iter().any(|n| ![0, self.machine.cores].contains(n))),

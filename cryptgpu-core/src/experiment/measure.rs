@@ -192,6 +192,7 @@ fn record(
         cards: reports.each_ref().map(|report| report.device.card.clone()),
         link: declaration.link.to_string(),
         fidelity: declaration.fidelity.to_string(),
+        ring: declaration.ring,
         fraction_bits: declaration.fraction_bits,
         window: super::window::text(declaration.window),
         check_range: declaration.check_range.to_string(),

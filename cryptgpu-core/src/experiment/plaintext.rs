@@ -119,6 +119,7 @@ fn record(
         cards: [card.clone(), card.clone(), card],
         link: "none".to_owned(),
         fidelity: "exact".to_owned(),
+        ring: crate::ring::Ring::Z64,
         fraction_bits: 0,
         // It has no comparisons; a record of private inference without a window is an older one.
         window: "none".to_owned(),

@@ -13,7 +13,7 @@ use super::label::{Conditions, Mark, STANDARD_WINDOW};
 use super::{ExperimentError, Images, Machine};
 use crate::mpc::CheckRange;
 use crate::nn::WeightSource;
-use crate::ring::DEFAULT_FRACTION_BITS;
+use crate::ring::{DEFAULT_FRACTION_BITS, Ring};
 
 /// One measurement. Fields that a newer version adds are ignored by an older one, and fields marked
 /// "or none" may be missing.
@@ -42,6 +42,9 @@ pub struct Record {
     pub link: String,
     /// Which protocols ran: `exact` or `paper`.
     pub fidelity: String,
+    /// The ring that the parties computed in; that of 64 bits in records that do not say it.
+    #[serde(default)]
+    pub ring: Ring,
     /// Fraction bits of the fixed-point codec; 0 for floating point.
     pub fraction_bits: u32,
     /// Bits that comparisons looked at, `lowest:width`. Older records do not say it: [`read`] tells it from their bytes,
@@ -146,6 +149,7 @@ impl Record {
             device: &self.device,
             cards: &self.cards,
             fidelity: &self.fidelity,
+            ring: self.ring,
             // Floating point and no comparisons are not what sets a record in the clear apart.
             fraction_bits: if self.is_plaintext() { DEFAULT_FRACTION_BITS } else { self.fraction_bits },
             window: if self.is_plaintext() { STANDARD_WINDOW } else { &self.window },
@@ -315,6 +319,7 @@ pub(crate) mod tests {
             cards: Default::default(),
             link: "none".into(),
             fidelity: "exact".into(),
+            ring: Ring::Z64,
             fraction_bits: 20,
             window: "0:64".into(),
             check_range: no_check(),

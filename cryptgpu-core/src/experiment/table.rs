@@ -232,6 +232,7 @@ pub fn latest(records: &[Record]) -> Vec<Record> {
 mod tests {
     use super::super::record::tests::sample;
     use super::*;
+    use crate::ring::Ring;
 
     #[test]
     fn ours_stand_beside_the_papers_with_their_sources() {
@@ -313,7 +314,8 @@ mod tests {
     #[test]
     fn what_a_number_depends_on_makes_a_row_of_its_own_with_a_name_of_its_own() {
         type Change = fn(&mut Record);
-        let changes: [(Change, &str); 15] = [
+        let changes: [(Change, &str); 16] = [
+            (|r| (r.ring, r.fraction_bits) = (Ring::Z32, 12), "lenet (ring of 32 bits)"),
             (|r| r.window = "0:16".into(), "lenet (window 0:16)"),
             (|r| r.check_range = "run".into(), "lenet (range check run)"),
             (|r| r.fraction_bits = 12, "lenet (12 fraction bits)"),

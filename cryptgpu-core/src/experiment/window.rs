@@ -4,20 +4,21 @@
 use super::ExperimentError;
 use crate::mpc::{CheckRange, Fidelity, Settings, SignWindow};
 use crate::nn::LowerOptions;
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Ring};
 
 /// How each party computes.
 ///
 /// # Errors
-/// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room, or a window that no check of ranges
-/// goes with.
+/// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room in the ring, or a window that no check of
+/// ranges goes with.
 pub fn settings(
+    ring: Ring,
     fraction_bits: u32,
     fidelity: Fidelity,
     window: SignWindow,
     check_range: CheckRange,
 ) -> Result<Settings, ExperimentError> {
-    let codec = FixedPoint::new(fraction_bits).map_err(|error| ExperimentError::Declaration {
+    let codec = FixedPoint::in_ring(ring, fraction_bits).map_err(|error| ExperimentError::Declaration {
         field: "fraction bits",
         value: fraction_bits.to_string(),
         hint: error.to_string(),

@@ -490,6 +490,35 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
 }
 
 #[test]
+fn inference_in_the_ring_of_32_bits_says_so_and_sends_half() {
+    let run = |more: &str| {
+        let done = cryptgpu(&format!("run inference --networks lenet --iterations 3 --parties threads --json {more}"));
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        serde_json::from_str::<serde_json::Value>(text(&done.stdout).trim()).unwrap()
+    };
+    let (wide, narrow) = (run(""), run("--ring 32"));
+    let bytes =
+        |record: &serde_json::Value| record["bytes_sent"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
+    let (wide_bytes, narrow_bytes): (u64, u64) = (bytes(&wide), bytes(&narrow));
+    assert!(narrow_bytes as f64 <= 0.52 * wide_bytes as f64, "{narrow_bytes} for {wide_bytes}");
+    assert_eq!((&wide["ring"], &wide["fraction_bits"]), (&"Z64".into(), &20.into()));
+    assert_eq!((&narrow["ring"], &narrow["fraction_bits"]), (&"Z32".into(), &12.into()));
+    assert_eq!((&narrow["agreement"], &narrow["compared"]), (&3.into(), &3.into()));
+    assert!(narrow["max_abs_error"].as_f64().unwrap() < 0.1, "{narrow}");
+
+    let shown = text(&cryptgpu("run inference --networks lenet --iterations 1 --parties threads --ring 32").stdout);
+    assert!(shown.contains("ring of 32 bits") && !shown.contains("12 fraction bits"), "{shown}");
+    for (command, hint) in [
+        ("run inference --networks lenet --ring 32 --fraction-bits 15", "fraction bits 15"),
+        ("run inference --networks lenet --ring 16", "of 64 and of 32 bits"),
+        ("run train --networks lenet --iterations 1 --ring 32", "leave --ring out"),
+    ] {
+        let refused = cryptgpu(command);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(hint), "{}", text(&refused.stderr));
+    }
+}
+
+#[test]
 fn pictures_are_inferred_by_a_named_preprocessing_and_their_classes_told() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, scores, labels) = (dir.path().join("digits"), dir.path().join("y.npy"), dir.path().join("labels.txt"));

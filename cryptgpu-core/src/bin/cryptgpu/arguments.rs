@@ -13,6 +13,7 @@ use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, c
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
 use cryptgpu_core::net::{Link, LinkType};
 use cryptgpu_core::prg::Randomness;
+use cryptgpu_core::ring::{FixedPoint, Ring};
 
 use super::Result;
 
@@ -144,9 +145,8 @@ pub struct Computation {
     /// it shows what the cipher costs
     #[arg(long, default_value_t)]
     pub randomness: Randomness,
-    /// Fraction bits of the fixed-point numbers
-    #[arg(long, default_value_t = 20)]
-    pub fraction_bits: u32,
+    #[command(flatten)]
+    pub numbers: Numbers,
     /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less, and hold while
     /// the network's values stay below 2^(lowest + width − 1 − fraction bits)
     #[arg(long, value_parser = window)]
@@ -157,6 +157,51 @@ pub struct Computation {
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = CheckRangeName::Off,
           default_missing_value = "run")]
     pub check_range: CheckRangeName,
+}
+
+/// How reals are written in the ring.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Numbers {
+    /// Bits of the ring's words: 64, or 32, at half of the bytes and less than half of the time, for values below 2^(30 − 2 ×
+    /// fraction bits) where they are multiplied
+    #[arg(long, default_value_t = RingName(Ring::Z64))]
+    ring: RingName,
+    /// Fraction bits of the fixed-point numbers; 20 by default, and 12 in the ring of 32 bits
+    #[arg(long)]
+    fraction_bits: Option<u32>,
+}
+
+impl Numbers {
+    /// The ring.
+    pub fn ring(&self) -> Ring {
+        self.ring.0
+    }
+
+    /// The fraction bits of a number in it.
+    pub fn fraction_bits(&self) -> u32 {
+        self.fraction_bits.unwrap_or(FixedPoint::from(self.ring()).fraction_bits())
+    }
+}
+
+/// `64` or `32`.
+#[derive(Debug, Clone, Copy)]
+struct RingName(Ring);
+
+impl std::fmt::Display for RingName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.bits())
+    }
+}
+
+impl std::str::FromStr for RingName {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let all = [Ring::Z64, Ring::Z32].map(RingName);
+        all.into_iter()
+            .find(|ring| ring.to_string() == text)
+            .ok_or_else(|| "the rings are those of 64 and of 32 bits".into())
+    }
 }
 
 /// Where records go.

@@ -36,9 +36,8 @@ pub struct Arguments {
     /// Range that all inputs are declared to lie in, `lowest:largest`; else −3 to 3
     #[arg(long, value_parser = input_range, allow_hyphen_values = true)]
     input_range: Option<InputRange>,
-    /// Fraction bits of the fixed-point numbers
-    #[arg(long, default_value_t = 20)]
-    fraction_bits: u32,
+    #[command(flatten)]
+    numbers: arguments::Numbers,
     /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64
     #[arg(long, value_parser = window)]
     window: Option<SignWindow>,
@@ -84,7 +83,8 @@ impl Arguments {
             weights,
             batch: count.max(1),
             iterations: 1,
-            fraction_bits: self.fraction_bits,
+            ring: self.numbers.ring(),
+            fraction_bits: self.numbers.fraction_bits(),
             window: self.window.unwrap_or_default(),
             compare: count,
             network: default.network,
@@ -119,8 +119,8 @@ impl Arguments {
             }
         } else {
             let title = format!(
-                "{network}, weights {}, inputs from {}, {count} images of {}, {} fraction bits",
-                declaration.weights, conditions.input, declaration.images, self.fraction_bits
+                "{network}, weights {}, inputs from {}, {count} images of {}, ring of {}, {} fraction bits",
+                declaration.weights, conditions.input, declaration.images, declaration.ring, declaration.fraction_bits
             );
             writeln!(out, "{}", headroom_table(&room).titled(title).text())?;
         }

@@ -11,6 +11,7 @@ use cryptgpu_core::ring::FixedPoint;
 use cryptgpu_core::show::{Cell, PlainTable, Show};
 use serde::Serialize;
 
+use super::arguments::Numbers;
 use super::model::Model;
 use super::{Result, format};
 
@@ -31,9 +32,8 @@ pub struct Arguments {
     /// Images at a time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     batch: u32,
-    /// Fraction bits of the fixed-point numbers
-    #[arg(long, default_value_t = 20)]
-    fraction_bits: u32,
+    #[command(flatten)]
+    numbers: Numbers,
     /// Write JSON: a line for each step, and one for the whole
     #[arg(long)]
     json: bool,
@@ -101,7 +101,10 @@ impl Whole {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let model = Model::open(&arguments.network)?;
-    let settings = Settings { codec: FixedPoint::new(arguments.fraction_bits)?, ..Settings::default() };
+    let settings = Settings {
+        codec: FixedPoint::in_ring(arguments.numbers.ring(), arguments.numbers.fraction_bits())?,
+        ..Settings::default()
+    };
     let folded = fold::fold_graph(&model.graph)?;
     let plan = lower::lower(&folded, LowerOptions::default())?;
     window::check_plan(&plan, &settings)?;

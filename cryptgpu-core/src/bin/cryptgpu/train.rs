@@ -12,6 +12,7 @@ use cryptgpu_core::experiment::training::{
 };
 use cryptgpu_core::experiment::{ExperimentError, Parties, WeightFile, WeightSource};
 use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd, Train};
+use cryptgpu_core::ring::Ring;
 
 use super::arguments::{self, Output, item};
 use super::progress::Progress;
@@ -306,6 +307,10 @@ impl TrainArguments {
     }
 
     fn private(&self, declaration: Training) -> Result<Training> {
+        let ring = self.computation.numbers.ring();
+        if ring != Ring::Z64 {
+            return Err(format!("no network is trained in the ring of {ring}, yet: leave --ring out").into());
+        }
         let declaration = Training {
             checkpoints: self.checkpoints.as_ref().map(|folder| {
                 let checkpoints = Checkpointing::every(self.checkpoint_every as usize, folder);
@@ -316,7 +321,7 @@ impl TrainArguments {
             device: self.computation.device,
             fidelity: self.computation.fidelity.into(),
             randomness: self.computation.randomness,
-            fraction_bits: self.computation.fraction_bits,
+            fraction_bits: self.computation.numbers.fraction_bits(),
             window: self.computation.window.unwrap_or_default(),
             check_range: self.computation.check_range.into(),
             ..declaration

@@ -101,6 +101,7 @@ impl MicroRecord {
     /// is left out.
     pub(super) fn marks(&self) -> Vec<Mark> {
         let conditions = Conditions {
+            ring: crate::ring::Ring::Z64,
             device: &self.device,
             cards: &self.cards,
             // Older records are all of the standard.

@@ -12,7 +12,7 @@ use crate::net::Link;
 use crate::nn::training::TrainingPlan;
 use crate::nn::{cost, count, fold, lower};
 use crate::prg::Randomness;
-use crate::ring::DEFAULT_FRACTION_BITS;
+use crate::ring::{DEFAULT_FRACTION_BITS, Ring};
 
 /// A measurement, and the tables and figures that show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,8 +115,16 @@ impl Conditions {
 }
 
 /// How a subject writes settings: nothing for those of a usual run, so that older records are found too.
-pub(super) fn settings(fidelity: &str, fraction_bits: u32, window: &str, check: &str, random: &str) -> Vec<String> {
+pub(super) fn settings(
+    fidelity: &str,
+    ring: Ring,
+    fraction_bits: u32,
+    window: &str,
+    check: &str,
+    random: &str,
+) -> Vec<String> {
     let usual = [
+        (format!("ring of {ring}"), ring == Ring::Z64),
         (fidelity.to_owned(), [Fidelity::default().to_string(), String::new()].contains(&fidelity.to_owned())),
         (format!("{fraction_bits} fraction bits"), [0, DEFAULT_FRACTION_BITS].contains(&fraction_bits)),
         (format!("window {window}"), ["", "none", &window::text(SignWindow::default())].contains(&window)),
@@ -310,6 +318,7 @@ fn guess_training(training: &Training) -> Result<f64, ExperimentError> {
 fn of_inference(inference: &Inference) -> Vec<String> {
     settings(
         &inference.fidelity.to_string(),
+        inference.ring,
         inference.fraction_bits,
         &window::text(inference.window),
         &inference.check_range.to_string(),
@@ -320,6 +329,7 @@ fn of_inference(inference: &Inference) -> Vec<String> {
 fn of_training(training: &Training) -> Vec<String> {
     settings(
         &training.fidelity.to_string(),
+        Ring::Z64,
         training.fraction_bits,
         &window::text(training.window),
         &training.check_range.to_string(),

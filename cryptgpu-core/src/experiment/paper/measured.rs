@@ -9,6 +9,7 @@ use crate::device::Devices;
 use crate::experiment::micro::{self, MicroRecord};
 use crate::experiment::training::{self, TrainingRecord};
 use crate::experiment::{ExperimentError, Record};
+use crate::ring::Ring;
 
 /// A record.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,7 @@ impl Measured {
                 link: record.link.clone(),
                 settings: settings(
                     &record.fidelity,
+                    record.ring,
                     record.fraction_bits,
                     &record.window,
                     &record.check_range,
@@ -41,6 +43,7 @@ impl Measured {
             Measured::Training(record) => {
                 let mut settings = settings(
                     &record.fidelity,
+                    Ring::Z64,
                     record.fraction_bits,
                     &record.window,
                     &record.check_range,
@@ -60,7 +63,14 @@ impl Measured {
                 of: format!("{} {}", record.operation, record.size),
                 batch: 0,
                 link: record.link.clone(),
-                settings: settings(&record.fidelity, record.fraction_bits, &record.window, "off", &record.randomness),
+                settings: settings(
+                    &record.fidelity,
+                    Ring::Z64,
+                    record.fraction_bits,
+                    &record.window,
+                    "off",
+                    &record.randomness,
+                ),
             },
         }
     }

@@ -183,7 +183,8 @@ impl Training {
     /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room, or a window that no check of ranges
     /// goes with.
     pub fn settings(&self) -> Result<Settings, ExperimentError> {
-        crate::experiment::window::settings(self.fraction_bits, self.fidelity, self.window, self.check_range)
+        let ring = crate::ring::Ring::Z64;
+        crate::experiment::window::settings(ring, self.fraction_bits, self.fidelity, self.window, self.check_range)
     }
 
     /// What parties it wants.

@@ -12,7 +12,7 @@ use crate::experiment::label::{Conditions, Mark};
 use crate::experiment::record::lines;
 use crate::experiment::{ExperimentError, Machine, append_line};
 use crate::nn::training::{Optimizer, Train};
-use crate::ring::DEFAULT_FRACTION_BITS;
+use crate::ring::{DEFAULT_FRACTION_BITS, Ring};
 
 /// What the records of this experiment are called.
 pub const EXPERIMENT: &str = "train";
@@ -187,6 +187,7 @@ impl TrainingRecord {
     /// Everything that its numbers depend on besides network, batch and links, as tables say it.
     pub(super) fn marks(&self) -> Vec<Mark> {
         let conditions = Conditions {
+            ring: Ring::Z64,
             device: &self.device,
             cards: &self.cards,
             fidelity: &self.fidelity,

@@ -2,6 +2,7 @@
 
 use cryptgpu_core::experiment::training::{self, TrainingRecord};
 use cryptgpu_core::experiment::{Record, latest};
+use cryptgpu_core::ring::Ring;
 
 use super::inference::taken;
 use super::source::{self, Measured};
@@ -50,7 +51,8 @@ pub fn precision(records: &[Record]) -> Result<Sheet> {
 /// The records behind [`precision`], by network, images, truncation and fraction bits.
 pub(crate) fn precision_records(records: &[Record]) -> Result<Vec<Record>> {
     let mut records = latest(records);
-    records.retain(|record| !record.is_plaintext() && record.compared >= ENOUGH && record.max_abs_error.is_some());
+    records.retain(|record| !record.is_plaintext() && record.ring == Ring::Z64);
+    records.retain(|record| record.compared >= ENOUGH && record.max_abs_error.is_some());
     if records.is_empty() {
         let hint = "measure with `cryptgpu run paper --only plaintext` and read its file";
         return Err(NotebookError::Empty { what: "the precision study", hint });
