@@ -2,7 +2,7 @@
 //! owner only, and from the range that inputs are declared to lie in. The intervals hold for what stands in the ring, rounding
 //! included; nothing is evaluated here.
 
-use super::lower::{PlanOp, Step};
+use super::plan::{PlanOp, Step};
 use super::{NnError, Plan, Weights};
 use crate::mpc::{PiecewiseLinear, SmoothFunction};
 use crate::ring::FixedPoint;

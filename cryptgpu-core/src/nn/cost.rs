@@ -3,7 +3,7 @@
 
 use super::Plan;
 use super::divisor::cut;
-use super::lower::{PlanOp, Step};
+use super::plan::{PlanOp, Step};
 use crate::mpc::cost::RangeChecks;
 use crate::mpc::{CheckRange, Cost, Fidelity, Settings, cost};
 use crate::ring::Ring;

@@ -1,7 +1,7 @@
 //! What a network costs before anything runs: activations, multiply-accumulates, parameters, and the
 //! memory of a private run.
 
-use super::lower::PlanOp;
+use super::plan::PlanOp;
 use super::{Graph, Node, Op, Plan};
 
 /// Sizes of a network for one image.

@@ -1,7 +1,7 @@
 //! Divisions by public numbers that a plan leaves to the next truncation, in bits and factors. What runs with them stands
 //! in `private/`.
 
-use super::lower::PlanOp;
+use super::plan::PlanOp;
 
 /// s = ⌈log₂ divisor⌉: how many bits more the truncation after a pending divisor takes.
 pub(super) fn extra_bits(divisor: u64) -> u32 {

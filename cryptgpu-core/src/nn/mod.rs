@@ -11,7 +11,8 @@
 //! | `source.rs` | [`WeightSource`], [`WeightFile`]: where weights come from |
 //! | `fit.rs` | [`FittedWeights`]: a file's tensors made to fit a network, with a notice for each change |
 //! | `fold.rs` | batch normalisation folded into the convolution before it |
-//! | `lower.rs` | lowering of a graph to a [`Plan`]: the steps that the parties run, in order |
+//! | `plan.rs` | [`Plan`]: the steps that the parties run, in order |
+//! | `lower.rs` | lowering of a graph to a plan |
 //! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters, memory of a private run |
 //! | `divisor.rs` | public divisors that wait for the next truncation |
 //! | `cost.rs` | bytes and rounds of a plan, as the protocols declare them |
@@ -38,6 +39,7 @@ pub mod graph;
 pub mod lower;
 pub mod onnx;
 pub mod plaintext;
+pub mod plan;
 mod predictions;
 pub mod private;
 pub mod range;
@@ -53,8 +55,9 @@ pub use error::NnError;
 pub use fit::FittedWeights;
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
-pub use lower::{LowerOptions, Plan};
+pub use lower::LowerOptions;
 pub use onnx::{OnnxError, OnnxModel};
+pub use plan::Plan;
 pub use predictions::predictions;
 pub use private::SharedModel;
 pub use show::headroom_table;

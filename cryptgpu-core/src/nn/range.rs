@@ -4,7 +4,8 @@
 //! magnitude.
 
 use super::divisor::cut;
-use super::lower::{PlanOp, Step, ValueId, lower, reordered};
+use super::lower::{lower, reordered};
+use super::plan::{PlanOp, Step, ValueId};
 use super::window;
 use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
 use crate::mpc::Settings;

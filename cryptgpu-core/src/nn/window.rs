@@ -2,7 +2,7 @@
 //! settings no network can be evaluated with. All of it follows from the plan, which is public; no weight enters here.
 
 use super::divisor::{cut, extra_bits};
-use super::lower::{PlanOp, Step};
+use super::plan::{PlanOp, Step};
 use super::{NnError, Plan};
 use crate::mpc::cost::window_in;
 use crate::mpc::{Settings, SignWindow};

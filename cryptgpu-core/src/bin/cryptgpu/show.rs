@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use cryptgpu_core::mpc::Settings;
 use cryptgpu_core::net::Link;
-use cryptgpu_core::nn::lower::Step;
+use cryptgpu_core::nn::plan::Step;
 use cryptgpu_core::nn::{Graph, LowerOptions, Plan, cost, count, estimate, fold, lower, window};
 use cryptgpu_core::ring::FixedPoint;
 use cryptgpu_core::show::{Cell, PlainTable, Show};

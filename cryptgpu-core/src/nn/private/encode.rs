@@ -4,7 +4,7 @@
 use super::Layer;
 use crate::mpc::{Operand, Rep};
 use crate::nn::divisor::{cut, extra_bits};
-use crate::nn::lower::{PlanOp, Step};
+use crate::nn::plan::{PlanOp, Step};
 use crate::nn::{NnError, Plan, Weights};
 use crate::ring::FixedPoint;
 use rayon::prelude::*;

@@ -5,7 +5,7 @@ use super::{Layer, LayerTime, SharedModel};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry};
 use crate::mpc::{Additive, CheckRange, MpcError, Operand, Party, Rep, Truncating};
 use crate::nn::divisor::reciprocal;
-use crate::nn::lower::{PlanOp, Step};
+use crate::nn::plan::{PlanOp, Step};
 use crate::nn::{NnError, window};
 use std::time::Instant;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct LayerTime<'a> {
     /// The node of the graph that it comes from.
     pub name: &'a str,
-    /// The kind of operation, as [`crate::nn::lower::PlanOp::kind`].
+    /// The kind of operation, as [`crate::nn::plan::PlanOp::kind`].
     pub kind: &'static str,
     /// Elements of its result.
     pub elements: usize,

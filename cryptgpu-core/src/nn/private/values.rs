@@ -3,7 +3,7 @@
 
 use crate::mpc::{Additive, MpcError, Party, Rep, Truncating};
 use crate::nn::NnError;
-use crate::nn::lower::{Plan, Step, ValueId};
+use crate::nn::plan::{Plan, Step, ValueId};
 use std::collections::BTreeMap;
 
 /// Values by number, for as long as a step still uses them.

@@ -13,7 +13,7 @@ use super::times::{Label, Pass, StepTime, observed};
 use crate::device::{DeviceError, PoolGeometry};
 use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::nn::NnError;
-use crate::nn::lower::{PlanOp, Step};
+use crate::nn::plan::{PlanOp, Step};
 use crate::nn::private::evaluate::{convolution, rescale};
 
 /// The gradient of a parameter.

@@ -11,7 +11,7 @@ use crate::mpc::{CheckRange, Cost, Fidelity, Octaves, Settings, cost};
 use crate::nn::NnError;
 use crate::nn::cost::of_step;
 use crate::nn::divisor::{cut, reciprocal};
-use crate::nn::lower::PlanOp;
+use crate::nn::plan::PlanOp;
 use crate::ring::{Ring, RingError};
 
 /// An iteration, as far as its cost depends on it.

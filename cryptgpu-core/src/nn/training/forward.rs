@@ -5,7 +5,7 @@ use super::plan::{Keeps, LayerTensors, TrainingPlan};
 use super::times::{Label, Pass, StepTime, observed};
 use crate::mpc::{KeptMaxima, Operand, Party, Rep, RepBits};
 use crate::nn::divisor::cut;
-use crate::nn::lower::{PlanOp, Step};
+use crate::nn::plan::{PlanOp, Step};
 use crate::nn::private::values::{Computed, Inputs as Operands, Values};
 use crate::nn::private::{Layer, evaluate::evaluate};
 use crate::nn::{NnError, window};

@@ -7,7 +7,7 @@ use super::plan::{Keeps, TrainingPlan};
 use super::settings::{Optimizer, Sgd};
 use crate::device::spare;
 use crate::mpc::{KeptMaxima, RepBits};
-use crate::nn::lower::{PlanOp, Step, ValueId};
+use crate::nn::plan::{PlanOp, Step, ValueId};
 
 /// Memory of a party's process during an iteration of training on a CPU, in bytes, without the examples that it owns (a byte
 /// a pixel). On a card all but [`TrainingMemory::process`] is the card's.

@@ -4,7 +4,8 @@
 
 use super::settings::{Loss, Optimizer, Train};
 use crate::nn::divisor::extra_bits;
-use crate::nn::lower::{PlanOp, Step, ValueId, lower_for_training};
+use crate::nn::lower::lower_for_training;
+use crate::nn::plan::{PlanOp, Step, ValueId};
 use crate::nn::{Graph, NnError, Plan};
 use std::collections::BTreeMap;
 

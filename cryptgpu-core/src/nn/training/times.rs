@@ -46,7 +46,7 @@ impl std::fmt::Display for Pass {
 pub struct StepTime<'a> {
     /// The node of the graph that it comes from; `loss` or `update` in these passes.
     pub name: &'a str,
-    /// The kind of operation, as [`crate::nn::lower::PlanOp::kind`]; `loss` or `update` in these passes.
+    /// The kind of operation, as [`crate::nn::plan::PlanOp::kind`]; `loss` or `update` in these passes.
     pub kind: &'static str,
     /// The pass.
     pub pass: Pass,
