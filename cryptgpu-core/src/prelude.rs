@@ -53,5 +53,5 @@ pub mod protocol {
     pub use crate::mpc::{
         Additive, CheckedClaim, Cost, MpcError, Octaves, Operand, PartyView, RepXor, Side, SignWindow, World,
     };
-    pub use crate::ring::FixedPoint;
+    pub use crate::ring::{FixedPoint, Ring};
 }

@@ -1,4 +1,5 @@
 //! Pictures against what Pillow and NumPy make of the same files (`data/pictures/make.py`), and files that are none.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
