@@ -3,10 +3,8 @@
 use super::super::Op;
 use super::attributes::Attributes;
 use super::import::{Failure, Import};
-use super::layers::{Kind, Value};
-use crate::device::PoolGeometry;
+use super::layers::{Kind, Value, by_channel};
 use crate::mpc::{MpcError, PiecewiseLinear, SmoothFunction};
-use ndarray::{Array1, IxDyn};
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -146,8 +144,8 @@ pub(super) fn prelu<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result
     };
     let rectified = of_each(import, node, Op::Relu, &image)?;
     let above = slopes.iter().map(|slope| 1.0 - slope).collect::<Vec<_>>();
-    let above = by_channel(import, node, &above, &rectified)?;
-    let all = by_channel(import, node, &slopes, &image)?;
+    let above = scaled_by_channel(import, node, &above, &rectified)?;
+    let all = scaled_by_channel(import, node, &slopes, &image)?;
     let sum = import.layer(node, None, Kind::Plain(Op::Add), &[&above, &all])?;
     match shape.len() {
         3 => Ok(x.with(sum.layer)),
@@ -155,11 +153,8 @@ pub(super) fn prelu<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result
     }
 }
 
-/// An image times a secret factor for each channel: a convolution of one pixel by channel.
-fn by_channel<'a>(import: &mut Import<'a>, node: Attributes<'a>, factors: &[f64], x: &Value) -> Result<Value> {
-    let (channels, window) = (factors.len(), PoolGeometry::square(1, 1, 0));
-    let op = Op::Conv2d { out_channels: channels, window, groups: channels, bias: false };
-    let weight = Array1::from_iter(factors.iter().map(|&factor| factor as f32)).into_dyn();
-    let weight = weight.into_shape_with_order(IxDyn(&[channels, 1, 1, 1])).map_err(|error| error.to_string())?;
+/// An image times a secret factor for each channel.
+fn scaled_by_channel<'a>(import: &mut Import<'a>, node: Attributes<'a>, factors: &[f64], x: &Value) -> Result<Value> {
+    let (op, weight) = by_channel(factors, false);
     import.layer(node, None, Kind::Product { op, weight, bias: None }, &[x])
 }

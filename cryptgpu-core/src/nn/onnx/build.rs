@@ -3,7 +3,7 @@
 
 use super::super::{Graph, NnError, Op, Weights};
 use super::error::OnnxError;
-use super::layers::{Kind, Layer, Layers};
+use super::layers::{Kind, Layer, Layers, by_channel};
 use crate::device::PoolGeometry;
 use ndarray::{Array1, ArrayD, Axis, IxDyn};
 use std::collections::HashMap;
@@ -147,7 +147,7 @@ impl Building {
                 }
                 // Of a vector: as an image of one pixel, and back.
                 Kind::Affine { scale, shift } => {
-                    let (op, weight) = by_channel(&scale);
+                    let (op, weight) = by_channel(&scale, true);
                     weights.insert(format!("{name}.weight"), weight);
                     let bias = shift.iter().map(|&value| value as f32);
                     weights.insert(format!("{name}.bias"), Array1::from_iter(bias).into_dyn());
@@ -176,13 +176,6 @@ fn join_forward(weight: &mut ArrayD<f32>, bias: &mut Option<Vec<f64>>, scale: &A
         row.iter_mut().zip(scale).for_each(|(weight, scale)| *weight = (f64::from(*weight) * scale) as f32);
     }
     *bias = Some(joined);
-}
-
-/// A factor for each channel as a convolution of one pixel.
-fn by_channel(scale: &[f64]) -> (Op, ArrayD<f32>) {
-    let (channels, window) = (scale.len(), PoolGeometry::square(1, 1, 0));
-    let weight = ArrayD::from_shape_fn(IxDyn(&[channels, 1, 1, 1]), |at| scale[at[0]] as f32);
-    (Op::Conv2d { out_channels: channels, window, groups: channels, bias: true }, weight)
 }
 
 /// A name that no layer has yet: the same, or with a number behind it.

@@ -3,7 +3,8 @@
 
 use super::super::Op;
 use super::super::graph::infer_shape;
-use ndarray::ArrayD;
+use crate::device::PoolGeometry;
+use ndarray::{ArrayD, IxDyn};
 
 /// What a layer computes.
 pub(super) enum Kind {
@@ -145,4 +146,11 @@ impl Value {
             _ => None,
         }
     }
+}
+
+/// A factor for each channel as a convolution of one pixel.
+pub(super) fn by_channel(scale: &[f64], bias: bool) -> (Op, ArrayD<f32>) {
+    let (channels, window) = (scale.len(), PoolGeometry::square(1, 1, 0));
+    let weight = ArrayD::from_shape_fn(IxDyn(&[channels, 1, 1, 1]), |at| scale[at[0]] as f32);
+    (Op::Conv2d { out_channels: channels, window, groups: channels, bias }, weight)
 }
