@@ -4,8 +4,7 @@
 use super::super::{Graph, NnError, Op, Weights};
 use super::error::OnnxError;
 use super::layers::{Kind, Layer, Layers, by_channel};
-use crate::device::PoolGeometry;
-use ndarray::{Array1, ArrayD, Axis, IxDyn};
+use ndarray::{Array1, ArrayD, Axis};
 use std::collections::HashMap;
 
 /// The graph called `name` whose result is that of layer `output`, and its weights.
@@ -68,11 +67,7 @@ impl Building {
                 self.goes_into(at, input);
             }
             _ if layer.shape.len() == 3 => {
-                let channels = scale.len();
-                let weight = Array1::from_iter(scale.iter().map(|&scale| scale as f32)).into_dyn();
-                let window = PoolGeometry::square(1, 1, 0);
-                let op = Op::Conv2d { out_channels: channels, window, groups: channels, bias: false };
-                let Ok(weight) = weight.into_shape_with_order(IxDyn(&[channels, 1, 1, 1])) else { return };
+                let (op, weight) = by_channel(scale, false);
                 layer.kind = Kind::Product { op, weight, bias: Some(shift.clone()) };
             }
             _ => {}
