@@ -4,11 +4,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use cryptgpu_datasets::{Split, idx, mnist};
+use cryptgpu_datasets::{Collection, Split, idx};
 use flate2::{Compression, GzBuilder};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bundle = mnist::load(Split::Test)?.first(1000)?;
+    let bundle = Collection::Mnist.load(Split::Test)?.first(1000)?;
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("bundle");
     std::fs::create_dir_all(&dir)?;
     for (name, bytes) in [

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use crate::read::Source;
-use crate::{LabelledImages, Normalisation, Result, Split, idx, mnist};
+use crate::{Collection, LabelledImages, Normalisation, Result, Split, idx};
 
 const IMAGES: &[u8] = include_bytes!("../bundle/mnist-test-1000-images-idx3-ubyte.gz");
 const LABELS: &[u8] = include_bytes!("../bundle/mnist-test-1000-labels-idx1-ubyte.gz");
@@ -44,7 +44,7 @@ pub fn mnist_test_1000() -> Result<LabelledImages> {
     let (images, labels) = (Path::new("bundle/images"), Path::new("bundle/labels"));
     let pixels = idx::parse_images(Source::bytes(images, IMAGES), images)?;
     let classes = idx::parse_labels(Source::bytes(labels, LABELS), labels)?;
-    LabelledImages::new("mnist-test-1000", pixels, classes, mnist::CLASSES, Normalisation::mnist(), labels)
+    LabelledImages::new("mnist-test-1000", pixels, classes, Collection::Mnist.classes(), Normalisation::mnist(), labels)
 }
 
 /// Images of the bundle that [`digits`] trains with; it measures on the rest.
@@ -78,7 +78,7 @@ mod tests {
         // Of the raw pixels and labels, so that it does not depend on how they are packed.
         assert_eq!(sha256_hex(bundle.pixels.as_slice().unwrap()), PIXELS_SHA256);
         assert_eq!(sha256_hex(&bundle.labels), LABELS_SHA256);
-        match mnist::load(Split::Test) {
+        match Collection::Mnist.load(Split::Test) {
             Ok(full) => assert_eq!(full.first(1000).unwrap().pixels, bundle.pixels),
             Err(DatasetError::Missing { .. }) => eprintln!("not compared with the full test set: it is not downloaded"),
             Err(error) => panic!("{error}"),

@@ -10,7 +10,7 @@ pub type Result<T> = std::result::Result<T, DatasetError>;
 #[non_exhaustive]
 pub enum DatasetError {
     /// The file is not there.
-    #[error("{} is not there: check the path; for MNIST and CIFAR-10 run scripts/fetch-datasets, or set CRYPTGPU_DATASETS to the folder that has them", .path.display())]
+    #[error("{} is not there: check the path; for MNIST, Fashion-MNIST and CIFAR-10 run scripts/fetch-datasets, or set CRYPTGPU_DATASETS to the folder that has them", .path.display())]
     Missing {
         /// The file looked for.
         path: PathBuf,

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use ndarray::{Array4, ArrayView3, ArrayView4, Axis, s};
+use serde::{Deserialize, Serialize};
 
 use crate::{DatasetError, Result};
 
@@ -18,7 +19,7 @@ pub const MAX_SIDE: u64 = 1 << 12;
 pub const MAX_PIXEL_BYTES: u64 = 1 << 30;
 
 /// Which part of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Split {
     /// The images to train with.
     Train,
@@ -56,6 +57,16 @@ impl Normalisation {
     /// four places.
     pub fn cifar10() -> Self {
         Self { mean: vec![0.4914, 0.4822, 0.4465], std: vec![0.2470, 0.2435, 0.2616] }
+    }
+
+    /// Mean and deviation of red, green and blue over CIFAR-100's 50,000 training images, rounded to four places.
+    pub fn cifar100() -> Self {
+        Self { mean: vec![0.5071, 0.4865, 0.4409], std: vec![0.2673, 0.2564, 0.2762] }
+    }
+
+    /// Mean and deviation over Fashion-MNIST's 60,000 training images, rounded to four places.
+    pub fn fashion_mnist() -> Self {
+        Self { mean: vec![0.2860], std: vec![0.3530] }
     }
 
     /// The network input for a byte of channel `c`; a channel without its own figures takes the last

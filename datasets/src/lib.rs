@@ -7,10 +7,11 @@
 //! |---|---|
 //! | [`reader`] | [`ImageSet`] and [`ImageReader`], the one reader of images: a set or a file, any range of it |
 //! | [`images`] | [`LabelledImages`], what every loader of a labelled set returns, and its normalisation |
-//! | [`mnist`], [`cifar10`] | the two data sets, from the folder that `scripts/fetch-datasets` fills |
+//! | [`collection`] | [`Collection`]: MNIST and those in its format, CIFAR-10 and CIFAR-100, from the folder that `scripts/fetch-datasets` fills |
 //! | [`bundled`] | 1,000 test images and trained LeNet weights that are part of the program |
 //! | [`idx`], [`cifar_binary`], [`png_rows`], [`npy`] | one file format each, read with bounds on memory |
 //! | [`pictures`] | photographs in PNG and JPEG files, made into what a network takes |
+//! | [`folder`] | folders of photographs, one for each class |
 //! | [`manifest`] | what the downloaded files must be, byte for byte |
 //! | [`paper`] | the figures that the tables compare with, each with its source |
 //!
@@ -26,16 +27,16 @@
 //! ```
 
 pub mod bundled;
-pub mod cifar10;
 pub mod cifar_binary;
+pub mod collection;
 mod error;
+pub mod folder;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod idx;
 pub mod images;
 pub mod manifest;
-pub mod mnist;
 pub mod npy;
 pub mod paper;
 pub mod pictures;
@@ -43,6 +44,7 @@ pub mod png_rows;
 mod read;
 pub mod reader;
 
+pub use collection::Collection;
 pub use error::{DatasetError, Result};
 pub use images::{LabelledImages, Normalisation, Split};
 pub use reader::{ImageReader, ImageSet};

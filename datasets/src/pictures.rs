@@ -8,7 +8,7 @@ use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 use ndarray::{Array4, Axis};
 
-use crate::{DatasetError, Result};
+use crate::{DatasetError, Normalisation, Result};
 
 /// How a picture of any size becomes one of height h and width w.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,25 @@ impl FromStr for Preprocessing {
     }
 }
 
+impl Preprocessing {
+    /// Tests that there are as many means and deviations as channels, or one for all.
+    pub(crate) fn check(&self, channels: usize) -> Result<()> {
+        for numbers in [&self.mean, &self.std] {
+            if ![1, channels].contains(&numbers.len()) {
+                let what = format!("{} numbers for {channels} channels: give one, or one for each", numbers.len());
+                return Err(DatasetError::Preprocessing { text: format!("{numbers:?}"), what });
+            }
+        }
+        Ok(())
+    }
+
+    /// What becomes of levels alone, in units of the full range.
+    pub(crate) fn normalisation(&self) -> Normalisation {
+        let of_range = |numbers: &[f64]| numbers.iter().map(|number| (number * self.scale / 255.0) as f32).collect();
+        Normalisation { mean: of_range(&self.mean), std: of_range(&self.std) }
+    }
+}
+
 /// Whether the name is one of a PNG or JPEG file.
 pub fn is_named_so(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
@@ -155,13 +174,22 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>> {
 /// [`DatasetError::Missing`], [`DatasetError::Io`]; [`DatasetError::Picture`] for a file that is damaged or too large, and for
 /// networks of other than one or three channels; [`DatasetError::Preprocessing`] where means or deviations are not as many as channels.
 pub fn read(paths: &[PathBuf], preprocessing: &Preprocessing, shape: [usize; 3]) -> Result<Array4<f64>> {
-    let [channels, height, width] = shape;
-    for numbers in [&preprocessing.mean, &preprocessing.std] {
-        if ![1, channels].contains(&numbers.len()) {
-            let what = format!("{} numbers for {channels} channels: give one, or one for each", numbers.len());
-            return Err(DatasetError::Preprocessing { text: format!("{numbers:?}"), what });
-        }
+    let mut all = levels(paths, preprocessing, shape)?.mapv(f64::from);
+    for (channel, mut levels) in all.axis_iter_mut(Axis(1)).enumerate() {
+        let of_channel = |numbers: &[f64]| numbers[channel % numbers.len()];
+        let (mean, std) = (of_channel(&preprocessing.mean), of_channel(&preprocessing.std));
+        levels.mapv_inplace(|level| (level / preprocessing.scale - mean) / std);
     }
+    Ok(all)
+}
+
+/// The pictures' levels of 0 to 255 in the network's size, before they are normalised.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn levels(paths: &[PathBuf], preprocessing: &Preprocessing, shape: [usize; 3]) -> Result<Array4<u8>> {
+    let [channels, height, width] = shape;
+    preprocessing.check(channels)?;
     let mut all = Array4::zeros((paths.len(), channels, height, width));
     for (path, mut one) in paths.iter().zip(all.axis_iter_mut(Axis(0))) {
         let wrong = |what: String| DatasetError::Picture { path: path.clone(), what };
@@ -173,16 +201,13 @@ pub fn read(paths: &[PathBuf], preprocessing: &Preprocessing, shape: [usize; 3])
         let sizes = [height, width].map(u32::try_from);
         let [Ok(height), Ok(width)] = sizes else { return Err(wrong("the network's size is beyond pictures".into())) };
         let picture = fit(&picture, preprocessing.fit, [height, width]);
-        for ((channel, y, x), value) in one.indexed_iter_mut() {
+        for ((channel, y, x), level) in one.indexed_iter_mut() {
             let levels = picture.get_pixel(x as u32, y as u32).0;
-            let level = match (channels, preprocessing.channels) {
+            *level = match (channels, preprocessing.channels) {
                 (1, _) => luminance(levels),
                 (_, Channels::Rgb) => levels[channel],
                 (_, Channels::Bgr) => levels[2 - channel],
             };
-            let of_channel = |numbers: &[f64]| numbers[channel % numbers.len()];
-            *value = (f64::from(level) / preprocessing.scale - of_channel(&preprocessing.mean))
-                / of_channel(&preprocessing.std);
         }
     }
     Ok(all)

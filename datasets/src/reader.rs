@@ -10,8 +10,10 @@ use std::str::FromStr;
 use ndarray::{Array4, ArrayView4, Axis, s};
 use serde::{Deserialize, Serialize};
 
+use crate::folder::ClassFolder;
 use crate::images::{Normalisation, check_range, scaled};
-use crate::{DatasetError, LabelledImages, Result, Split, bundled, cifar_binary, cifar10, idx, mnist, png_rows};
+use crate::pictures::{Channels, Preprocessing};
+use crate::{Collection, DatasetError, LabelledImages, Result, Split, bundled, cifar_binary, idx, png_rows};
 
 /// Which images are wanted: the name of a set, or files of one's own. Nothing is read before [`open`](Self::open).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,28 +24,34 @@ pub enum ImageSet {
     DigitsTrain,
     /// The last 200 of those, to measure the accuracy of such a try on.
     DigitsTest,
-    /// The 60,000 MNIST training images, downloaded.
-    MnistTrain,
-    /// The 10,000 MNIST test images, downloaded.
-    MnistTest,
-    /// The 50,000 CIFAR-10 training images, downloaded.
-    Cifar10Train,
-    /// The 10,000 CIFAR-10 test images, downloaded.
-    Cifar10Test,
-    /// A file: CIFAR-10's binary version if its name ends with `.bin`, PNG rows if it ends with `.png`, and else the
+    /// A part of a data set that was downloaded.
+    Downloaded(Collection, Split),
+    /// A file: CIFAR's binary version if its name ends with `.bin`, PNG rows if it ends with `.png`, and else the
     /// IDX format of MNIST, plain or gzipped.
     File {
         /// The images.
         images: PathBuf,
         /// The labels, where they are in a file of their own: JSON if its name ends with `.json`, else IDX.
         labels: Option<PathBuf>,
+        /// What a network takes for the levels of 0 to 255, as [`Preprocessing`] is written; sizes stay. Without it grey images
+        /// are scaled as MNIST's and others as CIFAR-10's.
+        preprocessing: Option<String>,
+    },
+    /// A folder with a folder of pictures for each class ([`ClassFolder`]).
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Channels, height and width that pictures are brought to: the network's.
+        shape: [usize; 3],
+        /// How, as [`Preprocessing`] is written.
+        preprocessing: String,
     },
 }
 
 impl ImageSet {
     /// The images of one file, without labels unless the file itself has them.
     pub fn file(images: impl Into<PathBuf>) -> Self {
-        ImageSet::File { images: images.into(), labels: None }
+        ImageSet::File { images: images.into(), labels: None, preprocessing: None }
     }
 
     /// Reads the images.
@@ -61,36 +69,22 @@ impl ImageSet {
     /// # Errors
     /// A [`DatasetError`] that names the file that is missing, damaged or of another format.
     pub fn open(&self) -> Result<ImageReader> {
-        let (images, labels) = match self {
-            ImageSet::MnistBundled => return Ok(bundled::mnist_test_1000()?.into()),
-            ImageSet::DigitsTrain => return Ok(bundled::digits(Split::Train)?.into()),
-            ImageSet::DigitsTest => return Ok(bundled::digits(Split::Test)?.into()),
-            ImageSet::MnistTrain => return Ok(mnist::load(Split::Train)?.into()),
-            ImageSet::MnistTest => return Ok(mnist::load(Split::Test)?.into()),
-            ImageSet::Cifar10Train => return Ok(cifar10::load(Split::Train)?.into()),
-            ImageSet::Cifar10Test => return Ok(cifar10::load(Split::Test)?.into()),
-            ImageSet::File { images, labels } => (images, labels.as_deref()),
-        };
-        let (pixels, own) = if ending(images, "bin") {
-            cifar_binary::read(images).map(|(pixels, labels)| (pixels, Some(labels)))?
-        } else if ending(images, "png") {
-            (png_rows::read_images(images)?, None)
-        } else {
-            (idx::read_images(images)?, None)
-        };
-        let beside = labels.map(read_labels).transpose()?;
-        let labels = match (beside, labels) {
-            (Some(beside), Some(path)) if beside.len() != pixels.dim().0 => {
-                let (images, labels) = (pixels.dim().0, beside.len());
-                return Err(DatasetError::CountMismatch { path: path.to_path_buf(), images, labels });
+        match self {
+            ImageSet::MnistBundled => Ok(bundled::mnist_test_1000()?.into()),
+            ImageSet::DigitsTrain => Ok(bundled::digits(Split::Train)?.into()),
+            ImageSet::DigitsTest => Ok(bundled::digits(Split::Test)?.into()),
+            ImageSet::Downloaded(collection, split) => Ok(collection.load(*split)?.into()),
+            ImageSet::File { images, labels, preprocessing } => {
+                open_file(images, labels.as_deref(), preprocessing.as_deref())
             }
-            (beside, _) => beside.or(own),
-        };
-        let normalisation = match pixels.dim().1 {
-            1 => Normalisation::mnist(),
-            _ => Normalisation::cifar10(),
-        };
-        Ok(ImageReader { name: images.display().to_string(), pixels, labels, normalisation })
+            ImageSet::Folder { folder, shape, preprocessing } => {
+                let preprocessing: Preprocessing = preprocessing.parse()?;
+                let listed = ClassFolder::list(folder)?;
+                let pixels = listed.levels(folder, &preprocessing, *shape)?;
+                let (name, normalisation) = (self.to_string(), preprocessing.normalisation());
+                Ok(ImageReader { name, pixels, labels: Some(listed.labels), normalisation })
+            }
+        }
     }
 
     /// Reads the labels alone: a party that owns them need not have the images, where they are in a file of their own.
@@ -99,9 +93,9 @@ impl ImageSet {
     /// As [`open`](Self::open); [`Unlabelled`](DatasetError::Unlabelled) for files without labels.
     pub fn open_labels(&self) -> Result<Vec<u8>> {
         match self {
-            ImageSet::MnistTrain => mnist::load_labels(Split::Train),
-            ImageSet::MnistTest => mnist::load_labels(Split::Test),
+            ImageSet::Downloaded(collection, split) => collection.load_labels(*split),
             ImageSet::File { labels: Some(labels), .. } => read_labels(labels),
+            ImageSet::Folder { folder, .. } => Ok(ClassFolder::list(folder)?.labels),
             _ => self.open()?.labels.ok_or_else(|| DatasetError::Unlabelled { dataset: self.to_string() }),
         }
     }
@@ -114,65 +108,44 @@ impl ImageSet {
     /// assert_eq!(ImageSet::DigitsTest.size(), Some((200, [1, 28, 28])));
     /// ```
     pub fn size(&self) -> Option<(usize, [usize; 3])> {
-        let (digits, colours) = ([1, 28, 28], [3, 32, 32]);
+        let digits = [1, 28, 28];
         Some(match self {
             ImageSet::MnistBundled => (1000, digits),
             ImageSet::DigitsTrain => (800, digits),
             ImageSet::DigitsTest => (200, digits),
-            ImageSet::MnistTrain => (60_000, digits),
-            ImageSet::MnistTest => (10_000, digits),
-            ImageSet::Cifar10Train => (50_000, colours),
-            ImageSet::Cifar10Test => (10_000, colours),
-            ImageSet::File { .. } => return None,
+            ImageSet::Downloaded(collection, split) => (collection.count(*split), collection.shape()),
+            ImageSet::File { .. } | ImageSet::Folder { .. } => return None,
         })
     }
 
     /// The sets that have a name.
-    pub fn named() -> [ImageSet; 7] {
-        [
-            ImageSet::MnistBundled,
-            ImageSet::DigitsTrain,
-            ImageSet::DigitsTest,
-            ImageSet::MnistTrain,
-            ImageSet::MnistTest,
-            ImageSet::Cifar10Train,
-            ImageSet::Cifar10Test,
-        ]
+    pub fn named() -> Vec<ImageSet> {
+        let bundled = [ImageSet::MnistBundled, ImageSet::DigitsTrain, ImageSet::DigitsTest];
+        let parts = |collection| [Split::Train, Split::Test].map(|split| ImageSet::Downloaded(collection, split));
+        bundled.into_iter().chain(Collection::ALL.into_iter().flat_map(parts)).collect()
     }
 
     /// Whether the files of a downloaded set are all there; a file of one's own is there if its images are.
     pub fn is_there(&self) -> bool {
-        let downloaded = |dataset: &str, part: &str| {
-            let dir = crate::downloads_dir();
-            crate::manifest::entries().is_ok_and(|entries| {
-                let mut part = entries.iter().filter(|entry| entry.dataset == dataset && entry.member.contains(part));
-                part.all(|entry| entry.is_present(&dir))
-            })
-        };
         match self {
             ImageSet::MnistBundled | ImageSet::DigitsTrain | ImageSet::DigitsTest => true,
-            ImageSet::MnistTrain => downloaded("mnist", "train-"),
-            ImageSet::MnistTest => downloaded("mnist", "t10k-"),
-            ImageSet::Cifar10Train => downloaded("cifar10", "data_batch_") && downloaded("cifar10", "train_"),
-            ImageSet::Cifar10Test => downloaded("cifar10", "test_"),
+            ImageSet::Downloaded(collection, split) => collection.is_there(*split),
             ImageSet::File { images, .. } => images.is_file(),
+            ImageSet::Folder { folder, .. } => folder.is_dir(),
         }
     }
 }
 
-/// The name of a set as tables show it; of a file, the file's name without its folder.
+/// The name of a set as tables show it; of a file or folder, its name without the folder that it is in.
 impl fmt::Display for ImageSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ImageSet::MnistBundled => f.write_str("mnist-test-1000"),
             ImageSet::DigitsTrain => f.write_str("digits-train"),
             ImageSet::DigitsTest => f.write_str("digits-test"),
-            ImageSet::MnistTrain => f.write_str("mnist-train"),
-            ImageSet::MnistTest => f.write_str("mnist-test"),
-            ImageSet::Cifar10Train => f.write_str("cifar10-train"),
-            ImageSet::Cifar10Test => f.write_str("cifar10-test"),
-            ImageSet::File { images, .. } => {
-                f.write_str(&images.file_name().unwrap_or(images.as_os_str()).to_string_lossy())
+            ImageSet::Downloaded(collection, split) => write!(f, "{collection}-{split}"),
+            ImageSet::File { images: path, .. } | ImageSet::Folder { folder: path, .. } => {
+                f.write_str(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy())
             }
         }
     }
@@ -183,11 +156,46 @@ impl FromStr for ImageSet {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        ImageSet::named().into_iter().find(|set| set.to_string() == text).ok_or_else(|| {
-            let names = ImageSet::named().map(|set| set.to_string()).join(", ");
+        let named = ImageSet::named();
+        named.iter().find(|set| set.to_string() == text).cloned().ok_or_else(|| {
+            let names: Vec<String> = named.iter().map(ImageSet::to_string).collect();
+            let names = names.join(", ");
             format!("`{text}` is not a data set: use one of {names}; mnist-test-1000 and the digits are bundled")
         })
     }
+}
+
+/// Reads a file of one's own, and its labels where there are any.
+fn open_file(images: &Path, labels: Option<&Path>, preprocessing: Option<&str>) -> Result<ImageReader> {
+    let (mut pixels, own) = if ending(images, "bin") {
+        cifar_binary::read_either(images).map(|(pixels, labels)| (pixels, Some(labels)))?
+    } else if ending(images, "png") {
+        (png_rows::read_images(images)?, None)
+    } else {
+        (idx::read_images(images)?, None)
+    };
+    let beside = labels.map(read_labels).transpose()?;
+    let labels = match (beside, labels) {
+        (Some(beside), Some(path)) if beside.len() != pixels.dim().0 => {
+            let (images, labels) = (pixels.dim().0, beside.len());
+            return Err(DatasetError::CountMismatch { path: path.to_path_buf(), images, labels });
+        }
+        (beside, _) => beside.or(own),
+    };
+    let channels = pixels.dim().1;
+    let normalisation = match preprocessing.map(str::parse::<Preprocessing>).transpose()? {
+        Some(preprocessing) => {
+            preprocessing.check(channels)?;
+            if preprocessing.channels == Channels::Bgr {
+                pixels.invert_axis(Axis(1));
+                pixels = pixels.as_standard_layout().into_owned();
+            }
+            preprocessing.normalisation()
+        }
+        None if channels == 1 => Normalisation::mnist(),
+        None => Normalisation::cifar10(),
+    };
+    Ok(ImageReader { name: images.display().to_string(), pixels, labels, normalisation })
 }
 
 fn ending(path: &Path, ending: &str) -> bool {
@@ -241,8 +249,7 @@ impl ImageReader {
         Ok(self.pixels.slice(s![range, .., .., ..]))
     }
 
-    /// Images `range` as a network takes them, (count, channels, height, width): scaled as LeNet's training data if
-    /// they are grey, and as CIFAR-10's if they have three channels.
+    /// Images `range` as a network takes them, (count, channels, height, width): scaled as the set's preprocessing says.
     ///
     /// # Errors
     /// As [`pixels`](Self::pixels).
@@ -298,11 +305,16 @@ mod tests {
         let images = folder.join("mnist-test-1000-images-idx3-ubyte.gz");
         let labels = Some(folder.join("mnist-test-1000-labels-idx1-ubyte.gz"));
         let bundled = ImageSet::MnistBundled.open().unwrap();
-        let unlabelled = ImageSet::file(&images).open().unwrap();
-        let file = ImageSet::File { images, labels }.open().unwrap();
+        let unscaled = ImageSet::file(&images);
+        let unlabelled = unscaled.open().unwrap();
+        let file = ImageSet::File { images, labels, preprocessing: None }.open().unwrap();
         assert_eq!((file.len(), file.shape()), (1000, [1, 28, 28]));
         assert_eq!(file.batch(5..9).unwrap(), bundled.batch(5..9).unwrap());
         assert_eq!(file.labels(5..9).unwrap(), Some(&[1, 4, 9, 5][..]));
+        let ImageSet::File { images, .. } = &unscaled else { panic!() };
+        let unit = ImageSet::File { images: images.clone(), labels: None, preprocessing: Some("unit".into()) };
+        let (unit, levels) = (unit.open().unwrap().batch(0..2).unwrap(), bundled.pixels(0..2).unwrap());
+        assert!(unit.iter().zip(levels).all(|(&input, &level)| input == f32::from(level) / 255.0));
         assert_eq!((unlabelled.labels(5..9).unwrap(), unlabelled.pixels(7..9).unwrap().dim().0), (None, 2));
     }
 
@@ -327,7 +339,7 @@ mod tests {
         assert_eq!((set.to_string().as_str(), set.is_there()), ("mine.bin", true));
         let labels = dir.path().join("labels.json");
         std::fs::write(&labels, "[1]").unwrap();
-        let error = ImageSet::File { images: path, labels: Some(labels) }.open().unwrap_err();
+        let error = ImageSet::File { images: path, labels: Some(labels), preprocessing: None }.open().unwrap_err();
         assert!(matches!(error, DatasetError::CountMismatch { images: 2, labels: 1, .. }), "{error}");
     }
 
@@ -351,7 +363,7 @@ mod tests {
         assert!(matches!(own.select(&[10]), Err(DatasetError::OutOfBounds { count: 10, .. })));
         let folder = Path::new(BUNDLE);
         let labels = Some(folder.join("mnist-test-1000-labels-idx1-ubyte.gz"));
-        let no_images = ImageSet::File { images: "no/such".into(), labels };
+        let no_images = ImageSet::File { images: "no/such".into(), labels, preprocessing: None };
         assert_eq!(no_images.open_labels().unwrap()[..3], [7, 2, 1]);
         let unlabelled = ImageSet::file(folder.join("mnist-test-1000-images-idx3-ubyte.gz")).open_labels();
         assert!(matches!(unlabelled, Err(DatasetError::Unlabelled { .. })));

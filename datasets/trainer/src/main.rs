@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use candle_core::{Device, Tensor};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use clap::{Args, Parser, Subcommand};
-use cryptgpu_datasets::{DatasetError, LabelledImages, Split, downloads_dir, manifest, mnist};
+use cryptgpu_datasets::{Collection, DatasetError, LabelledImages, Split, downloads_dir, manifest};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -140,7 +140,7 @@ fn run(settings: &Settings) -> Result<(), TrainError> {
         entry.verify(&downloads_dir())?;
         data_sha256.insert(entry.member, entry.sha256);
     }
-    let (train, test) = (mnist::load(Split::Train)?, mnist::load(Split::Test)?);
+    let (train, test) = (Collection::Mnist.load(Split::Train)?, Collection::Mnist.load(Split::Test)?);
     let net = LeNet::seeded(settings.seed)?;
     let start = Instant::now();
     let final_train_loss = fit(&net, &train, &test, settings)?;
