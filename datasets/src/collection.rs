@@ -64,6 +64,11 @@ impl Collection {
         Collection::Cifar100,
     ];
 
+    /// The one with this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Collection::ALL.into_iter().find(|collection| collection.name() == name)
+    }
+
     #[rustfmt::skip]
     fn facts(self) -> Facts {
         let (name, folder, classes, sizes) = match self {

@@ -112,6 +112,13 @@ mod tests {
         assert_eq!(set.open_labels().unwrap(), [0, 0, 1]);
         let exact = pictures::read(&listed.pictures, &"unit,mean=0:0:0.5,std=0.5".parse().unwrap(), [3, 2, 2]).unwrap();
         assert!(exact.iter().zip(&batch).all(|(a, &b)| (a - f64::from(b)).abs() < 1e-6));
+        let train = |name: &str| {
+            let (folder, preprocessing) = (dir.path().join(name), "unit".to_owned());
+            ImageSet::Folder { folder, shape: [3, 2, 2], preprocessing }
+        };
+        assert_eq!(train("train").test_part(), None);
+        std::fs::create_dir(dir.path().join("val")).unwrap();
+        assert_eq!((train("train").test_part(), train("all").test_part()), (Some(train("val")), None));
         // Blue first; and one channel.
         let blue =
             ImageSet::Folder { folder: dir.path().into(), shape: [3, 2, 2], preprocessing: "unit,channels=bgr".into() };

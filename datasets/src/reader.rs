@@ -100,6 +100,22 @@ impl ImageSet {
         }
     }
 
+    /// The part of the same data set to measure accuracy on, of one to train with: of a folder called `train` the folder beside
+    /// it that is called `test` or `val`, if it is there.
+    pub fn test_part(&self) -> Option<ImageSet> {
+        match self {
+            ImageSet::DigitsTrain => Some(ImageSet::DigitsTest),
+            ImageSet::Downloaded(collection, Split::Train) => Some(ImageSet::Downloaded(*collection, Split::Test)),
+            ImageSet::Folder { folder, shape, preprocessing } if folder.ends_with("train") => {
+                let beside = ["test", "val"].map(|name| folder.with_file_name(name));
+                let (shape, preprocessing) = (*shape, preprocessing.clone());
+                let found = beside.into_iter().find(|folder| folder.is_dir());
+                found.map(|folder| ImageSet::Folder { folder, shape, preprocessing })
+            }
+            _ => None,
+        }
+    }
+
     /// How many images a named set has, and the shape of one; none for files, which have to be read to know.
     ///
     /// ```

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use cryptgpu_datasets::{ImageReader, ImageSet, bundled};
+use cryptgpu_datasets::{Collection, ImageReader, ImageSet, Split, bundled};
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -75,6 +75,8 @@ pub struct Inference {
     pub compare: usize,
 }
 
+const CIFAR10: ImageSet = ImageSet::Downloaded(Collection::Cifar10, Split::Test);
+
 /// Where images come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Images {
@@ -125,13 +127,22 @@ impl Images {
     }
 }
 
+impl From<ImageSet> for Images {
+    fn from(set: ImageSet) -> Self {
+        Images::Set(set)
+    }
+}
+
 impl FromStr for Images {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "random" => Ok(Images::Random(1)),
-            name => name.parse().map(Images::Set).map_err(|error| format!("{error}, or random")),
+            name => name
+                .parse()
+                .map(Images::Set)
+                .map_err(|error| format!("{error}, or random, or the path of a file or folder")),
         }
     }
 }
@@ -148,7 +159,7 @@ impl Inference {
         let graph = zoo::by_name(network)?;
         let images = match graph.input_shape() {
             [1, 28, 28] => Images::Set(ImageSet::MnistBundled),
-            [3, 32, 32] if ImageSet::Cifar10Test.is_there() => Images::Set(ImageSet::Cifar10Test),
+            [3, 32, 32] if CIFAR10.is_there() => Images::Set(CIFAR10),
             _ => Images::Random(1),
         };
         let weights = WeightSource::usual(network);

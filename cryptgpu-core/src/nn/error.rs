@@ -20,6 +20,14 @@ pub enum NnError {
         /// Every name.
         all: String,
     },
+    /// The sizes that are asked for behind a network's name cannot be read.
+    #[error("`{name}`: {what}; ask for other sizes as in resnet18:classes=2:input=3x96x96")]
+    NetworkSizes {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Two nodes have the same name, or one has none.
     #[error("a node called `{name}` cannot be added to network `{graph}`: names are unique and not empty")]
     NodeName {

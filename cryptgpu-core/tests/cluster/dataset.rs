@@ -49,7 +49,8 @@ fn what_does_not_fit_is_refused_with_a_hint_and_without_labels() {
     argument("digits-train".into(), Images::rows([(0, 0..9), (1, 10..20)]), Labels::at(1), "do not follow row 9");
     argument(DataSource::random([1, 2, 2], 0, 9), Images::at(0), Labels::at(1), "classes");
 
-    let missing = ImageSet::File { images: "no/such/images".into(), labels: Some("no/such/labels".into()) };
+    let missing =
+        ImageSet::File { images: "no/such/images".into(), labels: Some("no/such/labels".into()), preprocessing: None };
     for (images, labels, path, party) in [(0, 0, "no/such/images", PartyId::P0), (1, 2, "no/such/", PartyId::P1)] {
         let error = cluster.dataset(missing.clone(), Images::at(images), Labels::at(labels)).unwrap_err();
         assert!(error.to_string().contains(path), "{error}");

@@ -8,6 +8,7 @@ mod fuzz;
 mod limits;
 mod misuse;
 mod model;
+mod own_data;
 mod owners;
 mod peers;
 mod process;

@@ -12,8 +12,10 @@ use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
 use cryptgpu_core::net::{Link, LinkType};
+use cryptgpu_core::nn::zoo;
 use cryptgpu_core::prg::Randomness;
 use cryptgpu_core::ring::{FixedPoint, Ring};
+use cryptgpu_datasets::{ImageSet, pictures};
 
 use super::Result;
 
@@ -289,12 +291,94 @@ impl From<CheckRangeName> for CheckRange {
     }
 }
 
+/// Other classes and images for the networks that are named.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Sizes {
+    /// Number of classes of the networks, in place of those that they were published with
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
+    /// Images that the networks take: channels, height and width, such as 3x96x96
+    #[arg(long, value_name = "CxHxW", value_parser = zoo::parse_input)]
+    input_size: Option<[usize; 3]>,
+}
+
+impl Sizes {
+    /// The name of the network with these sizes.
+    pub fn of(&self, network: &str) -> String {
+        zoo::sized(network, self.classes, self.input_size)
+    }
+
+    /// Whether nothing is asked for.
+    pub fn are_usual(&self) -> bool {
+        self.classes.is_none() && self.input_size.is_none()
+    }
+}
+
+/// A data set of one's own, beside those that have a name.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct OwnData {
+    /// The labels of a --dataset that is a file, where they are in a file of their own: IDX, or JSON
+    #[arg(long, value_name = "FILE", requires = "dataset")]
+    label_file: Option<PathBuf>,
+    /// How a --dataset that is a file or a folder is scaled (`cryptgpu infer --help`); of a file sizes stay, and without this
+    /// grey images are scaled as MNIST's and others as CIFAR-10's
+    #[arg(long, requires = "dataset")]
+    preprocess: Option<String>,
+}
+
+impl OwnData {
+    /// The data set that `dataset` names, for networks that take images of this shape: a folder with a folder of pictures for
+    /// each class, a file, or else what `named` makes of the name.
+    pub fn open<T>(
+        &self,
+        dataset: &str,
+        shape: [usize; 3],
+        named: impl FnOnce(&str) -> std::result::Result<T, String>,
+    ) -> Result<T>
+    where
+        T: From<ImageSet>,
+    {
+        let path = PathBuf::from(dataset);
+        if path.is_dir() {
+            let Some(preprocessing) = self.preprocess.clone() else {
+                let known: Vec<_> = pictures::presets().collect();
+                return Err(format!(
+                    "{dataset} is a folder of pictures: say with --preprocess how they are scaled, one of {}",
+                    known.join(", ")
+                )
+                .into());
+            };
+            if self.label_file.is_some() {
+                return Err(format!(
+                    "{dataset} is a folder of pictures, whose folders are the classes: leave --label-file out"
+                )
+                .into());
+            }
+            return Ok(ImageSet::Folder { folder: path, shape, preprocessing }.into());
+        }
+        if path.is_file() {
+            let (labels, preprocessing) = (self.label_file.clone(), self.preprocess.clone());
+            return Ok(ImageSet::File { images: path, labels, preprocessing }.into());
+        }
+        if self.label_file.is_some() || self.preprocess.is_some() {
+            return Err(
+                format!("{dataset} is no file and no folder: --label-file and --preprocess are for those").into()
+            );
+        }
+        Ok(named(dataset)?)
+    }
+}
+
 /// The images and the weights of a network.
 #[derive(Debug, clap::Args)]
 pub struct Inputs {
-    /// Images from mnist-test-1000 (bundled), mnist-test, cifar10-test or random; else what fits the network
+    /// Images: mnist-test-1000 (bundled), mnist-test, fashion-mnist-test, emnist-letters-test and the like, cifar10-test,
+    /// cifar100-test, random; a file (IDX, CIFAR's .bin); or a folder with a folder of pictures for each class. Else what fits
+    /// the network
     #[arg(long)]
-    dataset: Option<Images>,
+    dataset: Option<String>,
+    #[command(flatten)]
+    own: OwnData,
     /// Weights: bundled (of lenet and resnet8-cifar10), random, or a safetensors file; else bundled where they are, or random
     #[arg(long)]
     weights: Option<String>,
@@ -308,8 +392,9 @@ pub struct Inputs {
 
 impl Inputs {
     /// What is asked for, or else what the network ordinarily has.
-    pub fn choose(&self, images: Images, weights: WeightSource) -> (Images, WeightSource) {
-        let images = match self.dataset.clone().unwrap_or(images) {
+    pub fn choose(&self, shape: [usize; 3], images: Images, weights: WeightSource) -> Result<(Images, WeightSource)> {
+        let asked = self.dataset.as_deref().map(|dataset| self.own.open(dataset, shape, str::parse::<Images>));
+        let images = match asked.transpose()?.unwrap_or(images) {
             Images::Random(_) => Images::Random(self.seed),
             images => images,
         };
@@ -320,6 +405,6 @@ impl Inputs {
             (Some(path), _) if self.ignore_extra => WeightSource::File(WeightFile::new(path).ignoring_extra()),
             (Some(path), _) => WeightSource::File(path.into()),
         };
-        (images, weights)
+        Ok((images, weights))
     }
 }

@@ -37,12 +37,14 @@ pub struct Arguments {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     #[arg(long)]
     model: String,
+    #[command(flatten)]
+    sizes: arguments::Sizes,
     /// The weights of a network that is named: a safetensors file, a PyTorch state dict (.pt, .pth), or bundled (of lenet and
     /// resnet8-cifar10)
     #[arg(long)]
     weights: Option<String>,
     /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained; or a picture (.png,
-    /// .jpg), or a folder of pictures
+    /// .jpg), a folder of pictures, or a folder with one for each class, of which the accuracy is told
     #[arg(long)]
     input: PathBuf,
     /// What is made of pictures: imagenet, inception, efficientnet-lite, open-nsfw, cifar10, mnist or unit, and what differs from
@@ -95,6 +97,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     npy::write(&arguments.output, &scores_as_in_the_file)?;
     let mut out = std::io::stdout().lock();
     write!(out, "{}", prepared.input.likeliest(&scores_as_in_the_file, &prepared.labels))?;
+    if let Some(right) = prepared.input.right(&scores) {
+        writeln!(out, "{right}")?;
+    }
     writeln!(out, "{taken}")?;
     if prepared.compare > 0 {
         writeln!(out, "{}", prepared.compare_with_plaintext(&scores)?)?;
@@ -105,10 +110,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 impl Arguments {
     fn prepare(&self) -> Result<Prepared> {
-        let model = Model::open(&self.model)?;
+        let model = Model::open(&self.model, &self.sizes)?;
         let (source, weights) = model.weights(&self.model, self.weights.as_deref())?;
         let labels = Labels::read(self.labels.as_deref())?;
-        let input = Input::read(&self.input, self.preprocess.as_deref(), &model)?;
+        let input = Input::read(&self.input, self.preprocess.as_deref(), &model, &labels)?;
         let images = &input.images;
         let Computation { fidelity, check_range, numbers, .. } = &self.computation;
         let fidelity = Fidelity::from(*fidelity);

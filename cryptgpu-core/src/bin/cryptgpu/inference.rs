@@ -49,6 +49,8 @@ pub struct What {
     /// Networks, separated by commas (`cryptgpu networks` lists them)
     #[arg(long, value_delimiter = ',', value_parser = item::<String>, conflicts_with = "suite")]
     networks: Vec<String>,
+    #[command(flatten)]
+    sizes: arguments::Sizes,
     /// Networks by set: small fits in about two minutes, full is the paper's ten
     #[arg(long, value_enum, default_value_t = SuiteName::Small)]
     suite: SuiteName,
@@ -156,7 +158,7 @@ impl What {
         };
         let of_suite = || suite.networks().iter().map(|&name| name.to_owned()).collect();
         let networks: Vec<String> = if self.networks.is_empty() { of_suite() } else { self.networks.clone() };
-        networks.iter().map(|network| self.declaration(network)).collect()
+        networks.iter().map(|network| self.declaration(&self.sizes.of(network))).collect()
     }
 
     fn declaration(&self, network: &str) -> Result<Inference> {
@@ -166,7 +168,8 @@ impl What {
             Some(images) if self.batch > 0 && images.is_multiple_of(self.batch) => images / self.batch,
             Some(images) => return Err(format!("--images {images} is not a multiple of --batch {}", self.batch).into()),
         };
-        let (images, weights) = self.inputs.choose(default.images, default.weights);
+        let shape = default.graph()?.input_shape();
+        let (images, weights) = self.inputs.choose(shape, default.images, default.weights)?;
         let (network, batch) = (network.to_owned(), self.batch);
         Ok(Inference { network, images, weights, batch, iterations, ..default })
     }

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use cryptgpu_core::nn::NnError;
+use cryptgpu_core::nn::{NnError, predictions};
+use cryptgpu_datasets::folder::{self, ClassFolder};
 use cryptgpu_datasets::npy;
 use cryptgpu_datasets::pictures::{self, Preprocessing};
 use ndarray::{ArrayD, Axis};
@@ -21,11 +22,13 @@ pub struct Input {
     pub images: ArrayD<f64>,
     /// The pictures' names; none of an array's.
     names: Vec<String>,
+    /// The classes of pictures that lie in a folder for each.
+    classes: Option<Vec<usize>>,
 }
 
 impl Input {
     /// The array in `path`, or the picture or the folder of pictures there with this preprocessing.
-    pub fn read(path: &Path, preprocess: Option<&str>, model: &Model) -> Result<Self> {
+    pub fn read(path: &Path, preprocess: Option<&str>, model: &Model, labels: &Labels) -> Result<Self> {
         if pictures::is_named_so(path) || path.is_dir() {
             let Some(preprocess) = preprocess else {
                 let known: Vec<_> = pictures::presets().collect();
@@ -36,7 +39,7 @@ impl Input {
                 )
                 .into());
             };
-            return Self::of_pictures(path, &preprocess.parse()?, model);
+            return Self::of_pictures(path, &preprocess.parse()?, model, labels);
         }
         if preprocess.is_some() {
             let what = "is taken for a NumPy array, which is taken as it is: leave --preprocess out, or name pictures";
@@ -47,15 +50,24 @@ impl Input {
             Some(onnx) => onnx.arrange(&images)?,
             None => images,
         };
-        Self { images, names: Vec::new() }.checked(path, model)
+        Self { images, names: Vec::new(), classes: None }.checked(path, model)
     }
 
-    fn of_pictures(path: &Path, preprocessing: &Preprocessing, model: &Model) -> Result<Self> {
-        let paths = pictures::list(path)?;
+    fn of_pictures(path: &Path, preprocessing: &Preprocessing, model: &Model, labels: &Labels) -> Result<Self> {
+        let (paths, classes) = match path.is_dir() && folder::has_classes(path) {
+            true => {
+                let listed = ClassFolder::list(path)?;
+                let outputs = labels.outputs(&listed.classes)?;
+                let of = |&label: &u8| outputs.get(usize::from(label)).copied().unwrap_or(usize::MAX);
+                let classes = listed.labels.iter().map(of).collect();
+                (listed.pictures, Some(classes))
+            }
+            false => (pictures::list(path)?, None),
+        };
         let images = pictures::read(&paths, preprocessing, model.graph.input_shape())?.into_dyn();
         let name =
             |path: &std::path::PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self { images, names: paths.iter().map(name).collect() }.checked(path, model)
+        Self { images, names: paths.iter().map(name).collect(), classes }.checked(path, model)
     }
 
     fn checked(self, path: &Path, model: &Model) -> Result<Self> {
@@ -68,6 +80,14 @@ impl Input {
             return Err(NnError::Input { graph, expected, found }.into());
         }
         Ok(self)
+    }
+
+    /// How many pictures are of the class of their folder, where they lie so.
+    pub fn right(&self, scores: &ArrayD<f64>) -> Option<String> {
+        let (classes, count) = (self.classes.as_ref()?, scores.len_of(Axis(0)));
+        let right = predictions(scores).into_iter().zip(classes).filter(|(found, class)| found == *class).count();
+        let percent = 100.0 * right as f64 / count.max(1) as f64;
+        Some(format!("{right} of {count} pictures are of the class of their folder, {percent:.1} %."))
     }
 
     /// A line for each picture with its likeliest classes and their scores; empty where there are no pictures, or no classes.
@@ -99,6 +119,20 @@ impl Labels {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read the names of classes in {}: {error}", path.display()))?;
         Ok(Self(text.lines().map(|line| line.trim().to_owned()).collect()))
+    }
+
+    /// Which outputs folders of these names are of: by the lines with their names, or in their order where there are none.
+    fn outputs(&self, folders: &[String]) -> Result<Vec<usize>> {
+        if self.0.is_empty() {
+            return Ok((0..folders.len()).collect());
+        }
+        let output = |folder: &String| {
+            let line = self.0.iter().position(|line| line == folder);
+            line.ok_or_else(|| {
+                format!("the folder {folder} has no line in the file of --labels, which names the classes").into()
+            })
+        };
+        folders.iter().map(output).collect()
     }
 
     fn name(&self, class: usize) -> String {

@@ -5,6 +5,7 @@ use std::path::Path;
 use cryptgpu_core::nn::{Graph, OnnxModel, WeightSource, Weights, zoo};
 
 use super::Result;
+use super::arguments::Sizes;
 
 /// A network.
 pub struct Model {
@@ -15,9 +16,12 @@ pub struct Model {
 
 impl Model {
     /// The network of that name; a name that ends with `.onnx` is a file's.
-    pub fn open(name: &str) -> Result<Self> {
+    pub fn open(name: &str, sizes: &Sizes) -> Result<Self> {
         if !OnnxModel::is_named_so(Path::new(name)) {
-            return Ok(Model { graph: zoo::by_name(name)?, onnx: None });
+            return Ok(Model { graph: zoo::by_name(&sizes.of(name))?, onnx: None });
+        }
+        if !sizes.are_usual() {
+            return Err(format!("{name} has its sizes in it: leave --classes and --input-size out").into());
         }
         let onnx = OnnxModel::load(name)?;
         for notice in &onnx.notices {

@@ -29,6 +29,8 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',', value_parser = item::<String>, required = true)]
     networks: Vec<String>,
     #[command(flatten)]
+    sizes: arguments::Sizes,
+    #[command(flatten)]
     inputs: arguments::Inputs,
     /// Images to try, 0 for the bound alone; else ten, or one for networks of 10⁹ MACs and more
     #[arg(long)]
@@ -64,7 +66,7 @@ struct Row<'a> {
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     // All names are looked at before anything is computed.
-    let declarations = arguments.networks.iter().map(|network| arguments.declaration(network));
+    let declarations = arguments.networks.iter().map(|network| arguments.declaration(&arguments.sizes.of(network)));
     let declarations = declarations.collect::<Result<Vec<_>>>()?;
     let mut failed = false;
     for declaration in &declarations {
@@ -77,7 +79,7 @@ impl Arguments {
     fn declaration(&self, network: &str) -> Result<Inference> {
         let default = Inference::of(network)?;
         let count = self.images.unwrap_or(if default.compare == 1 { 1 } else { 10 });
-        let (images, weights) = self.inputs.choose(default.images, default.weights);
+        let (images, weights) = self.inputs.choose(default.graph()?.input_shape(), default.images, default.weights)?;
         let declaration = Inference {
             images,
             weights,

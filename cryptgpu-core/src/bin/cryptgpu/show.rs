@@ -11,7 +11,7 @@ use cryptgpu_core::ring::FixedPoint;
 use cryptgpu_core::show::{Cell, PlainTable, Show};
 use serde::Serialize;
 
-use super::arguments::Numbers;
+use super::arguments::{Numbers, Sizes};
 use super::model::Model;
 use super::{Result, format};
 
@@ -25,10 +25,13 @@ estimate for tensors; times are guesses, within a factor of two on the two cores
 Examples:
   cryptgpu show net.onnx
   cryptgpu show resnet50 --batch 8
+  cryptgpu show resnet18 --classes 2 --input-size 3x96x96
   cryptgpu show net.onnx --json | tail -n 1")]
 pub struct Arguments {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     network: String,
+    #[command(flatten)]
+    sizes: Sizes,
     /// Images at a time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     batch: u32,
@@ -100,7 +103,7 @@ impl Whole {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let model = Model::open(&arguments.network)?;
+    let model = Model::open(&arguments.network, &arguments.sizes)?;
     let settings = Settings {
         codec: FixedPoint::in_ring(arguments.numbers.ring(), arguments.numbers.fraction_bits())?,
         ..Settings::default()

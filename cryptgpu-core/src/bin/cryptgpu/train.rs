@@ -68,6 +68,8 @@ pub struct What {
     /// Networks, separated by commas (`cryptgpu networks` lists them); the paper's five by default
     #[arg(long, value_delimiter = ',', value_parser = item::<String>)]
     networks: Vec<String>,
+    #[command(flatten)]
+    sizes: arguments::Sizes,
     /// Examples of a minibatch; by default the paper's, and 32 for networks that the paper does not train
     #[arg(long)]
     batch: Option<usize>,
@@ -77,9 +79,13 @@ pub struct What {
     /// How many minibatches to train with; 4 by default. The first is not timed
     #[arg(long)]
     iterations: Option<usize>,
-    /// Examples from mnist, cifar10 (downloaded), digits (bundled) or random; else what fits the network and is there
+    /// Examples: mnist, fashion-mnist, emnist-letters and the like, cifar10, cifar100 (downloaded), digits (bundled), random; a
+    /// file (IDX, CIFAR's .bin); or a folder with a folder of pictures for each class, whose accuracy is measured on the folder
+    /// `test` or `val` beside it, if it is called `train`. Else what fits the network and is there
     #[arg(long)]
-    dataset: Option<Examples>,
+    dataset: Option<String>,
+    #[command(flatten)]
+    own: arguments::OwnData,
     /// Weights to begin with: bundled (of lenet and resnet8-cifar10), or a safetensors file; else drawn from the seed
     #[arg(long)]
     weights: Option<String>,
@@ -267,11 +273,12 @@ impl What {
     pub fn declarations(&self) -> Result<Vec<Training>> {
         let of_paper = || PAPER.iter().map(|(name, _)| (*name).to_owned()).collect();
         let networks: Vec<String> = if self.networks.is_empty() { of_paper() } else { self.networks.clone() };
-        networks.iter().map(|network| self.declaration(network)).collect()
+        networks.iter().map(|network| self.declaration(&self.sizes.of(network))).collect()
     }
 
     fn declaration(&self, network: &str) -> Result<Training> {
         let default = Training::of(network)?;
+        let shape = default.graph()?.input_shape();
         let optimizer: Optimizer = match self.adam {
             true => Adam::new(self.rate).into(),
             false => Sgd::new(self.rate).momentum(self.momentum).weight_decay(self.weight_decay).into(),
@@ -291,7 +298,8 @@ impl What {
             "bundled" => WeightSource::Bundled,
             path => WeightSource::File(WeightFile::new(path)),
         });
-        let data = self.dataset.clone().unwrap_or(default.data);
+        let asked = self.dataset.as_deref().map(|dataset| self.own.open(dataset, shape, str::parse::<Examples>));
+        let data = asked.transpose()?.unwrap_or(default.data);
         Ok(Training { network: network.to_owned(), data, weights, train, ..default })
     }
 }

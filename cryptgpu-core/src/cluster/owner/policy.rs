@@ -422,7 +422,7 @@ mod tests {
     use crate::cluster::party::gate::To;
     use crate::net::PartyId;
     use crate::nn::{Graph, WeightSource, zoo};
-    use cryptgpu_datasets::ImageSet;
+    use cryptgpu_datasets::{Collection, ImageSet, Split};
 
     const TEXT: &str = r#"[[caller]]
 name = "lab"
@@ -504,8 +504,15 @@ to = "party 1"
             let refusal = refused(&policy, Asks::default().reads_file(at(path)), 0);
             assert!(refusal.contains("line 11 (`files`)"), "{path}: {refusal}");
         }
-        assert_eq!(refused(&policy, Asks::default().reads_images(&ImageSet::MnistTest), 0), "");
-        assert!(refused(&policy, Asks::default().reads_images(&ImageSet::MnistTrain), 0).contains("line 12 (`sets`)"));
+        let mnist = |split| ImageSet::Downloaded(Collection::Mnist, split);
+        let pictures = |name: &str| {
+            let (folder, shape, preprocessing) = (at(name), [3, 8, 8], "unit".to_owned());
+            ImageSet::Folder { folder, shape, preprocessing }
+        };
+        assert_eq!(refused(&policy, Asks::default().reads_images(&pictures("weights")), 0), "");
+        assert!(refused(&policy, Asks::default().reads_images(&pictures("private")), 0).contains("line 11 (`files`)"));
+        assert_eq!(refused(&policy, Asks::default().reads_images(&mnist(Split::Test)), 0), "");
+        assert!(refused(&policy, Asks::default().reads_images(&mnist(Split::Train)), 0).contains("line 12 (`sets`)"));
         assert_eq!(refused(&policy, Asks::default().reads_weights(&WeightSource::Bundled), 0), "");
         assert_eq!(refused(&policy, Asks::default().writes(at("out/new.safetensors")), 0), "");
         assert!(refused(&policy, Asks::default().writes(at("labels.idx")), 0).contains("line 15 (`folders`)"));

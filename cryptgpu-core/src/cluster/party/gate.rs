@@ -184,13 +184,14 @@ impl Asks {
     #[must_use]
     pub fn reads_images(mut self, set: &ImageSet) -> Self {
         match set {
-            ImageSet::File { images, labels } => {
+            ImageSet::File { images, labels, .. } => {
                 self.reads.extend([Some(images), labels.as_ref()].into_iter().flatten().cloned().map(Source::File));
             }
             ImageSet::MnistBundled | ImageSet::DigitsTrain | ImageSet::DigitsTest => {
                 self.reads.push(Source::Program(set.to_string()));
             }
-            downloaded => self.reads.push(Source::Set(downloaded.to_string())),
+            ImageSet::Folder { folder, .. } => self.reads.push(Source::File(folder.clone())),
+            ImageSet::Downloaded(..) => self.reads.push(Source::Set(set.to_string())),
         }
         self
     }

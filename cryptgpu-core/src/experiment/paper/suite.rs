@@ -14,7 +14,7 @@ use crate::net::Link;
 use crate::nn::training::Sgd;
 use crate::nn::zoo;
 use crate::prg::Randomness;
-use cryptgpu_datasets::ImageSet;
+use cryptgpu_datasets::{Collection, ImageSet, Split};
 
 /// A table or figure of the paper's evaluation, or of ours beside it. Its text is the name of its notebook in
 /// `notebooks/paper` without the number: `inference`, `same-card`.
@@ -289,7 +289,7 @@ impl List {
         let exact = exact.iter().map(|&bits| (bits, Fidelity::Exact));
         for (fraction_bits, fidelity) in exact.chain(paper.iter().map(|&bits| (bits, Fidelity::Paper))) {
             let iterations = if self.full() { 10 } else { 1 };
-            let images = Images::Set(ImageSet::Cifar10Test);
+            let images = Images::Set(ImageSet::Downloaded(Collection::Cifar10, Split::Test));
             let resnet8 = Inference { images, ..self.inference("resnet8-cifar10")? };
             self.add(
                 &[Exhibit::Plaintext],
@@ -303,7 +303,7 @@ impl List {
             self.add(&[Exhibit::Plaintext], Inference { batch: 50, iterations: 2, fraction_bits, ..alexnet });
         }
         for &fraction_bits in mnist {
-            let images = Images::Set(ImageSet::MnistTest);
+            let images = Images::Set(ImageSet::Downloaded(Collection::Mnist, Split::Test));
             let lenet = Inference { images, fraction_bits, ..self.inference("lenet")? };
             self.add(&[Exhibit::Plaintext], Inference { batch: 500, iterations: 20, compare: usize::MAX, ..lenet });
         }

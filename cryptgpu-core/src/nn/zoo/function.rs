@@ -1,6 +1,7 @@
 //! Which function a network computes, in words: its pooling, and the order of pooling and ReLU, which weights do not
 //! tell. The same file of weights fits every network with the same parameters.
 
+use super::sizes::split;
 use super::{by_name, names};
 use crate::nn::{Graph, Op};
 
@@ -43,12 +44,12 @@ pub fn with_the_same_weights(graph: &Graph) -> Vec<String> {
     let parameters = |graph: &Graph| {
         graph.parameters().into_iter().map(|parameter| (parameter.name, parameter.shape)).collect::<Vec<_>>()
     };
-    let own = parameters(graph);
+    let (own, (_, sizes)) = (parameters(graph), split(graph.name()));
     let same = |name: &String| {
         name != graph.name()
             && by_name(name).is_ok_and(|other| other.input_shape() == graph.input_shape() && parameters(&other) == own)
     };
-    names().into_iter().filter(same).collect()
+    names().into_iter().map(|name| name + sizes).filter(same).collect()
 }
 
 /// The network of which a file with torchvision's names holds the weights, if this network takes such a file: the one
@@ -57,7 +58,8 @@ pub fn meant_by_torchvision(graph: &Graph) -> Option<String> {
     let mut all = with_the_same_weights(graph);
     all.push(graph.name().to_owned());
     let endings = ["-torchvision", "-maxpool", "mobilenet-v2"];
-    endings.into_iter().find_map(|ending| all.iter().find(|name| name.ends_with(ending)).cloned())
+    let is = |name: &str, ending: &str| split(name).0.ends_with(ending);
+    endings.into_iter().find_map(|ending| all.iter().find(|name| is(name, ending)).cloned())
 }
 
 /// Which function runs when weights come from a file, in one line.
@@ -98,6 +100,7 @@ mod tests {
             ("resnet101-maxpool", "resnet101-maxpool"),
             ("alexnet-torchvision", "alexnet-torchvision"),
             ("mobilenet-v2-same", "mobilenet-v2"),
+            ("resnet18:classes=2:input=3x96x96", "resnet18-maxpool:classes=2:input=3x96x96"),
         ] {
             assert_eq!(meant_by_torchvision(&of(name)).as_deref(), Some(meant), "{name}");
         }

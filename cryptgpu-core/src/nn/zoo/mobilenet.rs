@@ -1,5 +1,6 @@
 //! MobileNet-V2 with torchvision's names: depthwise convolutions, ReLU6, linear bottlenecks.
 
+use super::sizes::Sizes;
 use crate::device::PoolGeometry;
 use crate::nn::{Graph, GraphBuilder, NnError, NodeId, Op};
 
@@ -64,8 +65,8 @@ fn inverted_residual(
     if stride == 1 && channels == out { net.add(&format!("{name}.add"), Op::Add, &[x, y]) } else { Ok(y) }
 }
 
-pub(super) fn mobilenet_v2(name: &str, padding: Padding) -> Result<Graph, NnError> {
-    let mut net = Graph::builder(name, [3, 224, 224]);
+pub(super) fn mobilenet_v2(name: &str, sizes: Sizes, padding: Padding) -> Result<Graph, NnError> {
+    let mut net = Graph::builder(name, sizes.input);
     let input = net.input();
     let window = padding.window(3, 2, net.shape(input));
     let mut x = conv_bn_relu6(&mut net, "features.0", input, 32, window, 1)?;
@@ -83,6 +84,6 @@ pub(super) fn mobilenet_v2(name: &str, padding: Padding) -> Result<Graph, NnErro
     x = conv_bn_relu6(&mut net, &format!("features.{index}"), x, 1280, PoolGeometry::square(1, 1, 0), 1)?;
     x = net.add("avgpool", Op::GlobalAvgPool, &[x])?;
     x = net.flatten("flatten", x)?;
-    x = net.linear("classifier.1", x, 1000)?;
+    x = net.linear("classifier.1", x, sizes.classes)?;
     net.finish(x)
 }

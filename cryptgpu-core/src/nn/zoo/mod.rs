@@ -1,17 +1,21 @@
 //! Networks by name: the ten of the paper as its released code defines them (activation order
 //! convolution, ReLU, average pooling), their textbook variants, torchvision's originals and MobileNet-V2.
-//! Parameter names are torchvision's wherever torchvision has the network.
+//! Parameter names are torchvision's wherever torchvision has the network. Each may be had for other images and
+//! another number of classes.
 
 mod classic;
 mod efficientnet;
 mod function;
 mod mobilenet;
 mod resnet;
+mod sizes;
 
 use super::{Graph, NnError};
 use classic::{Classifier, Pooling};
 pub use function::{function, meant_by_torchvision, pooling, with_the_same_weights};
 use resnet::Stem;
+use sizes::Sizes;
+pub use sizes::{parse_input, sized};
 
 /// The ten networks of the paper, in the order of its tables.
 pub const PAPER: [&str; 10] = [
@@ -60,66 +64,65 @@ pub fn names() -> Vec<String> {
 
 /// The network called `name`; [`names`] lists them.
 ///
+/// Behind a name, `:classes=N` and `:input=CxHxW` ask for another number of classes and for other images. Layers are the same; the
+/// first takes other channels, and fully connected layers as many features as then arrive at them. What is usual needs no words:
+/// `lenet:classes=10` is `lenet`.
+///
 /// ```
-/// let net = cryptgpu_core::nn::zoo::by_name("lenet")?;
+/// use cryptgpu_core::nn::zoo;
+/// let net = zoo::by_name("lenet")?;
 /// assert_eq!((net.input_shape(), net.output_shape()), ([1, 28, 28], &[10][..]));
-/// let error = cryptgpu_core::nn::zoo::by_name("resnet51").unwrap_err();
+/// let clothes = zoo::by_name("resnet20-cifar10:classes=100:input=3x48x48")?;
+/// assert_eq!((clothes.input_shape(), clothes.output_shape()), ([3, 48, 48], &[100][..]));
+/// let error = zoo::by_name("resnet51").unwrap_err();
 /// assert!(error.to_string().contains("did you mean `resnet50`"));
 /// # Ok::<(), cryptgpu_core::nn::NnError>(())
 /// ```
 ///
 /// # Errors
-/// [`NnError::UnknownNetwork`], with the nearest names.
+/// [`NnError::UnknownNetwork`], with the nearest names; [`NnError::NetworkSizes`] for sizes that cannot be read, and what a layer
+/// says of images that are too small for it.
 pub fn by_name(name: &str) -> Result<Graph, NnError> {
-    let (base, pooling) = if let Some(base) = name.strip_suffix("-relu-after-pool") {
+    let (network, options) = sizes::split(name);
+    let (base, pooling) = if let Some(base) = network.strip_suffix("-relu-after-pool") {
         (base, Pooling::AverageThenRelu)
-    } else if let Some(base) = name.strip_suffix("-maxpool") {
+    } else if let Some(base) = network.strip_suffix("-maxpool") {
         (base, Pooling::ReluThenMax)
     } else {
-        (name, Pooling::ReluThenAverage)
+        (network, Pooling::ReluThenAverage)
     };
-    let plain = base == name;
+    let plain = base == network;
+    let sizes = Sizes::of(name, base, options)?;
+    let name = &sizes.name(network, base);
     match base {
-        "lenet" => classic::lenet(name, pooling),
+        "lenet" => classic::lenet(name, pooling, sizes),
         "alexnet-cifar10" => {
-            classic::alexnet(name, [3, 32, 32], pooling, Classifier { pool: 0, widths: [256, 256, 10], relu: true })
+            classic::alexnet(name, sizes, pooling, Classifier { pool: 0, widths: [256; 2], relu: true })
         }
-        "alexnet-tiny" => {
-            classic::alexnet(name, [3, 64, 64], pooling, Classifier { pool: 2, widths: [1024, 1024, 200], relu: true })
+        "alexnet-tiny" => classic::alexnet(name, sizes, pooling, Classifier { pool: 2, widths: [1024; 2], relu: true }),
+        "alexnet-imagenet" => {
+            classic::alexnet(name, sizes, pooling, Classifier { pool: 4, widths: [4096; 2], relu: true })
         }
-        "alexnet-imagenet" => classic::alexnet(
-            name,
-            [3, 224, 224],
-            pooling,
-            Classifier { pool: 4, widths: [4096, 4096, 1000], relu: true },
-        ),
-        "vgg16-cifar10" => {
-            classic::vgg16(name, [3, 32, 32], pooling, Classifier { pool: 0, widths: [256, 256, 10], relu: true })
+        "vgg16-cifar10" => classic::vgg16(name, sizes, pooling, Classifier { pool: 0, widths: [256; 2], relu: true }),
+        "vgg16-tiny" => classic::vgg16(name, sizes, pooling, Classifier { pool: 2, widths: [512; 2], relu: true }),
+        "vgg16-imagenet" => {
+            classic::vgg16(name, sizes, pooling, Classifier { pool: 2, widths: [4096; 2], relu: false })
         }
-        "vgg16-tiny" => {
-            classic::vgg16(name, [3, 64, 64], pooling, Classifier { pool: 2, widths: [512, 512, 200], relu: true })
-        }
-        "vgg16-imagenet" => classic::vgg16(
-            name,
-            [3, 224, 224],
-            pooling,
-            Classifier { pool: 2, widths: [4096, 4096, 1000], relu: false },
-        ),
-        "alexnet-torchvision" if plain => classic::alexnet_torchvision(name),
+        "alexnet-torchvision" if plain => classic::alexnet_torchvision(name, sizes),
         "vgg16-torchvision" if plain => {
-            let classifier = Classifier { pool: 0, widths: [4096, 4096, 1000], relu: true };
-            classic::vgg16(name, [3, 224, 224], Pooling::ReluThenMax, classifier)
+            let classifier = Classifier { pool: 0, widths: [4096; 2], relu: true };
+            classic::vgg16(name, sizes, Pooling::ReluThenMax, classifier)
         }
-        "resnet18" => resnet::resnet(name, [2, 2, 2, 2], resnet::Block::Basic, Stem::from(pooling)),
-        "resnet8-cifar10" if plain => resnet::small(name, 1),
-        "resnet20-cifar10" if plain => resnet::small(name, 3),
-        "resnet50" => resnet::resnet(name, [3, 4, 6, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
-        "resnet101" => resnet::resnet(name, [3, 4, 23, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
-        "resnet152" => resnet::resnet(name, [3, 8, 36, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
-        "mobilenet-v2" if plain => mobilenet::mobilenet_v2(name, mobilenet::Padding::Symmetric),
-        "mobilenet-v2-same" if plain => mobilenet::mobilenet_v2(name, mobilenet::Padding::Same),
-        "efficientnet-lite0" if plain => efficientnet::lite0(name),
-        _ => Err(unknown(name)),
+        "resnet18" => resnet::resnet(name, sizes, [2, 2, 2, 2], resnet::Block::Basic, Stem::from(pooling)),
+        "resnet8-cifar10" if plain => resnet::small(name, sizes, 1),
+        "resnet20-cifar10" if plain => resnet::small(name, sizes, 3),
+        "resnet50" => resnet::resnet(name, sizes, [3, 4, 6, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
+        "resnet101" => resnet::resnet(name, sizes, [3, 4, 23, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
+        "resnet152" => resnet::resnet(name, sizes, [3, 8, 36, 3], resnet::Block::Bottleneck, Stem::from(pooling)),
+        "mobilenet-v2" if plain => mobilenet::mobilenet_v2(name, sizes, mobilenet::Padding::Symmetric),
+        "mobilenet-v2-same" if plain => mobilenet::mobilenet_v2(name, sizes, mobilenet::Padding::Same),
+        "efficientnet-lite0" if plain => efficientnet::lite0(name, sizes),
+        _ => Err(unknown(network)),
     }
 }
 
@@ -230,5 +233,41 @@ mod tests {
             assert!(error.contains(&format!("did you mean `{meant}`")), "{error}");
         }
         assert!(by_name("mobilenet-v2-maxpool").is_err() && by_name("").is_err());
+    }
+
+    #[test]
+    fn every_network_has_other_classes_and_images() {
+        for name in names() {
+            let usual = by_name(&name).unwrap();
+            let [channels, height, width] = usual.input_shape();
+            let (input, classes) = ([4 - channels, height + 32, width + 64], 7);
+            let net = by_name(&sized(&name, Some(classes), Some(input))).unwrap();
+            assert_eq!((net.input_shape(), net.output_shape()), (input, &[classes][..]), "{name}");
+            assert_eq!(by_name(net.name()).unwrap(), net);
+            assert_eq!(net.nodes().len(), usual.nodes().len());
+            let (same, usual_classes) = (usual.input_shape(), usual.output_shape()[0]);
+            assert_eq!(by_name(&sized(&name, Some(usual_classes), Some(same))).unwrap(), usual);
+        }
+        assert_eq!(by_name("lenet:input=3x32x32:classes=47").unwrap().name(), "lenet:classes=47:input=3x32x32");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_say_so() {
+        for (name, says) in [
+            ("lenet:classes=0", "`classes=0` is no number of classes"),
+            ("lenet:classes=x", "no number of classes"),
+            ("lenet:input=28", "channels, height and width as 3x96x96"),
+            ("lenet:input=1x28x0", "3x96x96"),
+            ("lenet:input=1x99999999x99999999", "3x96x96"),
+            ("lenet:classes=2:classes=3", "stands twice"),
+            ("lenet:depth=3", "neither classes=N nor input=CxHxW"),
+            ("lenet:", "neither classes=N"),
+            ("resnet51:classes=2", "did you mean `resnet50`"),
+            ("lenet:input=1x8x8", "conv2"),
+            ("vgg16-imagenet:input=3x16x16", "features."),
+        ] {
+            let error = by_name(name).unwrap_err().to_string();
+            assert!(error.contains(says), "{name}: {error}");
+        }
     }
 }

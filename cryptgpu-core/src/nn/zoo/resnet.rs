@@ -1,6 +1,7 @@
 //! ResNets with torchvision's structure and names, and the small ones for images of 32×32.
 
 use super::classic::{Pooling, relu_and_pool};
+use super::sizes::Sizes;
 use crate::device::PoolGeometry;
 use crate::nn::{Graph, GraphBuilder, NnError, NodeId, Op};
 
@@ -65,8 +66,8 @@ fn block(
 /// The network of He et al. (2016, section 4.2) for CIFAR-10: 6n + 2 layers, a first convolution and three stages of n blocks
 /// with 16, 32 and 64 channels. Where the shape changes, a 1×1 convolution projects, as torchvision's blocks do; theirs pads
 /// with zeros there.
-pub(super) fn small(name: &str, blocks: usize) -> Result<Graph, NnError> {
-    let mut net = Graph::builder(name, [3, 32, 32]);
+pub(super) fn small(name: &str, sizes: Sizes, blocks: usize) -> Result<Graph, NnError> {
+    let mut net = Graph::builder(name, sizes.input);
     let mut x = net.conv_bn(["conv1", "bn1"], net.input(), 16, PoolGeometry::square(3, 1, 1), 1)?;
     x = net.relu("relu", x)?;
     for stage in 0..3 {
@@ -75,7 +76,7 @@ pub(super) fn small(name: &str, blocks: usize) -> Result<Graph, NnError> {
             x = block(&mut net, &format!("layer{}.{index}", stage + 1), x, 16 << stage, stride, Block::Basic)?;
         }
     }
-    classified(net, x, 10)
+    classified(net, x, sizes.classes)
 }
 
 /// The average over the image, and a fully connected layer.
@@ -86,8 +87,8 @@ fn classified(mut net: GraphBuilder, x: NodeId, classes: usize) -> Result<Graph,
     net.finish(scores)
 }
 
-pub(super) fn resnet(name: &str, depths: [usize; 4], kind: Block, stem: Stem) -> Result<Graph, NnError> {
-    let mut net = Graph::builder(name, [3, 224, 224]);
+pub(super) fn resnet(name: &str, sizes: Sizes, depths: [usize; 4], kind: Block, stem: Stem) -> Result<Graph, NnError> {
+    let mut net = Graph::builder(name, sizes.input);
     let mut x = net.conv_bn(["conv1", "bn1"], net.input(), 64, PoolGeometry::square(7, 2, 3), 1)?;
     let pool = if stem.pooling == Pooling::ReluThenMax { "maxpool" } else { "stempool" };
     x = relu_and_pool(&mut net, ["relu", pool], x, stem.window, stem.pooling)?;
@@ -97,5 +98,5 @@ pub(super) fn resnet(name: &str, depths: [usize; 4], kind: Block, stem: Stem) ->
             x = block(&mut net, &format!("layer{}.{index}", stage + 1), x, 64 << stage, stride, kind)?;
         }
     }
-    classified(net, x, 1000)
+    classified(net, x, sizes.classes)
 }

@@ -182,7 +182,7 @@ fn training_its_checkpoints_and_its_weights_are_what_each_policy_allows() {
     owned.refused("covers it", || trained()?.model().export_to(0, &exported));
     owned.refused("covers it", || cluster.accuracy(trained()?.model(), &digits(&cluster)?, 50));
     // What only one owner sees of it: a file of that party.
-    let foreign = ImageSet::File { images: owned.of("eve").join("eve.key"), labels: None };
+    let foreign = ImageSet::File { images: owned.of("eve").join("eve.key"), labels: None, preprocessing: None };
     let error = cluster.dataset(foreign, Images::at(2), Labels::at(2)).unwrap_err();
     assert!(error.party() == Some(PartyId::P2) && error.to_string().contains("line 8 (`files`)"), "{error}");
     drop(cluster);

@@ -1,0 +1,117 @@
+//! Networks with other classes and images, on data of one's own: folders of pictures by class, files with their labels.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use cryptgpu_datasets::{LabelledImages, bundled, idx};
+use ndarray::Axis;
+use serde_json::Value;
+
+fn cryptgpu(arguments: &str) -> Output {
+    let program = env!("CARGO_BIN_EXE_cryptgpu");
+    Command::new(program).args(arguments.split_whitespace()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Pictures of the digits `of` among the images `range`, each in a folder for its digit.
+fn pictures(digits: &LabelledImages, range: std::ops::Range<usize>, of: [(u8, &str); 2], folder: &Path) -> usize {
+    let mut count = 0;
+    for index in range {
+        let Some((_, name)) = of.iter().find(|(digit, _)| *digit == digits.labels[index]) else { continue };
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+        let pixels = digits.pixels.index_axis(Axis(0), index).iter().copied().collect();
+        let picture = image::GrayImage::from_raw(28, 28, pixels).unwrap();
+        picture.save(folder.join(name).join(format!("{index:03}.png"))).unwrap();
+        count += 1;
+    }
+    count
+}
+
+fn record(done: &Output) -> Value {
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+fn refused(arguments: &str, hint: &str) {
+    let done = cryptgpu(arguments);
+    assert!(!done.status.success() && text(&done.stderr).contains(hint), "{arguments}: {}", text(&done.stderr));
+}
+
+#[test]
+fn a_network_of_two_classes_learns_the_pictures_of_two_folders() {
+    let dir = tempfile::tempdir().unwrap();
+    let digits = bundled::mnist_test_1000().unwrap();
+    let of = [(0, "nought"), (1, "one")];
+    let train = dir.path().join("train");
+    pictures(&digits, 0..500, of, &train);
+    pictures(&digits, 500..700, of, &dir.path().join("val"));
+    let run = format!(
+        "run train --networks lenet --classes 2 --dataset {} --preprocess mnist --epochs 1 --batch 8 --rate 0.02 --accuracy \
+         --parties threads --json",
+        train.display()
+    );
+    let trained = record(&cryptgpu(&run));
+    assert_eq!(trained["network"], "lenet:classes=2");
+    assert!(trained["accuracy"].as_f64().unwrap() > 0.9, "{}", trained["accuracy"]);
+    refused(&run.replace("--preprocess mnist", ""), "say with --preprocess how they are scaled");
+    refused(&run.replace("--classes 2", "--classes 1"), "not below 1");
+}
+
+#[test]
+fn pictures_by_class_have_an_accuracy() {
+    let dir = tempfile::tempdir().unwrap();
+    let digits = bundled::mnist_test_1000().unwrap();
+    let folder = dir.path().join("digits");
+    let count = pictures(&digits, 0..20, [(7, "seven"), (1, "one")], &folder);
+    let labels = dir.path().join("labels.txt");
+    std::fs::write(&labels, "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n").unwrap();
+    let (input, output) = (folder.display(), dir.path().join("y.npy"));
+    let infer = format!(
+        "infer --model lenet --input {input} --output {} --preprocess mnist --parties threads --labels {}",
+        output.display(),
+        labels.display()
+    );
+    let told = text(&cryptgpu(&infer).stdout);
+    assert!(told.contains(&format!("{count} of {count} pictures are of the class of their folder, 100.0 %")), "{told}");
+    std::fs::write(&labels, "zero\none\n").unwrap();
+    refused(&infer, "the folder seven has no line");
+}
+
+#[test]
+fn a_file_brings_its_labels_and_says_how_it_is_scaled() {
+    let dir = tempfile::tempdir().unwrap();
+    let digits = bundled::mnist_test_1000().unwrap().first(20).unwrap();
+    let [images, labels] = ["images.idx3", "labels.idx1"].map(|name| dir.path().join(name));
+    std::fs::write(&images, idx::write_images(&digits.pixels)).unwrap();
+    std::fs::write(&labels, idx::write_labels(&digits.labels)).unwrap();
+    let run = |dataset: &str| {
+        record(&cryptgpu(&format!(
+            "run inference --networks lenet --batch 10 --images 20 --parties threads --json --dataset {dataset}"
+        )))
+    };
+    let (bundled, file) = (run("mnist-test-1000"), format!("{} --label-file {}", images.display(), labels.display()));
+    let mine = run(&file);
+    assert_eq!(mine["accuracy"], bundled["accuracy"]);
+    assert_eq!(mine["max_error"].as_f64().is_some(), bundled["max_error"].as_f64().is_some());
+    // Without its normalisation the network sees other images.
+    assert_ne!(run(&format!("{file} --preprocess unit,std=0.1"))["accuracy"], bundled["accuracy"]);
+    refused("run inference --networks lenet --dataset mnist-test-1000 --preprocess mnist", "no file and no folder");
+    refused("run inference --networks lenet:depth=3", "neither classes=N nor input=CxHxW");
+    refused(&format!("run inference --networks lenet --dataset {}", dir.path().display()), "say with --preprocess");
+}
+
+#[test]
+fn sizes_are_arguments() {
+    let done = cryptgpu("show resnet20-cifar10 --classes 100 --input-size 3x48x48");
+    assert!(
+        text(&done.stdout).contains("resnet20-cifar10:classes=100:input=3x48x48: 3×48×48 to 100"),
+        "{}",
+        text(&done.stdout)
+    );
+    refused("show lenet --input-size 28", "write channels, height and width as 3x96x96");
+}
