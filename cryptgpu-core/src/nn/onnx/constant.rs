@@ -287,7 +287,10 @@ fn filled(shape: &[i64], node: &Attributes<'_>) -> Result<Constant, String> {
     let sizes: Option<Vec<usize>> = shape.iter().map(|&size| usize::try_from(size).ok()).collect();
     let elements = sizes.as_ref().and_then(|sizes| sizes.iter().try_fold(1usize, |all, &size| all.checked_mul(size)));
     let (Some(sizes), Some(0..=MOST_INTEGERS)) = (sizes, elements) else {
-        return Err(format!("a constant of shape {shape:?} is no list of sizes"));
+        return Err(format!(
+            "it makes a constant of shape {shape:?}, and nodes make no more than {MOST_INTEGERS} elements here: put weights into \
+             the file"
+        ));
     };
     Ok(match node.tensor("value")? {
         None => Constant::floats(ArrayD::zeros(sizes)),
