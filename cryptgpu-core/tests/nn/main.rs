@@ -5,6 +5,7 @@ mod fetched;
 mod gradients;
 mod mnist;
 mod onnx;
+mod onnx_exports;
 mod onnx_nodes;
 mod plaintext;
 mod private;
