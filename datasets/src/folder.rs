@@ -112,6 +112,12 @@ mod tests {
         assert_eq!(set.open_labels().unwrap(), [0, 0, 1]);
         let exact = pictures::read(&listed.pictures, &"unit,mean=0:0:0.5,std=0.5".parse().unwrap(), [3, 2, 2]).unwrap();
         assert!(exact.iter().zip(&batch).all(|(a, &b)| (a - f64::from(b)).abs() < 1e-6));
+        // Blue first; and one channel.
+        let blue =
+            ImageSet::Folder { folder: dir.path().into(), shape: [3, 2, 2], preprocessing: "unit,channels=bgr".into() };
+        assert_eq!(blue.open().unwrap().pixels(0..1).unwrap()[[0, 2, 0, 0]], 30);
+        let grey = ImageSet::Folder { folder: dir.path().into(), shape: [1, 2, 2], preprocessing: "mnist".into() };
+        assert_eq!(grey.open().unwrap().shape(), [1, 2, 2]);
         let train = |name: &str| {
             let (folder, preprocessing) = (dir.path().join(name), "unit".to_owned());
             ImageSet::Folder { folder, shape: [3, 2, 2], preprocessing }
@@ -119,12 +125,6 @@ mod tests {
         assert_eq!(train("train").test_part(), None);
         std::fs::create_dir(dir.path().join("val")).unwrap();
         assert_eq!((train("train").test_part(), train("all").test_part()), (Some(train("val")), None));
-        // Blue first; and one channel.
-        let blue =
-            ImageSet::Folder { folder: dir.path().into(), shape: [3, 2, 2], preprocessing: "unit,channels=bgr".into() };
-        assert_eq!(blue.open().unwrap().pixels(0..1).unwrap()[[0, 2, 0, 0]], 30);
-        let grey = ImageSet::Folder { folder: dir.path().into(), shape: [1, 2, 2], preprocessing: "mnist".into() };
-        assert_eq!(grey.open().unwrap().shape(), [1, 2, 2]);
     }
 
     #[test]

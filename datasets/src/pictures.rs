@@ -42,7 +42,9 @@ pub enum Channels {
 /// | `efficientnet-lite` | crop | rgb | 1 | 127 | 128 | EfficientNet-Lite |
 /// | `open-nsfw` | stretch-and-crop | bgr | 1 | 104:117:123 | 1 | Caffe's networks, opennsfw |
 /// | `cifar10` | stretch | rgb | 255 | 0.4914:0.4822:0.4465 | 0.247:0.2435:0.2616 | this project's networks on CIFAR-10 |
+/// | `cifar100` | stretch | rgb | 255 | 0.5071:0.4865:0.4409 | 0.2673:0.2564:0.2762 | on CIFAR-100 |
 /// | `mnist` | stretch | | 255 | 0.1307 | 0.3081 | this project's networks on MNIST: white on black |
+/// | `fashion-mnist` | stretch | | 255 | 0.286 | 0.353 | on Fashion-MNIST, likewise |
 /// | `unit` | stretch | rgb | 255 | 0 | 1 | 0 to 1 |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocessing {
@@ -60,13 +62,15 @@ pub struct Preprocessing {
 
 type Preset = (&'static str, Fit, Channels, f64, &'static [f64], &'static [f64]);
 
-const PRESETS: [Preset; 7] = [
+const PRESETS: [Preset; 9] = [
     ("imagenet", Fit::Crop, Channels::Rgb, 255.0, &[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
     ("inception", Fit::Crop, Channels::Rgb, 255.0, &[0.5], &[0.5]),
     ("efficientnet-lite", Fit::Crop, Channels::Rgb, 1.0, &[127.0], &[128.0]),
     ("open-nsfw", Fit::StretchAndCrop, Channels::Bgr, 1.0, &[104.0, 117.0, 123.0], &[1.0]),
     ("cifar10", Fit::Stretch, Channels::Rgb, 255.0, &[0.4914, 0.4822, 0.4465], &[0.247, 0.2435, 0.2616]),
+    ("cifar100", Fit::Stretch, Channels::Rgb, 255.0, &[0.5071, 0.4865, 0.4409], &[0.2673, 0.2564, 0.2762]),
     ("mnist", Fit::Stretch, Channels::Rgb, 255.0, &[0.1307], &[0.3081]),
+    ("fashion-mnist", Fit::Stretch, Channels::Rgb, 255.0, &[0.286], &[0.353]),
     ("unit", Fit::Stretch, Channels::Rgb, 255.0, &[0.0], &[1.0]),
 ];
 

@@ -41,7 +41,12 @@ fn pictures_become_what_pillow_makes_of_them() {
 
 #[test]
 fn presets_of_our_data_sets_are_those_that_networks_were_trained_with() {
-    for (preset, trained) in [("mnist", Normalisation::mnist()), ("cifar10", Normalisation::cifar10())] {
+    for (preset, trained) in [
+        ("mnist", Normalisation::mnist()),
+        ("fashion-mnist", Normalisation::fashion_mnist()),
+        ("cifar10", Normalisation::cifar10()),
+        ("cifar100", Normalisation::cifar100()),
+    ] {
         let preprocessing: Preprocessing = preset.parse().unwrap();
         let as_f32 = |numbers: &[f64]| numbers.iter().map(|&x| x as f32).collect::<Vec<_>>();
         assert_eq!((as_f32(&preprocessing.mean), as_f32(&preprocessing.std)), (trained.mean, trained.std));

@@ -47,7 +47,7 @@ pub struct Arguments {
     /// .jpg), a folder of pictures, or a folder with one for each class, of which the accuracy is told
     #[arg(long)]
     input: PathBuf,
-    /// What is made of pictures: imagenet, inception, efficientnet-lite, open-nsfw, cifar10, mnist or unit, and what differs from
+    /// What is made of pictures: imagenet, inception, efficientnet-lite, open-nsfw, cifar10, cifar100, mnist, fashion-mnist or unit, and what differs from
     /// it: imagenet,fit=stretch,channels=bgr,scale=255,mean=0.5:0.4:0.3,std=0.2
     #[arg(long)]
     preprocess: Option<String>,
