@@ -1,4 +1,5 @@
-//! Twenty-two networks as torchvision builds them, exported by PyTorch's two exporters (`tests/data/onnx/exports.py`), against onnxruntime.
+//! Twenty-two networks as torchvision builds them, exported by PyTorch's two exporters (`tests/data/onnx/exports.py`), and three of
+//! Keras, by tf2onnx (`exports_keras.py`), against onnxruntime.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::support::{infer, largest, max_difference};
@@ -9,11 +10,11 @@ use std::path::Path;
 
 /// In the clear within 1e-4 of the largest value, privately within 1e-3.
 #[test]
-fn exports_of_pytorch_compute_what_onnxruntime_computes() {
+fn exports_of_pytorch_and_keras_compute_what_onnxruntime_computes() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/onnx/exports"));
     let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     names.retain(|path| OnnxModel::is_named_so(path));
-    assert_eq!(names.len(), 22);
+    assert_eq!(names.len(), 25);
     for path in names {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let array = |part: &str| npy::read(&folder.join(format!("{name}.{part}.npy"))).unwrap();
