@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `wire/` | what both ends know: messages, frames, configuration, errors, the identity of a function |
 //! | `marshal/` | values and handles: what travels between a caller and the parties, and what stays there |
+//! | `serving/` | requests of clients to a model that is served: the client, a party's door and queue |
 //! | `party/` | what runs in a party: serving, executing, jobs |
 //! | `owner/` | a party of somebody else's: keys, policy, gate, audit log, daemon |
 //! | `rendezvous/` | the tasks of a Slurm job as parties: how they find each other, what ranks 1 and 2 do |
@@ -30,12 +31,13 @@ pub mod owner;
 pub mod party;
 pub mod rendezvous;
 pub mod running;
+mod serving;
 mod show;
 mod wire;
 
 pub use controller::{
     Accuracy, AccuracyPoint, Checkpointing, Cluster, ClusterBuilder, FirstWeights, InferenceResult, Iteration,
-    LossPoint, Network, Progress, Restart, Run, Start, StepUsage, TrainedModel, TrainingRun,
+    LossPoint, Network, Progress, Restart, Run, Saved, Served, Serving, Start, StepUsage, TrainedModel, TrainingRun,
 };
 pub(crate) use marshal::InTheClear;
 pub use marshal::{
@@ -44,7 +46,7 @@ pub use marshal::{
 };
 pub use owner::Owners;
 pub(crate) use owner::fuzz as owner_fuzz;
-pub use party::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
+pub use party::checkpoint::{CheckpointKey, Checkpoints, Origin, SealedError, SealedKind};
 pub use party::context::PartyContext;
 pub use party::failing::{BoxError, Result};
 pub use party::gate::{Asks, To, What};
@@ -52,6 +54,7 @@ pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
 pub use rendezvous::{Rendezvous, RendezvousError};
+pub use serving::{Client, Service, ServiceFile, ServingError};
 pub(crate) use wire::configuration::Route;
 pub(crate) use wire::fuzz;
 pub use wire::{

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kubernetes;
+mod saving;
 mod training;
 
 use cryptgpu_core::cluster::owner::{AuditEvent, AuditLine, KeyFiles, Owners, digest_of, generate_key, read_audit};

@@ -20,6 +20,8 @@ mod plaintext;
 mod progress;
 mod range;
 mod run;
+mod saved;
+mod serve;
 mod show;
 mod soak;
 mod table;
@@ -43,6 +45,8 @@ Examples:
   cryptgpu doctor                                     what works on this machine
   cryptgpu networks                                   the networks, and how large they are
   cryptgpu infer --model net.onnx --input x.npy --output y.npy    your own network on your own arrays
+  cryptgpu saved add digits --model lenet             share a network once, and keep it at the parties
+  cryptgpu serve digits --client lab.crt --service digits.toml    keep it at the parties for clients
   cryptgpu show net.onnx                              what it would cost, layer by layer
   cryptgpu run inference --networks lenet             private inference of real digits
   cryptgpu run inference --suite full --out r.jsonl   the ten networks of the paper; minutes
@@ -64,6 +68,12 @@ enum Command {
     Table(table::Arguments),
     /// Evaluate a network of your own privately on your own arrays
     Infer(Box<infer::Arguments>),
+    #[command(subcommand)]
+    Saved(saved::Action),
+    /// Serve a saved network to clients, who share their inputs themselves
+    Serve(Box<serve::Serve>),
+    /// Have a served network evaluated: this program is a client, which alone sees inputs and scores
+    Request(Box<serve::Request>),
     /// Show a network layer by layer, and what private inference of it costs
     Show(show::Arguments),
     /// List the networks with their sizes
@@ -96,6 +106,9 @@ fn main() -> ExitCode {
         Command::Run(experiment) => run::run(&experiment),
         Command::Table(arguments) => table::run(&arguments),
         Command::Infer(arguments) => infer::run(&arguments),
+        Command::Saved(action) => saved::run(&action),
+        Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Request(arguments) => serve::request(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Networks(arguments) => networks::run(&arguments),
         Command::Range(arguments) => range::run(&arguments),

@@ -11,6 +11,8 @@
 //! | `run.rs` | [`Run`]: outputs, usage |
 //! | `call.rs` | [`Cluster::run`] |
 //! | `share.rs` | [`Cluster::share`], and how handles reveal |
+//! | `saved.rs` | [`Cluster::load`], [`Cluster::saved`]: models and tensors by name |
+//! | `serving.rs` | [`Cluster::serve`] |
 //! | `network.rs` | [`Network`]: what to load |
 //! | `model.rs` | [`Cluster::load_model`], [`Cluster::infer`] |
 //! | `dataset.rs` | [`Cluster::dataset`], [`Cluster::accuracy`] |
@@ -30,6 +32,8 @@ mod model;
 mod network;
 mod restart;
 mod run;
+mod saved;
+mod serving;
 mod share;
 mod start;
 mod together;
@@ -44,6 +48,8 @@ pub use inference::InferenceResult;
 pub use network::Network;
 pub use restart::Restart;
 pub use run::Run;
+pub use saved::Saved;
+pub use serving::{Served, Serving};
 pub use start::{Checkpointing, FirstWeights, Start};
 pub use training::{AccuracyPoint, Iteration, LossPoint, StepUsage, TrainedModel, TrainingRun};
 pub use watch::Progress;

@@ -36,7 +36,7 @@ pub struct Restart {
 }
 
 /// Whether other parties may get further after this error: it is of a process, a host or a link, and not of what was asked for.
-fn may_be_mended(error: &ClusterError) -> bool {
+pub(super) fn may_be_mended(error: &ClusterError) -> bool {
     match error {
         ClusterError::Died { .. } | ClusterError::Silent { .. } | ClusterError::Startup { .. } => true,
         ClusterError::Host { action, .. } => action != SESSION,
@@ -48,7 +48,7 @@ fn may_be_mended(error: &ClusterError) -> bool {
 }
 
 /// How long to wait before an attempt, after so many in a row.
-fn pause(before: usize) -> Duration {
+pub(super) fn pause(before: usize) -> Duration {
     match before {
         0 => Duration::ZERO,
         more => Duration::from_secs(1 << (more - 1).min(10)).min(LONGEST_PAUSE),

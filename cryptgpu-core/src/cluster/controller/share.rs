@@ -3,18 +3,17 @@
 
 use super::cluster::Cluster;
 use super::inner::Inner;
+use super::saved::save;
 use super::turn::Turn;
 use crate::cluster::marshal::handle::{Holder, Shared, Token};
 use crate::cluster::marshal::store::Label;
-use crate::cluster::marshal::words::Words;
 use crate::cluster::party::job::Job;
 use crate::cluster::party::share::{Reveal, RevealTo, Share};
+use crate::cluster::serving::deal::deal_words;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
-use crate::device::{Device, DeviceError, Tensor};
-use crate::mpc::{Rep, deal};
 use crate::net::PartyId;
-use crate::prg::{Correlated, Key, Keys, Randomness};
+use crate::nn::range::InputRange;
 use crate::ring::FixedPoint;
 use ndarray::{ArrayBase, Data, Dimension};
 use std::sync::Arc;
@@ -46,6 +45,10 @@ impl Holder for Inner {
         turn.run_job(PartyId::ALL.map(|_| RevealTo { id, party }), |_| ())?;
         let label = Label::Private(Some(token.shape().to_vec()));
         Ok(Token::new(self, generation, HeldId { run, place: 0 }, label).at(party))
+    }
+
+    fn save(self: Arc<Self>, token: &Token, name: &str, input: Option<InputRange>) -> Result<(), ClusterError> {
+        save(&self, token, name, input)
     }
 }
 
@@ -103,20 +106,10 @@ where
     S: Data<Elem = u64>,
     D: Dimension,
 {
-    let fail = |error: &dyn std::fmt::Display| ClusterError::argument("share an array", error);
-    let key = Key::from_os().map_err(|error| fail(&error))?;
-    let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
     let ring = inner.configuration.settings.codec.ring();
-    let value = Tensor::from_array_in(ring, Device::Cpu, array).map_err(|error| fail(&error))?;
-    let shares = deal(&value, &mut prg);
+    let parts = deal_words(ring, array).map_err(|error| ClusterError::argument("share an array", &error))?;
     let shape = array.shape().to_vec();
-    let job = |rep: Rep| -> Result<Share, DeviceError> {
-        let (a, b) = rep.components();
-        let components = [Words(a.view().to_host()?), Words(b.view().to_host()?)];
-        Ok(Share { shape: shape.clone(), components })
-    };
-    let [p0, p1, p2] = shares.map(|rep| job(rep).map_err(|error| fail(&error)));
-    let jobs = [p0?, p1?, p2?];
+    let jobs = parts.map(|components| Share { shape: shape.clone(), components });
     let turn = Turn::begin(inner, Share::NAME)?;
     let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
     turn.run_job(jobs, |_| ())?;

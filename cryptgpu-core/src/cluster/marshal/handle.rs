@@ -5,6 +5,7 @@ use super::store::Label;
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
+use crate::nn::range::InputRange;
 use crate::ring::{FixedPoint, Layout};
 use ndarray::{ArrayD, IxDyn};
 use std::fmt;
@@ -40,6 +41,9 @@ pub(in crate::cluster) trait Holder: fmt::Debug + Send + Sync {
 
     /// Opens the share to one party, which keeps what it sees.
     fn open_to(self: Arc<Self>, token: &Token, party: PartyId) -> Result<Token, ClusterError>;
+
+    /// Has each party save its part under a name; of a model, with the range of its images.
+    fn save(self: Arc<Self>, token: &Token, name: &str, input: Option<InputRange>) -> Result<(), ClusterError>;
 }
 
 impl Token {
@@ -78,6 +82,10 @@ impl Token {
 
     fn holder(&self) -> Result<Arc<dyn Holder>, ClusterError> {
         self.holder.upgrade().ok_or(ClusterError::Ended)
+    }
+
+    pub(in crate::cluster) fn save(&self, name: &str, input: Option<InputRange>) -> Result<(), ClusterError> {
+        self.holder()?.save(self, name, input)
     }
 
     pub(super) fn free(&self) {

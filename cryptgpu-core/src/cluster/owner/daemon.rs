@@ -7,6 +7,7 @@ use super::error::OwnerError;
 use super::files::PartyFile;
 use super::gate::PolicyGate;
 use super::policy::{Caller, Policy};
+use crate::cluster::party::checkpoint::SAVED_FOLDER;
 use crate::cluster::party::jobs::Jobs;
 use crate::cluster::party::own_process;
 use crate::cluster::party::relay::relay;
@@ -325,7 +326,7 @@ impl Daemon {
 
     /// The session's process, with its bootstrap.
     async fn start(&self, caller: &Caller, hello: &Hello) -> io::Result<Child> {
-        let PartyFile { id, identity, links, threads, device, data, fingerprints, .. } = &self.party;
+        let PartyFile { id, identity, links, threads, device, data, saved, fingerprints, .. } = &self.party;
         let bootstrap = Bootstrap {
             version: VERSION.to_owned(),
             id: *id,
@@ -353,6 +354,9 @@ impl Daemon {
         command.process_group(0);
         if let Some(data) = data {
             command.env("CRYPTGPU_DATASETS", data);
+        }
+        if let Some(saved) = saved {
+            command.env(SAVED_FOLDER, saved);
         }
         let mut child = command.spawn()?;
         let input = child.stdin.as_mut().ok_or_else(|| io::Error::other("no standard input"))?;

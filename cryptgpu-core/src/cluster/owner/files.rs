@@ -25,6 +25,8 @@ pub(super) struct PartyFile {
     pub(super) device: DeviceChoice,
     /// The folder of data sets.
     pub(super) data: Option<PathBuf>,
+    /// The folder of what is saved by name.
+    pub(super) saved: Option<PathBuf>,
     pub(super) policy: PathBuf,
     pub(super) audit: PathBuf,
     /// The library that runs sessions in place of the program: the one that callers' cells link.
@@ -46,6 +48,7 @@ struct PartyLines {
     threads: Option<usize>,
     device: Option<Spanned<String>>,
     data: Option<PathBuf>,
+    saved: Option<PathBuf>,
     policy: PathBuf,
     audit: PathBuf,
     runtime: Option<PathBuf>,
@@ -113,6 +116,7 @@ impl PartyFile {
             threads: file.threads,
             device: device.transpose()?.unwrap_or_default(),
             data: file.data.map(|data| lines.beside(&data)),
+            saved: file.saved.map(|saved| lines.beside(&saved)),
             policy: lines.beside(&file.policy),
             audit: lines.beside(&file.audit),
             runtime: file.runtime.map(|runtime| lines.beside(&runtime)),

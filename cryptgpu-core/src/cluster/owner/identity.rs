@@ -72,7 +72,11 @@ pub fn fingerprint_of(certificate: &Path) -> Result<Fingerprint, OwnerError> {
 }
 
 /// The identity in two files. The key must be its owner's alone.
-pub(in crate::cluster) fn read_identity(certificate: &Path, key: &Path) -> Result<Identity, OwnerError> {
+///
+/// # Errors
+/// [`OwnerError::Io`]; [`OwnerError::Exposed`] if others can read the key; [`OwnerError::Identity`] if it is not that of the
+/// certificate.
+pub fn read_identity(certificate: &Path, key: &Path) -> Result<Identity, OwnerError> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| OwnerError::io("read", path, &error));
     let about = std::fs::metadata(key).map_err(|error| OwnerError::io("read", key, &error))?;
     let mode = about.permissions().mode() & 0o777;

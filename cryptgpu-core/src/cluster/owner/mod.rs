@@ -31,5 +31,5 @@ pub use daemon::{
     SESSION_ENTRY, digest_of, serve_if_asked, serve_owner, serve_session, serve_session_from, serve_session_to_the_end,
 };
 pub use error::OwnerError;
-pub use identity::{KeyFiles, fingerprint_of, generate_key};
+pub use identity::{KeyFiles, fingerprint_of, generate_key, read_identity};
 pub use policy::Policy;

@@ -24,7 +24,7 @@ use toml::Spanned;
 /// fingerprint = "…"                  # of the caller's certificate
 ///
 /// [allow]
-/// programs = ["inference"]           # inference, training, accuracy, self-test, or names of jobs
+/// programs = ["inference"]           # inference, training, accuracy, saving, self-test, or names of jobs
 /// networks = ["lenet"]               # of the zoo, or digests
 /// functions = []                     # digests
 /// adhoc = false                      # functions of any digest: the caller's machine code
@@ -130,6 +130,7 @@ fn jobs_of(program: &str) -> &[&str] {
         "inference" => &["load-model", "infer"],
         "accuracy" => &["load-model", "open-dataset", "accuracy"],
         "training" => &["open-dataset", "train", "accuracy", "export-model", "find-checkpoints"],
+        "saving" => &["save", "load-saved", "find-saved", "delete-saved"],
         _ => &[],
     }
 }

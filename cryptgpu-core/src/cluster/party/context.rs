@@ -175,6 +175,11 @@ impl PartyContext {
         }
     }
 
+    /// What this run leaves from now on comes from there: known when it is looked at only.
+    pub(in crate::cluster) fn leaves(&mut self, origin: Origin) {
+        self.leaving = origin;
+    }
+
     /// Holds what this run leaves at `place`, as far as the party's owner lets the caller have it held.
     pub(in crate::cluster) fn hold(&mut self, place: u32, held: Held) -> Result<(), JobError> {
         let id = HeldId { run: self.voice.run, place };

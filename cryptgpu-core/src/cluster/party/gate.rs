@@ -166,8 +166,12 @@ impl Origin {
 impl Asks {
     /// It computes with this network. The parties must be asked for the same.
     #[must_use]
-    pub fn network(mut self, graph: &Graph) -> Self {
-        let asked = asked_network(graph);
+    pub fn network(self, graph: &Graph) -> Self {
+        self.known_network(asked_network(graph))
+    }
+
+    /// It computes with the network that is known by this.
+    pub(in crate::cluster) fn known_network(mut self, asked: Asked) -> Self {
         self.common.update(asked.digest.as_bytes());
         self.network = Some(asked);
         self

@@ -6,7 +6,9 @@ use super::dataset::{MeasureAccuracy, OpenDataset};
 use super::job::Job;
 use super::keeper::FindCheckpoints;
 use super::model::{Infer, LoadModel};
+use super::saved::{DeleteSaved, FindSaved, LoadSaved, Save};
 use super::self_test::SelfTest;
+use super::serving::Serve;
 use super::share::{Reveal, RevealTo, Share};
 use super::training::{ExportModel, TrainModel};
 use crate::cluster::wire::job_error::JobError;
@@ -38,7 +40,8 @@ impl Default for Jobs {
         let handles = call.with::<Share>().with::<Reveal>().with::<RevealTo>();
         let models = handles.with::<SelfTest>().with::<LoadModel>().with::<Infer>();
         let data = models.with::<OpenDataset>().with::<MeasureAccuracy>();
-        data.with::<TrainModel>().with::<ExportModel>().with::<FindCheckpoints>()
+        let training = data.with::<TrainModel>().with::<ExportModel>().with::<FindCheckpoints>();
+        training.with::<Save>().with::<LoadSaved>().with::<FindSaved>().with::<DeleteSaved>().with::<Serve>()
     }
 }
 

@@ -1,23 +1,23 @@
 //! A party's checkpoints of a training: what is in them, writing them every so many iterations, and going on from one bit
 //! for bit. The files themselves are those of `checkpoint/`; here are their contents.
 
-use super::checkpoint::{CheckpointError, CheckpointKey, Checkpoints, Origin};
+use super::checkpoint::{CheckpointKey, Checkpoints, Origin, SealedError};
 use super::context::PartyContext;
 use super::dataset::Minibatches;
 use super::gate::Asks;
 use super::job::Job;
+use super::state;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::VERSION;
-use crate::device::{Device, Tensor};
-use crate::mpc::{MpcError, Party, Rep, Settings};
+use crate::mpc::{Party, Settings};
 use crate::nn::Graph;
 use crate::nn::training::{SharedTraining, Train};
 use crate::prg::Standing;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
-impl From<CheckpointError> for JobError {
-    fn from(error: CheckpointError) -> Self {
+impl From<SealedError> for JobError {
+    fn from(error: SealedError) -> Self {
         JobError::Input(error.to_string())
     }
 }
@@ -59,25 +59,6 @@ type Shapes = Vec<(String, Vec<usize>)>;
 /// More than a standing takes as bytes, so that they are not moved while they are written.
 const STANDING: usize = 1 << 10;
 
-/// A part of a checkpoint: its length, 8 bytes, and the part.
-fn put(bytes: &mut Vec<u8>, part: &[u8]) {
-    bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(part);
-}
-
-/// The next part of a checkpoint, by postcard.
-fn take<'a, T: serde::Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, JobError> {
-    let part = bytes.split_off(..8).and_then(|length| {
-        let length = u64::from_le_bytes(length.try_into().ok()?);
-        bytes.split_off(..usize::try_from(length).ok()?)
-    });
-    part.and_then(|part| postcard::from_bytes(part).ok()).ok_or_else(unreadable)
-}
-
-fn unreadable() -> JobError {
-    JobError::Input("a checkpoint holds no state that can be read".to_owned())
-}
-
 /// Writes and reads a party's checkpoints of one training.
 pub(in crate::cluster) struct Keeper {
     checkpoints: Checkpoints,
@@ -117,23 +98,17 @@ impl Keeper {
     /// Writes a checkpoint.
     pub(in crate::cluster) fn keep(&self, p: &mut Party, training: &SharedTraining) -> Result<(), JobError> {
         let iteration = training.iteration();
-        let (standing, state) = (p.renew_keys(), training.state());
+        let (standing, tensors) = (p.renew_keys(), training.state());
         let encode = |error: postcard::Error| JobError::Other(format!("cannot encode a checkpoint: {error}"));
-        let shapes: Shapes = state.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec())).collect();
+        let shapes: Shapes = tensors.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec())).collect();
         let facts = postcard::to_stdvec(&(&self.facts, &shapes)).map_err(encode)?;
         let standing = Zeroizing::new(postcard::to_extend(&standing, Vec::with_capacity(STANDING)).map_err(encode)?);
-        let words: usize = state.iter().map(|(_, rep)| 2 * rep.len()).sum();
+        let words: usize = tensors.iter().map(|(_, rep)| state::bytes_of(rep)).sum();
         // Room for all of it, since what is moved is not wiped where it was.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(16 + facts.len() + standing.len() + 8 * words));
-        put(&mut bytes, &facts);
-        put(&mut bytes, &standing);
-        for (_, rep) in &state {
-            let (a, b) = rep.components();
-            for component in [a, b] {
-                let words = Zeroizing::new(p.to_host(component.view())?);
-                bytes.extend_from_slice(bytemuck::cast_slice(&words));
-            }
-        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(16 + facts.len() + standing.len() + words));
+        state::put(&mut bytes, &facts);
+        state::put(&mut bytes, &standing);
+        tensors.iter().try_for_each(|(_, rep)| state::put_rep(&mut bytes, rep, p))?;
         self.checkpoints.write(iteration, bytes)?;
         Ok(())
     }
@@ -145,10 +120,10 @@ impl Keeper {
         graph: &Graph,
     ) -> Result<Option<(SharedTraining, Standing)>, JobError> {
         let Some(iteration) = self.from else { return Ok(None) };
-        let state = self.checkpoints.read(iteration)?;
-        let mut rest = &state[..];
-        let (facts, shapes): (Facts, Shapes) = take(&mut rest)?;
-        let standing: Standing = take(&mut rest)?;
+        let bytes = self.checkpoints.read(iteration)?;
+        let mut rest = &bytes[..];
+        let (facts, shapes): (Facts, Shapes) = state::take(&mut rest)?;
+        let standing: Standing = state::take(&mut rest)?;
         let differs = [
             ("training settings", computed(&facts.train) != computed(&self.facts.train)),
             ("protocol settings", facts.settings != self.facts.settings),
@@ -161,22 +136,14 @@ impl Keeper {
                  new run in another folder"
             )));
         }
-        let mut rep = |(name, shape): (String, Vec<usize>)| -> Result<(String, Rep), JobError> {
-            let (a, b) = (tensor(&mut rest, &shape, p.device())?, tensor(&mut rest, &shape, p.device())?);
-            Ok((name, Rep::from_components(a, b).map_err(MpcError::from)?))
+        let (ring, device) = (p.ring(), p.device());
+        let mut rep = |(name, shape): (String, Vec<usize>)| {
+            Ok::<_, JobError>((name, state::take_rep(&mut rest, ring, &shape, device)?))
         };
         let tensors = shapes.into_iter().map(&mut rep).collect::<Result<Vec<_>, _>>()?;
         let training = SharedTraining::from_state(graph, &self.facts.train, p.codec(), iteration, tensors)?;
         Ok(Some((training, standing)))
     }
-}
-
-/// The next words of a checkpoint, as a tensor.
-fn tensor(bytes: &mut &[u8], shape: &[usize], device: Device) -> Result<Tensor, JobError> {
-    let length = shape.iter().try_fold(8usize, |all, axis| all.checked_mul(*axis));
-    let words = length.and_then(|length| bytes.split_off(..length)).ok_or_else(unreadable)?;
-    let words = words.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
-    Ok(Tensor::new(device.upload(words), shape).map_err(MpcError::from)?)
 }
 
 /// Asks a party which checkpoints it has in a folder: of which run, after how many iterations.

@@ -18,10 +18,15 @@
 //! | `dataset.rs` | reading what a party owns of a data set, sharing minibatches, measuring accuracy on them |
 //! | `training.rs` | training a network as one job, opening it to the party that may have it |
 //! | `keeper.rs` | what is in the checkpoints of a training, and going on from one |
-//! | `checkpoint/` | [`Checkpoints`](crate::cluster::Checkpoints): a party's state in sealed files |
+//! | `saved.rs` | saving models and tensors by name, and loading them in another session |
+//! | `serving.rs` | serving a model to clients: which requests are a batch, and its answers |
+//! | `agenda.rs` | what three parties have told each other of requests, and what becomes of them |
+//! | `state.rs` | a party's state as bytes |
+//! | `checkpoint/` | [`Checkpoints`](crate::cluster::Checkpoints): a party's state in sealed files, by iteration or by name |
 //! | `self_test.rs` | a job that tries the links and, on request, the ways to fail |
 //! | `failing.rs` | errors of functions, with kind, step and peer |
 
+mod agenda;
 pub(super) mod call;
 pub(super) mod checkpoint;
 pub(super) mod context;
@@ -35,9 +40,12 @@ pub(super) mod keeper;
 pub(super) mod model;
 pub(super) mod own_process;
 pub(super) mod relay;
+pub(super) mod saved;
 pub(super) mod self_test;
 pub(super) mod serve;
+pub(super) mod serving;
 pub(super) mod share;
+mod state;
 pub(super) mod training;
 
 pub use serve::{LIBRARY_ENTRY, serve, serve_from, serve_if_asked, serve_to_the_end};

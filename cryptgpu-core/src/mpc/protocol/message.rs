@@ -74,6 +74,9 @@ kinds! {
     COMMON_KEY "key of all three parties",
     SELF_TEST "self-test of the links",
     ADMITTED "what a run was admitted as",
+    SERVING_NEWS "serving: requests that have come",
+    SERVING_AGENDA "serving: the next batch",
+    SERVING_AGREED "serving: the batch is the same",
 }
 
 /// Elements of `width` bits: this and the width.

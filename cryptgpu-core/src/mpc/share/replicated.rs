@@ -204,6 +204,14 @@ impl Operand {
         Operand { cut: Some(bits), ..self }
     }
 
+    /// The share that it was made of.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn rep(&self) -> Result<Rep, DeviceError> {
+        Rep::from_components(self.a.clone(), self.sum.sub(&self.a)?)
+    }
+
     /// Bits that the truncation of a product takes, with `fraction_bits` in the codec.
     pub fn cut(&self, fraction_bits: u32) -> u32 {
         self.cut.unwrap_or(fraction_bits)

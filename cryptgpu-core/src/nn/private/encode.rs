@@ -42,7 +42,7 @@ impl TensorSpec {
 }
 
 /// The weight and the bias of a step, or `None` for a step that has none.
-fn of_step(plan: &Plan, step: &Step, codec: FixedPoint) -> Option<(TensorSpec, Option<TensorSpec>)> {
+pub(super) fn of_step(plan: &Plan, step: &Step, codec: FixedPoint) -> Option<(TensorSpec, Option<TensorSpec>)> {
     let shape = plan.weight_shape(step)?;
     let (&PlanOp::Conv2d { bias, divisor, .. } | &PlanOp::Linear { bias, divisor, .. }) = &step.op else {
         return None;

@@ -6,6 +6,7 @@
 mod accuracy;
 mod encode;
 pub(super) mod evaluate;
+mod tensors;
 mod times;
 pub(super) mod values;
 
@@ -27,6 +28,8 @@ use std::time::Instant;
 /// A network with secret-shared weights, as one party holds it: two words for each weight.
 #[derive(Debug)]
 pub struct SharedModel {
+    graph: Graph,
+    options: LowerOptions,
     plan: Plan,
     /// What the weights are encoded with, and so what they must be evaluated with.
     codec: FixedPoint,
@@ -82,7 +85,7 @@ impl SharedModel {
             let value = value.map_err(|source| NnError::Local { node: spec.name.clone(), source })?;
             Ok(p.step(&spec.name, |p| p.input(owner, value.as_ref(), &spec.shape))?)
         })?;
-        Ok(SharedModel { plan, codec, layers })
+        Ok(SharedModel { graph: graph.clone(), options, plan, codec, layers })
     }
 
     /// A model from shares of the tensors that [`encode_weights`] made outside the three parties, in a notebook
@@ -115,7 +118,7 @@ impl SharedModel {
             let names: Vec<String> = tensors.into_keys().collect();
             return Err(NnError::ExtraTensors { graph: name(), tensors: names.join(", ") });
         }
-        Ok(SharedModel { plan, codec, layers })
+        Ok(SharedModel { graph: graph.clone(), options, plan, codec, layers })
     }
 
     /// The memory that this party's shares of the weights take.

@@ -1,12 +1,12 @@
-//! The key that a party's checkpoints are sealed with: a file that only the party's account can read, made at first use.
+//! The key that a party's files are sealed with: a file that only the party's account can read, made at first use.
 
-use super::error::CheckpointError;
-use super::place::{create_folder, create_private};
-use crate::net::PartyId;
+use super::error::SealedError;
+use super::place::{create_once, usual_folder};
+use crate::net::{Identity, PartyId};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -16,10 +16,27 @@ const FOLDER: &str = "CRYPTGPU_KEYS";
 
 const BYTES: usize = 32;
 
-/// The key that a party seals its checkpoints with. Whoever has it and the files of two parties has the secrets.
+/// The key that a party seals its checkpoints and what it saves with. Whoever has it and the files of two parties has the secrets.
 pub struct CheckpointKey {
     bytes: Zeroizing<[u8; BYTES]>,
     path: PathBuf,
+}
+
+/// Where a party's keys are.
+fn folder(party: PartyId) -> Result<PathBuf, SealedError> {
+    usual_folder(FOLDER, "XDG_CONFIG_HOME", ".config").ok_or(SealedError::NoPlace { party, variable: FOLDER })
+}
+
+/// A key's file and its length, if nobody else can read it.
+fn open_private(path: &Path) -> Result<(File, u64), SealedError> {
+    let failed = |error: std::io::Error| SealedError::io("read", path, &error);
+    let file = File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    let mode = about.permissions().mode() & 0o777;
+    match mode & 0o077 {
+        0 => Ok((file, about.len())),
+        _ => Err(SealedError::Exposed { path: path.to_owned(), mode }),
+    }
 }
 
 impl CheckpointKey {
@@ -27,37 +44,27 @@ impl CheckpointKey {
     /// `$XDG_CONFIG_HOME/cryptgpu`, or in `~/.config/cryptgpu`.
     ///
     /// # Errors
-    /// As [`CheckpointKey::at`]; [`CheckpointError::NoPlace`] where none of these is known.
-    pub fn of_party(party: PartyId) -> Result<Self, CheckpointError> {
-        let known = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let usual = || known("XDG_CONFIG_HOME").or_else(|| Some(known("HOME")?.join(".config")));
-        let folder = known(FOLDER).or_else(|| Some(usual()?.join("cryptgpu")));
-        let folder = folder.ok_or(CheckpointError::NoPlace { party, variable: FOLDER })?;
-        Self::at(folder.join(format!("checkpoint.party{party}.key")))
+    /// As [`CheckpointKey::at`]; [`SealedError::NoPlace`] where none of these is known.
+    pub fn of_party(party: PartyId) -> Result<Self, SealedError> {
+        Self::at(folder(party)?.join(format!("checkpoint.party{party}.key")))
     }
 
     /// The key in the file at `path`: 32 random bytes that are written there, for this account alone, if there is none.
     ///
     /// # Errors
-    /// [`CheckpointError::Exposed`] if others can read it, [`CheckpointError::NoKey`] if it is none,
-    /// [`CheckpointError::Io`] and [`CheckpointError::Entropy`] with what the operating system says.
-    pub fn at(path: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
+    /// [`SealedError::Exposed`] if others can read it, [`SealedError::NoKey`] if it is none,
+    /// [`SealedError::Io`] and [`SealedError::Entropy`] with what the operating system says.
+    pub fn at(path: impl Into<PathBuf>) -> Result<Self, SealedError> {
         let path = path.into();
         if !path.exists() {
             make(&path)?;
         }
-        let failed = |error: std::io::Error| CheckpointError::io("read", &path, &error);
-        let mut file = File::open(&path).map_err(failed)?;
-        let about = file.metadata().map_err(failed)?;
-        let mode = about.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(CheckpointError::Exposed { path, mode });
-        }
-        if about.len() != BYTES as u64 {
-            return Err(CheckpointError::NoKey { path, expected: BYTES });
+        let (mut file, length) = open_private(&path)?;
+        if length != BYTES as u64 {
+            return Err(SealedError::NoKey { path, expected: BYTES });
         }
         let mut bytes = Zeroizing::new([0; BYTES]);
-        file.read_exact(bytes.as_mut()).map_err(failed)?;
+        file.read_exact(bytes.as_mut()).map_err(|error| SealedError::io("read", &path, &error))?;
         Ok(CheckpointKey { bytes, path })
     }
 
@@ -83,23 +90,27 @@ impl CheckpointKey {
 }
 
 /// Makes a key there. Where two do that at once, the first one's stays.
-fn make(path: &Path) -> Result<(), CheckpointError> {
+fn make(path: &Path) -> Result<(), SealedError> {
     let mut bytes = Zeroizing::new([0; BYTES]);
-    let entropy =
-        |error: getrandom::Error| CheckpointError::Entropy { path: path.to_owned(), detail: error.to_string() };
+    let entropy = |error: getrandom::Error| SealedError::Entropy { path: path.to_owned(), detail: error.to_string() };
     getrandom::fill(bytes.as_mut()).map_err(entropy)?;
-    if let Some(folder) = path.parent() {
-        create_folder(folder)?;
+    create_once(path, bytes.as_ref())
+}
+
+/// The identity by which clients know a party that serves: `serving.partyN.pem` beside its other keys, made at first use.
+pub(in crate::cluster) fn serving_identity(party: PartyId) -> Result<Identity, SealedError> {
+    let path = folder(party)?.join(format!("serving.party{party}.pem"));
+    if !path.exists() {
+        let made = Identity::generate_pem(&format!("party {party}"));
+        let entropy = |error: &dyn fmt::Display| SealedError::Entropy { path: path.clone(), detail: error.to_string() };
+        let (_, certificate, key) = made.map_err(|error| entropy(&error))?;
+        let both = Zeroizing::new([certificate.as_bytes(), key.as_bytes()].concat());
+        create_once(&path, &both)?;
     }
-    let (partial, mut file) = create_private(path)?;
-    let written = file.write_all(bytes.as_ref()).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| match std::fs::hard_link(&partial, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    // What it was written to is of no use any more; the first error is the one that is reported.
-    let _ = std::fs::remove_file(&partial);
-    linked.map_err(|error| CheckpointError::io("write", path, &error))
+    let mut text = Zeroizing::new(vec![]);
+    let (mut file, _) = open_private(&path)?;
+    file.read_to_end(&mut text).map_err(|error| SealedError::io("read", &path, &error))?;
+    Identity::from_pem(&text, &text).map_err(|detail| SealedError::io("use the key in", &path, &detail))
 }
 
 impl fmt::Debug for CheckpointKey {

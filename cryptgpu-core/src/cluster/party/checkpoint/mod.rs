@@ -1,26 +1,32 @@
-//! A party's checkpoints: files that hold its shares and keys at some iteration of a run, sealed with a key that the party
-//! holds. They appear whole or not at all, and one that is not what and whose it should be is refused. What is in a
-//! state is bytes here, and nothing is sent to anybody. See `docs/adr/0026-checkpoints-of-shares.md`.
+//! A party's sealed files: checkpoints, which hold its shares and keys at some iteration of a run, and what it has saved by
+//! name, each sealed with a key that the party holds. They appear whole or not at all, and one that is not what and whose it
+//! should be is refused. What is in a state is bytes here, and nothing is sent to anybody. See
+//! `docs/adr/0026-checkpoints-of-shares.md` and `docs/adr/0056-saved-models-and-serving.md`.
 //!
 //! | file | what |
 //! |---|---|
-//! | `sealed.rs` | one checkpoint as a file: the format, sealing and opening |
+//! | `mod.rs` | [`Checkpoints`]: those of one party of one run |
+//! | `saved.rs` | [`SavedFiles`]: what a party has saved by name |
+//! | `sealed.rs` | one file: the format, sealing and opening |
 //! | `key.rs` | [`CheckpointKey`]: the key, in a file of its own |
 //! | `place.rs` | files that nobody else can read and that appear whole |
-//! | `error.rs` | [`CheckpointError`]: why a checkpoint cannot be written, or is refused |
+//! | `error.rs` | [`SealedError`]: why a file cannot be written, or is refused |
 
 mod error;
 mod key;
 mod place;
+mod saved;
 mod sealed;
 #[cfg(test)]
 mod tests;
 
-pub use error::CheckpointError;
+pub use error::{SealedError, SealedKind};
 pub use key::CheckpointKey;
+pub(in crate::cluster) use key::serving_identity;
+pub(in crate::cluster) use saved::{FOLDER as SAVED_FOLDER, SavedFiles, SavedLabel, Summary, check_name, describe};
 
 use crate::net::PartyId;
-use sealed::{Label, Sealed};
+use sealed::Sealed;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -36,6 +42,19 @@ pub struct Origin {
     pub program: String,
     /// The network.
     pub network: String,
+}
+
+/// What a checkpoint's file is of.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Label {
+    origin: Origin,
+    iteration: u64,
+}
+
+impl sealed::Label for Label {
+    const KIND: SealedKind = SealedKind::Checkpoint;
+    const MAGIC: &[u8; 8] = b"CGPUSHRS";
+    const FORMAT: u32 = 1;
 }
 
 /// Checkpoints that are kept: the parties write one after the other and may be stopped between, so each keeps the one
@@ -62,17 +81,17 @@ impl Checkpoints {
     /// with that run: [`Checkpoints::read`] refuses files that others have written.
     ///
     /// # Errors
-    /// [`CheckpointError`] for a file that is no checkpoint.
-    pub fn run_in(folder: &Path, party: PartyId) -> Result<Option<String>, CheckpointError> {
+    /// [`SealedError`] for a file that is no checkpoint.
+    pub fn run_in(folder: &Path, party: PartyId) -> Result<Option<String>, SealedError> {
         let last = files(folder, party)?.pop();
-        last.map(|(_, path)| Ok(sealed::claimed(&path)?.origin.run)).transpose()
+        last.map(|(_, path)| Ok(sealed::claimed::<Label>(&path)?.origin.run)).transpose()
     }
 
     /// The iterations that there are checkpoints of, in ascending order.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`] where the folder cannot be read.
-    pub fn iterations(&self) -> Result<Vec<u64>, CheckpointError> {
+    /// [`SealedError::Io`] where the folder cannot be read.
+    pub fn iterations(&self) -> Result<Vec<u64>, SealedError> {
         Ok(files(&self.folder, self.origin.party)?.into_iter().map(|(iteration, _)| iteration).collect())
     }
 
@@ -81,8 +100,8 @@ impl Checkpoints {
     /// a continuation that was given up.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`], [`CheckpointError::Entropy`] and [`CheckpointError::TooLarge`].
-    pub fn write(&self, iteration: u64, state: Zeroizing<Vec<u8>>) -> Result<PathBuf, CheckpointError> {
+    /// [`SealedError::Io`], [`SealedError::Entropy`] and [`SealedError::TooLarge`].
+    pub fn write(&self, iteration: u64, state: Zeroizing<Vec<u8>>) -> Result<PathBuf, SealedError> {
         place::create_folder(&self.folder)?;
         let path = self.path(iteration);
         let label = Label { origin: self.origin.clone(), iteration };
@@ -95,11 +114,11 @@ impl Checkpoints {
     /// The state after so many iterations.
     ///
     /// # Errors
-    /// [`CheckpointError`], by kind: the file is no checkpoint, of another format, cut off, sealed with another key, not
+    /// [`SealedError`], by kind: the file is no checkpoint, of another format, cut off, sealed with another key, not
     /// what was written, or of another run, party, program or network.
-    pub fn read(&self, iteration: u64) -> Result<Zeroizing<Vec<u8>>, CheckpointError> {
+    pub fn read(&self, iteration: u64) -> Result<Zeroizing<Vec<u8>>, SealedError> {
         let path = self.path(iteration);
-        let (label, state) = sealed::open(&self.key, &path)?;
+        let (label, state) = sealed::open::<Label>(&self.key, &path)?;
         let (found, expected) = (&label.origin, &self.origin);
         let pairs = [
             ("run", found.run.clone(), expected.run.clone()),
@@ -109,7 +128,7 @@ impl Checkpoints {
             ("iteration", label.iteration.to_string(), iteration.to_string()),
         ];
         match pairs.into_iter().find(|(_, found, expected)| found != expected) {
-            Some((what, found, expected)) => Err(CheckpointError::Other { path, what, found, expected }),
+            Some((what, found, expected)) => Err(SealedError::Other { path, what, found, expected }),
             None => Ok(state),
         }
     }
@@ -120,7 +139,7 @@ impl Checkpoints {
 
     /// Removes what is not needed once there is a checkpoint of `iteration`, and what was left of files that never became
     /// whole.
-    fn clear(&self, iteration: u64) -> Result<(), CheckpointError> {
+    fn clear(&self, iteration: u64) -> Result<(), SealedError> {
         let files = files(&self.folder, self.origin.party)?;
         let upto = files.iter().filter(|(at, _)| *at <= iteration).count();
         let old = files.iter().take(upto.saturating_sub(KEPT)).chain(files.iter().skip(upto));
@@ -130,7 +149,7 @@ impl Checkpoints {
             name.starts_with(&partial) && name.ends_with(place::PARTIAL)
         });
         for path in old.map(|(_, path)| path.clone()).chain(partials) {
-            std::fs::remove_file(&path).map_err(|error| CheckpointError::io("remove", &path, &error))?;
+            std::fs::remove_file(&path).map_err(|error| SealedError::io("remove", &path, &error))?;
         }
         Ok(())
     }
@@ -140,8 +159,8 @@ fn prefix(party: PartyId) -> String {
     format!("party{party}-")
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
-    let failed = |error: std::io::Error| CheckpointError::io("read", folder, &error);
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, SealedError> {
+    let failed = |error: std::io::Error| SealedError::io("read", folder, &error);
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.map_err(failed)?,
@@ -150,7 +169,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
 }
 
 /// A party's checkpoints in a folder, by iteration.
-fn files(folder: &Path, party: PartyId) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
+fn files(folder: &Path, party: PartyId) -> Result<Vec<(u64, PathBuf)>, SealedError> {
     let of = |path: PathBuf| -> Option<(u64, PathBuf)> {
         let name = path.file_name()?.to_str()?;
         let iteration = name.strip_prefix(&prefix(party))?.strip_suffix(SUFFIX)?.parse().ok()?;

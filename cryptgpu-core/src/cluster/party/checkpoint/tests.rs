@@ -1,7 +1,7 @@
 //! Every way in which a checkpoint can be the wrong one has its error, and whatever happens while one is written, the one
 //! before stays.
 
-use super::{CheckpointError, CheckpointKey, Checkpoints, Origin, place};
+use super::{CheckpointKey, Checkpoints, Origin, SealedError, place};
 use crate::net::PartyId;
 use std::fs;
 use std::io::Write;
@@ -70,14 +70,14 @@ fn another_run_party_program_network_or_iteration_is_refused_by_name() {
             fs::copy(&path, other.path(7)).unwrap();
         }
         let error = other.read(7).unwrap_err();
-        assert!(matches!(&error, CheckpointError::Other { what, .. } if *what == expected), "{error:?}");
+        assert!(matches!(&error, SealedError::Other { what, .. } if *what == expected), "{error:?}");
         assert!(error.to_string().contains(".checkpoint is of "), "{error}");
     }
     let all = checkpoints(folder.path(), origin());
     fs::copy(&path, all.path(8)).unwrap();
     let error = all.read(8).unwrap_err().to_string();
     assert!(error.contains("is of iteration 7, and not of iteration 8"), "{error}");
-    assert!(matches!(all.read(9), Err(CheckpointError::Io { action: "read", .. })));
+    assert!(matches!(all.read(9), Err(SealedError::Io { action: "read", .. })));
 }
 
 #[test]
@@ -92,26 +92,26 @@ fn a_bit_that_has_changed_anywhere_is_noticed_and_so_is_a_missing_end() {
         fs::write(&path, &changed).unwrap();
         let error = all.read(7).unwrap_err();
         let right = match at / 8 {
-            0..8 => matches!(error, CheckpointError::NoCheckpoint { .. }),
-            8..12 => matches!(error, CheckpointError::Format { expected: 1, .. }),
-            12..24 => matches!(error, CheckpointError::Truncated { .. } | CheckpointError::Changed { .. }),
-            24..32 => matches!(error, CheckpointError::OtherKey { .. }),
-            _ => matches!(error, CheckpointError::Changed { .. }),
+            0..8 => matches!(error, SealedError::Foreign { .. }),
+            8..12 => matches!(error, SealedError::Format { expected: 1, .. }),
+            12..24 => matches!(error, SealedError::Truncated { .. } | SealedError::Changed { .. }),
+            24..32 => matches!(error, SealedError::OtherKey { .. }),
+            _ => matches!(error, SealedError::Changed { .. }),
         };
         assert!(right, "bit {at}: {error:?}");
     }
     for len in 0..whole.len() {
         fs::write(&path, &whole[..len]).unwrap();
-        assert!(matches!(all.read(7), Err(CheckpointError::Truncated { .. })), "{len}");
+        assert!(matches!(all.read(7), Err(SealedError::Truncated { .. })), "{len}");
     }
     fs::write(&path, [&whole[..], &[0]].concat()).unwrap();
-    assert!(matches!(all.read(7), Err(CheckpointError::Changed { .. })));
+    assert!(matches!(all.read(7), Err(SealedError::Changed { .. })));
     fs::write(&path, [b'x'; 100]).unwrap();
-    assert!(matches!(all.read(7), Err(CheckpointError::NoCheckpoint { .. })));
+    assert!(matches!(all.read(7), Err(SealedError::Foreign { .. })));
     fs::write(&path, &whole).unwrap();
     let other = Checkpoints::new(folder.path().join("run"), origin(), key(folder.path(), "other"));
     let error = other.read(7).unwrap_err();
-    assert!(matches!(&error, CheckpointError::OtherKey { key, .. } if key.ends_with("other")), "{error:?}");
+    assert!(matches!(&error, SealedError::OtherKey { key, .. } if key.ends_with("other")), "{error:?}");
     assert_eq!(*all.read(7).unwrap(), b"shares");
 }
 
@@ -150,8 +150,8 @@ fn a_key_is_made_once_for_its_account_alone() {
     assert!(!format!("{key:?}").contains(&format!("{:?}", key.expose())));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let error = CheckpointKey::at(&path).unwrap_err();
-    assert!(matches!(error, CheckpointError::Exposed { mode: 0o640, .. }) && error.to_string().contains("chmod 600"));
+    assert!(matches!(error, SealedError::Exposed { mode: 0o640, .. }) && error.to_string().contains("chmod 600"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, [7; 31]).unwrap();
-    assert!(matches!(CheckpointKey::at(&path), Err(CheckpointError::NoKey { expected: 32, .. })));
+    assert!(matches!(CheckpointKey::at(&path), Err(SealedError::NoKey { expected: 32, .. })));
 }
