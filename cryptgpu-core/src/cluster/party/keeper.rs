@@ -8,7 +8,7 @@ use super::gate::Asks;
 use super::job::Job;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::VERSION;
-use crate::device::{Device, Tensor};
+use crate::device::Tensor;
 use crate::mpc::{MpcError, Party, Rep, Settings};
 use crate::nn::Graph;
 use crate::nn::training::{SharedTraining, Train};
@@ -122,7 +122,7 @@ impl Keeper {
         let shapes: Shapes = state.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec())).collect();
         let facts = postcard::to_stdvec(&(&self.facts, &shapes)).map_err(encode)?;
         let standing = Zeroizing::new(postcard::to_extend(&standing, Vec::with_capacity(STANDING)).map_err(encode)?);
-        let words: usize = state.iter().map(|(_, rep)| 2 * rep.len()).sum();
+        let words: usize = state.iter().map(|(_, rep)| 2 * rep.ring().words(rep.len())).sum();
         // Room for all of it, since what is moved is not wiped where it was.
         let mut bytes = Zeroizing::new(Vec::with_capacity(16 + facts.len() + standing.len() + 8 * words));
         put(&mut bytes, &facts);
@@ -162,7 +162,7 @@ impl Keeper {
             )));
         }
         let mut rep = |(name, shape): (String, Vec<usize>)| -> Result<(String, Rep), JobError> {
-            let (a, b) = (tensor(&mut rest, &shape, p.device())?, tensor(&mut rest, &shape, p.device())?);
+            let (a, b) = (tensor(&mut rest, &shape, p)?, tensor(&mut rest, &shape, p)?);
             Ok((name, Rep::from_components(a, b).map_err(MpcError::from)?))
         };
         let tensors = shapes.into_iter().map(&mut rep).collect::<Result<Vec<_>, _>>()?;
@@ -171,12 +171,14 @@ impl Keeper {
     }
 }
 
-/// The next words of a checkpoint, as a tensor.
-fn tensor(bytes: &mut &[u8], shape: &[usize], device: Device) -> Result<Tensor, JobError> {
-    let length = shape.iter().try_fold(8usize, |all, axis| all.checked_mul(*axis));
+/// The next words of a checkpoint, as a tensor of the ring that the party computes in.
+fn tensor(bytes: &mut &[u8], shape: &[usize], p: &Party) -> Result<Tensor, JobError> {
+    let (ring, device) = (p.ring(), p.device());
+    let elements = shape.iter().try_fold(1usize, |all, axis| all.checked_mul(*axis));
+    let length = elements.and_then(|elements| ring.words(elements).checked_mul(8));
     let words = length.and_then(|length| bytes.split_off(..length)).ok_or_else(unreadable)?;
     let words = words.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
-    Ok(Tensor::new(device.upload(words), shape).map_err(MpcError::from)?)
+    Ok(Tensor::new_in(ring, device.upload(words), shape).map_err(MpcError::from)?)
 }
 
 /// Asks a party which checkpoints it has in a folder: of which run, after how many iterations.

@@ -74,6 +74,9 @@ kinds! {
     COMMON_KEY "key of all three parties",
     SELF_TEST "self-test of the links",
     ADMITTED "what a run was admitted as",
+    EXTEND_DEAL "extension: y₀, a₂",
+    EXTEND_TERM1 "extension: b·a₁ + μ",
+    EXTEND_TERM2 "extension: b·a₂ + ν",
 }
 
 /// Elements of `width` bits: this and the width.
