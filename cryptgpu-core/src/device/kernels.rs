@@ -18,7 +18,7 @@
 //! All views of a call live on one device and have the lengths that the operation states. Tensors and protocols
 //! see to that, with errors; here it is taken for granted, as an index is within a slice.
 
-use super::dispatch::{Shaped, on_device};
+use super::dispatch::{Operand, Shaped, on_device};
 use super::{
     Binary, BitTerm, BlockOrder, CloseTerms, Combined, ConvGeometry, Deal, DeviceError, Draw, MatmulGeometry, OpenTop,
     PlaneWindows, Results, SignWindow, TermShare, TreeStep, Unary, View, ViewMut,
@@ -293,6 +293,30 @@ pub fn truncation_shared_term(
 pub fn truncation_shared_close(ring: Ring, d: u32, closings: Vec<CloseTerms<View, ViewMut>>) {
     let Some(device) = closings.first().map(|closing| closing.y2.device()) else { return };
     on_device!(words of ring, at device, truncation::shared_closings(d, closings))
+}
+
+// Between the rings: on the CPU, where tensors of 32 bits live.
+
+/// Extension from 32 bits to 64, role 0: [`super::cpu::extension::role0`].
+pub fn extension_role0(x: [View; 2], masks: [&Draw; 4], results: Results<ViewMut>) {
+    let (x, results) = (x.on_host::<u64>(), Operand::on_host::<u64>(results));
+    super::cpu::extension::role0(x, masks.map(Draw::stream), results);
+}
+
+/// Extension from 32 bits to 64, roles 1 and 2: [`super::cpu::extension::term`].
+pub fn extension_term(v: View, share: TermShare<&Draw, View>, mask: &Draw, message: ViewMut, kept: ViewMut) {
+    let share = share.on_host::<u64>();
+    super::cpu::extension::term(v.on_host(), share, mask.stream(), message.on_host(), kept.on_host());
+}
+
+/// Extension from 32 bits to 64, last steps: [`super::cpu::extension::close`].
+pub fn extension_close(closing: CloseTerms<View, ViewMut>) {
+    super::cpu::extension::close(closing.on_host::<u64>());
+}
+
+/// x modulo 2^32, of elements of 64 bits: [`super::cpu::extension::reduce`].
+pub fn reduce(x: View, out: ViewMut) {
+    super::cpu::extension::reduce(x.on_host(), out.on_host());
 }
 
 #[cfg(test)]

@@ -404,6 +404,20 @@ impl Tensor {
         }
     }
 
+    /// The elements of a tensor of 64 bits modulo 2^32; what fills the last word is zero. One of 32 bits as it is.
+    ///
+    /// # Errors
+    /// [`DeviceError::RingOn`] for a tensor on a card.
+    pub(crate) fn reduced(&self) -> Result<Self, DeviceError> {
+        if self.ring == Ring::Z32 {
+            return Ok(self.clone());
+        }
+        check_ring(Ring::Z32, self.device())?;
+        let mut out = self.device().alloc(Ring::Z32.words(self.len()));
+        kernels::reduce(self.view(), out.view_mut());
+        Ok(Tensor::of_ring(Ring::Z32, out, &self.shape))
+    }
+
     /// Refuses a tensor that lives elsewhere.
     ///
     /// # Errors
@@ -556,6 +570,18 @@ mod tests {
             }
             let error = tensor(ring, [1]).to_planes(ring.bits() - 3, 4).unwrap_err().to_string();
             assert!(error.ends_with(&format!("within 0 to {}", ring.bits())), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reduction_keeps_the_lower_halves() {
+        for n in [0, 1, 2, 511, 1000] {
+            let x = tensor(Ring::Z64, (0..n as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let y = x.reduced().unwrap();
+            assert_eq!((y.ring(), y.shape()), (Ring::Z32, [n].as_slice()));
+            assert!(filling(&y).is_none_or(|filling| filling == 0));
+            assert_eq!(y.to_array().unwrap(), x.to_array().unwrap().mapv(|x| x & 0xffff_ffff));
+            assert_eq!(y.reduced().unwrap().to_array().unwrap(), y.to_array().unwrap());
         }
     }
 

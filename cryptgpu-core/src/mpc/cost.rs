@@ -98,7 +98,7 @@ pub fn truncate_product(ring: Ring, n: usize, d: u32) -> Cost {
         return reshare(ring, n);
     }
     note(|checks| {
-        checks.truncated(n);
+        checks.truncated(ring, n);
     });
     Cost::words(3 * ring.words(n) + n.div_ceil(64) * (d as usize + 2), if n > 0 { 3 } else { 0 })
 }
@@ -125,7 +125,7 @@ pub fn truncate_shared(ring: Ring, n: usize, d: u32) -> Cost {
         return Cost::FREE;
     }
     note(|checks| {
-        checks.truncated(n);
+        checks.truncated(ring, n);
     });
     Cost::words(ring.words(n) + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
 }
@@ -133,6 +133,11 @@ pub fn truncate_shared(ring: Ring, n: usize, d: u32) -> Cost {
 /// Truncation of a replicated tensor as the paper's code computes it.
 pub fn truncate_shared_paper(ring: Ring, n: usize) -> Cost {
     packed(ring.words(n))
+}
+
+/// n elements of 32 bits as elements of 64: [`super::Party::extend`].
+pub fn extend(n: usize) -> Cost {
+    Cost::words(Ring::Z32.filled(n) + 3 * Ring::Z32.words(n), if n > 0 { 2 } else { 0 })
 }
 
 /// The bits that comparisons in a ring look at: those of `window`, or all where it reaches beyond the ring's words.
@@ -233,16 +238,18 @@ const KEPT: usize = if cfg!(test) { 1 << 15 } else { 1 << 20 };
 ///
 /// ```
 /// use cryptgpu_core::mpc::cost::RangeChecks;
+/// use cryptgpu_core::ring::Ring;
 ///
 /// let mut checks = RangeChecks::default();
-/// checks.truncated(1 << 15);
+/// checks.truncated(Ring::Z64, 1 << 15);
 /// let cost = checks.close();
 /// // A sign of 16 bits, a tree over 512 words, the bits of a word, the opening.
 /// assert_eq!((cost.rounds, cost.bytes), (4 + 9 + 6 + 1, (79 << 12) + 24 * 511 + 24 * 7));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct RangeChecks {
-    kept: usize,
+    /// Of 64 bits, and of 32.
+    kept: [usize; 2],
     words: usize,
     cost: Cost,
 }
@@ -270,10 +277,14 @@ pub(crate) fn with_range_checks<T>(checks: &mut RangeChecks, formulas: impl FnOn
 }
 
 impl RangeChecks {
-    /// n elements have been truncated. Whether so much is kept now that it is looked at.
-    pub fn truncated(&mut self, n: usize) -> bool {
-        self.kept += n;
-        let full = self.kept >= KEPT;
+    /// n elements of a ring have been truncated. Whether so much is kept now that it is looked at.
+    pub fn truncated(&mut self, ring: Ring, n: usize) -> bool {
+        let [long, short] = &mut self.kept;
+        *match ring {
+            Ring::Z64 => long,
+            Ring::Z32 => short,
+        } += n;
+        let full = self.kept.iter().sum::<usize>() >= KEPT;
         if full {
             self.look();
         }
@@ -307,8 +318,9 @@ impl RangeChecks {
 
     /// The sign of 16 bits of what is kept.
     fn look(&mut self) {
-        self.cost += sign_alone(self.kept, super::range::top(Ring::default()));
-        self.words += self.kept.div_ceil(64);
-        self.kept = 0;
+        for (ring, kept) in [Ring::Z64, Ring::Z32].into_iter().zip(std::mem::take(&mut self.kept)) {
+            self.cost += sign_alone(kept, super::range::top(ring));
+            self.words += kept.div_ceil(64);
+        }
     }
 }

@@ -15,7 +15,8 @@ use crate::ring::Ring;
 /// y·2^d + 2^62 + 2^48; whether that is negative says a 16-bit sign of 10.75 bytes an element. The flags of all elements
 /// become one by a tree of ors, and that one bit is opened to all parties. Nothing else is.
 ///
-/// With 30 for 62, 16 for 48 and 32 for 64 bits the same holds in the ring of 32 bits.
+/// With 30 for 62, 16 for 48 and 32 for 64 bits the same holds in the ring of 32 bits. What a run of that ring computes in 64 bits, as
+/// functions of secret numbers are ([`Party::extend`]), is looked at in these.
 ///
 /// What it finds: with z the product in the ring (its true value modulo 2^64, from −2^63 to 2^63), every
 /// |z| ≥ 2^62 + 2^49 raises the flag, and no |z| < 2^62 − 2^49 does. In between either may happen; a truncation of a z
@@ -121,7 +122,7 @@ impl Party {
         let (n, z) = (y.len(), y.mul_word(1 << d).add_word(self.id(), offset));
         let planes = [z.a.to_planes(top.low(), top.width())?, z.b.to_planes(top.low(), top.width())?];
         self.watch.kept.push((ring, n, planes));
-        if self.watch.tally.truncated(n) {
+        if self.watch.tally.truncated(ring, n) {
             self.flag_kept()?;
         }
         Ok(())
@@ -132,24 +133,40 @@ impl Party {
         if self.watch.kept.is_empty() {
             return Ok(());
         }
-        let outside = self.outside()?;
-        self.keep_flags(&outside)
+        for outside in self.outside()? {
+            self.keep_flags(&outside)?;
+        }
+        Ok(())
     }
 
-    /// One flag for each element that is kept.
-    pub(super) fn outside(&mut self) -> Result<RepBits, MpcError> {
-        let kept = std::mem::take(&mut self.watch.kept);
-        let word = |ring: Ring, planes: &Buffer, n: usize| {
+    /// One flag for each element that is kept, of each ring together.
+    pub(super) fn outside(&mut self) -> Result<Vec<RepBits>, MpcError> {
+        let mut kept = std::mem::take(&mut self.watch.kept);
+        let mut flags = vec![];
+        for ring in [Ring::Z64, Ring::Z32] {
+            let (own, others) = kept.into_iter().partition::<Vec<_>, _>(|(of, ..)| *of == ring);
+            kept = others;
+            if !own.is_empty() {
+                flags.push(self.outside_of(ring, own)?);
+            }
+        }
+        Ok(flags)
+    }
+
+    /// One flag for each of these elements of a ring.
+    fn outside_of(&mut self, ring: Ring, kept: Vec<(Ring, usize, [Buffer; 2])>) -> Result<RepBits, MpcError> {
+        let top = top(ring);
+        let word = |planes: &Buffer, n: usize| {
             let upper = Tensor::from_planes_in(ring, TOP_BITS, planes.view(), self.device(), &[n])?;
-            Ok::<_, MpcError>(upper.unary(Unary::Shl(top(ring).low())))
+            Ok::<_, MpcError>(upper.unary(Unary::Shl(top.low())))
         };
-        let part = |(ring, n, [a, b]): &(Ring, usize, [Buffer; 2])| {
-            Ok::<_, MpcError>(Rep::from_components(word(*ring, a, *n)?, word(*ring, b, *n)?)?)
+        let part = |(_, n, [a, b]): &(Ring, usize, [Buffer; 2])| {
+            Ok::<_, MpcError>(Rep::from_components(word(a, *n)?, word(b, *n)?)?)
         };
         let all = Rep::concat(&kept.iter().map(part).collect::<Result<Vec<_>, _>>()?)?;
         drop(kept);
         // It stands for the upper bits alone, which the window looks at.
-        self.sign_in(&all, top(all.ring()))
+        self.sign_in(&all, top)
     }
 
     /// Flags comparisons that a narrow window has decided otherwise than all 64 bits do: its bits of x < 0, or `negated`.

@@ -27,6 +27,7 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
         return Cost::FREE;
     }
     let (mut checks, mut sum) = (RangeChecks::default(), Cost::FREE);
+    let ring = settings.codec.ring();
     for step in plan.steps() {
         if let PlanOp::Smooth(_) = step.op {
             cost::with_range_checks(&mut checks, || of_step(plan, step, batch, settings));
@@ -34,11 +35,10 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
         let elements = batch * plan.shape(step.output).iter().product::<usize>();
         let f = settings.codec.fraction_bits();
         let shared = matches!(step.op, PlanOp::Rescale { .. } | PlanOp::PiecewiseLinear(_));
-        let rescaled = if shared { cut(&step.op, f) } else { 0 };
+        let rescaled = if shared { cut(&step.op, settings.codec) } else { 0 };
         if plan.product_cut(step, f).unwrap_or(rescaled) > 0 {
-            checks.truncated(elements);
+            checks.truncated(ring, elements);
         }
-        let ring = settings.codec.ring();
         let window = cost::window_in(ring, settings.window);
         if window.low() + window.width() < ring.bits() {
             compared(&step.op, elements).into_iter().for_each(|elements| checks.narrowed(ring, elements));
@@ -70,7 +70,7 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
     let elements = batch * plan.shape(step.output).iter().product::<usize>();
     let (ring, f) = (settings.codec.ring(), settings.codec.fraction_bits());
     // The windows of steps differ in their lowest bit, and have the settings' width ([`super::window`]).
-    let window = settings.window;
+    let window = cost::window_in(ring, settings.window);
     if let Some(cut) = plan.product_cut(step, f) {
         return match settings.fidelity {
             Fidelity::Paper if cut > 0 => cost::truncate_product_paper(ring, elements),
@@ -81,7 +81,7 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
             _ => cost::truncate_product(ring, elements, cut),
         };
     }
-    let cut = cut(&step.op, f);
+    let cut = cut(&step.op, settings.codec);
     let paper = settings.fidelity == Fidelity::Paper && cut > 0;
     match &step.op {
         PlanOp::Rescale { .. } if paper => cost::truncate_shared_paper(ring, elements),
@@ -93,7 +93,7 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
                 + cost::truncate_shared_paper(ring, elements)
         }
         PlanOp::PiecewiseLinear(function) => cost::piecewise_linear(ring, elements, function.kinks(), cut, window),
-        PlanOp::Smooth(function) => cost::smooth(elements, f, *function, window),
+        PlanOp::Smooth(function) => cost::smooth(ring, elements, f, *function, window),
         PlanOp::MaxPool { window: pool } => cost::max_pool(ring, elements, pool.kernel[0] * pool.kernel[1], window),
         // Products that are left to a sum. What lies in a plan of training costs what `training` says.
         PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => Cost::FREE,

@@ -2,31 +2,49 @@
 //! in `private/`.
 
 use super::plan::PlanOp;
+use crate::ring::{FixedPoint, Ring};
+
+/// Averages in the ring of 32 bits may be as large as 2 to the power of this.
+const AVERAGE_BITS: u32 = 6;
 
 /// s = ⌈log₂ divisor⌉: how many bits more the truncation after a pending divisor takes.
 pub(super) fn extra_bits(divisor: u64) -> u32 {
     divisor.max(1).next_power_of_two().trailing_zeros()
 }
 
-/// Bits that the truncation of a step takes, f being the codec's fraction bits.
-pub(super) fn cut(op: &PlanOp, fraction_bits: u32) -> u32 {
+/// Bits that the truncation of a step takes.
+pub(super) fn cut(op: &PlanOp, codec: FixedPoint) -> u32 {
+    match op {
+        PlanOp::Rescale { divisor } => reciprocal(*divisor, codec).1,
+        PlanOp::PiecewiseLinear(function) => function.cut(codec.fraction_bits()),
+        _ => product_cut(op, codec.fraction_bits()),
+    }
+}
+
+/// Bits that the truncation of a product takes, f being the codec's fraction bits; 0 of what is none.
+pub(super) fn product_cut(op: &PlanOp, fraction_bits: u32) -> u32 {
     match op {
         PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => fraction_bits + extra_bits(*divisor),
-        PlanOp::Rescale { divisor } => reciprocal(*divisor, fraction_bits).1,
-        PlanOp::PiecewiseLinear(function) => function.cut(fraction_bits),
         PlanOp::Mul => fraction_bits,
         _ => 0,
     }
 }
 
 /// A public factor and a truncation that divide by `divisor`: (1, log₂ divisor) for a power of two, otherwise
-/// (round(2^d / divisor), d) with d = f + ⌈log₂ divisor⌉, whose relative error is below 2^−f.
-pub(super) fn reciprocal(divisor: u64, fraction_bits: u32) -> (u64, u32) {
-    let extra = extra_bits(divisor);
+/// (round(2^d / divisor), d) with d = f + ⌈log₂ divisor⌉, whose relative error is below 2^−f. In the ring of 32 bits d is smaller
+/// where the average could not be as large as [`AVERAGE_BITS`] says, but at least 4 above ⌈log₂ divisor⌉.
+pub(super) fn reciprocal(divisor: u64, codec: FixedPoint) -> (u64, u32) {
+    let (extra, fraction_bits) = (extra_bits(divisor), codec.fraction_bits());
     if divisor.is_power_of_two() {
         return (1, extra);
     }
-    let bits = fraction_bits + extra;
+    let bits = match codec.ring() {
+        Ring::Z64 => fraction_bits + extra,
+        Ring::Z32 => {
+            let room = codec.ring().range_bits().saturating_sub(fraction_bits + AVERAGE_BITS);
+            (fraction_bits + extra).min(room.max(extra + 4))
+        }
+    };
     let factor = (1u128 << bits).saturating_add(u128::from(divisor) / 2) / u128::from(divisor.max(1));
     (u64::try_from(factor).unwrap_or(u64::MAX), bits)
 }
@@ -55,6 +73,21 @@ pub(super) fn factor(value: f64, bits: u32) -> (u64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_average_of_nine_has_room_in_either_ring() {
+        let of = |ring, f| reciprocal(9, FixedPoint::in_ring(ring, f).unwrap());
+        assert_eq!(of(Ring::Z64, 20), (1_864_135, 24));
+        assert_eq!((of(Ring::Z32, 12), of(Ring::Z32, 10)), ((455, 12), (1820, 14)));
+        // Averages of up to 64 at 12 bits; at 14 an average of 1 is all, and 4 bits of the factor stay.
+        assert_eq!(of(Ring::Z32, 14), (114, 10));
+        let short = FixedPoint::in_ring(Ring::Z32, 13).unwrap();
+        assert_eq!((reciprocal(49, short), reciprocal(16, short)), ((42, 11), (1, 4)));
+        for (ring, f) in [(Ring::Z64, 20), (Ring::Z32, 12), (Ring::Z32, 8)] {
+            let (factor, bits) = of(ring, f);
+            assert!((factor as f64 * 9.0 / 2f64.powi(bits as i32) - 1.0).abs() < 2f64.powi(-8));
+        }
+    }
 
     #[test]
     fn factors_have_as_many_bits_as_are_asked_for() {

@@ -308,7 +308,7 @@ pub enum NnError {
     /// A layer before whose truncation not even 1.0 fits.
     #[error(
         "{node}: with {fraction_bits} fraction bits its truncation cuts {cut} bits, and not even 1.0 fits before it: use \
-         fewer fraction bits, or do not carry averages on (LowerOptions::defer_averages)"
+         {most} fraction bits or fewer, or do not carry averages on (LowerOptions::defer_averages)"
     )]
     NoRoom {
         /// The node.
@@ -317,6 +317,8 @@ pub enum NnError {
         fraction_bits: u32,
         /// Bits that the truncation cuts.
         cut: u32,
+        /// The largest number of fraction bits at which it fits.
+        most: u32,
     },
     /// A comparison whose window would have to move beyond the ring.
     #[error(

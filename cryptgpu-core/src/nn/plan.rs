@@ -2,7 +2,7 @@
 //! weight's value, and all parties make the same of a graph ([`super::lower`]). How it is made, what it costs and how it is run live
 //! elsewhere.
 
-use super::divisor::cut;
+use super::divisor::product_cut;
 use crate::device::PoolGeometry;
 use crate::mpc::{PiecewiseLinear, SmoothFunction};
 
@@ -173,11 +173,11 @@ impl Plan {
     /// By how many bits a step truncates products, f being the codec's fraction bits; None where it truncates none.
     pub fn product_cut(&self, step: &Step, fraction_bits: u32) -> Option<u32> {
         match step.op {
-            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if !step.left_to_sum => Some(cut(&step.op, fraction_bits)),
-            PlanOp::Mul => Some(fraction_bits),
+            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if step.left_to_sum => None,
+            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::Mul => Some(product_cut(&step.op, fraction_bits)),
             PlanOp::Add => {
                 let left = self.steps.iter().filter(|left| left.left_to_sum && step.inputs.contains(&left.output));
-                left.map(|left| cut(&left.op, fraction_bits)).max()
+                left.map(|left| product_cut(&left.op, fraction_bits)).max()
             }
             _ => None,
         }

@@ -157,7 +157,7 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
         return Ok(truncated(cut));
     }
     Ok(match &step.op {
-        PlanOp::Rescale { .. } => truncated(cut(&step.op, settings.codec.fraction_bits())),
+        PlanOp::Rescale { .. } => truncated(cut(&step.op, settings.codec)),
         PlanOp::Relu => Some((compared(top - 1), step.inputs.clone())),
         PlanOp::Relu6 => Some((compared(top - 1) - 6.0, step.inputs.clone())),
         PlanOp::PiecewiseLinear(function) => {

@@ -3,6 +3,7 @@
 
 use super::divisor::{cut, extra_bits};
 use super::plan::{PlanOp, Step};
+use super::training::{Optimizer, TrainingPlan};
 use super::{NnError, Plan};
 use crate::mpc::cost::window_in;
 use crate::mpc::{Settings, SignWindow};
@@ -113,31 +114,50 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
                 .check(settings.codec)
                 .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
         }
-        let cut = cut(&step.op, f);
-        if f + cut >= settings.codec.ring().range_bits() {
-            return Err(NnError::NoRoom { node: step.name.clone(), fraction_bits: f, cut });
+        let (codec, ring) = (settings.codec, settings.codec.ring());
+        let fits = |codec: &FixedPoint| codec.fraction_bits() + cut(&step.op, *codec) < ring.range_bits();
+        if !fits(&codec) {
+            let fewer = (0..f).rev().filter_map(|f| FixedPoint::in_ring(ring, f).ok()).find(fits);
+            let most = fewer.map_or(0, |codec| codec.fraction_bits());
+            let (node, cut) = (step.name.clone(), cut(&step.op, codec));
+            return Err(NnError::NoRoom { node, fraction_bits: f, cut, most });
         }
     }
     Ok(())
 }
 
-/// Refuses settings that a network cannot be trained with: those of [`check_plan`], and a ring that training is not computed in.
+/// Refuses settings that a network cannot be trained with: those of [`check_plan`], and in the ring of 32 bits what has no room
+/// there: sums over all elements of a channel in a batch normalisation that is trained, and squares of Adam's gradients.
 ///
 /// # Errors
-/// As [`check_plan`].
-pub fn check_training(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
+/// As [`check_plan`]; [`NnError::Settings`] names the layer, or Adam.
+pub fn check_training(plan: &TrainingPlan, settings: &Settings) -> Result<(), NnError> {
     let ring = settings.codec.ring();
-    if ring != Ring::Z64 {
-        let what = format!("no network is trained in the ring of {ring}, yet: take a codec of the ring of 64 bits");
-        return Err(NnError::Settings { what });
+    if ring == Ring::Z32 {
+        let refused = |what: String| Err(NnError::Settings { what: format!("training in the ring of {ring}: {what}") });
+        let trained = |index: &usize| !plan.normalised_by_running(true).contains(index);
+        let norms = plan.normalised_by_running(false).into_iter().filter(trained);
+        if let Some(step) = norms.filter_map(|index| plan.forward().steps().get(index)).next() {
+            let node = &step.name;
+            return refused(format!(
+                "{node}: the statistics of a batch normalisation are sums that do not fit: freeze it, or take the ring of 64 bits"
+            ));
+        }
+        if matches!(plan.train().optimizer, Optimizer::Adam(_)) {
+            return refused(
+                "Adam's squares of gradients do not fit: take gradient descent with momentum, or the ring of 64 bits"
+                    .into(),
+            );
+        }
     }
-    check_plan(plan, settings)
+    check_plan(plan.forward(), settings)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mpc::CheckRange;
+    use crate::nn::training::{Adam, Train};
     use crate::nn::{LowerOptions, fold, lower::lower, zoo};
 
     fn settings(fraction_bits: u32, low: u32, width: u32) -> Settings {
@@ -184,8 +204,22 @@ mod tests {
         check_plan(&plan("lenet"), &short(12)).unwrap();
         let error = check_plan(&plan("lenet"), &short(14)).unwrap_err();
         assert!(matches!(error, NnError::NoRoom { fraction_bits: 14, .. }), "{error}");
-        let error = check_training(&plan("lenet"), &short(12)).unwrap_err();
-        assert!(error.to_string().contains("ring of 32 bits"), "{error}");
+        assert!(error.to_string().contains("use 13 fraction bits or fewer"), "{error}");
+        // Training: what has no room there is named.
+        let training = |network: &str, train: &Train| {
+            let plan = TrainingPlan::new(&zoo::by_name(network).unwrap(), train).unwrap();
+            check_training(&plan, &short(12)).map_err(|error| error.to_string())
+        };
+        assert_eq!(training("lenet", &Train::default()), Ok(()));
+        let adam = training("lenet", &Train { optimizer: Adam::new(0.001).into(), ..Train::default() }).unwrap_err();
+        assert!(adam.contains("ring of 32 bits") && adam.contains("Adam") && adam.contains("momentum"), "{adam}");
+        let norm = training("resnet18", &Train::default()).unwrap_err();
+        assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("freeze"), "{norm}");
+        let frozen = zoo::by_name("resnet18").unwrap().parameters().into_iter().filter_map(|parameter| {
+            let (node, role) = parameter.name.rsplit_once('.')?;
+            (role == "running_mean").then(|| node.to_owned())
+        });
+        assert_eq!(training("resnet18", &Train { frozen: frozen.collect(), ..Train::default() }), Ok(()));
         // Comparisons there look at all 32 bits, or at 16 that move up where there is room.
         let moved = |name: &str, low| {
             let (plan, window) = (plan("lenet-maxpool"), SignWindow::new(low, 16).unwrap());

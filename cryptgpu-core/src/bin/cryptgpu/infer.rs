@@ -97,9 +97,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     npy::write(&arguments.output, &scores_as_in_the_file)?;
     let mut out = std::io::stdout().lock();
     write!(out, "{}", prepared.input.likeliest(&scores_as_in_the_file, &prepared.labels))?;
-    if let Some(right) = prepared.input.right(&scores) {
-        writeln!(out, "{right}")?;
-    }
     writeln!(out, "{taken}")?;
     if prepared.compare > 0 {
         writeln!(out, "{}", prepared.compare_with_plaintext(&scores)?)?;
@@ -115,10 +112,11 @@ impl Arguments {
         let labels = Labels::read(self.labels.as_deref())?;
         let input = Input::read(&self.input, self.preprocess.as_deref(), &model, &labels)?;
         let images = &input.images;
-        let Computation { fidelity, check_range, numbers, .. } = &self.computation;
+        let Computation { fidelity, numbers, .. } = &self.computation;
         let fidelity = Fidelity::from(*fidelity);
         let window = self.computation.window.unwrap_or_default();
-        let settings = settings(numbers.ring(), numbers.fraction_bits(), fidelity, window, (*check_range).into())?;
+        let check_range = self.computation.check_range().unwrap_or_default();
+        let settings = settings(numbers.ring(), numbers.fraction_bits(), fidelity, window, check_range)?;
         let (low, high) =
             images.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
         // A range needs two ends: where all elements are equal, a unit more.

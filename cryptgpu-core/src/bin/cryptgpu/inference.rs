@@ -190,7 +190,7 @@ impl InferenceArguments {
             ring: self.computation.numbers.ring(),
             fraction_bits: self.computation.numbers.fraction_bits(),
             window: self.computation.window.unwrap_or_default(),
-            check_range: self.computation.check_range.into(),
+            check_range: self.computation.check_range().unwrap_or_default(),
             compare: self.compare.unwrap_or(default.compare),
             ..default
         };

@@ -83,14 +83,15 @@ impl Input {
     }
 
     /// How many pictures are of the class of their folder, where they lie so.
-    pub fn right(&self, scores: &ArrayD<f64>) -> Option<String> {
+    fn right(&self, scores: &ArrayD<f64>) -> Option<String> {
         let (classes, count) = (self.classes.as_ref()?, scores.len_of(Axis(0)));
         let right = predictions(scores).into_iter().zip(classes).filter(|(found, class)| found == *class).count();
         let percent = 100.0 * right as f64 / count.max(1) as f64;
         Some(format!("{right} of {count} pictures are of the class of their folder, {percent:.1} %."))
     }
 
-    /// A line for each picture with its likeliest classes and their scores; empty where there are no pictures, or no classes.
+    /// A line for each picture with its likeliest classes and their scores, and for pictures in a folder for each class how many
+    /// are of that; empty where there are no pictures, or no classes.
     pub fn likeliest(&self, scores: &ArrayD<f64>, labels: &Labels) -> String {
         let mut text = String::new();
         if scores.ndim() != 2 {
@@ -104,6 +105,9 @@ impl Input {
                 .take(SHOWN)
                 .map(|&(class, score)| format!("{} {}", labels.name(class), format::digits(score)));
             let _infallible = writeln!(text, "{name}: {}", shown.collect::<Vec<_>>().join(", "));
+        }
+        if let Some(right) = self.right(scores) {
+            let _infallible = writeln!(text, "{right}");
         }
         text
     }

@@ -38,7 +38,7 @@ impl Model {
             (Some(onnx), None) => return Ok((WeightSource::File(name.into()), onnx.weights.clone())),
             (None, Some("bundled")) => WeightSource::Bundled,
             (None, Some(path)) => WeightSource::File(path.into()),
-            (None, None) if name == "lenet" => WeightSource::Bundled,
+            (None, None) if self.graph.name() == "lenet" => WeightSource::Bundled,
             (None, None) => {
                 return Err(format!("{name} is a network without weights: name a file with --weights").into());
             }

@@ -48,7 +48,8 @@ pub struct Arguments {
     json: bool,
 }
 
-fn input_range(text: &str) -> std::result::Result<InputRange, String> {
+/// The range of inputs, `lowest:largest`.
+pub fn input_range(text: &str) -> std::result::Result<InputRange, String> {
     let hint = || format!("`{text}` is not a range: use <lowest>:<largest>, such as 0:1 or -2.2:2.7");
     let (low, high) = text.split_once(':').ok_or_else(hint)?;
     InputRange::new(low.parse().map_err(|_| hint())?, high.parse().map_err(|_| hint())?).map_err(|_| hint())

@@ -12,9 +12,10 @@ use cryptgpu_core::nn::range::InputRange;
 use cryptgpu_datasets::npy;
 use ndarray::{Axis, Slice};
 
-use super::arguments::{Computation, Parties};
+use super::arguments::{Computation, Parties, Sizes};
 use super::input::{Input, Labels};
 use super::model::Model;
+use super::range::input_range;
 use super::{Result, format};
 
 /// Keep networks in shares at the parties, and use them without their weights
@@ -58,11 +59,13 @@ pub struct Add {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     #[arg(long)]
     model: String,
+    #[command(flatten)]
+    sizes: Sizes,
     /// The weights of a network that is named: a safetensors file, a PyTorch state dict, or bundled
     #[arg(long)]
     weights: Option<String>,
     /// The range that inputs will lie in, LOW:HIGH: whether values fit the ring is judged for it
-    #[arg(long, value_parser = range, allow_hyphen_values = true)]
+    #[arg(long, value_parser = input_range, allow_hyphen_values = true)]
     input_range: Option<InputRange>,
     #[command(flatten)]
     at: Where,
@@ -101,13 +104,6 @@ pub struct Delete {
     at: Where,
 }
 
-fn range(text: &str) -> std::result::Result<InputRange, String> {
-    let hint = || format!("`{text}` is no range: use LOW:HIGH, such as -3:3");
-    let (low, high) = text.split_once(':').ok_or_else(hint)?;
-    let (low, high) = (low.parse().map_err(|_| hint())?, high.parse().map_err(|_| hint())?);
-    InputRange::new(low, high).map_err(|error| error.to_string())
-}
-
 pub fn run(action: &Action) -> Result<ExitCode> {
     match action {
         Action::Add(add) => add.run(),
@@ -127,8 +123,8 @@ impl Where {
         if self.parties.attend()? {
             return Ok(None);
         }
-        let Computation { link, device, randomness, check_range, numbers, window, .. } = &self.computation;
-        let (window, check) = (window.unwrap_or_default(), (*check_range).into());
+        let Computation { link, device, randomness, numbers, window, .. } = &self.computation;
+        let (window, check) = (window.unwrap_or_default(), self.computation.check_range().unwrap_or_default());
         let settings = settings(numbers.ring(), numbers.fraction_bits(), self.fidelity(), window, check)?;
         let builder = self.parties.builder()?.link(*link).device(*device).randomness(*randomness);
         Ok(Some(builder.computing(settings).start()?))
@@ -156,7 +152,7 @@ impl Where {
 
 impl Add {
     fn run(&self) -> Result<ExitCode> {
-        let model = Model::open(&self.model)?;
+        let model = Model::open(&self.model, &self.sizes)?;
         let (source, _) = model.weights(&self.model, self.weights.as_deref())?;
         let Some(cluster) = self.at.start()? else { return Ok(ExitCode::SUCCESS) };
         let network = Network::from(&model.graph).lowering(lowering(self.at.fidelity()));
@@ -175,7 +171,7 @@ impl Infer {
         let Some(cluster) = self.at.start()? else { return Ok(ExitCode::SUCCESS) };
         let saved = cluster.load(&self.name)?;
         let model = Model { graph: saved.graph().clone(), onnx: None };
-        let input = Input::read(&self.input, self.preprocess.as_deref(), &model)?;
+        let input = Input::read(&self.input, self.preprocess.as_deref(), &model, &labels)?;
         let (count, batch) = (input.images.len_of(Axis(0)), self.batch as usize);
         let (mut parts, mut bytes, mut seconds) = (vec![], 0, 0.0);
         for first in (0..count).step_by(batch) {

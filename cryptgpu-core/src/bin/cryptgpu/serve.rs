@@ -147,7 +147,7 @@ pub fn request(arguments: &Request) -> Result<ExitCode> {
     let labels = Labels::read(labels.as_deref())?;
     let identity = owner::read_identity(certificate, key)?;
     let mut client = Client::connect(&ServiceFile::read(service)?, &identity)?;
-    let input = Input::read(input, preprocess.as_deref(), &taken_by(&client)?)?;
+    let input = Input::read(input, preprocess.as_deref(), &taken_by(&client)?, &labels)?;
     let count = input.images.len_of(Axis(0));
     let mut parts = vec![];
     for first in (0..count).step_by(client.most_images()) {

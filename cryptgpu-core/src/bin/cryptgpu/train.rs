@@ -12,7 +12,6 @@ use cryptgpu_core::experiment::training::{
 };
 use cryptgpu_core::experiment::{ExperimentError, Parties, WeightFile, WeightSource};
 use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd, Train};
-use cryptgpu_core::ring::Ring;
 
 use super::arguments::{self, Output, item};
 use super::progress::Progress;
@@ -32,6 +31,8 @@ Examples:
       the bundled digits: a minute
   cryptgpu run train --networks lenet --dataset mnist --epochs 2 --reveal-loss-every 50 --accuracy --out train.jsonl
       all of MNIST (get it with scripts/fetch-datasets); the record is added to a file
+  cryptgpu run train --networks lenet --dataset mnist --epochs 2 --ring 32
+      in the ring of 32 bits: half of the bytes; values that leave its range end the run with the layer's name
   cryptgpu run train --networks lenet --dataset mnist --epochs 2 --checkpoints kept --resume
       goes on with a run that was stopped; without --resume, begins one that leaves checkpoints and, with new parties,
       goes on from them by itself when it loses a party, a host or a connection (--restarts)
@@ -315,10 +316,7 @@ impl TrainArguments {
     }
 
     fn private(&self, declaration: Training) -> Result<Training> {
-        let ring = self.computation.numbers.ring();
-        if ring != Ring::Z64 {
-            return Err(format!("no network is trained in the ring of {ring}, yet: leave --ring out").into());
-        }
+        let declaration = declaration.in_ring(self.computation.numbers.ring());
         let declaration = Training {
             checkpoints: self.checkpoints.as_ref().map(|folder| {
                 let checkpoints = Checkpointing::every(self.checkpoint_every as usize, folder);
@@ -331,7 +329,7 @@ impl TrainArguments {
             randomness: self.computation.randomness,
             fraction_bits: self.computation.numbers.fraction_bits(),
             window: self.computation.window.unwrap_or_default(),
-            check_range: self.computation.check_range.into(),
+            check_range: self.computation.check_range().unwrap_or(declaration.check_range),
             ..declaration
         };
         declaration.validate()?;
@@ -395,6 +393,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use cryptgpu_core::mpc::{CheckRange, Fidelity};
+    use cryptgpu_core::ring::Ring;
     use cryptgpu_datasets::ImageSet;
 
     #[derive(Parser)]
@@ -422,6 +421,14 @@ mod tests {
         assert_eq!((one.train.seed, one.train.frozen.len(), one.train.reveal.loss_every), (7, 2, Some(5)));
         assert_eq!((one.fidelity, one.check_range), (Fidelity::Paper, CheckRange::Layers));
         assert_eq!(one.train.reveal.accuracy_every, Some(1));
+        let of = |line: &str| {
+            let one = declarations(&format!("--networks lenet --dataset digits {line}")).unwrap().remove(0);
+            (one.ring, one.fraction_bits, one.check_range)
+        };
+        assert_eq!(of(""), (Ring::Z64, 20, CheckRange::Off));
+        assert_eq!(of("--ring 32"), (Ring::Z32, 12, CheckRange::Layers));
+        assert_eq!(of("--ring 32 --fraction-bits 10 --check-range"), (Ring::Z32, 10, CheckRange::Run));
+        assert_eq!(of("--ring 32 --check-range=off"), (Ring::Z32, 12, CheckRange::Off));
         let adam = declarations("--networks lenet --dataset digits --adam --rate 0.001 --weights bundled").unwrap();
         assert_eq!(
             (adam[0].train.optimizer, &adam[0].weights),
@@ -444,6 +451,9 @@ mod tests {
             ("--networks lenet --dataset digits --restarts 2", "--checkpoints"),
             ("--checkpoints kept", "one network"),
             ("--networks lenet --dataset digits --fraction-bits 61", "fraction bits"),
+            ("--networks lenet --dataset digits --ring 32 --fraction-bits 14", "13 fraction bits"),
+            ("--networks lenet --dataset digits --ring 32 --adam", "Adam"),
+            ("--networks resnet8-cifar10 --dataset random --ring 32", "bn1"),
         ] {
             let error = declarations(line).unwrap_err().to_string();
             assert!(error.contains(hint), "{line}: {error}");

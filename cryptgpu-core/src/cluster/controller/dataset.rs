@@ -163,6 +163,7 @@ impl Cluster {
         let run = turn.run_job(jobs, |_| ())?;
         let summands = run.outputs.iter().filter_map(|words| words.0.first());
         let wrong = summands.fold(0u64, |sum, summand| sum.wrapping_add(*summand));
+        let wrong = self.settings().codec.ring().residue(wrong);
         Accuracy::of(wrong, data.len(), run.bytes(), run.duration.as_secs_f64())
     }
 }

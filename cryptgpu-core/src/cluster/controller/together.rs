@@ -101,6 +101,7 @@ impl Together {
         let accuracies: Option<Vec<&ToldAccuracy>> = told.iter().map(|told| told.accuracy.as_ref()).collect();
         let accuracy = accuracies.map(|told| {
             let wrong = told.iter().fold(0, |sum: u64, told| sum.wrapping_add(told.wrong));
+            let wrong = self.codec.ring().residue(wrong);
             let (bytes, seconds) = (told.iter().map(|told| told.bytes).sum(), told.iter().map(|told| told.seconds));
             Accuracy::of(wrong, self.tested, bytes, seconds.fold(0.0, f64::max))
         });

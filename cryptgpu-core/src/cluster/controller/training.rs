@@ -133,7 +133,7 @@ impl Cluster {
         // What would end the run at its end is found before it begins.
         fold::fold_graph(&graph).map_err(refused)?;
         let plan = TrainingPlan::new(&graph, &train).map_err(refused)?;
-        window::check_training(plan.forward(), self.settings()).map_err(refused)?;
+        window::check_training(&plan, self.settings()).map_err(refused)?;
         let batches = Batches::new(data.len(), &train).map_err(refused)?;
         start.weights.check(&graph, &batches)?;
         let Start { weights, checkpoints, held_out } = start;

@@ -104,7 +104,7 @@ impl Minibatches {
 
     /// Shares of the images and of the one-hot labels of these rows, [rows, channels, height, width] and [rows, classes],
     /// in ascending order of the rows, in which images and labels of different owners belong together. 8 bytes an element
-    /// from its owner; nothing where the caller has shared them.
+    /// from its owner, 4 in the ring of 32 bits; nothing where the caller has shared them.
     pub(in crate::cluster) fn share(
         &self,
         p: &mut Party,
@@ -120,13 +120,13 @@ impl Minibatches {
                     let encoded = p.codec().encode_array(&own.images(rows)?);
                     let fail =
                         |error: crate::ring::RingError| JobError::Input(format!("images of {}: {error}", own.name()));
-                    Ok(Tensor::from_array(p.device(), &encoded.map_err(fail)?))
+                    uploaded(p, &encoded.map_err(fail)?)
                 };
                 let one = 1u64 << p.codec().fraction_bits();
                 let labels = |p: &Party, rows: &[usize]| {
                     let words = own.targets(rows, classes, one)?;
                     let targets = ArrayD::from_shape_vec(IxDyn(&[rows.len(), classes]), words);
-                    Ok(Tensor::from_array(p.device(), &targets.map_err(|error| JobError::Other(error.to_string()))?))
+                    uploaded(p, &targets.map_err(|error| JobError::Other(error.to_string()))?)
                 };
                 let x = p.step("images", |p| input(p, &layout.images, &rows, &shape, images))?;
                 let y = p.step("labels", |p| input(p, &layout.labels, &rows, &[classes], labels))?;
@@ -135,6 +135,12 @@ impl Minibatches {
             Minibatches::Shared(images, targets) => Ok((gather(images, &rows)?, gather(targets, &rows)?)),
         }
     }
+}
+
+/// Elements of the ring that a party computes in, on its device.
+fn uploaded(p: &Party, elements: &ArrayD<u64>) -> Result<Tensor, JobError> {
+    let tensor = Tensor::from_array_in(p.ring(), p.device(), elements);
+    tensor.map_err(|error| JobError::Mpc(error.into()))
 }
 
 /// Shares rows, each by its owner.
@@ -232,5 +238,5 @@ pub(in crate::cluster) fn wrong_predictions(
     }
     let wrong = wrong.ok_or_else(|| JobError::Arguments("a data set has no examples".to_owned()))?;
     let summand = p.fresh_summand(&wrong)?;
-    Ok(p.to_host(summand.view())?)
+    summand.into_host().map_err(|error| JobError::Mpc(error.into()))
 }

@@ -258,7 +258,7 @@ impl Begun {
         let loss = match loss {
             Some(loss) => {
                 let summand = p.fresh_summand(&loss)?;
-                p.to_host(summand.view())?.first().copied()
+                summand.into_host().map_err(|error| JobError::Mpc(error.into()))?.first().copied()
             }
             None => None,
         };

@@ -6,6 +6,7 @@ pub mod bit_product;
 pub mod bits;
 pub mod conv;
 pub mod elementwise;
+pub mod extension;
 pub mod gemm;
 pub mod gradient;
 mod parallel;

@@ -329,7 +329,7 @@ fn of_inference(inference: &Inference) -> Vec<String> {
 fn of_training(training: &Training) -> Vec<String> {
     settings(
         &training.fidelity.to_string(),
-        Ring::Z64,
+        training.ring,
         training.fraction_bits,
         &window::text(training.window),
         &training.check_range.to_string(),

@@ -43,7 +43,7 @@ impl Measured {
             Measured::Training(record) => {
                 let mut settings = settings(
                     &record.fidelity,
-                    Ring::Z64,
+                    record.ring,
                     record.fraction_bits,
                     &record.window,
                     &record.check_range,

@@ -195,6 +195,7 @@ fn record(
         cards: states.each_ref().map(|state| state.device.card.clone()),
         link: declaration.link.to_string(),
         fidelity: declaration.fidelity.to_string(),
+        ring: declaration.ring,
         fraction_bits: declaration.fraction_bits,
         window: crate::experiment::window::text(declaration.window),
         check_range: declaration.check_range.to_string(),

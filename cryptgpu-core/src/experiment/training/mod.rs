@@ -28,6 +28,7 @@ use crate::net::{Link, PartyId};
 use crate::nn::training::{Batches, Iteration, Sgd, Train, TrainingPlan};
 use crate::nn::{Graph, WeightSource, fold, window, zoo};
 use crate::prg::Randomness;
+use crate::ring::Ring;
 
 /// The party that brings the images.
 pub const IMAGES_OWNER: PartyId = PartyId::P0;
@@ -72,6 +73,9 @@ pub struct Training {
     pub fidelity: Fidelity,
     /// What the parties draw masks from.
     pub randomness: Randomness,
+    /// The ring that the parties compute in.
+    #[serde(default)]
+    pub ring: Ring,
     /// Fraction bits of the fixed-point codec.
     pub fraction_bits: u32,
     /// Bits that comparisons look at.
@@ -172,10 +176,29 @@ impl Training {
             device: Devices::default(),
             fidelity: Fidelity::Exact,
             randomness: Randomness::default(),
+            ring: Ring::Z64,
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
             window: SignWindow::default(),
             check_range: CheckRange::Off,
         })
+    }
+
+    /// The same in a ring, with as many fraction bits as are usual there. In that of 32 bits, where products stay below 64 at
+    /// 12 of them, the parties look for values beyond the range, layer by layer.
+    ///
+    /// ```
+    /// use cryptgpu_core::experiment::training::Training;
+    /// use cryptgpu_core::mpc::CheckRange;
+    /// use cryptgpu_core::ring::Ring;
+    ///
+    /// let lenet = Training::of("lenet")?.in_ring(Ring::Z32);
+    /// assert_eq!((lenet.fraction_bits, lenet.check_range), (12, CheckRange::Layers));
+    /// # Ok::<(), cryptgpu_core::experiment::ExperimentError>(())
+    /// ```
+    #[must_use]
+    pub fn in_ring(self, ring: Ring) -> Self {
+        let check_range = if ring == Ring::Z32 { CheckRange::Layers } else { self.check_range };
+        Training { ring, fraction_bits: ring.default_fraction_bits(), check_range, ..self }
     }
 
     /// The network.
@@ -192,8 +215,7 @@ impl Training {
     /// [`Declaration`](ExperimentError::Declaration) for fraction bits that leave no room, or a window that no check of ranges
     /// goes with.
     pub fn settings(&self) -> Result<Settings, ExperimentError> {
-        let ring = crate::ring::Ring::Z64;
-        crate::experiment::window::settings(ring, self.fraction_bits, self.fidelity, self.window, self.check_range)
+        crate::experiment::window::settings(self.ring, self.fraction_bits, self.fidelity, self.window, self.check_range)
     }
 
     /// What parties it wants.
@@ -213,7 +235,7 @@ impl Training {
         };
         fold::fold_graph(&graph)?;
         let plan = TrainingPlan::new(&graph, &self.train)?;
-        window::check_training(plan.forward(), &self.settings()?)?;
+        window::check_training(&plan, &self.settings()?)?;
         check_count("batch", self.train.batch, MOST_EXAMPLES)?;
         check_count("epochs", self.train.epochs, MOST_EPOCHS)?;
         check_count("epochs between accuracies", self.train.reveal.accuracy_every.unwrap_or(1), MOST_EPOCHS)?;
@@ -262,10 +284,10 @@ impl Training {
         let graph = self.graph()?;
         let plan = TrainingPlan::new(&graph, &self.train)?;
         let cost = plan.cost(&plan.iteration(), &self.settings()?)?;
-        let elements = |shape: &[usize]| shape.iter().product::<usize>() as u64;
         // Each owner sends one component of its rows.
-        let rows = 8 * self.train.batch as u64 * (elements(&graph.input_shape()) + elements(graph.output_shape()));
-        let memory_bytes = plan.memory(self.train.batch).total();
+        let rows = |shape: &[usize]| 8 * self.ring.words(self.train.batch * shape.iter().product::<usize>()) as u64;
+        let rows = rows(&graph.input_shape()) + rows(graph.output_shape());
+        let memory_bytes = plan.memory(self.train.batch, self.ring).total();
         let more = |iteration: Iteration| -> Result<(u64, u64), ExperimentError> {
             let with = plan.cost(&iteration, &self.settings()?)?;
             // A first iteration may also have less to send, for Adam's factors.

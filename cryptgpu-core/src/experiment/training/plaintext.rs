@@ -15,6 +15,7 @@ use crate::experiment::{ExperimentError, PlaintextBackend, commit, machine, now,
 use crate::nn::plaintext::{PlaintextTraining, Rounding};
 use crate::nn::training::{Batches, Train, initial};
 use crate::nn::{Graph, Weights};
+use crate::ring::Ring;
 
 /// A network in training in the clear, whatever computes it.
 pub trait PlaintextEngine: PlaintextBackend {
@@ -173,6 +174,7 @@ fn record(
         cards: [card.clone(), card.clone(), card],
         link: "none".to_owned(),
         fidelity: "exact".to_owned(),
+        ring: Ring::default(),
         fraction_bits: engine.fraction_bits().unwrap_or_default(),
         window: String::new(),
         check_range: "off".to_owned(),

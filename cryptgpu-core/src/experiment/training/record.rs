@@ -12,7 +12,7 @@ use crate::experiment::label::{Conditions, Mark};
 use crate::experiment::record::lines;
 use crate::experiment::{ExperimentError, Machine, append_line};
 use crate::nn::training::{Optimizer, Train};
-use crate::ring::{DEFAULT_FRACTION_BITS, Ring};
+use crate::ring::Ring;
 
 /// What the records of this experiment are called.
 pub const EXPERIMENT: &str = "train";
@@ -47,6 +47,9 @@ pub struct TrainingRecord {
     pub link: String,
     /// Which protocols ran: `exact` or `paper`.
     pub fidelity: String,
+    /// The ring that the parties computed in; that of 64 bits in records that do not say it.
+    #[serde(default)]
+    pub ring: Ring,
     /// Fraction bits of the fixed-point codec; 0 for floating point.
     pub fraction_bits: u32,
     /// Bits that comparisons looked at, `lowest:width`.
@@ -187,11 +190,11 @@ impl TrainingRecord {
     /// Everything that its numbers depend on besides network, batch and links, as tables say it.
     pub(super) fn marks(&self) -> Vec<Mark> {
         let conditions = Conditions {
-            ring: Ring::Z64,
+            ring: self.ring,
             device: &self.device,
             cards: &self.cards,
             fidelity: &self.fidelity,
-            fraction_bits: if self.fraction_bits == 0 { DEFAULT_FRACTION_BITS } else { self.fraction_bits },
+            fraction_bits: if self.fraction_bits == 0 { self.ring.default_fraction_bits() } else { self.fraction_bits },
             window: &self.window,
             randomness: &self.randomness,
             parties: &self.parties,

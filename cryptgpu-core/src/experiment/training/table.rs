@@ -163,6 +163,7 @@ mod tests {
     use crate::experiment::Machine;
     use crate::experiment::training::{EXPERIMENT, PLAINTEXT, Stated, StepRecord, append, read};
     use crate::nn::training::Train;
+    use crate::ring::Ring;
 
     fn sample(network: &str, batch: usize, seconds: f64, bytes: u64) -> TrainingRecord {
         let step = StepRecord {
@@ -185,6 +186,7 @@ mod tests {
             cards: Default::default(),
             link: "none".into(),
             fidelity: "exact".into(),
+            ring: Ring::Z64,
             fraction_bits: 20,
             window: "0:64".into(),
             check_range: "off".into(),

@@ -1,16 +1,21 @@
 //! What functions of secret numbers cost, as formulas: n is the number of elements, f that of the codec's fraction bits.
-//! They are a part of [`crate::mpc::cost`].
+//! They are a part of [`crate::mpc::cost`]. `ring` is that of the arguments: those of 32 bits are extended first, and all else is the same.
 
 use super::exp::Pieces;
 use super::octaves::BitRange;
 use super::softmax::{exponential_scale, sum_octaves};
 use super::{Octaves, SmoothFunction, WORKING, reciprocal, roots};
-use crate::mpc::cost::{max_pool, reshare, sign_to_ring, truncate_product, truncate_shared};
+use crate::mpc::cost::{extend, max_pool, reshare, sign_to_ring, truncate_product, truncate_shared};
 use crate::mpc::{Cost, SignWindow};
 use crate::ring::Ring;
 
 /// The ring that functions are computed in.
 const RING: Ring = Ring::Z64;
+
+/// n arguments of a ring in the one that functions are computed in.
+fn arguments(ring: Ring, n: usize) -> Cost {
+    if ring == RING { Cost::FREE } else { extend(n) }
+}
 
 /// Where n elements lie among thresholds, as ring elements.
 fn steps(n: usize, thresholds: usize, window: SignWindow) -> Cost {
@@ -41,37 +46,37 @@ fn reciprocal_of(n: usize, bits: BitRange, from: u32, to: u32) -> Cost {
 }
 
 /// [`crate::mpc::Party::reciprocal_in`] of n elements.
-pub fn reciprocal(n: usize, f: u32, octaves: Octaves) -> Cost {
+pub fn reciprocal(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
     let bits = octaves.bits(f);
-    split(n, bits) + reciprocal_of(n, bits, f, f)
+    arguments(ring, n) + split(n, bits) + reciprocal_of(n, bits, f, f)
 }
 
 /// [`crate::mpc::Party::div_in`] of n elements.
-pub fn div(n: usize, f: u32, octaves: Octaves) -> Cost {
+pub fn div(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
     let bits = octaves.bits(f);
     let to = f + reciprocal::GUARD;
-    split(n, bits) + reciprocal_of(n, bits, f, to) + truncate_product(RING, n, to)
+    arguments(ring, 2 * n) + split(n, bits) + reciprocal_of(n, bits, f, to) + truncate_product(RING, n, to)
 }
 
 /// [`crate::mpc::Party::rsqrt_in`] of n elements.
-pub fn rsqrt(n: usize, f: u32, octaves: Octaves) -> Cost {
-    root(n, f, octaves, true)
+pub fn rsqrt(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
+    root(ring, n, f, octaves, true)
 }
 
 /// [`crate::mpc::Party::sqrt_in`] of n elements.
-pub fn sqrt(n: usize, f: u32, octaves: Octaves) -> Cost {
-    root(n, f, octaves, false)
+pub fn sqrt(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
+    root(ring, n, f, octaves, false)
 }
 
-fn root(n: usize, f: u32, octaves: Octaves, inverse: bool) -> Cost {
+fn root(ring: Ring, n: usize, f: u32, octaves: Octaves, inverse: bool) -> Cost {
     let bits = octaves.bits(f);
     let scales = roots::Scales::of(bits, f, inverse);
-    split(n, bits) + polynomial(n, scales.mantissa) + product(n, scales.cut)
+    arguments(ring, n) + split(n, bits) + polynomial(n, scales.mantissa) + product(n, scales.cut)
 }
 
 /// [`crate::mpc::Party::log_in`] of n elements.
-pub fn log(n: usize, f: u32, octaves: Octaves) -> Cost {
-    split(n, octaves.bits(f)) + polynomial(n, f)
+pub fn log(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
+    arguments(ring, n) + split(n, octaves.bits(f)) + polynomial(n, f)
 }
 
 fn exp_scaled(n: usize, pieces: Pieces) -> Cost {
@@ -83,13 +88,14 @@ fn exp_scaled(n: usize, pieces: Pieces) -> Cost {
 }
 
 /// [`crate::mpc::Party::exp`] of n elements.
-pub fn exp(n: usize, f: u32) -> Cost {
-    exp_scaled(n, Pieces::whole(f))
+pub fn exp(ring: Ring, n: usize, f: u32) -> Cost {
+    arguments(ring, n) + exp_scaled(n, Pieces::whole(ring, f))
 }
 
 /// [`crate::mpc::Party::sigmoid`] of n elements.
-pub fn sigmoid(n: usize, f: u32) -> Cost {
-    sign_to_ring(RING, n, SignWindow::default())
+pub fn sigmoid(ring: Ring, n: usize, f: u32) -> Cost {
+    arguments(ring, n)
+        + sign_to_ring(RING, n, SignWindow::default())
         + reshare(RING, n)
         + exp_scaled(n, Pieces::up_to_one(exponential_scale(f)))
         + polynomial(n, f)
@@ -97,10 +103,11 @@ pub fn sigmoid(n: usize, f: u32) -> Cost {
 }
 
 /// [`crate::mpc::Party::smooth`] of n elements.
-pub fn smooth(n: usize, f: u32, function: SmoothFunction, window: SignWindow) -> Cost {
+pub fn smooth(ring: Ring, n: usize, f: u32, function: SmoothFunction, window: SignWindow) -> Cost {
     let powers = [1, 2, 3].map(|count| truncate_product(RING, count * n, WORKING));
     let powers = powers.into_iter().fold(Cost::FREE, |sum, cost| sum + cost);
-    steps(n, function.comparisons(), window)
+    arguments(ring, n)
+        + steps(n, function.comparisons(), window)
         + reshare(RING, n)
         + powers
         + truncate_product(RING, n, (2 * WORKING).saturating_sub(f))
@@ -115,7 +122,11 @@ fn exponentials(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
 }
 
 /// [`crate::mpc::Party::softmax`] of `rows` rows of `width` elements.
-pub fn softmax(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+pub fn softmax(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+    arguments(ring, rows * width) + softmax_of(rows, width, f, window)
+}
+
+fn softmax_of(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     let scale = exponential_scale(f);
     exponentials(rows, width, f, window)
         + reciprocal_of(rows, sum_octaves(width).bits(scale), scale, WORKING)
@@ -123,11 +134,14 @@ pub fn softmax(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
 }
 
 /// [`crate::mpc::Party::log_softmax`] of `rows` rows of `width` elements.
-pub fn log_softmax(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
-    exponentials(rows, width, f, window) + polynomial(rows, f)
+pub fn log_softmax(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+    arguments(ring, rows * width) + exponentials(rows, width, f, window) + polynomial(rows, f)
 }
 
 /// [`crate::mpc::Party::cross_entropy`] of `rows` rows of `width` elements.
-pub fn cross_entropy(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
-    softmax(rows, width, f, window) + polynomial(rows, f) + truncate_product(RING, rows, f)
+pub fn cross_entropy(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+    arguments(ring, 2 * rows * width)
+        + softmax_of(rows, width, f, window)
+        + polynomial(rows, f)
+        + truncate_product(RING, rows, f)
 }

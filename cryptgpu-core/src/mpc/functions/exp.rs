@@ -4,13 +4,19 @@
 use super::polynomial::EXP;
 use super::{RANGE_BITS, WORKING, fixed, power};
 use crate::mpc::{MpcError, Party, Rep, SignWindow};
+use crate::ring::Ring;
 use std::f64::consts::LN_2;
 
 /// Octaves in a piece: what the polynomial covers.
 const PIECE: i32 = 4;
 
-/// Pieces of an exponential without a limit on its argument.
-const PIECES: usize = 9;
+/// Pieces of an exponential without a limit on its argument: what is above them has no room.
+const fn pieces(ring: Ring) -> usize {
+    match ring {
+        Ring::Z64 => 9,
+        Ring::Z32 => 8,
+    }
+}
 
 /// How the range of an exponential is cut.
 #[derive(Clone, Copy)]
@@ -24,9 +30,9 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// For results with so many fraction bits: from a quarter of a unit to 2^34 units.
-    pub fn whole(to: u32) -> Self {
-        Pieces { low: -(to as i32) - 2, count: PIECES, saturates: true }
+    /// For results with so many fraction bits: from a quarter of a unit to 2^34 units, 2^30 in the ring of 32 bits.
+    pub fn whole(ring: Ring, to: u32) -> Self {
+        Pieces { low: -(to as i32) - 2, count: pieces(ring), saturates: true }
     }
 
     /// For results with so many fraction bits: from a quarter of a unit to 1.
@@ -59,7 +65,7 @@ impl Pieces {
 
 impl Party {
     /// eˣ, for every x. With f fraction bits the result is zero below −(f + 2)·ln 2, and 2^(34−f) from (34 − f)·ln 2 on (9.7
-    /// at f = 20). Comparisons look at all 64 bits here, whatever the settings say.
+    /// at f = 20), with 30 for 34 in the ring of 32 bits. Comparisons look at all 64 bits here, whatever the settings say.
     ///
     /// The argument's piece of four octaves is found by comparisons; a polynomial gives the part of the exponential within
     /// it, a sum of public powers of two the rest. The error is at most 2^−f + 2^−23·eˣ. About 915 bytes an element, 25
@@ -85,8 +91,8 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] for a codec with more than 27 fraction bits; the link's errors.
     pub fn exp(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        let f = self.codec().fraction_bits();
-        let y = self.exactly("exp", x, |p| p.exp_scaled(&x.reshape(&[x.len()])?, f, f, Pieces::whole(f)))?;
+        let (ring, f) = (x.ring(), self.codec().fraction_bits());
+        let y = self.exactly([x], |p, [x]| p.exp_scaled(&x.reshape(&[x.len()])?, f, f, Pieces::whole(ring, f)))?;
         Ok(y.reshape(x.shape())?)
     }
 

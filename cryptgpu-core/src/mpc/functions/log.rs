@@ -40,7 +40,7 @@ impl Party {
     /// [`MpcError::Argument`] for a range that the ring has no room for; the link's errors.
     pub fn log_in(&mut self, x: &Rep, octaves: Octaves) -> Result<Rep, MpcError> {
         let f = self.codec().fraction_bits();
-        let y = self.exactly("log", x, |p| {
+        let y = self.exactly([x], |p, [x]| {
             let split = p.split("log", &x.reshape(&[x.len()])?, f, octaves)?;
             p.log_of(&split, f, f)
         })?;

@@ -2,7 +2,8 @@
 //! composed of the protocols beside this folder, so that nothing is opened on the way and nothing is sent here. What
 //! belongs to training, such as gradients of layers and optimisers, may not live here.
 //!
-//! All work alike. A batch of comparisons with public thresholds says where a number lies; sums of these bits with public
+//! All work alike, and in the ring of 64 bits: shares of 32 are extended before and reduced afterwards
+//! (`docs/adr/0054-between-the-rings.md`).  A batch of comparisons with public thresholds says where a number lies; sums of these bits with public
 //! weights are the power of two that brings it into a short interval, and the factor or summand that undoes this
 //! afterwards; a polynomial of degree 11 does the rest ([`Octaves`]; reasons: `docs/adr/0024-functions-that-open-nothing.md`;
 //! ranges, errors and costs: `docs/protocols.md`). After Keller and Sun, ICML 2022, appendix C.
@@ -36,8 +37,8 @@ pub use octaves::Octaves;
 pub use pieces::SmoothFunction;
 pub use softmax::CrossEntropy;
 
-use super::{Fidelity, MpcError, Party, Rep, SignWindow};
-use crate::ring::Ring;
+use super::{Fidelity, MpcError, Party, Rep, Settings, SignWindow};
+use crate::ring::{FixedPoint, Ring};
 
 /// What numbers must stay below for a truncation to be right, as a power of two.
 const RANGE_BITS: u32 = 62;
@@ -56,30 +57,62 @@ fn fixed(value: f64, fraction_bits: u32) -> u64 {
     (value * power(fraction_bits as i32)).round() as i64 as u64
 }
 
-/// Refuses the ring of 32 bits, which has no room for products of numbers with [`WORKING`] fraction bits.
-fn has_room(operation: &'static str, ring: Ring) -> Result<(), MpcError> {
-    if ring.range_bits() >= RANGE_BITS {
-        return Ok(());
+/// What a function gives.
+trait Outcome: Sized {
+    /// The same in the ring of 32 bits.
+    fn reduced(self) -> Result<Self, MpcError>;
+}
+
+impl Outcome for Rep {
+    fn reduced(self) -> Result<Self, MpcError> {
+        Ok(self.reduce()?)
     }
-    let detail = format!(
-        "numbers on the way have {WORKING} fraction bits, and products of such do not fit the ring of {ring}: take the ring of \
-         64 bits"
-    );
-    Err(MpcError::argument(operation, detail))
 }
 
 impl Party {
-    /// Runs `body`, a function of x, with exact truncations: numbers on the way come near the end of the range, where the paper's
-    /// truncation is often wrong. They have 28 fraction bits, for which the ring of 32 bits has no room.
-    fn exactly<T>(
+    /// Runs `body`, a function of `inputs`, with exact truncations: numbers on the way come near the end of the range, where the
+    /// paper's truncation is often wrong. They have 28 fraction bits, for which the ring of 32 bits has no room: inputs of that
+    /// ring are extended together first, all is computed in 64 bits with the codec's fraction bits, and the result is reduced.
+    fn exactly<T: Outcome, const N: usize>(
         &mut self,
-        operation: &'static str,
-        x: &Rep,
-        body: impl FnOnce(&mut Party) -> Result<T, MpcError>,
+        inputs: [&Rep; N],
+        body: impl FnOnce(&mut Party, [&Rep; N]) -> Result<T, MpcError>,
     ) -> Result<T, MpcError> {
-        has_room(operation, x.ring())?;
         let before = *self.settings();
-        self.set_settings(super::Settings { fidelity: Fidelity::Exact, ..before });
+        let settings = Settings { fidelity: Fidelity::Exact, ..before };
+        if inputs.iter().all(|x| x.ring() == Ring::Z64) {
+            return self.with_settings(settings, |p| body(p, inputs));
+        }
+        let codec = FixedPoint::in_ring(Ring::Z64, before.codec.fraction_bits())?;
+        let extended = self.extend_all(inputs)?;
+        let result = self.with_settings(Settings { codec, ..settings }, |p| body(p, extended.each_ref()))?;
+        result.reduced()
+    }
+
+    /// [`Party::extend`] of several shares, in the rounds of one.
+    fn extend_all<const N: usize>(&mut self, inputs: [&Rep; N]) -> Result<[Rep; N], MpcError> {
+        let flat: Result<Vec<Rep>, _> = inputs.iter().map(|x| x.reshape(&[x.len()])).collect();
+        let all = match &flat?[..] {
+            [one] => self.extend(one)?,
+            several => self.extend(&Rep::concat(several)?)?,
+        };
+        let mut first = 0;
+        let mut part = |x: &Rep| {
+            let own = first..first + x.len();
+            first = own.end;
+            if own.len() == all.len() { all.reshape(x.shape()) } else { all.narrow(own)?.reshape(x.shape()) }
+        };
+        let mut parts = inputs.map(Rep::clone);
+        for x in &mut parts {
+            *x = part(x)?;
+        }
+        Ok(parts)
+    }
+
+    /// Runs `body` with other settings, and sets them back afterwards.
+    fn with_settings<T>(&mut self, settings: Settings, body: impl FnOnce(&mut Party) -> T) -> T {
+        let before = *self.settings();
+        self.set_settings(settings);
         let result = body(self);
         self.set_settings(before);
         result

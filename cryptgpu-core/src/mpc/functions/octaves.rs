@@ -48,10 +48,10 @@ impl Octaves {
         Octaves { low, high }
     }
 
-    /// All positive numbers of up to 31 bits: 2^−f ≤ x < 2^(31−f) with f fraction bits.
+    /// All positive numbers of up to 31 bits, 30 in the ring of 32 bits: 2^−f ≤ x < 2^(31−f) with f fraction bits.
     pub fn of(codec: FixedPoint) -> Self {
         let f = codec.fraction_bits() as i32;
-        Octaves { low: -f, high: 31 - f }
+        Octaves { low: -f, high: codec.ring().range_bits().min(31) as i32 - f }
     }
 
     /// The lower end of the range, as an exponent of two.

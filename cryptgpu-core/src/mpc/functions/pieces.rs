@@ -3,7 +3,7 @@
 //! public, and that of the piece in which a number lies is a local sum of the bits that say where it lies.
 
 use super::tables::{ERF, EXP_BELOW_ZERO, SIGMOID};
-use super::{WORKING, fixed, has_room, power};
+use super::{WORKING, fixed, power};
 use crate::mpc::{MpcError, Party, Rep};
 use crate::ring::FixedPoint;
 
@@ -107,9 +107,8 @@ impl SmoothFunction {
     /// Refuses a codec whose numbers are finer than those on the way.
     ///
     /// # Errors
-    /// [`MpcError::Argument`] for more than 26 fraction bits, and in the ring of 32 bits.
+    /// [`MpcError::Argument`] for more than 26 fraction bits.
     pub fn check(self, codec: FixedPoint) -> Result<(), MpcError> {
-        has_room(self.name(), codec.ring())?;
         let widest = self.pieces().pieces.iter().map(|piece| piece.half).max().unwrap_or(0);
         let (f, most) = (codec.fraction_bits(), WORKING.saturating_sub(widest));
         if f <= most {
@@ -161,8 +160,7 @@ impl Party {
     /// As [`SmoothFunction::check`]; the link's errors.
     pub fn smooth(&mut self, x: &Rep, function: SmoothFunction) -> Result<Rep, MpcError> {
         function.check(self.codec())?;
-        let y =
-            self.exactly(function.name(), x, |p| p.piecewise_polynomial(&x.reshape(&[x.len()])?, function.pieces()))?;
+        let y = self.exactly([x], |p, [x]| p.piecewise_polynomial(&x.reshape(&[x.len()])?, function.pieces()))?;
         Ok(y.reshape(x.shape())?)
     }
 

@@ -50,7 +50,7 @@ impl Party {
     /// [`MpcError::Argument`] for a range that the ring has no room for; the link's errors.
     pub fn reciprocal_in(&mut self, x: &Rep, octaves: Octaves) -> Result<Rep, MpcError> {
         let f = self.codec().fraction_bits();
-        let y = self.exactly("reciprocal", x, |p| p.reciprocal_scaled(&x.reshape(&[x.len()])?, f, octaves, f))?;
+        let y = self.exactly([x], |p, [x]| p.reciprocal_scaled(&x.reshape(&[x.len()])?, f, octaves, f))?;
         Ok(y.reshape(x.shape())?)
     }
 
@@ -89,7 +89,7 @@ impl Party {
     /// [`MpcError::Argument`] for a range that the ring has no room for; as [`Party::div`].
     pub fn div_in(&mut self, x: &Rep, y: &Rep, octaves: Octaves) -> Result<Rep, MpcError> {
         let f = self.codec().fraction_bits();
-        self.exactly("div", x, |p| {
+        self.exactly([x, y], |p, [x, y]| {
             let inverse = p.reciprocal_scaled(&y.reshape(&[y.len()])?, f, octaves, f + GUARD)?;
             p.product(x, &inverse.reshape(y.shape())?, None, (f + GUARD) as i32)
         })

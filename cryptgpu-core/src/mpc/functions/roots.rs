@@ -105,7 +105,7 @@ impl Party {
 
     fn root(&mut self, operation: &'static str, x: &Rep, octaves: Octaves, inverse: bool) -> Result<Rep, MpcError> {
         let f = self.codec().fraction_bits();
-        let y = self.exactly(operation, x, |p| {
+        let y = self.exactly([x], |p, [x]| {
             let split = p.split(operation, &x.reshape(&[x.len()])?, f, octaves)?;
             let (bits, scales) = (split.bits, Scales::of(split.bits, f, inverse));
             let (polynomial, sign) = if inverse { (&INVERSE_ROOT, -1) } else { (&ROOT, 1) };

@@ -33,7 +33,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] for a codec with more than 27 fraction bits; the link's errors.
     pub fn sigmoid(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        let y = self.exactly("sigmoid", x, |p| p.sigmoid_of(&x.reshape(&[x.len()])?))?;
+        let y = self.exactly([x], |p, [x]| p.sigmoid_of(&x.reshape(&[x.len()])?))?;
         Ok(y.reshape(x.shape())?)
     }
 

@@ -2,7 +2,7 @@
 
 use super::exp::Pieces;
 use super::octaves::Split;
-use super::{Octaves, WORKING};
+use super::{Octaves, Outcome, WORKING};
 use crate::device::{PoolGeometry, Tensor, kernels};
 use crate::mpc::{Additive, MpcError, Party, Rep};
 
@@ -17,6 +17,12 @@ pub struct CrossEntropy {
     pub losses: Rep,
     /// softmax − labels, the gradient of each loss with respect to its row of logits: the shape of the logits.
     pub gradient: Rep,
+}
+
+impl Outcome for CrossEntropy {
+    fn reduced(self) -> Result<Self, MpcError> {
+        Ok(CrossEntropy { losses: self.losses.reduced()?, gradient: self.gradient.reduced()? })
+    }
 }
 
 /// The rows of a share.
@@ -118,7 +124,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] when there is no last axis or it is empty; the link's errors.
     pub fn softmax(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        self.exactly("softmax", x, |p| {
+        self.exactly([x], |p, [x]| {
             let rows = Rows::of("softmax", x)?;
             let e = p.exponentials(x, &rows)?;
             Ok(p.shares_of_sum(&e, &rows)?.reshape(x.shape())?)
@@ -133,7 +139,7 @@ impl Party {
     /// # Errors
     /// As [`Party::softmax`].
     pub fn log_softmax(&mut self, x: &Rep) -> Result<Rep, MpcError> {
-        self.exactly("log_softmax", x, |p| {
+        self.exactly([x], |p, [x]| {
             let rows = Rows::of("log_softmax", x)?;
             let e = p.exponentials(x, &rows)?;
             let logarithm = p.log_of(&e.sums, e.scale, p.codec().fraction_bits())?;
@@ -171,7 +177,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; as [`Party::softmax`].
     pub fn cross_entropy(&mut self, logits: &Rep, labels: &Rep) -> Result<CrossEntropy, MpcError> {
-        self.exactly("cross_entropy", logits, |p| {
+        self.exactly([logits, labels], |p, [logits, labels]| {
             let rows = Rows::of("cross_entropy", logits)?;
             // Where shapes differ, this says so before anything is sent.
             let _ = logits.sub(labels)?;

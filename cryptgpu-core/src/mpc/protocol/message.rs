@@ -77,6 +77,9 @@ kinds! {
     SERVING_NEWS "serving: requests that have come",
     SERVING_AGENDA "serving: the next batch",
     SERVING_AGREED "serving: the batch is the same",
+    EXTEND_DEAL "extension: y₀, a₂",
+    EXTEND_TERM1 "extension: b·a₁ + μ",
+    EXTEND_TERM2 "extension: b·a₂ + ν",
 }
 
 /// Elements of `width` bits: this and the width.

@@ -17,11 +17,13 @@
 //! | `reshare.rs` | three additive shares to replicated ones |
 //! | `truncation.rs` | the same, divided by 2^d |
 //! | `truncating.rs` | a truncation whose last message is on its way |
+//! | `extension.rs` | from the ring of 32 bits to that of 64 |
 //! | `msb.rs` | replicated words to their replicated sign bits |
 //! | `tree.rs` | the levels of its prefix tree |
 //! | `bit_injection.rs` | a bit times a tensor; a bit as a ring element |
 
 mod bit_injection;
+mod extension;
 mod io;
 mod message;
 mod msb;

@@ -48,6 +48,15 @@ impl Rep {
         self.each(|x| x.uploaded(device))
     }
 
+    /// x modulo 2^32: the same value in the ring of 32 bits, for −2^31 ≤ x < 2^31. Local; the way back is
+    /// [`Party::extend`](crate::mpc::Party::extend). A share of that ring stays as it is.
+    ///
+    /// # Errors
+    /// [`DeviceError::RingOn`] for a share on a card.
+    pub fn reduce(&self) -> Result<Self, DeviceError> {
+        self.try_each(Tensor::reduced)
+    }
+
     /// The same share, to be held for long: of larger buffers' memory what is not needed is given back.
     pub(crate) fn settled(self) -> Self {
         Rep { a: self.a.settled(), b: self.b.settled() }

@@ -22,6 +22,7 @@ fn a_relu_sends_at_most_87_bytes_an_element_and_a_product_28() {
     assert_eq!(of(cost::sign(Ring::Z32, n, window)), (22.0, 5));
     assert_eq!(of(cost::relu(Ring::Z32, n, window)), (42.125, 7));
     assert_eq!(of(cost::open(Ring::Z32, n)), (12.0, 1));
+    assert_eq!(of(cost::extend(n)), (20.0, 2));
     // An odd number of elements fills whole words.
     assert_eq!(cost::open(Ring::Z32, 7).bytes, 3 * 8 * 4);
 }

@@ -82,6 +82,47 @@ fn truncation_is_exact_over_the_whole_range_of_32_bits() {
     assert!(error.contains("at most 29 in the ring of 32 bits"), "{error}");
 }
 
+/// 2^17 values from end to end of the range, all shapes of the packing, and the way back.
+#[test]
+fn extension_is_exact_over_the_whole_range_of_32_bits() {
+    let lowest = (1u64 << 30).wrapping_neg();
+    for n in SIZES.into_iter().chain([7, 511, 513, 1 << 17]) {
+        let step = (1 << 31) / n as i64;
+        let value = |i: u64| (i as i64 * step - (1 << 30) + (mix(i) % step as u64) as i64) as u64;
+        let values = (0..n as u64).map(value).map(|x| if x == lowest { 0 } else { x });
+        let x = array(&[n], values.collect());
+        let world = World::seeded(n as u64).in_ring(Ring::Z32);
+        let [opened, ..] = {
+            let shares = world.deal(&x);
+            world.run(|p| {
+                let before = p.declared();
+                let y = p.extend(&shares[p.id().index()])?;
+                assert_eq!((p.declared().bytes - before.bytes, y.ring()), (cost::extend(n).bytes, Ring::Z64));
+                Ok::<_, MpcError>((p.open(&y)?, p.open(&y.reduce()?)?))
+            })
+        };
+        let (long, short) = opened.unwrap();
+        assert_eq!(long.to_array().unwrap(), x, "{n}");
+        assert_eq!(short.to_array().unwrap().mapv(|x| Ring::Z32.signed(x) as u64), x, "{n}");
+        // What stands in one of the two rings stays as it is there.
+        evaluate(&world, &[x], |p, x| p.extend(x[0])?.reduce().map_err(Into::into));
+    }
+}
+
+/// The formula of the extension from a ring of eight bits to one of sixteen, for every sharing (u, v) of every value in range.
+#[test]
+fn extension_is_exact_on_a_small_ring_for_every_sharing() {
+    const L: u32 = 8;
+    for x in -(1i32 << (L - 2))..1 << (L - 2) {
+        for u in 0..1i32 << L {
+            let v = (x + (1 << (L - 2)) - u).rem_euclid(1 << L);
+            let (a, b) = (1 - (u >> (L - 1)), 1 - (v >> (L - 1)));
+            let y = u + v - (1 << (L - 2)) - (1 << L) + (1 << L) * a * b;
+            assert_eq!(y, x, "u {u}, v {v}");
+        }
+    }
+}
+
 /// The formula of the truncation on a ring of eight bits, for every additive sharing (u, v) of
 /// every value in range, every cut and every dealt bit: the error is always 0 or 1.
 #[test]

@@ -5,11 +5,15 @@ use super::{array, run_trial};
 use crate::mpc::check::{Check, Protocol, elementwise};
 use crate::mpc::{CheckRange, Cost, Fidelity, MpcError, Octaves, Party, Rep, SignWindow, SmoothFunction, World, cost};
 use crate::prg::Randomness;
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, Axis, Ix2};
 use std::f64::consts::LN_2;
 
-const FRACTION_BITS: [u32; 4] = [12, 16, 20, 24];
+/// In the ring of 64 bits, and in that of 32, where all is computed in 64 and comes back.
+fn codecs() -> impl Iterator<Item = FixedPoint> {
+    let bits = [(Ring::Z64, 12), (Ring::Z64, 16), (Ring::Z64, 20), (Ring::Z64, 24), (Ring::Z32, 9), (Ring::Z32, 12)];
+    bits.into_iter().map(|(ring, f)| FixedPoint::in_ring(ring, f).unwrap())
+}
 
 /// Enough elements for every part of every protocol to have some, so that rounds add up.
 const N: usize = 1700;
@@ -18,9 +22,9 @@ fn codec(f: u32) -> FixedPoint {
     FixedPoint::new(f).unwrap()
 }
 
-fn world(f: u32) -> World {
-    let mut world = World::seeded(u64::from(f));
-    world.settings.codec = codec(f);
+fn world(codec: FixedPoint) -> World {
+    let mut world = World::seeded(u64::from(codec.fraction_bits()));
+    world.settings.codec = codec;
     world.randomness = Randomness::InsecurePhilox;
     world
 }
@@ -37,91 +41,110 @@ fn evaluate(world: &World, inputs: &[ArrayD<u64>], cost: Cost, protocol: impl Pr
     world.settings.codec.decode_array(&trial.value)
 }
 
-/// Integers of up to 31 bits: zero, a negative one, both ends of each octave, and others densely on a logarithmic scale.
-fn all_octaves() -> ArrayD<u64> {
+/// Bits of the largest argument.
+fn most_bits(ring: Ring) -> u32 {
+    ring.range_bits().min(31)
+}
+
+/// Integers of up to 31 bits, 30 in the ring of 32: zero, a negative one, both ends of each octave, and others densely on a logarithmic scale.
+fn all_octaves(ring: Ring) -> ArrayD<u64> {
+    let most = most_bits(ring);
     let mut all = vec![0, 7u64.wrapping_neg(), 1000u64.wrapping_neg()];
-    all.extend((0..31).flat_map(|e| [1u64 << e, (2 << e) - 1, (1 << e) | 1]));
+    all.extend((0..most).flat_map(|e| [1u64 << e, (2 << e) - 1, (1 << e) | 1]));
     let between = N - all.len();
-    all.extend((0..between).map(|i| (31.0 * (i as f64 + 0.5) / between as f64).exp2() as u64));
+    all.extend((0..between).map(|i| (f64::from(most) * (i as f64 + 0.5) / between as f64).exp2() as u64));
     array(&[N], all)
 }
 
 /// Asserts that all errors are as small as allowed.
-fn assert_near(x: &ArrayD<u64>, found: &ArrayD<f64>, f: u32, exact: impl Fn(f64) -> f64, allowed: impl Fn(f64) -> f64) {
+fn assert_near(
+    x: &ArrayD<u64>,
+    found: &ArrayD<f64>,
+    codec: FixedPoint,
+    exact: impl Fn(f64) -> f64,
+    allowed: impl Fn(f64) -> f64,
+) {
     for (&word, &found) in x.iter().zip(found) {
-        let x = codec(f).decode(word);
+        let x = codec.decode(word);
         let (exact, allowed) = (exact(x), allowed(exact(x)));
         let error = (found - exact).abs();
-        assert!(
-            error <= allowed,
-            "{f} fraction bits, at {x}: {found} and not {exact}, {} times too far",
-            error / allowed
-        );
+        assert!(error <= allowed, "{codec:?}, at {x}: {found} and not {exact}, {} times too far", error / allowed);
     }
 }
 
 #[test]
 fn reciprocals_and_quotients() {
-    for f in FRACTION_BITS {
-        let (world, range, x) = (world(f), Octaves::of(codec(f)), all_octaves());
+    for codec in codecs() {
+        let (ring, f) = (codec.ring(), codec.fraction_bits());
+        let (world, range, x) = (world(codec), Octaves::of(codec), all_octaves(ring));
         let inputs = [x.clone()];
-        let y = evaluate(&world, &inputs, cost::reciprocal(N, f, range), |p, x| p.reciprocal(&x[0]));
-        assert_near(&x, &y, f, |x| 1.0 / x.max(unit(f)), |y| unit(f) + y * 2f64.powi(-25));
+        let y = evaluate(&world, &inputs, cost::reciprocal(ring, N, f, range), |p, x| p.reciprocal(&x[0]));
+        assert_near(&x, &y, codec, |x| 1.0 / x.max(unit(f)), |y| unit(f) + y * 2f64.powi(-25));
         // x/x, and −3/x in a range of few octaves.
-        let y = evaluate(&world, &[x.clone(), x.clone()], cost::div(N, f, range), |p, x| p.div(&x[0], &x[1]));
+        let y = evaluate(&world, &[x.clone(), x.clone()], cost::div(ring, N, f, range), |p, x| p.div(&x[0], &x[1]));
         let quotient = |x: f64| x / x.max(unit(f));
-        let largest = 2f64.powi(31 - f as i32) * unit(f + 4);
-        assert_near(&x, &y, f, quotient, |y| unit(f) + largest + y.abs() * 2f64.powi(-25));
+        let largest = 2f64.powi(most_bits(ring) as i32 - f as i32) * unit(f + 4);
+        assert_near(&x, &y, codec, quotient, |y| unit(f) + largest + y.abs() * 2f64.powi(-25));
         let near = Octaves::new(-4, 3);
         let x = x.mapv(|x| (x % (8 << f)).max(1 << (f - 4)));
         let three = x.mapv(|_| (3u64 << f).wrapping_neg());
-        let y = evaluate(&world, &[three, x.clone()], cost::div(N, f, near), |p, x| p.div_in(&x[0], &x[1], near));
-        assert_near(&x, &y, f, |x| -3.0 / x, |y| 1.25 * unit(f) + y.abs() * 2f64.powi(-25));
+        let y = evaluate(&world, &[three, x.clone()], cost::div(ring, N, f, near), |p, x| p.div_in(&x[0], &x[1], near));
+        assert_near(&x, &y, codec, |x| -3.0 / x, |y| 1.25 * unit(f) + y.abs() * 2f64.powi(-25));
     }
 }
 
 #[test]
 fn roots() {
-    for f in FRACTION_BITS {
-        let (world, range, x) = (world(f), Octaves::of(codec(f)), all_octaves());
+    for codec in codecs() {
+        let (ring, f) = (codec.ring(), codec.fraction_bits());
+        let (world, range, x) = (world(codec), Octaves::of(codec), all_octaves(ring));
         let (inputs, allowed) = ([x.clone()], |y: f64| unit(f) + y * 2f64.powi(-21));
-        let y = evaluate(&world, &inputs, cost::rsqrt(N, f, range), |p, x| p.rsqrt(&x[0]));
-        assert_near(&x, &y, f, |x| 1.0 / x.max(unit(f)).sqrt(), allowed);
-        let y = evaluate(&world, &inputs, cost::sqrt(N, f, range), |p, x| p.sqrt(&x[0]));
-        assert_near(&x, &y, f, |x| x.max(0.0).sqrt(), allowed);
+        let y = evaluate(&world, &inputs, cost::rsqrt(ring, N, f, range), |p, x| p.rsqrt(&x[0]));
+        assert_near(&x, &y, codec, |x| 1.0 / x.max(unit(f)).sqrt(), allowed);
+        let y = evaluate(&world, &inputs, cost::sqrt(ring, N, f, range), |p, x| p.sqrt(&x[0]));
+        assert_near(&x, &y, codec, |x| x.max(0.0).sqrt(), allowed);
     }
 }
 
 #[test]
 fn logarithms() {
-    for f in FRACTION_BITS {
-        let (world, range, x) = (world(f), Octaves::of(codec(f)), all_octaves());
-        let y = evaluate(&world, std::slice::from_ref(&x), cost::log(N, f, range), |p, x| p.log(&x[0]));
-        assert_near(&x, &y, f, |x| x.max(unit(f)).ln(), |_| unit(f) + 2f64.powi(-25));
+    for codec in codecs() {
+        let (ring, f) = (codec.ring(), codec.fraction_bits());
+        let (world, range, x) = (world(codec), Octaves::of(codec), all_octaves(ring));
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::log(ring, N, f, range), |p, x| p.log(&x[0]));
+        assert_near(&x, &y, codec, |x| x.max(unit(f)).ln(), |_| unit(f) + 2f64.powi(-25));
     }
+}
+
+/// From here on an exponential stays as it is.
+fn highest(codec: FixedPoint) -> f64 {
+    let top = if codec.ring() == Ring::Z64 { 34 } else { 30 };
+    f64::from(top - codec.fraction_bits()) * LN_2
 }
 
 #[test]
 fn exponentials() {
-    for f in FRACTION_BITS {
-        let (low, end) = (-f64::from(f + 3) * LN_2, f64::from(34 - f) * LN_2);
+    for codec in codecs() {
+        let (ring, f) = (codec.ring(), codec.fraction_bits());
+        let (low, end) = (-f64::from(f + 3) * LN_2, highest(codec));
         let between = (0..N - 5).map(|i| low + (end - low) * i as f64 / (N - 5) as f64);
         let x: Vec<f64> = between.chain([1e4, -1e4, 0.0, end, -0.5 * unit(f)]).collect();
-        let (world, x) = (world(f), codec(f).encode_array(&ndarray::arr1(&x)).unwrap());
-        let y = evaluate(&world, std::slice::from_ref(&x), cost::exp(N, f), |p, x| p.exp(&x[0]));
-        assert_near(&x, &y, f, |x| x.min(end).exp(), |y| unit(f) + y * 2f64.powi(-23));
+        let (world, x) = (world(codec), codec.encode_array(&ndarray::arr1(&x)).unwrap());
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::exp(ring, N, f), |p, x| p.exp(&x[0]));
+        assert_near(&x, &y, codec, |x| x.min(end).exp(), |y| unit(f) + y * 2f64.powi(-23));
     }
 }
 
 #[test]
 fn sigmoids() {
-    for f in FRACTION_BITS {
+    for codec in codecs() {
+        let (ring, f) = (codec.ring(), codec.fraction_bits());
         let end = f64::from(f + 6) * LN_2;
         let between = (0..N - 6).map(|i| end * (2.0 * i as f64 / (N - 6) as f64 - 1.0));
-        let x: Vec<f64> = between.chain([0.0, unit(f), -unit(f), 1e4, -1e4, -3e5]).collect();
-        let (world, x) = (world(f), codec(f).encode_array(&ndarray::arr1(&x)).unwrap());
-        let y = evaluate(&world, std::slice::from_ref(&x), cost::sigmoid(N, f), |p, x| p.sigmoid(&x[0]));
-        assert_near(&x, &y, f, |x| 1.0 / (1.0 + (-x).exp()), |_| 2.0 * unit(f));
+        let x: Vec<f64> = between.chain([0.0, unit(f), -unit(f), 1e4, -1e4, -2.5e5]).collect();
+        let (world, x) = (world(codec), codec.encode_array(&ndarray::arr1(&x)).unwrap());
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::sigmoid(ring, N, f), |p, x| p.sigmoid(&x[0]));
+        assert_near(&x, &y, codec, |x| 1.0 / (1.0 + (-x).exp()), |_| 2.0 * unit(f));
     }
 }
 
@@ -129,33 +152,34 @@ fn sigmoids() {
 #[test]
 fn smooth_functions() {
     const ALL: [SmoothFunction; 3] = [SmoothFunction::Sigmoid, SmoothFunction::Erf, SmoothFunction::ExpBelowZero];
-    for (f, function) in FRACTION_BITS.into_iter().flat_map(|f| ALL.map(|function| (f, function))) {
+    for (codec, function) in codecs().flat_map(|codec| ALL.map(|function| (codec, function))) {
+        let (ring, f) = (codec.ring(), codec.fraction_bits());
         let near = (-20..=20).flat_map(|k| [f64::from(k) + 0.5 * unit(f), f64::from(k) - unit(f)]);
-        let far = [1e4, -1e4, -3e5, 2e5, unit(f), -unit(f)];
+        let far = [1e4, -1e4, -2.5e5, 2e5, unit(f), -unit(f)];
         let between = N - 82 - far.len();
         let between = (0..between).map(|i| 18.0 * (2.0 * i as f64 / between as f64 - 1.0));
         let x: Vec<f64> = between.chain(near).chain(far).collect();
-        let (world, x) = (world(f), codec(f).encode_array(&ndarray::arr1(&x)).unwrap());
-        let cost = cost::smooth(N, f, function, world.settings.window);
+        let (world, x) = (world(codec), codec.encode_array(&ndarray::arr1(&x)).unwrap());
+        let cost = cost::smooth(ring, N, f, function, world.settings.window);
         let y = evaluate(&world, std::slice::from_ref(&x), cost, |p, x| p.smooth(&x[0], function));
-        assert_near(&x, &y, f, |x| function.value(x), |_| SmoothFunction::ERROR + 1.1 * unit(f));
+        assert_near(&x, &y, codec, |x| function.value(x), |_| SmoothFunction::ERROR + 1.1 * unit(f));
     }
     // Within a window that is as wide as the numbers are.
-    let (mut world, function) = (world(20), SmoothFunction::Sigmoid);
+    let (mut world, function) = (world(codec(20)), SmoothFunction::Sigmoid);
     world.settings.window = SignWindow::new(0, 32).unwrap();
     let x = (0..N).map(|i| 0.7 * (i as f64 - 800.0)).collect::<Vec<_>>();
     let x = codec(20).encode_array(&ndarray::arr1(&x)).unwrap();
-    let cost = cost::smooth(N, 20, function, world.settings.window);
+    let cost = cost::smooth(Ring::Z64, N, 20, function, world.settings.window);
     assert!(cost.bytes < 560 * N as u64 && cost.rounds <= 20, "{cost}");
     let y = evaluate(&world, std::slice::from_ref(&x), cost, |p, x| p.smooth(&x[0], function));
-    assert_near(&x, &y, 20, |x| function.value(x), |_| SmoothFunction::ERROR + 1.1 * unit(20));
+    assert_near(&x, &y, codec(20), |x| function.value(x), |_| SmoothFunction::ERROR + 1.1 * unit(20));
     for (f, fits) in [(26, true), (27, false)] {
         assert_eq!(function.check(codec(f)).is_ok(), fits, "{f}");
     }
 }
 
 /// Rows of logits, near one another and far apart, with rows of equal ones and of one that stands out.
-fn logits(rows: usize, width: usize, f: u32) -> ArrayD<u64> {
+fn logits(rows: usize, width: usize, codec: FixedPoint) -> ArrayD<u64> {
     let value = |row: usize, column: usize| {
         let wave = (1.7 * (row * width + column) as f64).sin();
         match row % 4 {
@@ -166,7 +190,7 @@ fn logits(rows: usize, width: usize, f: u32) -> ArrayD<u64> {
         }
     };
     let all = ndarray::Array2::from_shape_fn((rows, width), |(row, column)| value(row, column));
-    codec(f).encode_array(&all).unwrap()
+    codec.encode_array(&all).unwrap()
 }
 
 /// The logarithm of softmax along the last axis.
@@ -182,19 +206,23 @@ fn log_softmax(x: &ArrayD<f64>) -> ArrayD<f64> {
 
 #[test]
 fn softmax_and_its_logarithm() {
-    for (f, width) in [(12, 10), (16, 3), (20, 10), (20, 1), (24, 33)] {
-        let rows = 1600;
-        let (world, x) = (world(f), logits(rows, width, f));
-        let expected = log_softmax(&codec(f).decode_array(&x));
+    let short = FixedPoint::in_ring(Ring::Z32, 12).unwrap();
+    let long = [(12, 10), (16, 3), (20, 10), (20, 1), (24, 33)].map(|(f, width)| (codec(f), width));
+    let cases = long.into_iter().chain([(short, 10), (short, 3)]);
+    for (codec, width) in cases {
+        let (rows, ring, f) = (1600, codec.ring(), codec.fraction_bits());
+        let (world, x) = (world(codec), logits(rows, width, codec));
+        let expected = log_softmax(&codec.decode_array(&x));
         let allowed = 2.0 * unit(f) + unit(f + 3) * width as f64;
         let window = world.settings.window;
-        let y =
-            evaluate(&world, std::slice::from_ref(&x), cost::softmax(rows, width, f, window), |p, x| p.softmax(&x[0]));
+        let y = evaluate(&world, std::slice::from_ref(&x), cost::softmax(ring, rows, width, f, window), |p, x| {
+            p.softmax(&x[0])
+        });
         assert_eq!(y.shape(), x.shape());
         let far = (y - expected.mapv(f64::exp)).into_iter().map(f64::abs).fold(0.0, f64::max);
         assert!(far <= allowed, "{f} fraction bits, {width} wide: {far}, allowed {allowed}");
         if width == 10 {
-            let cost = cost::log_softmax(rows, width, f, window);
+            let cost = cost::log_softmax(ring, rows, width, f, window);
             let y = evaluate(&world, std::slice::from_ref(&x), cost, |p, x| p.log_softmax(&x[0]));
             let far = (y - expected).into_iter().map(f64::abs).fold(0.0, f64::max);
             assert!(far <= allowed, "{f} fraction bits: {far}, allowed {allowed}");
@@ -204,10 +232,15 @@ fn softmax_and_its_logarithm() {
 
 #[test]
 fn cross_entropy_and_its_gradient() {
-    let (rows, width, f) = (1600, 10, 20);
-    for randomness in [Randomness::Aes128Ctr, Randomness::InsecurePhilox] {
-        let world = World { randomness, ..world(f) };
-        let x = logits(rows, width, f);
+    let (rows, width) = (1600, 10);
+    for (ring, randomness) in [
+        (Ring::Z64, Randomness::Aes128Ctr),
+        (Ring::Z64, Randomness::InsecurePhilox),
+        (Ring::Z32, Randomness::Aes128Ctr),
+    ] {
+        let (codec, f) = (FixedPoint::from(ring), ring.default_fraction_bits());
+        let world = World { randomness, ..world(codec) };
+        let x = logits(rows, width, codec);
         let labels =
             ArrayD::from_shape_fn(vec![rows, width], |at| if at[0] * 7 % width == at[1] { 1u64 << f } else { 0 });
         let both = |p: &mut Party, x: &[Rep]| {
@@ -215,9 +248,9 @@ fn cross_entropy_and_its_gradient() {
             assert_eq!(entropy.losses.shape(), [rows]);
             Ok(Rep::concat(&[entropy.losses, entropy.gradient.reshape(&[rows * width])?])?)
         };
-        let cost = cost::cross_entropy(rows, width, f, world.settings.window);
+        let cost = cost::cross_entropy(ring, rows, width, f, world.settings.window);
         let y = evaluate(&world, &[x.clone(), labels.clone()], cost, both);
-        let logarithms = log_softmax(&codec(f).decode_array(&x)).into_dimensionality::<Ix2>().unwrap();
+        let logarithms = log_softmax(&codec.decode_array(&x)).into_dimensionality::<Ix2>().unwrap();
         for row in 0..rows {
             let label = row * 7 % width;
             let far = (y[row] + logarithms[[row, label]]).abs();
@@ -234,7 +267,7 @@ fn cross_entropy_and_its_gradient() {
 /// The maximum of rows, exactly, and tensors of several shapes.
 #[test]
 fn maxima_of_rows() {
-    let world = world(20);
+    let world = world(codec(20));
     for (shape, rest) in [(vec![7], vec![]), (vec![2, 3, 5], vec![2, 3]), (vec![4, 1], vec![4])] {
         let n: usize = shape.iter().product();
         let x = array(&shape, super::samples(n, 3).into_iter().map(|x| (x as i64 >> 3) as u64).collect());
@@ -248,13 +281,14 @@ fn maxima_of_rows() {
 /// Nothing inside a function leaves the range while its input is within its own, so the check of ranges says nothing.
 #[test]
 fn inputs_within_range_raise_no_flag() {
-    for f in FRACTION_BITS {
-        let mut world = world(f);
+    for codec in codecs() {
+        let (ring, f) = (codec.ring(), codec.fraction_bits());
+        let mut world = world(codec);
         world.settings.check_range = CheckRange::Run;
-        let x = world.deal(&all_octaves().mapv(|x| x.clamp(1, (1 << 31) - 1)));
-        let powers =
-            world.deal(&codec(f).encode_array(&ndarray::Array::linspace(-20.0, f64::from(34 - f) * LN_2, N)).unwrap());
-        let (rows, labels) = (world.deal(&logits(40, 10, f)), world.deal(&logits(40, 10, f).mapv(|x| x & (1 << f))));
+        let x = world.deal(&all_octaves(ring).mapv(|x| x.clamp(1, (1 << most_bits(ring)) - 1)));
+        let powers = world.deal(&codec.encode_array(&ndarray::Array::linspace(-20.0, highest(codec), N)).unwrap());
+        let (rows, labels) =
+            (world.deal(&logits(40, 10, codec)), world.deal(&logits(40, 10, codec).mapv(|x| x & (1 << f))));
         let checked = world.run(|p| {
             let [x, powers, rows, labels] = [&x, &powers, &rows, &labels].map(|shares| &shares[p.id().index()]);
             let _ = p.reciprocal(x)?;
@@ -275,7 +309,7 @@ fn inputs_within_range_raise_no_flag() {
 
 #[test]
 fn what_makes_no_sense_is_an_error() {
-    let mut world = world(20);
+    let mut world = world(codec(20));
     world.settings.fidelity = Fidelity::Paper;
     let x = world.deal(&array(&[2, 3], vec![1 << 20; 6]));
     world.run(|p| {
@@ -327,6 +361,12 @@ fn nothing_is_shown() {
     for report in passed {
         report.unwrap().require().unwrap();
     }
+    // From the ring of 32 bits and back.
+    let world = World::seeded(1).in_ring(Ring::Z32);
+    let one = f64::from(1 << 12);
+    let inverse = elementwise(move |x| ((1.0 / (x[0] as f64 / one).max(0.5)) * one).round() as i64);
+    let short = Check::new("reciprocal of 32 bits", 1).bits(13).errors(-2..=2).view_sizes(&[1]).world(&world);
+    short.run(|p, x| p.reciprocal_in(&x[0], RANGE), inverse).unwrap().require().unwrap();
     // Loss and gradient at once, of rows of two, for any numbers as labels.
     let rows = |n: usize| vec![vec![n.div_ceil(2), 2]; 2];
     let gradient = |p: &mut Party, x: &[Rep]| p.cross_entropy(&x[0], &x[1]).map(|entropy| entropy.gradient);

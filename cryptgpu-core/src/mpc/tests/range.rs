@@ -40,7 +40,7 @@ fn flags_are_right_for_every_result_of_a_truncation() {
         let [flags, ..] = world.run(|p| {
             let flags = dealt.iter().map(|y| {
                 p.watch_truncated(&y[p.id().index()], cut)?;
-                let flags = p.outside()?;
+                let flags = p.outside()?.pop().ok_or_else(|| MpcError::other("nothing is kept"))?;
                 p.forget_range();
                 p.open_bits(&flags)
             });
@@ -133,11 +133,11 @@ fn it_costs_what_it_states() {
             (before, Cost { bytes: after.bytes - declared.bytes, rounds: after.rounds - declared.rounds })
         });
         let mut checks = RangeChecks::default();
-        checks.truncated(n);
+        checks.truncated(ring, n);
         if window < ring.bits() {
             checks.narrowed(ring, n);
         }
-        checks.truncated(1);
+        checks.truncated(ring, 1);
         let settings = world.settings;
         let sign = if window < ring.bits() { super::super::cost::sign(ring, n, settings.window) } else { Cost::FREE };
         let stated = checks.close()

@@ -135,6 +135,27 @@ fn truncation() {
 }
 
 #[test]
+fn extension() {
+    // Every value that there is room for, odd numbers of elements, and both generators; the result is of 64 bits.
+    for randomness in [Randomness::Aes128Ctr, Randomness::InsecurePhilox] {
+        let world = World { randomness, ..World::seeded(5).in_ring(Ring::Z32) };
+        for sizes in [&[1][..], &ODD] {
+            let check = Check::new("extension", 1).bits(30).view_sizes(sizes).world(&world);
+            let report = check.run(|p, x| p.extend(&x[0]), elementwise(|x| x[0])).unwrap().require().unwrap();
+            let views = report.views.unwrap();
+            assert!(views.tests > 100 && views.untested.is_empty(), "{views:?}");
+        }
+        // More fraction bits on the way, a product, and back.
+        let check = Check::new("product in between", 2).bits(16).errors(0..=1).view_sizes(&[1]).world(&world);
+        let protocol = |p: &mut Party, x: &[Rep]| {
+            let [x, y] = [p.extend(&x[0])?.mul_word(1 << 8), p.extend(&x[1])?.mul_word(1 << 8)];
+            Ok::<_, MpcError>(p.truncate_additive(x.local_mul(&y)?, 20 + 8)?.reduce()?)
+        };
+        check.run(protocol, elementwise(|x| (x[0] * x[1]) >> 12)).unwrap().require().unwrap();
+    }
+}
+
+#[test]
 fn sign_and_bits_as_ring_elements() {
     let protocol = |p: &mut Party, x: &[Rep]| {
         let bits = p.sign(&x[0])?;

@@ -74,7 +74,7 @@ pub(super) fn layers(
         let Some((weight, bias)) = of_step(plan, step, codec) else { return Ok(None) };
         let weight = Operand::new(shared(&weight)?);
         let bias = bias.as_ref().map(&mut shared).transpose()?;
-        Ok(Some(Layer { weight: weight.with_cut(cut(&step.op, codec.fraction_bits())), bias }))
+        Ok(Some(Layer { weight: weight.with_cut(cut(&step.op, codec)), bias }))
     };
     plan.steps().iter().map(layer).collect()
 }

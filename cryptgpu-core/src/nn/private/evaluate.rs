@@ -158,7 +158,7 @@ pub(in crate::nn) fn convolution(
 
 /// x divided by a public number, truncated.
 pub(in crate::nn) fn rescale(p: &mut Party, x: &Rep, divisor: u64) -> Result<Rep, MpcError> {
-    let (factor, bits) = reciprocal(divisor, p.codec().fraction_bits());
+    let (factor, bits) = reciprocal(divisor, p.codec());
     let scaled = if factor == 1 { x.clone() } else { x.mul_word(factor) };
     p.truncate(&scaled, bits)
 }

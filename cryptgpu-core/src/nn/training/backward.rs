@@ -1,5 +1,6 @@
 //! The backward pass on shares: from the gradient of the loss to those of the parameters. What flows is the gradient of the
-//! sum of the losses of a batch of the size that the settings name, with the codec's scale; gradients of weights are sums of
+//! sum of the losses of [`TrainingPlan::summed`](super::plan::TrainingPlan) examples, as many as the settings' batch has but in the
+//! ring of 32 bits, with the codec's scale; gradients of weights are sums of
 //! products that nobody has truncated.
 //!
 //! A value with a pending divisor stands in the ring as so many times the network's value. What is differentiated is what

@@ -153,7 +153,7 @@ impl Account<'_> {
             |step: usize| forward.steps().get(step).and_then(|step| forward.shape(step.output).first().copied());
         let n = self.plan.normalised_by_running(true).into_iter().filter_map(channels).sum();
         let f = self.fraction_bits();
-        cost::rsqrt(n, f, Octaves::of(self.settings.codec)) + self.product(n, f)
+        cost::rsqrt(self.ring(), n, f, Octaves::of(self.settings.codec)) + self.product(n, f)
     }
 
     fn forward(&self, index: usize) -> Cost {
@@ -169,7 +169,7 @@ impl Account<'_> {
             return result;
         }
         let (_, d) = batch_norm::count_factor(n / channels.max(1));
-        let rsqrt = cost::rsqrt(channels, f, Octaves::of(self.settings.codec));
+        let rsqrt = cost::rsqrt(self.ring(), channels, f, Octaves::of(self.settings.codec));
         self.shared(channels, d)
             + self.product(self.iteration.batch * channels, f)
             + self.shared(channels, d)
@@ -189,11 +189,11 @@ impl Account<'_> {
                 self.batch_norm_backward(n, channels, passes)
             }
             _ if !passes => Cost::FREE,
-            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => self.product(input, cut(&step.op, f)),
+            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } => self.product(input, cut(&step.op, self.settings.codec)),
             PlanOp::BatchNorm2d { .. } => self.product(n, f),
             PlanOp::Relu | PlanOp::Relu6 => cost::bit_product(self.ring(), n),
             PlanOp::MaxPool { window } => cost::max_pool_gradient(self.ring(), n, window.kernel[0] * window.kernel[1]),
-            PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, f).1),
+            PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, self.settings.codec).1),
             // Plans of training have none ([`NnError::NoGradient`]).
             PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul => Cost::FREE,
             PlanOp::SumPool { .. }
@@ -222,13 +222,13 @@ impl Account<'_> {
         let shape = forward.shape(forward.output());
         let (n, f) = (self.elements(shape), self.fraction_bits());
         let train = self.plan.train();
-        let scale = train.batch as f64 / self.iteration.batch as f64;
+        let scale = self.plan.summed(self.ring()) / self.iteration.batch as f64;
         let scaled = |n: usize, factor: f64| if factor == 1.0 { Ok(Cost::FREE) } else { self.scalar(n, factor) };
         Ok(match train.loss {
             Loss::CrossEntropy => {
                 let width = shape.last().copied().unwrap_or(1);
                 let of = if self.iteration.loss { cost::cross_entropy } else { cost::softmax };
-                of(n / width.max(1), width, f, self.settings.window) + scaled(n, scale)?
+                of(self.ring(), n / width.max(1), width, f, self.settings.window) + scaled(n, scale)?
             }
             Loss::MeanSquaredError => {
                 let count = shape.iter().product::<usize>().max(1) as f64;
@@ -259,9 +259,9 @@ impl Account<'_> {
 
     fn sgd(&self, sgd: &Sgd, n: usize, extra: u32) -> Result<Cost, NnError> {
         let f = self.fraction_bits();
-        let rate = self.iteration.rate / self.plan.train().batch as f64;
-        if sgd.momentum == 0.0 && !optimizer::cuts_twice(f, extra) {
-            return Ok(self.product(n, optimizer::plain_factor(rate, f, extra)?.1));
+        let rate = self.iteration.rate / self.plan.summed(self.ring());
+        if sgd.momentum == 0.0 && !optimizer::cuts_twice(self.settings.codec, extra) {
+            return Ok(self.product(n, optimizer::plain_factor(rate, self.settings.codec, extra)?.1));
         }
         let rate = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
         Ok(self.product(n, f + extra) + self.scalar(n, rate).map_err(crate::mpc::MpcError::from)?)
@@ -275,8 +275,8 @@ impl Account<'_> {
         Ok(self.product(n, factors.shift(f, extra).1)
             + scalar(factors.first)?
             + self.product(n, f + factors.second.1)
-            + cost::sqrt(n, f, octaves)
-            + cost::div(n, f, factors.divisors(f))
+            + cost::sqrt(self.ring(), n, f, octaves)
+            + cost::div(self.ring(), n, f, factors.divisors(f))
             + scalar(self.iteration.rate)?)
     }
 }

@@ -53,7 +53,7 @@ impl Inputs<'_> {
     /// The weight of a convolution or a fully connected layer, as products take it, with the cut of the step.
     pub fn operand(&self, p: &Party, step: &Step, layer: &LayerTensors) -> Result<Operand, NnError> {
         let weight = self.tensor(step, layer.weight)?.clone();
-        Ok(Operand::new(weight).with_cut(cut(&step.op, p.codec().fraction_bits())))
+        Ok(Operand::new(weight).with_cut(cut(&step.op, p.codec())))
     }
 
     /// Runs all steps on the images `x`.
@@ -149,7 +149,7 @@ impl Inputs<'_> {
         if layer.weight.is_none() {
             return Ok(None);
         }
-        let up = 1 << cut(&step.op, p.codec().fraction_bits());
+        let up = 1 << cut(&step.op, p.codec());
         let bias = layer.bias.map(|bias| Ok::<_, NnError>(self.tensor(step, Some(bias))?.mul_word(up))).transpose()?;
         Ok(Some(Layer { weight: self.operand(p, step, layer)?, bias }))
     }

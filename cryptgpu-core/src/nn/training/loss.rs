@@ -1,22 +1,23 @@
 //! The loss of a batch, and its gradient with respect to the network's result: where the backward pass begins.
 
-use super::settings::{Loss, Train};
+use super::plan::TrainingPlan;
+use super::settings::Loss;
 use crate::mpc::{Additive, MpcError, Party, Rep};
 
 /// The gradient of the sum of the losses of a batch; with `wanted` that sum itself too, as a share of shape `[1]`.
 ///
-/// A batch that is smaller or larger than the settings say has a gradient that is scaled to the size they say, so that the
-/// gradient divided by that size is always the mean's.
+/// Whatever the size of the batch, its gradient is scaled to [`TrainingPlan::summed`] examples, usually as many as the settings say,
+/// so that the gradient divided by that size is always the mean's.
 pub(super) fn gradient(
     p: &mut Party,
-    train: &Train,
+    plan: &TrainingPlan,
     outputs: &Rep,
     targets: &Rep,
     wanted: bool,
 ) -> Result<(Rep, Option<Rep>), MpcError> {
     let batch = outputs.shape().first().copied().unwrap_or(1).max(1);
-    let scale = train.batch as f64 / batch as f64;
-    match train.loss {
+    let scale = plan.summed(p.ring()) / batch as f64;
+    match plan.train().loss {
         Loss::CrossEntropy => {
             let (gradient, loss) = if wanted {
                 let both = p.cross_entropy(outputs, targets)?;

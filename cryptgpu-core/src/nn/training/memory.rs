@@ -8,14 +8,15 @@ use super::settings::{Optimizer, Sgd};
 use crate::device::spare;
 use crate::mpc::{KeptMaxima, RepBits};
 use crate::nn::plan::{PlanOp, Step, ValueId};
+use crate::ring::Ring;
 
 /// Memory of a party's process during an iteration of training on a CPU, in bytes, without the examples that it owns (a byte
 /// a pixel). On a card all but [`TrainingMemory::process`] is the card's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingMemory {
-    /// Weights and running statistics: two words each.
+    /// Weights and running statistics: two elements each.
     pub weights: u64,
-    /// What the optimiser keeps: two words for each number.
+    /// What the optimiser keeps: two elements for each number.
     pub optimizer: u64,
     /// The batch: images and targets.
     pub batch: u64,
@@ -43,10 +44,7 @@ impl TrainingMemory {
 /// 31 MiB in all, whatever the network.
 const PROCESS: u64 = 24 << 20;
 
-/// Bytes of a share's element.
-const SHARE: u64 = 16;
-
-/// Words that a protocol holds at its peak for each element that it works on, its result's shares, messages on their way and
+/// Elements that a protocol holds at its peak for each element that it works on, its result's shares, messages on their way and
 /// what freed memory is larger than needed included, and its arguments not. A ReLU and the updates were measured in processes,
 /// the others are scaled like them.
 mod words {
@@ -62,7 +60,7 @@ mod words {
     pub const BIT_PRODUCT: f64 = 6.0;
     /// A max-pool, for each element of its windows.
     pub const MAX_POOL: f64 = 7.0;
-    /// Softmax, for each logit.
+    /// Softmax, for each logit, of 64 bits in either ring.
     pub const SOFTMAX: f64 = 60.0;
     /// A root or a quotient.
     pub const ROOT: f64 = 208.0;
@@ -71,24 +69,26 @@ mod words {
 }
 
 impl TrainingPlan {
-    /// The memory that an iteration takes at one party with so many examples.
+    /// The memory that an iteration takes at one party with so many examples, in a ring.
     ///
     /// ```
     /// use cryptgpu_core::nn::training::{Train, TrainingPlan};
     /// use cryptgpu_core::nn::zoo;
+    /// use cryptgpu_core::ring::Ring;
     /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
-    /// let [small, large] = [1, 128].map(|batch| plan.memory(batch));
+    /// let [small, large] = [1, 128].map(|batch| plan.memory(batch, Ring::Z64));
     /// assert_eq!((small.weights, small.optimizer), (16 * 431_080, 0));
+    /// assert_eq!(plan.memory(1, Ring::Z32).weights, 8 * 431_080);
     /// // With one image the update takes most, with many the first convolution.
     /// assert!(large.passes > small.passes && large.passes < 128 * small.passes);
     /// # Ok::<(), cryptgpu_core::nn::NnError>(())
     /// ```
-    pub fn memory(&self, batch: usize) -> TrainingMemory {
-        let forward = self.forward();
+    pub fn memory(&self, batch: usize, ring: Ring) -> TrainingMemory {
+        let (forward, share) = (self.forward(), 2 * ring.bytes() as u64);
         let elements = |shape: &[usize]| (batch * shape.iter().product::<usize>()) as u64;
         let of = |trained: bool| {
             let tensors = self.tensors().iter().filter(|tensor| tensor.trained || !trained);
-            SHARE * tensors.map(|tensor| tensor.elements() as u64).sum::<u64>()
+            share * tensors.map(|tensor| tensor.elements() as u64).sum::<u64>()
         };
         let moments = match self.train().optimizer {
             Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 0,
@@ -97,8 +97,8 @@ impl TrainingPlan {
         };
         let images: usize = forward.input_shape().iter().product();
         let data = elements(&[images]) + elements(forward.shape(forward.output()));
-        let passes = Simulation::new(self, batch).run();
-        let (weights, optimizer, batch) = (of(false), moments * of(true), SHARE * data);
+        let passes = Simulation::new(self, batch, ring).run();
+        let (weights, optimizer, batch) = (of(false), moments * of(true), share * data);
         let memory = TrainingMemory { weights, optimizer, batch, passes, kept: 0, process: PROCESS };
         TrainingMemory { kept: spare::kept_beside(memory.used()), ..memory }
     }
@@ -108,6 +108,8 @@ impl TrainingPlan {
 struct Simulation<'a> {
     plan: &'a TrainingPlan,
     batch: usize,
+    /// Bytes of an element.
+    word: u64,
     /// The value whose words each value has: a flattened one has those of its input.
     root: Vec<usize>,
     /// By root, the step of the forward pass after which nobody uses it there.
@@ -124,7 +126,7 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(plan: &'a TrainingPlan, batch: usize) -> Self {
+    fn new(plan: &'a TrainingPlan, batch: usize, ring: Ring) -> Self {
         let steps = plan.forward().steps();
         let mut root: Vec<usize> = (0..plan.forward().shapes().len()).collect();
         let (mut last_use, mut keeper) = (vec![None; root.len()], vec![None; root.len()]);
@@ -141,17 +143,24 @@ impl<'a> Simulation<'a> {
                 last_use[root[released.index()]] = Some(index);
             }
         }
-        let none = vec![0; root.len()];
-        Simulation { plan, batch, root, last_use, keeper, values: none.clone(), gradients: none, other: 0, peak: 0 }
+        let (none, word) = (vec![0; root.len()], ring.bytes() as u64);
+        let (values, gradients) = (none.clone(), none);
+        Simulation { plan, batch, word, root, last_use, keeper, values, gradients, other: 0, peak: 0 }
     }
 
     fn elements(&self, id: ValueId) -> u64 {
         (self.batch * self.plan.forward().shape(id).iter().product::<usize>()) as u64
     }
 
+    /// Bytes of a share's element.
+    fn share(&self) -> u64 {
+        2 * self.word
+    }
+
+    /// So many elements are worked with beside all that is held.
     fn reach(&mut self, workspace: f64) {
         let held = self.values.iter().chain(&self.gradients).sum::<u64>() + self.other;
-        self.peak = self.peak.max(held + workspace as u64);
+        self.peak = self.peak.max(held + (self.word as f64 * workspace) as u64);
     }
 
     fn run(mut self) -> u64 {
@@ -170,7 +179,7 @@ impl<'a> Simulation<'a> {
             (Keeps::Maxima, PlanOp::MaxPool { window }) => {
                 KeptMaxima::bytes_of(n as usize, window.kernel[0] * window.kernel[1]) as u64
             }
-            (Keeps::Normalised, _) => SHARE * n,
+            (Keeps::Normalised, _) => self.share() * n,
             _ => 0,
         }
     }
@@ -178,9 +187,9 @@ impl<'a> Simulation<'a> {
     fn forward(&mut self) {
         let plan = self.plan;
         for (index, (step, &keeps)) in plan.forward().steps().iter().zip(plan.keeps()).enumerate() {
-            self.reach(8.0 * self.forward_words(step));
+            self.reach(self.forward_words(step));
             if self.root[step.output.index()] == step.output.index() {
-                self.values[step.output.index()] = SHARE * self.elements(step.output);
+                self.values[step.output.index()] = self.share() * self.elements(step.output);
             }
             self.other += self.kept(step, keeps);
             for root in 0..self.values.len() {
@@ -223,9 +232,9 @@ impl<'a> Simulation<'a> {
     fn loss(&mut self) {
         let output = self.plan.forward().output();
         let n = self.elements(output);
-        self.reach(8.0 * n as f64 * words::SOFTMAX);
+        self.reach(8.0 / self.word as f64 * n as f64 * words::SOFTMAX);
         self.values[self.root[output.index()]] = 0;
-        self.gradients[output.index()] = SHARE * n;
+        self.gradients[output.index()] = self.share() * n;
     }
 
     fn backward(&mut self) {
@@ -235,14 +244,14 @@ impl<'a> Simulation<'a> {
             let passes = backward.inputs.contains(&true);
             let weights = if backward.parameters { self.weight_words(step) } else { 0.0 };
             let workspace = if passes { self.backward_words(step) } else { 0.0 };
-            self.reach(8.0 * (weights + workspace));
+            self.reach(weights + workspace);
             self.gradients[step.output.index()] = 0;
             for (&input, &needed) in step.inputs.iter().zip(&backward.inputs) {
                 if needed {
-                    self.gradients[input.index()] = SHARE * self.elements(input);
+                    self.gradients[input.index()] = self.share() * self.elements(input);
                 }
             }
-            self.other += 8 * weights as u64;
+            self.other += self.word * weights as u64;
             self.other -= self.kept(step, plan.keeps()[index]).min(self.other);
             for root in 0..self.values.len() {
                 if self.keeper[root] == Some(index) {
@@ -289,9 +298,9 @@ impl<'a> Simulation<'a> {
                 Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
                 Optimizer::Adam(_) => words::ROOT + 14.0,
             };
-            self.reach(8.0 * (beside as f64 + most as f64 * workspace));
-            self.other += SHARE * per_tensor * n;
-            self.other -= (8 * n).min(self.other);
+            self.reach(beside as f64 + most as f64 * workspace);
+            self.other += self.share() * per_tensor * n;
+            self.other -= (self.word * n).min(self.other);
         }
         self.reach(0.0);
     }

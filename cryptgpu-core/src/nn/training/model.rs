@@ -11,7 +11,7 @@ use super::plan::TrainingPlan;
 use super::settings::{Loss, Train};
 use super::times::{Label, Pass, StepTime, observed};
 use crate::device::Tensor;
-use crate::mpc::{Party, Rep};
+use crate::mpc::{MpcError, Party, Rep};
 use crate::net::PartyId;
 use crate::nn::plaintext::check_shape;
 use crate::nn::plan::PlanOp;
@@ -19,7 +19,7 @@ use crate::nn::{Graph, NnError, Weights, window};
 use crate::ring::FixedPoint;
 use std::collections::BTreeMap;
 
-/// A network in training, as one party holds it: two words for each weight, and for each number that the optimiser keeps.
+/// A network in training, as one party holds it: two elements of the ring for each weight, and for each number that the optimiser keeps.
 ///
 /// An error leaves it as it was before the iteration; what the parties have drawn for it is gone.
 ///
@@ -69,10 +69,10 @@ pub struct SharedTraining {
 impl SharedTraining {
     /// Shares the weights that training begins with, which `owner` holds and the other two parties do not: weights of his
     /// own, or, where he gives none, those that [`super::initial()`] draws from the settings' seed. 8 bytes for each weight,
-    /// bias and running statistic, in one direction.
+    /// bias and running statistic, in one direction; 4 in the ring of 32 bits.
     ///
     /// # Errors
-    /// As [`TrainingPlan::new`] and [`Weights::check`]; [`NnError::Encode`] names a weight that does not fit the ring;
+    /// As [`TrainingPlan::new`], [`window::check_training`] and [`Weights::check`]; [`NnError::Encode`] names a weight that does not fit the ring;
     /// [`NnError::Owner`] when another party brings weights; the link's errors.
     pub fn share(
         p: &mut Party,
@@ -82,6 +82,7 @@ impl SharedTraining {
         train: &Train,
     ) -> Result<Self, NnError> {
         let plan = TrainingPlan::new(graph, train)?;
+        window::check_training(&plan, p.settings())?;
         if weights.is_some() && owner != p.id() {
             return Err(NnError::Owner { what: "weights", owner, party: p.id() });
         }
@@ -100,7 +101,8 @@ impl SharedTraining {
                 let encoded = codec.encode_array(values);
                 encoded.map_err(|source| NnError::Encode { tensor: tensor.name.clone(), source })
             });
-            let value = words.transpose()?.map(|words| Tensor::from_array(device, &words));
+            let value = words.transpose()?.map(|words| Tensor::from_array_in(codec.ring(), device, &words));
+            let value = value.transpose().map_err(MpcError::from)?;
             tensors.push(p.step(&tensor.name, |p| p.input(owner, value.as_ref(), &tensor.shape))?);
         }
         Ok(SharedTraining::begin(graph, plan, codec, tensors))
@@ -172,9 +174,8 @@ impl SharedTraining {
         let inputs = Inputs { plan: &self.plan, tensors: &self.tensors, factors: &self.frozen, training: true };
         let Passed { output, kept, statistics } = inputs.run(p, images.clone(), observe)?;
         let label = Label { name: "loss", kind: "loss", pass: Pass::Loss };
-        let train = self.plan.train();
         let (gradient, loss) =
-            observed(p, label, observe, |p| Ok(loss::gradient(p, train, &output, targets, wanted)?))?;
+            observed(p, label, observe, |p| Ok(loss::gradient(p, &self.plan, &output, targets, wanted)?))?;
         drop(output);
         let gradients = backward::run(&inputs, p, gradient, kept, observe)?;
         let label = Label { name: "update", kind: "update", pass: Pass::Update };
@@ -251,7 +252,8 @@ impl SharedTraining {
     /// The memory that this party's shares of weights and of the optimiser's numbers take.
     pub fn bytes(&self) -> u64 {
         let moments = self.moments.first.iter().chain(&self.moments.second).flatten();
-        16 * self.tensors.iter().chain(moments).chain(self.frozen.values()).map(|rep| rep.len() as u64).sum::<u64>()
+        let bytes = |rep: &Rep| (2 * 8 * rep.ring().words(rep.len())) as u64;
+        self.tensors.iter().chain(moments).chain(self.frozen.values()).map(bytes).sum()
     }
 
     fn check(&self, p: &Party, images: &Rep) -> Result<(), NnError> {
@@ -264,7 +266,7 @@ impl SharedTraining {
                 party: p.codec().fraction_bits(),
             });
         }
-        window::check_training(forward, p.settings())
+        window::check_training(&self.plan, p.settings())
     }
 
     fn check_targets(&self, images: &Rep, targets: &Rep) -> Result<(), NnError> {

@@ -5,7 +5,6 @@ use super::backward::Gradient;
 use super::batch_norm::HEADROOM;
 use super::plan::TrainingPlan;
 use super::settings::{Adam, Optimizer, Sgd};
-use crate::device::Tensor;
 use crate::mpc::{Additive, MpcError, Octaves, Party, Rep};
 use crate::nn::NnError;
 use crate::nn::divisor::factor;
@@ -69,24 +68,25 @@ pub(super) fn bundles(plan: &TrainingPlan) -> Vec<Bundle> {
 /// Fewest bits of a rate, right within 0.8 %, with which plain descent takes one truncation.
 const RATE_BITS: u32 = 6;
 
-/// Bits that plain descent has left for its rate in front of a product with a gradient.
-fn rate_bits(fraction_bits: u32, extra: u32) -> u32 {
-    PRODUCT_BITS.saturating_sub(2 * fraction_bits + HEADROOM + extra)
+/// Bits that plain descent has left for its rate in front of a product with a gradient: none in the ring of 32 bits.
+fn rate_bits(codec: FixedPoint, extra: u32) -> u32 {
+    codec.ring().range_bits().saturating_sub(2 * codec.fraction_bits() + HEADROOM + extra)
 }
 
 /// Whether plain descent cuts its gradients first and multiplies by the rate afterwards: the rate would have too few bits.
-pub(super) fn cuts_twice(fraction_bits: u32, extra: u32) -> bool {
-    rate_bits(fraction_bits, extra) < RATE_BITS
+pub(super) fn cuts_twice(codec: FixedPoint, extra: u32) -> bool {
+    rate_bits(codec, extra) < RATE_BITS
 }
 
 /// rate/batch of plain descent in few bits, and what is cut of its products with gradients.
 ///
 /// # Errors
 /// [`NnError::Settings`] for a rate below what the truncation can cut.
-pub(super) fn plain_factor(rate: f64, fraction_bits: u32, extra: u32) -> Result<(u64, u32), NnError> {
-    let (c, d) = factor(rate, rate_bits(fraction_bits, extra).max(1));
+pub(super) fn plain_factor(rate: f64, codec: FixedPoint, extra: u32) -> Result<(u64, u32), NnError> {
+    let (c, d) = factor(rate, rate_bits(codec, extra).max(1));
+    let fraction_bits = codec.fraction_bits();
     let cut = fraction_bits + extra + d;
-    let over = cut.saturating_sub(PRODUCT_BITS - 1);
+    let over = cut.saturating_sub(codec.ring().max_cut());
     match c.checked_shr(over).unwrap_or(0) {
         0 => {
             let what = format!(
@@ -219,7 +219,8 @@ impl Update<'_> {
             Some(rep) => rep.reshape(&[rep.len()]),
             None => {
                 let elements = self.plan.tensors()[tensor].elements();
-                Ok(Rep::public(p.id(), &Tensor::full(p.device(), &[elements], 0)))
+                let like = self.tensors[tensor].components().0;
+                Ok(Rep::public(p.id(), &like.full_like(&[elements], 0)))
             }
         });
         let each: Result<Vec<Rep>, _> = each.collect();
@@ -237,19 +238,19 @@ impl Update<'_> {
     }
 
     /// The size that gradients are scaled to.
-    fn batch(&self) -> f64 {
-        self.plan.train().batch as f64
+    fn summed(&self, p: &Party) -> f64 {
+        self.plan.summed(p.ring())
     }
 
     /// w ← w − cut(c·(g + decay·w)) with c/2^d = rate/batch: one truncation of products. Where c would have too few bits
     /// ([`cuts_twice`]), w ← w − cut(cut(g + decay·w)·rate/batch).
     fn plain(&self, p: &mut Party, extra: u32, gradient: Additive) -> Result<Updated, NnError> {
-        let (f, rate) = (p.codec().fraction_bits(), self.rate / self.batch());
-        let change = if cuts_twice(f, extra) {
-            let gradient = p.truncate_additive(gradient, f + extra)?;
+        let (codec, rate) = (p.codec(), self.rate / self.summed(p));
+        let change = if cuts_twice(codec, extra) {
+            let gradient = p.truncate_additive(gradient, codec.fraction_bits() + extra)?;
             p.mul_scalar(&gradient, rate)?
         } else {
-            let (c, cut) = plain_factor(rate, f, extra)?;
+            let (c, cut) = plain_factor(rate, codec, extra)?;
             let scaled = gradient.mul_word(c);
             drop(gradient);
             p.truncate_additive(scaled, cut)?
@@ -263,7 +264,7 @@ impl Update<'_> {
             Optimizer::Sgd(sgd) if sgd.weight_decay != 0.0 => sgd.weight_decay,
             _ => return Ok(gradient),
         };
-        let decay = p.codec().encode(decay * self.batch()).map_err(MpcError::from)?;
+        let decay = p.codec().encode(decay * self.summed(p)).map_err(MpcError::from)?;
         let weights = self.flat(p, bundle, |tensor| self.tensors.get(tensor))?.to_additive();
         Ok(gradient.add(&weights.mul_word(decay << bundle.extra)).map_err(MpcError::from)?)
     }
@@ -283,7 +284,7 @@ impl Update<'_> {
         let sum = gradient.add(&before.to_additive().mul_word(momentum << extra))?;
         drop(gradient);
         let velocity = p.truncate_additive(sum, codec.fraction_bits() + extra)?;
-        let rate = self.rate / self.batch();
+        let rate = self.rate / self.summed(p);
         let step = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
         let (c, d) = codec.encode_constant(step)?;
         let mut change = velocity.mul_word(c);
@@ -399,9 +400,9 @@ pub(super) fn check_rate(plan: &TrainingPlan, rate: f64, codec: FixedPoint) -> R
     if !(rate.is_finite() && rate > 0.0) {
         return settings(format!("the rate is {rate}, and must be above 0"));
     }
-    let (f, batch) = (codec.fraction_bits(), plan.train().batch as f64);
+    let (f, summed) = (codec.fraction_bits(), plan.summed(codec.ring()));
     let Optimizer::Sgd(sgd) = plan.train().optimizer else { return Ok(()) };
-    for (value, what) in [(sgd.weight_decay * batch, "weight decay times the batch"), (sgd.momentum, "momentum")] {
+    for (value, what) in [(sgd.weight_decay * summed, "weight decay times the batch"), (sgd.momentum, "momentum")] {
         if value != 0.0 && codec.encode(value).map_err(MpcError::from)? == 0 {
             return settings(format!(
                 "{what} is {value:e}, which is 0 with {f} fraction bits: take more bits, or none of it"
@@ -411,8 +412,8 @@ pub(super) fn check_rate(plan: &TrainingPlan, rate: f64, codec: FixedPoint) -> R
     if sgd.momentum != 0.0 {
         return Ok(());
     }
-    let once = |bundle: &&Bundle| !cuts_twice(f, bundle.extra);
-    bundles(plan).iter().filter(once).try_for_each(|bundle| plain_factor(rate / batch, f, bundle.extra).map(drop))
+    let once = |bundle: &&Bundle| !cuts_twice(codec, bundle.extra);
+    bundles(plan).iter().filter(once).try_for_each(|bundle| plain_factor(rate / summed, codec, bundle.extra).map(drop))
 }
 
 #[cfg(test)]

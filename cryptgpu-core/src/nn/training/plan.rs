@@ -7,6 +7,7 @@ use crate::nn::divisor::extra_bits;
 use crate::nn::lower::lower_for_training;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 use crate::nn::{Graph, NnError, Plan};
+use crate::ring::Ring;
 use std::collections::BTreeMap;
 
 /// The steps of an iteration, in order: forward as in inference, but with batch normalisation in training mode, and
@@ -31,6 +32,9 @@ pub struct TrainingPlan {
     keeps: Vec<Keeps>,
     backward: Vec<BackwardStep>,
 }
+
+/// Examples of which the losses are summed in the ring of 32 bits ([`TrainingPlan::summed`]).
+const SUMMED_32: usize = 8;
 
 /// A tensor of the network: a parameter, or a running statistic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,9 +164,19 @@ impl TrainingPlan {
         .collect()
     }
 
+    /// What the gradients that flow are scaled to: the sum of the losses of so many examples. A batch has as many; in the ring of
+    /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 8 at most. Bits that this
+    /// takes from gradients come back in their mean, since truncations are unbiased.
+    pub(super) fn summed(&self, ring: Ring) -> f64 {
+        match ring {
+            Ring::Z64 => self.train.batch as f64,
+            Ring::Z32 => self.train.batch.min(SUMMED_32) as f64,
+        }
+    }
+
     /// The batch normalisations, by step, that use their running statistics: those that are frozen, and in an evaluation
     /// all.
-    pub(super) fn normalised_by_running(&self, training: bool) -> Vec<usize> {
+    pub(in crate::nn) fn normalised_by_running(&self, training: bool) -> Vec<usize> {
         let steps = self.forward.steps().iter().zip(&self.layers).enumerate();
         steps
             .filter(|(_, (step, layer))| matches!(step.op, PlanOp::BatchNorm2d { .. }) && !(training && layer.trained))
