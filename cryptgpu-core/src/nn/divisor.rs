@@ -11,10 +11,12 @@ pub(super) fn extra_bits(divisor: u64) -> u32 {
 /// Bits that the truncation of a step takes, f being the codec's fraction bits.
 pub(super) fn cut(op: &PlanOp, fraction_bits: u32) -> u32 {
     match op {
-        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => fraction_bits + extra_bits(*divisor),
+        PlanOp::Conv2d { divisor, .. } | PlanOp::ConvTranspose2d { divisor, .. } | PlanOp::Linear { divisor, .. } => {
+            fraction_bits + extra_bits(*divisor)
+        }
         PlanOp::Rescale { divisor } => reciprocal(*divisor, fraction_bits).1,
         PlanOp::PiecewiseLinear(function) => function.cut(fraction_bits),
-        PlanOp::Mul => fraction_bits,
+        PlanOp::Mul | PlanOp::MatMul => fraction_bits,
         _ => 0,
     }
 }
