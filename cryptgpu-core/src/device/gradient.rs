@@ -29,9 +29,9 @@ impl Tensor {
         Ok(self.reorder(&order, &[&[*columns, *rows], rest].concat()))
     }
 
-    /// The blocks in another order, which has as many words, by its making.
-    fn reorder(&self, order: &BlockOrder, shape: &[usize]) -> Tensor {
-        let mut out = self.device().alloc(self.view().len());
+    /// The blocks in another order, whose elements are those of `shape`, by its making.
+    pub(super) fn reorder(&self, order: &BlockOrder, shape: &[usize]) -> Tensor {
+        let mut out = self.device().alloc(self.ring().words(order.words()));
         kernels::reorder(self.ring(), order, self.view(), out.view_mut());
         Tensor::of_ring(self.ring(), out, shape)
     }

@@ -11,6 +11,7 @@
 //! | `kernels.rs` | the local steps of the protocols, as functions on views |
 //! | `pool.rs` | windows over images, for pooling, and their adjoints |
 //! | `product.rs` | ring products |
+//! | `rearrange.rs` | axes in another order, parts of axes, repeated axes |
 //! | `gradient.rs` | gradients of convolutions, as ring products |
 //! | `geometry.rs` | shapes of windows and of products |
 //! | `dispatch.rs` | dispatch of an operation to its device |
@@ -26,6 +27,7 @@ mod geometry;
 mod gradient;
 mod pool;
 mod product;
+mod rearrange;
 mod select;
 pub(crate) mod spare;
 mod tensor;
@@ -42,6 +44,7 @@ pub use cryptgpu_kernels::{
 pub use draw::{Draw, Masks, Placed, make};
 pub use error::DeviceError;
 pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry};
+pub use rearrange::{Part, permuted};
 pub use select::{DeviceChoice, DeviceInUse, Devices};
 pub use spare::Words;
 pub use tensor::Tensor;

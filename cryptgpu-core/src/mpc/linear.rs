@@ -3,7 +3,7 @@
 //! products; the shares then become replicated, divided by the fixed-point scale on the way.
 
 use super::{Additive, MpcError, Operand, Party, Rep};
-use crate::device::{ConvGeometry, DeviceError, Tensor};
+use crate::device::{ConvGeometry, DeviceError, PoolGeometry, Tensor};
 
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
@@ -67,6 +67,38 @@ impl Party {
         self.truncate_additive(Additive::from_summand(z), bits)
     }
 
+    /// The matrix products x · y of `[…, m, k]` and `[…, k, n]`, one for each entry of the leading axes, which are the same in both:
+    /// of queries and keys, and of what attention weights and values. Truncated by the fraction bits, all at once.
+    ///
+    /// 26.75 bytes an element of the result at 20 fraction bits, 3 rounds. Holds while every element of the result is below
+    /// 2^(62 − 2f); sums on the way may be larger.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let codec = world.settings.codec;
+    /// let x = world.deal(&codec.encode_array(&array![[[1.0, 2.0]], [[3.0, 0.5]]])?);
+    /// let y = world.deal(&codec.encode_array(&array![[[1.0], [0.5]], [[2.0], [4.0]]])?);
+    /// let [z, ..] = world.run(|p| {
+    ///     let me = p.id().index();
+    ///     let z = p.batched_matmul(&x[me], &y[me])?;
+    ///     p.open(&z)
+    /// });
+    /// let error = codec.decode_array(&z?.to_array()?) - array![[[2.0]], [[8.0]]].into_dyn();
+    /// assert!(error.iter().all(|error| error.abs() < 1e-6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`MpcError::Device`] when the inner dimensions or the leading axes differ; the link's errors.
+    pub fn batched_matmul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
+        let z = x.local_batched_matmul(y)?;
+        let bits = self.codec().fraction_bits();
+        self.truncate_additive(z, bits)
+    }
+
     /// A fully connected layer: x · wᵀ + bias for x `[m, k]`, w `[n, k]` (PyTorch's layout).
     ///
     /// `bias` has shape `[n]` and the scale of the product, 2^(f + cut), so that it is added before the truncation,
@@ -128,6 +160,57 @@ impl Rep {
     /// [`DeviceError::Shape`] when shapes do not fit, [`DeviceError::Mixed`].
     pub fn local_linear(&self, w: &Operand, bias: Option<&Rep>) -> Result<Additive, DeviceError> {
         with_bias(Tensor::matmul_sum([(&self.a, &w.sum), (&self.b, &w.a)], [false, true])?, bias)
+    }
+
+    /// The products of [`Party::batched_matmul`], at the scale of the product: one convolution of pixels, in which each matrix of x is
+    /// the weights of a group of channels, and each of y its image. Local.
+    ///
+    /// # Errors
+    /// As [`Rep::local_linear`].
+    pub fn local_batched_matmul(&self, y: &Rep) -> Result<Additive, DeviceError> {
+        let wrong = || DeviceError::Shape {
+            operation: "batched matmul",
+            lhs: self.shape().to_vec(),
+            rhs: y.shape().to_vec(),
+            rule: "both must be matrices with equal leading axes and inner dimensions",
+        };
+        let ([leading @ .., m, k], [others @ .., inner, n]) = (self.shape(), y.shape()) else { return Err(wrong()) };
+        if leading != others || k != inner || self.is_empty() || y.is_empty() {
+            return Err(wrong());
+        }
+        let groups = leading.iter().product::<usize>();
+        let window = PoolGeometry::square(1, 1, 0);
+        let geometry = ConvGeometry {
+            batch: 1,
+            in_channels: groups * k,
+            input: [1, *n],
+            out_channels: groups * m,
+            window,
+            groups,
+        };
+        let weights = |x: &Tensor| x.reshape(&geometry.weight_shape());
+        let images = |y: &Tensor| y.reshape(&geometry.input_shape());
+        let (first, sum) = (weights(&self.a)?, weights(&self.a.add(&self.b)?)?);
+        let z = Tensor::conv2d_sum([(&images(&y.a)?, &sum), (&images(&y.b)?, &first)], &geometry)?;
+        Ok(Additive::from_summand(z.reshape(&[leading, &[*m, *n]].concat())?))
+    }
+
+    /// This party's summand of a transposed convolution and the bias, at the scale of the product: what its convolution `geometry`
+    /// has as the gradient of its images. `self` is `[N, O, H′, W′]`, w `[O, C/groups, kh, kw]`, the result `[N, C, H, W]`. Local.
+    ///
+    /// # Errors
+    /// As [`Rep::local_linear`].
+    pub fn local_conv_transpose2d(
+        &self,
+        w: &Operand,
+        geometry: &ConvGeometry,
+        bias: Option<&Rep>,
+    ) -> Result<Additive, DeviceError> {
+        let z = self.conv2d_input_gradient(w, geometry)?;
+        match bias {
+            Some(bias) => z.add_channels(bias),
+            None => Ok(z),
+        }
     }
 
     /// The products of [`Party::conv2d`] and the bias, at the scale of the product. Local.

@@ -53,7 +53,7 @@ pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::{MpcError, Origin};
-pub use functions::{CrossEntropy, Octaves, SmoothFunction};
+pub use functions::{CrossEntropy, Octaves, RowFunction, SmoothFunction};
 pub use party::{Fidelity, Party, Settings};
 pub use piecewise::PiecewiseLinear;
 pub use pool::KeptMaxima;

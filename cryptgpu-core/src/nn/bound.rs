@@ -4,7 +4,7 @@
 
 use super::plan::{PlanOp, Step};
 use super::{NnError, Plan, Weights};
-use crate::mpc::{PiecewiseLinear, SmoothFunction};
+use crate::mpc::{PiecewiseLinear, RowFunction, SmoothFunction};
 use crate::ring::FixedPoint;
 use ndarray::{ArrayD, Axis};
 use rayon::prelude::*;
@@ -108,6 +108,12 @@ impl Interval {
         self.low.max(-self.high).max(0.0)
     }
 
+    /// What holds all of these; None of none.
+    pub(super) fn hull(all: &[Interval]) -> Option<Self> {
+        let joined = |a: Interval, b: &Interval| Interval { low: a.low.min(b.low), high: a.high.max(b.high) };
+        Some(all.iter().fold(*all.first()?, joined))
+    }
+
     /// With zero in it, which padding brings.
     fn with_zero(self) -> Self {
         Interval { low: self.low.min(0.0), high: self.high.max(0.0) }
@@ -134,7 +140,8 @@ pub(super) fn intervals(
     }
     for step in plan.steps() {
         let inputs: Vec<&[Interval]> = step.inputs.iter().map(|input| values[input.index()].as_slice()).collect();
-        let result = of_step(step, weights, &inputs, unit);
+        let shapes = [plan.shape(*step.inputs.first().unwrap_or(&step.output)), plan.shape(step.output)];
+        let result = of_step(step, weights, &inputs, shapes, unit);
         values[step.output.index()] = result.ok_or_else(|| NnError::Wiring {
             node: step.name.clone(),
             what: "its weights or inputs are missing".into(),
@@ -144,7 +151,13 @@ pub(super) fn intervals(
 }
 
 /// The intervals of a step's result; nothing where an input or a weight is missing.
-fn of_step(step: &Step, weights: &Weights, inputs: &[&[Interval]], unit: f64) -> Option<Vec<Interval>> {
+fn of_step(
+    step: &Step,
+    weights: &Weights,
+    inputs: &[&[Interval]],
+    [before, after]: [&[usize]; 2],
+    unit: f64,
+) -> Option<Vec<Interval>> {
     let x = *inputs.first()?;
     let each = |change: fn(Interval) -> Interval| x.iter().map(|&interval| change(interval)).collect();
     let padded = |window: &crate::device::PoolGeometry| window.padding != [0; 4];
@@ -152,6 +165,19 @@ fn of_step(step: &Step, weights: &Weights, inputs: &[&[Interval]], unit: f64) ->
         PlanOp::Conv2d { window, groups, .. } => {
             let x: Vec<Interval> = if padded(window) { each(Interval::with_zero) } else { x.to_vec() };
             linear(step, weights, &x, *groups, unit)?
+        }
+        // An output pixel sees some of the taps.
+        PlanOp::ConvTranspose2d { groups, .. } => {
+            let weight = weights.get(&format!("{}.weight", step.name))?;
+            let x: Vec<Interval> = each(Interval::with_zero);
+            let (bias, filters) = (weights.get(&format!("{}.bias", step.name)), transposed(weight, *groups)?);
+            products(&filters, bias, &x, *groups, unit)?
+        }
+        // Of each row: any of its features may be as large as any.
+        PlanOp::Linear { .. } if before.len() > 1 => {
+            let of_row =
+                |row: &Interval| Interval::hull(&linear(step, weights, &vec![*row; *before.last()?], 1, unit)?);
+            x.par_iter().map(of_row).collect::<Option<_>>()?
         }
         PlanOp::Linear { .. } => linear(step, weights, x, 1, unit)?,
         PlanOp::Relu => each(|x| Interval { low: x.low.max(0.0), high: x.high.max(0.0) }),
@@ -161,6 +187,31 @@ fn of_step(step: &Step, weights: &Weights, inputs: &[&[Interval]], unit: f64) ->
         PlanOp::Smooth(function) => {
             let ends = |x: &Interval| Interval { low: function.value(x.low), high: function.value(x.high) };
             x.iter().map(|x| ends(x).wider(SmoothFunction::ERROR + 2.0 * unit)).collect()
+        }
+        PlanOp::Rows(function) => x.iter().map(|&x| of_rows(*function, x, before.last().copied(), unit)).collect(),
+        PlanOp::Bias => {
+            let bias = weights.get(&format!("{}.bias", step.name))?;
+            let bias = bias.axis_iter(Axis(0)).map(|entries| {
+                let ends =
+                    |choose: fn(f64, f64) -> f64, from: f64| entries.iter().fold(from, |end, &b| choose(end, b.into()));
+                Interval { low: ends(f64::min, f64::INFINITY), high: ends(f64::max, f64::NEG_INFINITY) }
+            });
+            x.iter()
+                .zip(bias)
+                .map(|(x, b)| Interval { low: x.low + b.low, high: x.high + b.high }.wider(unit))
+                .collect()
+        }
+        PlanOp::Rearrange(rearrange) => rearrange.intervals(x, after),
+        PlanOp::MatMul => {
+            let y = *inputs.get(1)?;
+            let (depth, all) = (before.last().copied()? as f64, Interval::hull(y)?);
+            // Matrices on their own have a row for each interval, others a matrix.
+            let of = |(at, &x): (usize, &Interval)| {
+                let y = if before.len() > 2 { y.get(at).copied().unwrap_or(all) } else { all };
+                let product = product(x, y, 0.0);
+                Interval { low: depth * product.low, high: depth * product.high }.wider(2.0 * unit)
+            };
+            x.iter().enumerate().map(of).collect()
         }
         // One factor for each plane stands for all of its elements.
         PlanOp::Mul => {
@@ -187,11 +238,7 @@ fn of_step(step: &Step, weights: &Weights, inputs: &[&[Interval]], unit: f64) ->
             let elements = shape.iter().product::<usize>().max(1);
             let (own, new) = (elements / x.len().max(1), elements / channels);
             // Of each new channel, the old ones that its elements come from.
-            let hull = |channel: usize| {
-                let from = x.get(channel * new / own..=((channel + 1) * new - 1) / own)?;
-                let joined = |a: Interval, b: &Interval| Interval { low: a.low.min(b.low), high: a.high.max(b.high) };
-                Some(from.iter().fold(*from.first()?, joined))
-            };
+            let hull = |channel: usize| Interval::hull(x.get(channel * new / own..=((channel + 1) * new - 1) / own)?);
             (0..channels).map(hull).collect::<Option<_>>()?
         }
     })
@@ -207,6 +254,22 @@ fn piecewise_linear(function: &PiecewiseLinear, x: Interval, unit: f64) -> Inter
     Interval { low, high }.wider((places * (x.largest() + function.farthest()) / 2.0 + 2.0) * unit)
 }
 
+/// A function of rows of this width, each element of which lies in x.
+fn of_rows(function: RowFunction, x: Interval, width: Option<usize>, unit: f64) -> Interval {
+    let width = width.unwrap_or(1) as f64;
+    match function {
+        RowFunction::Softmax => Interval { low: 0.0, high: 1.0 }.wider((2.0 + width / 8.0) * unit),
+        RowFunction::LogSoftmax => {
+            Interval { low: x.low - x.high - width.ln(), high: 0.0 }.wider((2.0 + width / 8.0) * unit)
+        }
+        // The squares of a row add up to its width at most.
+        RowFunction::LayerNorm { .. } => {
+            let most = width.sqrt() * (1.0 + 1e-4);
+            Interval { low: -most, high: most }.wider(1e-3)
+        }
+    }
+}
+
 /// A product of two values, truncated.
 fn product(x: Interval, y: Interval, unit: f64) -> Interval {
     let ends = [x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high];
@@ -219,7 +282,26 @@ fn product(x: Interval, y: Interval, unit: f64) -> Interval {
 /// channel's interval. Weights are rounded to half a unit, and the truncation adds up to one.
 fn linear(step: &Step, weights: &Weights, x: &[Interval], groups: usize, unit: f64) -> Option<Vec<Interval>> {
     let weight = weights.get(&format!("{}.weight", step.name))?;
-    let bias = weights.get(&format!("{}.bias", step.name));
+    products(weight, weights.get(&format!("{}.bias", step.name)), x, groups, unit)
+}
+
+/// The weights of a transposed convolution as those of a convolution, `[out, in / groups, kernel height, kernel width]`.
+fn transposed(weight: &ArrayD<f32>, groups: usize) -> Option<ArrayD<f32>> {
+    let &[channels, out, height, width] = weight.shape() else { return None };
+    let (channels, weight) = (channels / groups.max(1), weight.as_standard_layout());
+    let grouped = weight.to_shape([groups, channels, out, height, width]).ok()?;
+    let swapped = grouped.permuted_axes([0, 2, 1, 3, 4]).as_standard_layout().into_owned();
+    Some(swapped.into_shape_with_order([groups * out, channels, height, width]).ok()?.into_dyn())
+}
+
+/// The same of any weights `[out, in / groups, …]`.
+fn products(
+    weight: &ArrayD<f32>,
+    bias: Option<&ArrayD<f32>>,
+    x: &[Interval],
+    groups: usize,
+    unit: f64,
+) -> Option<Vec<Interval>> {
     let out = weight.shape().first().copied()?;
     let channel = |index: usize| {
         let filter = weight.index_axis(Axis(0), index);

@@ -29,7 +29,7 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
     let (mut checks, mut sum) = (RangeChecks::default(), Cost::FREE);
     let ring = settings.codec.ring();
     for step in plan.steps() {
-        if let PlanOp::Smooth(_) = step.op {
+        if matches!(step.op, PlanOp::Smooth(_) | PlanOp::Rows(_)) {
             cost::with_range_checks(&mut checks, || of_step(plan, step, batch, settings));
         }
         let elements = batch * plan.shape(step.output).iter().product::<usize>();
@@ -94,12 +94,21 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
         }
         PlanOp::PiecewiseLinear(function) => cost::piecewise_linear(ring, elements, function.kinks(), cut, window),
         PlanOp::Smooth(function) => cost::smooth(ring, elements, f, *function, window),
+        PlanOp::Rows(function) => {
+            let width = plan.shape(step.output).last().copied().unwrap_or(1).max(1);
+            cost::rows(ring, elements / width, width, f, *function, window)
+        }
         PlanOp::MaxPool { window: pool } => cost::max_pool(ring, elements, pool.kernel[0] * pool.kernel[1], window),
         // Products that are left to a sum. What lies in a plan of training costs what `training` says.
-        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => Cost::FREE,
+        PlanOp::Conv2d { .. } | PlanOp::ConvTranspose2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => {
+            Cost::FREE
+        }
         PlanOp::SumPool { .. }
         | PlanOp::Add
+        | PlanOp::Bias
         | PlanOp::Mul
+        | PlanOp::MatMul
+        | PlanOp::Rearrange(_)
         | PlanOp::Concat
         | PlanOp::Upsample { .. }
         | PlanOp::Reshape { .. } => Cost::FREE,

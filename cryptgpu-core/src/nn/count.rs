@@ -24,7 +24,7 @@ pub fn count(graph: &Graph) -> Counts {
         let elements = size(&node.shape);
         match node.op {
             _ if compares(&node.op) => counts.relus += elements,
-            Op::Conv2d { .. } | Op::Linear { .. } => counts.linear_outputs += elements,
+            Op::Conv2d { .. } | Op::ConvTranspose2d { .. } | Op::Linear { .. } => counts.linear_outputs += elements,
             _ => {}
         }
         counts.macs += macs(graph, node);
@@ -50,7 +50,11 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
         Op::Conv2d { window, groups, .. } => {
             size(&node.shape) * (input[0] / groups) as u64 * (window.kernel[0] * window.kernel[1]) as u64
         }
-        Op::Linear { .. } => size(&node.shape) * input[0] as u64,
+        // Every pixel of the input meets every weight of its channel.
+        Op::ConvTranspose2d { out_channels, window, groups, .. } => {
+            size(input) * (out_channels / groups) as u64 * (window.kernel[0] * window.kernel[1]) as u64
+        }
+        Op::Linear { .. } | Op::MatMul => size(&node.shape) * input.last().copied().unwrap_or(0) as u64,
         _ => 0,
     }
 }
@@ -77,6 +81,9 @@ impl Memory {
 /// bit-packed intermediate values, messages. Rounded up from the sign bit, the hungriest.
 const WORKSPACE_WORDS: u64 = 10;
 
+/// Comparisons of an exponential in a softmax.
+const EXPONENTIALS: u64 = 7;
+
 /// Elements that a step's protocol works on at once for each element of its result.
 fn width(op: &PlanOp) -> u64 {
     match op {
@@ -85,8 +92,18 @@ fn width(op: &PlanOp) -> u64 {
         PlanOp::Smooth(function) => function.comparisons() as u64,
         // All taps of all windows, of which half are compared at once.
         PlanOp::MaxPool { window } => (window.kernel[0] * window.kernel[1]) as u64,
-        PlanOp::SumPool { .. } | PlanOp::Add | PlanOp::Concat | PlanOp::Upsample { .. } | PlanOp::Reshape { .. } => 0,
+        PlanOp::Rows(function) if function.compares() => EXPONENTIALS,
+        PlanOp::SumPool { .. }
+        | PlanOp::Add
+        | PlanOp::Bias
+        | PlanOp::Concat
+        | PlanOp::Upsample { .. }
+        | PlanOp::Rearrange(_)
+        | PlanOp::Reshape { .. } => 0,
         PlanOp::Conv2d { .. }
+        | PlanOp::ConvTranspose2d { .. }
+        | PlanOp::MatMul
+        | PlanOp::Rows(_)
         | PlanOp::Linear { .. }
         | PlanOp::Relu
         | PlanOp::Mul

@@ -24,8 +24,10 @@ pub(super) fn cut(op: &PlanOp, codec: FixedPoint) -> u32 {
 /// Bits that the truncation of a product takes, f being the codec's fraction bits; 0 of what is none.
 pub(super) fn product_cut(op: &PlanOp, fraction_bits: u32) -> u32 {
     match op {
-        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => fraction_bits + extra_bits(*divisor),
-        PlanOp::Mul => fraction_bits,
+        PlanOp::Conv2d { divisor, .. } | PlanOp::ConvTranspose2d { divisor, .. } | PlanOp::Linear { divisor, .. } => {
+            fraction_bits + extra_bits(*divisor)
+        }
+        PlanOp::Mul | PlanOp::MatMul => fraction_bits,
         _ => 0,
     }
 }

@@ -3,9 +3,10 @@
 //! `state_dict` (`layer1.0.conv1`). Shapes are inferred while the graph is built, so that a graph that
 //! exists is consistent. Only structure lives here: no weights, no arithmetic.
 
-use super::NnError;
-use crate::device::{ConvGeometry, GeometryError, PoolGeometry};
-use crate::mpc::{PiecewiseLinear, SmoothFunction};
+use super::infer::infer_shape;
+use super::{NnError, Rearrange};
+use crate::device::{ConvGeometry, PoolGeometry};
+use crate::mpc::{PiecewiseLinear, RowFunction, SmoothFunction};
 use std::collections::HashSet;
 
 /// Position of a node in its graph. Node 0 is the input.
@@ -19,8 +20,8 @@ impl NodeId {
     }
 }
 
-/// What a node computes. Images are `[channels, height, width]`, vectors `[features]`; the batch
-/// dimension in front is left out everywhere.
+/// What a node computes. Images are `[channels, height, width]`, vectors `[features]`, sequences `[tokens, features]`; values between
+/// operations may have any axes. The batch dimension in front is left out everywhere.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
@@ -37,7 +38,21 @@ pub enum Op {
         /// Whether there is a bias `[out]`.
         bias: bool,
     },
-    /// Fully connected layer, y = W·x + b; weight `[out, in]`.
+    /// Two-dimensional transposed convolution: what a convolution has as the gradient of its images; weight `[in, out / groups, kernel
+    /// height, kernel width]`.
+    ConvTranspose2d {
+        /// Output channels.
+        out_channels: usize,
+        /// Height and width of the result, from which the convolution `window` gives those of the input.
+        output: [usize; 2],
+        /// Kernel, stride, padding, dilation of that convolution.
+        window: PoolGeometry,
+        /// Groups.
+        groups: usize,
+        /// Whether there is a bias `[out]`.
+        bias: bool,
+    },
+    /// Fully connected layer, y = W·x + b, of a vector or of each row of a matrix; weight `[out, in]`.
     Linear {
         /// Output features.
         out_features: usize,
@@ -58,6 +73,10 @@ pub enum Op {
     PiecewiseLinear(PiecewiseLinear),
     /// A smooth function of each element, within 2^−20 (sigmoid, error function, …).
     Smooth(SmoothFunction),
+    /// A function of each row along the last axis (softmax, layer normalisation).
+    Rows(RowFunction),
+    /// x + b for a `bias` b of x's shape (position embeddings).
+    Bias,
     /// Mean over windows. Padding counts as zeros *and* in the divisor, which is always the kernel's
     /// area (PyTorch's default, `count_include_pad=True`).
     AvgPool {
@@ -76,8 +95,12 @@ pub enum Op {
     /// Product of two inputs, element by element: of one shape, or an image and a factor for each of its planes, `[channels, 1, 1]` or
     /// `[channels]` (squeeze-and-excitation), in this order.
     Mul,
-    /// Inputs side by side along the channels.
+    /// Products of matrices, `[…, m, k]` by `[…, k, n]`, one for each entry of the leading axes (attention).
+    MatMul,
+    /// Inputs side by side along the first axis, of channels.
     Concat,
+    /// The same elements in other places, or some of them.
+    Rearrange(Rearrange),
     /// Every pixel as so many rows and columns of pixels: nearest neighbours, for whole factors.
     Upsample {
         /// Of height and width.
@@ -95,7 +118,17 @@ pub enum Op {
 impl Op {
     /// Whether networks with it can be trained.
     fn has_gradient(&self) -> bool {
-        !matches!(self, Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul)
+        !matches!(
+            self,
+            Op::PiecewiseLinear(_)
+                | Op::Smooth(_)
+                | Op::Mul
+                | Op::MatMul
+                | Op::Rows(_)
+                | Op::Bias
+                | Op::Rearrange(_)
+                | Op::ConvTranspose2d { .. }
+        )
     }
 
     /// Name of the kind of operation, for errors and for times by kind.
@@ -103,18 +136,23 @@ impl Op {
         match self {
             Op::Input => "input",
             Op::Conv2d { .. } => "conv2d",
+            Op::ConvTranspose2d { .. } => "conv_transpose2d",
             Op::Linear { .. } => "linear",
             Op::BatchNorm2d { .. } => "batch_norm",
             Op::Relu => "relu",
             Op::Relu6 => "relu6",
             Op::PiecewiseLinear(_) => "piecewise_linear",
             Op::Smooth(function) => function.name(),
+            Op::Rows(function) => function.name(),
+            Op::Bias => "bias",
             Op::AvgPool { .. } => "avg_pool",
             Op::MaxPool { .. } => "max_pool",
             Op::GlobalAvgPool => "global_avg_pool",
             Op::Add => "add",
             Op::Mul => "mul",
+            Op::MatMul => "matmul",
             Op::Concat => "concat",
+            Op::Rearrange(_) => "rearrange",
             Op::Upsample { .. } => "upsample",
             Op::Flatten => "flatten",
             Op::Reshape { .. } => "reshape",
@@ -226,8 +264,16 @@ impl Graph {
                         push("bias", vec![*out_channels]);
                     }
                 }
+                Op::ConvTranspose2d { out_channels, window, groups, bias, .. } => {
+                    let [height, width] = window.kernel;
+                    push("weight", vec![input[0], out_channels / groups, height, width]);
+                    if *bias {
+                        push("bias", vec![*out_channels]);
+                    }
+                }
+                Op::Bias => push("bias", node.shape.clone()),
                 Op::Linear { out_features, bias } => {
-                    push("weight", vec![*out_features, input[0]]);
+                    push("weight", vec![*out_features, input.last().copied().unwrap_or(0)]);
                     if *bias {
                         push("bias", vec![*out_features]);
                     }
@@ -248,7 +294,8 @@ impl Graph {
     /// # Errors
     /// [`NnError::NoGradient`] names the node.
     pub(super) fn check_gradients(&self) -> Result<(), NnError> {
-        let without = self.nodes.iter().find(|node| !node.op.has_gradient());
+        let rows = |node: &Node| matches!(node.op, Op::Linear { .. }) && node.shape.len() > 1;
+        let without = self.nodes.iter().find(|node| !node.op.has_gradient() || rows(node));
         without.map_or(Ok(()), |node| Err(NnError::NoGradient { node: node.name.clone(), op: node.op.kind() }))
     }
 
@@ -263,12 +310,25 @@ impl Graph {
         consumers
     }
 
-    /// The geometry of a convolution node for a batch, or `None` for any other node.
+    /// The geometry of a convolution node for a batch, of a transposed one that of the convolution whose gradient it is, or `None`
+    /// for any other node.
     pub fn conv_geometry(&self, id: NodeId, batch: usize) -> Option<ConvGeometry> {
         let node = self.node(id);
-        let Op::Conv2d { out_channels, window, groups, .. } = node.op else { return None };
         let &[in_channels, height, width] = self.input_of(node) else { return None };
-        Some(ConvGeometry { batch, in_channels, input: [height, width], out_channels, window, groups })
+        match node.op {
+            Op::Conv2d { out_channels, window, groups, .. } => {
+                Some(ConvGeometry { batch, in_channels, input: [height, width], out_channels, window, groups })
+            }
+            Op::ConvTranspose2d { out_channels, output, window, groups, .. } => Some(ConvGeometry {
+                batch,
+                in_channels: out_channels,
+                input: output,
+                out_channels: in_channels,
+                window,
+                groups,
+            }),
+            _ => None,
+        }
     }
 }
 
@@ -377,118 +437,6 @@ impl GraphBuilder {
         }
         Ok(Graph { name: self.name, input_shape: self.input_shape, nodes: self.nodes, output })
     }
-}
-
-/// Shape of the result of `op`, without the batch.
-pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, NnError> {
-    let wrong = |what: String| NnError::Shape {
-        node: node.into(),
-        op: op.kind(),
-        inputs: inputs.iter().map(|shape| shape.to_vec()).collect(),
-        what,
-    };
-    let (first, rest) = match (op, inputs) {
-        (Op::Add | Op::Concat, [first, rest @ ..]) if !rest.is_empty() => (*first, rest),
-        (Op::Add | Op::Concat, _) => return Err(wrong(format!("needs two or more inputs, has {}", inputs.len()))),
-        (Op::Mul, [first, _]) => (*first, &inputs[1..]),
-        (Op::Mul, _) => return Err(wrong(format!("needs two inputs, has {}", inputs.len()))),
-        (Op::Input, _) => return Err(wrong("a graph has one input, which its builder makes".into())),
-        (_, [first]) => (*first, &[][..]),
-        _ => return Err(wrong(format!("needs one input, has {}", inputs.len()))),
-    };
-    let image = || <[usize; 3]>::try_from(first).map_err(|_| wrong("needs an image, [channels, height, width]".into()));
-    // A value with more bytes than memory can have, or none, is a mistake in the sizes.
-    let fits = |shape: &[usize]| {
-        let elements = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
-        elements.is_some_and(|count| count > 0 && count <= isize::MAX as usize / 8)
-    };
-    if !inputs.iter().all(|shape| fits(shape)) {
-        return Err(wrong("an input has no element, or more than memory can hold: every size is at least 1".into()));
-    }
-    let geometry =
-        |source: GeometryError| NnError::Geometry { node: node.into(), op: op.kind(), input: first.into(), source };
-    match op {
-        Op::Conv2d { out_channels, window, groups, .. } => {
-            let [in_channels, height, width] = image()?;
-            let (out_channels, window, groups) = (*out_channels, *window, *groups);
-            if out_channels == 0 {
-                return Err(wrong("needs at least one output channel".into()));
-            }
-            let conv = ConvGeometry { batch: 1, in_channels, input: [height, width], out_channels, window, groups };
-            let [height, width] = conv.output().map_err(geometry)?;
-            Ok(vec![out_channels, height, width])
-        }
-        Op::Linear { out_features, .. } => match first {
-            [_] if *out_features > 0 => Ok(vec![*out_features]),
-            [_] => Err(wrong("needs at least one output feature".into())),
-            _ => Err(wrong("needs a vector, [features]; flatten first".into())),
-        },
-        Op::BatchNorm2d { eps } if !(eps.is_finite() && *eps >= 0.0) => Err(wrong(format!("eps is {eps}"))),
-        Op::BatchNorm2d { .. } => image().map(|image| image.to_vec()),
-        Op::AvgPool { window } | Op::MaxPool { window } => {
-            let [channels, height, width] = image()?;
-            let out = window.output([height, width]).map_err(geometry)?;
-            if matches!(op, Op::MaxPool { .. })
-                && (0..2).any(|axis| sees_only_padding(window, axis, [height, width], out))
-            {
-                return Err(wrong("a window that is all padding has no maximum: use less padding".into()));
-            }
-            Ok(vec![channels, out[0], out[1]])
-        }
-        Op::GlobalAvgPool => image().map(|[channels, ..]| vec![channels, 1, 1]),
-        Op::Add if rest.iter().any(|shape| *shape != first) => Err(wrong("the shapes differ".into())),
-        Op::Mul
-            if !rest.iter().all(|shape| {
-                *shape == first
-                    || (first.len() == 3 && **shape == [first[0], 1, 1])
-                    || (first.len() == 3 && **shape == [first[0]])
-            }) =>
-        {
-            Err(wrong("the second must have the shape of the first, or one element for each of its channels".into()))
-        }
-        Op::Concat if rest.iter().any(|shape| shape.len() != first.len() || shape[1..] != first[1..]) => {
-            Err(wrong("all but the channels must be the same".into()))
-        }
-        Op::Concat => {
-            let channels = inputs.iter().try_fold(0usize, |sum, shape| sum.checked_add(*shape.first()?));
-            let Some(channels) = channels else {
-                return Err(wrong("a vector or an image is joined with neither".into()));
-            };
-            Ok([&[channels], &first[1..]].concat())
-        }
-        Op::Upsample { factors: [down, right] } => {
-            let [channels, height, width] = image()?;
-            let sizes = (height.checked_mul(*down), width.checked_mul(*right));
-            match sizes {
-                (Some(height @ 1..), Some(width @ 1..)) => Ok(vec![channels, height, width]),
-                _ => Err(wrong(format!("its factors are {down} and {right}"))),
-            }
-        }
-        Op::Flatten => Ok(vec![first.iter().product()]),
-        Op::Reshape { shape } => {
-            let elements = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
-            match matches!(shape.len(), 1 | 3) && elements == Some(first.iter().product()) {
-                true => Ok(shape.clone()),
-                false => Err(wrong(format!("{shape:?} is no vector and no image of as many elements"))),
-            }
-        }
-        Op::Input | Op::Relu | Op::Relu6 | Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Add | Op::Mul => {
-            Ok(first.to_vec())
-        }
-    }
-}
-
-/// Whether along `axis` some window of a max-pool sees nothing but padding.
-fn sees_only_padding(window: &PoolGeometry, axis: usize, input: [usize; 2], out: [usize; 2]) -> bool {
-    let (before, end) = (window.padding[2 * axis], window.padding[2 * axis] + input[axis]);
-    let (stride, dilation) = (window.stride[axis], window.dilation[axis]);
-    // One that begins in the image sees its first tap; of the others, those that begin behind it see nothing.
-    let mut before_it = (0..out[axis]).map(|position| position * stride).take_while(|&start| start < before);
-    (out[axis] - 1) * stride >= end
-        || before_it.any(|start| {
-            let tap = (before - start).div_ceil(dilation);
-            tap >= window.kernel[axis] || start + tap * dilation >= end
-        })
 }
 
 /// A graph as it travels: shapes are left out and inferred again on arrival.

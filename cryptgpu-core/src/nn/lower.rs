@@ -145,13 +145,18 @@ fn pending_divisors(graph: &Graph, defer: Deferred) -> Vec<u64> {
             let mut from: Vec<usize> = node.inputs.iter().flat_map(|input| origins[input.index()].clone()).collect();
             let first = pending.first().copied().unwrap_or(1);
             let (divisor, blocked) = match &node.op {
-                Op::Input | Op::Conv2d { .. } | Op::Linear { .. } => (1, false),
-                Op::Relu6 | Op::BatchNorm2d { .. } => (1, first != 1),
-                Op::Relu | Op::MaxPool { .. } | Op::Upsample { .. } | Op::Flatten | Op::Reshape { .. } => {
-                    (first, false)
-                }
+                Op::Input | Op::Conv2d { .. } | Op::ConvTranspose2d { .. } | Op::Linear { .. } => (1, false),
+                Op::Relu6 | Op::BatchNorm2d { .. } | Op::Rows(_) | Op::Bias => (1, first != 1),
+                Op::Relu
+                | Op::MaxPool { .. }
+                | Op::Upsample { .. }
+                | Op::Rearrange(_)
+                | Op::Flatten
+                | Op::Reshape { .. } => (first, false),
                 Op::PiecewiseLinear(function) if function.is_homogeneous() => (first, false),
-                Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul => (1, pending.iter().any(|&pending| pending != 1)),
+                Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul | Op::MatMul => {
+                    (1, pending.iter().any(|&pending| pending != 1))
+                }
                 Op::Add | Op::Concat => (first, pending.iter().any(|&other| other != first)),
                 Op::AvgPool { .. } | Op::GlobalAvgPool if !deferred[index] => (1, false),
                 Op::AvgPool { .. } | Op::GlobalAvgPool => {
@@ -208,11 +213,16 @@ impl Planner {
             Op::Conv2d { out_channels, window, groups, bias } => {
                 PlanOp::Conv2d { out_channels, window, groups, bias, divisor }
             }
+            Op::ConvTranspose2d { out_channels, output, window, groups, bias } => {
+                PlanOp::ConvTranspose2d { out_channels, output, window, groups, bias, divisor }
+            }
             Op::Linear { out_features, bias } => PlanOp::Linear { out_features, bias, divisor },
             Op::Relu => PlanOp::Relu,
             Op::Relu6 => PlanOp::Relu6,
             Op::PiecewiseLinear(function) => PlanOp::PiecewiseLinear(function),
             Op::Smooth(function) => PlanOp::Smooth(function),
+            Op::Rows(function) => PlanOp::Rows(function),
+            Op::Bias => PlanOp::Bias,
             Op::MaxPool { window } => PlanOp::MaxPool { window },
             Op::AvgPool { window } => PlanOp::SumPool { window },
             Op::GlobalAvgPool => {
@@ -222,6 +232,8 @@ impl Planner {
             }
             Op::Add => PlanOp::Add,
             Op::Mul => PlanOp::Mul,
+            Op::MatMul => PlanOp::MatMul,
+            Op::Rearrange(rearrange) => PlanOp::Rearrange(rearrange),
             Op::Concat => PlanOp::Concat,
             Op::Upsample { factors } => PlanOp::Upsample { factors },
             Op::Flatten | Op::Reshape { .. } => PlanOp::Reshape { shape: node.shape.clone() },

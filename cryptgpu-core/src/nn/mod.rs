@@ -4,6 +4,8 @@
 //! | file | what |
 //! |---|---|
 //! | `graph.rs` | [`Graph`]: nodes with operations, names and shapes |
+//! | `infer.rs` | shapes of results |
+//! | `rearrange.rs` | [`Rearrange`]: elements in other places |
 //! | `zoo/` | networks by name |
 //! | `weights.rs` | [`Weights`]: named plaintext tensors, read, written, made from a seed, checked against a graph |
 //! | `onnx/` | [`OnnxModel`]: networks and weights from ONNX files |
@@ -36,6 +38,7 @@ pub mod estimate;
 mod fit;
 pub mod fold;
 pub mod graph;
+mod infer;
 pub mod lower;
 pub mod onnx;
 pub mod plaintext;
@@ -43,6 +46,7 @@ pub mod plan;
 mod predictions;
 pub mod private;
 pub mod range;
+mod rearrange;
 mod show;
 mod source;
 mod torch;
@@ -60,6 +64,7 @@ pub use onnx::{OnnxError, OnnxModel};
 pub use plan::Plan;
 pub use predictions::predictions;
 pub use private::SharedModel;
+pub use rearrange::Rearrange;
 pub use show::headroom_table;
 pub use source::{WeightFile, WeightSource};
 pub use weights::Weights;

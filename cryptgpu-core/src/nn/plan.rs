@@ -2,9 +2,10 @@
 //! weight's value, and all parties make the same of a graph ([`super::lower`]). How it is made, what it costs and how it is run live
 //! elsewhere.
 
+use super::Rearrange;
 use super::divisor::product_cut;
 use crate::device::PoolGeometry;
-use crate::mpc::{PiecewiseLinear, SmoothFunction};
+use crate::mpc::{PiecewiseLinear, RowFunction, SmoothFunction};
 
 /// A value of a plan: the input (0), or the result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,21 @@ pub enum PlanOp {
         /// Pending divisor of the input.
         divisor: u64,
     },
+    /// Transposed convolution with the tensors `{name}.weight` and `{name}.bias`, then truncation.
+    ConvTranspose2d {
+        /// Output channels.
+        out_channels: usize,
+        /// Height and width of the result.
+        output: [usize; 2],
+        /// The window of the convolution whose gradient it is.
+        window: PoolGeometry,
+        /// Groups.
+        groups: usize,
+        /// Whether there is a bias.
+        bias: bool,
+        /// Pending divisor of the input.
+        divisor: u64,
+    },
     /// Fully connected layer with the tensors `{name}.weight` and `{name}.bias`, then truncation.
     Linear {
         /// Output features.
@@ -51,6 +67,10 @@ pub enum PlanOp {
     PiecewiseLinear(PiecewiseLinear),
     /// A smooth function of each element.
     Smooth(SmoothFunction),
+    /// A function of each row.
+    Rows(RowFunction),
+    /// Sum with the tensor `{name}.bias`: local.
+    Bias,
     /// Maximum over windows, padding as −∞.
     MaxPool {
         /// The window.
@@ -76,6 +96,10 @@ pub enum PlanOp {
     Add,
     /// Product of two inputs, then truncation.
     Mul,
+    /// Products of matrices, then truncation.
+    MatMul,
+    /// Elements in other places: local.
+    Rearrange(Rearrange),
     /// Inputs side by side along the channels: local.
     Concat,
     /// Each pixel as several: local.
@@ -95,18 +119,22 @@ impl PlanOp {
     pub fn kind(&self) -> &'static str {
         match self {
             PlanOp::Conv2d { .. } => "conv2d",
+            PlanOp::ConvTranspose2d { .. } => "conv_transpose2d",
             PlanOp::Linear { .. } => "linear",
             PlanOp::Relu => "relu",
             PlanOp::Relu6 => "relu6",
             PlanOp::PiecewiseLinear(_) => "piecewise_linear",
             PlanOp::Smooth(function) => function.name(),
+            PlanOp::Rows(function) => function.name(),
+            PlanOp::Bias => "bias",
             PlanOp::MaxPool { .. } => "max_pool",
             PlanOp::SumPool { .. } | PlanOp::Rescale { .. } => "avg_pool",
             PlanOp::BatchNorm2d { .. } => "batch_norm",
             PlanOp::Add => "add",
             PlanOp::Mul => "mul",
             PlanOp::Upsample { .. } => "upsample",
-            PlanOp::Concat | PlanOp::Reshape { .. } => "reshape",
+            PlanOp::MatMul => "matmul",
+            PlanOp::Concat | PlanOp::Reshape { .. } | PlanOp::Rearrange(_) => "reshape",
         }
     }
 }
@@ -174,7 +202,11 @@ impl Plan {
     pub fn product_cut(&self, step: &Step, fraction_bits: u32) -> Option<u32> {
         match step.op {
             PlanOp::Conv2d { .. } | PlanOp::Linear { .. } if step.left_to_sum => None,
-            PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::Mul => Some(product_cut(&step.op, fraction_bits)),
+            PlanOp::Conv2d { .. }
+            | PlanOp::ConvTranspose2d { .. }
+            | PlanOp::Linear { .. }
+            | PlanOp::Mul
+            | PlanOp::MatMul => Some(product_cut(&step.op, fraction_bits)),
             PlanOp::Add => {
                 let left = self.steps.iter().filter(|left| left.left_to_sum && step.inputs.contains(&left.output));
                 left.map(|left| product_cut(&left.op, fraction_bits)).max()
@@ -208,7 +240,21 @@ impl Plan {
             PlanOp::Conv2d { out_channels, window, groups, .. } => {
                 Some(vec![*out_channels, input.first()? / groups, window.kernel[0], window.kernel[1]])
             }
-            PlanOp::Linear { out_features, .. } => Some(vec![*out_features, *input.first()?]),
+            PlanOp::ConvTranspose2d { out_channels, window, groups, .. } => {
+                Some(vec![*input.first()?, out_channels / groups, window.kernel[0], window.kernel[1]])
+            }
+            PlanOp::Linear { out_features, .. } => Some(vec![*out_features, *input.last()?]),
+            _ => None,
+        }
+    }
+
+    /// Shape of the bias of a step, or `None` when it has none.
+    pub(super) fn bias_shape(&self, step: &Step) -> Option<Vec<usize>> {
+        match step.op {
+            PlanOp::Conv2d { out_channels, bias: true, .. } => Some(vec![out_channels]),
+            PlanOp::ConvTranspose2d { out_channels, bias: true, .. } => Some(vec![out_channels]),
+            PlanOp::Linear { out_features, bias: true, .. } => Some(vec![out_features]),
+            PlanOp::Bias => Some(self.shape(step.output).to_vec()),
             _ => None,
         }
     }
@@ -220,14 +266,7 @@ impl Plan {
 
     /// Elements of each weight and of each bias.
     pub(super) fn weight_tensors(&self) -> impl Iterator<Item = u64> {
-        let tensors = self.steps.iter().filter_map(|step| {
-            let shape = self.weight_shape(step)?;
-            let bias = match step.op {
-                PlanOp::Conv2d { bias, .. } | PlanOp::Linear { bias, .. } => u64::from(bias) * shape[0] as u64,
-                _ => 0,
-            };
-            Some([shape.iter().map(|&size| size as u64).product::<u64>(), bias])
-        });
-        tensors.flatten()
+        let tensors = self.steps.iter().flat_map(|step| [self.weight_shape(step), self.bias_shape(step)]);
+        tensors.flatten().map(|shape| shape.iter().map(|&size| size as u64).product())
     }
 }

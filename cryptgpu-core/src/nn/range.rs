@@ -113,10 +113,11 @@ pub fn headroom(
     let plan = lower(&folded, *options)?;
     window::check_plan(&plan, settings)?;
     let intervals = bound::intervals(&plan, &weights, *input, settings.codec)?;
-    let mut seen: HashMap<String, f64> = HashMap::new();
+    let (mut seen, mut norms): (HashMap<String, f64>, HashMap<String, f64>) = Default::default();
     if let Some(images) = &images {
         plaintext::evaluate_with(&*reordered(&folded, *options)?, &weights, images, |node, value| {
             seen.insert(node.to_owned(), value.iter().fold(0.0, |max, value| max.max(value.abs())));
+            norms.insert(node.to_owned(), largest_norm(value));
         })?;
     }
     // The node whose result a value is.
@@ -131,6 +132,15 @@ pub fn headroom(
             let channels = of.iter().flat_map(|value| &intervals[value.index()]);
             channels.map(|&interval| measure(interval)).fold(0.0, f64::max)
         };
+        if let Some(limit) = limit_of_norm(step, settings) {
+            // What is limited is the norm of a row, of which every element may be as large as the bound.
+            let width = of.first().and_then(|&value| plan.shape(value).last()).copied().unwrap_or(1) as f64;
+            let seen = of.first().and_then(|value| norms.get(nodes[value.index()])).copied();
+            let (node, kind, bound) =
+                (step.name.clone(), step.op.kind(), over(bound::Interval::largest) * width.sqrt());
+            room.push(Headroom { node, kind, limit, bound, least: 0.0, seen });
+            continue;
+        }
         let largest = of.iter().filter_map(|value| seen.get(nodes[value.index()])).copied().reduce(f64::max);
         room.push(Headroom {
             node: step.name.clone(),
@@ -142,6 +152,23 @@ pub fn headroom(
         });
     }
     Ok(room)
+}
+
+/// What the norms of the rows of a layer normalisation must stay below, without their means.
+fn limit_of_norm(step: &Step, settings: &Settings) -> Option<f64> {
+    match &step.op {
+        PlanOp::Rows(function) => function.largest_norm(settings.codec),
+        _ => None,
+    }
+}
+
+/// The largest norm of a row along the last axis, without its mean.
+fn largest_norm(value: &ndarray::ArrayD<f64>) -> f64 {
+    let norm = |row: ndarray::ArrayView1<'_, f64>| {
+        let mean = row.sum() / row.len().max(1) as f64;
+        row.iter().map(|x| (x - mean).powi(2)).sum::<f64>().sqrt()
+    };
+    value.rows().into_iter().map(norm).fold(0.0, f64::max)
 }
 
 /// What the values that a step truncates or compares must stay below, as the network counts, and which these are. Nothing
@@ -173,15 +200,21 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
             Some((seen.min(result), [&step.inputs[..], &[step.output]].concat()))
         }
         PlanOp::Smooth(function) => Some((compared(top - 1) - function.farthest(), step.inputs.clone())),
+        PlanOp::Rows(_) => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { .. } => Some((compared(top - 3), step.inputs.clone())),
         _ if step.output == plan.output() => {
             Some((2f64.powi(ring.bits() as i32 - 1 - f) / plan.divisor(step.output) as f64, vec![step.output]))
         }
-        PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => None,
+        PlanOp::Conv2d { .. } | PlanOp::ConvTranspose2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => {
+            None
+        }
         PlanOp::SumPool { .. }
         | PlanOp::Add
+        | PlanOp::Bias
         | PlanOp::Mul
+        | PlanOp::MatMul
+        | PlanOp::Rearrange(_)
         | PlanOp::Concat
         | PlanOp::Upsample { .. }
         | PlanOp::Reshape { .. } => None,

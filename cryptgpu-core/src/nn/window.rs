@@ -54,6 +54,8 @@ fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
     let pending = extra_bits(divisor);
     match &step.op {
         PlanOp::Relu => pending,
+        // Differences.
+        PlanOp::Rows(function) if function.compares() => pending + 1,
         PlanOp::MaxPool { window } => pending + if window.padding == [0; 4] { 1 } else { 2 },
         PlanOp::Relu6 => pending + shifted(settings, 6.0),
         PlanOp::PiecewiseLinear(function) if function.kinks() > 0 => pending + shifted(settings, function.farthest()),
@@ -110,6 +112,11 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
                 .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
         }
         if let PlanOp::Smooth(function) = &step.op {
+            function
+                .check(settings.codec)
+                .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
+        }
+        if let PlanOp::Rows(function) = &step.op {
             function
                 .check(settings.codec)
                 .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;

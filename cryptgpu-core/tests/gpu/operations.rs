@@ -519,10 +519,14 @@ fn gradients(card: Device) {
 fn orders_of_blocks(card: Device) {
     let swapped = BlockOrder::swapped(3, [5, 7], 9);
     let one_by_one = BlockOrder::swapped(1, [40, 33], 1);
-    let orders = [swapped, BlockOrder { reversed: true, ..swapped }, one_by_one, BlockOrder::mirrored([2, 5, 3], 70)];
+    // Every third block of four groups, and each block five times.
+    let part = BlockOrder { sizes: [4, 1, 3], strides: [9 * 7, 0, 3 * 7], block: 7, reversed: false };
+    let repeated = BlockOrder { sizes: [6, 1, 5], strides: [33, 0, 0], block: 33, reversed: false };
+    let reversed = BlockOrder { reversed: true, ..swapped };
+    let orders = [swapped, reversed, one_by_one, BlockOrder::mirrored([2, 5, 3], 70), part, repeated];
     for order in orders {
         let n = order.words();
-        same(&format!("{order:?}"), card, [words(n, 1)], [Out::New(n)], |[x], [out]| {
+        same(&format!("{order:?}"), card, [words(order.reach(), 1)], [Out::New(n)], |[x], [out]| {
             kernels::reorder(Ring::Z64, &order, x, out)
         });
     }

@@ -123,6 +123,10 @@ fn layers(card: Device) {
     same_as_cpu("matmul", card, World::seeded(1), &[24, 24], false, |p, x| {
         p.matmul(x, x).and_then(|y| components(p, &y))
     });
+    same_as_cpu("batched matmul", card, World::seeded(2), &[5, 12, 12], false, |p, x| {
+        let y = x.permute(&[0, 2, 1])?;
+        p.batched_matmul(x, &y).and_then(|y| components(p, &y))
+    });
     same_as_cpu("linear", card, World::seeded(2), &[20, 33], false, |p, x| {
         let w = x.narrow(0..7).map(Operand::new)?;
         let bias = x.reshape(&[660]).and_then(|x| x.narrow(3..10))?;
@@ -238,6 +242,9 @@ fn gradients(card: Device) {
 
 /// Softmax, its loss and gradient, whose parts are those of the other functions too.
 fn functions(card: Device) {
+    same_as_cpu("layer_norm", card, World::seeded(10), &[70, 24], false, |p, x| {
+        p.layer_norm(x, 1e-5).and_then(|y| components(p, &y))
+    });
     same_as_cpu("cross_entropy", card, World::seeded(8), &[70, 10], false, |p, x| {
         let entropy = p.cross_entropy(x, &x.neg())?;
         Ok([components(p, &entropy.losses)?, components(p, &entropy.gradient)?].concat())

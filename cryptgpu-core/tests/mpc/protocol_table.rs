@@ -72,6 +72,10 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
             let (dy, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
             p.linear_input_gradient(&dy, &Operand::new(w)).map(drop)
         }),
+        ("products of 16×16 matrices", exact, |p, x| {
+            let x = x.reshape(&[N / 256, 16, 16]).unwrap();
+            p.batched_matmul(&x, &x).map(drop)
+        }),
         ("average pool 2×2 (per input)", exact, |p, x| {
             p.avg_pool(&x.reshape(&[1, 2, 128, 128]).unwrap(), &PoolGeometry::square(2, 2, 0)).map(drop)
         }),
@@ -109,6 +113,12 @@ fn functions() -> Vec<(&'static str, &'static str, &'static str, Protocol)> {
         ("its logarithm", "as the maximum", "3.25·2^−20", |p, x| {
             p.log_softmax(&x.reshape(&[ELEMENTS / 10, 10])?).map(drop)
         }),
+        (
+            "rows of 32 with mean 0, variance 1",
+            "√Σ(x − μ)² < 2^11",
+            "2^−20·(2 + 2/σ) + 2^−19·\\|y\\|",
+            |p, x| p.layer_norm(&x.reshape(&[ELEMENTS / 32, 32])?, 1e-5).map(drop),
+        ),
         ("cross-entropy and its gradient", "as the maximum", "4·2^−20", |p, x| {
             let x = x.reshape(&[ELEMENTS / 10, 10])?;
             p.cross_entropy(&x, &x).map(drop)

@@ -143,7 +143,15 @@ impl Network {
                 Tensor::cat(&parts, 0)
             }
             Op::Flatten | Op::Reshape { .. } => Ok(x.clone()),
-            Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul | Op::Upsample { .. } => {
+            Op::PiecewiseLinear(_)
+            | Op::Smooth(_)
+            | Op::Mul
+            | Op::MatMul
+            | Op::Rows(_)
+            | Op::Bias
+            | Op::Rearrange(_)
+            | Op::ConvTranspose2d { .. }
+            | Op::Upsample { .. } => {
                 bail!("{} is not trained by this program", node.name)
             }
         }

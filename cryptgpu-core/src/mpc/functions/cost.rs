@@ -4,7 +4,7 @@
 use super::exp::Pieces;
 use super::octaves::BitRange;
 use super::softmax::{exponential_scale, sum_octaves};
-use super::{Octaves, SmoothFunction, WORKING, reciprocal, roots};
+use super::{Octaves, RowFunction, SmoothFunction, WORKING, normalise, reciprocal, roots};
 use crate::mpc::cost::{extend, max_pool, reshare, sign_to_ring, truncate_product, truncate_shared};
 use crate::mpc::{Cost, SignWindow};
 use crate::ring::Ring;
@@ -136,6 +136,27 @@ fn softmax_of(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
 /// [`crate::mpc::Party::log_softmax`] of `rows` rows of `width` elements.
 pub fn log_softmax(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     arguments(ring, rows * width) + exponentials(rows, width, f, window) + polynomial(rows, f)
+}
+
+/// [`crate::mpc::Party::layer_norm`] of `rows` rows of `width` elements.
+pub fn layer_norm(ring: Ring, rows: usize, width: usize, f: u32, eps: f64) -> Cost {
+    let scales = normalise::Scales::of(width, eps, f);
+    arguments(ring, rows * width)
+        + truncate_shared(RING, rows, scales.mean_cut())
+        + truncate_product(RING, rows, scales.squares)
+        + split(rows, scales.bits())
+        + polynomial(rows, scales.mantissa())
+        + product(rows, scales.root_cut())
+        + truncate_product(RING, rows * width, scales.inverse())
+}
+
+/// [`crate::mpc::Party::of_rows`] of `rows` rows of `width` elements.
+pub fn rows(ring: Ring, rows: usize, width: usize, f: u32, function: RowFunction, window: SignWindow) -> Cost {
+    match function {
+        RowFunction::Softmax => softmax(ring, rows, width, f, window),
+        RowFunction::LogSoftmax => log_softmax(ring, rows, width, f, window),
+        RowFunction::LayerNorm { eps } => layer_norm(ring, rows, width, f, eps),
+    }
 }
 
 /// [`crate::mpc::Party::cross_entropy`] of `rows` rows of `width` elements.

@@ -19,22 +19,27 @@
 //! | `sigmoid.rs` | sigmoid |
 //! | `pieces.rs`, `tables.rs` | [`SmoothFunction`]: activations by piecewise polynomials, and their numbers |
 //! | `softmax.rs` | maximum of rows, softmax, its logarithm, cross-entropy |
+//! | `normalise.rs` | rows with mean 0 and variance 1 |
+//! | `rows.rs` | [`RowFunction`]: softmax and normalisation within a network |
 //! | `cost.rs` | what they cost, as formulas |
 
 pub(super) mod cost;
 mod exp;
 mod log;
+mod normalise;
 mod octaves;
 mod pieces;
 mod polynomial;
 mod reciprocal;
 mod roots;
+mod rows;
 mod sigmoid;
 mod softmax;
 mod tables;
 
 pub use octaves::Octaves;
 pub use pieces::SmoothFunction;
+pub use rows::RowFunction;
 pub use softmax::CrossEntropy;
 
 use super::{Fidelity, MpcError, Party, Rep, Settings, SignWindow};

@@ -26,11 +26,11 @@ impl Outcome for CrossEntropy {
 }
 
 /// The rows of a share.
-struct Rows {
+pub(super) struct Rows {
     /// How many.
-    count: usize,
+    pub count: usize,
     /// Elements of one.
-    width: usize,
+    pub width: usize,
 }
 
 /// Exponentials of rows, relative to the largest element.
@@ -56,7 +56,7 @@ pub(super) fn sum_octaves(width: usize) -> Octaves {
 }
 
 impl Rows {
-    fn of(operation: &'static str, x: &Rep) -> Result<Self, MpcError> {
+    pub fn of(operation: &'static str, x: &Rep) -> Result<Self, MpcError> {
         match x.shape().split_last() {
             Some((&width, outer)) if width > 0 => Ok(Rows { count: outer.iter().product(), width }),
             _ => {
@@ -67,14 +67,14 @@ impl Rows {
     }
 
     /// Rows as windows of an image.
-    fn image(&self) -> ([usize; 4], PoolGeometry) {
+    pub fn image(&self) -> ([usize; 4], PoolGeometry) {
         let window =
             PoolGeometry { kernel: [1, self.width], stride: [1, self.width], padding: [0; 4], dilation: [1; 2] };
         ([1, self.count, 1, self.width], window)
     }
 
     /// An entry for each row, at each of its elements. Local.
-    fn spread(&self, x: &Rep) -> Result<Rep, MpcError> {
+    pub fn spread(&self, x: &Rep) -> Result<Rep, MpcError> {
         let each = |x: &Tensor| {
             let n = self.count * self.width;
             let mut out = x.full_like(&[n], 0).into_buffer();
@@ -213,7 +213,7 @@ impl Party {
     }
 
     /// The sum of each row of an additive share. Local.
-    fn row_sums(&self, x: &Additive, rows: &Rows) -> Result<Additive, MpcError> {
+    pub(super) fn row_sums(&self, x: &Additive, rows: &Rows) -> Result<Additive, MpcError> {
         let (image, window) = rows.image();
         let sums = x.mine().reshape(&image)?.sum_pool(&window)?;
         Ok(Additive::from_summand(sums.reshape(&[rows.count])?))

@@ -9,6 +9,7 @@
 //! | `components.rs` | what [`Rep`] and [`RepXor`] have in common: two tensors of one shape, and what is done to each alike |
 //! | `additive.rs` | [`Additive`]: one summand at each party, as local products give it |
 //! | `channels.rs` | sums, a summand or a factor for each channel |
+//! | `rearrange.rs` | axes in another order, parts of axes, repeated axes |
 //! | `gradients.rs` | gradients of layers' weights and inputs, and of windows |
 //!
 //! ```
@@ -38,6 +39,7 @@ mod bits;
 mod channels;
 mod components;
 mod gradients;
+mod rearrange;
 mod replicated;
 
 pub use additive::{Additive, Group, Sum, Xor};

@@ -9,6 +9,7 @@ mod exact;
 mod functions;
 mod gradients;
 mod range;
+mod rows;
 mod setup;
 mod views;
 

@@ -124,7 +124,7 @@ fn scaled<'a>(
 }
 
 /// The product of two values of the same shape.
-fn product<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value, y: &Value) -> Result<Value> {
+pub(super) fn product<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value, y: &Value) -> Result<Value> {
     let layer = import.layer(node, None, Kind::Plain(Op::Mul), &[x, y])?;
     Ok(x.with(layer.layer))
 }
@@ -136,6 +136,9 @@ pub(super) fn prelu<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result
     let x = import.value(node, 0)?;
     let shape = import.layers.shape(x.layer).to_vec();
     let channels = shape.first().copied().unwrap_or(1);
+    if shape.len() == 2 {
+        return Err("its slopes are those of rows: only of images and vectors they are computed".to_owned().into());
+    }
     import.take(2 * channels)?;
     let (_, slopes) = super::elementwise::channels(import, &x, &slope)?;
     let image = match shape.len() {

@@ -1,7 +1,7 @@
 //! The graph and its weights, of layers: factors and shifts go into the products beside them, what nobody uses is left out,
 //! and names become unique.
 
-use super::super::{Graph, NnError, Op, Weights};
+use super::super::{Graph, NnError, Op, Rearrange, Weights};
 use super::error::OnnxError;
 use super::layers::{Kind, Layer, Layers, by_channel};
 use ndarray::{Array1, ArrayD, Axis};
@@ -44,6 +44,15 @@ impl Building {
             self.layers[at].inputs[input] = self.stands[self.layers[at].inputs[input]];
         }
         let (before, [layer, ..]) = self.layers.split_at_mut(at) else { return };
+        if let (Kind::Bias(values), [input]) = (&layer.kind, &layer.inputs[..]) {
+            let alone = self.uses[*input] == 1 && self.output != *input && self.uses[at] > 0;
+            if let (Kind::Bias(first), true) = (&mut before[*input].kind, alone) {
+                *first += values;
+                let input = *input;
+                self.goes_into(at, input);
+            }
+            return;
+        }
         let (Kind::Affine { scale, shift }, [input]) = (&layer.kind, &layer.inputs[..]) else { return };
         let input = *input;
         if self.uses[at] == 0 {
@@ -51,10 +60,8 @@ impl Building {
         }
         let alone = self.uses[input] == 1 && self.output != input;
         match &mut before[input].kind {
-            Kind::Product { weight, bias, .. } if alone => {
-                for (mut filter, &scale) in weight.axis_iter_mut(Axis(0)).zip(scale) {
-                    filter.mapv_inplace(|value| (f64::from(value) * scale) as f32);
-                }
+            Kind::Product { op, weight, bias } if alone => {
+                scale_outputs(op, weight, scale);
                 let old = bias.take().unwrap_or_else(|| vec![0.0; scale.len()]);
                 *bias =
                     Some(old.iter().zip(scale).zip(shift).map(|((old, scale), shift)| old * scale + shift).collect());
@@ -125,6 +132,10 @@ impl Building {
             let inputs: Vec<_> = layer.inputs.iter().map(|&input| ids[input]).collect();
             let op = match layer.kind {
                 Kind::Plain(op) => op,
+                Kind::Bias(values) => {
+                    weights.insert(format!("{name}.bias"), values);
+                    Op::Bias
+                }
                 Kind::Product { op, weight, bias } => {
                     let has_bias = bias.is_some();
                     weights.insert(format!("{name}.weight"), weight);
@@ -136,22 +147,36 @@ impl Building {
                         Op::Conv2d { out_channels, window, groups, .. } => {
                             Op::Conv2d { out_channels, window, groups, bias: has_bias }
                         }
+                        Op::ConvTranspose2d { out_channels, output, window, groups, .. } => {
+                            Op::ConvTranspose2d { out_channels, output, window, groups, bias: has_bias }
+                        }
                         Op::Linear { out_features, .. } => Op::Linear { out_features, bias: has_bias },
                         other => other,
                     }
                 }
-                // Of a vector: as an image of one pixel, and back.
+                // Of a vector: as an image of one pixel, and back. Of rows: as an image with a pixel for each.
                 Kind::Affine { scale, shift } => {
                     let (op, weight) = by_channel(&scale, true);
                     weights.insert(format!("{name}.weight"), weight);
                     let bias = shift.iter().map(|&value| value as f32);
                     weights.insert(format!("{name}.bias"), Array1::from_iter(bias).into_dyn());
                     let pixel = unique(&mut names, format!("{name}.pixel"));
-                    let shape = vec![scale.len(), 1, 1];
                     let scaled = unique(&mut names, format!("{name}.vector"));
-                    let pixel = builder.add(&pixel, Op::Reshape { shape }, &inputs)?;
+                    let rows = if let [rows, _] = layer.shape[..] { rows } else { 1 };
+                    let (mut input, turn) = (inputs[0], Op::Rearrange(Rearrange::Permute(vec![1, 0])));
+                    if rows > 1 {
+                        let turned = unique(&mut names, format!("{name}.turned"));
+                        input = builder.add(&turned, turn.clone(), &[input])?;
+                    }
+                    let pixel = builder.add(&pixel, Op::Reshape { shape: vec![scale.len(), 1, rows] }, &[input])?;
                     let image = builder.add(&name, op, &[pixel])?;
-                    ids[at] = builder.flatten(&scaled, image)?;
+                    if rows == 1 {
+                        ids[at] = builder.add(&scaled, Op::Reshape { shape: layer.shape }, &[image])?;
+                        continue;
+                    }
+                    let columns = unique(&mut names, format!("{name}.columns"));
+                    let columns = builder.add(&columns, Op::Reshape { shape: vec![scale.len(), rows] }, &[image])?;
+                    ids[at] = builder.add(&scaled, turn, &[columns])?;
                     continue;
                 }
             };
@@ -161,6 +186,23 @@ impl Building {
         weights.check(&graph)?;
         Ok((graph, weights))
     }
+}
+
+/// Multiplies the weights of each output channel or feature by its factor.
+fn scale_outputs(op: &Op, weight: &mut ArrayD<f32>, scale: &[f64]) {
+    let scaled = |filter: &mut ndarray::ArrayViewMutD<'_, f32>, scale: f64| {
+        filter.mapv_inplace(|value| (f64::from(value) * scale) as f32);
+    };
+    if let Op::ConvTranspose2d { out_channels, groups, .. } = op {
+        // Output channels are those of the second axis, group by group.
+        let (each, inputs) = (out_channels / groups, weight.len_of(Axis(0)) / groups);
+        for (input, mut filters) in weight.axis_iter_mut(Axis(0)).enumerate() {
+            let own = &scale[input / inputs * each..][..each];
+            filters.axis_iter_mut(Axis(0)).zip(own).for_each(|(mut filter, &scale)| scaled(&mut filter, scale));
+        }
+        return;
+    }
+    weight.axis_iter_mut(Axis(0)).zip(scale).for_each(|(mut filter, &scale)| scaled(&mut filter, scale));
 }
 
 /// W · (scale · x + shift) + b as (W · scale) · x + (b + W · shift).

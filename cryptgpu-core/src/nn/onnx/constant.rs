@@ -9,7 +9,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dim {
     Is(i64),
-    Batch,
+    /// So many times the batch.
+    Batch(i64),
 }
 
 /// A constant. `Debug` shows no float: those are weights.
@@ -66,7 +67,7 @@ impl Constant {
     pub(super) fn integers(&self) -> Option<Vec<i64>> {
         let number = |dim: Dim| match dim {
             Dim::Is(value) => Some(value),
-            Dim::Batch => None,
+            Dim::Batch(_) => None,
         };
         self.dims()?.into_iter().map(number).collect()
     }
@@ -90,7 +91,7 @@ impl Constant {
             Constant::Ints(values) => {
                 let values = values.map(|dim| match dim {
                     Dim::Is(value) => Some(*value as f32),
-                    Dim::Batch => None,
+                    Dim::Batch(_) => None,
                 });
                 if values.iter().any(Option::is_none) {
                     return None;
@@ -121,11 +122,18 @@ pub(super) fn fold(node: &Attributes<'_>, inputs: &[Option<Constant>]) -> Option
         "Gather" => gather(&given),
         "Slice" => slice(node, inputs),
         "ConstantOfShape" => target(Some(&first)).and_then(|shape| filled(&shape, node)),
-        "Add" | "Sub" | "Mul" | "Div" => {
+        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Equal" => {
             given.get(1).ok_or_else(two).and_then(|other| binary(node.operator(), first, other))
         }
+        "Sqrt" => first.as_floats().map(|values| Constant::floats(values.mapv(f32::sqrt))).ok_or_else(batch_in_float),
+        "Where" => chosen(&given),
+        "Expand" => expanded(first, given.get(1)),
         _ => return None,
     })
+}
+
+fn batch_in_float() -> String {
+    "the batch's size becomes a float".into()
 }
 
 fn two() -> String {
@@ -232,9 +240,7 @@ fn cast(constant: &Constant, to: i64) -> Result<Constant, String> {
     let float = i32::try_from(to).is_ok_and(super::tensor::is_float);
     match (constant, float) {
         (Constant::Floats(values), false) => Ok(Constant::Ints(values.mapv(|value| Dim::Is(value as i64)))),
-        (Constant::Ints(_), true) => {
-            constant.as_floats().map(Constant::Floats).ok_or_else(|| "the batch's size becomes a float".into())
-        }
+        (Constant::Ints(_), true) => constant.as_floats().map(Constant::Floats).ok_or_else(batch_in_float),
         (same, _) => Ok(same.clone()),
     }
 }
@@ -303,25 +309,74 @@ fn filled(shape: &[i64], node: &Attributes<'_>) -> Result<Constant, String> {
     })
 }
 
-/// One of the four operations on two constants, one of which has the shape of the result: nothing grows.
+/// An operation on two sizes, of which one may be the batch's so many times.
+fn of_dims(operator: &str, a: Dim, b: Dim) -> Option<Dim> {
+    match (operator, a, b) {
+        ("Equal", a, b) => Some(Dim::Is(i64::from(a == b))),
+        ("Add", Dim::Is(a), Dim::Is(b)) => a.checked_add(b).map(Dim::Is),
+        ("Sub", Dim::Is(a), Dim::Is(b)) => a.checked_sub(b).map(Dim::Is),
+        ("Mul", Dim::Is(a), Dim::Is(b)) => a.checked_mul(b).map(Dim::Is),
+        ("Mul", Dim::Batch(a), Dim::Is(b)) | ("Mul", Dim::Is(a), Dim::Batch(b)) => a.checked_mul(b).map(Dim::Batch),
+        ("Div", Dim::Is(a), Dim::Is(b)) => a.checked_div(b).map(Dim::Is),
+        ("Mod", Dim::Is(a), Dim::Is(b)) => a.checked_rem(b).map(Dim::Is),
+        ("Div", Dim::Batch(a), Dim::Is(b)) => (a.checked_rem(b)? == 0).then_some(Dim::Batch(a / b)),
+        ("Div", Dim::Batch(a), Dim::Batch(b)) => (a.checked_rem(b)? == 0).then_some(Dim::Is(a / b)),
+        ("Mod", Dim::Batch(a), Dim::Is(b)) => (a.checked_rem(b)? == 0).then_some(Dim::Is(0)),
+        _ => None,
+    }
+}
+
+/// Where: of integers, element by element, as shapes are put together.
+fn chosen(constants: &[&Constant]) -> Result<Constant, String> {
+    let [condition, a, b] = constants else { return Err("it needs three inputs".into()) };
+    let lists = lists(&[condition, a, b])?;
+    let length = lists.iter().map(Vec::len).max().unwrap_or(0);
+    if lists.iter().any(|list| list.is_empty() || (list.len() != length && list.len() != 1)) {
+        return Err("it chooses among lists of different lengths".into());
+    }
+    let at = |list: &[Dim], place: usize| list[place % list.len()];
+    let choose = |place| at(if at(&lists[0], place) == Dim::Is(0) { &lists[2] } else { &lists[1] }, place);
+    Ok(Constant::ints((0..length).map(choose).collect()))
+}
+
+/// Expand: the batch's axis stays at one element, which is the same for all images.
+fn expanded(constant: &Constant, target: Option<&&Constant>) -> Result<Constant, String> {
+    let wrong = || "its shape is no list of sizes that the constant can have".to_owned();
+    let target = target.and_then(|target| target.dims()).ok_or_else(wrong)?;
+    let rank = target.len().max(constant.shape().len());
+    let own = |at: usize| (at + constant.shape().len()).checked_sub(rank).map_or(1, |at| constant.shape()[at]);
+    let asked = |at: usize| (at + target.len()).checked_sub(rank).map_or(Dim::Is(1), |at| target[at]);
+    let size = |at: usize| match (own(at), asked(at)) {
+        (1, Dim::Batch(1)) => Some(1),
+        (own, Dim::Is(asked)) if asked == 1 || asked == own as i64 => Some(own),
+        (1, Dim::Is(asked)) => usize::try_from(asked).ok(),
+        _ => None,
+    };
+    let shape = (0..rank).map(size).collect::<Option<Vec<usize>>>().ok_or_else(wrong)?;
+    let elements = shape.iter().try_fold(1usize, |all, &size| all.checked_mul(size)).ok_or_else(wrong)?;
+    if elements > constant.len().max(1).saturating_mul(MOST_INTEGERS) {
+        return Err(wrong());
+    }
+    match constant {
+        Constant::Floats(values) => Ok(Constant::floats(values.broadcast(IxDyn(&shape)).ok_or_else(wrong)?.to_owned())),
+        Constant::Ints(values) if elements <= MOST_INTEGERS => {
+            Ok(Constant::Ints(values.broadcast(IxDyn(&shape)).ok_or_else(wrong)?.to_owned()))
+        }
+        Constant::Ints(_) => Err(wrong()),
+    }
+}
+
+/// One of some operations on two constants, one of which has the shape of the result: nothing grows.
 fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, String> {
-    if let (Some(left), Some(right)) = (a.integers(), b.integers()) {
+    if let (Some(left), Some(right)) = (a.dims(), b.dims()) {
         let shape = if left.len() >= right.len() { a.shape() } else { b.shape() };
         if left.len() != right.len() && left.len() != 1 && right.len() != 1 || left.is_empty() || right.is_empty() {
             return Err("integers of different shapes are not computed with".into());
         }
         let pairs = (0..left.len().max(right.len())).map(|at| (left[at % left.len()], right[at % right.len()]));
-        let result = pairs.map(|(a, b)| {
-            match operator {
-                "Add" => a.checked_add(b),
-                "Sub" => a.checked_sub(b),
-                "Mul" => a.checked_mul(b),
-                _ => a.checked_div(b),
-            }
-            .map(Dim::Is)
-        });
-        let result: Option<Vec<Dim>> = result.collect();
-        let result = result.ok_or_else(|| "arithmetic on integers leaves their range".to_owned())?;
+        let result: Option<Vec<Dim>> = pairs.map(|(a, b)| of_dims(operator, a, b)).collect();
+        let result =
+            result.ok_or_else(|| "arithmetic on integers leaves their range, or mixes the batch in".to_owned())?;
         return reshape(&Constant::ints(result), shape);
     }
     let (Some(left), Some(right)) = (a.as_floats(), b.as_floats()) else {
@@ -331,6 +386,8 @@ fn binary(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, String
         "Add" => a + b,
         "Sub" => a - b,
         "Mul" => a * b,
+        "Mod" => a % b,
+        "Equal" => f32::from(u8::from(a == b)),
         _ => a / b,
     };
     let result = match (right.broadcast(left.raw_dim()), left.broadcast(right.raw_dim())) {

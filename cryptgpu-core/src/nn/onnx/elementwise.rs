@@ -5,6 +5,7 @@ use super::attributes::Attributes;
 use super::import::{Failure, Held, Import};
 use super::layers::{Kind, Order, Value};
 use super::products::vector;
+use super::sequences;
 use crate::mpc::PiecewiseLinear;
 use ndarray::ArrayD;
 
@@ -20,20 +21,35 @@ pub(super) fn arithmetic<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> R
         }
         return with_constant(import, node, place);
     }
+    if node.operator() == "Div" {
+        return super::normalisation::division(import, node);
+    }
     let values = (0..count).map(|place| import.value(node, place)).collect::<Result<Vec<_>>>()?;
     match (node.operator(), values.as_slice()) {
         ("Add" | "Sum", [only]) => Ok(only.clone()),
         ("Add" | "Sum", [first, rest @ ..]) => {
-            if let Some(other) = rest.iter().find(|other| other.dims != first.dims || other.order != first.order) {
-                return Err(unequal("added", first, other, "of equal shapes"));
+            let mut sum = first.clone();
+            if rest.iter().all(|other| have_same_axes(import, first, other)) {
+                let layer = import.layer(node, None, Kind::Plain(Op::Add), &values.iter().collect::<Vec<_>>())?;
+                return Ok(first.with(layer.layer));
             }
-            let layer = import.layer(node, None, Kind::Plain(Op::Add), &values.iter().collect::<Vec<_>>())?;
-            Ok(first.with(layer.layer))
+            for other in rest {
+                let terms = sequences::alike(import, node, &sum, other)?;
+                let [a, b] = terms.ok_or_else(|| unequal("added", first, other, FITTING))?;
+                let layer = import.layer(node, None, Kind::Plain(Op::Add), &[&a, &b])?;
+                sum = a.with(layer.layer);
+            }
+            Ok(sum)
         }
-        ("Sub", [first, other]) if other.dims == first.dims && other.order == first.order => {
-            let minus = PiecewiseLinear::line(-1.0, 0.0).map_err(|error| error.to_string())?;
-            let minus = import.layer(node, None, Kind::Plain(Op::PiecewiseLinear(minus)), &[other])?;
-            let layer = import.layer(node, None, Kind::Plain(Op::Add), &[first, &minus])?;
+        ("Sub", [first, other]) => {
+            let [first, other] = if have_same_axes(import, first, other) {
+                [first.clone(), other.clone()]
+            } else {
+                let terms = sequences::alike(import, node, first, other)?;
+                terms.ok_or_else(|| unequal("subtracted", first, other, FITTING))?
+            };
+            let minus = negated(import, node, &other)?;
+            let layer = import.layer(node, None, Kind::Plain(Op::Add), &[&first, &minus])?;
             Ok(first.with(layer.layer))
         }
         ("Mul", [first, other]) => {
@@ -42,23 +58,33 @@ pub(super) fn arithmetic<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> R
             } else {
                 (first, other)
             };
-            let alike = wide.dims == factor.dims && wide.order == factor.order;
-            if !alike && !scales_planes(import, wide, factor) {
-                return Err(unequal(
-                    "multiplied",
-                    wide,
-                    factor,
-                    "of equal shapes, or with one element for each channel",
-                ));
-            }
-            let layer = import.layer(node, None, Kind::Plain(Op::Mul), &[wide, factor])?;
+            let [wide, factor] = if have_same_axes(import, wide, factor) || scales_planes(import, wide, factor) {
+                [wide.clone(), factor.clone()]
+            } else {
+                let factors = sequences::alike(import, node, wide, factor)?;
+                factors.ok_or_else(|| unequal("multiplied", wide, factor, FITTING))?
+            };
+            let layer = import.layer(node, None, Kind::Plain(Op::Mul), &[&wide, &factor])?;
             Ok(wide.with(layer.layer))
         }
-        ("Sub", [first, other]) => Err(unequal("subtracted", first, other, "of equal shapes")),
-        _ => Err("it divides by a value that depends on the input: only division by constants is computed"
-            .to_owned()
-            .into()),
+        _ => Err("it has no value to compute with".to_owned().into()),
     }
+}
+
+/// What shapes of two values must be.
+const FITTING: &str = "with as many axes, of equal sizes or of one";
+
+/// Whether two values have the same axes, here and there.
+fn have_same_axes(import: &Import<'_>, x: &Value, y: &Value) -> bool {
+    let shape = |value: &Value| import.layers.shape(value.layer);
+    x.dims == y.dims && x.order == y.order && shape(x) == shape(y)
+}
+
+/// −x.
+fn negated<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value) -> Result<Value> {
+    let minus = PiecewiseLinear::line(-1.0, 0.0).map_err(|error| error.to_string())?;
+    let layer = import.layer(node, None, Kind::Plain(Op::PiecewiseLinear(minus)), &[x])?;
+    Ok(x.with(layer.layer))
 }
 
 fn unequal(what: &str, a: &Value, b: &Value, only: &str) -> Failure {
@@ -82,8 +108,11 @@ fn scales_planes(import: &Import<'_>, image: &Value, factor: &Value) -> bool {
 fn with_constant<'a>(import: &mut Import<'a>, node: Attributes<'a>, place: usize) -> Result<Value> {
     let constant = import.weights(node, place)?;
     let x = import.value(node, 1 - place)?;
-    import.take(import.layers.shape(x.layer).first().copied().unwrap_or(1))?;
-    let (channels, by_channel) = channels(import, &x, &constant)?;
+    import.take(import.layers.shape(x.layer).iter().copied().max().unwrap_or(1))?;
+    let (channels, by_channel) = match channels(import, &x, &constant) {
+        Ok(found) => found,
+        Err(refused) => return with_any_constant(import, node, place, &constant, &x)?.ok_or(refused),
+    };
     let ones = vec![1.0; channels];
     let (scale, shift) = match (node.operator(), place) {
         ("Add", _) => (ones, by_channel),
@@ -104,13 +133,32 @@ fn with_constant<'a>(import: &mut Import<'a>, node: Attributes<'a>, place: usize
     Ok(x.with(layer.layer))
 }
 
-/// How many channels a value has, and the constant by channel.
+/// The same with a constant of any shape that fits.
+fn with_any_constant<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    place: usize,
+    constant: &ArrayD<f32>,
+    x: &Value,
+) -> Result<Option<Value>> {
+    match (node.operator(), place) {
+        ("Add", _) => sequences::plus(import, node, x, constant, 1.0),
+        ("Sub", 1) => sequences::plus(import, node, x, constant, -1.0),
+        ("Sub", _) => {
+            let minus = negated(import, node, x)?;
+            sequences::plus(import, node, &minus, constant, 1.0)
+        }
+        ("Mul", _) => sequences::scaled(import, node, x, constant, |factor| factor),
+        ("Div", 1) if constant.iter().all(|&value| value != 0.0) => {
+            sequences::scaled(import, node, x, constant, |divisor| 1.0 / divisor)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// How many channels a value has, or features its rows, and the constant by these.
 pub(super) fn channels(import: &Import<'_>, x: &Value, constant: &ArrayD<f32>) -> Result<(usize, Vec<f64>)> {
     let shape = import.layers.shape(x.layer);
-    let channels = shape.first().copied().unwrap_or(1);
-    if constant.len() == 1 {
-        return Ok((channels, vector(constant, channels, "constant")?));
-    }
     let refused = || {
         let (dims, constant) = (&x.dims, constant.shape());
         Failure::from(format!(
@@ -118,10 +166,25 @@ pub(super) fn channels(import: &Import<'_>, x: &Value, constant: &ArrayD<f32>) -
              channel, or of one element, are computed"
         ))
     };
-    let axis = x
-        .channel_axis(&import.layers)
-        .filter(|_| matches!(x.order, Order::Same | Order::ChannelsLast))
-        .ok_or_else(refused)?;
+    // Rows of features, whatever axes the file has before those.
+    let last = x.dims.len().saturating_sub(1);
+    let rows = matches!(shape, [_, features] if Some(features) == x.dims.last())
+        && !matches!(x.order, Order::Inside { axis, .. } if axis >= last);
+    let (axis, channels) = match shape {
+        [_, features] if rows => (last, *features),
+        [channels] | [channels, _, _] => {
+            if constant.len() == 1 {
+                return Ok((*channels, vector(constant, *channels, "constant")?));
+            }
+            let axis = x.channel_axis(&import.layers);
+            let axis = axis.filter(|_| matches!(x.order, Order::Same | Order::ChannelsLast));
+            (axis.ok_or_else(refused)?, *channels)
+        }
+        _ => return Err(refused()),
+    };
+    if constant.len() == 1 {
+        return Ok((channels, vector(constant, channels, "constant")?));
+    }
     // Aligned at the last axes, as broadcasting does: all sizes but the channels' are 1.
     let from_end = x.dims.len() - 1 - axis;
     let sizes = constant.shape();

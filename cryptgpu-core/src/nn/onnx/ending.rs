@@ -104,11 +104,11 @@ pub(super) fn ending<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     let ending = match node.operator() {
         "Sigmoid" if last => Ending::Sigmoid,
         "Sigmoid" => return super::activations::smooth(import, node),
-        _ if !last => {
-            return Err("it is computed at the end of a network, of the opened scores, and nowhere else yet"
-                .to_owned()
-                .into());
+        // Along the last axis, by default in opsets from 13 on, and of vectors in older ones.
+        "Softmax" | "LogSoftmax" if !last || x.dims.len() != 1 => {
+            return super::sequences::softmax(import, node, -1);
         }
+        _ if !last => return Err("it is computed at the end of a network, of the opened scores".to_owned().into()),
         "ArgMax" => {
             let axis = super::constant::axis(node.int("axis").unwrap_or(0), x.dims.len() + 1)?;
             if axis == 0 {

@@ -108,7 +108,7 @@ fn scales<'a>(import: &mut Import<'a>, node: Attributes<'a>, dims: &[usize]) -> 
     let Some((_, rest)) = sizes.split_first().filter(|_| sizes.len() == dims.len()) else { return Ok(None) };
     let scale = |(size, &old): (&Dim, &usize)| match size {
         Dim::Is(size) => Some(*size as f64 / old as f64),
-        Dim::Batch => None,
+        Dim::Batch(_) => None,
     };
     let scales: Option<Vec<f64>> = rest.iter().zip(&dims[1..]).map(scale).collect();
     Ok(scales.map(|scales| [&[1.0], &scales[..]].concat()))

@@ -10,7 +10,7 @@ use super::layers::{Kind, Layers, MOST_ELEMENTS, Order, Value};
 use super::operators::{self, Operator};
 use super::proto::{GraphOfNodes, Node, Tensor, ValueInfo};
 use super::tensor::{self, Beside};
-use super::{activations, elementwise, images, products, shapes};
+use super::{activations, elementwise, images, normalisation, products, sequences, shapes};
 use ndarray::ArrayD;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ impl From<OnnxError> for Failure {
 pub(super) enum Held {
     Constant(Constant),
     Value(Value),
+    /// The square root of a value, which waits for a division.
+    Root,
     /// The result of a node that cannot be computed.
     Unknown,
 }
@@ -50,6 +52,8 @@ pub(super) enum Held {
 pub(super) struct Import<'a> {
     origin: &'a str,
     names: HashMap<&'a str, Held>,
+    /// The nodes that make names.
+    makers: HashMap<&'a str, &'a Node>,
     initializers: HashMap<&'a str, &'a Tensor>,
     beside: &'a mut Beside,
     /// Elements that copies of constants may still have: so many times those that the file holds.
@@ -113,6 +117,7 @@ pub(super) fn import<'a>(
     let mut import = Import {
         origin,
         names,
+        makers: needed.iter().flat_map(|node| node.output.iter().map(|name| (name.as_str(), *node))).collect(),
         initializers,
         beside,
         room: ROOM,
@@ -123,6 +128,10 @@ pub(super) fn import<'a>(
     };
     import.walk(&needed)?;
     match import.names.get(output.name.as_str()) {
+        Some(Held::Value(value)) if matches!(value.order, Order::Inside { .. } | Order::Dropped) => {
+            let what = format!("the batch is not in front of its output, {:?} without it: transpose it", value.dims);
+            Err(interface_error(origin, what))
+        }
         Some(Held::Value(value)) if !matches!(value.order, Order::FlatChannelsLast(_)) => {
             Ok(Imported { output: value.clone(), layers: import.layers, input: outside, ending: import.ending })
         }
@@ -254,6 +263,10 @@ impl<'a> Import<'a> {
     fn walk(&mut self, nodes: &[&'a Node]) -> Result<(), OnnxError> {
         let mut refused = Vec::new();
         for node in nodes {
+            // Masks of Dropout and the like are nothing that layers take; Split names all of its parts.
+            for output in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
+                self.names.insert(output, Held::Unknown);
+            }
             let held = match self.node(Attributes(node)) {
                 Ok(held) => held,
                 Err(Failure::Fatal(error)) => return Err(error),
@@ -273,10 +286,6 @@ impl<'a> Import<'a> {
                     }
                 }
             };
-            // Masks of Dropout, parts of Split and the like are nothing that layers take.
-            for output in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
-                self.names.insert(output, Held::Unknown);
-            }
             if let Some(output) = node.output.first() {
                 self.names.insert(output, held);
             }
@@ -340,6 +349,18 @@ impl<'a> Import<'a> {
         Ok(Some(held))
     }
 
+    /// The node that makes a name.
+    pub(super) fn maker(&self, name: &str) -> Option<Attributes<'a>> {
+        self.makers.get(name).map(|node| Attributes(node))
+    }
+
+    /// What a further output of a node stands for.
+    pub(super) fn name(&mut self, output: &'a str, held: Held) {
+        if !output.is_empty() {
+            self.names.insert(output, held);
+        }
+    }
+
     /// Takes room for a copy of that many elements.
     pub(super) fn take(&mut self, elements: usize) -> Result<(), Failure> {
         self.room = self.room.checked_sub(elements).ok_or_else(|| {
@@ -354,6 +375,9 @@ impl<'a> Import<'a> {
         match self.input(node, place)? {
             Some(Held::Value(value)) => Ok(value),
             Some(Held::Unknown) => Err(Failure::Unknown),
+            Some(Held::Root) => Err(Failure::Refused(format!(
+                "its input {place} is a square root, which is computed in layer normalisation alone"
+            ))),
             Some(Held::Constant(_)) => Err(Failure::Refused(format!("its input {place} is a constant"))),
             None => Err(Failure::Refused(format!("it has no input {place}"))),
         }
@@ -416,7 +440,7 @@ impl<'a> Import<'a> {
         if self.layers.shape(x.layer) == shape {
             return Ok(x.clone());
         }
-        if x.order != Order::Same {
+        if matches!(x.order, Order::ChannelsLast | Order::FlatChannelsLast(_)) {
             return Err(Failure::Refused("its input has its channels last: transpose it first".into()));
         }
         self.layer(node, None, Kind::Plain(Op::Reshape { shape }), &[x])
@@ -436,10 +460,10 @@ impl<'a> Import<'a> {
             // One channel or one pixel: both orders are the same.
             (Order::ChannelsLast, Ok([channels, height, width])) if channels == 1 || height * width == 1 => Order::Same,
             (Order::ChannelsLast, Ok(shape)) if dims.len() == 1 => Order::FlatChannelsLast(shape),
-            (Order::Same, _) => Order::Same,
+            (Order::Same | Order::Inside { .. } | Order::Dropped, _) => Order::Same,
             _ => {
-                let what = "it reshapes images with their channels last: only flattening such is computed";
-                return Err(Failure::Refused(what.into()));
+                let x = self.in_order(node, x)?;
+                return self.reshaped(node, &x, dims);
             }
         };
         let label = label(node.0);
@@ -488,6 +512,9 @@ pub(super) fn conversion(operator: &str) -> Option<Operate> {
         "MatMul" => value!(products::matmul),
         "MaxPool" | "AveragePool" => value!(products::pool),
         "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => value!(products::global),
+        "ReduceSum" => value!(sequences::reduce),
+        "ConvTranspose" => value!(products::conv_transpose),
+        "LayerNormalization" => value!(sequences::layer_norm),
         "Add" | "Sub" | "Mul" | "Div" | "Sum" => value!(elementwise::arithmetic),
         "BatchNormalization" => value!(elementwise::batch_norm),
         "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "Abs" | "Neg" => value!(activations::piecewise_linear),
@@ -503,8 +530,14 @@ pub(super) fn conversion(operator: &str) -> Option<Operate> {
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => value!(shapes::reshape),
         "Transpose" => value!(shapes::transpose),
         "Concat" => value!(shapes::concat),
+        "Gather" => value!(sequences::gather),
+        "Slice" => value!(sequences::slice),
+        "Expand" => value!(sequences::expand),
+        "Split" => |import, node| sequences::split(import, node),
         // Of constants only: `constant::fold` has computed them.
-        "Gather" | "Slice" | "ConstantOfShape" => {
+        "Sqrt" => |import, node| normalisation::root(import, node),
+        "Pow" => value!(normalisation::power),
+        "ConstantOfShape" | "Equal" | "Where" | "Mod" => {
             |_, _| Err("it is computed of constants only, not of what depends on the input".to_owned().into())
         }
         _ => return None,

@@ -2,7 +2,7 @@
 //! values that the file's names stand for.
 
 use super::super::Op;
-use super::super::graph::infer_shape;
+use super::super::infer::infer_shape;
 use crate::device::PoolGeometry;
 use ndarray::{ArrayD, IxDyn};
 
@@ -12,8 +12,11 @@ pub(super) enum Kind {
     Plain(Op),
     /// A convolution or a fully connected layer, whose `bias` entry is decided when the graph is built.
     Product { op: Op, weight: ArrayD<f32>, bias: Option<Vec<f64>> },
-    /// scale · x + shift, by channel of an image or by element of a vector: goes into a layer beside it, or becomes one of its own.
+    /// scale · x + shift, by channel of an image or by feature of a vector or of rows: goes into a layer beside it, or becomes one of
+    /// its own.
     Affine { scale: Vec<f64>, shift: Vec<f64> },
+    /// x + b, for a constant of x's shape.
+    Bias(ArrayD<f32>),
 }
 
 /// A layer; its inputs are layers before it.
@@ -51,7 +54,7 @@ impl Layers {
             Kind::Plain(op) | Kind::Product { op, .. } => {
                 infer_shape(name, op, &shapes).map_err(|error| error.to_string())?
             }
-            Kind::Affine { .. } => shapes.first().map(|shape| shape.to_vec()).unwrap_or_default(),
+            Kind::Affine { .. } | Kind::Bias(_) => shapes.first().map(|shape| shape.to_vec()).unwrap_or_default(),
         };
         let elements = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
         if elements.is_none_or(|elements| elements > MOST_ELEMENTS) {
@@ -87,6 +90,17 @@ pub(super) enum Order {
     ChannelsLast,
     /// A vector, of an image whose elements stood in the order height, width, channels. This is the image's shape in its layer.
     FlatChannelsLast([usize; 3]),
+    /// Both the same, but that the file does not have the batch in front ([`super::axes::Axes`]).
+    Inside {
+        /// The axis of the file that has it.
+        axis: usize,
+        /// Whether it has something beside it.
+        merged: bool,
+        /// Elements that come before it in that axis.
+        within: usize,
+    },
+    /// Both the same, of a file for a batch of one, which has left out its axis.
+    Dropped,
 }
 
 /// A value of the file's network: a layer's result, in the file's shape.

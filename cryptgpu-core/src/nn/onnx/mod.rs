@@ -12,7 +12,8 @@
 //! | `constant.rs` | arithmetic on constants and shapes |
 //! | `import.rs` | the walk through the nodes |
 //! | `operators.rs` | which operators are computed, and what to do about the others |
-//! | `products.rs`, `elementwise.rs`, `activations.rs`, `images.rs`, `shapes.rs` | the conversion of each |
+//! | `products.rs`, `elementwise.rs`, `activations.rs`, `images.rs`, `shapes.rs`, `sequences.rs`, `normalisation.rs` | the conversion of each |
+//! | `axes.rs` | where the batch is |
 //! | `layers.rs` | layers before they are a graph |
 //! | `ending.rs` | functions behind the last layer, which are computed of the opened scores |
 //! | `build.rs` | the graph, from layers |
@@ -20,6 +21,7 @@
 
 mod activations;
 mod attributes;
+mod axes;
 mod build;
 mod constant;
 mod elementwise;
@@ -28,9 +30,11 @@ mod error;
 mod images;
 mod import;
 mod layers;
+mod normalisation;
 mod operators;
 mod products;
 mod proto;
+mod sequences;
 mod shapes;
 mod tensor;
 

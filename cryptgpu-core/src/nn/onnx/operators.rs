@@ -42,6 +42,7 @@ pub(super) fn keeps_shape(node: &Node) -> bool {
                 | "Sigmoid"
                 | "Softmax"
                 | "LogSoftmax"
+                | "LayerNormalization"
                 | "Hardmax"
         )
 }
@@ -50,16 +51,9 @@ pub(super) fn keeps_shape(node: &Node) -> bool {
 const OTHER_ACTIVATION: &str = "private evaluation has ReLU and functions that are piecewise linear (LeakyRelu, PRelu, Clip, HardSigmoid, HardSwish): train \
      the model with one of these in its place";
 
-const ACTIVATIONS: &[&str] =
-    &["Celu", "ThresholdedRelu", "Softplus", "Softsign", "Mish", "Exp", "Log", "Sqrt", "Pow", "Reciprocal"];
-const NORMALISATIONS: &[&str] = &[
-    "LayerNormalization",
-    "InstanceNormalization",
-    "GroupNormalization",
-    "LRN",
-    "LpNormalization",
-    "RMSNormalization",
-];
+const ACTIVATIONS: &[&str] = &["Celu", "ThresholdedRelu", "Softplus", "Softsign", "Mish", "Exp", "Log", "Reciprocal"];
+const NORMALISATIONS: &[&str] =
+    &["InstanceNormalization", "GroupNormalization", "LRN", "LpNormalization", "RMSNormalization"];
 
 /// What would have to change for an operator that is not computed.
 fn advice(operator: &str) -> &'static str {
@@ -67,11 +61,11 @@ fn advice(operator: &str) -> &'static str {
         return OTHER_ACTIVATION;
     }
     if NORMALISATIONS.contains(&operator) {
-        return "of normalisations, batch normalisation is computed: train the model with it";
+        return "of normalisations, batch normalisation and layer normalisation are computed: train the model with one of these";
     }
     match operator {
         "Hardmax" | "TopK" => "end the model before it: whoever opens the scores finds the largest in the clear",
-        "ConvTranspose" | "DepthToSpace" => "enlarge images by Resize with nearest neighbours, and a convolution",
+        "DepthToSpace" => "enlarge images by Resize with nearest neighbours, and a convolution",
         "If" | "Loop" | "Scan" => "what is computed must not depend on values: export the model without control flow",
         "QuantizeLinear"
         | "DequantizeLinear"
@@ -80,7 +74,9 @@ fn advice(operator: &str) -> &'static str {
         | "ConvInteger"
         | "MatMulInteger"
         | "DynamicQuantizeLinear" => "export the model in floats, before it is quantised",
-        "LSTM" | "GRU" | "RNN" | "Attention" => "layers over sequences are not computed yet",
+        "LSTM" | "GRU" | "RNN" | "Attention" => {
+            "of layers over sequences, attention made of MatMul and Softmax is computed"
+        }
         _ => "there is no private protocol for it here yet: replace it, or compute this part in the clear",
     }
 }

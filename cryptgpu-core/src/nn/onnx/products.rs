@@ -48,6 +48,88 @@ pub(super) fn conv<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
     Ok(y.into_signal(signal))
 }
 
+/// ConvTranspose, with its bias.
+pub(super) fn conv_transpose<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    let weight = import.weights(node, 1)?;
+    let (signal, [in_channels, each, height, width]) = match weight.shape()[..] {
+        [into, out, width] => (true, [into, out, 1, width]),
+        [into, out, height, width] => (false, [into, out, height, width]),
+        _ => return Err("only transposed convolutions of images and signals are computed".to_owned().into()),
+    };
+    let x = image(import, node, x, signal)?;
+    let groups = usize::try_from(node.int("group").unwrap_or(1)).map_err(|_| "its group is negative".to_owned())?;
+    let out_channels = each.saturating_mul(groups);
+    if groups == 0 || x.dims[0] != in_channels || in_channels % groups != 0 {
+        let (shape, channels) = (weight.shape(), x.dims[0]);
+        return Err(format!("a weight of shape {shape:?} does not fit {channels} channels in {groups} groups").into());
+    }
+    let (window, output) = transposed_window(node, [height, width], &x, import)?;
+    let bias = import.optional_weights(node, 2)?.map(|bias| vector(&bias, out_channels, "bias")).transpose()?;
+    let op = Op::ConvTranspose2d { out_channels, output, window, groups, bias: false };
+    let mut weight = weight.as_ref().clone();
+    if signal {
+        weight = weight.insert_axis(Axis(2));
+    }
+    let y = import.layer(node, Some(1), Kind::Product { op, weight, bias }, &[&x])?;
+    Ok(y.into_signal(signal))
+}
+
+/// The window of the convolution whose gradient a transposed one is, and the size of its result.
+fn transposed_window(
+    node: Attributes<'_>,
+    kernel: [usize; 2],
+    x: &Value,
+    import: &Import<'_>,
+) -> std::result::Result<(PoolGeometry, [usize; 2]), String> {
+    let &[_, height, width] = import.layers.shape(x.layer) else { return Err("its input is no image".into()) };
+    let signal = x.dims.len() == 2;
+    let (stride, dilation) = (node.pair("strides", signal)?, node.pair("dilations", signal)?);
+    let most = 1 << 20;
+    if kernel.iter().chain(&stride).chain(&dilation).any(|&size| size == 0 || size > most) {
+        return Err("a size of its window is zero or too large".into());
+    }
+    let more = if node.ints("output_padding").is_some() { node.pair("output_padding", signal)? } else { [0; 2] };
+    let mut more = if signal { [0, more[1]] } else { more };
+    let pads = node.ints("pads").map_or_else(|| vec![0; if signal { 2 } else { 4 }], <[i64]>::to_vec);
+    let sizes: Option<Vec<usize>> = pads.iter().map(|&pad| usize::try_from(pad).ok()).collect();
+    let mut padding = match sizes.as_deref() {
+        Some(&[top, left, bottom, right]) if !signal => [top, bottom, left, right],
+        Some(&[left, right]) if signal => [0, 0, left, right],
+        _ => return Err(format!("its pads {pads:?} are not a size of zero or more for each side")),
+    };
+    let asked = if node.ints("output_shape").is_some() { Some(node.pair("output_shape", signal)?) } else { None };
+    let automatic = node.text("auto_pad").unwrap_or("NOTSET");
+    let mut output = [0; 2];
+    for (axis, size) in [height, width].into_iter().enumerate() {
+        let whole = stride[axis] * (size - 1) + dilation[axis] * (kernel[axis] - 1) + 1;
+        if signal && axis == 0 {
+            output[0] = 1;
+            continue;
+        }
+        let wanted = match (asked, automatic) {
+            (Some(asked), _) => Some(asked[axis]),
+            (None, "SAME_UPPER" | "SAME_LOWER") => Some(stride[axis] * size),
+            (None, "NOTSET" | "" | "VALID") => None,
+            (None, other) => return Err(format!("its auto_pad is `{}`", super::import::harmless(other))),
+        };
+        if let Some(wanted) = wanted {
+            // What is too much goes away on both sides, what is missing is added behind.
+            let all = (whole + more[axis]).saturating_sub(wanted);
+            more[axis] = wanted.saturating_sub(whole);
+            let upper = automatic != "SAME_UPPER";
+            let (before, after) = if upper { (all - all / 2, all / 2) } else { (all / 2, all - all / 2) };
+            padding[2 * axis..2 * axis + 2].copy_from_slice(&[before, after]);
+        }
+        if more[axis] >= stride[axis].max(dilation[axis]) {
+            return Err("its output_padding is not smaller than its stride or dilation".into());
+        }
+        let pads = padding[2 * axis] + padding[2 * axis + 1];
+        output[axis] = (whole + more[axis]).checked_sub(pads).filter(|&size| size > 0).ok_or("it has no result")?;
+    }
+    Ok((PoolGeometry { kernel, stride, padding, dilation }, output))
+}
+
 /// Gemm: α·x·B + β·C.
 pub(super) fn gemm<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     if node.flag("transA") {
@@ -66,6 +148,9 @@ pub(super) fn gemm<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
 
 /// MatMul by a constant; a bias that is added behind it joins it later.
 pub(super) fn matmul<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    if import.constant(node, 1)?.is_none() && import.constant(node, 0)?.is_none() {
+        return super::sequences::matmul(import, node);
+    }
     if import.constant(node, 0)?.is_some() {
         return Err("its first factor is constant: write it as x · W, with the constant behind".to_owned().into());
     }
@@ -80,16 +165,12 @@ fn linear<'a>(
     bias: Option<Vec<f64>>,
 ) -> Result<Value> {
     let x = import.value(node, 0)?;
-    let shape = import.layers.shape(x.layer);
-    if x.dims.len() != 1 || shape.len() != 1 {
-        return Err(format!(
-            "its input has shape {:?} without the batch: only vectors are multiplied, flatten first",
-            x.dims
-        )
-        .into());
+    let features = x.dims.last().copied().unwrap_or(0);
+    if weight.ncols() != features {
+        return Err(format!("its weight is for {} features, and its input has {features}", weight.ncols()).into());
     }
-    if weight.ncols() != x.dims[0] {
-        return Err(format!("its weight is for {} features, and its input has {}", weight.ncols(), x.dims[0]).into());
+    if x.dims.len() > 1 {
+        return linear_of_rows(import, node, &x, weight, bias);
     }
     if let Order::FlatChannelsLast([channels, height, width]) = x.order {
         // Column (c, h, w) here is column (h, w, c) there.
@@ -98,8 +179,29 @@ fn linear<'a>(
         weight = weight.select(Axis(1), &columns);
     }
     let op = Op::Linear { out_features: weight.nrows(), bias: false };
-    let x = Value { order: Order::Same, ..x };
+    let x = import.shaped(node, &Value { order: Order::Same, ..x }, vec![features])?;
     import.layer(node, Some(1), Kind::Product { op, weight: weight.into_dyn(), bias }, &[&x])
+}
+
+/// The same of each row of features, whatever axes the file has before those.
+fn linear_of_rows<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    x: &Value,
+    weight: Array2<f32>,
+    bias: Option<Vec<f64>>,
+) -> Result<Value> {
+    let (x, axes) = import.plain(node, x)?;
+    let last = axes.sizes.len() - 1;
+    if axes.batch == Some(last) {
+        return Err("it multiplies the batch".to_owned().into());
+    }
+    let rows: usize = x.dims[..x.dims.len() - 1].iter().product();
+    let x = import.shaped(node, &x, vec![rows, weight.ncols()])?;
+    let out = weight.nrows();
+    let op = Op::Linear { out_features: out, bias: false };
+    let y = import.layer(node, Some(1), Kind::Product { op, weight: weight.into_dyn(), bias }, &[&x])?;
+    Ok(axes.with(last, out).value(y.layer))
 }
 
 /// A matrix as fully connected layers have it, `[out, in]`.
@@ -161,6 +263,9 @@ pub(super) fn pool<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
 pub(super) fn global<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let x = import.value(node, 0)?;
     let Some(spatial) = x.spatial_axes(&import.layers) else {
+        if node.operator() == "ReduceMean" {
+            return super::sequences::reduce(import, node);
+        }
         return Err("it pools something that is no image".to_owned().into());
     };
     let mut keep = true;
@@ -170,7 +275,7 @@ pub(super) fn global<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
             axes.iter().map(|&at| constant::axis(at, x.dims.len() + 1)).collect::<std::result::Result<Vec<_>, _>>()?;
         axes.sort_unstable();
         if !axes.iter().copied().eq(spatial.iter().map(|axis| axis + 1)) {
-            return Err("only means over height and width are computed".to_owned().into());
+            return super::sequences::reduce(import, node);
         }
         keep = node.int("keepdims").unwrap_or(1) != 0;
     }

@@ -2,6 +2,7 @@
 
 use super::super::Op;
 use super::attributes::Attributes;
+use super::axes::Axes;
 use super::constant::{self, Constant, Dim};
 use super::import::{Failure, Import};
 use super::layers::{Kind, Order, Value};
@@ -10,85 +11,64 @@ type Result<T> = std::result::Result<T, Failure>;
 
 /// Shape of a value, with the batch's size as a symbol.
 pub(super) fn shape<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Constant> {
-    let x = import.value(node, 0)?;
-    let sizes = x.dims.iter().map(|&size| Dim::Is(size as i64));
-    Ok(constant::part_of(&std::iter::once(Dim::Batch).chain(sizes).collect::<Vec<_>>(), &node)?)
+    let axes = Axes::of(&import.value(node, 0)?);
+    let size = |(at, &size): (usize, &usize)| match axes.batch {
+        Some(batch) if batch == at => Dim::Batch(size as i64),
+        _ => Dim::Is(size as i64),
+    };
+    Ok(constant::part_of(&axes.sizes.iter().enumerate().map(size).collect::<Vec<_>>(), &node)?)
 }
 
-/// Flatten, Reshape, Squeeze, Unsqueeze: the file's shape of a value without the batch, from what the node says.
+/// Flatten, Reshape, Squeeze, Unsqueeze: the file's shape of a value, from what the node says.
 pub(super) fn reshape<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let x = import.value(node, 0)?;
-    let dims = match node.operator() {
-        "Flatten" => match node.int("axis").unwrap_or(1) {
-            1 => vec![x.dims.iter().product()],
-            axis if axis == -(x.dims.len() as i64) => vec![x.dims.iter().product()],
-            axis => return Err(format!("it flattens from axis {axis} on: only from axis 1, behind the batch").into()),
-        },
+    let axes = Axes::of(&x);
+    let wrong = |what: &str| Failure::Refused(format!("a value of shape {:?} (without the batch) {what}", x.dims));
+    let mixed = "is given another: images are mixed, or elements lost";
+    let found = match node.operator() {
+        "Flatten" => {
+            let (axis, rank) = (node.int("axis").unwrap_or(1), axes.sizes.len());
+            let axis = constant::axis(if axis < 0 { axis + rank as i64 } else { axis }, rank + 1)?;
+            let target = [axes.sizes[..axis].iter().product::<usize>(), axes.sizes[axis..].iter().product()];
+            let target = target.map(|size| Dim::Is(size as i64));
+            match axes.batch {
+                Some(batch) if batch < axis => axes.reshaped(&[Dim::Batch(value_of(target[0])), target[1]], true, None),
+                Some(_) => axes.reshaped(&[target[0], Dim::Batch(value_of(target[1]))], true, None),
+                None => axes.reshaped(&target, true, Some(1)),
+            }
+            .ok_or_else(|| wrong(mixed))?
+        }
         "Reshape" => {
             let target = import.constant(node, 1)?.and_then(|target| target.dims());
             let target = target.ok_or_else(|| "its shape is not known before it runs".to_owned())?;
-            reshape_target(import, node, &x, &target)?
+            axes.reshaped(&target, node.flag("allowzero"), import.fixed_batch).ok_or_else(|| wrong(mixed))?
         }
-        _ => {
-            let axes = constant::axes(&node, import.constant(node, 1)?.as_ref())?;
-            // The batch counts as one image, and must stay where it is.
-            let with_batch: Vec<usize> = std::iter::once(1).chain(x.dims.iter().copied()).collect();
-            let rank = with_batch.len() + if node.operator() == "Unsqueeze" { axes.len() } else { 0 };
-            let named = axes.iter().map(|&at| constant::axis(at, rank)).collect::<std::result::Result<Vec<_>, _>>()?;
-            if named.contains(&0) || axes.is_empty() {
-                return Err("it changes the axis of the batch: name its axes, all behind the first".to_owned().into());
-            }
-            let shape = match node.operator() {
-                "Unsqueeze" => constant::unsqueezed(&with_batch, &axes)?,
-                _ => constant::squeezed(&with_batch, &axes)?,
-            };
-            shape[1..].to_vec()
+        operator => {
+            let named = constant::axes(&node, import.constant(node, 1)?.as_ref())?;
+            let rank = axes.sizes.len() + if operator == "Unsqueeze" { named.len() } else { 0 };
+            let named = named.iter().map(|&at| constant::axis(at, rank)).collect::<std::result::Result<Vec<_>, _>>()?;
+            let changed = if operator == "Unsqueeze" { axes.unsqueezed(&named) } else { axes.squeezed(&named) };
+            let what = "loses an axis that has elements, the batch's among them, or gets one twice";
+            changed.filter(|_| !named.is_empty()).ok_or_else(|| wrong(what))?
         }
     };
-    import.reshaped(node, &x, dims)
+    if found.value(x.layer).order == Order::Same && !matches!(x.order, Order::Inside { .. } | Order::Dropped) {
+        return import.reshaped(node, &x, found.dims());
+    }
+    let x = import.in_order(node, &x)?;
+    Ok(found.value(x.layer))
 }
 
-/// The sizes behind the batch that Reshape asks for.
-fn reshape_target(import: &Import<'_>, node: Attributes<'_>, x: &Value, target: &[Dim]) -> Result<Vec<usize>> {
-    let [batch, rest @ ..] = target else { return Err("its shape has no axis for the batch".to_owned().into()) };
-    let keeps_zero = node.flag("allowzero");
-    let elements: usize = x.dims.iter().product();
-    let wrong = || format!("a value of shape {:?} (without the batch) is reshaped to {target:?}", x.dims);
-    let mut sizes = Vec::with_capacity(rest.len());
-    let mut open = None;
-    for (at, dim) in rest.iter().enumerate() {
-        sizes.push(match dim {
-            Dim::Is(-1) if open.is_none() => {
-                open = Some(at);
-                1
-            }
-            Dim::Is(0) if !keeps_zero => *x.dims.get(at).ok_or_else(wrong)?,
-            Dim::Is(size @ 1..) => usize::try_from(*size).map_err(|_| wrong())?,
-            _ => return Err(wrong().into()),
-        });
+fn value_of(dim: Dim) -> i64 {
+    match dim {
+        Dim::Is(size) | Dim::Batch(size) => size,
     }
-    let product = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size)).ok_or_else(wrong)?;
-    if let Some(at) = open {
-        sizes[at] = elements.checked_div(product).ok_or_else(wrong)?;
-    }
-    let product = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size)).ok_or_else(wrong)?;
-    let keeps_batch = match *batch {
-        Dim::Batch => true,
-        Dim::Is(0) => !keeps_zero,
-        // What is left is the batch, if one image keeps its elements.
-        Dim::Is(-1) => open.is_none(),
-        Dim::Is(size) => import.fixed_batch.is_some_and(|fixed| usize::try_from(size) == Ok(fixed)),
-    };
-    if !keeps_batch || product != elements {
-        return Err(format!("{}: images are mixed, or elements lost", wrong()).into());
-    }
-    Ok(sizes)
 }
 
-/// Transpose: between the order with channels first and that with channels last.
+/// Transpose: between the order with channels first and that with channels last another view, else axes in another order.
 pub(super) fn transpose<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let x = import.value(node, 0)?;
-    let rank = x.dims.len() + 1;
+    let rank = Axes::of(&x).sizes.len();
     let reversed: Vec<i64> = (0..rank as i64).rev().collect();
     let order = node.ints("perm").unwrap_or(&reversed);
     let identity = order.iter().copied().eq(0..rank as i64);
@@ -99,42 +79,39 @@ pub(super) fn transpose<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Re
             Ok(Value { dims: dims([1, 2, 0]), order: Order::ChannelsLast, layer: x.layer })
         }
         ([0, 3, 1, 2], Order::ChannelsLast) => Ok(Value { dims: dims([2, 0, 1]), order: Order::Same, layer: x.layer }),
-        // One pixel, or one channel: the elements stay where they are.
-        ([0, a, b, c], Order::Same) if rank == 4 => {
-            let places = [*a, *b, *c].map(|place| usize::try_from(place - 1).unwrap_or(usize::MAX));
-            let mut sorted = places;
+        _ => {
+            let mut sorted =
+                order.iter().map(|&at| constant::axis(at, rank)).collect::<std::result::Result<Vec<_>, _>>()?;
+            let order = sorted.clone();
             sorted.sort_unstable();
-            let moved: Vec<usize> =
-                places.into_iter().filter(|&place| x.dims.get(place).is_some_and(|&size| size > 1)).collect();
-            if sorted == [0, 1, 2] && moved.is_sorted() {
-                return import.reshaped(node, &x, dims(places));
+            if !sorted.into_iter().eq(0..rank) {
+                return Err(format!("{order:?} is no order of {rank} axes").into());
             }
-            Err(unknown_order(order))
+            import.permuted(node, &x, &order)
         }
-        _ => Err(unknown_order(order)),
     }
 }
 
-fn unknown_order(order: &[i64]) -> Failure {
-    format!("it puts axes into the order {order:?}: only channels first ↔ channels last are followed").into()
-}
-
-/// Concat along the channels.
+/// Concat along any axis but the batch's, of values and constants.
 pub(super) fn concat<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let values = (0..node.0.input.len()).map(|place| import.value(node, place)).collect::<Result<Vec<_>>>()?;
-    let [first, rest @ ..] = values.as_slice() else { return Err("it has no input".to_owned().into()) };
-    let along = constant::axis(node.int("axis").unwrap_or(1), first.dims.len() + 1)?;
-    let channels = first.channel_axis(&import.layers).map(|axis| axis + 1);
-    if Some(along) != channels
-        || rest.iter().any(|other| other.order != first.order || other.dims.len() != first.dims.len())
-    {
-        return Err(format!(
-            "it joins along axis {along}: only channels of images, or features of vectors, are joined"
-        )
-        .into());
+    let count = node.0.input.len();
+    let constants = (0..count).map(|place| import.constant(node, place)).collect::<Result<Vec<_>>>()?;
+    if constants.iter().any(Option::is_some) {
+        return super::sequences::concat_with_constants(import, node, constants);
     }
+    let values = (0..count).map(|place| import.value(node, place)).collect::<Result<Vec<_>>>()?;
+    let [first, rest @ ..] = values.as_slice() else { return Err("it has no input".to_owned().into()) };
     if rest.is_empty() {
         return Ok(first.clone());
+    }
+    let along = constant::axis(node.int("axis").unwrap_or(1), Axes::of(first).sizes.len())?;
+    let channels = first.channel_axis(&import.layers).map(|axis| axis + 1);
+    let rank = |value: &Value| import.layers.shape(value.layer).len();
+    let alike = |other: &Value| {
+        other.order == first.order && other.dims.len() == first.dims.len() && rank(other) == rank(first)
+    };
+    if Some(along) != channels || !rest.iter().all(alike) {
+        return super::sequences::concat(import, node, &values, along);
     }
     let joined = import.layer(node, None, Kind::Plain(Op::Concat), &values.iter().collect::<Vec<_>>())?;
     let mut dims = first.dims.clone();

@@ -157,7 +157,16 @@ impl<'a> Pass<'a> {
         let batch = x.shape()[0];
         let shape = IxDyn(&[&[batch][..], &node.shape].concat());
         Some(match &node.op {
-            Op::Input | Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul => return None,
+            Op::Input => return None,
+            // Refused before ([`Graph::check_gradients`]).
+            Op::PiecewiseLinear(_)
+            | Op::Smooth(_)
+            | Op::Mul
+            | Op::MatMul
+            | Op::Rows(_)
+            | Op::Bias
+            | Op::Rearrange(_)
+            | Op::ConvTranspose2d { .. } => return None,
             Op::Conv2d { bias, .. } => {
                 let bias = if *bias { Some(self.weight(node, "bias")?) } else { None };
                 let y = kernels::conv2d(&graph.conv_geometry(id, batch)?, x, self.weight(node, "weight")?, bias)?;
@@ -272,7 +281,16 @@ impl<'a> Pass<'a> {
         let mut set =
             |suffix: &str, gradient: ArrayD<f64>| parameters.insert(format!("{}.{suffix}", node.name), gradient);
         let dx = match &node.op {
-            Op::Input | Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul => return None,
+            Op::Input => return None,
+            // Refused before ([`Graph::check_gradients`]).
+            Op::PiecewiseLinear(_)
+            | Op::Smooth(_)
+            | Op::Mul
+            | Op::MatMul
+            | Op::Rows(_)
+            | Op::Bias
+            | Op::Rearrange(_)
+            | Op::ConvTranspose2d { .. } => return None,
             Op::Conv2d { bias, .. } | Op::Linear { bias, .. } => {
                 let weight = self.weight(node, "weight")?;
                 let [mut dx, dw] = match self.graph.conv_geometry(id, x.shape()[0]) {

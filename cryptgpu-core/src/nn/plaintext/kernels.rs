@@ -3,7 +3,7 @@
 
 use crate::device::{ConvGeometry, PoolGeometry};
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewMut2, Ix2, Ix4, IxDyn, s};
+use ndarray::{Array2, Array3, ArrayD, ArrayView2, ArrayViewMut2, Ix2, Ix4, IxDyn, s};
 use rayon::prelude::*;
 
 /// Output pixels that one task works on: the column matrix of a large layer stays within a few MiB.
@@ -103,6 +103,21 @@ pub(super) fn linear(x: &ArrayD<f64>, weight: &ArrayD<f32>, bias: Option<&ArrayD
         y = y + bias.mapv(f64::from);
     }
     Some(y)
+}
+
+/// x · y for each entry of the leading axes: `[…, m, k]` and `[…, k, n]`. `None` when shapes differ.
+pub(super) fn matmul(x: &ArrayD<f64>, y: &ArrayD<f64>) -> Option<ArrayD<f64>> {
+    let ([leading @ .., m, k], [others @ .., inner, n]) = (x.shape(), y.shape()) else { return None };
+    if leading != others || k != inner {
+        return None;
+    }
+    let matrices = leading.iter().product::<usize>();
+    let (left, right) = (x.to_shape((matrices, *m, *k)).ok()?, y.to_shape((matrices, *k, *n)).ok()?);
+    let mut z = Array3::zeros((matrices, *m, *n));
+    for ((left, right), mut z) in left.outer_iter().zip(right.outer_iter()).zip(z.outer_iter_mut()) {
+        general_mat_mul(1.0, &left, &right, 0.0, &mut z);
+    }
+    z.into_shape_with_order(IxDyn(&[leading, &[*m, *n]].concat())).ok()
 }
 
 /// Every pixel of `x` `[batch, channels, h, w]` as so many rows and columns of pixels.

@@ -24,7 +24,7 @@ pub use rounding::Rounding;
 pub use training::PlaintextTraining;
 
 use super::{Graph, NnError, Op, Weights};
-use kernels::{conv2d, linear, pool, upsample};
+use kernels::{conv2d, linear, matmul, pool, upsample};
 use ndarray::{ArrayBase, ArrayD, ArrayViewD, Axis, Data, Dimension, IxDyn, concatenate};
 use std::collections::BTreeMap;
 
@@ -124,9 +124,18 @@ fn node(
             let bias = if *bias { Some(tensor("bias")?) } else { None };
             conv2d(&geometry, x, tensor("weight")?, bias).ok_or_else(|| wiring(&node.name))
         }
+        Op::ConvTranspose2d { bias, .. } => {
+            let geometry = graph.conv_geometry(id, batch).ok_or_else(|| wiring(&node.name))?;
+            let weight = tensor("weight")?.mapv(f64::from);
+            let zeros = ArrayD::zeros(IxDyn(&geometry.input_shape()));
+            let [y, _] = adjoint::conv2d(&geometry, &zeros, &weight, x).ok_or_else(|| wiring(&node.name))?;
+            Ok(if *bias { y + &tensor("bias")?.mapv(f64::from).insert_axis(Axis(1)).insert_axis(Axis(2)) } else { y })
+        }
         Op::Linear { bias, .. } => {
             let bias = if *bias { Some(tensor("bias")?) } else { None };
-            linear(x, tensor("weight")?, bias).ok_or_else(|| wiring(&node.name))
+            let features = x.shape().last().copied().unwrap_or(1);
+            let rows = x.to_shape((x.len() / features.max(1), features)).map_err(|_| wiring(&node.name))?;
+            reshape(linear(&rows.to_owned().into_dyn(), tensor("weight")?, bias).ok_or_else(|| wiring(&node.name))?)
         }
         Op::BatchNorm2d { eps } => {
             let [gamma, beta] = [tensor("weight")?, tensor("bias")?];
@@ -143,6 +152,14 @@ fn node(
         Op::Relu6 => Ok(x.mapv(|value| value.clamp(0.0, 6.0))),
         Op::PiecewiseLinear(function) => Ok(x.mapv(|value| function.value(value))),
         Op::Smooth(function) => Ok(x.mapv(|value| function.value(value))),
+        Op::Rows(function) => {
+            let mut y = x.as_standard_layout().into_owned();
+            y.rows_mut().into_iter().filter_map(|row| row.into_slice()).for_each(|row| function.apply(row));
+            Ok(y)
+        }
+        Op::Bias => Ok(x + &tensor("bias")?.mapv(f64::from)),
+        Op::Rearrange(rearrange) => rearrange.array(x).ok_or_else(|| wiring(&node.name)),
+        Op::MatMul => inputs.get(1).and_then(|y| matmul(x, y)).ok_or_else(|| wiring(&node.name)),
         Op::Mul => {
             let factor = inputs.get(1).copied().ok_or_else(|| wiring(&node.name))?;
             let planes = [factor.shape(), &vec![1; x.ndim() - factor.ndim()]].concat();

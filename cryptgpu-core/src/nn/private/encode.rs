@@ -41,27 +41,26 @@ impl TensorSpec {
     }
 }
 
-/// The weight and the bias of a step, or `None` for a step that has none.
-pub(super) fn of_step(plan: &Plan, step: &Step, codec: FixedPoint) -> Option<(TensorSpec, Option<TensorSpec>)> {
-    let shape = plan.weight_shape(step)?;
-    let (&PlanOp::Conv2d { bias, divisor, .. } | &PlanOp::Linear { bias, divisor, .. }) = &step.op else {
-        return None;
+/// The weight and the bias of a step, those of them that it has.
+pub(super) fn of_step(plan: &Plan, step: &Step, codec: FixedPoint) -> [Option<TensorSpec>; 2] {
+    let (divisor, scale) = match step.op {
+        PlanOp::Conv2d { divisor, .. } | PlanOp::ConvTranspose2d { divisor, .. } | PlanOp::Linear { divisor, .. } => {
+            (divisor, codec.fraction_bits() + extra_bits(divisor))
+        }
+        // Of a summand alone, at the scale of values.
+        _ => (1, 0),
     };
-    let extra = extra_bits(divisor);
-    let bias = bias.then(|| TensorSpec {
-        name: format!("{}.bias", step.name),
-        shape: shape[..1].to_vec(),
-        factor: 1.0,
-        extra: codec.fraction_bits() + extra,
-    });
-    let factor = (1u64 << extra) as f64 / divisor as f64;
-    Some((TensorSpec { name: format!("{}.weight", step.name), shape, factor, extra: 0 }, bias))
+    let factor = (1u64 << extra_bits(divisor)) as f64 / divisor as f64;
+    let named = |suffix: &str| format!("{}.{suffix}", step.name);
+    let weight = plan.weight_shape(step);
+    let weight = weight.map(|shape| TensorSpec { name: named("weight"), shape, factor, extra: 0 });
+    let bias = plan.bias_shape(step).map(|shape| TensorSpec { name: named("bias"), shape, factor: 1.0, extra: scale });
+    [weight, bias]
 }
 
 /// Every tensor that `plan` needs, in the order in which the owner shares them.
 pub(super) fn specs(plan: &Plan, codec: FixedPoint) -> Vec<TensorSpec> {
-    let steps = plan.steps().iter().filter_map(|step| of_step(plan, step, codec));
-    steps.flat_map(|(weight, bias)| std::iter::once(weight).chain(bias)).collect()
+    plan.steps().iter().flat_map(|step| of_step(plan, step, codec)).flatten().collect()
 }
 
 /// The layers of `plan`, by step, from whatever `shared` has to give for each of its tensors.
@@ -71,10 +70,14 @@ pub(super) fn layers(
     mut shared: impl FnMut(&TensorSpec) -> Result<Rep, NnError>,
 ) -> Result<Vec<Option<Layer>>, NnError> {
     let layer = |step: &Step| {
-        let Some((weight, bias)) = of_step(plan, step, codec) else { return Ok(None) };
-        let weight = Operand::new(shared(&weight)?);
+        let [weight, bias] = of_step(plan, step, codec);
+        if weight.is_none() && bias.is_none() {
+            return Ok(None);
+        }
+        let weight = weight.as_ref().map(&mut shared).transpose()?;
         let bias = bias.as_ref().map(&mut shared).transpose()?;
-        Ok(Some(Layer { weight: weight.with_cut(cut(&step.op, codec)), bias }))
+        let operand = |weight| Operand::new(weight).with_cut(cut(&step.op, codec));
+        Ok(Some(Layer { weight: weight.map(operand), bias }))
     };
     plan.steps().iter().map(layer).collect()
 }

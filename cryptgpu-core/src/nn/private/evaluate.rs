@@ -59,22 +59,43 @@ pub(in crate::nn) fn evaluate(
     }
     let inputs = inputs.complete;
     let [x, rest @ ..] = &inputs[..] else { return Err(wiring("has no input")) };
-    let weights = || layer.ok_or_else(|| wiring("has no weights"));
+    let weights = || {
+        let weight = layer.and_then(|layer| Some((layer.weight.as_ref()?, layer.bias.as_ref())));
+        weight.ok_or_else(|| wiring("has no weights"))
+    };
     Ok(Computed::Complete(match &step.op {
         PlanOp::Conv2d { out_channels, window, groups, .. } => {
-            let Layer { weight, bias } = weights()?;
+            let (weight, bias) = weights()?;
             let geometry = convolution(x.shape(), *out_channels, *window, *groups);
             let geometry = geometry.ok_or_else(|| wiring("its input is no image"))?;
-            return cut(p, step, weight, x.local_conv2d(weight, &geometry, bias.as_ref()));
+            return cut(p, step, weight, x.local_conv2d(weight, &geometry, bias));
+        }
+        PlanOp::ConvTranspose2d { out_channels, output, window, groups, .. } => {
+            let (weight, bias) = weights()?;
+            let &[batch, in_channels, ..] = x.shape() else { return Err(wiring("its input is no image")) };
+            let geometry = convolution(&[batch, *out_channels, output[0], output[1]], in_channels, *window, *groups);
+            let geometry = geometry.ok_or_else(|| wiring("its input is no image"))?;
+            return cut(p, step, weight, x.local_conv_transpose2d(weight, &geometry, bias));
         }
         PlanOp::Linear { .. } => {
-            let Layer { weight, bias } = weights()?;
-            return cut(p, step, weight, x.local_linear(weight, bias.as_ref()));
+            let (weight, bias) = weights()?;
+            return cut(p, step, weight, linear(x, weight, bias));
         }
         PlanOp::Relu => p.relu(x)?,
         PlanOp::Relu6 => p.clipped_relu(x, 6.0)?,
         PlanOp::PiecewiseLinear(function) => p.piecewise_linear(x, function)?,
         PlanOp::Smooth(function) => p.smooth(x, *function)?,
+        PlanOp::Rows(function) => p.of_rows(x, *function)?,
+        PlanOp::Bias => {
+            let bias = layer.and_then(|layer| layer.bias.as_ref()).ok_or_else(|| wiring("has no weights"))?;
+            plus_each(x, bias).map_err(local)?
+        }
+        PlanOp::Rearrange(rearrange) => rearrange.share(x).map_err(local)?,
+        PlanOp::MatMul => {
+            let [y] = rest else { return Err(wiring("multiplies two values")) };
+            let bits = p.codec().fraction_bits();
+            return Ok(Computed::Begun(p.begin_truncation(x.local_batched_matmul(y).map_err(local)?, bits)?));
+        }
         PlanOp::Mul => {
             let [factor] = rest else { return Err(wiring("multiplies two values")) };
             let products = if factor.len() == x.len() { x.local_mul(factor) } else { x.scale_planes(factor) };
@@ -138,6 +159,21 @@ fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[&Rep]) -> Result<
         _ => return Err(NnError::Wiring { node: step.name.clone(), what: "its input is still truncated".into() }),
     };
     Ok(Computed::Begun(begun))
+}
+
+/// The products of a fully connected layer and the bias, of a vector or of each row of a matrix.
+fn linear(x: &Rep, weight: &Operand, bias: Option<&Rep>) -> Result<Additive, DeviceError> {
+    let Some((&features, rows)) = x.shape().split_last() else { return x.local_linear(weight, bias) };
+    let products = x.reshape(&[x.len() / features.max(1), features])?.local_linear(weight, bias)?;
+    let out = products.shape().last().copied().unwrap_or(1);
+    products.reshape(&[rows, &[out]].concat())
+}
+
+/// x + b for each image of a batch.
+fn plus_each(x: &Rep, b: &Rep) -> Result<Rep, DeviceError> {
+    let batch = x.shape().first().copied().unwrap_or(1);
+    let sums = x.reshape(&[batch, b.len()])?.add_channels(&b.reshape(&[b.len()])?)?;
+    sums.reshape(x.shape())
 }
 
 /// This shape for each image of a batch.

@@ -37,13 +37,13 @@ pub struct SharedModel {
     layers: Vec<Option<Layer>>,
 }
 
-/// The shared weights of a convolution or a fully connected layer.
+/// The shared weights of a step.
 #[derive(Debug)]
 pub(super) struct Layer {
     /// The weight at scale 2^f, times 2^s / divisor where the input has a pending divisor; its products are
     /// truncated by f + s.
-    pub(super) weight: Operand,
-    /// The bias at scale 2^(2f + s): added before the truncation.
+    pub(super) weight: Option<Operand>,
+    /// The bias at scale 2^(2f + s), added before the truncation; of a step without a weight at scale 2^f.
     pub(super) bias: Option<Rep>,
 }
 
@@ -126,7 +126,10 @@ impl SharedModel {
         let words = |shape: &[usize]| 2 * shape.iter().product::<usize>() as u64;
         let layers = self.layers.iter().flatten();
         8 * layers
-            .map(|layer| words(layer.weight.shape()) + layer.bias.as_ref().map_or(0, |bias| words(bias.shape())))
+            .map(|layer| {
+                let weight = layer.weight.as_ref().map_or(0, |weight| words(weight.shape()));
+                weight + layer.bias.as_ref().map_or(0, |bias| words(bias.shape()))
+            })
             .sum::<u64>()
     }
 

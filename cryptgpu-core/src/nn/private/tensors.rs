@@ -1,7 +1,7 @@
 //! The tensors of a shared model by name, as [`SharedModel::from_shares`] takes them: what is kept of a model beyond a session.
 
 use super::{SharedModel, encode};
-use crate::mpc::Rep;
+use crate::mpc::{Operand, Rep};
 use crate::nn::{Graph, LowerOptions, NnError};
 use crate::ring::FixedPoint;
 
@@ -29,12 +29,13 @@ impl SharedModel {
     pub fn tensors(&self) -> Result<Vec<(String, Rep)>, NnError> {
         let mut tensors = vec![];
         for (step, layer) in self.plan.steps().iter().zip(&self.layers) {
-            let (Some(layer), Some((weight, bias))) = (layer, encode::of_step(&self.plan, step, self.codec)) else {
+            let (Some(layer), [weight, bias]) = (layer, encode::of_step(&self.plan, step, self.codec)) else {
                 continue;
             };
-            let rep = layer.weight.rep().map_err(|source| NnError::Local { node: step.name.clone(), source })?;
-            tensors.push((weight.name, rep));
-            tensors.extend(bias.zip(layer.bias.clone()).map(|(bias, rep)| (bias.name, rep)));
+            let rep = layer.weight.as_ref().map(Operand::rep).transpose();
+            let rep = rep.map_err(|source| NnError::Local { node: step.name.clone(), source })?;
+            let own = [(weight, rep), (bias, layer.bias.clone())];
+            tensors.extend(own.into_iter().filter_map(|(spec, rep)| Some((spec?.name, rep?))));
         }
         Ok(tensors)
     }

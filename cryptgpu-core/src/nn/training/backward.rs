@@ -99,9 +99,17 @@ impl Work<'_> {
                 Ok(Made { inputs: each.collect(), parameters: vec![] })
             }
             (PlanOp::Concat, _) => self.concat(&dy),
-            (PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul, _) => {
-                Err(NnError::NoGradient { node: step.name.clone(), op: step.op.kind() })
-            }
+            (
+                PlanOp::PiecewiseLinear(_)
+                | PlanOp::Smooth(_)
+                | PlanOp::Mul
+                | PlanOp::MatMul
+                | PlanOp::Rows(_)
+                | PlanOp::Bias
+                | PlanOp::Rearrange(_)
+                | PlanOp::ConvTranspose2d { .. },
+                _,
+            ) => Err(NnError::NoGradient { node: step.name.clone(), op: step.op.kind() }),
             (PlanOp::Relu | PlanOp::Relu6 | PlanOp::MaxPool { .. }, _) => Err(wiring(&step.name, "kept no bits")),
         }
     }

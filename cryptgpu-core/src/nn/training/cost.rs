@@ -195,7 +195,14 @@ impl Account<'_> {
             PlanOp::MaxPool { window } => cost::max_pool_gradient(self.ring(), n, window.kernel[0] * window.kernel[1]),
             PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, self.settings.codec).1),
             // Plans of training have none ([`NnError::NoGradient`]).
-            PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul => Cost::FREE,
+            PlanOp::PiecewiseLinear(_)
+            | PlanOp::Smooth(_)
+            | PlanOp::Mul
+            | PlanOp::MatMul
+            | PlanOp::Rows(_)
+            | PlanOp::Bias
+            | PlanOp::Rearrange(_)
+            | PlanOp::ConvTranspose2d { .. } => Cost::FREE,
             PlanOp::SumPool { .. }
             | PlanOp::Add
             | PlanOp::Concat

@@ -151,6 +151,6 @@ impl Inputs<'_> {
         }
         let up = 1 << cut(&step.op, p.codec());
         let bias = layer.bias.map(|bias| Ok::<_, NnError>(self.tensor(step, Some(bias))?.mul_word(up))).transpose()?;
-        Ok(Some(Layer { weight: self.operand(p, step, layer)?, bias }))
+        Ok(Some(Layer { weight: Some(self.operand(p, step, layer)?), bias }))
     }
 }

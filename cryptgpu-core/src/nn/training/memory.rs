@@ -215,7 +215,14 @@ impl<'a> Simulation<'a> {
             PlanOp::Rescale { .. } => n * words::SHARED,
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
             // Plans of training have none.
-            PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul => 0.0,
+            PlanOp::PiecewiseLinear(_)
+            | PlanOp::Smooth(_)
+            | PlanOp::Mul
+            | PlanOp::MatMul
+            | PlanOp::Rows(_)
+            | PlanOp::Bias
+            | PlanOp::Rearrange(_)
+            | PlanOp::ConvTranspose2d { .. } => 0.0,
             PlanOp::Reshape { .. } => 0.0,
         }
     }
@@ -272,7 +279,14 @@ impl<'a> Simulation<'a> {
             PlanOp::BatchNorm2d { .. } => n * words::PRODUCT,
             PlanOp::Rescale { .. } => n * words::SHARED,
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Concat => 2.0 * input,
-            PlanOp::PiecewiseLinear(_) | PlanOp::Smooth(_) | PlanOp::Mul => 0.0,
+            PlanOp::PiecewiseLinear(_)
+            | PlanOp::Smooth(_)
+            | PlanOp::Mul
+            | PlanOp::MatMul
+            | PlanOp::Rows(_)
+            | PlanOp::Bias
+            | PlanOp::Rearrange(_)
+            | PlanOp::ConvTranspose2d { .. } => 0.0,
             PlanOp::Add | PlanOp::Reshape { .. } => 0.0,
         }
     }

@@ -1,7 +1,8 @@
 """Makes the ONNX files of tests/nn/onnx.rs, with inputs and what onnxruntime computes of them, and the corpus of the fuzzer.
 
     python3 -m venv venv && venv/bin/pip install onnx onnxruntime torch onnxscript
-    venv/bin/python cryptgpu-core/tests/data/onnx/make.py
+    venv/bin/python cryptgpu-core/tests/data/onnx/make.py              # all of them
+    venv/bin/python cryptgpu-core/tests/data/onnx/make.py sequences    # those of some functions
 
 Every case NAME is NAME.onnx with NAME.x.npy and NAME.y.npy. Cases whose name begins with `torch-` are exported by PyTorch, by
 both of its exporters; all others are built node by node. What is refused has a .onnx alone, in `refused/`.
@@ -419,14 +420,7 @@ def exports():
                               "dynamic_shapes": ({0: torch.export.Dim("N", min=1, max=64)},)}),
             ("torch-dynamo-fixed", {"dynamo": True, "external_data": False})):
         torch.onnx.export(net, (x,), str(path), input_names=["x"], **arguments)
-        model = onnx.load(path)
-        del model.metadata_props[:]
-        for node in model.graph.node:
-            del node.metadata_props[:]
-            node.doc_string = ""
-        del model.graph.value_info[:]
-        del model.graph.metadata_props[:]
-        keep(name, model, (3, 12, 12))
+        keep(name, cleaned(onnx.load(path)), (3, 12, 12))
     path.unlink()
 
 
@@ -455,9 +449,6 @@ def refused():
     net.add("Relu")
     net.add("Softmax", axis=1)
     save("many", net)
-    net = Net((3, 8, 8))
-    net.add("Mul", net.conv(1, 3, 1), of="x")
-    save("mul-of-each-pixel", net)
     net = Net((3, 8))
     net.add("Conv", net.weight(floats(4, 3, 3, 3)))
     save("conv-2d-of-a-signal", net)
@@ -528,12 +519,6 @@ def endings():
     net.conv(3, 2)
     net.add("Sigmoid")
     case("ending-sigmoid-of-an-image", net)
-    # In the middle of a network there is nobody who could open it.
-    net = Net((10,))
-    net.fc(5, 10)
-    net.add("Softmax", axis=1)
-    net.fc(5, 5)
-    onnx.save(net.model(), HERE / "refused" / "softmax-in-the-middle.onnx")
 
 
 def activations():
@@ -745,7 +730,193 @@ def sizes():
     case("ending-arg-max-of-pixels", net)
 
 
-if __name__ == "__main__":
+def cleaned(model):
+    """An export without what says where in Python it came from."""
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    del model.graph.metadata_props[:]
+    return model
+
+
+def transformers():
+    """Vision transformers of PyTorch: attention by hand as in timm, and PyTorch's own encoder, which has its batch anywhere."""
+    global random
+    random = np.random.default_rng(20261202)
+    import torch
+    from torch import nn
+
+    torch.manual_seed(20261202)
+
+    class Block(nn.Module):
+        def __init__(self, dim, heads):
+            super().__init__()
+            self.heads, self.scale = heads, (dim // heads) ** -0.5
+            self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+            self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+            self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+        def forward(self, x):
+            batch, tokens, dim = x.shape
+            parts = self.qkv(self.norm1(x)).reshape(batch, tokens, 3, self.heads, dim // self.heads)
+            q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
+            weights = ((q * self.scale) @ k.transpose(-2, -1)).softmax(dim=-1)
+            x = x + self.proj((weights @ v).transpose(1, 2).reshape(batch, tokens, dim))
+            return x + self.mlp(self.norm2(x))
+
+    class Transformer(nn.Module):
+        def __init__(self, size, patch, dim, heads, depth, encoder):
+            super().__init__()
+            tokens = (size // patch) ** 2 + 1
+            self.patch = nn.Conv2d(3, dim, patch, patch)
+            self.cls, self.pos = nn.Parameter(torch.randn(1, 1, dim)), nn.Parameter(torch.randn(1, tokens, dim) / 2)
+            if encoder:
+                layer = nn.TransformerEncoderLayer(dim, heads, 2 * dim, activation="gelu", batch_first=True, norm_first=True)
+                self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+            else:
+                self.blocks = nn.Sequential(*[Block(dim, heads) for _ in range(depth)])
+            self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, 10)
+            for norm in (module for module in self.modules() if isinstance(module, nn.LayerNorm)):
+                nn.init.uniform_(norm.weight, 0.5, 1.5)
+                nn.init.uniform_(norm.bias, -0.3, 0.3)
+
+        def forward(self, x):
+            x = self.patch(x).flatten(2).transpose(1, 2)
+            x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1) + self.pos
+            return self.head(self.norm(self.blocks(x))[:, 0])
+
+    path = HERE / "export.onnx"
+    open_batch = {"dynamic_shapes": ({0: torch.export.Dim("N", min=1, max=64)},)}
+    script, dynamo = {"dynamo": False}, {"dynamo": True, "external_data": False}
+    vit, small = Transformer(32, 8, 32, 4, 2, False).eval(), Transformer(16, 8, 16, 2, 1, False).eval()
+    encoder = Transformer(16, 8, 16, 2, 1, True).eval()
+    for name, net, size, batch, arguments in (
+            ("torch-vit-torchscript", vit, 32, 2, script | {"dynamic_axes": {"x": {0: "N"}}, "opset_version": 17}),
+            ("torch-vit-small-torchscript-opset14", small, 16, 2, script | {"dynamic_axes": {"x": {0: "N"}}, "opset_version": 14}),
+            ("torch-vit-small-dynamo", small, 16, 2, dynamo | open_batch),
+            ("torch-encoder-torchscript", encoder, 16, 3, script | {"dynamic_axes": {"x": {0: "N"}}, "opset_version": 17}),
+            ("torch-encoder-dynamo", encoder, 16, 3, dynamo | open_batch),
+            ("torch-encoder-dynamo-of-one", encoder, 16, 1, dynamo),
+            ("torch-encoder-torchscript-of-three", encoder, 16, 3, script | {"opset_version": 17})):
+        x = torch.rand(batch, 3, size, size)
+        torch.onnx.export(net, (x,), str(path), input_names=["x"], **arguments)
+        keep(name, cleaned(onnx.load(path)), (3, size, size), batch)
+    path.unlink()
+
+
+def sequences():
+    """Operators of networks on sequences, one by one."""
+    global random
+    random = np.random.default_rng(20261203)
+    ints = np.array
+    # Tokens by constants, with biases, factors and summands of every shape that is broadcast.
+    net = Net((5, 6))
+    net.add("MatMul", net.weight(floats(6, 8)))
+    net.add("Add", net.weight(floats(8)))
+    net.add("Mul", net.weight(floats(8)))
+    net.add("Add", net.weight(floats(1, 5, 8)))
+    net.add("Mul", net.weight(floats(5, 1)))
+    net.add("Relu")
+    net.add("Sub", net.weight(floats(5, 8)))
+    net.add("Div", net.weight(np.float32(0.7)))
+    net.add("Sub", net.at, of=net.weight(floats(1, 1, 8)))
+    net.at = "t8"
+    case("rows-by-constants", net)
+
+    net = Net((2, 4, 6))
+    net.add("LayerNormalization", net.weight(floats(6)), net.weight(floats(6)), epsilon=1e-4)
+    net.add("LayerNormalization", net.weight(floats(4, 6)), axis=2)
+    net.add("Transpose", perm=[0, 3, 1, 2])
+    net.add("LayerNormalization", net.weight(floats(2, 4)), net.weight(floats(2, 4)), axis=-2)
+    case("layer-normalization", net)
+
+    net = Net((3, 4, 6))
+    net.add("Mul", net.weight(np.float32(3)))
+    net.add("Softmax", axis=3)
+    net.add("Transpose", perm=[0, 2, 1, 3])
+    net.add("LogSoftmax", axis=-1)
+    net.add("Reshape", net.weight(ints([-1, 72])))
+    net.fc(4, 72)
+    case("softmax-within", net)
+
+    # One head of attention, with a product that repeats its second factor.
+    net = Net((6, 8))
+    q, k, v = (net.add("MatMul", net.weight(floats(8, 4)), of="x") for _ in range(3))
+    k = net.add("Transpose", of=k, perm=[0, 2, 1])
+    net.add("Softmax", axis=-1, of=net.add("MatMul", k, of=q))
+    net.add("MatMul", v)
+    q = net.add("Reshape", net.weight(ints([0, 2, 3, 4])))
+    net.add("MatMul", net.add("Reshape", net.weight(ints([0, 1, 4, 6])), of=v), of=q)
+    case("attention-of-one-head", net)
+
+    net = Net((4, 6, 5))
+    parts = [net.add("Slice", *map(net.weight, (ints([1, -4]), ints([9, 5]), ints([1, 3]), ints([2, 1]))), of="x"),
+             net.add("Slice", *map(net.weight, (ints([0]), ints([2 ** 31 - 1]), ints([0]))), of="x"),
+             net.add("Gather", net.weight(ints([1, 3])), of="x", axis=1)]
+    net.add("Slice", *map(net.weight, (ints([1]), ints([5]), ints([3]))), of=parts[1])
+    net.add("Concat", net.at, net.add("Slice", *map(net.weight, (ints([0]), ints([4]), ints([-1]))), of=parts[2]), of=parts[0], axis=1)
+    net.add("Gather", net.weight(ints(-2)), axis=2)
+    case("slice-gather", net)
+
+    # Constants beside a value, as the class token, of a batch that the file is for.
+    net = Net((6, 5), batch=1)
+    for k, (axis, parts) in enumerate(((2, [1, 4]), (1, [2, 3, 1]), (-1, [3, 2]))):
+        names = [f"s{k}{part}" for part in range(len(parts))]
+        net.nodes.append(helper.make_node("Split", ["x", net.weight(ints(parts))], names, name=f"split{k}", axis=axis))
+    net.add("Concat", "s12", "s10", of="s11", axis=1)
+    net.add("Concat", "s00", "s20", of=net.at, axis=2)
+    first, value = net.weight(floats(1, 1, 9)), net.at
+    net.add("Concat", value, net.weight(floats(1, 2, 9)), value, of=first, axis=1)
+    net.add("Concat", net.weight(floats(1, 15, 1)), of=net.at, axis=-1)
+    case("split-concat-with-constants", net)
+
+    net = Net((4, 6, 5), opset=13)
+    first = net.add("ReduceMean", of="x", axes=[3], keepdims=1)
+    second = net.add("ReduceMean", of="x", axes=[1, 3], keepdims=0)
+    third = net.add("ReduceSum", net.weight(ints([2, 3])), of="x", keepdims=0)
+    net.add("Sub", first, of="x")
+    net.add("Add", net.add("Reshape", net.weight(ints([0, 1, 6, 1])), of=second), of=net.at)
+    net.add("Mul", net.add("Reshape", net.weight(ints([0, 4, 1, 1])), of=third), of=net.at)
+    case("reduce", net)
+
+    # A map of factors, one for each pixel, and one for each row and each column of them.
+    net = Net((3, 8, 8))
+    net.conv(4, 3)
+    start = net.at
+    net.add("Sigmoid", of=net.conv(1, 4, 1))
+    net.add("Mul", net.at, of=start)
+    net.add("Mul", net.weight(floats(6, 6)))
+    net.add("Add", net.weight(floats(6, 1)))
+    case("factors-of-pixels", net)
+
+    for name, shape, groups, kernel, attributes in (
+            ("conv-transpose", (4, 5, 6), 1, (3, 2), {"strides": [2, 3], "pads": [1, 0, 0, 1], "output_padding": [1, 2]}),
+            ("conv-transpose-groups-dilation", (4, 5, 6), 2, (3, 3), {"strides": [2, 1], "dilations": [2, 1], "group": 2}),
+            ("conv-transpose-same", (3, 4, 5), 1, (3, 3), {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+            ("conv-transpose-output-shape", (3, 4, 5), 1, (2, 3), {"strides": [3, 2], "output_shape": [12, 11]}),
+            ("conv-transpose-1d", (3, 7), 1, (4,), {"strides": [2], "pads": [1, 1]})):
+        net = Net(shape)
+        net.add("ConvTranspose", net.weight(floats(shape[0], 3, *kernel)), net.weight(floats(3 * groups, scale=0.1)), **attributes)
+        case(name, net)
+    net = Net((2, 12, 12))
+    left = net.add("Relu", of=net.conv(6, 2, pads=[1] * 4))
+    net.add("AveragePool", kernel_shape=[2, 2], strides=[2, 2])
+    net.add("Relu", of=net.conv(8, 6, pads=[1] * 4))
+    net.add("ConvTranspose", net.weight(floats(8, 6, 2, 2)), strides=[2, 2])
+    net.norm(6)
+    net.add("Concat", left, of=net.at, axis=1)
+    net.add("Relu", of=net.conv(6, 12, pads=[1] * 4))
+    net.conv(3, 6, 1)
+    case("unet-with-conv-transpose", net)
+
+
+if __name__ == "__main__" and (chosen := [name for name in sys.argv[1:] if not name.startswith("-")]):
+    # Some of the functions below with random numbers of their own: others' files stay as they are.
+    for name in chosen:
+        globals()[name]()
+elif __name__ == "__main__":
     operators()
     networks()
     external()
@@ -757,3 +928,6 @@ if __name__ == "__main__":
     activations()
     sizes()
     smooth()
+    sequences()
+    if "--without-torch" not in sys.argv:
+        transformers()

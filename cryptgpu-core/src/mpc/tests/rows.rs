@@ -1,0 +1,178 @@
+//! Normalised rows and batches of matrix products, against f64, with their costs and under the protocol checker.
+
+use super::{array, run_trial, samples};
+use crate::mpc::check::Check;
+use crate::mpc::{CheckRange, MpcError, Party, Rep, RowFunction, World, cost};
+use crate::prg::Randomness;
+use crate::ring::{FixedPoint, Ring};
+use ndarray::{ArrayD, Axis, IxDyn};
+
+fn world(f: u32) -> World {
+    let mut world = World::seeded(u64::from(f));
+    world.settings.codec = FixedPoint::new(f).unwrap();
+    world.randomness = Randomness::InsecurePhilox;
+    world
+}
+
+/// Rows whose standard deviations are 2^(−e) for e from −`up` to `down`, with means a hundred times as large at most.
+fn rows(count: usize, width: usize, [up, down]: [i32; 2]) -> ArrayD<f64> {
+    let words = samples(count * width, 5);
+    ArrayD::from_shape_fn(IxDyn(&[count, width]), |at| {
+        let uniform = words[at[0] * width + at[1]] as f64 / 2f64.powi(63) - 1.0;
+        let size = 2f64.powi(up - (at[0] as i32) % (up + down + 1));
+        size * (1.7 * uniform + (at[0] % 7) as f64 - 3.0)
+    })
+}
+
+fn normalised(x: &ArrayD<f64>, function: RowFunction) -> ArrayD<f64> {
+    let mut y = x.as_standard_layout().into_owned();
+    y.rows_mut().into_iter().for_each(|mut row| function.apply(row.as_slice_mut().unwrap()));
+    y
+}
+
+#[test]
+fn rows_are_normalised() {
+    for (f, count, width, sizes) in [
+        (20, 300, 32, [7, 9]),
+        (20, 257, 1, [3, 3]),
+        (20, 301, 48, [5, 9]),
+        (16, 300, 10, [7, 5]),
+        (24, 260, 64, [2, 10]),
+        (12, 300, 7, [9, 3]),
+    ] {
+        let (world, eps) = (world(f), 1e-5);
+        let codec = world.settings.codec;
+        let function = RowFunction::LayerNorm { eps };
+        let x = codec.encode_array(&rows(count, width, sizes)).unwrap();
+        let trial = run_trial(&world, std::slice::from_ref(&x), &|p: &mut Party, x: &[Rep]| p.of_rows(&x[0], function))
+            .unwrap();
+        let cost = cost::rows(count, width, f, function, world.settings.window);
+        assert_eq!((trial.counted, trial.declared), (cost, Some(cost)), "{f} bits, {width} wide");
+        let (x, y) = (codec.decode_array(&x), codec.decode_array(&trial.value));
+        let expected = normalised(&x, function);
+        let unit = 0.5f64.powi(f as i32);
+        for ((x, y), expected) in x.axis_iter(Axis(0)).zip(y.axis_iter(Axis(0))).zip(expected.axis_iter(Axis(0))) {
+            let mean = x.sum() / width as f64;
+            let variance = x.mapv(|x| (x - mean).powi(2)).sum() / width as f64;
+            let sigma = (variance + eps).sqrt();
+            // A mean's factor has four bits more than the codec, unless it is a power of two.
+            let mean = if width.is_power_of_two() { 0.0 } else { mean.abs() * unit / 16.0 / sigma };
+            for (y, expected) in y.iter().zip(expected) {
+                let (error, allowed) =
+                    ((y - expected).abs(), (2.0 + 2.0 / sigma) * unit + expected.abs() * 2f64.powi(-19) + mean);
+                assert!(
+                    error <= allowed,
+                    "{f} bits, {width} wide, σ {sigma}: {y} and not {expected}, {} times too far",
+                    error / allowed
+                );
+            }
+        }
+    }
+}
+
+/// Up to the end of the range nothing leaves it, of constant rows neither; beyond it the check of ranges finds it.
+#[test]
+fn the_range_of_rows_is_the_one_that_is_said() {
+    let mut world = world(20);
+    world.settings.check_range = CheckRange::Run;
+    let codec = world.settings.codec;
+    let function = RowFunction::LayerNorm { eps: 1e-5 };
+    let largest = function.largest_norm(codec).unwrap();
+    let run = |size: f64| {
+        let row = |at: IxDyn| match at[0] {
+            0 => size * [1.0, -1.0][at[1] % 2] / 8f64.sqrt(),
+            _ => 900.0,
+        };
+        let x = world.deal(&codec.encode_array(&ArrayD::from_shape_fn(IxDyn(&[2, 8]), row)).unwrap());
+        world.run(|p| {
+            let y = p.of_rows(&x[p.id().index()], function)?;
+            p.check_range()?;
+            Ok::<_, MpcError>(codec.decode_array(&p.open(&y)?.to_array()?))
+        })
+    };
+    let [y, ..] = run(0.99 * largest);
+    let y = y.unwrap();
+    assert!(y.iter().enumerate().all(|(at, y)| (y.abs() - f64::from(u8::from(at < 8))).abs() < 1e-3), "{y}");
+    assert!(run(1.5 * largest).into_iter().all(|result| result.is_err()));
+    let short = FixedPoint::in_ring(Ring::Z32, 12).unwrap();
+    for (function, codec) in [
+        (function, short),
+        (RowFunction::Softmax, short),
+        (RowFunction::LayerNorm { eps: 0.0 }, codec),
+        (RowFunction::LayerNorm { eps: f64::NAN }, codec),
+        (RowFunction::LogSoftmax, FixedPoint::new(27).unwrap()),
+    ] {
+        assert!(matches!(function.check(codec), Err(MpcError::Argument { .. })), "{function:?}");
+    }
+}
+
+/// One matrix product for each entry of the leading axes, in the ring and as fixed-point numbers, in both rings.
+#[test]
+fn matrices_are_multiplied_one_by_one() {
+    for (shape, [m, k, n]) in
+        [(vec![6], [5, 7, 3]), (vec![2, 3], [1, 4, 9]), (vec![], [17, 8, 17]), (vec![4, 1], [3, 1, 1])]
+    {
+        for ring in [Ring::Z64, Ring::Z32] {
+            let mut world = World::seeded(3);
+            world.settings.codec = FixedPoint::in_ring(ring, if ring == Ring::Z64 { 20 } else { 10 }).unwrap();
+            let codec = world.settings.codec;
+            let [left, right] = [[m, k], [k, n]].map(|matrix| {
+                let shape = [&shape[..], &matrix].concat();
+                let words = samples(shape.iter().product(), (m + k) as u64);
+                let values = words.into_iter().map(|word| (word >> 40) as f64 / (1 << 24) as f64 - 0.5).collect();
+                ArrayD::from_shape_vec(IxDyn(&shape), values).unwrap()
+            });
+            let shares = [&left, &right].map(|x| world.deal(&codec.encode_array(x).unwrap()));
+            let [(y, spent), ..] = world.run(|p| {
+                let [x, y] = &shares;
+                let before = p.declared();
+                let z = p.batched_matmul(&x[p.id().index()], &y[p.id().index()]).unwrap();
+                let spent = p.declared().bytes - before.bytes;
+                (codec.decode_array(&p.open(&z).unwrap().to_array().unwrap()), spent)
+            });
+            let matrices = shape.iter().product::<usize>();
+            assert_eq!(y.shape(), [&shape[..], &[m, n]].concat());
+            assert_eq!(spent, cost::truncate_product(ring, matrices * m * n, codec.fraction_bits()).bytes);
+            let [a, b, c] = [(&left, [m, k]), (&right, [k, n]), (&y, [m, n])]
+                .map(|(x, [rows, columns])| x.to_shape((matrices, rows, columns)).unwrap().to_owned());
+            for at in 0..matrices {
+                let error =
+                    c.index_axis(Axis(0), at).to_owned() - a.index_axis(Axis(0), at).dot(&b.index_axis(Axis(0), at));
+                let allowed = (2.0 + k as f64) * 0.5f64.powi(codec.fraction_bits() as i32);
+                assert!(error.iter().all(|error| error.abs() <= allowed), "{shape:?} in {ring}: {error}");
+            }
+        }
+    }
+    let world = World::seeded(1);
+    let x = world.deal(&array(&[2, 2, 3], vec![1; 12]));
+    world.run(|p| {
+        let x = &x[p.id().index()];
+        for other in [x.clone(), x.reshape(&[3, 4]).unwrap(), x.reshape(&[4, 3, 1]).unwrap(), x.reshape(&[12]).unwrap()]
+        {
+            assert!(matches!(p.batched_matmul(x, &other), Err(MpcError::Device { .. })), "{:?}", other.shape());
+        }
+    });
+}
+
+#[test]
+fn nothing_is_shown() {
+    const ONE: f64 = (1 << 20) as f64;
+    let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(21).view_sizes(&[4]);
+    let function = RowFunction::LayerNorm { eps: 1e-1 };
+    let plaintext = move |x: &[ArrayD<u64>]| {
+        let x = x[0].mapv(|x| x as i64 as f64 / ONE);
+        normalised(&x, function).mapv(|y| (y * ONE).round() as i64 as u64)
+    };
+    let rows = |n: usize| vec![vec![n.div_ceil(4), 4]];
+    let report = check("layer normalisation", 1).errors(-12..=12).shapes(rows);
+    report.run(|p, x| p.of_rows(&x[0], function), plaintext).unwrap().require().unwrap();
+    let shapes = |n: usize| vec![vec![n.div_ceil(2), 1, 2], vec![n.div_ceil(2), 2, 1]];
+    let products = |x: &[ArrayD<u64>]| {
+        let products = &x[0].view().into_shape_with_order((x[0].len() / 2, 2)).unwrap().mapv(|x| x as i64)
+            * &x[1].view().into_shape_with_order((x[0].len() / 2, 2)).unwrap().mapv(|x| x as i64);
+        let sums = products.sum_axis(Axis(1)).mapv(|sum| (sum as f64 / ONE).floor() as i64 as u64);
+        sums.into_shape_with_order(IxDyn(&[x[0].len() / 2, 1, 1])).unwrap()
+    };
+    let report = check("batched matrix product", 2).errors(0..=1).shapes(shapes);
+    report.run(|p, x| p.batched_matmul(&x[0], &x[1]), products).unwrap().require().unwrap();
+}
