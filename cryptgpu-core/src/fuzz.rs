@@ -1,7 +1,7 @@
 //! Readers of what others send or wrote, by name, for fuzzers (`fuzz/`) and for the test that runs their corpora. Each takes
 //! any bytes; it may refuse them, and must not panic, hang or take more memory than the bytes warrant.
 
-use crate::cluster::{fuzz as control, owner_fuzz as owners};
+use crate::cluster::{fuzz as control, owner_fuzz as owners, serving_fuzz as clients};
 use crate::net::fuzz as links;
 use crate::nn::{OnnxModel, Weights};
 use cryptgpu_datasets::fuzz as datasets;
@@ -19,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("policy", owners::policy),
     ("party_file", owners::party_file),
     ("owners_file", owners::owners_file),
+    ("serving", clients::serving),
     ("safetensors", safetensors),
     ("torch", torch),
     ("onnx", onnx),
@@ -41,6 +42,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
         "frame" => links::seeds(),
         "control_frames" => control::framed_seeds(),
         "control_message" => control::seeds(),
+        "serving" => clients::seeds(),
         _ => vec![],
     }
 }

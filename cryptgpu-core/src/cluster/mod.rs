@@ -54,6 +54,7 @@ pub use party::job::Job;
 pub use party::jobs::Jobs;
 pub use party::self_test::{Fault, SelfTest};
 pub use rendezvous::{Rendezvous, RendezvousError};
+pub(crate) use serving::fuzz as serving_fuzz;
 pub use serving::{Client, Service, ServiceFile, ServingError};
 pub(crate) use wire::configuration::Route;
 pub(crate) use wire::fuzz;

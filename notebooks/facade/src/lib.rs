@@ -38,7 +38,8 @@ pub unsafe extern "C" fn cryptgpu_owner_session(config: *const std::ffi::c_char)
 /// `ndarray::Array5`, `serde_json::json!`, `tokio::time`.
 pub mod prelude {
     pub use cryptgpu_core::cluster::{
-        AccuracyPoint, Checkpointing, FirstWeights, Hosts, Iteration, LossPoint, Owners, Start,
+        AccuracyPoint, Checkpointing, Client, FirstWeights, Hosts, Iteration, LossPoint, Owners, Service, ServiceFile,
+        Serving, Start,
     };
     pub use cryptgpu_core::experiment::training::{Training, TrainingRecord};
     pub use cryptgpu_core::experiment::{Inference, Record, Suite};

@@ -10,12 +10,14 @@
 //! | `deal.rs` | shares that somebody outside the parties deals |
 //! | `queue.rs` | requests that wait at a party, as many as there is room for |
 //! | `door.rs` | where clients connect to a party |
+//! | `fuzz.rs` | what fuzzers call: messages from bytes |
 //! | `error.rs` | [`ServingError`] |
 
 mod client;
 pub(super) mod deal;
 pub(super) mod door;
 mod error;
+pub(crate) mod fuzz;
 pub(super) mod message;
 pub(super) mod queue;
 pub(super) mod service;

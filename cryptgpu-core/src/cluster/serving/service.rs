@@ -87,9 +87,18 @@ impl ServiceFile {
         ServiceFile::parse(&text).map_err(refuse)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let lines: Lines = toml::from_str(text).map_err(|error| error.to_string())?;
-        let party = |party: PartyLines| Ok((party.address, party.fingerprint.parse()?));
+        let party = |party: PartyLines| {
+            let PartyLines { address, fingerprint } = party;
+            let port =
+                address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+            let plain = address.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+            match port {
+                Some(Ok(_)) if plain => Ok((address, fingerprint.parse()?)),
+                _ => Err(format!("`{}` is no host and port, such as \"ann.example:7300\"", address.escape_debug())),
+            }
+        };
         let parties = lines.party.into_iter().map(party).collect::<Result<Vec<_>, String>>()?;
         let parties = <[_; 3]>::try_from(parties)
             .map_err(|parties| format!("there are {} [[party]], and three belong here, in order", parties.len()))?;
@@ -123,6 +132,7 @@ mod tests {
         for (text, says) in [
             ("[[party]]\naddress = \"a:1\"\nfingerprint = \"ab\"", "64 hexadecimal digits"),
             ("", "missing field `party`"),
+            ("[[party]]\naddress = \"a\"\nfingerprint = \"\"", "`a` is no host and port"),
             (file.text().rsplit_once("[[party]]").unwrap().0, "there are 2 [[party]]"),
         ] {
             let error = ServiceFile::parse(text).unwrap_err();
