@@ -2,7 +2,7 @@
 //! reduction back.
 //!
 //! Both see x + 2^30 = u + v − w·2^32 with u known to role 0 and v to roles 1 and 2, as a truncation does. The wrap is w = 1 − ab with
-//! a = ¬msb(u), b = ¬msb(v), so x is u + v + [`CONSTANT`] + 2^32·ab, and modulo 2^64 ab is needed modulo 2^32 only.
+//! a = ¬msb(u), b = ¬msb(v), so x is u + v + `CONSTANT` + 2^32·ab, and modulo 2^64 ab is needed modulo 2^32 only.
 //! Slices are memory of 64-bit words: of elements of 64 bits, or of two of 32 bits each.
 
 use super::parallel::{Out, draw, for_units};
