@@ -189,6 +189,10 @@ fn part<'a>(
     [start, step, count]: [usize; 3],
 ) -> Result<Value> {
     let (x, axes) = import.plain(node, x)?;
+    // The size of the batch is not known, unless the file is for one image.
+    if axes.batch == Some(axis) && import.fixed_batch != Some(1) {
+        return Err("it takes some images of the batch".to_owned().into());
+    }
     if axes.sizes[axis] == count && step == 1 {
         return Ok(axes.value(x.layer));
     }
