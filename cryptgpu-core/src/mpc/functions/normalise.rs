@@ -112,9 +112,9 @@ impl Party {
     /// factors and summands that follow it.
     ///
     /// A mean is a local sum and one truncation a row; the squares of what is left are summed before they are truncated, so that a row's
-    /// inverse root costs one number. For rows that are not constant it is within 2^−f·(2 + 2/σ) + 2^−19·|y| of the
-    /// function; variances far below ε are as good as none. Holds while √Σ(x − μ)² < 2^(31 − f) in each row, 2048 at 20 fraction bits, and
-    /// |Σx| < 2^(58 − 2f). About 28.25 bytes an element and 3 kB a row, 36 rounds: [`crate::mpc::cost::layer_norm`]. Nothing is opened.
+    /// inverse root costs one number. It is within 2^−f·(2 + 2/s) + |y|·(2^−19 + 2^−11·ε/s²) of the function, with
+    /// s² = σ² + ε; variances far below ε are as good as none. Holds while √Σ(x − μ)² < 2^(31 − f) in each row, 2048 at 20 fraction bits, and
+    /// |Σx| < 2^(58 − 2f). About 28.25 bytes an element and 3 kB a row, 35 or 36 rounds: [`crate::mpc::cost::layer_norm`]. Nothing is opened.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;

@@ -4,6 +4,9 @@ use super::{WORKING, has_room, normalise};
 use crate::mpc::{MpcError, Party, Rep};
 use crate::ring::FixedPoint;
 
+/// Fraction bits that a normalisation has at least.
+const FEWEST: u32 = 18;
+
 /// A function of each row.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,7 +72,7 @@ impl RowFunction {
     /// Refuses numbers that there is no room for.
     ///
     /// # Errors
-    /// [`MpcError::Argument`] for more than 26 fraction bits, an ε that is not above zero, and in the ring of 32 bits.
+    /// [`MpcError::Argument`] for more than 26 fraction bits, for fewer than 18 in a normalisation, an ε that is not above zero, and in the ring of 32 bits.
     pub fn check(self, codec: FixedPoint) -> Result<(), MpcError> {
         has_room(self.name(), codec.ring())?;
         let (f, most) = (codec.fraction_bits(), WORKING - 2);
@@ -77,6 +80,10 @@ impl RowFunction {
             return Err(MpcError::argument(self.name(), format!("{f} fraction bits: at most {most}")));
         }
         match self {
+            // With fewer, sums of squares have more octaves than are told apart.
+            RowFunction::LayerNorm { .. } if f < FEWEST => {
+                Err(MpcError::argument(self.name(), format!("{f} fraction bits: at least {FEWEST}")))
+            }
             RowFunction::LayerNorm { eps } if !(eps.is_normal() && eps > 0.0 && eps < 1.0) => {
                 Err(MpcError::argument(self.name(), format!("an ε of {eps}: it must lie between 0 and 1")))
             }
