@@ -2,5 +2,6 @@
 
 mod author_api;
 mod protocol_table;
+mod rows;
 mod security_table;
 mod truncation;

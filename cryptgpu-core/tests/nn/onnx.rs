@@ -131,10 +131,6 @@ fn a_vision_transformer_is_bounded_and_refused_where_it_does_not_fit() {
         max_difference(&model.finish(&private.scores).unwrap(), &array("torch-vit-torchscript", "y"))
     };
     println!("{}, {error:.1e} away from onnxruntime", cost::infer(&plan, 1, &settings));
-    for step in plan.steps() {
-        let cost = cost::of_step(&plan, step, 1, &settings);
-        println!("{} {} {:?}: {cost}", step.name, step.op.kind(), plan.shape(step.output));
-    }
     assert!(error < 1e-4, "{error}");
     // In the ring of 32 bits too, with fewer bits behind the point.
     let codec = FixedPoint::in_ring(Ring::Z32, 10).unwrap();

@@ -147,7 +147,7 @@ pub fn layer_norm(ring: Ring, rows: usize, width: usize, f: u32, eps: f64) -> Co
         + split(rows, scales.bits())
         + polynomial(rows, scales.mantissa())
         + product(rows, scales.root_cut())
-        + truncate_product(RING, rows * width, scales.inverse())
+        + truncate_product(RING, rows * width, scales.result_cut())
 }
 
 /// [`crate::mpc::Party::of_rows`] of `rows` rows of `width` elements.

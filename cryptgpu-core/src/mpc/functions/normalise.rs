@@ -12,6 +12,9 @@ use std::f64::consts::SQRT_2;
 /// Octaves that are told apart, at most.
 const OCTAVES: i32 = 40;
 
+/// Fewest fraction bits on the way: with fewer, sums of squares have more octaves than are told apart.
+const FEWEST: u32 = 18;
+
 /// Fraction bits of the root of a mantissa.
 const MANTISSA: u32 = 22;
 
@@ -22,6 +25,8 @@ const SPARE: u32 = 2;
 #[derive(Clone, Copy)]
 pub(super) struct Scales {
     width: usize,
+    /// Fraction bits that numbers get beside the codec's on the way.
+    lift: u32,
     /// ε · width.
     eps: f64,
     /// The public factor that makes a mean of a sum, and what is cut of the product.
@@ -40,6 +45,8 @@ pub(super) struct Scales {
 
 impl Scales {
     pub fn of(width: usize, eps: f64, f: u32) -> Self {
+        let lift = FEWEST.saturating_sub(f);
+        let f = f + lift;
         let eps = eps * width as f64;
         let high = (RANGE_BITS - 2 * f.min(RANGE_BITS / 2)) as i32;
         let low = exponent(eps).max(high - OCTAVES).min(high - 1);
@@ -52,6 +59,7 @@ impl Scales {
         let most = (RANGE_BITS - SPARE) as i32 - f as i32 - result;
         Scales {
             width,
+            lift,
             eps,
             mean: mean(width, f),
             squares: 2 * f - variance,
@@ -77,8 +85,8 @@ impl Scales {
     }
 
     /// What is cut of the results.
-    pub fn inverse(&self) -> u32 {
-        self.inverse
+    pub fn result_cut(&self) -> u32 {
+        self.inverse + self.lift
     }
 
     /// Fraction bits of the root of a mantissa.
@@ -102,9 +110,10 @@ fn mean(width: usize, f: u32) -> (u64, u32) {
     (fixed(1.0 / width as f64, bits), bits)
 }
 
-/// The largest norm √Σ(x − μ)² of a row that can be normalised, with f fraction bits: 2^(31 − f).
+/// The largest norm √Σ(x − μ)² of a row that can be normalised, with f fraction bits: 2^(31 − f), and with
+/// fewer than 18 as with 18.
 pub(super) fn largest_norm(codec: FixedPoint) -> f64 {
-    power((RANGE_BITS / 2) as i32 - codec.fraction_bits() as i32)
+    power((RANGE_BITS / 2) as i32 - codec.fraction_bits().max(FEWEST) as i32)
 }
 
 impl Party {
@@ -112,9 +121,9 @@ impl Party {
     /// factors and summands that follow it.
     ///
     /// A mean is a local sum and one truncation a row; the squares of what is left are summed before they are truncated, so that a row's
-    /// inverse root costs one number. For rows that are not constant it is within 2^−f·(2 + 2/σ) + 2^−19·|y| of the
-    /// function; variances far below ε are as good as none. Holds while √Σ(x − μ)² < 2^(31 − f) in each row, 2048 at 20 fraction bits, and
-    /// |Σx| < 2^(58 − 2f). About 28.25 bytes an element and 3 kB a row, 36 rounds: [`crate::mpc::cost::layer_norm`]. Nothing is opened.
+    /// inverse root costs one number. It is within 2^−f·(2 + 2/s) + |y|·(2^−19 + 2^−11·ε/s²) of the function, with
+    /// s² = σ² + ε; variances far below ε are as good as none. Holds while √Σ(x − μ)² < 2^(31 − f) in each row, 2048 at 20 fraction bits, and
+    /// |Σx| < 2^(58 − 2f); with fewer than 18 bits it is computed with 18. About 28.25 bytes an element and 3 kB a row, 35 or 36 rounds: [`crate::mpc::cost::layer_norm`]. Nothing is opened.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;
@@ -141,6 +150,7 @@ impl Party {
         self.exactly([x], |p, [x]| {
             let rows = Rows::of("layer_norm", x)?;
             let scales = Scales::of(rows.width, eps, p.codec().fraction_bits());
+            let x = &x.mul_word(1 << scales.lift);
             let (image, window) = rows.image();
             let sums = x.reshape(&image)?.sum_pool(&window)?.reshape(&[rows.count])?;
             let mean = p.truncate(&sums.mul_word(scales.mean.0), scales.mean.1)?;
@@ -149,7 +159,7 @@ impl Party {
             let squares = p.truncate_additive(squares, scales.squares)?;
             let squares = squares.add_word(p.id(), fixed(scales.eps, scales.variance));
             let inverse = p.inverse_root_of(&squares, &scales)?;
-            Ok(p.product(&centred, &rows.spread(&inverse)?, None, scales.inverse as i32)?.reshape(x.shape())?)
+            Ok(p.product(&centred, &rows.spread(&inverse)?, None, scales.result_cut() as i32)?.reshape(x.shape())?)
         })
     }
 

@@ -9,7 +9,6 @@ mod exact;
 mod functions;
 mod gradients;
 mod range;
-mod rows;
 mod setup;
 mod views;
 

@@ -185,7 +185,7 @@ impl Axes {
     fn holding(&self, sizes: Vec<usize>, batch: usize) -> Option<Self> {
         let (before, outside) = (self.before(), product(&sizes[..batch]));
         let within = (outside > 0 && before % outside == 0).then_some(before / outside)?;
-        let fits = product(&sizes) == product(&self.sizes) && within > 0 && sizes[batch] % within == 0;
+        let fits = product(&sizes) == product(&self.sizes) && within > 0 && sizes[batch].is_multiple_of(within);
         fits.then_some(Axes { sizes, batch: Some(batch), within })
     }
 }
