@@ -148,5 +148,8 @@ fn onnx_nodes_of_the_package_are_in_the_table() {
         std::fs::write(&committed, &page).unwrap();
     }
     let written = std::fs::read_to_string(&committed).unwrap_or_default();
-    assert!(written == page, "docs/onnx-node-tests.md is not what passes: run this test with UPDATE_DOCS=1 and look at the difference");
+    assert!(
+        written == page,
+        "docs/onnx-node-tests.md is not what passes: run this test with UPDATE_DOCS=1 and look at the difference"
+    );
 }
