@@ -116,13 +116,13 @@ ONNX_NODES="$CACHE/onnx-nodes"
 ensure_onnx_nodes() {
     local now
     ensure_venv || return
-    now="$( (cat "$VENV/.stamp" "$ROOT/scripts/requirements-onnx.txt" "$ROOT/scripts/onnx-node-tests") | digest)"
+    now="$( (cat "$VENV/.stamp" "$ROOT/scripts/requirements-onnx.txt" "$ROOT/scripts/onnx_node_tests.py") | digest)"
     [ "$(cat "$ONNX_NODES/.stamp" 2>/dev/null)" = "$now" ] && return
     say "making networks of ONNX's node tests"
     rm -rf "$ONNX_NODES"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
         -r "$ROOT/scripts/requirements-onnx.txt" &&
-        "$VENV/bin/python" "$ROOT/scripts/onnx-node-tests" "$ONNX_NODES" && echo "$now" >"$ONNX_NODES/.stamp"
+        "$VENV/bin/python" "$ROOT/scripts/onnx_node_tests.py" "$ONNX_NODES" && echo "$now" >"$ONNX_NODES/.stamp"
 }
 
 # chromium and what drives it, with which the tests open notebooks and the book: from Debian's packages, where they can be

@@ -1,4 +1,4 @@
-//! The node tests that the package onnx ships, as networks (`scripts/onnx-node-tests` makes them so), run privately; the table of
+//! The node tests that the package onnx ships, as networks (`scripts/onnx_node_tests.py` makes them so), run privately; the table of
 //! what passes, and why others do not, is `docs/onnx-node-tests.md`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -101,7 +101,7 @@ fn page(folder: &Path) -> String {
     let passed: usize = rows.values().map(|row| row.passed).sum();
     let version = tests["version"].as_str().unwrap();
     let mut page = format!(
-        "# ONNX's node tests\n\nThe package onnx {version} ships {} tests of single nodes. `scripts/onnx-node-tests` makes networks of \
+        "# ONNX's node tests\n\nThe package onnx {version} ships {} tests of single nodes. `scripts/onnx_node_tests.py` makes networks of \
          them: the first input stays the secret one, and others become constants. **{passed} pass** privately, three parties in one \
          process with the default settings, each within 1e-3 of the largest value (`cargo test --release -p cryptgpu-core --test nn onnx_nodes`, \
          which wrote this page). The others are no networks of one secret batch, or have nodes that are not computed; \
@@ -139,7 +139,7 @@ fn page(folder: &Path) -> String {
 #[test]
 fn onnx_nodes_of_the_package_are_in_the_table() {
     let Some(folder) = std::env::var_os("CRYPTGPU_ONNX_NODES") else {
-        eprintln!("skipped: scripts/onnx-node-tests makes the files, and CRYPTGPU_ONNX_NODES names their folder");
+        eprintln!("skipped: scripts/onnx_node_tests.py makes the files, and CRYPTGPU_ONNX_NODES names their folder");
         return;
     };
     let page = page(Path::new(&folder));

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Puts the node tests that the package onnx ships into the form of networks: the first input stays the secret one, and all others
 become constants, as they are in exported networks. Where an operator is of each element by itself, a list of numbers becomes a
 batch of one.
 
-    onnx-node-tests FOLDER
+    onnx_node_tests.py FOLDER
 
 Writes NAME.onnx, NAME.x.npy and NAME.y.npy for every test, light-NAME.onnx for the package's light models, and
 tests.json: what each test is of, and why it is no network where it is none. The test `node_tests` of the core reads them."""
