@@ -15,7 +15,7 @@ use cryptgpu_datasets::npy;
 use ndarray::{ArrayD, Axis, Slice};
 
 use super::arguments::Computation;
-use super::input::{Input, Labels};
+use super::input::{Input, InputArguments, Labels};
 use super::model::Model;
 use super::progress::Progress;
 use super::show::Whole;
@@ -43,17 +43,8 @@ pub struct Arguments {
     /// resnet8-cifar10)
     #[arg(long)]
     weights: Option<String>,
-    /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained; or a picture (.png,
-    /// .jpg), a folder of pictures, or a folder with one for each class, of which the accuracy is told
-    #[arg(long)]
-    input: PathBuf,
-    /// What is made of pictures: imagenet, inception, efficientnet-lite, open-nsfw, cifar10, cifar100, mnist, fashion-mnist or unit, and what differs from
-    /// it: imagenet,fit=stretch,channels=bgr,scale=255,mean=0.5:0.4:0.3,std=0.2
-    #[arg(long)]
-    preprocess: Option<String>,
-    /// What classes are called: a text file, a line for each
-    #[arg(long)]
-    labels: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArguments,
     /// Where the scores go: a NumPy array of float64
     #[arg(long)]
     output: PathBuf,
@@ -109,8 +100,8 @@ impl Arguments {
     fn prepare(&self) -> Result<Prepared> {
         let model = Model::open(&self.model, &self.sizes)?;
         let (source, weights) = model.weights(&self.model, self.weights.as_deref())?;
-        let labels = Labels::read(self.labels.as_deref())?;
-        let input = Input::read(&self.input, self.preprocess.as_deref(), &model, &labels)?;
+        let labels = self.input.labels()?;
+        let input = self.input.read(&model, &labels)?;
         let images = &input.images;
         let Computation { fidelity, numbers, .. } = &self.computation;
         let fidelity = Fidelity::from(*fidelity);

@@ -1,7 +1,7 @@
 //! What a command line infers of: a NumPy array, or pictures, of which it says the likeliest classes.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cryptgpu_core::nn::{NnError, predictions};
 use cryptgpu_datasets::folder::{self, ClassFolder};
@@ -16,6 +16,34 @@ use super::model::Model;
 /// How many classes of a picture are shown.
 const SHOWN: usize = 5;
 
+/// What is inferred of, and what its classes are called.
+#[derive(Debug, clap::Args)]
+pub struct InputArguments {
+    /// The inputs: a NumPy array (.npy) of float32, float64 or integers, scaled as the network was trained; or a picture (.png,
+    /// .jpg), a folder of pictures, or a folder with one for each class, of which the accuracy is told
+    #[arg(long)]
+    input: PathBuf,
+    /// What is made of pictures: imagenet, inception, efficientnet-lite, open-nsfw, cifar10, cifar100, mnist, fashion-mnist or
+    /// unit, and what differs from it: imagenet,fit=stretch,channels=bgr,scale=255,mean=0.5:0.4:0.3,std=0.2
+    #[arg(long)]
+    preprocess: Option<String>,
+    /// What classes are called: a text file, a line for each
+    #[arg(long)]
+    labels: Option<PathBuf>,
+}
+
+impl InputArguments {
+    /// The names of classes.
+    pub fn labels(&self) -> Result<Labels> {
+        Labels::read(self.labels.as_deref())
+    }
+
+    /// The images, for this network.
+    pub fn read(&self, model: &Model, labels: &Labels) -> Result<Input> {
+        Input::read(&self.input, self.preprocess.as_deref(), model, labels)
+    }
+}
+
 /// Images as the network takes them.
 pub struct Input {
     /// [images, channels, height, width].
@@ -28,7 +56,7 @@ pub struct Input {
 
 impl Input {
     /// The array in `path`, or the picture or the folder of pictures there with this preprocessing.
-    pub fn read(path: &Path, preprocess: Option<&str>, model: &Model, labels: &Labels) -> Result<Self> {
+    fn read(path: &Path, preprocess: Option<&str>, model: &Model, labels: &Labels) -> Result<Self> {
         if pictures::is_named_so(path) || path.is_dir() {
             let Some(preprocess) = preprocess else {
                 let known: Vec<_> = pictures::presets().collect();
@@ -65,8 +93,7 @@ impl Input {
             false => (pictures::list(path)?, None),
         };
         let images = pictures::read(&paths, preprocessing, model.graph.input_shape())?.into_dyn();
-        let name =
-            |path: &std::path::PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         Self { images, names: paths.iter().map(name).collect(), classes }.checked(path, model)
     }
 
@@ -118,7 +145,7 @@ pub struct Labels(Vec<String>);
 
 impl Labels {
     /// The lines of a file, of the first class first.
-    pub fn read(path: Option<&Path>) -> Result<Self> {
+    fn read(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else { return Ok(Self(Vec::new())) };
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read the names of classes in {}: {error}", path.display()))?;

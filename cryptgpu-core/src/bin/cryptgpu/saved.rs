@@ -13,7 +13,7 @@ use cryptgpu_datasets::npy;
 use ndarray::{Axis, Slice};
 
 use super::arguments::{Computation, Parties, Sizes};
-use super::input::{Input, Labels};
+use super::input::InputArguments;
 use super::model::Model;
 use super::range::input_range;
 use super::{Result, format};
@@ -76,15 +76,8 @@ pub struct Add {
 pub struct Infer {
     /// What is saved
     name: String,
-    /// The inputs: a NumPy array [images, channels, height, width], a picture or a folder of pictures
-    #[arg(long)]
-    input: PathBuf,
-    /// What is made of pictures (`cryptgpu infer --help`)
-    #[arg(long)]
-    preprocess: Option<String>,
-    /// What classes are called: a text file, a line for each
-    #[arg(long)]
-    labels: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArguments,
     /// Where the scores go: a NumPy array of float64
     #[arg(long)]
     output: PathBuf,
@@ -167,11 +160,11 @@ impl Add {
 impl Infer {
     fn run(&self) -> Result<ExitCode> {
         check_writable(&self.output)?;
-        let labels = Labels::read(self.labels.as_deref())?;
+        let labels = self.input.labels()?;
         let Some(cluster) = self.at.start()? else { return Ok(ExitCode::SUCCESS) };
         let saved = cluster.load(&self.name)?;
         let model = Model { graph: saved.graph().clone(), onnx: None };
-        let input = Input::read(&self.input, self.preprocess.as_deref(), &model, &labels)?;
+        let input = self.input.read(&model, &labels)?;
         let (count, batch) = (input.images.len_of(Axis(0)), self.batch as usize);
         let (mut parts, mut bytes, mut seconds) = (vec![], 0, 0.0);
         for first in (0..count).step_by(batch) {

@@ -14,7 +14,7 @@ use cryptgpu_datasets::npy;
 use ndarray::{ArrayD, Axis, Slice};
 
 use super::Result;
-use super::input::{Input, Labels};
+use super::input::InputArguments;
 use super::saved::Where;
 
 /// Arguments of `cryptgpu serve`.
@@ -124,15 +124,8 @@ pub struct Request {
     /// Its certificate, which the service names
     #[arg(long)]
     certificate: PathBuf,
-    /// The inputs: a NumPy array [images, channels, height, width], a picture or a folder of pictures
-    #[arg(long)]
-    input: PathBuf,
-    /// What is made of pictures (`cryptgpu infer --help`)
-    #[arg(long)]
-    preprocess: Option<String>,
-    /// What classes are called: a text file, a line for each
-    #[arg(long)]
-    labels: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArguments,
     /// Where the scores go: a NumPy array of float64
     #[arg(long)]
     output: PathBuf,
@@ -142,12 +135,12 @@ pub struct Request {
 }
 
 pub fn request(arguments: &Request) -> Result<ExitCode> {
-    let Request { service, key, certificate, input, preprocess, labels, output, tries } = arguments;
+    let Request { service, key, certificate, input, output, tries } = arguments;
     check_writable(output)?;
-    let labels = Labels::read(labels.as_deref())?;
+    let labels = input.labels()?;
     let identity = owner::read_identity(certificate, key)?;
     let mut client = Client::connect(&ServiceFile::read(service)?, &identity)?;
-    let input = Input::read(input, preprocess.as_deref(), &taken_by(&client)?, &labels)?;
+    let input = input.read(&taken_by(&client)?, &labels)?;
     let count = input.images.len_of(Axis(0));
     let mut parts = vec![];
     for first in (0..count).step_by(client.most_images()) {
