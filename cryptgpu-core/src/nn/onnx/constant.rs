@@ -6,11 +6,22 @@ use ndarray::{Array1, ArrayD, IxDyn};
 use std::sync::Arc;
 
 /// An integer, or the size of the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dim {
     Is(i64),
     /// So many times the batch.
     Batch(i64),
+}
+
+/// As errors say shapes.
+impl std::fmt::Debug for Dim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Dim::Is(value) => write!(f, "{value}"),
+            Dim::Batch(1) => f.write_str("batch"),
+            Dim::Batch(times) => write!(f, "{times}·batch"),
+        }
+    }
 }
 
 /// A constant. `Debug` shows no float: those are weights.
