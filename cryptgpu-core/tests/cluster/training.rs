@@ -103,7 +103,7 @@ fn what_a_training_takes_in_memory_is_stated() {
     let weights = weights.finish(fc).unwrap();
     for (net, batch) in [(values, 64), (weights, 16)] {
         let train = Train { batch, iterations: Some(3), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..settings() };
-        let stated = TrainingPlan::new(&net, &train).unwrap().memory(batch);
+        let stated = TrainingPlan::new(&net, &train).unwrap().memory(batch, Ring::Z64);
         let cluster = local().start().unwrap();
         let random = DataSource::random(net.input_shape(), 10, 3 * batch);
         let data = cluster.dataset(random, Images::at(0), Labels::at(2)).unwrap();

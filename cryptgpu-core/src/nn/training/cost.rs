@@ -229,7 +229,7 @@ impl Account<'_> {
         let shape = forward.shape(forward.output());
         let (n, f) = (self.elements(shape), self.fraction_bits());
         let train = self.plan.train();
-        let scale = self.plan.summed() / self.iteration.batch as f64;
+        let scale = self.plan.summed(self.ring()) / self.iteration.batch as f64;
         let scaled = |n: usize, factor: f64| if factor == 1.0 { Ok(Cost::FREE) } else { self.scalar(n, factor) };
         Ok(match train.loss {
             Loss::CrossEntropy => {
@@ -266,7 +266,7 @@ impl Account<'_> {
 
     fn sgd(&self, sgd: &Sgd, n: usize, extra: u32) -> Result<Cost, NnError> {
         let f = self.fraction_bits();
-        let rate = self.iteration.rate / self.plan.summed();
+        let rate = self.iteration.rate / self.plan.summed(self.ring());
         if sgd.momentum == 0.0 && !optimizer::cuts_twice(self.settings.codec, extra) {
             return Ok(self.product(n, optimizer::plain_factor(rate, self.settings.codec, extra)?.1));
         }

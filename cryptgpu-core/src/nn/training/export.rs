@@ -11,7 +11,7 @@ use crate::nn::divisor::extra_bits;
 use crate::nn::lower::lower;
 use crate::nn::plan::PlanOp;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, fold};
-use crate::ring::{FixedPoint, Ring};
+use crate::ring::FixedPoint;
 use ndarray::{ArrayD, IxDyn};
 use std::collections::{BTreeMap, HashMap};
 
@@ -55,8 +55,7 @@ impl SharedTraining {
     /// # Errors
     /// [`NnError::CannotFold`] when a batch normalisation does not alone follow a convolution; the link's errors.
     pub fn to_model(&self, p: &mut Party) -> Result<SharedModel, NnError> {
-        // As in training, what is carried on has no room in the ring of 32 bits.
-        let options = LowerOptions { defer_averages: self.codec.ring() == Ring::Z64, ..LowerOptions::default() };
+        let options = LowerOptions::default();
         let plan = lower(&fold::fold_graph(&self.graph)?, options)?;
         let factors = self.running_factors(p, false, &mut |_| {})?;
         let folded = p.step("fold", |p| self.folded(p, &factors).map_err(|error| error.located(p)))?;
@@ -172,7 +171,7 @@ impl SharedTraining {
         iteration: u64,
         state: impl IntoIterator<Item = (String, Rep)>,
     ) -> Result<Self, NnError> {
-        let plan = TrainingPlan::in_ring(codec.ring(), graph, train)?;
+        let plan = TrainingPlan::new(graph, train)?;
         let mut state: BTreeMap<String, Rep> = state.into_iter().collect();
         let mut take = |name: String, shape: &[usize]| {
             let graph = || graph.name().to_owned();

@@ -8,6 +8,7 @@ use super::settings::{Optimizer, Sgd};
 use crate::device::spare;
 use crate::mpc::{KeptMaxima, RepBits};
 use crate::nn::plan::{PlanOp, Step, ValueId};
+use crate::ring::Ring;
 
 /// Memory of a party's process during an iteration of training on a CPU, in bytes, without the examples that it owns (a byte
 /// a pixel). On a card all but [`TrainingMemory::process`] is the card's.
@@ -68,20 +69,22 @@ mod words {
 }
 
 impl TrainingPlan {
-    /// The memory that an iteration takes at one party with so many examples.
+    /// The memory that an iteration takes at one party with so many examples, in a ring.
     ///
     /// ```
     /// use cryptgpu_core::nn::training::{Train, TrainingPlan};
     /// use cryptgpu_core::nn::zoo;
+    /// use cryptgpu_core::ring::Ring;
     /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
-    /// let [small, large] = [1, 128].map(|batch| plan.memory(batch));
+    /// let [small, large] = [1, 128].map(|batch| plan.memory(batch, Ring::Z64));
     /// assert_eq!((small.weights, small.optimizer), (16 * 431_080, 0));
+    /// assert_eq!(plan.memory(1, Ring::Z32).weights, 8 * 431_080);
     /// // With one image the update takes most, with many the first convolution.
     /// assert!(large.passes > small.passes && large.passes < 128 * small.passes);
     /// # Ok::<(), cryptgpu_core::nn::NnError>(())
     /// ```
-    pub fn memory(&self, batch: usize) -> TrainingMemory {
-        let (forward, share) = (self.forward(), 2 * self.ring().bytes() as u64);
+    pub fn memory(&self, batch: usize, ring: Ring) -> TrainingMemory {
+        let (forward, share) = (self.forward(), 2 * ring.bytes() as u64);
         let elements = |shape: &[usize]| (batch * shape.iter().product::<usize>()) as u64;
         let of = |trained: bool| {
             let tensors = self.tensors().iter().filter(|tensor| tensor.trained || !trained);
@@ -94,7 +97,7 @@ impl TrainingPlan {
         };
         let images: usize = forward.input_shape().iter().product();
         let data = elements(&[images]) + elements(forward.shape(forward.output()));
-        let passes = Simulation::new(self, batch).run();
+        let passes = Simulation::new(self, batch, ring).run();
         let (weights, optimizer, batch) = (of(false), moments * of(true), share * data);
         let memory = TrainingMemory { weights, optimizer, batch, passes, kept: 0, process: PROCESS };
         TrainingMemory { kept: spare::kept_beside(memory.used()), ..memory }
@@ -123,7 +126,7 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(plan: &'a TrainingPlan, batch: usize) -> Self {
+    fn new(plan: &'a TrainingPlan, batch: usize, ring: Ring) -> Self {
         let steps = plan.forward().steps();
         let mut root: Vec<usize> = (0..plan.forward().shapes().len()).collect();
         let (mut last_use, mut keeper) = (vec![None; root.len()], vec![None; root.len()]);
@@ -140,7 +143,7 @@ impl<'a> Simulation<'a> {
                 last_use[root[released.index()]] = Some(index);
             }
         }
-        let (none, word) = (vec![0; root.len()], plan.ring().bytes() as u64);
+        let (none, word) = (vec![0; root.len()], ring.bytes() as u64);
         let (values, gradients) = (none.clone(), none);
         Simulation { plan, batch, word, root, last_use, keeper, values, gradients, other: 0, peak: 0 }
     }

@@ -24,7 +24,6 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingPlan {
-    ring: Ring,
     forward: Plan,
     train: Train,
     tensors: Vec<TrainingTensor>,
@@ -93,25 +92,16 @@ pub struct BackwardStep {
 }
 
 impl TrainingPlan {
-    /// The plan for training `graph` in the ring of 64 bits.
-    ///
-    /// # Errors
-    /// As [`TrainingPlan::in_ring`].
-    pub fn new(graph: &Graph, train: &Train) -> Result<Self, NnError> {
-        TrainingPlan::in_ring(Ring::Z64, graph, train)
-    }
-
-    /// The plan for training `graph` in a ring. In that of 32 bits no average is carried on to the next layer, and gradients are
-    /// scaled to the sum of fewer examples.
+    /// The plan for training `graph`.
     ///
     /// # Errors
     /// [`NnError::Settings`] for settings that cannot train, and where all weights are frozen or a frozen name is none of the
     /// network's; [`NnError::NoGradient`] for an operation of inference only; [`NnError::CannotLower`] for a network whose result does not fit the loss.
-    pub fn in_ring(ring: Ring, graph: &Graph, train: &Train) -> Result<Self, NnError> {
+    pub fn new(graph: &Graph, train: &Train) -> Result<Self, NnError> {
         check_settings(train)?;
         check_frozen(graph, train)?;
         graph.check_gradients()?;
-        let forward = lower_for_training(graph, ring)?;
+        let forward = lower_for_training(graph)?;
         if train.loss == Loss::CrossEntropy && forward.shape(forward.output()).len() != 1 {
             let node = graph.node(graph.output()).name.clone();
             let what = "cross-entropy takes a vector of logits for each image: flatten the result first".into();
@@ -125,12 +115,7 @@ impl TrainingPlan {
         let needs = needs_gradient(&forward, &layers);
         let keeps = forward.steps().iter().zip(&layers).map(|(step, layer)| keeps(step, layer, &needs)).collect();
         let backward = backward(&forward, &layers, &needs);
-        Ok(TrainingPlan { ring, forward, train: train.clone(), tensors, layers, keeps, backward })
-    }
-
-    /// The ring that is computed in.
-    pub fn ring(&self) -> Ring {
-        self.ring
+        Ok(TrainingPlan { forward, train: train.clone(), tensors, layers, keeps, backward })
     }
 
     /// The steps of the forward pass.
@@ -182,8 +167,8 @@ impl TrainingPlan {
     /// What the gradients that flow are scaled to: the sum of the losses of so many examples. A batch has as many; in the ring of
     /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 8 at most. Bits that this
     /// takes from gradients come back in their mean, since truncations are unbiased.
-    pub(super) fn summed(&self) -> f64 {
-        match self.ring {
+    pub(super) fn summed(&self, ring: Ring) -> f64 {
+        match ring {
             Ring::Z64 => self.train.batch as f64,
             Ring::Z32 => self.train.batch.min(SUMMED_32) as f64,
         }
@@ -347,21 +332,6 @@ mod tests {
         assert_eq!(last.keeps().iter().filter(|&&keeps| keeps != Keeps::Nothing).count(), 1);
         let middle = plan("lenet", &["fc1"]).unwrap();
         assert_eq!((middle.backward().len(), middle.gradients().len()), (whole.backward().len(), 6));
-    }
-
-    #[test]
-    fn in_32_bits_no_average_is_carried_on_and_fewer_gradients_are_summed() {
-        let of = |ring, batch| {
-            let lenet = zoo::by_name("lenet").unwrap();
-            TrainingPlan::in_ring(ring, &lenet, &Train { batch, ..Train::default() }).unwrap()
-        };
-        let extra = |plan: &TrainingPlan| plan.gradients().iter().map(|&(_, extra)| extra).max();
-        let [long, short] = [Ring::Z64, Ring::Z32].map(|ring| of(ring, 128));
-        assert_eq!((extra(&long), extra(&short)), (Some(2), Some(0)));
-        assert_eq!([long.summed(), short.summed(), of(Ring::Z32, 4).summed()], [128.0, 8.0, 4.0]);
-        let [long, short] = [long, short].map(|plan| plan.memory(128));
-        assert_eq!((long.weights, long.batch), (2 * short.weights, 2 * short.batch));
-        assert!((long.passes * 9 / 20..long.passes * 11 / 20).contains(&short.passes), "{long:?}, {short:?}");
     }
 
     #[test]
