@@ -17,7 +17,7 @@ fn exports_of_pytorch_and_keras_compute_what_onnxruntime_computes() {
     assert_eq!(names.len(), 25);
     for path in names {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let array = |part: &str| npy::read(&folder.join(format!("{name}.{part}.npy"))).unwrap();
+        let array = |part: &str| npy::read(folder.join(format!("{name}.{part}.npy"))).unwrap();
         let model = OnnxModel::load(&path).unwrap_or_else(|error| panic!("{error}"));
         let (x, y) = (model.arrange(&array("x")).unwrap(), array("y"));
         let clear = plaintext::evaluate(&model.graph, &model.weights, &x).unwrap();

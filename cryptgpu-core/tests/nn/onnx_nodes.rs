@@ -26,7 +26,7 @@ const LARGEST: f64 = (1 << 21) as f64;
 
 /// Runs a test.
 fn run(folder: &Path, name: &str) -> Outcome {
-    let array = |part: &str| npy::read(&folder.join(format!("{name}.{part}.npy"))).unwrap();
+    let array = |part: &str| npy::read(folder.join(format!("{name}.{part}.npy"))).unwrap();
     let model = match OnnxModel::load(folder.join(format!("{name}.onnx"))) {
         Ok(model) => model,
         Err(OnnxError::Unsupported(Unsupported { refused, .. })) => return Outcome::Not(refused[0].what.clone()),
