@@ -51,7 +51,7 @@ pub struct Serve {
     /// Milliseconds that a request waits for others to join it
     #[arg(long, default_value_t = 3)]
     linger: u64,
-    /// Requests that wait; a client that comes when there are so many is told to try again
+    /// The most requests that wait at a party. A client that comes then gets the answer "busy" and may try again
     #[arg(long, default_value_t = 64)]
     queue: u32,
     /// Seconds that a request which has reached one party is waited for at the others

@@ -80,7 +80,7 @@ impl Door {
     /// Tells all clients that wait that the service ends, and closes.
     pub(in crate::cluster) fn close(self) {
         self.queue.end();
-        // What is told has to leave before this process may end.
+        // Answers have to leave before this process may end.
         self.runtime.block_on(async { tokio::time::sleep(END_WITHIN).await });
         self.runtime.shutdown_background();
     }

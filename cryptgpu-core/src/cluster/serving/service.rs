@@ -19,7 +19,7 @@ pub struct Service {
     pub batch: u32,
     /// How long a request waits for others to join it.
     pub linger: Duration,
-    /// Requests that wait at a party; a client that comes when there are so many is told to try again.
+    /// The most requests that wait at a party. A client that comes then gets the answer "busy" and may try again.
     pub queue: u32,
     /// How long a request that has reached one party is waited for at the others.
     pub patience: Duration,

@@ -3,7 +3,7 @@
 //! belongs to training, such as gradients of layers and optimisers, may not live here.
 //!
 //! All work alike, and in the ring of 64 bits: shares of 32 are extended before and reduced afterwards
-//! (`docs/adr/0054-between-the-rings.md`).  A batch of comparisons with public thresholds says where a number lies; sums of these bits with public
+//! (`docs/adr/0054-between-the-rings.md`). A batch of comparisons with public thresholds says where a number lies; sums of these bits with public
 //! weights are the power of two that brings it into a short interval, and the factor or summand that undoes this
 //! afterwards; a polynomial of degree 11 does the rest ([`Octaves`]; reasons: `docs/adr/0024-functions-that-open-nothing.md`;
 //! ranges, errors and costs: `docs/protocols.md`). After Keller and Sun, ICML 2022, appendix C.

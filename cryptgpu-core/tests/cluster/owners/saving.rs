@@ -50,7 +50,7 @@ fn what_is_saved_and_loaded_is_what_each_policy_allows_and_keeps_its_origin() {
     }
     drop(cluster);
 
-    // Another session, which has no weights, and is told what is revealed as before.
+    // Another session, which has no weights. The policies allow the same openings as before.
     let cluster = owned.cluster("lab").unwrap();
     let digits = cluster.load("digits").unwrap();
     assert_eq!(cluster.infer(&digits, &images).unwrap().predictions(), [7, 2]);
