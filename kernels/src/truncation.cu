@@ -5,10 +5,10 @@
 
 #define CLOSE_JOBS 2
 
-// 2^62, which makes a value of less than 2^62 in absolute value non-negative.
-#define OFFSET (1ull << 62)
+// 2^62 − 1, which makes a value of less than 2^62 in absolute value non-negative; the −1 takes the bias off.
+#define OFFSET ((1ull << 62) - 1)
 
-// 1 − 2^(64−d) − 2^(62−d): what is left when the offset and the wrap are undone.
+// 1 − 2^(64−d) − 2^(62−d): what is left when 2^62 and the wrap are undone.
 static __device__ __forceinline__ u64 constant(u32 d) { return 1 - (1ull << (64 - d)) - (1ull << (62 - d)); }
 
 // The bits that this thread's 16 rows and those of the three other threads of its column have, in one word, from 0 or 1 for
@@ -30,7 +30,7 @@ struct Deal {
     u64 *message;
     u64 n;
 };
-// Role 0 of a product, first: message = e = ¬msb(z₀ + 2^62), packed, ⊕ α.
+// Role 0 of a product, first: message = e = ¬msb(z₀ + 2^62 − 1), packed, ⊕ α.
 struct Open {
     const u64 *z, *alpha;
     u64 *message;
@@ -101,7 +101,7 @@ product_role1(u32 d, const u64 *z, const u64 *dealt, const u64 *__restrict__ e, 
 }
 
 // Role 0 of a product, from what role 1 sent, [p₁][f]: message = p₀ = (u ≫ d) + constant + 2^(64−d)·(f(1−2e)α +
-// (1−2e)(1−2f)γ₀) − y₀, u = z + 2^62; a = y₀, b = p₀ + p₁.
+// (1−2e)(1−2f)γ₀) − y₀, u = z + 2^62 − 1; a = y₀, b = p₀ + p₁.
 KERNEL(THREADS)
 product_role0(u32 d, const u64 *__restrict__ z, const u64 *__restrict__ e, const u64 *__restrict__ alpha,
               const u64 *__restrict__ gamma, const u64 *__restrict__ y0, const u64 *__restrict__ received,
@@ -118,7 +118,7 @@ product_role0(u32 d, const u64 *__restrict__ z, const u64 *__restrict__ e, const
 }
 
 // Role 0 of a replicated tensor: message = [y₀ = (u ≫ d) + constant − 2^(64−d)(μ + ν) − y₁][a − a₁ modulo 2^d as planes]
-// with u = x₀ + x₁ + 2^62 and a = ¬msb(u); a = y₀, b = y₁.
+// with u = x₀ + x₁ + 2^62 − 1 and a = ¬msb(u); a = y₀, b = y₁.
 KERNEL(THREADS)
 shared_role0(u32 d, const u64 *__restrict__ x0, const u64 *__restrict__ x1, const u64 *__restrict__ a1,
              const u64 *__restrict__ mu, const u64 *__restrict__ nu, const u64 *__restrict__ y1,

@@ -1,9 +1,13 @@
 //! Local steps of truncation without wrap (`docs/protocols.md`): of a product whose additive
 //! shares the parties hold (three roles, `product_*`), and of a replicated tensor (`shared_*`).
 //!
-//! In the ring of l bits both see x + 2^(l−2) = u + v − w·2^l with u known to role 0 and v to role 1. The wrap is
+//! In the ring of l bits both see x + 2^(l−2) − 1 = u + v − w·2^l with u known to role 0 and v to role 1. The wrap is
 //! w = 1 − ab with a = ¬msb(u), b = ¬msb(v), so ⌊x / 2^d⌋ or one more is
 //! (u ≫ d) + (v ≫ d) + `constant(d)` + 2^(l−d)·ab, and ab is needed modulo 2^d only.
+//!
+//! The −1 takes the bias off: with r = x mod 2^d and u uniform, (u ≫ d) + (v ≫ d) + 1 of a sum u + v = x would be the larger with
+//! probability (r + 1)/2^d, and of x − 1 it is with r/2^d, and never where r = 0. The same holds where the k lower bits of x, and
+//! of what it is shared in, are zero: u ends in k ones then, and u ≫ d is what it is of x/2^k − 1.
 //! All slices are memory of 64-bit words, which hold elements, then planes of bits where both are named.
 
 use super::parallel::{Out, draw, for_units};
@@ -13,12 +17,12 @@ use crate::device::{CloseTerms, Deal, OpenTop, Results, TermShare};
 use crate::prg::Stream;
 use crate::ring::{BLOCK, Layout, Word};
 
-/// 2^(l−2), which makes a value of less than that in absolute value non-negative.
+/// 2^(l−2) − 1, which makes x non-negative for −2^(l−2) < x ≤ 2^(l−2), and is one short of a whole number of the result's units.
 const fn offset<W: Word>() -> u64 {
-    1 << (W::BITS - 2)
+    (1 << (W::BITS - 2)) - 1
 }
 
-/// 1 − 2^(l−d) − 2^(l−2−d): what is left when the offset and the wrap are undone.
+/// 1 − 2^(l−d) − 2^(l−2−d): what is left when 2^(l−2) and the wrap are undone.
 fn constant<W: Word>(d: u32) -> u64 {
     1u64.wrapping_sub(1 << (W::BITS - d)).wrapping_sub(1 << (W::BITS - 2 - d))
 }
@@ -29,7 +33,7 @@ pub fn product_first<W: Word>(d: u32, deal: Deal<&[u64], &Stream, &mut [u64]>, o
     open_top::<W>(open);
 }
 
-/// Role 0 of a product, first: `message` = e = ¬msb(z₀ + 2^(l−2)), packed, ⊕ α.
+/// Role 0 of a product, first: `message` = e = ¬msb(z₀ + 2^(l−2) − 1), packed, ⊕ α.
 pub fn open_top<W: Word>(OpenTop { z, alpha, message }: OpenTop<&[u64], &mut [u64]>) {
     let z = W::of(z);
     let message = Out::new(message);
@@ -136,7 +140,7 @@ row_kernel! {
 }
 
 /// Role 0 of a product, from z₀, what role 1 sent, \[p₁\]\[f\], its own e and α, and γ₀ and y₀:
-/// `message` = p₀ = (u ≫ d) + constant + 2^(l−d)·(f(1−2e)α + (1−2e)(1−2f)γ₀) − y₀, u = z₀ + 2^(l−2); a = y₀, b = p₀ + p₁.
+/// `message` = p₀ = (u ≫ d) + constant + 2^(l−d)·(f(1−2e)α + (1−2e)(1−2f)γ₀) − y₀, u = z₀ + 2^(l−2) − 1; a = y₀, b = p₀ + p₁.
 pub fn product_role0<W: Word>(
     d: u32,
     [z, received]: [&[u64]; 2],
@@ -177,7 +181,7 @@ row_kernel! {
 }
 
 /// Role 0 of a replicated tensor, from a₁, μ, ν and y₁: `message` for role 2 is [y₀][planes of a₂ = a − a₁ modulo 2^d],
-/// y₀ = (u ≫ d) + constant − 2^(l−d)(μ + ν) − y₁, u = x₀ + x₁ + 2^(l−2); a = y₀, b = y₁.
+/// y₀ = (u ≫ d) + constant − 2^(l−d)(μ + ν) − y₁, u = x₀ + x₁ + 2^(l−2) − 1; a = y₀, b = y₁.
 pub fn shared_role0<W: Word>(
     d: u32,
     x: [&[u64]; 2],

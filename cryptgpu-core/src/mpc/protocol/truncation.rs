@@ -1,6 +1,7 @@
 //! Division by 2^d: of additive shares, as local products give them, while they become replicated, and of a
 //! replicated tensor. The result is ⌊x/2^d⌋ or one more, the latter with probability equal to the
-//! fraction that is cut off (bias at most 2^−d units), for all |x| < 2^62, or 2^30 in the ring of 32 bits.
+//! fraction that is cut off, so that its mean is x/2^d and what has no fraction is exact, for all |x| < 2^62, or 2^30 in the ring of 32
+//! bits.
 
 use super::message::{MessageKind, Side};
 use super::truncating::{Missing, Truncating};
@@ -24,14 +25,14 @@ impl Party {
     ///
     /// With l the bits of the ring, holds while |z| < 2^(l − 2) in it: 2^(62 − 2f) as a real, or 2^(30 − 2f), for products of two
     /// fixed-point numbers. The result is at
-    /// most one unit too large; a larger z comes out as another value. Summands on the way may be larger, and several
+    /// most one unit too large, in the mean right, and exact where nothing is cut off; a larger z comes out as another value. Summands on the way may be larger, and several
     /// products that are added, or laid end to end ([`Additive::concat`]), are cut together. With d = 0 as
     /// [`Party::reshare`].
     ///
     /// | round | from | to | message | hidden by |
     /// |---|---|---|---|---|
     /// | 1 | role 2 | role 1 | z₂ + zero-share, γ₁ = αβ − γ₀ mod 2^d | F₀ |
-    /// | 1 | role 0 | role 1 | e = a ⊕ α, a = ¬msb(z₀ + 2^(l − 2)) | α of F₀ |
+    /// | 1 | role 0 | role 1 | e = a ⊕ α, a = ¬msb(z₀ + 2^(l − 2) − 1) | α of F₀ |
     /// | 2 | role 1 | role 0 | f = b ⊕ β, b = ¬msb(z₁ + z₂); p₁ = its half − y₂ | β, y₂ of F₂ |
     /// | 3 | role 0 | role 1 | p₀ = its half − y₀ | y₀ of F₀ |
     ///
@@ -179,9 +180,10 @@ impl Party {
     }
 
     /// x/2^d of a replicated x, |x| < 2^(l − 2) in the ring of l bits: 2^(62 − f) as a real, or 2^(62 − 2f) for a product that was
-    /// not truncated yet, with 30 for 62 in the ring of 32 bits. At most one unit too large; a larger x comes out as another value.
+    /// not truncated yet, with 30 for 62 in the ring of 32 bits. At most one unit too large, in the mean right, and exact where nothing is cut off;
+    /// a larger x comes out as another value.
     ///
-    /// With u = x₀ + x₁ + 2^(l − 2) known to role 0 and v = x₂ to roles 1 and 2, a = ¬msb(u) is dealt
+    /// With u = x₀ + x₁ + 2^(l − 2) − 1 known to role 0 and v = x₂ to roles 1 and 2, a = ¬msb(u) is dealt
     /// additively modulo 2^d (a₁ of F₁, a₂ sent), and b = ¬msb(v) multiplies both parts locally.
     ///
     /// | round | from | to | message | hidden by |

@@ -14,12 +14,12 @@ fn in_rings<T: Clone>(all: impl IntoIterator<Item = T>) -> Vec<(Ring, T)> {
     RINGS.into_iter().flat_map(|ring| all.clone().into_iter().map(move |one| (ring, one))).collect()
 }
 
-/// ⌊x/2^d⌋ or one more.
+/// ⌊x/2^d⌋ or, where that is not x/2^d, one more.
 fn assert_truncated(results: &ArrayD<u64>, exact: impl Iterator<Item = u64>, d: u32) {
     for (i, (&y, x)) in results.iter().zip(exact).enumerate() {
         let floor = (x as i64 >> d) as u64;
-        let error = y.wrapping_sub(floor);
-        assert!(error <= 1, "element {i}: {x} / 2^{d} gave {y}, not {floor} or one more");
+        let (error, most) = (y.wrapping_sub(floor), u64::from(x.trailing_zeros() < d));
+        assert!(error <= most, "element {i}: {x} / 2^{d} gave {y}, not {floor} or {most} more");
     }
 }
 
@@ -124,7 +124,8 @@ fn extension_is_exact_on_a_small_ring_for_every_sharing() {
 }
 
 /// The formula of the truncation on a ring of eight bits, for every additive sharing (u, v) of
-/// every value in range, every cut and every dealt bit: the error is always 0 or 1.
+/// every value in range, every cut and every dealt bit: the error is always 0 or 1, and the result is the larger for as many
+/// sharings as the fraction that is cut off says. So it is for sharings in multiples of 2^k, k ones then being at the end of u.
 #[test]
 fn truncation_is_exact_on_a_small_ring_for_every_sharing() {
     const L: u32 = 8;
@@ -132,9 +133,10 @@ fn truncation_is_exact_on_a_small_ring_for_every_sharing() {
     let mut cases = 0;
     for d in 1..=L as i32 - 3 {
         let constant = 1 - (1 << (L as i32 - d)) - (1 << (L as i32 - 2 - d));
-        for z in -(1 << (L - 2))..(1 << (L - 2)) {
-            for u in 0..1 << L {
-                let v = ring(z + (1 << (L - 2)) - u);
+        for z in 1 - (1 << (L - 2))..=(1 << (L - 2)) {
+            let mut larger = [0; L as usize];
+            for share in 0..1 << L {
+                let (u, v) = (ring(share + (1 << (L - 2)) - 1), ring(z - share));
                 let (a, b) = (1 - (u >> (L - 1)), 1 - (v >> (L - 1)));
                 for bits in 0..4 {
                     let (alpha, beta) = (bits & 1, bits >> 1);
@@ -148,23 +150,51 @@ fn truncation_is_exact_on_a_small_ring_for_every_sharing() {
                     let error = ring(y - ring(z >> d));
                     assert!(error <= 1, "z {z}, u {u}, v {v}, d {d}: off by {error}");
                     cases += 1;
+                    let multiple = (share | 1 << (L - 1)).trailing_zeros() as usize;
+                    larger[..=multiple].iter_mut().for_each(|count| *count += error);
                 }
+            }
+            for (k, larger) in larger.into_iter().enumerate().take_while(|(k, _)| z % (1 << k) == 0) {
+                let sharings = 4 << (L as usize - k);
+                assert_eq!(larger << d, sharings * z.rem_euclid(1 << d), "z {z}, d {d}, multiples of 2^{k}");
             }
         }
     }
     assert_eq!(cases, 5 * 128 * 256 * 4);
 }
 
+/// Cuts by few bits and by many, of shares and of products, of shares that were multiplied by a power of two on the way, and
+/// through a public factor: nothing is added to the mean, and what has no fraction comes out exactly.
 #[test]
 fn truncation_rounds_up_with_probability_equal_to_the_fraction() {
-    // A quarter above an integer: a quarter of the results are one larger.
+    // In quarters: 5, 5 1/4, 5 1/2, 5 3/4, and the same below zero.
+    let n = 200_000;
+    let quarters: Vec<i64> = (0..4).flat_map(|quarter| [20 + quarter, quarter - 20]).collect();
+    let quarters = &quarters[..];
+    let of = |d: u32| (0..n).map(move |i| (quarters[i % quarters.len()] << (d - 2)) as u64);
+    type Cut<'a> = &'a (dyn Fn(&mut Party, &Rep) -> Result<Rep, MpcError> + Sync);
     for (ring, f) in [(Ring::Z64, 20), (Ring::Z32, 12)] {
-        let n = 200_000;
-        let x = array(&[n], vec![(5 << f) + (1 << (f - 2)); n]);
-        let y = evaluate(&World::seeded(77).in_ring(ring), &[x], |p, x| p.truncate(x[0], f));
-        let up = y.iter().filter(|&&y| y == 6).count() as f64 / n as f64;
-        assert!(y.iter().all(|&y| y == 5 || y == 6));
-        assert!((up - 0.25).abs() < 0.006, "rounded up in {up} of the cases");
+        let cuts: [(&str, u32, Cut<'_>); 6] = [
+            ("shares, 2 bits", 2, &|p, x| p.truncate(x, 2)),
+            ("shares, all bits", f, &|p, x| p.truncate(x, f)),
+            ("shares in multiples", 2, &|p, x| p.truncate(&x.mul_word(1 << (f - 2)), f)),
+            ("sums, 2 bits", 2, &|p, x| p.truncate_additive(x.to_additive(), 2)),
+            ("sums in multiples", 2, &|p, x| p.truncate_additive(x.to_additive().mul_word(1 << (f - 2)), f)),
+            ("a quarter", 2, &|p, x| p.mul_scalar(x, 0.25)),
+        ];
+        for (name, d, cut) in cuts {
+            let x = array(&[n], of(d).collect());
+            let y = evaluate(&World::seeded(77).in_ring(ring), std::slice::from_ref(&x), |p, x| cut(p, x[0]));
+            assert_truncated(&y, of(d), d);
+            for (at, quarter) in quarters.iter().enumerate() {
+                let own = y.iter().skip(at).step_by(quarters.len()).map(|&y| y as i64 as f64);
+                let (count, mean) = (n / quarters.len(), own.sum::<f64>() / (n / quarters.len()) as f64);
+                // Five times the deviation of the mean of so many bits.
+                let most = 5.0 * 0.5 / (count as f64).sqrt() * f64::from(u8::from(quarter % 4 != 0));
+                let error = mean - *quarter as f64 / 4.0;
+                assert!(error.abs() <= most, "{name}, {ring}: {quarter}/4 is {error} too large in the mean");
+            }
+        }
     }
 }
 
