@@ -16,6 +16,7 @@
 use super::plan::{Plan, PlanOp, Step, ValueId};
 use super::{Graph, NnError, Node, NodeId, Op};
 use crate::device::PoolGeometry;
+use crate::ring::Ring;
 use std::borrow::Cow;
 
 /// Which rewrites [`lower`] may do. All are on by default.
@@ -54,13 +55,18 @@ pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, NnError> {
 }
 
 /// The plan of `graph` for training: batch normalisations are steps of their own, and only averages over areas that are
-/// powers of two are carried on, so that weights stay as they are. Every layer truncates its own products.
+/// powers of two are carried on, so that weights stay as they are; in the ring of 32 bits none, since products behind one have less
+/// room by its bits. Every layer truncates its own products.
 ///
 /// # Errors
 /// As [`Graph::builder`]'s, should the rewritten graph be none.
-pub(super) fn lower_for_training(graph: &Graph) -> Result<Plan, NnError> {
+pub(super) fn lower_for_training(graph: &Graph, ring: Ring) -> Result<Plan, NnError> {
     let options = LowerOptions { sum_before_cut: false, ..LowerOptions::default() };
-    plan(graph, options, Deferred::PowersOfTwo)
+    let deferred = match ring {
+        Ring::Z64 => Deferred::PowersOfTwo,
+        Ring::Z32 => Deferred::None,
+    };
+    plan(graph, options, deferred)
 }
 
 fn plan(graph: &Graph, options: LowerOptions, deferred: Deferred) -> Result<Plan, NnError> {
@@ -349,11 +355,13 @@ mod tests {
 
     #[test]
     fn training_defers_powers_of_two_only_and_keeps_batch_normalisation() {
-        let resnet = lower_for_training(&zoo::by_name("resnet50").unwrap()).unwrap();
+        let resnet = lower_for_training(&zoo::by_name("resnet50").unwrap(), Ring::Z64).unwrap();
         assert!(resnet.steps().iter().any(|step| step.name == "bn1" && step.op.kind() == "batch_norm"));
         assert_eq!((divisor_of(&resnet, "layer1.0.conv1"), rescales(&resnet)), (1, 2), "averages of 9 and of 49");
-        let lenet = lower_for_training(&zoo::by_name("lenet").unwrap()).unwrap();
-        assert_eq!((divisor_of(&lenet, "conv2"), rescales(&lenet)), (4, 0));
+        for (ring, expected) in [(Ring::Z64, (4, 0)), (Ring::Z32, (1, 2))] {
+            let lenet = lower_for_training(&zoo::by_name("lenet").unwrap(), ring).unwrap();
+            assert_eq!((divisor_of(&lenet, "conv2"), rescales(&lenet)), expected, "{ring}");
+        }
     }
 
     #[test]
@@ -381,7 +389,7 @@ mod tests {
             let plan = plan(name, options);
             assert_eq!((left(&plan), sums(&plan)), (2 * cuts.len(), cuts), "{name}");
         }
-        assert_eq!(left(&lower_for_training(&zoo::by_name("resnet50").unwrap()).unwrap()), 0);
+        assert_eq!(left(&lower_for_training(&zoo::by_name("resnet50").unwrap(), Ring::Z64).unwrap()), 0);
     }
 
     #[test]

@@ -214,7 +214,7 @@ mod tests {
         assert!(error.to_string().contains("use 13 fraction bits or fewer"), "{error}");
         // Training: what has no room there is named.
         let training = |network: &str, train: &Train| {
-            let plan = TrainingPlan::new(&zoo::by_name(network).unwrap(), train).unwrap();
+            let plan = TrainingPlan::new(&zoo::by_name(network).unwrap(), train, Ring::Z32).unwrap();
             check_training(&plan, &short(12)).map_err(|error| error.to_string())
         };
         assert_eq!(training("lenet", &Train::default()), Ok(()));

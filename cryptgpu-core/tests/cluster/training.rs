@@ -101,15 +101,20 @@ fn what_a_training_takes_in_memory_is_stated() {
     let relu = weights.relu("relu", wide).unwrap();
     let fc = weights.linear("fc", relu, 10).unwrap();
     let weights = weights.finish(fc).unwrap();
-    for (net, batch) in [(values, 64), (weights, 16)] {
+    let rings = [Settings::default(), short()];
+    let cases =
+        [(values, 64), (weights, 16)].into_iter().flat_map(|case| rings.map(|settings| (case.clone(), settings)));
+    for ((net, batch), computing) in cases {
         let train = Train { batch, iterations: Some(3), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..settings() };
-        let stated = TrainingPlan::new(&net, &train).unwrap().memory(batch, Ring::Z64);
-        let cluster = local().start().unwrap();
+        let plan = TrainingPlan::new(&net, &train, computing.codec.ring()).unwrap();
+        let stated = plan.memory(batch, computing.check_range);
+        let cluster = local().computing(computing).start().unwrap();
         let random = DataSource::random(net.input_shape(), 10, 3 * batch);
         let data = cluster.dataset(random, Images::at(0), Labels::at(2)).unwrap();
         let run = cluster.train(&net, &data, train).unwrap();
         let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
         let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
+        println!("{} in {}: {ratio:?} of {stated:?}", net.name(), computing.codec.ring());
         assert!(ratio.iter().all(|ratio| (0.65..1.2).contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
     }
 }

@@ -141,7 +141,7 @@ fn a_vision_transformer_is_bounded_and_refused_where_it_does_not_fit() {
     assert_eq!((private.declared, private.measured.bytes), (declared, declared.bytes));
     let error = max_difference(&model.finish(&private.scores).unwrap(), &array("torch-vit-torchscript", "y"));
     assert!(error < 0.05, "{error}");
-    let error = TrainingPlan::new(&model.graph, &Train::default()).unwrap_err();
+    let error = TrainingPlan::new(&model.graph, &Train::default(), Ring::Z64).unwrap_err();
     assert!(matches!(error, NnError::NoGradient { .. }), "{error}");
 }
 

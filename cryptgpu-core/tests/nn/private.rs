@@ -149,7 +149,7 @@ fn costs_are_declared_for_every_setting() {
 fn training_refuses_what_has_no_gradient() {
     use cryptgpu_core::nn::training::{Loss, Train, TrainingPlan};
     let net = inference_operations().unwrap();
-    let error = TrainingPlan::new(&net, &Train::default()).unwrap_err();
+    let error = TrainingPlan::new(&net, &Train::default(), Ring::Z64).unwrap_err();
     assert!(matches!(&error, NnError::NoGradient { node, .. } if node == "leaky1"), "{error}");
     assert!(error.to_string().starts_with("leaky1: piecewise_linear"), "{error}");
     let (weights, images) = (plaintext::tensors(&Weights::seeded(&net, 5)), image(&[1, 3, 12, 10], 3));

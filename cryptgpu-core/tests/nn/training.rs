@@ -177,6 +177,35 @@ fn averaged() -> Graph {
     net.finish(fc).unwrap()
 }
 
+/// In the ring of 32 bits no average is carried on, neither in training nor in inference behind it: 30 fits behind one of four
+/// pixels, where a divisor that is carried on leaves room for 16.
+#[test]
+fn a_product_behind_an_average_has_the_room_of_others() {
+    let mut net = Graph::builder("room", [1, 2, 2]);
+    let pool = net.add("pool", Op::GlobalAvgPool, &[net.input()]).unwrap();
+    let flat = net.flatten("flatten", pool).unwrap();
+    let fc = net.linear("fc", flat, 2).unwrap();
+    let net = net.finish(fc).unwrap();
+    let mut weights = Weights::new();
+    weights.insert("fc.weight", ArrayD::from_shape_vec(vec![2, 1], vec![5.0, -5.0]).unwrap());
+    weights.insert("fc.bias", ArrayD::zeros(vec![2]));
+    let images = ArrayD::from_elem(vec![2, 1, 2, 2], 6.0);
+    let targets = ArrayD::from_shape_fn(vec![2, 2], |at| if at[1] == 0 { 29.9 } else { -30.0 });
+    let train = Train { batch: 2, loss: Loss::MeanSquaredError, optimizer: Sgd::new(0.01).into(), ..Train::default() };
+    let [scores, ..] = three(short(), |p| {
+        let mut training = begin(p, &net, &weights, &train);
+        let (x, t) = (share(p, &images), share(p, &targets));
+        let _ = training.step(p, &x, &t, 0.01, |_| {}).unwrap();
+        let evaluated = training.evaluate(p, &x).unwrap();
+        let model = training.to_model(p).unwrap();
+        let inferred = model.infer(p, x).unwrap();
+        [open(p, &evaluated), open(p, &inferred)]
+    });
+    for scores in scores {
+        assert!(max_difference(&scores, &targets) < 0.1, "{scores}");
+    }
+}
+
 /// 0.77/4 is 0.193; with the two bits that one truncation would leave behind this pool it would be 0.1875.
 #[test]
 fn a_rate_has_enough_bits_behind_a_large_average() {

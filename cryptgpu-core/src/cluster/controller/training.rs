@@ -132,7 +132,7 @@ impl Cluster {
         check_held_out(&graph, start.held_out.as_ref(), &train)?;
         // What would end the run at its end is found before it begins.
         fold::fold_graph(&graph).map_err(refused)?;
-        let plan = TrainingPlan::new(&graph, &train).map_err(refused)?;
+        let plan = TrainingPlan::new(&graph, &train, self.settings().codec.ring()).map_err(refused)?;
         window::check_training(&plan, self.settings()).map_err(refused)?;
         let batches = Batches::new(data.len(), &train).map_err(refused)?;
         start.weights.check(&graph, &batches)?;

@@ -308,7 +308,7 @@ fn guess_inference(inference: &Inference) -> Result<f64, ExperimentError> {
 fn guess_training(training: &Training) -> Result<f64, ExperimentError> {
     let graph = training.graph()?;
     let counts = count::count(&graph);
-    let plan = TrainingPlan::new(&graph, &training.train)?;
+    let plan = TrainingPlan::new(&graph, &training.train, training.ring)?;
     let cost = plan.cost(&plan.iteration(), &training.settings()?)?;
     let example = 3.0 * PRODUCT * counts.macs as f64 + 2.0 * RELU * counts.relus as f64;
     let once = training.train.batch as f64 * example + waiting(training.link, cost.rounds, cost.bytes);

@@ -234,7 +234,7 @@ impl Training {
             Err(ExperimentError::Declaration { field, value, hint: hint.to_owned() })
         };
         fold::fold_graph(&graph)?;
-        let plan = TrainingPlan::new(&graph, &self.train)?;
+        let plan = TrainingPlan::new(&graph, &self.train, self.ring)?;
         window::check_training(&plan, &self.settings()?)?;
         check_count("batch", self.train.batch, MOST_EXAMPLES)?;
         check_count("epochs", self.train.epochs, MOST_EPOCHS)?;
@@ -282,12 +282,12 @@ impl Training {
     /// As [`validate`](Self::validate).
     pub fn stated(&self) -> Result<Stated, ExperimentError> {
         let graph = self.graph()?;
-        let plan = TrainingPlan::new(&graph, &self.train)?;
+        let plan = TrainingPlan::new(&graph, &self.train, self.ring)?;
         let cost = plan.cost(&plan.iteration(), &self.settings()?)?;
         // Each owner sends one component of its rows.
         let rows = |shape: &[usize]| 8 * self.ring.words(self.train.batch * shape.iter().product::<usize>()) as u64;
         let rows = rows(&graph.input_shape()) + rows(graph.output_shape());
-        let memory_bytes = plan.memory(self.train.batch, self.ring).total();
+        let memory_bytes = plan.memory(self.train.batch, self.check_range).total();
         let more = |iteration: Iteration| -> Result<(u64, u64), ExperimentError> {
             let with = plan.cost(&iteration, &self.settings()?)?;
             // A first iteration may also have less to send, for Adam's factors.

@@ -56,7 +56,8 @@ impl TrainingPlan {
     /// use cryptgpu_core::mpc::Settings;
     /// use cryptgpu_core::nn::training::{Pass, Train, TrainingPlan};
     /// use cryptgpu_core::nn::zoo;
-    /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
+    /// use cryptgpu_core::ring::Ring;
+    /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default(), Ring::Z64)?;
     /// let costs = plan.costs(&plan.iteration(), &Settings::default())?;
     /// let backward: u64 = costs.iter().filter(|step| step.pass == Pass::Backward).map(|step| step.cost.bytes).sum();
     /// assert!(backward > 0 && backward < plan.cost(&plan.iteration(), &Settings::default())?.bytes / 2);
@@ -229,7 +230,7 @@ impl Account<'_> {
         let shape = forward.shape(forward.output());
         let (n, f) = (self.elements(shape), self.fraction_bits());
         let train = self.plan.train();
-        let scale = self.plan.summed(self.ring()) / self.iteration.batch as f64;
+        let scale = self.plan.summed() / self.iteration.batch as f64;
         let scaled = |n: usize, factor: f64| if factor == 1.0 { Ok(Cost::FREE) } else { self.scalar(n, factor) };
         Ok(match train.loss {
             Loss::CrossEntropy => {
@@ -266,7 +267,7 @@ impl Account<'_> {
 
     fn sgd(&self, sgd: &Sgd, n: usize, extra: u32) -> Result<Cost, NnError> {
         let f = self.fraction_bits();
-        let rate = self.iteration.rate / self.plan.summed(self.ring());
+        let rate = self.iteration.rate / self.plan.summed();
         if sgd.momentum == 0.0 && !optimizer::cuts_twice(self.settings.codec, extra) {
             return Ok(self.product(n, optimizer::plain_factor(rate, self.settings.codec, extra)?.1));
         }

@@ -11,7 +11,7 @@ use crate::nn::divisor::extra_bits;
 use crate::nn::lower::lower;
 use crate::nn::plan::PlanOp;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, fold};
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, IxDyn};
 use std::collections::{BTreeMap, HashMap};
 
@@ -50,12 +50,13 @@ impl SharedTraining {
     }
 
     /// The network as it is now, for inference: batch normalisations are folded into the convolutions before them on shares,
-    /// W′ = γ/√(σ² + eps)·W and b′ = (b − μ)·γ/√(σ² + eps) + β, by their running statistics. Nothing is opened.
+    /// W′ = γ/√(σ² + eps)·W and b′ = (b − μ)·γ/√(σ² + eps) + β, by their running statistics. Nothing is opened. In the ring of 32 bits
+    /// its averages are not carried on, as they were not in training: nobody knows whether there would be room.
     ///
     /// # Errors
     /// [`NnError::CannotFold`] when a batch normalisation does not alone follow a convolution; the link's errors.
     pub fn to_model(&self, p: &mut Party) -> Result<SharedModel, NnError> {
-        let options = LowerOptions::default();
+        let options = LowerOptions { defer_averages: self.codec.ring() == Ring::Z64, ..LowerOptions::default() };
         let plan = lower(&fold::fold_graph(&self.graph)?, options)?;
         let factors = self.running_factors(p, false, &mut |_| {})?;
         let folded = p.step("fold", |p| self.folded(p, &factors).map_err(|error| error.located(p)))?;
@@ -171,7 +172,7 @@ impl SharedTraining {
         iteration: u64,
         state: impl IntoIterator<Item = (String, Rep)>,
     ) -> Result<Self, NnError> {
-        let plan = TrainingPlan::new(graph, train)?;
+        let plan = TrainingPlan::new(graph, train, codec.ring())?;
         let mut state: BTreeMap<String, Rep> = state.into_iter().collect();
         let mut take = |name: String, shape: &[usize]| {
             let graph = || graph.name().to_owned();

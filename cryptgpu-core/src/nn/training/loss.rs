@@ -16,7 +16,7 @@ pub(super) fn gradient(
     wanted: bool,
 ) -> Result<(Rep, Option<Rep>), MpcError> {
     let batch = outputs.shape().first().copied().unwrap_or(1).max(1);
-    let scale = plan.summed(p.ring()) / batch as f64;
+    let scale = plan.summed() / batch as f64;
     match plan.train().loss {
         Loss::CrossEntropy => {
             let (gradient, loss) = if wanted {

@@ -6,9 +6,8 @@ use super::optimizer;
 use super::plan::{Keeps, TrainingPlan};
 use super::settings::{Optimizer, Sgd};
 use crate::device::spare;
-use crate::mpc::{KeptMaxima, RepBits};
+use crate::mpc::{CheckRange, KeptMaxima, RepBits};
 use crate::nn::plan::{PlanOp, Step, ValueId};
-use crate::ring::Ring;
 
 /// Memory of a party's process during an iteration of training on a CPU, in bytes, without the examples that it owns (a byte
 /// a pixel). On a card all but [`TrainingMemory::process`] is the card's.
@@ -66,25 +65,34 @@ mod words {
     pub const ROOT: f64 = 208.0;
     /// An update: gradients and, with momentum, moments end to end; truncations; what is new.
     pub const UPDATE: [f64; 2] = [5.0, 8.8];
+    /// A share, such as a result.
+    pub const SHARE: f64 = 2.0;
+    /// The check of ranges of a truncation, beside its result: the upper bits of both components, packed and as elements, and what
+    /// computes their sign.
+    pub const CHECK: f64 = 6.0;
 }
 
 impl TrainingPlan {
-    /// The memory that an iteration takes at one party with so many examples, in a ring.
+    /// The memory that an iteration takes at one party with so many examples, and what a check of ranges works with.
     ///
     /// ```
+    /// use cryptgpu_core::mpc::CheckRange;
     /// use cryptgpu_core::nn::training::{Train, TrainingPlan};
     /// use cryptgpu_core::nn::zoo;
     /// use cryptgpu_core::ring::Ring;
-    /// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
-    /// let [small, large] = [1, 128].map(|batch| plan.memory(batch, Ring::Z64));
+    /// let lenet = zoo::by_name("lenet")?;
+    /// let [plan, short] = [Ring::Z64, Ring::Z32].map(|ring| TrainingPlan::new(&lenet, &Train::default(), ring));
+    /// let (plan, short) = (plan?, short?);
+    /// let [small, large] = [1, 128].map(|batch| plan.memory(batch, CheckRange::Off));
     /// assert_eq!((small.weights, small.optimizer), (16 * 431_080, 0));
-    /// assert_eq!(plan.memory(1, Ring::Z32).weights, 8 * 431_080);
+    /// assert_eq!(short.memory(1, CheckRange::Off).weights, 8 * 431_080);
+    /// assert!(plan.memory(1, CheckRange::Run).passes > small.passes);
     /// // With one image the update takes most, with many the first convolution.
     /// assert!(large.passes > small.passes && large.passes < 128 * small.passes);
     /// # Ok::<(), cryptgpu_core::nn::NnError>(())
     /// ```
-    pub fn memory(&self, batch: usize, ring: Ring) -> TrainingMemory {
-        let (forward, share) = (self.forward(), 2 * ring.bytes() as u64);
+    pub fn memory(&self, batch: usize, check: CheckRange) -> TrainingMemory {
+        let (forward, share) = (self.forward(), 2 * self.ring().bytes() as u64);
         let elements = |shape: &[usize]| (batch * shape.iter().product::<usize>()) as u64;
         let of = |trained: bool| {
             let tensors = self.tensors().iter().filter(|tensor| tensor.trained || !trained);
@@ -97,7 +105,7 @@ impl TrainingPlan {
         };
         let images: usize = forward.input_shape().iter().product();
         let data = elements(&[images]) + elements(forward.shape(forward.output()));
-        let passes = Simulation::new(self, batch, ring).run();
+        let passes = Simulation::new(self, batch, check != CheckRange::Off).run();
         let (weights, optimizer, batch) = (of(false), moments * of(true), share * data);
         let memory = TrainingMemory { weights, optimizer, batch, passes, kept: 0, process: PROCESS };
         TrainingMemory { kept: spare::kept_beside(memory.used()), ..memory }
@@ -110,6 +118,8 @@ struct Simulation<'a> {
     batch: usize,
     /// Bytes of an element.
     word: u64,
+    /// Whether results of truncations are checked.
+    checked: bool,
     /// The value whose words each value has: a flattened one has those of its input.
     root: Vec<usize>,
     /// By root, the step of the forward pass after which nobody uses it there.
@@ -126,7 +136,7 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(plan: &'a TrainingPlan, batch: usize, ring: Ring) -> Self {
+    fn new(plan: &'a TrainingPlan, batch: usize, checked: bool) -> Self {
         let steps = plan.forward().steps();
         let mut root: Vec<usize> = (0..plan.forward().shapes().len()).collect();
         let (mut last_use, mut keeper) = (vec![None; root.len()], vec![None; root.len()]);
@@ -143,9 +153,9 @@ impl<'a> Simulation<'a> {
                 last_use[root[released.index()]] = Some(index);
             }
         }
-        let (none, word) = (vec![0; root.len()], ring.bytes() as u64);
+        let (none, word) = (vec![0; root.len()], plan.ring().bytes() as u64);
         let (values, gradients) = (none.clone(), none);
-        Simulation { plan, batch, word, root, last_use, keeper, values, gradients, other: 0, peak: 0 }
+        Simulation { plan, batch, word, checked, root, last_use, keeper, values, gradients, other: 0, peak: 0 }
     }
 
     fn elements(&self, id: ValueId) -> u64 {
@@ -155,6 +165,11 @@ impl<'a> Simulation<'a> {
     /// Bytes of a share's element.
     fn share(&self) -> u64 {
         2 * self.word
+    }
+
+    /// What a truncation works with, and the check of its result.
+    fn truncation(&self, words: f64) -> f64 {
+        if self.checked { words.max(words::SHARE + words::CHECK) } else { words }
     }
 
     /// So many elements are worked with beside all that is held.
@@ -206,16 +221,18 @@ impl<'a> Simulation<'a> {
         let input = step.inputs.first().map_or(0, |&input| self.elements(input)) as f64;
         match &step.op {
             // A convolution in tiles has both factors' images, and its own, in another order.
-            PlanOp::Conv2d { .. } => (n * words::PRODUCT).max(2.0 * (n + input)) + self.weight_words(step),
-            PlanOp::Linear { .. } => n * words::PRODUCT + self.weight_words(step),
+            PlanOp::Conv2d { .. } => {
+                (n * self.truncation(words::PRODUCT)).max(2.0 * (n + input)) + self.weight_words(step)
+            }
+            PlanOp::Linear { .. } => n * self.truncation(words::PRODUCT) + self.weight_words(step),
             PlanOp::Relu => n * words::RELU,
             PlanOp::Relu6 => n * words::RELU6,
             PlanOp::MaxPool { window } => {
                 let taps = (window.kernel[0] * window.kernel[1]) as f64;
                 n * taps * words::MAX_POOL
             }
-            PlanOp::BatchNorm2d { .. } => input * (2.0 + words::PRODUCT),
-            PlanOp::Rescale { .. } => n * words::SHARED,
+            PlanOp::BatchNorm2d { .. } => input * (2.0 + self.truncation(words::PRODUCT)),
+            PlanOp::Rescale { .. } => n * self.truncation(words::SHARED),
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
             // Plans of training have none.
             PlanOp::PiecewiseLinear(_)
@@ -272,15 +289,17 @@ impl<'a> Simulation<'a> {
         let n = self.elements(step.output) as f64;
         let input = step.inputs.first().map_or(0, |&input| self.elements(input)) as f64;
         match &step.op {
-            PlanOp::Conv2d { .. } => (input * words::PRODUCT).max(2.0 * (n + input)) + self.weight_words(step),
-            PlanOp::Linear { .. } => input * words::PRODUCT + self.weight_words(step),
+            PlanOp::Conv2d { .. } => {
+                (input * self.truncation(words::PRODUCT)).max(2.0 * (n + input)) + self.weight_words(step)
+            }
+            PlanOp::Linear { .. } => input * self.truncation(words::PRODUCT) + self.weight_words(step),
             PlanOp::Relu | PlanOp::Relu6 => n * words::BIT_PRODUCT,
             PlanOp::MaxPool { window } => {
                 let taps = (window.kernel[0] * window.kernel[1]) as f64;
                 n * taps * 2.0 + n * (taps / 2.0).floor() * (words::BIT_PRODUCT + 4.0)
             }
-            PlanOp::BatchNorm2d { .. } => n * words::PRODUCT,
-            PlanOp::Rescale { .. } => n * words::SHARED,
+            PlanOp::BatchNorm2d { .. } => n * self.truncation(words::PRODUCT),
+            PlanOp::Rescale { .. } => n * self.truncation(words::SHARED),
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Concat => 2.0 * input,
             PlanOp::PiecewiseLinear(_)
             | PlanOp::Smooth(_)
@@ -312,7 +331,9 @@ impl<'a> Simulation<'a> {
                 Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
                 Optimizer::Adam(_) => words::ROOT + 14.0,
             };
-            self.reach(beside as f64 + most as f64 * workspace);
+            // The first truncation is checked while all of this is held.
+            let check = if self.checked { words::CHECK } else { 0.0 };
+            self.reach(beside as f64 + most as f64 * (workspace + check));
             self.other += self.share() * per_tensor * n;
             self.other -= (self.word * n).min(self.other);
         }

@@ -81,7 +81,7 @@ impl SharedTraining {
         weights: Option<Weights>,
         train: &Train,
     ) -> Result<Self, NnError> {
-        let plan = TrainingPlan::new(graph, train)?;
+        let plan = TrainingPlan::new(graph, train, p.ring())?;
         window::check_training(&plan, p.settings())?;
         if weights.is_some() && owner != p.id() {
             return Err(NnError::Owner { what: "weights", owner, party: p.id() });

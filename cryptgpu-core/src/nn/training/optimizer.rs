@@ -237,15 +237,10 @@ impl Update<'_> {
         })
     }
 
-    /// The size that gradients are scaled to.
-    fn summed(&self, p: &Party) -> f64 {
-        self.plan.summed(p.ring())
-    }
-
     /// w ← w − cut(c·(g + decay·w)) with c/2^d = rate/batch: one truncation of products. Where c would have too few bits
     /// ([`cuts_twice`]), w ← w − cut(cut(g + decay·w)·rate/batch).
     fn plain(&self, p: &mut Party, extra: u32, gradient: Additive) -> Result<Updated, NnError> {
-        let (codec, rate) = (p.codec(), self.rate / self.summed(p));
+        let (codec, rate) = (p.codec(), self.rate / self.plan.summed());
         let change = if cuts_twice(codec, extra) {
             let gradient = p.truncate_additive(gradient, codec.fraction_bits() + extra)?;
             p.mul_scalar(&gradient, rate)?
@@ -264,7 +259,7 @@ impl Update<'_> {
             Optimizer::Sgd(sgd) if sgd.weight_decay != 0.0 => sgd.weight_decay,
             _ => return Ok(gradient),
         };
-        let decay = p.codec().encode(decay * self.summed(p)).map_err(MpcError::from)?;
+        let decay = p.codec().encode(decay * self.plan.summed()).map_err(MpcError::from)?;
         let weights = self.flat(p, bundle, |tensor| self.tensors.get(tensor))?.to_additive();
         Ok(gradient.add(&weights.mul_word(decay << bundle.extra)).map_err(MpcError::from)?)
     }
@@ -284,7 +279,7 @@ impl Update<'_> {
         let sum = gradient.add(&before.to_additive().mul_word(momentum << extra))?;
         drop(gradient);
         let velocity = p.truncate_additive(sum, codec.fraction_bits() + extra)?;
-        let rate = self.rate / self.summed(p);
+        let rate = self.rate / self.plan.summed();
         let step = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
         let (c, d) = codec.encode_constant(step)?;
         let mut change = velocity.mul_word(c);
@@ -400,7 +395,7 @@ pub(super) fn check_rate(plan: &TrainingPlan, rate: f64, codec: FixedPoint) -> R
     if !(rate.is_finite() && rate > 0.0) {
         return settings(format!("the rate is {rate}, and must be above 0"));
     }
-    let (f, summed) = (codec.fraction_bits(), plan.summed(codec.ring()));
+    let (f, summed) = (codec.fraction_bits(), plan.summed());
     let Optimizer::Sgd(sgd) = plan.train().optimizer else { return Ok(()) };
     for (value, what) in [(sgd.weight_decay * summed, "weight decay times the batch"), (sgd.momentum, "momentum")] {
         if value != 0.0 && codec.encode(value).map_err(MpcError::from)? == 0 {
@@ -433,7 +428,7 @@ mod tests {
         let net = net.finish(fc).unwrap();
         let optimizer = Optimizer::Adam(Adam::new(0.01));
         let train = Train { batch: 2, loss: Loss::MeanSquaredError, optimizer, ..Train::default() };
-        let plan = super::TrainingPlan::new(&net, &train).unwrap();
+        let plan = super::TrainingPlan::new(&net, &train, crate::ring::Ring::Z64).unwrap();
         let parts: Vec<usize> = super::bundles(&plan)[0].parts(&optimizer).iter().map(ExactSizeIterator::len).collect();
         assert_eq!(parts, [32, 32, 14]);
         let values =

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 /// ```
 /// use cryptgpu_core::nn::training::{Train, TrainingPlan};
 /// use cryptgpu_core::nn::zoo;
-/// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default())?;
+/// use cryptgpu_core::ring::Ring;
+/// let plan = TrainingPlan::new(&zoo::by_name("lenet")?, &Train::default(), Ring::Z64)?;
 /// let backward: Vec<&str> = plan.backward().iter().map(|step| plan.step(step).name.as_str()).collect();
 /// assert_eq!((backward[0], backward[backward.len() - 1]), ("fc2", "conv1"));
 /// assert!(!plan.backward().last().unwrap().inputs[0], "nobody needs the gradient of the images");
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 pub struct TrainingPlan {
     forward: Plan,
     train: Train,
+    ring: Ring,
     tensors: Vec<TrainingTensor>,
     /// By step of the forward pass.
     layers: Vec<LayerTensors>,
@@ -92,16 +94,16 @@ pub struct BackwardStep {
 }
 
 impl TrainingPlan {
-    /// The plan for training `graph`.
+    /// The plan for training `graph` in a ring.
     ///
     /// # Errors
     /// [`NnError::Settings`] for settings that cannot train, and where all weights are frozen or a frozen name is none of the
     /// network's; [`NnError::NoGradient`] for an operation of inference only; [`NnError::CannotLower`] for a network whose result does not fit the loss.
-    pub fn new(graph: &Graph, train: &Train) -> Result<Self, NnError> {
+    pub fn new(graph: &Graph, train: &Train, ring: Ring) -> Result<Self, NnError> {
         check_settings(train)?;
         check_frozen(graph, train)?;
         graph.check_gradients()?;
-        let forward = lower_for_training(graph)?;
+        let forward = lower_for_training(graph, ring)?;
         if train.loss == Loss::CrossEntropy && forward.shape(forward.output()).len() != 1 {
             let node = graph.node(graph.output()).name.clone();
             let what = "cross-entropy takes a vector of logits for each image: flatten the result first".into();
@@ -115,7 +117,7 @@ impl TrainingPlan {
         let needs = needs_gradient(&forward, &layers);
         let keeps = forward.steps().iter().zip(&layers).map(|(step, layer)| keeps(step, layer, &needs)).collect();
         let backward = backward(&forward, &layers, &needs);
-        Ok(TrainingPlan { forward, train: train.clone(), tensors, layers, keeps, backward })
+        Ok(TrainingPlan { forward, train: train.clone(), ring, tensors, layers, keeps, backward })
     }
 
     /// The steps of the forward pass.
@@ -148,6 +150,11 @@ impl TrainingPlan {
         &self.train
     }
 
+    /// The ring in which it is trained.
+    pub fn ring(&self) -> Ring {
+        self.ring
+    }
+
     pub(super) fn layers(&self) -> &[LayerTensors] {
         &self.layers
     }
@@ -167,8 +174,8 @@ impl TrainingPlan {
     /// What the gradients that flow are scaled to: the sum of the losses of so many examples. A batch has as many; in the ring of
     /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 8 at most. Bits that this
     /// takes from gradients come back in their mean, since truncations are unbiased.
-    pub(super) fn summed(&self, ring: Ring) -> f64 {
-        match ring {
+    pub(super) fn summed(&self) -> f64 {
+        match self.ring {
             Ring::Z64 => self.train.batch as f64,
             Ring::Z32 => self.train.batch.min(SUMMED_32) as f64,
         }
@@ -315,7 +322,7 @@ mod tests {
 
     fn plan(network: &str, frozen: &[&str]) -> Result<TrainingPlan, NnError> {
         let frozen = frozen.iter().map(|&name| name.to_owned()).collect();
-        TrainingPlan::new(&zoo::by_name(network).unwrap(), &Train { frozen, ..Train::default() })
+        TrainingPlan::new(&zoo::by_name(network).unwrap(), &Train { frozen, ..Train::default() }, Ring::Z64)
     }
 
     #[test]
@@ -359,9 +366,10 @@ mod tests {
             (Sgd::new(0.1).nesterov(0.0).into(), "Nesterov"),
             (Optimizer::Adam(Adam { eps: 0.0, ..Adam::new(0.1) }), "eps"),
         ] {
-            let error = TrainingPlan::new(&lenet, &Train { optimizer, ..Train::default() }).unwrap_err().to_string();
+            let error =
+                TrainingPlan::new(&lenet, &Train { optimizer, ..Train::default() }, Ring::Z64).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
-        assert!(TrainingPlan::new(&lenet, &Train { batch: 0, ..Train::default() }).is_err());
+        assert!(TrainingPlan::new(&lenet, &Train { batch: 0, ..Train::default() }, Ring::Z64).is_err());
     }
 }
