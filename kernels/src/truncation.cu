@@ -82,7 +82,12 @@ KERNEL(THREADS) product_first(u32 d, u32 blocks, const Deal dealt, const Open op
 
 // Role 1 of a product, from its share z₁ and what role 2 dealt, [z₂][γ₁ as planes], and e: v = z₁ + z₂, b = ¬msb(v),
 // message = [p₁ = (v ≫ d) + 2^(l−d)·(ef + e(1−2f)β + (1−2e)(1−2f)γ₁) − y₂][f = b ⊕ β, packed]; a = p₁, b = y₂.
+#if WORD_BITS == 32
+// For a third block on an A100 the assembler would spill.
+RESIDENT_KERNEL(THREADS, 2)
+#else
 KERNEL(THREADS)
+#endif
 product_role1(u32 d, const Word *z, const Word *dealt, const u64 *__restrict__ e, const u64 *__restrict__ beta,
               const Word *__restrict__ y2, Word *__restrict__ message, Word *__restrict__ a, Word *__restrict__ b, u64 n) {
     u64 *f = (u64 *)(message + n);

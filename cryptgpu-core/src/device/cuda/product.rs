@@ -8,7 +8,7 @@ use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
 use cryptgpu_kernels::{Conv2d, ConvTerm, Element, Matrix, Method, Term, Words};
 use std::sync::OnceLock;
 
-/// Environment variable: how cards make ring products. `auto` (the default), `native` (64-bit integers),
+/// Environment variable: how cards make ring products. `auto` (the default), `native` (integers),
 /// `int8` (tensor cores) or `double` (the paper's embedding by four limbs, exact); all give the same bits.
 pub const METHOD_VARIABLE: &str = "CRYPTGPU_CUDA_PRODUCT";
 
