@@ -9,10 +9,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&folder)?;
     for arch in arguments {
         let target = Target { arch: arch.parse()?, format: Format::Cubin };
-        for &family in Family::ALL {
-            let image = compile(family, target, &[])?;
-            std::fs::write(format!("{folder}/{}.image", source_key(family, target)), &image.0)?;
-            println!("{} for {target}: {} bytes", family.file(), image.0.len());
+        for (family, width) in Family::ALL.iter().flat_map(|&family| family.widths().map(move |width| (family, width)))
+        {
+            let image = compile(family, width, target, &[])?;
+            std::fs::write(format!("{folder}/{}.image", source_key(family, width, target)), &image.0)?;
+            println!("{} for {target}, elements of {width}: {} bytes", family.file(), image.0.len());
         }
     }
     Ok(())

@@ -83,7 +83,7 @@ struct Store {
     static const bool reads = false;
 };
 struct Add {
-    static __device__ u64 apply(u64 z, u64 word) { return z + word; }
+    static __device__ u64 apply(u64 z, u64 word) { return add_elements(z, word); }
     static const bool reads = true;
 };
 struct Xor {
@@ -110,6 +110,8 @@ static __device__ void for_blocks(Crew crew, u64 offset, u64 *out, u64 n, Block 
     }
 }
 
+// What knows no elements.
+#if WORD_BITS == 64
 KERNEL(AES_THREADS) aes_fill(const RoundKeys keys, u64 nonce, u64 offset, u64 *__restrict__ out, u64 n) {
     __shared__ u32 table[256 * 32];
     make_table(table);
@@ -140,18 +142,6 @@ KERNEL(AES_THREADS) aes_fills(const Fills all) {
                       [&](u64 block) { return encrypt(table, keys, fill.nonce, block); });
 }
 
-// z += F⁺ − F⁻, a zero-share on top of additive shares.
-KERNEL(AES_THREADS)
-aes_add_zero(const RoundKeys plus, u64 plus_nonce, const RoundKeys minus, u64 minus_nonce, u64 offset,
-             u64 *__restrict__ z, u64 n) {
-    __shared__ u32 table[256 * 32];
-    make_table(table);
-    for_blocks<Add>(WHOLE_GRID, offset, z, n, [&](u64 block) {
-        ulonglong2 p = encrypt(table, plus, plus_nonce, block), m = encrypt(table, minus, minus_nonce, block);
-        return make_ulonglong2(p.x - m.x, p.y - m.y);
-    });
-}
-
 // z ^= F⁺ ⊕ F⁻, a zero-share on top of shared bits.
 KERNEL(AES_THREADS)
 aes_xor_zero(const RoundKeys plus, u64 plus_nonce, const RoundKeys minus, u64 minus_nonce, u64 offset,
@@ -161,5 +151,18 @@ aes_xor_zero(const RoundKeys plus, u64 plus_nonce, const RoundKeys minus, u64 mi
     for_blocks<Xor>(WHOLE_GRID, offset, z, n, [&](u64 block) {
         ulonglong2 p = encrypt(table, plus, plus_nonce, block), m = encrypt(table, minus, minus_nonce, block);
         return make_ulonglong2(p.x ^ m.x, p.y ^ m.y);
+    });
+}
+#endif
+
+// z += F⁺ − F⁻, a zero-share on top of additive shares, words of elements.
+KERNEL(AES_THREADS)
+aes_add_zero(const RoundKeys plus, u64 plus_nonce, const RoundKeys minus, u64 minus_nonce, u64 offset,
+             u64 *__restrict__ z, u64 n) {
+    __shared__ u32 table[256 * 32];
+    make_table(table);
+    for_blocks<Add>(WHOLE_GRID, offset, z, n, [&](u64 block) {
+        ulonglong2 p = encrypt(table, plus, plus_nonce, block), m = encrypt(table, minus, minus_nonce, block);
+        return make_ulonglong2(subtract_elements(p.x, m.x), subtract_elements(p.y, m.y));
     });
 }

@@ -1,11 +1,11 @@
 //! Local steps of a secret bit times a secret tensor, and of a bit's conversion (`bit_product.cu`), as the core's CPU
 //! kernels of the same names define them. Bits are packed, one word for 64 elements. Masks are words that the caller has
-//! filled from their streams ([`Kernels::fills`]).
+//! filled from their streams ([`Kernels::fills`]). Operands are words of memory, which hold elements of `W`, or bits.
 
 use crate::KernelError;
 use crate::check::{equal, packed};
 use crate::compile::Family;
-use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{Element, In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use crate::sign::Summed;
 use cudarc::driver::CudaStream;
 
@@ -90,16 +90,18 @@ impl Kernels {
     /// `masks` = [α, β, f, μ, ν].
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless bits have ⌈n/64⌉ words and all else n; errors of compilation and launch.
-    pub fn bit_product_role0(
+    /// [`KernelError::Length`] unless bits have ⌈n/64⌉ words and all else n elements; errors of compilation and launch.
+    pub fn bit_product_role0<W: Element>(
         &self,
         stream: &CudaStream,
         u: [Words; 2],
         masks: [Words; 5],
-        mut message: WordsMut,
-        mut y0: WordsMut,
-        mut y1: WordsMut,
+        message: WordsMut,
+        y0: WordsMut,
+        y1: WordsMut,
     ) -> Result<(), KernelError> {
+        let (masks, [mut message, mut y0, mut y1]) =
+            (masks.map(Words::elements::<W>), [message, y0, y1].map(WordsMut::elements::<W>));
         let (operation, n) = ("bit product, role 0", message.len());
         packed(operation, [("u₁", u[0].len()), ("u₂", u[1].len())], 1, n)?;
         equal(operation, masks.map(|mask| ("a mask", mask.len())), n)?;
@@ -107,14 +109,14 @@ impl Kernels {
         let ([u1, u2], [alpha, beta, f, mu, nu]) = (u.map(|u| u.device()), masks.map(|mask| mask.device()));
         let results = (message.device(), y0.device(), y1.device());
         let arguments = (u1, u2, alpha, beta, f, mu, nu, results.0, results.1, results.2, n as u64);
-        self.launch(stream, &ROLE0, self.grid(&ROLE0, n), arguments)
+        self.launch::<W, _>(stream, &ROLE0, self.grid(&ROLE0, n), arguments)
     }
 
     /// What roles 1 and 2 send, up to two terms in a launch.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless bits have ⌈n/64⌉ words and all else n; errors of compilation and launch.
-    pub fn bit_product_terms(
+    /// [`KernelError::Length`] unless bits have ⌈n/64⌉ words and all else n elements; errors of compilation and launch.
+    pub fn bit_product_terms<W: Element>(
         &self,
         stream: &CudaStream,
         terms: Vec<BitTerm<Words, Words, WordsMut>>,
@@ -125,11 +127,12 @@ impl Kernels {
             let (mut jobs, mut end) = (Jobs::NONE, 0);
             for (job, BitTerm { bits, x: Summed(first, second), opened, mask, message }) in jobs.0.iter_mut().zip(some)
             {
-                let n = message.len();
+                let n = message.len() * W::WIDTH.packed();
                 packed(operation, bits.map(|bits| ("bits", bits.len())), 1, n)?;
-                let [second_len, opened_len] = [&*second, &*opened].map(|words| words.as_ref().map_or(n, Words::len));
-                let words = [("x₁", first.len()), ("x₂", second_len), ("e", opened_len), ("mask", mask.len())];
-                equal(operation, words, n)?;
+                let words = message.len();
+                let [second_len, opened_len] = [&*second, &*opened].map(|all| all.as_ref().map_or(words, Words::len));
+                let lengths = [("x₁", first.len()), ("x₂", second_len), ("e", opened_len), ("mask", mask.len())];
+                equal(operation, lengths, words)?;
                 end += self.grid(&TERMS, n)[0];
                 let device = |words: &Option<Words>| words.as_ref().map_or(In::NONE, Words::device);
                 *job = TermJob {
@@ -143,7 +146,7 @@ impl Kernels {
                     padding: 0,
                 };
             }
-            self.launch(stream, &TERMS, [end, 1, 1], (jobs,))?;
+            self.launch::<W, _>(stream, &TERMS, [end, 1, 1], (jobs,))?;
         }
         Ok(())
     }
@@ -152,37 +155,39 @@ impl Kernels {
     ///
     /// # Errors
     /// [`KernelError::Length`] unless `u` has ⌈n/64⌉ words and `u1` n; errors of compilation and launch.
-    pub fn convert_role0(
+    pub fn convert_role0<W: Element>(
         &self,
         stream: &CudaStream,
         u: Words,
         u1: Words,
-        mut message: WordsMut,
+        message: WordsMut,
     ) -> Result<(), KernelError> {
+        let (u1, mut message) = (u1.elements::<W>(), message.elements::<W>());
         let (operation, n) = ("conversion, role 0", message.len());
         packed(operation, [("u", u.len())], 1, n)?;
         equal(operation, [("u₁", u1.len())], n)?;
         let arguments = (u.device(), u1.device(), message.device(), n as u64);
-        self.launch(stream, &CONVERT_ROLE0, self.grid(&CONVERT_ROLE0, n), arguments)
+        self.launch::<W, _>(stream, &CONVERT_ROLE0, self.grid(&CONVERT_ROLE0, n), arguments)
     }
 
     /// Conversion, roles 1 and 2: `message` = (1 − 2v)·share − mask, with v added by role 2 (`with_v`).
     ///
     /// # Errors
     /// [`KernelError::Length`] unless `v` has ⌈n/64⌉ words and all else n; errors of compilation and launch.
-    pub fn convert_term(
+    pub fn convert_term<W: Element>(
         &self,
         stream: &CudaStream,
         v: Words,
         share: Words,
         mask: Words,
         with_v: bool,
-        mut message: WordsMut,
+        message: WordsMut,
     ) -> Result<(), KernelError> {
+        let ([share, mask], mut message) = ([share, mask].map(Words::elements::<W>), message.elements::<W>());
         let (operation, n) = ("conversion, roles 1 and 2", message.len());
         packed(operation, [("v", v.len())], 1, n)?;
         equal(operation, [("share", share.len()), ("mask", mask.len())], n)?;
         let arguments = (v.device(), share.device(), u64::from(with_v), mask.device(), message.device(), n as u64);
-        self.launch(stream, &CONVERT_TERM, self.grid(&CONVERT_TERM, n), arguments)
+        self.launch::<W, _>(stream, &CONVERT_TERM, self.grid(&CONVERT_TERM, n), arguments)
     }
 }

@@ -1,11 +1,11 @@
-// Sums of two convolutions, w₀ ⊛ x₀ + w₁ ⊛ x₁ modulo 2⁶⁴, NCHW: products of the weights (rows: output channels of a
+// Sums of two convolutions, w₀ ⊛ x₀ + w₁ ⊛ x₁ in a ring, NCHW: products of the weights (rows: output channels of a
 // group; depth: input channel, kernel row, kernel column) with the images' windows (columns: output pixels of all
 // images), which are gathered on the way to shared memory and never stored. `ring_product.cuh` has the methods.
 #include "ring_product.cuh"
 
 struct Conv {
-    const u64 *w0, *x0, *w1, *x1;
-    u64 *output;
+    const Word *w0, *x0, *w1, *x1;
+    Word *output;
     u32 batch, channels, height, width;   // input; channels of all groups
     u32 out_channels, out_height, out_width;
     u32 groups, group_channels, group_outputs; // input and output channels of a group
@@ -23,10 +23,11 @@ struct Conv {
         u64 start = (u64)group() * group_outputs * kernel_words;
         return Matrix{(term == 0 ? w0 : w1) + start, kernel_words, 1};
     }
-    __device__ const u64 *right(int term) const {
+    __device__ const Word *right(int term) const {
         return (term == 0 ? x0 : x1) + (u64)group() * group_channels * height * width;
     }
-    __device__ u64 *out(u32 row, u32 column) const {
+    __device__ u64 results() const { return (u64)batch * out_channels * by_pixels.divisor; }
+    __device__ Word *out(u32 row, u32 column) const {
         u32 image = by_pixels.divide(column), pixel = column - image * by_pixels.divisor;
         return output + ((u64)image * out_channels + group() * group_outputs + row) * by_pixels.divisor + pixel;
     }
@@ -47,8 +48,8 @@ struct Conv {
             y = row * p.stride_y - p.top;
             x = (pixel - row * p.out_width) * p.stride_x - p.left_padding;
         }
-        __device__ __forceinline__ void load(const u64 *from, u32 start, u32 depth,
-                                             u64 (&values)[Quads<LANES, DEPTH>::COUNT][4]) const {
+        __device__ __forceinline__ void load(const Word *from, u32 start, u32 depth,
+                                             Word (&values)[Quads<LANES, DEPTH>::COUNT][4]) const {
 #pragma unroll
             for (int i = 0; i < this->COUNT; i++)
 #pragma unroll
@@ -81,13 +82,14 @@ CONV_DOUBLE(8)
 // tiles.
 KERNEL(THREADS) conv_depthwise(const Conv p) {
     u64 pixels = p.by_pixels.divisor, n = p.batch * (u64)p.out_channels * pixels;
+    fill_last(p.output, n);
     FOR_ELEMENTS(i, n) {
         u64 plane = i / pixels;
         u32 pixel = i - plane * pixels, row = p.by_out_width.divide(pixel), column = pixel - row * p.out_width;
         u64 image = plane / p.out_channels;
         u32 channel = plane - image * p.out_channels;
         u64 source = (image * p.channels + channel / p.group_outputs) * p.height * p.width;
-        u64 sum = 0;
+        Word sum = 0;
         for (u32 tap = 0; tap < p.kernel_words; tap++) {
             u32 ky = p.by_kernel_x.divide(tap);
             u32 y = row * p.stride_y + ky * p.dilation_y - p.top;
@@ -105,12 +107,13 @@ KERNEL(THREADS) conv_depthwise(const Conv p) {
 // is a word for each output channel and tap. One block an entry of it; two words read (after the first tap from the
 // cache) a multiply-accumulate: bound by memory or the cache.
 KERNEL(THREADS) conv_depthwise_weights(const Conv p) {
-    __shared__ u64 partial[THREADS / 32];
+    __shared__ Word partial[THREADS / 32];
     const u32 pixels = p.by_pixels.divisor, all = p.batch * pixels;
+    fill_last(p.output, p.out_channels * p.kernel_words);
     for (u32 entry = blockIdx.x; entry < p.out_channels * p.kernel_words; entry += gridDim.x) {
         u32 channel = entry / p.kernel_words, tap = entry - channel * p.kernel_words, ky = p.by_kernel_x.divide(tap);
         u32 down = ky * p.dilation_y - p.top, across = (tap - ky * p.kernel_x) * p.dilation_x - p.left_padding;
-        u64 sum = 0;
+        Word sum = 0;
         for (u32 i = threadIdx.x; i < all; i += THREADS) {
             u32 image = p.by_pixels.divide(i), pixel = i - image * pixels, row = p.by_out_width.divide(pixel);
             u32 y = row * p.stride_y + down, x = (pixel - row * p.out_width) * p.stride_x + across;

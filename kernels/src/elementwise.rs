@@ -3,7 +3,7 @@
 use crate::KernelError;
 use crate::check::{equal, fits, narrow};
 use crate::compile::Family;
-use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{Element, In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
 type OfTwo = Kernel<(In, In, InOut, u64)>;
@@ -30,7 +30,7 @@ const SHIFT_LEFT: WithConstant = with_constant("shift_left");
 const SHIFT_RIGHT: WithConstant = with_constant("shift_right");
 const SHIFT_RIGHT_SIGNED: WithConstant = with_constant("shift_right_signed");
 const COMBINE: Kernel<(Jobs<CombinedJob, COMBINED_JOBS>,)> = Kernel::new(Family::Elementwise, "combine", THREADS);
-const FILL: Kernel<(u64, InOut, u64)> = Kernel::new(Family::Elementwise, "fill_constant", THREADS);
+const FILL: Kernel<(u64, InOut, u64)> = Kernel::new(Family::Elementwise, "fill_constant", THREADS).of_64_bits();
 const PRODUCT_SHARE: Kernel<(In, In, In, In, InOut, u64)> = Kernel::new(Family::Elementwise, "product_share", THREADS);
 const ADD_BIAS: Kernel<(In, u64, u64, InOut, u64)> = Kernel::new(Family::Elementwise, "add_bias", THREADS);
 const REORDER: Kernel<(In, u32, u32, u64, u64, u64, u64, u32, InOut, u64)> =
@@ -82,7 +82,7 @@ impl Job for CombinedJob {
 /// How words are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combine {
-    /// By addition modulo 2^64.
+    /// By addition in the ring.
     Add,
     /// By exclusive or.
     Xor,
@@ -146,25 +146,25 @@ pub enum Unary {
     Xor(u64),
     /// x ∧ c.
     And(u64),
-    /// Bits moved up by k, zeros behind; k of 64 or more leaves nothing.
+    /// Bits moved up by k, zeros behind; k of the element's bits or more leaves nothing.
     Shl(u32),
-    /// Bits moved down by k, zeros before; k of 64 or more leaves nothing.
+    /// Bits moved down by k, zeros before; k of the element's bits or more leaves nothing.
     Shr(u32),
     /// Bits moved down by k, the sign bit before: ⌊x/2^k⌋ of a two's complement x.
     Sar(u32),
 }
 
-/// An order of blocks of words, on a card and on the CPU: block (i, j, k) of the result is the block of the source
-/// that begins at word i·`strides[0]` + j·`strides[1]` + k·`strides[2]`.
+/// An order of blocks of elements, on a card and on the CPU: block (i, j, k) of the result is the block of the source
+/// that begins at element i·`strides[0]` + j·`strides[1]` + k·`strides[2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockOrder {
     /// How many blocks the result has along each of its three axes.
     pub sizes: [usize; 3],
-    /// Words in the source from one block to the next along each axis of the result.
+    /// Elements in the source from one block to the next along each axis of the result.
     pub strides: [usize; 3],
-    /// Words of a block.
+    /// Elements of a block.
     pub block: usize,
-    /// Whether each block's words come from the last to the first.
+    /// Whether each block's elements come from the last to the first.
     pub reversed: bool,
 }
 
@@ -181,12 +181,12 @@ impl BlockOrder {
         BlockOrder { sizes: [c, b, a], strides: [block, c * block, b * c * block], block, reversed: false }
     }
 
-    /// Words of the result.
+    /// Elements of the result.
     pub fn words(&self) -> usize {
         self.sizes.iter().fold(self.block, |words, &size| words.saturating_mul(size))
     }
 
-    /// Words of the source up to the end of the last block.
+    /// Elements of the source up to the end of the last block.
     pub fn reach(&self) -> usize {
         if self.words() == 0 {
             return 0;
@@ -200,9 +200,13 @@ impl Kernels {
     /// All of these, up to eight in a launch. None reads what another writes; a part may be the job's own result.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless all buffers of a job have as many words, [`KernelError::Argument`] for more than five
+    /// [`KernelError::Length`] unless all buffers of a job have as many elements, [`KernelError::Argument`] for more than five
     /// parts; errors of compilation and launch.
-    pub fn combine(&self, stream: &CudaStream, all: Vec<Combined<Words, WordsMut>>) -> Result<(), KernelError> {
+    pub fn combine<W: Element>(
+        &self,
+        stream: &CudaStream,
+        all: Vec<Combined<Words<W>, WordsMut<W>>>,
+    ) -> Result<(), KernelError> {
         let operation = "combination of words";
         let mut all: Vec<_> = all.into_iter().filter(|job| !job.out.is_empty()).collect();
         for some in all.chunks_mut(COMBINED_JOBS) {
@@ -220,22 +224,47 @@ impl Kernels {
                 let (parts, out, n) = (places, out.device(), n as u64);
                 *job = CombinedJob { parts, constant: *constant, out, n, sum, end };
             }
-            self.launch(stream, &COMBINE, [end, 1, 1], (jobs,))?;
+            self.launch::<W, _>(stream, &COMBINE, [end, 1, 1], (jobs,))?;
         }
         Ok(())
+    }
+
+    /// `out[at ..]` = n elements of `x` from `first` on, wherever in words they stand. What is around them stays as it is.
+    ///
+    /// # Errors
+    /// [`KernelError::Length`] when `x` or `out` end before they do; errors of compilation and launch.
+    pub fn copy_part<W: Element>(
+        &self,
+        stream: &CudaStream,
+        n: usize,
+        (x, first): (Words<W>, usize),
+        (mut out, at): (WordsMut<W>, usize),
+    ) -> Result<(), KernelError> {
+        let operation = "copy of a part";
+        for (argument, start, found) in [("x", first, x.len()), ("out", at, out.len())] {
+            let expected = start.saturating_add(n);
+            if found < expected {
+                return Err(KernelError::Length { operation, argument, expected, found });
+            }
+        }
+        let mut job = CombinedJob { out: out.device_from(at), n: n as u64, sum: 1, ..CombinedJob::NONE };
+        (job.parts[0], job.end) = (x.device_from(first), self.grid(&COMBINE, n)[0]);
+        let (grid, mut jobs) = ([job.end, 1, 1], Jobs::NONE);
+        jobs.0[0] = job;
+        self.launch::<W, _>(stream, &COMBINE, grid, (jobs,))
     }
 
     /// `out` = x ∘ y.
     ///
     /// # Errors
     /// [`KernelError::Length`] unless all have the same length; errors of compilation and launch.
-    pub fn binary(
+    pub fn binary<W: Element>(
         &self,
         stream: &CudaStream,
         op: Binary,
-        x: Words,
-        y: Words,
-        mut out: WordsMut,
+        x: Words<W>,
+        y: Words<W>,
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let n = out.len();
         equal("element-wise operation", [("x", x.len()), ("y", y.len())], n)?;
@@ -246,27 +275,35 @@ impl Kernels {
             Binary::Xor => XOR,
             Binary::And => AND,
         };
-        self.launch(stream, &kernel, self.grid(&kernel, n), (x.device(), y.device(), out.device(), n as u64))
+        let arguments = (x.device(), y.device(), out.device(), n as u64);
+        self.launch::<W, _>(stream, &kernel, self.grid(&kernel, n), arguments)
     }
 
     /// `out` = x ∘ c.
     ///
     /// # Errors
     /// [`KernelError::Length`] unless both have the same length; errors of compilation and launch.
-    pub fn unary(&self, stream: &CudaStream, op: Unary, x: Words, mut out: WordsMut) -> Result<(), KernelError> {
-        let n = out.len();
+    pub fn unary<W: Element>(
+        &self,
+        stream: &CudaStream,
+        op: Unary,
+        x: Words<W>,
+        mut out: WordsMut<W>,
+    ) -> Result<(), KernelError> {
+        let (n, bits) = (out.len(), W::WIDTH.bits());
         equal("element-wise operation with a constant", [("x", x.len())], n)?;
         let (kernel, constant) = match op {
             Unary::Add(c) => (ADD_CONSTANT, c),
             Unary::Mul(c) => (MUL_CONSTANT, c),
             Unary::Xor(c) => (XOR_CONSTANT, c),
             Unary::And(c) => (AND_CONSTANT, c),
-            Unary::Shl(64..) | Unary::Shr(64..) => (AND_CONSTANT, 0),
+            Unary::Shl(k) | Unary::Shr(k) if k >= bits => (AND_CONSTANT, 0),
             Unary::Shl(k) => (SHIFT_LEFT, u64::from(k)),
             Unary::Shr(k) => (SHIFT_RIGHT, u64::from(k)),
-            Unary::Sar(k) => (SHIFT_RIGHT_SIGNED, u64::from(k.min(63))),
+            Unary::Sar(k) => (SHIFT_RIGHT_SIGNED, u64::from(k.min(bits - 1))),
         };
-        self.launch(stream, &kernel, self.grid(&kernel, n), (x.device(), constant, out.device(), n as u64))
+        let arguments = (x.device(), constant, out.device(), n as u64);
+        self.launch::<W, _>(stream, &kernel, self.grid(&kernel, n), arguments)
     }
 
     /// All words of `out` become `value`.
@@ -275,7 +312,7 @@ impl Kernels {
     /// Errors of compilation and launch.
     pub fn fill_constant(&self, stream: &CudaStream, value: u64, mut out: WordsMut) -> Result<(), KernelError> {
         let n = out.len();
-        self.launch(stream, &FILL, self.grid(&FILL, n), (value, out.device(), n as u64))
+        self.launch::<u64, _>(stream, &FILL, self.grid(&FILL, n), (value, out.device(), n as u64))
     }
 
     /// One party's additive share of an element-wise product, without its zero-share:
@@ -283,17 +320,17 @@ impl Kernels {
     ///
     /// # Errors
     /// [`KernelError::Length`] unless all have the same length; errors of compilation and launch.
-    pub fn product_share(
+    pub fn product_share<W: Element>(
         &self,
         stream: &CudaStream,
-        x: [Words; 2],
-        y: [Words; 2],
-        mut out: WordsMut,
+        x: [Words<W>; 2],
+        y: [Words<W>; 2],
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let ([x0, x1], [y0, y1], n) = (x, y, out.len());
         equal("product share", [("x₀", x0.len()), ("x₁", x1.len()), ("y₀", y0.len()), ("y₁", y1.len())], n)?;
         let arguments = (x0.device(), x1.device(), y0.device(), y1.device(), out.device(), n as u64);
-        self.launch(stream, &PRODUCT_SHARE, self.grid(&PRODUCT_SHARE, n), arguments)
+        self.launch::<W, _>(stream, &PRODUCT_SHARE, self.grid(&PRODUCT_SHARE, n), arguments)
     }
 
     /// `z` += bias, `inner` elements for each entry of the bias, again and again. What is left behind the last
@@ -301,27 +338,33 @@ impl Kernels {
     ///
     /// # Errors
     /// Errors of compilation and launch.
-    pub fn add_bias(&self, stream: &CudaStream, bias: Words, inner: usize, mut z: WordsMut) -> Result<(), KernelError> {
+    pub fn add_bias<W: Element>(
+        &self,
+        stream: &CudaStream,
+        bias: Words<W>,
+        inner: usize,
+        mut z: WordsMut<W>,
+    ) -> Result<(), KernelError> {
         let image = bias.len() * inner;
         if image == 0 {
             return Ok(());
         }
         let n = z.len() / image * image;
         let arguments = (bias.device(), bias.len() as u64, inner as u64, z.device(), n as u64);
-        self.launch(stream, &ADD_BIAS, self.grid(&ADD_BIAS, n), arguments)
+        self.launch::<W, _>(stream, &ADD_BIAS, self.grid(&ADD_BIAS, n), arguments)
     }
 
     /// `out` = the blocks of `x` in another order.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless `out` has the words of `order`, or when `x` ends before its last block does;
+    /// [`KernelError::Length`] unless `out` has the elements of `order`, or when `x` ends before its last block does;
     /// [`KernelError::Argument`] for 2³² blocks and more; errors of compilation and launch.
-    pub fn reorder(
+    pub fn reorder<W: Element>(
         &self,
         stream: &CudaStream,
         order: &BlockOrder,
-        x: Words,
-        mut out: WordsMut,
+        x: Words<W>,
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("order of blocks", out.len());
         equal(operation, [("out", n)], order.words())?;
@@ -338,16 +381,16 @@ impl Kernels {
         let (size1, size2) = (size1 as u32, size2 as u32);
         let arguments =
             (x.device(), size1, size2, s0, s1, s2, block as u64, u32::from(reversed), out.device(), n as u64);
-        self.launch(stream, &REORDER, self.grid(&REORDER, n), arguments)
+        self.launch::<W, _>(stream, &REORDER, self.grid(&REORDER, n), arguments)
     }
 
     /// `out[0]` += Σ x: `out` holds zero, or what the sum is to be added to.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless `out` is one word; errors of compilation and launch.
-    pub fn sum(&self, stream: &CudaStream, x: Words, mut out: WordsMut) -> Result<(), KernelError> {
+    /// [`KernelError::Length`] unless `out` is one element; errors of compilation and launch.
+    pub fn sum<W: Element>(&self, stream: &CudaStream, x: Words<W>, mut out: WordsMut<W>) -> Result<(), KernelError> {
         equal("sum", [("out", out.len())], 1)?;
         let n = x.len();
-        self.launch(stream, &SUM, self.grid(&SUM, n), (x.device(), out.device(), n as u64))
+        self.launch::<W, _>(stream, &SUM, self.grid(&SUM, n), (x.device(), out.device(), n as u64))
     }
 }

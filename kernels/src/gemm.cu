@@ -1,9 +1,9 @@
-// Sums of two products of matrices, A₀·B₀ + A₁·B₁ modulo 2⁶⁴, with any strides: `ring_product.cuh` has the methods.
+// Sums of two products of matrices, A₀·B₀ + A₁·B₁ in a ring, with any strides: `ring_product.cuh` has the methods.
 #include "ring_product.cuh"
 
 struct Gemm {
     Matrix a0, b0, a1, b1;
-    u64 *output;
+    Word *output;
     u64 row_stride, column_stride; // of the output
     u32 depth0, depth1, m, n, splits, unused;
 
@@ -13,7 +13,9 @@ struct Gemm {
     __device__ u32 split() const { return blockIdx.z; }
     __device__ Matrix left(int term) const { return term == 0 ? a0 : a1; }
     __device__ Matrix right(int term) const { return term == 0 ? b0 : b1; }
-    __device__ u64 *out(u32 row, u32 column) const { return output + row * row_stride + column * column_stride; }
+    // Words of the output, which lie together.
+    __device__ u64 results() const { return (u64)m * n; }
+    __device__ Word *out(u32 row, u32 column) const { return output + row * row_stride + column * column_stride; }
 
     template <int LANES, int DEPTH> struct Right : MatrixLoader<LANES, DEPTH> {
         __device__ Right(const Gemm &p, u32 first) : MatrixLoader<LANES, DEPTH>(first, p.n) {}
@@ -34,19 +36,20 @@ GEMM_DOUBLE(4)
 GEMM_DOUBLE(8)
 
 // Products with few rows are bound by reading B once: 8 bytes for up to THIN_ROWS multiply-accumulates, 0.9 T/s on a
-// V100 at 0.9 TB/s, half of what its integer units do. More rows are done in several passes, from the cache.
+// V100 at 0.9 TB/s, half of what its integer units do; of 32 bits 4 bytes, 1.8 T/s, a quarter. More rows are done in several passes, from the cache.
 #define THIN_ROWS 8
 
 // B's lanes run along its depth: a warp takes one column, its threads neighbours in depth.
 KERNEL(THREADS) gemm_thin_depth(const Gemm p) {
     const u32 column = blockIdx.x * (THREADS / 32) + threadIdx.x / 32, first = blockIdx.y * THIN_ROWS;
+    fill_last(p.output, p.results());
     if (column >= p.n) return; // the whole warp
-    u64 sums[THIN_ROWS] = {};
+    Word sums[THIN_ROWS] = {};
     for (Steps s(p.depth0, p.depth1, 32, p.split(), p.splits); s.step < s.end; s.step++) {
         u32 k = s.position() * 32 + threadIdx.x % 32;
         if (k >= p.depth(s.term())) continue;
         Matrix a = p.left(s.term()), b = p.right(s.term());
-        u64 y = b.data[column * b.lane_stride + k * b.depth_stride];
+        Word y = b.data[column * b.lane_stride + k * b.depth_stride];
 #pragma unroll
         for (int i = 0; i < THIN_ROWS; i++)
             if (first + i < p.m) sums[i] += a.data[(first + i) * a.lane_stride + k * a.depth_stride] * y;
@@ -62,13 +65,14 @@ KERNEL(THREADS) gemm_thin_depth(const Gemm p) {
 // B's lanes lie side by side: a thread takes one column, and all threads the same of A.
 RESIDENT_KERNEL(THREADS, 3) gemm_thin_lanes(const Gemm p) {
     const u32 column = blockIdx.x * THREADS + threadIdx.x, first = blockIdx.y * THIN_ROWS;
+    fill_last(p.output, p.results());
     if (column >= p.n) return;
-    u64 sums[THIN_ROWS] = {};
+    Word sums[THIN_ROWS] = {};
     for (Steps s(p.depth0, p.depth1, 32, p.split(), p.splits); s.step < s.end; s.step++) {
         Matrix a = p.left(s.term()), b = p.right(s.term());
         u32 start = s.position() * 32, end = min(start + 32, p.depth(s.term()));
         for (u32 k = start; k < end; k++) {
-            u64 y = b.data[column * b.lane_stride + k * b.depth_stride];
+            Word y = b.data[column * b.lane_stride + k * b.depth_stride];
 #pragma unroll
             for (int i = 0; i < THIN_ROWS; i++)
                 if (first + i < p.m) sums[i] += a.data[(first + i) * a.lane_stride + k * a.depth_stride] * y;

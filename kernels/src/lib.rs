@@ -1,4 +1,4 @@
-//! CUDA kernels for ring words and packed bits, and what it takes to run them: sources by family
+//! CUDA kernels for ring elements of 64 or 32 bits and packed bits, and what it takes to run them: sources by family
 //! (`*.cu`, each beside its wrapper), NVRTC at first use with a cache on disk, and one typed
 //! launch function a kernel that checks lengths before anything reaches the card.
 //!
@@ -25,6 +25,7 @@ pub mod compile;
 mod compiler;
 mod elementwise;
 mod error;
+mod extension;
 pub mod launch;
 pub mod library;
 mod pool;
@@ -36,7 +37,7 @@ mod truncation;
 pub use bit_product::BitTerm;
 pub use elementwise::{Binary, BlockOrder, Combine, Combined, Unary};
 pub use error::KernelError;
-pub use launch::{KernelInfo, Kernels, Options, Words, WordsMut};
+pub use launch::{Element, KernelInfo, Kernels, Options, Width, Words, WordsMut};
 pub use pool::Window;
 pub use prg::{RoundKeys, Stream, ZeroShare};
 pub use product::{Conv2d, ConvTerm, Matrix, Method, Plan, Route, Term};

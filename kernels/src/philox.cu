@@ -33,20 +33,11 @@ template <typename Block, typename Put> static __device__ void for_blocks(u64 of
     }
 }
 
+// What knows no elements.
+#if WORD_BITS == 64
 KERNEL(THREADS) philox_fill(u64 k0, u64 k1, u64 nonce, u64 offset, u64 *__restrict__ out, u64 n) {
     for_blocks(
         offset, n, [&](u64 block) { return philox(k0, k1, nonce, block); }, [&](u64 i, u64 word) { out[i] = word; });
-}
-
-KERNEL(THREADS)
-philox_add_zero(u64 p0, u64 p1, u64 plus_nonce, u64 m0, u64 m1, u64 minus_nonce, u64 offset, u64 *__restrict__ z, u64 n) {
-    for_blocks(
-        offset, n,
-        [&](u64 block) {
-            Words4 p = philox(p0, p1, plus_nonce, block), m = philox(m0, m1, minus_nonce, block);
-            return Words4{{p.w[0] - m.w[0], p.w[1] - m.w[1], p.w[2] - m.w[2], p.w[3] - m.w[3]}};
-        },
-        [&](u64 i, u64 word) { z[i] += word; });
 }
 
 KERNEL(THREADS)
@@ -58,4 +49,18 @@ philox_xor_zero(u64 p0, u64 p1, u64 plus_nonce, u64 m0, u64 m1, u64 minus_nonce,
             return Words4{{p.w[0] ^ m.w[0], p.w[1] ^ m.w[1], p.w[2] ^ m.w[2], p.w[3] ^ m.w[3]}};
         },
         [&](u64 i, u64 word) { z[i] ^= word; });
+}
+#endif
+
+// z += F⁺ − F⁻, words of elements.
+KERNEL(THREADS)
+philox_add_zero(u64 p0, u64 p1, u64 plus_nonce, u64 m0, u64 m1, u64 minus_nonce, u64 offset, u64 *__restrict__ z, u64 n) {
+    for_blocks(
+        offset, n,
+        [&](u64 block) {
+            Words4 p = philox(p0, p1, plus_nonce, block), m = philox(m0, m1, minus_nonce, block);
+            return Words4{{subtract_elements(p.w[0], m.w[0]), subtract_elements(p.w[1], m.w[1]),
+                           subtract_elements(p.w[2], m.w[2]), subtract_elements(p.w[3], m.w[3])}};
+        },
+        [&](u64 i, u64 word) { z[i] = add_elements(z[i], word); });
 }

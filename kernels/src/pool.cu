@@ -1,6 +1,6 @@
 // Windows over image planes: sums, single taps, and their adjoints. One thread an output; a word is read once from memory and again, by
-// its neighbours' taps, from the cache. 8 bytes read an input, 8 written an output, and about four instructions a tap:
-// bound by memory up to windows of some 50 taps on a V100.
+// its neighbours' taps, from the cache. An element read an input, one written an output, and about four
+// instructions a tap: bound by memory up to windows of some 50 taps of 64 bits on a V100, 25 of 32 bits.
 #include "common.cuh"
 
 // Window over planes of height × width; output planes of out_height × out_width. u32 for what a plane has.
@@ -14,13 +14,14 @@ static __device__ __forceinline__ u32 source(u32 position, u32 stride, u32 tap, 
     return position * stride + tap * dilation - before;
 }
 
-KERNEL(THREADS) sum_pool(const Window w, const u64 *__restrict__ x, u64 *__restrict__ out, u64 n) {
+KERNEL(THREADS) sum_pool(const Window w, const Word *__restrict__ x, Word *__restrict__ out, u64 n) {
+    fill_last(out, n);
     u64 pixels = (u64)w.out_height * w.out_width;
     FOR_ELEMENTS(i, n) {
         u64 plane = i / pixels;
         u32 pixel = i - plane * pixels, oy = pixel / w.out_width, ox = pixel - oy * w.out_width;
-        const u64 *from = x + plane * w.height * w.width;
-        u64 sum = 0;
+        const Word *from = x + plane * w.height * w.width;
+        Word sum = 0;
         for (u32 ky = 0; ky < w.kernel_y; ky++) {
             u32 y = source(oy, w.stride_y, ky, w.dilation_y, w.top);
             if (y >= w.height) continue;
@@ -34,27 +35,29 @@ KERNEL(THREADS) sum_pool(const Window w, const u64 *__restrict__ x, u64 *__restr
 }
 
 KERNEL(THREADS)
-pool_tap(const Window w, u32 ky, u32 kx, u64 fill, const u64 *__restrict__ x, u64 *__restrict__ out, u64 n) {
+pool_tap(const Window w, u32 ky, u32 kx, u64 fill, const Word *__restrict__ x, Word *__restrict__ out, u64 n) {
+    fill_last(out, n);
     u64 pixels = (u64)w.out_height * w.out_width;
     FOR_ELEMENTS(i, n) {
         u64 plane = i / pixels;
         u32 pixel = i - plane * pixels, oy = pixel / w.out_width, ox = pixel - oy * w.out_width;
         u32 y = source(oy, w.stride_y, ky, w.dilation_y, w.top), column = source(ox, w.stride_x, kx, w.dilation_x, w.left);
         bool inside = y < w.height && column < w.width;
-        out[i] = inside ? x[plane * w.height * w.width + (u64)y * w.width + column] : fill;
+        out[i] = inside ? x[plane * w.height * w.width + (u64)y * w.width + column] : (Word)fill;
     }
 }
 
 // The adjoint of sums (`tap_words` 0: each window's word goes to all its inputs) and of taps (`tap_words` the words of
 // one tap: `g` has a word for each tap of each window). Each input gathers from the windows that see it: nothing is
-// added by two threads. About ten instructions a tap (a division); 8 bytes written an input, 8 read a window and tap.
-KERNEL(THREADS) spread(const Window w, u64 tap_words, const u64 *__restrict__ g, u64 *__restrict__ out, u64 n) {
+// added by two threads. About ten instructions a tap (a division); An element is written an input, one read a window and tap.
+KERNEL(THREADS) spread(const Window w, u64 tap_words, const Word *__restrict__ g, Word *__restrict__ out, u64 n) {
+    fill_last(out, n);
     u64 pixels = (u64)w.height * w.width, windows = (u64)w.out_height * w.out_width;
     FOR_ELEMENTS(i, n) {
         u64 plane = i / pixels;
         u32 pixel = i - plane * pixels, y = pixel / w.width, x = pixel - y * w.width;
-        const u64 *from = g + plane * windows;
-        u64 sum = 0;
+        const Word *from = g + plane * windows;
+        Word sum = 0;
         for (u32 ky = 0; ky < w.kernel_y; ky++) {
             // Before the first window it wraps, beyond all windows.
             u32 down = y + w.top - ky * w.dilation_y, oy = down / w.stride_y;

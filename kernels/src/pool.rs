@@ -3,7 +3,7 @@
 use crate::KernelError;
 use crate::check::{equal, narrow};
 use crate::compile::Family;
-use crate::launch::{Argument, In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{Argument, Element, In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
 const THREADS: u32 = 256;
@@ -65,7 +65,7 @@ impl Window {
     fn planes(&self, operation: &'static str, x: usize, out: usize) -> Result<(), KernelError> {
         let (from, to) = (self.input[0] * self.input[1], self.output[0] * self.output[1]);
         if from == 0 || !x.is_multiple_of(from) {
-            let (argument, found) = ("input", format!("{x} words, {from} a plane"));
+            let (argument, found) = ("input", format!("{x} elements, {from} a plane"));
             return Err(KernelError::Argument { operation, argument, found, rule: "it must be whole planes" });
         }
         equal(operation, [("output", out)], x / from * to)
@@ -78,31 +78,31 @@ impl Kernels {
     /// # Errors
     /// [`KernelError::Length`] or [`KernelError::Argument`] unless both are the same number of whole planes of at
     /// most 2³² pixels; errors of compilation and launch.
-    pub fn sum_pool(
+    pub fn sum_pool<W: Element>(
         &self,
         stream: &CudaStream,
         window: &Window,
-        x: Words,
-        mut out: WordsMut,
+        x: Words<W>,
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("sum pooling", out.len());
         window.planes(operation, x.len(), n)?;
         let arguments = (window.raw(operation)?, x.device(), out.device(), n as u64);
-        self.launch(stream, &SUM_POOL, self.grid(&SUM_POOL, n), arguments)
+        self.launch::<W, _>(stream, &SUM_POOL, self.grid(&SUM_POOL, n), arguments)
     }
 
     /// `out` = tap (ky, kx) of each window of every plane of `x`, `fill` where that is padding.
     ///
     /// # Errors
     /// As [`Kernels::sum_pool`], and [`KernelError::Argument`] for a tap outside of the kernel.
-    pub fn pool_tap(
+    pub fn pool_tap<W: Element>(
         &self,
         stream: &CudaStream,
         window: &Window,
         [ky, kx]: [usize; 2],
         fill: u64,
-        x: Words,
-        mut out: WordsMut,
+        x: Words<W>,
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("max pooling", out.len());
         window.planes(operation, x.len(), n)?;
@@ -111,30 +111,30 @@ impl Kernels {
         let kx = crate::check::fits(operation, "column of the tap", kx, 0..window.kernel[1])?;
         // Both are below the kernel's size, which `raw` has found to fit.
         let arguments = (raw, ky as u32, kx as u32, fill, x.device(), out.device(), n as u64);
-        self.launch(stream, &POOL_TAP, self.grid(&POOL_TAP, n), arguments)
+        self.launch::<W, _>(stream, &POOL_TAP, self.grid(&POOL_TAP, n), arguments)
     }
 
     /// The adjoint of [`Kernels::sum_pool`] and [`Kernels::pool_tap`]: `out` = for every input of every plane the sum
-    /// over the windows that see it, of the window's word in `g`, or with `by_tap` of the word in `g` of the tap that
+    /// over the windows that see it, of the window's element of `g`, or with `by_tap` of the element of `g` of the tap that
     /// sees it (all windows of the first tap, then all of the second, …).
     ///
     /// # Errors
     /// As [`Kernels::sum_pool`].
-    pub fn spread(
+    pub fn spread<W: Element>(
         &self,
         stream: &CudaStream,
         window: &Window,
         by_tap: bool,
-        g: Words,
-        mut out: WordsMut,
+        g: Words<W>,
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let (operation, n) = ("spreading over windows", out.len());
         let taps = if by_tap { window.kernel[0].saturating_mul(window.kernel[1]).max(1) } else { 1 };
         let words = g.len() / taps;
         window.planes(operation, n, words)?;
-        equal(operation, [("words of the windows", g.len())], words.saturating_mul(taps))?;
+        equal(operation, [("elements of the windows", g.len())], words.saturating_mul(taps))?;
         let tap_words = if by_tap { words as u64 } else { 0 };
         let arguments = (window.raw(operation)?, tap_words, g.device(), out.device(), n as u64);
-        self.launch(stream, &SPREAD, self.grid(&SPREAD, n), arguments)
+        self.launch::<W, _>(stream, &SPREAD, self.grid(&SPREAD, n), arguments)
     }
 }

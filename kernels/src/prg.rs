@@ -2,24 +2,25 @@
 
 use crate::KernelError;
 use crate::compile::Family;
-use crate::launch::{Argument, InOut, Kernel, KernelInfo, Kernels, WordsMut};
+use crate::launch::{Argument, Element, InOut, Kernel, KernelInfo, Kernels, WordsMut};
 use cudarc::driver::CudaStream;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const AES_THREADS: u32 = 512;
-const AES_FILL: Kernel<(Schedule, u64, u64, InOut, u64)> = Kernel::new(Family::Aes, "aes_fill", AES_THREADS);
-const AES_FILLS: Kernel<(Fills,)> = Kernel::new(Family::Aes, "aes_fills", AES_THREADS);
+const AES_FILL: Kernel<(Schedule, u64, u64, InOut, u64)> =
+    Kernel::new(Family::Aes, "aes_fill", AES_THREADS).of_64_bits();
+const AES_FILLS: Kernel<(Fills,)> = Kernel::new(Family::Aes, "aes_fills", AES_THREADS).of_64_bits();
 type AesZero = Kernel<(Schedule, u64, Schedule, u64, u64, InOut, u64)>;
 const AES_ADD_ZERO: AesZero = Kernel::new(Family::Aes, "aes_add_zero", AES_THREADS);
-const AES_XOR_ZERO: AesZero = Kernel::new(Family::Aes, "aes_xor_zero", AES_THREADS);
+const AES_XOR_ZERO: AesZero = Kernel::new(Family::Aes, "aes_xor_zero", AES_THREADS).of_64_bits();
 pub(crate) const AES_KERNELS: &[KernelInfo] = &[AES_FILL.info, AES_FILLS.info, AES_ADD_ZERO.info, AES_XOR_ZERO.info];
 
 const PHILOX_THREADS: u32 = 256;
 const PHILOX_FILL: Kernel<(u64, u64, u64, u64, InOut, u64)> =
-    Kernel::new(Family::Philox, "philox_fill", PHILOX_THREADS);
+    Kernel::new(Family::Philox, "philox_fill", PHILOX_THREADS).of_64_bits();
 type PhiloxZero = Kernel<(u64, u64, u64, u64, u64, u64, u64, InOut, u64)>;
 const PHILOX_ADD_ZERO: PhiloxZero = Kernel::new(Family::Philox, "philox_add_zero", PHILOX_THREADS);
-const PHILOX_XOR_ZERO: PhiloxZero = Kernel::new(Family::Philox, "philox_xor_zero", PHILOX_THREADS);
+const PHILOX_XOR_ZERO: PhiloxZero = Kernel::new(Family::Philox, "philox_xor_zero", PHILOX_THREADS).of_64_bits();
 pub(crate) const PHILOX_KERNELS: &[KernelInfo] = &[PHILOX_FILL.info, PHILOX_ADD_ZERO.info, PHILOX_XOR_ZERO.info];
 
 /// Keys, and streams, of one launch of several (`AES_KEYS` and `AES_FILLS` in `aes.cu`).
@@ -182,11 +183,11 @@ impl Kernels {
         match source {
             Stream::Aes128Ctr { keys, nonce } => {
                 let arguments = (keys.schedule(), nonce, offset, out.device(), n as u64);
-                self.launch(stream, &AES_FILL, self.grid(&AES_FILL, blocks(n, 2)), arguments)
+                self.launch::<u64, _>(stream, &AES_FILL, self.grid(&AES_FILL, blocks(n, 2)), arguments)
             }
             Stream::InsecurePhilox { key, nonce } => {
                 let arguments = (key[0], key[1], nonce, offset, out.device(), n as u64);
-                self.launch(stream, &PHILOX_FILL, self.grid(&PHILOX_FILL, blocks(n, 4)), arguments)
+                self.launch::<u64, _>(stream, &PHILOX_FILL, self.grid(&PHILOX_FILL, blocks(n, 4)), arguments)
             }
         }
     }
@@ -228,15 +229,15 @@ impl Kernels {
             end += self.grid(&AES_FILLS, blocks(n, 2))[0];
             *segment = Segment { nonce, offset: 0, out: out.device(), n: n as u64, key: key as u32, end };
         }
-        self.launch(stream, &AES_FILLS, [end, 1, 1], (all,))
+        self.launch::<u64, _>(stream, &AES_FILLS, [end, 1, 1], (all,))
     }
 
-    /// A zero-share on top of `z`: the difference (`Arithmetic`: z += F⁺ − F⁻; `Binary`: z ^= F⁺ ⊕ F⁻) of words
-    /// `offset ..` of two streams.
+    /// A zero-share on top of `z`, words of elements of `W`, or of bits with `W` `u64`: the difference (`Arithmetic`: z += F⁺ − F⁻;
+    /// `Binary`: z ^= F⁺ ⊕ F⁻) of words `offset ..` of two streams.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for streams of two kinds; errors of compilation and launch.
-    pub fn add_zero(
+    pub fn add_zero<W: Element>(
         &self,
         stream: &CudaStream,
         share: ZeroShare,
@@ -249,12 +250,20 @@ impl Kernels {
             (Stream::Aes128Ctr { keys: p, nonce: pn }, Stream::Aes128Ctr { keys: m, nonce: mn }) => {
                 let kernel = if share == ZeroShare::Arithmetic { AES_ADD_ZERO } else { AES_XOR_ZERO };
                 let arguments = (p.schedule(), pn, m.schedule(), mn, offset, z.device(), n as u64);
-                self.launch(stream, &kernel, self.grid(&kernel, blocks(n, 2)), arguments)
+                let grid = self.grid(&kernel, blocks(n, 2));
+                match share {
+                    ZeroShare::Arithmetic => self.launch::<W, _>(stream, &kernel, grid, arguments),
+                    ZeroShare::Binary => self.launch::<u64, _>(stream, &kernel, grid, arguments),
+                }
             }
             (Stream::InsecurePhilox { key: p, nonce: pn }, Stream::InsecurePhilox { key: m, nonce: mn }) => {
                 let kernel = if share == ZeroShare::Arithmetic { PHILOX_ADD_ZERO } else { PHILOX_XOR_ZERO };
                 let arguments = (p[0], p[1], pn, m[0], m[1], mn, offset, z.device(), n as u64);
-                self.launch(stream, &kernel, self.grid(&kernel, blocks(n, 4)), arguments)
+                let grid = self.grid(&kernel, blocks(n, 4));
+                match share {
+                    ZeroShare::Arithmetic => self.launch::<W, _>(stream, &kernel, grid, arguments),
+                    ZeroShare::Binary => self.launch::<u64, _>(stream, &kernel, grid, arguments),
+                }
             }
             _ => Err(KernelError::Argument {
                 operation: "zero-share",

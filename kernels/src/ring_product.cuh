@@ -1,11 +1,11 @@
-// Ring products Σₜ Aₜ·Bₜ modulo 2⁶⁴ of matrices that are strided in memory or gathered from images, by three methods:
-// 64-bit integer multiplications, 8-bit limbs on tensor cores, and limbs in doubles. `gemm.cu` and `conv.cu` say what
+// Ring products Σₜ Aₜ·Bₜ modulo 2⁶⁴ or 2³² of matrices that are strided in memory or gathered from images, by three methods:
+// integer multiplications, 8-bit limbs on tensor cores, and limbs in doubles. `gemm.cu` and `conv.cu` say what
 // A and B are; everything else is here.
 //
 // A block of threads makes a tile of the output. It walks along the depth in steps, the second term's after the
 // first's; a step's pieces of A and B go through shared memory. Products with few tiles are cut along the depth too
-// (`splits`): each part then adds to an output that holds zero. The order does not matter, because addition modulo
-// 2⁶⁴ is exact.
+// (`splits`): each part then adds to an output that holds zero. The order does not matter, because addition in
+// a ring is exact.
 #pragma once
 #include "common.cuh"
 
@@ -17,7 +17,7 @@ struct Divisor {
 
 // Element (lane, k) of an operand: data[lane·lane_stride + k·depth_stride]. A lane is a row of A or a column of B.
 struct Matrix {
-    const u64 *data;
+    const Word *data;
     u64 lane_stride, depth_stride;
 };
 
@@ -41,12 +41,12 @@ template <int LANES, int DEPTH> struct MatrixLoader : Quads<LANES, DEPTH> {
     u32 first, lanes;
 
     __device__ MatrixLoader(u32 first, u32 lanes) : first(first), lanes(lanes) {}
-    __device__ __forceinline__ void load(const Matrix &matrix, u32 start, u32 depth, u64 (&values)[Quads<LANES, DEPTH>::COUNT][4]) {
+    __device__ __forceinline__ void load(const Matrix &matrix, u32 start, u32 depth, Word (&values)[Quads<LANES, DEPTH>::COUNT][4]) {
         this->along_depth = matrix.depth_stride == 1;
 #pragma unroll
         for (int i = 0; i < this->COUNT; i++) {
             u32 lane = first + this->lane(i), k = start + 4 * this->quad(i);
-            const u64 *from = matrix.data + lane * matrix.lane_stride + k * matrix.depth_stride;
+            const Word *from = matrix.data + lane * matrix.lane_stride + k * matrix.depth_stride;
 #pragma unroll
             for (int j = 0; j < 4; j++)
                 values[i][j] = this->has(i) && lane < lanes && k + j < depth ? from[j * matrix.depth_stride] : 0;
@@ -69,31 +69,34 @@ struct Steps {
 };
 
 // Puts a result where it belongs: alone, or on top of other splits' parts.
-static __device__ __forceinline__ void put(u64 *out, u64 value, bool alone) {
+static __device__ __forceinline__ void put(Word *out, Word value, bool alone) {
     if (alone)
         *out = value;
     else
         atomicAdd(out, value);
 }
 
-// ---- 64-bit integer multiplications -------------------------------------------------------------------------------
+// ---- integer multiplications --------------------------------------------------------------------------------------
 //
 // A tile of 64 × 64, 16 deep; a thread makes 4 × 4. A multiply-accumulate modulo 2⁶⁴ is four 32-bit multiply-adds at
 // best (one wide, two narrow, a carry), 64 a cycle and multiprocessor: 1.9 T a second on a V100. The tile's step reads
-// 16 KiB for 65,536 of them, at 1.9 T/s 0.5 TB/s: memory is no limit.
+// 16 KiB for 65,536 of them, at 1.9 T/s 0.5 TB/s: memory is no limit. Modulo 2³² it is one multiply-add, 7.8 T a second on a V100,
+// for half of the bytes: 1 TB/s, from the second-level cache. Each thread then loads eight words of shared memory for 16 of
+// them, in two vectors of 16 bytes, half of what shared memory gives.
 
 #define NATIVE_TILE 64
 #define NATIVE_DEPTH 16
-// Two words more than the lanes, so that quads along the depth do not meet in one bank.
-#define NATIVE_ROW (NATIVE_TILE + 2)
+// More than the lanes, so that quads along the depth do not meet in one bank, and whole vectors of 16 bytes.
+#define NATIVE_ROW (NATIVE_TILE + 128 / WORD_BITS)
 
 template <class Problem> static __device__ __forceinline__ void native_product(const Problem &p) {
-    __shared__ __align__(16) u64 left[NATIVE_DEPTH][NATIVE_ROW], right[NATIVE_DEPTH][NATIVE_ROW];
+    __shared__ __align__(16) Word left[NATIVE_DEPTH][NATIVE_ROW], right[NATIVE_DEPTH][NATIVE_ROW];
     const u32 row = blockIdx.y * NATIVE_TILE, column = blockIdx.x * NATIVE_TILE;
     const u32 ty = threadIdx.x / 16 * 4, tx = threadIdx.x % 16 * 4;
     MatrixLoader<NATIVE_TILE, NATIVE_DEPTH> a(row, p.rows());
     typename Problem::template Right<NATIVE_TILE, NATIVE_DEPTH> b(p, column);
-    u64 sums[4][4] = {}, av[a.COUNT][4], bv[b.COUNT][4];
+    Word sums[4][4] = {}, av[a.COUNT][4], bv[b.COUNT][4];
+    fill_last(p.output, p.results());
     for (Steps s(p.depth(0), p.depth(1), NATIVE_DEPTH, p.split(), p.splits); s.step < s.end; s.step++) {
         u32 start = s.position() * NATIVE_DEPTH, depth = p.depth(s.term());
         a.load(p.left(s.term()), start, depth, av);
@@ -110,7 +113,7 @@ template <class Problem> static __device__ __forceinline__ void native_product(c
         __syncthreads(); // the tiles are whole
 #pragma unroll
         for (int k = 0; k < NATIVE_DEPTH; k++) {
-            u64 x[4], y[4];
+            Word x[4], y[4];
 #pragma unroll
             for (int i = 0; i < 4; i++) x[i] = left[k][ty + i], y[i] = right[k][tx + i];
 #pragma unroll
@@ -129,27 +132,29 @@ template <class Problem> static __device__ __forceinline__ void native_product(c
 
 // ---- 8-bit limbs on tensor cores ----------------------------------------------------------------------------------
 //
-// A word is eight unsigned limbs of 8 bits, and x·y = Σ_d 2^(8d) Σ_{i+j=d} xᵢyⱼ modulo 2⁶⁴ with d below 8: 36 products
-// of limbs, summed by diagonal in eight 32-bit accumulators. `mma.m16n8k32` multiplies 16 × 32 by 32 × 8 limbs.
+// A word of 64 bits is eight unsigned limbs of 8 bits, and x·y = Σ_d 2^(8d) Σ_{i+j=d} xᵢyⱼ modulo 2⁶⁴ with d below 8: 36 products
+// of limbs, summed by diagonal in eight 32-bit accumulators. A word of 32 bits is four: 10 products, four accumulators. `mma.m16n8k32` multiplies 16 × 32 by 32 × 8 limbs.
 //
 // Exact: a product of limbs is at most 255². The accumulator of diagonal d sums d + 1 of them for each k, modulo 2³².
 // For d ≥ 4 only the sum modulo 2^(64−8d) ≤ 2³² matters, so wrapping is right. For d ≤ 3 the sum must stay below 2³²:
 // 4 · 255² · K < 2³² for K ≤ 16,512. A split has at most 512 steps of 32 (`INT8_STEPS`, enforced in `product.rs` and
-// here), K ≤ 16,384.
+// here), K ≤ 16,384. Modulo 2³² only sums modulo 2^(32−8d) matter: accumulators may wrap, and there is no bound on K.
 //
 // Tiles of 64 × 64, 32 deep; eight warps make 32 × 16 each. Words are split once, on their way to shared memory: four
-// neighbours in depth become one 32-bit word in each of eight planes by 16 byte permutes. So memory is read as by a
+// neighbours in depth become one 32-bit word in each of the limbs' planes by 16 byte permutes (8 for 32 bits). So memory is read as by a
 // product of words: 32 KiB a step for 131,072 multiply-accumulates; at the 8.7 T/s of an A100's tensor cores (36 of
 // 312 T 8-bit multiply-accumulates) 2.2 TB/s, from the second-level cache. Each warp's step is 144 `mma` (288 cycles
 // of its multiprocessor's share) and 128 loads of shared memory (128 cycles). The next step's words are on their way
-// meanwhile.
+// meanwhile. For words of 32 bits it is 16 KiB a step, 40 `mma` (80 cycles) and 64 loads: at the 31 T/s of an A100's tensor cores
+// 3.9 TB/s, which its second-level cache gives for shapes of few tiles only, so that the loads bound it.
 
 #define INT8_TILE 64
 #define INT8_DEPTH 32
 #define INT8_STEPS 512
 // 32-bit words of one limb plane of a tile, of an operand, and of both.
 #define INT8_PLANE (INT8_TILE * INT8_DEPTH / 4)
-#define INT8_OPERAND (8 * INT8_PLANE)
+#define INT8_LIMBS (WORD_BITS / 8)
+#define INT8_OPERAND (INT8_LIMBS * INT8_PLANE)
 #define INT8_BUFFER (2 * INT8_OPERAND)
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
@@ -161,13 +166,13 @@ static __device__ __forceinline__ u32 limb_word(u32 lane, u32 c) {
     return lane * 8 + (c ^ ((lane & 4) | (lane >> 3 & 3)));
 }
 
-// Byte i of each of four words, for all i, into eight planes.
-static __device__ __forceinline__ void store_limbs(const u64 (&v)[4], u32 *to) {
+// Byte i of each of four words, for all i, into the planes.
+static __device__ __forceinline__ void store_limbs(const Word (&v)[4], u32 *to) {
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
+    for (int half = 0; half < WORD_BITS / 32; half++) {
         u32 w[4];
 #pragma unroll
-        for (int j = 0; j < 4; j++) w[j] = (u32)(v[j] >> (32 * half));
+        for (int j = 0; j < 4; j++) w[j] = (u32)((u64)v[j] >> (32 * half));
         u32 low01 = __byte_perm(w[0], w[1], 0x5140), low23 = __byte_perm(w[2], w[3], 0x5140);
         u32 high01 = __byte_perm(w[0], w[1], 0x7362), high23 = __byte_perm(w[2], w[3], 0x7362);
         to[(4 * half + 0) * INT8_PLANE] = __byte_perm(low01, low23, 0x5410);
@@ -192,11 +197,12 @@ template <class Problem> static __device__ __forceinline__ void int8_product(con
     const u32 warp_row = warp / 4 * 32, warp_column = warp % 4 * 16;
     MatrixLoader<INT8_TILE, INT8_DEPTH> a(row, p.rows());
     typename Problem::template Right<INT8_TILE, INT8_DEPTH> b(p, column);
-    u64 av[a.COUNT][4], bv[b.COUNT][4];
-    u32 sums[2][2][8][4] = {};
+    Word av[a.COUNT][4], bv[b.COUNT][4];
+    u32 sums[2][2][INT8_LIMBS][4] = {};
+    fill_last(p.output, p.results());
 
     Steps s(p.depth(0), p.depth(1), INT8_DEPTH, p.split(), p.splits);
-    if (s.end - s.step > INT8_STEPS) __trap();
+    if (WORD_BITS == 64 && s.end - s.step > INT8_STEPS) __trap();
     auto load = [&]() {
         u32 start = s.position() * INT8_DEPTH, depth = p.depth(s.term());
         a.load(p.left(s.term()), start, depth, av);
@@ -219,26 +225,26 @@ template <class Problem> static __device__ __forceinline__ void int8_product(con
         const u32 *buffer = limbs + turn * INT8_BUFFER;
 #pragma unroll
         for (int mi = 0; mi < 2; mi++) {
-            u32 x[8][4];
+            u32 x[INT8_LIMBS][4];
             u32 upper = warp_row + 16 * mi + group;
 #pragma unroll
-            for (int limb = 0; limb < 8; limb++)
+            for (int limb = 0; limb < INT8_LIMBS; limb++)
 #pragma unroll
                 for (int part = 0; part < 4; part++) // rows 0–7, 8–15 of depth 0–15; then of depth 16–31
                     x[limb][part] = buffer[limb * INT8_PLANE + limb_word(upper + part % 2 * 8, member + part / 2 * 4)];
 #pragma unroll
             for (int ni = 0; ni < 2; ni++) {
-                u32 y[8][2];
+                u32 y[INT8_LIMBS][2];
 #pragma unroll
-                for (int limb = 0; limb < 8; limb++)
+                for (int limb = 0; limb < INT8_LIMBS; limb++)
 #pragma unroll
                     for (int part = 0; part < 2; part++)
                         y[limb][part] = buffer[INT8_OPERAND + limb * INT8_PLANE +
                                                limb_word(warp_column + 8 * ni + group, member + part * 4)];
 #pragma unroll
-                for (int i = 0; i < 8; i++)
+                for (int i = 0; i < INT8_LIMBS; i++)
 #pragma unroll
-                    for (int j = 0; i + j < 8; j++) multiply_limbs(sums[mi][ni][i + j], x[i], y[j]);
+                    for (int j = 0; i + j < INT8_LIMBS; j++) multiply_limbs(sums[mi][ni][i + j], x[i], y[j]);
             }
         }
         if (s.step < s.end) store(limbs + (turn ^ 1) * INT8_BUFFER);
@@ -251,9 +257,9 @@ template <class Problem> static __device__ __forceinline__ void int8_product(con
             for (int part = 0; part < 4; part++) {
                 u32 r = row + warp_row + 16 * mi + group + part / 2 * 8;
                 u32 c = column + warp_column + 8 * ni + 2 * member + part % 2;
-                u64 value = 0;
+                Word value = 0;
 #pragma unroll
-                for (int d = 0; d < 8; d++) value += (u64)sums[mi][ni][d][part] << (8 * d);
+                for (int d = 0; d < INT8_LIMBS; d++) value += (Word)sums[mi][ni][d][part] << (8 * d);
                 if (r < p.rows() && c < p.columns()) put(p.out(r, c), value, p.splits == 1);
             }
 }
@@ -262,8 +268,8 @@ template <class Problem> static __device__ __forceinline__ void int8_product(con
 
 // ---- limbs in doubles ---------------------------------------------------------------------------------------------
 //
-// The embedding of CryptGPU (Tan et al., IEEE S&P 2021, §III): a word is LIMBS limbs of w = ⌈64 / LIMBS⌉ bits, each a
-// double, and products of limbs are summed by diagonal, d below LIMBS. With four limbs of 16 bits that is ten
+// The embedding of CryptGPU (Tan et al., IEEE S&P 2021, §III): a word of l bits is LIMBS limbs of w = ⌈l / LIMBS⌉ bits, each a
+// double, and products of limbs are summed by diagonal, d below LIMBS. With four limbs of 16 bits of 64 that is ten
 // multiply-adds: 0.39 T products of words a second on a V100, a fifth of the integer units. It is here for comparison.
 //
 // Exact: a product of limbs is below 2^(2w), diagonal d sums d + 1 ≤ LIMBS of them for each k, and doubles hold all
@@ -274,14 +280,14 @@ template <class Problem> static __device__ __forceinline__ void int8_product(con
 #define DOUBLE_COLUMNS 32
 #define DOUBLE_DEPTH 8
 
-template <int LIMBS> static __device__ __forceinline__ void store_doubles(u64 value, double *to, u32 stride) {
-    const int width = (63 + LIMBS) / LIMBS;
+template <int LIMBS> static __device__ __forceinline__ void store_doubles(Word value, double *to, u32 stride) {
+    const int width = (WORD_BITS - 1 + LIMBS) / LIMBS;
 #pragma unroll
-    for (int i = 0; i < LIMBS; i++) to[i * stride] = (double)(value >> (i * width) & ((1ull << width) - 1));
+    for (int i = 0; i < LIMBS; i++) to[i * stride] = (double)(value >> (i * width) & (((Word)1 << width) - 1));
 }
 
 template <int LIMBS, class Problem> static __device__ __forceinline__ void double_product(const Problem &p, u32 flush) {
-    const int width = (63 + LIMBS) / LIMBS;
+    const int width = (WORD_BITS - 1 + LIMBS) / LIMBS;
     // Depth, limb, lane.
     __shared__ __align__(16) double left[DOUBLE_DEPTH * LIMBS * DOUBLE_ROWS];
     __shared__ __align__(16) double right[DOUBLE_DEPTH * LIMBS * DOUBLE_COLUMNS];
@@ -289,8 +295,9 @@ template <int LIMBS, class Problem> static __device__ __forceinline__ void doubl
     const u32 ty = threadIdx.x / 16 * 4, tx = threadIdx.x % 16 * 2;
     MatrixLoader<DOUBLE_ROWS, DOUBLE_DEPTH> a(row, p.rows());
     typename Problem::template Right<DOUBLE_COLUMNS, DOUBLE_DEPTH> b(p, column);
-    u64 total[4][2] = {}, av[a.COUNT][4], bv[b.COUNT][4];
+    Word total[4][2] = {}, av[a.COUNT][4], bv[b.COUNT][4];
     double sums[4][2][LIMBS] = {};
+    fill_last(p.output, p.results());
     u32 since = 0;
     auto add_up = [&]() {
 #pragma unroll
@@ -299,7 +306,7 @@ template <int LIMBS, class Problem> static __device__ __forceinline__ void doubl
             for (int j = 0; j < 2; j++)
 #pragma unroll
                 for (int d = 0; d < LIMBS; d++) {
-                    total[i][j] += (u64)__double2ll_rz(sums[i][j][d]) << (d * width);
+                    total[i][j] += (Word)__double2ll_rz(sums[i][j][d]) << (d * width);
                     sums[i][j][d] = 0;
                 }
         since = 0;

@@ -1,9 +1,9 @@
 //! The sign bit's local steps (`sign.cu`), as the core's CPU kernels of the same names define them.
 
 use crate::KernelError;
-use crate::check::{equal, packed};
+use crate::check::{equal, fits, packed};
 use crate::compile::Family;
-use crate::launch::{In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{Element, In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
 type ShareBits = Kernel<(u32, In, In, In, InOut, InOut, InOut, u64)>;
@@ -12,11 +12,11 @@ type ShareCarries = Kernel<(u32, u64, In, In, In, InOut, InOut, InOut, u64)>;
 const THREADS: u32 = 256;
 const SHARE_BITS_16: ShareBits = Kernel::new(Family::Sign, "share_bits_16", THREADS);
 const SHARE_BITS_32: ShareBits = Kernel::new(Family::Sign, "share_bits_32", THREADS);
-const SHARE_BITS_64: ShareBits = Kernel::new(Family::Sign, "share_bits_64", THREADS);
+const SHARE_BITS_64: ShareBits = Kernel::new(Family::Sign, "share_bits_64", THREADS).of_64_bits();
 const SHARE_CARRIES_16: ShareCarries = Kernel::new(Family::Sign, "share_carries_16", THREADS);
 const SHARE_CARRIES_32: ShareCarries = Kernel::new(Family::Sign, "share_carries_32", THREADS);
-const SHARE_CARRIES_64: ShareCarries = Kernel::new(Family::Sign, "share_carries_64", THREADS);
-const TREE_STEPS: Kernel<(Jobs<TreeJob, STEPS>,)> = Kernel::new(Family::Sign, "tree_steps", THREADS);
+const SHARE_CARRIES_64: ShareCarries = Kernel::new(Family::Sign, "share_carries_64", THREADS).of_64_bits();
+const TREE_STEPS: Kernel<(Jobs<TreeJob, STEPS>,)> = Kernel::new(Family::Sign, "tree_steps", THREADS).of_64_bits();
 
 pub(crate) const KERNELS: &[KernelInfo] = &[
     SHARE_BITS_16.info,
@@ -153,15 +153,21 @@ impl SignWindow {
     }
 }
 
+/// Refuses a window that does not lie in an element.
+fn within<W: Element>(operation: &'static str, window: SignWindow) -> Result<(), KernelError> {
+    fits(operation, "end of the window", window.low + window.width, 0..W::WIDTH.bits() + 1).map(drop)
+}
+
 impl Kernels {
     /// Role 0: products of the bits of A = x₀ + x₁ as 15Q − 7 planes, Q = width/4. `message` = products ⊕ `mask`; `top`
     /// gets plane 0 of the message, `top_mask` plane 0 of the mask.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless x₀ and x₁ have n words, `message` and `mask` (15Q − 7)⌈n/64⌉, the tops
+    /// [`KernelError::Argument`] for a window that does not lie in an element, [`KernelError::Length`] unless x₀ and x₁ have n
+    /// elements, `message` and `mask` (15Q − 7)⌈n/64⌉, the tops
     /// ⌈n/64⌉; errors of compilation and launch.
     #[allow(clippy::too_many_arguments)]
-    pub fn sign_share_bits(
+    pub fn sign_share_bits<W: Element>(
         &self,
         stream: &CudaStream,
         window: SignWindow,
@@ -171,7 +177,9 @@ impl Kernels {
         mut top: WordsMut,
         mut top_mask: WordsMut,
     ) -> Result<(), KernelError> {
+        let x = x.map(Words::elements::<W>);
         let (operation, n) = ("sign bit, sharing of bits", x[0].len());
+        within::<W>(operation, window)?;
         let planes = window.shared_planes();
         equal(operation, [("x₁", x[1].len())], n)?;
         packed(operation, [("mask", mask.len()), ("message", message.len())], planes, n)?;
@@ -183,7 +191,7 @@ impl Kernels {
         };
         let ([x0, x1], low) = (x.map(|x| x.device()), window.low);
         let arguments = (low, x0, x1, mask.device(), message.device(), top.device(), top_mask.device(), n as u64);
-        self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
+        self.launch::<W, _>(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
     /// Roles 1 and 2: `carry` = mask ⊕ the XOR share of every generate and propagate, 2Q − 1 planes, from the share of
@@ -191,10 +199,10 @@ impl Kernels {
     /// (`with_constants`).
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless `b` has n words, `shared` (15Q − 7)⌈n/64⌉, `mask` and `carry` (2Q − 1)⌈n/64⌉, the
+    /// [`KernelError::Argument`] for a window that does not lie in an element, [`KernelError::Length`] unless `b` has n elements, `shared` (15Q − 7)⌈n/64⌉, `mask` and `carry` (2Q − 1)⌈n/64⌉, the
     /// tops ⌈n/64⌉; errors of compilation and launch.
     #[allow(clippy::too_many_arguments)]
-    pub fn sign_share_carries(
+    pub fn sign_share_carries<W: Element>(
         &self,
         stream: &CudaStream,
         window: SignWindow,
@@ -205,7 +213,9 @@ impl Kernels {
         mut carry: WordsMut,
         [mut top, mut top_a]: [WordsMut; 2],
     ) -> Result<(), KernelError> {
+        let b = b.elements::<W>();
         let (operation, n) = ("sign bit, sharing of carries", b.len());
+        within::<W>(operation, window)?;
         packed(operation, [("shared bits", shared.len())], window.shared_planes(), n)?;
         packed(operation, [("mask", mask.len()), ("carry", carry.len())], window.carry_planes(), n)?;
         packed(operation, [("top", top.len()), ("top of the shared bits", top_a.len())], 1, n)?;
@@ -217,7 +227,7 @@ impl Kernels {
         let keep = if with_constants { u64::MAX } else { 0 };
         let (b, shared, mask, tops) = (b.device(), shared.device(), mask.device(), (top.device(), top_a.device()));
         let arguments = (window.low, keep, b, shared, mask, carry.device(), tops.0, tops.1, n as u64);
-        self.launch(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
+        self.launch::<W, _>(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
     /// Levels of the tree that do not read one another's results, up to eight in a launch.
@@ -232,7 +242,7 @@ impl Kernels {
             for (job, step) in jobs.0.iter_mut().zip(some) {
                 *job = self.tree_job(step, &mut end)?;
             }
-            self.launch(stream, &TREE_STEPS, [end, 1, 1], (jobs,))?;
+            self.launch::<u64, _>(stream, &TREE_STEPS, [end, 1, 1], (jobs,))?;
         }
         Ok(())
     }
@@ -241,7 +251,7 @@ impl Kernels {
     fn tree_job(&self, step: &mut TreeStep<Words, WordsMut>, end: &mut u32) -> Result<TreeJob, KernelError> {
         let TreeStep { elements, half, x, mask, out } = step;
         let (operation, elements) = ("sign bit, level of the tree", *elements);
-        let half = crate::check::fits(operation, "half", *half, 1..9)?;
+        let half = fits(operation, "half", *half, 1..9)?;
         for Summed(first, second) in &*x {
             let second = second.unwrap_or(*first);
             packed(operation, [("x", first.len()), ("its second part", second.len())], 4 * half - 1, elements)?;

@@ -11,7 +11,7 @@ use cryptgpu_core::prg::Randomness;
 use cryptgpu_emulator::Check;
 use cryptgpu_kernels::compile::{Family, Format, HEADERS, Target, compile_text};
 use cryptgpu_kernels::{
-    Binary, Deal, KernelError, Matrix, Method, OpenTop, Plan, Route, SignWindow, Summed, Term, TreeStep,
+    Binary, Deal, KernelError, Matrix, Method, OpenTop, Plan, Route, SignWindow, Summed, Term, TreeStep, Width,
 };
 use parking_lot::Mutex;
 use support::card::{Buffer, Card, card};
@@ -117,7 +117,8 @@ fn carries(card: &Card) -> Outcome {
     let (db, ds, dm) = (card.up(&b), card.up(&shared), card.up(&mask));
     let (mut dc, mut tops) = (card.blank(mask.len()), [card.blank(11), card.blank(11)]);
     let ((b, shared, mask), tops) = ((db.words(), ds.words(), dm.words()), tops.each_mut().map(|top| top.words_mut()));
-    let launched = card.kernels.sign_share_carries(&card.stream, window, true, b, shared, mask, dc.words_mut(), tops);
+    let launched =
+        card.kernels.sign_share_carries::<u64>(&card.stream, window, true, b, shared, mask, dc.words_mut(), tops);
     outcome(card, launched, &dc, carry)
 }
 
@@ -148,7 +149,7 @@ fn top_bits(card: &Card) -> Outcome {
     let (none, mut nothing) = (dz.words().slice(0..0).unwrap(), card.blank(0));
     let deal = Deal { z: none, halves: [none, none], gamma: none, message: nothing.words_mut() };
     let opened = OpenTop { z: dz.words(), alpha: dp.words(), message: out.words_mut() };
-    let launched = card.kernels.truncation_first(&card.stream, 20, deal, opened);
+    let launched = card.kernels.truncation_first::<u64>(&card.stream, 20, deal, opened);
     outcome(card, launched, &out, expected)
 }
 
@@ -228,8 +229,8 @@ const SEEDS: &[Seed] = &[
     Seed {
         mistake: "a result added to what nobody has written",
         family: Family::Elementwise,
-        from: "            u64 a = x[i], b = y[i];                                                                                    \\\n            out[i] = expression;",
-        to: "            u64 a = x[i], b = y[i];                                                                                    \\\n            out[i] += expression;",
+        from: "            Word a = x[i], b = y[i];                                                                                   \\\n            out[i] = expression;",
+        to: "            Word a = x[i], b = y[i];                                                                                   \\\n            out[i] += expression;",
         caught_by: Emulator(Check::Uninitialised),
         run: add,
     },
@@ -302,8 +303,8 @@ fn expanded(family: Family) -> String {
 fn card_with(family: Family, source: &str) -> Card {
     let card = card("emulator", Some(Format::Ptx)).unwrap();
     let target = Target { arch: card.kernels.target().arch, format: Format::Ptx };
-    let image = compile_text(family, source, target).unwrap_or_else(|error| panic!("{error}"));
-    card.kernels.replace(family, &image).unwrap_or_else(|error| panic!("{error}"));
+    let image = compile_text(family, source, Width::Bits64, target).unwrap_or_else(|error| panic!("{error}"));
+    card.kernels.replace(family, Width::Bits64, &image).unwrap_or_else(|error| panic!("{error}"));
     card
 }
 
@@ -330,8 +331,8 @@ fn every_mistake_is_caught_by_its_check() {
         if seed.caught_by == Signature {
             let card = card("emulator", Some(Format::Ptx)).unwrap();
             let target = Target { arch: card.kernels.target().arch, format: Format::Ptx };
-            let image = compile_text(family, &patched, target).unwrap();
-            let error = card.kernels.replace(family, &image).unwrap_err();
+            let image = compile_text(family, &patched, Width::Bits64, target).unwrap();
+            let error = card.kernels.replace(family, Width::Bits64, &image).unwrap_err();
             assert!(matches!(error, KernelError::Signature { expected: 4, found: 8, .. }), "{mistake}: {error}");
             found.push(format!("{mistake}: {error}"));
             continue;

@@ -99,20 +99,9 @@ impl Device {
 
     /// A buffer of `len` words that are all `value`.
     pub fn full(&self, len: usize, value: u64) -> Buffer {
-        match self {
-            Device::Cpu => {
-                let mut words = Words::scratch(len);
-                words.fill(value);
-                Buffer::Cpu(words)
-            }
-            Device::Cuda(_) => {
-                let mut buffer = self.alloc(len);
-                cuda::launch("filling a buffer", [], [buffer.view_mut().on_card()], |k, s, [], [out]| {
-                    k.fill_constant(s, value, out)
-                });
-                buffer
-            }
-        }
+        let mut buffer = self.alloc(len);
+        buffer.view_mut().fill(value);
+        buffer
     }
 
     /// A buffer of `len` zero words.
@@ -316,6 +305,16 @@ impl<'a> ViewMut<'a> {
             ViewMut::Cuda(view) => {
                 let (first, rest) = view.split_at(len);
                 (ViewMut::Cuda(first), ViewMut::Cuda(rest))
+            }
+        }
+    }
+
+    /// Overwrites all words with `value`.
+    pub fn fill(self, value: u64) {
+        match self {
+            ViewMut::Cpu(words) => words.fill(value),
+            ViewMut::Cuda(view) => {
+                cuda::launch("filling a buffer", [], [view], |k, s, [], [out]| k.fill_constant(s, value, out));
             }
         }
     }

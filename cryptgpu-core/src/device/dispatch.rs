@@ -6,11 +6,11 @@ use super::{
     PlaneWindows, Results, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, cuda,
 };
 use crate::prg::{Stream, Zero};
-use crate::ring::{Ring, Word};
+use crate::ring::Word;
 
 /// Calls `cpu::family::name` or `cuda::family::name`, whichever the result `out` lives on, with the arguments as
-/// that device has them. On the CPU an operation on elements of a ring is called for that ring's word: `elements of ring`
-/// where every view holds elements, as slices of them, and `words of ring` where some hold packed bits, as slices of 64-bit
+/// that device has them. An operation on elements of a ring is called for that ring's word: `elements of ring` where every view holds
+/// elements, which the CPU gets as slices of them, and `words of ring` where some hold packed bits, of which it gets slices of 64-bit
 /// words.
 macro_rules! on_device {
     (elements of $ring:ident, at $device:expr, $family:ident::$name:ident($($argument:expr),* $(,)?)) => {
@@ -27,9 +27,11 @@ macro_rules! on_device {
         match ($device, $ring) {
             (crate::device::Device::Cpu, crate::ring::Ring::Z32) => $z32,
             (crate::device::Device::Cpu, crate::ring::Ring::Z64) => $z64,
-            (crate::device::Device::Cuda(_), ring) => {
-                super::dispatch::on_card_in(ring);
-                super::cuda::$family::$name($(super::dispatch::Operand::on_card($argument)),*)
+            (crate::device::Device::Cuda(_), crate::ring::Ring::Z32) => {
+                super::cuda::$family::$name::<u32>($(super::dispatch::Operand::on_card($argument)),*)
+            }
+            (crate::device::Device::Cuda(_), crate::ring::Ring::Z64) => {
+                super::cuda::$family::$name::<u64>($(super::dispatch::Operand::on_card($argument)),*)
             }
         }
     };
@@ -55,12 +57,6 @@ macro_rules! on_device {
     };
 }
 pub(super) use on_device;
-
-/// Cards compute in the ring of 64 bits: a program that calls an operation of theirs for the other is wrong, as one that indexes
-/// outside of a slice.
-pub(super) fn on_card_in(ring: Ring) {
-    assert!(ring == Ring::Z64, "a ring of {ring} computes on the CPU only, so far");
-}
 
 /// An argument of an operation.
 pub(super) trait Operand {
@@ -95,24 +91,25 @@ impl<'a> Operand for ViewMut<'a> {
 }
 
 /// A view with the number of elements that a shape says: of memory where the last of them may only fill a word, those before it.
+#[derive(Clone, Copy)]
 pub(super) struct Shaped<V>(pub V, pub usize);
 
 impl<'a> Operand for Shaped<View<'a>> {
     type Host<W: Word> = &'a [W];
-    type Card = cuda::View<'a>;
+    type Card = Shaped<cuda::View<'a>>;
     fn on_host<W: Word>(self) -> &'a [W] {
         let elements: &[W] = Operand::on_host::<W>(self.0);
         &elements[..self.1.min(elements.len())]
     }
-    fn on_card(self) -> cuda::View<'a> {
-        View::on_card(self.0)
+    fn on_card(self) -> Shaped<cuda::View<'a>> {
+        Shaped(View::on_card(self.0), self.1)
     }
 }
 
-/// What fills the last word becomes zero.
+/// What fills the last word becomes zero: on a card its kernels do that.
 impl<'a> Operand for Shaped<ViewMut<'a>> {
     type Host<W: Word> = &'a mut [W];
-    type Card = cuda::ViewMut<'a>;
+    type Card = Shaped<cuda::ViewMut<'a>>;
     fn on_host<W: Word>(self) -> &'a mut [W] {
         let elements: &mut [W] = Operand::on_host::<W>(self.0);
         let n = self.1.min(elements.len());
@@ -122,8 +119,8 @@ impl<'a> Operand for Shaped<ViewMut<'a>> {
         }
         elements
     }
-    fn on_card(self) -> cuda::ViewMut<'a> {
-        ViewMut::on_card(self.0)
+    fn on_card(self) -> Shaped<cuda::ViewMut<'a>> {
+        Shaped(ViewMut::on_card(self.0), self.1)
     }
 }
 

@@ -77,14 +77,6 @@ pub enum DeviceError {
         /// Its ring.
         rhs_ring: Ring,
     },
-    /// A tensor of a ring that a device does not compute in.
-    #[error("{device} has no tensors of the ring of {ring}: take the ring of 64 bits, or --device cpu")]
-    RingOn {
-        /// The device.
-        device: Device,
-        /// The ring.
-        ring: Ring,
-    },
     /// Operands whose shapes do not fit.
     #[error("{operation}: shapes do not fit, lhs {lhs:?}, rhs {rhs:?}: {rule}")]
     Shape {

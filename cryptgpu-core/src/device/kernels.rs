@@ -18,7 +18,7 @@
 //! All views of a call live on one device and have the lengths that the operation states. Tensors and protocols
 //! see to that, with errors; here it is taken for granted, as an index is within a slice.
 
-use super::dispatch::{Operand, Shaped, on_device};
+use super::dispatch::{Shaped, on_device};
 use super::{
     Binary, BitTerm, BlockOrder, CloseTerms, Combined, ConvGeometry, Deal, DeviceError, Draw, MatmulGeometry, OpenTop,
     PlaneWindows, Results, SignWindow, TermShare, TreeStep, Unary, View, ViewMut,
@@ -108,7 +108,9 @@ pub fn pool_tap(ring: Ring, windows: &PlaneWindows, planes: usize, tap: [usize; 
 
 /// The adjoint of sums and of taps of windows over so many planes: [`super::cpu::pool::spread`].
 pub fn spread(ring: Ring, windows: &PlaneWindows, planes: usize, by_tap: bool, g: View, inputs: ViewMut) {
-    let [n, _] = elements_of(windows, planes);
+    let [n, outputs] = elements_of(windows, planes);
+    let [height, width] = windows.window.kernel;
+    let g = Shaped(g, if by_tap { height * width * outputs } else { outputs });
     on_device!(elements of ring, inputs, pool::spread(windows, by_tap, g, Shaped(inputs, n)))
 }
 
@@ -295,28 +297,34 @@ pub fn truncation_shared_close(ring: Ring, d: u32, closings: Vec<CloseTerms<View
     on_device!(words of ring, at device, truncation::shared_closings(d, closings))
 }
 
-// Between the rings: on the CPU, where tensors of 32 bits live.
+// Parts, and between the rings.
+
+/// `n` elements of `x` from `first` on to `out`, from its element `at` on, wherever in words they stand. What is around them stays as it
+/// is.
+pub fn copy_part(ring: Ring, n: usize, first: usize, x: View, at: usize, out: ViewMut) {
+    on_device!(elements of ring, out, elementwise::copy_part(n, first, x, at, out))
+}
 
 /// Extension from 32 bits to 64, role 0: [`super::cpu::extension::role0`].
 pub fn extension_role0(x: [View; 2], masks: [&Draw; 4], results: Results<ViewMut>) {
-    let (x, results) = (x.on_host::<u64>(), Operand::on_host::<u64>(results));
-    super::cpu::extension::role0(x, masks.map(Draw::stream), results);
+    let out = &results.message;
+    on_device!(out, extension::role0(x, masks, results))
 }
 
 /// Extension from 32 bits to 64, roles 1 and 2: [`super::cpu::extension::term`].
 pub fn extension_term(v: View, share: TermShare<&Draw, View>, mask: &Draw, message: ViewMut, kept: ViewMut) {
-    let share = share.on_host::<u64>();
-    super::cpu::extension::term(v.on_host(), share, mask.stream(), message.on_host(), kept.on_host());
+    on_device!(message, extension::term(v, share, mask, message, kept))
 }
 
 /// Extension from 32 bits to 64, last steps: [`super::cpu::extension::close`].
 pub fn extension_close(closing: CloseTerms<View, ViewMut>) {
-    super::cpu::extension::close(closing.on_host::<u64>());
+    let out = &closing.y2;
+    on_device!(out, extension::close(closing))
 }
 
 /// x modulo 2^32, of elements of 64 bits: [`super::cpu::extension::reduce`].
 pub fn reduce(x: View, out: ViewMut) {
-    super::cpu::extension::reduce(x.on_host(), out.on_host());
+    on_device!(out, extension::reduce(x, out))
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ mod tests {
             next += 1;
             next
         });
-        let tensors = [Ring::Z32, Ring::Z64].map(|ring| Tensor::from_array_in(ring, Device::Cpu, &array).unwrap());
+        let tensors = [Ring::Z32, Ring::Z64].map(|ring| Tensor::from_array_in(ring, Device::Cpu, &array));
         (array, tensors)
     }
 

@@ -1,14 +1,14 @@
 //! A buffer with a ring and a shape, row-major. Cloning shares the words; nothing changes them afterwards.
 
 use super::{Binary, Buffer, Device, DeviceError, Unary, View, kernels};
-use crate::ring::{Ring, Word};
+use crate::ring::Ring;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use std::sync::Arc;
 
 /// Elements of a ring, of some shape, on a device. `Debug` shows shape, device and ring, never the words.
 ///
 /// In the ring of 32 bits a word of memory holds two elements. Where their number is odd another one fills the last word, which
-/// operations compute like the others and nobody reads (`docs/adr/0049-two-elements-in-a-word.md`). Such a tensor lives on the CPU.
+/// operations compute like the others and nobody reads (`docs/adr/0049-two-elements-in-a-word.md`).
 #[derive(Clone)]
 pub struct Tensor {
     buffer: Arc<Buffer>,
@@ -28,10 +28,8 @@ impl Tensor {
     /// The elements of a ring in `buffer` with `shape`.
     ///
     /// # Errors
-    /// [`DeviceError::Shape`] when the elements of that shape take another number of words, [`DeviceError::RingOn`] where the
-    /// device does not compute in the ring.
+    /// [`DeviceError::Shape`] when the elements of that shape take another number of words.
     pub fn new_in(ring: Ring, buffer: Buffer, shape: &[usize]) -> Result<Self, DeviceError> {
-        check_ring(ring, buffer.device())?;
         if buffer.len() != ring.words(shape.iter().product()) {
             return Err(DeviceError::Shape {
                 operation: "tensor",
@@ -48,8 +46,7 @@ impl Tensor {
         Tensor::of_ring(Ring::Z64, buffer, shape)
     }
 
-    /// The elements of a buffer that has as many words as those of `shape` take, on a device that computes in the ring, by its
-    /// making.
+    /// The elements of a buffer that has as many words as those of `shape` take, by its making.
     pub(crate) fn of_ring(ring: Ring, buffer: Buffer, shape: &[usize]) -> Self {
         debug_assert_eq!(buffer.len(), ring.words(shape.iter().product()), "a buffer of another length than its shape");
         Tensor { buffer: Arc::new(buffer), shape: shape.to_vec(), ring }
@@ -69,27 +66,17 @@ impl Tensor {
     /// ```
     /// use cryptgpu_core::device::{Device, Tensor};
     /// use cryptgpu_core::ring::Ring;
-    /// let x = Tensor::from_array_in(Ring::Z32, Device::Cpu, &ndarray::array![u64::MAX, 2, 3])?;
+    /// let x = Tensor::from_array_in(Ring::Z32, Device::Cpu, &ndarray::array![u64::MAX, 2, 3]);
     /// assert_eq!((x.len(), x.view().len()), (3, 2), "three elements in two words");
     /// assert_eq!(x.add(&x)?.to_array()?, ndarray::array![0xffff_fffe, 4, 6].into_dyn());
-    ///
-    /// let error = Tensor::from_array_in(Ring::Z32, Device::Cuda(0), &ndarray::array![1]).unwrap_err();
-    /// assert_eq!(
-    ///     error.to_string(),
-    ///     "cuda:0 has no tensors of the ring of 32 bits: take the ring of 64 bits, or --device cpu"
-    /// );
     /// # Ok::<(), cryptgpu_core::device::DeviceError>(())
     /// ```
-    ///
-    /// # Errors
-    /// [`DeviceError::RingOn`] where the device does not compute in the ring.
-    pub fn from_array_in<S, D>(ring: Ring, device: Device, array: &ArrayBase<S, D>) -> Result<Self, DeviceError>
+    pub fn from_array_in<S, D>(ring: Ring, device: Device, array: &ArrayBase<S, D>) -> Self
     where
         S: Data<Elem = u64>,
         D: Dimension,
     {
-        check_ring(ring, device)?;
-        Ok(Tensor::of_ring(ring, device.upload(ring.pack(array.iter().copied())), array.shape()))
+        Tensor::of_ring(ring, device.upload(ring.pack(array.iter().copied())), array.shape())
     }
 
     /// Words that are all `value`, in the ring of 64 bits.
@@ -276,7 +263,7 @@ impl Tensor {
     /// [`Tensor::from_planes`] in a ring.
     ///
     /// # Errors
-    /// As [`Tensor::from_planes`], and [`DeviceError::RingOn`] where the device does not compute in the ring.
+    /// As [`Tensor::from_planes`].
     pub fn from_planes_in(
         ring: Ring,
         width: u32,
@@ -285,7 +272,6 @@ impl Tensor {
         shape: &[usize],
     ) -> Result<Self, DeviceError> {
         check_bits("from_planes", ring, 0, width)?;
-        check_ring(ring, device)?;
         let n: usize = shape.iter().product();
         if planes.len() != width as usize * n.div_ceil(64) {
             return Err(DeviceError::Shape {
@@ -311,10 +297,8 @@ impl Tensor {
     fn copy_to(&self, first: usize, n: usize, out: &mut Buffer, at: usize) {
         match self.ring {
             Ring::Z64 => out.slice_mut(at..at + n).copy_from(self.buffer.slice(first..first + n)),
-            Ring::Z32 => {
-                let out = u32::of_mut(out.view_mut().on_host());
-                out[at..at + n].copy_from_slice(&u32::of(self.view().on_host())[first..first + n]);
-            }
+            // In the middle of a word, perhaps.
+            Ring::Z32 => kernels::copy_part(self.ring, n, first, self.view(), at, out.view_mut()),
         }
     }
 
@@ -322,7 +306,8 @@ impl Tensor {
     fn alloc_part(&self, n: usize) -> Buffer {
         let mut out = self.device().alloc(self.ring.words(n));
         if self.ring.filled(n) > n {
-            out.view_mut().on_host()[n / self.ring.packed()] = 0;
+            let last = out.len() - 1;
+            out.slice_mut(last..last + 1).fill(0);
         }
         out
     }
@@ -387,7 +372,7 @@ impl Tensor {
     /// The same words on another device; nothing is copied where they are there.
     ///
     /// # Errors
-    /// What went wrong on the device that they came from, [`DeviceError::RingOn`] where this one does not compute in the ring.
+    /// What went wrong on the device that they came from.
     pub fn to_device(&self, device: Device) -> Result<Self, DeviceError> {
         if self.device() == device {
             return Ok(self.clone());
@@ -395,27 +380,22 @@ impl Tensor {
         Tensor::new_in(self.ring, device.upload(self.view().to_host()?), &self.shape)
     }
 
-    /// The same words on `device`, of a tensor in main memory; nothing is copied where they are there, or where the device does not
-    /// compute in the ring: whatever runs there refuses it.
+    /// The same words on `device`, of a tensor in main memory; nothing is copied where they are there.
     pub(crate) fn uploaded(&self, device: Device) -> Self {
-        match device.or_cpu(self.ring) {
+        match device {
             Device::Cpu => self.clone(),
             device => Tensor::of_ring(self.ring, device.upload(self.view().on_host().to_vec()), &self.shape),
         }
     }
 
     /// The elements of a tensor of 64 bits modulo 2^32; what fills the last word is zero. One of 32 bits as it is.
-    ///
-    /// # Errors
-    /// [`DeviceError::RingOn`] for a tensor on a card.
-    pub(crate) fn reduced(&self) -> Result<Self, DeviceError> {
+    pub(crate) fn reduced(&self) -> Self {
         if self.ring == Ring::Z32 {
-            return Ok(self.clone());
+            return self.clone();
         }
-        check_ring(Ring::Z32, self.device())?;
         let mut out = self.device().alloc(Ring::Z32.words(self.len()));
         kernels::reduce(self.view(), out.view_mut());
-        Ok(Tensor::of_ring(Ring::Z32, out, &self.shape))
+        Tensor::of_ring(Ring::Z32, out, &self.shape)
     }
 
     /// Refuses a tensor that lives elsewhere.
@@ -476,21 +456,6 @@ fn check_bits(operation: &'static str, ring: Ring, low: u32, width: u32) -> Resu
     }
 }
 
-impl Device {
-    /// This device, or the CPU where it does not compute in the ring.
-    pub(crate) fn or_cpu(self, ring: Ring) -> Device {
-        check_ring(ring, self).map_or(Device::Cpu, |()| self)
-    }
-}
-
-/// Refuses a ring that a device does not compute in: cards have kernels for words of 64 bits.
-fn check_ring(ring: Ring, device: Device) -> Result<(), DeviceError> {
-    match (ring, device) {
-        (Ring::Z32, Device::Cuda(_)) => Err(DeviceError::RingOn { device, ring }),
-        _ => Ok(()),
-    }
-}
-
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.ring {
@@ -503,12 +468,13 @@ impl std::fmt::Debug for Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::Word;
     use ndarray::Array1;
 
     const RINGS: [Ring; 2] = [Ring::Z32, Ring::Z64];
 
     fn tensor(ring: Ring, elements: impl IntoIterator<Item = u64>) -> Tensor {
-        Tensor::from_array_in(ring, Device::Cpu, &Array1::from_iter(elements)).unwrap()
+        Tensor::from_array_in(ring, Device::Cpu, &Array1::from_iter(elements))
     }
 
     /// What fills the last word of a tensor.
@@ -577,25 +543,22 @@ mod tests {
     fn a_reduction_keeps_the_lower_halves() {
         for n in [0, 1, 2, 511, 1000] {
             let x = tensor(Ring::Z64, (0..n as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-            let y = x.reduced().unwrap();
+            let y = x.reduced();
             assert_eq!((y.ring(), y.shape()), (Ring::Z32, [n].as_slice()));
             assert!(filling(&y).is_none_or(|filling| filling == 0));
             assert_eq!(y.to_array().unwrap(), x.to_array().unwrap().mapv(|x| x & 0xffff_ffff));
-            assert_eq!(y.reduced().unwrap().to_array().unwrap(), y.to_array().unwrap());
+            assert_eq!(y.reduced().to_array().unwrap(), y.to_array().unwrap());
         }
     }
 
     #[test]
-    fn rings_do_not_mix_and_cards_have_one() {
+    fn rings_do_not_mix() {
         let (x, y) = (tensor(Ring::Z32, [1, 2, 3]), tensor(Ring::Z64, [1, 2, 3]));
         for error in [x.add(&y).unwrap_err(), Tensor::concat(&[&y, &x]).unwrap_err()] {
             let text = error.to_string();
             assert!(matches!(error, DeviceError::Rings { .. }), "{text}");
             assert!(text.contains("[3]") && text.contains("32 bits") && text.contains("64 bits"), "{text}");
         }
-        let moved = x.to_device(Device::Cuda(0)).unwrap_err();
-        assert_eq!([Ring::Z32, Ring::Z64].map(|ring| Device::Cuda(0).or_cpu(ring)), [Device::Cpu, Device::Cuda(0)]);
-        assert!(matches!(moved, DeviceError::RingOn { .. }) && moved.to_string().contains("--device cpu"), "{moved}");
         let error = Tensor::new_in(Ring::Z32, Device::Cpu.zeros(3), &[3]).unwrap_err();
         assert!(matches!(error, DeviceError::Shape { .. }), "{error}");
         assert_eq!(format!("{x:?}, {y:?}"), "Tensor([3], cpu, 32 bits), Tensor([3], cpu)");

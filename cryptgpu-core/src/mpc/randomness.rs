@@ -151,8 +151,7 @@ impl Party {
         let n = shape.iter().product();
         let nonce = self.prg.nonce_for(Sum::RESHARE.on(ring, &[n]));
         let zero = self.prg.zero(nonce);
-        // Where this device does not compute in the ring, no share does that it could be added to.
-        let mut words = self.device().or_cpu(ring).zeros(ring.words(n));
+        let mut words = self.device().zeros(ring.words(n));
         kernels::add_zero(ring, &zero, words.view_mut());
         Additive::from_summand(Tensor::of_ring(ring, words, shape))
     }

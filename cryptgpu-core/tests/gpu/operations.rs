@@ -13,30 +13,39 @@ use cryptgpu_core::ring::Ring;
 use ndarray::{ArrayD, IxDyn};
 
 pub const BODIES: &[(&str, Body)] = &[
-    ("binary", binary),
-    ("combinations", combinations),
-    ("unary", unary),
+    ("binary", |card| in_both(card, binary)),
+    ("combinations", |card| in_both(card, combinations)),
+    ("unary", |card| in_both(card, unary)),
     ("constants_and_copies", constants_and_copies),
-    ("sum", sum),
+    ("sum", |card| in_both(card, sum)),
     ("streams", stream_words),
-    ("zero_shares", zero_shares),
-    ("product_share_and_bias", product_share_and_bias),
-    ("bits_of_words", bits_of_words),
-    ("sign_bits", sign_bits),
-    ("sign_carries", sign_carries),
+    ("zero_shares", |card| in_both(card, zero_shares)),
+    ("product_share_and_bias", |card| in_both(card, product_share_and_bias)),
+    ("bits_of_words", |card| in_both(card, bits_of_words)),
+    ("sign_bits", |card| in_both(card, sign_bits)),
+    ("sign_carries", |card| in_both(card, sign_carries)),
     ("masks_made_at_once", masks_made_at_once),
     ("sign_tree", sign_tree),
-    ("bit_product", bit_product),
-    ("conversion", conversion),
-    ("truncation_of_products", truncation_of_products),
-    ("truncation_of_tensors", truncation_of_tensors),
-    ("pooling", pooling),
-    ("matrix_products", matrix_products),
-    ("convolutions", convolutions),
-    ("gradients", gradients),
-    ("orders_of_blocks", orders_of_blocks),
-    ("tensors", tensors),
+    ("bit_product", |card| in_both(card, bit_product)),
+    ("conversion", |card| in_both(card, conversion)),
+    ("truncation_of_products", |card| in_both(card, truncation_of_products)),
+    ("truncation_of_tensors", |card| in_both(card, truncation_of_tensors)),
+    ("pooling", |card| in_both(card, pooling)),
+    ("matrix_products", |card| in_both(card, matrix_products)),
+    ("convolutions", |card| in_both(card, convolutions)),
+    ("gradients", |card| in_both(card, gradients)),
+    ("orders_of_blocks", |card| in_both(card, orders_of_blocks)),
+    ("tensors", |card| in_both(card, tensors)),
+    ("parts", parts),
+    ("extension", extension),
 ];
+
+/// A body in both rings. Sizes are of elements: n of 32 bits take `Ring::words` words and fill those.
+fn in_both(card: Device, body: fn(Ring, Device)) {
+    for ring in [Ring::Z64, Ring::Z32] {
+        body(ring, card);
+    }
+}
 
 /// A result: words that are written whole, or that are changed.
 enum Out {
@@ -95,42 +104,42 @@ fn same<const R: usize, const W: usize>(
     }
 }
 
-fn binary(card: Device) {
-    for n in SIZES {
+fn binary(ring: Ring, card: Device) {
+    for n in SIZES.map(|n| ring.words(n)) {
         for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Xor, Binary::And] {
             same(&format!("{op:?} of {n}"), card, [words(n, 1), words(n, 2)], [Out::New(n)], |[x, y], [out]| {
-                kernels::binary(Ring::Z64, op, x, y, out)
+                kernels::binary(ring, op, x, y, out)
             });
         }
     }
 }
 
-fn combinations(card: Device) {
-    for n in SIZES {
+fn combinations(ring: Ring, card: Device) {
+    for n in SIZES.map(|n| ring.words(n)) {
         let inputs = [words(n, 1), words(n, 2), words(n, 3)];
         let outputs = [Out::New(n), Out::New(n), Out::New(n), Out::Changed(words(n, 4))];
         same(&format!("combinations of {n}"), card, inputs, outputs, |[x, y, z], [first, second, third, onto]| {
             kernels::combine(
-                Ring::Z64,
+                ring,
                 vec![
                     Combined::xor([x, y, z, x, y], true, first),
                     Combined::sum([y, z], second),
                     Combined::sum([x], third),
                 ],
             );
-            kernels::add_to(Ring::Z64, x, onto);
+            kernels::add_to(ring, x, onto);
         });
     }
 }
 
-fn unary(card: Device) {
-    for n in SIZES {
+fn unary(ring: Ring, card: Device) {
+    for n in SIZES.map(|n| ring.words(n)) {
         let c = words(3, 9)[1];
         let shifts = [0, 1, 20, 63, 64, 100].map(|k| [Unary::Shl(k), Unary::Shr(k), Unary::Sar(k)]);
         let constants = [Unary::Add(c), Unary::Mul(c), Unary::Xor(c), Unary::And(c), Unary::Mul(u64::MAX)];
         for op in shifts.into_iter().flatten().chain(constants) {
             same(&format!("{op:?} of {n}"), card, [words(n, 1)], [Out::New(n)], |[x], [out]| {
-                kernels::unary(Ring::Z64, op, x, out)
+                kernels::unary(ring, op, x, out)
             });
         }
     }
@@ -149,10 +158,10 @@ fn constants_and_copies(card: Device) {
     assert!(card.upload(vec![]).into_host().unwrap().is_empty());
 }
 
-fn sum(card: Device) {
+fn sum(ring: Ring, card: Device) {
     for n in SIZES.into_iter().chain([100_000]) {
-        same(&format!("sum of {n}"), card, [words(n, 1)], [Out::New(1)], |[x], [out]| {
-            kernels::sum(Ring::Z64, n, x, out)
+        same(&format!("sum of {n}, {ring}"), card, [words(ring.words(n), 1)], [Out::New(1)], |[x], [out]| {
+            kernels::sum(ring, n, x, out)
         });
     }
 }
@@ -166,47 +175,53 @@ fn stream_words(card: Device) {
     }
 }
 
-fn zero_shares(card: Device) {
+fn zero_shares(ring: Ring, card: Device) {
     for randomness in GENERATORS {
-        for n in SIZES {
+        for n in SIZES.map(|n| ring.words(n)) {
             let zero = zero(randomness, n as u64);
             let z = [Out::Changed(words(n, 5))];
-            same(&format!("{randomness}, {n}"), card, [], z, |[], [z]| kernels::add_zero(Ring::Z64, &zero, z));
+            same(&format!("{randomness}, {n}"), card, [], z, |[], [z]| kernels::add_zero(ring, &zero, z));
         }
     }
 }
 
-fn product_share_and_bias(card: Device) {
-    for n in SIZES {
+fn product_share_and_bias(ring: Ring, card: Device) {
+    for n in SIZES.map(|n| ring.words(n)) {
         let inputs = [1, 2, 3, 4].map(|seed| words(n, seed));
         same(&format!("product of {n}"), card, inputs, [Out::New(n)], |[a, b, c, e], [out]| {
-            kernels::product_share(Ring::Z64, [a, b], [c, e], out)
+            kernels::product_share(ring, [a, b], [c, e], out)
         });
     }
     for (channels, inner, batch) in [(1, 1, 1), (5, 1, 7), (3, 17, 2), (10, 144, 3)] {
-        let z = [Out::Changed(words(channels * inner * batch, 1))];
+        let z = [Out::Changed(words(ring.words(channels * inner * batch), 1))];
         let what = format!("bias of {batch} × {channels} × {inner}");
-        same(&what, card, [words(channels, 2)], z, |[bias], [z]| {
-            kernels::add_bias(Ring::Z64, [batch, channels, inner], bias, z)
+        same(&what, card, [words(ring.words(channels), 2)], z, |[bias], [z]| {
+            kernels::add_bias(ring, [batch, channels, inner], bias, z)
         });
     }
 }
 
-fn bits_of_words(card: Device) {
-    for n in SIZES {
-        for (low, width) in [(0, 1), (3, 7), (0, 20), (40, 24), (0, 64), (63, 1)] {
+fn bits_of_words(ring: Ring, card: Device) {
+    for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
+        let all = [(0, 1), (3, 7), (0, 20), (8, 24), (0, 32), (31, 1), (40, 24), (0, 64), (63, 1)];
+        for (low, width) in all.into_iter().filter(|(low, width)| low + width <= ring.bits()) {
             let (what, packed) = (format!("bits {low}, {width} of {n}"), width as usize * n.div_ceil(64));
-            same(&what, card, [words(n, 1)], [Out::New(packed)], |[x], [out]| {
-                kernels::to_planes(Ring::Z64, low, width, x, out)
+            same(&what, card, [words(w, 1)], [Out::New(packed)], |[x], [out]| {
+                kernels::to_planes(ring, low, width, x, out)
             });
             let bits = planes(n, width as usize, 2);
-            same(&what, card, [bits], [Out::New(n)], |[bits], [out]| kernels::from_planes(Ring::Z64, width, bits, out));
+            same(&what, card, [bits], [Out::New(w)], |[bits], [out]| kernels::from_planes(ring, width, bits, out));
         }
     }
 }
 
 /// Windows of every width, at the bottom, in the middle and at the top.
-const WINDOWS: [(u32, u32); 5] = [(0, 64), (0, 32), (32, 32), (7, 16), (48, 16)];
+fn windows(ring: Ring) -> impl Iterator<Item = SignWindow> {
+    let all = [(0, 64), (0, 32), (32, 32), (7, 16), (16, 16), (48, 16)];
+    all.into_iter()
+        .filter(move |(low, width)| low + width <= ring.bits())
+        .map(|(low, width)| SignWindow::new(low, width).unwrap())
+}
 
 /// Masks of so many words, not made yet, which a card makes as it comes to them.
 fn masks<const N: usize>(randomness: Randomness, seed: u64, n: usize) -> [Draw; N] {
@@ -236,40 +251,32 @@ fn masks_made_at_once(card: Device) {
     }
 }
 
-fn sign_bits(card: Device) {
-    for n in SIZES {
-        for window in WINDOWS.map(|(low, width)| SignWindow::new(low, width).unwrap()) {
+fn sign_bits(ring: Ring, card: Device) {
+    for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
+        for window in windows(ring) {
             let packed = n.div_ceil(64);
             let [mask] = masks(GENERATORS[0], 7, window.shared_planes() * packed);
             let outputs = [Out::New(window.shared_planes() * packed), Out::New(packed), Out::New(packed)];
-            let inputs = [words(n, 1), words(n, 2)];
+            let inputs = [words(w, 1), words(w, 2)];
             same(&format!("{window:?} of {n}"), card, inputs, outputs, |x, [message, top, top_mask]| {
-                kernels::sign_share_bits(Ring::Z64, window, x, &mask, message, [top, top_mask])
+                kernels::sign_share_bits(ring, window, x, &mask, message, [top, top_mask])
             });
         }
     }
 }
 
-fn sign_carries(card: Device) {
-    for n in SIZES {
-        for window in WINDOWS.map(|(low, width)| SignWindow::new(low, width).unwrap()) {
+fn sign_carries(ring: Ring, card: Device) {
+    for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
+        for window in windows(ring) {
             for with_constants in [false, true] {
                 let packed = n.div_ceil(64);
                 let [shared, mask] = [(window.shared_planes(), 3), (window.carry_planes(), 4)]
                     .map(|(count, seed)| planes(n, count, seed));
                 let outputs = [Out::New(mask.len()), Out::New(packed), Out::New(packed)];
                 let (what, inputs) =
-                    (format!("{window:?} of {n}, constants {with_constants}"), [words(n, 1), shared, mask]);
+                    (format!("{window:?} of {n}, constants {with_constants}"), [words(w, 1), shared, mask]);
                 same(&what, card, inputs, outputs, |[b, shared, mask], [carry, top, top_a]| {
-                    kernels::sign_share_carries(
-                        Ring::Z64,
-                        window,
-                        with_constants,
-                        [b, shared],
-                        mask,
-                        carry,
-                        [top, top_a],
-                    )
+                    kernels::sign_share_carries(ring, window, with_constants, [b, shared], mask, carry, [top, top_a])
                 });
             }
         }
@@ -296,24 +303,24 @@ fn sign_tree(card: Device) {
     }
 }
 
-fn bit_product(card: Device) {
-    for n in SIZES {
+fn bit_product(ring: Ring, card: Device) {
+    for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
         for randomness in GENERATORS {
-            let [a, b, c, e, f] = masks(randomness, 11, n);
+            let [a, b, c, e, f] = masks(randomness, 11, w);
             let u = [planes(n, 1, 1), planes(n, 1, 2)];
-            let outputs = [Out::New(n), Out::New(n), Out::New(n)];
+            let outputs = [Out::New(w), Out::New(w), Out::New(w)];
             same(&format!("role 0, {n}"), card, u.clone(), outputs, |u, [message, y0, y1]| {
-                kernels::bit_product_role0(Ring::Z64, u, [&a, &b, &c, &e, &f], message, y0, y1)
+                kernels::bit_product_role0(ring, u, [&a, &b, &c, &e, &f], message, y0, y1)
             });
             // Both roles, first and last.
             let [u1, v] = u;
             for last in [false, true] {
-                let inputs = [u1.clone(), v.clone(), words(n, 3), words(n, 4), words(n, 5)];
-                let outputs = [Out::New(n), Out::New(n)];
+                let inputs = [u1.clone(), v.clone(), words(w, 3), words(w, 4), words(w, 5)];
+                let outputs = [Out::New(w), Out::New(w)];
                 same(&format!("terms, last {last}, {n}"), card, inputs, outputs, |[u, v, x1, x2, e], [one, two]| {
                     let (bits, opened) = ([u, v], last.then_some(e));
                     kernels::bit_product_terms(
-                        Ring::Z64,
+                        ring,
                         vec![
                             BitTerm { bits, x: Summed(x1, Some(x2)), opened, mask: &a, message: one },
                             BitTerm { bits, x: Summed(x2, None), opened, mask: &b, message: two },
@@ -325,85 +332,79 @@ fn bit_product(card: Device) {
     }
 }
 
-fn conversion(card: Device) {
-    for n in SIZES {
-        let [mask] = masks(GENERATORS[0], 12, n);
-        same(&format!("role 0, {n}"), card, [planes(n, 1, 1)], [Out::New(n)], |[u], [message]| {
-            kernels::convert_role0(Ring::Z64, u, &mask, message)
+fn conversion(ring: Ring, card: Device) {
+    for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
+        let [mask] = masks(GENERATORS[0], 12, w);
+        same(&format!("role 0, {n}"), card, [planes(n, 1, 1)], [Out::New(w)], |[u], [message]| {
+            kernels::convert_role0(ring, u, &mask, message)
         });
         for with_v in [false, true] {
-            let inputs = [planes(n, 1, 1), words(n, 2)];
-            same(&format!("term, {n}, {with_v}"), card, inputs, [Out::New(n)], |[v, share], [message]| {
-                kernels::convert_term(Ring::Z64, v, share, &mask, with_v, message)
+            let inputs = [planes(n, 1, 1), words(w, 2)];
+            same(&format!("term, {n}, {with_v}"), card, inputs, [Out::New(w)], |[v, share], [message]| {
+                kernels::convert_term(ring, v, share, &mask, with_v, message)
             });
         }
     }
 }
 
 /// Bits that are cut off.
-const CUTS: [u32; 5] = [1, 13, 20, 40, 61];
+fn cuts(ring: Ring) -> impl Iterator<Item = u32> {
+    [1, 13, 20, 30, 40, 61].into_iter().filter(move |cut| cut + 2 <= ring.bits())
+}
 
-fn truncation_of_products(card: Device) {
-    for n in SIZES {
+fn truncation_of_products(ring: Ring, card: Device) {
+    for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
         let packed = n.div_ceil(64);
-        let [a, b] = masks(GENERATORS[0], 13, n);
-        for cut in CUTS {
+        let [a, b] = masks(GENERATORS[0], 13, w);
+        for cut in cuts(ring) {
             let (what, planar) = (format!("{cut} bits of {n}"), cut as usize * packed);
-            let inputs = [words(n, 1), planes(n, 1, 1), planes(n, 1, 2), words(n, 2), planes(n, 1, 3)];
-            let outputs = [Out::New(n + planar), Out::New(packed)];
+            let inputs = [words(w, 1), planes(n, 1, 1), planes(n, 1, 2), words(w, 2), planes(n, 1, 3)];
+            let outputs = [Out::New(w + planar), Out::New(packed)];
             same(&what, card, inputs, outputs, |[z, alpha, beta, own, pad], [dealt, opened]| {
                 let deal = Deal { z, halves: [alpha, beta], gamma: &a, message: dealt };
-                kernels::truncation_first(Ring::Z64, cut, deal, OpenTop { z: own, alpha: pad, message: opened })
+                kernels::truncation_first(ring, cut, deal, OpenTop { z: own, alpha: pad, message: opened })
             });
-            let dealt = [words(n, 2), planes(n, cut as usize, 5)].concat();
-            let inputs = [words(n, 1), dealt, planes(n, 1, 2), planes(n, 1, 3)];
-            let outputs = [Out::New(n + packed), Out::New(n), Out::New(n)];
+            let dealt = [words(w, 2), planes(n, cut as usize, 5)].concat();
+            let inputs = [words(w, 1), dealt, planes(n, 1, 2), planes(n, 1, 3)];
+            let outputs = [Out::New(w + packed), Out::New(w), Out::New(w)];
             same(&what, card, inputs, outputs, |[z, dealt, e, beta], [message, y1, y2]| {
                 let results = Results { message, a: y1, b: y2 };
-                kernels::truncation_role1(Ring::Z64, cut, [z, dealt], [e, beta], &b, results)
+                kernels::truncation_role1(ring, cut, [z, dealt], [e, beta], &b, results)
             });
-            let received = [words(n, 3), planes(n, 1, 4)].concat();
-            let inputs = [words(n, 1), received, planes(n, 1, 2), planes(n, 1, 3)];
-            let outputs = [Out::New(n), Out::New(n), Out::New(n)];
+            let received = [words(w, 3), planes(n, 1, 4)].concat();
+            let inputs = [words(w, 1), received, planes(n, 1, 2), planes(n, 1, 3)];
+            let outputs = [Out::New(w), Out::New(w), Out::New(w)];
             same(&what, card, inputs, outputs, |[z, received, e, alpha], [message, y0, y1]| {
                 let results = Results { message, a: y0, b: y1 };
-                kernels::truncation_role0(Ring::Z64, cut, [z, received], [e, alpha], [&a, &b], results)
+                kernels::truncation_role0(ring, cut, [z, received], [e, alpha], [&a, &b], results)
             });
         }
     }
 }
 
-fn truncation_of_tensors(card: Device) {
-    for n in SIZES {
+fn truncation_of_tensors(ring: Ring, card: Device) {
+    for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
         let packed = n.div_ceil(64);
-        let [a, b, c, e] = masks(GENERATORS[0], 14, n);
-        for cut in CUTS {
+        let [a, b, c, e] = masks(GENERATORS[0], 14, w);
+        for cut in cuts(ring) {
             let (what, count) = (format!("{cut} bits of {n}"), cut as usize);
-            let outputs = [Out::New(n + count * packed), Out::New(n), Out::New(n)];
-            same(&what, card, [words(n, 1), words(n, 2)], outputs, |x, [message, y0, y1]| {
+            let outputs = [Out::New(w + count * packed), Out::New(w), Out::New(w)];
+            same(&what, card, [words(w, 1), words(w, 2)], outputs, |x, [message, y0, y1]| {
                 let results = Results { message, a: y0, b: y1 };
-                kernels::truncation_shared_role0(Ring::Z64, cut, x, [&a, &b, &c, &e], results)
+                kernels::truncation_shared_role0(ring, cut, x, [&a, &b, &c, &e], results)
             });
-            let outputs = || [Out::New(count * packed), Out::New(n)];
-            same(&what, card, [words(n, 1)], outputs(), |[v], [out, kept]| {
-                kernels::truncation_shared_term(
-                    Ring::Z64,
-                    cut,
-                    v,
-                    TermShare::Drawn { share: &a, y1: &c },
-                    &b,
-                    out,
-                    kept,
-                )
+            let outputs = || [Out::New(count * packed), Out::New(w)];
+            same(&what, card, [words(w, 1)], outputs(), |[v], [out, kept]| {
+                kernels::truncation_shared_term(ring, cut, v, TermShare::Drawn { share: &a, y1: &c }, &b, out, kept)
             });
-            let inputs = [words(n, 1), [words(n, 2), planes(n, count, 3)].concat()];
+            let inputs = [words(w, 1), [words(w, 2), planes(n, count, 3)].concat()];
             same(&what, card, inputs, outputs(), |[v, received], [out, kept]| {
-                kernels::truncation_shared_term(Ring::Z64, cut, v, TermShare::Received(received), &b, out, kept)
+                kernels::truncation_shared_term(ring, cut, v, TermShare::Received(received), &b, out, kept)
             });
-            let inputs = [words(n, 1), planes(n, count, 3), planes(n, count, 4)];
-            same(&what, card, inputs, [Out::New(n), Out::New(n)], |[v, first, second], [one, two]| {
+            let inputs = [words(w, 1), planes(n, count, 3), planes(n, count, 4)];
+            same(&what, card, inputs, [Out::New(w), Out::New(w)], |[v, first, second], [one, two]| {
                 kernels::truncation_shared_close(
-                    Ring::Z64,
+                    ring,
                     cut,
                     vec![
                         CloseTerms { v, terms: [first, second], y2: one },
@@ -415,46 +416,54 @@ fn truncation_of_tensors(card: Device) {
     }
 }
 
-fn pooling(card: Device) {
+/// An odd number.
+const PLANES: usize = 5;
+
+fn pooling(ring: Ring, card: Device) {
     let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 3], padding: [0, 1, 2, 0], dilation: [2, 1] };
     let windows = [PoolGeometry::square(2, 2, 0), PoolGeometry::square(3, 2, 1), PoolGeometry::square(1, 1, 0), uneven];
     for window in windows {
         for input in [[8, 8], [13, 9]] {
             let windows = window.over(input).unwrap();
-            let (n, out) = (6 * input[0] * input[1], 6 * windows.output[0] * windows.output[1]);
+            let (n, out) = (PLANES * input[0] * input[1], PLANES * windows.output[0] * windows.output[1]);
             let what = format!("{window:?} on {input:?}");
-            same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| {
-                kernels::sum_pool(Ring::Z64, &windows, 6, x, y)
+            same(&what, card, [words(ring.words(n), 1)], [Out::New(ring.words(out))], |[x], [y]| {
+                kernels::sum_pool(ring, &windows, PLANES, x, y)
             });
             for tap in [[0, 0], [window.kernel[0] - 1, window.kernel[1] - 1]] {
-                same(&what, card, [words(n, 1)], [Out::New(out)], |[x], [y]| {
-                    kernels::pool_tap(Ring::Z64, &windows, 6, tap, 77, x, y)
+                same(&what, card, [words(ring.words(n), 1)], [Out::New(ring.words(out))], |[x], [y]| {
+                    kernels::pool_tap(ring, &windows, PLANES, tap, 77, x, y)
                 });
             }
             for (by_tap, taps) in [(false, 1), (true, window.kernel[0] * window.kernel[1])] {
                 let what = format!("spread by tap {by_tap}, {what}");
-                same(&what, card, [words(taps * out, 2)], [Out::New(n)], |[g], [inputs]| {
-                    kernels::spread(Ring::Z64, &windows, 6, by_tap, g, inputs)
+                same(&what, card, [words(ring.words(taps * out), 2)], [Out::New(ring.words(n))], |[g], [inputs]| {
+                    kernels::spread(ring, &windows, PLANES, by_tap, g, inputs)
                 });
             }
         }
     }
 }
 
-fn matrix_products(card: Device) {
-    for [m, k, n] in [[1, 1, 1], [1, 784, 10], [3, 40, 130], [16, 64, 16], [65, 33, 70], [100, 300, 20], [64, 500, 1]] {
+fn matrix_products(ring: Ring, card: Device) {
+    for [m, k, n] in [[1, 1, 1], [1, 784, 10], [3, 40, 130], [16, 64, 16], [65, 33, 71], [100, 300, 20], [64, 500, 1]] {
         for transposed in [[false, false], [false, true], [true, false], [true, true]] {
-            let inputs = [words(m * k, 1), words(k * n, 2), words(m * k, 3), words(k * n, 4)];
+            let inputs = [
+                words(ring.words(m * k), 1),
+                words(ring.words(k * n), 2),
+                words(ring.words(m * k), 3),
+                words(ring.words(k * n), 4),
+            ];
             let what = format!("{m} × {k} × {n}, transposed {transposed:?}");
-            same(&what, card, inputs, [Out::New(m * n)], |[x0, y0, x1, y1], [out]| {
+            same(&what, card, inputs, [Out::New(ring.words(m * n))], |[x0, y0, x1, y1], [out]| {
                 let geometry = MatmulGeometry { size: [m, n], depths: [k, k], transposed };
-                kernels::matmul_sum(Ring::Z64, &geometry, [(x0, y0), (x1, y1)], out).unwrap()
+                kernels::matmul_sum(ring, &geometry, [(x0, y0), (x1, y1)], out).unwrap()
             });
         }
     }
 }
 
-fn convolutions(card: Device) {
+fn convolutions(ring: Ring, card: Device) {
     let geometry = |batch, in_channels, input, out_channels, window, groups| ConvGeometry {
         batch,
         in_channels,
@@ -466,23 +475,24 @@ fn convolutions(card: Device) {
     let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [0, 1, 1, 0], dilation: [1, 2] };
     for geometry in [
         geometry(1, 1, [28, 28], 6, PoolGeometry::square(5, 1, 2), 1),
-        geometry(2, 3, [9, 11], 8, PoolGeometry::square(3, 2, 1), 1),
+        geometry(1, 3, [9, 11], 7, PoolGeometry::square(3, 2, 1), 1),
         geometry(1, 16, [7, 7], 20, PoolGeometry::square(1, 1, 0), 1),
         geometry(2, 8, [10, 6], 12, uneven, 4),
         geometry(1, 12, [9, 9], 24, PoolGeometry::square(3, 1, 1), 12),
         geometry(1, 64, [6, 6], 64, PoolGeometry::square(3, 1, 1), 1),
     ] {
         let count = |shape: [usize; 4]| shape.iter().product::<usize>();
-        let [x, w, y] = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()].map(count);
+        let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()];
+        let [x, w, y] = shapes.map(|shape| ring.words(count(shape)));
         let inputs = [words(x, 1), words(w, 2), words(x, 3), words(w, 4)];
         same(&format!("{geometry:?}"), card, inputs, [Out::New(y)], |[x0, w0, x1, w1], [out]| {
-            kernels::conv2d_sum(Ring::Z64, &geometry, [(x0, w0), (x1, w1)], out).unwrap()
+            kernels::conv2d_sum(ring, &geometry, [(x0, w0), (x1, w1)], out).unwrap()
         });
     }
 }
 
 /// Gradients of convolutions, of images and of weights: strided, dilated, in groups, with windows in the padding alone.
-fn gradients(card: Device) {
+fn gradients(ring: Ring, card: Device) {
     let geometry = |batch, in_channels, input, out_channels, window, groups| ConvGeometry {
         batch,
         in_channels,
@@ -494,7 +504,7 @@ fn gradients(card: Device) {
     let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [0, 1, 3, 0], dilation: [1, 2] };
     for geometry in [
         geometry(3, 1, [12, 12], 6, PoolGeometry::square(5, 1, 0), 1),
-        geometry(2, 3, [9, 11], 8, PoolGeometry::square(3, 2, 1), 1),
+        geometry(1, 3, [9, 11], 7, PoolGeometry::square(3, 2, 1), 1),
         geometry(2, 8, [10, 6], 12, uneven, 4),
         geometry(3, 5, [7, 6], 10, PoolGeometry::square(3, 2, 1), 5),
         geometry(2, 4, [4, 4], 4, PoolGeometry::square(1, 1, 0), 4),
@@ -504,7 +514,7 @@ fn gradients(card: Device) {
         let [host, there] = [Device::Cpu, card].map(|device| {
             let tensor = |(shape, seed): ([usize; 4], u64)| {
                 let words = words(shape.iter().product(), seed);
-                Tensor::from_array(device, &ArrayD::from_shape_vec(IxDyn(&shape), words).unwrap())
+                Tensor::from_array_in(ring, device, &ArrayD::from_shape_vec(IxDyn(&shape), words).unwrap())
             };
             let [dy, x, w] = [(shapes[0], 1), (shapes[1], 2), (shapes[2], 3)].map(tensor);
             let [other_dy, other_x, other_w] = [(shapes[0], 4), (shapes[1], 5), (shapes[2], 6)].map(tensor);
@@ -512,11 +522,11 @@ fn gradients(card: Device) {
             let dx = Tensor::conv2d_input_gradient_sum([(&dy, &w), (&other_dy, &other_w)], &geometry).unwrap();
             [dw, dx].map(|gradient| gradient.into_host().unwrap())
         });
-        assert!(host == there, "{geometry:?}");
+        assert!(host == there, "{geometry:?}, {ring}");
     }
 }
 
-fn orders_of_blocks(card: Device) {
+fn orders_of_blocks(ring: Ring, card: Device) {
     let swapped = BlockOrder::swapped(3, [5, 7], 9);
     let one_by_one = BlockOrder::swapped(1, [40, 33], 1);
     // Every third block of four groups, and each block five times.
@@ -526,15 +536,20 @@ fn orders_of_blocks(card: Device) {
     let orders = [swapped, reversed, one_by_one, BlockOrder::mirrored([2, 5, 3], 70), part, repeated];
     for order in orders {
         let n = order.words();
-        same(&format!("{order:?}"), card, [words(order.reach(), 1)], [Out::New(n)], |[x], [out]| {
-            kernels::reorder(Ring::Z64, &order, x, out)
-        });
+        same(
+            &format!("{order:?}"),
+            card,
+            [words(ring.words(order.reach()), 1)],
+            [Out::New(ring.words(n))],
+            |[x], [out]| kernels::reorder(ring, &order, x, out),
+        );
     }
 }
 
-fn tensors(card: Device) {
+fn tensors(ring: Ring, card: Device) {
     let array = ArrayD::from_shape_vec(IxDyn(&[6, 5, 3]), words(90, 1)).unwrap();
-    let on = |device| Tensor::from_array(device, &array);
+    let array = array.mapv(|x| ring.residue(x));
+    let on = |device| Tensor::from_array_in(ring, device, &array);
     let both = |f: &dyn Fn(&Tensor) -> Tensor| {
         let (expected, found) = (f(&on(Device::Cpu)), f(&on(card)));
         assert_eq!((found.device(), found.shape()), (card, expected.shape()));
@@ -552,7 +567,50 @@ fn tensors(card: Device) {
     both(&|x| Tensor::full(x.device(), &[3, 4], 9).unary(Unary::Add(1)));
     let moved = on(Device::Cpu).to_device(card).unwrap();
     assert_eq!(moved.device(), card);
-    assert_eq!(moved.to_device(Device::Cpu).unwrap().into_host().unwrap(), words(90, 1));
+    assert_eq!(moved.to_device(Device::Cpu).unwrap().into_host().unwrap(), array.iter().copied().collect::<Vec<_>>());
     let buffer: Buffer = on(card).into_buffer();
-    assert_eq!(format!("{buffer:?}"), format!("Buffer(90 words, {card})"), "no word is shown");
+    assert_eq!(format!("{buffer:?}"), format!("Buffer({} words, {card})", ring.words(90)), "no word is shown");
+}
+
+/// Parts that begin and end in the middle of words; what lies around them stays.
+fn parts(card: Device) {
+    for (n, first, at) in [(1, 0, 0), (1, 1, 0), (7, 3, 4), (700, 1, 2), (701, 2, 1), (0, 5, 5)] {
+        let out = [Out::Changed(words(400, 2))];
+        same(&format!("{n} from {first} to {at}"), card, [words(400, 1)], out, |[x], [out]| {
+            kernels::copy_part(Ring::Z32, n, first, x, at, out)
+        });
+    }
+}
+
+/// The way between the rings.
+fn extension(card: Device) {
+    for (n, w) in SIZES.map(|n| (Ring::Z32.filled(n), Ring::Z32.words(n))) {
+        let ([a, b, c], [y]) = (masks(GENERATORS[0], 15, w), masks(GENERATORS[0], 16, n));
+        let outputs = [Out::New(n + w), Out::New(n), Out::New(n)];
+        same(&format!("role 0, {n}"), card, [words(w, 1), words(w, 2)], outputs, |x, [message, y0, y1]| {
+            kernels::extension_role0(x, [&a, &b, &c, &y], Results { message, a: y0, b: y1 })
+        });
+        let outputs = || [Out::New(w), Out::New(n)];
+        same(&format!("role 1, {n}"), card, [words(w, 1)], outputs(), |[v], [message, kept]| {
+            kernels::extension_term(v, TermShare::Drawn { share: &a, y1: &y }, &b, message, kept)
+        });
+        same(
+            &format!("role 2, {n}"),
+            card,
+            [words(w, 1), words(n + w, 2)],
+            outputs(),
+            |[v, received], [message, kept]| {
+                kernels::extension_term(v, TermShare::Received(received), &b, message, kept)
+            },
+        );
+        let inputs = [words(w, 1), words(w, 2), words(w, 3)];
+        same(&format!("last, {n}"), card, inputs, [Out::New(n)], |[v, first, second], [y2]| {
+            kernels::extension_close(CloseTerms { v, terms: [first, second], y2 })
+        });
+        for n in [n, n - 1] {
+            same(&format!("reduction of {n}"), card, [words(n, 1)], [Out::New(n.div_ceil(2))], |[x], [out]| {
+                kernels::reduce(x, out)
+            });
+        }
+    }
 }

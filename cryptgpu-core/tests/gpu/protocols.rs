@@ -1,5 +1,5 @@
 //! Every protocol, with one party on a card and two on the CPU and with all three on the card: each party's
-//! components are those that it has when all compute on the CPU, bit for bit, at the same cost.
+//! components are those that it has when all compute on the CPU, bit for bit, at the same cost, in both rings.
 
 use super::Body;
 use super::data::{GENERATORS, mix, words};
@@ -8,7 +8,8 @@ use cryptgpu_core::mpc::{
     Additive, CheckRange, Fidelity, MpcError, Operand, Party, Rep, RepBits, RepXor, Side, SignWindow, World,
 };
 use cryptgpu_core::net::PartyId;
-use cryptgpu_core::ring::BLOCK;
+use cryptgpu_core::prg::Randomness;
+use cryptgpu_core::ring::{BLOCK, Ring};
 use ndarray::{ArrayD, IxDyn};
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -21,6 +22,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("pooling", pooling),
     ("gradients", gradients),
     ("functions", functions),
+    ("between_the_rings", between_the_rings),
     ("overflow_flag", overflow_flag),
     ("written_by_an_author", written_by_an_author),
 ];
@@ -45,15 +47,34 @@ pub fn placements(card: Device) -> Vec<[Device; 3]> {
     vec![[card; 3], [card, cpu, cpu], [cpu, cpu, card]]
 }
 
-/// Runs `protocol` on shares of ±2^23 (or of whole words) on the CPU and at every placement.
+/// Runs `protocol` on the CPU and on the card in both rings: of 64 bits with both generators and at every placement, of 32 bits with
+/// one, and where all compute on the card and one does.
 fn same_as_cpu(name: &str, card: Device, world: World, shape: &[usize], whole: bool, protocol: Protocol) {
+    let (both, some) = (placements(card), &placements(card)[..2]);
+    same_in_ring(name, Ring::Z64, (&GENERATORS, &both), &world, shape, whole, protocol);
+    same_in_ring(name, Ring::Z32, (&GENERATORS[..1], some), &world, shape, whole, protocol);
+}
+
+/// Runs `protocol` on shares of values that may be squared (or of whole words) on the CPU and at some placements.
+fn same_in_ring(
+    name: &str,
+    ring: Ring,
+    (generators, placements): (&[Randomness], &[[Device; 3]]),
+    world: &World,
+    shape: &[usize],
+    whole: bool,
+    protocol: Protocol,
+) {
     let n: usize = shape.iter().product();
-    let value = |i: usize, word: u64| if whole && i.is_multiple_of(3) { word } else { (mix(word) as i64 >> 40) as u64 };
+    // ±2^23 of 64 bits, ±2^13 of 32.
+    let cut = if ring == Ring::Z64 { 40 } else { 50 };
+    let value =
+        |i: usize, word: u64| if whole && i.is_multiple_of(3) { word } else { (mix(word) as i64 >> cut) as u64 };
     let values = words(n, 17).into_iter().enumerate().map(|(i, word)| value(i, word)).collect();
     let x = ArrayD::from_shape_vec(IxDyn(shape), values).unwrap();
-    for randomness in GENERATORS {
+    for &randomness in generators {
         let run = |devices: [Device; 3]| {
-            let world = World { devices, randomness, ..world.clone() };
+            let world = World { devices, randomness, ..world.clone().in_ring(ring) };
             let shares = world.deal(&x);
             let mine = |p: &Party| shares[p.id().index()].clone();
             world.run_counted(|p| {
@@ -64,9 +85,9 @@ fn same_as_cpu(name: &str, card: Device, world: World, shape: &[usize], whole: b
             })
         };
         let expected = run([Device::Cpu; 3]);
-        for devices in placements(card) {
+        for &devices in placements {
             for (party, (found, expected)) in run(devices).iter().zip(&expected).enumerate() {
-                let what = format!("{name} {shape:?}, {randomness}, devices {devices:?}, party {party}");
+                let what = format!("{name} {shape:?}, {ring}, {randomness}, devices {devices:?}, party {party}");
                 assert!(found.0.0 == expected.0.0, "{what}: other components than on the CPU");
                 assert_eq!(found.0.1, expected.0.1, "{what}: bytes");
                 assert_eq!(found.1.rounds, expected.1.rounds, "{what}: rounds");
@@ -111,7 +132,7 @@ fn products(card: Device) {
     for_sizes(card, "mul_no_trunc", true, |p, x| p.mul_no_trunc(x, x).and_then(|y| components(p, &y)));
     for_sizes(card, "mul_scalar", false, |p, x| p.mul_scalar(x, -1.37).and_then(|y| components(p, &y)));
     for_sizes(card, "local", true, |p, x| {
-        let public = Tensor::full(p.device(), x.shape(), 3);
+        let public = Tensor::from_array_in(p.ring(), p.device(), &ArrayD::from_elem(IxDyn(x.shape()), 3));
         let y = x.neg().add(x)?.sub(&x.mul_word(5))?;
         let y = y.add_public(p.id(), &public)?.mul_public(&public)?;
         let sum = p.add_scalar(&y, 77.0)?.sum();
@@ -145,7 +166,7 @@ fn layers(card: Device) {
 fn truncations(card: Device) {
     for_sizes(card, "truncate", false, |p, x| {
         let mut all = vec![];
-        for d in [0, 1, 20, 61] {
+        for d in [0, 1, 20, p.ring().bits() - 3] {
             all.extend(p.truncate(x, d).and_then(|y| components(p, &y))?);
         }
         Ok(all)
@@ -221,7 +242,7 @@ fn gradients(card: Device) {
         let each = x.channel_sums()?;
         let scaled = x.scale_channels(&each)?.add_channels(&each)?;
         let scaled = p.truncate_additive(scaled, 20)?.add_channels(&each)?;
-        let squares = p.truncate_additive(x.local_mul(x)?.channel_sums()?, 30)?;
+        let squares = p.truncate_additive(x.local_mul(x)?.channel_sums()?, p.ring().bits() / 2 - 2)?;
         Ok([components(p, &scaled)?, components(p, &squares)?].concat())
     });
     same_as_cpu("layers", card, World::seeded(12), &[2, 8, 9, 9], false, |p, x| {
@@ -249,6 +270,16 @@ fn functions(card: Device) {
         let entropy = p.cross_entropy(x, &x.neg())?;
         Ok([components(p, &entropy.losses)?, components(p, &entropy.gradient)?].concat())
     });
+}
+
+/// From the ring of 32 bits to that of 64 and back.
+fn between_the_rings(card: Device) {
+    for n in SIZES.into_iter().chain([701]) {
+        same_as_cpu("extension", card, World::seeded(n as u64), &[n], true, |p, x| {
+            let extended = p.extend(x)?;
+            Ok([components(p, &extended)?, components(p, &extended.reduce())?].concat())
+        });
+    }
 }
 
 /// The check of ranges on squares that are within the range, and on some that are not.
@@ -280,9 +311,9 @@ fn written_by_an_author(card: Device) {
     for_sizes(card, "draws and zero-shares", true, |p, x| {
         let [prev, next, all, own] = p.nonces();
         let drawn = [
-            p.with_prev(prev, x.shape(), 64)?,
+            p.with_prev(prev, x.shape(), p.ring().bits())?,
             p.with_next(next, x.shape(), 7)?,
-            p.with_all(all, x.shape(), 33)?,
+            p.with_all(all, x.shape(), p.ring().bits() / 2 + 1)?,
             p.with_nobody(own, x.shape(), 1)?,
             p.zero_share(x.shape()).mine().clone(),
             p.zero_share_xor(x.shape(), 20)?.mine().clone(),
@@ -292,25 +323,26 @@ fn written_by_an_author(card: Device) {
     for_sizes(card, "shared words", true, |p, x| {
         let (id, owner) = (p.id(), PartyId::P1);
         let value = (id == owner).then(|| x.components().0.clone());
-        let a = p.input_xor(owner, value.as_ref(), x.shape(), 64)?;
+        let a = p.input_xor(owner, value.as_ref(), x.shape(), p.ring().bits())?;
         let b = x.component_bits(id, PartyId::P2).xor_word(id, 77).shr(3);
         let (and, product) = (a.local_and(&b.shl(5))?, x.local_mul(x)?);
         let (and, product, opened) = p.round(|r| Ok((r.reshare(and)?, r.reshare(product)?, r.open_xor(&b)?)))?;
         let mut words = xor_components(p, &and.field(10, 20)?)?;
         words.extend(xor_components(p, &and.not(id).xor(&a)?)?);
         words.extend(components(p, &product)?);
-        words.extend(bit_components(p, &and.bit(63)?)?);
+        words.extend(bit_components(p, &and.bit(p.ring().bits() - 1)?)?);
         words.push(p.to_host(opened.view())?);
         Ok(words)
     });
     for_sizes(card, "sends", true, |p, x| {
         let (mine, _) = x.components();
+        let bits = p.ring().bits();
         let (whole, some, bytes) = p.round(|r| {
-            r.send(Side::Next, mine, 64)?;
+            r.send(Side::Next, mine, bits)?;
             r.send(Side::Prev, mine, 13)?;
             r.send_integers(Side::Next, &[1u8, 2, 3]);
             Ok((
-                r.receive(Side::Prev, x.shape(), 64)?,
+                r.receive(Side::Prev, x.shape(), bits)?,
                 r.receive(Side::Next, x.shape(), 13)?,
                 r.receive_integers::<u8>(Side::Prev, 3),
             ))

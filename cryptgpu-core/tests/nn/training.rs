@@ -25,7 +25,7 @@ fn batch(net: &Graph, count: usize, salt: u64) -> Batch {
 /// Shares what party 2 holds.
 fn share(p: &mut Party, value: &ArrayD<f64>) -> Rep {
     let words = p.codec().encode_array(value).unwrap();
-    let mine = (p.id() == PartyId::P2).then(|| Tensor::from_array_in(p.ring(), p.device(), &words).unwrap());
+    let mine = (p.id() == PartyId::P2).then(|| Tensor::from_array_in(p.ring(), p.device(), &words));
     p.input(PartyId::P2, mine.as_ref(), value.shape()).unwrap()
 }
 

@@ -3,24 +3,26 @@
 //! used.
 
 use super::{Family, Image, Target, source_key};
+use crate::launch::Width;
 
 #[cfg(feature = "embedded")]
 const IMAGES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 #[cfg(not(feature = "embedded"))]
 const IMAGES: &[(&str, &[u8])] = &[];
 
-/// The embedded image of `family` for `target`, if there is one of these very sources.
-pub(super) fn image(family: Family, target: Target) -> Option<Image> {
-    find(IMAGES, &source_key(family, target))
+/// The embedded image of `family` for elements of a width and for `target`, if there is one of these very sources.
+pub(super) fn image(family: Family, width: Width, target: Target) -> Option<Image> {
+    find(IMAGES, &source_key(family, width, target))
 }
 
 fn find(images: &[(&str, &[u8])], key: &str) -> Option<Image> {
     images.iter().find(|(name, _)| *name == key).map(|(_, image)| Image(image.to_vec()))
 }
 
-/// Whether all families are there for `target`.
+/// Whether all images are there for `target`.
 pub(super) fn has_all(target: Target) -> bool {
-    Family::ALL.iter().all(|&family| IMAGES.iter().any(|(name, _)| *name == source_key(family, target)))
+    let there = |family, width| IMAGES.iter().any(|(name, _)| *name == source_key(family, width, target));
+    Family::ALL.iter().all(|&family| family.widths().all(|width| there(family, width)))
 }
 
 #[cfg(test)]
@@ -31,11 +33,12 @@ mod tests {
     #[test]
     fn images_are_found_by_their_sources() {
         let target = Target { arch: 80, format: Format::Cubin };
-        let key = source_key(Family::Aes, target);
+        let key = source_key(Family::Aes, Width::Bits64, target);
         let images: &[(&str, &[u8])] = &[(&key, &[1, 2, 3])];
         assert_eq!(find(images, &key).map(|image| image.0), Some(vec![1, 2, 3]));
-        assert!(find(images, &source_key(Family::Aes, Target { arch: 90, ..target })).is_none());
-        assert!(find(images, &source_key(Family::Sign, target)).is_none());
+        assert!(find(images, &source_key(Family::Aes, Width::Bits64, Target { arch: 90, ..target })).is_none());
+        assert!(find(images, &source_key(Family::Aes, Width::Bits32, target)).is_none());
+        assert!(find(images, &source_key(Family::Sign, Width::Bits64, target)).is_none());
         assert_eq!(has_all(target), cfg!(feature = "embedded"));
     }
 }

@@ -1,5 +1,5 @@
-//! Sources to images that a card can load. A family's sources, the compiler's version, the target
-//! and the options make a key; the image of that key is taken from the cache on disk, from what the
+//! Sources to images that a card can load, for elements of one width each. A family's sources, the compiler's version, the
+//! width, the target and the options make a key; the image of that key is taken from the cache on disk, from what the
 //! build embedded, or made by NVRTC and stored.
 
 mod cache;
@@ -10,6 +10,7 @@ mod source;
 pub use cache::Cache;
 pub use source::{Family, HEADERS};
 
+use crate::launch::Width;
 use crate::{KernelError, compiler, library};
 use sha2::{Digest, Sha256};
 
@@ -53,42 +54,41 @@ impl std::fmt::Debug for Image {
 /// Options that every image is compiled with, besides its target.
 pub const OPTIONS: &[&str] = &["--std=c++17", "--generate-line-info"];
 
-/// The image of `family` for `target`: embedded, from `cache`, or compiled now and stored there.
+/// The image of `family` for elements of a width and for `target`: embedded, from `cache`, or compiled now and stored there.
 ///
 /// # Errors
 /// [`KernelError::Library`] without NVRTC, [`KernelError::Compile`] when it refuses the source. A cache that
 /// cannot be read or written costs a compilation, no error.
-pub fn image(family: Family, target: Target, cache: Option<&Cache>) -> Result<Image, KernelError> {
-    if let Some(image) = embedded::image(family, target) {
+pub fn image(family: Family, width: Width, target: Target, cache: Option<&Cache>) -> Result<Image, KernelError> {
+    if let Some(image) = embedded::image(family, width, target) {
         return Ok(image);
     }
     let version = library::compiler()?;
-    let Some(cache) = cache else { return compile(family, target, &[]) };
-    let key = key(family, target, version);
+    let Some(cache) = cache else { return compile(family, width, target, &[]) };
+    let key = key(family, width, target, version);
     if let Some(image) = cache.read(&key) {
         return Ok(image);
     }
-    let image = compile(family, target, &[])?;
+    let image = compile(family, width, target, &[])?;
     cache.write(&key, &image);
     Ok(image)
 }
 
-/// The image of `family` for `target`, compiled now, with preprocessor definitions of the caller's: how tests
-/// build a kernel with a mistake in it.
+/// The image of `family` for elements of a width and for `target`, compiled now, with preprocessor definitions of the caller's:
+/// how tests build a kernel with a mistake in it.
 ///
 /// # Errors
 /// As [`image`].
-pub fn compile(family: Family, target: Target, defines: &[&str]) -> Result<Image, KernelError> {
-    let source = family.source();
-    nvrtc::compile(family.file(), source, target, defines)
+pub fn compile(family: Family, width: Width, target: Target, defines: &[&str]) -> Result<Image, KernelError> {
+    nvrtc::compile(family.file(), family.source(), width, target, defines)
 }
 
 /// As [`compile`], from the text `source` in the place of the family's own.
 ///
 /// # Errors
 /// As [`image`].
-pub fn compile_text(family: Family, source: &str, target: Target) -> Result<Image, KernelError> {
-    nvrtc::compile(family.file(), source, target, &[])
+pub fn compile_text(family: Family, source: &str, width: Width, target: Target) -> Result<Image, KernelError> {
+    nvrtc::compile(family.file(), source, width, target, &[])
 }
 
 /// What a card of compute capability `arch` is given by default: machine code, or PTX when another driver takes
@@ -148,15 +148,15 @@ fn shown(arch: u32) -> String {
 const OLDEST: u32 = 70;
 
 /// Changes whenever the image could.
-fn key(family: Family, target: Target, version: library::Version) -> String {
-    let (source, version) = (source_key(family, target), format!("{}.{}", version.0, version.1));
+fn key(family: Family, width: Width, target: Target, version: library::Version) -> String {
+    let (source, version) = (source_key(family, width, target), format!("{}.{}", version.0, version.1));
     digest([source.as_str(), version.as_str()])
 }
 
 /// Changes whenever what an image is made from does, but for the compiler: the name of an embedded image.
-pub fn source_key(family: Family, target: Target) -> String {
-    let target = target.to_string();
-    let parts = [env!("CARGO_PKG_VERSION"), &target, family.file(), family.source()];
+pub fn source_key(family: Family, width: Width, target: Target) -> String {
+    let (width, target) = (width.to_string(), target.to_string());
+    let parts = [env!("CARGO_PKG_VERSION"), &width, &target, family.file(), family.source()];
     let headers = HEADERS.iter().flat_map(|(name, text)| [*name, *text]);
     digest(parts.into_iter().chain(OPTIONS.iter().copied()).chain(headers))
 }
@@ -198,16 +198,17 @@ mod tests {
     #[test]
     fn a_key_changes_with_everything_that_the_image_depends_on() {
         let target = Target { arch: 80, format: Format::Cubin };
-        let base = key(Family::Elementwise, target, (12, 9));
+        let base = key(Family::Elementwise, Width::Bits64, target, (12, 9));
         let ptx = Target { format: Format::Ptx, ..target };
         let newer = Target { arch: 90, ..target };
         for other in [
-            key(Family::Elementwise, ptx, (12, 9)),
-            key(Family::Elementwise, newer, (12, 9)),
-            key(Family::Elementwise, target, (12, 8)),
+            key(Family::Elementwise, Width::Bits64, ptx, (12, 9)),
+            key(Family::Elementwise, Width::Bits64, newer, (12, 9)),
+            key(Family::Elementwise, Width::Bits64, target, (12, 8)),
+            key(Family::Elementwise, Width::Bits32, target, (12, 9)),
         ] {
             assert_ne!(base, other);
         }
-        assert_eq!(base, key(Family::Elementwise, target, (12, 9)));
+        assert_eq!(base, key(Family::Elementwise, Width::Bits64, target, (12, 9)));
     }
 }

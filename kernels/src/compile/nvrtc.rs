@@ -3,6 +3,7 @@
 use super::{Format, HEADERS, Image, OPTIONS, Target};
 use crate::KernelError;
 use crate::compiler::{Handle, Nvrtc, nvrtc, text};
+use crate::launch::Width;
 use std::ffi::{CString, c_char};
 use std::ptr;
 
@@ -10,6 +11,7 @@ use std::ptr;
 pub(super) fn compile(
     file: &'static str,
     source: &str,
+    width: Width,
     target: Target,
     defines: &[&str],
 ) -> Result<Image, KernelError> {
@@ -22,6 +24,7 @@ pub(super) fn compile(
     };
     let mut options: Vec<String> = OPTIONS.iter().map(|&option| option.to_owned()).collect();
     options.push(format!("--gpu-architecture={target}"));
+    options.push(format!("--define-macro=WORD_BITS={}", width.bits()));
     options.extend(defines.iter().map(|define| format!("--define-macro={define}")));
     let program = Program::new(nvrtc, file, source).map_err(&refused)?;
     program.compile(&options).map_err(|error| refused(format!("{error}\n{}", program.log())))?;

@@ -1,6 +1,6 @@
 //! The sources, part of the program: a file a family, and the headers that they include.
 
-use crate::launch::KernelInfo;
+use crate::launch::{KernelInfo, Width};
 
 /// Headers by the name they are included by.
 pub const HEADERS: &[(&str, &str)] = &[
@@ -11,7 +11,7 @@ pub const HEADERS: &[(&str, &str)] = &[
 
 macro_rules! families {
     ($($(#[$doc:meta])* $family:ident = $file:literal, $kernels:path;)+) => {
-        /// A family of kernels: one source file, one image, one module on the card.
+        /// A family of kernels: one source file, and for each ring one image, one module on the card.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Family {
             $($(#[$doc])* $family,)+
@@ -33,6 +33,16 @@ macro_rules! families {
                 match self {
                     $(Family::$family => include_str!(concat!("../", $file)),)+
                 }
+            }
+
+            /// The widths of elements that there are images for.
+            pub fn widths(self) -> impl Iterator<Item = Width> {
+                Width::ALL.into_iter().filter(move |&width| self.kernels_in(width).next().is_some())
+            }
+
+            /// The kernels of the image for elements of a width.
+            pub fn kernels_in(self, width: Width) -> impl Iterator<Item = &'static KernelInfo> {
+                self.kernels().iter().filter(move |info| info.widths.contains(&width))
             }
 
             /// Its kernels.
@@ -60,6 +70,8 @@ families! {
     BitProduct = "bit_product.cu", crate::bit_product::KERNELS;
     /// Local steps of truncation.
     Truncation = "truncation.cu", crate::truncation::KERNELS;
+    /// Local steps of the way between the rings.
+    Extension = "extension.cu", crate::extension::KERNELS;
     /// Ring products of matrices.
     Gemm = "gemm.cu", crate::product::gemm::KERNELS;
     /// Ring convolutions.

@@ -1,6 +1,6 @@
 //! The kernels of one context: images made at first use, functions found once, launches.
 
-use super::{Arguments, Kernel, KernelInfo};
+use super::{Arguments, Element, Kernel, KernelInfo, Width};
 use crate::compile::{self, Cache, Family, Format, Image, Target};
 use crate::{KernelError, library};
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream, result, sys};
@@ -30,9 +30,11 @@ pub struct Kernels {
     target: Target,
     cache: Option<Cache>,
     multiprocessors: u32,
-    families: [OnceLock<Result<Functions, KernelError>>; Family::ALL.len()],
+    families: [Images; Family::ALL.len()],
 }
 
+/// The images of a family, for elements of 32 bits and of 64.
+type Images = [OnceLock<Result<Functions, KernelError>>; Width::ALL.len()];
 type Functions = HashMap<&'static str, CudaFunction>;
 
 /// Threads that one multiprocessor can have in flight, which grids of element-wise kernels are capped by.
@@ -61,7 +63,7 @@ impl Kernels {
             target,
             cache: options.cache,
             multiprocessors: u32::try_from(multiprocessors).unwrap_or(1).max(1),
-            families: std::array::from_fn(|_| OnceLock::new()),
+            families: std::array::from_fn(|_| Images::default()),
         })
     }
 
@@ -85,17 +87,19 @@ impl Kernels {
     /// # Errors
     /// As the launch of any kernel.
     pub fn load_all(&self) -> Result<(), KernelError> {
-        Family::ALL.iter().try_for_each(|&family| self.functions(family).map(drop))
+        Family::ALL
+            .iter()
+            .try_for_each(|&family| family.widths().try_for_each(|width| self.functions(family, width).map(drop)))
     }
 
-    /// Loads `image` in the place of the family's own: how tests run a kernel with a mistake in it, or one
+    /// Loads `image` in the place of the family's own for elements of a width: how tests run a kernel with a mistake in it, or one
     /// that another compiler made.
     ///
     /// # Errors
     /// When the driver refuses it, or the family is loaded already.
-    pub fn replace(&self, family: Family, image: &Image) -> Result<(), KernelError> {
-        let functions = self.load(family, image)?;
-        self.families[family as usize].set(Ok(functions)).map_err(|_| KernelError::Argument {
+    pub fn replace(&self, family: Family, width: Width, image: &Image) -> Result<(), KernelError> {
+        let functions = self.load(family, width, image)?;
+        self.families[family as usize][width as usize].set(Ok(functions)).map_err(|_| KernelError::Argument {
             operation: "replacing a family of kernels",
             argument: "family",
             found: family.file().to_owned(),
@@ -103,29 +107,29 @@ impl Kernels {
         })
     }
 
-    fn functions(&self, family: Family) -> Result<&Functions, KernelError> {
-        let load = || compile::image(family, self.target, self.cache.as_ref()).and_then(|i| self.load(family, &i));
-        self.families[family as usize].get_or_init(load).as_ref().map_err(Clone::clone)
+    fn functions(&self, family: Family, width: Width) -> Result<&Functions, KernelError> {
+        let image = || compile::image(family, width, self.target, self.cache.as_ref());
+        let load = || image().and_then(|image| self.load(family, width, &image));
+        self.families[family as usize][width as usize].get_or_init(load).as_ref().map_err(Clone::clone)
     }
 
-    fn load(&self, family: Family, image: &Image) -> Result<Functions, KernelError> {
+    fn load(&self, family: Family, width: Width, image: &Image) -> Result<Functions, KernelError> {
         let file = family.file();
         // cudarc hands the bytes to `cuModuleLoadData` as they are, whatever it calls them.
         let module = self
             .context
             .load_module(cudarc::nvrtc::Ptx::from_binary(image.0.clone()))
-            .map_err(KernelError::driver(format!("loading the kernels of {file} ({})", self.target)))?;
+            .map_err(KernelError::driver(format!("loading the kernels of {file} ({}, {width})", self.target)))?;
         let mut functions = HashMap::new();
-        for info in family.kernels().iter().filter(|info| info.min_arch <= self.target.arch) {
-            let name = info.name;
+        for info in family.kernels_in(width).filter(|info| info.min_arch <= self.target.arch) {
+            let (name, shared) = (info.name, info.shared_in(width));
             let function =
                 module.load_function(name).map_err(KernelError::driver(format!("looking for kernel {name}")))?;
             check_signature(info, &function)?;
-            if info.shared > SHARED_WITHOUT_ASKING {
+            if shared > SHARED_WITHOUT_ASKING {
                 let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-                function.set_attribute(attribute, info.shared as i32).map_err(KernelError::driver(format!(
-                    "asking for {} bytes of shared memory for kernel {name}",
-                    info.shared
+                function.set_attribute(attribute, shared as i32).map_err(KernelError::driver(format!(
+                    "asking for {shared} bytes of shared memory for kernel {name}"
                 )))?;
             }
             functions.insert(name, function);
@@ -133,11 +137,12 @@ impl Kernels {
         Ok(functions)
     }
 
-    /// Launches `kernel` in `grid` blocks on `stream`. A grid without blocks is no launch.
+    /// Launches `kernel` for elements `W` in `grid` blocks on `stream`, for `u64` what knows none. A grid without blocks is no
+    /// launch.
     ///
     /// The wrappers are the only callers: they have checked that every pointer has the words that the kernel
     /// touches.
-    pub(crate) fn launch<A: Arguments>(
+    pub(crate) fn launch<W: Element, A: Arguments>(
         &self,
         stream: &CudaStream,
         kernel: &Kernel<A>,
@@ -147,8 +152,9 @@ impl Kernels {
         if grid.contains(&0) {
             return Ok(());
         }
-        let KernelInfo { family, name, threads, shared, min_arch, .. } = kernel.info;
-        let function = self.functions(family)?.get(name).ok_or_else(|| KernelError::Unsupported {
+        let KernelInfo { family, name, threads, min_arch, .. } = kernel.info;
+        let shared = kernel.info.shared_in(W::WIDTH);
+        let function = self.functions(family, W::WIDTH)?.get(name).ok_or_else(|| KernelError::Unsupported {
             operation: name,
             needed: capability(min_arch),
             found: capability(self.target.arch),

@@ -3,10 +3,12 @@
 //! [`Kernels`] holds the images of one context and launches on a stream of it.
 
 mod arguments;
+mod element;
 mod kernel;
 mod kernels;
 mod words;
 
+pub use element::{Element, Width};
 pub use kernel::KernelInfo;
 pub use kernels::{Kernels, Options};
 pub use words::{Words, WordsMut};

@@ -1,24 +1,32 @@
 //! Device memory as arguments: pointer and length, borrowed from whoever owns the allocation.
 
+use super::Element;
 use crate::KernelError;
 use cudarc::driver::sys::CUdeviceptr;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Words on a card, to read.
-#[derive(Clone, Copy)]
-pub struct Words<'a> {
+/// Elements on a card, to read: by default words, which are elements of 64 bits, packed bits, or two elements of 32 bits each.
+pub struct Words<'a, W = u64> {
     address: CUdeviceptr,
     len: usize,
-    owner: PhantomData<&'a [u64]>,
+    owner: PhantomData<&'a [W]>,
 }
 
-/// Words on a card, to write.
-pub struct WordsMut<'a> {
+/// Elements on a card, to write.
+pub struct WordsMut<'a, W = u64> {
     address: CUdeviceptr,
     len: usize,
-    owner: PhantomData<&'a mut [u64]>,
+    owner: PhantomData<&'a mut [W]>,
 }
+
+impl<W> Clone for Words<'_, W> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W> Copy for Words<'_, W> {}
 
 impl<'a> Words<'a> {
     /// The `len` words from `address` on.
@@ -31,16 +39,6 @@ impl<'a> Words<'a> {
         Words { address, len, owner: PhantomData }
     }
 
-    /// How many words.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The words of `range`.
     ///
     /// # Errors
@@ -50,21 +48,19 @@ impl<'a> Words<'a> {
         Ok(Words { address, len, owner: PhantomData })
     }
 
-    pub(crate) fn device(&self) -> In {
-        In(self.address)
+    /// All elements of these words, with the one that may only fill the last.
+    pub fn elements<W: Element>(self) -> Words<'a, W> {
+        self.first(usize::MAX)
+    }
+
+    /// The first `n` elements of these words, or all if they are fewer.
+    pub fn first<W: Element>(self, n: usize) -> Words<'a, W> {
+        Words { address: self.address, len: n.min(self.len * W::WIDTH.packed()), owner: PhantomData }
     }
 }
 
-impl WordsMut<'_> {
-    /// The `len` words from `address` on.
-    ///
-    /// # Safety
-    /// As [`Words::from_raw`], and nobody else may read them either, except work that is ordered by the stream.
-    pub unsafe fn from_raw(address: CUdeviceptr, len: usize) -> Self {
-        WordsMut { address, len, owner: PhantomData }
-    }
-
-    /// How many words.
+impl<W: Element> Words<'_, W> {
+    /// How many elements.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -74,14 +70,28 @@ impl WordsMut<'_> {
         self.len == 0
     }
 
-    /// The same words, for one more use.
-    pub fn reborrow(&mut self) -> WordsMut<'_> {
-        WordsMut { address: self.address, len: self.len, owner: PhantomData }
+    /// Words of memory that they take.
+    pub(crate) fn memory(&self) -> usize {
+        self.len.div_ceil(W::WIDTH.packed())
     }
 
-    /// The same words, to read.
-    pub fn as_words(&self) -> Words<'_> {
-        Words { address: self.address, len: self.len, owner: PhantomData }
+    pub(crate) fn device(&self) -> In {
+        In(self.address)
+    }
+
+    /// From an element on, which may stand in the middle of a word.
+    pub(crate) fn device_from(&self, first: usize) -> In {
+        In(self.address + (first * size_of::<W>()) as u64)
+    }
+}
+
+impl<'a> WordsMut<'a> {
+    /// The `len` words from `address` on.
+    ///
+    /// # Safety
+    /// As [`Words::from_raw`], and nobody else may read them either, except work that is ordered by the stream.
+    pub unsafe fn from_raw(address: CUdeviceptr, len: usize) -> Self {
+        WordsMut { address, len, owner: PhantomData }
     }
 
     /// The words of `range`, to write.
@@ -93,8 +103,51 @@ impl WordsMut<'_> {
         Ok(WordsMut { address, len, owner: PhantomData })
     }
 
+    /// All elements of these words, with the one that may only fill the last.
+    pub fn elements<W: Element>(self) -> WordsMut<'a, W> {
+        self.first(usize::MAX)
+    }
+
+    /// The first `n` elements of these words, or all if they are fewer. Where that is an odd number of 32 bits, operations that go by
+    /// a shape write zero behind them, to the end of the word.
+    pub fn first<W: Element>(self, n: usize) -> WordsMut<'a, W> {
+        WordsMut { address: self.address, len: n.min(self.len * W::WIDTH.packed()), owner: PhantomData }
+    }
+}
+
+impl<W: Element> WordsMut<'_, W> {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The same elements, for one more use.
+    pub fn reborrow(&mut self) -> WordsMut<'_, W> {
+        WordsMut { address: self.address, len: self.len, owner: PhantomData }
+    }
+
+    /// The same elements, to read.
+    pub fn as_words(&self) -> Words<'_, W> {
+        Words { address: self.address, len: self.len, owner: PhantomData }
+    }
+
+    /// The whole words that they stand in.
+    pub(crate) fn memory(&mut self) -> WordsMut<'_> {
+        WordsMut { address: self.address, len: self.as_words().memory(), owner: PhantomData }
+    }
+
     pub(crate) fn device(&mut self) -> InOut {
         InOut(self.address)
+    }
+
+    /// From an element on, which may stand in the middle of a word.
+    pub(crate) fn device_from(&mut self, first: usize) -> InOut {
+        InOut(self.address + (first * size_of::<W>()) as u64)
     }
 }
 
@@ -111,20 +164,20 @@ fn part(address: CUdeviceptr, len: usize, range: &Range<usize>) -> Result<(CUdev
 }
 
 /// Shows the length alone.
-impl std::fmt::Debug for Words<'_> {
+impl<W> std::fmt::Debug for Words<'_, W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Words({})", self.len)
     }
 }
 
 /// Shows the length alone.
-impl std::fmt::Debug for WordsMut<'_> {
+impl<W> std::fmt::Debug for WordsMut<'_, W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "WordsMut({})", self.len)
     }
 }
 
-/// A pointer parameter that a kernel reads: `const u64 *`.
+/// A pointer parameter that a kernel reads: `const u64 *`, or `const Word *`.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(crate) struct In(CUdeviceptr);
@@ -134,7 +187,7 @@ impl In {
     pub(crate) const NONE: In = In(0);
 }
 
-/// A pointer parameter that a kernel writes: `u64 *`.
+/// A pointer parameter that a kernel writes: `u64 *`, or `Word *`.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(crate) struct InOut(CUdeviceptr);

@@ -2,6 +2,7 @@
 
 use super::{INT8_ARCH, LIMBS};
 use crate::KernelError;
+use crate::launch::Width;
 
 /// How ring products are to be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub enum Method {
     /// What suits card and shape; exact.
     #[default]
     Auto,
-    /// 64-bit integer multiplications; exact.
+    /// Integer multiplications; exact.
     Native,
     /// 8-bit limbs on tensor cores, compute capability 8.0 and newer; exact.
     Int8,
@@ -30,7 +31,7 @@ pub enum Method {
 pub enum Route {
     /// Few rows (or columns): bound by reading the other operand once.
     Thin,
-    /// Tiles of 64-bit integers.
+    /// Tiles of integers.
     Native,
     /// Tiles of 8-bit limbs.
     Int8,
@@ -62,6 +63,8 @@ pub(crate) struct Shape {
     pub(crate) groups: u32,
     /// Whether there is a kernel for few rows or columns.
     pub(crate) may_be_thin: bool,
+    /// Of the elements.
+    pub(crate) width: Width,
 }
 
 /// What of the card a choice depends on.
@@ -75,7 +78,8 @@ pub(crate) struct Card {
 pub(crate) const THIN_ROWS: u32 = 8;
 /// Columns that a block of the thin kernels takes, along the depth and across lanes.
 pub(crate) const THIN_COLUMNS: [u32; 2] = [8, 256];
-/// Steps of 32 that the accumulators of the int8 kernels hold exactly: K ≤ 16,384 (`ring_product.cuh` has the proof).
+/// Steps of 32 that the accumulators of the int8 kernels for 64 bits hold exactly: K ≤ 16,384 (`ring_product.cuh` has the proof).
+/// Those for 32 bits may wrap.
 const INT8_STEPS: u32 = 512;
 /// Products whose tiles are mostly empty are better off with integers.
 const INT8_SIDE: u32 = 16;
@@ -100,7 +104,7 @@ pub(crate) fn choose(card: Card, method: Method, shape: Shape) -> Result<Plan, K
             });
         }
         Method::Double { limbs } => {
-            let (limbs, flush) = exact_steps(limbs)?;
+            let (limbs, flush) = exact_steps(limbs, shape.width)?;
             Route::Double { limbs, flush }
         }
         Method::DoubleInexact { limbs } => Route::Double { limbs: known(limbs)?, flush: u32::MAX },
@@ -109,9 +113,9 @@ pub(crate) fn choose(card: Card, method: Method, shape: Shape) -> Result<Plan, K
 }
 
 /// Refuses a plan that is not one for these depths: no parts, or more depth a part than accumulators hold exactly.
-pub(crate) fn check(plan: Plan, depths: [u32; 2]) -> Result<(), KernelError> {
+pub(crate) fn check(plan: Plan, width: Width, depths: [u32; 2]) -> Result<(), KernelError> {
     let steps: u32 = depths.iter().map(|depth| depth.div_ceil(step(plan.route))).sum();
-    let exact = plan.route != Route::Int8 || steps.div_ceil(plan.splits.max(1)) <= INT8_STEPS;
+    let exact = !bounded(plan.route, width) || steps.div_ceil(plan.splits.max(1)) <= INT8_STEPS;
     if plan.splits > 0 && exact {
         return Ok(());
     }
@@ -119,7 +123,7 @@ pub(crate) fn check(plan: Plan, depths: [u32; 2]) -> Result<(), KernelError> {
         operation: "ring product",
         argument: "plan",
         found: format!("{plan:?} for depths {depths:?}"),
-        rule: "8-bit limbs need at least one part for a depth of 16,384, all others at least one part",
+        rule: "8-bit limbs of 64 bits need at least one part for a depth of 16,384, all others at least one part",
     })
 }
 
@@ -132,6 +136,11 @@ fn known(limbs: u32) -> Result<u32, KernelError> {
     })
 }
 
+/// Whether accumulators of 32 bits must not overflow.
+fn bounded(route: Route, width: Width) -> bool {
+    route == Route::Int8 && width == Width::Bits64
+}
+
 /// Depth of a step of each kernel.
 fn step(route: Route) -> u32 {
     match route {
@@ -141,9 +150,9 @@ fn step(route: Route) -> u32 {
     }
 }
 
-/// Steps after which sums in doubles must be added to words: L · K · 2^(2w) ≤ 2⁵³ with w = ⌈64 / L⌉.
-fn exact_steps(limbs: u32) -> Result<(u32, u32), KernelError> {
-    let depth = exact_depth(known(limbs)?);
+/// Steps after which sums in doubles must be added to words: L · K · 2^(2w) ≤ 2⁵³ with w = ⌈l / L⌉ for l bits.
+fn exact_steps(limbs: u32, width: Width) -> Result<(u32, u32), KernelError> {
+    let depth = exact_depth(known(limbs)?, width);
     let steps = depth / step(Route::Double { limbs, flush: 0 });
     if steps == 0 {
         return Err(KernelError::Argument {
@@ -157,12 +166,11 @@ fn exact_steps(limbs: u32) -> Result<(u32, u32), KernelError> {
 }
 
 /// The depth up to which sums of products of limbs are exact in doubles.
-fn exact_depth(limbs: u32) -> u32 {
-    let width = 64u32.div_ceil(limbs);
-    1u64.checked_shl(53u32.saturating_sub(2 * width)).filter(|_| 2 * width <= 53).map_or(0, |most| {
-        // At most 2^37 / 8.
-        u32::try_from(most / u64::from(limbs)).unwrap_or(u32::MAX)
-    })
+fn exact_depth(limbs: u32, width: Width) -> u32 {
+    let width = width.bits().div_ceil(limbs);
+    1u64.checked_shl(53u32.saturating_sub(2 * width))
+        .filter(|_| 2 * width <= 53)
+        .map_or(0, |most| u32::try_from(most / u64::from(limbs)).unwrap_or(u32::MAX))
 }
 
 /// Parts along the depth: enough blocks for the card, and no more steps a part than its accumulators hold.
@@ -177,7 +185,7 @@ fn splits(card: Card, route: Route, shape: Shape) -> u32 {
     let blocks = (blocks * u64::from(shape.groups)).max(1);
     let wanted = u64::from(card.multiprocessors * BLOCKS).div_ceil(blocks);
     let most = u64::from(steps / SPLIT_STEPS).max(1);
-    let least = if route == Route::Int8 { u64::from(steps.div_ceil(INT8_STEPS)) } else { 1 };
+    let least = if bounded(route, shape.width) { u64::from(steps.div_ceil(INT8_STEPS)) } else { 1 };
     // Between 1 and the number of steps, so it fits.
     wanted.min(most).max(least).max(1) as u32
 }
@@ -187,7 +195,7 @@ mod tests {
     use super::*;
 
     fn shape(rows: u32, columns: u32, depth: u32) -> Shape {
-        Shape { rows, columns, depths: [depth; 2], groups: 1, may_be_thin: true }
+        Shape { rows, columns, depths: [depth; 2], groups: 1, may_be_thin: true, width: Width::Bits64 }
     }
     const A100: Card = Card { arch: 80, multiprocessors: 108 };
     const V100: Card = Card { arch: 70, multiprocessors: 80 };
@@ -200,20 +208,27 @@ mod tests {
                 let plan = choose(A100, Method::Int8, shape(rows, columns, depth)).unwrap();
                 let steps = 2 * depth.div_ceil(32);
                 assert!(steps.div_ceil(plan.splits) <= INT8_STEPS, "{plan:?} for depth {depth}");
-                assert!(check(plan, [depth; 2]).is_ok());
+                assert!(check(plan, Width::Bits64, [depth; 2]).is_ok());
+                // Those of 32 bits may wrap.
+                let wrapping = Plan { route: Route::Int8, splits: 1 };
+                assert_eq!(check(wrapping, Width::Bits64, [depth; 2]).is_ok(), steps <= INT8_STEPS);
+                assert!(check(wrapping, Width::Bits32, [depth; 2]).is_ok());
             }
         }
     }
 
     #[test]
     fn doubles_are_exact_by_the_bound() {
-        assert_eq!(exact_depth(2), 0);
-        assert_eq!(exact_depth(3), (1 << 9) / 3);
-        assert_eq!(exact_depth(4), 1 << 19);
-        for limbs in [3, 4, 8] {
-            let width = 64u32.div_ceil(limbs);
-            let worst = (u128::from(limbs) * u128::from(exact_depth(limbs))) << (2 * width);
-            assert!(worst <= 1 << 53, "{limbs} limbs");
+        assert_eq!(exact_depth(2, Width::Bits64), 0);
+        assert_eq!(exact_depth(3, Width::Bits64), (1 << 9) / 3);
+        assert_eq!(exact_depth(4, Width::Bits64), 1 << 19);
+        assert_eq!(exact_depth(2, Width::Bits32), 1 << 20);
+        for (limbs, bits) in
+            [(3, Width::Bits64), (4, Width::Bits64), (8, Width::Bits64), (2, Width::Bits32), (3, Width::Bits32)]
+        {
+            let width = bits.bits().div_ceil(limbs);
+            let worst = (u128::from(limbs) * u128::from(exact_depth(limbs, bits))) << (2 * width);
+            assert!(worst <= 1 << 53, "{limbs} limbs of {bits}");
         }
         assert!(choose(A100, Method::Double { limbs: 2 }, shape(64, 64, 64)).is_err());
         assert!(choose(A100, Method::DoubleInexact { limbs: 2 }, shape(64, 64, 64)).is_ok());

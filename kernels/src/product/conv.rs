@@ -6,7 +6,7 @@ use crate::KernelError;
 use crate::Window;
 use crate::check::{equal, narrow};
 use crate::compile::Family;
-use crate::launch::{Argument, In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{Argument, Element, In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
 type Conv = Kernel<(RawConv,)>;
@@ -51,11 +51,11 @@ pub struct Conv2d {
 
 /// One convolution of a sum.
 #[derive(Clone, Copy, Debug)]
-pub struct ConvTerm<'a> {
+pub struct ConvTerm<'a, W = u64> {
     /// Images.
-    pub input: Words<'a>,
+    pub input: Words<'a, W>,
     /// Weights.
-    pub weight: Words<'a>,
+    pub weight: Words<'a, W>,
 }
 
 /// `Conv` of `conv.cu`.
@@ -135,11 +135,11 @@ impl Conv2d {
 }
 
 impl Kernels {
-    /// How `method` makes this convolution on this card with `terms` terms; depthwise ones have one kernel only.
+    /// How `method` makes this convolution of elements `W` on this card with `terms` terms; depthwise ones have one kernel only.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] or [`KernelError::Argument`] when this card or these kernels cannot.
-    pub fn plan_conv2d(&self, method: Method, conv: &Conv2d, terms: usize) -> Result<Plan, KernelError> {
+    pub fn plan_conv2d<W: Element>(&self, method: Method, conv: &Conv2d, terms: usize) -> Result<Plan, KernelError> {
         conv.check()?;
         let size = |what, value| narrow(OPERATION, what, value, i32::MAX as usize);
         let [_, _, _, depth] = conv.sizes()?;
@@ -153,27 +153,28 @@ impl Kernels {
             depths: [depth, if terms > 1 { depth } else { 0 }],
             groups: size("groups", conv.groups)?,
             may_be_thin: false,
+            width: W::WIDTH,
         };
         choose(Card { arch: self.target().arch, multiprocessors: self.multiprocessors() }, method, shape)
     }
 
-    /// `out` = Σₜ wₜ ⊛ xₜ modulo 2⁶⁴ for one or two terms, NCHW. No im2col matrix is made. With one input channel a
-    /// group every method is the same: 64-bit integers, directly.
+    /// `out` = Σₜ wₜ ⊛ xₜ in the ring for one or two terms, NCHW. No im2col matrix is made. With one input channel a
+    /// group every method is the same: integers, directly.
     ///
     /// # Errors
-    /// [`KernelError::Length`] unless all have the words of their shapes, [`KernelError::Argument`] for another
+    /// [`KernelError::Length`] unless all have the elements of their shapes, [`KernelError::Argument`] for another
     /// number of terms, groups that do not divide or sizes beyond 2³¹, [`KernelError::Unsupported`] when the card
     /// lacks what `method` names; errors of compilation and launch.
-    pub fn conv2d(
+    pub fn conv2d<W: Element>(
         &self,
         stream: &CudaStream,
         method: Method,
         conv: &Conv2d,
-        terms: &[ConvTerm],
-        mut out: WordsMut,
+        terms: &[ConvTerm<W>],
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let (first, second) = both(terms)?;
-        let plan = self.plan_conv2d(method, conv, terms.len())?;
+        let plan = self.plan_conv2d::<W>(method, conv, terms.len())?;
         let [input, weight, output, _] = conv.sizes()?;
         equal(OPERATION, [("output", out.len())], output)?;
         equal(OPERATION, [("input", first.input.len()), ("second input", second.input.len())], input)?;
@@ -181,11 +182,11 @@ impl Kernels {
         let depthwise = conv.depthwise();
         let splits = if depthwise { 1 } else { plan.splits };
         if splits > 1 {
-            self.fill_constant(stream, 0, out.reborrow())?;
+            self.fill_constant(stream, 0, out.memory())?;
         }
         let raw = raw(conv, [first, second], terms.len(), splits, out.device())?;
         if depthwise {
-            return self.launch(stream, &DEPTHWISE, self.grid(&DEPTHWISE, output), (raw,));
+            return self.launch::<W, _>(stream, &DEPTHWISE, self.grid(&DEPTHWISE, output), (raw,));
         }
         let tiles = |rows: u32, columns: u32| -> Result<[u32; 3], KernelError> {
             let y = narrow(OPERATION, "tiles of channels", raw.group_outputs.div_ceil(rows) as usize, 65_535)?;
@@ -194,12 +195,12 @@ impl Kernels {
             Ok([(raw.batch * raw.out_height * raw.out_width).div_ceil(columns), y, z])
         };
         match plan.route {
-            Route::Int8 => self.launch(stream, &INT8, tiles(64, 64)?, (raw,)),
+            Route::Int8 => self.launch::<W, _>(stream, &INT8, tiles(64, 64)?, (raw,)),
             Route::Double { limbs, flush } => {
                 let index = LIMBS.iter().position(|&known| known == limbs).unwrap_or(0);
-                self.launch(stream, &DOUBLE[index], tiles(64, 32)?, (raw, flush))
+                self.launch::<W, _>(stream, &DOUBLE[index], tiles(64, 32)?, (raw, flush))
             }
-            Route::Native | Route::Thin => self.launch(stream, &NATIVE, tiles(64, 64)?, (raw,)),
+            Route::Native | Route::Thin => self.launch::<W, _>(stream, &NATIVE, tiles(64, 64)?, (raw,)),
         }
     }
 
@@ -208,14 +209,14 @@ impl Kernels {
     /// under the tap.
     ///
     /// # Errors
-    /// As [`Kernels::conv2d`], with the outputs' words in the place of the weights', and [`KernelError::Argument`] when
+    /// As [`Kernels::conv2d`], with the outputs' elements in the place of the weights', and [`KernelError::Argument`] when
     /// a group has several input channels.
-    pub fn depthwise_weight_gradient(
+    pub fn depthwise_weight_gradient<W: Element>(
         &self,
         stream: &CudaStream,
         conv: &Conv2d,
-        terms: &[ConvTerm],
-        mut out: WordsMut,
+        terms: &[ConvTerm<W>],
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let (first, second) = both(terms)?;
         conv.check()?;
@@ -232,12 +233,12 @@ impl Kernels {
         let pixels = conv.window.output[0].saturating_mul(conv.window.output[1]);
         narrow(OPERATION, "output pixels", conv.batch.saturating_mul(pixels), i32::MAX as usize)?;
         let raw = raw(conv, [first, second], terms.len(), 1, out.device())?;
-        self.launch(stream, &DEPTHWISE_WEIGHTS, [blocks, 1, 1], (raw,))
+        self.launch::<W, _>(stream, &DEPTHWISE_WEIGHTS, [blocks, 1, 1], (raw,))
     }
 }
 
 /// The two terms of a sum, the first twice where it stands alone.
-fn both<'t, 'a>(terms: &'t [ConvTerm<'a>]) -> Result<(&'t ConvTerm<'a>, &'t ConvTerm<'a>), KernelError> {
+fn both<'t, 'a, W>(terms: &'t [ConvTerm<'a, W>]) -> Result<(&'t ConvTerm<'a, W>, &'t ConvTerm<'a, W>), KernelError> {
     match terms {
         [first] => Ok((first, first)),
         [first, second] => Ok((first, second)),
@@ -248,9 +249,9 @@ fn both<'t, 'a>(terms: &'t [ConvTerm<'a>]) -> Result<(&'t ConvTerm<'a>, &'t Conv
     }
 }
 
-fn raw(
+fn raw<W: Element>(
     conv: &Conv2d,
-    [first, second]: [&ConvTerm; 2],
+    [first, second]: [&ConvTerm<W>; 2],
     terms: usize,
     splits: u32,
     output: InOut,

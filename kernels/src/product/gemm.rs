@@ -5,7 +5,7 @@ use super::{INT8_ARCH, INT8_SHARED, Method, THREADS};
 use crate::KernelError;
 use crate::check::{equal, narrow};
 use crate::compile::Family;
-use crate::launch::{Argument, In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
+use crate::launch::{Argument, Element, In, InOut, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
 type Gemm = Kernel<(RawGemm,)>;
@@ -33,20 +33,20 @@ pub(crate) const KERNELS: &[KernelInfo] = &[
     DOUBLE[3].info,
 ];
 
-/// A matrix in device memory: element (row, column) is word row·`row_stride` + column·`column_stride`.
+/// A matrix in device memory: entry (row, column) is element row·`row_stride` + column·`column_stride`.
 #[derive(Clone, Copy, Debug)]
-pub struct Matrix<'a> {
-    /// The words.
-    pub words: Words<'a>,
-    /// Words from one row to the next.
+pub struct Matrix<'a, W = u64> {
+    /// The elements.
+    pub words: Words<'a, W>,
+    /// Elements from one row to the next.
     pub row_stride: usize,
-    /// Words from one column to the next.
+    /// Elements from one column to the next.
     pub column_stride: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, W: Element> Matrix<'a, W> {
     /// A contiguous row-major matrix with `columns` columns.
-    pub fn row_major(words: Words<'a>, columns: usize) -> Self {
+    pub fn row_major(words: Words<'a, W>, columns: usize) -> Self {
         Matrix { words, row_stride: columns, column_stride: 1 }
     }
 
@@ -72,13 +72,13 @@ impl<'a> Matrix<'a> {
 
 /// One product of a sum: A of m × `depth` times B of `depth` × n.
 #[derive(Clone, Copy, Debug)]
-pub struct Term<'a> {
+pub struct Term<'a, W = u64> {
     /// Columns of A and rows of B.
     pub depth: usize,
     /// The left operand.
-    pub a: Matrix<'a>,
+    pub a: Matrix<'a, W>,
     /// The right operand.
-    pub b: Matrix<'a>,
+    pub b: Matrix<'a, W>,
 }
 
 /// `Matrix` of `ring_product.cuh`.
@@ -131,11 +131,16 @@ impl RawGemm {
 const OPERATION: &str = "ring product";
 
 impl Kernels {
-    /// How `method` makes a product of `[m, n]` with terms of these depths on this card.
+    /// How `method` makes a product of elements `W` of `[m, n]` with terms of these depths on this card.
     ///
     /// # Errors
     /// [`KernelError::Unsupported`] or [`KernelError::Argument`] when this card or these kernels cannot.
-    pub fn plan_gemm(&self, method: Method, [m, n]: [usize; 2], depths: [usize; 2]) -> Result<Plan, KernelError> {
+    pub fn plan_gemm<W: Element>(
+        &self,
+        method: Method,
+        [m, n]: [usize; 2],
+        depths: [usize; 2],
+    ) -> Result<Plan, KernelError> {
         let size = |what, value| narrow(OPERATION, what, value, i32::MAX as usize);
         let shape = Shape {
             rows: size("rows", m)?,
@@ -143,26 +148,27 @@ impl Kernels {
             depths: [size("depth", depths[0])?, size("depth", depths[1])?],
             groups: 1,
             may_be_thin: true,
+            width: W::WIDTH,
         };
         choose(Card { arch: self.target().arch, multiprocessors: self.multiprocessors() }, method, shape)
     }
 
-    /// `out` = Σₜ Aₜ·Bₜ modulo 2⁶⁴, row-major m × n, for one or two terms.
+    /// `out` = Σₜ Aₜ·Bₜ in the ring, row-major m × n, for one or two terms.
     ///
     /// # Errors
-    /// [`KernelError::Length`] when a matrix reaches beyond its words or `out` is not m·n words,
+    /// [`KernelError::Length`] when a matrix reaches beyond its words or `out` is not m·n elements,
     /// [`KernelError::Argument`] for another number of terms or too large sizes, [`KernelError::Unsupported`] when
     /// the card lacks what `method` names; errors of compilation and launch.
-    pub fn gemm(
+    pub fn gemm<W: Element>(
         &self,
         stream: &CudaStream,
         method: Method,
         shape: [usize; 2],
-        terms: &[Term],
-        out: WordsMut,
+        terms: &[Term<W>],
+        out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let depth = |term: usize| terms.get(term).map_or(0, |term| term.depth);
-        let plan = self.plan_gemm(method, shape, [depth(0), depth(1)])?;
+        let plan = self.plan_gemm::<W>(method, shape, [depth(0), depth(1)])?;
         self.gemm_by(stream, plan, shape, terms, out)
     }
 
@@ -170,13 +176,13 @@ impl Kernels {
     ///
     /// # Errors
     /// As [`Kernels::gemm`], and [`KernelError::Argument`] when the plan is not exact for these depths.
-    pub fn gemm_by(
+    pub fn gemm_by<W: Element>(
         &self,
         stream: &CudaStream,
         plan: Plan,
         [m, n]: [usize; 2],
-        terms: &[Term],
-        mut out: WordsMut,
+        terms: &[Term<W>],
+        mut out: WordsMut<W>,
     ) -> Result<(), KernelError> {
         let (first, second) = match terms {
             [first] => (first, &Term { depth: 0, ..*first }),
@@ -193,16 +199,16 @@ impl Kernels {
         }
         let size = |what, value| narrow(OPERATION, what, value, i32::MAX as usize);
         let depths = [size("depth", first.depth)?, size("depth", second.depth)?];
-        check(plan, depths)?;
+        check(plan, W::WIDTH, depths)?;
         if plan.splits > 1 {
-            self.fill_constant(stream, 0, out.reborrow())?;
+            self.fill_constant(stream, 0, out.memory())?;
         }
-        let left = |a: Matrix| RawMatrix {
+        let left = |a: Matrix<W>| RawMatrix {
             data: a.words.device(),
             lane_stride: a.row_stride as u64,
             depth_stride: a.column_stride as u64,
         };
-        let right = |b: Matrix| left(b.transposed());
+        let right = |b: Matrix<W>| left(b.transposed());
         let raw = RawGemm {
             a0: left(first.a),
             b0: right(first.b),
@@ -217,29 +223,29 @@ impl Kernels {
             splits: plan.splits,
             unused: 0,
         };
-        self.launch_gemm(stream, plan, raw)
+        self.launch_gemm::<W>(stream, plan, raw)
     }
 
-    fn launch_gemm(&self, stream: &CudaStream, plan: Plan, raw: RawGemm) -> Result<(), KernelError> {
+    fn launch_gemm<W: Element>(&self, stream: &CudaStream, plan: Plan, raw: RawGemm) -> Result<(), KernelError> {
         let tiles = |rows: u32, columns: u32, raw: &RawGemm| -> Result<[u32; 3], KernelError> {
             let y = narrow(OPERATION, "tiles of rows", raw.m.div_ceil(rows) as usize, 65_535)?;
             let z = narrow(OPERATION, "parts along the depth", plan.splits as usize, 65_535)?;
             Ok([raw.n.div_ceil(columns), y, z])
         };
         match plan.route {
-            Route::Native => self.launch(stream, &NATIVE, tiles(64, 64, &raw)?, (raw,)),
-            Route::Int8 => self.launch(stream, &INT8, tiles(64, 64, &raw)?, (raw,)),
+            Route::Native => self.launch::<W, _>(stream, &NATIVE, tiles(64, 64, &raw)?, (raw,)),
+            Route::Int8 => self.launch::<W, _>(stream, &INT8, tiles(64, 64, &raw)?, (raw,)),
             Route::Double { limbs, flush } => {
                 let index = super::LIMBS.iter().position(|&known| known == limbs).unwrap_or(0);
-                self.launch(stream, &DOUBLE[index], tiles(64, 32, &raw)?, (raw, flush))
+                self.launch::<W, _>(stream, &DOUBLE[index], tiles(64, 32, &raw)?, (raw, flush))
             }
             Route::Thin => {
                 let raw = if raw.m <= raw.n { raw } else { raw.transposed() };
                 let [along, across] = THIN_COLUMNS;
                 if raw.b0.depth_stride == 1 {
-                    self.launch(stream, &THIN_DEPTH, tiles(THIN_ROWS, along, &raw)?, (raw,))
+                    self.launch::<W, _>(stream, &THIN_DEPTH, tiles(THIN_ROWS, along, &raw)?, (raw,))
                 } else {
-                    self.launch(stream, &THIN_LANES, tiles(THIN_ROWS, across, &raw)?, (raw,))
+                    self.launch::<W, _>(stream, &THIN_LANES, tiles(THIN_ROWS, across, &raw)?, (raw,))
                 }
             }
         }

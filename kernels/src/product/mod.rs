@@ -1,5 +1,5 @@
 //! Ring products (`gemm.cu`, `conv.cu`, `ring_product.cuh`): sums of two products of matrices or two convolutions
-//! modulo 2⁶⁴, by the method that suits card and shape. What is chosen is decided in `choose` alone.
+//! modulo 2⁶⁴ or 2³², by the method that suits card and shape. What is chosen is decided in `choose` alone.
 
 mod choose;
 pub(crate) mod conv;
@@ -13,7 +13,7 @@ use crate::launch::Argument;
 
 /// Threads of a block in all product kernels.
 const THREADS: u32 = 256;
-/// Bytes of shared memory of the int8 kernels: two buffers of both operands' tiles, 64 lanes × 32 deep × 8 bytes.
+/// Bytes of shared memory of the int8 kernels for 64 bits: two buffers of both operands' tiles, 64 lanes × 32 deep × 8 bytes.
 const INT8_SHARED: u32 = 2 * 2 * 64 * 32 * 8;
 /// Compute capability from which there is `mma.m16n8k32` on 8-bit integers.
 const INT8_ARCH: u32 = 80;

@@ -2,6 +2,7 @@
 //! access to shared memory, no local memory where tables and limbs must stay in registers.
 
 use super::support::{disassemble, nvdisasm, nvrtc};
+use cryptgpu_kernels::Width;
 use cryptgpu_kernels::compile::Family;
 
 /// The instructions of one kernel.
@@ -24,11 +25,13 @@ fn int8_products_run_on_tensor_cores() {
     }
     for arch in [80, 90] {
         for (family, name) in [(Family::Gemm, "gemm_int8"), (Family::Conv, "conv_int8")] {
-            let code = disassemble(&nvdisasm, family, arch);
-            let lines = kernel(&code, name);
-            // 36 products of limbs for each of 2 × 2 fragments, and nothing else multiplies.
-            assert_eq!(count(&lines, "IMMA.16832.U8.U8"), 144, "{name}, sm_{arch}");
-            assert_eq!(count(&lines, "LDL") + count(&lines, "STL"), 0, "{name}, sm_{arch}, local memory");
+            // Products of limbs for each of 2 × 2 fragments, and nothing else multiplies.
+            for (width, products) in [(Width::Bits64, 36), (Width::Bits32, 10)] {
+                let code = disassemble(&nvdisasm, family, width, arch);
+                let lines = kernel(&code, name);
+                assert_eq!(count(&lines, "IMMA.16832.U8.U8"), 4 * products, "{name}, sm_{arch}, {width}");
+                assert_eq!(count(&lines, "LDL") + count(&lines, "STL"), 0, "{name}, sm_{arch}, {width}, local memory");
+            }
         }
     }
 }
@@ -40,7 +43,7 @@ fn aes_uses_no_local_memory_and_only_shared_tables() {
         return;
     }
     for arch in [80, 90] {
-        let code = disassemble(&nvdisasm, Family::Aes, arch);
+        let code = disassemble(&nvdisasm, Family::Aes, Width::Bits64, arch);
         for (name, streams) in [("aes_fill", 1), ("aes_add_zero", 2), ("aes_xor_zero", 2)] {
             let lines = kernel(&code, name);
             assert_eq!(count(&lines, "LDL") + count(&lines, "STL"), 0, "{name}, sm_{arch}, local memory");

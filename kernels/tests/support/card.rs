@@ -118,9 +118,10 @@ pub fn cards() -> &'static [Card] {
 
 /// Replaces all kernels by clang's; false when there is no clang.
 fn load_clang(card: &Card) -> bool {
-    Family::ALL.iter().all(|&family| match clang::compile(family, card.kernels.target().arch) {
+    let images = Family::ALL.iter().flat_map(|&family| family.widths().map(move |width| (family, width)));
+    images.into_iter().all(|(family, width)| match clang::compile(family, width, card.kernels.target().arch) {
         Some(image) => {
-            card.kernels.replace(family, &image).unwrap_or_else(|error| panic!("{}: {error}", family.file()));
+            card.kernels.replace(family, width, &image).unwrap_or_else(|error| panic!("{}: {error}", family.file()));
             true
         }
         None => false,

@@ -37,6 +37,10 @@ static __device__ __forceinline__ unsigned long long atomicAdd(unsigned long lon
     return __nvvm_atom_add_gen_ll((long long *)to, (long long)value);
 }
 
+static __device__ __forceinline__ unsigned atomicAdd(unsigned *to, unsigned value) {
+    return (unsigned)__nvvm_atom_add_gen_i((int *)to, (int)value);
+}
+
 // Both halves of a word from another thread.
 template <typename Shuffle>
 static __device__ __forceinline__ unsigned long long shuffle_halves(unsigned long long value, Shuffle shuffle) {
@@ -48,4 +52,7 @@ static __device__ __forceinline__ unsigned long long __shfl_xor_sync(unsigned ma
 }
 static __device__ __forceinline__ unsigned long long __shfl_down_sync(unsigned mask, unsigned long long value, int lanes) {
     return shuffle_halves(value, [=](unsigned half) { return __nvvm_shfl_sync_down_i32(mask, half, lanes, 31); });
+}
+static __device__ __forceinline__ unsigned __shfl_down_sync(unsigned mask, unsigned value, int lanes) {
+    return __nvvm_shfl_sync_down_i32(mask, value, lanes, 31);
 }

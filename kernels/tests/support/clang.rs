@@ -1,11 +1,12 @@
 //! The kernels' PTX by clang, the second compiler.
 
+use cryptgpu_kernels::Width;
 use cryptgpu_kernels::compile::{Family, Image};
 use std::path::Path;
 use std::process::Command;
 
-/// clang's PTX of a family for `arch`, kept between runs; none when there is no clang 19 (said aloud).
-pub fn compile(family: Family, arch: u32) -> Option<Image> {
+/// clang's PTX of a family for elements of a width and for `arch`, kept between runs; none when there is no clang 19 (said aloud).
+pub fn compile(family: Family, width: Width, arch: u32) -> Option<Image> {
     if std::env::var_os("CRYPTGPU_WITHOUT_CLANG").is_some() {
         eprintln!("\n******** NOT CHECKED: the second compiler, clang-19 ********\n");
         return None;
@@ -33,9 +34,10 @@ pub fn compile(family: Family, arch: u32) -> Option<Image> {
         "-Wno-unused-command-line-argument",
         "-S",
     ];
-    command.args(arguments).arg(format!("--cuda-gpu-arch=sm_{arch}"));
+    let bits = width.bits();
+    command.args(arguments).arg(format!("--cuda-gpu-arch=sm_{arch}")).arg(format!("-DWORD_BITS={bits}"));
     command.arg("-include").arg(here.join("tests/support/clang.h")).arg(here.join("src").join(family.file()));
-    let target = folder.join(format!("{}.{arch}.{}.ptx", family.file(), std::process::id()));
+    let target = folder.join(format!("{}.{bits}.{arch}.{}.ptx", family.file(), std::process::id()));
     let output = command.arg("-o").arg(&target).output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "clang-19 refuses {}:\n{log}", family.file());

@@ -9,6 +9,7 @@ pub mod clang;
 pub mod data;
 pub mod emulator;
 
+use cryptgpu_kernels::Width;
 use cryptgpu_kernels::compile::{Family, Format, Image, Target, compile};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,10 +65,10 @@ pub fn nvrtc() -> bool {
     }
 }
 
-/// The PTX of a family.
-pub fn ptx(family: Family, arch: u32) -> String {
-    let image = compile(family, Target { arch, format: Format::Ptx }, &[]).unwrap_or_else(|error| panic!("{error}"));
-    text(image)
+/// The PTX of a family for elements of a width.
+pub fn ptx(family: Family, width: Width, arch: u32) -> String {
+    let image = compile(family, width, Target { arch, format: Format::Ptx }, &[]);
+    text(image.unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// PTX as text.
@@ -124,9 +125,10 @@ fn usages(log: &str) -> Vec<Usage> {
     found
 }
 
-/// The machine code of a family as text.
-pub fn disassemble(nvdisasm: &Path, family: Family, arch: u32) -> String {
-    let image = compile(family, Target { arch, format: Format::Cubin }, &[]).unwrap_or_else(|error| panic!("{error}"));
+/// The machine code of a family for elements of a width as text.
+pub fn disassemble(nvdisasm: &Path, family: Family, width: Width, arch: u32) -> String {
+    let image = compile(family, width, Target { arch, format: Format::Cubin }, &[]);
+    let image = image.unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("kernels.cubin");
     std::fs::write(&file, &image.0).unwrap();

@@ -120,13 +120,13 @@ impl Minibatches {
                     let encoded = p.codec().encode_array(&own.images(rows)?);
                     let fail =
                         |error: crate::ring::RingError| JobError::Input(format!("images of {}: {error}", own.name()));
-                    uploaded(p, &encoded.map_err(fail)?)
+                    Ok(uploaded(p, &encoded.map_err(fail)?))
                 };
                 let one = 1u64 << p.codec().fraction_bits();
                 let labels = |p: &Party, rows: &[usize]| {
                     let words = own.targets(rows, classes, one)?;
                     let targets = ArrayD::from_shape_vec(IxDyn(&[rows.len(), classes]), words);
-                    uploaded(p, &targets.map_err(|error| JobError::Other(error.to_string()))?)
+                    Ok(uploaded(p, &targets.map_err(|error| JobError::Other(error.to_string()))?))
                 };
                 let x = p.step("images", |p| input(p, &layout.images, &rows, &shape, images))?;
                 let y = p.step("labels", |p| input(p, &layout.labels, &rows, &[classes], labels))?;
@@ -138,9 +138,8 @@ impl Minibatches {
 }
 
 /// Elements of the ring that a party computes in, on its device.
-fn uploaded(p: &Party, elements: &ArrayD<u64>) -> Result<Tensor, JobError> {
-    let tensor = Tensor::from_array_in(p.ring(), p.device(), elements);
-    tensor.map_err(|error| JobError::Mpc(error.into()))
+fn uploaded(p: &Party, elements: &ArrayD<u64>) -> Tensor {
+    Tensor::from_array_in(p.ring(), p.device(), elements)
 }
 
 /// Shares rows, each by its owner.

@@ -27,7 +27,7 @@ where
     let key = Key::from_os().map_err(|error| NotDealt(error.to_string()))?;
     let mut prg = Correlated::new(Randomness::Aes128Ctr, &Keys::alone(key));
     let fail = |error: DeviceError| NotDealt(error.to_string());
-    let value = Tensor::from_array_in(ring, Device::Cpu, array).map_err(fail)?;
+    let value = Tensor::from_array_in(ring, Device::Cpu, array);
     let [p0, p1, p2] = deal(&value, &mut prg).map(|rep| {
         let (a, b) = rep.components();
         Ok([Words(a.view().to_host()?), Words(b.view().to_host()?)])

@@ -134,6 +134,11 @@ unit_kernel! {
     }
 }
 
+/// `n` elements of `x` from `first` on to `out`, from its element `at` on.
+pub fn copy_part<W: Word>(n: usize, first: usize, x: &[W], at: usize, out: &mut [W]) {
+    out[at..at + n].copy_from_slice(&x[first..first + n]);
+}
+
 /// `out` = the sum of all words, one word.
 pub fn sum<W: Word>(x: &[W], out: &mut [W]) {
     out[0] = x.iter().fold(W::zero(), |sum, word| sum.wrapping_add(word));

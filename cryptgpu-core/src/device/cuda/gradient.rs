@@ -1,26 +1,31 @@
 //! Gradients of convolutions on a card: convolutions of their own, on operands in another order.
 
 use super::pool::window;
-use super::product::{conv2d_sum, method};
+use super::product::{conv2d_sum, method, term};
 use super::{Buffer, View, ViewMut, elementwise, launch, pool};
+use crate::device::dispatch::Shaped;
 use crate::device::{BlockOrder, ConvGeometry, DeviceError, GeometryError, PlaneWindows, PoolGeometry};
-use cryptgpu_kernels::{Conv2d, ConvTerm, Window};
+use cryptgpu_kernels::{Conv2d, Element, Window};
 
 /// As a convolution of its own: images `[C/g, g·N, H, W]` with the outputs' gradients `[O, N, H′, W′]` as weights, g
 /// groups, stride and dilation exchanged, which gives `[C/g, O, kh, kw]`. Where a group has one input channel there is
 /// a kernel for it.
-pub(crate) fn weights(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
+pub(crate) fn weights<W: Element>(
+    geometry: &ConvGeometry,
+    terms: [(Shaped<View>, Shaped<View>); 2],
+    Shaped(out, n): Shaped<ViewMut>,
+) -> Result<(), DeviceError> {
     let operation = "gradient of a convolution's weights";
     let method = method(operation)?;
     let windows = geometry.windows().map_err(|source| DeviceError::Geometry { operation, source })?;
     let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
-    let [(dy0, x0), (dy1, x1)] = terms;
-    let seen = window(&windows);
-    let term = |weight, input| ConvTerm { input, weight };
+    let [(Shaped(dy0, outputs), Shaped(x0, inputs)), (Shaped(dy1, _), Shaped(x1, _))] = terms;
+    let (seen, sizes) = (window(&windows), [inputs, outputs]);
     if groups > 1 && in_channels == groups {
         let conv = Conv2d { batch, in_channels, out_channels, groups, window: seen };
         launch(operation, [dy0, x0, dy1, x1], [out], |k, s, [dy0, x0, dy1, x1], [out]| {
-            k.depthwise_weight_gradient(s, &conv, &[term(dy0, x0), term(dy1, x1)], out)
+            let terms = [term::<W>(sizes, x0, dy0), term(sizes, x1, dy1)];
+            k.depthwise_weight_gradient(s, &conv, &terms, out.first(n))
         });
         return Ok(());
     }
@@ -29,48 +34,64 @@ pub(crate) fn weights(geometry: &ConvGeometry, terms: [(View, View); 2], out: Vi
     let images = BlockOrder::mirrored([batch, groups, channels], plane);
     let gradients = BlockOrder::swapped(1, [batch, out_channels], pixels);
     let ordinal = out.ordinal();
-    let [x0, x1] = [x0, x1].map(|x| reordered(ordinal, &images, x));
-    let [dy0, dy1] = [dy0, dy1].map(|dy| reordered(ordinal, &gradients, dy));
+    let [x0, x1] = [x0, x1].map(|x| reordered::<W>(ordinal, &images, x));
+    let [dy0, dy1] = [dy0, dy1].map(|dy| reordered::<W>(ordinal, &gradients, dy));
     let window =
         Window { output: seen.kernel, kernel: seen.output, stride: seen.dilation, dilation: seen.stride, ..seen };
     let conv = Conv2d { batch: channels, in_channels: groups * batch, out_channels, groups, window };
     let mut result = Buffer::alloc(ordinal, out.len());
     let (reads, words) = ([dy0.view(), x0.view(), dy1.view(), x1.view()], result.slice_mut(0..out.len()));
     launch(operation, reads, [words], |k, s, [dy0, x0, dy1, x1], [out]| {
-        k.conv2d(s, method, &conv, &[term(dy0, x0), term(dy1, x1)], out)
+        let terms = [term::<W>(sizes, x0, dy0), term(sizes, x1, dy1)];
+        k.conv2d(s, method, &conv, &terms, out.first(n))
     });
     let taps = seen.kernel[0] * seen.kernel[1];
-    elementwise::reorder(&BlockOrder::swapped(1, [channels, out_channels], taps), result.view(), out);
+    let order = BlockOrder::swapped(1, [channels, out_channels], taps);
+    elementwise::reorder::<W>(&order, result.view(), Shaped(out, n));
     Ok(())
 }
 
 /// As a convolution with the flipped weights ([`FlippedConv`]).
-pub(crate) fn images(geometry: &ConvGeometry, terms: [(View, View); 2], out: ViewMut) -> Result<(), DeviceError> {
+pub(crate) fn images<W: Element>(
+    geometry: &ConvGeometry,
+    terms: [(Shaped<View>, Shaped<View>); 2],
+    out: Shaped<ViewMut>,
+) -> Result<(), DeviceError> {
     let operation = "gradient of a convolution's images";
-    let ordinal = out.ordinal();
+    let ordinal = out.0.ordinal();
     let flipped = FlippedConv::new(geometry).map_err(|source| DeviceError::Geometry { operation, source })?;
     let Some(FlippedConv { insertion, geometry, weight_order }) = flipped else {
-        launch(operation, [], [out], |k, s, [], [out]| k.fill_constant(s, 0, out));
+        launch(operation, [], [out.0], |k, s, [], [out]| k.fill_constant(s, 0, out));
         return Ok(());
     };
-    let [w0, w1] = terms.map(|(_, w)| reordered(ordinal, &weight_order, w));
+    let weights = weight_order.words();
+    let [w0, w1] = terms.map(|(_, Shaped(w, _))| reordered::<W>(ordinal, &weight_order, w));
+    let [w0, w1] = [&w0, &w1].map(|w| Shaped(w.view(), weights));
     let Some(windows) = insertion else {
         let [(dy0, _), (dy1, _)] = terms;
-        return conv2d_sum(&geometry, [(dy0, w0.view()), (dy1, w1.view())], out);
+        return conv2d_sum::<W>(&geometry, [(dy0, w0), (dy1, w1)], out);
     };
-    let words = geometry.input_shape().iter().product();
+    let n = geometry.input_shape().iter().product();
     let [dy0, dy1] = terms.map(|(dy, _)| {
-        let mut planes = Buffer::alloc(ordinal, words);
-        pool::spread(&windows, false, dy, planes.slice_mut(0..words));
+        let mut planes = alloc::<W>(ordinal, n);
+        let all = 0..planes.len();
+        pool::spread::<W>(&windows, false, dy, Shaped(planes.slice_mut(all), n));
         planes
     });
-    conv2d_sum(&geometry, [(dy0.view(), w0.view()), (dy1.view(), w1.view())], out)
+    let [dy0, dy1] = [&dy0, &dy1].map(|dy| Shaped(dy.view(), n));
+    conv2d_sum::<W>(&geometry, [(dy0, w0), (dy1, w1)], out)
 }
 
-/// A copy of words on a card in another order.
-fn reordered(ordinal: u32, order: &BlockOrder, words: View) -> Buffer {
-    let mut copy = Buffer::alloc(ordinal, words.len());
-    elementwise::reorder(order, words, copy.slice_mut(0..words.len()));
+/// Memory for `n` elements.
+fn alloc<W: Element>(ordinal: u32, n: usize) -> Buffer {
+    Buffer::alloc(ordinal, n.div_ceil(W::WIDTH.packed()))
+}
+
+/// A copy of elements on a card in another order.
+fn reordered<W: Element>(ordinal: u32, order: &BlockOrder, x: View) -> Buffer {
+    let mut copy = alloc::<W>(ordinal, order.words());
+    let all = 0..copy.len();
+    elementwise::reorder::<W>(order, x, Shaped(copy.slice_mut(all), order.words()));
     copy
 }
 

@@ -37,6 +37,7 @@ mod words;
 pub(super) mod bit_product;
 pub(super) mod bits;
 pub(super) mod elementwise;
+pub(super) mod extension;
 pub(super) mod gradient;
 pub(super) mod pool;
 pub(super) mod product;

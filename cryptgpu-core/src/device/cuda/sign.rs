@@ -3,8 +3,9 @@
 use super::elementwise::Masks;
 use super::{View, ViewMut, launch, launch_all};
 use crate::device::{Draw, SignWindow, TreeStep};
+use cryptgpu_kernels::Element;
 
-pub(crate) fn share_bits(
+pub(crate) fn share_bits<W: Element>(
     window: SignWindow,
     x: [View; 2],
     mask: &Draw,
@@ -15,11 +16,11 @@ pub(crate) fn share_bits(
     let [mask] = masks.views();
     let reads = [x[0], x[1], mask];
     launch("sign bit, role 0", reads, [message, top, top_mask], |k, s, [x0, x1, mask], [message, top, top_mask]| {
-        k.sign_share_bits(s, window, [x0, x1], mask, message, top, top_mask)
+        k.sign_share_bits::<W>(s, window, [x0, x1], mask, message, top, top_mask)
     });
 }
 
-pub(crate) fn share_carries(
+pub(crate) fn share_carries<W: Element>(
     window: SignWindow,
     with_constants: bool,
     [b, shared]: [View; 2],
@@ -29,7 +30,7 @@ pub(crate) fn share_carries(
 ) {
     let (reads, writes) = ([b, shared, mask], [carry, top, top_a]);
     launch("sign bit, roles 1 and 2", reads, writes, |k, s, [b, shared, mask], [carry, top, top_a]| {
-        k.sign_share_carries(s, window, with_constants, b, shared, mask, carry, [top, top_a])
+        k.sign_share_carries::<W>(s, window, with_constants, b, shared, mask, carry, [top, top_a])
     });
 }
 

@@ -65,12 +65,12 @@ fn fixed(value: f64, fraction_bits: u32) -> u64 {
 /// What a function gives.
 trait Outcome: Sized {
     /// The same in the ring of 32 bits.
-    fn reduced(self) -> Result<Self, MpcError>;
+    fn reduced(self) -> Self;
 }
 
 impl Outcome for Rep {
-    fn reduced(self) -> Result<Self, MpcError> {
-        Ok(self.reduce()?)
+    fn reduced(self) -> Self {
+        self.reduce()
     }
 }
 
@@ -91,7 +91,7 @@ impl Party {
         let codec = FixedPoint::in_ring(Ring::Z64, before.codec.fraction_bits())?;
         let extended = self.extend_all(inputs)?;
         let result = self.with_settings(Settings { codec, ..settings }, |p| body(p, extended.each_ref()))?;
-        result.reduced()
+        Ok(result.reduced())
     }
 
     /// [`Party::extend`] of several shares, in the rounds of one.

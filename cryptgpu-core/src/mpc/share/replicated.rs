@@ -50,11 +50,8 @@ impl Rep {
 
     /// x modulo 2^32: the same value in the ring of 32 bits, for −2^31 ≤ x < 2^31. Local; the way back is
     /// [`Party::extend`](crate::mpc::Party::extend). A share of that ring stays as it is.
-    ///
-    /// # Errors
-    /// [`DeviceError::RingOn`] for a share on a card.
-    pub fn reduce(&self) -> Result<Self, DeviceError> {
-        self.try_each(Tensor::reduced)
+    pub fn reduce(&self) -> Self {
+        self.each(Tensor::reduced)
     }
 
     /// The same share, to be held for long: of larger buffers' memory what is not needed is given back.

@@ -160,8 +160,7 @@ fn words_compute_what_words_compute() {
     for (ring, n) in super::RINGS.into_iter().flat_map(|ring| [(ring, 130), (ring, 511)]) {
         let world = World::seeded(8).in_ring(ring);
         let [x, y] = [1, 2].map(|seed| super::samples_in(ring, n, seed));
-        let tensor =
-            |words: &[u64]| Tensor::from_array_in(ring, Default::default(), &array(&[n], words.to_vec())).unwrap();
+        let tensor = |words: &[u64]| Tensor::from_array_in(ring, Default::default(), &array(&[n], words.to_vec()));
         for width in [ring.bits(), 13, 1] {
             let mask = u64::MAX >> (64 - width);
             let opened = world.run(|p| {

@@ -149,7 +149,7 @@ fn extension() {
         let check = Check::new("product in between", 2).bits(16).errors(0..=1).view_sizes(&[1]).world(&world);
         let protocol = |p: &mut Party, x: &[Rep]| {
             let [x, y] = [p.extend(&x[0])?.mul_word(1 << 8), p.extend(&x[1])?.mul_word(1 << 8)];
-            Ok::<_, MpcError>(p.truncate_additive(x.local_mul(&y)?, 20 + 8)?.reduce()?)
+            Ok::<_, MpcError>(p.truncate_additive(x.local_mul(&y)?, 20 + 8)?.reduce())
         };
         check.run(protocol, elementwise(|x| (x[0] * x[1]) >> 12)).unwrap().require().unwrap();
     }

@@ -310,7 +310,6 @@ fn share_input(
     };
     let device = p.device();
     let words = images.map(encode).transpose()?;
-    let value = words.map(|words| Tensor::from_array_in(p.ring(), device, &words)).transpose();
-    let value = value.map_err(|source| NnError::Local { node: "input".into(), source })?;
+    let value = words.map(|words| Tensor::from_array_in(p.ring(), device, &words));
     Ok(p.step("input", |p| p.input(owner, value.as_ref(), &shape))?)
 }

@@ -11,7 +11,7 @@ use super::plan::TrainingPlan;
 use super::settings::{Loss, Train};
 use super::times::{Label, Pass, StepTime, observed};
 use crate::device::Tensor;
-use crate::mpc::{MpcError, Party, Rep};
+use crate::mpc::{Party, Rep};
 use crate::net::PartyId;
 use crate::nn::plaintext::check_shape;
 use crate::nn::plan::PlanOp;
@@ -102,7 +102,6 @@ impl SharedTraining {
                 encoded.map_err(|source| NnError::Encode { tensor: tensor.name.clone(), source })
             });
             let value = words.transpose()?.map(|words| Tensor::from_array_in(codec.ring(), device, &words));
-            let value = value.transpose().map_err(MpcError::from)?;
             tensors.push(p.step(&tensor.name, |p| p.input(owner, value.as_ref(), &tensor.shape))?);
         }
         Ok(SharedTraining::begin(graph, plan, codec, tensors))

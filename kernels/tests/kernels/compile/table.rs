@@ -4,7 +4,7 @@
 use super::usages;
 use crate::support::Usage;
 use cryptgpu_core::nn::{count, fold, zoo};
-use cryptgpu_kernels::KernelInfo;
+use cryptgpu_kernels::{KernelInfo, Width};
 use std::fmt::Write;
 
 /// What a multiprocessor has, by compute capability: bytes of shared memory, and bytes of it that each block costs
@@ -18,11 +18,11 @@ fn multiprocessor(arch: u32) -> (u32, u32) {
 }
 
 /// Warps that fit a multiprocessor at once, of 64.
-fn resident_warps(arch: u32, info: &KernelInfo, usage: &Usage) -> u32 {
+fn resident_warps(arch: u32, info: &KernelInfo, width: Width, usage: &Usage) -> u32 {
     let warps = info.threads / 32;
     let (shared, overhead) = multiprocessor(arch);
     let registers = (usage.registers * 32).next_multiple_of(256) * warps;
-    let block = usage.shared + info.shared + overhead;
+    let block = usage.shared + info.shared_in(width) + overhead;
     let by_shared = shared.checked_div(block).unwrap_or(32);
     (65_536 / registers).min(by_shared).min(64 / warps).min(32) * warps
 }
@@ -31,18 +31,22 @@ fn kernel_table() -> String {
     let mut table = String::from(
         "| kernel | threads | shared memory | registers, 7.0 / 8.0 / 9.0 | occupancy, 7.0 / 8.0 / 9.0 |\n|---|---|---|---|---|\n",
     );
-    for (family, found) in usages() {
-        writeln!(table, "| **`{}`** | | | | |", family.file()).unwrap();
-        for info in family.kernels() {
+    for (family, width, found) in usages() {
+        let (file, width) = (family.file(), *width);
+        match width {
+            Width::Bits64 => writeln!(table, "| **`{file}`** | | | | |").unwrap(),
+            Width::Bits32 => writeln!(table, "| **`{file}`**, elements of 32 bits | | | | |").unwrap(),
+        }
+        for info in family.kernels_in(width) {
             let of = |arch: u32| found.iter().find(|(a, usage)| *a == arch && usage.kernel == info.name);
             let cell = |arch: u32, show: &dyn Fn(&Usage) -> String| of(arch).map_or("—".to_owned(), |(_, u)| show(u));
             let row = |show: &dyn Fn(u32, &Usage) -> String| {
                 super::ARCHITECTURES.map(|arch| cell(arch, &|usage| show(arch, usage))).join(" / ")
             };
-            let shared = of(80).map_or(0, |(_, usage)| usage.shared + info.shared);
+            let shared = of(80).map_or(0, |(_, usage)| usage.shared + info.shared_in(width));
             let shared = if shared == 0 { "—".to_owned() } else { format!("{:.1} KiB", f64::from(shared) / 1024.0) };
             let registers = row(&|_, usage| usage.registers.to_string());
-            let occupancy = row(&|arch, usage| format!("{} %", resident_warps(arch, info, usage) * 100 / 64));
+            let occupancy = row(&|arch, usage| format!("{} %", resident_warps(arch, info, width, usage) * 100 / 64));
             writeln!(table, "| `{}` | {} | {shared} | {registers} | {occupancy} |", info.name, info.threads).unwrap();
         }
     }

@@ -1,9 +1,11 @@
 //! Steps on packed bits: planes, sign bit, bit product, truncation.
 
+use super::Elements;
 use crate::support::card::{Buffer, Card, cards};
 use crate::support::data::{Draws, SIZES, drawn, words};
 use cryptgpu_core::device::cpu::{bit_product, bits, sign, truncation};
 use cryptgpu_core::prg::{Randomness, Stream};
+use cryptgpu_core::ring::Word;
 use cryptgpu_kernels::{BitTerm, CloseTerms, Deal, OpenTop, Results, SignWindow, Summed, TermShare, TreeStep};
 
 fn draws(seed: u8) -> Draws {
@@ -22,47 +24,62 @@ fn masks<const N: usize>(card: &Card, draws: &mut Draws, n: usize) -> ([Stream; 
     (streams, buffers)
 }
 
-#[test]
-fn planes_agree() {
+in_both_rings!(
+    planes_agree,
+    sharing_of_bits_agrees,
+    sharing_of_carries_agrees,
+    bit_products_agree,
+    truncations_of_products_agree,
+    truncations_of_replicated_tensors_agree
+);
+
+/// Elements that fill words of memory, and the words.
+fn sizes<W: Elements>() -> impl Iterator<Item = (usize, usize)> {
+    SIZES.into_iter().map(|n| (W::memory(n) * W::PACKED, W::memory(n)))
+}
+
+fn planes_agree<W: Elements>() {
     for card in cards() {
-        for n in SIZES {
-            let x = words(20, n);
+        for (n, w) in sizes::<W>() {
+            let x = words(20, w);
             let dx = card.up(&x);
-            for (low, width) in [(0, 1), (0, 64), (63, 1), (5, 13), (20, 32), (1, 63)] {
+            let all = [(0, 1), (0, 32), (31, 1), (5, 13), (0, 64), (63, 1), (20, 32), (1, 63)];
+            for (low, width) in all.into_iter().filter(|(low, width)| low + width <= <W as Word>::BITS) {
                 let mut expected = vec![0; width as usize * plane(n)];
-                bits::to_planes::<u64>(low, width, &x, &mut expected);
+                bits::to_planes::<W>(low, width, &x, &mut expected);
                 let mut planes = card.blank(expected.len());
-                card.kernels.to_planes(&card.stream, low, width, dx.words(), planes.words_mut()).unwrap();
+                let from = dx.words().elements::<W>();
+                card.kernels.to_planes(&card.stream, low, width, from, planes.words_mut()).unwrap();
                 assert_eq!(card.down(&planes), expected, "bits {low} and {width} more, n = {n}, {}", card.name);
-                let (mut back, mut out) = (vec![0; n], card.blank(n));
-                bits::from_planes::<u64>(width, &expected, &mut back);
-                card.kernels.from_planes(&card.stream, width, planes.words(), out.words_mut()).unwrap();
+                let (mut back, mut out) = (vec![0; w], card.blank(w));
+                bits::from_planes::<W>(width, &expected, &mut back);
+                let to = out.words_mut().elements::<W>();
+                card.kernels.from_planes(&card.stream, width, planes.words(), to).unwrap();
                 assert_eq!(card.down(&out), back, "{width} bits back, n = {n}, {}", card.name);
             }
         }
     }
 }
 
-const WINDOWS: [(u32, u32); 5] = [(0, 64), (0, 32), (13, 32), (20, 16), (48, 16)];
+const WINDOWS: [(u32, u32); 6] = [(0, 64), (0, 32), (13, 32), (7, 16), (16, 16), (48, 16)];
 
-#[test]
-fn sharing_of_bits_agrees() {
+fn sharing_of_bits_agrees<W: Elements>() {
     let mut draws = draws(1);
     for card in cards() {
-        for n in SIZES {
-            let x = [words(21, n), words(22, n)];
+        for (n, w) in sizes::<W>() {
+            let x = [words(21, w), words(22, w)];
             let dx = x.each_ref().map(|x| card.up(x));
-            for (low, width) in WINDOWS {
+            for (low, width) in WINDOWS.into_iter().filter(|(low, width)| low + width <= <W as Word>::BITS) {
                 let window = SignWindow::new(low, width).unwrap();
                 let len = window.shared_planes() * plane(n);
                 let ([stream], [mask]) = masks(card, &mut draws, len);
                 let (mut message, mut top, mut top_mask) = (vec![0; len], vec![0; plane(n)], vec![0; plane(n)]);
-                sign::share_bits::<u64>(window, [&x[0], &x[1]], &stream, &mut message, [&mut top, &mut top_mask]);
+                sign::share_bits::<W>(window, [&x[0], &x[1]], &stream, &mut message, [&mut top, &mut top_mask]);
                 let mut out = [card.blank(len), card.blank(plane(n)), card.blank(plane(n))];
                 let [m, t, tm] = &mut out;
                 let xs = dx.each_ref().map(|x| x.words());
                 let (m, t, tm) = (m.words_mut(), t.words_mut(), tm.words_mut());
-                card.kernels.sign_share_bits(&card.stream, window, xs, mask.words(), m, t, tm).unwrap();
+                card.kernels.sign_share_bits::<W>(&card.stream, window, xs, mask.words(), m, t, tm).unwrap();
                 let found = out.each_ref().map(|out| card.down(out));
                 assert_eq!(found, [message, top, top_mask], "{window:?}, n = {n}, {}", card.name);
             }
@@ -70,26 +87,25 @@ fn sharing_of_bits_agrees() {
     }
 }
 
-#[test]
-fn sharing_of_carries_agrees() {
+fn sharing_of_carries_agrees<W: Elements>() {
     for card in cards() {
-        for n in SIZES {
-            let b = words(23, n);
+        for (n, w) in sizes::<W>() {
+            let b = words(23, w);
             let db = card.up(&b);
-            for (low, width) in WINDOWS {
+            for (low, width) in WINDOWS.into_iter().filter(|(low, width)| low + width <= <W as Word>::BITS) {
                 for constants in [false, true] {
                     let window = SignWindow::new(low, width).unwrap();
                     let shared = words(24, window.shared_planes() * plane(n));
                     let mask = words(25, window.carry_planes() * plane(n));
                     let mut expected = [vec![0; mask.len()], vec![0; plane(n)], vec![0; plane(n)]];
                     let [carry, top, top_a] = &mut expected;
-                    sign::share_carries::<u64>(window, constants, [&b, &shared], &mask, carry, [top, top_a]);
+                    sign::share_carries::<W>(window, constants, [&b, &shared], &mask, carry, [top, top_a]);
                     let (ds, dm) = (card.up(&shared), card.up(&mask));
                     let mut out = [mask.len(), plane(n), plane(n)].map(|len| card.blank(len));
                     let [c, top, top_a] = out.each_mut().map(|out| out.words_mut());
                     let (db, ds, dm) = (db.words(), ds.words(), dm.words());
                     let (kernels, stream) = (&card.kernels, &card.stream);
-                    kernels.sign_share_carries(stream, window, constants, db, ds, dm, c, [top, top_a]).unwrap();
+                    kernels.sign_share_carries::<W>(stream, window, constants, db, ds, dm, c, [top, top_a]).unwrap();
                     let found = out.each_ref().map(|out| card.down(out));
                     assert_eq!(found, expected, "{window:?}, n = {n}, {}", card.name);
                 }
@@ -130,39 +146,38 @@ fn levels_of_the_tree_agree() {
     }
 }
 
-#[test]
-fn bit_products_agree() {
+fn bit_products_agree<W: Elements>() {
     let mut draws = draws(4);
     for card in cards() {
-        for n in SIZES {
+        for (n, w) in sizes::<W>() {
             let bits = [words(30, plane(n)), words(31, plane(n))];
-            let (x, e) = ([words(32, n), words(33, n)], words(34, n));
+            let (x, e) = ([words(32, w), words(33, w)], words(34, w));
             let on_card = |words: &[Vec<u64>; 2]| [card.up(&words[0]), card.up(&words[1])];
             let (db, dx, de) = (on_card(&bits), on_card(&x), card.up(&e));
             let (b, xs) = (db.each_ref().map(|b| b.words()), dx.each_ref().map(|x| x.words()));
             let (hb, hx) = ([&bits[0][..], &bits[1][..]], [&x[0][..], &x[1][..]]);
             let (kernels, stream) = (&card.kernels, &card.stream);
 
-            let (s, m) = masks::<5>(card, &mut draws, n);
-            let mut expected = [vec![0; n], vec![0; n], vec![0; n]];
+            let (s, m) = masks::<5>(card, &mut draws, w);
+            let mut expected = [vec![0; w], vec![0; w], vec![0; w]];
             let [message, y0, y1] = &mut expected;
-            bit_product::role0::<u64>(hb, s.each_ref(), message, y0, y1);
+            bit_product::role0::<W>(hb, s.each_ref(), message, y0, y1);
             let m = m.each_ref().map(|mask| mask.words());
-            let mut out = [card.blank(n), card.blank(n), card.blank(n)];
+            let mut out = [card.blank(w), card.blank(w), card.blank(w)];
             let [message, y0, y1] = out.each_mut().map(|out| out.words_mut());
-            kernels.bit_product_role0(stream, b, m, message, y0, y1).unwrap();
+            kernels.bit_product_role0::<W>(stream, b, m, message, y0, y1).unwrap();
             assert_eq!(out.each_ref().map(|out| card.down(out)), expected, "role 0, n = {n}, {}", card.name);
 
             // Role 1's and role 2's, which has one component, in one launch; first, and last.
             for last in [false, true] {
-                let (s, m) = masks::<2>(card, &mut draws, n);
-                let mut expected = [vec![0; n], vec![0; n]];
+                let (s, m) = masks::<2>(card, &mut draws, w);
+                let mut expected = [vec![0; w], vec![0; w]];
                 let [one, two] = expected.each_mut().map(|words| &mut words[..]);
                 let opened = last.then_some(&e[..]);
                 let (both, alone) = (Summed(hx[0], Some(hx[1])), Summed(hx[1], None));
-                bit_product::term::<u64>(BitTerm { bits: hb, x: both, opened, mask: &s[0], message: one });
-                bit_product::term::<u64>(BitTerm { bits: hb, x: alone, opened, mask: &s[1], message: two });
-                let mut out = [card.blank(n), card.blank(n)];
+                bit_product::term::<W>(BitTerm { bits: hb, x: both, opened, mask: &s[0], message: one });
+                bit_product::term::<W>(BitTerm { bits: hb, x: alone, opened, mask: &s[1], message: two });
+                let mut out = [card.blank(w), card.blank(w)];
                 let [one, two] = out.each_mut().map(|out| out.words_mut());
                 let (opened, masks) = (last.then(|| de.words()), m.each_ref().map(|mask| mask.words()));
                 let (both, alone) = (Summed(xs[0], Some(xs[1])), Summed(xs[1], None));
@@ -170,83 +185,82 @@ fn bit_products_agree() {
                     BitTerm { bits: b, x: both, opened, mask: masks[0], message: one },
                     BitTerm { bits: b, x: alone, opened, mask: masks[1], message: two },
                 ];
-                kernels.bit_product_terms(stream, terms).unwrap();
+                kernels.bit_product_terms::<W>(stream, terms).unwrap();
                 let found = out.each_ref().map(|out| card.down(out));
                 assert_eq!(found, expected, "terms, last {last}, n = {n}, {}", card.name);
             }
 
-            let (s, [u1]) = masks::<1>(card, &mut draws, n);
-            let (mut expected, mut message) = (vec![0; n], card.blank(n));
-            bit_product::convert_role0::<u64>(&bits[0], &s[0], &mut expected);
-            kernels.convert_role0(stream, b[0], u1.words(), message.words_mut()).unwrap();
+            let (s, [u1]) = masks::<1>(card, &mut draws, w);
+            let (mut expected, mut message) = (vec![0; w], card.blank(w));
+            bit_product::convert_role0::<W>(&bits[0], &s[0], &mut expected);
+            kernels.convert_role0::<W>(stream, b[0], u1.words(), message.words_mut()).unwrap();
             assert_eq!(card.down(&message), expected, "conversion at role 0, n = {n}, {}", card.name);
             for with_v in [false, true] {
-                let (s, [mask]) = masks::<1>(card, &mut draws, n);
-                let mut message = card.blank(n);
-                bit_product::convert_term::<u64>(&bits[1], &e, &s[0], with_v, &mut expected);
-                kernels.convert_term(stream, b[1], de.words(), mask.words(), with_v, message.words_mut()).unwrap();
+                let (s, [mask]) = masks::<1>(card, &mut draws, w);
+                let mut message = card.blank(w);
+                bit_product::convert_term::<W>(&bits[1], &e, &s[0], with_v, &mut expected);
+                kernels.convert_term::<W>(stream, b[1], de.words(), mask.words(), with_v, message.words_mut()).unwrap();
                 assert_eq!(card.down(&message), expected, "conversion term, n = {n}, {}", card.name);
             }
         }
     }
 }
 
-const CUTS: [u32; 5] = [1, 13, 20, 32, 62];
+const CUTS: [u32; 6] = [1, 13, 20, 30, 32, 62];
 
-#[test]
-fn truncations_of_products_agree() {
+fn truncations_of_products_agree<W: Elements>() {
     let mut draws = draws(5);
     for card in cards() {
         let (kernels, stream) = (&card.kernels, &card.stream);
-        for n in SIZES {
-            let u = words(40, n);
+        for (n, w) in sizes::<W>() {
+            let u = words(40, w);
             let packed = [words(41, plane(n)), words(42, plane(n)), words(43, plane(n))];
             let (du, dp) = (card.up(&u), packed.each_ref().map(|bits| card.up(bits)));
             let bits = dp.each_ref().map(|bits| bits.words());
             // Of the other role fewer elements, with one element none.
-            let short = n / 2;
-            for d in CUTS {
+            let (short, part) = (w / 2 * W::PACKED, w / 2);
+            for d in CUTS.into_iter().filter(|d| d + 2 <= <W as Word>::BITS) {
                 let count = d as usize * plane(n);
-                let ([gamma], [dg]) = masks(card, &mut draws, n);
-                let (mut dealt, mut opened) = (vec![0; n + count], vec![0; plane(short)]);
+                let ([gamma], [dg]) = masks(card, &mut draws, w);
+                let (mut dealt, mut opened) = (vec![0; w + count], vec![0; plane(short)]);
                 let deal =
                     Deal { z: &u[..], halves: [&packed[0][..], &packed[1]], gamma: &gamma, message: &mut dealt[..] };
-                truncation::product_deal::<u64>(d, deal);
-                let (z, alpha) = (&u[..short], &packed[2][..plane(short)]);
-                truncation::open_top::<u64>(OpenTop { z, alpha, message: &mut opened[..] });
-                let mut out = [card.blank(n + count), card.blank(plane(short))];
+                truncation::product_deal::<W>(d, deal);
+                let (z, alpha) = (&u[..part], &packed[2][..plane(short)]);
+                truncation::open_top::<W>(OpenTop { z, alpha, message: &mut opened[..] });
+                let mut out = [card.blank(w + count), card.blank(plane(short))];
                 let [m, o] = out.each_mut().map(|out| out.words_mut());
                 let deal = Deal { z: du.words(), halves: [bits[0], bits[1]], gamma: dg.words(), message: m };
-                let (z, alpha) = (du.words().slice(0..short).unwrap(), bits[2].slice(0..plane(short)).unwrap());
-                kernels.truncation_first(stream, d, deal, OpenTop { z, alpha, message: o }).unwrap();
+                let (z, alpha) = (du.words().slice(0..part).unwrap(), bits[2].slice(0..plane(short)).unwrap());
+                kernels.truncation_first::<W>(stream, d, deal, OpenTop { z, alpha, message: o }).unwrap();
                 let found = out.each_ref().map(|out| card.down(out));
                 assert_eq!(found, [dealt.clone(), opened], "first, d = {d}, n = {n}, {}", card.name);
 
-                let ([y2], [dy2]) = masks(card, &mut draws, n);
-                let mut expected = [vec![0; n + plane(n)], vec![0; n], vec![0; n]];
+                let ([y2], [dy2]) = masks(card, &mut draws, w);
+                let mut expected = [vec![0; w + plane(n)], vec![0; w], vec![0; w]];
                 let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
                 let results_on_host = Results { message, a, b };
-                truncation::product_role1::<u64>(d, [&u, &dealt], [&packed[0], &packed[1]], &y2, results_on_host);
+                truncation::product_role1::<W>(d, [&u, &dealt], [&packed[0], &packed[1]], &y2, results_on_host);
                 let mut m = expected.each_ref().map(|words| card.blank(words.len()));
                 let [message, a, b] = m.each_mut().map(|out| out.words_mut());
                 let shares = [du.words(), out[0].words()];
                 let on_card = Results { message, a, b };
-                kernels.truncation_role1(stream, d, shares, [bits[0], bits[1]], dy2.words(), on_card).unwrap();
+                kernels.truncation_role1::<W>(stream, d, shares, [bits[0], bits[1]], dy2.words(), on_card).unwrap();
                 let found = m.each_ref().map(|out| card.down(out));
                 assert_eq!(found, expected, "role 1, d = {d}, n = {n}, {}", card.name);
                 let [received, ..] = expected;
 
-                let (s, drawn) = masks::<2>(card, &mut draws, n);
-                let mut expected = [vec![0; n], vec![0; n], vec![0; n]];
+                let (s, drawn) = masks::<2>(card, &mut draws, w);
+                let mut expected = [vec![0; w], vec![0; w], vec![0; w]];
                 let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
                 let results_on_host = Results { message, a, b };
                 let words = [&u[..], &received[..]];
-                truncation::product_role0::<u64>(d, words, [&packed[0], &packed[2]], s.each_ref(), results_on_host);
+                truncation::product_role0::<W>(d, words, [&packed[0], &packed[2]], s.each_ref(), results_on_host);
                 let mut last = expected.each_ref().map(|words| card.blank(words.len()));
                 let [message, a, b] = last.each_mut().map(|out| out.words_mut());
                 let (words, drawn) = ([du.words(), m[0].words()], drawn.each_ref().map(|mask| mask.words()));
                 let on_card = Results { message, a, b };
-                kernels.truncation_role0(stream, d, words, [bits[0], bits[2]], drawn, on_card).unwrap();
+                kernels.truncation_role0::<W>(stream, d, words, [bits[0], bits[2]], drawn, on_card).unwrap();
                 let found = last.each_ref().map(|out| card.down(out));
                 assert_eq!(found, expected, "role 0, d = {d}, n = {n}, {}", card.name);
             }
@@ -254,30 +268,29 @@ fn truncations_of_products_agree() {
     }
 }
 
-#[test]
-fn truncations_of_replicated_tensors_agree() {
+fn truncations_of_replicated_tensors_agree<W: Elements>() {
     let mut draws = draws(6);
     for card in cards() {
         let (kernels, stream) = (&card.kernels, &card.stream);
-        for n in SIZES {
-            let x = [words(50, n), words(51, n)];
+        for (n, w) in sizes::<W>() {
+            let x = [words(50, w), words(51, w)];
             let dx = x.each_ref().map(|x| card.up(x));
             let xs = dx.each_ref().map(|x| x.words());
-            for d in CUTS {
+            for d in CUTS.into_iter().filter(|d| d + 2 <= <W as Word>::BITS) {
                 let count = d as usize * plane(n);
-                let (s, drawn) = masks::<4>(card, &mut draws, n);
-                let mut expected = [vec![0; n + count], vec![0; n], vec![0; n]];
+                let (s, drawn) = masks::<4>(card, &mut draws, w);
+                let mut expected = [vec![0; w + count], vec![0; w], vec![0; w]];
                 let [message, a, b] = expected.each_mut().map(|words| &mut words[..]);
-                truncation::shared_role0::<u64>(d, [&x[0], &x[1]], s.each_ref(), Results { message, a, b });
+                truncation::shared_role0::<W>(d, [&x[0], &x[1]], s.each_ref(), Results { message, a, b });
                 let mut out = expected.each_ref().map(|words| card.blank(words.len()));
                 let [message, a, b] = out.each_mut().map(|out| out.words_mut());
                 let drawn = drawn.each_ref().map(|mask| mask.words());
-                kernels.truncation_shared_role0(stream, d, xs, drawn, Results { message, a, b }).unwrap();
+                kernels.truncation_shared_role0::<W>(stream, d, xs, drawn, Results { message, a, b }).unwrap();
                 let found = out.each_ref().map(|out| card.down(out));
                 assert_eq!(found, expected, "role 0, d = {d}, n = {n}, {}", card.name);
 
-                let ([mask, share, y1], [dmask, dshare, dy1]) = masks(card, &mut draws, n);
-                let received = words(52, n + count);
+                let ([mask, share, y1], [dmask, dshare, dy1]) = masks(card, &mut draws, w);
+                let received = words(52, w + count);
                 let dr = card.up(&received);
                 let drawn = TermShare::Drawn { share: dshare.words(), y1: dy1.words() };
                 let cases = [
@@ -285,34 +298,34 @@ fn truncations_of_replicated_tensors_agree() {
                     (TermShare::Received(&received[..]), TermShare::Received(dr.words())),
                 ];
                 for (host, device) in cases {
-                    let mut expected = [vec![0; count], vec![0; n]];
+                    let mut expected = [vec![0; count], vec![0; w]];
                     let [planes, kept] = expected.each_mut().map(|words| &mut words[..]);
-                    truncation::shared_term::<u64>(d, &x[0], host, &mask, planes, kept);
-                    let mut out = [card.blank(count), card.blank(n)];
+                    truncation::shared_term::<W>(d, &x[0], host, &mask, planes, kept);
+                    let mut out = [card.blank(count), card.blank(w)];
                     let [planes, kept] = out.each_mut().map(|out| out.words_mut());
                     let mask = dmask.words();
-                    kernels.truncation_shared_term(stream, d, xs[0], device, mask, planes, kept).unwrap();
+                    kernels.truncation_shared_term::<W>(stream, d, xs[0], device, mask, planes, kept).unwrap();
                     let found = out.each_ref().map(|out| card.down(out));
                     assert_eq!(found, expected, "term, d = {d}, n = {n}, {}", card.name);
                 }
 
                 // Both roles' in one launch, of a half and of all elements.
                 let [first, second] = [54, 53].map(|seed| words(seed, count));
-                let (df, ds, short) = (card.up(&first), card.up(&second), n / 2);
-                let few = d as usize * plane(short);
-                let mut expected = [vec![0; short], vec![0; n]];
+                let (df, ds, short) = (card.up(&first), card.up(&second), w / 2);
+                let few = d as usize * plane(short * W::PACKED);
+                let mut expected = [vec![0; short], vec![0; w]];
                 let [y_short, y] = expected.each_mut().map(|words| &mut words[..]);
                 let terms = [&first[..few], &second[..few]];
-                truncation::shared_close::<u64>(d, CloseTerms { v: &x[0][..short], terms, y2: y_short });
-                truncation::shared_close::<u64>(d, CloseTerms { v: &x[1][..], terms: [&first[..], &second], y2: y });
-                let mut out = [card.blank(short), card.blank(n)];
+                truncation::shared_close::<W>(d, CloseTerms { v: &x[0][..short], terms, y2: y_short });
+                truncation::shared_close::<W>(d, CloseTerms { v: &x[1][..], terms: [&first[..], &second], y2: y });
+                let mut out = [card.blank(short), card.blank(w)];
                 let [y_short, y] = out.each_mut().map(|out| out.words_mut());
                 let (part, terms) = (xs[0].slice(0..short).unwrap(), [df.words(), ds.words()]);
                 let closings = vec![
                     CloseTerms { v: part, terms: terms.map(|term| term.slice(0..few).unwrap()), y2: y_short },
                     CloseTerms { v: xs[1], terms, y2: y },
                 ];
-                kernels.truncation_shared_close(stream, d, closings).unwrap();
+                kernels.truncation_shared_close::<W>(stream, d, closings).unwrap();
                 let found = out.each_ref().map(|out| card.down(out));
                 assert_eq!(found, expected, "last step, d = {d}, n = {n}, {}", card.name);
             }

@@ -1,5 +1,6 @@
 //! Windows over images.
 
+use super::Elements;
 use crate::support::card::cards;
 use crate::support::data::words;
 use cryptgpu_core::device::{PoolGeometry, cpu::pool as cpu};
@@ -10,8 +11,9 @@ pub fn device_window(input: [usize; 2], output: [usize; 2], window: &PoolGeometr
     Window { input, output, kernel, stride, before: [padding[0], padding[2]], dilation }
 }
 
-#[test]
-fn sums_and_taps_agree() {
+in_both_rings!(sums_and_taps_agree);
+
+fn sums_and_taps_agree<W: Elements>() {
     let cases = [
         ([1, 1], PoolGeometry::square(1, 1, 0), 1),
         ([4, 4], PoolGeometry::square(2, 2, 0), 3),
@@ -25,28 +27,30 @@ fn sums_and_taps_agree() {
         for (input, window, planes) in cases {
             let windows = window.over(input).unwrap();
             let out = windows.output;
-            let x = words(12, planes * input[0] * input[1]);
-            let n = planes * out[0] * out[1];
+            let [inputs, n] = [input, out].map(|[height, width]| planes * height * width);
+            let x = words(12, W::memory(inputs));
             let (dx, device) = (card.up(&x), device_window(input, out, &window));
-            let mut expected = vec![0; n];
-            cpu::sum(&windows, &x, &mut expected);
-            let mut sums = card.blank(n);
-            card.kernels.sum_pool(&card.stream, &device, dx.words(), sums.words_mut()).unwrap();
+            let (hx, from) = (W::first(&x, inputs), dx.words().first::<W>(inputs));
+            let mut expected = vec![0; W::memory(n)];
+            cpu::sum(&windows, hx, W::first_mut(&mut expected, n));
+            let mut sums = card.blank(expected.len());
+            card.kernels.sum_pool(&card.stream, &device, from, sums.words_mut().first(n)).unwrap();
             assert_eq!(card.down(&sums), expected, "{window:?} on {input:?}, {}", card.name);
             for (by_tap, taps) in [(false, 1), (true, window.kernel[0] * window.kernel[1])] {
-                let g = words(13, taps * n);
+                let g = words(13, W::memory(taps * n));
                 let (dg, mut spread) = (card.up(&g), vec![0; x.len()]);
-                cpu::spread(&windows, by_tap, &g, &mut spread);
-                let mut inputs = card.blank(x.len());
-                card.kernels.spread(&card.stream, &device, by_tap, dg.words(), inputs.words_mut()).unwrap();
-                assert_eq!(card.down(&inputs), spread, "by tap {by_tap}: {window:?} on {input:?}, {}", card.name);
+                cpu::spread(&windows, by_tap, W::first(&g, taps * n), W::first_mut(&mut spread, inputs));
+                let mut found = card.blank(x.len());
+                let (g, to) = (dg.words().first::<W>(taps * n), found.words_mut().first(inputs));
+                card.kernels.spread(&card.stream, &device, by_tap, g, to).unwrap();
+                assert_eq!(card.down(&found), spread, "by tap {by_tap}: {window:?} on {input:?}, {}", card.name);
             }
             for ky in 0..window.kernel[0] {
                 for kx in 0..window.kernel[1] {
-                    cpu::tap(&windows, [ky, kx], 77, &x, &mut expected);
-                    let mut taps = card.blank(n);
+                    cpu::tap(&windows, [ky, kx], 77, hx, W::first_mut(&mut expected, n));
+                    let mut taps = card.blank(expected.len());
                     let tap = [ky, kx];
-                    card.kernels.pool_tap(&card.stream, &device, tap, 77, dx.words(), taps.words_mut()).unwrap();
+                    card.kernels.pool_tap(&card.stream, &device, tap, 77, from, taps.words_mut().first(n)).unwrap();
                     assert_eq!(card.down(&taps), expected, "tap {tap:?} of {window:?}, {}", card.name);
                 }
             }

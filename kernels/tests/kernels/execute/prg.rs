@@ -3,6 +3,7 @@
 use crate::support::card::{Card, cards};
 use crate::support::data::{Draws, words};
 use cryptgpu_core::prg::Randomness;
+use cryptgpu_core::ring::Word;
 use cryptgpu_kernels::ZeroShare;
 
 const KINDS: [Randomness; 2] = [Randomness::Aes128Ctr, Randomness::InsecurePhilox];
@@ -78,10 +79,20 @@ fn zero_shares_agree() {
                 ps.fill(offset, &mut p);
                 ms.fill(offset, &mut m);
                 let z = words(11, n);
+                // Of elements of 32 bits two stand in a word.
+                let mut dz = card.up(&z);
+                let streams = [plus.device(pn), minus.device(mn)];
+                let arithmetic = ZeroShare::Arithmetic;
+                card.kernels.add_zero::<u32>(&card.stream, arithmetic, streams, offset as u64, dz.words_mut()).unwrap();
+                let mut expected = z.clone();
+                for (z, (p, m)) in u32::of_mut(&mut expected).iter_mut().zip(u32::of(&p).iter().zip(u32::of(&m))) {
+                    *z = z.wrapping_add(*p).wrapping_sub(*m);
+                }
+                assert_eq!(card.down(&dz), expected, "of 32 bits, n = {n}, {kind}, {}", card.name);
                 for share in [ZeroShare::Arithmetic, ZeroShare::Binary] {
                     let mut dz = card.up(&z);
                     let streams = [plus.device(pn), minus.device(mn)];
-                    card.kernels.add_zero(&card.stream, share, streams, offset as u64, dz.words_mut()).unwrap();
+                    card.kernels.add_zero::<u64>(&card.stream, share, streams, offset as u64, dz.words_mut()).unwrap();
                     let each = |i: usize| match share {
                         ZeroShare::Arithmetic => z[i].wrapping_add(p[i]).wrapping_sub(m[i]),
                         ZeroShare::Binary => z[i] ^ p[i] ^ m[i],

@@ -1,5 +1,6 @@
 //! Ring products and convolutions by every method.
 
+use super::Elements;
 use super::pool::device_window;
 use crate::support::card::{Card, cards};
 use crate::support::data::words;
@@ -16,14 +17,25 @@ const METHODS: [Method; 6] = [
     Method::Double { limbs: 8 },
 ];
 
+in_both_rings!(
+    products_agree_by_every_method,
+    thin_products_agree,
+    deep_products_are_split_and_exact,
+    convolutions_agree_by_every_method,
+    depthwise_weight_gradients_agree
+);
+
 /// Compares a product of two terms with the CPU's; `layout` says which of A and B are transposed in memory.
-fn check(card: &Card, method: Method, [m, n]: [usize; 2], depths: [usize; 2], layout: [bool; 2]) {
-    let data: Vec<[Vec<u64>; 2]> =
-        depths.iter().zip(60..).map(|(&k, seed)| [words(seed, m * k), words(seed + 10, k * n)]).collect();
-    let mut expected = vec![0; m * n];
-    let terms: Vec<gemm::Term> = (0..2)
+fn check<W: Elements>(card: &Card, method: Method, [m, n]: [usize; 2], depths: [usize; 2], layout: [bool; 2]) {
+    let data: Vec<[Vec<u64>; 2]> = depths
+        .iter()
+        .zip(60..)
+        .map(|(&k, seed)| [words(seed, W::memory(m * k)), words(seed + 10, W::memory(k * n))])
+        .collect();
+    let mut expected = vec![0; W::memory(m * n)];
+    let terms: Vec<gemm::Term<W>> = (0..2)
         .map(|t| {
-            let (depth, [a, b]) = (depths[t], &data[t]);
+            let (depth, [a, b]) = (depths[t], data[t].each_ref().map(|words| W::of(words)));
             let (a, b) = match layout {
                 [false, false] => (gemm::MatRef::row_major(a, depth), gemm::MatRef::row_major(b, n)),
                 [false, true] => (gemm::MatRef::row_major(a, depth), gemm::MatRef::row_major(b, depth).transposed()),
@@ -35,32 +47,23 @@ fn check(card: &Card, method: Method, [m, n]: [usize; 2], depths: [usize; 2], la
             gemm::Term { depth, a, b }
         })
         .collect();
-    gemm::gemm_sum(m, n, &terms, &mut expected, false).unwrap();
+    gemm::gemm_sum(m, n, &terms, W::first_mut(&mut expected, m * n), false).unwrap();
 
     let buffers: Vec<_> = data.iter().map(|[a, b]| [card.up(a), card.up(b)]).collect();
-    let device: Vec<Term> = (0..2)
+    let device: Vec<Term<W>> = (0..2)
         .map(|t| {
-            let (depth, [a, b]) = (depths[t], &buffers[t]);
-            let a = if layout[0] {
-                Matrix::row_major(a.words(), m).transposed()
-            } else {
-                Matrix::row_major(a.words(), depth)
-            };
-            let b = if layout[1] {
-                Matrix::row_major(b.words(), depth).transposed()
-            } else {
-                Matrix::row_major(b.words(), n)
-            };
+            let (depth, [a, b]) = (depths[t], buffers[t].each_ref().map(|buffer| buffer.words().elements()));
+            let a = if layout[0] { Matrix::row_major(a, m).transposed() } else { Matrix::row_major(a, depth) };
+            let b = if layout[1] { Matrix::row_major(b, depth).transposed() } else { Matrix::row_major(b, n) };
             Term { depth, a, b }
         })
         .collect();
-    let mut out = card.blank(m * n);
-    card.kernels.gemm(&card.stream, method, [m, n], &device, out.words_mut()).unwrap();
+    let mut out = card.blank(expected.len());
+    card.kernels.gemm(&card.stream, method, [m, n], &device, out.words_mut().first(m * n)).unwrap();
     assert!(card.down(&out) == expected, "{method:?}, {m} × {n}, depths {depths:?}, {layout:?}, {}", card.name);
 }
 
-#[test]
-fn products_agree_by_every_method() {
+fn products_agree_by_every_method<W: Elements>() {
     let shapes = [
         ([1, 1], [1, 1]),
         ([31, 33], [32, 31]),
@@ -74,24 +77,23 @@ fn products_agree_by_every_method() {
     for card in cards() {
         for method in METHODS.into_iter().filter(|&method| has(card, method)) {
             for (shape, depths) in shapes {
-                check(card, method, shape, depths, [false, false]);
-                check(card, method, shape, depths, [false, true]);
+                check::<W>(card, method, shape, depths, [false, false]);
+                check::<W>(card, method, shape, depths, [false, true]);
             }
-            check(card, method, [40, 50], [37, 35], [true, false]);
-            check(card, method, [40, 50], [37, 35], [true, true]);
+            check::<W>(card, method, [40, 50], [37, 35], [true, false]);
+            check::<W>(card, method, [40, 50], [37, 35], [true, true]);
         }
     }
 }
 
-#[test]
-fn thin_products_agree() {
+fn thin_products_agree<W: Elements>() {
     for card in cards() {
         for (shape, depths) in [([1, 300], [257, 64]), ([8, 40], [100, 100]), ([3, 10], [500, 500]), ([70, 2], [65, 1])]
         {
-            let plan = card.kernels.plan_gemm(Method::Auto, shape, depths).unwrap();
+            let plan = card.kernels.plan_gemm::<W>(Method::Auto, shape, depths).unwrap();
             assert_eq!(plan.route, Route::Thin);
             for layout in [[false, false], [false, true], [true, false]] {
-                check(card, Method::Auto, shape, depths, layout);
+                check::<W>(card, Method::Auto, shape, depths, layout);
             }
         }
     }
@@ -131,24 +133,32 @@ fn accumulators_of_limbs_wrap_and_stay_exact() {
                 .is_err()
         );
         assert!(product(100, 0, out.words_mut()).is_err());
+
+        // Those of 32 bits may wrap at any depth.
+        let (m, n, depth) = (2, 4, 70_000);
+        let (da, db) = (card.up(&vec![u64::MAX; m * depth / 2]), card.up(&vec![u64::MAX; depth * n / 2]));
+        let (a, b) = (da.words().elements::<u32>(), db.words().elements());
+        let term = Term { depth, a: Matrix::row_major(a, depth), b: Matrix::row_major(b, n) };
+        let (plan, mut out) = (Plan { route: Route::Int8, splits: 1 }, card.blank(m * n / 2));
+        card.kernels.gemm_by(&card.stream, plan, [m, n], &[term], out.words_mut().elements()).unwrap();
+        assert_eq!(card.down(&out), vec![depth as u64 * (1 + (1 << 32)); m * n / 2], "{}", card.name);
     }
 }
 
-#[test]
-fn deep_products_are_split_and_exact() {
+fn deep_products_are_split_and_exact<W: Elements>() {
     for card in cards() {
         let method = if has(card, Method::Int8) { Method::Int8 } else { Method::Native };
-        let plan = card.kernels.plan_gemm(method, [16, 16], [5000, 1200]).unwrap();
+        let plan = card.kernels.plan_gemm::<W>(method, [16, 16], [5000, 1200]).unwrap();
         assert!(plan.splits > 1);
-        check(card, method, [16, 16], [5000, 1200], [false, true]);
-        check(card, Method::Native, [16, 16], [2000, 1200], [false, true]);
+        check::<W>(card, method, [16, 16], [5000, 1200], [false, true]);
+        check::<W>(card, Method::Native, [16, 16], [2000, 1200], [false, true]);
     }
 }
 
 /// Whether the card can; if not, that it says so.
 fn has(card: &Card, method: Method) -> bool {
     let can = method != Method::Int8 || card.kernels.target().arch >= 80;
-    assert_eq!(card.kernels.plan_gemm(method, [64, 64], [64, 0]).is_ok(), can, "{method:?}");
+    assert_eq!(card.kernels.plan_gemm::<u64>(method, [64, 64], [64, 0]).is_ok(), can, "{method:?}");
     can
 }
 
@@ -177,7 +187,7 @@ fn too_few_limbs_go_wrong_where_the_bound_says() {
             let mut out = card.blank(1);
             let method = Method::DoubleInexact { limbs };
             // The model sums in one part.
-            assert_eq!(card.kernels.plan_gemm(method, [1, 1], [depth, 0]).unwrap().splits, 1);
+            assert_eq!(card.kernels.plan_gemm::<u64>(method, [1, 1], [depth, 0]).unwrap().splits, 1);
             card.kernels.gemm(&card.stream, method, [1, 1], &[term], out.words_mut()).unwrap();
             (card.down(&out)[0], embedded(limbs, &a, &b), depth as u64)
         };
@@ -187,7 +197,7 @@ fn too_few_limbs_go_wrong_where_the_bound_says() {
             assert_eq!(found, model, "{limbs} limbs, depth {depth}, {}", card.name);
             assert_eq!(found == right, exact, "{limbs} limbs, depth {depth}, {}", card.name);
         }
-        assert!(card.kernels.plan_gemm(Method::Double { limbs: 2 }, [1, 1], [1, 0]).is_err());
+        assert!(card.kernels.plan_gemm::<u64>(Method::Double { limbs: 2 }, [1, 1], [1, 0]).is_err());
     }
 }
 
@@ -215,8 +225,7 @@ fn conv_cases() -> Vec<ConvGeometry> {
     ]
 }
 
-#[test]
-fn convolutions_agree_by_every_method() {
+fn convolutions_agree_by_every_method<W: Elements>() {
     for card in cards() {
         for geometry in conv_cases() {
             let [height, width] = geometry.output().unwrap();
@@ -230,17 +239,21 @@ fn convolutions_agree_by_every_method() {
             let len = |shape: [usize; 4]| shape.into_iter().product::<usize>();
             let (input, weight) = (len(geometry.input_shape()), len(geometry.weight_shape()));
             let n = len(geometry.output_shape().unwrap());
-            let (x, w) = ([words(80, input), words(81, input)], [words(82, weight), words(83, weight)]);
+            let x = [80, 81].map(|seed| words(seed, W::memory(input)));
+            let w = [82, 83].map(|seed| words(seed, W::memory(weight)));
             let (dx, dw) = (x.each_ref().map(|x| card.up(x)), w.each_ref().map(|w| card.up(w)));
             for count in [1, 2] {
-                let host: Vec<_> = (0..count).map(|t| conv::ConvTerm { input: &x[t], weight: &w[t] }).collect();
-                let mut expected = vec![0; n];
-                conv::conv2d_sum(&geometry, &host, &mut expected).unwrap();
-                let terms: Vec<_> =
-                    (0..count).map(|t| ConvTerm { input: dx[t].words(), weight: dw[t].words() }).collect();
+                let host = (0..count)
+                    .map(|t| conv::ConvTerm { input: W::first(&x[t], input), weight: W::first(&w[t], weight) });
+                let host: Vec<_> = host.collect();
+                let mut expected = vec![0; W::memory(n)];
+                conv::conv2d_sum(&geometry, &host, W::first_mut(&mut expected, n)).unwrap();
+                let term =
+                    |t: usize| ConvTerm::<W> { input: dx[t].words().first(input), weight: dw[t].words().first(weight) };
+                let terms: Vec<_> = (0..count).map(term).collect();
                 for method in METHODS.into_iter().filter(|&method| has(card, method)) {
-                    let mut out = card.blank(n);
-                    card.kernels.conv2d(&card.stream, method, &device, &terms, out.words_mut()).unwrap();
+                    let mut out = card.blank(expected.len());
+                    card.kernels.conv2d(&card.stream, method, &device, &terms, out.words_mut().first(n)).unwrap();
                     let same = card.down(&out) == expected;
                     assert!(same, "{method:?}, {count} terms, {geometry:?}, {}", card.name);
                 }
@@ -249,8 +262,7 @@ fn convolutions_agree_by_every_method() {
     }
 }
 
-#[test]
-fn depthwise_weight_gradients_agree() {
+fn depthwise_weight_gradients_agree<W: Elements>() {
     for card in cards() {
         for geometry in conv_cases().into_iter().filter(|geometry| geometry.in_channels == geometry.groups) {
             let [height, width] = geometry.output().unwrap();
@@ -264,17 +276,24 @@ fn depthwise_weight_gradients_agree() {
             let len = |shape: [usize; 4]| shape.into_iter().product::<usize>();
             let (input, output) = (len(geometry.input_shape()), len(geometry.output_shape().unwrap()));
             let n = len(geometry.weight_shape());
-            let (x, dy) = ([words(84, input), words(85, input)], [words(86, output), words(87, output)]);
+            let x = [84, 85].map(|seed| words(seed, W::memory(input)));
+            let dy = [86, 87].map(|seed| words(seed, W::memory(output)));
             let (dx, ddy) = (x.each_ref().map(|x| card.up(x)), dy.each_ref().map(|dy| card.up(dy)));
             for count in [1, 2] {
-                let host: Vec<_> =
-                    (0..count).map(|t| conv::WeightGradientTerm { gradient: &dy[t], input: &x[t] }).collect();
-                let mut expected = vec![0; n];
-                conv::weight_gradient_sum(&geometry, &host, &mut expected).unwrap();
-                let terms: Vec<_> =
-                    (0..count).map(|t| ConvTerm { input: dx[t].words(), weight: ddy[t].words() }).collect();
-                let mut out = card.blank(n);
-                let found = card.kernels.depthwise_weight_gradient(&card.stream, &device, &terms, out.words_mut());
+                let term = |t: usize| conv::WeightGradientTerm {
+                    gradient: W::first(&dy[t], output),
+                    input: W::first(&x[t], input),
+                };
+                let host: Vec<_> = (0..count).map(term).collect();
+                let mut expected = vec![0; W::memory(n)];
+                conv::weight_gradient_sum(&geometry, &host, W::first_mut(&mut expected, n)).unwrap();
+                let term = |t: usize| ConvTerm::<W> {
+                    input: dx[t].words().first(input),
+                    weight: ddy[t].words().first(output),
+                };
+                let terms: Vec<_> = (0..count).map(term).collect();
+                let (mut out, kernels) = (card.blank(expected.len()), &card.kernels);
+                let found = kernels.depthwise_weight_gradient(&card.stream, &device, &terms, out.words_mut().first(n));
                 found.unwrap();
                 assert_eq!(card.down(&out), expected, "{count} terms, {geometry:?}, {}", card.name);
             }
