@@ -7,6 +7,7 @@ use super::plan::{Keeps, TrainingPlan};
 use super::settings::{Optimizer, Sgd};
 use crate::device::spare;
 use crate::mpc::{KeptMaxima, RepBits};
+use crate::nn::graph::without_gradient;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 use crate::ring::Ring;
 
@@ -218,14 +219,7 @@ impl<'a> Simulation<'a> {
             PlanOp::Rescale { .. } => n * words::SHARED,
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
             // Plans of training have none.
-            PlanOp::PiecewiseLinear(_)
-            | PlanOp::Smooth(_)
-            | PlanOp::Mul
-            | PlanOp::MatMul
-            | PlanOp::Rows(_)
-            | PlanOp::Bias
-            | PlanOp::Rearrange(_)
-            | PlanOp::ConvTranspose2d { .. } => 0.0,
+            without_gradient!(PlanOp) => 0.0,
             PlanOp::Reshape { .. } => 0.0,
         }
     }
@@ -282,14 +276,7 @@ impl<'a> Simulation<'a> {
             PlanOp::BatchNorm2d { .. } => n * words::PRODUCT,
             PlanOp::Rescale { .. } => n * words::SHARED,
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Concat => 2.0 * input,
-            PlanOp::PiecewiseLinear(_)
-            | PlanOp::Smooth(_)
-            | PlanOp::Mul
-            | PlanOp::MatMul
-            | PlanOp::Rows(_)
-            | PlanOp::Bias
-            | PlanOp::Rearrange(_)
-            | PlanOp::ConvTranspose2d { .. } => 0.0,
+            without_gradient!(PlanOp) => 0.0,
             PlanOp::Add | PlanOp::Reshape { .. } => 0.0,
         }
     }
