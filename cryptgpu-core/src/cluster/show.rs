@@ -43,7 +43,7 @@ impl Cluster {
     }
 
     /// Where its parties are, as records say it.
-    pub(crate) fn place(&self) -> &'static str {
+    pub fn place(&self) -> &'static str {
         place_of(&self.configuration().places, self.configuration().links)
     }
 

@@ -3,7 +3,8 @@
 //! transport counted. n is the number of elements of a ring, W = ⌈n/64⌉ the words of a packed bit.
 
 pub use super::functions::cost::{
-    cross_entropy, div, exp, layer_norm, log, log_softmax, reciprocal, rows, rsqrt, sigmoid, smooth, softmax, sqrt,
+    cross_entropy, div, exp, layer_norm, log, log_softmax, quotient, reciprocal, rms_norm, rows, rsqrt, sigmoid,
+    smooth, softmax, sqrt,
 };
 use crate::device::SignWindow;
 use crate::ring::Ring;

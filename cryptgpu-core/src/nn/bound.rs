@@ -218,6 +218,11 @@ fn of_step(
             let factor = *inputs.get(1)?;
             x.iter().zip(factor).map(|(&x, &factor)| product(x, factor, unit)).collect()
         }
+        // A divisor that may be zero counts as the smallest number there is.
+        PlanOp::Div => {
+            let divisor = *inputs.get(1)?;
+            x.iter().zip(divisor).map(|(&x, &divisor)| quotient(x, divisor, unit)).collect()
+        }
         PlanOp::MaxPool { .. } | PlanOp::Upsample { .. } => x.to_vec(),
         PlanOp::SumPool { window } if padded(window) => each(Interval::with_zero),
         PlanOp::SumPool { .. } => x.to_vec(),
@@ -263,7 +268,7 @@ fn of_rows(function: RowFunction, x: Interval, width: Option<usize>, unit: f64) 
             Interval { low: x.low - x.high - width.ln(), high: 0.0 }.wider((2.0 + width / 8.0) * unit)
         }
         // The squares of a row add up to its width at most.
-        RowFunction::LayerNorm { .. } => {
+        RowFunction::LayerNorm { .. } | RowFunction::RmsNorm { .. } => {
             let most = width.sqrt() * (1.0 + 1e-4);
             Interval { low: -most, high: most }.wider(1e-3)
         }
@@ -276,6 +281,14 @@ fn product(x: Interval, y: Interval, unit: f64) -> Interval {
     let [low, high] =
         [ends.iter().copied().fold(f64::INFINITY, f64::min), ends.iter().copied().fold(-f64::INFINITY, f64::max)];
     Interval { low, high }.wider(2.0 * unit)
+}
+
+/// A quotient of two values, with the error that the protocol states.
+fn quotient(x: Interval, y: Interval, unit: f64) -> Interval {
+    let inverse = 1.0 / y.smallest().max(unit);
+    let low = if x.low >= 0.0 && y.low > 0.0 { x.low / y.high } else { -x.largest() * inverse };
+    let error = x.largest() * (unit / 16.0 + inverse * 2f64.powi(-25));
+    Interval { low, high: x.largest() * inverse }.wider(2.0 * unit + error)
 }
 
 /// A convolution or a fully connected layer: for each output channel, bias + Σ w·x over its weights, each x anywhere in its

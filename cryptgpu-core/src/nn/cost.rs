@@ -5,7 +5,7 @@ use super::Plan;
 use super::divisor::cut;
 use super::plan::{PlanOp, Step};
 use crate::mpc::cost::RangeChecks;
-use crate::mpc::{CheckRange, Cost, Fidelity, Settings, cost};
+use crate::mpc::{CheckRange, Cost, Fidelity, Octaves, Settings, cost};
 use crate::ring::Ring;
 
 /// Sharing the weights: 8 bytes for each weight and bias, 4 in the ring of 32 bits, to one party; nobody waits for more than one
@@ -29,7 +29,7 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
     let (mut checks, mut sum) = (RangeChecks::default(), Cost::FREE);
     let ring = settings.codec.ring();
     for step in plan.steps() {
-        if matches!(step.op, PlanOp::Smooth(_) | PlanOp::Rows(_)) {
+        if matches!(step.op, PlanOp::Smooth(_) | PlanOp::Rows(_) | PlanOp::Div) {
             cost::with_range_checks(&mut checks, || of_step(plan, step, batch, settings));
         }
         let elements = batch * plan.shape(step.output).iter().product::<usize>();
@@ -94,6 +94,7 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
         }
         PlanOp::PiecewiseLinear(function) => cost::piecewise_linear(ring, elements, function.kinks(), cut, window),
         PlanOp::Smooth(function) => cost::smooth(ring, elements, f, *function, window),
+        PlanOp::Div => cost::quotient(ring, elements, f, Octaves::of(settings.codec)),
         PlanOp::Rows(function) => {
             let width = plan.shape(step.output).last().copied().unwrap_or(1).max(1);
             cost::rows(ring, elements / width, width, f, *function, window)

@@ -84,6 +84,9 @@ const WORKSPACE_WORDS: u64 = 10;
 /// Comparisons of an exponential in a softmax.
 const EXPONENTIALS: u64 = 7;
 
+/// Comparisons of a divisor.
+const OCTAVES: u64 = 31;
+
 /// Elements that a step's protocol works on at once for each element of its result.
 fn width(op: &PlanOp) -> u64 {
     match op {
@@ -93,6 +96,8 @@ fn width(op: &PlanOp) -> u64 {
         // All taps of all windows, of which half are compared at once.
         PlanOp::MaxPool { window } => (window.kernel[0] * window.kernel[1]) as u64,
         PlanOp::Rows(function) if function.compares() => EXPONENTIALS,
+        // The octaves of its divisor.
+        PlanOp::Div => OCTAVES,
         PlanOp::SumPool { .. }
         | PlanOp::Add
         | PlanOp::Bias

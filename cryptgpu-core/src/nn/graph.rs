@@ -95,6 +95,8 @@ pub enum Op {
     /// Product of two inputs, element by element: of one shape, or an image and a factor for each of its planes, `[channels, 1, 1]` or
     /// `[channels]` (squeeze-and-excitation), in this order.
     Mul,
+    /// Quotient of two inputs of one shape, element by element, within the range that [`crate::mpc::Party::quotient`] states.
+    Div,
     /// Products of matrices, `[…, m, k]` by `[…, k, n]`, one for each entry of the leading axes (attention).
     MatMul,
     /// Inputs side by side along the first axis, of channels.
@@ -115,20 +117,27 @@ pub enum Op {
     },
 }
 
+/// The operations of a network or a plan (`Op` or `PlanOp`) that training has no gradient of, as a pattern: every match that must
+/// say what it does with each operation takes them from here.
+macro_rules! without_gradient {
+    ($op:ident) => {
+        $op::PiecewiseLinear(_)
+            | $op::Smooth(_)
+            | $op::Mul
+            | $op::Div
+            | $op::MatMul
+            | $op::Rows(_)
+            | $op::Bias
+            | $op::Rearrange(_)
+            | $op::ConvTranspose2d { .. }
+    };
+}
+pub(super) use without_gradient;
+
 impl Op {
     /// Whether networks with it can be trained.
     fn has_gradient(&self) -> bool {
-        !matches!(
-            self,
-            Op::PiecewiseLinear(_)
-                | Op::Smooth(_)
-                | Op::Mul
-                | Op::MatMul
-                | Op::Rows(_)
-                | Op::Bias
-                | Op::Rearrange(_)
-                | Op::ConvTranspose2d { .. }
-        )
+        !matches!(self, without_gradient!(Op))
     }
 
     /// Name of the kind of operation, for errors and for times by kind.
@@ -150,6 +159,7 @@ impl Op {
             Op::GlobalAvgPool => "global_avg_pool",
             Op::Add => "add",
             Op::Mul => "mul",
+            Op::Div => "div",
             Op::MatMul => "matmul",
             Op::Concat => "concat",
             Op::Rearrange(_) => "rearrange",

@@ -19,8 +19,8 @@ pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Ve
     let (first, rest) = match (op, inputs) {
         (Op::Add | Op::Concat, [first, rest @ ..]) if !rest.is_empty() => (*first, rest),
         (Op::Add | Op::Concat, _) => return Err(wrong(format!("needs two or more inputs, has {}", inputs.len()))),
-        (Op::Mul | Op::MatMul, [first, _]) => (*first, &inputs[1..]),
-        (Op::Mul | Op::MatMul, _) => return Err(wrong(format!("needs two inputs, has {}", inputs.len()))),
+        (Op::Mul | Op::Div | Op::MatMul, [first, _]) => (*first, &inputs[1..]),
+        (Op::Mul | Op::Div | Op::MatMul, _) => return Err(wrong(format!("needs two inputs, has {}", inputs.len()))),
         (Op::Input, _) => return Err(wrong("a graph has one input, which its builder makes".into())),
         (_, [first]) => (*first, &[][..]),
         _ => return Err(wrong(format!("needs one input, has {}", inputs.len()))),
@@ -95,7 +95,7 @@ pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Ve
             Ok(vec![channels, out[0], out[1]])
         }
         Op::GlobalAvgPool => image().map(|[channels, ..]| vec![channels, 1, 1]),
-        Op::Add if rest.iter().any(|shape| *shape != first) => Err(wrong("the shapes differ".into())),
+        Op::Add | Op::Div if rest.iter().any(|shape| *shape != first) => Err(wrong("the shapes differ".into())),
         Op::Mul
             if !rest.iter().all(|shape| {
                 *shape == first
@@ -140,6 +140,7 @@ pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Ve
         | Op::Rows(_)
         | Op::Bias
         | Op::Add
+        | Op::Div
         | Op::Mul => Ok(first.to_vec()),
     }
 }

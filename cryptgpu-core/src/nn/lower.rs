@@ -154,7 +154,7 @@ fn pending_divisors(graph: &Graph, defer: Deferred) -> Vec<u64> {
                 | Op::Flatten
                 | Op::Reshape { .. } => (first, false),
                 Op::PiecewiseLinear(function) if function.is_homogeneous() => (first, false),
-                Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul | Op::MatMul => {
+                Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul | Op::Div | Op::MatMul => {
                     (1, pending.iter().any(|&pending| pending != 1))
                 }
                 Op::Add | Op::Concat => (first, pending.iter().any(|&other| other != first)),
@@ -232,6 +232,7 @@ impl Planner {
             }
             Op::Add => PlanOp::Add,
             Op::Mul => PlanOp::Mul,
+            Op::Div => PlanOp::Div,
             Op::MatMul => PlanOp::MatMul,
             Op::Rearrange(rearrange) => PlanOp::Rearrange(rearrange),
             Op::Concat => PlanOp::Concat,

@@ -96,6 +96,8 @@ pub enum PlanOp {
     Add,
     /// Product of two inputs, then truncation.
     Mul,
+    /// Quotient of two inputs.
+    Div,
     /// Products of matrices, then truncation.
     MatMul,
     /// Elements in other places: local.
@@ -132,6 +134,7 @@ impl PlanOp {
             PlanOp::BatchNorm2d { .. } => "batch_norm",
             PlanOp::Add => "add",
             PlanOp::Mul => "mul",
+            PlanOp::Div => "div",
             PlanOp::Upsample { .. } => "upsample",
             PlanOp::MatMul => "matmul",
             PlanOp::Concat | PlanOp::Reshape { .. } | PlanOp::Rearrange(_) => "reshape",

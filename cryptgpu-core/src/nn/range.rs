@@ -8,7 +8,7 @@ use super::lower::{lower, reordered};
 use super::plan::{PlanOp, Step, ValueId};
 use super::window;
 use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
-use crate::mpc::Settings;
+use crate::mpc::{Octaves, Settings};
 use crate::ring::Withheld;
 use ndarray::ArrayViewD;
 use std::collections::HashMap;
@@ -113,11 +113,12 @@ pub fn headroom(
     let plan = lower(&folded, *options)?;
     window::check_plan(&plan, settings)?;
     let intervals = bound::intervals(&plan, &weights, *input, settings.codec)?;
-    let (mut seen, mut norms): (HashMap<String, f64>, HashMap<String, f64>) = Default::default();
+    // Norms of rows without their means, and with them.
+    let (mut seen, mut norms): (HashMap<String, f64>, HashMap<String, [f64; 2]>) = Default::default();
     if let Some(images) = &images {
         plaintext::evaluate_with(&*reordered(&folded, *options)?, &weights, images, |node, value| {
             seen.insert(node.to_owned(), value.iter().fold(0.0, |max, value| max.max(value.abs())));
-            norms.insert(node.to_owned(), largest_norm(value));
+            norms.insert(node.to_owned(), [true, false].map(|centred| largest_norm(value, centred)));
         })?;
     }
     // The node whose result a value is.
@@ -132,10 +133,11 @@ pub fn headroom(
             let channels = of.iter().flat_map(|value| &intervals[value.index()]);
             channels.map(|&interval| measure(interval)).fold(0.0, f64::max)
         };
-        if let Some(limit) = limit_of_norm(step, settings) {
+        if let Some((limit, centred)) = limit_of_norm(step, settings) {
             // What is limited is the norm of a row, of which every element may be as large as the bound.
             let width = of.first().and_then(|&value| plan.shape(value).last()).copied().unwrap_or(1) as f64;
-            let seen = of.first().and_then(|value| norms.get(nodes[value.index()])).copied();
+            let seen = of.first().and_then(|value| norms.get(nodes[value.index()]));
+            let seen = seen.map(|[without, with]| if centred { *without } else { *with });
             let (node, kind, bound) =
                 (step.name.clone(), step.op.kind(), over(bound::Interval::largest) * width.sqrt());
             room.push(Headroom { node, kind, limit, bound, least: 0.0, seen });
@@ -154,18 +156,18 @@ pub fn headroom(
     Ok(room)
 }
 
-/// What the norms of the rows of a layer normalisation must stay below, without their means.
-fn limit_of_norm(step: &Step, settings: &Settings) -> Option<f64> {
+/// What the norms of the rows of a normalisation must stay below, and whether their means are left out before.
+fn limit_of_norm(step: &Step, settings: &Settings) -> Option<(f64, bool)> {
     match &step.op {
-        PlanOp::Rows(function) => function.largest_norm(settings.codec),
+        PlanOp::Rows(function) => Some((function.largest_norm(settings.codec)?, function.centres())),
         _ => None,
     }
 }
 
-/// The largest norm of a row along the last axis, without its mean.
-fn largest_norm(value: &ndarray::ArrayD<f64>) -> f64 {
+/// The largest norm of a row along the last axis, without its mean where it is centred.
+fn largest_norm(value: &ndarray::ArrayD<f64>, centred: bool) -> f64 {
     let norm = |row: ndarray::ArrayView1<'_, f64>| {
-        let mean = row.sum() / row.len().max(1) as f64;
+        let mean = if centred { row.sum() / row.len().max(1) as f64 } else { 0.0 };
         row.iter().map(|x| (x - mean).powi(2)).sum::<f64>().sqrt()
     };
     value.rows().into_iter().map(norm).fold(0.0, f64::max)
@@ -200,6 +202,13 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
             Some((seen.min(result), [&step.inputs[..], &[step.output]].concat()))
         }
         PlanOp::Smooth(function) => Some((compared(top - 1) - function.farthest(), step.inputs.clone())),
+        // The divisor, and the quotient; it has four bits more before it is truncated.
+        PlanOp::Div => {
+            let octaves = Octaves::of(settings.codec);
+            let quotient = 2f64.powi(ring.range_bits() as i32 - 2 * f - 4);
+            let divisor = step.inputs.get(1).copied().unwrap_or(step.output);
+            Some((2f64.powi(octaves.high()).min(quotient), vec![divisor, step.output]))
+        }
         PlanOp::Rows(_) => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { .. } => Some((compared(top - 3), step.inputs.clone())),

@@ -1,4 +1,4 @@
-//! Elements in other places: axes in another order, a part of an axis, an axis repeated. Each costs nothing, at one place for shapes,
+//! Elements in other places: axes in another order, a part of an axis, entries of an axis in any order, an axis repeated. Each costs nothing, at one place for shapes,
 //! plaintext arrays, bounds and shares.
 
 use super::bound::Interval;
@@ -14,6 +14,13 @@ pub enum Rearrange {
     Permute(Vec<usize>),
     /// A part of one axis.
     Part(Part),
+    /// Entries of an axis in any order, each as often as it is named.
+    Select {
+        /// The axis.
+        axis: usize,
+        /// Which entries; one or more.
+        entries: Vec<usize>,
+    },
     /// An axis of one entry, that many times.
     Repeat {
         /// The axis.
@@ -29,6 +36,12 @@ impl Rearrange {
         match self {
             Rearrange::Permute(order) => permuted(shape, order),
             Rearrange::Part(part) => part.of(shape),
+            Rearrange::Select { axis, entries } => {
+                let mut shape = shape.to_vec();
+                let size = shape.get_mut(*axis).filter(|size| entries.iter().all(|entry| entry < size))?;
+                *size = entries.len();
+                (*size > 0).then_some(shape)
+            }
             Rearrange::Repeat { axis, times } => {
                 let mut shape = shape.to_vec();
                 let size = shape.get_mut(*axis).filter(|size| **size == 1 && *times > 0)?;
@@ -51,6 +64,7 @@ impl Rearrange {
                 let part = Slice::new(*start as isize, Some(end as isize), *step as isize);
                 x.slice_axis(Axis(axis + 1), part).to_owned()
             }
+            Rearrange::Select { axis, entries } => x.select(Axis(axis + 1), entries),
             Rearrange::Repeat { axis, times } => {
                 let mut shape = x.shape().to_vec();
                 shape[axis + 1] = *times;
@@ -68,6 +82,15 @@ impl Rearrange {
                 x.permute(&order)
             }
             Rearrange::Part(part) => x.along(&Part { axis: part.axis + 1, ..*part }),
+            Rearrange::Select { axis, entries } => {
+                // Shares are joined along their first axis.
+                let rest = (0..x.shape().len()).filter(|at| *at != axis + 1);
+                let front: Vec<usize> = std::iter::once(axis + 1).chain(rest).collect();
+                let back: Vec<usize> = (1..=axis + 1).chain([0]).chain(axis + 2..front.len()).collect();
+                let moved = x.permute(&front)?;
+                let parts = parts(entries).iter().map(|part| moved.along(part)).collect::<Result<Vec<_>, _>>()?;
+                Rep::concat(&parts)?.permute(&back)
+            }
             Rearrange::Repeat { axis, times } => x.repeat(axis + 1, *times),
         }
     }
@@ -80,7 +103,10 @@ impl Rearrange {
                 x.iter().skip(*start).step_by(*step).take(*count).copied().collect()
             }
             Rearrange::Repeat { axis: 0, times } => x.iter().cycle().take(x.len() * times).copied().collect(),
-            Rearrange::Part(_) | Rearrange::Repeat { .. } => x.to_vec(),
+            Rearrange::Select { axis: 0, entries } => {
+                entries.iter().filter_map(|&entry| x.get(entry)).copied().collect()
+            }
+            Rearrange::Part(_) | Rearrange::Select { .. } | Rearrange::Repeat { .. } => x.to_vec(),
             Rearrange::Permute(_) => {
                 Interval::hull(x).map_or(vec![], |all| vec![all; shape.first().copied().unwrap_or(1)])
             }
@@ -88,11 +114,41 @@ impl Rearrange {
     }
 }
 
+/// Entries of the first axis as parts of it: those that follow one another at equal distances forwards are one.
+fn parts(entries: &[usize]) -> Vec<Part> {
+    let mut parts: Vec<Part> = vec![];
+    for &entry in entries {
+        if let Some(Part { start, step, count, .. }) = parts.last_mut() {
+            if *count == 1 && entry > *start {
+                (*step, *count) = (entry - *start, 2);
+                continue;
+            }
+            if *count > 1 && entry == *start + *step * *count {
+                *count += 1;
+                continue;
+            }
+        }
+        parts.push(Part { axis: 0, start: entry, step: 1, count: 1 });
+    }
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mpc::World;
     use ndarray::ArrayD;
+
+    #[test]
+    fn entries_are_as_few_parts_as_they_can_be() {
+        let part = |start, step, count| Part { axis: 0, start, step, count };
+        assert_eq!(
+            parts(&[2, 1, 0, 1, 2, 3, 2, 1]),
+            [part(2, 1, 1), part(1, 1, 1), part(0, 1, 4), part(2, 1, 1), part(1, 1, 1)]
+        );
+        assert_eq!(parts(&[1, 3, 5, 6]), [part(1, 2, 3), part(6, 1, 1)]);
+        assert_eq!(parts(&[4, 4, 9]), [part(4, 1, 1), part(4, 5, 2)]);
+    }
 
     /// Shares and arrays go to the same places, and every element stays in its interval.
     #[test]
@@ -110,6 +166,9 @@ mod tests {
             part(0, 0, 2, 2),
             part(2, 1, 2, 2),
             Rearrange::Repeat { axis: 1, times: 3 },
+            Rearrange::Select { axis: 0, entries: vec![2, 0, 0, 1, 2] },
+            Rearrange::Select { axis: 1, entries: vec![0, 0] },
+            Rearrange::Select { axis: 2, entries: vec![3, 2, 1, 0, 1, 3] },
         ] {
             let y = rearrange.array(&x).unwrap();
             assert_eq!(y.shape()[1..], rearrange.shape(&x.shape()[1..]).unwrap());
@@ -129,6 +188,8 @@ mod tests {
             part(0, 0, 1, 4),
             part(3, 0, 1, 1),
             Rearrange::Repeat { axis: 0, times: 2 },
+            Rearrange::Select { axis: 0, entries: vec![0, 3] },
+            Rearrange::Select { axis: 1, entries: vec![] },
         ] {
             assert!(wrong.shape(&[3, 1, 4]).is_none() && wrong.array(&x).is_none(), "{wrong:?}");
         }

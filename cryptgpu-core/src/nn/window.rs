@@ -121,6 +121,10 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
                 .check(settings.codec)
                 .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
         }
+        if step.op == PlanOp::Div && f > 26 {
+            let what = format!("{}: a quotient with {f} fraction bits: at most 26", step.name);
+            return Err(NnError::Settings { what });
+        }
         let (codec, ring) = (settings.codec, settings.codec.ring());
         let fits = |codec: &FixedPoint| codec.fraction_bits() + cut(&step.op, *codec) < ring.range_bits();
         if !fits(&codec) {

@@ -462,7 +462,11 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
     let run = |parties: &str, model: &str, input: &str| {
         let output = scores.display();
         let (model, input) = (onnx(model), onnx(input));
-        cryptgpu(&format!("infer --model {model} --input {input} --output {output} --batch 1 --parties {parties}"))
+        let record = dir.path().join("records.jsonl");
+        cryptgpu(&format!(
+            "infer --model {model} --input {input} --output {output} --out {} --batch 1 --parties {parties}",
+            record.display()
+        ))
     };
     for (parties, name) in [("local", "keras-like"), ("threads", "channels-last-to-the-end"), ("threads", "external")] {
         let done = run(parties, &format!("{name}.onnx"), &format!("{name}.x.npy"));
@@ -476,6 +480,26 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
         let error = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(error < 1e-3, "{name}: {error}");
     }
+    std::fs::remove_file(&scores).unwrap();
+    // A record of each, which tables are made of as well.
+    let records = cryptgpu_core::experiment::read(&dir.path().join("records.jsonl")).unwrap();
+    assert_eq!(
+        records.iter().map(|record| record.network.as_str()).collect::<Vec<_>>(),
+        ["keras-like", "channels-last-to-the-end", "external"]
+    );
+    let first = &records[0];
+    let file = cryptgpu_core::nn::OnnxModel::load(onnx("keras-like.onnx")).unwrap();
+    let plan = cryptgpu_core::nn::fold::fold_graph(&file.graph)
+        .and_then(|graph| cryptgpu_core::nn::lower::lower(&graph, Default::default()))
+        .unwrap();
+    let declared = cryptgpu_core::nn::cost::infer(&plan, 1, &Default::default());
+    assert_eq!((first.total_bytes(), first.weights_sha256.as_str()), (declared.bytes, file.digest.as_str()));
+    assert_eq!((first.parties.as_str(), first.dataset.as_str()), ("local processes, TLS", "keras-like.x.npy"));
+    assert_eq!((first.batch, first.iterations, first.images, first.compared, first.agreement), (1, 2, 2, 2, Some(2)));
+    assert!(first.max_abs_error.unwrap() < 1e-3 && first.seconds > 0.0 && first.rounds > 0, "{first:?}");
+    // What a file's reader may take otherwise is said once.
+    let told = run("threads", "ending-log-softmax.onnx", "ending-log-softmax.x.npy");
+    assert_eq!(text(&told.stderr).matches("of the opened scores").count(), 1, "{}", text(&told.stderr));
     std::fs::remove_file(&scores).unwrap();
     for (model, input, hint) in [
         ("refused/many.onnx", "mlp.x.npy", "3 of 7 nodes"),

@@ -91,6 +91,7 @@ fn functions() -> Vec<(&'static str, &'static str, &'static str, Protocol)> {
         ("x/y", "as 1/x for y; \\|x/y\\| < 2^18", "2^−20 + 2^−24·\\|x\\| + 2^−25·\\|x/y\\|", |p, x| {
             p.div(x, x).map(drop)
         }),
+        ("x/y, y of either sign", "as 1/x for \\|y\\|; \\|x/y\\| < 2^18", "as x/y", |p, x| p.quotient(x, x).map(drop)),
         ("1/√x", all, "2^−20 + 2^−21/√x", |p, x| p.rsqrt(x).map(drop)),
         ("√x", "x < 2^11; zero and negative give 0", "2^−20 + 2^−21·√x", |p, x| p.sqrt(x).map(drop)),
         ("ln x", all, "2^−20 + 2^−25", |p, x| p.log(x).map(drop)),
@@ -101,6 +102,13 @@ fn functions() -> Vec<(&'static str, &'static str, &'static str, Protocol)> {
         }),
         ("erf x", "all x", "2^−20 + 2^−20", |p, x| p.smooth(x, SmoothFunction::Erf).map(drop)),
         ("e^min(x, 0)", "all x", "2^−20 + 2^−20", |p, x| p.smooth(x, SmoothFunction::ExpBelowZero).map(drop)),
+        ("ln(1 + e^min(x, 0))", "all x", "2^−20 + 2^−20", |p, x| {
+            p.smooth(x, SmoothFunction::SoftplusBelowZero).map(drop)
+        }),
+        ("tanh ln(1 + eˣ)", "all x", "2^−20 + 2^−20", |p, x| p.smooth(x, SmoothFunction::MishFactor).map(drop)),
+        ("approximate Gelu, over x", "all x", "2^−20 + 2^−20", |p, x| {
+            p.smooth(x, SmoothFunction::GeluTanhFactor).map(drop)
+        }),
         ("1/x, 2^0 ≤ x < 2^4", "as named; smaller counts as 1", "2^−20 + 2^−25/x", |p, x| {
             p.reciprocal_in(x, Octaves::new(0, 4)).map(drop)
         }),
@@ -119,6 +127,9 @@ fn functions() -> Vec<(&'static str, &'static str, &'static str, Protocol)> {
             "2^−20·(2 + 2/σ) + 2^−19·\\|y\\|",
             |p, x| p.layer_norm(&x.reshape(&[ELEMENTS / 10, 10])?, 1e-5).map(drop),
         ),
+        ("rows of 10 with squares of mean 1", "√Σx² < 2^11", "the same with √mean(x²) for σ", |p, x| {
+            p.rms_norm(&x.reshape(&[ELEMENTS / 10, 10])?, 1e-5).map(drop)
+        }),
         ("cross-entropy and its gradient", "as the maximum", "4·2^−20", |p, x| {
             let x = x.reshape(&[ELEMENTS / 10, 10])?;
             p.cross_entropy(&x, &x).map(drop)

@@ -43,7 +43,7 @@ fn normalised(x: &ArrayD<f64>, function: RowFunction) -> ArrayD<f64> {
 
 #[test]
 fn rows_are_normalised() {
-    for (ring, f, count, width, sizes) in [
+    let cases = [
         (Ring::Z64, 20, 300, 32, [7, 9]),
         (Ring::Z64, 20, 257, 1, [3, 3]),
         (Ring::Z64, 20, 301, 48, [5, 9]),
@@ -52,10 +52,15 @@ fn rows_are_normalised() {
         (Ring::Z64, 12, 300, 7, [9, 3]),
         (Ring::Z32, 12, 301, 7, [9, 3]),
         (Ring::Z32, 14, 300, 32, [5, 6]),
-    ] {
+    ];
+    let functions = [RowFunction::LayerNorm { eps: 1e-5 }, RowFunction::RmsNorm { eps: 1e-5 }];
+    for ((ring, f, count, width, [up, down]), function) in
+        cases.into_iter().flat_map(|case| functions.map(|function| (case, function)))
+    {
         let (world, eps) = (world(ring, f), 1e-5);
         let codec = world.settings.codec;
-        let function = RowFunction::LayerNorm { eps };
+        // The norm of a row is limited, without its mean or with it.
+        let sizes = if function.centres() { [up, down] } else { [up - 3, down] };
         let x = codec.encode_array(&rows(count, width, sizes)).unwrap();
         let shares = world.deal(&x);
         let run = world.run_counted(|p| {
@@ -71,7 +76,7 @@ fn rows_are_normalised() {
         let expected = normalised(&x, function);
         let unit = 0.5f64.powi(f as i32);
         for ((x, y), expected) in x.axis_iter(Axis(0)).zip(y.axis_iter(Axis(0))).zip(expected.axis_iter(Axis(0))) {
-            let mean = x.sum() / width as f64;
+            let mean = if function.centres() { x.sum() / width as f64 } else { 0.0 };
             let variance = x.mapv(|x| (x - mean).powi(2)).sum() / width as f64;
             let sigma = (variance + eps).sqrt();
             // A mean's factor has four bits more than the codec, unless it is a power of two.
@@ -117,6 +122,7 @@ fn the_range_of_rows_is_the_one_that_is_said() {
     for (function, codec) in [
         (RowFunction::LayerNorm { eps: 0.0 }, codec),
         (RowFunction::LayerNorm { eps: f64::NAN }, codec),
+        (RowFunction::RmsNorm { eps: 0.0 }, codec),
         (RowFunction::LogSoftmax, FixedPoint::new(27).unwrap()),
     ] {
         assert!(matches!(function.check(codec), Err(MpcError::Argument { .. })), "{function:?}");
@@ -175,14 +181,18 @@ fn matrices_are_multiplied_one_by_one() {
 fn nothing_is_shown() {
     const ONE: f64 = (1 << 20) as f64;
     let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(21).view_sizes(&[2]);
-    let function = RowFunction::LayerNorm { eps: 1e-1 };
-    let plaintext = move |x: &[ArrayD<u64>]| {
-        let x = x[0].mapv(|x| x as i64 as f64 / ONE);
-        normalised(&x, function).mapv(|y| (y * ONE).round() as i64 as u64)
-    };
     let rows = |n: usize| vec![vec![n.div_ceil(2), 2]];
-    let report = check("layer normalisation", 1).errors(-12..=12).shapes(rows);
-    report.run(|p, x| p.of_rows(&x[0], function), plaintext).unwrap().require().unwrap();
+    for (name, function) in [
+        ("layer normalisation", RowFunction::LayerNorm { eps: 1e-1 }),
+        ("normalisation without a mean", RowFunction::RmsNorm { eps: 1e-1 }),
+    ] {
+        let plaintext = move |x: &[ArrayD<u64>]| {
+            let x = x[0].mapv(|x| x as i64 as f64 / ONE);
+            normalised(&x, function).mapv(|y| (y * ONE).round() as i64 as u64)
+        };
+        let report = check(name, 1).errors(-12..=12).shapes(rows);
+        report.run(|p, x| p.of_rows(&x[0], function), plaintext).unwrap().require().unwrap();
+    }
     let shapes = |n: usize| vec![vec![n.div_ceil(2), 1, 2], vec![n.div_ceil(2), 2, 1]];
     let products = |x: &[ArrayD<u64>]| {
         let products = &x[0].view().into_shape_with_order((x[0].len() / 2, 2)).unwrap().mapv(|x| x as i64)

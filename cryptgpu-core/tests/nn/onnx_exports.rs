@@ -1,4 +1,4 @@
-//! Twenty-two networks as torchvision builds them, exported by PyTorch's two exporters (`tests/data/onnx/exports.py`), and three of
+//! Twenty-two networks as torchvision builds them, exported by PyTorch's two exporters (`tests/data/onnx/exports.py`), and four of
 //! Keras, by tf2onnx (`exports_keras.py`), against onnxruntime.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -14,7 +14,7 @@ fn exports_of_pytorch_and_keras_compute_what_onnxruntime_computes() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/onnx/exports"));
     let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     names.retain(|path| OnnxModel::is_named_so(path));
-    assert_eq!(names.len(), 25);
+    assert_eq!(names.len(), 26);
     for path in names {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let array = |part: &str| npy::read(folder.join(format!("{name}.{part}.npy"))).unwrap();

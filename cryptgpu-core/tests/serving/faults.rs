@@ -17,7 +17,7 @@ struct Raw {
     stream: TlsStream<TcpStream>,
 }
 
-const HELLO: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 1");
+const HELLO: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 2");
 
 impl Raw {
     fn open(served: &Served, party: usize) -> Self {
@@ -55,9 +55,14 @@ impl Raw {
 
     /// Sends shares of one image: two components of 784 words.
     fn shares(&mut self, id: u8) {
+        self.components(id, [7, 7]);
+    }
+
+    /// The same, each component of one byte again and again.
+    fn components(&mut self, id: u8, fill: [u8; 2]) {
         // 6272 bytes each, as a length of seven bits a byte.
-        let part = [&[0x80, 0x31][..], &[7; 6272]].concat();
-        let bytes = [&[2], &[id; 16][..], &part, &part].concat();
+        let [a, b] = fill.map(|fill| [&[0x80, 0x31][..], &[fill; 6272]].concat());
+        let bytes = [&[2], &[id; 16][..], &a, &b].concat();
         self.say(bytes.len(), &bytes);
     }
 
@@ -75,7 +80,9 @@ impl Raw {
 const GO: u8 = 1;
 const BUSY: u8 = 2;
 const MISSING: u8 = 4;
+const SCORES: u8 = 3;
 const REFUSED: u8 = 5;
+const INCONSISTENT: u8 = 7;
 
 #[test]
 fn garbage_half_requests_and_clients_that_go_away_hurt_nobody_else() {
@@ -146,6 +153,42 @@ fn garbage_half_requests_and_clients_that_go_away_hurt_nobody_else() {
         assert!(matches!(error, ServingError::Busy { .. }) && Instant::now() < until, "{error}");
     }
     works("after a full queue");
+    served.end();
+}
+
+/// Of two that hold a component one may be sent other words than the other, for any of the three: nothing is computed of these, in whatever
+/// batch they are, and the requests beside them get their scores.
+#[test]
+fn shares_that_two_parties_hold_differently_are_found_before_anything_is_computed_of_them() {
+    let linger = Duration::from_millis(200);
+    let served = Served::start("inconsistent", Service { linger, ..Service::default() });
+    let mut lines = [0, 1, 2].map(|party| Raw::open(&served, party));
+    lines.iter_mut().for_each(Raw::hello);
+    let mut client = served.client();
+    let expected = plaintext_scores(&digits(0..1));
+    let mut told = 0;
+    for (request, changed) in [None, Some((0, 0)), Some((1, 0)), Some((2, 1)), None].into_iter().enumerate() {
+        let id = request as u8 + 1;
+        for (party, raw) in lines.iter_mut().enumerate() {
+            assert_eq!(raw.ask(id, 1), GO, "the connection can be used on");
+            // Component c, of parties c and c − 1, is of bytes c.
+            let mut fill = [party as u8, (party as u8 + 1) % 3];
+            if let Some((_, which)) = changed.filter(|(at, _)| *at == party) {
+                fill[which] ^= 0x80;
+            }
+            raw.components(id, fill);
+        }
+        // In the same batch as this one, or in another.
+        let scores = client.infer(&digits(0..1)).unwrap();
+        assert!(far(&scores, &expected) < 1e-3, "request {id}");
+        let expected = if changed.is_some() { INCONSISTENT } else { SCORES };
+        for raw in &mut lines {
+            let answer = raw.answer();
+            assert_eq!((answer[0], &answer[1..17]), (expected, &[id; 16][..]));
+            told += usize::from(answer[0] == INCONSISTENT);
+        }
+    }
+    assert_eq!(told, 9);
     served.end();
 }
 

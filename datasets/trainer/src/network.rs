@@ -146,6 +146,7 @@ impl Network {
             Op::PiecewiseLinear(_)
             | Op::Smooth(_)
             | Op::Mul
+            | Op::Div
             | Op::MatMul
             | Op::Rows(_)
             | Op::Bias

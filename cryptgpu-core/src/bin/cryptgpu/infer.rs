@@ -2,17 +2,21 @@
 //! fit, the scores in a file, and how far they are from plaintext.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cryptgpu_core::cluster::{Cluster, Model as SharedModel, Network};
-use cryptgpu_core::experiment::{available_memory_bytes, check_writable, lowering, settings};
+use cryptgpu_core::cluster::{InferenceResult, Network};
+use cryptgpu_core::device::DeviceInUse;
+use cryptgpu_core::experiment::{
+    Record, append, available_memory_bytes, check_writable, commit, lowering, machine, now, settings,
+};
 use cryptgpu_core::mpc::{Fidelity, Settings};
 use cryptgpu_core::nn::range::{Conditions, InputRange, headroom, judge};
-use cryptgpu_core::nn::{Weights, fold, lower, plaintext, predictions, window};
+use cryptgpu_core::nn::{WeightSource, Weights, cost, fold, lower, plaintext, predictions, window};
 use cryptgpu_datasets::npy;
 use ndarray::{ArrayD, Axis, Slice};
+use sha2::{Digest, Sha256};
 
 use super::arguments::Computation;
 use super::input::{Input, InputArguments, Labels};
@@ -58,6 +62,9 @@ pub struct Arguments {
     parties: arguments::Parties,
     #[command(flatten)]
     computation: arguments::Computation,
+    /// Add a record of the run to this file (JSON Lines), as those of `cryptgpu run inference`
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 /// What is computed, checked before anything starts.
@@ -65,7 +72,7 @@ struct Prepared {
     model: Model,
     weights: Weights,
     network: Network,
-    source: cryptgpu_core::nn::WeightSource,
+    source: WeightSource,
     settings: Settings,
     input: Input,
     labels: Labels,
@@ -80,7 +87,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let prepared = arguments.prepare()?;
     prepared.say_first()?;
     check_writable(&arguments.output)?;
-    let (scores, taken) = prepared.infer(arguments)?;
+    arguments.out.iter().try_for_each(|path| check_writable(path))?;
+    let done = prepared.infer(arguments)?;
+    let scores = done.scores()?;
     let scores_as_in_the_file = match &prepared.model.onnx {
         Some(onnx) => onnx.finish(&scores)?,
         None => scores.clone(),
@@ -88,9 +97,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     npy::write(&arguments.output, &scores_as_in_the_file)?;
     let mut out = std::io::stdout().lock();
     write!(out, "{}", prepared.input.likeliest(&scores_as_in_the_file, &prepared.labels))?;
-    writeln!(out, "{taken}")?;
-    if prepared.compare > 0 {
-        writeln!(out, "{}", prepared.compare_with_plaintext(&scores)?)?;
+    writeln!(out, "{}", done.taken())?;
+    let compared = prepared.compare_with_plaintext(&scores)?;
+    if let Some(compared) = &compared {
+        writeln!(out, "{}", compared.text())?;
+    }
+    if let Some(path) = &arguments.out {
+        append(path, &prepared.record(arguments, &done, compared.as_ref())?)?;
     }
     writeln!(out, "Scores of shape {:?} are in {}.", scores_as_in_the_file.shape(), arguments.output.display())?;
     Ok(ExitCode::SUCCESS)
@@ -98,7 +111,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 impl Arguments {
     fn prepare(&self) -> Result<Prepared> {
-        let model = Model::open(&self.model, &self.sizes)?;
+        let mut model = Model::open(&self.model, &self.sizes)?;
         let (source, weights) = model.weights(&self.model, self.weights.as_deref())?;
         let labels = self.input.labels()?;
         let input = self.input.read(&model, &labels)?;
@@ -112,17 +125,26 @@ impl Arguments {
             images.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
         // A range needs two ends: where all elements are equal, a unit more.
         let range = InputRange::new(low, if high > low { high } else { low + 1.0 })?;
-        let network = Network::from(&model.graph).input_range(range).lowering(lowering(fidelity));
         let count = images.len_of(Axis(0));
         let large = cryptgpu_core::nn::count::count(&model.graph).macs >= 1_000_000_000;
         let compare = self.compare.unwrap_or(if large { 1 } else { count }).min(count);
         let batch = (self.batch as usize).min(count);
-        self.judge(&model, &weights, images, Conditions { input: range, options: lowering(fidelity), settings })?;
+        let conditions = Conditions { input: range, options: lowering(fidelity), settings };
+        let warning = self.judge(&model, &weights, images, conditions)?;
+        model.told.extend(warning);
+        let network = Network::from(&model.graph).input_range(range).lowering(lowering(fidelity));
+        let network = network.knowing(model.told.iter().cloned());
         Ok(Prepared { model, weights, network, source, settings, input, labels, batch, compare })
     }
 
-    /// Says how much room values have, and refuses images with which one leaves the ring.
-    fn judge(&self, model: &Model, weights: &Weights, images: &ArrayD<f64>, conditions: Conditions) -> Result<()> {
+    /// Says how much room values have, and refuses images with which one leaves the ring; the warning, if one was said.
+    fn judge(
+        &self,
+        model: &Model,
+        weights: &Weights,
+        images: &ArrayD<f64>,
+        conditions: Conditions,
+    ) -> Result<Option<String>> {
         let tried =
             images.slice_axis(Axis(0), Slice::from(..self.compare.unwrap_or(1).clamp(1, images.len_of(Axis(0)))));
         let room = headroom(&model.graph, weights, Some(tried), &conditions)?;
@@ -137,10 +159,10 @@ impl Arguments {
                 least.node
             );
         }
-        if let Some(warning) = warning {
+        if let Some(warning) = &warning {
             eprintln!("cryptgpu: {}: {warning}", self.model);
         }
-        Ok(())
+        Ok(warning)
     }
 }
 
@@ -163,58 +185,153 @@ impl Prepared {
         Ok(())
     }
 
-    /// The scores, and what they took.
-    fn infer(&self, arguments: &Arguments) -> Result<(ArrayD<f64>, String)> {
+    /// All images, batch by batch.
+    fn infer(&self, arguments: &Arguments) -> Result<Done> {
         let Computation { link, device, randomness, .. } = &arguments.computation;
         let builder = arguments.parties.builder()?.link(*link).device(*device).randomness(*randomness);
         let cluster = builder.computing(self.settings).start()?;
         let mut progress = Progress::new(self.model.graph.name(), false);
         progress.update(0, 1, "sharing the weights");
+        let started = Instant::now();
         let model = cluster.load_model(self.network.clone(), self.source.clone())?;
-        let result = self.infer_all(&cluster, &model, &mut progress);
-        let (scores, time, bytes, rounds) = result?;
+        let setup_seconds = started.elapsed().as_secs_f64();
         let count = self.input.images.len_of(Axis(0));
-        progress.finish(&format!("{count} images"));
-        let taken = format!(
-            "{count} images in {}: {} sent by all parties, {rounds} rounds.",
-            format::seconds(time.as_secs_f64()),
-            format::bytes(bytes as f64)
-        );
-        Ok((scores, taken))
-    }
-
-    fn infer_all(
-        &self,
-        cluster: &Cluster,
-        model: &SharedModel,
-        progress: &mut Progress,
-    ) -> Result<(ArrayD<f64>, Duration, u64, u64)> {
-        let count = self.input.images.len_of(Axis(0));
-        let (mut parts, mut time, mut bytes, mut rounds) = (Vec::new(), Duration::ZERO, 0, 0);
+        let mut results = vec![];
         for first in (0..count).step_by(self.batch) {
             progress.update(first, count, &format!("private inference, {first} of {count}"));
             let last = (first + self.batch).min(count);
-            let result = cluster.infer(model, &self.input.images.slice_axis(Axis(0), Slice::from(first..last)))?;
-            time += result.duration;
-            bytes += result.bytes();
-            rounds += result.rounds();
-            parts.push(result.scores);
+            results.push(cluster.infer(&model, &self.input.images.slice_axis(Axis(0), Slice::from(first..last)))?);
         }
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        Ok((ndarray::concatenate(Axis(0), &views)?, time, bytes, rounds))
+        progress.finish(&format!("{count} images"));
+        Ok(Done { results, devices: cluster.devices(), setup_seconds, place: cluster.place() })
     }
 
-    fn compare_with_plaintext(&self, scores: &ArrayD<f64>) -> Result<String> {
+    /// How far the first scores are from an evaluation in the clear; None where none are to be compared.
+    fn compare_with_plaintext(&self, scores: &ArrayD<f64>) -> Result<Option<Compared>> {
+        if self.compare == 0 {
+            return Ok(None);
+        }
         let images = self.input.images.slice_axis(Axis(0), Slice::from(..self.compare));
         let expected = plaintext::evaluate(&self.model.graph, &self.weights, &images)?;
         let private = scores.slice_axis(Axis(0), Slice::from(..self.compare)).to_owned();
         let error = private.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
         let same = predictions(&private).into_iter().zip(predictions(&expected)).filter(|(a, b)| a == b).count();
-        Ok(format!(
-            "At most {error:.1e} away from plaintext, whose scores go up to {}, on {} images; the same prediction on {same}.",
-            format::digits(largest),
-            self.compare
-        ))
+        Ok(Some(Compared { error, largest, images: self.compare, same }))
+    }
+
+    /// The record of a run: one iteration is one whole batch, its numbers those of the median one.
+    fn record(&self, arguments: &Arguments, done: &Done, compared: Option<&Compared>) -> Result<Record> {
+        let Computation { link, fidelity, numbers, randomness, .. } = &arguments.computation;
+        let window = self.settings.window;
+        let plan = lower::lower(&fold::fold_graph(&self.model.graph)?, lowering(self.settings.fidelity))?;
+        let by_party = |of: fn(&DeviceInUse) -> String| {
+            std::array::from_fn(|party| done.devices.get(party).map_or_else(String::new, of))
+        };
+        let mut whole: Vec<&InferenceResult> =
+            done.results.iter().filter(|result| result.scores.len_of(Axis(0)) == self.batch).collect();
+        whole.sort_by_key(|result| result.duration);
+        let median = *whole.get(whole.len().saturating_sub(1) / 2).ok_or("no batch was evaluated")?;
+        let digest = |path: &Path| -> Result<String> {
+            Ok(Sha256::digest(std::fs::read(path)?).iter().map(|byte| format!("{byte:02x}")).collect())
+        };
+        let weights_sha256 = match (&self.model.onnx, &self.source) {
+            (Some(onnx), _) => onnx.digest.clone(),
+            (None, WeightSource::File(file)) => digest(file.path())?,
+            _ => String::new(),
+        };
+        let input = arguments.input.path();
+        let name = |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Record {
+            experiment: "inference".to_owned(),
+            engine: String::new(),
+            network: self.model.graph.name().to_owned(),
+            dataset: name(input),
+            dataset_sha256: if input.is_file() { digest(input)? } else { String::new() },
+            batch: self.batch,
+            device: together(by_party(|used| used.device.to_string())),
+            cards: by_party(|used| used.card.clone()),
+            link: link.to_string(),
+            fidelity: Fidelity::from(*fidelity).to_string(),
+            ring: numbers.ring(),
+            fraction_bits: numbers.fraction_bits(),
+            window: format!("{}:{}", window.low(), window.width()),
+            check_range: self.settings.check_range.to_string(),
+            iterations: whole.len(),
+            seconds: median.duration.as_secs_f64(),
+            seconds_by_kind: median.time_by_kind.clone().into_map(),
+            bytes_sent: median.usage().each_ref().map(|usage| usage.stats.payload_bytes()),
+            rounds: median.rounds(),
+            max_abs_error: compared.map(|compared| compared.error),
+            images: self.input.images.len_of(Axis(0)),
+            compared: compared.map_or(0, |compared| compared.images),
+            agreement: compared.map(|compared| compared.same),
+            accuracy: self.input.accuracy(&done.scores()?),
+            plaintext_accuracy: None,
+            peak_rss_bytes: median.usage().each_ref().map(|usage| usage.peak_rss_bytes),
+            weights: self.source.to_string(),
+            weights_sha256,
+            setup_seconds: done.setup_seconds,
+            setup_bytes_sent: [0, cost::share_weights(&plan, numbers.ring()).bytes, 0],
+            parties: done.place.to_owned(),
+            threads: [0; 3],
+            randomness: randomness.to_string(),
+            machine: machine().clone(),
+            commit: commit().to_owned(),
+            time: now(),
+        })
+    }
+}
+
+/// One name where all parties have it, else one for each.
+fn together(names: [String; 3]) -> String {
+    let [first, others @ ..] = &names;
+    if others.iter().all(|other| other == first) { first.clone() } else { names.join(",") }
+}
+
+/// What came of all batches.
+struct Done {
+    results: Vec<InferenceResult>,
+    devices: Vec<DeviceInUse>,
+    setup_seconds: f64,
+    place: &'static str,
+}
+
+impl Done {
+    fn scores(&self) -> Result<ArrayD<f64>> {
+        let views: Vec<_> = self.results.iter().map(|result| result.scores.view()).collect();
+        Ok(ndarray::concatenate(Axis(0), &views)?)
+    }
+
+    fn taken(&self) -> String {
+        let sum = |of: fn(&InferenceResult) -> u64| self.results.iter().map(of).sum::<u64>();
+        let time: Duration = self.results.iter().map(|result| result.duration).sum();
+        format!(
+            "{} images in {}: {} sent by all parties, {} rounds.",
+            sum(|result| result.scores.len_of(Axis(0)) as u64),
+            format::seconds(time.as_secs_f64()),
+            format::bytes(sum(InferenceResult::bytes) as f64),
+            sum(InferenceResult::rounds),
+        )
+    }
+}
+
+/// How far private scores are from plaintext.
+struct Compared {
+    error: f64,
+    largest: f64,
+    images: usize,
+    same: usize,
+}
+
+impl Compared {
+    fn text(&self) -> String {
+        format!(
+            "At most {:.1e} away from plaintext, whose scores go up to {}, on {} images; the same prediction on {}.",
+            self.error,
+            format::digits(self.largest),
+            self.images,
+            self.same
+        )
     }
 }

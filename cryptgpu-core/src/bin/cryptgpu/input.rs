@@ -33,6 +33,11 @@ pub struct InputArguments {
 }
 
 impl InputArguments {
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.input
+    }
+
     /// The names of classes.
     pub fn labels(&self) -> Result<Labels> {
         Labels::read(self.labels.as_deref())
@@ -109,10 +114,18 @@ impl Input {
         Ok(self)
     }
 
-    /// How many pictures are of the class of their folder, where they lie so.
+    /// How many pictures are of the class of their folder, from 0 to 1, where they lie so.
+    pub fn accuracy(&self, scores: &ArrayD<f64>) -> Option<f64> {
+        Some(self.rightly(scores)? as f64 / scores.len_of(Axis(0)).max(1) as f64)
+    }
+
+    fn rightly(&self, scores: &ArrayD<f64>) -> Option<usize> {
+        let classes = self.classes.as_ref()?;
+        Some(predictions(scores).into_iter().zip(classes).filter(|(found, class)| found == *class).count())
+    }
+
     fn right(&self, scores: &ArrayD<f64>) -> Option<String> {
-        let (classes, count) = (self.classes.as_ref()?, scores.len_of(Axis(0)));
-        let right = predictions(scores).into_iter().zip(classes).filter(|(found, class)| found == *class).count();
+        let (right, count) = (self.rightly(scores)?, scores.len_of(Axis(0)));
         let percent = 100.0 * right as f64 / count.max(1) as f64;
         Some(format!("{right} of {count} pictures are of the class of their folder, {percent:.1} %."))
     }

@@ -12,13 +12,15 @@ pub struct Model {
     pub graph: Graph,
     /// The file that it comes from, if it comes from one.
     pub onnx: Option<OnnxModel>,
+    /// The notices that were printed.
+    pub told: Vec<String>,
 }
 
 impl Model {
     /// The network of that name; a name that ends with `.onnx` is a file's.
     pub fn open(name: &str, sizes: &Sizes) -> Result<Self> {
         if !OnnxModel::is_named_so(Path::new(name)) {
-            return Ok(Model { graph: zoo::by_name(&sizes.of(name))?, onnx: None });
+            return Ok(Model { graph: zoo::by_name(&sizes.of(name))?, onnx: None, told: vec![] });
         }
         if !sizes.are_usual() {
             return Err(format!("{name} has its sizes in it: leave --classes and --input-size out").into());
@@ -27,12 +29,12 @@ impl Model {
         for notice in &onnx.notices {
             eprintln!("cryptgpu: {name}: {notice}");
         }
-        Ok(Model { graph: onnx.graph.clone(), onnx: Some(onnx) })
+        Ok(Model { graph: onnx.graph.clone(), told: onnx.notices.clone(), onnx: Some(onnx) })
     }
 
     /// Where the party that owns the weights reads them, and the weights: those of the file `weights`, or of the ONNX file
     /// called `name`.
-    pub fn weights(&self, name: &str, weights: Option<&str>) -> Result<(WeightSource, Weights)> {
+    pub fn weights(&mut self, name: &str, weights: Option<&str>) -> Result<(WeightSource, Weights)> {
         let source = match (&self.onnx, weights) {
             (Some(_), Some(_)) => return Err("an ONNX file has its weights in it: leave --weights out".into()),
             (Some(onnx), None) => return Ok((WeightSource::File(name.into()), onnx.weights.clone())),
@@ -46,6 +48,7 @@ impl Model {
         let opened = source.open(&self.graph)?;
         for notice in opened.notices {
             eprintln!("cryptgpu: {source}: {notice}");
+            self.told.push(notice);
         }
         Ok((source, opened.weights))
     }

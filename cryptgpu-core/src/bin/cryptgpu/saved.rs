@@ -145,10 +145,10 @@ impl Where {
 
 impl Add {
     fn run(&self) -> Result<ExitCode> {
-        let model = Model::open(&self.model, &self.sizes)?;
+        let mut model = Model::open(&self.model, &self.sizes)?;
         let (source, _) = model.weights(&self.model, self.weights.as_deref())?;
         let Some(cluster) = self.at.start()? else { return Ok(ExitCode::SUCCESS) };
-        let network = Network::from(&model.graph).lowering(lowering(self.at.fidelity()));
+        let network = Network::from(&model.graph).lowering(lowering(self.at.fidelity())).knowing(model.told);
         let network = self.input_range.into_iter().fold(network, Network::input_range);
         cluster.load_model(network, source)?.save(&self.name)?;
         let mut out = std::io::stdout().lock();
@@ -163,7 +163,7 @@ impl Infer {
         let labels = self.input.labels()?;
         let Some(cluster) = self.at.start()? else { return Ok(ExitCode::SUCCESS) };
         let saved = cluster.load(&self.name)?;
-        let model = Model { graph: saved.graph().clone(), onnx: None };
+        let model = Model { graph: saved.graph().clone(), onnx: None, told: vec![] };
         let input = self.input.read(&model, &labels)?;
         let (count, batch) = (input.images.len_of(Axis(0)), self.batch as usize);
         let (mut parts, mut bytes, mut seconds) = (vec![], 0, 0.0);

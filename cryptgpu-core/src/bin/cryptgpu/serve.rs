@@ -179,5 +179,5 @@ fn taken_by(client: &Client) -> Result<super::model::Model> {
     let mut graph = Graph::builder(client.network(), client.input_shape());
     let input = graph.input();
     let flat = graph.flatten("flatten", input)?;
-    Ok(super::model::Model { graph: graph.finish(flat)?, onnx: None })
+    Ok(super::model::Model { graph: graph.finish(flat)?, onnx: None, told: vec![] })
 }

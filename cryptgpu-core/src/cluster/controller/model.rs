@@ -55,7 +55,7 @@ impl Cluster {
         let network = network.into();
         let refused = |error: NnError| ClusterError::argument("load a model", &error);
         let graph = network.graph().map_err(refused)?;
-        let Network { owner, options, input, calibration, .. } = network;
+        let Network { owner, options, input, calibration, known, .. } = network;
         let plan = fold::fold_graph(&graph).and_then(|folded| lower::lower(&folded, options));
         plan.and_then(|plan| window::check_plan(&plan, self.settings())).map_err(refused)?;
         let calibration = calibration.map(|(set, range)| OwnImages { set, range });
@@ -69,7 +69,7 @@ impl Cluster {
         let turn = Turn::begin(&self.inner, LoadModel::NAME)?;
         let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
         let notices = turn.run_job(jobs, |_| ())?.outputs.concat();
-        for notice in &notices {
+        for notice in notices.iter().filter(|notice| !known.contains(notice)) {
             eprintln!("{weights}: {notice}");
         }
         let token = Token::new(self.inner.clone(), generation, id, Label::Model(graph.name().to_owned()));

@@ -24,6 +24,7 @@ pub struct Network {
     pub(super) options: LowerOptions,
     pub(super) input: InputRange,
     pub(super) calibration: Option<(ImageSet, Range<usize>)>,
+    pub(super) known: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +60,12 @@ impl Network {
         self
     }
 
+    /// Notices that the caller has shown already, as those of a file that it has opened: they are kept, and not printed again.
+    pub fn knowing(mut self, notices: impl IntoIterator<Item = String>) -> Self {
+        self.known.extend(notices);
+        self
+    }
+
     pub(super) fn graph(&self) -> Result<Graph, NnError> {
         match &self.architecture {
             Architecture::Named(name) => zoo::by_name(name),
@@ -70,7 +77,7 @@ impl Network {
 impl From<Architecture> for Network {
     fn from(architecture: Architecture) -> Self {
         let (options, input) = Default::default();
-        Network { architecture, owner: PartyId::P1, options, input, calibration: None }
+        Network { architecture, owner: PartyId::P1, options, input, calibration: None, known: vec![] }
     }
 }
 

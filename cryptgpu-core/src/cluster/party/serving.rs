@@ -4,7 +4,9 @@
 //!
 //! In each turn parties 1 and 2 send party 0 what has come since the last (kind `serving: requests that have come`), and it
 //! sends both what becomes of what it has heard of (`serving: the next batch`): two messages each, at least one turn a
-//! second. Before a batch all three compare its digest. Numbers of requests and of images are all that is in them.
+//! second. Before a batch all three compare its digest. Numbers of requests and of images are all that is in them. Then the two that
+//! hold a component compare digests of it for each request (`serving: digests of shares`), and all tell each other which differ (`serving:
+//! requests left out`): their clients have dealt no shares of anything, and get no scores.
 
 use super::agenda::{self, Agenda, Heard, Next};
 use super::checkpoint::serving_identity;
@@ -29,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// The next turn, where a request has come to some parties and not to all.
 const SOON: Duration = Duration::from_millis(5);
+/// Words of a digest of a component.
+const DIGEST: usize = 2;
 /// How often the caller hears what was served.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -143,7 +147,11 @@ impl Turns {
         }
         if !agenda.batch.is_empty() {
             self.compare(turn, p.id(), &agenda)?;
-            self.evaluate(p, &agenda)?;
+            let waiting = self.take(p.id(), &agenda)?;
+            let waiting = self.consistent(turn, p.id(), waiting)?;
+            if !waiting.is_empty() {
+                self.evaluate(p, waiting)?;
+            }
         }
         self.next = agenda.next;
         // A service may last for weeks: what was recorded of a turn is not kept.
@@ -201,15 +209,60 @@ impl Turns {
         Ok(())
     }
 
-    /// Evaluates a batch and answers its requests.
-    fn evaluate(&mut self, p: &mut Party, agenda: &Agenda) -> Result<(), JobError> {
-        let begun = Instant::now();
-        let mut waiting: Vec<Waiting> = vec![];
-        for (id, images) in &agenda.batch {
-            let found = self.queue.take(id).filter(|waiting| u64::from(waiting.images) == *images);
-            let lost = || JobError::Other(format!("party {} has no request that it has told of", p.id()));
-            waiting.push(found.ok_or_else(lost)?);
+    /// The requests of a batch, out of the queue.
+    fn take(&self, id: PartyId, agenda: &Agenda) -> Result<Vec<Waiting>, JobError> {
+        let lost = || JobError::Other(format!("party {id} has no request that it has told of"));
+        let one = |(request, images): &agenda::Entry| {
+            let found = self.queue.take(request).filter(|waiting| u64::from(waiting.images) == *images);
+            found.ok_or_else(lost)
+        };
+        agenda.batch.iter().map(one).collect()
+    }
+
+    /// The requests whose clients have dealt the same words to both parties that hold a component; the others are answered. A digest
+    /// goes to the one party that holds the component too: for a third, which knows the other two components, it would tell images apart
+    /// that it can guess.
+    fn consistent(&mut self, turn: u64, id: PartyId, waiting: Vec<Waiting>) -> Result<Vec<Waiting>, JobError> {
+        let digests =
+            |which: usize| waiting.iter().flat_map(|request| digest(&request.components[which])).collect::<Vec<u64>>();
+        let (own, next) = (digests(0), digests(1));
+        let tag = |kind| tag(turn, kind);
+        self.network.send(id.prev(), tag(MessageKind::SERVING_DIGESTS), own.clone())?;
+        self.network.send(id.next(), tag(MessageKind::SERVING_DIGESTS), next.clone())?;
+        let [before, behind] = [id.prev(), id.next()]
+            .map(|peer| self.network.recv(peer, tag(MessageKind::SERVING_DIGESTS), DIGEST * waiting.len()));
+        let (before, behind) = (before?, behind?);
+        let mut differ = vec![0u64; waiting.len().div_ceil(64)];
+        for request in 0..waiting.len() {
+            let place = DIGEST * request..DIGEST * (request + 1);
+            if own[place.clone()] != before[place.clone()] || next[place.clone()] != behind[place] {
+                differ[request / 64] |= 1 << (request % 64);
+            }
         }
+        let found = differ.clone();
+        for peer in [id.prev(), id.next()] {
+            self.network.send(peer, tag(MessageKind::SERVING_LEFT_OUT), found.clone())?;
+        }
+        for peer in [id.prev(), id.next()] {
+            let theirs = self.network.recv(peer, tag(MessageKind::SERVING_LEFT_OUT), differ.len())?;
+            differ.iter_mut().zip(theirs).for_each(|(ours, theirs)| *ours |= theirs);
+        }
+        let mut whole = vec![];
+        for (request, waiting) in waiting.into_iter().enumerate() {
+            match differ[request / 64] >> (request % 64) & 1 {
+                0 => whole.push(waiting),
+                _ => {
+                    self.counts.given_up += 1;
+                    waiting.answer(Outcome::Inconsistent);
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Evaluates a batch and answers its requests.
+    fn evaluate(&mut self, p: &mut Party, mut waiting: Vec<Waiting>) -> Result<(), JobError> {
+        let begun = Instant::now();
         let x = self.images(p, &mut waiting)?;
         let y = self.model.infer(p, x)?;
         // Anew: what the components were made of stays here.
@@ -261,6 +314,13 @@ impl Turns {
 
 fn tag(turn: u64, kind: MessageKind) -> Tag {
     Tag { position: turn, kind: kind.0 }
+}
+
+/// The first half of the SHA-256 of a component: nobody finds two components with one.
+fn digest(component: &[u64]) -> [u64; DIGEST] {
+    let digest = Sha256::digest(bytemuck::cast_slice::<u64, u8>(component));
+    let word = |at: usize| digest[8 * at..8 * (at + 1)].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    [word(0), word(1)]
 }
 
 /// This party's components of scores, for the client.

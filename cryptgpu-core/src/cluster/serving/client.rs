@@ -122,6 +122,7 @@ impl Link {
                 Ok(components.map(|part| part.0))
             }
             Answer::Missing { id: of, parties } if of == id => Err(ServingError::Missing { parties }),
+            Answer::Inconsistent { id: of } if of == id => Err(ServingError::Inconsistent { party: self.party }),
             _ => Err(self.unexpected()),
         }
     }
@@ -134,7 +135,7 @@ fn all<T>(
 ) -> Result<[T; 3], ServingError> {
     let rank = |error: &ServingError| match error {
         ServingError::Refused { .. } => 0,
-        ServingError::Missing { .. } => 1,
+        ServingError::Missing { .. } | ServingError::Inconsistent { .. } => 1,
         ServingError::Closed { .. } | ServingError::Unreachable { .. } => 2,
         ServingError::Deadline { .. } => 3,
         _ => 4,
@@ -204,7 +205,8 @@ impl Client {
     /// Has the parties evaluate the model on `images`, `[batch, channels, height, width]`. They see uniform words, and learn how
     /// many images there are and when. The scores, `[batch, …]`, are opened here alone.
     ///
-    /// After [`ServingError::Busy`] and [`ServingError::Missing`] the client can be used on; after others connect again.
+    /// After [`ServingError::Busy`], [`ServingError::Missing`] and [`ServingError::Inconsistent`] the client can be used on; after others
+    /// connect again.
     ///
     /// # Errors
     /// [`ServingError`], by kind, with the party. [`ServingError::Disagree`] where two parties sent different things in place of

@@ -196,6 +196,7 @@ async fn answer(
     let answer = match heard.await.unwrap_or(Outcome::Ended) {
         Outcome::Scores(components) => Answer::Scores { id, components: components.map(Words) },
         Outcome::Missing(parties) => Answer::Missing { id, parties },
+        Outcome::Inconsistent => Answer::Inconsistent { id },
         Outcome::Ended => Answer::Ended,
     };
     tell(stream, &answer).await

@@ -59,6 +59,14 @@ pub enum ServingError {
         /// The parties that had nothing of it.
         parties: Vec<PartyId>,
     },
+    /// Two parties hold different words where the client dealt both the same, and nothing was computed of them.
+    #[error(
+        "party {party} says that two parties were sent different shares of one component: something has changed them on the way, try again"
+    )]
+    Inconsistent {
+        /// The party that said so.
+        party: PartyId,
+    },
     /// A party said that it refuses what it got.
     #[error("party {party} refused the request: {detail}")]
     Refused {

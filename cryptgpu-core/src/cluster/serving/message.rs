@@ -10,7 +10,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Both must speak the same.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 1");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 2");
 
 /// The longest message but for shares.
 pub(in crate::cluster) const MOST_BYTES: usize = 16 << 10;
@@ -48,6 +48,8 @@ pub(in crate::cluster) enum Answer {
     Refused { detail: String },
     /// The service ends, and with it the connection.
     Ended,
+    /// Two parties were sent different words for the component that both hold: nothing was computed of them.
+    Inconsistent { id: RequestId },
 }
 
 /// What a party serves: all that a client needs to know.

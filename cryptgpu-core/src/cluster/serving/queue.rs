@@ -16,6 +16,8 @@ pub(in crate::cluster) enum Outcome {
     Scores([Vec<u64>; 2]),
     /// These parties had no shares in time.
     Missing(Vec<PartyId>),
+    /// Its client dealt parties different words where they hold the same.
+    Inconsistent,
     /// The service ends.
     Ended,
 }

@@ -58,6 +58,11 @@ pub fn div(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
     arguments(ring, 2 * n) + split(n, bits) + reciprocal_of(n, bits, f, to) + truncate_product(RING, n, to)
 }
 
+/// [`crate::mpc::Party::quotient`] of n elements.
+pub fn quotient(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
+    div(ring, n, f, octaves) + sign_to_ring(RING, n, SignWindow::default()) + reshare(RING, 2 * n)
+}
+
 /// [`crate::mpc::Party::rsqrt_in`] of n elements.
 pub fn rsqrt(ring: Ring, n: usize, f: u32, octaves: Octaves) -> Cost {
     root(ring, n, f, octaves, true)
@@ -141,8 +146,13 @@ pub fn log_softmax(ring: Ring, rows: usize, width: usize, f: u32, window: SignWi
 /// [`crate::mpc::Party::layer_norm`] of `rows` rows of `width` elements.
 pub fn layer_norm(ring: Ring, rows: usize, width: usize, f: u32, eps: f64) -> Cost {
     let scales = normalise::Scales::of(width, eps, f);
+    truncate_shared(RING, rows, scales.mean_cut()) + rms_norm(ring, rows, width, f, eps)
+}
+
+/// [`crate::mpc::Party::rms_norm`] of `rows` rows of `width` elements.
+pub fn rms_norm(ring: Ring, rows: usize, width: usize, f: u32, eps: f64) -> Cost {
+    let scales = normalise::Scales::of(width, eps, f);
     arguments(ring, rows * width)
-        + truncate_shared(RING, rows, scales.mean_cut())
         + truncate_product(RING, rows, scales.squares)
         + split(rows, scales.bits())
         + polynomial(rows, scales.mantissa())
@@ -156,6 +166,7 @@ pub fn rows(ring: Ring, rows: usize, width: usize, f: u32, function: RowFunction
         RowFunction::Softmax => softmax(ring, rows, width, f, window),
         RowFunction::LogSoftmax => log_softmax(ring, rows, width, f, window),
         RowFunction::LayerNorm { eps } => layer_norm(ring, rows, width, f, eps),
+        RowFunction::RmsNorm { eps } => rms_norm(ring, rows, width, f, eps),
     }
 }
 

@@ -2,7 +2,7 @@
 //! last bit take, for activations within a network. All pieces share the powers of one variable; their coefficients are
 //! public, and that of the piece in which a number lies is a local sum of the bits that say where it lies.
 
-use super::tables::{ERF, EXP_BELOW_ZERO, SIGMOID};
+use super::tables::{ERF, EXP_BELOW_ZERO, GELU_TANH_FACTOR, MISH_FACTOR, SIGMOID, SOFTPLUS_BELOW_ZERO};
 use super::{WORKING, fixed, power};
 use crate::mpc::{MpcError, Party, Rep};
 use crate::ring::FixedPoint;
@@ -17,6 +17,12 @@ pub enum SmoothFunction {
     Erf,
     /// e^min(x, 0). With a ReLU beside it the exponential linear unit.
     ExpBelowZero,
+    /// ln(1 + e^min(x, 0)). Of −|x|, with a ReLU beside it, the softplus: max(x, 0) + ln(1 + e^−|x|).
+    SoftplusBelowZero,
+    /// tanh(ln(1 + e^x)), by which Mish multiplies x.
+    MishFactor,
+    /// (1 + tanh(√(2/π)·(x + 0.044715x³)))/2, by which the approximate Gelu multiplies x.
+    GeluTanhFactor,
 }
 
 /// A piece of a function's range.
@@ -64,8 +70,21 @@ impl SmoothFunction {
             SmoothFunction::Sigmoid => &SIGMOID,
             SmoothFunction::Erf => &ERF,
             SmoothFunction::ExpBelowZero => &EXP_BELOW_ZERO,
+            SmoothFunction::SoftplusBelowZero => &SOFTPLUS_BELOW_ZERO,
+            SmoothFunction::MishFactor => &MISH_FACTOR,
+            SmoothFunction::GeluTanhFactor => &GELU_TANH_FACTOR,
         }
     }
+
+    /// All of them.
+    pub const ALL: [SmoothFunction; 6] = [
+        SmoothFunction::Sigmoid,
+        SmoothFunction::Erf,
+        SmoothFunction::ExpBelowZero,
+        SmoothFunction::SoftplusBelowZero,
+        SmoothFunction::MishFactor,
+        SmoothFunction::GeluTanhFactor,
+    ];
 
     /// The largest error of its polynomials.
     pub const ERROR: f64 = 1.0 / (1u64 << 20) as f64;
@@ -76,6 +95,9 @@ impl SmoothFunction {
             SmoothFunction::Sigmoid => "sigmoid",
             SmoothFunction::Erf => "erf",
             SmoothFunction::ExpBelowZero => "exp_below_zero",
+            SmoothFunction::SoftplusBelowZero => "softplus_below_zero",
+            SmoothFunction::MishFactor => "mish_factor",
+            SmoothFunction::GeluTanhFactor => "gelu_tanh_factor",
         }
     }
 
@@ -91,6 +113,12 @@ impl SmoothFunction {
             SmoothFunction::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             SmoothFunction::Erf => erf(x),
             SmoothFunction::ExpBelowZero => x.min(0.0).exp(),
+            SmoothFunction::SoftplusBelowZero => x.min(0.0).exp().ln_1p(),
+            SmoothFunction::MishFactor => (x.max(0.0) + (-x.abs()).exp().ln_1p()).tanh(),
+            SmoothFunction::GeluTanhFactor => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+                (1.0 + inner.tanh()) / 2.0
+            }
         }
     }
 
@@ -207,7 +235,7 @@ mod tests {
 
     #[test]
     fn coefficients_are_those_of_their_functions() {
-        for function in [SmoothFunction::Sigmoid, SmoothFunction::Erf, SmoothFunction::ExpBelowZero] {
+        for function in SmoothFunction::ALL {
             let pieces = function.pieces();
             let thresholds: Vec<f64> = pieces.thresholds().collect();
             assert!(thresholds.is_sorted() && thresholds.len() == function.comparisons());

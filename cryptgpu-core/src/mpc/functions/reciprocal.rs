@@ -1,9 +1,9 @@
-//! The reciprocal and the quotient: x = m·2^e, and 1/x = (1/m)·2^−e.
+//! The reciprocal and the quotient: x = m·2^e, and 1/x = (1/m)·2^−e. A quotient by a number of either sign takes the sign off first.
 
 use super::octaves::{BitRange, Split};
 use super::polynomial::RECIPROCAL;
 use super::{Octaves, RANGE_BITS, WORKING};
-use crate::mpc::{MpcError, Party, Rep};
+use crate::mpc::{MpcError, Party, Rep, SignWindow};
 
 /// Fraction bits that a quotient's reciprocal has more than the codec.
 pub(super) const GUARD: u32 = 4;
@@ -93,6 +93,43 @@ impl Party {
             let inverse = p.reciprocal_scaled(&y.reshape(&[y.len()])?, f, octaves, f + GUARD)?;
             p.product(x, &inverse.reshape(y.shape())?, None, (f + GUARD) as i32)
         })
+    }
+
+    /// x/y for y of either sign with 2^−f ≤ |y| < 2^(31−f); the quotient stays below 2^(58−2f). A divisor of zero counts as 2^−f.
+    ///
+    /// Both are multiplied by the sign of y, which is one comparison, and divided as [`Party::div`] does, within the same error. 118.6 bytes an
+    /// element and 8 rounds more than that: [`crate::mpc::cost::quotient`]. Nothing is opened.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let codec = world.settings.codec;
+    /// let [x, y] = [array![1.0, -7.5], array![-3.0, 0.5]].map(|x| world.deal(&codec.encode_array(&x).unwrap()));
+    /// let [z, ..] = world.run(|p| {
+    ///     let me = p.id().index();
+    ///     let z = p.quotient(&x[me], &y[me])?;
+    ///     p.open(&z)
+    /// });
+    /// let z = codec.decode_array(&z?.to_array()?);
+    /// assert!((z[0] + 1.0 / 3.0).abs() < 2e-6 && (z[1] + 15.0).abs() < 2e-6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Party::div`].
+    pub fn quotient(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
+        let (f, octaves) = (self.codec().fraction_bits(), Octaves::of(self.codec()));
+        let z = self.exactly([x, y], |p, [x, y]| {
+            let (n, flat) = (y.len(), [x.reshape(&[x.len()])?, y.reshape(&[y.len()])?]);
+            let positive = p.with_window(SignWindow::default(), |p| p.sign_to_ring(&flat[1], true))?;
+            let sign = positive.mul_word(2).add_word(p.id(), 1u64.wrapping_neg());
+            let both = p.mul_no_trunc(&Rep::concat(&flat)?, &Rep::concat(&[sign.clone(), sign])?)?;
+            let inverse = p.reciprocal_scaled(&both.narrow(n..2 * n)?, f, octaves, f + GUARD)?;
+            p.product(&both.narrow(0..n)?, &inverse, None, (f + GUARD) as i32)
+        })?;
+        Ok(z.reshape(x.shape())?)
     }
 
     /// 1/x of a share with one axis and `from` fraction bits, with `to` of them.

@@ -17,6 +17,11 @@ pub enum RowFunction {
         /// ε, above zero.
         eps: f64,
     },
+    /// x/√(mean(x²) + ε).
+    RmsNorm {
+        /// ε, above zero.
+        eps: f64,
+    },
 }
 
 impl RowFunction {
@@ -26,6 +31,7 @@ impl RowFunction {
             RowFunction::Softmax => "softmax",
             RowFunction::LogSoftmax => "log_softmax",
             RowFunction::LayerNorm { .. } => "layer_norm",
+            RowFunction::RmsNorm { .. } => "rms_norm",
         }
     }
 
@@ -53,17 +59,26 @@ impl RowFunction {
                 let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width;
                 row.iter_mut().for_each(|x| *x = (*x - mean) / (variance + eps).sqrt());
             }
+            RowFunction::RmsNorm { eps } => {
+                let squares = row.iter().map(|x| x * x).sum::<f64>() / width;
+                row.iter_mut().for_each(|x| *x /= (squares + eps).sqrt());
+            }
         }
     }
 
     /// Whether its comparisons are between elements of a row, by the window of the settings.
     pub fn compares(self) -> bool {
-        !matches!(self, RowFunction::LayerNorm { .. })
+        matches!(self, RowFunction::Softmax | RowFunction::LogSoftmax)
     }
 
-    /// What √Σ(x − μ)² of each row must stay below; None where rows may have any.
+    /// Whether it leaves out the mean of each row before anything else.
+    pub fn centres(self) -> bool {
+        matches!(self, RowFunction::LayerNorm { .. })
+    }
+
+    /// What √Σ(x − μ)² of each row must stay below, or √Σx² where it leaves the mean in; None where rows may have any.
     pub fn largest_norm(self, codec: FixedPoint) -> Option<f64> {
-        matches!(self, RowFunction::LayerNorm { .. }).then(|| normalise::largest_norm(codec))
+        (!self.compares()).then(|| normalise::largest_norm(codec))
     }
 
     /// Refuses numbers that there is no room for.
@@ -76,7 +91,9 @@ impl RowFunction {
             return Err(MpcError::argument(self.name(), format!("{f} fraction bits: at most {most}")));
         }
         match self {
-            RowFunction::LayerNorm { eps } if !(eps.is_normal() && eps > 0.0 && eps < 1.0) => {
+            RowFunction::LayerNorm { eps } | RowFunction::RmsNorm { eps }
+                if !(eps.is_normal() && eps > 0.0 && eps < 1.0) =>
+            {
                 Err(MpcError::argument(self.name(), format!("an ε of {eps}: it must lie between 0 and 1")))
             }
             _ => Ok(()),
@@ -85,8 +102,8 @@ impl RowFunction {
 }
 
 impl Party {
-    /// A function of each row: [`Party::softmax`], [`Party::log_softmax`] or [`Party::layer_norm`], at their cost and within their
-    /// ranges and errors.
+    /// A function of each row: [`Party::softmax`], [`Party::log_softmax`], [`Party::layer_norm`] or [`Party::rms_norm`], at their cost
+    /// and within their ranges and errors.
     ///
     /// # Errors
     /// As these, and as [`RowFunction::check`].
@@ -96,6 +113,7 @@ impl Party {
             RowFunction::Softmax => self.softmax(x),
             RowFunction::LogSoftmax => self.log_softmax(x),
             RowFunction::LayerNorm { eps } => self.layer_norm(x, eps),
+            RowFunction::RmsNorm { eps } => self.rms_norm(x, eps),
         }
     }
 }

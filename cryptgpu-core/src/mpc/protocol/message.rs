@@ -80,6 +80,8 @@ kinds! {
     EXTEND_DEAL "extension: y₀, a₂",
     EXTEND_TERM1 "extension: b·a₁ + μ",
     EXTEND_TERM2 "extension: b·a₂ + ν",
+    SERVING_DIGESTS "serving: digests of shares",
+    SERVING_LEFT_OUT "serving: requests left out",
 }
 
 /// Elements of `width` bits: this and the width.

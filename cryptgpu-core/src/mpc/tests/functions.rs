@@ -80,6 +80,18 @@ fn reciprocals_and_quotients() {
         let inputs = [x.clone()];
         let y = evaluate(&world, &inputs, cost::reciprocal(ring, N, f, range), |p, x| p.reciprocal(&x[0]));
         assert_near(&x, &y, codec, |x| 1.0 / x.max(unit(f)), |y| unit(f) + y * 2f64.powi(-25));
+        // x/−x, by either sign.
+        let turned = x.mapv(|x| if x % 3 == 0 { x } else { x.wrapping_neg() });
+        let inputs = [turned.clone(), turned.mapv(u64::wrapping_neg)];
+        let y = evaluate(&world, &inputs, cost::quotient(ring, N, f, range), |p, x| p.quotient(&x[0], &x[1]));
+        let largest = 2f64.powi(most_bits(ring) as i32 - f as i32) * unit(f + 4);
+        assert_near(
+            &turned,
+            &y,
+            codec,
+            |x| if x == 0.0 { 0.0 } else { -1.0 },
+            |y| unit(f) + largest + y.abs() * 2f64.powi(-25),
+        );
         // x/x, and −3/x in a range of few octaves.
         let y = evaluate(&world, &[x.clone(), x.clone()], cost::div(ring, N, f, range), |p, x| p.div(&x[0], &x[1]));
         let quotient = |x: f64| x / x.max(unit(f));
@@ -151,8 +163,7 @@ fn sigmoids() {
 /// Densely over the whole range, around the ends of all pieces, and far beyond.
 #[test]
 fn smooth_functions() {
-    const ALL: [SmoothFunction; 3] = [SmoothFunction::Sigmoid, SmoothFunction::Erf, SmoothFunction::ExpBelowZero];
-    for (codec, function) in codecs().flat_map(|codec| ALL.map(|function| (codec, function))) {
+    for (codec, function) in codecs().flat_map(|codec| SmoothFunction::ALL.map(|function| (codec, function))) {
         let (ring, f) = (codec.ring(), codec.fraction_bits());
         let near = (-20..=20).flat_map(|k| [f64::from(k) + 0.5 * unit(f), f64::from(k) - unit(f)]);
         let far = [1e4, -1e4, -2.5e5, 2e5, unit(f), -unit(f)];
@@ -293,6 +304,7 @@ fn inputs_within_range_raise_no_flag() {
             let [x, powers, rows, labels] = [&x, &powers, &rows, &labels].map(|shares| &shares[p.id().index()]);
             let _ = p.reciprocal(x)?;
             let _ = p.div(x, x)?;
+            let _ = p.quotient(x, &x.mul_word(1u64.wrapping_neg()))?;
             let _ = p.rsqrt(x)?;
             let _ = p.sqrt(x)?;
             let _ = p.log(x)?;
@@ -357,6 +369,11 @@ fn nothing_is_shown() {
         ),
         check("quotient", 2)
             .run(|p, x| p.div_in(&x[0], &x[1], RANGE), elementwise(move |x| units(x[0] as f64 / ONE / real(x[1])))),
+        // Divisors of either sign, −1024 to 1024, of which few are near zero.
+        check("quotient of either sign", 2).errors(-8..=8).run(
+            |p, x| p.quotient(&x[0], &x[1].mul_word(512).add_word(p.id(), 0x5a5a5)),
+            elementwise(move |x| units(x[0] as f64 / (512.0 * x[1] as f64 + f64::from(0x5a5a5)))),
+        ),
     ];
     for report in passed {
         report.unwrap().require().unwrap();

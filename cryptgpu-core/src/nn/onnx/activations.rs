@@ -9,7 +9,7 @@ use crate::mpc::{MpcError, PiecewiseLinear, SmoothFunction};
 type Result<T> = std::result::Result<T, Failure>;
 
 /// What a function is computed by, or why its numbers do not fit.
-fn made(function: std::result::Result<PiecewiseLinear, MpcError>) -> Result<Op> {
+pub(super) fn made(function: std::result::Result<PiecewiseLinear, MpcError>) -> Result<Op> {
     function.map(Op::PiecewiseLinear).map_err(|error| error.to_string().into())
 }
 
@@ -38,7 +38,7 @@ pub(super) fn piecewise_linear<'a>(import: &mut Import<'a>, node: Attributes<'a>
 }
 
 /// A layer that computes a function of each element.
-fn of_each<'a>(import: &mut Import<'a>, node: Attributes<'a>, op: Op, x: &Value) -> Result<Value> {
+pub(super) fn of_each<'a>(import: &mut Import<'a>, node: Attributes<'a>, op: Op, x: &Value) -> Result<Value> {
     let layer = import.layer(node, None, Kind::Plain(op), &[x])?;
     Ok(x.with(layer.layer))
 }
@@ -66,8 +66,8 @@ pub(super) fn hard_swish<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> R
     product(import, node, &x, &factor)
 }
 
-/// Sigmoid, Tanh, Erf, and what is made of them: x · σ(αx) is Swish, x · (1 + erf(x/√2))/2 Gelu, γ·max(x, 0) + γα·(e^min(x, 0) − 1)
-/// Elu and Selu.
+/// Sigmoid, Tanh, Erf, and what is made of them: x · σ(αx) is Swish, x · (1 + erf(x/√2))/2 Gelu, γ·max(x, 0) + γα·(e^min(x/β, 0) − 1)
+/// Elu, Selu and Celu, max(x, 0) + ln(1 + e^−|x|) Softplus.
 pub(super) fn smooth<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let x = import.value(node, 0)?;
     let number = |name: &str, otherwise: f64| node.float(name).unwrap_or(otherwise);
@@ -84,19 +84,39 @@ pub(super) fn smooth<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
             let factor = scaled(import, node, &x, SmoothFunction::Erf, std::f64::consts::FRAC_1_SQRT_2, [0.5, 0.5])?;
             product(import, node, &x, &factor)
         }
-        "Gelu" => Err("it is computed by a hyperbolic tangent: export it with approximate=\"none\"".to_owned().into()),
+        "Gelu" => {
+            let factor = of_each(import, node, Op::Smooth(SmoothFunction::GeluTanhFactor), &x)?;
+            product(import, node, &x, &factor)
+        }
+        "Mish" => {
+            let factor = of_each(import, node, Op::Smooth(SmoothFunction::MishFactor), &x)?;
+            product(import, node, &x, &factor)
+        }
+        "Softplus" => {
+            let above = of_each(import, node, Op::Relu, &x)?;
+            let twice = of_each(import, node, made(PiecewiseLinear::line(-2.0, 0.0))?, &above)?;
+            // −|x| is x − 2·max(x, 0), which costs nothing more.
+            let below = import.layer(node, None, Kind::Plain(Op::Add), &[&x, &twice])?;
+            let below = of_each(import, node, Op::Smooth(SmoothFunction::SoftplusBelowZero), &below)?;
+            let layer = import.layer(node, None, Kind::Plain(Op::Add), &[&above, &below])?;
+            Ok(x.with(layer.layer))
+        }
         operator => {
-            let (alpha, gamma) = match operator {
-                "Selu" => (number("alpha", 1.673_263_192_176_818_8), number("gamma", 1.050_701_022_148_132_3)),
-                _ => (number("alpha", 1.0), 1.0),
+            let (alpha, gamma, beta) = match operator {
+                "Selu" => (number("alpha", 1.673_263_192_176_818_8), number("gamma", 1.050_701_022_148_132_3), 1.0),
+                "Celu" => (number("alpha", 1.0), 1.0, number("alpha", 1.0)),
+                _ => (number("alpha", 1.0), 1.0, 1.0),
             };
+            if beta <= 0.0 {
+                return Err(format!("its alpha is {beta}: only what is above zero is computed").into());
+            }
             let above = match gamma {
                 1.0 => Op::Relu,
                 _ => made(PiecewiseLinear::new(0.0, 0.0, vec![(0.0, gamma)]))?,
             };
             let above = of_each(import, node, above, &x)?;
             let ends = [gamma * alpha, -gamma * alpha];
-            let below = scaled(import, node, &x, SmoothFunction::ExpBelowZero, 1.0, ends)?;
+            let below = scaled(import, node, &x, SmoothFunction::ExpBelowZero, 1.0 / beta, ends)?;
             let layer = import.layer(node, None, Kind::Plain(Op::Add), &[&above, &below])?;
             Ok(x.with(layer.layer))
         }

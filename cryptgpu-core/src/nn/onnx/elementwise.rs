@@ -2,27 +2,33 @@
 
 use super::super::Op;
 use super::attributes::Attributes;
+use super::constant::Constant;
 use super::import::{Failure, Held, Import};
 use super::layers::{Kind, Order, Value};
 use super::products::vector;
-use super::sequences;
+use super::{activations, sequences};
 use crate::mpc::PiecewiseLinear;
 use ndarray::ArrayD;
 
 type Result<T> = std::result::Result<T, Failure>;
 
-/// Add, Sub, Mul, Div of two values, or of a value and a constant; Sum of values.
+/// Add, Sub, Mul, Div of two values, or of a value and a constant; Sum and Mean of several.
 pub(super) fn arithmetic<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let count = node.0.input.len();
     let constants = (0..count).map(|place| import.constant(node, place)).collect::<Result<Vec<_>>>()?;
     if let Some(place) = constants.iter().position(Option::is_some) {
-        if count != 2 {
-            return Err("sums of several values and constants are not computed: add them one by one".to_owned().into());
+        if count != 2 || node.operator() == "Mean" {
+            return sum(import, node, &constants);
         }
         return with_constant(import, node, place);
     }
-    if node.operator() == "Div" {
-        return super::normalisation::division(import, node);
+    if node.operator() == "Mean" {
+        return sum(import, node, &constants);
+    }
+    if node.operator() == "Div"
+        && let Some(normalised) = super::normalisation::division(import, node)?
+    {
+        return Ok(normalised);
     }
     let values = (0..count).map(|place| import.value(node, place)).collect::<Result<Vec<_>>>()?;
     match (node.operator(), values.as_slice()) {
@@ -67,8 +73,96 @@ pub(super) fn arithmetic<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> R
             let layer = import.layer(node, None, Kind::Plain(Op::Mul), &[&wide, &factor])?;
             Ok(wide.with(layer.layer))
         }
+        ("Div", [first, other]) => quotient(import, node, first, other),
         _ => Err("it has no value to compute with".to_owned().into()),
     }
+}
+
+/// The sum of values and constants, or their mean.
+fn sum<'a>(import: &mut Import<'a>, node: Attributes<'a>, constants: &[Option<Constant>]) -> Result<Value> {
+    let Some(first) = constants.iter().position(Option::is_none) else {
+        return Err("it has no value to compute with".to_owned().into());
+    };
+    let x = import.value(node, first)?;
+    let (x, axes) = import.plain(node, &x)?;
+    let mut sum = axes.value(x.layer);
+    for (place, constant) in constants.iter().enumerate().filter(|(place, _)| *place != first) {
+        sum = if constant.is_some() {
+            let constant = import.weights(node, place)?;
+            let fitting = "it adds a constant whose shape is not broadcast to its value's";
+            sequences::plus(import, node, &sum, &constant, 1.0)?.ok_or_else(|| fitting.to_owned())?
+        } else {
+            let other = import.value(node, place)?;
+            let terms = sequences::alike(import, node, &sum, &other)?;
+            let [a, b] = terms.ok_or_else(|| unequal("added", &sum, &other, FITTING))?;
+            let layer = import.layer(node, None, Kind::Plain(Op::Add), &[&a, &b])?;
+            a.with(layer.layer)
+        };
+    }
+    if node.operator() == "Mean" {
+        let part = activations::made(PiecewiseLinear::line(1.0 / constants.len() as f64, 0.0))?;
+        return activations::of_each(import, node, part, &sum);
+    }
+    Ok(sum)
+}
+
+/// x/y, within the range that the protocol states.
+fn quotient<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value, y: &Value) -> Result<Value> {
+    let [x, y] = if have_same_axes(import, x, y) {
+        [x.clone(), y.clone()]
+    } else {
+        sequences::alike(import, node, x, y)?.ok_or_else(|| unequal("divided", x, y, FITTING))?
+    };
+    let layer = import.layer(node, None, Kind::Plain(Op::Div), &[&x, &y])?;
+    Ok(x.with(layer.layer))
+}
+
+/// Reciprocal, and Softsign, x/(1 + |x|).
+pub(super) fn reciprocal<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    let line = |slope, offset| activations::made(PiecewiseLinear::line(slope, offset));
+    if node.operator() == "Reciprocal" {
+        let one = activations::of_each(import, node, line(0.0, 1.0)?, &x)?;
+        return quotient(import, node, &one, &x);
+    }
+    let beyond = activations::made(PiecewiseLinear::new(-1.0, 1.0, vec![(0.0, 2.0)]))?;
+    let beyond = activations::of_each(import, node, beyond, &x)?;
+    quotient(import, node, &x, &beyond)
+}
+
+/// The largest or smallest of values and constants, element by element: y + max(x − y, 0) or y + min(x − y, 0).
+pub(super) fn extremum<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let beyond = match node.operator() {
+        "Max" => PiecewiseLinear::new(0.0, 0.0, vec![(0.0, 1.0)]),
+        _ => PiecewiseLinear::new(1.0, 0.0, vec![(0.0, -1.0)]),
+    };
+    let beyond = activations::made(beyond)?;
+    let constants = (0..node.0.input.len()).map(|place| import.constant(node, place)).collect::<Result<Vec<_>>>()?;
+    let Some(first) = constants.iter().position(Option::is_none) else {
+        return Err("it has no value to compute with".to_owned().into());
+    };
+    let x = import.value(node, first)?;
+    let (x, axes) = import.plain(node, &x)?;
+    let mut y = axes.value(x.layer);
+    for (place, constant) in constants.iter().enumerate().filter(|(place, _)| *place != first) {
+        let difference = if constant.is_none() {
+            let other = import.value(node, place)?;
+            let terms = sequences::alike(import, node, &y, &other)?;
+            let [own, other] = terms.ok_or_else(|| unequal("compared", &y, &other, FITTING))?;
+            let minus = negated(import, node, &own)?;
+            y = own;
+            import.layer(node, None, Kind::Plain(Op::Add), &[&other, &minus])?
+        } else {
+            let minus = negated(import, node, &y)?;
+            let constant = import.weights(node, place)?;
+            let sum = sequences::plus(import, node, &minus, &constant, 1.0)?;
+            sum.ok_or_else(|| "it is compared with a constant whose shape is not broadcast to its own".to_owned())?
+        };
+        let more = activations::of_each(import, node, beyond.clone(), &difference)?;
+        let layer = import.layer(node, None, Kind::Plain(Op::Add), &[&y, &more])?;
+        y = y.with(layer.layer);
+    }
+    Ok(y)
 }
 
 /// What shapes of two values must be.
@@ -115,7 +209,7 @@ fn with_constant<'a>(import: &mut Import<'a>, node: Attributes<'a>, place: usize
     };
     let ones = vec![1.0; channels];
     let (scale, shift) = match (node.operator(), place) {
-        ("Add", _) => (ones, by_channel),
+        ("Add" | "Sum", _) => (ones, by_channel),
         ("Sub", 1) => (ones, by_channel.iter().map(|value| -value).collect()),
         ("Sub", _) => (vec![-1.0; channels], by_channel),
         ("Mul", _) => (by_channel, vec![0.0; channels]),
@@ -123,11 +217,8 @@ fn with_constant<'a>(import: &mut Import<'a>, node: Attributes<'a>, place: usize
             (by_channel.iter().map(|value| 1.0 / value).collect(), vec![0.0; channels])
         }
         ("Div", 1) => return Err("it divides by zero".to_owned().into()),
-        _ => {
-            return Err("it divides by a value that depends on the input: only division by constants is computed"
-                .to_owned()
-                .into());
-        }
+        ("Div", _) => return over_constant(import, node, &constant, &x),
+        _ => return Err("it has no value to compute with".to_owned().into()),
     };
     let layer = import.layer(node, None, Kind::Affine { scale, shift }, &[&x])?;
     Ok(x.with(layer.layer))
@@ -142,7 +233,7 @@ fn with_any_constant<'a>(
     x: &Value,
 ) -> Result<Option<Value>> {
     match (node.operator(), place) {
-        ("Add", _) => sequences::plus(import, node, x, constant, 1.0),
+        ("Add" | "Sum", _) => sequences::plus(import, node, x, constant, 1.0),
         ("Sub", 1) => sequences::plus(import, node, x, constant, -1.0),
         ("Sub", _) => {
             let minus = negated(import, node, x)?;
@@ -152,8 +243,23 @@ fn with_any_constant<'a>(
         ("Div", 1) if constant.iter().all(|&value| value != 0.0) => {
             sequences::scaled(import, node, x, constant, |divisor| 1.0 / divisor)
         }
+        ("Div", 0) => over_constant(import, node, constant, x).map(Some),
         _ => Ok(None),
     }
+}
+
+/// A constant over a value.
+fn over_constant<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    constant: &ArrayD<f32>,
+    x: &Value,
+) -> Result<Value> {
+    let nothing = activations::made(PiecewiseLinear::line(0.0, 0.0))?;
+    let nothing = activations::of_each(import, node, nothing, x)?;
+    let above = sequences::plus(import, node, &nothing, constant, 1.0)?;
+    let above = above.ok_or_else(|| "its constant has not the shape of what it is divided by".to_owned())?;
+    quotient(import, node, &above, x)
 }
 
 /// How many channels a value has, or features its rows, and the constant by these.
@@ -253,7 +359,7 @@ pub(super) fn same<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
 
 /// Constant: a tensor, or a number or list that is written as an attribute.
 pub(super) fn constant(node: Attributes<'_>) -> Result<Held> {
-    use super::constant::{Constant, Dim};
+    use super::constant::Dim;
     let floats = |values: &[f32]| Constant::floats(ndarray::Array1::from(values.to_vec()).into_dyn());
     let ints = |values: &[i64]| Constant::ints(values.iter().map(|&value| Dim::Is(value)).collect());
     let scalar = |constant: Constant| match constant {

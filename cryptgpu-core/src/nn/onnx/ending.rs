@@ -104,9 +104,8 @@ pub(super) fn ending<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     let ending = match node.operator() {
         "Sigmoid" if last => Ending::Sigmoid,
         "Sigmoid" => return super::activations::smooth(import, node),
-        // Along the last axis, by default in opsets from 13 on, and of vectors in older ones.
         "Softmax" | "LogSoftmax" if !last || x.dims.len() != 1 => {
-            return super::sequences::softmax(import, node, -1);
+            return super::sequences::softmax(import, node);
         }
         _ if !last => return Err("it is computed at the end of a network, of the opened scores".to_owned().into()),
         "ArgMax" => {

@@ -10,7 +10,7 @@ use super::layers::{Kind, Layers, MOST_ELEMENTS, Order, Value};
 use super::operators::{self, Operator};
 use super::proto::{GraphOfNodes, Node, Tensor, ValueInfo};
 use super::tensor::{self, Beside};
-use super::{activations, elementwise, images, normalisation, products, sequences, shapes};
+use super::{activations, elementwise, images, normalisation, places, products, resize, sequences, shapes};
 use ndarray::ArrayD;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub(super) struct Import<'a> {
     /// Elements that copies of constants may still have: so many times those that the file holds.
     room: usize,
     pub(super) layers: Layers,
+    /// The version of the standard operators.
+    pub(super) opset: i64,
     /// The size of the batch that the file is for, if it is for one.
     pub(super) fixed_batch: Option<usize>,
     /// What gives the network's output, copies left out.
@@ -83,6 +85,7 @@ pub(super) struct Imported {
 /// Walks through the nodes that the output needs.
 pub(super) fn import<'a>(
     graph: &'a GraphOfNodes,
+    opset: i64,
     origin: &'a str,
     beside: &'a mut Beside,
 ) -> Result<Imported, OnnxError> {
@@ -122,6 +125,7 @@ pub(super) fn import<'a>(
         beside,
         room: ROOM,
         layers,
+        opset,
         fixed_batch,
         last: ending::before_copies(&needed, &output.name),
         ending: None,
@@ -512,17 +516,24 @@ pub(super) fn conversion(operator: &str) -> Option<Operate> {
         "MatMul" => value!(products::matmul),
         "MaxPool" | "AveragePool" => value!(products::pool),
         "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMean" => value!(products::global),
-        "ReduceSum" => value!(sequences::reduce),
+        "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceSumSquare" => value!(sequences::reduce),
         "ConvTranspose" => value!(products::conv_transpose),
-        "LayerNormalization" => value!(sequences::layer_norm),
-        "Add" | "Sub" | "Mul" | "Div" | "Sum" => value!(elementwise::arithmetic),
+        "LayerNormalization" | "RMSNormalization" => value!(normalisation::rows),
+        "InstanceNormalization" | "GroupNormalization" => value!(normalisation::planes),
+        "Add" | "Sub" | "Mul" | "Div" | "Sum" | "Mean" => value!(elementwise::arithmetic),
         "BatchNormalization" => value!(elementwise::batch_norm),
         "Relu" | "Clip" | "LeakyRelu" | "HardSigmoid" | "Abs" | "Neg" => value!(activations::piecewise_linear),
         "HardSwish" => value!(activations::hard_swish),
-        "Tanh" | "Erf" | "Swish" | "Gelu" | "Elu" | "Selu" => value!(activations::smooth),
+        "Tanh" | "Erf" | "Swish" | "Gelu" | "Elu" | "Selu" | "Celu" | "Softplus" | "Mish" => {
+            value!(activations::smooth)
+        }
         "PRelu" => value!(activations::prelu),
+        "Reciprocal" | "Softsign" => value!(elementwise::reciprocal),
+        "Max" | "Min" => value!(elementwise::extremum),
         "Pad" => value!(images::pad),
-        "Resize" | "Upsample" => value!(images::upsample),
+        "Resize" | "Upsample" => value!(resize::resize),
+        "Tile" => value!(places::tile),
+        "DepthToSpace" | "SpaceToDepth" => value!(places::blocks),
         "Identity" | "Dropout" | "Cast" => value!(elementwise::same),
         "Sigmoid" | "Softmax" | "LogSoftmax" | "ArgMax" => value!(ending::ending),
         "Constant" => |_, node| elementwise::constant(node),

@@ -12,7 +12,7 @@
 //! | `constant.rs` | arithmetic on constants and shapes |
 //! | `import.rs` | the walk through the nodes |
 //! | `operators.rs` | which operators are computed, and what to do about the others |
-//! | `products.rs`, `elementwise.rs`, `activations.rs`, `images.rs`, `shapes.rs`, `sequences.rs`, `normalisation.rs` | the conversion of each |
+//! | `products.rs`, `elementwise.rs`, `activations.rs`, `images.rs`, `resize.rs`, `shapes.rs`, `places.rs`, `sequences.rs`, `normalisation.rs` | the conversion of each |
 //! | `axes.rs` | where the batch is |
 //! | `layers.rs` | layers before they are a graph |
 //! | `ending.rs` | functions behind the last layer, which are computed of the opened scores |
@@ -32,8 +32,10 @@ mod import;
 mod layers;
 mod normalisation;
 mod operators;
+mod places;
 mod products;
 mod proto;
+mod resize;
 mod sequences;
 mod shapes;
 mod tensor;
@@ -114,7 +116,7 @@ impl OnnxModel {
             notices.push(format!("its operators are of version {opset}, and were read as those of {}", OPSETS.end()));
         }
         let graph = model.graph.as_ref().ok_or_else(|| interface("it holds no network".into()))?;
-        let imported = import::import(graph, origin, &mut beside)?;
+        let imported = import::import(graph, opset, origin, &mut beside)?;
         let stem = Path::new(origin).file_stem().map_or_else(|| "onnx".into(), |stem| stem.to_string_lossy());
         let name = import::harmless(&stem);
         let (graph, weights) = build::build(&name, imported.layers, imported.output.layer, origin)?;

@@ -1,13 +1,105 @@
-//! Layer normalisation as exporters wrote it before it was an operator, by its parts: (x − mean) / √(mean((x − mean)²) + ε). The
+//! Normalisation of rows: LayerNormalization, RMSNormalization, and those of planes and of groups of these, InstanceNormalization and
+//! GroupNormalization. Layer normalisation also as exporters wrote it before it was an operator, by its parts: (x − mean) / √(mean((x − mean)²) + ε). The
 //! square root waits for the division that makes a normalisation of it.
 
+use super::super::Op;
 use super::attributes::Attributes;
+use super::axes::Axes;
 use super::constant;
 use super::import::{Failure, Held, Import};
-use super::layers::Value;
+use super::layers::{Kind, Value};
+use super::products::vector;
 use super::sequences;
+use crate::mpc::RowFunction;
+use ndarray::IxDyn;
 
 type Result<T> = std::result::Result<T, Failure>;
+
+/// LayerNormalization and RMSNormalization along the last axes, with their factors and summands.
+pub(super) fn rows<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    let (x, axes) = sequences::rows(import, node, &x)?;
+    let axis = constant::axis(node.int("axis").unwrap_or(-1), axes.sizes.len())?;
+    let width: usize = axes.sizes[axis..].iter().product();
+    if axes.batch.is_some_and(|batch| batch >= axis) {
+        return Err("it normalises over the batch".to_owned().into());
+    }
+    let eps = node.float("epsilon").unwrap_or(1e-5);
+    let gamma = flat(import, node, 1, width, "scale")?;
+    let (function, beta) = match node.operator() {
+        "RMSNormalization" => (RowFunction::RmsNorm { eps }, None),
+        _ => (RowFunction::LayerNorm { eps }, flat(import, node, 2, width, "bias")?),
+    };
+    normalised(import, node, &x, &axes, width, function, [gamma, beta])
+}
+
+/// A constant that may be left out, as a vector.
+fn flat<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    place: usize,
+    width: usize,
+    what: &str,
+) -> Result<Option<Vec<f64>>> {
+    let Some(given) = import.optional_weights(node, place)? else { return Ok(None) };
+    let given = given.to_shape(IxDyn(&[given.len()])).map_err(|error| error.to_string())?.to_owned();
+    Ok(Some(vector(&given, width, what)?))
+}
+
+/// Rows of the last axes, so many elements of them, normalised; then a factor and a summand for each.
+fn normalised<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    x: &Value,
+    axes: &Axes,
+    width: usize,
+    function: RowFunction,
+    [gamma, beta]: [Option<Vec<f64>>; 2],
+) -> Result<Value> {
+    let elements: usize = x.dims.iter().product();
+    let shape = if elements == width { vec![width] } else { vec![elements / width, width] };
+    let x = import.shaped(node, x, shape)?;
+    let mut y = import.layer(node, None, Kind::Plain(Op::Rows(function)), &[&x])?;
+    if gamma.is_some() || beta.is_some() {
+        let (scale, shift) = (gamma.unwrap_or_else(|| vec![1.0; width]), beta.unwrap_or_else(|| vec![0.0; width]));
+        y = import.layer(node, None, Kind::Affine { scale, shift }, &[&y])?;
+    }
+    Ok(axes.value(y.layer))
+}
+
+/// InstanceNormalization and GroupNormalization: each plane of an image, or all planes of a group, as a row; then a factor and a summand for
+/// each channel, or in opsets before 21 for each group.
+pub(super) fn planes<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    let (x, axes) = import.plain(node, &x)?;
+    let (&[_, channels, _, ..], Some(0)) = (&axes.sizes[..], axes.batch) else {
+        return Err(
+            format!("it normalises a value of shape {:?} (without the batch), not planes of an image", x.dims).into()
+        );
+    };
+    let groups = match node.operator() {
+        "InstanceNormalization" => channels,
+        _ => node.int("num_groups").and_then(|groups| usize::try_from(groups).ok()).unwrap_or(0),
+    };
+    if groups == 0 || channels % groups != 0 {
+        return Err(format!("its {channels} channels are not those of {groups} groups").into());
+    }
+    let elements: usize = x.dims.iter().product();
+    let eps = node.float("epsilon").unwrap_or(1e-5);
+    let rows = normalised(import, node, &x, &axes, elements / groups, RowFunction::LayerNorm { eps }, [None, None])?;
+    import.take(channels)?;
+    let mut read = |place, what| -> Result<Vec<f64>> {
+        let given = import.weights(node, place)?;
+        if given.len() == groups && groups != channels {
+            return Ok(given.iter().flat_map(|&value| vec![f64::from(value); channels / groups]).collect());
+        }
+        Ok(vector(&given, channels, what)?)
+    };
+    let (scale, shift) = (read(1, "scale")?, read(2, "bias")?);
+    let image = import.shaped(node, &rows, vec![channels, 1, elements / channels])?;
+    let y = import.layer(node, None, Kind::Affine { scale, shift }, &[&image])?;
+    Ok(axes.value(y.layer))
+}
 
 /// Sqrt of a value: nothing by itself.
 pub(super) fn root<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Held> {
@@ -25,14 +117,11 @@ pub(super) fn power<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result
 }
 
 /// Div of two values, where it ends a normalisation.
-pub(super) fn division<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let (x, eps) = parts(import, node)?.ok_or_else(|| {
-        "it divides by a value that depends on the input: only division by constants, and that of layer normalisation, is computed"
-            .to_owned()
-    })?;
+pub(super) fn division<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Option<Value>> {
+    let Some((x, eps)) = parts(import, node)? else { return Ok(None) };
     let (x, axes) = import.plain(node, &x)?;
     let width = x.dims.last().copied().unwrap_or(1);
-    sequences::normalised(import, node, &x, &axes, width, eps, [None, None])
+    normalised(import, node, &x, &axes, width, RowFunction::LayerNorm { eps }, [None, None]).map(Some)
 }
 
 /// What is normalised, and ε.

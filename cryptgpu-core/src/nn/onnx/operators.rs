@@ -51,9 +51,8 @@ pub(super) fn keeps_shape(node: &Node) -> bool {
 const OTHER_ACTIVATION: &str = "private evaluation has ReLU and functions that are piecewise linear (LeakyRelu, PRelu, Clip, HardSigmoid, HardSwish): train \
      the model with one of these in its place";
 
-const ACTIVATIONS: &[&str] = &["Celu", "ThresholdedRelu", "Softplus", "Softsign", "Mish", "Exp", "Log", "Reciprocal"];
-const NORMALISATIONS: &[&str] =
-    &["InstanceNormalization", "GroupNormalization", "LRN", "LpNormalization", "RMSNormalization"];
+const ACTIVATIONS: &[&str] = &["ThresholdedRelu", "Exp", "Log"];
+const NORMALISATIONS: &[&str] = &["LRN", "LpNormalization"];
 
 /// What would have to change for an operator that is not computed.
 fn advice(operator: &str) -> &'static str {
@@ -61,11 +60,10 @@ fn advice(operator: &str) -> &'static str {
         return OTHER_ACTIVATION;
     }
     if NORMALISATIONS.contains(&operator) {
-        return "of normalisations, batch normalisation and layer normalisation are computed: train the model with one of these";
+        return "of normalisations, those of batches, layers, instances and groups are computed: train the model with one of these";
     }
     match operator {
         "Hardmax" | "TopK" => "end the model before it: whoever opens the scores finds the largest in the clear",
-        "DepthToSpace" => "enlarge images by Resize with nearest neighbours, and a convolution",
         "If" | "Loop" | "Scan" => "what is computed must not depend on values: export the model without control flow",
         "QuantizeLinear"
         | "DequantizeLinear"

@@ -184,7 +184,7 @@ fn linear<'a>(
 }
 
 /// The same of each row of features, whatever axes the file has before those.
-fn linear_of_rows<'a>(
+pub(super) fn linear_of_rows<'a>(
     import: &mut Import<'a>,
     node: Attributes<'a>,
     x: &Value,
@@ -235,28 +235,63 @@ pub(super) fn pool<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
         return Err("it has no kernel_shape".to_owned().into());
     }
     let (window, more) = window(node, node.pair("kernel_shape", signal)?, &x, import)?;
-    let op = if node.operator() == "MaxPool" {
-        Op::MaxPool { window }
-    } else {
-        if more {
-            return Err("its last windows reach beyond the image (ceil_mode), where a mean is over fewer pixels: \
-                 choose a size that the stride divides, or ceil_mode=False"
-                .to_owned()
-                .into());
-        }
-        if window.padding != [0; 4] && !node.flag("count_include_pad") {
-            return Err("it leaves padding out of the mean (count_include_pad=0), which the private mean counts: \
-                 pool without padding, or with count_include_pad=1"
-                .to_owned()
-                .into());
-        }
-        if window.dilation != [1; 2] {
-            return Err("means over dilated windows are not computed".to_owned().into());
-        }
-        Op::AvgPool { window }
-    };
-    let y = import.layer(node, None, Kind::Plain(op), &[&x])?;
+    if node.operator() == "AveragePool" {
+        let counted = if node.flag("count_include_pad") { Some(window.padding.map(|pad| pad as i64)) } else { None };
+        let beyond = more.map(|more| more as i64);
+        let counted = counted.map(|[top, bottom, left, right]| [top, bottom - beyond[0], left, right - beyond[1]]);
+        return mean(import, node, &x, window, counted.unwrap_or([0; 4]), signal);
+    }
+    let y = import.layer(node, None, Kind::Plain(Op::MaxPool { window }), &[&x])?;
     Ok(y.into_signal(signal))
+}
+
+/// The mean over windows, each of the image and of the padding that counts: where some of a window lies beyond these, the mean over all
+/// of it times a public factor for each pixel.
+fn mean<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    x: &Value,
+    window: PoolGeometry,
+    counts: [i64; 4],
+    signal: bool,
+) -> Result<Value> {
+    let &[channels, height, width] = import.layers.shape(x.layer) else {
+        return Err("it pools something that is no image".to_owned().into());
+    };
+    let [down, right] = window.output([height, width]).map_err(|error| error.to_string())?;
+    import.take(down.saturating_add(right))?;
+    let along = |axis: usize, size: usize, out: usize| -> Vec<usize> {
+        let [before, after] = [counts[2 * axis], counts[2 * axis + 1]];
+        let inside = |at: usize, tap: usize| {
+            let place =
+                (at * window.stride[axis] + tap * window.dilation[axis]) as i64 - window.padding[2 * axis] as i64;
+            (-before..size as i64 + after).contains(&place)
+        };
+        (0..out).map(|at| (0..window.kernel[axis]).filter(|&tap| inside(at, tap)).count()).collect()
+    };
+    let (rows, columns) = (along(0, height, down), along(1, width, right));
+    if rows.iter().chain(&columns).any(|&count| count == 0) {
+        return Err("a window of its mean is all padding: use less of it".to_owned().into());
+    }
+    let area = window.kernel[0] * window.kernel[1];
+    let y = if window.dilation == [1; 2] {
+        import.layer(node, None, Kind::Plain(Op::AvgPool { window }), &[x])?
+    } else {
+        import.take(channels.saturating_mul(area))?;
+        let weight = ArrayD::from_elem(vec![channels, 1, window.kernel[0], window.kernel[1]], 1.0 / area as f32);
+        let op = Op::Conv2d { out_channels: channels, window, groups: channels, bias: false };
+        import.layer(node, None, Kind::Product { op, weight, bias: None }, &[x])?
+    };
+    let y = y.into_signal(signal);
+    if rows.iter().all(|&count| count == window.kernel[0]) && columns.iter().all(|&count| count == window.kernel[1]) {
+        return Ok(y);
+    }
+    import.take(down.saturating_mul(right))?;
+    let factor = |row: usize, column: usize| (area as f64 / (rows[row] * columns[column]) as f64) as f32;
+    let factors = ArrayD::from_shape_fn(vec![down, right], |at| factor(at[0], at[1]));
+    let factors = if signal { factors.remove_axis(Axis(0)) } else { factors };
+    let scaled = super::sequences::scaled(import, node, &y, &factors, |factor| factor)?;
+    scaled.ok_or_else(|| "its means have no factor for each pixel".to_owned().into())
 }
 
 /// GlobalAveragePool, GlobalMaxPool, and ReduceMean over height and width.
@@ -321,14 +356,14 @@ fn image<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: Value, signal: bo
     })
 }
 
-/// The window of a convolution or pool, and whether its last windows reach beyond the padded image, by `ceil_mode`: then
-/// the padding behind is as much larger.
+/// The window of a convolution or pool, and how far its last windows reach beyond the padded image, by `ceil_mode`: the
+/// padding behind is as much larger.
 fn window(
     node: Attributes<'_>,
     kernel: [usize; 2],
     x: &Value,
     import: &Import<'_>,
-) -> std::result::Result<(PoolGeometry, bool), String> {
+) -> std::result::Result<(PoolGeometry, [usize; 2]), String> {
     let &[_, height, width] = import.layers.shape(x.layer) else { return Err("its input is no image".into()) };
     let signal = x.dims.len() == 2;
     let (stride, dilation) = (node.pair("strides", signal)?, node.pair("dilations", signal)?);
@@ -360,7 +395,7 @@ fn window(
         }
         other => return Err(format!("its auto_pad is `{}`", super::import::harmless(other))),
     }
-    let mut more = false;
+    let mut more = [0; 2];
     if node.flag("ceil_mode") && automatic == "NOTSET" {
         for (axis, size) in [height, width].into_iter().enumerate() {
             let [before, after] = [window.padding[2 * axis], window.padding[2 * axis + 1]];
@@ -372,7 +407,7 @@ fn window(
                 last -= stride[axis];
             }
             let missing = (last + reach(axis)).saturating_sub(padded);
-            more |= missing > 0;
+            more[axis] = missing;
             window.padding[2 * axis + 1] = after.saturating_add(missing);
         }
     }

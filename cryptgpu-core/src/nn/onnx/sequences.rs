@@ -7,7 +7,7 @@ use super::axes::Axes;
 use super::constant::{self, Constant};
 use super::import::{Failure, Held, Import};
 use super::layers::{Kind, Value};
-use super::products::vector;
+use super::{activations, places};
 use crate::device::{Part, PoolGeometry};
 use crate::mpc::{PiecewiseLinear, RowFunction};
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
@@ -109,7 +109,7 @@ pub(super) fn expand<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
 }
 
 /// A value as rows of its last axis, with the axes that it had.
-fn rows<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value) -> Result<(Value, Axes)> {
+pub(super) fn rows<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value) -> Result<(Value, Axes)> {
     let (x, axes) = import.plain(node, x)?;
     let last = axes.sizes.len().saturating_sub(1);
     if axes.batch == Some(last) || axes.sizes.is_empty() {
@@ -118,70 +118,35 @@ fn rows<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value) -> Result<
     Ok((x, axes))
 }
 
-/// Softmax or LogSoftmax within a network, along the last axis.
-pub(super) fn softmax<'a>(import: &mut Import<'a>, node: Attributes<'a>, default: i64) -> Result<Value> {
+/// Softmax or LogSoftmax within a network: along one axis, or in opsets before 13 along it and all behind it together.
+pub(super) fn softmax<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let x = import.value(node, 0)?;
-    let (x, axes) = rows(import, node, &x)?;
-    let axis = constant::axis(node.int("axis").unwrap_or(default), axes.sizes.len())?;
-    if axis + 1 != axes.sizes.len() {
-        return Err(format!("it is computed along axis {axis}: only along the last axis within a network").into());
-    }
+    let rank = Axes::of(&x).sizes.len();
+    let (default, joined) = if import.opset < 13 { (1, true) } else { (-1, false) };
+    let axis = constant::axis(node.int("axis").unwrap_or(default), rank)?;
     let function = if node.operator() == "Softmax" { RowFunction::Softmax } else { RowFunction::LogSoftmax };
-    let y = import.layer(node, None, Kind::Plain(Op::Rows(function)), &[&x])?;
-    Ok(axes.value(y.layer))
-}
-
-/// LayerNormalization along the last axes, with its factors and summands.
-pub(super) fn layer_norm<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let x = import.value(node, 0)?;
-    let (x, axes) = rows(import, node, &x)?;
-    let axis = constant::axis(node.int("axis").unwrap_or(-1), axes.sizes.len())?;
-    let width: usize = axes.sizes[axis..].iter().product();
-    if axes.batch.is_some_and(|batch| batch >= axis) {
-        return Err("it normalises over the batch".to_owned().into());
+    if joined && axis + 1 < rank {
+        let (x, axes) = import.plain(node, &x)?;
+        if axes.batch.is_some_and(|batch| batch >= axis) {
+            return Err("it compares the images of a batch with one another".to_owned().into());
+        }
+        let width: usize = axes.sizes[axis..].iter().product();
+        let elements: usize = x.dims.iter().product();
+        let x = import.shaped(node, &x, vec![elements / width, width])?;
+        let y = import.layer(node, None, Kind::Plain(Op::Rows(function)), &[&x])?;
+        return Ok(axes.value(y.layer));
     }
-    let eps = node.float("epsilon").unwrap_or(1e-5);
-    let gamma = flat(import, node, 1, width, "scale")?;
-    let beta = flat(import, node, 2, width, "bias")?;
-    normalised(import, node, &x, &axes, width, eps, [gamma, beta])
-}
-
-/// A constant that may be left out, as a vector.
-fn flat<'a>(
-    import: &mut Import<'a>,
-    node: Attributes<'a>,
-    place: usize,
-    width: usize,
-    what: &str,
-) -> Result<Option<Vec<f64>>> {
-    let Some(given) = import.optional_weights(node, place)? else { return Ok(None) };
-    let given = given.to_shape(IxDyn(&[given.len()])).map_err(|error| error.to_string())?.to_owned();
-    Ok(Some(vector(&given, width, what)?))
-}
-
-/// Rows of the last axes, so many elements of them, normalised; then a factor and a summand for each.
-pub(super) fn normalised<'a>(
-    import: &mut Import<'a>,
-    node: Attributes<'a>,
-    x: &Value,
-    axes: &Axes,
-    width: usize,
-    eps: f64,
-    [gamma, beta]: [Option<Vec<f64>>; 2],
-) -> Result<Value> {
-    let elements: usize = x.dims.iter().product();
-    let shape = if elements == width { vec![width] } else { vec![elements / width, width] };
-    let x = import.shaped(node, x, shape)?;
-    let mut y = import.layer(node, None, Kind::Plain(Op::Rows(RowFunction::LayerNorm { eps })), &[&x])?;
-    if gamma.is_some() || beta.is_some() {
-        let (scale, shift) = (gamma.unwrap_or_else(|| vec![1.0; width]), beta.unwrap_or_else(|| vec![0.0; width]));
-        y = import.layer(node, None, Kind::Affine { scale, shift }, &[&y])?;
-    }
-    Ok(axes.value(y.layer))
+    let order: Vec<usize> = (0..rank).filter(|&other| other != axis).chain([axis]).collect();
+    let back: Vec<usize> = (0..axis).chain([rank - 1]).chain(axis..rank - 1).collect();
+    let moved = if axis + 1 < rank { import.permuted(node, &x, &order)? } else { x };
+    let (moved, axes) = rows(import, node, &moved)?;
+    let y = import.layer(node, None, Kind::Plain(Op::Rows(function)), &[&moved])?;
+    let y = axes.value(y.layer);
+    if axis + 1 < rank { import.permuted(node, &y, &back) } else { Ok(y) }
 }
 
 /// A part of one axis of the file.
-fn part<'a>(
+pub(super) fn part<'a>(
     import: &mut Import<'a>,
     node: Attributes<'a>,
     x: &Value,
@@ -204,7 +169,7 @@ fn part<'a>(
     Ok(axes.with(axis, count).value(layer))
 }
 
-/// Gather of one entry, or of entries at equal distances.
+/// Gather of one entry, or of entries in any order.
 pub(super) fn gather<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let x = import.value(node, 0)?;
     let axes = Axes::of(&x);
@@ -214,12 +179,10 @@ pub(super) fn gather<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
         (indices.shape().len(), indices.integers().ok_or_else(|| "its indices are no constants".to_owned())?);
     let list =
         list.into_iter().map(|at| constant::axis(at, axes.sizes[axis])).collect::<std::result::Result<Vec<_>, _>>()?;
-    let step = list.get(1).map_or(Some(1), |second| second.checked_sub(list[0])).filter(|&step| step > 0);
-    let even = step.filter(|&step| rank <= 1 && list.iter().enumerate().all(|(k, &at)| at == list[0] + k * step));
-    let (Some(step), Some(&start)) = (even, list.first()) else {
-        return Err("it gathers entries in no order of equal steps forwards".to_owned().into());
-    };
-    let y = part(import, node, &x, axis, [start, step, list.len()])?;
+    if rank > 1 {
+        return Err("it gathers by more than a list of entries".to_owned().into());
+    }
+    let y = places::selected(import, node, &x, axis, list.len(), |k| list[k])?;
     if rank == 1 {
         return Ok(y);
     }
@@ -228,7 +191,7 @@ pub(super) fn gather<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     Ok(squeezed.value(y.layer))
 }
 
-/// Slice, with steps forwards.
+/// Slice, with steps forwards or backwards.
 pub(super) fn slice<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
     let x = import.value(node, 0)?;
     let mut given = |name: &str, place: usize| -> Result<Option<Vec<i64>>> {
@@ -254,8 +217,16 @@ pub(super) fn slice<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result
         let axis = constant::axis(axis, own.sizes.len())?;
         let size = own.sizes[axis] as i64;
         let place = |at: i64| (if at < 0 { at.saturating_add(size) } else { at }).clamp(0, size);
+        if step < 0 {
+            let last = |at: i64| (if at < 0 { at.saturating_add(size) } else { at }).clamp(-1, size - 1);
+            let (start, end) = (last(start), last(end));
+            let step = usize::try_from(step.saturating_neg()).unwrap_or(usize::MAX);
+            let count = usize::try_from(start - end).unwrap_or(0).div_ceil(step);
+            y = places::selected(import, node, &y, axis, count, |k| start as usize - k * step)?;
+            continue;
+        }
         let step =
-            usize::try_from(step).ok().filter(|&step| step > 0).ok_or_else(|| "its steps go backwards".to_owned())?;
+            usize::try_from(step).ok().filter(|&step| step > 0).ok_or_else(|| "its steps are zero".to_owned())?;
         if own.batch == Some(axis) && start == 0 && end >= i64::from(i32::MAX) && step == 1 {
             continue;
         }
@@ -403,7 +374,7 @@ pub(super) fn concat_with_constants<'a>(
 }
 
 /// Zeros along an axis of the file, before and behind: what an average over windows of one pixel has as padding.
-fn padded<'a>(
+pub(super) fn padded<'a>(
     import: &mut Import<'a>,
     node: Attributes<'a>,
     x: &Value,
@@ -444,9 +415,20 @@ fn over_dims(axes: &Axes, fixed: Option<usize>, constant: &ArrayD<f32>) -> Optio
     constant.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&dims)).ok()
 }
 
-/// ReduceMean and ReduceSum over any axes but the batch's: a mean over the width of an image whose other axes are in front.
+/// ReduceMean, ReduceSum and others over any axes but the batch's: a mean or a maximum over the width of an image whose other axes are in
+/// front.
 pub(super) fn reduce<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
-    let x = import.value(node, 0)?;
+    let mut x = import.value(node, 0)?;
+    let turned = |import: &mut Import<'a>, x: &Value| {
+        let minus = activations::made(PiecewiseLinear::line(-1.0, 0.0))?;
+        activations::of_each(import, node, minus, x)
+    };
+    match node.operator() {
+        "ReduceL1" => x = activations::of_each(import, node, Op::PiecewiseLinear(PiecewiseLinear::absolute()), &x)?,
+        "ReduceSumSquare" => x = activations::product(import, node, &x, &x)?,
+        "ReduceMin" => x = turned(import, &x)?,
+        _ => {}
+    }
     let axes = Axes::of(&x);
     let named = constant::axes(&node, import.constant(node, 1)?.as_ref())?;
     let gone =
@@ -461,10 +443,20 @@ pub(super) fn reduce<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     let count: usize = gone.iter().map(|&axis| axes.sizes[axis]).product();
     let rest = moved.dims.iter().product::<usize>() / count.max(1);
     let image = import.shaped(node, &moved, vec![rest, 1, count])?;
-    let mut y = import.layer(node, None, Kind::Plain(Op::GlobalAvgPool), &[&image])?;
-    if node.operator() == "ReduceSum" {
-        let all = PiecewiseLinear::line(count as f64, 0.0).map_err(|error| error.to_string())?;
-        y = import.layer(node, None, Kind::Plain(Op::PiecewiseLinear(all)), &[&y])?;
+    let op = match node.operator() {
+        "ReduceMax" | "ReduceMin" => {
+            Op::MaxPool { window: PoolGeometry { kernel: [1, count], ..PoolGeometry::square(1, 1, 0) } }
+        }
+        _ => Op::GlobalAvgPool,
+    };
+    let mut y = import.layer(node, None, Kind::Plain(op), &[&image])?;
+    match node.operator() {
+        "ReduceSum" | "ReduceL1" | "ReduceSumSquare" => {
+            let all = activations::made(PiecewiseLinear::line(count as f64, 0.0))?;
+            y = activations::of_each(import, node, all, &y)?;
+        }
+        "ReduceMin" => y = turned(import, &y)?,
+        _ => {}
     }
     let mut small = moved_axes;
     let first = small.sizes.len() - gone.len();

@@ -5,6 +5,7 @@
 use super::rounding::{Cuts, Rounding};
 use super::{Tensors, adjoint, check_shape, kernels, loss};
 use crate::device::PoolGeometry;
+use crate::nn::graph::without_gradient;
 use crate::nn::training::Loss;
 use crate::nn::{Graph, NnError, Node, NodeId, Op};
 use ndarray::{ArrayD, Axis, IxDyn, Slice, concatenate};
@@ -159,14 +160,7 @@ impl<'a> Pass<'a> {
         Some(match &node.op {
             Op::Input => return None,
             // Refused before ([`Graph::check_gradients`]).
-            Op::PiecewiseLinear(_)
-            | Op::Smooth(_)
-            | Op::Mul
-            | Op::MatMul
-            | Op::Rows(_)
-            | Op::Bias
-            | Op::Rearrange(_)
-            | Op::ConvTranspose2d { .. } => return None,
+            without_gradient!(Op) => return None,
             Op::Conv2d { bias, .. } => {
                 let bias = if *bias { Some(self.weight(node, "bias")?) } else { None };
                 let y = kernels::conv2d(&graph.conv_geometry(id, batch)?, x, self.weight(node, "weight")?, bias)?;
@@ -283,14 +277,7 @@ impl<'a> Pass<'a> {
         let dx = match &node.op {
             Op::Input => return None,
             // Refused before ([`Graph::check_gradients`]).
-            Op::PiecewiseLinear(_)
-            | Op::Smooth(_)
-            | Op::Mul
-            | Op::MatMul
-            | Op::Rows(_)
-            | Op::Bias
-            | Op::Rearrange(_)
-            | Op::ConvTranspose2d { .. } => return None,
+            without_gradient!(Op) => return None,
             Op::Conv2d { bias, .. } | Op::Linear { bias, .. } => {
                 let weight = self.weight(node, "weight")?;
                 let [mut dx, dw] = match self.graph.conv_geometry(id, x.shape()[0]) {

@@ -166,6 +166,7 @@ fn node(
             let factor = factor.to_shape(IxDyn(&planes)).map_err(|_| wiring(&node.name))?;
             Ok(x * &factor)
         }
+        Op::Div => inputs.get(1).map(|&divisor| x / divisor).ok_or_else(|| wiring(&node.name)),
         Op::AvgPool { window } => {
             let area = (window.kernel[0] * window.kernel[1]) as f64;
             let sum = pool(window, x, 0.0, |sum, value| sum + value).ok_or_else(|| wiring(&node.name))?;

@@ -102,6 +102,10 @@ pub(in crate::nn) fn evaluate(
             let bits = p.codec().fraction_bits();
             return Ok(Computed::Begun(p.begin_truncation(products.map_err(local)?, bits)?));
         }
+        PlanOp::Div => {
+            let [divisor] = rest else { return Err(wiring("divides two values")) };
+            p.quotient(x, divisor)?
+        }
         PlanOp::MaxPool { window } => p.max_pool(x, window)?,
         PlanOp::BatchNorm2d { .. } => {
             return Err(wiring("is normalised in training only: fold it first (nn::fold_batch_norm)"));

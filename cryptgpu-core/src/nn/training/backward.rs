@@ -14,6 +14,7 @@ use super::times::{Label, Pass, StepTime, observed};
 use crate::device::{DeviceError, PoolGeometry};
 use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::nn::NnError;
+use crate::nn::graph::without_gradient;
 use crate::nn::plan::{PlanOp, Step};
 use crate::nn::private::evaluate::{convolution, rescale};
 
@@ -99,17 +100,7 @@ impl Work<'_> {
                 Ok(Made { inputs: each.collect(), parameters: vec![] })
             }
             (PlanOp::Concat, _) => self.concat(&dy),
-            (
-                PlanOp::PiecewiseLinear(_)
-                | PlanOp::Smooth(_)
-                | PlanOp::Mul
-                | PlanOp::MatMul
-                | PlanOp::Rows(_)
-                | PlanOp::Bias
-                | PlanOp::Rearrange(_)
-                | PlanOp::ConvTranspose2d { .. },
-                _,
-            ) => Err(NnError::NoGradient { node: step.name.clone(), op: step.op.kind() }),
+            (without_gradient!(PlanOp), _) => Err(NnError::NoGradient { node: step.name.clone(), op: step.op.kind() }),
             (PlanOp::Relu | PlanOp::Relu6 | PlanOp::MaxPool { .. }, _) => Err(wiring(&step.name, "kept no bits")),
         }
     }

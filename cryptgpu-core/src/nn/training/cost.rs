@@ -11,6 +11,7 @@ use crate::mpc::{CheckRange, Cost, Fidelity, Octaves, Settings, cost};
 use crate::nn::NnError;
 use crate::nn::cost::of_step;
 use crate::nn::divisor::{cut, reciprocal};
+use crate::nn::graph::without_gradient;
 use crate::nn::plan::PlanOp;
 use crate::ring::{Ring, RingError};
 
@@ -196,14 +197,7 @@ impl Account<'_> {
             PlanOp::MaxPool { window } => cost::max_pool_gradient(self.ring(), n, window.kernel[0] * window.kernel[1]),
             PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, self.settings.codec).1),
             // Plans of training have none ([`NnError::NoGradient`]).
-            PlanOp::PiecewiseLinear(_)
-            | PlanOp::Smooth(_)
-            | PlanOp::Mul
-            | PlanOp::MatMul
-            | PlanOp::Rows(_)
-            | PlanOp::Bias
-            | PlanOp::Rearrange(_)
-            | PlanOp::ConvTranspose2d { .. } => Cost::FREE,
+            without_gradient!(PlanOp) => Cost::FREE,
             PlanOp::SumPool { .. }
             | PlanOp::Add
             | PlanOp::Concat

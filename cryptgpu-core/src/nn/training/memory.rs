@@ -7,6 +7,7 @@ use super::plan::{Keeps, TrainingPlan};
 use super::settings::{Optimizer, Sgd};
 use crate::device::spare;
 use crate::mpc::{CheckRange, KeptMaxima, RepBits};
+use crate::nn::graph::without_gradient;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 
 /// Memory of a party's process during an iteration of training on a CPU, in bytes, without the examples that it owns (a byte
@@ -235,14 +236,7 @@ impl<'a> Simulation<'a> {
             PlanOp::Rescale { .. } => n * self.truncation(words::SHARED),
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
             // Plans of training have none.
-            PlanOp::PiecewiseLinear(_)
-            | PlanOp::Smooth(_)
-            | PlanOp::Mul
-            | PlanOp::MatMul
-            | PlanOp::Rows(_)
-            | PlanOp::Bias
-            | PlanOp::Rearrange(_)
-            | PlanOp::ConvTranspose2d { .. } => 0.0,
+            without_gradient!(PlanOp) => 0.0,
             PlanOp::Reshape { .. } => 0.0,
         }
     }
@@ -301,14 +295,7 @@ impl<'a> Simulation<'a> {
             PlanOp::BatchNorm2d { .. } => n * self.truncation(words::PRODUCT),
             PlanOp::Rescale { .. } => n * self.truncation(words::SHARED),
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Concat => 2.0 * input,
-            PlanOp::PiecewiseLinear(_)
-            | PlanOp::Smooth(_)
-            | PlanOp::Mul
-            | PlanOp::MatMul
-            | PlanOp::Rows(_)
-            | PlanOp::Bias
-            | PlanOp::Rearrange(_)
-            | PlanOp::ConvTranspose2d { .. } => 0.0,
+            without_gradient!(PlanOp) => 0.0,
             PlanOp::Add | PlanOp::Reshape { .. } => 0.0,
         }
     }

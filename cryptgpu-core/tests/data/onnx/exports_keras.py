@@ -2,11 +2,13 @@
 stride 2, with inputs and what onnxruntime computes of them.
 
     python3 -m venv venv && venv/bin/pip install tensorflow-cpu tf2onnx onnxruntime onnx
-    venv/bin/python cryptgpu-core/tests/data/onnx/exports_keras.py
+    venv/bin/python cryptgpu-core/tests/data/onnx/exports_keras.py                     # all of them
+    venv/bin/python cryptgpu-core/tests/data/onnx/exports_keras.py keras-upsampling    # one
 """
 
 import os
 import pathlib
+import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -45,7 +47,7 @@ def classifier():
 
 
 def unet():
-    """Up by transposed convolutions, joined with what came before. (Keras 3 repeats pixels, in UpSampling2D, by Tile.)"""
+    """Up by transposed convolutions, joined with what came before."""
     one = inputs = keras.Input((16, 16, 3))
     one = layers.Conv2D(4, 3, padding="same", activation="relu")(one)
     two = layers.Conv2D(6, 3, padding="same", activation="relu")(layers.MaxPooling2D()(one))
@@ -53,6 +55,15 @@ def unet():
     x = layers.Concatenate()([layers.Conv2DTranspose(6, 3, 2, "same")(x), two])
     x = layers.Conv2DTranspose(6, 2, 2)(layers.Conv2D(6, 3, padding="same", activation="relu")(x))
     return keras.Model(inputs, layers.Conv2D(2, 1)(layers.Concatenate()([x, one])))
+
+
+def upsampling():
+    """Up by repeated pixels, which Keras 3 writes as Tile, and by bilinear ones; means that leave padding out."""
+    x = inputs = keras.Input((9, 8, 3))
+    x = layers.AveragePooling2D(3, 2, "same")(layers.Conv2D(4, 3, padding="same", activation="softplus")(x))
+    x = layers.Conv2D(4, 3, padding="same", activation="mish")(layers.UpSampling2D(2)(x))
+    x = layers.UpSampling2D((2, 3), interpolation="bilinear")(x)
+    return keras.Model(inputs, layers.Conv2D(2, 3, activation="softsign")(x))
 
 
 def export(name, build, seed):
@@ -78,5 +89,7 @@ def export(name, build, seed):
 
 
 if __name__ == "__main__":
-    for seed, (name, build) in enumerate({"keras-mobilenet": mobilenet, "keras-classifier": classifier, "keras-unet": unet}.items()):
-        export(name, build, seed)
+    networks = {"keras-mobilenet": mobilenet, "keras-classifier": classifier, "keras-unet": unet, "keras-upsampling": upsampling}
+    for seed, (name, build) in enumerate(networks.items()):
+        if sys.argv[1:] in ([], [name]):
+            export(name, build, seed)

@@ -442,10 +442,10 @@ def refused():
 
     net = Net((3, 8, 8))
     net.conv(4, 3)
-    net.add("Mish")
+    net.add("LRN", size=3)
     net.conv(4, 4, dilations=[1, 1])
-    net.add("AveragePool", kernel_shape=[3, 3], pads=[1] * 4)
-    net.add("DepthToSpace", blocksize=2)
+    net.add("Hardmax", axis=1)
+    net.add("LpPool", kernel_shape=[2, 2])
     net.add("Relu")
     net.add("Softmax", axis=1)
     save("many", net)
@@ -458,19 +458,19 @@ def refused():
     net = Net((3, "H", 8))
     net.conv(4, 3)
     save("open-size", net)
-    net = Net((6,))
-    net.add("Gelu", approximate="tanh")
-    net.opset = 20
-    save("gelu-by-tanh", net)
     net = Net((2, 3, 3))
     net.add("Reshape", net.weight(np.array([-1, 9])))
     save("mixed-images", net)
     net = Net((2, 3, 3))
-    net.add("Pad", net.weight(np.array([0, 0, 1, 1, 0, 0, 1, 1])), mode="reflect")
-    save("pad-by-reflection", net)
+    net.add("Pad", net.weight(np.array([0, 0, 1, 1, 0, 0, 1, 1])), net.weight(np.float32(-np.inf)))
+    save("pad-by-infinity", net)
     net = Net((2, 3, 3))
-    net.add("Resize", "", net.weight(np.array([1, 1, 1.5, 1.5], np.float32)), mode="nearest")
-    save("resize-by-half", net)
+    net.add("Resize", net.weight(np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32)), net.weight(np.array([1, 1, 1.5, 1.5], np.float32)),
+            mode="linear", coordinate_transformation_mode="tf_crop_and_resize")
+    save("resize-a-part", net)
+    net = Net((2, 3, 3))
+    net.add("Tile", net.weight(np.array([2, 1, 1, 1])))
+    save("tile-of-images", net)
 
 
 def corpus():
@@ -912,6 +912,200 @@ def sequences():
     case("unet-with-conv-transpose", net)
 
 
+def places():
+    """Elements in other places, and interpolated ones."""
+    global random
+    random = np.random.default_rng(20261201)
+
+    def ints(*values):
+        return np.array(values, np.int64)
+
+    net = Net((2, 3, 4))
+    net.conv(3, 2, 1)
+    net.add("Tile", net.weight(ints(1, 1, 2, 3)))
+    # As Keras 3 writes UpSampling2D.
+    net.add("Unsqueeze", net.weight(ints(3)))
+    net.add("Tile", net.weight(ints(1, 1, 1, 2, 1)))
+    net.add("Reshape", net.weight(ints(0, 3, 12, 12)))
+    net.conv(2, 3)
+    case("tile", net)
+
+    net = Net((2, 4, 6))
+    net.conv(8, 2, 1)
+    net.add("DepthToSpace", blocksize=2)
+    net.conv(3, 2)
+    net.add("SpaceToDepth", blocksize=2)
+    net.conv(8, 12, 1)
+    net.add("DepthToSpace", blocksize=2, mode="CRD")
+    case("depth-to-space", net)
+
+    net = Net((2, 5, 6), opset=19)
+    net.conv(3, 2, 1)
+    net.add("Pad", net.weight(ints(0, 0, 2, 3, 0, 0, 1, 2)), mode="reflect")
+    net.conv(2, 3)
+    net.add("Pad", net.weight(ints(1, 2, 0, 3)), "", net.weight(ints(2, 3)), mode="edge")
+    net.conv(2, 2)
+    net.add("Pad", net.weight(ints(0, 0, 2, 1, 0, 0, 0, 3)), mode="wrap")
+    net.conv(2, 2, 2)
+    case("pad-by-elements", net)
+
+    net = Net((3, 5, 6), opset=13)
+    net.conv(3, 3, 1)
+    net.add("Pad", net.weight(ints(0, 1, 0, 2, 0, 1, 1, 0)), net.weight(np.float32(0.75)))
+    net.conv(4, 5, 2)
+    net.add("Pad", net.weight(ints(0, -1, 1, -2, 0, 1, -1, 2)), net.weight(np.float32(-1.5)))
+    case("pad-channels-and-cuts", net)
+
+    net = Net((3, 8))
+    net.conv(4, 3, (3,))
+    net.add("Pad", net.weight(ints(0, 0, 3, 0, 0, 2)), mode="reflect")
+    net.conv(2, 4, (3,))
+    case("pad-a-signal-by-reflection", net)
+
+    # Nearest neighbours by factors that are not whole, and larger ones.
+    net = Net((2, 7, 5))
+    net.conv(3, 2, 1)
+    net.add("Resize", "", net.weight(np.array([1, 1, 0.6, 1.5], np.float32)), mode="nearest")
+    net.add("Resize", "", "", net.weight(ints(2, 3, 9, 14)), mode="nearest", coordinate_transformation_mode="align_corners")
+    net.batch = 2
+    net.add("Resize", "", net.weight(np.array([1, 1, 2, 0.5], np.float32)), mode="nearest", nearest_mode="ceil",
+            coordinate_transformation_mode="asymmetric")
+    case("resize-nearest", net)
+
+    net = Net((2, 5, 6), opset=18)
+    net.conv(3, 2, 1)
+    net.add("Resize", "", net.weight(np.array([1, 1, 2, 1.5], np.float32)), mode="linear")
+    net.add("Resize", "", "", net.weight(ints(7, 4)), mode="linear", axes=[2, 3], coordinate_transformation_mode="align_corners")
+    net.add("Resize", "", net.weight(np.array([1.7, 0.6], np.float32)), mode="linear", axes=[2, 3], antialias=1)
+    case("resize-linear", net)
+
+    net = Net((2, 6, 5), opset=18)
+    net.conv(3, 2, 1)
+    net.add("Resize", "", net.weight(np.array([1, 1, 2, 1.6], np.float32)), mode="cubic", cubic_coeff_a=-0.5)
+    net.add("Resize", "", "", net.weight(ints(7, 5)), mode="cubic", axes=[2, 3], exclude_outside=1)
+    case("resize-cubic", net)
+
+    net = Net((4, 6, 5))
+    net.conv(4, 4, 1)
+    net.add("Gather", net.weight(ints(3, 0, 0, 2, 1)), axis=1)
+    net.add("Slice", net.weight(ints(-1, 4)), net.weight(ints(-1000, 0)), net.weight(ints(2, 3)), net.weight(ints(-2, -1)))
+    case("entries-in-any-order", net)
+
+    net = Net((3, 4, 5))
+    net.conv(4, 3, 1)
+    net.add("Softmax", axis=1)
+    net.conv(3, 4, 1)
+    net.add("LogSoftmax", axis=2)
+    net.conv(3, 3, 1)
+    case("softmax-other-axes", net)
+
+    net = Net((2, 3, 2), opset=11)
+    net.conv(3, 2, 1)
+    net.add("Softmax", axis=2)
+    net.conv(2, 3, 1)
+    net.add("Softmax")
+    net.add("Neg")
+    case("softmax-opset11", net)
+
+
+def averages():
+    """Means that leave padding out, and other windows."""
+    global random
+    random = np.random.default_rng(20261202)
+    net = Net((2, 9, 8))
+    net.conv(3, 2, 1)
+    net.add("AveragePool", kernel_shape=[3, 3], pads=[1] * 4)
+    net.conv(2, 3, 1)
+    net.add("AveragePool", kernel_shape=[3, 2], strides=[2, 2], auto_pad="SAME_UPPER")
+    net.add("Relu")
+    case("average-pool-without-padding", net)
+    net = Net((2, 10, 9), opset=19)
+    net.conv(3, 2, 1)
+    net.add("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    net.conv(2, 3, 1)
+    net.add("AveragePool", kernel_shape=[2, 2], dilations=[2, 1], pads=[1, 0, 1, 1])
+    net.add("AveragePool", kernel_shape=[2, 2], dilations=[1, 2], pads=[1, 1, 1, 1], count_include_pad=1)
+    case("average-pool-dilated-or-beyond", net)
+    net = Net((3, 11))
+    net.conv(4, 3, (2,))
+    net.add("AveragePool", kernel_shape=[4], strides=[3], pads=[2, 1], ceil_mode=1)
+    case("average-pool-1d", net)
+
+
+def normalisations():
+    """Of planes, of groups of them, and of rows without a mean."""
+    global random
+    random = np.random.default_rng(20261203)
+    net = Net((3, 6, 5))
+    net.conv(4, 3)
+    net.add("InstanceNormalization", net.weight(1.0 + floats(4, scale=0.2)), net.weight(floats(4, scale=0.2)), epsilon=1e-3)
+    net.add("Relu")
+    net.conv(2, 4)
+    case("instance-normalization", net)
+    net = Net((3, 12))
+    net.conv(4, 3, (3,))
+    net.add("InstanceNormalization", net.weight(1.0 + floats(4, scale=0.2)), net.weight(floats(4, scale=0.2)))
+    case("instance-normalization-of-signals", net)
+    for opset, each in ((18, 2), (21, 6)):
+        net = Net((3, 6, 5), opset=opset)
+        net.conv(6, 3)
+        net.add("GroupNormalization", net.weight(1.0 + floats(each, scale=0.2)), net.weight(floats(each, scale=0.2)), num_groups=2)
+        net.add("Relu")
+        net.conv(2, 6)
+        case(f"group-normalization-opset{opset}", net)
+    net = Net((5, 8), opset=23)
+    net.add("MatMul", net.weight(floats(8, 6)))
+    net.add("RMSNormalization", net.weight(1.0 + floats(6, scale=0.2)), epsilon=1e-5)
+    net.add("MatMul", net.weight(floats(6, 3)))
+    case("rms-normalization", net)
+
+
+def quotients():
+    """Quotients, and the larger and smaller of two."""
+    global random
+    random = np.random.default_rng(20261204)
+    net = Net((2, 4, 5))
+    above = net.conv(3, 2, 1)
+    net.add("Abs", of=net.conv(3, 2, 1, of="x"))
+    net.add("Add", net.weight(np.float32(0.4)))
+    net.add("Mul", net.weight(np.array([1, -1, 2], np.float32).reshape(3, 1, 1)))
+    below = net.add("Div", net.at, of=above)
+    net.add("Softsign")
+    net.add("Add", net.weight(np.float32(1.5)))
+    shrunk = net.add("Reciprocal")
+    net.at = net.add("Div", net.at, of=net.weight(floats(4, 5)))
+    net.add("Max", below, shrunk, net.weight(floats(3, 1, 1)), of=net.at)
+    net.add("Min", net.weight(np.float32(0.8)), below)
+    case("quotients-and-extrema", net)
+    net = Net((3, 4, 5), opset=18)
+    start = net.conv(4, 3, 1)
+    top = net.add("ReduceMax", net.weight(np.array([1], np.int64)), of=start)
+    bottom = net.add("ReduceMin", net.weight(np.array([2, 3], np.int64)), of=start)
+    net.add("Mean", top, bottom, net.weight(floats(4, 1, 1)), of=start)
+    ones = net.add("ReduceL1", net.weight(np.array([3], np.int64)))
+    squares = net.add("ReduceSumSquare", net.weight(np.array([3], np.int64)), of=start)
+    net.add("Sum", squares, net.weight(floats(4, 1)), of=ones)
+    case("reductions", net)
+    # A softmax by hand, whose sum is over an axis.
+    net = Net((6, 4))
+    net.add("Sigmoid")
+    total = net.add("ReduceSum", net.weight(np.array([1], np.int64)), keepdims=1)
+    net.add("Div", total, of="t0")
+    case("shares-of-a-sum", net)
+
+
+def more_activations():
+    """Softplus, Mish, Celu, Gelu by a hyperbolic tangent."""
+    global random
+    random = np.random.default_rng(20261205)
+    net = Net((3, 5, 5), opset=20)
+    net.add("Softplus", of=net.conv(4, 3))
+    net.add("Mish", of=net.conv(4, 4, 1))
+    net.add("Celu", of=net.conv(3, 4, 1), alpha=1.7)
+    net.add("Gelu", of=net.conv(3, 3, 1), approximate="tanh")
+    case("softplus-mish-celu-gelu", net)
+
+
 if __name__ == "__main__" and (chosen := [name for name in sys.argv[1:] if not name.startswith("-")]):
     # Some of the functions below with random numbers of their own: others' files stay as they are.
     for name in chosen:
@@ -929,5 +1123,10 @@ elif __name__ == "__main__":
     sizes()
     smooth()
     sequences()
+    places()
+    averages()
+    normalisations()
+    quotients()
+    more_activations()
     if "--without-torch" not in sys.argv:
         transformers()
