@@ -20,7 +20,7 @@ import layers
 
 ROOT = Path(__file__).resolve().parent.parent
 # Guides in the order in which they are read; others follow by name.
-GUIDES = ["hosts", "onnx", "training", "precision-and-range", "security", "protocols", "performance", "gpu", "layers", "adding-an-operation"]
+GUIDES = ["hosts", "onnx", "training", "precision-and-range", "precision", "security", "protocols", "performance", "gpu", "layers", "adding-an-operation"]
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")

@@ -173,7 +173,7 @@ impl Computation {
 pub struct Numbers {
     /// Bits of the ring's words: 64, or 32, at half of the bytes and less than half of the time, for values below 2^(30 − 2 ×
     /// fraction bits) where they are multiplied
-    #[arg(long, default_value_t = RingName(Ring::Z64))]
+    #[arg(long, default_value_t)]
     ring: RingName,
     /// Fraction bits of the fixed-point numbers; 20 by default, and 12 in the ring of 32 bits
     #[arg(long)]
@@ -193,8 +193,8 @@ impl Numbers {
 }
 
 /// `64` or `32`.
-#[derive(Debug, Clone, Copy)]
-struct RingName(Ring);
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RingName(pub Ring);
 
 impl std::fmt::Display for RingName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -225,6 +225,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// To a file alone.
+    pub fn to(path: PathBuf) -> Self {
+        Output { out: Some(path), json: false }
+    }
+
     /// Refuses a file that cannot be written, before the work of which it is to hold the result.
     pub fn check(&self) -> Result<()> {
         Ok(self.out.iter().try_for_each(|path| check_writable(path))?)

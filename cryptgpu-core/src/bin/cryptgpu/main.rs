@@ -17,6 +17,7 @@ mod networks;
 mod paper;
 mod party;
 mod plaintext;
+mod precision;
 mod progress;
 mod range;
 mod run;
@@ -53,6 +54,7 @@ Examples:
   cryptgpu range --networks lenet                     whether its values fit the ring, layer by layer
   cryptgpu run train --networks lenet                 private training: time and bytes of an iteration
   cryptgpu run train-plaintext --networks lenet       the same training in the clear
+  cryptgpu run precision --networks lenet             how many fraction bits training needs
   cryptgpu run micro                                  private operations by size
   cryptgpu run paper                                  all of the paper's tables and figures, the quick suite
   cryptgpu top                                        the clusters that run now, and what they do

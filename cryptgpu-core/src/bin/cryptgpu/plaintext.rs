@@ -53,7 +53,7 @@ pub fn train(arguments: &TrainPlaintextArguments) -> Result<ExitCode> {
 
 fn one(declaration: &Training, rounding: Rounding, output: &Output) -> Result<TrainingRecord> {
     let begin = |graph: &_, weights: &_, train: &_| InF64::new(graph, weights, train, rounding);
-    watched(declaration, output, "reading examples", |observe| measure_plaintext(declaration, begin, observe))
+    watched(&declaration.network, output, "reading examples", |observe| measure_plaintext(declaration, begin, observe))
 }
 
 /// Arguments of `cryptgpu run inference-plaintext`.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::arguments::Parties;
-use super::{Result, inference, micro, paper, plaintext, train};
+use super::{Result, inference, micro, paper, plaintext, precision, train};
 
 /// The experiments.
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,8 @@ pub enum Experiment {
     TrainPlaintext(Box<plaintext::TrainPlaintextArguments>),
     /// The same inference in the clear: time and accuracy
     InferencePlaintext(Box<plaintext::InferencePlaintextArguments>),
+    /// How many fraction bits training needs, by way to cut products: simulated in the clear
+    Precision(Box<precision::PrecisionArguments>),
     /// Private matrix products, convolutions and ReLUs by size
     Micro(Box<micro::MicroArguments>),
     /// All measurements of the paper's tables and figures, into one file; begun again, it goes on
@@ -32,7 +34,7 @@ impl Experiment {
             Experiment::Train(arguments) => Some(&arguments.parties),
             Experiment::Micro(arguments) => Some(&arguments.parties),
             Experiment::Paper(arguments) => Some(&arguments.parties),
-            Experiment::TrainPlaintext(_) | Experiment::InferencePlaintext(_) => None,
+            Experiment::TrainPlaintext(_) | Experiment::InferencePlaintext(_) | Experiment::Precision(_) => None,
         }
     }
 }
@@ -47,6 +49,7 @@ pub fn run(experiment: &Experiment) -> Result<ExitCode> {
         Experiment::Train(arguments) => train::run(arguments),
         Experiment::TrainPlaintext(arguments) => plaintext::train(arguments),
         Experiment::InferencePlaintext(arguments) => plaintext::infer(arguments),
+        Experiment::Precision(arguments) => precision::run(arguments),
         Experiment::Micro(arguments) => micro::run(arguments),
         Experiment::Paper(arguments) => paper::run(arguments),
     }

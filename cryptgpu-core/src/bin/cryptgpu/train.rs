@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use cryptgpu_core::cluster::{Checkpointing, Iteration};
+use cryptgpu_core::cluster::{Checkpointing, ClusterError, Iteration};
 use cryptgpu_core::experiment::training::{
-    Examples, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure, training_caption, training_table,
+    Examples, LeftRange, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure_curve, training_caption,
+    training_table,
 };
 use cryptgpu_core::experiment::{ExperimentError, Parties, WeightFile, WeightSource};
 use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd, Train};
@@ -124,7 +125,14 @@ pub fn run(arguments: &TrainArguments) -> Result<ExitCode> {
     let mut failed = false;
     for declaration in &declarations {
         match one(declaration, &mut parties, &arguments.output) {
-            Ok(record) => records.push(record),
+            Ok(record) => {
+                if let Some(LeftRange { iteration, loss, .. }) = record.left_range {
+                    // The record is of the iterations before, for those who study where it happens.
+                    eprintln!("cryptgpu: {}: {}", declaration.network, ClusterError::LeftRange { iteration, loss });
+                    failed = true;
+                }
+                records.push(record);
+            }
             Err(error) => {
                 eprintln!("cryptgpu: {}: {error}", declaration.network);
                 failed = true;
@@ -151,17 +159,17 @@ fn one(declaration: &Training, parties: &mut Parties, output: &Output) -> Result
         );
     }
     let setup = "reading examples, sharing the weights";
-    watched(declaration, output, setup, |observe| measure(declaration, parties, observe))
+    watched(&declaration.network, output, setup, |observe| measure_curve(declaration, parties, observe))
 }
 
-/// Measures a training, private or in the clear, while its progress is shown, and keeps the record.
+/// Measures a training, private or in the clear, while its progress is shown under `name`, and keeps the record.
 pub fn watched(
-    declaration: &Training,
+    name: &str,
     output: &Output,
     setup: &str,
     measure: impl FnOnce(&mut dyn FnMut(TrainingStage<'_>)) -> std::result::Result<TrainingRecord, ExperimentError>,
 ) -> Result<TrainingRecord> {
-    let mut progress = Progress::new(&declaration.network, output.json);
+    let mut progress = Progress::new(name, output.json);
     let mut pace = Pace::default();
     let record = measure(&mut |stage| match stage {
         TrainingStage::Setup => progress.update(0, 1, setup),
@@ -270,6 +278,11 @@ pub fn summary(record: &TrainingRecord) -> String {
 }
 
 impl What {
+    /// Whether epochs or iterations were asked for.
+    pub fn says_how_long(&self) -> bool {
+        self.epochs.is_some() || self.iterations.is_some()
+    }
+
     /// One declaration for each network, on the settings of a usual run.
     pub fn declarations(&self) -> Result<Vec<Training>> {
         let of_paper = || PAPER.iter().map(|(name, _)| (*name).to_owned()).collect();

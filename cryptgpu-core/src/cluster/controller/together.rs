@@ -110,7 +110,7 @@ impl Together {
             None
         });
         let loss = sum.map(|sum| self.codec.decode(sum) / first.examples.max(1) as f64);
-        if let Some(loss) = loss.filter(|loss| !can_be(self.loss, *loss)) {
+        if let Some(loss) = loss.filter(|loss| !self.loss.can_be(*loss)) {
             self.failed.get_or_insert(ClusterError::LeftRange { iteration: number, loss });
         }
         Iteration {
@@ -139,21 +139,6 @@ impl Together {
             }
         }
     }
-}
-
-/// The most that a cross-entropy of numbers within their range is taken to be: logits would have to be as far apart.
-const MOST_CROSS_ENTROPY: f64 = 1e4;
-
-/// Below zero by so much no loss is for its rounding.
-const BELOW_ZERO: f64 = -0.5;
-
-/// Whether a training within its range may have such a loss.
-fn can_be(kind: Loss, loss: f64) -> bool {
-    let most = match kind {
-        Loss::CrossEntropy => MOST_CROSS_ENTROPY,
-        Loss::MeanSquaredError => f64::INFINITY,
-    };
-    (BELOW_ZERO..=most).contains(&loss)
 }
 
 fn sent([before, after]: &[Stats; 2]) -> u64 {

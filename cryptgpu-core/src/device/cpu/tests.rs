@@ -76,25 +76,72 @@ fn assert_truncated<W: Word>(d: u32, values: &[i64], found: &[W]) {
     }
 }
 
-fn truncates_products<W: Word>(count: usize, d: u32, seed: u64) {
-    let d = d.min(W::BITS - 3);
-    let (values, [z0, z1, z2]) = additive::<W>(count, seed);
-    let packed = Layout::new(values.len()).words();
+/// The three roles of a product's truncation one after the other: the result, and what the messages make of it at the two
+/// parties that hold both.
+fn cut_products<W: Word>(d: u32, [z0, z1, z2]: [&[u64]; 3], seed: u64) -> Vec<W> {
+    let (count, packed) = (z0.len(), Layout::new(W::of(z0).len()).words());
     let [gamma, y0, y2, alpha, beta] = streams(!seed);
     let [alpha, beta] = [alpha, beta].map(|stream| words(&stream, packed));
     let (mut dealt, mut e) = (vec![0; count + d as usize * packed], vec![0; packed]);
-    let deal = Deal { z: &z2[..], halves: [&alpha[..], &beta[..]], gamma: &gamma, message: &mut dealt[..] };
-    truncation::product_first::<W>(d, deal, OpenTop { z: &z0, alpha: &alpha, message: &mut e });
+    let deal = Deal { z: z2, halves: [&alpha[..], &beta[..]], gamma: &gamma, message: &mut dealt[..] };
+    truncation::product_first::<W>(d, deal, OpenTop { z: z0, alpha: &alpha, message: &mut e });
     let [mut one, mut two] = [(); 2].map(|()| [vec![0; count], vec![0; count]]);
     let (mut sent, mut last) = (vec![0; count + packed], vec![0; count]);
     let [a, b] = &mut one;
     let results = Results { message: &mut sent[..], a: &mut a[..], b: &mut b[..] };
-    truncation::product_role1::<W>(d, [&z1, &dealt], [&e, &beta], &y2, results);
+    truncation::product_role1::<W>(d, [z1, &dealt], [&e, &beta], &y2, results);
     let [a, b] = &mut two;
     let results = Results { message: &mut last[..], a: &mut a[..], b: &mut b[..] };
-    truncation::product_role0::<W>(d, [&z0, &sent], [&e, &alpha], [&gamma, &y0], results);
-    assert_truncated(d, &values, &sum::<W>(&[&two[0], &two[1], &one[1]]));
+    truncation::product_role0::<W>(d, [z0, &sent], [&e, &alpha], [&gamma, &y0], results);
     assert_eq!(sum::<W>(&[&last, &one[0]]), W::of(&two[1]), "what role 0 sends completes role 1's share");
+    sum::<W>(&[&two[0], &two[1], &one[1]])
+}
+
+fn truncates_products<W: Word>(count: usize, d: u32, seed: u64) {
+    let d = d.min(W::BITS - 3);
+    let (values, [z0, z1, z2]) = additive::<W>(count, seed);
+    assert_truncated(d, &values, &cut_products::<W>(d, [&z0, &z1, &z2], seed));
+}
+
+/// A ring of eight bits, small enough for every sharing of every value. Its tensors are of 64 elements, which is a unit of a
+/// single lane: vectors load by [`Word::RING`], which has no name for it.
+impl Word for u8 {
+    const RING: crate::ring::Ring = crate::ring::Ring::Z32;
+    const BITS: u32 = 8;
+
+    fn of_u64(word: u64) -> Self {
+        word as u8
+    }
+
+    fn signed(self) -> i64 {
+        i64::from(self as i8)
+    }
+}
+
+/// Through the code of the larger rings: every value, every u of its shares, every cut. A result is ⌊z / 2^d⌋ or one more, and the mean
+/// over all u is z / 2^d exactly, so that a cut has no bias, and one that cuts nothing off changes nothing.
+#[test]
+fn every_truncation_on_a_ring_of_eight_bits_is_exact_and_without_bias() {
+    const ELEMENTS: usize = 64;
+    let mut cases = 0;
+    for d in 1..=5 {
+        for z in -63..64i64 {
+            let mut total = 0;
+            for first in (0..=u8::MAX).step_by(ELEMENTS) {
+                let [z1] = streams(first.into());
+                let z1 = words(&z1, ELEMENTS / 8);
+                let z0: Vec<u8> = (first..=first + (ELEMENTS as u8 - 1)).collect();
+                let rest = |(z0, z1): (&u8, &u8)| u8::of_u64(z as u64).wrapping_sub(*z0).wrapping_sub(*z1);
+                let z2 = memory(&z0.iter().zip(u8::of(&z1)).map(rest).collect::<Vec<u8>>());
+                let found = cut_products::<u8>(d, [&memory(&z0), &z1, &z2], u64::from(first) << 16 | (z & 0xff) as u64);
+                assert_truncated(d, &[z; ELEMENTS], &found);
+                total += found.iter().map(|found| found.signed()).sum::<i64>();
+                cases += found.len();
+            }
+            assert_eq!(total << d, 256 * z, "the mean of {z} cut by {d} bits");
+        }
+    }
+    assert_eq!(cases, 5 * 127 * 256);
 }
 
 fn truncates_shared<W: Word>(count: usize, d: u32, seed: u64) {

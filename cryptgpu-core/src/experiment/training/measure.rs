@@ -197,6 +197,7 @@ fn record(
         fidelity: declaration.fidelity.to_string(),
         ring: declaration.ring,
         fraction_bits: declaration.fraction_bits,
+        simulated: None,
         window: crate::experiment::window::text(declaration.window),
         check_range: declaration.check_range.to_string(),
         iterations: course.iterations.len(),

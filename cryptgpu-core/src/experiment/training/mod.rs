@@ -4,12 +4,14 @@
 
 mod measure;
 mod plaintext;
+mod precision;
 mod record;
 mod table;
 
 pub use measure::{TrainingStage, measure, measure_curve};
 pub use plaintext::{InF64, PlaintextEngine, measure_plaintext};
-pub use record::{EXPERIMENT, LeftRange, PLAINTEXT, StepRecord, TrainingRecord, append, read};
+pub use precision::{Cutting, Division, Precision, Simulation};
+pub use record::{EXPERIMENT, LeftRange, PLAINTEXT, Simulated, StepRecord, TrainingRecord, append, read};
 pub use table::{TrainingRow, latest, training_caption, training_table};
 
 use std::fmt;

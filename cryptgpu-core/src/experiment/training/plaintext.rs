@@ -8,11 +8,11 @@ use std::time::Instant;
 use ndarray::{Array2, Array4, ArrayView1};
 
 use super::measure::{TrainingStage, median};
-use super::record::{PLAINTEXT, TrainingRecord};
+use super::record::{LeftRange, PLAINTEXT, Simulated, TrainingRecord};
 use super::{Examples, Stated, Training};
 use crate::cluster::{Accuracy, DataSource, InTheClear, Iteration};
 use crate::experiment::{ExperimentError, PlaintextBackend, commit, machine, now, peak_rss_bytes};
-use crate::nn::plaintext::{PlaintextTraining, Rounding};
+use crate::nn::plaintext::{Arithmetic, PlaintextTraining, Rounding};
 use crate::nn::training::{Batches, Train, initial};
 use crate::nn::{Graph, Weights};
 use crate::ring::Ring;
@@ -21,6 +21,11 @@ use crate::ring::Ring;
 pub trait PlaintextEngine: PlaintextBackend {
     /// Fraction bits, where it rounds as a private run does.
     fn fraction_bits(&self) -> Option<u32> {
+        None
+    }
+
+    /// How it simulates fixed-point numbers, if it does, and what it has cut so far.
+    fn simulated(&self) -> Option<(Ring, Simulated)> {
         None
     }
 
@@ -40,7 +45,7 @@ pub trait PlaintextEngine: PlaintextBackend {
 /// The core's own engine: [`PlaintextTraining`] in f64, or with the cuts of a private run simulated.
 pub struct InF64 {
     training: PlaintextTraining,
-    rounding: Rounding,
+    arithmetic: Arithmetic,
     classes: usize,
 }
 
@@ -49,25 +54,55 @@ impl InF64 {
     ///
     /// # Errors
     /// As [`PlaintextTraining::new`].
-    pub fn new(graph: &Graph, weights: &Weights, train: &Train, rounding: Rounding) -> Result<Self, ExperimentError> {
-        let training = PlaintextTraining::new(graph, weights, train, rounding)?;
-        Ok(InF64 { training, rounding, classes: graph.output_shape().iter().product() })
+    pub fn new(
+        graph: &Graph,
+        weights: &Weights,
+        train: &Train,
+        arithmetic: impl Into<Arithmetic>,
+    ) -> Result<Self, ExperimentError> {
+        let arithmetic = arithmetic.into();
+        let training = PlaintextTraining::new(graph, weights, train, arithmetic)?;
+        Ok(InF64 { training, arithmetic, classes: graph.output_shape().iter().product() })
+    }
+}
+
+/// What the engine that computes in f64 with this arithmetic is called: `f64`, `f64, local cuts, gradients of 1`.
+pub(super) fn engine_name(arithmetic: &Arithmetic) -> String {
+    let cuts = match cut_name(arithmetic.rounding) {
+        None => return "f64".to_owned(),
+        Some("unbiased") => "cut as privately".to_owned(),
+        Some(name) => format!("{name} cuts"),
+    };
+    let summed = arithmetic.summed.map_or_else(String::new, |summed| format!(", gradients of {summed}"));
+    format!("f64, {cuts}{summed}")
+}
+
+/// How a rounding is called in records; none where there is none.
+fn cut_name(rounding: Rounding) -> Option<&'static str> {
+    match rounding {
+        Rounding::Exact => None,
+        Rounding::Nearest { .. } => Some("nearest"),
+        Rounding::Stochastic { .. } => Some("unbiased"),
+        Rounding::Local { .. } => Some("local"),
+        Rounding::Floor { .. } => Some("floor"),
     }
 }
 
 impl PlaintextBackend for InF64 {
     fn name(&self) -> String {
-        match self.rounding {
-            Rounding::Exact => "f64".to_owned(),
-            Rounding::Nearest { .. } => "f64, cut to the nearest".to_owned(),
-            Rounding::Stochastic { .. } => "f64, cut as privately".to_owned(),
-        }
+        engine_name(&self.arithmetic)
     }
 }
 
 impl PlaintextEngine for InF64 {
     fn fraction_bits(&self) -> Option<u32> {
-        self.rounding.fraction_bits()
+        self.arithmetic.rounding.fraction_bits()
+    }
+
+    fn simulated(&self) -> Option<(Ring, Simulated)> {
+        let Arithmetic { rounding, summed, ring } = self.arithmetic;
+        let simulated = Simulated { cut: cut_name(rounding)?.to_owned(), summed, counts: self.training.cut() };
+        Some((ring.unwrap_or_default(), simulated))
     }
 
     fn step(&mut self, images: &Array4<f32>, labels: &[usize], rate: f64) -> Result<f64, ExperimentError> {
@@ -93,10 +128,11 @@ fn wrong_shape(shape: &[usize]) -> ExperimentError {
 
 /// Trains what `declaration` says in the clear, by the engine that `begin` makes of network, first weights and settings, and
 /// gives its record: with seconds, losses (at every iteration where the declaration reveals none) and accuracies, and
-/// nothing of parties and links. `observe` gets each iteration.
+/// nothing of parties and links. `observe` gets each iteration. Where a loss cannot be one, the run ends, and the record says at
+/// which iteration ([`left_range`](TrainingRecord::left_range)); it is of those before.
 ///
 /// # Errors
-/// What is wrong with the declaration; examples that cannot be read; the engine's errors.
+/// What is wrong with the declaration; examples that cannot be read; the engine's errors; a first loss that cannot be one.
 pub fn measure_plaintext<E: PlaintextEngine>(
     declaration: &Training,
     begin: impl FnOnce(&Graph, &Weights, &Train) -> Result<E, ExperimentError>,
@@ -116,7 +152,7 @@ pub fn measure_plaintext<E: PlaintextEngine>(
     let held_out = declaration.held_out().map(|set| DataSource::from(set).in_the_clear()).transpose()?;
     let batches = Batches::new(data.len(), train)?;
     let every = train.reveal.loss_every.unwrap_or(1).max(1);
-    let (mut iterations, begun) = (vec![], Instant::now());
+    let (mut iterations, mut left, begun) = (vec![], None, Instant::now());
     for batch in batches.from(0) {
         // In the order in which the parties share them.
         let mut rows = batch.rows;
@@ -125,11 +161,17 @@ pub fn measure_plaintext<E: PlaintextEngine>(
         let start = Instant::now();
         let loss = engine.step(&images, &labels, train.rate(batch.epoch))?;
         let seconds = start.elapsed().as_secs_f64();
+        let mean = loss / rows.len() as f64;
+        if !train.loss.can_be(mean) {
+            let loss = if mean.is_finite() { mean } else { f64::MAX };
+            left = Some(LeftRange { iteration: batch.iteration, loss, of: batches.iterations() });
+            break;
+        }
         let accuracy = match &held_out {
             Some(test) if batches.accuracy_is_due(batch.iteration) => Some(accuracy(&mut engine, test, train.batch)?),
             _ => None,
         };
-        let loss = (batch.iteration + 1).is_multiple_of(every).then(|| loss / rows.len() as f64);
+        let loss = (batch.iteration + 1).is_multiple_of(every).then_some(mean);
         let (number, of, epoch, examples) = (batch.iteration, batches.iterations(), batch.epoch, rows.len());
         let (bytes, rounds, restarts) = ([0; 3], 0, 0);
         let iteration = Iteration { number, of, epoch, examples, seconds, bytes, rounds, loss, accuracy, restarts };
@@ -137,7 +179,8 @@ pub fn measure_plaintext<E: PlaintextEngine>(
         iterations.push(iteration);
     }
     let total_seconds = begun.elapsed().as_secs_f64();
-    record(declaration, &engine, &iterations, (data.len(), setup_seconds, total_seconds))
+    let record = record(declaration, &engine, &iterations, (data.len(), setup_seconds, total_seconds))?;
+    Ok(TrainingRecord { left_range: left, ..record })
 }
 
 fn accuracy(engine: &mut impl PlaintextEngine, test: &InTheClear, batch: usize) -> Result<Accuracy, ExperimentError> {
@@ -161,6 +204,8 @@ fn record(
     let accuracies = iterations.iter().filter_map(|one| Some((one.number, one.accuracy.as_ref()?.fraction())));
     let accuracies: Vec<(usize, f64)> = accuracies.collect();
     let [device, card] = engine.device();
+    let (ring, simulated) = engine.simulated().unzip();
+    let ring = ring.unwrap_or_default();
     Ok(TrainingRecord {
         experiment: PLAINTEXT.to_owned(),
         engine: engine.name(),
@@ -174,8 +219,9 @@ fn record(
         cards: [card.clone(), card.clone(), card],
         link: "none".to_owned(),
         fidelity: "exact".to_owned(),
-        ring: Ring::default(),
+        ring,
         fraction_bits: engine.fraction_bits().unwrap_or_default(),
+        simulated,
         window: String::new(),
         check_range: "off".to_owned(),
         iterations: iterations.len(),

@@ -11,6 +11,7 @@ use crate::cluster::{AccuracyPoint, LossPoint, Restart};
 use crate::experiment::label::{Conditions, Mark};
 use crate::experiment::record::lines;
 use crate::experiment::{ExperimentError, Machine, append_line};
+use crate::nn::plaintext::Cut;
 use crate::nn::training::{Optimizer, Train};
 use crate::ring::Ring;
 
@@ -52,6 +53,9 @@ pub struct TrainingRecord {
     pub ring: Ring,
     /// Fraction bits of the fixed-point codec; 0 for floating point.
     pub fraction_bits: u32,
+    /// Of a training in the clear, how it simulated fixed-point numbers, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulated: Option<Simulated>,
     /// Bits that comparisons looked at, `lowest:width`.
     pub window: String,
     /// Whether the parties looked for values beyond the range: `off`, `run`, `layers`.
@@ -117,12 +121,23 @@ pub struct TrainingRecord {
     pub time: String,
 }
 
+/// How a training in the clear simulated fixed-point numbers ([`Arithmetic`](crate::nn::plaintext::Arithmetic)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Simulated {
+    /// How it cut: `unbiased`, `local`, `floor` or `nearest`.
+    pub cut: String,
+    /// Examples over which gradients were summed; none for those of the minibatch.
+    pub summed: Option<usize>,
+    /// What was cut.
+    pub counts: Cut,
+}
+
 /// Where a training left the range of its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LeftRange {
     /// The iteration, from 0.
     pub iteration: usize,
-    /// What was revealed as its loss.
+    /// What was revealed as its loss; the largest number for what is none.
     pub loss: f64,
     /// Iterations that the run was to have.
     pub of: usize,

@@ -188,6 +188,7 @@ mod tests {
             fidelity: "exact".into(),
             ring: Ring::Z64,
             fraction_bits: 20,
+            simulated: None,
             window: "0:64".into(),
             check_range: "off".into(),
             iterations: 4,

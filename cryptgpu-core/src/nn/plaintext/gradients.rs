@@ -2,7 +2,7 @@
 //! with. It follows the formulas of the private backward pass, and can round wherever that one truncates; it shares no
 //! code with it.
 
-use super::rounding::{Cuts, Rounding};
+use super::rounding::{Arithmetic, Cuts};
 use super::{Tensors, adjoint, check_shape, kernels, loss};
 use crate::device::PoolGeometry;
 use crate::nn::graph::without_gradient;
@@ -56,9 +56,9 @@ pub fn gradients(
     targets: &ArrayD<f64>,
     loss: Loss,
 ) -> Result<Gradients, NnError> {
-    let mut cuts = Cuts::new(Rounding::Exact);
+    let mut cuts = Cuts::new(Arithmetic::default());
     let pass = Pass::forward(graph, weights, images.clone(), &mut cuts, |_| true)?;
-    pass.backward(targets, loss)
+    pass.backward(targets, loss, 1.0)
 }
 
 /// What a batch normalisation keeps.
@@ -225,8 +225,8 @@ impl<'a> Pass<'a> {
         Some((y, Normal { centred, inverse, mean, variance, of_batch }))
     }
 
-    /// The gradients of the sum of the losses.
-    pub(super) fn backward(mut self, targets: &ArrayD<f64>, kind: Loss) -> Result<Gradients, NnError> {
+    /// The gradients of `factor` times the sum of the losses; the loss is the sum.
+    pub(super) fn backward(mut self, targets: &ArrayD<f64>, kind: Loss, factor: f64) -> Result<Gradients, NnError> {
         let graph = self.graph;
         let output = graph.output();
         let logits = self.results().clone();
@@ -236,7 +236,7 @@ impl<'a> Pass<'a> {
         })?;
         let mut parameters = Tensors::new();
         let mut flowing: Vec<Option<ArrayD<f64>>> = vec![None; self.values.len()];
-        flowing[output.index()] = Some(self.cuts.rounded(gradient));
+        flowing[output.index()] = Some(self.cuts.rounded(gradient * factor));
         for id in graph.ids().skip(1).collect::<Vec<_>>().into_iter().rev() {
             let node = graph.node(id);
             let Some(dy) = flowing[id.index()].take() else { continue };

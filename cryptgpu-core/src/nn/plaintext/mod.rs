@@ -8,7 +8,7 @@
 //! | `adjoint.rs` | their gradients |
 //! | `loss.rs` | losses |
 //! | `gradients.rs` | [`gradients()`]: of a whole network |
-//! | `rounding.rs` | [`Rounding`]: simulated fixed-point numbers |
+//! | `rounding.rs` | [`Rounding`], [`Arithmetic`]: simulated fixed-point numbers |
 //! | `training.rs` | [`PlaintextTraining`] |
 
 mod adjoint;
@@ -20,7 +20,7 @@ mod training;
 
 pub use gradients::{Gradients, gradients};
 pub use loss::one_hot;
-pub use rounding::Rounding;
+pub use rounding::{Arithmetic, Cut, Rounding};
 pub use training::PlaintextTraining;
 
 use super::{Graph, NnError, Op, Weights};

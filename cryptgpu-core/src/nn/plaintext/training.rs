@@ -1,8 +1,8 @@
 //! Training in f64 on plaintext, with the formulas of a private run and the same [`Train`]: its oracle, and what it is
-//! measured against. With a [`Rounding`] it also cuts where a private run cuts.
+//! measured against. With an [`Arithmetic`] it also cuts where a private run cuts.
 
 use super::gradients::Pass;
-use super::rounding::{Cuts, Rounding};
+use super::rounding::{Arithmetic, Cut, Cuts};
 use super::{Tensors, tensors};
 use crate::nn::training::{Adam, Batch, Batches, Optimizer, Sgd, Train};
 use crate::nn::{Graph, NnError, Node, Weights};
@@ -31,6 +31,8 @@ pub struct PlaintextTraining {
     graph: Graph,
     train: Train,
     cuts: Cuts,
+    /// Gradients are of the sum of so many losses, where that is not the minibatch.
+    summed: Option<usize>,
     weights: Tensors,
     /// Velocity, or Adam's first moment.
     first: Tensors,
@@ -40,16 +42,23 @@ pub struct PlaintextTraining {
 }
 
 impl PlaintextTraining {
-    /// A network that begins with these weights.
+    /// A network that begins with these weights, in an [`Arithmetic`] or a [`Rounding`](super::Rounding) alone.
     ///
     /// # Errors
     /// As [`Weights::check`].
-    pub fn new(graph: &Graph, weights: &Weights, train: &Train, rounding: Rounding) -> Result<Self, NnError> {
+    pub fn new(
+        graph: &Graph,
+        weights: &Weights,
+        train: &Train,
+        arithmetic: impl Into<Arithmetic>,
+    ) -> Result<Self, NnError> {
         weights.check(graph)?;
-        let cuts = Cuts::new(rounding);
+        let arithmetic = arithmetic.into();
+        let (cuts, summed) = (Cuts::new(arithmetic), arithmetic.summed);
         let weights: Tensors = tensors(weights).into_iter().map(|(name, value)| (name, cuts.encoded(value))).collect();
         let (first, second) = (Tensors::new(), Tensors::new());
-        Ok(PlaintextTraining { graph: graph.clone(), train: train.clone(), cuts, weights, first, second, steps: 0 })
+        let (graph, train) = (graph.clone(), train.clone());
+        Ok(PlaintextTraining { graph, train, cuts, summed, weights, first, second, steps: 0 })
     }
 
     /// One iteration on a batch; gives the sum of its losses, before the step.
@@ -60,8 +69,9 @@ impl PlaintextTraining {
         let train = &self.train;
         let of_batch = |node: &Node| !train.freezes(&node.name);
         let pass = Pass::forward(&self.graph, &self.weights, images.clone(), &mut self.cuts, of_batch)?;
-        let gradients = pass.backward(targets, train.loss)?;
         let batch = images.shape()[0] as f64;
+        let factor = self.summed.map_or(1.0, |summed| summed as f64 / batch);
+        let gradients = pass.backward(targets, train.loss, factor)?;
         self.steps = self.steps.saturating_add(1);
         for (name, gradient) in gradients.parameters {
             let node = name.rsplit_once('.').map_or("", |(node, _)| node);
@@ -77,13 +87,16 @@ impl PlaintextTraining {
         Ok(gradients.loss)
     }
 
-    /// Updates one tensor from the gradient of the sum of `batch` losses. As if the batch were a whole one: what the
-    /// optimiser keeps is that of PyTorch times a whole batch.
+    /// Updates one tensor from the gradient of the sum of `batch` losses, or of as many as are summed. As if the batch were a
+    /// whole one: what the optimiser keeps is that of PyTorch times a whole batch, or times what is summed.
     fn update(&mut self, name: &str, gradient: ArrayD<f64>, rate: f64, batch: f64) {
         let Some(weight) = self.weights.get_mut(name) else { return };
         let cuts = &mut self.cuts;
-        let whole = self.train.batch as f64;
-        let gradient = gradient * (whole / batch);
+        let (whole, gradient) = match self.summed {
+            // There is no room in front of the product then: a gradient is cut as it is made.
+            Some(summed) => (summed as f64, cuts.rounded(gradient)),
+            None => (self.train.batch as f64, gradient * (self.train.batch as f64 / batch)),
+        };
         let zeros = || ArrayD::zeros(weight.raw_dim());
         match self.train.optimizer {
             Optimizer::Sgd(Sgd { momentum: 0.0, weight_decay, .. }) => {
@@ -101,7 +114,7 @@ impl PlaintextTraining {
             Optimizer::Adam(Adam { betas, eps, .. }) => {
                 let [first_sum, second_sum] = betas.map(|beta| 1.0 - beta.powi(self.steps));
                 // Gradients of a size between that of the sum and that of the mean keep the bits of their squares.
-                let half = f64::from(self.train.batch.max(1).ilog2() / 2).exp2();
+                let half = f64::from((whole as usize).max(1).ilog2() / 2).exp2();
                 let gradient = cuts.rounded(gradient / half);
                 let first = self.first.entry(name.to_owned()).or_insert_with(zeros);
                 *first += &cuts.rounded((&gradient - &*first) * (1.0 - betas[0]));
@@ -141,6 +154,11 @@ impl PlaintextTraining {
             observe(self, &batch, loss / batch.rows.len() as f64);
         }
         Ok(())
+    }
+
+    /// How many values were cut, and how many of them the ring could not hold.
+    pub fn cut(&self) -> Cut {
+        self.cuts.count()
     }
 
     /// The weights as they are now, and the running statistics.

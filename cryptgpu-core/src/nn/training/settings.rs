@@ -84,6 +84,23 @@ pub enum Loss {
     MeanSquaredError,
 }
 
+impl Loss {
+    /// The most that a cross-entropy of numbers within their range is taken to be: logits would have to be as far apart.
+    const MOST_CROSS_ENTROPY: f64 = 1e4;
+
+    /// Below zero by so much no loss is for its rounding.
+    const BELOW_ZERO: f64 = -0.5;
+
+    /// Whether a training whose values are within their range may have such a loss.
+    pub(crate) fn can_be(self, loss: f64) -> bool {
+        let most = match self {
+            Loss::CrossEntropy => Self::MOST_CROSS_ENTROPY,
+            Loss::MeanSquaredError => f64::MAX,
+        };
+        (Self::BELOW_ZERO..=most).contains(&loss)
+    }
+}
+
 /// What turns gradients into new weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,13 +1,15 @@
 //! Errors of logits, and accuracies of simulated trainings, by fraction bits.
 
 use cryptgpu_core::experiment::Record;
+use cryptgpu_core::experiment::training::TrainingRecord;
+use cryptgpu_core::ring::Ring;
 use plotters::style::RGBColor;
 
 use super::lines::{self, Axis, Line, Look, Panel, plain};
 use super::palette;
-use crate::Result;
 use crate::figure::Figure;
 use crate::tables::{Simulated, places, precision_records, truncation};
+use crate::{NotebookError, Result};
 
 const BITS: Axis = Axis { name: "fraction bits", log: false, text: plain };
 
@@ -48,73 +50,113 @@ fn series(names: &mut Vec<String>, name: &str) -> RGBColor {
     palette::SERIES[at % palette::SERIES.len()]
 }
 
-/// Accuracy of simulated trainings by fraction bits, a panel for each network, a line for each way to cut products.
+/// Colours of the ways to cut; others follow in the order of the series.
+const CUTS: [(&str, RGBColor); 6] = [
+    ("unbiased, deferred", palette::SERIES[0]),
+    ("unbiased, early", palette::SERIES[2]),
+    ("local, deferred", RGBColor(230, 159, 0)),
+    ("local, early", RGBColor(213, 94, 0)),
+    ("floor, deferred", RGBColor(170, 170, 170)),
+    ("floor, early", RGBColor(90, 90, 90)),
+];
+
+/// Accuracy of simulated trainings by fraction bits: a panel for each network and number of epochs with several numbers of bits, a
+/// line for each way to cut products, and dots for private trainings of the same network, examples and epochs.
 ///
 /// # Errors
-/// [`Draw`](crate::NotebookError::Draw).
-pub fn simulated(runs: &[Simulated]) -> Result<Figure> {
-    let cuts: [(&str, &str, RGBColor); 6] = [
-        ("unbiased", "deferred", palette::SERIES[0]),
-        ("unbiased", "early", palette::SERIES[2]),
-        ("local", "deferred", RGBColor(230, 159, 0)),
-        ("local", "early", palette::of("CryptGPU")),
-        ("floor", "deferred", RGBColor(170, 170, 170)),
-        ("floor", "early", RGBColor(90, 90, 90)),
-    ];
-    let accuracy = Axis { name: "test accuracy, %", log: false, text: plain };
-    let panel = |net: &str, title: &str, epochs: usize| {
-        let of = |(mode, scale, colour): (&str, &str, RGBColor)| {
-            let is = |run: &&Simulated| {
-                run.net == net
-                    && run.epochs == epochs
-                    && run.ring.is_none()
-                    && (&*run.mode, &*run.scale) == (mode, scale)
-            };
-            // Of several rates, the best.
-            let mut best: Vec<(f64, f64)> = vec![];
-            for run in runs.iter().filter(is) {
-                let Some(f) = run.f else { continue };
-                let value = 100.0 * run.accuracy();
-                match best.iter_mut().find(|(known, _)| *known == f64::from(f)) {
-                    Some((_, known)) => *known = known.max(value),
-                    None => best.push((f64::from(f), value)),
-                }
-            }
-            best.sort_by(|a, b| a.0.total_cmp(&b.0));
-            Line { name: format!("{mode}, {scale}"), colour, look: Look::Measured, points: best }
+/// [`Empty`](NotebookError::Empty) where nothing was simulated with two numbers of fraction bits, [`Draw`](NotebookError::Draw).
+pub fn simulated(runs: &[Simulated], private: &[TrainingRecord]) -> Result<Figure> {
+    let mut studies: Vec<(&str, usize)> = vec![];
+    for run in runs.iter().filter(|run| run.f.is_some()) {
+        let study = (run.net.as_str(), run.epochs);
+        let several = |other: &Simulated| {
+            (other.net.as_str(), other.epochs) == study && other.f.is_some_and(|f| Some(f) != run.f)
         };
-        let mut all: Vec<Line> = cuts.into_iter().map(of).filter(|line| !line.points.is_empty()).collect();
-        let float = runs
-            .iter()
-            .filter(|run| run.net == net && run.epochs == epochs && run.f.is_none())
-            .map(Simulated::accuracy)
-            .fold(0.0, f64::max);
-        let span = || all.iter().flat_map(|line| &line.points).map(|point| point.0);
-        let (low, high) = (span().fold(f64::INFINITY, f64::min), span().fold(0.0, f64::max));
-        if float > 0.0 && low <= high {
-            let points = vec![(low, 100.0 * float), (high, 100.0 * float)];
-            all.push(Line {
-                name: "floating point".into(),
-                colour: palette::of("in the clear"),
-                look: Look::Thin,
-                points,
-            });
+        if !studies.contains(&study) && runs.iter().any(several) {
+            studies.push(study);
         }
-        Panel { title: title.into(), axes: [BITS, accuracy], lines: all }
+    }
+    if studies.is_empty() {
+        let hint = "make some with `cryptgpu run precision`";
+        return Err(NotebookError::Empty { what: "the figure of accuracies by fraction bits", hint });
+    }
+    let accuracy = Axis { name: "test accuracy, %", log: false, text: plain };
+    let panel = |&(net, epochs): &(&str, usize)| {
+        let of: Vec<&Simulated> = runs.iter().filter(|run| (run.net.as_str(), run.epochs) == (net, epochs)).collect();
+        let mut lines = simulated_lines(&of);
+        lines.extend(private_dots(net, epochs, private));
+        let title = format!("{net}, {epochs} epoch{}", if epochs == 1 { "" } else { "s" });
+        Panel { title, axes: [BITS, accuracy], lines }
     };
-    let panels =
-        [panel("alexnet", "AlexNet, CIFAR-10, 8 epochs", 8), panel("vgg16", "VGG-16, CIFAR-10, 12 epochs", 12)];
-    let figure = lines::draw(
-        "Simulated training from scratch by fraction bits and cut: higher is better; 10 % is guessing",
-        &panels,
-    )?;
-    Ok(figure.noted("A simulation in floating point on an H100, 26 November 2026; 12,000 training images, one seed; the best of the rates tried."))
+    let panels: Vec<Panel> = studies.iter().map(panel).collect();
+    let headline = "Training from scratch by fraction bits and cut: higher is better; 10 % is guessing";
+    Ok(lines::draw(headline, &panels)?.noted("Lines are simulated in the clear, dots are private runs."))
+}
+
+/// A line for each way to cut, and a thin one for floating point.
+fn simulated_lines(runs: &[&Simulated]) -> Vec<Line> {
+    let mut names: Vec<String> = runs.iter().filter(|run| run.f.is_some()).map(|run| run.cut()).collect();
+    names.sort_by_key(|name| CUTS.iter().position(|(known, _)| known == name).unwrap_or(CUTS.len()));
+    names.dedup();
+    let mut others = vec![];
+    let of = |name: String| {
+        // Of several rates, the best.
+        let mut best: Vec<(f64, f64)> = vec![];
+        for (f, run) in runs.iter().filter(|run| run.cut() == name).filter_map(|run| Some((run.f?, run))) {
+            let value = 100.0 * run.accuracy();
+            match best.iter_mut().find(|(known, _)| *known == f64::from(f)) {
+                Some((_, known)) => *known = known.max(value),
+                None => best.push((f64::from(f), value)),
+            }
+        }
+        best.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let known = CUTS.iter().find(|(known, _)| *known == name).map(|(_, colour)| *colour);
+        Line { colour: known.unwrap_or_else(|| series(&mut others, &name)), look: Look::Measured, points: best, name }
+    };
+    let mut all: Vec<Line> = names.into_iter().map(of).collect();
+    let float = runs.iter().filter(|run| run.f.is_none()).map(|run| run.accuracy()).fold(0.0, f64::max);
+    let span = || all.iter().flat_map(|line| &line.points).map(|point| point.0);
+    let (low, high) = (span().fold(f64::INFINITY, f64::min), span().fold(0.0, f64::max));
+    if float > 0.0 && low <= high {
+        let points = vec![(low, 100.0 * float), (high, 100.0 * float)];
+        let (name, colour) = ("floating point".into(), palette::of("in the clear"));
+        all.push(Line { name, colour, look: Look::Thin, points });
+    }
+    all
+}
+
+/// Dots of private trainings from scratch of a network for so many epochs; one that left its range is at what guessing gives.
+fn private_dots(net: &str, epochs: usize, records: &[TrainingRecord]) -> Vec<Line> {
+    // The simulation by PyTorch calls the networks of CIFAR-10's size by their first names, and trained with 12,000 of its images.
+    let same = |of: &&TrainingRecord| {
+        let short = of.network == format!("{net}-cifar10") && of.examples == 12_000;
+        !of.is_plaintext() && of.weights.is_empty() && of.train.epochs == epochs && (of.network == net || short)
+    };
+    let dots = |fidelity: &str| {
+        let of = records.iter().filter(same).filter(|of| of.fidelity == fidelity && of.ring == Ring::Z64);
+        let at = |of: &TrainingRecord| {
+            let accuracy = of.left_range.map_or(of.accuracy, |_| Some(0.1))?;
+            Some((f64::from(of.fraction_bits), 100.0 * accuracy))
+        };
+        of.filter_map(at).collect::<Vec<_>>()
+    };
+    let line = |(name, fidelity, colour): (&str, &str, RGBColor)| Line {
+        name: name.to_owned(),
+        colour,
+        look: Look::Dots,
+        points: dots(fidelity),
+    };
+    let kinds = [
+        ("private, ours", "exact", RGBColor(0, 0, 0)),
+        ("private, CryptGPU's truncation", "paper", RGBColor(200, 0, 0)),
+    ];
+    kinds.map(line).into_iter().filter(|line| !line.points.is_empty()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables::record;
+    use crate::tables::{record, training_record};
 
     #[test]
     fn errors_and_accuracies_are_drawn_by_bits() {
@@ -130,10 +172,10 @@ mod tests {
         assert_eq!(svg.matches("our truncation").count(), 1, "{svg}");
         assert!(svg.contains("our truncation") && svg.contains("CryptGPU&apos;s truncation"), "{svg}");
         assert!(svg.contains("#D55E00") && svg.contains("less is better"), "{svg}");
-        let run = Simulated {
+        let run = |f: Option<u32>, mode: &str| Simulated {
             net: "alexnet".into(),
-            f: Some(12),
-            mode: "unbiased".into(),
+            f,
+            mode: mode.into(),
             scale: "deferred".into(),
             ring: None,
             lr: 0.03,
@@ -141,6 +183,12 @@ mod tests {
             epochs: 8,
             curve: vec![(Some(1.0), 53.3); 8],
         };
-        assert!(simulated(&[run]).unwrap().svg().contains("unbiased, deferred"));
+        let runs = [run(None, ""), run(Some(12), "unbiased"), run(Some(20), "unbiased"), run(Some(20), "own")];
+        let mut private = training_record("alexnet-cifar10", 128, 1.0);
+        (private.examples, private.train.epochs, private.accuracy) = (12_000, 8, Some(0.5));
+        let svg = simulated(&runs, &[private]).unwrap().svg().to_owned();
+        assert!(svg.contains("unbiased, deferred") && svg.contains("own, deferred") && svg.contains("private, ours"));
+        assert!(svg.contains("alexnet, 8 epochs") && svg.contains("floating point"), "{svg}");
+        assert!(matches!(simulated(&runs[..2], &[]), Err(NotebookError::Empty { .. })));
     }
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use cryptgpu_core::experiment::training::{TrainingRecord, latest};
+use cryptgpu_core::nn::training::Optimizer;
+use cryptgpu_core::ring::Ring;
 use serde::Deserialize;
 
 use super::precision::truncation;
@@ -103,6 +105,43 @@ pub struct Simulated {
 }
 
 impl Simulated {
+    /// What `cryptgpu run precision` recorded; none for a record of another kind.
+    pub fn of(record: &TrainingRecord) -> Option<Self> {
+        let Optimizer::Sgd(sgd) = record.train.optimizer else { return None };
+        let simulated = record.simulated.as_ref();
+        if !record.is_plaintext() || (simulated.is_none() && record.engine != "f64") {
+            return None;
+        }
+        let in_epoch = record.examples.div_ceil(record.batch.max(1)).max(1);
+        let epochs = record.train.iterations.map_or(record.train.epochs, |iterations| iterations.div_ceil(in_epoch));
+        let mean = |epoch: usize| {
+            let losses: Vec<f64> =
+                record.loss_points().iter().filter(|point| point.epoch == epoch).map(|point| point.loss).collect();
+            (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
+        };
+        let points = record.accuracy_points();
+        let mut curve: Vec<(Option<f64>, f64)> =
+            points.iter().map(|point| (mean(point.epoch), 100.0 * point.accuracy)).collect();
+        if record.left_range.is_some() {
+            curve.push((None, 0.0));
+        }
+        Some(Simulated {
+            net: record.network.clone(),
+            f: simulated.map(|_| record.fraction_bits),
+            mode: simulated.map_or_else(String::new, |of| of.cut.clone()),
+            scale: simulated.map_or_else(String::new, |of| match of.summed {
+                None => "deferred".to_owned(),
+                Some(1) => "early".to_owned(),
+                Some(examples) => format!("gradients of {examples}"),
+            }),
+            ring: simulated.filter(|_| record.ring != Ring::Z64).map(|_| record.ring.bits()),
+            lr: sgd.rate,
+            momentum: sgd.momentum,
+            epochs,
+            curve,
+        })
+    }
+
     /// The simulated trainings of a file of JSON lines.
     ///
     /// # Errors
@@ -150,7 +189,7 @@ pub fn simulated(runs: &[Simulated]) -> Result<Sheet> {
         }
     }
     if rows.is_empty() {
-        let hint = "read notebooks/records/paper/simulated-training.jsonl";
+        let hint = "make some with `cryptgpu run precision`";
         return Err(NotebookError::Empty { what: "the table of simulated trainings", hint });
     }
     rows.sort();
@@ -172,11 +211,11 @@ pub fn simulated(runs: &[Simulated]) -> Result<Sheet> {
         let name = f.map_or_else(|| "floating point".to_owned(), |f| format!("{f} bits"));
         Column::new(name, Quantity::Percent, rows.iter().map(cell))
     }));
-    let caption = "Accuracy on 2,000 test images of CIFAR-10 after the last epoch of 12,000 training images, batch 128, one seed. \
-                   Struck through: the loss became no number. A simulation of the arithmetic in floating point, of 26 November \
-                   2026, not a run of the protocols. Unbiased rounds up with a probability equal to the fraction, as ours does; \
-                   local is that less one unit, the mean of a shift of two shares, which CryptGPU, Piranha and CrypTen make; \
-                   floor is a plain shift. Deferred divides by the batch in the weight's update, early in the gradient.";
+    let caption = "Accuracy after the last epoch; each row with one seed. Struck through: the loss became no number. A simulation of the \
+                   arithmetic in floating point, not a run of the protocols. Unbiased rounds up with a probability equal to the \
+                   fraction, as ours does; local is that less one unit, the mean of a shift of two shares, which CryptGPU, \
+                   Piranha and CrypTen make; floor is a plain shift. Deferred divides by the batch in the weight's update, \
+                   early where the gradient begins.";
     Ok(Sheet::new("Simulated training by fraction bits", columns).noted(caption))
 }
 
@@ -184,7 +223,7 @@ pub fn simulated(runs: &[Simulated]) -> Result<Sheet> {
 mod tests {
     use super::*;
     use crate::tables::training_record;
-    use cryptgpu_core::experiment::training::LeftRange;
+    use cryptgpu_core::experiment::training::{self, LeftRange, PLAINTEXT};
     use cryptgpu_core::show::Show;
 
     #[test]
@@ -199,6 +238,25 @@ mod tests {
             (table.rows(), table.cell("computed in", 0).unwrap().text.as_str()),
             (1, "20 bits, CryptGPU's truncation")
         );
+    }
+
+    #[test]
+    fn a_study_of_this_program_stands_beside_the_simulation() {
+        let mut record = training_record("lenet", 50, 0.3);
+        assert_eq!(Simulated::of(&record), None, "it is a private one");
+        (record.experiment, record.engine, record.fraction_bits) = (PLAINTEXT.into(), "f64, local cuts".into(), 12);
+        (record.train.epochs, record.train.iterations) = (2, None);
+        record.losses = vec![(0, 2.0), (15, 1.0), (16, 0.5)];
+        record.accuracies = vec![(15, 0.5), (31, 0.75)];
+        let counts = cryptgpu_core::nn::plaintext::Cut::default();
+        record.simulated = Some(training::Simulated { cut: "local".into(), summed: Some(1), counts });
+        let run = Simulated::of(&record).unwrap();
+        assert_eq!((run.f, run.cut().as_str(), run.epochs), (Some(12), "local, early", 2));
+        assert_eq!(run.curve, [(Some(1.5), 50.0), (Some(0.5), 75.0)]);
+        assert!(!run.is_lost() && run.accuracy() == 0.75);
+        record.left_range = Some(LeftRange { iteration: 20, loss: f64::MAX, of: 32 });
+        record.accuracies.truncate(1);
+        assert!(Simulated::of(&record).unwrap().is_lost());
     }
 
     #[test]
