@@ -127,7 +127,7 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        let carries = carriers(graph);
+        let carries = if cuts.carries_averages() { carriers(graph) } else { vec![false; graph.nodes().len()] };
         let images = cuts.encoded(images);
         let mut pass = Pass { graph, weights, cuts, values: vec![images], normals: vec![None], pending: vec![1.0] };
         for id in graph.ids().skip(1) {

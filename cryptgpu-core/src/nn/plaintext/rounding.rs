@@ -126,6 +126,11 @@ impl Cuts {
         self.unit
     }
 
+    /// Whether a pool's divisor goes on to the next product: in the ring of 32 bits a private training leaves products their room.
+    pub(super) fn carries_averages(&self) -> bool {
+        self.bits != Some(Ring::Z32.bits())
+    }
+
     /// What was cut so far.
     pub(super) fn count(&self) -> Cut {
         self.cut
