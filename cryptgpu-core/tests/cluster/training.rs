@@ -11,7 +11,7 @@ use cryptgpu_core::cluster::{
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{CheckRange, Settings};
 use cryptgpu_core::net::{Interceptor, Link, PartyId, Verdict};
-use cryptgpu_core::nn::plaintext::{PlaintextTraining, Rounding};
+use cryptgpu_core::nn::plaintext::{Arithmetic, PlaintextTraining, Rounding};
 use cryptgpu_core::nn::training::{Reveal, Sgd, Train, TrainingPlan, initial};
 use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext};
 use cryptgpu_core::ring::Ring;
@@ -195,23 +195,28 @@ fn convolutional() -> Graph {
 /// to as many bits wherever the private one does: minibatch by minibatch, the smaller last one included, and weight by weight.
 #[test]
 fn a_private_epoch_is_one_in_the_clear_with_the_same_cuts() {
-    private_epoch(Settings::default(), 5e-4);
-    private_epoch(short(), 5e-2);
+    private_epoch(Settings::default(), 7, 5e-4);
+    private_epoch(short(), 8, 4e-2);
 }
 
-fn private_epoch(settings: Settings, allowed: f64) {
+fn private_epoch(settings: Settings, seed: u64, allowed: f64) {
     let cluster = Cluster::in_memory().computing(settings).start().unwrap();
     let (net, folder) = (convolutional(), tempfile::tempdir().unwrap());
     let path = folder.path().join("weights.safetensors");
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
-    let train = Train { batch: 96, optimizer: Sgd::new(0.05).momentum(0.9).into(), reveal, ..self::settings() };
+    // Digits stand on a background of one value. With some seeds a channel is 0 there but for a few units, and which side of the ReLU
+    // it falls to is for the choices of cuts: then two runs in the clear are a tenth apart, too.
+    let train = Train { batch: 96, optimizer: Sgd::new(0.05).momentum(0.9).into(), reveal, seed, ..self::settings() };
     let run = cluster.train(net.clone(), &digits(&cluster), train.clone()).unwrap();
     run.model().export_to(1, &path).unwrap();
 
     let set = ImageSet::DigitsTrain.open().unwrap();
     let images = set.batch(0..800).unwrap().mapv(f64::from).into_dyn();
     let targets = plaintext::one_hot(set.labels(0..800).unwrap().unwrap(), 10).into_dyn();
-    let cuts = Rounding::Stochastic { fraction_bits: settings.codec.fraction_bits(), seed: 1 };
+    let codec = settings.codec;
+    let cuts = Arithmetic::from(Rounding::Stochastic { fraction_bits: codec.fraction_bits(), seed: 1 });
+    // In the ring of 32 bits gradients are those of the sum of eight examples.
+    let cuts = if codec.ring() == Ring::Z32 { cuts.summing(8).in_ring(Ring::Z32) } else { cuts };
     let mut clear = PlaintextTraining::new(&net, &initial(&net, train.seed, train.initial), &train, cuts).unwrap();
     let mut losses = vec![];
     clear.run(&images, &targets, |_, _, loss| losses.push(loss)).unwrap();
@@ -223,6 +228,7 @@ fn private_epoch(settings: Settings, allowed: f64) {
         differences.into_iter().collect::<Vec<f32>>()
     });
     let furthest = furthest.fold(0.0, f32::max);
+    assert_eq!(clear.cut().beyond, 0, "all values have a place in the ring");
     println!("losses {losses:.3?}, at most {apart:.1e} apart, weights {furthest:.1e}");
     assert!(run.curve().len() == 9 && losses.len() == 9 && losses[8] < 0.6 * losses[0], "{losses:?}");
     assert!(apart < allowed && f64::from(furthest) < allowed, "losses {apart:.1e} apart, weights {furthest:.1e}");

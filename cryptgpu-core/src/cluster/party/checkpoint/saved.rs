@@ -55,7 +55,7 @@ impl fmt::Display for Summary {
 impl sealed::Label for SavedLabel {
     const KIND: SealedKind = SealedKind::Saved;
     const MAGIC: &[u8; 8] = b"CGPUSAVD";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 }
 
 /// Whether something can be saved under that name: it is part of a file's.
