@@ -464,7 +464,7 @@ mod tests {
             ("--networks lenet --dataset digits --restarts 2", "--checkpoints"),
             ("--checkpoints kept", "one network"),
             ("--networks lenet --dataset digits --fraction-bits 61", "fraction bits"),
-            ("--networks lenet --dataset digits --ring 32 --fraction-bits 15", "14 fraction bits"),
+            ("--networks lenet --dataset digits --ring 32 --fraction-bits 15", "at most 14"),
             ("--networks lenet --dataset digits --ring 32 --adam", "Adam"),
             ("--networks resnet8-cifar10 --dataset random --ring 32", "bn1"),
         ] {

@@ -50,7 +50,7 @@ fn series(names: &mut Vec<String>, name: &str) -> RGBColor {
     palette::SERIES[at % palette::SERIES.len()]
 }
 
-/// Colours of the ways to cut; others follow in the order of the series.
+/// Colours of the ways to cut.
 const CUTS: [(&str, RGBColor); 6] = [
     ("unbiased, deferred", palette::SERIES[0]),
     ("unbiased, early", palette::SERIES[2]),
@@ -59,6 +59,8 @@ const CUTS: [(&str, RGBColor); 6] = [
     ("floor, deferred", RGBColor(170, 170, 170)),
     ("floor, early", RGBColor(90, 90, 90)),
 ];
+/// Colours of others, such as those in the ring of 32 bits.
+const OTHERS: [RGBColor; 3] = [RGBColor(0, 158, 115), RGBColor(204, 121, 167), palette::SERIES[1]];
 
 /// Accuracy of simulated trainings by fraction bits: a panel for each network and number of epochs with several numbers of bits, a
 /// line for each way to cut products, and dots for private trainings of the same network, examples and epochs.
@@ -96,9 +98,11 @@ pub fn simulated(runs: &[Simulated], private: &[TrainingRecord]) -> Result<Figur
 /// A line for each way to cut, and a thin one for floating point.
 fn simulated_lines(runs: &[&Simulated]) -> Vec<Line> {
     let mut names: Vec<String> = runs.iter().filter(|run| run.f.is_some()).map(|run| run.cut()).collect();
-    names.sort_by_key(|name| CUTS.iter().position(|(known, _)| known == name).unwrap_or(CUTS.len()));
+    names.sort();
     names.dedup();
-    let mut others = vec![];
+    names.sort_by_key(|name| CUTS.iter().position(|(known, _)| known == name).unwrap_or(CUTS.len()));
+    let others: Vec<String> =
+        names.iter().filter(|name| !CUTS.iter().any(|(known, _)| known == name)).cloned().collect();
     let of = |name: String| {
         // Of several rates, the best.
         let mut best: Vec<(f64, f64)> = vec![];
@@ -111,7 +115,8 @@ fn simulated_lines(runs: &[&Simulated]) -> Vec<Line> {
         }
         best.sort_by(|a, b| a.0.total_cmp(&b.0));
         let known = CUTS.iter().find(|(known, _)| *known == name).map(|(_, colour)| *colour);
-        Line { colour: known.unwrap_or_else(|| series(&mut others, &name)), look: Look::Measured, points: best, name }
+        let other = others.iter().position(|other| *other == name).unwrap_or_default();
+        Line { colour: known.unwrap_or(OTHERS[other % OTHERS.len()]), look: Look::Measured, points: best, name }
     };
     let mut all: Vec<Line> = names.into_iter().map(of).collect();
     let float = runs.iter().filter(|run| run.f.is_none()).map(|run| run.accuracy()).fold(0.0, f64::max);
@@ -183,12 +188,15 @@ mod tests {
             epochs: 8,
             curve: vec![(Some(1.0), 53.3); 8],
         };
-        let runs = [run(None, ""), run(Some(12), "unbiased"), run(Some(20), "unbiased"), run(Some(20), "own")];
+        let ours = ["unbiased", "own", "another", "own"].map(|mode| run(Some(12), mode));
+        let runs: Vec<Simulated> = [run(None, ""), run(Some(20), "unbiased")].into_iter().chain(ours).collect();
         let mut private = training_record("alexnet-cifar10", 128, 1.0);
         (private.examples, private.train.epochs, private.accuracy) = (12_000, 8, Some(0.5));
         let svg = simulated(&runs, &[private]).unwrap().svg().to_owned();
         assert!(svg.contains("unbiased, deferred") && svg.contains("own, deferred") && svg.contains("private, ours"));
+        assert_eq!(svg.matches("own, deferred").count(), 1, "a line has one place");
+        assert!(svg.contains("#009E73") && svg.contains("#CC79A7"), "and no colour twice");
         assert!(svg.contains("alexnet, 8 epochs") && svg.contains("floating point"), "{svg}");
-        assert!(matches!(simulated(&runs[..2], &[]), Err(NotebookError::Empty { .. })));
+        assert!(matches!(simulated(&runs[..1], &[]), Err(NotebookError::Empty { .. })));
     }
 }

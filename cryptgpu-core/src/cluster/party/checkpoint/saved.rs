@@ -263,8 +263,8 @@ mod tests {
         fs::write(&path, [b'x'; 100]).unwrap();
         refused(files.read(&key, "digits", "a1").unwrap_err(), "is no saved share");
         let mut newer = whole.clone();
-        newer[8] = 2;
+        newer[8] = 3;
         fs::write(&path, newer).unwrap();
-        refused(files.read(&key, "digits", "a1").unwrap_err(), "of format 2, this program reads 1");
+        refused(files.read(&key, "digits", "a1").unwrap_err(), "of format 3, this program reads 2");
     }
 }
