@@ -10,6 +10,7 @@ mod functions;
 mod gradients;
 mod range;
 mod setup;
+mod truncation;
 mod views;
 
 use super::check::{Costs, Stated, run_trial};
