@@ -13,6 +13,7 @@ VENV="$ROOT/.venv"
 KERNEL="$CACHE/evcxr"
 CARGO_BIN="${CARGO_INSTALL_ROOT:-${CARGO_HOME:-$HOME/.cargo}}/bin"
 EVCXR_VERSION=0.22.0
+ZEROMQ_VERSION=0.6.0
 # The same with our changes (docs/adr/0050).
 EVCXR_CHANGED="$(sed -n 's/^+version = "\(.*\)"$/\1/p' "$ROOT/scripts/evcxr.patch" | head -1)"
 MDBOOK_VERSION=0.5.4
@@ -211,14 +212,14 @@ ensure_evcxr() {
     return $status
 }
 
-# Puts the sources of evcxr_jupyter and evcxr into a folder, with our changes in them.
+# Puts the sources of evcxr_jupyter, evcxr and the sockets between into a folder, with our changes in them.
 change_evcxr() {
     local sources="${CARGO_HOME:-$HOME/.cargo}/registry/src" crate published
-    for crate in evcxr evcxr_jupyter; do
+    for crate in "evcxr@$EVCXR_VERSION" "evcxr_jupyter@$EVCXR_VERSION" "zeromq@$ZEROMQ_VERSION"; do
         # To tell of a crate, cargo downloads it.
-        (cd / && cargo info --quiet "$crate@$EVCXR_VERSION" >/dev/null) || return
-        published="$(find "$sources" -mindepth 2 -maxdepth 2 -name "$crate-$EVCXR_VERSION" -print -quit)"
-        [ -n "$published" ] && cp -r "$published" "$1/$crate" || return
+        (cd / && cargo info --quiet "$crate" >/dev/null) || return
+        published="$(find "$sources" -mindepth 2 -maxdepth 2 -name "${crate/@/-}" -print -quit)"
+        [ -n "$published" ] && cp -r "$published" "$1/${crate%@*}" || return
     done
     (cd "$1" && git apply "$ROOT/scripts/evcxr.patch")
 }

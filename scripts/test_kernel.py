@@ -285,6 +285,20 @@ class Cells(unittest.TestCase):
         control.send(self.client.session.msg("kernel_info_request"))
         self.assertEqual(control.get_msg(timeout=TIMEOUT_S)["msg_type"], "kernel_info_reply")
 
+    def test_clients_that_come_as_others_go_find_a_kernel_that_answers(self):
+        """As pages of JupyterLab and what its server asks on channels of its own for each of them."""
+        # One that does not read what the kernel tells holds the kernel up.
+        self.client.stop_channels()
+        before = []
+        for number in range(2000):
+            now = [self.manager.connect_shell() for _ in range(4)]
+            for channel in now:
+                self.manager.session.send(channel, "kernel_info_request")
+            for channel in before:
+                channel.close(linger=0)
+            self.assertTrue(now[0].poll(LATE_S * 1000), f"the kernel does not answer client {4 * number}")
+            before = now
+
     def offered(self, code):
         """The names that may follow, of what completion offers."""
         reply = self.client.complete(code, reply=True, timeout=TIMEOUT_S)
