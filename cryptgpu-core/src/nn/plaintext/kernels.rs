@@ -25,7 +25,8 @@ pub(super) fn conv2d<W: Copy + Into<f64>>(
     let pixels = height * width;
     let (group_out, group_in) = (out / geometry.groups, geometry.in_channels / geometry.groups);
     let taps = weight.len() / out;
-    let weight: Vec<f64> = weight.as_standard_layout().iter().map(|&w| w.into()).collect();
+    // As a slice: to walk an array of any rank takes longer than the product of an image.
+    let weight: Vec<f64> = weight.as_standard_layout().as_slice()?.iter().map(|&w| w.into()).collect();
     let weight = ArrayView2::from_shape((out, taps), &weight).ok()?;
     let image = geometry.in_channels * geometry.input[0] * geometry.input[1];
     let x = x.as_slice()?;
