@@ -3,7 +3,8 @@
 
 use super::divisor::{cut, extra_bits};
 use super::plan::{PlanOp, Step};
-use super::training::{Optimizer, TrainingPlan};
+use super::training::TrainingPlan;
+use super::training::batch_norm::short;
 use super::{NnError, Plan};
 use crate::mpc::cost::window_in;
 use crate::mpc::{Settings, SignWindow};
@@ -137,28 +138,28 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
     Ok(())
 }
 
-/// Refuses settings that a network cannot be trained with: those of [`check_plan`], and in the ring of 32 bits what has no room
-/// there: sums over all elements of a channel in a batch normalisation that is trained, and squares of Adam's gradients.
+/// Refuses settings that a network cannot be trained with: those of [`check_plan`], and in the ring of 32 bits fraction bits with
+/// which the gradients of a batch normalisation that is trained have no room, or too few are left of its elements.
 ///
 /// # Errors
-/// As [`check_plan`]; [`NnError::Settings`] names the layer, or Adam.
+/// As [`check_plan`]; [`NnError::Settings`] names the layer.
 pub fn check_training(plan: &TrainingPlan, settings: &Settings) -> Result<(), NnError> {
-    let ring = settings.codec.ring();
+    let (ring, f) = (settings.codec.ring(), settings.codec.fraction_bits());
     if ring == Ring::Z32 {
-        let refused = |what: String| Err(NnError::Settings { what: format!("training in the ring of {ring}: {what}") });
-        let trained = |index: &usize| !plan.normalised_by_running(true).contains(index);
-        let norms = plan.normalised_by_running(false).into_iter().filter(trained);
-        if let Some(step) = norms.filter_map(|index| plan.forward().steps().get(index)).next() {
-            let node = &step.name;
-            return refused(format!(
-                "{node}: the statistics of a batch normalisation are sums that do not fit: freeze it, or take the ring of 64 bits"
-            ));
-        }
-        if matches!(plan.train().optimizer, Optimizer::Adam(_)) {
-            return refused(
-                "Adam's squares of gradients do not fit: take gradient descent with momentum, or the ring of 64 bits"
-                    .into(),
-            );
+        let frozen = plan.normalised_by_running(true);
+        let trained = plan.normalised_by_running(false).into_iter().find(|index| !frozen.contains(index));
+        if let Some(step) = trained.and_then(|index| plan.forward().steps().get(index)) {
+            let fits = |f: u32| 2 * f + short::GUARD < ring.range_bits();
+            let wrong = match fits(f) {
+                false => {
+                    let most = (0..f).rev().find(|&f| fits(f)).unwrap_or(0);
+                    format!("not even 1.0 fits before its gradient is cut: use {most} fraction bits or fewer")
+                }
+                true if f < short::FEWEST => format!("too few are left for its squares: use {} or more", short::FEWEST),
+                true => return check_plan(plan.forward(), settings),
+            };
+            let what = format!("training in the ring of {ring}: {}: with {f} fraction bits {wrong}", step.name);
+            return Err(NnError::Settings { what });
         }
     }
     check_plan(plan.forward(), settings)
@@ -217,20 +218,22 @@ mod tests {
         assert!(matches!(error, NnError::NoRoom { fraction_bits: 14, .. }), "{error}");
         assert!(error.to_string().contains("use 13 fraction bits or fewer"), "{error}");
         // Training: what has no room there is named.
-        let training = |network: &str, train: &Train| {
+        let training = |f, network: &str, train: &Train| {
             let plan = TrainingPlan::new(&zoo::by_name(network).unwrap(), train, Ring::Z32).unwrap();
-            check_training(&plan, &short(12)).map_err(|error| error.to_string())
+            check_training(&plan, &short(f)).map_err(|error| error.to_string())
         };
-        assert_eq!(training("lenet", &Train::default()), Ok(()));
-        let adam = training("lenet", &Train { optimizer: Adam::new(0.001).into(), ..Train::default() }).unwrap_err();
-        assert!(adam.contains("ring of 32 bits") && adam.contains("Adam") && adam.contains("momentum"), "{adam}");
-        let norm = training("resnet18", &Train::default()).unwrap_err();
-        assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("freeze"), "{norm}");
+        assert_eq!(training(12, "lenet", &Train::default()), Ok(()));
+        assert_eq!(training(12, "lenet", &Train { optimizer: Adam::new(0.001).into(), ..Train::default() }), Ok(()));
+        assert_eq!(training(13, "resnet18", &Train::default()), Ok(()));
+        let norm = training(14, "resnet8-cifar10", &Train::default()).unwrap_err();
+        assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("use 13 fraction bits or fewer"), "{norm}");
+        let norm = training(5, "resnet18", &Train::default()).unwrap_err();
+        assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("6 or more"), "{norm}");
         let frozen = zoo::by_name("resnet18").unwrap().parameters().into_iter().filter_map(|parameter| {
             let (node, role) = parameter.name.rsplit_once('.')?;
             (role == "running_mean").then(|| node.to_owned())
         });
-        assert_eq!(training("resnet18", &Train { frozen: frozen.collect(), ..Train::default() }), Ok(()));
+        assert_eq!(training(5, "resnet18", &Train { frozen: frozen.collect(), ..Train::default() }), Ok(()));
         // Comparisons there look at all 32 bits, or at 16 that move up where there is room.
         let moved = |name: &str, low| {
             let (plan, window) = (plan("lenet-maxpool"), SignWindow::new(low, 16).unwrap());

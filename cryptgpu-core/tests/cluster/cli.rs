@@ -535,7 +535,10 @@ fn inference_in_the_ring_of_32_bits_says_so_and_sends_half() {
     for (command, hint) in [
         ("run inference --networks lenet --ring 32 --fraction-bits 15", "fraction bits 15"),
         ("run inference --networks lenet --ring 16", "of 64 and of 32 bits"),
-        ("run train --networks lenet --iterations 1 --ring 32 --adam", "Adam's squares of gradients do not fit"),
+        (
+            "run train --networks resnet8-cifar10 --dataset random --iterations 1 --ring 32 --fraction-bits 14",
+            "use 13 fraction bits",
+        ),
     ] {
         let refused = cryptgpu(command);
         assert!(!refused.status.success() && text(&refused.stderr).contains(hint), "{}", text(&refused.stderr));

@@ -10,7 +10,7 @@ use cryptgpu_core::device::{Device, PoolGeometry, Tensor};
 use cryptgpu_core::experiment::Inference;
 use cryptgpu_core::mpc::{Party, Rep, World};
 use cryptgpu_core::net::PartyId;
-use cryptgpu_core::nn::training::{Loss, Sgd, SharedTraining, Train};
+use cryptgpu_core::nn::training::{Adam, Loss, Optimizer, Sgd, SharedTraining, Train};
 use cryptgpu_core::nn::{Graph, LowerOptions, Op, SharedModel, Weights, private};
 use cryptgpu_core::ring::Ring;
 use ndarray::{ArrayD, IxDyn};
@@ -76,11 +76,20 @@ fn share(p: &mut Party, value: &ArrayD<f64>) -> Rep {
     p.input(PartyId::P2, mine.as_ref(), value.shape()).unwrap()
 }
 
-/// Two iterations of a network with convolutions, an average that waits for the next layer, odd numbers of elements, and a fully
-/// connected layer, with the functions of the loss, which extend to 64 bits: every weight is the CPU's.
+/// Two iterations of a network with convolutions, an average, odd numbers of elements, and a fully connected layer, with the
+/// functions of the loss, which extend to 64 bits, and so do a batch normalisation and Adam: every weight is the CPU's.
 fn training_in_32_bits(card: Device) {
+    trained_alike(card, false, Sgd::new(0.05).momentum(0.9).into());
+    trained_alike(card, true, Adam::new(0.01).into());
+}
+
+fn trained_alike(card: Device, normalised: bool, optimizer: Optimizer) {
     let mut net = Graph::builder("tiny", [1, 6, 6]);
-    let conv = net.conv("conv1", net.input(), 3, PoolGeometry::square(3, 1, 1)).unwrap();
+    let window = PoolGeometry::square(3, 1, 1);
+    let conv = match normalised {
+        false => net.conv("conv1", net.input(), 3, window).unwrap(),
+        true => net.conv_bn(["conv1", "bn1"], net.input(), 3, window, 1).unwrap(),
+    };
     let relu = net.relu("relu1", conv).unwrap();
     let pool = net.add("pool1", Op::AvgPool { window: PoolGeometry::square(2, 2, 0) }, &[relu]).unwrap();
     let conv = net.conv("conv2", pool, 5, PoolGeometry::square(3, 1, 1)).unwrap();
@@ -90,7 +99,6 @@ fn training_in_32_bits(card: Device) {
     let net = net.finish(fc).unwrap();
     let (weights, images) = (Weights::seeded(&net, 5), support::image(&[3, 1, 6, 6], 4));
     let targets = ArrayD::from_shape_fn(IxDyn(&[3, 3]), |at| f64::from(u8::from(at[0] == at[1])));
-    let optimizer = Sgd::new(0.05).momentum(0.9).into();
     let train = Train { batch: 3, loss: Loss::CrossEntropy, optimizer, ..Train::default() };
     let trained = |devices: [Device; 3]| {
         let world = World { devices, ..World::seeded(4).in_ring(Ring::Z32) };

@@ -106,6 +106,8 @@ fn gradients_are_those_of_the_oracle() {
         (every_operation().unwrap(), Loss::MeanSquaredError, &["bn2", "conv3"], long),
         (tiny(), Loss::CrossEntropy, &[], short()),
         (pooled(3), Loss::MeanSquaredError, &["conv2"], short()),
+        (every_operation().unwrap(), Loss::CrossEntropy, &[], short()),
+        (every_operation().unwrap(), Loss::MeanSquaredError, &["bn2", "conv3"], short()),
     ];
     for (net, loss, frozen, settings) in cases {
         let count = 3;
@@ -149,8 +151,11 @@ fn every_optimiser_does_what_it_does_in_f64() {
     // The last batch is smaller.
     let data: Vec<Batch> = [4, 4, 4, 3].into_iter().zip(0..).map(|(count, salt)| batch(&net, count, salt)).collect();
     let weights = Weights::seeded(&net, 5);
-    // Gradient descent in the ring of 32 bits too, where weights have 12 fraction bits.
-    let short = optimizers.iter().take(5).map(|&(optimizer, _)| (optimizer, few, short()));
+    // In the ring of 32 bits too, where weights have 12 fraction bits. A gradient has few there, and Adam's quotient is as far off.
+    let short = optimizers.iter().map(|&(optimizer, _)| {
+        let adam = matches!(optimizer, Optimizer::Adam(_));
+        (optimizer, if adam { 4.0 * few } else { few }, short())
+    });
     for (optimizer, tolerance, settings) in
         optimizers.iter().map(|&(optimizer, error)| (optimizer, error, long)).chain(short)
     {
@@ -251,18 +256,25 @@ fn the_loss_falls_with_few_bits_and_with_the_papers_truncation_too() {
 /// A small ResNet with batch normalisation learns a minibatch from scratch, iteration by iteration as in f64.
 #[test]
 fn a_small_resnet_learns_as_in_the_clear() {
+    resnet_learns(Settings::default(), 1.0);
+    resnet_learns(short(), 16.0);
+}
+
+/// `coarser`: how much further apart its weights may be than with 20 fraction bits.
+fn resnet_learns(settings: Settings, coarser: f64) {
     let net = zoo::by_name("resnet8-cifar10").unwrap();
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
     let train = Train { batch: 4, optimizer: Sgd::new(0.02).momentum(0.9).into(), reveal, ..Train::default() };
     let (weights, data) = (initial(&net, 3, Initial::Kaiming), vec![batch(&net, 4, 1); 4]);
-    let (after, losses) = trained(&net, &weights, &train, Settings::default(), &data).unwrap();
+    let (after, losses) = trained(&net, &weights, &train, settings, &data).unwrap();
     let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
     let expected: Vec<f64> = data.iter().map(|(x, t)| oracle.step(x, t, 0.02).unwrap()).collect();
     let (error, worst) = largest_difference(&oracle.to_weights(), &after);
     println!("losses {losses:.3?}, in f64 {expected:.3?}; weights {error:.1e} apart, most in {worst}");
     assert!(losses[3] < 0.7 * losses[0], "{losses:?}");
-    assert!(losses.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.02 * b), "{losses:?}, {expected:?}");
-    assert!(error < 5e-3, "{worst} is wrong by {error}");
+    let allowed = 0.02 * coarser.sqrt();
+    assert!(losses.iter().zip(&expected).all(|(a, b)| (a - b).abs() < allowed * b), "{losses:?}, {expected:?}");
+    assert!(error < 5e-3 * coarser, "{worst} is wrong by {error}");
 }
 
 /// What the transport counted, the protocols declared and the plan said, step by step.
@@ -293,9 +305,28 @@ fn an_iteration_costs_what_its_plan_says() {
             3,
             Settings { check_range: CheckRange::Off, ..short() },
         ),
+        // Adam and batch normalisation there, which extend to 64 bits: frozen ones too.
+        (
+            tiny(),
+            Adam::new(0.01).into(),
+            Loss::MeanSquaredError,
+            3,
+            Settings { check_range: CheckRange::Run, ..short() },
+        ),
+        (every_operation().unwrap(), plain, Loss::CrossEntropy, 4, short()),
+        (every_operation().unwrap(), Adam::new(0.01).into(), Loss::CrossEntropy, 3, short()),
+        (
+            every_operation().unwrap(),
+            Sgd::new(0.1).momentum(0.9).into(),
+            Loss::MeanSquaredError,
+            3,
+            Settings { fidelity: Fidelity::Paper, check_range: CheckRange::Off, ..short() },
+        ),
     ];
     for (net, optimizer, loss, count, settings) in cases {
-        let freezes = settings.check_range == CheckRange::Layers && settings.codec.ring() == Ring::Z64;
+        let freezes = settings.check_range == CheckRange::Layers
+            && net.name() == "every-operation"
+            && !matches!(optimizer, Optimizer::Adam(_));
         let train = Train {
             batch: 4,
             loss,
@@ -349,6 +380,7 @@ fn an_iteration_costs_what_its_plan_says() {
 fn a_training_is_evaluated_exported_folded_and_continued() {
     ways_out(&every_operation().unwrap(), Settings::default(), 1.0);
     ways_out(&tiny(), short(), 256.0);
+    ways_out(&every_operation().unwrap(), short(), 256.0);
 }
 
 /// `coarser`: how much so the numbers are than with 20 fraction bits.
@@ -392,12 +424,39 @@ fn ways_out(net: &Graph, settings: Settings, coarser: f64) {
 #[test]
 fn from_a_state_with_its_keys_a_training_goes_on_bit_for_bit() {
     let frozen = vec!["bn2".to_owned(), "conv3".to_owned()];
-    goes_on(&every_operation().unwrap(), frozen, Settings::default());
-    goes_on(&tiny(), vec![], short());
+    let momentum: Optimizer = Sgd::new(0.05).momentum(0.9).into();
+    goes_on(&every_operation().unwrap(), frozen.clone(), momentum, Settings::default());
+    goes_on(&every_operation().unwrap(), frozen, momentum, short());
+    // Adam's moments are of 64 bits in the ring of 32, too.
+    goes_on(&tiny(), vec![], Adam::new(0.01).into(), short());
 }
 
-fn goes_on(net: &Graph, frozen: Vec<String>, settings: Settings) {
-    let optimizer = Sgd::new(0.05).momentum(0.9).into();
+/// A state is that of a training with the same optimiser in the same ring.
+#[test]
+fn a_state_of_another_ring_or_optimiser_is_refused() {
+    let (net, data) = (tiny(), batch(&tiny(), 3, 1));
+    let of = |optimizer: Optimizer| Train { batch: 3, optimizer, ..Train::default() };
+    let [adam, momentum] = [of(Adam::new(0.01).into()), of(Sgd::new(0.05).momentum(0.9).into())];
+    let [errors, ..] = three(short(), |p| {
+        let mut training = begin(p, &net, &Weights::seeded(&net, 5), &adam);
+        let (x, t) = (share(p, &data.0), share(p, &data.1));
+        let _ = training.step(p, &x, &t, 0.01, |_| {}).unwrap();
+        let state = training.state();
+        let again =
+            |train, codec, state| SharedTraining::from_state(&net, train, codec, 1, state).unwrap_err().to_string();
+        let short = state.iter().map(|(name, rep)| (name.clone(), rep.reduce())).collect::<Vec<_>>();
+        [
+            again(&momentum, p.codec(), state.clone()),
+            again(&adam, FixedPoint::default(), state),
+            again(&adam, p.codec(), short),
+        ]
+    });
+    for error in errors {
+        assert!(error.contains("training state") && error.contains("32") && error.contains("64"), "{error}");
+    }
+}
+
+fn goes_on(net: &Graph, frozen: Vec<String>, optimizer: Optimizer, settings: Settings) {
     let with_factors = !frozen.is_empty();
     let train = Train { batch: 3, optimizer, frozen, ..Train::default() };
     let (weights, data) = (Weights::seeded(net, 5), batch(net, 3, 1));
@@ -405,7 +464,7 @@ fn goes_on(net: &Graph, frozen: Vec<String>, settings: Settings) {
         let mut training = begin(p, net, &weights, &train);
         let (x, t) = (share(p, &data.0), share(p, &data.1));
         let next = |training: &mut SharedTraining, p: &mut Party| -> Vec<Vec<u64>> {
-            let _ = training.step(p, &x, &t, 0.05, |_| {}).unwrap();
+            let _ = training.step(p, &x, &t, optimizer.rate(), |_| {}).unwrap();
             let words = |rep: &Rep| [rep.components().0, rep.components().1].map(|x| x.view().to_host().unwrap());
             training.state().iter().flat_map(|(_, rep)| words(rep)).collect()
         };

@@ -465,8 +465,10 @@ mod tests {
             ("--checkpoints kept", "one network"),
             ("--networks lenet --dataset digits --fraction-bits 61", "fraction bits"),
             ("--networks lenet --dataset digits --ring 32 --fraction-bits 15", "at most 14"),
-            ("--networks lenet --dataset digits --ring 32 --adam", "Adam"),
-            ("--networks resnet8-cifar10 --dataset random --ring 32", "bn1"),
+            (
+                "--networks resnet8-cifar10 --dataset random --iterations 1 --ring 32 --fraction-bits 14",
+                "13 fraction bits",
+            ),
         ] {
             let error = declarations(line).unwrap_err().to_string();
             assert!(error.contains(hint), "{line}: {error}");

@@ -13,6 +13,7 @@ use crate::mpc::{Party, Settings};
 use crate::nn::Graph;
 use crate::nn::training::{SharedTraining, Train};
 use crate::prg::Standing;
+use crate::ring::Ring;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -53,8 +54,8 @@ fn computed(train: &Train) -> Train {
     train
 }
 
-/// Names and shapes of the tensors whose words stand at the end of a checkpoint.
-type Shapes = Vec<(String, Vec<usize>)>;
+/// Names, shapes and rings of the tensors whose words stand at the end of a checkpoint.
+type Shapes = Vec<(String, Vec<usize>, Ring)>;
 
 /// More than a standing takes as bytes, so that they are not moved while they are written.
 const STANDING: usize = 1 << 10;
@@ -100,7 +101,8 @@ impl Keeper {
         let iteration = training.iteration();
         let (standing, tensors) = (p.renew_keys(), training.state());
         let encode = |error: postcard::Error| JobError::Other(format!("cannot encode a checkpoint: {error}"));
-        let shapes: Shapes = tensors.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec())).collect();
+        let shapes: Shapes =
+            tensors.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec(), rep.ring())).collect();
         let facts = postcard::to_stdvec(&(&self.facts, &shapes)).map_err(encode)?;
         let standing = Zeroizing::new(postcard::to_extend(&standing, Vec::with_capacity(STANDING)).map_err(encode)?);
         let words: usize = tensors.iter().map(|(_, rep)| state::bytes_of(rep)).sum();
@@ -136,8 +138,8 @@ impl Keeper {
                  new run in another folder"
             )));
         }
-        let (ring, device) = (p.ring(), p.device());
-        let mut rep = |(name, shape): (String, Vec<usize>)| {
+        let device = p.device();
+        let mut rep = |(name, shape, ring): (String, Vec<usize>, Ring)| {
             Ok::<_, JobError>((name, state::take_rep(&mut rest, ring, &shape, device)?))
         };
         let tensors = shapes.into_iter().map(&mut rep).collect::<Result<Vec<_>, _>>()?;

@@ -95,7 +95,7 @@ impl Party {
     }
 
     /// [`Party::extend`] of several shares, in the rounds of one.
-    fn extend_all<const N: usize>(&mut self, inputs: [&Rep; N]) -> Result<[Rep; N], MpcError> {
+    pub(crate) fn extend_all<const N: usize>(&mut self, inputs: [&Rep; N]) -> Result<[Rep; N], MpcError> {
         let flat: Result<Vec<Rep>, _> = inputs.iter().map(|x| x.reshape(&[x.len()])).collect();
         let all = match &flat?[..] {
             [one] => self.extend(one)?,
@@ -115,7 +115,7 @@ impl Party {
     }
 
     /// Runs `body` with other settings, and sets them back afterwards.
-    fn with_settings<T>(&mut self, settings: Settings, body: impl FnOnce(&mut Party) -> T) -> T {
+    pub(crate) fn with_settings<T>(&mut self, settings: Settings, body: impl FnOnce(&mut Party) -> T) -> T {
         let before = *self.settings();
         self.set_settings(settings);
         let result = body(self);

@@ -61,8 +61,15 @@ pub fn gradients(
     pass.backward(targets, loss, 1.0)
 }
 
+/// Bits that x − μ has less in the ring of 32 bits where it is a factor of squares and of gradients, as a private run cuts it.
+const COARSER: f64 = 4.0;
+
+/// Bits that the gradient of a batch normalisation's input stands higher there until it is cut.
+const SLOPE_GUARD: u32 = 3;
+
 /// What a batch normalisation keeps.
 struct Normal {
+    /// x − μ, coarser in the ring of 32 bits.
     centred: ArrayD<f64>,
     /// 1/√(variance + eps), by channel.
     inverse: ArrayD<f64>,
@@ -209,6 +216,9 @@ impl<'a> Pass<'a> {
         let x = &self.values[input];
         let count = (x.len() / x.shape()[1]) as f64;
         let [gamma, beta] = [self.weight(node, "weight")?, self.weight(node, "bias")?];
+        if of_batch && self.cuts.are_short() {
+            return Some(self.normalise_short(x.clone(), count, [gamma, beta], eps));
+        }
         let (mean, variance, centred) = if of_batch {
             let mean = self.cuts.rounded(adjoint::channel_sums(x) / count);
             let centred = x - by_channel(&mean);
@@ -223,6 +233,26 @@ impl<'a> Pass<'a> {
         let factor = self.cuts.rounded(gamma * &inverse);
         let y = self.cuts.rounded(&centred * by_channel(&factor)) + by_channel(beta);
         Some((y, Normal { centred, inverse, mean, variance, of_batch }))
+    }
+
+    /// By the statistics of the batch in the ring of 32 bits: those of 64 bits, of x − μ with four bits less.
+    fn normalise_short(
+        &mut self,
+        x: ArrayD<f64>,
+        count: f64,
+        [gamma, beta]: [&ArrayD<f64>; 2],
+        eps: f64,
+    ) -> (ArrayD<f64>, Normal) {
+        let cuts = &mut *self.cuts;
+        let mean = cuts.wide(adjoint::channel_sums(&x) / count, 0);
+        let centred = x - by_channel(&cuts.rounded(mean.clone()));
+        let mut coarse = centred.clone();
+        cuts.cut(&mut coarse, COARSER.exp2());
+        let variance = cuts.wide(adjoint::channel_sums(&coarse.mapv(|value| value * value)) / count, 0);
+        let inverse = cuts.wide(variance.mapv(|variance| (variance + eps).sqrt().recip()), 0);
+        let factor = cuts.rounded(gamma * &inverse);
+        let y = cuts.rounded(centred * by_channel(&factor)) + by_channel(beta);
+        (y, Normal { centred: coarse, inverse, mean, variance, of_batch: true })
     }
 
     /// The gradients of `factor` times the sum of the losses; the loss is the sum.
@@ -367,6 +397,9 @@ fn normalise_backward(
     let Normal { centred, inverse, of_batch, .. } = normal;
     let count = (centred.len() / inverse.len()) as f64;
     let beta = adjoint::channel_sums(dy);
+    if *of_batch && cuts.are_short() {
+        return normalise_backward_short(cuts, normal, gamma, dy);
+    }
     let sum = cuts.rounded(adjoint::channel_sums(&(dy * centred)));
     let factor = cuts.rounded(gamma * inverse);
     let mut dx = dy * by_channel(&factor);
@@ -378,4 +411,23 @@ fn normalise_backward(
         dx = dx - centred * by_channel(&slope) - by_channel(&shift);
     }
     (cuts.rounded(dx), cuts.rounded(inverse * &sum), beta)
+}
+
+/// The same where products stand in the ring of 32 bits: what there is one of for each channel is of 64.
+fn normalise_backward_short(
+    cuts: &mut Cuts,
+    normal: &Normal,
+    gamma: &ArrayD<f64>,
+    dy: &ArrayD<f64>,
+) -> (ArrayD<f64>, ArrayD<f64>, ArrayD<f64>) {
+    let Normal { centred, inverse, .. } = normal;
+    let count = (centred.len() / inverse.len()) as f64;
+    let beta = adjoint::channel_sums(dy);
+    let weight = cuts.wide(inverse * adjoint::channel_sums(&(dy * centred)), 4);
+    let factor = cuts.wide(gamma * inverse, 0);
+    let slope = cuts.wide(&factor * inverse * &weight / count, 0);
+    let shift = cuts.wide(&factor * &beta / count, 7);
+    let mut dx = dy * by_channel(&cuts.rounded(factor)) - centred * by_channel(&slope) - by_channel(&shift);
+    cuts.cut_behind(&mut dx, 1.0, SLOPE_GUARD);
+    (dx, weight, beta)
 }

@@ -128,7 +128,12 @@ impl Cuts {
 
     /// Whether a pool's divisor goes on to the next product: in the ring of 32 bits a private training leaves products their room.
     pub(super) fn carries_averages(&self) -> bool {
-        self.bits != Some(Ring::Z32.bits())
+        !self.are_short()
+    }
+
+    /// Whether products stand in the ring of 32 bits.
+    pub(super) fn are_short(&self) -> bool {
+        self.bits == Some(Ring::Z32.bits())
     }
 
     /// What was cut so far.
@@ -138,11 +143,16 @@ impl Cuts {
 
     /// Rounds to multiples of `scale` units.
     pub(super) fn cut(&mut self, values: &mut ArrayD<f64>, scale: f64) {
+        self.cut_behind(values, scale, 0);
+    }
+
+    /// [`cut`](Self::cut) of products that stand so many bits higher in the ring.
+    pub(super) fn cut_behind(&mut self, values: &mut ArrayD<f64>, scale: f64, guard: u32) {
         let Some(fine) = self.unit else { return };
         let unit = fine * scale;
         self.cut.values += values.len() as u64;
         if let Some(bits) = self.bits {
-            self.reduce(values, unit * fine, bits);
+            self.reduce(values, unit * fine * (-f64::from(guard)).exp2(), bits);
         }
         match self.rounding {
             Rounding::Exact => {}
@@ -171,6 +181,26 @@ impl Cuts {
     pub(super) fn rounded(&mut self, mut values: ArrayD<f64>) -> ArrayD<f64> {
         self.cut(&mut values, 1.0);
         values
+    }
+
+    /// What a private run of the ring of 32 bits computes in 64, with so many bits more than the fraction bits that are usual there;
+    /// otherwise [`rounded`](Self::rounded).
+    pub(super) fn wide(&mut self, values: ArrayD<f64>, more: u32) -> ArrayD<f64> {
+        if !self.are_short() {
+            return self.rounded(values);
+        }
+        let (unit, bits) = (self.unit, self.bits);
+        let fine = self.wide_unit().map(|unit| unit * (-f64::from(more)).exp2());
+        (self.unit, self.bits) = (fine, Some(Ring::Z64.bits()));
+        let rounded = self.rounded(values);
+        (self.unit, self.bits) = (unit, bits);
+        rounded
+    }
+
+    /// The unit of such numbers, if values have one.
+    pub(super) fn wide_unit(&self) -> Option<f64> {
+        let wide = (-f64::from(Ring::Z64.default_fraction_bits())).exp2();
+        self.unit.map(|unit| if self.are_short() { wide } else { unit })
     }
 
     /// Rounds to the nearest multiple of a unit, as values are encoded.

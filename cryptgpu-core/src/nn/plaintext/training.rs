@@ -93,6 +93,8 @@ impl PlaintextTraining {
         let Some(weight) = self.weights.get_mut(name) else { return };
         let cuts = &mut self.cuts;
         let (whole, gradient) = match self.summed {
+            // Adam has its own cut.
+            Some(summed) if matches!(self.train.optimizer, Optimizer::Adam(_)) => (summed as f64, gradient),
             // There is no room in front of the product then: a gradient is cut as it is made.
             Some(summed) => (summed as f64, cuts.rounded(gradient)),
             None => (self.train.batch as f64, gradient * (self.train.batch as f64 / batch)),
@@ -113,16 +115,15 @@ impl PlaintextTraining {
             }
             Optimizer::Adam(Adam { betas, eps, .. }) => {
                 let [first_sum, second_sum] = betas.map(|beta| 1.0 - beta.powi(self.steps));
-                // Gradients of a size between that of the sum and that of the mean keep the bits of their squares.
-                let half = f64::from((whole as usize).max(1).ilog2() / 2).exp2();
-                let gradient = cuts.rounded(gradient / half);
+                let half = adam_divisor(whole, eps, cuts);
+                let gradient = cuts.wide(gradient / half, 0);
                 let first = self.first.entry(name.to_owned()).or_insert_with(zeros);
-                *first += &cuts.rounded((&gradient - &*first) * (1.0 - betas[0]));
+                *first += &cuts.wide((&gradient - &*first) * (1.0 - betas[0]), 0);
                 let second = self.second.entry(name.to_owned()).or_insert_with(zeros);
-                *second += &cuts.rounded((&gradient * &gradient - &*second) * (1.0 - betas[1]));
-                let eps = (eps * whole / half * second_sum.sqrt()).max(cuts.unit().unwrap_or(0.0));
-                let root = cuts.rounded(second.mapv(|moment| moment.max(0.0).sqrt() + eps));
-                let quotient = cuts.rounded(&*first / &root);
+                *second += &cuts.wide((&gradient * &gradient - &*second) * (1.0 - betas[1]), 0);
+                let eps = (eps * whole / half * second_sum.sqrt()).max(cuts.wide_unit().unwrap_or(0.0));
+                let root = cuts.wide(second.mapv(|moment| moment.max(0.0).sqrt() + eps), 0);
+                let quotient = cuts.wide(&*first / &root, 0);
                 *weight -= &cuts.rounded(quotient * (rate * second_sum.sqrt() / first_sum));
             }
         }
@@ -174,6 +175,16 @@ impl PlaintextTraining {
         }
         weights
     }
+}
+
+/// What a sum of so many gradients is divided by, as in a private run: so much that squares of gradients of the size of eps keep a bit.
+fn adam_divisor(summed: f64, eps: f64, cuts: &Cuts) -> f64 {
+    let (mut eps, mut divisor) = (eps, summed.max(1.0).log2().floor().exp2());
+    let unit = cuts.wide_unit().unwrap_or(0.0);
+    while eps * eps < unit && divisor > unit {
+        (eps, divisor) = (2.0 * eps, divisor / 2.0);
+    }
+    divisor
 }
 
 /// A public factor: as it is, or with as many significant bits as a private run's range leaves for it.

@@ -1,11 +1,12 @@
 //! What an iteration of training costs in bytes and rounds, step by step, as the protocols declare it. Tests hold this
 //! against what the transport counts. Nothing is computed on shares here.
 
-use super::batch_norm;
+use super::batch_norm::{self, short};
 use super::optimizer;
 use super::plan::{BackwardStep, TrainingPlan};
 use super::settings::{Adam, Loss, Optimizer, Sgd};
 use super::times::Pass;
+use super::wide;
 use crate::mpc::cost::{RangeChecks, with_range_checks};
 use crate::mpc::{CheckRange, Cost, Fidelity, Octaves, Settings, cost};
 use crate::nn::NnError;
@@ -125,17 +126,25 @@ impl Account<'_> {
 
     /// A truncation of products.
     fn product(&self, n: usize, d: u32) -> Cost {
+        self.product_in(self.ring(), n, d)
+    }
+
+    fn product_in(&self, ring: Ring, n: usize, d: u32) -> Cost {
         match self.settings.fidelity {
-            Fidelity::Paper if d > 0 => cost::truncate_product_paper(self.ring(), n),
-            _ => cost::truncate_product(self.ring(), n, d),
+            Fidelity::Paper if d > 0 => cost::truncate_product_paper(ring, n),
+            _ => cost::truncate_product(ring, n, d),
         }
     }
 
     /// A truncation of shares.
     fn shared(&self, n: usize, d: u32) -> Cost {
+        self.shared_in(self.ring(), n, d)
+    }
+
+    fn shared_in(&self, ring: Ring, n: usize, d: u32) -> Cost {
         match self.settings.fidelity {
-            Fidelity::Paper if d > 0 => cost::truncate_shared_paper(self.ring(), n),
-            _ => cost::truncate_shared(self.ring(), n, d),
+            Fidelity::Paper if d > 0 => cost::truncate_shared_paper(ring, n),
+            _ => cost::truncate_shared(ring, n, d),
         }
     }
 
@@ -166,9 +175,11 @@ impl Account<'_> {
             return of_step(forward, step, self.iteration.batch, self.settings);
         }
         let (n, channels) = (self.elements(shape), shape.first().copied().unwrap_or(0));
-        let result = self.product(n, f);
         if !self.plan.layers()[index].trained {
-            return result;
+            return self.product(n, f);
+        }
+        if self.ring() == Ring::Z32 {
+            return self.short_batch_norm(n, channels, |account| account.forward());
         }
         let (_, d) = batch_norm::count_factor(n / channels.max(1));
         let rsqrt = cost::rsqrt(self.ring(), channels, f, Octaves::of(self.settings.codec));
@@ -177,7 +188,7 @@ impl Account<'_> {
             + self.shared(channels, d)
             + rsqrt
             + self.product(channels, f)
-            + result
+            + self.product(n, f)
     }
 
     fn backward(&self, backward: &BackwardStep) -> Cost {
@@ -206,7 +217,19 @@ impl Account<'_> {
         }
     }
 
+    /// A pass of a batch normalisation in the ring of 32 bits.
+    fn short_batch_norm(&self, n: usize, channels: usize, pass: impl FnOnce(&short::Account<'_>) -> Cost) -> Cost {
+        let (codec, batch) = (self.settings.codec, self.iteration.batch);
+        let product = |ring: Ring, n: usize, d: u32| self.product_in(ring, n, d);
+        let shared = |ring: Ring, n: usize, d: u32| self.shared_in(ring, n, d);
+        let plane = n / (channels * batch).max(1);
+        pass(&short::Account { codec, batch, channels, plane, product: &product, shared: &shared })
+    }
+
     fn batch_norm_backward(&self, n: usize, channels: usize, input: bool) -> Cost {
+        if self.ring() == Ring::Z32 {
+            return self.short_batch_norm(n, channels, |account| account.backward(input));
+        }
         let f = self.fraction_bits();
         let correlation = self.product(channels, f);
         if !input {
@@ -256,7 +279,9 @@ impl Account<'_> {
             .filter(|(step, layer)| layer.trained && matches!(step.op, PlanOp::BatchNorm2d { .. }))
             .map(|(step, _)| self.plan.forward().shape(step.output).first().copied().unwrap_or(0));
         let running = 2 * channels.sum::<usize>();
-        Ok(sum + self.shared(running, self.fraction_bits() + batch_norm::MOMENTUM_BITS))
+        let (codec, more) = (self.settings.codec, wide::more(self.settings.codec));
+        let cut = wide::codec(codec).fraction_bits() + batch_norm::MOMENTUM_BITS + more;
+        Ok(sum + wide::extended(self.ring(), running) + self.shared_in(Ring::Z64, running, cut))
     }
 
     fn sgd(&self, sgd: &Sgd, n: usize, extra: u32) -> Result<Cost, NnError> {
@@ -270,15 +295,18 @@ impl Account<'_> {
     }
 
     fn adam(&self, adam: &Adam, n: usize, extra: u32) -> Result<Cost, NnError> {
-        let f = self.fraction_bits();
-        let factors = optimizer::AdamFactors::of(adam, self.plan.train().batch, self.iteration.number, f);
-        let octaves = Octaves::of(self.settings.codec);
-        let scalar = |factor: f64| self.scalar(n, factor).map_err(crate::mpc::MpcError::from);
-        Ok(self.product(n, factors.shift(f, extra).1)
-            + scalar(factors.first)?
-            + self.product(n, f + factors.second.1)
-            + cost::sqrt(self.ring(), n, f, octaves)
-            + cost::div(self.ring(), n, f, factors.divisors(f))
-            + scalar(self.iteration.rate)?)
+        let codec = self.settings.codec;
+        let wide = wide::codec(codec);
+        let (ring, f) = (wide.ring(), wide.fraction_bits());
+        let factors = optimizer::AdamFactors::of(adam, self.plan.summed() as usize, self.iteration.number, codec);
+        let (_, first) = wide.encode_constant(factors.first).map_err(crate::mpc::MpcError::from)?;
+        let (_, rate) = optimizer::AdamFactors::rate(self.iteration.rate, codec).map_err(crate::mpc::MpcError::from)?;
+        Ok(self.product(n, factors.shift(codec, extra).1)
+            + wide::extended(self.ring(), n)
+            + self.shared_in(ring, n, first)
+            + self.product_in(ring, n, f + factors.second.1)
+            + cost::sqrt(ring, n, f, Octaves::of(wide))
+            + cost::div(ring, n, f, factors.divisors(f))
+            + self.shared_in(ring, n, rate))
     }
 }

@@ -5,6 +5,7 @@ use super::model::SharedTraining;
 use super::optimizer::Moments;
 use super::plan::TrainingPlan;
 use super::settings::{Optimizer, Train};
+use crate::device::DeviceError;
 use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::net::PartyId;
 use crate::nn::divisor::extra_bits;
@@ -164,7 +165,7 @@ impl SharedTraining {
     ///
     /// # Errors
     /// As [`TrainingPlan::new`]; [`NnError::MissingTensor`], [`NnError::TensorShape`] and [`NnError::ExtraTensors`] where the
-    /// state is of another network or of another optimiser.
+    /// state is of another network or of another optimiser; [`NnError::Mpc`] where it is of another ring.
     pub fn from_state(
         graph: &Graph,
         train: &Train,
@@ -174,9 +175,14 @@ impl SharedTraining {
     ) -> Result<Self, NnError> {
         let plan = TrainingPlan::new(graph, train, codec.ring())?;
         let mut state: BTreeMap<String, Rep> = state.into_iter().collect();
-        let mut take = |name: String, shape: &[usize]| {
+        let mut take = |name: String, shape: &[usize], ring: Ring| {
             let graph = || graph.name().to_owned();
             match state.remove(&name) {
+                Some(rep) if rep.ring() != ring => {
+                    let (operation, rhs_ring) = ("training state", rep.ring());
+                    let (lhs, rhs) = (shape.to_vec(), rep.shape().to_vec());
+                    Err(MpcError::from(DeviceError::Rings { operation, lhs, lhs_ring: ring, rhs, rhs_ring }).into())
+                }
                 Some(rep) if rep.shape() == shape => Ok(rep),
                 Some(rep) => {
                     let (expected, found) = (shape.to_vec(), rep.shape().to_vec());
@@ -193,13 +199,19 @@ impl SharedTraining {
             Optimizer::Sgd(sgd) => [sgd.momentum != 0.0, false],
             Optimizer::Adam(_) => [true, true],
         };
+        let ring = codec.ring();
+        let of_moments = match train.optimizer {
+            Optimizer::Sgd(_) => ring,
+            Optimizer::Adam(_) => Ring::Z64,
+        };
         let (mut tensors, mut moments) = (vec![], Moments::default());
         for tensor in plan.tensors() {
-            tensors.push(take(tensor.name.clone(), &tensor.shape)?);
+            tensors.push(take(tensor.name.clone(), &tensor.shape, ring)?);
             let all = [(with_first, &mut moments.first, FIRST), (with_second, &mut moments.second, SECOND)];
             for (with, moments, suffix) in all {
                 let with = with && tensor.trained;
-                moments.push(with.then(|| take(format!("{}{suffix}", tensor.name), &tensor.shape)).transpose()?);
+                let name = format!("{}{suffix}", tensor.name);
+                moments.push(with.then(|| take(name, &tensor.shape, of_moments)).transpose()?);
             }
         }
         let steps = plan.forward().steps();

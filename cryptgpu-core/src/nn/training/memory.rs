@@ -99,17 +99,22 @@ impl TrainingPlan {
             let tensors = self.tensors().iter().filter(|tensor| tensor.trained || !trained);
             share * tensors.map(|tensor| tensor.elements() as u64).sum::<u64>()
         };
-        let moments = match self.train().optimizer {
-            Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 0,
-            Optimizer::Sgd(_) => 1,
-            Optimizer::Adam(_) => 2,
-        };
+        let moments = moments(self.train().optimizer, share);
         let images: usize = forward.input_shape().iter().product();
         let data = elements(&[images]) + elements(forward.shape(forward.output()));
         let passes = Simulation::new(self, batch, check != CheckRange::Off).run();
-        let (weights, optimizer, batch) = (of(false), moments * of(true), share * data);
+        let (weights, optimizer, batch) = (of(false), moments * of(true) / share, share * data);
         let memory = TrainingMemory { weights, optimizer, batch, passes, kept: 0, process: PROCESS };
         TrainingMemory { kept: spare::kept_beside(memory.used()), ..memory }
+    }
+}
+
+/// Bytes that an optimiser keeps for each number, where a share takes `share`: Adam's are of 64 bits.
+fn moments(optimizer: Optimizer, share: u64) -> u64 {
+    match optimizer {
+        Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 0,
+        Optimizer::Sgd(_) => share,
+        Optimizer::Adam(_) => 2 * 16,
     }
 }
 
@@ -232,7 +237,11 @@ impl<'a> Simulation<'a> {
                 let taps = (window.kernel[0] * window.kernel[1]) as f64;
                 n * taps * words::MAX_POOL
             }
-            PlanOp::BatchNorm2d { .. } => input * (2.0 + self.truncation(words::PRODUCT)),
+            PlanOp::BatchNorm2d { .. } => {
+                // What is kept is x − μ, or stands beside it in the ring of 32 bits.
+                let centered = if self.word == 8 { words::SHARE } else { 2.0 * words::SHARE };
+                input * (centered + self.truncation(words::PRODUCT))
+            }
             PlanOp::Rescale { .. } => n * self.truncation(words::SHARED),
             PlanOp::SumPool { .. } | PlanOp::Upsample { .. } | PlanOp::Add | PlanOp::Concat => 2.0 * n,
             // Plans of training have none.
@@ -303,25 +312,22 @@ impl<'a> Simulation<'a> {
     /// New tensors stand beside the old ones until the update has ended.
     fn update(&mut self) {
         let plan = self.plan;
-        let per_tensor = match plan.train().optimizer {
-            Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 1,
-            Optimizer::Sgd(_) => 2,
-            Optimizer::Adam(_) => 3,
-        };
+        // Bytes of what is new, for each number.
+        let new = self.share() + moments(plan.train().optimizer, self.share());
         let optimizer = &plan.train().optimizer;
         for bundle in optimizer::bundles(plan) {
             let n = bundle.elements as u64;
             let most = bundle.parts(optimizer).iter().map(ExactSizeIterator::len).max().unwrap_or(0);
             // Where there are several parts, all of the bundle lies end to end beside one of them.
-            let beside = if most < bundle.elements { (1 + 2 * per_tensor) * n } else { 0 };
+            let beside = if most < bundle.elements { (self.word + new) * n } else { 0 };
             let workspace = match optimizer {
                 Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
-                Optimizer::Adam(_) => words::ROOT + 14.0,
+                Optimizer::Adam(_) => 8.0 / self.word as f64 * (words::ROOT + 14.0),
             };
             // The first truncation is checked while all of this is held.
             let check = if self.checked { words::CHECK } else { 0.0 };
-            self.reach(beside as f64 + most as f64 * (workspace + check));
-            self.other += self.share() * per_tensor * n;
+            self.reach(beside as f64 / self.word as f64 + most as f64 * (workspace + check));
+            self.other += new * n;
             self.other -= (self.word * n).min(self.other);
         }
         self.reach(0.0);

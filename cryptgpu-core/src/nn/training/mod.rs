@@ -9,9 +9,10 @@
 //! | `batches.rs` | [`Batches`]: which examples each iteration takes |
 //! | `plan.rs` | [`TrainingPlan`]: the steps of an iteration, forward and backward, and what each keeps |
 //! | `forward.rs`, `backward.rs` | the passes on shares |
-//! | `batch_norm.rs` | batch normalisation, both passes and running statistics |
+//! | `batch_norm/` | batch normalisation, both passes and running statistics; `short.rs`: in the ring of 32 bits |
 //! | `loss.rs` | losses and their gradients |
 //! | `optimizer.rs` | from gradients to new weights |
+//! | `wide.rs` | what is computed in 64 bits in either ring |
 //! | `cost.rs` | bytes and rounds of an iteration, step by step |
 //! | `memory.rs` | memory of a party in an iteration |
 //! | `model.rs` | [`SharedTraining`]: a network in training, one iteration, an evaluation |
@@ -19,7 +20,7 @@
 //! | `times.rs` | [`StepTime`]: what each step of an iteration took |
 
 mod backward;
-mod batch_norm;
+pub(in crate::nn) mod batch_norm;
 mod batches;
 mod cost;
 mod export;
@@ -32,6 +33,7 @@ mod optimizer;
 mod plan;
 mod settings;
 mod times;
+mod wide;
 
 pub use batches::{Batch, Batches};
 pub use cost::{Iteration, StepCost};

@@ -5,11 +5,13 @@ use super::backward::Gradient;
 use super::batch_norm::HEADROOM;
 use super::plan::TrainingPlan;
 use super::settings::{Adam, Optimizer, Sgd};
+use super::wide;
+use crate::device::Tensor;
 use crate::mpc::{Additive, MpcError, Octaves, Party, Rep};
 use crate::nn::NnError;
 use crate::nn::divisor::factor;
 use crate::nn::window::PRODUCT_BITS;
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Ring, RingError};
 
 /// Weights that are updated at once, at most: more save a few rounds, and take memory.
 const AT_ONCE: usize = 1 << 22;
@@ -17,7 +19,8 @@ const AT_ONCE: usize = 1 << 22;
 /// The same for Adam, whose root and quotient take 200 words a weight. Fewer in the unit tests, which reach it so.
 const AT_ONCE_ADAM: usize = if cfg!(test) { 1 << 5 } else { 1 << 18 };
 
-/// What an optimiser keeps of earlier iterations, by tensor: empty where it keeps nothing, and before the first iteration.
+/// What an optimiser keeps of earlier iterations, by tensor: empty where it keeps nothing, and before the first iteration. Adam's
+/// numbers are of 64 bits in either ring.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Moments {
     /// The momentum, undivided by the batch; or Adam's first moment.
@@ -213,14 +216,18 @@ impl Update<'_> {
         }
     }
 
-    /// The tensors of a bundle, laid end to end; zeros for those that there are none of yet.
+    /// The tensors of a bundle, laid end to end; zeros for those moments that there are none of yet.
     fn flat<'b>(&self, p: &Party, bundle: &Bundle, of: impl Fn(usize) -> Option<&'b Rep>) -> Result<Rep, NnError> {
         let each = bundle.tensors.iter().map(|&tensor| match of(tensor) {
             Some(rep) => rep.reshape(&[rep.len()]),
             None => {
                 let elements = self.plan.tensors()[tensor].elements();
                 let like = self.tensors[tensor].components().0;
-                Ok(Rep::public(p.id(), &like.full_like(&[elements], 0)))
+                let zeros = match self.plan.train().optimizer {
+                    Optimizer::Adam(_) => Tensor::full(like.device(), &[elements], 0),
+                    Optimizer::Sgd(_) => like.full_like(&[elements], 0),
+                };
+                Ok(Rep::public(p.id(), &zeros))
             }
         });
         let each: Result<Vec<Rep>, _> = each.collect();
@@ -294,6 +301,9 @@ impl Update<'_> {
     /// With the averages m ← m + (1 − β₁)/(1 − β₁ᵗ)·(g − m) and v ← v + (1 − β₂)/(1 − β₂ᵗ)·(g² − v), which are Adam's
     /// moments with the bias taken off: w ← w − rate·m/(√v + eps). g is the sum over the batch divided by a power of two
     /// ([`AdamFactors::shift`]); the quotient is the same, with eps scaled alike.
+    ///
+    /// In the ring of 32 bits g is extended, and all that follows is of 64 bits with the fraction bits that are usual there, up to
+    /// the last cut, which leaves the run's and comes back.
     fn adam(
         &self,
         p: &mut Party,
@@ -302,29 +312,33 @@ impl Update<'_> {
         gradient: Additive,
         [m, v]: [&Rep; 2],
     ) -> Result<Updated, MpcError> {
-        let f = p.codec().fraction_bits();
-        let factors = AdamFactors::of(adam, self.plan.train().batch, self.iteration, f);
-        let (up, cut) = factors.shift(f, extra);
-        let g = p.truncate_additive(gradient.mul_word(up), cut)?;
-        drop(gradient);
-        let change = p.mul_scalar(&g.sub(m)?, factors.first)?;
-        let m = m.add(&change)?;
-        let excess = g.local_mul(&g)?.sub(&v.mul_word(1 << f).to_additive())?;
-        drop(g);
-        let (c, d) = factors.second;
-        let change = p.truncate_additive(excess.mul_word(c), f + d)?;
-        let v = v.add(&change)?;
-        let root = p.sqrt(&v)?;
-        let root = p.add_scalar(&root, factors.eps)?;
-        let quotient = p.div_in(&m, &root, factors.divisors(f))?;
-        let change = p.mul_scalar(&quotient, self.rate)?;
-        Ok(Updated { change, first: Some(m), second: Some(v) })
+        let codec = p.codec();
+        let factors = AdamFactors::of(adam, self.plan.summed() as usize, self.iteration, codec);
+        let (up, cut) = factors.shift(codec, extra);
+        let g = p.truncate_additive(gradient, cut)?;
+        let g = p.extend(&g)?.mul_word(up);
+        wide::run(p, |p| {
+            let f = p.codec().fraction_bits();
+            let change = p.mul_scalar(&g.sub(m)?, factors.first)?;
+            let m = m.add(&change)?;
+            let excess = g.local_mul(&g)?.sub(&v.mul_word(1 << f).to_additive())?;
+            drop(g);
+            let (c, d) = factors.second;
+            let change = p.truncate_additive(excess.mul_word(c), f + d)?;
+            let v = v.add(&change)?;
+            let root = p.sqrt(&v)?;
+            let root = p.add_scalar(&root, factors.eps)?;
+            let quotient = p.div_in(&m, &root, factors.divisors(f))?;
+            let (c, cut) = AdamFactors::rate(self.rate, codec)?;
+            let change = p.truncate(&quotient.mul_word(c), cut)?;
+            Ok(Updated { change: wide::back(change, codec.ring()), first: Some(m), second: Some(v) })
+        })
     }
 }
 
-/// The public numbers of an iteration of Adam.
+/// The public numbers of an iteration of Adam. Moments have the fraction bits of [`wide::codec`].
 pub(super) struct AdamFactors {
-    /// Gradients are summed over the batch and divided by 2^`down`, about 2^k times the mean with the least k for which
+    /// Gradients are summed over so many examples and divided by 2^`down`, about 2^k times the mean with the least k for which
     /// eps·2^k is no smaller than the root of a unit: squares of gradients of the size of eps keep a bit.
     down: i32,
     /// (1 − β₁)/(1 − β₁ᵗ).
@@ -336,10 +350,12 @@ pub(super) struct AdamFactors {
 }
 
 impl AdamFactors {
-    pub fn of(adam: &Adam, batch: usize, iteration: u64, fraction_bits: u32) -> Self {
-        let units = (1u64 << fraction_bits) as f64;
+    /// Of gradients that are sums over so many examples ([`TrainingPlan::summed`]).
+    pub fn of(adam: &Adam, summed: usize, iteration: u64, codec: FixedPoint) -> Self {
+        let fraction_bits = wide::codec(codec).fraction_bits();
+        let (units, summed) = ((1u64 << fraction_bits) as f64, summed.max(1));
         let mut eps = adam.eps;
-        let mut down = batch.max(1).ilog2() as i32;
+        let mut down = summed.ilog2() as i32;
         let least = -(fraction_bits as i32);
         while eps * eps * units < 1.0 && down > least {
             eps *= 2.0;
@@ -347,8 +363,8 @@ impl AdamFactors {
         }
         let bits = PRODUCT_BITS.saturating_sub(2 * fraction_bits + HEADROOM).max(1);
         let [first, second] = adam.betas.map(|beta| (1.0 - beta) / (1.0 - power(beta, iteration)));
-        // The batch need not be a power of two.
-        let odd = batch.max(1) as f64 / (1u64 << batch.max(1).ilog2()) as f64;
+        // The sum need not be of a power of two.
+        let odd = summed as f64 / (1u64 << summed.ilog2()) as f64;
         AdamFactors { down, first, second: factor(second, bits), eps: (eps * odd).max(1.0 / units) }
     }
 
@@ -363,13 +379,28 @@ impl AdamFactors {
         Octaves::new(least, high)
     }
 
-    /// What a gradient with so many bits above a product's scale is multiplied by, and cut.
-    pub fn shift(&self, fraction_bits: u32, extra: u32) -> (u64, u32) {
-        let cut = (fraction_bits + extra) as i32 + self.down;
-        match u32::try_from(cut) {
-            Ok(cut) => (1, cut),
-            Err(_) => (1 << -cut, 0),
-        }
+    /// What is cut of a gradient with so many bits above a product's scale, and what it is multiplied by afterwards. In the ring of
+    /// 32 bits at least a bit is cut, so that a check of ranges sees it before it is extended.
+    pub fn shift(&self, codec: FixedPoint, extra: u32) -> (u64, u32) {
+        let least = match codec.ring() {
+            Ring::Z64 => 0,
+            Ring::Z32 => 1,
+        };
+        let wanted = (codec.fraction_bits() + extra) as i32 - wide::more(codec) as i32 + self.down;
+        let cut = wanted.max(least);
+        (1 << cut.abs_diff(wanted), cut.unsigned_abs())
+    }
+
+    /// The rate as a factor of quotients, and the cut that leaves the run's fraction bits.
+    ///
+    /// # Errors
+    /// As [`FixedPoint::encode`].
+    pub fn rate(rate: f64, codec: FixedPoint) -> Result<(u64, u32), RingError> {
+        let wide = wide::codec(codec);
+        let (c, d) = wide.encode_constant(rate)?;
+        let cut = d + wide::more(codec);
+        let over = cut.saturating_sub(wide.ring().max_cut());
+        Ok((c >> over, cut - over))
     }
 }
 
@@ -418,24 +449,30 @@ mod tests {
     use crate::nn::plaintext::{PlaintextTraining, Rounding};
     use crate::nn::training::{Adam, Loss, Optimizer, SharedTraining, Train};
     use crate::nn::{Graph, Weights};
+    use crate::ring::Ring;
     use ndarray::{ArrayD, IxDyn};
 
     #[test]
     fn a_bundle_is_updated_in_parts() {
+        updated_in_parts(Ring::Z64, 4e-3);
+        updated_in_parts(Ring::Z32, 1e-2);
+    }
+
+    fn updated_in_parts(ring: Ring, allowed: f32) {
         let mut net = Graph::builder("parts", [12, 1, 1]);
         let flat = net.flatten("flatten", net.input()).unwrap();
         let fc = net.linear("fc", flat, 6).unwrap();
         let net = net.finish(fc).unwrap();
         let optimizer = Optimizer::Adam(Adam::new(0.01));
         let train = Train { batch: 2, loss: Loss::MeanSquaredError, optimizer, ..Train::default() };
-        let plan = super::TrainingPlan::new(&net, &train, crate::ring::Ring::Z64).unwrap();
+        let plan = super::TrainingPlan::new(&net, &train, ring).unwrap();
         let parts: Vec<usize> = super::bundles(&plan)[0].parts(&optimizer).iter().map(ExactSizeIterator::len).collect();
         assert_eq!(parts, [32, 32, 14]);
         let values =
             |shape: &[usize]| ArrayD::from_shape_fn(IxDyn(shape), |at| ((at[0] * 5 + at[1]) % 7) as f64 / 4.0 - 0.7);
         let (images, targets) = (values(&[2, 12, 1, 1]), values(&[2, 6]));
         let weights = Weights::seeded(&net, 5);
-        let world = World::seeded(1);
+        let world = World::seeded(1).in_ring(ring);
         let [x, t] = [&images, &targets].map(|value| world.deal(&world.settings.codec.encode_array(value).unwrap()));
         let [after, ..] = world.run(|p| {
             let (me, mine) = (p.id().index(), (p.id() == PartyId::P0).then(|| weights.clone()));
@@ -452,7 +489,7 @@ mod tests {
         let (after, expected) = (after.unwrap(), oracle.to_weights());
         for (name, expected) in expected.iter() {
             let error = (after.get(name).unwrap() - expected).iter().fold(0.0f32, |max, error| max.max(error.abs()));
-            assert!(error < 4e-3, "{name}: {error}");
+            assert!(error < allowed, "{ring}, {name}: {error}");
         }
     }
 }

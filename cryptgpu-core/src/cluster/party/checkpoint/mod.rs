@@ -54,7 +54,7 @@ struct Label {
 impl sealed::Label for Label {
     const KIND: SealedKind = SealedKind::Checkpoint;
     const MAGIC: &[u8; 8] = b"CGPUSHRS";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 }
 
 /// Checkpoints that are kept: the parties write one after the other and may be stopped between, so each keeps the one

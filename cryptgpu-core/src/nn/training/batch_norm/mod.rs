@@ -1,10 +1,15 @@
 //! Batch normalisation of images in training, forward and backward, and by running statistics in an evaluation. M is the
-//! number of elements of a channel, batch·height·width, and all sums are over these.
+//! number of elements of a channel, batch·height·width, and all sums are over these. In the ring of 32 bits the passes are those of
+//! `short.rs`.
 
+use super::wide;
 use crate::device::{DeviceError, PoolGeometry};
 use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::nn::divisor::factor;
 use crate::nn::window::PRODUCT_BITS;
+use crate::ring::Ring;
+
+pub(in crate::nn) mod short;
 
 /// Bits in front of the fraction that gradients and what they are made of are given, 2^14, when a scale is chosen.
 pub(super) const HEADROOM: u32 = 14;
@@ -20,7 +25,16 @@ pub(super) const MOMENTUM_BITS: u32 = 4;
 
 /// What the backward pass of a batch normalisation needs.
 #[derive(Clone, Debug)]
-pub(super) struct Normalised {
+pub(super) enum Normalised {
+    /// In the ring of 64 bits.
+    Long(Long),
+    /// In that of 32.
+    Short(short::Normalised),
+}
+
+/// What it needs in the ring of 64 bits.
+#[derive(Clone, Debug)]
+pub(super) struct Long {
     /// x − μ.
     pub centered: Rep,
     /// 1/√(σ² + eps), by channel.
@@ -29,7 +43,7 @@ pub(super) struct Normalised {
     pub factor: Rep,
 }
 
-/// Mean and variance of a batch, by channel.
+/// Mean and variance of a batch, by channel; of 64 bits in either ring.
 #[derive(Clone, Debug)]
 pub(super) struct BatchStatistics {
     /// The step of the forward pass.
@@ -113,6 +127,10 @@ pub(super) fn forward(
     eps: f64,
     step: usize,
 ) -> Result<(Rep, Normalised, BatchStatistics), MpcError> {
+    if x.ring() == Ring::Z32 {
+        let (y, kept, batch) = short::forward(p, x, [gamma, beta], eps, step)?;
+        return Ok((y, Normalised::Short(kept), batch));
+    }
     let (f, count) = (p.codec().fraction_bits(), count(x));
     let (c, d) = count_factor(count);
     let mean = p.truncate(&x.channel_sums()?.mul_word(c), d)?;
@@ -124,7 +142,8 @@ pub(super) fn forward(
     let inverse = p.rsqrt(&shifted)?;
     let a = p.mul(gamma, &inverse)?;
     let y = scaled(p, &centered, &a, beta)?;
-    Ok((y, Normalised { centered, inverse, factor: a }, BatchStatistics { step, mean, variance, count }))
+    let kept = Normalised::Long(Long { centered, inverse, factor: a });
+    Ok((y, kept, BatchStatistics { step, mean, variance, count }))
 }
 
 /// The sum over each plane of an image: `[N, C, …]` to `[N, C]`.
@@ -146,7 +165,10 @@ fn image_sums(x: &Additive) -> Result<Additive, MpcError> {
 /// The gradients of [`forward`]: with S = Σ dy·(x − μ) and i = 1/√(σ² + eps), those of β and γ are Σdy and i·S, and that of
 /// x is a·dy + b·(x − μ) + c with a = γ·i, b = −a·i·(i·S/M) and c = −a·Σdy/M.
 pub(super) fn backward(p: &mut Party, dy: &Rep, kept: &Normalised, input: bool) -> Result<Gradients, MpcError> {
-    let Normalised { centered, inverse, factor: a } = kept;
+    let Long { centered, inverse, factor: a } = match kept {
+        Normalised::Long(kept) => kept,
+        Normalised::Short(kept) => return short::backward(p, dy, kept, input),
+    };
     let (f, count) = (p.codec().fraction_bits(), count(dy));
     let channels = inverse.len();
     let bias = dy.channel_sums()?;
@@ -178,7 +200,7 @@ pub(super) fn backward(p: &mut Party, dy: &Rep, kept: &Normalised, input: bool) 
 }
 
 /// New running statistics, mean and variance of each batch: r + 0.1·(s − r), with Σ(x − μ)²/(M − 1) as the variance. One
-/// truncation for all.
+/// truncation for all, in 64 bits.
 pub(super) fn running(
     p: &mut Party,
     statistics: &[BatchStatistics],
@@ -187,16 +209,24 @@ pub(super) fn running(
     if statistics.is_empty() {
         return Ok(vec![]);
     }
-    let bits = p.codec().fraction_bits() + MOMENTUM_BITS;
+    let (codec, more) = (p.codec(), wide::more(p.codec()));
+    let bits = wide::codec(codec).fraction_bits() + MOMENTUM_BITS;
     let word = |value: f64| (value * (1u64 << bits) as f64).round() as u64;
     let keep = word(MOMENTUM);
-    let mut changes = vec![];
-    for (batch, [mean, variance]) in statistics.iter().zip(before) {
+    let flat: Vec<Rep> = before.iter().flatten().map(|&rep| rep.clone()).collect();
+    let old = p.extend(&Rep::concat(&flat)?)?.mul_word(1 << more);
+    let (mut changes, mut first) = (vec![], 0);
+    let mut next_old = |like: &Rep| {
+        let own = first..first + like.len();
+        first = own.end;
+        Ok::<_, DeviceError>(old.narrow(own)?.mul_word(keep))
+    };
+    for batch in statistics {
         let unbiased = batch.count as f64 / batch.count.saturating_sub(1).max(1) as f64;
-        changes.push(batch.mean.sub(mean)?.mul_word(keep));
-        changes.push(batch.variance.mul_word(word(MOMENTUM * unbiased)).sub(&variance.mul_word(keep))?);
+        changes.push(batch.mean.mul_word(keep).sub(&next_old(&batch.mean)?)?);
+        changes.push(batch.variance.mul_word(word(MOMENTUM * unbiased)).sub(&next_old(&batch.variance)?)?);
     }
-    let changes = p.truncate(&Rep::concat(&changes)?, bits)?;
+    let changes = wide::back(p.truncate(&Rep::concat(&changes)?, bits + more)?, codec.ring());
     let mut first = 0;
     let mut next = |old: &Rep| -> Result<Rep, MpcError> {
         let own = first..first + old.len();
