@@ -71,13 +71,20 @@ pub(crate) fn curve_records(records: &[TrainingRecord]) -> Result<Vec<TrainingRe
     Ok(records)
 }
 
-/// `in the clear, f64`, `16 bits`, `20 bits, CryptGPU's truncation`.
+/// `in the clear, f64`, `16 bits`, `12 bits, ring of 32 bits`, `20 bits, CryptGPU's truncation`.
 pub(crate) fn arithmetic(record: &TrainingRecord) -> String {
-    match (record.is_plaintext(), truncation(&record.fidelity)) {
-        (true, _) => format!("in the clear, {}", record.engine),
-        (false, "ours") => format!("{} bits", record.fraction_bits),
-        (false, truncation) => format!("{} bits, {truncation} truncation", record.fraction_bits),
+    if record.is_plaintext() {
+        return format!("in the clear, {}", record.engine);
     }
+    let truncation = match truncation(&record.fidelity) {
+        "ours" => String::new(),
+        truncation => format!(", {truncation} truncation"),
+    };
+    let ring = match record.ring {
+        Ring::Z64 => "",
+        Ring::Z32 => ", ring of 32 bits",
+    };
+    format!("{} bits{ring}{truncation}", record.fraction_bits)
 }
 
 /// A training of which the arithmetic was simulated in floating point.
@@ -238,6 +245,9 @@ mod tests {
             (table.rows(), table.cell("computed in", 0).unwrap().text.as_str()),
             (1, "20 bits, CryptGPU's truncation")
         );
+        let mut short = training_record("lenet", 50, 0.3);
+        (short.ring, short.fraction_bits) = (Ring::Z32, 12);
+        assert_eq!(arithmetic(&short), "12 bits, ring of 32 bits");
     }
 
     #[test]
