@@ -87,6 +87,8 @@ pub struct DeviceInUse {
     pub device: Device,
     /// The card's name; empty for a CPU.
     pub card: String,
+    /// Threads that compute on the CPU.
+    pub threads: usize,
 }
 
 impl DeviceInUse {
@@ -95,7 +97,8 @@ impl DeviceInUse {
     /// # Errors
     /// [`DeviceError::Unavailable`] when there is no such card.
     pub fn of(device: Device) -> Result<Self, DeviceError> {
-        Ok(DeviceInUse { device, card: device.card_name()?.unwrap_or_default() })
+        let (card, threads) = (device.card_name()?.unwrap_or_default(), rayon::current_num_threads());
+        Ok(DeviceInUse { device, card, threads })
     }
 }
 

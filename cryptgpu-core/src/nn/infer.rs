@@ -8,6 +8,19 @@ use crate::device::{ConvGeometry, GeometryError, PoolGeometry};
 /// Axes of a value, without the batch.
 const MOST_AXES: usize = 7;
 
+/// Whether an array of `shape` is a batch of inputs, at least one: `[batch, channels, height, width]`, or the same with axes of one
+/// element left out or put in, as rows of features, signals and images of one channel come. Their elements stand in the same order.
+///
+/// ```
+/// use cryptgpu_core::nn::is_batch_of;
+/// assert!(is_batch_of(&[8, 3, 32, 32], [3, 32, 32]) && is_batch_of(&[8, 28, 28], [1, 28, 28]) && is_batch_of(&[8, 30], [30, 1, 1]));
+/// assert!(!is_batch_of(&[32, 32, 3], [3, 32, 32]) && !is_batch_of(&[0, 30], [30, 1, 1]));
+/// ```
+pub fn is_batch_of(shape: &[usize], input: [usize; 3]) -> bool {
+    let large = |sizes: &[usize]| sizes.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
+    matches!(shape, [1..=usize::MAX, sizes @ ..] if large(sizes) == large(&input))
+}
+
 /// Shape of the result of `op`, without the batch.
 pub(super) fn infer_shape(node: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usize>, NnError> {
     let wrong = |what: String| NnError::Shape {

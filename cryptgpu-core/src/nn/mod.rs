@@ -59,6 +59,7 @@ pub use error::NnError;
 pub use fit::FittedWeights;
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
+pub use infer::is_batch_of;
 pub use lower::LowerOptions;
 pub use onnx::{OnnxError, OnnxModel};
 pub use plan::Plan;

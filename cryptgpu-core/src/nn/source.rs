@@ -95,9 +95,9 @@ impl WeightSource {
     }
 }
 
-/// The weights of an ONNX file, if its network is `graph`, whatever the two are called.
+/// The weights of an ONNX file, if its network is `graph`, whatever the two are called and whichever output it ends with.
 fn of_onnx(path: &Path, graph: &Graph) -> Result<FittedWeights, NnError> {
-    let OnnxModel { graph: found, weights, notices, .. } = OnnxModel::load(path)?;
+    let OnnxModel { graph: found, weights, notices, .. } = OnnxModel::load_like(path, graph)?;
     let differing = found.nodes().iter().zip(graph.nodes()).find(|(found, asked)| found != asked);
     let what = match differing {
         Some((found, asked)) => format!("its layer `{}` is not `{}` as that has it", found.name, asked.name),

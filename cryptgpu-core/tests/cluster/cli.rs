@@ -497,6 +497,7 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
     assert_eq!((first.parties.as_str(), first.dataset.as_str()), ("local processes, TLS", "keras-like.x.npy"));
     assert_eq!((first.batch, first.iterations, first.images, first.compared, first.agreement), (1, 2, 2, 2, Some(2)));
     assert!(first.max_abs_error.unwrap() < 1e-3 && first.seconds > 0.0 && first.rounds > 0, "{first:?}");
+    assert!(first.threads.iter().all(|&threads| threads > 0), "{first:?}");
     // What a file's reader may take otherwise is said once.
     let told = run("threads", "ending-log-softmax.onnx", "ending-log-softmax.x.npy");
     assert_eq!(text(&told.stderr).matches("of the opened scores").count(), 1, "{}", text(&told.stderr));

@@ -75,6 +75,17 @@ fn a_network_of_an_onnx_file() {
     assert!(error.to_string().contains("another network") && error.party() == Some(PartyId::P1), "{error}");
     let again = cluster.load_onnx(folder.join("residual.onnx")).unwrap();
     assert!(cluster.infer(&again, &read("residual.x.npy")).is_ok());
+    // Rows of features are taken as they are; the labels of a classifier are the places of its largest scores.
+    let digits = cluster.load_onnx(folder.join("sklearn/mlp.onnx")).unwrap();
+    assert!(digits.notices().iter().any(|notice| notice.contains("not `label`")), "{:?}", digits.notices());
+    let result = cluster.infer(&digits, &read("sklearn/mlp.x.npy")).unwrap();
+    assert_eq!(result.predictions(), cryptgpu_core::nn::predictions(&read("sklearn/mlp.y.npy")));
+    // Another output than the usual one: the owner of the weights finds which it is.
+    let several = folder.join("refused/two-outputs.onnx");
+    let low = cryptgpu_core::nn::OnnxModel::load_output(&several, "low").unwrap();
+    let low = cluster.load_model(low.graph, WeightSource::File(several.into())).unwrap();
+    let scores = cluster.infer(&low, &ndarray::array![[0.5, -1.0, 2.0]]).unwrap().scores;
+    assert!(max_difference(&scores, &ndarray::array![[-0.5, 1.0, -2.0]].into_dyn()) < 1e-5, "{scores}");
 }
 
 #[test]

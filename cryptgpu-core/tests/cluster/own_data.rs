@@ -1,4 +1,5 @@
-//! Networks with other classes and images, on data of one's own: folders of pictures by class, files with their labels.
+//! Networks with other classes and images, on data of one's own: folders of pictures by class, files with their labels; models
+//! of scikit-learn on rows of features.
 
 #![allow(clippy::unwrap_used)]
 
@@ -114,4 +115,42 @@ fn sizes_are_arguments() {
         text(&done.stdout)
     );
     refused("show lenet --input-size 28", "write channels, height and width as 3x96x96");
+}
+
+/// The files that `tests/data/onnx/exports_sklearn.py` has made.
+fn onnx(name: &str) -> String {
+    format!("{}/tests/data/onnx/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A classifier of scikit-learn gives labels and probabilities: these are the result, and an output is named where there are several.
+#[test]
+fn a_model_of_scikit_learn_is_evaluated_on_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("y.npy");
+    let [model, input] =
+        ["logistic-of-words.onnx", "logistic-of-words.x.npy"].map(|name| onnx(&format!("sklearn/{name}")));
+    let done =
+        cryptgpu(&format!("infer --model {model} --input {input} --output {} --parties threads", output.display()));
+    let told = text(&done.stderr);
+    assert!(done.status.success(), "{told}");
+    for notice in
+        ["`probabilities` is computed, and not `label`", "those of the classes even, odd, zero", "of the opened scores"]
+    {
+        assert_eq!(told.matches(notice).count(), 1, "{notice}: {told}");
+    }
+    let ours = cryptgpu_datasets::npy::read(&output).unwrap();
+    let expected = cryptgpu_datasets::npy::read(onnx("sklearn/logistic-of-words.y.npy")).unwrap();
+    let error = ours.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(ours.shape() == expected.shape() && error < 1e-4, "{error}");
+    let several = onnx("refused/two-outputs.onnx");
+    let shown = cryptgpu(&format!("show {several} --output-name high"));
+    assert!(shown.status.success() && text(&shown.stdout).contains("relu"), "{}", text(&shown.stderr));
+    for (arguments, hint) in [
+        (format!("show {several}"), "--output-name"),
+        (format!("show {several} --output-name middle"), "none of its outputs is `middle`"),
+        ("show lenet --output-name high".to_owned(), "for ONNX files"),
+    ] {
+        let refused = cryptgpu(&arguments);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(hint), "{}", text(&refused.stderr));
+    }
 }

@@ -172,6 +172,17 @@ fn the_program_saves_lists_infers_and_deletes() {
     assert!(done && out.contains("3 images in"), "{out}{err}");
     let scores = cryptgpu_datasets::npy::read(&output).unwrap();
     assert!(far(&scores, &plaintext_scores(&digits(3))) < 1e-3);
+    // Rows of features, of a model that takes such.
+    let sklearn = |name: &str| format!("{}/tests/data/onnx/sklearn/linear-svc{name}", env!("CARGO_MANIFEST_DIR"));
+    let (done, out, err) = cryptgpu(&format!("add rows --model {} --parties threads", sklearn(".onnx")));
+    assert!(done, "{out}{err}");
+    let (done, out, err) =
+        cryptgpu(&format!("infer rows --input {} --output {} --parties threads", sklearn(".x.npy"), output.display()));
+    assert!(done, "{out}{err}");
+    let [ours, expected] =
+        [output.clone(), sklearn(".y.npy").into()].map(|path| cryptgpu_datasets::npy::read(&path).unwrap());
+    assert!(far(&ours, &expected) < 1e-3);
+    assert!(cryptgpu("delete rows --parties threads").0);
     let (done, _, err) =
         cryptgpu(&format!("infer letters --input x.npy --output {} --parties threads", output.display()));
     assert!(!done && err.contains("party 0 has nothing saved as `letters`"), "{err}");

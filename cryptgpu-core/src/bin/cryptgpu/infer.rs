@@ -41,6 +41,9 @@ pub struct Arguments {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     #[arg(long)]
     model: String,
+    /// Which output of an ONNX file that has several: its name. Else the only one that holds numbers
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
     #[command(flatten)]
     sizes: arguments::Sizes,
     /// The weights of a network that is named: a safetensors file, a PyTorch state dict (.pt, .pth), or bundled (of lenet and
@@ -111,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 impl Arguments {
     fn prepare(&self) -> Result<Prepared> {
-        let mut model = Model::open(&self.model, &self.sizes)?;
+        let mut model = Model::open(&self.model, self.output_name.as_deref(), &self.sizes)?;
         let (source, weights) = model.weights(&self.model, self.weights.as_deref())?;
         let labels = self.input.labels()?;
         let input = self.input.read(&model, &labels)?;
@@ -274,7 +277,7 @@ impl Prepared {
             setup_seconds: done.setup_seconds,
             setup_bytes_sent: [0, cost::share_weights(&plan, numbers.ring()).bytes, 0],
             parties: done.place.to_owned(),
-            threads: [0; 3],
+            threads: std::array::from_fn(|party| done.devices.get(party).map_or(0, |used| used.threads)),
             randomness: randomness.to_string(),
             machine: machine().clone(),
             commit: commit().to_owned(),

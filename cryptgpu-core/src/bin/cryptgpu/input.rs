@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use cryptgpu_core::nn::{NnError, predictions};
+use cryptgpu_core::nn::{NnError, is_batch_of, predictions};
 use cryptgpu_datasets::folder::{self, ClassFolder};
 use cryptgpu_datasets::npy;
 use cryptgpu_datasets::pictures::{self, Preprocessing};
@@ -49,6 +49,15 @@ impl InputArguments {
     }
 }
 
+/// An array with the axes of images, where it has left out some of one element, as rows of features do.
+fn with_axes(images: ArrayD<f64>, input: [usize; 3]) -> ArrayD<f64> {
+    if !is_batch_of(images.shape(), input) {
+        return images;
+    }
+    let shape = [&images.shape()[..1], &input].concat();
+    images.to_shape(shape).map(|images| images.into_owned()).unwrap_or(images)
+}
+
 /// Images as the network takes them.
 pub struct Input {
     /// [images, channels, height, width].
@@ -81,7 +90,7 @@ impl Input {
         let images = npy::read(path)?;
         let images = match &model.onnx {
             Some(onnx) => onnx.arrange(&images)?,
-            None => images,
+            None => with_axes(images, model.graph.input_shape()),
         };
         Self { images, names: Vec::new(), classes: None }.checked(path, model)
     }

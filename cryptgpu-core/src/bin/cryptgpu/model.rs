@@ -17,15 +17,21 @@ pub struct Model {
 }
 
 impl Model {
-    /// The network of that name; a name that ends with `.onnx` is a file's.
-    pub fn open(name: &str, sizes: &Sizes) -> Result<Self> {
+    /// The network of that name; a name that ends with `.onnx` is a file's, of which `output` may name the result.
+    pub fn open(name: &str, output: Option<&str>, sizes: &Sizes) -> Result<Self> {
         if !OnnxModel::is_named_so(Path::new(name)) {
+            if output.is_some() {
+                return Err(format!("{name} has one output: --output-name is for ONNX files").into());
+            }
             return Ok(Model { graph: zoo::by_name(&sizes.of(name))?, onnx: None, told: vec![] });
         }
         if !sizes.are_usual() {
             return Err(format!("{name} has its sizes in it: leave --classes and --input-size out").into());
         }
-        let onnx = OnnxModel::load(name)?;
+        let onnx = match output {
+            Some(output) => OnnxModel::load_output(name, output)?,
+            None => OnnxModel::load(name)?,
+        };
         for notice in &onnx.notices {
             eprintln!("cryptgpu: {name}: {notice}");
         }

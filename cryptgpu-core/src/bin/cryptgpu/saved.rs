@@ -59,6 +59,9 @@ pub struct Add {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     #[arg(long)]
     model: String,
+    /// Which output of an ONNX file that has several: its name. Else the only one that holds numbers
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
     #[command(flatten)]
     sizes: Sizes,
     /// The weights of a network that is named: a safetensors file, a PyTorch state dict, or bundled
@@ -145,7 +148,7 @@ impl Where {
 
 impl Add {
     fn run(&self) -> Result<ExitCode> {
-        let mut model = Model::open(&self.model, &self.sizes)?;
+        let mut model = Model::open(&self.model, self.output_name.as_deref(), &self.sizes)?;
         let (source, _) = model.weights(&self.model, self.weights.as_deref())?;
         let Some(cluster) = self.at.start()? else { return Ok(ExitCode::SUCCESS) };
         let network = Network::from(&model.graph).lowering(lowering(self.at.fidelity())).knowing(model.told);

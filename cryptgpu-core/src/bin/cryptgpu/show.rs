@@ -30,6 +30,9 @@ Examples:
 pub struct Arguments {
     /// An ONNX file, or the name of a network (`cryptgpu networks` lists them)
     network: String,
+    /// Which output of an ONNX file that has several: its name. Else the only one that holds numbers
+    #[arg(long, value_name = "NAME")]
+    output_name: Option<String>,
     #[command(flatten)]
     sizes: Sizes,
     /// Images at a time
@@ -103,7 +106,7 @@ impl Whole {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let model = Model::open(&arguments.network, &arguments.sizes)?;
+    let model = Model::open(&arguments.network, arguments.output_name.as_deref(), &arguments.sizes)?;
     let settings = Settings {
         codec: FixedPoint::in_ring(arguments.numbers.ring(), arguments.numbers.fraction_bits())?,
         ..Settings::default()

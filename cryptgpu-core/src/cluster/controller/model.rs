@@ -16,7 +16,7 @@ use crate::cluster::party::model::{Images, Infer, LoadModel, OwnImages, OwnWeigh
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::message::HeldId;
 use crate::net::PartyId;
-use crate::nn::{NnError, OnnxModel, WeightSource, fold, lower, window};
+use crate::nn::{NnError, OnnxModel, WeightSource, fold, is_batch_of, lower, window};
 use cryptgpu_datasets::ImageSet;
 use ndarray::{ArrayBase, Data, Dimension};
 use std::ops::Range;
@@ -101,8 +101,8 @@ impl Cluster {
         self.load_model(model.graph, WeightSource::File(path.into()))
     }
 
-    /// Shares `images`, `[batch, channels, height, width]`, and evaluates the model on them. They are numbers of any type
-    /// that [`Cluster::share`] takes, scaled as the network was trained; where some lie outside the range that the model
+    /// Shares `images`, `[batch, channels, height, width]` or what [`is_batch_of`] says, and evaluates the model on them. They are
+    /// numbers of any type that [`Cluster::share`] takes, scaled as the network was trained; where some lie outside the range that the model
     /// was loaded for, a line on standard error says so. Each party sees uniform words; the caller alone puts the result
     /// together.
     ///
@@ -154,7 +154,7 @@ where
     D: Dimension,
 {
     let expected = model.graph.input_shape();
-    if images.ndim() != 4 || images.shape()[1..] != expected || images.is_empty() {
+    if !is_batch_of(images.shape(), expected) {
         let (graph, found) = (model.graph.name().to_owned(), images.shape().to_vec());
         return Err(ClusterError::argument("share an image", &NnError::Input { graph, expected, found }));
     }
@@ -163,7 +163,9 @@ where
     if !images.iter().all(|&value| model.input.contains(value.into())) {
         eprintln!("{}", outside(model.input));
     }
-    let shared = share(inner, images)?;
+    let shape = [&images.shape()[..1], &expected].concat();
+    let images = images.to_shape(shape).map_err(|error| ClusterError::argument("share an image", &error))?;
+    let shared = share(inner, &images)?;
     let images = |turn: &Turn<'_>| {
         let id = shared.0.check(inner.number, turn.generation())?;
         Ok(PartyId::ALL.map(|_| Images::Shared(id)))

@@ -7,6 +7,7 @@ use super::message::{self, Answer, MOST_BYTES, Offer, RequestId, Say, VERSION};
 use super::service::ServiceFile;
 use crate::cluster::marshal::words::Words;
 use crate::net::{Identity, PartyId, tls};
+use crate::nn::is_batch_of;
 use crate::nn::range::InputRange;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension, IxDyn};
 use std::io;
@@ -202,8 +203,8 @@ impl Client {
         self.offer.most_images as usize
     }
 
-    /// Has the parties evaluate the model on `images`, `[batch, channels, height, width]`. They see uniform words, and learn how
-    /// many images there are and when. The scores, `[batch, …]`, are opened here alone.
+    /// Has the parties evaluate the model on `images`, `[batch, channels, height, width]` or what [`is_batch_of`] says. They see
+    /// uniform words, and learn how many images there are and when. The scores, `[batch, …]`, are opened here alone.
     ///
     /// After [`ServingError::Busy`], [`ServingError::Missing`] and [`ServingError::Inconsistent`] the client can be used on; after others
     /// connect again.
@@ -219,7 +220,7 @@ impl Client {
     {
         let (offer, refuse) = (&self.offer, |detail: String| Err(ServingError::Input(detail)));
         let count = images.shape().first().copied().unwrap_or(0);
-        if images.ndim() != 4 || images.shape()[1..] != offer.input_shape || count == 0 {
+        if !is_batch_of(images.shape(), offer.input_shape) {
             let (shape, expected) = (images.shape(), offer.input_shape);
             return refuse(format!("{} takes images [batch, {expected:?}], and these are {shape:?}", offer.network));
         }

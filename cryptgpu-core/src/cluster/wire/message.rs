@@ -15,7 +15,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Both ends must be of the same version: jobs are encoded without names.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 8");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " control 9");
 
 /// The version, read from memory: so a test can make a program of another one.
 pub(in crate::cluster) fn version() -> &'static str {

@@ -43,7 +43,8 @@ pub(super) fn of_each<'a>(import: &mut Import<'a>, node: Attributes<'a>, op: Op,
     Ok(x.with(layer.layer))
 }
 
-fn clip_bounds<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<[f64; 2]> {
+/// The ends of a Clip.
+pub(super) fn clip_bounds<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<[f64; 2]> {
     let mut bounds = [f64::NEG_INFINITY, f64::INFINITY];
     for (place, name) in [(1, "min"), (2, "max")] {
         let given = match node.float(name) {

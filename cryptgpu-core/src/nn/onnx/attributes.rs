@@ -42,6 +42,11 @@ impl<'a> Attributes<'a> {
         self.get(name).map(|attribute| attribute.floats.as_slice())
     }
 
+    pub(super) fn texts(self, name: &str) -> Option<Vec<String>> {
+        let texts = &self.get(name)?.strings;
+        Some(texts.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect())
+    }
+
     /// A tensor within the node.
     pub(super) fn tensor(self, name: &str) -> Result<Option<Constant>, String> {
         let tensor = self.get(name).and_then(|attribute| attribute.t.as_ref());

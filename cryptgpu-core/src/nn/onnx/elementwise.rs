@@ -30,6 +30,11 @@ pub(super) fn arithmetic<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> R
     {
         return Ok(normalised);
     }
+    if node.operator() == "Sub"
+        && let Some(logarithms) = super::normalisation::less_log_sum(import, node)?
+    {
+        return Ok(logarithms);
+    }
     let values = (0..count).map(|place| import.value(node, place)).collect::<Result<Vec<_>>>()?;
     match (node.operator(), values.as_slice()) {
         ("Add" | "Sum", [only]) => Ok(only.clone()),
@@ -347,14 +352,18 @@ pub(super) fn same<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
             }
         }
         "Cast" => {
-            let to = node.int("to").and_then(|to| i32::try_from(to).ok()).unwrap_or(0);
-            if !super::tensor::is_float(to) {
+            if !casts_to_float(node) {
                 return Err("it makes integers of values that depend on the input".to_owned().into());
             }
         }
         _ => {}
     }
     Ok(x)
+}
+
+/// Whether a Cast gives floats.
+pub(super) fn casts_to_float(node: Attributes<'_>) -> bool {
+    node.int("to").and_then(|to| i32::try_from(to).ok()).is_some_and(super::tensor::is_float)
 }
 
 /// Constant: a tensor, or a number or list that is written as an attribute.

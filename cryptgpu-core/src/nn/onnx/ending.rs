@@ -1,4 +1,4 @@
-//! Functions behind the last layer: Sigmoid, Softmax, LogSoftmax, ArgMax. They are computed in the clear, of the scores, by whoever
+//! Functions behind the last layer: Sigmoid, Softmax, LogSoftmax, ArgMax, Exp. They are computed in the clear, of the scores, by whoever
 //! opens these (ADR 0051).
 
 use super::attributes::Attributes;
@@ -12,6 +12,8 @@ use ndarray::{ArrayD, Axis};
 pub(super) enum Ending {
     /// 1 / (1 + exp(−x)) of each element.
     Sigmoid,
+    /// exp(x) of each element.
+    Exp,
     /// exp(xᵢ) / Σⱼ exp(xⱼ) of each row.
     Softmax,
     /// xᵢ − ln Σⱼ exp(xⱼ) of each row.
@@ -43,6 +45,7 @@ impl Ending {
         match self {
             // exp of a large number is an infinity, whose reciprocal is the right limit.
             Ending::Sigmoid => scores.mapv_inplace(|x| 1.0 / (1.0 + (-x).exp())),
+            Ending::Exp => scores.mapv_inplace(f64::exp),
             Ending::Softmax | Ending::LogSoftmax => self.by_row(&mut scores),
             Ending::ArgMax { axis, keep, last } => {
                 let places = scores.map_axis(Axis(axis), |row| place_of_largest(row.iter().copied(), last));
@@ -67,6 +70,7 @@ impl Ending {
     pub(super) fn notice(&self) -> String {
         let name = match self {
             Ending::Sigmoid => "Sigmoid",
+            Ending::Exp => "Exp",
             Ending::Softmax => "Softmax",
             Ending::LogSoftmax => "LogSoftmax",
             Ending::ArgMax { .. } => "ArgMax",
@@ -86,15 +90,67 @@ fn place_of_largest(row: impl Iterator<Item = f64>, last: bool) -> f64 {
     row.enumerate().fold((0, f64::NEG_INFINITY), better).0 as f64
 }
 
-/// What the output is called before the Identities that hand it on, which exporters like to put there.
+/// What the output is called before the nodes that hand it on, which exporters like to put there.
 pub(super) fn before_copies<'a>(nodes: &[&'a Node], output: &'a str) -> &'a str {
-    // Nodes stand in the order of evaluation.
-    nodes.iter().rev().fold(output, |name, node| {
-        match (node.op_type.as_str(), node.output.first(), node.input.first()) {
-            ("Identity", Some(made), Some(of)) if made == name => of,
-            _ => name,
-        }
+    before(nodes, output, |node| hands_on(nodes, node))
+}
+
+/// The same, before nodes that give it another shape as well: functions of each element are the same before and behind these.
+pub(super) fn before_views<'a>(nodes: &[&'a Node], output: &'a str) -> &'a str {
+    let views =
+        |node: &Node| matches!(node.op_type.as_str(), "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose");
+    before(nodes, output, |node| views(node) || hands_on(nodes, node))
+}
+
+/// Nodes stand in the order of evaluation.
+fn before<'a>(nodes: &[&'a Node], output: &'a str, hands_on: impl Fn(&Node) -> bool) -> &'a str {
+    nodes.iter().rev().fold(output, |name, node| match (node.output.first(), node.input.first()) {
+        (Some(made), Some(of)) if made == name && hands_on(node) => of,
+        _ => name,
     })
+}
+
+/// Whether the result of a node is its first input: copies, conversions between floats, a map of scores by class, and probabilities that are
+/// divided by their sum.
+fn hands_on(nodes: &[&Node], node: &Node) -> bool {
+    match node.op_type.as_str() {
+        "Identity" | "ZipMap" => true,
+        "Cast" => super::elementwise::casts_to_float(Attributes(node)),
+        "Normalizer" => {
+            let maker = node.input.first().and_then(|name| nodes.iter().find(|node| node.output.contains(name)));
+            maker.is_some_and(|maker| sums_to_one(Attributes(maker), Attributes(node)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether `normalizer` divides by their sum what sums up to one.
+pub(super) fn sums_to_one(maker: Attributes<'_>, normalizer: Attributes<'_>) -> bool {
+    let softmax = match maker.operator() {
+        "Softmax" => true,
+        "LinearClassifier" => maker.text("post_transform") == Some("SOFTMAX"),
+        _ => false,
+    };
+    softmax && normalizer.text("norm") == Some("L1")
+}
+
+/// Exp as the last node, but for views of it; of logarithms of probabilities it gives a softmax.
+pub(super) fn exponential<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value, Failure> {
+    let x = import.value(node, 0)?;
+    let made = |name: &str| node.0.output.first().is_some_and(|output| output == name);
+    if let (true, Some(scores)) = (made(import.last), import.layers.before_log_softmax(x.layer))
+        && x.dims.len() == 1
+    {
+        import.ending = Some(Ending::Softmax);
+        return Ok(x.with(scores));
+    }
+    if !made(import.last_of_each) {
+        return Err("exponentials are computed at the end of a network, of the opened scores, and in Softmax, Sigmoid and the like within one"
+            .to_owned()
+            .into());
+    }
+    import.ending = Some(Ending::Exp);
+    Ok(x)
 }
 
 /// Sigmoid, Softmax, LogSoftmax or ArgMax as the last node: the value is its input, and the function waits for the scores.

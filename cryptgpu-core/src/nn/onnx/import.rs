@@ -8,11 +8,11 @@ use super::ending::{self, Ending};
 use super::error::{OnnxError, Refused, Unsupported};
 use super::layers::{Kind, Layers, MOST_ELEMENTS, Order, Value};
 use super::operators::{self, Operator};
-use super::proto::{GraphOfNodes, Node, Tensor, ValueInfo};
+use super::proto::{GraphOfNodes, Node, Tensor};
 use super::tensor::{self, Beside};
-use super::{activations, elementwise, images, normalisation, places, products, resize, sequences, shapes};
+use super::{activations, elementwise, images, interface, normalisation, places, products, resize, sequences, shapes};
 use ndarray::ArrayD;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Why a node gives nothing.
@@ -44,6 +44,10 @@ pub(super) enum Held {
     Value(Value),
     /// The square root of a value, which waits for a division.
     Root,
+    /// ln Σ exp of a row of scores, which waits for being taken off them.
+    LogSumExp(Value),
+    /// The class of the largest score, which whoever opens the scores finds.
+    Label,
     /// The result of a node that cannot be computed.
     Unknown,
 }
@@ -65,6 +69,8 @@ pub(super) struct Import<'a> {
     pub(super) fixed_batch: Option<usize>,
     /// What gives the network's output, copies left out.
     pub(super) last: &'a str,
+    /// The same, with views of it left out as well.
+    pub(super) last_of_each: &'a str,
     /// The function behind the last layer, if there is one.
     pub(super) ending: Option<Ending>,
 }
@@ -80,31 +86,36 @@ pub(super) struct Imported {
     pub(super) input: Value,
     pub(super) output: Value,
     pub(super) ending: Option<Ending>,
+    /// What is to be said of other outputs, and of classes.
+    pub(super) notices: Vec<String>,
 }
 
-/// Walks through the nodes that the output needs.
+/// Walks through the nodes that an output needs: the one of this name, or the only one of numbers.
 pub(super) fn import<'a>(
     graph: &'a GraphOfNodes,
     opset: i64,
+    output: Option<&str>,
     origin: &'a str,
     beside: &'a mut Beside,
 ) -> Result<Imported, OnnxError> {
     let initializers: HashMap<&str, &Tensor> =
         graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    let (input, output) = interface(graph, &initializers, origin)?;
-    let needed = needed(graph, &output.name, origin)?;
-    let (fixed_batch, dims) = input_dims(input, origin)?;
+    let input = interface::input(graph, &initializers, origin)?;
+    let (output, left_out) = interface::output(graph, output, origin)?;
+    let classes = interface::classes(graph, &initializers);
+    let needed = interface::needed(graph, &output.name, origin)?;
+    let (fixed_batch, dims) = interface::input_dims(input, origin)?;
     if dims.iter().try_fold(1usize, |count, &size| count.checked_mul(size)).is_none_or(|count| count > MOST_ELEMENTS) {
-        return Err(interface_error(
+        return Err(interface::error(
             origin,
             format!("its input, {dims:?} without the batch, is larger than any image"),
         ));
     }
-    let channels_last = dims.len() == 3 && channels_last(&needed, &input.name);
+    let channels_last = dims.len() == 3 && interface::channels_last(&needed, &input.name);
     let shape = match dims[..] {
         [height, width, channels] if channels_last => [channels, height, width],
         [channels, height, width] => [channels, height, width],
-        [channels, length] if is_signal(&needed, &input.name) => [channels, 1, length],
+        [channels, length] if interface::is_signal(&needed, &input.name) => [channels, 1, length],
         [height, width] => [1, height, width],
         _ => [dims.iter().product(), 1, 1],
     };
@@ -114,7 +125,7 @@ pub(super) fn import<'a>(
     let outside = value.clone();
     if value.dims.len() == 1 {
         let flat = layers.flat("flatten_input", 0);
-        value.layer = flat.map_err(|what| interface_error(origin, what))?;
+        value.layer = flat.map_err(|what| interface::error(origin, what))?;
     }
     let names = HashMap::from([(input.name.as_str(), Held::Value(value))]);
     let mut import = Import {
@@ -128,139 +139,31 @@ pub(super) fn import<'a>(
         opset,
         fixed_batch,
         last: ending::before_copies(&needed, &output.name),
+        last_of_each: ending::before_views(&needed, &output.name),
         ending: None,
     };
     import.walk(&needed)?;
     match import.names.get(output.name.as_str()) {
         Some(Held::Value(value)) if matches!(value.order, Order::Inside { .. } | Order::Dropped) => {
             let what = format!("the batch is not in front of its output, {:?} without it: transpose it", value.dims);
-            Err(interface_error(origin, what))
+            Err(interface::error(origin, what))
         }
         Some(Held::Value(value)) if !matches!(value.order, Order::FlatChannelsLast(_)) => {
-            Ok(Imported { output: value.clone(), layers: import.layers, input: outside, ending: import.ending })
+            let (layers, ending) = (import.layers, import.ending);
+            let classes = classes.and_then(|classes| interface::of_classes(&classes, &value.dims));
+            let notices = left_out.into_iter().chain(classes).collect();
+            Ok(Imported { output: value.clone(), layers, input: outside, ending, notices })
         }
         Some(Held::Value(_)) => {
             let what = "its output is a flattened image with its channels last: end with the image, or with a layer";
-            Err(interface_error(origin, what.into()))
+            Err(interface::error(origin, what.into()))
         }
-        _ => Err(interface_error(origin, "its output is none that its input leads to through layers".into())),
+        Some(Held::Label) => {
+            let what = "its output is a label, the class of the largest score: take the scores, and find the largest of them in the clear";
+            Err(interface::error(origin, what.into()))
+        }
+        _ => Err(interface::error(origin, "its output is none that its input leads to through layers".into())),
     }
-}
-
-fn interface_error(origin: &str, what: String) -> OnnxError {
-    OnnxError::Interface { path: origin.into(), what }
-}
-
-/// The one input that is no constant, and the one output.
-fn interface<'a>(
-    graph: &'a GraphOfNodes,
-    initializers: &HashMap<&str, &Tensor>,
-    origin: &str,
-) -> Result<(&'a ValueInfo, &'a ValueInfo), OnnxError> {
-    let names = |infos: &[&ValueInfo]| {
-        infos.iter().take(8).map(|info| format!("`{}`", harmless(&info.name))).collect::<Vec<_>>().join(", ")
-    };
-    let inputs: Vec<&ValueInfo> =
-        graph.input.iter().filter(|info| !initializers.contains_key(info.name.as_str())).collect();
-    let [input] = inputs[..] else {
-        let what = format!("networks have one input, and it has {} ({})", inputs.len(), names(&inputs));
-        return Err(interface_error(origin, what));
-    };
-    let outputs: Vec<&ValueInfo> = graph.output.iter().collect();
-    let [output] = outputs[..] else {
-        let what = format!(
-            "networks have one output, and it has {} ({}): export the model with the one that is wanted",
-            outputs.len(),
-            names(&outputs)
-        );
-        return Err(interface_error(origin, what));
-    };
-    Ok((input, output))
-}
-
-/// Nodes that the output needs, in the file's order.
-fn needed<'a>(graph: &'a GraphOfNodes, output: &str, origin: &str) -> Result<Vec<&'a Node>, OnnxError> {
-    let mut makers: HashMap<&str, usize> = HashMap::new();
-    for (at, node) in graph.node.iter().enumerate() {
-        for name in node.output.iter().filter(|name| !name.is_empty()) {
-            if makers.insert(name, at).is_some() {
-                return Err(interface_error(origin, format!("two nodes make `{}`", harmless(name))));
-            }
-        }
-    }
-    let mut wanted = vec![false; graph.node.len()];
-    let mut open: Vec<&str> = vec![output];
-    while let Some(name) = open.pop() {
-        let Some(&at) = makers.get(name) else { continue };
-        if !std::mem::replace(&mut wanted[at], true) {
-            open.extend(graph.node[at].input.iter().map(String::as_str));
-        }
-    }
-    Ok(graph.node.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(node, _)| node).collect())
-}
-
-/// The batch that the file is for, if it is for one, and the sizes behind it.
-fn input_dims(input: &ValueInfo, origin: &str) -> Result<(Option<usize>, Vec<usize>), OnnxError> {
-    let name = harmless(&input.name);
-    let wrong = |what: String| interface_error(origin, format!("its input `{name}` {what}"));
-    let tensor = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref());
-    let tensor = tensor.ok_or_else(|| wrong("is no tensor".into()))?;
-    if !tensor::is_float(tensor.elem_type) {
-        return Err(wrong(format!("has elements of type number {}, and networks take floats", tensor.elem_type)));
-    }
-    let shape = tensor.shape.as_ref().ok_or_else(|| wrong("has no shape: export the model with one".into()))?;
-    let size = |value: Option<i64>| value.and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
-    let [batch, sizes @ ..] = shape.dim.as_slice() else {
-        return Err(wrong("is a number: networks take batches of images or of vectors".into()));
-    };
-    let dims: Option<Vec<usize>> = sizes.iter().map(|dim| size(dim.dim_value)).collect();
-    match dims {
-        Some(dims) if (1..=3).contains(&dims.len()) => Ok((size(batch.dim_value), dims)),
-        Some(dims) => {
-            Err(wrong(format!("has {} axes: networks take [batch, channels, height, width]", dims.len() + 1)))
-        }
-        None => {
-            Err(wrong("has a size behind the batch that is not fixed: export the model for one size of image".into()))
-        }
-    }
-}
-
-/// Whether what the network does first to its images, but for functions of each element, is to put their channels first:
-/// then they come with channels last, as TensorFlow has them.
-fn channels_last(nodes: &[&Node], input: &str) -> bool {
-    let mut names = HashSet::from([input]);
-    for node in nodes {
-        let Some(first) = node.input.iter().find(|name| names.contains(name.as_str())) else { continue };
-        match node.op_type.as_str() {
-            "Transpose" if names.contains(first.as_str()) => {
-                return Attributes(node).ints("perm") == Some(&[0, 3, 1, 2]);
-            }
-            "Add" | "Sub" | "Mul" | "Div" | "Cast" | "Identity" | "Relu" | "Clip" => {
-                names.extend(node.output.iter().map(String::as_str));
-            }
-            _ => return false,
-        }
-    }
-    false
-}
-
-/// Whether the first layer of what takes the input, but for functions of each element, is one of signals: `[channels, length]`.
-fn is_signal(nodes: &[&Node], input: &str) -> bool {
-    let mut names = HashSet::from([input]);
-    for node in nodes {
-        if !node.input.iter().any(|name| names.contains(name.as_str())) {
-            continue;
-        }
-        match node.op_type.as_str() {
-            "Conv" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "BatchNormalization"
-            | "Pad" => {
-                return true;
-            }
-            "Unsqueeze" | "Reshape" | "Squeeze" | "Flatten" | "Transpose" | "Gemm" | "MatMul" => return false,
-            _ => names.extend(node.output.iter().map(String::as_str)),
-        }
-    }
-    false
 }
 
 impl<'a> Import<'a> {
@@ -323,6 +226,12 @@ impl<'a> Import<'a> {
             self.take(folded.len())?;
             return Ok(Held::Constant(folded));
         }
+        // What waits for another node is handed on.
+        match (inputs.first(), node.operator()) {
+            (Some(Some(held @ Held::LogSumExp(_))), "Reshape" | "Unsqueeze" | "Identity")
+            | (Some(Some(held @ Held::Root)), "Clip" | "Expand" | "Identity") => return Ok(held.clone()),
+            _ => {}
+        }
         operate(self, node)
     }
 
@@ -336,7 +245,7 @@ impl<'a> Import<'a> {
     }
 
     /// What the input at `place` stands for; None where it is left out.
-    fn input(&mut self, node: Attributes<'a>, place: usize) -> Result<Option<Held>, Failure> {
+    pub(super) fn input(&mut self, node: Attributes<'a>, place: usize) -> Result<Option<Held>, Failure> {
         let Some(name) = node.0.input.get(place).filter(|name| !name.is_empty()) else { return Ok(None) };
         if let Some(held) = self.names.get(name.as_str()) {
             return Ok(Some(held.clone()));
@@ -344,7 +253,7 @@ impl<'a> Import<'a> {
         let Some(tensor) = self.initializers.get(name.as_str()) else {
             let (node, name) = (harmless(&label(node.0)), harmless(name));
             let what = format!("node {node} takes `{name}`, which nothing before it makes");
-            return Err(Failure::Fatal(interface_error(self.origin, what)));
+            return Err(Failure::Fatal(interface::error(self.origin, what)));
         };
         let constant = tensor::constant(tensor, self.beside)?;
         self.room = self.room.saturating_add(constant.len().saturating_mul(COPIES));
@@ -380,8 +289,14 @@ impl<'a> Import<'a> {
             Some(Held::Value(value)) => Ok(value),
             Some(Held::Unknown) => Err(Failure::Unknown),
             Some(Held::Root) => Err(Failure::Refused(format!(
-                "its input {place} is a square root, which is computed in layer normalisation alone"
+                "its input {place} is a square root, which is computed in normalisations alone"
             ))),
+            Some(Held::LogSumExp(_)) => Err(Failure::Refused(format!(
+                "its input {place} is the logarithm of a sum of exponentials, which is computed where it is taken off the scores alone"
+            ))),
+            Some(Held::Label) => Err(Failure::Refused(
+                "it computes with a label: end the model with the scores, of which whoever opens them finds the largest".into(),
+            )),
             Some(Held::Constant(_)) => Err(Failure::Refused(format!("its input {place} is a constant"))),
             None => Err(Failure::Refused(format!("it has no input {place}"))),
         }
@@ -536,6 +451,8 @@ pub(super) fn conversion(operator: &str) -> Option<Operate> {
         "DepthToSpace" | "SpaceToDepth" => value!(places::blocks),
         "Identity" | "Dropout" | "Cast" => value!(elementwise::same),
         "Sigmoid" | "Softmax" | "LogSoftmax" | "ArgMax" => value!(ending::ending),
+        "ReduceLogSumExp" => |import, node| normalisation::log_sum_exp(import, node),
+        "Exp" => value!(ending::exponential),
         "Constant" => |_, node| elementwise::constant(node),
         "Shape" => |import, node| shapes::shape(import, node).map(Held::Constant),
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => value!(shapes::reshape),
@@ -546,7 +463,8 @@ pub(super) fn conversion(operator: &str) -> Option<Operate> {
         "Expand" => value!(sequences::expand),
         "Split" => |import, node| sequences::split(import, node),
         // Of constants only: `constant::fold` has computed them.
-        "Sqrt" => |import, node| normalisation::root(import, node),
+        "Sqrt" | "ReduceL2" => |import, node| normalisation::root(import, node),
+        "LpNormalization" => value!(normalisation::lp),
         "Pow" => value!(normalisation::power),
         "ConstantOfShape" | "Equal" | "Where" | "Mod" => {
             |_, _| Err("it is computed of constants only, not of what depends on the input".to_owned().into())

@@ -4,6 +4,7 @@
 use super::super::Op;
 use super::super::infer::infer_shape;
 use crate::device::PoolGeometry;
+use crate::mpc::RowFunction;
 use ndarray::{ArrayD, IxDyn};
 
 /// What a layer computes.
@@ -70,6 +71,14 @@ impl Layers {
             return Ok(layer);
         }
         self.add(name, Kind::Plain(Op::Flatten), vec![layer])
+    }
+
+    /// What a layer is the logarithm of a softmax of.
+    pub(super) fn before_log_softmax(&self, layer: usize) -> Option<usize> {
+        match self.0.get(layer) {
+            Some(Layer { kind: Kind::Plain(Op::Rows(RowFunction::LogSoftmax)), inputs, .. }) => inputs.first().copied(),
+            _ => None,
+        }
     }
 
     /// What a layer is a flattening of.

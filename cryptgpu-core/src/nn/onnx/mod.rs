@@ -10,9 +10,11 @@
 //! | `tensor.rs` | constant tensors, in the file and beside it |
 //! | `attributes.rs` | settings of nodes |
 //! | `constant.rs` | arithmetic on constants and shapes |
+//! | `interface.rs` | inputs and outputs |
 //! | `import.rs` | the walk through the nodes |
 //! | `operators.rs` | which operators are computed, and what to do about the others |
 //! | `products.rs`, `elementwise.rs`, `activations.rs`, `images.rs`, `resize.rs`, `shapes.rs`, `places.rs`, `sequences.rs`, `normalisation.rs` | the conversion of each |
+//! | `classical.rs` | the same, of what scikit-learn's models have beside |
 //! | `axes.rs` | where the batch is |
 //! | `layers.rs` | layers before they are a graph |
 //! | `ending.rs` | functions behind the last layer, which are computed of the opened scores |
@@ -23,12 +25,14 @@ mod activations;
 mod attributes;
 mod axes;
 mod build;
+mod classical;
 mod constant;
 mod elementwise;
 mod ending;
 mod error;
 mod images;
 mod import;
+mod interface;
 mod layers;
 mod normalisation;
 mod operators;
@@ -46,6 +50,7 @@ use super::{Graph, Weights};
 use ending::Ending;
 use layers::{Order, Value};
 use ndarray::{ArrayD, Axis, IxDyn};
+use prost::bytes::Bytes;
 use std::path::Path;
 use tensor::Beside;
 
@@ -75,6 +80,11 @@ pub struct OnnxModel {
     ending: Option<Ending>,
 }
 
+fn read(path: &Path) -> Result<Bytes, OnnxError> {
+    let failed = |source| OnnxError::Read { path: path.display().to_string(), source };
+    std::fs::read(path).map(Bytes::from).map_err(failed)
+}
+
 /// The versions of standard operators that are read; of newer ones it is not known that they mean the same.
 const OPSETS: std::ops::RangeInclusive<i64> = 9..=28;
 
@@ -85,9 +95,32 @@ impl OnnxModel {
     /// [`OnnxError::Unsupported`] with every node that cannot be computed; else what is wrong with the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, OnnxError> {
         let path = path.as_ref();
-        let origin = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| OnnxError::Read { path: origin.clone(), source })?;
-        Self::read(bytes, &origin, Beside::file(path))
+        Self::read(&read(path)?, None, &path.display().to_string(), Beside::file(path))
+    }
+
+    /// As [`load`](Self::load), with the output of this name as the network's result. `load` takes the only one there is, or the only one that
+    /// holds numbers: of a classifier of scikit-learn its probabilities or scores, and not its labels.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where no output has the name.
+    pub fn load_output(path: impl AsRef<Path>, output: &str) -> Result<Self, OnnxError> {
+        let path = path.as_ref();
+        Self::read(&read(path)?, Some(output), &path.display().to_string(), Beside::file(path))
+    }
+
+    /// The network of a file that is `graph`, whichever output that is of; where none is, that of [`load`](Self::load).
+    pub(super) fn load_like(path: &Path, graph: &Graph) -> Result<Self, OnnxError> {
+        let (bytes, origin) = (read(path)?, path.display().to_string());
+        let open = |output: Option<&str>| Self::read(&bytes, output, &origin, Beside::file(path));
+        let first = open(None);
+        let is_it = |model: &Self| model.graph.nodes() == graph.nodes() && model.graph.output() == graph.output();
+        if first.as_ref().is_ok_and(is_it) {
+            return first;
+        }
+        let outputs = proto::read(bytes.clone(), &origin)?.graph.map(|graph| graph.output).unwrap_or_default();
+        // Of the few that models have; each is a walk through the file.
+        let outputs = outputs.iter().take(if outputs.len() > 1 { 64 } else { 0 });
+        outputs.filter_map(|output| open(Some(&output.name)).ok()).find(is_it).map_or(first, Ok)
     }
 
     /// As [`load`](Self::load), from the bytes of a file, all of whose weights are in it; errors call it `origin`.
@@ -95,11 +128,10 @@ impl OnnxModel {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_bytes(bytes: &[u8], origin: &str) -> Result<Self, OnnxError> {
-        Self::read(bytes.to_vec(), origin, Beside::nothing())
+        Self::read(&bytes.to_vec().into(), None, origin, Beside::nothing())
     }
 
-    fn read(bytes: Vec<u8>, origin: &str, mut beside: Beside) -> Result<Self, OnnxError> {
-        let bytes = prost::bytes::Bytes::from(bytes);
+    fn read(bytes: &Bytes, output: Option<&str>, origin: &str, mut beside: Beside) -> Result<Self, OnnxError> {
         let model = proto::read(bytes.clone(), origin)?;
         let interface = |what: String| OnnxError::Interface { path: origin.into(), what };
         let standard = |domain: &str| matches!(domain, "" | "ai.onnx");
@@ -116,11 +148,12 @@ impl OnnxModel {
             notices.push(format!("its operators are of version {opset}, and were read as those of {}", OPSETS.end()));
         }
         let graph = model.graph.as_ref().ok_or_else(|| interface("it holds no network".into()))?;
-        let imported = import::import(graph, opset, origin, &mut beside)?;
+        let imported = import::import(graph, opset, output, origin, &mut beside)?;
         let stem = Path::new(origin).file_stem().map_or_else(|| "onnx".into(), |stem| stem.to_string_lossy());
         let name = import::harmless(&stem);
         let (graph, weights) = build::build(&name, imported.layers, imported.output.layer, origin)?;
-        let digest = beside.digest(&bytes)?;
+        let digest = beside.digest(bytes)?;
+        notices.extend(imported.notices);
         notices.extend(imported.ending.as_ref().map(Ending::notice));
         let (input, output, ending) = (imported.input, imported.output, imported.ending);
         Ok(OnnxModel { graph, weights, notices, digest, input, output, ending })

@@ -1,11 +1,11 @@
 //! Normalisation of rows: LayerNormalization, RMSNormalization, and those of planes and of groups of these, InstanceNormalization and
 //! GroupNormalization. Layer normalisation also as exporters wrote it before it was an operator, by its parts: (x − mean) / √(mean((x − mean)²) + ε). The
-//! square root waits for the division that makes a normalisation of it.
+//! square root waits for the division that makes a normalisation of it, as a Euclidean norm does.
 
 use super::super::Op;
 use super::attributes::Attributes;
 use super::axes::Axes;
-use super::constant;
+use super::constant::{self, Dim};
 use super::import::{Failure, Held, Import};
 use super::layers::{Kind, Value};
 use super::products::vector;
@@ -101,9 +101,107 @@ pub(super) fn planes<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     Ok(axes.value(y.layer))
 }
 
-/// Sqrt of a value: nothing by itself.
+/// Rows of the last axis, each divided by its Euclidean norm: x/√Σx² as x/√(mean(x²)) by 1/√width. A row of zeros stays one.
+pub(super) fn unit_rows<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: &Value) -> Result<Value> {
+    let (x, axes) = sequences::rows(import, node, x)?;
+    let width = x.dims.last().copied().unwrap_or(1);
+    import.take(2 * width)?;
+    let gamma = vec![(width as f64).sqrt().recip(); width];
+    let function = RowFunction::RmsNorm { eps: UNIT_EPS };
+    normalised(import, node, &x, &axes, width, function, [Some(gamma), None])
+}
+
+/// What is added to the mean square of a row, so that zeros have a norm.
+const UNIT_EPS: f64 = 1e-7;
+
+/// LpNormalization by the Euclidean norm of rows.
+pub(super) fn lp<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value> {
+    let x = import.value(node, 0)?;
+    let rank = Axes::of(&x).sizes.len();
+    let last = constant::axis(node.int("axis").unwrap_or(-1), rank)? + 1 == rank;
+    if node.int("p").unwrap_or(2) != 2 || !last {
+        return Err("of norms, the Euclidean one along the last axis is computed".to_owned().into());
+    }
+    unit_rows(import, node, &x)
+}
+
+/// Div of rows by their Euclidean norm, which is written as ReduceL2 or as the root of ReduceSumSquare, and may be kept from being
+/// zero and repeated.
+fn by_norm<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Option<Value>> {
+    let mut maker = node.0.input.get(1).and_then(|name| import.maker(name));
+    let (mut root, mut around) = (false, vec![]);
+    while let Some(of) = maker.filter(|maker| matches!(maker.operator(), "Clip" | "Expand" | "Sqrt")) {
+        match of.operator() {
+            "Sqrt" => root = true,
+            _ => around.push(of),
+        }
+        maker = of.0.input.first().and_then(|name| import.maker(name));
+    }
+    let Some(norm) = maker.filter(|maker| maker.operator() == if root { "ReduceSumSquare" } else { "ReduceL2" }) else {
+        return Ok(None);
+    };
+    if norm.0.input.first() != node.0.input.first() {
+        return Ok(None);
+    }
+    let x = import.value(node, 0)?;
+    let axes = Axes::of(&x);
+    for of in around {
+        if !changes_no_norm(import, of, &axes)? {
+            return Ok(None);
+        }
+    }
+    if !is_of_rows(import, norm, axes.sizes.len())? {
+        return Ok(None);
+    }
+    unit_rows(import, node, &x).map(Some)
+}
+
+/// Whether a Clip only keeps a norm from being zero, or an Expand only repeats it for each element of a value with these axes.
+fn changes_no_norm<'a>(import: &mut Import<'a>, node: Attributes<'a>, axes: &Axes) -> Result<bool> {
+    if node.operator() == "Clip" {
+        let [low, high] = super::activations::clip_bounds(import, node)?;
+        return Ok(low <= 1e-6 && high >= 1e30);
+    }
+    let target = import.constant(node, 1)?.and_then(|target| target.dims()).unwrap_or_default();
+    let fits = |(at, dim): (usize, &Dim)| match *dim {
+        Dim::Is(1) => true,
+        Dim::Is(size) if axes.batch == Some(at) => usize::try_from(size).ok() == import.fixed_batch,
+        Dim::Is(size) => usize::try_from(size).ok() == axes.sizes.get(at).copied(),
+        Dim::Batch(times) => axes.batch == Some(at) && times == 1,
+    };
+    Ok(target.len() == axes.sizes.len() && target.iter().enumerate().all(fits))
+}
+
+/// Whether a reduction is along the last axis, and keeps it.
+fn is_of_rows<'a>(import: &mut Import<'a>, reduction: Attributes<'a>, rank: usize) -> Result<bool> {
+    let axes = constant::axes(&reduction, import.constant(reduction, 1)?.as_ref())?;
+    let keeps = reduction.int("keepdims").unwrap_or(1) != 0;
+    Ok(keeps && matches!(axes[..], [axis] if constant::axis(axis, rank) == Ok(rank - 1)))
+}
+
+/// Sqrt or ReduceL2 of a value: nothing by itself.
 pub(super) fn root<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Held> {
     import.value(node, 0).map(|_| Held::Root)
+}
+
+/// ReduceLogSumExp of the scores of classes: nothing by itself.
+pub(super) fn log_sum_exp<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Held> {
+    let x = import.value(node, 0)?;
+    let axes = constant::axes(&node, import.constant(node, 1)?.as_ref())?;
+    if x.dims.len() != 1 || !matches!(axes[..], [1 | -1]) {
+        return Err("it is computed over classes, the last axis of [batch, classes]".to_owned().into());
+    }
+    Ok(Held::LogSumExp(x))
+}
+
+/// Scores less the logarithm of the sum of their exponentials: the logarithm of a softmax, as naive Bayes has it.
+pub(super) fn less_log_sum<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Option<Value>> {
+    let Some(Held::LogSumExp(of)) = import.input(node, 1)? else { return Ok(None) };
+    let x = import.value(node, 0)?;
+    if x != of {
+        return Ok(None);
+    }
+    super::activations::of_each(import, node, Op::Rows(RowFunction::LogSoftmax), &x).map(Some)
 }
 
 /// Pow: a square, as a product.
@@ -118,7 +216,7 @@ pub(super) fn power<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result
 
 /// Div of two values, where it ends a normalisation.
 pub(super) fn division<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Option<Value>> {
-    let Some((x, eps)) = parts(import, node)? else { return Ok(None) };
+    let Some((x, eps)) = parts(import, node)? else { return by_norm(import, node) };
     let (x, axes) = import.plain(node, &x)?;
     let width = x.dims.last().copied().unwrap_or(1);
     normalised(import, node, &x, &axes, width, RowFunction::LayerNorm { eps }, [None, None]).map(Some)
@@ -153,11 +251,9 @@ fn parts<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Option<(Va
         return Ok(None);
     }
     let x = import.value(above, 0)?;
-    let rank = super::axes::Axes::of(&x).sizes.len();
+    let rank = Axes::of(&x).sizes.len();
     for reduction in [mean, variance] {
-        let axes = constant::axes(&reduction, import.constant(reduction, 1)?.as_ref())?;
-        let keeps = reduction.int("keepdims").unwrap_or(1) != 0;
-        if !keeps || !matches!(axes[..], [axis] if constant::axis(axis, rank) == Ok(rank - 1)) {
+        if !is_of_rows(import, reduction, rank)? {
             return Ok(None);
         }
     }

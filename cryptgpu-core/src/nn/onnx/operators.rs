@@ -1,5 +1,6 @@
 //! Which operators are computed, and what to do about the others.
 
+use super::classical;
 use super::import::{Operate, conversion};
 use super::proto::Node;
 
@@ -12,6 +13,12 @@ pub(super) enum Operator {
 }
 
 pub(super) fn find(node: &Node) -> Operator {
+    if node.domain == "ai.onnx.ml" {
+        return match classical::conversion(&node.op_type) {
+            Some(operate) => Operator::Known(operate),
+            None => Operator::Unknown(classical_advice(&node.op_type).to_owned()),
+        };
+    }
     if !matches!(node.domain.as_str(), "" | "ai.onnx") {
         let domain = super::import::harmless(&node.domain);
         return Operator::Unknown(format!(
@@ -51,8 +58,8 @@ pub(super) fn keeps_shape(node: &Node) -> bool {
 const OTHER_ACTIVATION: &str = "private evaluation has ReLU and functions that are piecewise linear (LeakyRelu, PRelu, Clip, HardSigmoid, HardSwish): train \
      the model with one of these in its place";
 
-const ACTIVATIONS: &[&str] = &["ThresholdedRelu", "Exp", "Log"];
-const NORMALISATIONS: &[&str] = &["LRN", "LpNormalization"];
+const ACTIVATIONS: &[&str] = &["ThresholdedRelu", "Log"];
+const NORMALISATIONS: &[&str] = &["LRN"];
 
 /// What would have to change for an operator that is not computed.
 fn advice(operator: &str) -> &'static str {
@@ -76,5 +83,23 @@ fn advice(operator: &str) -> &'static str {
             "of layers over sequences, attention made of MatMul and Softmax is computed"
         }
         _ => "there is no private protocol for it here yet: replace it, or compute this part in the clear",
+    }
+}
+
+/// The same of an operator for models that are no networks.
+fn classical_advice(operator: &str) -> &'static str {
+    match operator {
+        "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
+            "trees are not computed: train a linear model or a network (LogisticRegression, Ridge, MLPClassifier, MLPRegressor)"
+        }
+        "SVMClassifier" => {
+            "of support vector machines those without a kernel are computed: train LinearSVC, on features that a kernel would give if it \
+             needs them"
+        }
+        "LabelEncoder" | "OneHotEncoder" | "CategoryMapper" | "DictVectorizer" | "CastMap" | "FeatureVectorizer" => {
+            "words and categories become numbers in the clear: do it before the data are shared, and export what comes behind it"
+        }
+        "Binarizer" => "it compares features with a number: do it in the clear, before the data are shared",
+        _ => "of the operators for models other than networks, factors, linear models and normalisation are computed",
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::Op;
 use super::attributes::Attributes;
+use super::axes::Axes;
 use super::constant;
 use super::import::{Failure, Import};
 use super::layers::{Kind, Order, Value};
@@ -154,11 +155,20 @@ pub(super) fn matmul<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     if import.constant(node, 0)?.is_some() {
         return Err("its first factor is constant: write it as x · W, with the constant behind".to_owned().into());
     }
-    let weight = matrix(&*import.weights(node, 1)?, true)?;
-    linear(import, node, weight, None)
+    let weight = import.weights(node, 1)?;
+    if weight.ndim() != 1 {
+        return linear(import, node, matrix(&weight, true)?, None);
+    }
+    // A vector: one number of each row.
+    let column = weight.as_ref().clone().insert_axis(Axis(1));
+    let y = linear(import, node, matrix(&column, true)?, None)?;
+    let axes = Axes::of(&y);
+    let last = axes.sizes.len() - 1;
+    axes.squeezed(&[last]).map(|axes| axes.value(y.layer)).ok_or_else(|| "it multiplies the batch".to_owned().into())
 }
 
-fn linear<'a>(
+/// A fully connected layer, `[out, in]`, of a vector or of rows.
+pub(super) fn linear<'a>(
     import: &mut Import<'a>,
     node: Attributes<'a>,
     mut weight: Array2<f32>,

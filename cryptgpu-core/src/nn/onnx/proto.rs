@@ -71,6 +71,8 @@ pub(super) struct Attribute {
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub(super) ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub(super) strings: Vec<Vec<u8>>,
 }
 
 /// A constant tensor.
@@ -85,6 +87,8 @@ pub(super) struct Tensor {
     pub(super) float_data: Vec<f32>,
     #[prost(int32, repeated, tag = "5")]
     pub(super) int32_data: Vec<i32>,
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub(super) string_data: Vec<Vec<u8>>,
     #[prost(int64, repeated, tag = "7")]
     pub(super) int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
@@ -155,7 +159,7 @@ pub(super) struct Dimension {
     pub(super) dim_param: Option<String>,
 }
 
-/// The most fields that a file may have outside its tensors' elements. Large language models have some 100,000; and each
+/// The most fields that a file may have outside its tensors' elements and lists of numbers. Large language models have some 100,000; and each
 /// takes a hundred bytes or two once it is read, however few it took in the file.
 const MOST_FIELDS: usize = 400_000;
 
@@ -210,8 +214,9 @@ impl Part {
 /// Nothing is allocated: the count bounds what the reader will allocate.
 fn count_fields(mut bytes: &[u8], part: Part, mut counted: usize) -> Option<usize> {
     while !bytes.is_empty() && counted <= MOST_FIELDS {
-        counted += 1;
         let key = varint(&mut bytes)?;
+        // Coefficients of linear models are attributes, and each takes more of the file than of memory, or not much less.
+        counted += usize::from(!matches!((part, key >> 3), (Part::Attribute, 7 | 8)));
         match key & 7 {
             0 => drop(varint(&mut bytes)?),
             1 => bytes = bytes.get(8..)?,

@@ -50,7 +50,13 @@ pub(super) fn matmul<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
 }
 
 /// An axis of a plain value, as large as `times` where it has one entry.
-fn repeated<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: Value, axis: usize, times: usize) -> Result<Value> {
+pub(super) fn repeated<'a>(
+    import: &mut Import<'a>,
+    node: Attributes<'a>,
+    x: Value,
+    axis: usize,
+    times: usize,
+) -> Result<Value> {
     if x.dims[axis] != 1 || times == 1 {
         return Ok(x);
     }
@@ -480,9 +486,22 @@ pub(super) fn plus<'a>(
     constant: &ArrayD<f32>,
     sign: f32,
 ) -> Result<Option<Value>> {
-    let (x, axes) = import.plain(node, x)?;
+    let (mut x, mut axes) = import.plain(node, x)?;
     let Some(bias) = over_dims(&axes, import.fixed_batch, constant) else { return Ok(None) };
-    import.take(x.dims.iter().product())?;
+    for at in 0..axes.sizes.len() {
+        // Where the value has one entry and the constant several, it grows.
+        let Some(place) = axes.place(at).filter(|&place| x.dims[place] == 1 && bias.ndim() == x.dims.len()) else {
+            continue;
+        };
+        let times = bias.len_of(Axis(place));
+        if times > 1 && axes.batch != Some(at) {
+            import.take(times)?;
+            x = repeated(import, node, x, place, times)?;
+            axes = axes.with(at, times);
+        }
+    }
+    let elements = x.dims.iter().try_fold(1usize, |all, &size| all.checked_mul(size));
+    import.take(elements.unwrap_or(usize::MAX))?;
     let Some(bias) = bias.broadcast(IxDyn(&x.dims)) else { return Ok(None) };
     let bias = Kind::Bias(bias.mapv(|value| sign * value));
     Ok(Some(axes.value(import.layer(node, None, bias, &[&x])?.layer)))

@@ -102,6 +102,8 @@ impl Beside {
 
 /// The numbers that ONNX has for types of elements.
 const FLOAT: i32 = 1;
+/// Words, which no layer takes.
+pub(super) const STRING: i32 = 8;
 const FLOAT16: i32 = 10;
 const DOUBLE: i32 = 11;
 const BFLOAT16: i32 = 16;
@@ -162,6 +164,17 @@ pub(super) fn constant(tensor: &Tensor, beside: &mut Beside) -> Result<Constant,
     let values = values.filter(|values| values.len() == elements).ok_or_else(count)?;
     let values = values.into_iter().map(Dim::Is).collect();
     Ok(Constant::Ints(ArrayD::from_shape_vec(shaped, values).map_err(|_| count())?))
+}
+
+/// The names of classes in a list of words or of integers; None for anything else.
+pub(super) fn labels(tensor: &Tensor) -> Option<Vec<String>> {
+    if tensor.data_type == STRING {
+        return Some(tensor.string_data.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect());
+    }
+    match constant(tensor, &mut Beside::nothing()) {
+        Ok(Constant::Ints(values)) => Some(values.iter().map(|class| format!("{class:?}")).collect()),
+        _ => None,
+    }
 }
 
 /// Elements from raw bytes, little-endian; None where bytes are left over.

@@ -477,7 +477,7 @@ def corpus():
     """What the fuzzer begins with: small files that reach most of the reader."""
     FUZZ.mkdir(exist_ok=True)
     for name in ("conv-groups-dilation-pads", "matmul-add", "max-pool", "view-by-shape", "keras-like", "external",
-                 "batch-norm-anywhere", "refused/many"):
+                 "batch-norm-anywhere", "refused/many", "sklearn/logistic-of-words"):
         shutil.copy(HERE / f"{name}.onnx", FUZZ / pathlib.Path(name).name)
     arrays = FUZZ.parent / "npy"
     arrays.mkdir(exist_ok=True)
@@ -1060,6 +1060,26 @@ def normalisations():
     case("rms-normalization", net)
 
 
+def norms():
+    """Rows divided by their Euclidean norm: as torch.nn.functional.normalize, as skl2onnx, and as one operator."""
+    global random
+    random = np.random.default_rng(20261206)
+    net = Net((5, 8))
+    x = net.add("MatMul", net.weight(floats(8, 6)))
+    norm = net.add("Clip", net.weight(np.float32(1e-12)), of=net.add("ReduceL2", axes=[-1], keepdims=1))
+    net.add("Div", net.add("Expand", net.add("Shape", of=x), of=norm), of=x)
+    x = net.add("MatMul", net.weight(floats(6, 7)))
+    squares = net.add("ReduceSumSquare", axes=[2], keepdims=1)
+    net.add("Div", net.add("Sqrt", of=squares), of=x)
+    net.add("LpNormalization", p=2, of=net.add("MatMul", net.weight(floats(7, 4))))
+    case("rows-of-norm-one", net)
+    # Into a ball, which is another function: rows within stay as they are.
+    net = Net((6,))
+    norm = net.add("Clip", net.weight(np.float32(1)), of=net.add("ReduceL2", axes=[-1], keepdims=1))
+    net.add("Div", norm, of="x")
+    onnx.save(net.model(), HERE / "refused" / "into-a-ball.onnx")
+
+
 def quotients():
     """Quotients, and the larger and smaller of two."""
     global random
@@ -1126,6 +1146,7 @@ elif __name__ == "__main__":
     places()
     averages()
     normalisations()
+    norms()
     quotients()
     more_activations()
     if "--without-torch" not in sys.argv:
