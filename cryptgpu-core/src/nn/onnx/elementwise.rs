@@ -351,10 +351,8 @@ pub(super) fn same<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<
                 return Err("it drops out (training_mode): export the model in eval mode".to_owned().into());
             }
         }
-        "Cast" => {
-            if !casts_to_float(node) {
-                return Err("it makes integers of values that depend on the input".to_owned().into());
-            }
+        "Cast" if !casts_to_float(node) => {
+            return Err("it makes integers of values that depend on the input".to_owned().into());
         }
         _ => {}
     }
