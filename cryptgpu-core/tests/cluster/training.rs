@@ -244,7 +244,7 @@ fn private_epoch(net: Graph, optimizer: Optimizer, settings: Settings, seed: u64
     let furthest = furthest.fold(0.0, f32::max);
     assert_eq!(clear.cut().beyond, 0, "all values have a place in the ring");
     println!("losses {losses:.3?}, at most {apart:.1e} apart, weights {furthest:.1e}");
-    assert!(run.curve().len() == 9 && losses.len() == 9 && losses[8] < 0.6 * losses[0], "{losses:?}");
+    assert!(run.curve().len() == 9 && losses.len() == 9 && losses[8] < 0.7 * losses[0], "{losses:?}");
     assert!(apart < allowed && f64::from(furthest) < allowed, "losses {apart:.1e} apart, weights {furthest:.1e}");
 }
 

@@ -114,17 +114,18 @@ impl PlaintextTraining {
                 *weight -= &cuts.rounded(along * (rate / whole));
             }
             Optimizer::Adam(Adam { betas, eps, .. }) => {
-                let [first_sum, second_sum] = betas.map(|beta| 1.0 - beta.powi(self.steps));
+                // Moments with the bias taken off, as in a private run: a thousandth of a square has no bits.
+                let [first_gain, second_gain] = betas.map(|beta| (1.0 - beta) / (1.0 - beta.powi(self.steps)));
                 let half = adam_divisor(whole, eps, cuts);
                 let gradient = cuts.wide(gradient / half, 0);
                 let first = self.first.entry(name.to_owned()).or_insert_with(zeros);
-                *first += &cuts.wide((&gradient - &*first) * (1.0 - betas[0]), 0);
+                *first += &cuts.wide((&gradient - &*first) * first_gain, 0);
                 let second = self.second.entry(name.to_owned()).or_insert_with(zeros);
-                *second += &cuts.wide((&gradient * &gradient - &*second) * (1.0 - betas[1]), 0);
-                let eps = (eps * whole / half * second_sum.sqrt()).max(cuts.wide_unit().unwrap_or(0.0));
+                *second += &cuts.wide((&gradient * &gradient - &*second) * second_gain, 0);
+                let eps = (eps * whole / half).max(cuts.wide_unit().unwrap_or(0.0));
                 let root = cuts.wide(second.mapv(|moment| moment.max(0.0).sqrt() + eps), 0);
                 let quotient = cuts.wide(&*first / &root, 0);
-                *weight -= &cuts.rounded(quotient * (rate * second_sum.sqrt() / first_sum));
+                *weight -= &cuts.rounded(quotient * rate);
             }
         }
     }

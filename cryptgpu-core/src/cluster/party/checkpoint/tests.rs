@@ -93,7 +93,7 @@ fn a_bit_that_has_changed_anywhere_is_noticed_and_so_is_a_missing_end() {
         let error = all.read(7).unwrap_err();
         let right = match at / 8 {
             0..8 => matches!(error, SealedError::Foreign { .. }),
-            8..12 => matches!(error, SealedError::Format { expected: 1, .. }),
+            8..12 => matches!(error, SealedError::Format { expected: 2, .. }),
             12..24 => matches!(error, SealedError::Truncated { .. } | SealedError::Changed { .. }),
             24..32 => matches!(error, SealedError::OtherKey { .. }),
             _ => matches!(error, SealedError::Changed { .. }),
