@@ -85,6 +85,11 @@ fn one_of_several_outputs_is_the_result() {
     assert_eq!([last("high"), last("low")], ["relu", "piecewise_linear"]);
     let error = OnnxModel::load_output(&path, "middle").unwrap_err().to_string();
     assert!(error.contains("none of its outputs is `middle`") && error.contains("`high`, `low`"), "{error}");
+    // Heads that are alike in all but their weights cannot be told apart by a graph.
+    let path = folder("refused").join("heads-alike.onnx");
+    let low = OnnxModel::load_output(&path, "low").unwrap();
+    let error = WeightSource::File(path.into()).load(&low.graph).unwrap_err().to_string();
+    assert!(error.contains("several of its outputs") && error.contains("names of their own"), "{error}");
     for (file, output, hint) in [
         ("ridge-of-two", "label", "its output is a label"),
         ("logistic", "output_label", "it computes with a label"),

@@ -108,7 +108,10 @@ impl OnnxModel {
         Self::read(&read(path)?, Some(output), &path.display().to_string(), Beside::file(path))
     }
 
-    /// The network of a file that is `graph`, whichever output that is of; where none is, that of [`load`](Self::load).
+    /// The network of a file, of the output with which it is `graph`. Where it is that with none, what [`load`](Self::load) gives.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where two outputs have that graph with other weights: which of them is meant cannot be told.
     pub(super) fn load_like(path: &Path, graph: &Graph) -> Result<Self, OnnxError> {
         let (bytes, origin) = (read(path)?, path.display().to_string());
         let open = |output: Option<&str>| Self::read(&bytes, output, &origin, Beside::file(path));
@@ -120,7 +123,14 @@ impl OnnxModel {
         let outputs = proto::read(bytes.clone(), &origin)?.graph.map(|graph| graph.output).unwrap_or_default();
         // Of the few that models have; each is a walk through the file.
         let outputs = outputs.iter().take(if outputs.len() > 1 { 64 } else { 0 });
-        outputs.filter_map(|output| open(Some(&output.name)).ok()).find(is_it).map_or(first, Ok)
+        let mut alike = outputs.filter_map(|output| open(Some(&output.name)).ok()).filter(is_it);
+        let Some(found) = alike.next() else { return first };
+        if alike.any(|other| other.weights != found.weights) {
+            let what = "several of its outputs have the network that is asked for, with other weights: give their layers names of \
+                        their own, or export the model with one output";
+            return Err(interface::error(&origin, what.into()));
+        }
+        Ok(found)
     }
 
     /// As [`load`](Self::load), from the bytes of a file, all of whose weights are in it; errors call it `origin`.

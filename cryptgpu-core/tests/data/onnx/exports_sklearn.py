@@ -115,6 +115,11 @@ def refused():
     outputs = [value(name, TensorProto.FLOAT, ["N", 3]) for name in ("high", "low")]
     graph = helper.make_graph(nodes, "net", [value("x", TensorProto.FLOAT, ["N", 3])], outputs)
     onnx.save(helper.make_model(graph, opset_imports=opsets[:1], ir_version=8), HERE / "refused" / "two-outputs.onnx")
+    # Two heads of one name.
+    nodes = [helper.make_node("Gemm", ["x", f"{name}.w"], [name], name="head") for name in ("high", "low")]
+    weights = [helper.make_tensor(f"{name}.w", TensorProto.FLOAT, [3, 3], [factor] * 9) for name, factor in (("high", 1.0), ("low", -1.0))]
+    graph = helper.make_graph(nodes, "net", [value("x", TensorProto.FLOAT, ["N", 3])], outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=opsets[:1], ir_version=8), HERE / "refused" / "heads-alike.onnx")
 
 
 if __name__ == "__main__":
