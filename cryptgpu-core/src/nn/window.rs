@@ -150,16 +150,19 @@ pub fn check_training(plan: &TrainingPlan, settings: &Settings) -> Result<(), Nn
         let trained = plan.normalised_by_running(false).into_iter().find(|index| !frozen.contains(index));
         if let Some(step) = trained.and_then(|index| plan.forward().steps().get(index)) {
             let fits = |f: u32| 2 * f + short::GUARD < ring.range_bits();
-            let wrong = match fits(f) {
-                false => {
-                    let most = (0..f).rev().find(|&f| fits(f)).unwrap_or(0);
-                    format!("not even 1.0 fits before its gradient is cut: use {most} fraction bits or fewer")
-                }
-                true if f < short::FEWEST => format!("too few are left for its squares: use {} or more", short::FEWEST),
-                true => return check_plan(plan.forward(), settings),
+            let wrong = if !fits(f) {
+                let most = (0..f).rev().find(|&f| fits(f)).unwrap_or(0);
+                Some(format!("not even 1.0 fits before its gradient is cut: use {most} fraction bits or fewer"))
+            } else if f < short::FEWEST {
+                Some(format!("too few are left for its squares: use {} or more", short::FEWEST))
+            } else {
+                None
             };
-            let what = format!("training in the ring of {ring}: {}: with {f} fraction bits {wrong}", step.name);
-            return Err(NnError::Settings { what });
+            if let Some(wrong) = wrong {
+                let node = &step.name;
+                let what = format!("training in the ring of {ring}: {node}: with {f} fraction bits {wrong}");
+                return Err(NnError::Settings { what });
+            }
         }
     }
     check_plan(plan.forward(), settings)
