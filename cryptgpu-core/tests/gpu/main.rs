@@ -17,6 +17,7 @@ mod budget;
 mod data;
 mod emulator;
 mod failures;
+mod layers;
 mod memory;
 mod networks;
 mod operations;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     }
     let bodies: Vec<(&str, &str, Body)> = [
         ("operations", operations::BODIES),
+        ("layers", layers::BODIES),
         ("protocols", protocols::BODIES),
         ("networks", networks::BODIES),
         ("memory", memory::BODIES),
