@@ -3,7 +3,6 @@
 //! public; no share and no weight enters here.
 
 use super::settings::{Loss, Optimizer, Train};
-use crate::nn::divisor::extra_bits;
 use crate::nn::lower::lower_for_training;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 use crate::nn::{Graph, NnError, Plan};
@@ -195,7 +194,7 @@ impl TrainingPlan {
 /// Bits by which products of a step stand higher than its result: those of the divisor that is pending on its input.
 pub(super) fn extra_of(op: &PlanOp) -> u32 {
     match op {
-        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => extra_bits(*divisor),
+        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => divisor.extra_bits(),
         _ => 0,
     }
 }
