@@ -35,7 +35,7 @@ pub struct TrainingPlan {
 }
 
 /// Examples of which the losses are summed in the ring of 32 bits ([`TrainingPlan::summed`]).
-const SUMMED_32: usize = 8;
+const SUMMED_32: usize = 16;
 
 /// A tensor of the network: a parameter, or a running statistic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl TrainingPlan {
     }
 
     /// What the gradients that flow are scaled to: the sum of the losses of so many examples. A batch has as many; in the ring of
-    /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 8 at most. Bits that this
+    /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 16 at most. Bits that this
     /// takes from gradients come back in their mean, since truncations are unbiased.
     pub(super) fn summed(&self) -> f64 {
         match self.ring {
