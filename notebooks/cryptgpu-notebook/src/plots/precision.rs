@@ -138,8 +138,8 @@ fn private_dots(net: &str, epochs: usize, records: &[TrainingRecord]) -> Vec<Lin
         let short = of.network == format!("{net}-cifar10") && of.examples == 12_000;
         !of.is_plaintext() && of.weights.is_empty() && of.train.epochs >= epochs && (of.network == net || short)
     };
-    let dots = |fidelity: &str| {
-        let of = records.iter().filter(same).filter(|of| of.fidelity == fidelity && of.ring == Ring::Z64);
+    let dots = |fidelity: &str, ring: Ring| {
+        let of = records.iter().filter(same).filter(|of| of.fidelity == fidelity && of.ring == ring);
         let at = |of: &TrainingRecord| {
             let early = || of.accuracy_points().iter().find(|point| point.epoch + 1 == epochs).map(|at| at.accuracy);
             let then = if of.train.epochs == epochs { of.accuracy } else { early() };
@@ -148,15 +148,16 @@ fn private_dots(net: &str, epochs: usize, records: &[TrainingRecord]) -> Vec<Lin
         };
         of.filter_map(at).collect::<Vec<_>>()
     };
-    let line = |(name, fidelity, colour): (&str, &str, RGBColor)| Line {
+    let line = |(name, fidelity, ring, colour): (&str, &str, Ring, RGBColor)| Line {
         name: name.to_owned(),
         colour,
         look: Look::Dots,
-        points: dots(fidelity),
+        points: dots(fidelity, ring),
     };
     let kinds = [
-        ("private, ours", "exact", RGBColor(0, 0, 0)),
-        ("private, CryptGPU's truncation", "paper", RGBColor(200, 0, 0)),
+        ("private, ours", "exact", Ring::Z64, RGBColor(0, 0, 0)),
+        ("private, ours, ring of 32 bits", "exact", Ring::Z32, RGBColor(0, 110, 80)),
+        ("private, CryptGPU's truncation", "paper", Ring::Z64, RGBColor(200, 0, 0)),
     ];
     kinds.map(line).into_iter().filter(|line| !line.points.is_empty()).collect()
 }
@@ -210,6 +211,9 @@ mod tests {
         assert!(!dots(&private));
         private.accuracies = vec![(93, 0.3), (187, 0.4)];
         assert!(dots(&private));
+        private.ring = Ring::Z32;
+        let svg = simulated(&early, &[private]).unwrap().svg().to_owned();
+        assert!(svg.contains("private, ours, ring of 32 bits"), "{svg}");
         assert!(matches!(simulated(&runs[..1], &[]), Err(NotebookError::Empty { .. })));
     }
 }
