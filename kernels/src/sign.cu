@@ -18,7 +18,7 @@ template <int GROUPS> static __device__ __forceinline__ u64 slots(u64 word, u32 
 // The bit-reversed position of a group: each level of the tree then combines the upper half of the positions with the
 // lower half.
 template <int GROUPS> static __device__ __forceinline__ u32 position(u32 group) {
-    const int bits = GROUPS == 4 ? 2 : GROUPS == 8 ? 3 : 4;
+    const int bits = GROUPS == 2 ? 1 : GROUPS == 4 ? 2 : GROUPS == 8 ? 3 : 4;
     return __brev(group) >> (32 - bits);
 }
 
@@ -158,6 +158,7 @@ static __device__ void share_carries(u32 low, u64 keep, const Word *b, const u64
         share_carries<width / 4>(low, keep, b, shared, mask, carry, top, top_a, n);                                    \
     }
 
+SIGN_KERNELS(8)
 SIGN_KERNELS(16)
 SIGN_KERNELS(32)
 // What knows no element of 32 bits.

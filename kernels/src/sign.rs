@@ -10,18 +10,22 @@ type ShareBits = Kernel<(u32, In, In, In, InOut, InOut, InOut, u64)>;
 type ShareCarries = Kernel<(u32, u64, In, In, In, InOut, InOut, InOut, u64)>;
 
 const THREADS: u32 = 256;
+const SHARE_BITS_8: ShareBits = Kernel::new(Family::Sign, "share_bits_8", THREADS);
 const SHARE_BITS_16: ShareBits = Kernel::new(Family::Sign, "share_bits_16", THREADS);
 const SHARE_BITS_32: ShareBits = Kernel::new(Family::Sign, "share_bits_32", THREADS);
 const SHARE_BITS_64: ShareBits = Kernel::new(Family::Sign, "share_bits_64", THREADS).of_64_bits();
+const SHARE_CARRIES_8: ShareCarries = Kernel::new(Family::Sign, "share_carries_8", THREADS);
 const SHARE_CARRIES_16: ShareCarries = Kernel::new(Family::Sign, "share_carries_16", THREADS);
 const SHARE_CARRIES_32: ShareCarries = Kernel::new(Family::Sign, "share_carries_32", THREADS);
 const SHARE_CARRIES_64: ShareCarries = Kernel::new(Family::Sign, "share_carries_64", THREADS).of_64_bits();
 const TREE_STEPS: Kernel<(Jobs<TreeJob, STEPS>,)> = Kernel::new(Family::Sign, "tree_steps", THREADS).of_64_bits();
 
 pub(crate) const KERNELS: &[KernelInfo] = &[
+    SHARE_BITS_8.info,
     SHARE_BITS_16.info,
     SHARE_BITS_32.info,
     SHARE_BITS_64.info,
+    SHARE_CARRIES_8.info,
     SHARE_CARRIES_16.info,
     SHARE_CARRIES_32.info,
     SHARE_CARRIES_64.info,
@@ -84,7 +88,7 @@ impl<V: Copy, M> TreeStep<V, M> {
 
 /// The bits that decide a comparison: `low .. low + width`, the top one being the sign.
 ///
-/// Exact while |x| < 2^(low + width − 1) in the ring, except that positive values below 2^low may count as negative.
+/// Exact while |x| ≤ 2^(low + width − 1) − 2^low in the ring, except that positive values below 2^low may count as negative.
 /// With the default, all 64 bits, it is always exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "Bits")]
@@ -105,7 +109,7 @@ impl TryFrom<Bits> for SignWindow {
 
     fn try_from(Bits { low, width }: Bits) -> Result<Self, String> {
         let refused =
-            || format!("no window of {width} bits from bit {low}: it has 16, 32 or 64 bits and lies in the word");
+            || format!("no window of {width} bits from bit {low}: it has 8, 16, 32 or 64 bits and lies in the word");
         SignWindow::new(low, width).ok_or_else(refused)
     }
 }
@@ -117,9 +121,9 @@ impl Default for SignWindow {
 }
 
 impl SignWindow {
-    /// Bits `low .. low + width`; none unless `width` is 16, 32 or 64 and all bits lie in the word.
+    /// Bits `low .. low + width`; none unless `width` is 8, 16, 32 or 64 and all bits lie in the word.
     pub const fn new(low: u32, width: u32) -> Option<Self> {
-        if matches!(width, 16 | 32 | 64) && low <= 64 - width { Some(SignWindow { low, width }) } else { None }
+        if matches!(width, 8 | 16 | 32 | 64) && low <= 64 - width { Some(SignWindow { low, width }) } else { None }
     }
 
     /// Bits dropped at the bottom.
@@ -128,7 +132,7 @@ impl SignWindow {
         self.low
     }
 
-    /// Bits that take part: 16, 32 or 64.
+    /// Bits that take part: 8, 16, 32 or 64.
     #[inline]
     pub const fn width(self) -> u32 {
         self.width
@@ -185,6 +189,7 @@ impl Kernels {
         packed(operation, [("mask", mask.len()), ("message", message.len())], planes, n)?;
         packed(operation, [("top", top.len()), ("top of the mask", top_mask.len())], 1, n)?;
         let kernel = match window.width {
+            8 => SHARE_BITS_8,
             16 => SHARE_BITS_16,
             32 => SHARE_BITS_32,
             _ => SHARE_BITS_64,
@@ -220,6 +225,7 @@ impl Kernels {
         packed(operation, [("mask", mask.len()), ("carry", carry.len())], window.carry_planes(), n)?;
         packed(operation, [("top", top.len()), ("top of the shared bits", top_a.len())], 1, n)?;
         let kernel = match window.width {
+            8 => SHARE_CARRIES_8,
             16 => SHARE_CARRIES_16,
             32 => SHARE_CARRIES_32,
             _ => SHARE_CARRIES_64,

@@ -220,7 +220,7 @@ impl Inference {
     /// Which field cannot be used, and what can.
     pub fn validate(&self) -> Result<Vec<String>, ExperimentError> {
         let graph = self.graph()?;
-        let plan = lower::lower(&fold::fold_graph(&graph)?, self.lowering())?;
+        let plan = lower::lower(&fold::fold_graph(&graph)?, self.lowering(), self.ring)?;
         window::check_plan(&plan, &self.settings()?)?;
         check_count("batch", self.batch, MOST_IMAGES)?;
         check_count("iterations", self.iterations, MOST_ITERATIONS)?;

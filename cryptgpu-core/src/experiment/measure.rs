@@ -45,7 +45,7 @@ pub fn measure(
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
 fn check_memory(declaration: &Inference, graph: &Graph, here: u64) -> Result<(), ExperimentError> {
-    let plan = lower::lower(&crate::nn::fold::fold_graph(graph)?, declaration.lowering())?;
+    let plan = lower::lower(&crate::nn::fold::fold_graph(graph)?, declaration.lowering(), declaration.ring)?;
     let needed = count::memory(&plan, declaration.batch).total();
     let available = available_memory_bytes();
     if available == 0 || needed.saturating_mul(here) <= available {

@@ -317,7 +317,7 @@ impl RangeChecks {
         cost + packed(3).times(7)
     }
 
-    /// The sign of 16 bits of what is kept.
+    /// The sign of the upper bits of what is kept.
     fn look(&mut self) {
         for (ring, kept) in [Ring::Z64, Ring::Z32].into_iter().zip(std::mem::take(&mut self.kept)) {
             self.cost += sign_alone(kept, super::range::top(ring));

@@ -12,11 +12,13 @@ use crate::ring::Ring;
 ///
 /// Products must stay below 2^62 in absolute value before their truncation, which is where numbers overflow. So every
 /// result y of a truncation by d bits is kept until the check, as the upper 16 bits of its components of
-/// y·2^d + 2^62 + 2^48; whether that is negative says a 16-bit sign of 10.75 bytes an element. The flags of all elements
+/// y·2^d + 2^62 + 2^48; whether that is negative says a 16-bit sign of 9 7/8 bytes an element. The flags of all elements
 /// become one by a tree of ors, and that one bit is opened to all parties. Nothing else is.
 ///
-/// With 30 for 62, 16 for 48 and 32 for 64 bits the same holds in the ring of 32 bits. What a run of that ring computes in 64 bits, as
-/// functions of secret numbers are ([`Party::extend`]), is looked at in these.
+/// In the ring of 32 bits the upper 8 bits are looked at, a sign of 4 bytes an element: with 30 for 62, 24 for 48 and 32 for 64 bits the
+/// same holds, so that the flag is sure up to 2^30 − 2^25, 62 at 12 fraction bits, and a z beyond 2^30 by less than 2^25 is wrong with a
+/// probability below 2^−6. What a run of that ring computes in 64 bits, as functions of secret numbers are ([`Party::extend`]), is looked
+/// at in these.
 ///
 /// What it finds: with z the product in the ring (its true value modulo 2^64, from −2^63 to 2^63), every
 /// |z| ≥ 2^62 + 2^49 raises the flag, and no |z| < 2^62 − 2^49 does. In between either may happen; a truncation of a z
@@ -65,12 +67,14 @@ impl std::fmt::Display for CheckRange {
     }
 }
 
-/// Bits of a kept value that are looked at: the upper 16, with the one beyond the range on top.
+/// Bits of a kept value that are looked at: the upper 16, or 8 in the ring of 32 bits, with the one beyond the range on top.
 pub(super) fn top(ring: Ring) -> SignWindow {
-    SignWindow::new(ring.bits() - TOP_BITS, TOP_BITS).unwrap_or_default()
+    let width = match ring {
+        Ring::Z64 => 16,
+        Ring::Z32 => 8,
+    };
+    SignWindow::new(ring.bits() - width, width).unwrap_or_default()
 }
-
-const TOP_BITS: u32 = 16;
 
 /// What has been computed since the last check, and is still to be looked at.
 #[derive(Default)]
@@ -87,8 +91,8 @@ impl Party {
     /// ask for no check, or nothing was computed that could overflow.
     ///
     /// [`crate::nn::SharedModel::infer`] calls it, and a cluster at the end of each run; an author of protocols calls it
-    /// where another end makes sense. 11.1 bytes for each element that was truncated since, and 5 rounds for about each
-    /// 2^20 of them; then a round for each halving of their number, and one for the opening:
+    /// where another end makes sense. 10.3 bytes for each element that was truncated since (4.4 in the ring of 32 bits), and 4 rounds (3)
+    /// for about each 2^20 of them; then a round for each halving of their number, and one for the opening:
     /// [`super::cost::RangeChecks`].
     ///
     /// # Errors
@@ -116,7 +120,7 @@ impl Party {
             return Ok(());
         }
         // Negative where y·2^d is outside −2^62 … 2^62, or 30 in the ring of 32 bits. Each component loses its lower bits, and with
-        // them up to two carries: the summand 2^48, or 2^16, halves that error.
+        // them up to two carries: the summand 2^48, or 2^24, halves that error.
         let (ring, top) = (y.ring(), top(y.ring()));
         let offset = (1 << ring.range_bits()) + (1 << top.low());
         let (n, z) = (y.len(), y.mul_word(1 << d).add_word(self.id(), offset));
@@ -157,7 +161,7 @@ impl Party {
     fn outside_of(&mut self, ring: Ring, kept: Vec<(Ring, usize, [Buffer; 2])>) -> Result<RepBits, MpcError> {
         let top = top(ring);
         let word = |planes: &Buffer, n: usize| {
-            let upper = Tensor::from_planes_in(ring, TOP_BITS, planes.view(), self.device(), &[n])?;
+            let upper = Tensor::from_planes_in(ring, top.width(), planes.view(), self.device(), &[n])?;
             Ok::<_, MpcError>(upper.unary(Unary::Shl(top.low())))
         };
         let part = |(_, n, [a, b]): &(Ring, usize, [Buffer; 2])| {

@@ -344,6 +344,7 @@ fn products(
 mod tests {
     use super::*;
     use crate::nn::{Graph, LowerOptions, Op, fold, lower, plaintext, zoo};
+    use crate::ring::Ring;
 
     /// What stands between two values and their product, and other shapes of the same elements.
     fn piecewise() -> Graph {
@@ -365,7 +366,7 @@ mod tests {
         for net in [zoo::by_name("lenet").unwrap(), zoo::by_name("lenet-maxpool").unwrap(), piecewise()] {
             let name = net.name();
             let (graph, weights) = fold::fold_batch_norm(&net, &Weights::seeded(&net, 3)).unwrap();
-            let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
+            let plan = lower::lower(&graph, LowerOptions::default(), Ring::Z64).unwrap();
             let input = InputRange::new(-1.0, 2.0).unwrap();
             let all = intervals(&plan, &weights, input, FixedPoint::default()).unwrap();
             let shape = [&[2][..], &net.input_shape()].concat();

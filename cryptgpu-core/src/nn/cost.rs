@@ -140,7 +140,8 @@ mod tests {
     fn every_network_sends_less_than_is_aimed_at() {
         for (name, theirs, aim) in PAPER {
             let plan =
-                lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default()).unwrap();
+                lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default(), Ring::Z64)
+                    .unwrap();
             let ours = infer(&plan, 1, &Settings::default());
             let part = ours.bytes as f64 / (theirs * 1e6);
             println!(

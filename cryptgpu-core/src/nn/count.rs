@@ -145,9 +145,11 @@ fn size(shape: &[usize]) -> u64 {
 mod tests {
     use super::*;
     use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+    use crate::ring::Ring;
 
     fn of(name: &str, batch: usize) -> Memory {
-        let plan = lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default()).unwrap();
+        let plan = lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default(), Ring::Z64)
+            .unwrap();
         memory(&plan, batch)
     }
 

@@ -7,9 +7,57 @@ use crate::ring::{FixedPoint, Ring};
 /// Averages in the ring of 32 bits may be as large as 2 to the power of this.
 const AVERAGE_BITS: u32 = 6;
 
-/// s = ⌈log₂ divisor⌉: how many bits more the truncation after a pending divisor takes.
-pub(super) fn extra_bits(divisor: u64) -> u32 {
-    divisor.max(1).next_power_of_two().trailing_zeros()
+/// A public number that a value of a plan still has to be divided by: the area of the averages behind it, but for the bits
+/// that have been cut from their sums, area / 2^cut. In the ring the value stands so many times as large as in the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Divisor {
+    area: u64,
+    cut: u32,
+}
+
+impl Divisor {
+    /// Nothing is pending.
+    pub const ONE: Divisor = Divisor { area: 1, cut: 0 };
+
+    /// A whole number; 1 for 0.
+    pub fn of(area: u64) -> Self {
+        Divisor { area: area.max(1), cut: 0 }
+    }
+
+    /// So many times as large, as the sum over an area is.
+    pub(super) fn times(self, area: u64) -> Self {
+        Divisor { area: self.area.saturating_mul(area.max(1)), ..self }
+    }
+
+    /// What is pending once the sum has been cut by [`extra_bits`](Self::extra_bits): above 1/2 and at most 1.
+    pub(super) fn after_cut(self) -> Self {
+        let whole = Divisor { cut: self.cut + self.extra_bits(), ..self };
+        if self.area.is_power_of_two() { Divisor::ONE } else { whole }
+    }
+
+    /// 2^s, which that cut divides by.
+    pub(super) fn bits(self) -> Self {
+        Divisor::of(1u64.checked_shl(self.extra_bits()).unwrap_or(u64::MAX))
+    }
+
+    /// s = ⌈log₂ divisor⌉: how many bits more the truncation of the products of such a value takes.
+    pub fn extra_bits(self) -> u32 {
+        self.log2_area() - self.cut
+    }
+
+    /// 2^s / divisor, in [1, 2): what the owner multiplies weights by.
+    pub fn factor(self) -> f64 {
+        2f64.powi(self.log2_area() as i32) / self.area as f64
+    }
+
+    /// As a number.
+    pub fn value(self) -> f64 {
+        self.area as f64 / 2f64.powi(self.cut as i32)
+    }
+
+    fn log2_area(self) -> u32 {
+        self.area.checked_next_power_of_two().map_or(64, u64::trailing_zeros)
+    }
 }
 
 /// Bits that the truncation of a step takes.
@@ -25,7 +73,7 @@ pub(super) fn cut(op: &PlanOp, codec: FixedPoint) -> u32 {
 pub(super) fn product_cut(op: &PlanOp, fraction_bits: u32) -> u32 {
     match op {
         PlanOp::Conv2d { divisor, .. } | PlanOp::ConvTranspose2d { divisor, .. } | PlanOp::Linear { divisor, .. } => {
-            fraction_bits + extra_bits(*divisor)
+            fraction_bits + divisor.extra_bits()
         }
         PlanOp::Mul | PlanOp::MatMul => fraction_bits,
         _ => 0,
@@ -35,9 +83,9 @@ pub(super) fn product_cut(op: &PlanOp, fraction_bits: u32) -> u32 {
 /// A public factor and a truncation that divide by `divisor`: (1, log₂ divisor) for a power of two, otherwise
 /// (round(2^d / divisor), d) with d = f + ⌈log₂ divisor⌉, whose relative error is below 2^−f. In the ring of 32 bits d is smaller
 /// where the average could not be as large as [`AVERAGE_BITS`] says, but at least 4 above ⌈log₂ divisor⌉.
-pub(super) fn reciprocal(divisor: u64, codec: FixedPoint) -> (u64, u32) {
-    let (extra, fraction_bits) = (extra_bits(divisor), codec.fraction_bits());
-    if divisor.is_power_of_two() {
+pub(super) fn reciprocal(divisor: Divisor, codec: FixedPoint) -> (u64, u32) {
+    let (extra, fraction_bits) = (divisor.extra_bits(), codec.fraction_bits());
+    if divisor.area.is_power_of_two() {
         return (1, extra);
     }
     let bits = match codec.ring() {
@@ -47,7 +95,8 @@ pub(super) fn reciprocal(divisor: u64, codec: FixedPoint) -> (u64, u32) {
             (fraction_bits + extra).min(room.max(extra + 4))
         }
     };
-    let factor = (1u128 << bits).saturating_add(u128::from(divisor) / 2) / u128::from(divisor.max(1));
+    let (area, one) = (u128::from(divisor.area), 1u128.checked_shl(bits + divisor.cut).unwrap_or(u128::MAX));
+    let factor = one.saturating_add(area / 2) / area;
     (u64::try_from(factor).unwrap_or(u64::MAX), bits)
 }
 
@@ -78,17 +127,32 @@ mod tests {
 
     #[test]
     fn an_average_of_nine_has_room_in_either_ring() {
-        let of = |ring, f| reciprocal(9, FixedPoint::in_ring(ring, f).unwrap());
+        let nine = Divisor::of(9);
+        let of = |ring, f| reciprocal(nine, FixedPoint::in_ring(ring, f).unwrap());
         assert_eq!(of(Ring::Z64, 20), (1_864_135, 24));
         assert_eq!((of(Ring::Z32, 12), of(Ring::Z32, 10)), ((455, 12), (1820, 14)));
         // Averages of up to 64 at 12 bits; at 14 an average of 1 is all, and 4 bits of the factor stay.
         assert_eq!(of(Ring::Z32, 14), (114, 10));
         let short = FixedPoint::in_ring(Ring::Z32, 13).unwrap();
-        assert_eq!((reciprocal(49, short), reciprocal(16, short)), ((42, 11), (1, 4)));
+        assert_eq!((reciprocal(Divisor::of(49), short), reciprocal(Divisor::of(16), short)), ((42, 11), (1, 4)));
         for (ring, f) in [(Ring::Z64, 20), (Ring::Z32, 12), (Ring::Z32, 8)] {
             let (factor, bits) = of(ring, f);
             assert!((factor as f64 * 9.0 / 2f64.powi(bits as i32) - 1.0).abs() < 2f64.powi(-8));
         }
+    }
+
+    #[test]
+    fn what_a_cut_leaves_goes_on() {
+        let sum = Divisor::of(49);
+        let left = sum.after_cut();
+        assert_eq!((sum.extra_bits(), sum.factor(), sum.bits()), (6, 64.0 / 49.0, Divisor::of(64)));
+        assert_eq!((left.extra_bits(), left.factor(), left.value()), (0, 64.0 / 49.0, 49.0 / 64.0));
+        assert_eq!((left.times(4).extra_bits(), left.times(4).factor()), (2, 64.0 / 49.0));
+        assert_eq!((Divisor::of(16).after_cut(), left.times(1)), (Divisor::ONE, left));
+        // Its reciprocal, should it be taken after all.
+        let (factor, bits) = reciprocal(left.times(4), FixedPoint::in_ring(Ring::Z64, 20).unwrap());
+        assert!((factor as f64 * 4.0 * 49.0 / 64.0 / 2f64.powi(bits as i32) - 1.0).abs() < 2f64.powi(-20));
+        assert_eq!((Divisor::of(0), Divisor::of(u64::MAX).times(9).extra_bits()), (Divisor::ONE, 64));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub fn seconds(graph: &Graph, plan: &Plan, batch: usize, settings: &Settings, li
 mod tests {
     use super::*;
     use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+    use crate::ring::Ring;
 
     /// Seconds of `docs/performance.md`.
     const MEASURED: [(&str, f64); 10] = [
@@ -55,14 +56,14 @@ mod tests {
     fn times_are_guessed_within_a_factor_of_two() {
         for (name, measured) in MEASURED {
             let graph = fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap();
-            let plan = lower(&graph, LowerOptions::default()).unwrap();
+            let plan = lower(&graph, LowerOptions::default(), Ring::Z64).unwrap();
             let guess = seconds(&graph, &plan, 1, &Settings::default(), Link::None);
             println!("{name}: {guess:.4} s for {measured} s");
             assert!((0.5..2.0).contains(&(guess / measured)), "{name}: {guess} for {measured}");
         }
         // 41 rounds of 40 ms took 1.7 s.
         let graph = zoo::by_name("lenet").unwrap();
-        let plan = lower(&graph, LowerOptions::default()).unwrap();
+        let plan = lower(&graph, LowerOptions::default(), Ring::Z64).unwrap();
         let wan = seconds(&graph, &plan, 1, &Settings::default(), Link::Wan);
         assert!((1.0..2.5).contains(&wan), "{wan}");
     }

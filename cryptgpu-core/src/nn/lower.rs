@@ -6,15 +6,16 @@
 //!   values with the same pending factor) to the convolutions and fully connected layers that use it, whose
 //!   weights the owner multiplies by 2^s / area, s = ⌈log₂ area⌉, before sharing; their truncation takes s
 //!   bits more. The pool's own truncation and its rounds are gone, and areas that are powers of two are exact.
+//!   Where these bits would take too many from the products, the sum is cut by s bits at once, and 2^s / area goes on alone.
 //! * ReLU, then max-pool becomes max-pool, then ReLU, which is equal, on fewer elements.
 //! * Products of layers that are only added, as in a residual block with a projection, are added before they are truncated,
 //!   not after: one truncation in place of each.
 //!
 //! Where a pending factor cannot go on (the network's output, a ReLU6, a sum of different factors), the pool is
-//! followed by a [`PlanOp::Rescale`]. A plan is public: it names no weight's value, and all parties make the same.
+//! followed by a [`PlanOp::Rescale`] by its area. A plan is public: it names no weight's value, and all parties make the same.
 
 use super::plan::{Plan, PlanOp, Step, ValueId};
-use super::{Graph, NnError, Node, NodeId, Op};
+use super::{Divisor, Graph, NnError, Node, NodeId, Op};
 use crate::device::PoolGeometry;
 use crate::ring::Ring;
 use std::borrow::Cow;
@@ -22,7 +23,7 @@ use std::borrow::Cow;
 /// Which rewrites [`lower`] may do. All are on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LowerOptions {
-    /// Average pools without truncation, their divisor carried to the layers that follow.
+    /// Average pools whose divisor is carried to the layers that follow.
     pub defer_averages: bool,
     /// Max-pool before ReLU. None of the paper's ten networks has a max-pool.
     pub max_before_relu: bool,
@@ -36,14 +37,20 @@ impl Default for LowerOptions {
     }
 }
 
-/// A pending divisor beyond this is not carried on: the top bits of the ring are needed for values.
-const MAX_DIVISOR: u64 = 1 << 12;
+/// Bits of a pending divisor beyond which the sum is cut at once: the top bits of the ring are needed for values. At 12 fraction
+/// bits products have 6 in the ring of 32 bits.
+fn most_carried(ring: Ring) -> u32 {
+    match ring {
+        Ring::Z64 => 12,
+        Ring::Z32 => 2,
+    }
+}
 
-/// The plan of `graph`, whose batch normalisations have been folded away ([`super::fold::fold_graph`]).
+/// The plan of `graph` in `ring`, whose batch normalisations have been folded away ([`super::fold::fold_graph`]).
 ///
 /// # Errors
 /// [`NnError::CannotLower`] for a batch normalisation.
-pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, NnError> {
+pub fn lower(graph: &Graph, options: LowerOptions, ring: Ring) -> Result<Plan, NnError> {
     for node in graph.nodes() {
         if let Op::BatchNorm2d { .. } = node.op {
             let what = "batch normalisation has no private protocol: fold it first (nn::fold_batch_norm)".into();
@@ -51,7 +58,7 @@ pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Plan, NnError> {
         }
     }
     let deferred = if options.defer_averages { Deferred::All } else { Deferred::None };
-    plan(graph, options, deferred)
+    plan(graph, options, deferred, ring)
 }
 
 /// The plan of `graph` for training: batch normalisations are steps of their own, and only averages over areas that are
@@ -66,12 +73,12 @@ pub(super) fn lower_for_training(graph: &Graph, ring: Ring) -> Result<Plan, NnEr
         Ring::Z64 => Deferred::PowersOfTwo,
         Ring::Z32 => Deferred::None,
     };
-    plan(graph, options, deferred)
+    plan(graph, options, deferred, ring)
 }
 
-fn plan(graph: &Graph, options: LowerOptions, deferred: Deferred) -> Result<Plan, NnError> {
+fn plan(graph: &Graph, options: LowerOptions, deferred: Deferred, ring: Ring) -> Result<Plan, NnError> {
     let graph = &reordered(graph, options)?;
-    let divisors = pending_divisors(graph, deferred);
+    let divisors = pending_divisors(graph, deferred, most_carried(ring));
     let mut planner = Planner::new(graph);
     for id in graph.ids().skip(1) {
         planner.node(graph, id, &divisors);
@@ -127,26 +134,38 @@ fn average_area(graph: &Graph, node: &Node) -> Option<u64> {
     Some(area as u64)
 }
 
-/// For each node, the divisor that is pending on its result (1: none). Starts with every average deferred and
-/// takes back those whose factor meets something it cannot pass, until none does.
-fn pending_divisors(graph: &Graph, defer: Deferred) -> Vec<u64> {
+/// What becomes of the divisor of an average.
+#[derive(Clone, Copy, PartialEq)]
+enum Average {
+    /// All of it goes on.
+    Carried,
+    /// The sum is cut by its bits, and what is left of it goes on.
+    Cut,
+    /// It is taken at once.
+    Taken,
+}
+
+/// For each node, the divisor that is pending on its result. Starts with every average carried on, cuts those that come to more
+/// than `most` bits, and takes back those whose factor meets something it cannot pass, until none does.
+fn pending_divisors(graph: &Graph, defer: Deferred, most: u32) -> Vec<Divisor> {
     let allowed = |node: &Node| match defer {
         Deferred::None => false,
         Deferred::PowersOfTwo => average_area(graph, node).is_some_and(u64::is_power_of_two),
         Deferred::All => true,
     };
-    let mut deferred: Vec<bool> = graph.nodes().iter().map(allowed).collect();
+    let first = |node: &Node| if allowed(node) { Average::Carried } else { Average::Taken };
+    let mut averages: Vec<Average> = graph.nodes().iter().map(first).collect();
     'again: loop {
-        let mut divisors = vec![1u64; graph.nodes().len()];
+        let mut divisors = vec![Divisor::ONE; graph.nodes().len()];
         // The deferred averages that a pending divisor is made of.
         let mut origins: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes().len()];
         for (index, node) in graph.nodes().iter().enumerate() {
-            let pending: Vec<u64> = node.inputs.iter().map(|input| divisors[input.index()]).collect();
+            let pending: Vec<Divisor> = node.inputs.iter().map(|input| divisors[input.index()]).collect();
             let mut from: Vec<usize> = node.inputs.iter().flat_map(|input| origins[input.index()].clone()).collect();
-            let first = pending.first().copied().unwrap_or(1);
+            let first = pending.first().copied().unwrap_or(Divisor::ONE);
             let (divisor, blocked) = match &node.op {
-                Op::Input | Op::Conv2d { .. } | Op::ConvTranspose2d { .. } | Op::Linear { .. } => (1, false),
-                Op::Relu6 | Op::BatchNorm2d { .. } | Op::Rows(_) | Op::Bias => (1, first != 1),
+                Op::Input | Op::Conv2d { .. } | Op::ConvTranspose2d { .. } | Op::Linear { .. } => (Divisor::ONE, false),
+                Op::Relu6 | Op::BatchNorm2d { .. } | Op::Rows(_) | Op::Bias => (Divisor::ONE, first != Divisor::ONE),
                 Op::Relu
                 | Op::MaxPool { .. }
                 | Op::Upsample { .. }
@@ -155,25 +174,32 @@ fn pending_divisors(graph: &Graph, defer: Deferred) -> Vec<u64> {
                 | Op::Reshape { .. } => (first, false),
                 Op::PiecewiseLinear(function) if function.is_homogeneous() => (first, false),
                 Op::PiecewiseLinear(_) | Op::Smooth(_) | Op::Mul | Op::Div | Op::MatMul => {
-                    (1, pending.iter().any(|&pending| pending != 1))
+                    (Divisor::ONE, pending.iter().any(|&pending| pending != Divisor::ONE))
                 }
                 Op::Add | Op::Concat => (first, pending.iter().any(|&other| other != first)),
-                Op::AvgPool { .. } | Op::GlobalAvgPool if !deferred[index] => (1, false),
                 Op::AvgPool { .. } | Op::GlobalAvgPool => {
                     from.push(index);
-                    let product = first.saturating_mul(average_area(graph, node).unwrap_or(1));
-                    (product, product > MAX_DIVISOR)
+                    let sum = first.times(average_area(graph, node).unwrap_or(1));
+                    match averages[index] {
+                        Average::Taken => (Divisor::ONE, false),
+                        Average::Cut => (sum.after_cut(), false),
+                        Average::Carried if sum.extra_bits() <= most => (sum, false),
+                        Average::Carried => {
+                            averages[index] = Average::Cut;
+                            continue 'again;
+                        }
+                    }
                 }
             };
-            let leaves = graph.output().index() == index && divisor != 1;
+            let leaves = graph.output().index() == index && divisor != Divisor::ONE;
             if blocked || leaves {
                 for origin in from {
-                    deferred[origin] = false;
+                    averages[origin] = Average::Taken;
                 }
                 continue 'again;
             }
             divisors[index] = divisor;
-            if divisor != 1 {
+            if divisor != Divisor::ONE {
                 origins[index] = from;
             }
         }
@@ -184,7 +210,7 @@ fn pending_divisors(graph: &Graph, defer: Deferred) -> Vec<u64> {
 struct Planner {
     shapes: Vec<Vec<usize>>,
     /// The pending divisor of every value.
-    divisors: Vec<u64>,
+    divisors: Vec<Divisor>,
     steps: Vec<Step>,
     /// The value of each node.
     values: Vec<ValueId>,
@@ -193,11 +219,11 @@ struct Planner {
 impl Planner {
     fn new(graph: &Graph) -> Self {
         let shapes = vec![graph.input_shape().to_vec()];
-        Planner { shapes, divisors: vec![1], steps: vec![], values: vec![ValueId(0)] }
+        Planner { shapes, divisors: vec![Divisor::ONE], steps: vec![], values: vec![ValueId(0)] }
     }
 
     /// Adds a step for `node` that leaves the pending divisor `divisor`.
-    fn push(&mut self, node: &Node, op: PlanOp, inputs: Vec<ValueId>, divisor: u64) -> ValueId {
+    fn push(&mut self, node: &Node, op: PlanOp, inputs: Vec<ValueId>, divisor: Divisor) -> ValueId {
         let output = ValueId(self.shapes.len());
         self.shapes.push(node.shape.clone());
         self.divisors.push(divisor);
@@ -205,10 +231,10 @@ impl Planner {
         output
     }
 
-    fn node(&mut self, graph: &Graph, id: NodeId, divisors: &[u64]) {
+    fn node(&mut self, graph: &Graph, id: NodeId, divisors: &[Divisor]) {
         let node = graph.node(id);
         let inputs: Vec<ValueId> = node.inputs.iter().map(|input| self.values[input.index()]).collect();
-        let divisor = node.inputs.first().map_or(1, |input| divisors[input.index()]);
+        let divisor = node.inputs.first().map_or(Divisor::ONE, |input| divisors[input.index()]);
         let op = match node.op.clone() {
             Op::Conv2d { out_channels, window, groups, bias } => {
                 PlanOp::Conv2d { out_channels, window, groups, bias, divisor }
@@ -242,14 +268,16 @@ impl Planner {
             // The input is no step.
             Op::Input => return,
         };
-        // An average that does not pass its divisor on takes it at once, with what came pending to it.
+        // What an average does not pass on it takes at once, of what came pending to it too.
         let pending = divisors[id.index()];
-        let total = average_area(graph, node).map_or(1, |area| divisor.saturating_mul(area));
-        let value = if total != 1 && pending == 1 {
-            let sum = self.push(node, op, inputs, total);
-            self.push(node, PlanOp::Rescale { divisor: total }, vec![sum], 1)
-        } else {
-            self.push(node, op, inputs, pending)
+        let sum = average_area(graph, node).map(|area| divisor.times(area));
+        let value = match sum.filter(|&sum| sum != pending) {
+            Some(sum) => {
+                let taken = if sum.after_cut() == pending { sum.bits() } else { sum };
+                let value = self.push(node, op, inputs, sum);
+                self.push(node, PlanOp::Rescale { divisor: taken }, vec![value], pending)
+            }
+            None => self.push(node, op, inputs, pending),
         };
         self.values.push(value);
     }
@@ -297,14 +325,18 @@ mod tests {
     use super::*;
     use crate::nn::{fold, zoo};
 
-    fn plan(name: &str, options: LowerOptions) -> Plan {
-        lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), options).unwrap()
+    fn plan_in(ring: Ring, name: &str, options: LowerOptions) -> Plan {
+        lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), options, ring).unwrap()
     }
 
-    fn divisor_of(plan: &Plan, name: &str) -> u64 {
+    fn plan(name: &str, options: LowerOptions) -> Plan {
+        plan_in(Ring::Z64, name, options)
+    }
+
+    fn divisor_of(plan: &Plan, name: &str) -> f64 {
         let step = plan.steps().iter().find(|step| step.name == name).unwrap();
         match step.op {
-            PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => divisor,
+            PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => divisor.value(),
             _ => panic!("{name} is not linear"),
         }
     }
@@ -319,14 +351,36 @@ mod tests {
             assert_eq!(rescales(&plan(name, LowerOptions::default())), 0, "{name}");
         }
         let resnet = plan("resnet50", LowerOptions::default());
-        for (layer, divisor) in [("layer1.0.conv1", 9), ("layer1.0.downsample.0", 9), ("layer1.0.conv2", 1), ("fc", 49)]
-        {
+        let pending = [("layer1.0.conv1", 9.0), ("layer1.0.downsample.0", 9.0), ("layer1.0.conv2", 1.0), ("fc", 49.0)];
+        for (layer, divisor) in pending {
             assert_eq!(divisor_of(&resnet, layer), divisor, "{layer}");
         }
         let vgg = plan("vgg16-imagenet", LowerOptions::default());
-        assert_eq!((divisor_of(&vgg, "features.5"), divisor_of(&vgg, "classifier.0")), (4, 16));
+        assert_eq!((divisor_of(&vgg, "features.5"), divisor_of(&vgg, "classifier.0")), (4.0, 16.0));
         let kept = plan("vgg16-imagenet", LowerOptions { defer_averages: false, ..LowerOptions::default() });
-        assert_eq!((rescales(&kept), divisor_of(&kept, "classifier.0")), (6, 1));
+        assert_eq!((rescales(&kept), divisor_of(&kept, "classifier.0")), (6, 1.0));
+    }
+
+    #[test]
+    fn sums_are_cut_at_once_where_products_need_their_bits() {
+        let cuts = |plan: &Plan| {
+            let of = |step: &Step| match step.op {
+                PlanOp::Rescale { divisor } => Some((step.name.clone(), divisor.value())),
+                _ => None,
+            };
+            plan.steps().iter().filter_map(of).collect::<Vec<_>>()
+        };
+        let resnet = plan_in(Ring::Z32, "resnet50", LowerOptions::default());
+        assert_eq!(cuts(&resnet), [("stempool".into(), 16.0), ("avgpool".into(), 64.0)]);
+        for (layer, divisor) in
+            [("layer1.0.conv1", 9.0 / 16.0), ("layer1.0.downsample.0", 9.0 / 16.0), ("fc", 49.0 / 64.0)]
+        {
+            assert_eq!(divisor_of(&resnet, layer), divisor, "{layer}");
+        }
+        // Two averages of four come to sixteen, of which the second's sum is cut by four bits.
+        let vgg = plan_in(Ring::Z32, "vgg16-imagenet", LowerOptions::default());
+        assert_eq!((divisor_of(&vgg, "features.5"), divisor_of(&vgg, "classifier.0")), (4.0, 1.0));
+        assert_eq!(cuts(&vgg).into_iter().map(|(_, by)| by).collect::<Vec<_>>(), [16.0]);
     }
 
     #[test]
@@ -342,24 +396,28 @@ mod tests {
         let other = net.add("other", pool(3), &[relu6]).unwrap();
         let mixed = net.add("mixed", Op::Add, &[other, relu6]).unwrap();
         let last = net.add("last", Op::GlobalAvgPool, &[mixed]).unwrap();
-        let plan = lower(&net.finish(last).unwrap(), LowerOptions::default()).unwrap();
-        assert_eq!(divisor_of(&plan, "conv"), 9, "through ReLU and an equal sum");
-        let rescaled: Vec<(&str, u64)> = plan
+        let plan = lower(&net.finish(last).unwrap(), LowerOptions::default(), Ring::Z64).unwrap();
+        assert_eq!(divisor_of(&plan, "conv"), 9.0, "through ReLU and an equal sum");
+        let rescaled: Vec<(&str, f64)> = plan
             .steps()
             .iter()
             .filter_map(|step| {
-                if let PlanOp::Rescale { divisor } = step.op { Some((step.name.as_str(), divisor)) } else { None }
+                if let PlanOp::Rescale { divisor } = step.op {
+                    Some((step.name.as_str(), divisor.value()))
+                } else {
+                    None
+                }
             })
             .collect();
-        assert_eq!(rescaled, [("clipped", 9), ("other", 9), ("last", 36)]);
+        assert_eq!(rescaled, [("clipped", 9.0), ("other", 9.0), ("last", 36.0)]);
     }
 
     #[test]
     fn training_defers_powers_of_two_only_and_keeps_batch_normalisation() {
         let resnet = lower_for_training(&zoo::by_name("resnet50").unwrap(), Ring::Z64).unwrap();
         assert!(resnet.steps().iter().any(|step| step.name == "bn1" && step.op.kind() == "batch_norm"));
-        assert_eq!((divisor_of(&resnet, "layer1.0.conv1"), rescales(&resnet)), (1, 2), "averages of 9 and of 49");
-        for (ring, expected) in [(Ring::Z64, (4, 0)), (Ring::Z32, (1, 2))] {
+        assert_eq!((divisor_of(&resnet, "layer1.0.conv1"), rescales(&resnet)), (1.0, 2), "averages of 9 and of 49");
+        for (ring, expected) in [(Ring::Z64, (4.0, 0)), (Ring::Z32, (1.0, 2))] {
             let lenet = lower_for_training(&zoo::by_name("lenet").unwrap(), ring).unwrap();
             assert_eq!((divisor_of(&lenet, "conv2"), rescales(&lenet)), expected, "{ring}");
         }
@@ -410,7 +468,8 @@ mod tests {
 
     #[test]
     fn batch_normalisation_must_be_folded() {
-        let error = lower(&zoo::by_name("resnet18").unwrap(), LowerOptions::default()).unwrap_err().to_string();
+        let error =
+            lower(&zoo::by_name("resnet18").unwrap(), LowerOptions::default(), Ring::Z64).unwrap_err().to_string();
         assert!(error.contains("bn1") && error.contains("fold"), "{error}");
     }
 }

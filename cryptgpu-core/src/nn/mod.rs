@@ -55,6 +55,7 @@ pub mod weights;
 pub mod window;
 pub mod zoo;
 
+pub use divisor::Divisor;
 pub use error::NnError;
 pub use fit::FittedWeights;
 pub use fold::fold_batch_norm;

@@ -3,7 +3,7 @@
 //! elsewhere.
 
 use super::Rearrange;
-use super::divisor::product_cut;
+use super::divisor::{Divisor, product_cut};
 use crate::device::PoolGeometry;
 use crate::mpc::{PiecewiseLinear, RowFunction, SmoothFunction};
 
@@ -33,7 +33,7 @@ pub enum PlanOp {
         /// Whether there is a bias.
         bias: bool,
         /// Pending divisor of the input.
-        divisor: u64,
+        divisor: Divisor,
     },
     /// Transposed convolution with the tensors `{name}.weight` and `{name}.bias`, then truncation.
     ConvTranspose2d {
@@ -48,7 +48,7 @@ pub enum PlanOp {
         /// Whether there is a bias.
         bias: bool,
         /// Pending divisor of the input.
-        divisor: u64,
+        divisor: Divisor,
     },
     /// Fully connected layer with the tensors `{name}.weight` and `{name}.bias`, then truncation.
     Linear {
@@ -57,7 +57,7 @@ pub enum PlanOp {
         /// Whether there is a bias.
         bias: bool,
         /// Pending divisor of the input.
-        divisor: u64,
+        divisor: Divisor,
     },
     /// max(x, 0).
     Relu,
@@ -90,7 +90,7 @@ pub enum PlanOp {
     /// Division by a public number, with truncation.
     Rescale {
         /// The number.
-        divisor: u64,
+        divisor: Divisor,
     },
     /// Sum of the inputs: local.
     Add,
@@ -166,7 +166,7 @@ pub struct Plan {
     pub(super) input_shape: [usize; 3],
     pub(super) shapes: Vec<Vec<usize>>,
     /// The pending divisor of every value.
-    pub(super) divisors: Vec<u64>,
+    pub(super) divisors: Vec<Divisor>,
     pub(super) steps: Vec<Step>,
     pub(super) output: ValueId,
 }
@@ -189,8 +189,12 @@ impl Plan {
         self.shapes.get(id.0).map_or(&[], Vec::as_slice)
     }
     /// The pending divisor of a value: in the ring it stands `divisor` times as large as in the network; 1 for most.
-    pub fn divisor(&self, id: ValueId) -> u64 {
-        self.divisors.get(id.0).copied().unwrap_or(1)
+    pub fn divisor(&self, id: ValueId) -> Divisor {
+        self.divisors.get(id.0).copied().unwrap_or(Divisor::ONE)
+    }
+    /// How many times as large as in the network the largest of a step's inputs stands in the ring.
+    pub(super) fn largest_divisor(&self, step: &Step) -> f64 {
+        step.inputs.iter().map(|&input| self.divisor(input).value()).reduce(f64::max).unwrap_or(1.0)
     }
     /// The steps, in order.
     pub fn steps(&self) -> &[Step] {

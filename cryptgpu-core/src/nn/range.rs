@@ -110,7 +110,7 @@ pub fn headroom(
 ) -> Result<Vec<Headroom>, NnError> {
     let Conditions { input, options, settings } = conditions;
     let (folded, weights) = fold::fold_batch_norm(graph, weights)?;
-    let plan = lower(&folded, *options)?;
+    let plan = lower(&folded, *options, settings.codec.ring())?;
     window::check_plan(&plan, settings)?;
     let intervals = bound::intervals(&plan, &weights, *input, settings.codec)?;
     // Norms of rows without their means, and with them.
@@ -179,7 +179,7 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
     let (ring, f) = (settings.codec.ring(), settings.codec.fraction_bits() as i32);
     let window = window::of_step(plan, step, settings)?;
     let top = (window.low() + window.width()) as i32;
-    let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1) as f64;
+    let divisor = plan.largest_divisor(step);
     let compared = |bits: i32| 2f64.powi(bits - f) / divisor;
     let truncated = |cut: u32| Some((2f64.powi(ring.range_bits() as i32 - f - cut as i32), vec![step.output]));
     if let Some(cut) = plan.product_cut(step, settings.codec.fraction_bits()) {
@@ -213,7 +213,7 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { .. } => Some((compared(top - 3), step.inputs.clone())),
         _ if step.output == plan.output() => {
-            Some((2f64.powi(ring.bits() as i32 - 1 - f) / plan.divisor(step.output) as f64, vec![step.output]))
+            Some((2f64.powi(ring.bits() as i32 - 1 - f) / plan.divisor(step.output).value(), vec![step.output]))
         }
         PlanOp::Conv2d { .. } | PlanOp::ConvTranspose2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. } => {
             None

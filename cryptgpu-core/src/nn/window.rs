@@ -1,7 +1,7 @@
 //! The window of each comparison: which bits it must look at when the settings name a narrow [`SignWindow`], and which
 //! settings no network can be evaluated with. All of it follows from the plan, which is public; no weight enters here.
 
-use super::divisor::{cut, extra_bits};
+use super::divisor::cut;
 use super::plan::{PlanOp, Step};
 use super::training::TrainingPlan;
 use super::training::batch_norm::short;
@@ -51,8 +51,7 @@ pub fn of_step(plan: &Plan, step: &Step, settings: &Settings) -> Result<SignWind
 
 /// Bits by which what a step compares can be larger than the network's values.
 fn bits_more(plan: &Plan, step: &Step, settings: &Settings) -> u32 {
-    let divisor = step.inputs.iter().map(|&input| plan.divisor(input)).max().unwrap_or(1);
-    let pending = extra_bits(divisor);
+    let pending = step.inputs.iter().map(|&input| plan.divisor(input).extra_bits()).max().unwrap_or(0);
     match &step.op {
         PlanOp::Relu => pending,
         // Differences.
@@ -181,7 +180,7 @@ mod tests {
     }
 
     fn plan(name: &str) -> Plan {
-        lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default()).unwrap()
+        lower(&fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap(), LowerOptions::default(), Ring::Z64).unwrap()
     }
 
     #[test]

@@ -490,7 +490,7 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
     let first = &records[0];
     let file = cryptgpu_core::nn::OnnxModel::load(onnx("keras-like.onnx")).unwrap();
     let plan = cryptgpu_core::nn::fold::fold_graph(&file.graph)
-        .and_then(|graph| cryptgpu_core::nn::lower::lower(&graph, Default::default()))
+        .and_then(|graph| cryptgpu_core::nn::lower::lower(&graph, Default::default(), Default::default()))
         .unwrap();
     let declared = cryptgpu_core::nn::cost::infer(&plan, 1, &Default::default());
     assert_eq!((first.total_bytes(), first.weights_sha256.as_str()), (declared.bytes, file.digest.as_str()));

@@ -229,8 +229,8 @@ fn private_epoch(net: Graph, optimizer: Optimizer, settings: Settings, seed: u64
     let targets = plaintext::one_hot(set.labels(0..800).unwrap().unwrap(), 10).into_dyn();
     let codec = settings.codec;
     let cuts = Arithmetic::from(Rounding::Stochastic { fraction_bits: codec.fraction_bits(), seed: 1 });
-    // In the ring of 32 bits gradients are those of the sum of eight examples.
-    let cuts = if codec.ring() == Ring::Z32 { cuts.summing(8).in_ring(Ring::Z32) } else { cuts };
+    // In the ring of 32 bits gradients are those of the sum of sixteen examples.
+    let cuts = if codec.ring() == Ring::Z32 { cuts.summing(16).in_ring(Ring::Z32) } else { cuts };
     let mut clear = PlaintextTraining::new(&net, &initial(&net, train.seed, train.initial), &train, cuts).unwrap();
     let mut losses = vec![];
     clear.run(&images, &targets, |_, _, loss| losses.push(loss)).unwrap();

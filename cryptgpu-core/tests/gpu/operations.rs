@@ -211,7 +211,7 @@ fn bits_of_words(ring: Ring, card: Device) {
 
 /// Windows of every width, at the bottom, in the middle and at the top.
 fn windows(ring: Ring) -> impl Iterator<Item = SignWindow> {
-    let all = [(0, 64), (0, 32), (32, 32), (7, 16), (16, 16), (48, 16)];
+    let all = [(0, 64), (0, 32), (32, 32), (7, 16), (16, 16), (48, 16), (5, 8), (24, 8)];
     all.into_iter()
         .filter(move |(low, width)| low + width <= ring.bits())
         .map(|(low, width)| SignWindow::new(low, width).unwrap())

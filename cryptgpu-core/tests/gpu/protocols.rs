@@ -185,7 +185,7 @@ fn comparisons(card: Device) {
     for_sizes(card, "relu", true, |p, x| p.relu(x).and_then(|y| components(p, &y)));
     for_sizes(card, "clipped_relu", false, |p, x| p.clipped_relu(x, 0.5).and_then(|y| components(p, &y)));
     for_sizes(card, "maximum", false, |p, x| p.maximum(x, &x.neg()).and_then(|y| components(p, &y)));
-    for (low, width) in [(0, 32), (4, 16)] {
+    for (low, width) in [(0, 32), (4, 16), (8, 8)] {
         let mut world = World::seeded(5);
         world.settings.window = SignWindow::new(low, width).unwrap();
         same_as_cpu("sign in a window", card, world, &[700], false, |p, x| {

@@ -195,7 +195,7 @@ fn network_table() -> String {
     );
     for name in zoo::PAPER {
         let graph = fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap();
-        let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
+        let plan = lower::lower(&graph, LowerOptions::default(), Ring::Z64).unwrap();
         let image: usize = graph.input_shape().iter().product();
         let total = |settings| cost::input(Ring::Z64, image) + cryptgpu_core::nn::cost::infer(&plan, 1, &settings);
         let ours = total(Settings::default());

@@ -52,7 +52,7 @@ fn files_compute_what_onnxruntime_computes() {
         let private = infer(&model.graph, &model.weights, &images, options, settings);
         let error = max_difference(&model.finish(&private.scores).unwrap(), &y);
         assert!(error < 1e-3, "{name}: privately {error:.2e} away from onnxruntime");
-        let plan = lower::lower(&fold::fold_graph(&model.graph).unwrap(), options).unwrap();
+        let plan = lower::lower(&fold::fold_graph(&model.graph).unwrap(), options, Ring::Z64).unwrap();
         assert_eq!(private.declared, cost::infer(&plan, images.shape()[0], &settings), "{name}");
         assert_eq!(private.measured.bytes, private.declared.bytes, "{name}");
     }
@@ -83,7 +83,7 @@ fn a_network_is_as_small_as_the_same_by_hand() {
 fn new_operations_cost_what_they_must() {
     let of = |name: &str, kind: &str| {
         let graph = fold::fold_graph(&load(name).graph).unwrap();
-        let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
+        let plan = lower::lower(&graph, LowerOptions::default(), Ring::Z64).unwrap();
         let settings = Settings::default();
         let steps = plan.steps().iter().filter(|step| step.op.kind() == kind);
         steps.map(|step| cost::of_step(&plan, step, 1, &settings)).collect::<Vec<_>>()
@@ -121,7 +121,7 @@ fn new_operations_cost_what_they_must() {
     assert_eq!(of("quotients-and-extrema", "div"), [quotient; 4]);
     // PRelu: its two products by channel are one truncation, of the sum.
     let graph = fold::fold_graph(&load("prelu").graph).unwrap();
-    let plan = lower::lower(&graph, LowerOptions::default()).unwrap();
+    let plan = lower::lower(&graph, LowerOptions::default(), Ring::Z64).unwrap();
     assert_eq!(plan.steps().iter().filter(|step| step.left_to_sum).count(), 6);
 }
 
@@ -142,7 +142,7 @@ fn a_vision_transformer_is_bounded_and_refused_where_it_does_not_fit() {
     let kinds: Vec<_> = model.graph.nodes().iter().map(|node| node.op.kind()).collect();
     assert_eq!(kinds.iter().filter(|&&kind| kind == "linear").count(), 9);
     assert_eq!(kinds.iter().filter(|&&kind| kind == "bias").count(), 1, "class token and positions are one");
-    let plan = lower::lower(&fold::fold_graph(&model.graph).unwrap(), LowerOptions::default()).unwrap();
+    let plan = lower::lower(&fold::fold_graph(&model.graph).unwrap(), LowerOptions::default(), Ring::Z64).unwrap();
     let settings = Settings::default();
     let error = {
         let private = infer(&model.graph, &model.weights, &images, LowerOptions::default(), settings);

@@ -149,7 +149,7 @@ pub struct Computation {
     pub randomness: Randomness,
     #[command(flatten)]
     pub numbers: Numbers,
-    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64; fewer send less, and hold while
+    /// Bits that comparisons look at, `lowest:width`, width 8, 16, 32 or 64; fewer send less, and hold while
     /// the network's values stay below 2^(lowest + width − 1 − fraction bits)
     #[arg(long, value_parser = window)]
     pub window: Option<SignWindow>,
@@ -264,7 +264,8 @@ pub fn item<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> std::re
 
 /// The window of comparisons, `lowest:width`.
 pub fn window(text: &str) -> std::result::Result<SignWindow, String> {
-    let hint = || format!("`{text}` is not a window: use <lowest bit>:<width>, such as 0:32, with width 16, 32 or 64");
+    let hint =
+        || format!("`{text}` is not a window: use <lowest bit>:<width>, such as 0:32, with width 8, 16, 32 or 64");
     let (low, width) = text.split_once(':').ok_or_else(hint)?;
     SignWindow::new(low.parse().map_err(|_| hint())?, width.parse().map_err(|_| hint())?).ok_or_else(hint)
 }

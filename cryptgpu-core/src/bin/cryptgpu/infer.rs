@@ -172,7 +172,7 @@ impl Arguments {
 impl Prepared {
     fn say_first(&self) -> Result<()> {
         let folded = fold::fold_graph(&self.model.graph)?;
-        let plan = lower::lower(&folded, lowering(self.settings.fidelity))?;
+        let plan = lower::lower(&folded, lowering(self.settings.fidelity), self.settings.codec.ring())?;
         window::check_plan(&plan, &self.settings)?;
         let whole = Whole::of(&self.model, &folded, &plan, self.batch, &self.settings);
         eprintln!("{}", self.model.describe());
@@ -227,7 +227,11 @@ impl Prepared {
     fn record(&self, arguments: &Arguments, done: &Done, compared: Option<&Compared>) -> Result<Record> {
         let Computation { link, fidelity, numbers, randomness, .. } = &arguments.computation;
         let window = self.settings.window;
-        let plan = lower::lower(&fold::fold_graph(&self.model.graph)?, lowering(self.settings.fidelity))?;
+        let plan = lower::lower(
+            &fold::fold_graph(&self.model.graph)?,
+            lowering(self.settings.fidelity),
+            self.settings.codec.ring(),
+        )?;
         let by_party = |of: fn(&DeviceInUse) -> String| {
             std::array::from_fn(|party| done.devices.get(party).map_or_else(String::new, of))
         };

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::nn::count::{Counts, count, memory};
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
+use cryptgpu_core::ring::Ring;
 use serde::Serialize;
 
 use super::{Result, format};
@@ -86,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn row(network: String) -> Result<Row> {
     let graph = zoo::by_name(&network)?;
-    let plan = lower::lower(&fold::fold_graph(&graph)?, LowerOptions::default())?;
+    let plan = lower::lower(&fold::fold_graph(&graph)?, LowerOptions::default(), Ring::Z64)?;
     let memory_bytes_per_party = memory(&plan, 1).total();
     Ok(Row {
         function: zoo::function(&graph),

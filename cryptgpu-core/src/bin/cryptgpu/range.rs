@@ -40,7 +40,7 @@ pub struct Arguments {
     input_range: Option<InputRange>,
     #[command(flatten)]
     numbers: arguments::Numbers,
-    /// Bits that comparisons look at, `lowest:width`, width 16, 32 or 64
+    /// Bits that comparisons look at, `lowest:width`, width 8, 16, 32 or 64
     #[arg(long, value_parser = window)]
     window: Option<SignWindow>,
     /// Write JSON, one layer per line

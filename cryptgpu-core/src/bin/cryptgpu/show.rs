@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         ..Settings::default()
     };
     let folded = fold::fold_graph(&model.graph)?;
-    let plan = lower::lower(&folded, LowerOptions::default())?;
+    let plan = lower::lower(&folded, LowerOptions::default(), settings.codec.ring())?;
     window::check_plan(&plan, &settings)?;
     let batch = arguments.batch as usize;
     let rows: Vec<Row<'_>> = plan.steps().iter().map(|step| row(&folded, &plan, step, batch, &settings)).collect();

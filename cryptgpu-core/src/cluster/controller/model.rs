@@ -56,7 +56,8 @@ impl Cluster {
         let refused = |error: NnError| ClusterError::argument("load a model", &error);
         let graph = network.graph().map_err(refused)?;
         let Network { owner, options, input, calibration, known, .. } = network;
-        let plan = fold::fold_graph(&graph).and_then(|folded| lower::lower(&folded, options));
+        let ring = self.settings().codec.ring();
+        let plan = fold::fold_graph(&graph).and_then(|folded| lower::lower(&folded, options, ring));
         plan.and_then(|plan| window::check_plan(&plan, self.settings())).map_err(refused)?;
         let calibration = calibration.map(|(set, range)| OwnImages { set, range });
         let jobs = PartyId::ALL.map(|party| LoadModel {

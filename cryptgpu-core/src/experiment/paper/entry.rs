@@ -295,7 +295,7 @@ fn waiting(link: Link, rounds: u64, bytes: u64) -> f64 {
 fn guess_inference(inference: &Inference) -> Result<f64, ExperimentError> {
     let graph = inference.graph()?;
     let counts = count::count(&graph);
-    let plan = lower::lower(&fold::fold_graph(&graph)?, inference.lowering())?;
+    let plan = lower::lower(&fold::fold_graph(&graph)?, inference.lowering(), inference.ring)?;
     let cost = cost::infer(&plan, inference.batch, &inference.settings()?);
     let image = PRODUCT * counts.macs as f64 + RELU * counts.relus as f64;
     let once = inference.batch as f64 * image + waiting(inference.link, cost.rounds, cost.bytes);

@@ -76,8 +76,8 @@ pub(super) struct SignReceived {
 
 impl Party {
     /// One bit an element: 1 where x < 0, read as two's complement. Exact for every x. With a shorter look
-    /// ([`crate::mpc::SignWindow`]) exact while |x| < 2^(low + width − 1) in the ring, but that positive values below 2^low
-    /// may count as negative.
+    /// ([`crate::mpc::SignWindow`]) exact while |x| ≤ 2^(low + width − 1) − 2^low in the ring, but that positive values below
+    /// 2^low may count as negative.
     ///
     /// With A = x₀ + x₁ (role 0) and B = x₂ (roles 1 and 2), the carry out of a group of four bits (generate, G) and whether
     /// it hands a carry on (propagate, P = ∏ (aᵢ ⊕ bᵢ)) are sums of products of bits of A with coefficients that B decides:

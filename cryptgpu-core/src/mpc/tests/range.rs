@@ -25,13 +25,14 @@ fn flagged(world: &World, inputs: &[f64], body: impl Fn(&mut Party, &Rep) -> Res
     said[0]
 }
 
-/// Every result that a truncation by 47 bits can have, or by 15 in 32 bits, whatever was truncated: within two units of 2^48 (2^16) of
+/// Every result that a truncation by 47 bits can have, or by 15 in 32 bits, whatever was truncated: within a unit of 2^48 (2^24) of
 /// the bound either is right, and nothing else is.
 #[test]
 fn flags_are_right_for_every_result_of_a_truncation() {
     for (seed, ring) in [(1, Ring::Z64), (2, Ring::Z64), (3, Ring::Z32)] {
         let cut = ring.range_bits() - 15;
-        let bound = 1i64 << 15;
+        // A unit of the bits that are looked at, in units of the results.
+        let (bound, unit) = (1i64 << 15, 1i64 << (super::super::range::top(ring).low() - cut));
         let results: Vec<i64> = (-3 * bound..3 * bound).collect();
         let words: Vec<u64> = results.iter().map(|&y| y as u64).collect();
         let world = checking(seed).in_ring(ring);
@@ -48,8 +49,8 @@ fn flags_are_right_for_every_result_of_a_truncation() {
         });
         for (&y, flag) in results.iter().zip(flags.unwrap().concat()) {
             let z = (y + 2 * bound).rem_euclid(4 * bound) - 2 * bound; // what was truncated, modulo 2^64
-            let sure_below = -bound + 2 <= z && z < bound - 2;
-            let sure_beyond = z < -bound - 2 || bound + 2 <= z;
+            let sure_below = -bound + unit <= z && z < bound - unit;
+            let sure_beyond = z < -bound - unit || bound + unit <= z;
             assert!(if flag { !sure_below } else { !sure_beyond }, "{y}, bound {bound}: {flag}");
         }
     }

@@ -16,11 +16,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use zeroize::Zeroize;
 
 /// So much is read from the socket at a time. A record of TLS, which is decrypted as a whole, has 16 KiB at most.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
 
-/// A connection that was accepted, decrypted as it is read.
+/// A connection that was accepted, decrypted as it is read. What it has decrypted, keys among it, is wiped before memory that held it is
+/// given back.
 pub(super) struct Opener {
     socket: TcpStream,
     tls: UnbufferedServerConnection,
@@ -28,7 +30,8 @@ pub(super) struct Opener {
     piece: Box<[u8]>,
     start: usize,
     end: usize,
-    /// What was decrypted beyond the place that there was for it, from `taken` on.
+    /// What was decrypted beyond the place that there was for it, from `taken` on. A piece is the most, which has its room from the
+    /// beginning: a vector that grows leaves copies behind.
     rest: Vec<u8>,
     taken: usize,
     /// Encrypted bytes that are to leave, from `left` on.
@@ -59,7 +62,7 @@ impl Opener {
     pub(super) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let piece = vec![0; PIECE_BYTES].into_boxed_slice();
-        let (rest, out) = (Vec::new(), Vec::new());
+        let (rest, out) = (Vec::with_capacity(PIECE_BYTES), Vec::new());
         let mut opener = Opener { socket, tls, piece, start: 0, end: 0, rest, taken: 0, out, left: 0, ended: false };
         poll_fn(|context| opener.poll_handshake(context)).await?;
         Ok(opener)
@@ -162,6 +165,13 @@ impl Opener {
         self.out.clear();
         self.left = 0;
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.piece.zeroize();
+        self.rest.zeroize();
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::Layer;
 use crate::mpc::{Operand, Rep};
-use crate::nn::divisor::{cut, extra_bits};
+use crate::nn::divisor::{Divisor, cut};
 use crate::nn::plan::{PlanOp, Step};
 use crate::nn::{NnError, Plan, Weights};
 use crate::ring::FixedPoint;
@@ -45,12 +45,12 @@ impl TensorSpec {
 pub(super) fn of_step(plan: &Plan, step: &Step, codec: FixedPoint) -> [Option<TensorSpec>; 2] {
     let (divisor, scale) = match step.op {
         PlanOp::Conv2d { divisor, .. } | PlanOp::ConvTranspose2d { divisor, .. } | PlanOp::Linear { divisor, .. } => {
-            (divisor, codec.fraction_bits() + extra_bits(divisor))
+            (divisor, codec.fraction_bits() + divisor.extra_bits())
         }
         // Of a summand alone, at the scale of values.
-        _ => (1, 0),
+        _ => (Divisor::ONE, 0),
     };
-    let factor = (1u64 << extra_bits(divisor)) as f64 / divisor as f64;
+    let factor = divisor.factor();
     let named = |suffix: &str| format!("{}.{suffix}", step.name);
     let weight = plan.weight_shape(step);
     let weight = weight.map(|shape| TensorSpec { name: named("weight"), shape, factor, extra: 0 });

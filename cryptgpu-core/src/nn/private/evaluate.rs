@@ -4,7 +4,7 @@ use super::values::{Computed, Inputs, Products, Values};
 use super::{Layer, LayerTime, SharedModel};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry};
 use crate::mpc::{Additive, CheckRange, MpcError, Operand, Party, Rep, Truncating};
-use crate::nn::divisor::reciprocal;
+use crate::nn::divisor::{Divisor, reciprocal};
 use crate::nn::plan::{PlanOp, Step};
 use crate::nn::{NnError, window};
 use std::time::Instant;
@@ -197,7 +197,7 @@ pub(in crate::nn) fn convolution(
 }
 
 /// x divided by a public number, truncated.
-pub(in crate::nn) fn rescale(p: &mut Party, x: &Rep, divisor: u64) -> Result<Rep, MpcError> {
+pub(in crate::nn) fn rescale(p: &mut Party, x: &Rep, divisor: Divisor) -> Result<Rep, MpcError> {
     let (factor, bits) = reciprocal(divisor, p.codec());
     let scaled = if factor == 1 { x.clone() } else { x.mul_word(factor) };
     p.truncate(&scaled, bits)

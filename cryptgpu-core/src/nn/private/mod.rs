@@ -73,7 +73,7 @@ impl SharedModel {
             }
             None => (fold::fold_graph(graph)?, None),
         };
-        let plan = lower(&folded, options)?;
+        let plan = lower(&folded, options, p.codec().ring())?;
         let (codec, device, mut weights) = (p.codec(), p.device(), weights);
         let layers = encode::layers(&plan, codec, |spec| {
             let words = weights.as_mut().map(|weights| spec.encode(codec, weights)).transpose()?;
@@ -100,7 +100,7 @@ impl SharedModel {
         codec: FixedPoint,
         tensors: impl IntoIterator<Item = (String, Rep)>,
     ) -> Result<Self, NnError> {
-        let plan = lower(&fold::fold_graph(graph)?, options)?;
+        let plan = lower(&fold::fold_graph(graph)?, options, codec.ring())?;
         let name = || graph.name().to_owned();
         let mut tensors: BTreeMap<String, Rep> = tensors.into_iter().collect();
         let layers = encode::layers(&plan, codec, |spec| {
@@ -241,7 +241,7 @@ pub fn encode_weights(
     codec: FixedPoint,
 ) -> Result<Vec<(String, ArrayD<u64>)>, NnError> {
     let (folded, mut weights) = fold::fold_batch_norm(graph, weights)?;
-    let plan = lower(&folded, options)?;
+    let plan = lower(&folded, options, codec.ring())?;
     let tensor = |spec: TensorSpec| {
         let words = spec.encode(codec, &mut weights)?;
         let found = vec![words.len()];

@@ -8,7 +8,6 @@ use super::settings::{Optimizer, Train};
 use crate::device::DeviceError;
 use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::net::PartyId;
-use crate::nn::divisor::extra_bits;
 use crate::nn::lower::lower;
 use crate::nn::plan::PlanOp;
 use crate::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, fold};
@@ -58,7 +57,7 @@ impl SharedTraining {
     /// [`NnError::CannotFold`] when a batch normalisation does not alone follow a convolution; the link's errors.
     pub fn to_model(&self, p: &mut Party) -> Result<SharedModel, NnError> {
         let options = LowerOptions { defer_averages: self.codec.ring() == Ring::Z64, ..LowerOptions::default() };
-        let plan = lower(&fold::fold_graph(&self.graph)?, options)?;
+        let plan = lower(&fold::fold_graph(&self.graph)?, options, self.codec.ring())?;
         let factors = self.running_factors(p, false, &mut |_| {})?;
         let folded = p.step("fold", |p| self.folded(p, &factors).map_err(|error| error.located(p)))?;
         let f = self.codec.fraction_bits();
@@ -68,12 +67,12 @@ impl SharedTraining {
             let [weight, bias] = ["weight", "bias"].map(|role| format!("{}.{role}", step.name));
             if let Some(value) = folded.get(&weight) {
                 // 2^s/divisor is 1 for a power of two.
-                let factor = (1u64 << extra_bits(divisor)) as f64 / divisor as f64;
+                let factor = divisor.factor();
                 let value = if factor == 1.0 { value.clone() } else { p.mul_scalar(value, factor)? };
                 tensors.push((weight, value));
             }
             if let Some(value) = folded.get(&bias) {
-                tensors.push((bias, value.mul_word(1 << (f + extra_bits(divisor)))));
+                tensors.push((bias, value.mul_word(1 << (f + divisor.extra_bits()))));
             }
         }
         SharedModel::from_shares(&self.graph, options, self.codec, tensors)

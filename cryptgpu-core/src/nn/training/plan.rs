@@ -3,7 +3,6 @@
 //! public; no share and no weight enters here.
 
 use super::settings::{Loss, Optimizer, Train};
-use crate::nn::divisor::extra_bits;
 use crate::nn::lower::lower_for_training;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 use crate::nn::{Graph, NnError, Plan};
@@ -36,7 +35,7 @@ pub struct TrainingPlan {
 }
 
 /// Examples of which the losses are summed in the ring of 32 bits ([`TrainingPlan::summed`]).
-const SUMMED_32: usize = 8;
+const SUMMED_32: usize = 16;
 
 /// A tensor of the network: a parameter, or a running statistic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +171,7 @@ impl TrainingPlan {
     }
 
     /// What the gradients that flow are scaled to: the sum of the losses of so many examples. A batch has as many; in the ring of
-    /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 8 at most. Bits that this
+    /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 16 at most. Bits that this
     /// takes from gradients come back in their mean, since truncations are unbiased.
     pub(super) fn summed(&self) -> f64 {
         match self.ring {
@@ -195,7 +194,7 @@ impl TrainingPlan {
 /// Bits by which products of a step stand higher than its result: those of the divisor that is pending on its input.
 pub(super) fn extra_of(op: &PlanOp) -> u32 {
     match op {
-        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => extra_bits(*divisor),
+        PlanOp::Conv2d { divisor, .. } | PlanOp::Linear { divisor, .. } => divisor.extra_bits(),
         _ => 0,
     }
 }

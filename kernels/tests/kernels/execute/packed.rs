@@ -61,7 +61,7 @@ fn planes_agree<W: Elements>() {
     }
 }
 
-const WINDOWS: [(u32, u32); 6] = [(0, 64), (0, 32), (13, 32), (7, 16), (16, 16), (48, 16)];
+const WINDOWS: [(u32, u32); 8] = [(0, 64), (0, 32), (13, 32), (7, 16), (16, 16), (48, 16), (5, 8), (24, 8)];
 
 fn sharing_of_bits_agrees<W: Elements>() {
     let mut draws = draws(1);

@@ -63,7 +63,8 @@ const CUTS: [(&str, RGBColor); 6] = [
 const OTHERS: [RGBColor; 3] = [RGBColor(0, 158, 115), RGBColor(204, 121, 167), palette::SERIES[1]];
 
 /// Accuracy of simulated trainings by fraction bits: a panel for each network and number of epochs with several numbers of bits, a
-/// line for each way to cut products, and dots for private trainings of the same network, examples and epochs.
+/// line for each way to cut products, and dots for private trainings of the same network and examples, as they stood after so many
+/// epochs.
 ///
 /// # Errors
 /// [`Empty`](NotebookError::Empty) where nothing was simulated with two numbers of fraction bits, [`Draw`](NotebookError::Draw).
@@ -130,30 +131,33 @@ fn simulated_lines(runs: &[&Simulated]) -> Vec<Line> {
     all
 }
 
-/// Dots of private trainings from scratch of a network for so many epochs; one that left its range is at what guessing gives.
+/// Dots of private trainings from scratch of a network after so many epochs; one that left its range is at what guessing gives.
 fn private_dots(net: &str, epochs: usize, records: &[TrainingRecord]) -> Vec<Line> {
     // The simulation by PyTorch calls the networks of CIFAR-10's size by their first names, and trained with 12,000 of its images.
     let same = |of: &&TrainingRecord| {
         let short = of.network == format!("{net}-cifar10") && of.examples == 12_000;
-        !of.is_plaintext() && of.weights.is_empty() && of.train.epochs == epochs && (of.network == net || short)
+        !of.is_plaintext() && of.weights.is_empty() && of.train.epochs >= epochs && (of.network == net || short)
     };
-    let dots = |fidelity: &str| {
-        let of = records.iter().filter(same).filter(|of| of.fidelity == fidelity && of.ring == Ring::Z64);
+    let dots = |fidelity: &str, ring: Ring| {
+        let of = records.iter().filter(same).filter(|of| of.fidelity == fidelity && of.ring == ring);
         let at = |of: &TrainingRecord| {
-            let accuracy = of.left_range.map_or(of.accuracy, |_| Some(0.1))?;
+            let early = || of.accuracy_points().iter().find(|point| point.epoch + 1 == epochs).map(|at| at.accuracy);
+            let then = if of.train.epochs == epochs { of.accuracy } else { early() };
+            let accuracy = of.left_range.map_or(then, |_| Some(0.1))?;
             Some((f64::from(of.fraction_bits), 100.0 * accuracy))
         };
         of.filter_map(at).collect::<Vec<_>>()
     };
-    let line = |(name, fidelity, colour): (&str, &str, RGBColor)| Line {
+    let line = |(name, fidelity, ring, colour): (&str, &str, Ring, RGBColor)| Line {
         name: name.to_owned(),
         colour,
         look: Look::Dots,
-        points: dots(fidelity),
+        points: dots(fidelity, ring),
     };
     let kinds = [
-        ("private, ours", "exact", RGBColor(0, 0, 0)),
-        ("private, CryptGPU's truncation", "paper", RGBColor(200, 0, 0)),
+        ("private, ours", "exact", Ring::Z64, RGBColor(0, 0, 0)),
+        ("private, ours, ring of 32 bits", "exact", Ring::Z32, RGBColor(0, 110, 80)),
+        ("private, CryptGPU's truncation", "paper", Ring::Z64, RGBColor(200, 0, 0)),
     ];
     kinds.map(line).into_iter().filter(|line| !line.points.is_empty()).collect()
 }
@@ -192,11 +196,24 @@ mod tests {
         let runs: Vec<Simulated> = [run(None, ""), run(Some(20), "unbiased")].into_iter().chain(ours).collect();
         let mut private = training_record("alexnet-cifar10", 128, 1.0);
         (private.examples, private.train.epochs, private.accuracy) = (12_000, 8, Some(0.5));
-        let svg = simulated(&runs, &[private]).unwrap().svg().to_owned();
+        let svg = simulated(&runs, std::slice::from_ref(&private)).unwrap().svg().to_owned();
         assert!(svg.contains("unbiased, deferred") && svg.contains("own, deferred") && svg.contains("private, ours"));
         assert_eq!(svg.matches("own, deferred").count(), 1, "a line has one place");
         assert!(svg.contains("#009E73") && svg.contains("#CC79A7"), "and no colour twice");
         assert!(svg.contains("alexnet, 8 epochs") && svg.contains("floating point"), "{svg}");
+        // After two epochs, the same private run is where it was then, and one that revealed no accuracy then is nowhere.
+        let early: Vec<Simulated> = runs.iter().filter_map(|run| run.after(2)).collect();
+        let dots = |private: &TrainingRecord| {
+            let svg = simulated(&early, std::slice::from_ref(private)).unwrap().svg().to_owned();
+            assert!(svg.contains("alexnet, 2 epochs"), "{svg}");
+            svg.contains("private, ours")
+        };
+        assert!(!dots(&private));
+        private.accuracies = vec![(93, 0.3), (187, 0.4)];
+        assert!(dots(&private));
+        private.ring = Ring::Z32;
+        let svg = simulated(&early, &[private]).unwrap().svg().to_owned();
+        assert!(svg.contains("private, ours, ring of 32 bits"), "{svg}");
         assert!(matches!(simulated(&runs[..1], &[]), Err(NotebookError::Empty { .. })));
     }
 }

@@ -162,6 +162,12 @@ impl Simulated {
         text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(of).collect()
     }
 
+    /// The same run as it stood after so many epochs; none where it was asked for fewer.
+    pub fn after(&self, epochs: usize) -> Option<Self> {
+        let curve = self.curve.iter().take(epochs).copied().collect();
+        (epochs > 0 && epochs <= self.epochs).then(|| Simulated { epochs, curve, ..self.clone() })
+    }
+
     /// Whether it ended because its loss became no number.
     pub fn is_lost(&self) -> bool {
         self.curve.len() < self.epochs
@@ -283,5 +289,9 @@ mod tests {
         assert_eq!(table.rows(), 1);
         assert!(table.cell("12 bits", 0).unwrap().wrong && !table.cell("22 bits", 0).unwrap().wrong);
         assert_eq!(table.cell("22 bits", 0).unwrap().number, Some(0.516));
+        // As they stood after the first epoch.
+        let first: Vec<Simulated> = runs.iter().filter_map(|run| run.after(1)).collect();
+        assert_eq!(first.iter().map(Simulated::accuracy).collect::<Vec<_>>(), [0.1, 0.3]);
+        assert!(first[0].is_lost() && !first[1].is_lost() && runs[1].after(3).is_none() && runs[1].after(0).is_none());
     }
 }
