@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use cryptgpu_core::device::Device;
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{
     GaveUp, Identity, Link, Network, Options, PartyId, SharedNetwork, Tag, TcpNetwork, memory, shared,
@@ -76,7 +77,13 @@ fn shared_trio(options: &Options) -> [SharedNetwork; 3] {
     let mut session = [0; 16];
     session[..8].copy_from_slice(&SESSION.fetch_add(1, Relaxed).to_le_bytes());
     session[8..12].copy_from_slice(&std::process::id().to_le_bytes());
-    let config = |id| shared::Config { id, session, connect_within: Duration::from_secs(10), options: options.clone() };
+    let config = |id| shared::Config {
+        id,
+        session,
+        device: Device::Cpu,
+        connect_within: Duration::from_secs(10),
+        options: options.clone(),
+    };
     let threads = PartyId::ALL.map(|id| {
         let config = config(id);
         std::thread::spawn(|| SharedNetwork::connect(config).expect("links"))

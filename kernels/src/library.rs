@@ -115,6 +115,15 @@ pub const DRIVER_FUNCTIONS: &[&CStr] = &[
     c"cuEventElapsedTime",
 ];
 
+/// The functions by which processes share a card's memory: not asked for as the driver is opened, since nothing needs them.
+const IPC_FUNCTIONS: [&CStr; 4] =
+    [c"cuIpcGetMemHandle", c"cuIpcOpenMemHandle_v2", c"cuIpcCloseMemHandle", c"cuMemGetAddressRange_v2"];
+
+/// Whether the driver can share memory between processes: each of these functions is there to be called.
+pub fn has_ipc() -> bool {
+    IPC_FUNCTIONS.iter().all(|function| driver_has(function))
+}
+
 /// Makes sure that cudarc's driver API can be called, and says which CUDA the driver serves.
 ///
 /// # Errors

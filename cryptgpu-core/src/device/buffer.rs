@@ -188,6 +188,17 @@ impl Buffer {
         }
     }
 
+    /// Whether the words are what they should be, as far as is known without waiting for the device.
+    ///
+    /// # Errors
+    /// What went wrong, that is known so far. On a CPU nothing does.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        match self {
+            Buffer::Cpu(_) => Ok(()),
+            Buffer::Cuda(buffer) => buffer.check(),
+        }
+    }
+
     /// The words in main memory; no copy if they are there.
     ///
     /// # Errors

@@ -50,6 +50,14 @@ pub enum DeviceError {
         /// What the driver said.
         detail: String,
     },
+    /// Messages cannot be handed to or from a card by memory that another process opens.
+    #[error("memory of {device} cannot be shared with another process: {reason}")]
+    Mailbox {
+        /// The device.
+        device: Device,
+        /// Why.
+        reason: String,
+    },
     /// Operands on different devices.
     #[error("{operation}: an operand lives on {found}, the others on {expected}; move it there first (`to_device`)")]
     Mixed {

@@ -8,6 +8,7 @@
 //! | `spare.rs` | words in main memory, and what becomes of freed ones |
 //! | `tensor.rs` | [`Tensor`]: a buffer with a shape, and its element-wise operations |
 //! | `draw.rs` | [`Draw`]: masks, made in one launch or where they are used |
+//! | `mailbox.rs` | a card's memory that another process may copy from |
 //! | `kernels.rs` | the local steps of the protocols, as functions on views |
 //! | `pool.rs` | windows over images, for pooling, and their adjoints |
 //! | `product.rs` | ring products |
@@ -25,6 +26,7 @@ mod draw;
 mod error;
 mod geometry;
 mod gradient;
+pub(crate) mod mailbox;
 mod pool;
 mod product;
 mod rearrange;

@@ -2,7 +2,7 @@
 
 use super::CheckRange;
 use crate::device::DeviceError;
-use crate::net::{NO_STEP, NetError, PartyId};
+use crate::net::{NO_STEP, NetError, PartyId, Unsent};
 use crate::ring::{Ring, RingError};
 use std::any::Any;
 use std::error::Error;
@@ -98,6 +98,15 @@ impl fmt::Display for Origin {
 impl From<DeviceError> for MpcError {
     fn from(source: DeviceError) -> Self {
         MpcError::Device { at: Origin::default(), source }
+    }
+}
+
+impl From<Unsent> for MpcError {
+    fn from(error: Unsent) -> Self {
+        match error {
+            Unsent::Device(source) => source.into(),
+            Unsent::Net(error) => error.into(),
+        }
     }
 }
 

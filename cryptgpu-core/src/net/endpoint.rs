@@ -3,9 +3,11 @@
 //! leaves is the business of the kind of link.
 
 use super::frame::{FrameKind, Header};
-use super::inbox::{Empty, Fault, Inbox};
+use super::inbox::{Empty, Fault, Inbox, Incoming};
 use super::ledger::Ledger;
+use super::payload::{Payload, Received};
 use super::{GaveUp, NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, after, monotonic_nanos};
+use crate::device::DeviceError;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -124,26 +126,21 @@ impl Endpoint {
         self.ledger().step().to_owned()
     }
 
-    /// Checks and counts a message, and hands it to `post` with its header, whose number and checksum are not filled in.
-    pub(super) fn send(
-        &self,
-        to: PartyId,
-        tag: Tag,
-        words: Vec<u64>,
-        post: impl FnOnce(Header, Vec<u64>),
-    ) -> Result<(), NetError> {
-        let len = self.check(to, &words).map_err(|fault| self.failed(self.error(to, fault)))?;
-        let rounds = self.ledger().sent(to, tag, u64::from(len) * 8);
-        post(Header { kind: FrameKind::Message, tag, rounds, words: len, sequence: 0, payload_crc: 0 }, words);
+    /// Checks and counts a message of `len` words, and has `post` send it with this header, whose number and checksum are not
+    /// filled in.
+    pub(super) fn send(&self, to: PartyId, tag: Tag, len: usize, post: impl FnOnce(Header)) -> Result<(), NetError> {
+        let words = self.check(to, len).map_err(|fault| self.failed(self.error(to, fault)))?;
+        let rounds = self.ledger().sent(to, tag, u64::from(words) * 8);
+        post(Header { kind: FrameKind::Message, tag, rounds, words, sequence: 0, payload_crc: 0 });
         Ok(())
     }
 
-    /// Whether a message may leave; the answer is its length in words.
-    fn check(&self, to: PartyId, words: &[u64]) -> Result<u32, Fault> {
+    /// Whether a message of so many words may leave; the answer is how many.
+    fn check(&self, to: PartyId, words: usize) -> Result<u32, Fault> {
         self.check_peer(to)?;
-        let bytes = words.len() as u64 * 8;
+        let bytes = words as u64 * 8;
         let limit = self.options.max_message_bytes.min(u64::from(u32::MAX) * 8);
-        let len = u32::try_from(words.len()).ok().filter(|_| bytes <= limit);
+        let len = u32::try_from(words).ok().filter(|_| bytes <= limit);
         let len = len.ok_or(Fault::TooLarge { bytes, limit })?;
         self.inbox(to).fault().map_or(Ok(len), Err)
     }
@@ -156,11 +153,17 @@ impl Endpoint {
     }
 
     /// The next message of `from`, checked against what is expected.
-    pub(super) fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
+    pub(super) fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Received, NetError> {
         self.receive(from, tag, len).map_err(|error| self.failed(error))
     }
 
-    fn receive(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
+    /// The same in main memory.
+    pub(super) fn recv_words(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
+        let message = self.recv(from, tag, len)?;
+        message.into_host().map_err(|source| self.failed(self.unfetched(from, source)))
+    }
+
+    fn receive(&self, from: PartyId, tag: Tag, len: usize) -> Result<Received, NetError> {
         self.check_peer(from).map_err(|fault| self.error(from, fault))?;
         let (begin, deadline) = (monotonic_nanos(), after(Instant::now(), self.options.deadline));
         let popped = self.inbox(from).try_pop().map_or_else(
@@ -170,6 +173,14 @@ impl Endpoint {
             },
             Ok,
         );
+        let popped = match popped {
+            Ok(message) if self.ledger().is_recording() => {
+                // What is recorded is in main memory.
+                let words = message.words.into_host().map_err(|source| self.unfetched(from, source))?;
+                Ok(Incoming { words: Payload::new(words).into(), ..message })
+            }
+            popped => popped,
+        };
         self.ledger().returned(from, begin, popped.as_ref().ok());
         let message = popped.map_err(|empty| match empty {
             Empty::Deadline => {
@@ -188,7 +199,12 @@ impl Endpoint {
                 got_words: message.words.len(),
             });
         }
-        Ok(message.words.take())
+        Ok(message.words)
+    }
+
+    /// A message of `from` that is there and cannot be fetched.
+    fn unfetched(&self, from: PartyId, source: DeviceError) -> NetError {
+        NetError::Device { party: self.id, peer: from, step: self.step(), source }
     }
 
     /// Ends both incoming directions at this end.

@@ -1,6 +1,7 @@
 //! Errors of links: what can go wrong between two parties.
 
 use super::{NO_STEP, PartyId, Tag};
+use crate::device::DeviceError;
 use std::time::Duration;
 
 /// An error of the transport. Each names the party that reports it, its peer and the step.
@@ -83,6 +84,18 @@ pub enum NetError {
         /// The limit.
         limit: u64,
     },
+    /// The words of a message that has come could not be fetched from the card where its link has left them.
+    #[error("party {party}: a message from party {peer}{}: {source}", at_step(.step))]
+    Device {
+        /// The party that reports.
+        party: PartyId,
+        /// The sender.
+        peer: PartyId,
+        /// The step.
+        step: String,
+        /// What the device said.
+        source: DeviceError,
+    },
     /// Connecting, listening or the TLS handshake failed.
     #[error("party {party}: cannot {action}: {detail}. {hint}")]
     Setup {
@@ -105,7 +118,8 @@ impl NetError {
             | NetError::PeerClosed { step, .. }
             | NetError::Diverged { step, .. }
             | NetError::BadFrame { step, .. }
-            | NetError::TooLarge { step, .. } => step,
+            | NetError::TooLarge { step, .. }
+            | NetError::Device { step, .. } => step,
             NetError::Setup { .. } => "",
         }
     }
@@ -117,7 +131,8 @@ impl NetError {
             | NetError::PeerClosed { peer, .. }
             | NetError::Diverged { peer, .. }
             | NetError::BadFrame { peer, .. }
-            | NetError::TooLarge { peer, .. } => Some(*peer),
+            | NetError::TooLarge { peer, .. }
+            | NetError::Device { peer, .. } => Some(*peer),
             NetError::Setup { .. } => None,
         }
     }

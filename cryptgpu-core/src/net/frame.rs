@@ -3,10 +3,10 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 4 | magic and version, `CGP2` |
-//! | 4 | 2 | what the frame is: 0 message, 1 abort (the payload is a word that says why), 2 end, 3 heart-beat, 4 acknowledgement |
+//! | 4 | 2 | what the frame is: 0 message, 1 abort (the payload is a word that says why), 2 end, 3 heart-beat, 4 acknowledgement, 5 message on a card (the payload that follows is one word, its place there) |
 //! | 6 | 2 | kind of the message's tag |
 //! | 8 | 4 | rounds: the sender's Lamport depth when it sent |
-//! | 12 | 4 | payload length in words |
+//! | 12 | 4 | payload length in words, of the message where it lies elsewhere |
 //! | 16 | 8 | sequence number, from 0 per direction of a link; of a heart-beat, which has none, the next frame's; of an acknowledgement, the number of frames that have come |
 //! | 24 | 8 | position of the message's tag |
 //! | 32 | 4 | CRC-32 of the payload; 0 where the link (TLS) already authenticates it |
@@ -27,6 +27,8 @@ const MAGIC: [u8; 4] = *b"CGP2";
 pub(super) enum FrameKind {
     /// A message between protocols.
     Message,
+    /// A message that the sender has put into memory of its card; what follows is its place there.
+    Mailed,
     /// The sender gives up; the payload says why.
     Abort,
     /// The sender has ended in good order.
@@ -40,7 +42,7 @@ pub(super) enum FrameKind {
 impl FrameKind {
     /// Whether frames of this kind are numbered, and kept until they are acknowledged.
     pub(super) fn is_numbered(self) -> bool {
-        matches!(self, FrameKind::Message | FrameKind::Abort | FrameKind::End)
+        matches!(self, FrameKind::Message | FrameKind::Mailed | FrameKind::Abort | FrameKind::End)
     }
 
     /// Whether no frame follows one of this kind.
@@ -66,6 +68,11 @@ impl Header {
         Header { kind, tag: Tag { position: 0, kind: 0 }, rounds: 0, words: 0, sequence, payload_crc: 0 }
     }
 
+    /// Words that follow the header.
+    pub(super) fn following(&self) -> usize {
+        if self.kind == FrameKind::Mailed { 1 } else { self.words as usize }
+    }
+
     /// The bytes that travel.
     pub(super) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0u8; HEADER_BYTES];
@@ -75,6 +82,7 @@ impl Header {
             FrameKind::End => 2,
             FrameKind::Beat => 3,
             FrameKind::Acknowledgement => 4,
+            FrameKind::Mailed => 5,
         };
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..6].copy_from_slice(&kind.to_le_bytes());
@@ -106,6 +114,7 @@ impl Header {
             2 => FrameKind::End,
             3 => FrameKind::Beat,
             4 => FrameKind::Acknowledgement,
+            5 => FrameKind::Mailed,
             other => return Err(Fault::BadFrame(format!("unknown kind of frame {other}"))),
         };
         Ok(Header {

@@ -89,6 +89,7 @@ impl From<&NetError> for GaveUp {
             NetError::Diverged { peer, .. } | NetError::BadFrame { peer, .. } | NetError::TooLarge { peer, .. } => {
                 GaveUp::Message(*peer)
             }
+            NetError::Device { .. } => GaveUp::Device,
             NetError::Setup { .. } => GaveUp::Setup,
         }
     }

@@ -1,7 +1,7 @@
 //! Where a link's messages wait for their receiver: a queue that the link fills and one thread
 //! empties, with a deadline, and with the fault that ended the link behind the last message.
 
-use super::payload::Payload;
+use super::payload::Received;
 use super::{GaveUp, PartyId, Tag};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::time::Instant;
 pub(super) struct Incoming {
     pub(super) tag: Tag,
     pub(super) rounds: u32,
-    pub(super) words: Payload,
+    pub(super) words: Received,
     /// On shaped links: when the imitated link delivers it.
     pub(super) ready: Option<Instant>,
 }

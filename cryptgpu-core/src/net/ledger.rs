@@ -99,8 +99,8 @@ impl Ledger {
             rounds,
         };
         self.timekeeper.received(transfer, deeper);
-        if let Some(tape) = &mut self.tape {
-            tape.note(from, self.timekeeper.path(), message.tag, &message.words);
+        if let (Some(tape), Some(words)) = (&mut self.tape, message.words.on_host()) {
+            tape.note(from, self.timekeeper.path(), message.tag, words);
         }
     }
 
@@ -119,6 +119,10 @@ impl Ledger {
 
     pub(super) fn record(&mut self, max_words: u64) {
         self.tape = Some(Tape::new(self.party, max_words));
+    }
+
+    pub(super) fn is_recording(&self) -> bool {
+        self.tape.is_some()
     }
 
     pub(super) fn take_recording(&mut self) -> Option<Recording> {

@@ -1,13 +1,18 @@
 //! Links within one process: for tests, and for three parties on three threads. They have the
 //! deadlines, checks and counts of real ones, and an [`Interceptor`] may look into them.
+//!
+//! A message is a vector or a device's buffer that is handed over. Parties on one card use the card's one stream of kernels, so a
+//! buffer may go before its words are there: what its receiver asks of the card comes behind what writes them
+//! (`docs/adr/0061-messages-between-cards.md`).
 
 use super::endpoint::{Endpoint, Reach};
 use super::frame::{HEADER_BYTES, Header, checksum};
 use super::inbox::{Fault, Inbox, Incoming};
 use super::intercept::{Interceptor, Message, Verdict};
-use super::payload::Payload;
+use super::payload::{Outgoing, Payload, Received, Unsent};
 use super::shaped::Shaper;
 use super::{GaveUp, NetError, Network, Options, PartyId, Tag, after};
+use crate::device::Device;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,32 +86,41 @@ impl Outlet {
         Outlet { from, to, inbox, shaper, max_bytes, next_sequence: 0, expected_sequence: 0, overtaken: None }
     }
 
-    /// Numbers a message and sends it on its way.
-    fn post(&mut self, interceptor: Option<&Interceptor>, mut header: Header, words: Vec<u64>) {
-        header.sequence = self.next_sequence;
+    /// Gives a message its number.
+    fn number(&mut self, header: Header) -> Header {
+        let sequence = self.next_sequence;
         self.next_sequence += 1;
+        Header { sequence, ..header }
+    }
+
+    /// Sends a message on its way.
+    fn post(&mut self, interceptor: Option<&Interceptor>, header: Header, words: Vec<u64>) {
+        let header = self.number(header);
         match interceptor {
             Some(interceptor) => self.intercept(interceptor, header, words),
-            None => self.deliver(Frame { header, words: Payload::new(words), delay: Duration::ZERO }, false),
+            None => self.deliver(header, Payload::new(words).into(), Duration::ZERO),
         }
     }
 
-    /// Hands `frame` to the receiver, checked as on a real link.
-    fn deliver(&mut self, frame: Frame, verify: bool) {
-        let header = frame.header;
-        let checked = header.admit(self.expected_sequence, self.max_bytes).and_then(|()| match verify {
-            true => header.verify(&frame.words),
-            false => Ok(()),
-        });
-        if let Err(fault) = checked {
+    /// Hands a message to the receiver, its header checked as on a real link.
+    fn deliver(&mut self, header: Header, words: Received, delay: Duration) {
+        if let Err(fault) = header.admit(self.expected_sequence, self.max_bytes) {
             self.inbox.close(fault);
             return;
         }
         self.expected_sequence += 1;
-        let start = after(Instant::now(), frame.delay);
-        let shaped = self.shaper.deliver(start, (HEADER_BYTES + 8 * frame.words.len()) as u64);
-        let ready = shaped.or((!frame.delay.is_zero()).then_some(start));
-        self.inbox.push(Incoming { tag: header.tag, rounds: header.rounds, words: frame.words, ready });
+        let start = after(Instant::now(), delay);
+        let shaped = self.shaper.deliver(start, (HEADER_BYTES + 8 * words.len()) as u64);
+        let ready = shaped.or((!delay.is_zero()).then_some(start));
+        self.inbox.push(Incoming { tag: header.tag, rounds: header.rounds, words, ready });
+    }
+
+    /// Hands over a frame that has been in other hands: its payload is checked too.
+    fn deliver_verified(&mut self, Frame { header, words, delay }: Frame) {
+        match header.admit(self.expected_sequence, self.max_bytes).and_then(|()| header.verify(&words)) {
+            Ok(()) => self.deliver(header, words.into(), delay),
+            Err(fault) => self.inbox.close(fault),
+        }
     }
 
     /// Lets `interceptor` decide what becomes of a frame.
@@ -119,20 +133,20 @@ impl Outlet {
         let mut frame = Frame { header, words: Payload::new(message.words), delay: Duration::ZERO };
         let earlier = self.overtaken.take();
         match verdict {
-            Verdict::Pass => self.deliver(frame, true),
+            Verdict::Pass => self.deliver_verified(frame),
             Verdict::Drop => {}
             Verdict::Duplicate => {
-                self.deliver(frame.clone(), true);
-                self.deliver(frame, true);
+                self.deliver_verified(frame.clone());
+                self.deliver_verified(frame);
             }
             Verdict::Delay(delay) => {
                 frame.delay = delay;
-                self.deliver(frame, true);
+                self.deliver_verified(frame);
             }
             Verdict::Overtaken => self.overtaken = Some(frame),
         }
         if let Some(earlier) = earlier {
-            self.deliver(earlier, true);
+            self.deliver_verified(earlier);
         }
     }
 }
@@ -143,7 +157,22 @@ impl Network for MemoryNetwork {
     }
 
     fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
-        self.end.send(to, tag, words, |header, words| self.outlet(to).post(self.interceptor.as_ref(), header, words))
+        let interceptor = self.interceptor.as_ref();
+        self.end.send(to, tag, words.len(), |header| self.outlet(to).post(interceptor, header, words))
+    }
+
+    fn send_from(&self, to: PartyId, tag: Tag, message: Outgoing<'_>) -> Result<(), Unsent> {
+        // Whoever looks into messages does so in main memory.
+        if message.device() == Device::Cpu || self.interceptor.is_some() {
+            return Ok(self.send(to, tag, message.into_host()?)?);
+        }
+        let buffer = message.into_buffer()?;
+        let sent = self.end.send(to, tag, buffer.len(), |header| {
+            let mut outlet = self.outlet(to);
+            let header = outlet.number(header);
+            outlet.deliver(header, buffer.into(), Duration::ZERO);
+        });
+        Ok(sent?)
     }
 
     fn abort(&self, reason: GaveUp) {

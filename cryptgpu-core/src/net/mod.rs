@@ -42,6 +42,7 @@ pub use gave_up::GaveUp;
 pub use intercept::{Interceptor, Message, Recorder, SentMessage, Verdict};
 pub use link_type::LinkType;
 pub use memory::MemoryNetwork;
+pub use payload::{Outgoing, Received, Unsent};
 pub use recording::{ReceivedMessage, Recording};
 pub use shaped::Link;
 pub use shared::SharedNetwork;
@@ -182,6 +183,18 @@ pub trait Network: Send + Sync {
     /// [`NetError::TooLarge`] when the message exceeds the limit, [`NetError::PeerClosed`] when the link is down.
     fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError>;
 
+    /// Posts words that are on a device. Where the receiver can take them from there they do not pass through main memory; what is
+    /// counted is the same. Waits for what computes them where they cannot be handed over while that goes on.
+    ///
+    /// # Errors
+    /// Those of [`Network::send`]; [`Unsent::Device`] when the words are not what they should be.
+    fn send_from(&self, to: PartyId, tag: Tag, message: Outgoing<'_>) -> Result<(), Unsent> {
+        Ok(self.send(to, tag, message.into_host()?)?)
+    }
+
+    /// Gives up the memory on cards that this party shares with others, and takes its own back: for the end of a program.
+    fn leave_devices(&self) {}
+
     /// Ends all links at once: both peers see [`NetError::PeerClosed`], and hear of `reason` which word it is.
     fn abort(&self, reason: GaveUp);
 
@@ -197,6 +210,14 @@ pub trait Network: Send + Sync {
     /// is not the expected one, [`NetError::PeerClosed`] when the link is down, and whatever the
     /// link found wrong with the frame.
     fn recv(&self, from: PartyId, tag: Tag, len: usize) -> Result<Vec<u64>, NetError> {
+        self.endpoint().recv_words(from, tag, len)
+    }
+
+    /// As [`Network::recv`]; the words stay where the link has left them until they are asked for.
+    ///
+    /// # Errors
+    /// Those of [`Network::recv`].
+    fn recv_where_it_is(&self, from: PartyId, tag: Tag, len: usize) -> Result<Received, NetError> {
         self.endpoint().recv(from, tag, len)
     }
 }

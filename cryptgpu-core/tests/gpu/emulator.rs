@@ -32,13 +32,13 @@ pub fn runs() -> bool {
 }
 
 /// How often each function of the driver was called.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Calls(BTreeMap<String, u64>);
 
 impl Calls {
     /// The calls that came after those of `before`.
     pub fn since(&self, before: &Calls) -> Calls {
-        Calls(self.0.iter().map(|(name, count)| (name.clone(), count - before.of(name))).collect())
+        Calls(self.0.iter().map(|(name, count)| (name.clone(), count.saturating_sub(before.of(name)))).collect())
     }
 
     fn of(&self, name: &str) -> u64 {

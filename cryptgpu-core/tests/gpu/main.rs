@@ -14,6 +14,7 @@
 
 mod alone;
 mod budget;
+mod cards;
 mod data;
 mod emulator;
 mod failures;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ("memory", memory::BODIES),
         ("failures", failures::BODIES),
         ("programs", programs::BODIES),
+        ("cards", cards::BODIES),
         ("budget", budget::BODIES),
     ]
     .into_iter()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use cryptgpu_core::device::Device;
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{Identity, Network, Options, PartyId, SharedNetwork, TcpNetwork, memory, shared};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub fn shared_configs(options: &[&Options; 3]) -> [shared::Config; 3] {
     PartyId::ALL.map(|id| shared::Config {
         id,
         session,
+        device: Device::Cpu,
         connect_within: Duration::from_secs(10),
         options: options[id.index()].clone(),
     })

@@ -151,6 +151,9 @@ fn serve_with(jobs: &Jobs, guard: impl FnOnce(&Bootstrap) -> Result<Option<Guard
         while !matches!(control.commands.recv_timeout(bootstrap.deadline), Err(_) | Ok((Command::Stop, ..))) {}
     }
     runtime.shutdown_background();
+    if let Some(network) = control.links.get() {
+        network.leave_devices();
+    }
     crate::device::cuda::leave();
     outcome
 }
@@ -380,7 +383,8 @@ fn link_up(
         Door::Tls(listener) => tcp(listener, tls())?,
         Door::Plaintext(listener) => tcp(listener, Security::InsecurePlaintext)?,
         Door::Shared => {
-            let config = shared::Config { id, session, connect_within, options: options.clone() };
+            let device = device.device;
+            let config = shared::Config { id, session, device, connect_within, options: options.clone() };
             Arc::new(SharedNetwork::connect(config)?)
         }
     };

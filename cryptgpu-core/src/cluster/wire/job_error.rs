@@ -37,6 +37,7 @@ impl JobError {
             NetError::Deadline { .. } => FailureKind::Deadline,
             NetError::PeerClosed { .. } => FailureKind::PeerClosed,
             NetError::Setup { .. } => FailureKind::Setup,
+            NetError::Device { .. } => FailureKind::Job,
             NetError::Diverged { .. } | NetError::BadFrame { .. } | NetError::TooLarge { .. } => {
                 FailureKind::BadMessage
             }

@@ -19,6 +19,7 @@
 //! | `blocks.rs` | blocks of memory, kept for reuse |
 //! | `marks.rs` | points in streams that others wait for |
 //! | `transfer.rs` | copies between main memory and the card, through pinned buffers |
+//! | `mailbox.rs` | memory on the card that another process may copy from |
 //! | `elementwise.rs`, … | operations, in the files and with the names of the CPU's |
 //! | `timing.rs` | how long kernels take, and what the card could do |
 //! | `probe.rs` | what this machine has: driver, compiler, cards |
@@ -27,6 +28,7 @@
 mod blocks;
 mod card;
 mod launch;
+mod mailbox;
 mod marks;
 mod probe;
 mod service;
@@ -54,3 +56,4 @@ pub use words::{Buffer, View, ViewMut};
 
 pub(crate) use card::{Card, card};
 pub(crate) use launch::{copy, launch, launch_all};
+pub(crate) use mailbox::{Mailbox, OpenMailbox};

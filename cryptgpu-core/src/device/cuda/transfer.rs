@@ -81,7 +81,7 @@ impl Drop for Pinned {
 #[derive(Default)]
 pub(super) struct Staging {
     idle: Mutex<VecDeque<Pinned>>,
-    /// How many copies to the card have taken a turn among the kernels, and how many of these turns are known to be over.
+    /// How many copies into buffers have taken a turn among the kernels, and how many of these turns are known to be over.
     turns: AtomicU64,
     over: AtomicU64,
 }
@@ -105,7 +105,13 @@ impl Staging {
         self.over.fetch_max(turns, SeqCst);
     }
 
-    fn is_over(&self, turn: u64) -> bool {
+    /// A copy that was just asked for on the kernels' stream is this turn. Counted behind the copy: whoever sees the count marks a
+    /// point behind it.
+    pub(super) fn take_turn(&self) -> u64 {
+        self.turns.fetch_add(1, SeqCst) + 1
+    }
+
+    pub(super) fn is_over(&self, turn: u64) -> bool {
         turn <= self.over.load(SeqCst)
     }
 
@@ -155,8 +161,7 @@ impl Card {
         // they are until the turn is over.
         let copy = unsafe { result::memcpy_htod_async(block.address(), words, self.compute.cu_stream()) };
         self.driver(operation, copy)?;
-        // Counted behind the copy: whoever sees the count marks a point behind it.
-        pinned.busy = Some(Busy::Turn(self.staging.turns.fetch_add(1, SeqCst) + 1));
+        pinned.busy = Some(Busy::Turn(self.staging.take_turn()));
         self.staging.give_back(pinned);
         Ok(())
     }

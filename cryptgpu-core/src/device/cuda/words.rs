@@ -134,6 +134,12 @@ impl Buffer {
         self.len
     }
 
+    /// Whether the words are right, as far as is known without waiting for the card.
+    pub(crate) fn check(&self) -> Result<(), DeviceError> {
+        self.allocation.check()?;
+        self.allocation.place.as_ref().map_or(Ok(()), |(card, _)| card.check())
+    }
+
     /// All of it, to read.
     pub(crate) fn view(&self) -> View<'_> {
         self.slice(0..self.len)

@@ -3,7 +3,7 @@
 
 use crate::device::{Buffer, View, ViewMut};
 use crate::mpc::{MpcError, Party};
-use crate::net::{NetError, PartyId, Tag};
+use crate::net::{NetError, Outgoing, PartyId, Received, Tag};
 use crate::prg::{Nonce, Purpose};
 use crate::ring::{Layout, Ring};
 use std::ops::Range;
@@ -219,14 +219,19 @@ impl Party {
 
     /// Posts a message; an empty one is not sent.
     pub(super) fn post(&self, side: Side, kind: MessageKind, message: Buffer) -> Result<(), MpcError> {
-        let words = message.into_host()?;
-        self.post_host(side, kind, words)
+        self.post_from(side, kind, Outgoing::Whole(message))
     }
 
     /// Posts a copy of a device's words.
     pub(super) fn post_copy(&self, side: Side, kind: MessageKind, message: View) -> Result<(), MpcError> {
-        let words = message.to_host()?;
-        self.post_host(side, kind, words)
+        self.post_from(side, kind, Outgoing::Copy(message))
+    }
+
+    fn post_from(&self, side: Side, kind: MessageKind, message: Outgoing<'_>) -> Result<(), MpcError> {
+        if message.is_empty() {
+            return Ok(());
+        }
+        Ok(self.net.send_from(self.peer(side), self.tag(kind), message)?)
     }
 
     /// Posts words that are in main memory.
@@ -239,7 +244,7 @@ impl Party {
 
     /// The message of `len` words that is due from that side, on this party's device.
     pub(super) fn take(&self, side: Side, kind: MessageKind, len: usize) -> Result<Buffer, MpcError> {
-        Ok(self.device().upload(self.take_host(side, &[(kind, len)])?))
+        self.take_tagged(side, self.tag(kind), kind, len)
     }
 
     /// The message that is due from that side and holds these arrays, one after the other.
@@ -248,25 +253,27 @@ impl Party {
         if len == 0 {
             return Ok(vec![]);
         }
-        self.receive_words(side, self.tag(MessageKind::of(arrays)), arrays, len)
+        Ok(self.await_message(side, self.tag(MessageKind::of(arrays)), arrays, len)?.into_host()?)
     }
 
     /// As [`Party::take`], of a message that was sent elsewhere in the program, as its tag says.
     pub(super) fn take_tagged(&self, side: Side, tag: Tag, kind: MessageKind, len: usize) -> Result<Buffer, MpcError> {
-        let words = if len == 0 { vec![] } else { self.receive_words(side, tag, &[(kind, len)], len)? };
-        Ok(self.device().upload(words))
+        if len == 0 {
+            return Ok(self.device().alloc(0));
+        }
+        Ok(self.await_message(side, tag, &[(kind, len)], len)?.into_buffer(self.device())?)
     }
 
-    fn receive_words(
+    fn await_message(
         &self,
         side: Side,
         tag: Tag,
         arrays: &[(MessageKind, usize)],
         len: usize,
-    ) -> Result<Vec<u64>, MpcError> {
-        let words = self.net.recv(self.peer(side), tag, len).map_err(|error| self.explain(error))?;
+    ) -> Result<Received, MpcError> {
+        let message = self.net.recv_where_it_is(self.peer(side), tag, len).map_err(|error| self.explain(error))?;
         self.recorder.message(arrays);
-        Ok(words)
+        Ok(message)
     }
 
     /// A message of another type than the one waited for, in words; any other error as it is.

@@ -5,9 +5,11 @@
 use super::super::stream::{Answer, Connection, Hello, Purpose, Stream};
 use super::super::{NetError, PartyId, after};
 use super::Config;
+use super::mailbox::{Letterbox, Outbox, mailbox};
 use super::memory::Memory;
 use super::ring::{WORDS, receiving_ends, sending_ends};
 use super::stream::SharedStream;
+use crate::device::mailbox::Mailbox;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg, sendmsg, socket_with,
@@ -28,21 +30,44 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long whoever connects may take to pass its memory and greet.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
+/// The connection to a peer, and the mailbox for it.
+type Way = (Box<dyn Stream>, Option<Outbox>);
+
+/// The connection from a peer, and its mailbox.
+type Arrival = (Box<dyn Stream>, Option<Arc<Letterbox>>);
+
+/// Both connections with a peer, and the mailboxes on cards that belong to them.
+pub(super) struct Linked {
+    pub(super) peer: PartyId,
+    pub(super) connection: Connection,
+    pub(super) outbox: Option<Outbox>,
+    pub(super) letterbox: Option<Arc<Letterbox>>,
+}
+
+impl Linked {
+    fn new(peer: PartyId, (incoming, letterbox): Arrival, (outgoing, outbox): Way) -> Self {
+        let letters = letterbox.clone().map(|letterbox| letterbox as _);
+        Linked { peer, connection: Connection { incoming, outgoing, letters }, outbox, letterbox }
+    }
+}
+
 /// Links up with both peers.
-pub(super) async fn all(config: &Arc<Config>) -> Result<Vec<(PartyId, Connection)>, NetError> {
+pub(super) async fn all(config: &Arc<Config>) -> Result<[Linked; 2], NetError> {
     let id = config.id;
+    // Before anybody is waited for: to make them takes its time.
+    let [for_next, for_prev] = [id.next(), id.prev()].map(|peer| mailbox(config.device, &config.session, [id, peer]));
     let listener = listener(config).map_err(|error| {
         let hint = "Is another party of the same number in this session?";
         setup(id, "listen for the other parties of this machine", &error.to_string(), hint)
     })?;
     let until = after(Instant::now(), config.connect_within);
     let (next, prev) = (id.next(), id.prev());
-    let (to_next, to_prev, [from_next, from_prev]) =
-        tokio::try_join!(dial(config, next, until), dial(config, prev, until), accept(config, &listener, until))?;
-    Ok(vec![
-        (next, Connection { incoming: from_next, outgoing: to_next }),
-        (prev, Connection { incoming: from_prev, outgoing: to_prev }),
-    ])
+    let (to_next, to_prev, [from_next, from_prev]) = tokio::try_join!(
+        dial(config, next, for_next, until),
+        dial(config, prev, for_prev, until),
+        accept(config, &listener, until)
+    )?;
+    Ok([Linked::new(next, from_next, to_next), Linked::new(prev, from_prev, to_prev)])
 }
 
 /// Where a party of this session listens.
@@ -65,13 +90,13 @@ fn listener(config: &Config) -> io::Result<UnixListener> {
 }
 
 /// Connects to `peer`, which may not listen yet.
-async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn Stream>, NetError> {
+async fn dial(config: &Config, peer: PartyId, mailbox: Option<Mailbox>, until: Instant) -> Result<Way, NetError> {
     let action = format!("connect to party {peer} on this machine");
     let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
     loop {
         let error = match reach(config, peer) {
             Ok(socket) => {
-                let greeted = tokio::time::timeout_at(until.into(), introduce(config, peer, socket)).await;
+                let greeted = tokio::time::timeout_at(until.into(), introduce(config, peer, mailbox, socket)).await;
                 let hint =
                     "Do all parties belong to the same session, on the same machine, with links of the same type?";
                 return match greeted {
@@ -109,14 +134,16 @@ fn of_this_account(socket: &UnixStream) -> io::Result<()> {
 }
 
 /// Passes memory for this connection, and greets through it.
-async fn introduce(config: &Config, peer: PartyId, socket: UnixStream) -> io::Result<Box<dyn Stream>> {
+async fn introduce(config: &Config, peer: PartyId, mailbox: Option<Mailbox>, socket: UnixStream) -> io::Result<Way> {
     let (memory, file) = Memory::create(WORDS)?;
+    let memory = Arc::new(memory);
     socket.writable().await?;
     pass(&socket, &file)?;
-    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, sending_ends(&Arc::new(memory))));
+    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, sending_ends(&memory)));
     let hello = Hello { from: config.id, to: peer, purpose: Purpose::Begin, session: config.session };
     hello.greet(&mut stream).await?;
-    Ok(stream)
+    let outbox = Outbox::offer(mailbox, &memory, &mut stream).await?;
+    Ok((stream, outbox))
 }
 
 /// Sends a descriptor, with a byte that carries it.
@@ -152,11 +179,7 @@ async fn passed(socket: &UnixStream) -> io::Result<OwnedFd> {
 }
 
 /// Accepts both peers. Whoever else comes is turned away, and told of if a peer is missing at last.
-async fn accept(
-    config: &Arc<Config>,
-    listener: &UnixListener,
-    until: Instant,
-) -> Result<[Box<dyn Stream>; 2], NetError> {
+async fn accept(config: &Arc<Config>, listener: &UnixListener, until: Instant) -> Result<[Arrival; 2], NetError> {
     let (mut next, mut prev) = (None, None);
     let mut refused = String::new();
     let mut visitors = JoinSet::new();
@@ -178,8 +201,8 @@ async fn accept(
                 Err(_) => tokio::time::sleep(PAUSE).await,
             },
             Some(Ok(outcome)) = visitors.join_next() => match outcome {
-                Ok((from, stream)) if from == config.id.next() && next.is_none() => next = Some(stream),
-                Ok((from, stream)) if from == config.id.prev() && prev.is_none() => prev = Some(stream),
+                Ok((from, arrival)) if from == config.id.next() && next.is_none() => next = Some(arrival),
+                Ok((from, arrival)) if from == config.id.prev() && prev.is_none() => prev = Some(arrival),
                 Ok((from, _)) => refused = format!("; party {from} connected a second time"),
                 Err(error) => refused = format!("; refused a connection: {error}"),
             },
@@ -196,10 +219,10 @@ async fn accept(
 }
 
 /// Maps the memory that whoever has connected passes, and hears its greeting through it.
-async fn hear(config: &Config, socket: UnixStream) -> io::Result<(PartyId, Box<dyn Stream>)> {
+async fn hear(config: &Config, socket: UnixStream) -> io::Result<(PartyId, Arrival)> {
     of_this_account(&socket)?;
-    let memory = Memory::open(&passed(&socket).await?, WORDS)?;
-    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, receiving_ends(&Arc::new(memory))));
+    let memory = Arc::new(Memory::open(&passed(&socket).await?, WORDS)?);
+    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, receiving_ends(&memory)));
     let expected = [config.id.next(), config.id.prev()].map(|from| Hello {
         from,
         to: config.id,
@@ -208,7 +231,9 @@ async fn hear(config: &Config, socket: UnixStream) -> io::Result<(PartyId, Box<d
     });
     let hello = Hello::hear(&mut stream, &expected).await?;
     hello.answer(&mut stream, Answer::Expects(0)).await?;
-    Ok((hello.from, stream))
+    let letterbox =
+        Letterbox::hear(config.device, &config.session, [hello.from, config.id], &memory, &mut stream).await?;
+    Ok((hello.from, (stream, letterbox)))
 }
 
 fn setup(party: PartyId, action: &str, detail: &str, hint: &str) -> NetError {

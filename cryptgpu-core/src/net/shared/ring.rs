@@ -16,6 +16,10 @@ const LINE: usize = 8;
 /// Words before the rings, a page: where each ring begins and ends, and who waits, on a line each.
 const CONTROL: usize = 512;
 
+/// Words on which the receiver of a mailbox says how far it has emptied it, and that it has given it up (`mailbox.rs`).
+pub(super) const MAILBOX_EMPTIED: usize = 128;
+pub(super) const MAILBOX_CLOSED: usize = MAILBOX_EMPTIED + LINE;
+
 /// Words of the ring of messages. It stays in the cache of the cores that share it.
 pub(super) const RING: usize = 1 << 17;
 

@@ -56,7 +56,8 @@ impl Links {
         for (peer, connection) in connections {
             let inbox = end.inbox(peer).clone();
             let (notices, noticed) = unbounded_channel();
-            let reader = Reader::new(peer, inbox.clone(), end.options().clone(), kind.with_checksum);
+            let (options, letters) = (end.options().clone(), connection.letters);
+            let reader = Reader::new(peer, inbox.clone(), options, kind.with_checksum, letters);
             runtime.spawn(reader.run(connection.incoming, noticed));
             let (id, options) = (end.id(), end.options().clone());
             let way = Way { id, peer, kind, options, inbox, reader: notices.clone(), redial: redial(peer) };
@@ -78,9 +79,18 @@ impl Links {
     }
 
     pub(in super::super) fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
-        self.end.send(to, tag, words, |header, words| {
+        self.end.send(to, tag, words.len(), |header| {
             if let Some(outlet) = &self.outlets[to.index()] {
                 outlet.post(header, words);
+            }
+        })
+    }
+
+    /// Sends a message of `len` words that lies at place `start` of a mailbox on a card.
+    pub(in super::super) fn send_mailed(&self, to: PartyId, tag: Tag, len: usize, start: u64) -> Result<(), NetError> {
+        self.end.send(to, tag, len, |header| {
+            if let Some(outlet) = &self.outlets[to.index()] {
+                outlet.post(Header { kind: FrameKind::Mailed, ..header }, vec![start]);
             }
         })
     }

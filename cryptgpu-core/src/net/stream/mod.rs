@@ -29,6 +29,7 @@ mod tests;
 mod writer;
 
 use super::inbox::{Fault, Inbox};
+use super::payload::Letters;
 use super::{Options, PartyId};
 pub(super) use hello::{Answer, Hello, Purpose};
 pub(super) use links::Links;
@@ -48,6 +49,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Connection {
     pub(super) incoming: Box<dyn Stream>,
     pub(super) outgoing: Box<dyn Stream>,
+    /// Where the peer may leave messages on a card.
+    pub(super) letters: Option<Arc<dyn Letters>>,
 }
 
 /// What a kind of stream is good for.

@@ -3,7 +3,7 @@
 
 use super::super::frame::{FrameKind, HEADER_BYTES, Header};
 use super::super::inbox::{Fault, Inbox, Incoming};
-use super::super::payload::Payload;
+use super::super::payload::{Letters, Payload};
 use super::super::shaped::Shaper;
 use super::super::{GaveUp, Options, PartyId};
 use super::Stream;
@@ -54,6 +54,8 @@ pub(super) struct Reader {
     options: Options,
     pulse: Pulse,
     with_checksum: bool,
+    /// Where the sender may leave messages on a card.
+    letters: Option<Arc<dyn Letters>>,
     shaper: Shaper,
     /// The number of the frame that is due: all before it have come.
     expected: u64,
@@ -87,7 +89,13 @@ impl Default for Part {
 }
 
 impl Reader {
-    pub(super) fn new(peer: PartyId, inbox: Arc<Inbox>, options: Options, with_checksum: bool) -> Self {
+    pub(super) fn new(
+        peer: PartyId,
+        inbox: Arc<Inbox>,
+        options: Options,
+        with_checksum: bool,
+        letters: Option<Arc<dyn Letters>>,
+    ) -> Self {
         Reader {
             peer,
             inbox,
@@ -95,6 +103,7 @@ impl Reader {
             shaper: Shaper::new(options.link),
             options,
             with_checksum,
+            letters,
             expected: 0,
             part: Part::default(),
             acknowledged: 0,
@@ -241,7 +250,7 @@ impl Reader {
             Some(header) => header,
             None => {
                 let header = self.header(stream).await?;
-                self.part.words = Payload::scratch(header.words as usize);
+                self.part.words = Payload::scratch(header.following());
                 *self.part.header.insert(header)
             }
         };
@@ -265,9 +274,16 @@ impl Reader {
             FrameKind::End => Content::End,
             FrameKind::Beat => Content::Beat,
             FrameKind::Acknowledgement => return Err(misplaced()),
-            FrameKind::Message => {
+            FrameKind::Message | FrameKind::Mailed => {
+                let len = header.words as usize;
+                let words = match (header.kind, &self.letters) {
+                    (FrameKind::Mailed, Some(letters)) => {
+                        letters.clone().came(words[0], len).map_err(Stop::Fault)?.into()
+                    }
+                    _ => words.into(),
+                };
                 let start = start.unwrap_or_else(std::time::Instant::now);
-                let ready = self.shaper.deliver(start, (HEADER_BYTES + 8 * words.len()) as u64);
+                let ready = self.shaper.deliver(start, (HEADER_BYTES + 8 * len) as u64);
                 Content::Message(Incoming { tag: header.tag, rounds: header.rounds, words, ready })
             }
         })
@@ -284,7 +300,11 @@ impl Reader {
         }
         let header = Header::decode(&part.head).map_err(Stop::Fault)?;
         let limit = match header.kind {
-            FrameKind::Message => self.options.max_message_bytes,
+            FrameKind::Mailed if self.letters.is_none() => {
+                let detail = "a message on a card came on a link that has no memory there";
+                return Err(Stop::Fault(Fault::BadFrame(detail.into())));
+            }
+            FrameKind::Message | FrameKind::Mailed => self.options.max_message_bytes,
             FrameKind::Abort => 8 * GaveUp::WORDS as u64,
             FrameKind::End | FrameKind::Beat | FrameKind::Acknowledgement => 0,
         };

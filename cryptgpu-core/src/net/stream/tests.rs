@@ -32,12 +32,12 @@ fn read(bytes: Vec<u8>) -> (Vec<Vec<u64>>, Fault) {
     let inbox = Arc::new(Inbox::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let stream = Box::new(Cursor::new(bytes));
-    let reader = Reader::new(PartyId::P1, inbox.clone(), OPTIONS, true);
+    let reader = Reader::new(PartyId::P1, inbox.clone(), OPTIONS, true, None);
     runtime.block_on(reader.run(stream, tokio::sync::mpsc::unbounded_channel().1));
     let mut messages = Vec::new();
     loop {
         match inbox.pop(Instant::now()) {
-            Ok(message) => messages.push(message.words.take()),
+            Ok(message) => messages.push(message.words.into_host().unwrap()),
             Err(Empty::Down(fault)) => return (messages, fault),
             Err(Empty::Deadline) => panic!("the link neither delivers nor is down"),
         }

@@ -57,7 +57,7 @@ pub(super) async fn all(
     let mut connections = Vec::with_capacity(2);
     for (peer, outgoing) in [(next, to_next), (prev, to_prev)] {
         let incoming = take(peer).ok_or_else(|| setup(id, "accept", "no connection", "Try again."))?;
-        connections.push((peer, Connection { incoming, outgoing }));
+        connections.push((peer, Connection { incoming, outgoing, letters: None }));
     }
     Ok(connections)
 }

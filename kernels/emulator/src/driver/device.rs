@@ -1,16 +1,17 @@
 //! What a device says about itself.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
 use parking_lot::Mutex;
 
 use super::work::Stream;
-use crate::checks::clock::Clock;
+use crate::checks::clock::{Clock, Stamp};
 use crate::driver::code::Code;
 use crate::ir::Kernel;
 use crate::memory::global::GlobalMemory;
+use crate::memory::share::{Flight, Share};
 
 /// A recorded event: what must have happened.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub struct Module {
 /// A kernel of a module, with what the host set for it.
 pub struct Function {
     /// The kernel.
-    pub kernel: std::sync::Arc<Kernel>,
+    pub kernel: Arc<Kernel>,
     /// Module that holds it.
     pub module: usize,
     /// Dynamic shared memory that was allowed for it.
@@ -67,6 +68,8 @@ pub struct Device {
     pub epoch: u16,
     /// State of the generator that permutes operations.
     pub random: u64,
+    /// Operations on memory that other processes have, not known to have ended.
+    pub flights: Vec<(Stamp, Arc<Share>, Flight)>,
 }
 
 impl Device {
@@ -86,6 +89,7 @@ impl Device {
             sticky: None,
             epoch: 0,
             random: settings.seed.wrapping_add(index as u64),
+            flights: Vec::new(),
         }
     }
 

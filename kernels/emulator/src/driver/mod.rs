@@ -8,6 +8,7 @@ mod contexts;
 pub(crate) mod device;
 mod host;
 mod inspect;
+mod ipc;
 mod launch;
 mod modules;
 mod queue;

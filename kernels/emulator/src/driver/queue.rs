@@ -12,6 +12,7 @@ use crate::exec::Launch;
 use crate::memory::Fault;
 use crate::memory::cell;
 use crate::memory::global::{Actor, Touch};
+use crate::memory::share::Refused;
 
 /// Tasks that may wait before some are executed.
 const LONGEST_QUEUE: usize = 256;
@@ -37,11 +38,57 @@ impl Device {
         let stamp = Stamp { stream, place: found.last };
         let clock = found.clock.clone();
         found.clock.advance(stamp);
-        found.queue.push_back(Task { stamp, clock, work });
+        self.take_off(stamp, &work)?;
+        self.streams[stream].queue.push_back(Task { stamp, clock, work });
         if self.streams.iter().map(|s| s.queue.len()).sum::<usize>() > LONGEST_QUEUE {
             self.step()?;
         }
         Ok(stamp)
+    }
+
+    /// Notes which bytes of memory that other processes have an operation will touch.
+    fn take_off(&mut self, stamp: Stamp, work: &Work) -> Result<(), Code> {
+        let touched: [Option<(u64, usize, bool)>; 2] = match *work {
+            Work::Upload { to, ref from } => [Some((to, from.bytes(), true)), None],
+            Work::Download { to, from, .. } => [Some((from, to.bytes, false)), None],
+            Work::Copy { to, from, bytes } => [Some((to, bytes, true)), Some((from, bytes, false))],
+            Work::Fill { to, width, count, .. } => [Some((to, width * count, true)), None],
+            Work::Nothing | Work::Launch { .. } | Work::Free(_) | Work::Host { .. } => [None, None],
+        };
+        for (address, bytes, writes) in touched.into_iter().flatten() {
+            let Ok((allocation, at)) = self.memory.find(address, bytes) else { continue };
+            let Some(share) = allocation.share().cloned() else { continue };
+            match share.begin(&(at..at + bytes), writes) {
+                Ok(flight) => self.flights.push((stamp, share, flight)),
+                Err(refused) => {
+                    let (check, message) = match refused {
+                        Refused::Race(what) => (Check::StreamRace, format!("{}: {what}", allocation.name)),
+                        Refused::Full => (
+                            Check::NotEmulated,
+                            format!("{}: more operations are under way than are kept track of", allocation.name),
+                        ),
+                    };
+                    submit(Report::host(check, self.index, message));
+                    let code = code::of(check);
+                    self.fail(code);
+                    return Err(code);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The host knows that something has happened.
+    fn learn(&mut self, clock: &Clock) {
+        self.host.join(clock);
+        let host = &self.host;
+        self.flights.retain(|(stamp, share, flight)| {
+            let under_way = !host.covers(*stamp);
+            if !under_way {
+                share.end(*flight);
+            }
+            under_way
+        });
     }
 
     fn is_done(&self, clock: &Clock) -> bool {
@@ -76,6 +123,9 @@ impl Device {
             stream.queue.clear();
             stream.done = stream.last;
         }
+        for (_, share, flight) in self.flights.drain(..) {
+            share.end(flight);
+        }
     }
 
     /// Executes until all that `clock` covers is done; the host then knows that it happened.
@@ -86,7 +136,7 @@ impl Device {
                 return Err(code::UNKNOWN);
             }
         }
-        self.host.join(clock);
+        self.learn(clock);
         if self.streams.iter().all(|stream| stream.queue.is_empty()) {
             for (index, stream) in self.streams.iter_mut().enumerate() {
                 let known = self.host.last(index);
@@ -118,7 +168,7 @@ impl Device {
             done = self.is_done(clock);
         }
         if done {
-            self.host.join(clock);
+            self.learn(clock);
         }
         Ok(done)
     }
@@ -170,6 +220,14 @@ impl Device {
                     return Err(Box::new(report));
                 }
                 for number in outcome.touched {
+                    if self.memory.by_number(number).is_some_and(|allocation| allocation.share().is_some()) {
+                        let message = "a kernel uses memory that another process can have: only copies and fills are emulated there";
+                        let kernel = Some(kernel.name.clone());
+                        return Err(Box::new(Report {
+                            kernel,
+                            ..Report::host(Check::NotEmulated, self.index, message)
+                        }));
+                    }
                     self.note_use(number, task.stamp, &task.clock).map_err(|fault| {
                         let kernel = Some(kernel.name.clone());
                         Box::new(Report { kernel, ..Report::host(fault.check, self.index, fault.message) })

@@ -14,7 +14,7 @@ use crate::checks::clock::Stamp;
 use crate::checks::{Check, Report, submit};
 use crate::memory::Fault;
 
-fn refuse(device: &Device, fault: Fault) -> Code {
+pub fn refuse(device: &Device, fault: Fault) -> Code {
     let code = code::of(fault.check);
     submit(Report::host(fault.check, device.index, fault.message));
     code
@@ -51,6 +51,7 @@ extern "C" fn cuMemFree_v2(pointer: u64) -> Code {
             return Ok(());
         }
         device.wait_for_all()?;
+        super::ipc::withdraw(device, pointer).map_err(|fault| refuse(device, fault))?;
         device.memory.free(pointer).map_err(|fault| refuse(device, fault))
     })
 }
@@ -79,6 +80,23 @@ unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Cod
             give(free, left)?;
             give(total, all)
         }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuMemGetAddressRange_v2(start: *mut u64, bytes: *mut usize, pointer: u64) -> Code {
+    with_current("cuMemGetAddressRange_v2", |device| {
+        let (allocation, at) = device.memory.find(pointer, 1).map_err(|_| code::INVALID_VALUE)?;
+        // SAFETY: the caller's pointers are valid or null.
+        unsafe {
+            if !start.is_null() {
+                start.write(pointer - at as u64);
+            }
+            if !bytes.is_null() {
+                bytes.write(allocation.bytes);
+            }
+        }
+        Ok(())
     })
 }
 

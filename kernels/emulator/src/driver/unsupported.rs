@@ -27,7 +27,7 @@ unsupported! {
     cuGraphCreate cuGraphDestroy cuGraphExecDestroy cuGraphInstantiateWithFlags cuGraphLaunch cuGraphUpload
     cuOccupancyAvailableDynamicSMemPerBlock cuOccupancyMaxActiveClusters cuOccupancyMaxPotentialBlockSize
     cuOccupancyMaxPotentialBlockSizeWithFlags cuOccupancyMaxPotentialClusterSize
-    cuImportExternalMemory cuDestroyExternalMemory cuExternalMemoryGetMappedBuffer
+    cuIpcGetEventHandle cuIpcOpenEventHandle cuImportExternalMemory cuDestroyExternalMemory cuExternalMemoryGetMappedBuffer
     cuLinkCreate_v2 cuLinkAddData_v2 cuLinkComplete cuLinkDestroy cuLibraryLoadData cuLibraryUnload
     cuModuleLoadFatBinary cuProfilerStart cuProfilerStop cuGetProcAddress_v2
 }

@@ -16,6 +16,16 @@ pub enum Source {
     Pinned { range: HostRange, digest: Option<u64> },
 }
 
+impl Source {
+    /// How many bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Staged(bytes) => bytes.len(),
+            Self::Pinned { range, .. } => range.bytes,
+        }
+    }
+}
+
 /// What a task does.
 pub enum Work {
     /// Nothing: marks a place in the stream (an allocation).

@@ -1,11 +1,13 @@
 //! A device's memory: allocations with their shadows.
 
-use std::sync::OnceLock;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use super::Fault;
 use super::address::{self, MAX_ALLOCATIONS, MAX_BYTES};
 use super::cell::{self, ATOMIC, Cell, Relation};
+use super::share::{Share, words_for};
 use crate::checks::Check;
 use crate::checks::clock::Stamp;
 
@@ -66,15 +68,56 @@ pub struct Allocation {
     pub born: Stamp,
     /// Operations that touched it and may not have ended.
     pub users: parking_lot::Mutex<Vec<Stamp>>,
-    data: Box<[AtomicU64]>,
-    written: Box<[AtomicU64]>,
+    /// Where its bytes and the marks of what was written begin, in what `store` holds.
+    data: NonNull<AtomicU64>,
+    written: NonNull<AtomicU64>,
+    store: Store,
     coarse: OnceLock<Cells>,
     fine: OnceLock<Cells>,
 }
 
+/// What an allocation's bytes and marks lie in.
+enum Store {
+    /// Memory of this process.
+    Own { _data: Box<[AtomicU64]>, _written: Box<[AtomicU64]> },
+    /// Memory that others can have, or another's.
+    Shared { share: Arc<Share>, imported: bool },
+}
+
+impl Store {
+    fn own(bytes: usize) -> Self {
+        Self::Own { _data: zeroed(words_for(bytes)), _written: zeroed(words_for(bytes)) }
+    }
+
+    /// Where bytes and marks begin: they stay there while the store does.
+    fn starts(&self) -> [NonNull<AtomicU64>; 2] {
+        match self {
+            Self::Own { _data, _written } => [_data, _written].map(|words| NonNull::from(&words[0])),
+            Self::Shared { share, .. } => [share.data(), share.written()],
+        }
+    }
+}
+
+// SAFETY: the pointers lead to atomic words that `store` holds.
+unsafe impl Send for Allocation {}
+// SAFETY: as above.
+unsafe impl Sync for Allocation {}
+
 impl Allocation {
     fn new(bytes: usize, number: usize, name: String, variable: bool, constant: bool, born: Stamp) -> Self {
-        let words = bytes.div_ceil(8) + 2;
+        Self::within(Store::own(bytes), bytes, number, name, variable, constant, born)
+    }
+
+    fn within(
+        store: Store,
+        bytes: usize,
+        number: usize,
+        name: String,
+        variable: bool,
+        constant: bool,
+        born: Stamp,
+    ) -> Self {
+        let [data, written] = store.starts();
         Self {
             bytes,
             number,
@@ -83,23 +126,54 @@ impl Allocation {
             variable,
             born,
             users: parking_lot::Mutex::default(),
-            data: zeroed(words),
-            written: zeroed(words),
+            data,
+            written,
+            store,
             coarse: OnceLock::new(),
             fine: OnceLock::new(),
         }
+    }
+
+    /// The memory that others can have, if it is such, or another's.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        match &self.store {
+            Store::Own { .. } => None,
+            Store::Shared { share, .. } => Some(share),
+        }
+    }
+
+    /// Whether it is another process's.
+    pub fn is_imported(&self) -> bool {
+        matches!(self.store, Store::Shared { imported: true, .. })
+    }
+
+    /// Moves bytes and marks to where other processes can have them. Nothing may be under way.
+    fn export(&mut self) -> std::io::Result<Arc<Share>> {
+        if let Some(share) = self.share() {
+            return Ok(share.clone());
+        }
+        let share = Arc::new(Share::create(self.bytes)?);
+        let store = Store::Shared { share: share.clone(), imported: false };
+        let to = store.starts();
+        for (from, to) in [self.data, self.written].into_iter().zip(to) {
+            // SAFETY: both have so many words, and are different memory.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), words_for(self.bytes)) };
+        }
+        [self.data, self.written] = to;
+        self.store = store;
+        Ok(share)
     }
 
     /// The byte at `offset`, which must lie within.
     #[inline(always)]
     fn at(&self, offset: usize) -> *mut u8 {
         debug_assert!(offset < self.bytes);
-        self.data.as_ptr().cast::<u8>().cast_mut().wrapping_add(offset)
+        self.data.as_ptr().cast::<u8>().wrapping_add(offset)
     }
 
     #[inline(always)]
     fn flag(&self, offset: usize) -> *mut u8 {
-        self.written.as_ptr().cast::<u8>().cast_mut().wrapping_add(offset)
+        self.written.as_ptr().cast::<u8>().wrapping_add(offset)
     }
 
     /// Reads `bytes` bytes (1, 2, 4 or 8, aligned, within): zero-extended.
@@ -409,9 +483,30 @@ impl GlobalMemory {
         }
         let freed = Slot::Freed { name: self.start(pointer).map(|a| a.name.clone()).unwrap_or_default() };
         if let Slot::Live(old) = std::mem::replace(&mut self.slots[number], freed) {
-            self.used -= old.bytes;
+            self.used -= if old.is_imported() { 0 } else { old.bytes };
         }
         Ok(())
+    }
+
+    /// Lets other processes have the allocation that starts at `pointer`.
+    pub fn export(&mut self, pointer: u64) -> std::io::Result<Arc<Share>> {
+        let (_, number, _) = address::split(pointer);
+        match self.slots.get_mut(number) {
+            Some(Slot::Live(allocation)) => allocation.export(),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Gives another process's memory an address here, or `None` where there is none left.
+    pub fn import(&mut self, share: Arc<Share>, name: String) -> Option<u64> {
+        let number = self.slots.len();
+        if number >= MAX_ALLOCATIONS {
+            return None;
+        }
+        let (bytes, store) = (share.bytes, Store::Shared { share, imported: true });
+        let allocation = Allocation::within(store, bytes, number, name, false, false, Stamp::default());
+        self.slots.push(Slot::Live(Box::new(allocation)));
+        Some(address::pointer(self.device, number))
     }
 
     /// The allocation of a device address and the offset in it, for an access of `bytes` bytes.

@@ -6,6 +6,7 @@ pub mod address;
 pub mod cell;
 pub mod global;
 pub mod local;
+pub mod share;
 pub mod shared;
 
 use crate::checks::Check;

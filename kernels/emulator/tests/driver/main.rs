@@ -6,6 +6,7 @@
 mod common;
 mod flow;
 mod host_mistakes;
+mod ipc;
 mod kernel_mistakes;
 mod opcodes;
 mod warps;
