@@ -15,7 +15,7 @@
 //! goes to packing, 1.2 to 1.9 cycles per word, and to carrying sums into words, 500 per tile.
 //! Deeper panels spread the carry: a depth of 1024 gained about a tenth over 512, 2048 nothing more.
 
-use super::block::Kernel;
+use super::block::{Kernel, Left};
 use super::pack::{Concat, Lanes, Operand};
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -136,8 +136,8 @@ impl Kernel<MR, NR> for Amx {
         }
     }
 
-    fn tile(&mut self, a: &[u64], b: &[u64], out: &mut [u64]) {
-        let chunks = a.chunks_exact(LIMBS * TILE).zip(b.chunks_exact(LIMBS * TILE * NR / 16));
+    fn tile(&mut self, a: Left<'_, u64>, b: &[u64], out: &mut [u64]) {
+        let chunks = a.panel.chunks_exact(LIMBS * TILE).zip(b.chunks_exact(LIMBS * TILE * NR / 16));
         let sums = self.sums.0.as_mut_ptr().cast::<u8>();
         for (index, (a, b)) in chunks.enumerate() {
             let (a, b, add) = (a.as_ptr(), b.as_ptr(), index > 0);

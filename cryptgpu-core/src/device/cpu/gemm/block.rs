@@ -35,7 +35,7 @@ pub(super) trait Kernel<const MR: usize, const NR: usize> {
         depth * NR
     }
 
-    /// Packs a panel of at most `MR` rows.
+    /// Packs a panel of at most `MR` rows, unless [`Kernel::tile`] reads such rows where they lie.
     fn pack_a(
         &mut self,
         a: &Concat<'_, Lanes<'_, Self::Word>>,
@@ -58,7 +58,18 @@ pub(super) trait Kernel<const MR: usize, const NR: usize> {
     }
 
     /// The product of two panels of the same depth, `MR` × `NR` row-major.
-    fn tile(&mut self, a: &[Self::Word], b: &[Self::Word], out: &mut [Self::Word]);
+    fn tile(&mut self, a: Left<'_, Self::Word>, b: &[Self::Word], out: &mut [Self::Word]);
+}
+
+/// The left side of a tile.
+pub(super) struct Left<'a, T> {
+    /// What [`Kernel::pack_a`] has made of it.
+    pub panel: &'a [T],
+    /// Where it lies, for a kernel that packs nothing.
+    pub from: &'a Concat<'a, Lanes<'a, T>>,
+    pub depth: Range<usize>,
+    /// At most `MR`, at least one.
+    pub rows: Range<usize>,
 }
 
 /// Where a product goes: element (row, column) at
@@ -243,7 +254,8 @@ unsafe fn block<K: Kernel<MR, NR>, B: Operand<Word = K::Word>, const MR: usize, 
                     for (rows, a_panel) in steps(rows.clone(), MR).zip(packed_a.chunks_exact(a_panel)) {
                         let tile = buffers.tile.words(MR * NR);
                         out.prefetch(rows.clone(), columns.start);
-                        kernel.tile(a_panel, b_panel, tile);
+                        let left = Left { panel: a_panel, from: a, depth: range.clone(), rows: rows.clone() };
+                        kernel.tile(left, b_panel, tile);
                         // SAFETY: the caller's promise: the block is ours.
                         unsafe { out.store(tile, NR, rows, columns.clone(), add) };
                     }

@@ -7,7 +7,7 @@
 //! `narrow`), by counting; bytes, ten limb products with `vpdpbusd`, would be 12.8. AMD's cores of Zen 4 have one a cycle: 10.7, less
 //! than with `vpmulld`, so it is for Intel's processors. A tile is 4 × 32: 16 accumulators of 32 registers.
 
-use super::block::Kernel;
+use super::block::{Kernel, Left};
 use super::pack::{Concat, Lanes, Operand};
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -67,8 +67,8 @@ impl Kernel<MR, NR> for Halves {
         unsafe { split::<NR>(both.as_chunks_mut().0, lower.as_chunks_mut().0, 16) };
     }
 
-    fn tile(&mut self, a: &[u32], b: &[u32], out: &mut [u32]) {
-        let (a_both, a_lower) = a.split_at(a.len() / 3 * 2);
+    fn tile(&mut self, a: Left<'_, u32>, b: &[u32], out: &mut [u32]) {
+        let (a_both, a_lower) = a.panel.split_at(a.panel.len() / 3 * 2);
         let (b_both, b_lower) = b.split_at(b.len() / 3 * 2);
         let pairs = a_lower.as_chunks::<MR>().0.iter().zip(b_lower.as_chunks::<NR>().0);
         let steps = a_both.as_chunks::<{ 2 * MR }>().0.iter().zip(b_both.as_chunks::<{ 2 * NR }>().0);

@@ -3,13 +3,14 @@
 //! multiplication is made of, zᵢ = xᵢ·(yᵢ + yᵢ₊₁) + xᵢ₊₁·yᵢ, as one product of twice the depth.
 //!
 //! The layers: [`MatRef`] operands are packed into panels (`pack`), blocks of the output become
-//! tasks (`block`), and one micro-kernel per instruction set multiplies panels (`portable`, `avx2`,
-//! `avx512dq`, `avx512`, `amx`, and `narrow` and `halves` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns, limited by the memory they read,
-//! skip the packing (`thin`).
+//! tasks (`block`), and one micro-kernel per instruction set and ring multiplies panels (`portable`, `avx2`,
+//! `avx512dq`, `avx512` and `amx`, and `narrow` and `halves` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns,
+//! limited by the memory they read, skip the packing (`thin`, with AVX-512 `dots`).
 //!
-//! Weights are packed at each use, never kept packed: that would double the memory of a network for
+//! On AMD's processors with AVX-512 rows of the left operand, weights in the main, are read where they lie (`avx512dq`). Others
+//! pack weights at each use and never keep them packed: that would double the memory of a network for
 //! the sake of 1.5 cycles per word, where a word takes part in one product (a 22nd of a cycle at best)
-//! per output pixel: a seventh of the time at 196 pixels. A thread keeps at most 6 MiB of buffers.
+//! per output pixel: a seventh of the time at 196 pixels, but more than half at 16. A thread keeps at most 6 MiB of buffers.
 //!
 //! `cargo bench -p cryptgpu-core --bench gemm` compares every instruction set with its floor.
 
@@ -29,6 +30,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512dq;
+#[cfg(target_arch = "x86_64")]
+mod dots;
 #[cfg(target_arch = "x86_64")]
 mod halves;
 #[cfg(target_arch = "x86_64")]
@@ -205,6 +208,16 @@ pub(crate) trait Kernels: Word {
         b: &Concat<'_, B>,
         out: &Output<'_, Self>,
     );
+
+    /// Products of a few gathered lanes with `count` others from `first` on, whose depths lie next to each other, added to a tile.
+    fn dot_lanes(
+        isa: Isa,
+        few: &[Self],
+        many: Lanes<'_, Self>,
+        first: usize,
+        count: usize,
+        tile: &mut thin::Tile<Self>,
+    );
 }
 
 impl Kernels for u64 {
@@ -221,7 +234,7 @@ impl Kernels for u64 {
             Isa::Avx2 => block::multiply(|| unsafe { avx2::Avx2::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Avx512Dq::new() }, size, a, b, out),
+            Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Wide::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512 => block::multiply(|| unsafe { avx512::Avx512::new() }, size, a, b, out),
@@ -229,6 +242,15 @@ impl Kernels for u64 {
             // SAFETY: as above.
             Isa::Amx => block::multiply(|| unsafe { amx::Amx::new() }, size, a, b, out),
             _ => block::multiply(|| portable::Portable(PhantomData), size, a, b, out),
+        }
+    }
+
+    fn dot_lanes(isa: Isa, few: &[u64], many: Lanes<'_, u64>, first: usize, count: usize, tile: &mut thin::Tile<u64>) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller has checked that the machine supports the instruction set.
+            Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => unsafe { dots::wide(few, many, first, count, tile) },
+            _ => thin::dot_lanes(isa, few, many, first, count, tile),
         }
     }
 }
@@ -247,11 +269,20 @@ impl Kernels for u32 {
             Isa::Avx2 => block::multiply(|| unsafe { narrow::Avx2::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512Dq => block::multiply(|| unsafe { narrow::Avx512::new() }, size, a, b, out),
+            Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Narrow::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512 | Isa::Amx => block::multiply(|| unsafe { halves::Halves::new() }, size, a, b, out),
             _ => block::multiply(|| portable::Portable(PhantomData), size, a, b, out),
+        }
+    }
+
+    fn dot_lanes(isa: Isa, few: &[u32], many: Lanes<'_, u32>, first: usize, count: usize, tile: &mut thin::Tile<u32>) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller has checked that the machine supports the instruction set.
+            Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => unsafe { dots::narrow(few, many, first, count, tile) },
+            _ => thin::dot_lanes(isa, few, many, first, count, tile),
         }
     }
 }

@@ -139,7 +139,7 @@ impl<O: Operand> Concat<'_, O> {
     }
 
     /// The parts of the operands that a range of the whole depth covers, with their offset in it.
-    fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&O, Range<usize>, usize)> {
+    pub fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (&O, Range<usize>, usize)> {
         let mut before = 0;
         self.0.iter().filter_map(move |operand| {
             let depth = operand.depth();
@@ -163,6 +163,11 @@ impl<O: Operand> Concat<'_, O> {
 }
 
 impl<T: Word> Concat<'_, Lanes<'_, T>> {
+    /// Do the depths of each lane lie next to each other?
+    pub fn by_rows(&self) -> bool {
+        self.0.iter().all(|lanes| lanes.depth_stride == 1)
+    }
+
     /// Part `depth` of a single lane, where it lies contiguous in one operand.
     #[inline(always)]
     pub fn contiguous(&self, depth: Range<usize>, lanes: Range<usize>) -> Option<&[T]> {

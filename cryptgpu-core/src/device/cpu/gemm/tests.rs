@@ -110,6 +110,21 @@ fn depths_and_rows_beyond_one_block() {
     compare(3, 300, &[1500], [true, false], 2, false, 5);
 }
 
+/// Lanes are taken one, two or four at a time with four or eight others, depths by vectors and pieces, and rows of a tile four or
+/// eight at a time: every remainder of each, on both sides, with depths next to each other and apart.
+#[test]
+fn every_remainder_of_few_lanes_and_of_rows() {
+    for few in 1..=9 {
+        for (many, depths) in [(1, [5, 0]), (7, [1033, 3]), (8, [15, 17]), (131, [2, 31])] {
+            for layout in [[false, true], [true, false]] {
+                compare(few, many, &depths, layout, 1, few % 2 == 0, few as u64);
+                compare(many, few, &depths, layout, 0, many == 8, many as u64);
+            }
+        }
+    }
+    (10..=33).for_each(|rows| compare(rows, rows, &[rows, 2 * rows + 1], [false, false], 3, false, rows as u64));
+}
+
 #[test]
 fn all_ones_in_deep_products() {
     fn in_ring<T: Word>() {
@@ -145,8 +160,8 @@ fn words_whose_halves_are_at_their_ends() {
     }
 }
 
-/// 10⁹ products and more, at a depth of 4,000: reduction is a homomorphism, so the kernels of the two rings, which have nothing
-/// in common, must agree modulo 2³².
+/// 10⁹ products and more, at a depth of 4,000: reduction is a homomorphism, so the kernels of the two rings, whose instructions
+/// have nothing in common, must agree modulo 2³².
 #[test]
 fn a_billion_products_are_the_residues_of_the_wider_ring() {
     let (m, n, depth) = (500, 504, 4_000);

@@ -3,26 +3,26 @@
 //! weights, takes part in a few multiplications only, so the product is limited by reading them:
 //! nothing is packed, and they are read once, in the order of memory.
 
-use super::Isa;
 use super::block::{Output, PARALLEL_PRODUCTS};
 use super::pack::{Concat, Lanes, Operand};
 use super::vector::vectorised;
+use super::{Isa, Kernels};
 use crate::ring::Word;
 use rayon::prelude::*;
 
 /// Most lanes of the side with few for which reading the other one without packing is faster.
 const FEW: usize = 8;
 /// Lanes of the other side in a task.
-const MANY: usize = 128;
+pub(super) const MANY: usize = 128;
 /// Depths for which the few lanes stay in the first-level cache.
 const DEPTH: usize = 512;
 
 /// Results of a task.
-type Tile<T> = [[T; MANY]; FEW];
+pub(super) type Tile<T> = [[T; MANY]; FEW];
 
 /// C = A·B, or C += A·B, when one side has few lanes and the other can be read as it lies; false
 /// (and nothing done) otherwise. The caller has checked operands and instruction set.
-pub(super) fn multiply<T: Word, B: Operand<Word = T>>(
+pub(super) fn multiply<T: Kernels, B: Operand<Word = T>>(
     isa: Isa,
     [m, n]: [usize; 2],
     a: &Concat<'_, Lanes<'_, T>>,
@@ -66,7 +66,7 @@ fn gather<T: Word>(operand: &impl Operand<Word = T>, lanes: usize) -> Vec<T> {
 }
 
 /// Products of a few gathered lanes with `count` others, stored tile by tile.
-fn stream<T: Word>(
+fn stream<T: Kernels>(
     isa: Isa,
     [few_count, count]: [usize; 2],
     few: &[Vec<T>],
@@ -78,7 +78,7 @@ fn stream<T: Word>(
         let mut tile = [[T::zero(); MANY]; FEW];
         for (&many, few) in many.iter().zip(few) {
             match many.depth_stride {
-                1 => dot_lanes(isa, few, many, first, range.len(), &mut tile),
+                1 => T::dot_lanes(isa, few, many, first, range.len(), &mut tile),
                 _ => add_lanes(isa, few, many, first, range.len(), &mut tile),
             }
         }
@@ -94,7 +94,7 @@ fn stream<T: Word>(
 
 vectorised! {
     /// tile[i][j] += Σₖ few[i][k]·many[k][first + j] for lanes contiguous along the depth.
-    fn dot_lanes<T: Word>(few: &[T], many: Lanes<'_, T>, first: usize, count: usize, tile: &mut Tile<T>) {
+    pub(super) fn dot_lanes<T: Word>(few: &[T], many: Lanes<'_, T>, first: usize, count: usize, tile: &mut Tile<T>) {
         for start in (0..many.depth).step_by(DEPTH) {
             let len = DEPTH.min(many.depth - start);
             for j in 0..count {
