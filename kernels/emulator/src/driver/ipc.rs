@@ -149,7 +149,7 @@ unsafe extern "C" fn cuIpcGetMemHandle(to: *mut Handle, pointer: u64) -> Code {
         let mut exported = EXPORTED.lock();
         let all = exported.get_or_insert_default();
         let number = all.iter().find(|(_, other)| Arc::ptr_eq(other, &share)).map(|(number, _)| *number);
-        let number = number.unwrap_or_else(|| pointer >> 8 | 1 << 63);
+        let number = number.unwrap_or(pointer >> 8 | 1 << 63);
         let handle = Handle::new([share::own(), door, number, share.bytes as u64]);
         all.insert(number, share);
         // SAFETY: the caller's pointer is valid.
