@@ -204,7 +204,7 @@ impl Endpoint {
 
     /// A message of `from` that is there and cannot be fetched.
     fn unfetched(&self, from: PartyId, source: DeviceError) -> NetError {
-        NetError::Device { party: self.id, peer: from, step: self.step(), source }
+        NetError::Device { party: self.id, peer: from, step: self.step(), source: Box::new(source) }
     }
 
     /// Ends both incoming directions at this end.

@@ -94,7 +94,7 @@ pub enum NetError {
         /// The step.
         step: String,
         /// What the device said.
-        source: DeviceError,
+        source: Box<DeviceError>,
     },
     /// Connecting, listening or the TLS handshake failed.
     #[error("party {party}: cannot {action}: {detail}. {hint}")]
