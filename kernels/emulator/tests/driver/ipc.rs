@@ -76,6 +76,7 @@ fn peer() {
                 .map(|()| String::new()),
             // SAFETY: both have so many bytes.
             "copy" => {
+                // SAFETY: both are device memory of so many bytes, which this process holds.
                 unsafe { result::memcpy_dtod_async(own, opened, 8 * WORDS, stream.cu_stream()) }.map(|()| String::new())
             }
             "wait" => stream.synchronize().map(|()| String::new()),
