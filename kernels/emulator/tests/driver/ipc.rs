@@ -74,7 +74,6 @@ fn peer() {
             "write" => write(opened, argument.parse().unwrap(), &stream)
                 .and_then(|()| stream.synchronize())
                 .map(|()| String::new()),
-            // SAFETY: both have so many bytes.
             "copy" => {
                 // SAFETY: both are device memory of so many bytes, which this process holds.
                 unsafe { result::memcpy_dtod_async(own, opened, 8 * WORDS, stream.cu_stream()) }.map(|()| String::new())
