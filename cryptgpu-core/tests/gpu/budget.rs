@@ -12,6 +12,7 @@ use cryptgpu_core::nn::{Graph, LowerOptions, SharedModel, Weights, private};
 use cryptgpu_core::ring::BLOCK;
 use ndarray::{ArrayD, IxDyn};
 use std::fmt::Write;
+use std::sync::Barrier;
 
 pub const BODIES: &[(&str, Body)] = &[("calls", calls)];
 
@@ -41,14 +42,23 @@ const PROTOCOLS: &[(&str, Protocol)] = &[
     ("max-pool 2×2", |p, x| p.max_pool(&x.reshape(&[1, 4, 32, 32])?, &PoolGeometry::square(2, 2, 0)).map(drop)),
 ];
 
-/// What party 0 asks of the driver for `work`, the second time that it does it: memory and kernels are there by then.
-fn counted<T>(p: &mut Party, mut work: impl FnMut(&mut Party) -> T) -> Option<(Calls, u64)> {
+/// What party 0's card is asked for `work`, the second time that all three do it: memory and kernels are there by then. A party that is
+/// not on the card fetches what it is sent from there, so nobody goes on before the calls are counted.
+fn counted<T, E: std::fmt::Debug>(
+    p: &mut Party,
+    all: &Barrier,
+    mut work: impl FnMut(&mut Party) -> Result<T, E>,
+) -> Option<(Calls, u64)> {
     let mut once = |p: &mut Party| {
         let rounds = p.stats().rounds;
+        all.wait();
         let before = emulator::calls();
+        all.wait();
         let result = work(p);
+        all.wait();
         let asked = emulator::calls().since(&before);
-        drop(result);
+        all.wait();
+        result.unwrap();
         (asked, p.stats().rounds - rounds)
     };
     once(p);
@@ -60,19 +70,21 @@ fn of_protocol(card: Device, protocol: Protocol) -> (Calls, u64) {
     let world = World { devices: [card, Device::Cpu, Device::Cpu], ..World::seeded(5) };
     let values = (0..ELEMENTS as u64).map(|i| i.wrapping_mul(0x9e37) % (1 << 22)).collect();
     let shares = world.deal(&ArrayD::from_shape_vec(IxDyn(&[SIDE, SIDE]), values).unwrap());
-    let counted = world.run(|p| counted(p, |p| protocol(p, &shares[p.id().index()]).unwrap()));
+    let all = Barrier::new(3);
+    let counted = world.run(|p| counted(p, &all, |p| protocol(p, &shares[p.id().index()])));
     counted.into_iter().flatten().next().unwrap()
 }
 
 fn of_network(card: Device, net: &Graph, weights: &Weights, images: &ArrayD<f64>) -> (Calls, u64) {
     let world = World { devices: [card, Device::Cpu, Device::Cpu], ..World::seeded(3) };
+    let all = Barrier::new(3);
     let counted = world.run(|p| {
         let [zero, one, _] = PartyId::ALL;
         let mine = (p.id() == one).then(|| weights.clone());
         let model = SharedModel::share(p, net, one, mine, LowerOptions::default()).unwrap();
         let x = (p.id() == zero).then(|| images.view());
         let x = private::share_images(p, net, zero, x, images.shape()[0]).unwrap();
-        counted(p, |p| model.infer(p, x.clone()).unwrap())
+        counted(p, &all, |p| model.infer(p, x.clone()))
     });
     counted.into_iter().flatten().next().unwrap()
 }
