@@ -63,15 +63,19 @@ fn matrix_products(ring: Ring, card: Device) {
     }
 }
 
+/// So many images of so many channels, to so many others.
+fn geometry(
+    batch: usize,
+    in_channels: usize,
+    input: [usize; 2],
+    out_channels: usize,
+    window: PoolGeometry,
+    groups: usize,
+) -> ConvGeometry {
+    ConvGeometry { batch, in_channels, input, out_channels, window, groups }
+}
+
 fn convolutions(ring: Ring, card: Device) {
-    let geometry = |batch, in_channels, input, out_channels, window, groups| ConvGeometry {
-        batch,
-        in_channels,
-        input,
-        out_channels,
-        window,
-        groups,
-    };
     let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [0, 1, 1, 0], dilation: [1, 2] };
     for geometry in [
         geometry(1, 1, [28, 28], 6, PoolGeometry::square(5, 1, 2), 1),
@@ -93,14 +97,6 @@ fn convolutions(ring: Ring, card: Device) {
 
 /// Gradients of convolutions, of images and of weights: strided, dilated, in groups, with windows in the padding alone.
 fn gradients(ring: Ring, card: Device) {
-    let geometry = |batch, in_channels, input, out_channels, window, groups| ConvGeometry {
-        batch,
-        in_channels,
-        input,
-        out_channels,
-        window,
-        groups,
-    };
     let uneven = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [0, 1, 3, 0], dilation: [1, 2] };
     for geometry in [
         geometry(3, 1, [12, 12], 6, PoolGeometry::square(5, 1, 0), 1),

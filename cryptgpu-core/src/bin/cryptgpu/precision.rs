@@ -31,7 +31,7 @@ Examples:
       the bundled digits: some minutes
   cryptgpu run precision --networks alexnet-cifar10 --dataset cifar10 --rate 0.03 --epochs 2 --fraction-bits 10,12,16,20,22
       AlexNet from scratch: a quarter of an hour for each number of bits and way to cut
-  cryptgpu run precision --networks lenet --dataset digits --ring 32 --fraction-bits 10,11,12,13 --gradients 8 --cuts unbiased
+  cryptgpu run precision --networks lenet --dataset digits --ring 32 --fraction-bits 10,11,12,13 --gradients 16 --cuts unbiased
       the ring of 32 bits: products that it could not hold are counted")]
 pub struct PrecisionArguments {
     #[command(flatten)]

@@ -37,7 +37,7 @@ fn text(handle: CUipcMemHandle) -> String {
     handle.reserved.iter().map(|&byte| format!("{:02x}", byte as u8)).collect()
 }
 
-/// Not a test of its own: another process, which does what it is told by lines and answers each with one.
+/// What the other process runs, which a test starts: it reads a command from each line, and answers with a line.
 #[test]
 fn peer() {
     if std::env::var_os(ROLE).is_none() {
