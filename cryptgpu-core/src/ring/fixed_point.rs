@@ -188,12 +188,12 @@ impl FixedPoint {
             return Err(RingError::NotFinite { value: Withheld::new(value), index });
         }
         let bits = self.fraction_bits + extra;
-        let scaled = (value * 2f64.powi(bits as i32)).round();
-        if scaled.abs() >= (1u64 << self.ring.range_bits()) as f64 {
+        let units = nearest(value * power_of_two(bits));
+        if units.unsigned_abs() >= 1 << self.ring.range_bits() {
             let (value, ring) = (Withheld::new(value), self.ring);
             return Err(RingError::OutOfRange { value, index, fraction_bits: bits, ring });
         }
-        Ok(self.ring.residue(scaled as i64 as u64))
+        Ok(self.ring.residue(units.cast_unsigned()))
     }
 
     /// A public constant to multiply with, c = m·2^−d: m as a ring element, and the bits d that a truncation takes off its
@@ -250,6 +250,19 @@ impl FixedPoint {
     {
         array.mapv(|word| self.decode(word)).into_dyn()
     }
+}
+
+/// 2^bits, of bits < 1,024. (A call of the library's power for each weight of a network takes longer than the rest of its encoding.)
+fn power_of_two(bits: u32) -> f64 {
+    f64::from_bits(u64::from(1023 + bits) << 52)
+}
+
+/// The nearest integer, the one farther from zero of two, as [`f64::round`] has it, which is a call too where no instruction is known
+/// to be there; the nearest of an `i64` beyond those.
+fn nearest(x: f64) -> i64 {
+    let whole = x as i64;
+    let rest = x - whole as f64;
+    whole.saturating_add(i64::from(rest >= 0.5)).saturating_sub(i64::from(rest <= -0.5))
 }
 
 #[cfg(test)]
@@ -328,5 +341,21 @@ mod tests {
         let words = codec.encode_array(&array![[1.5f32, -2.0], [0.0, 0.25]]).unwrap();
         assert_eq!(words.shape(), [2, 2]);
         assert_eq!(codec.decode_array(&words), array![[1.5, -2.0], [0.0, 0.25]].into_dyn());
+    }
+
+    #[test]
+    fn the_nearest_integer_is_that_of_the_library() {
+        for bits in [0, 1, 20, 62] {
+            assert_eq!(power_of_two(bits), 2f64.powi(bits as i32));
+        }
+        let below = |x: f64| f64::from_bits(x.to_bits() - 1);
+        for x in
+            [0.0, 0.5, below(0.5), 1.5, 2.5, below(2.5), 4503599627370495.5, 2f64.powi(62), 1e18]
+        {
+            for x in [x, -x] {
+                assert_eq!(nearest(x), x.round() as i64, "{x}");
+            }
+        }
+        assert_eq!([nearest(1e300), nearest(-1e300)], [i64::MAX, i64::MIN]);
     }
 }
