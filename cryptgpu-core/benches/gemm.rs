@@ -254,7 +254,8 @@ fn floor(isa: Isa, ring: Ring) -> f64 {
         (Isa::Avx2, Ring::Z32) => 8.0,
         (Isa::Avx512Dq, Ring::Z32) => 32.0 / 3.0,
         (Isa::Avx512, Ring::Z32) if is_amd() => 32.0 / 3.0,
-        (Isa::Avx512 | Isa::Amx, Ring::Z32) => 64.0 / 3.0,
+        (Isa::Avx512, Ring::Z32) => 64.0 / 3.0,
+        (Isa::Amx, Ring::Z32) => 1024.0 / 10.0,
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Isa {
     Avx512Dq,
     /// x86-64 with AVX-512 F, DQ, VL, IFMA and VNNI: the fastest on Intel's processors without AMX (Ice Lake).
     Avx512,
-    /// As `Avx512` and VBMI, with AMX-INT8 tiles that the kernel lets us use (Sapphire Rapids and later).
+    /// As `Avx512` and BW, with AMX-INT8 tiles that the kernel lets us use (Sapphire Rapids and later).
     Amx,
 }
 
@@ -59,7 +59,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => Isa::Avx512.is_supported() && is_x86_feature_detected!("avx512vbmi") && super::amx::permitted(),
+            Isa::Amx => Isa::Avx512.is_supported() && is_x86_feature_detected!("avx512bw") && super::amx::permitted(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }

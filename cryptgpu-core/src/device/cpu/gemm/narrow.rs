@@ -1,5 +1,5 @@
 //! The AVX2 micro-kernel modulo 2³², with `vpmulld`, the product of 32-bit words modulo 2³² in one instruction. With AVX-512 it
-//! is in `avx512dq`. AMX has no kernel in this ring yet, since no machine that was there to run it had tiles.
+//! is in `avx512dq`.
 //!
 //! Floor: a multiplication and an addition for each vector of products. Zen 3 and later multiply on two ports: sixteen
 //! products a cycle. By counting, Intel's cores split `vpmulld` into two operations: eight.

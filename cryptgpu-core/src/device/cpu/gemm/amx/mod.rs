@@ -1,0 +1,129 @@
+//! The AMX-INT8 micro-kernels, modulo 2⁶⁴ (`wide`) and modulo 2³² (`narrow`). A word is limbs of eight bits; `tdpbuud` multiplies tiles
+//! of them, 16 × 64 by 64 × 16 bytes, into 32-bit sums, and products of limbs i and j with one diagonal d = i + j share a sum. A tile
+//! product takes 16 cycles for 16·16·64 byte products. Here: who may use tiles, and how a kernel gets them.
+
+mod narrow;
+mod wide;
+
+pub(super) use narrow::Narrow;
+pub(super) use wide::Wide;
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+/// Depth of a tile.
+const CHUNK: usize = 64;
+
+/// Does the processor have AMX-INT8, and does the kernel let this process use it? Asks once.
+pub(super) fn permitted() -> bool {
+    static PERMITTED: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| {
+        const AMX_TILE_AND_INT8: u32 = 0b11 << 24;
+        let leaf = __cpuid_count(7, 0);
+        leaf.edx & AMX_TILE_AND_INT8 == AMX_TILE_AND_INT8 && request_permission()
+    });
+    *PERMITTED
+}
+
+/// Asks the kernel for the tile registers, whose state it saves only for processes that asked.
+#[cfg(target_os = "linux")]
+fn request_permission() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: a system call with two integers; it changes nothing but the permission.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn request_permission() -> bool {
+    false
+}
+
+/// What `ldtilecfg` reads: eight tiles of 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct TileConfig {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static TILES: TileConfig = {
+    let (mut row_bytes, mut rows, mut tile) = ([0; 16], [0; 16], 0);
+    while tile < 8 {
+        (row_bytes[tile], rows[tile]) = (64, 16);
+        tile += 1;
+    }
+    TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+};
+
+/// A thread with configured tiles, while this value is there.
+struct Tiles(());
+
+impl Tiles {
+    /// # Safety
+    /// The machine must have AMX, with permission for tile data.
+    unsafe fn new() -> Self {
+        // SAFETY: AMX is there (the caller's promise); `TILES` is a valid configuration of 64 bytes.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const TILES, options(nostack, preserves_flags)) };
+        Tiles(())
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // SAFETY: `self` witnesses AMX. Released tiles need not be saved at a context switch.
+        unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+    }
+}
+
+/// The products of limbs (A `$i`, B `$high` and B `$low`) of diagonals `$high + $i` and `$low + $i`, for
+/// both tiles of columns; tiles 5 and 6 already hold the limbs `$high` of B.
+macro_rules! both {
+    ($i:literal, $low:literal) => {
+        concat!(
+            "tileloadd tmm4, [{a} + {row}*1 + ",
+            $i,
+            "*1024]\n",
+            "tdpbuud tmm0, tmm4, tmm5\n",
+            "tdpbuud tmm1, tmm4, tmm6\n",
+            "tileloadd tmm5, [{b} + {row}*1 + ",
+            $low,
+            "*2048]\n",
+            "tileloadd tmm6, [{b} + {row}*1 + ",
+            $low,
+            "*2048 + 1024]\n",
+            "tdpbuud tmm2, tmm4, tmm5\n",
+            "tdpbuud tmm3, tmm4, tmm6\n",
+        )
+    };
+}
+
+use both;
+
+/// The bytes of even places of both, and those of odd places.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn exchange_bytes(x: __m512i, y: __m512i) -> (__m512i, __m512i) {
+    const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+    let even = _mm512_mask_blend_epi8(ODD, x, _mm512_slli_epi16::<8>(y));
+    (even, _mm512_mask_blend_epi8(ODD, _mm512_srli_epi16::<8>(x), y))
+}
+
+/// [`exchange_bytes`] of pairs of bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn exchange_pairs(x: __m512i, y: __m512i) -> (__m512i, __m512i) {
+    const ODD: u32 = 0xaaaa_aaaa;
+    let even = _mm512_mask_blend_epi16(ODD, x, _mm512_slli_epi32::<16>(y));
+    (even, _mm512_mask_blend_epi16(ODD, _mm512_srli_epi32::<16>(x), y))
+}
+
+/// [`exchange_bytes`] of halves of 64-bit words.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn exchange_halves(x: __m512i, y: __m512i) -> (__m512i, __m512i) {
+    const ODD: u16 = 0xaaaa;
+    let even = _mm512_mask_blend_epi32(ODD, x, _mm512_slli_epi64::<32>(y));
+    (even, _mm512_mask_blend_epi32(ODD, _mm512_srli_epi64::<32>(x), y))
+}
