@@ -1,20 +1,22 @@
 //! The gradient of a convolution's images as a product of matrices, weights (rows: input channel, kernel row, kernel
 //! column; depth: output channel) times the outputs' gradient (columns: output pixels), whose words are added to the
-//! inputs that their taps see. With one input channel a group there is a direct loop.
+//! inputs that their taps see. With one input channel a group there is a direct loop. With AMX, whose products take less time than
+//! the additions, it is the convolution of the gradient with the flipped kernel where that has about as many products.
 //!
 //! Floor: the products of the convolution itself, whatever stride and padding, and an addition in cache for each word
-//! of an im2col matrix. A convolution of the gradient with the flipped weights, the other way, was nowhere faster by more
-//! than the noise of a busy machine: it has products for all inputs where there are fewer outputs, and packs an im2col
-//! matrix.
+//! of an im2col matrix. Without AMX the convolution with the flipped kernel was nowhere faster by more than the noise of a busy machine: it
+//! has products for all inputs where there are fewer outputs, and packs an im2col matrix.
 
-use super::InputGradientTerm;
-use super::implicit::{Images, Shape};
+use super::implicit::{self, Images, Shape};
 use super::tap::Tap;
+use super::{ConvTerm, InputGradientTerm};
+use crate::device::cpu::elementwise::reorder;
 use crate::device::cpu::gemm::{
     Concat, GemmError, Isa, Kernels, Lanes, Output, PARALLEL_PRODUCTS, product, vectorised,
 };
 use crate::device::cpu::pool::add_taps;
-use crate::device::{ConvGeometry, PlaneWindows, PoolGeometry};
+use crate::device::spare::Elements;
+use crate::device::{BlockOrder, ConvGeometry, GeometryError, PlaneWindows, PoolGeometry};
 use crate::ring::Word;
 use rayon::prelude::*;
 
@@ -35,7 +37,46 @@ pub(super) fn gradient<T: Kernels>(
         depthwise(isa, geometry, &windows, terms, dx);
         return Ok(());
     }
-    by_additions(isa, geometry, &windows, terms, dx)
+    match adjoint(geometry)? {
+        Some(adjoint) if isa == Isa::Amx && geometry.groups == 1 && geometry.window.kernel != [1; 2] => {
+            by_flipped_kernels(isa, &adjoint, terms, dx)
+        }
+        _ => by_additions(isa, geometry, &windows, terms, dx),
+    }
+}
+
+/// The convolution with the flipped kernel, where there is one and it has not many more products.
+pub(super) fn adjoint(geometry: &ConvGeometry) -> Result<Option<ConvGeometry>, GeometryError> {
+    let PlaneWindows { window, output, input } = geometry.windows()?;
+    if window.stride != [1; 2] || window.dilation != [1; 2] || 4 * input[0] * input[1] > 5 * output[0] * output[1] {
+        return Ok(None);
+    }
+    let padding = [0, 1, 2, 3].map(|side| (window.kernel[side / 2] - 1).checked_sub(window.padding[side]));
+    let [Some(top), Some(bottom), Some(left), Some(right)] = padding else { return Ok(None) };
+    let window = PoolGeometry { padding: [top, bottom, left, right], ..window };
+    let (in_channels, out_channels) = (geometry.out_channels, geometry.in_channels);
+    let adjoint = ConvGeometry { in_channels, out_channels, input: output, window, ..*geometry };
+    Ok((adjoint.output()? == input).then_some(adjoint))
+}
+
+/// By the convolution `adjoint` of the outputs' gradient with the flipped kernel.
+fn by_flipped_kernels<T: Kernels>(
+    isa: Isa,
+    adjoint: &ConvGeometry,
+    terms: &[InputGradientTerm<'_, T>],
+    dx: &mut [T],
+) -> Result<(), GemmError> {
+    let [inputs, outputs, height, width] = adjoint.weight_shape();
+    let order = BlockOrder { reversed: true, ..BlockOrder::swapped(1, [outputs, inputs], height * width) };
+    let flipped = terms.iter().map(|term| {
+        let mut weight = Elements::scratch(term.weight.len());
+        reorder(&order, term.weight, &mut weight);
+        weight
+    });
+    let flipped: Vec<_> = flipped.collect();
+    let terms: Vec<_> =
+        terms.iter().zip(&flipped).map(|(term, weight)| ConvTerm { input: term.gradient, weight }).collect();
+    implicit::convolve(isa, adjoint, &terms, dx)
 }
 
 /// By products whose words are added to inputs, a few images and channels at a time.

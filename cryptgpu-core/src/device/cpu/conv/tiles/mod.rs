@@ -14,6 +14,7 @@ mod forms;
 mod layout;
 mod passes;
 
+use super::images::adjoint;
 use super::{ConvTerm, InputGradientTerm, WeightGradientTerm};
 use crate::device::cpu::gemm::{GemmError, Isa, Kernels};
 use crate::device::{ConvGeometry, GeometryError, PlaneWindows, PoolGeometry};
@@ -23,12 +24,26 @@ use layout::{flipped_taps, kernels_of, pixels, planes, taps};
 /// Channels on both sides, at least: sums are vectors of channels, and products as deep as there are channels. Fewer in the
 /// unit tests.
 const CHANNELS: usize = if cfg!(test) { 4 } else { 48 };
-/// Tiles of all images, at least: sums of weights serve all of them.
-const TILES: usize = if cfg!(test) { 1 } else { 32 };
 /// Taps of a kernel along an axis, at most.
 const TAPS: usize = 5;
 /// Direct products of a convolution, at least.
 const WORK: usize = if cfg!(test) { 1 } else { 1 << 20 };
+
+/// Where tiles pay.
+struct Limits {
+    /// Products in tiles for each direct one (numerator and denominator), at most.
+    products: [usize; 2],
+    /// Tiles of all images, at least: sums of weights serve all of them. One in the unit tests.
+    tiles: usize,
+}
+
+impl Limits {
+    /// AMX multiplies so fast that sums and their packing take longer than what is saved, but between two zeros (a quarter).
+    fn of(isa: Isa) -> Self {
+        let (products, tiles) = if isa == Isa::Amx { ([1, 3], 64) } else { ([3, 4], 32) };
+        Limits { products, tiles: if cfg!(test) { 1 } else { tiles } }
+    }
+}
 
 /// A convolution cut into tiles.
 struct Tiling {
@@ -46,7 +61,7 @@ struct Tiling {
 
 impl Tiling {
     /// None where the direct product is about as fast.
-    fn of(geometry: &ConvGeometry) -> Result<Option<Self>, GeometryError> {
+    fn of(isa: Isa, geometry: &ConvGeometry) -> Result<Option<Self>, GeometryError> {
         let PlaneWindows { window, input, output } = geometry.windows()?;
         let PoolGeometry { kernel, stride, padding, dilation } = window;
         let channels = [geometry.in_channels, geometry.out_channels];
@@ -64,9 +79,11 @@ impl Tiling {
         let short = |axis: usize| tiles[axis] * axes[axis].products.len();
         let direct = output[0] * output[1] * kernel[0] * kernel[1];
         let work = geometry.batch.saturating_mul(direct).saturating_mul(channels[0]).saturating_mul(channels[1]);
-        let pays = 4 * short(0) * short(1) <= 3 * direct && work >= WORK;
+        let Limits { products: [most, of], tiles: least } = Limits::of(isa);
         let batch = geometry.batch;
-        let pays = pays && batch.saturating_mul(tiles[0] * tiles[1]) >= TILES;
+        let pays = of * short(0) * short(1) <= most * direct
+            && work >= WORK
+            && batch.saturating_mul(tiles[0] * tiles[1]) >= least;
         Ok(pays.then_some(Tiling { batch, channels, input, output, before, axes, tiles }))
     }
 
@@ -88,7 +105,7 @@ pub(super) fn convolve<T: Kernels>(
     terms: &[ConvTerm<'_, T>],
     y: &mut [T],
 ) -> Result<bool, GemmError> {
-    let Some(tiling) = Tiling::of(geometry)? else { return Ok(false) };
+    let Some(tiling) = Tiling::of(isa, geometry)? else { return Ok(false) };
     let weights: Vec<_> = terms.iter().map(|term| taps(&tiling, term.weight)).collect();
     let images: Vec<_> = terms.iter().map(|term| pixels(term.input, tiling.channels[0], tiling.input)).collect();
     let sums = passes::forward(isa, &tiling, &images, &weights);
@@ -105,27 +122,13 @@ pub(super) fn image_gradient<T: Kernels>(
     dx: &mut [T],
 ) -> Result<bool, GemmError> {
     let Some(adjoint) = adjoint(geometry)? else { return Ok(false) };
-    let Some(tiling) = Tiling::of(&adjoint)? else { return Ok(false) };
+    let Some(tiling) = Tiling::of(isa, &adjoint)? else { return Ok(false) };
     let weights: Vec<_> = terms.iter().map(|term| flipped_taps(&tiling, term.weight)).collect();
     let gradients: Vec<_> = terms.iter().map(|term| pixels(term.gradient, tiling.channels[0], tiling.input)).collect();
     let sums = passes::forward(isa, &tiling, &gradients, &weights);
     drop(gradients);
     planes(&tiling, &sums, dx);
     Ok(true)
-}
-
-/// The convolution with the flipped kernel, where there is one and it has not many more products.
-fn adjoint(geometry: &ConvGeometry) -> Result<Option<ConvGeometry>, GeometryError> {
-    let PlaneWindows { window, output, input } = geometry.windows()?;
-    if window.stride != [1; 2] || window.dilation != [1; 2] || 4 * input[0] * input[1] > 5 * output[0] * output[1] {
-        return Ok(None);
-    }
-    let padding = [0, 1, 2, 3].map(|side| (window.kernel[side / 2] - 1).checked_sub(window.padding[side]));
-    let [Some(top), Some(bottom), Some(left), Some(right)] = padding else { return Ok(None) };
-    let window = PoolGeometry { padding: [top, bottom, left, right], ..window };
-    let (in_channels, out_channels) = (geometry.out_channels, geometry.in_channels);
-    let adjoint = ConvGeometry { in_channels, out_channels, input: output, window, ..*geometry };
-    Ok((adjoint.output()? == input).then_some(adjoint))
 }
 
 /// The gradient of the weights, likewise.
@@ -135,7 +138,7 @@ pub(super) fn weight_gradient<T: Kernels>(
     terms: &[WeightGradientTerm<'_, T>],
     dw: &mut [T],
 ) -> Result<bool, GemmError> {
-    let Some(tiling) = Tiling::of(geometry)? else { return Ok(false) };
+    let Some(tiling) = Tiling::of(isa, geometry)? else { return Ok(false) };
     let [input, output] = tiling.channels;
     let terms: Vec<_> = terms
         .iter()
