@@ -349,9 +349,7 @@ mod tests {
             assert_eq!(power_of_two(bits), 2f64.powi(bits as i32));
         }
         let below = |x: f64| f64::from_bits(x.to_bits() - 1);
-        for x in
-            [0.0, 0.5, below(0.5), 1.5, 2.5, below(2.5), 4503599627370495.5, 2f64.powi(62), 1e18]
-        {
+        for x in [0.0, 0.5, below(0.5), 1.5, 2.5, below(2.5), 4503599627370495.5, 2f64.powi(62), 1e18] {
             for x in [x, -x] {
                 assert_eq!(nearest(x), x.round() as i64, "{x}");
             }

@@ -272,8 +272,8 @@ impl Kernels for u32 {
             Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Narrow::new() }, size, a, b, out),
             // Rows of few columns: reading them where they lie is twice as fast as splitting them into halves.
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
             Isa::Avx512 if size[1] <= 16 && a.by_rows() => {
+                // SAFETY: as above.
                 block::multiply(|| unsafe { avx512dq::Narrow::new() }, size, a, b, out)
             }
             #[cfg(target_arch = "x86_64")]

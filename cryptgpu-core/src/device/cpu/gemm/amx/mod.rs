@@ -8,9 +8,15 @@ mod wide;
 pub(super) use narrow::Narrow;
 pub(super) use wide::Wide;
 
+use super::pack::{Concat, Lanes, Operand};
+use crate::ring::Word;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
+/// Rows and columns of a product: a tile of A, two of B.
+const MR: usize = 16;
+const NR: usize = 32;
 /// Depth of a tile.
 const CHUNK: usize = 64;
 
@@ -74,6 +80,81 @@ impl Drop for Tiles {
     fn drop(&mut self) {
         // SAFETY: `self` witnesses AMX. Released tiles need not be saved at a context switch.
         unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+    }
+}
+
+/// 32-bit sums of as many diagonals as a word has limbs: diagonal, tile of columns, row, column.
+#[repr(C, align(64))]
+struct Sums<const LIMBS: usize>([[[[u32; 16]; MR]; NR / 16]; LIMBS]);
+
+/// Words of a chunk of B, or of a row of A, before they are split into limbs.
+#[repr(C, align(64))]
+struct Words<W>([W; CHUNK * NR]);
+
+/// A word as limbs in tiles.
+trait Limbs: Word {
+    /// How many limbs it has.
+    const LIMBS: usize = size_of::<Self>();
+    /// Words that a tile (1 KiB) takes.
+    const TILE: usize = 1024 / Self::LIMBS;
+    /// Words that a row of a tile (64 bytes) takes.
+    const ROW: usize = 64 / Self::LIMBS;
+
+    /// Splits a row of A of 64 words: limb l of all becomes 64 bytes at `dst[l·TILE]`.
+    ///
+    /// # Safety
+    /// The machine must have AVX-512 F, DQ, VL and BW.
+    unsafe fn split_row(words: &[Self], dst: &mut [Self]);
+
+    /// Splits a chunk of B, 64 rows of `NR` words, in the order limb, tile of columns, then a tile.
+    ///
+    /// # Safety
+    /// As [`Limbs::split_row`].
+    unsafe fn split_columns(words: &[Self; CHUNK * NR], dst: &mut [Self]);
+}
+
+/// Splits at most 16 rows of A, each from start to end (the processor prefetches along rows), in the order chunk, limb, then a tile: row,
+/// depth.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+fn pack_rows<W: Limbs>(
+    a: &Concat<'_, Lanes<'_, W>>,
+    depth: Range<usize>,
+    rows: Range<usize>,
+    Words(words): &mut Words<W>,
+    dst: &mut [W],
+) {
+    let words = &mut words[..CHUNK];
+    for (row, lane) in (rows.start..rows.start + MR).enumerate() {
+        let lanes = lane..(lane + 1).min(rows.end).max(lane);
+        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(W::LIMBS * W::TILE)) {
+            let range = first..(first + CHUNK).min(depth.end);
+            let direct = a.contiguous(range.clone(), lanes.clone()).filter(|words| words.len() == CHUNK);
+            let words = match direct {
+                Some(direct) => direct,
+                None => {
+                    a.pack_by_lane(range, lanes.clone(), words, CHUNK);
+                    &*words
+                }
+            };
+            // SAFETY: this function has the instructions.
+            unsafe { W::split_row(words, &mut chunk[row * W::ROW..]) };
+        }
+    }
+}
+
+/// Splits at most 32 columns of B, chunk by chunk.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+fn pack_columns<W: Limbs, B: Operand<Word = W>>(
+    b: &Concat<'_, B>,
+    depth: Range<usize>,
+    columns: Range<usize>,
+    Words(words): &mut Words<W>,
+    dst: &mut [W],
+) {
+    for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(W::LIMBS * W::TILE * NR / 16)) {
+        b.pack::<NR>(first..(first + CHUNK).min(depth.end), columns.clone(), words);
+        // SAFETY: this function has the instructions.
+        unsafe { W::split_columns(words, chunk) };
     }
 }
 

@@ -8,31 +8,19 @@
 
 use super::super::block::{Kernel, Left};
 use super::super::pack::{Concat, Lanes, Operand};
-use super::{CHUNK, Tiles, both, exchange_bytes, exchange_pairs};
+use super::{CHUNK, Limbs, MR, NR, Sums, Tiles, Words, both, exchange_bytes, exchange_pairs, pack_columns, pack_rows};
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-const MR: usize = 16;
-const NR: usize = 32;
-/// Words of a tile (1 KiB).
-const TILE: usize = 256;
-const LIMBS: usize = 4;
-
+const LIMBS: usize = <u32 as Limbs>::LIMBS;
+const TILE: usize = <u32 as Limbs>::TILE;
 /// A thread with configured tiles, and its buffers.
 pub(in super::super) struct Narrow {
     _tiles: Tiles,
-    sums: Sums,
-    /// Words of a chunk before they are split into limbs.
-    words: Words,
+    sums: Sums<LIMBS>,
+    words: Words<u32>,
 }
-
-/// Diagonal, tile of columns, row, column.
-#[repr(C, align(64))]
-struct Sums([[[[u32; 16]; MR]; NR / 16]; LIMBS]);
-
-#[repr(C, align(64))]
-struct Words([u32; CHUNK * NR]);
 
 impl Narrow {
     /// # Safety
@@ -52,14 +40,11 @@ impl Kernel<MR, NR> for Narrow {
     const ROW_BLOCK: usize = 128;
     const COLUMN_BLOCK: usize = 512;
 
-    /// In the order chunk, limb, then a tile: row, depth (see [`split`]).
     fn pack_a(&mut self, a: &Concat<'_, Lanes<'_, u32>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u32]) {
-        let words = &mut self.words.0[..CHUNK];
         // SAFETY: `self` witnesses AVX-512.
-        unsafe { pack_rows(a, depth, rows, words, dst) };
+        unsafe { pack_rows(a, depth, rows, &mut self.words, dst) };
     }
 
-    /// In the order chunk, limb, tile of columns, then a tile: quarter of the depth, column, depth.
     fn pack_b<B: Operand<Word = u32>>(
         &mut self,
         b: &Concat<'_, B>,
@@ -67,11 +52,8 @@ impl Kernel<MR, NR> for Narrow {
         columns: Range<usize>,
         dst: &mut [u32],
     ) {
-        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE * NR / 16)) {
-            let depth = first..(first + CHUNK).min(depth.end);
-            // SAFETY: `self` witnesses AVX-512.
-            unsafe { pack_b_chunk(b, depth, columns.clone(), &mut self.words.0, chunk) };
-        }
+        // SAFETY: `self` witnesses AVX-512.
+        unsafe { pack_columns(b, depth, columns, &mut self.words, dst) };
     }
 
     fn tile(&mut self, a: Left<'_, u32>, b: &[u32], out: &mut [u32]) {
@@ -138,7 +120,7 @@ pass!(diagonals_1_0, 1, 0, [0 0]);
 
 /// Σ_d 2⁸ᵈ·sum_d: the words of a tile.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn add(sums: &Sums, out: &mut [[u32; NR]]) {
+fn add(sums: &Sums<LIMBS>, out: &mut [[u32; NR]]) {
     for (row, out) in out.iter_mut().enumerate() {
         for (tile, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let [d0, d1, d2, d3] = [&sums.0[0], &sums.0[1], &sums.0[2], &sums.0[3]].map(|sums| &sums[tile][row]);
@@ -149,45 +131,22 @@ fn add(sums: &Sums, out: &mut [[u32; NR]]) {
     }
 }
 
-/// Splits at most 16 rows of A, each from start to end: the processor prefetches along rows.
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn pack_rows(
-    a: &Concat<'_, Lanes<'_, u32>>,
-    depth: Range<usize>,
-    rows: Range<usize>,
-    words: &mut [u32],
-    dst: &mut [u32],
-) {
-    for (row, lane) in (rows.start..rows.start + MR).enumerate() {
-        let lanes = lane..(lane + 1).min(rows.end).max(lane);
-        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE)) {
-            let range = first..(first + CHUNK).min(depth.end);
-            let direct = a.contiguous(range.clone(), lanes.clone()).filter(|words| words.len() == CHUNK);
-            let words = match direct {
-                Some(direct) => direct,
-                None => {
-                    a.pack_by_lane(range, lanes.clone(), words, CHUNK);
-                    &*words
-                }
-            };
-            split(words, 16, &mut chunk[row * 16..], TILE);
-        }
+impl Limbs for u32 {
+    #[inline(always)]
+    unsafe fn split_row(words: &[u32], dst: &mut [u32]) {
+        // SAFETY: the caller's promise.
+        unsafe { split(words, 16, dst, TILE) };
     }
-}
 
-/// Splits a chunk of at most 32 columns of B.
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn pack_b_chunk<B: Operand<Word = u32>>(
-    b: &Concat<'_, B>,
-    depth: Range<usize>,
-    columns: Range<usize>,
-    words: &mut [u32; CHUNK * NR],
-    chunk: &mut [u32],
-) {
-    b.pack::<NR>(depth, columns, words);
-    for row in 0..CHUNK / 4 {
-        for tile in 0..NR / 16 {
-            split(&words[row * NR + tile * 16..], 16 * NR, &mut chunk[tile * TILE + row * 16..], TILE * NR / 16);
+    /// A tile is quarter of the depth, column, depth.
+    #[inline(always)]
+    unsafe fn split_columns(words: &[u32; CHUNK * NR], dst: &mut [u32]) {
+        for row in 0..CHUNK / 4 {
+            for tile in 0..NR / 16 {
+                let dst = &mut dst[tile * TILE + row * Self::ROW..];
+                // SAFETY: the caller's promise.
+                unsafe { split(&words[row * NR + tile * 16..], 16 * NR, dst, TILE * NR / 16) };
+            }
         }
     }
 }

@@ -16,16 +16,16 @@
 
 use super::super::block::{Kernel, Left};
 use super::super::pack::{Concat, Lanes, Operand};
-use super::{CHUNK, Tiles, both, exchange_bytes, exchange_halves, exchange_pairs};
+use super::{
+    CHUNK, Limbs, MR, NR, Sums, Tiles, Words, both, exchange_bytes, exchange_halves, exchange_pairs, pack_columns,
+    pack_rows,
+};
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-const MR: usize = 16;
-const NR: usize = 32;
-/// Words of a tile (1 KiB).
-const TILE: usize = 128;
-const LIMBS: usize = 8;
+const LIMBS: usize = <u64 as Limbs>::LIMBS;
+const TILE: usize = <u64 as Limbs>::TILE;
 const DEPTH_BLOCK: usize = 1024;
 
 const _: () = assert!(DEPTH_BLOCK as u64 * 4 * 255 * 255 < 1 << 32, "a sum of diagonal 3 would overflow");
@@ -33,17 +33,9 @@ const _: () = assert!(DEPTH_BLOCK as u64 * 4 * 255 * 255 < 1 << 32, "a sum of di
 /// A thread with configured tiles, and its buffers.
 pub(in super::super) struct Wide {
     _tiles: Tiles,
-    /// Sums: diagonal, tile of columns, row, column, 32 bits each.
-    sums: Sums,
-    /// Words of a chunk before they are split into limbs.
-    words: Words,
+    sums: Sums<LIMBS>,
+    words: Words<u64>,
 }
-
-#[repr(C, align(64))]
-struct Sums([[[[u32; 16]; MR]; NR / 16]; LIMBS]);
-
-#[repr(C, align(64))]
-struct Words([u64; CHUNK * NR]);
 
 impl Wide {
     /// # Safety
@@ -63,14 +55,11 @@ impl Kernel<MR, NR> for Wide {
     const ROW_BLOCK: usize = 128;
     const COLUMN_BLOCK: usize = 512;
 
-    /// In the order chunk, limb, then a tile: row, depth (see [`split`]).
-    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
-        let words = &mut self.words.0[..CHUNK];
+    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_, u64>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
         // SAFETY: `self` witnesses AVX-512.
-        unsafe { pack_rows(a, depth, rows, words, dst) };
+        unsafe { pack_rows(a, depth, rows, &mut self.words, dst) };
     }
 
-    /// In the order chunk, limb, tile of columns, then a tile (see [`pack_b_chunk`]).
     fn pack_b<B: Operand<Word = u64>>(
         &mut self,
         b: &Concat<'_, B>,
@@ -78,11 +67,8 @@ impl Kernel<MR, NR> for Wide {
         columns: Range<usize>,
         dst: &mut [u64],
     ) {
-        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE * NR / 16)) {
-            let depth = first..(first + CHUNK).min(depth.end);
-            // SAFETY: `self` witnesses AVX-512.
-            unsafe { pack_b_chunk(b, depth, columns.clone(), &mut self.words.0, chunk) };
-        }
+        // SAFETY: `self` witnesses AVX-512.
+        unsafe { pack_columns(b, depth, columns, &mut self.words, dst) };
     }
 
     fn tile(&mut self, a: Left<'_, u64>, b: &[u64], out: &mut [u64]) {
@@ -160,7 +146,7 @@ pass!(diagonals_1_0, 1, 0, [0 0]);
 
 /// Σ_d 2⁸ᵈ·sum_d: the words of a tile. Of every two sums next to each other the first is of a column x, the second of x + 8.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn carry(sums: &Sums, out: &mut [[u64; NR]]) {
+fn carry(sums: &Sums<LIMBS>, out: &mut [[u64; NR]]) {
     for (row, out) in out.iter_mut().enumerate() {
         for (tile, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let (first, second) = carry_row(sums, tile, row);
@@ -176,7 +162,7 @@ fn carry(sums: &Sums, out: &mut [[u64; NR]]) {
 /// The words of columns 0 to 7 and of columns 8 to 15.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn carry_row(sums: &Sums, tile: usize, row: usize) -> (__m512i, __m512i) {
+fn carry_row(sums: &Sums<LIMBS>, tile: usize, row: usize) -> (__m512i, __m512i) {
     macro_rules! sum {
         ($d:literal) => {
             // SAFETY: sixteen sums; the load needs no alignment.
@@ -203,49 +189,31 @@ fn carry_row(sums: &Sums, tile: usize, row: usize) -> (__m512i, __m512i) {
     (first, second)
 }
 
-/// Splits at most 16 rows of A, each from start to end: the processor prefetches along rows.
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn pack_rows(a: &Concat<'_, Lanes<'_>>, depth: Range<usize>, rows: Range<usize>, words: &mut [u64], dst: &mut [u64]) {
-    for (row, lane) in (rows.start..rows.start + MR).enumerate() {
-        let lanes = lane..(lane + 1).min(rows.end).max(lane);
-        for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(LIMBS * TILE)) {
-            let range = first..(first + CHUNK).min(depth.end);
-            let direct = a.contiguous(range.clone(), lanes.clone()).filter(|words| words.len() == CHUNK);
-            let words = match direct {
-                Some(direct) => direct,
-                None => {
-                    a.pack_by_lane(range, lanes.clone(), words, CHUNK);
-                    &*words
-                }
-            };
-            split([0, 8, 16, 24, 32, 40, 48, 56], words, &mut chunk[row * 8..], TILE);
-        }
+impl Limbs for u64 {
+    #[inline(always)]
+    unsafe fn split_row(words: &[u64], dst: &mut [u64]) {
+        // SAFETY: the caller's promise.
+        unsafe { split([0, 8, 16, 24, 32, 40, 48, 56], words, dst, TILE) };
     }
-}
 
-/// Splits a chunk of at most 32 columns of B. Four bytes next to each other are of the depths that stand next to each other in a
-/// row of A, and of one column x; the next four are of column x + 8.
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn pack_b_chunk<B: Operand<Word = u64>>(
-    b: &Concat<'_, B>,
-    depth: Range<usize>,
-    columns: Range<usize>,
-    words: &mut [u64; CHUNK * NR],
-    chunk: &mut [u64],
-) {
-    b.pack::<NR>(depth, columns, words);
-    let parts = const {
-        let (mut parts, mut part) = ([0; 8], 0);
-        while part < 8 {
-            parts[part] = part % 4 * 8 * NR + part / 4 * 8;
-            part += 1;
-        }
-        parts
-    };
-    for row in 0..CHUNK / 4 {
-        let words = &words[(row / 2 + row % 2 * 32) * NR..];
-        for tile in 0..NR / 16 {
-            split(parts, &words[tile * 16..], &mut chunk[tile * TILE + row * 8..], TILE * NR / 16);
+    /// In a tile four bytes next to each other are of the depths that stand next to each other in a row of A, and of one column
+    /// x; the next four are of column x + 8.
+    #[inline(always)]
+    unsafe fn split_columns(words: &[u64; CHUNK * NR], dst: &mut [u64]) {
+        let parts = const {
+            let (mut parts, mut part) = ([0; 8], 0);
+            while part < 8 {
+                parts[part] = part % 4 * 8 * NR + part / 4 * 8;
+                part += 1;
+            }
+            parts
+        };
+        for row in 0..CHUNK / 4 {
+            let words = &words[(row / 2 + row % 2 * 32) * NR..];
+            for tile in 0..NR / 16 {
+                // SAFETY: the caller's promise.
+                unsafe { split(parts, &words[tile * 16..], &mut dst[tile * TILE + row * Self::ROW..], TILE * NR / 16) };
+            }
         }
     }
 }
