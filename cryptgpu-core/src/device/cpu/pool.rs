@@ -1,5 +1,6 @@
 //! Windows over image planes: sums, single taps, and their adjoints. Memory-bound: every input word is read once
-//! a tap from cache, every output word written once.
+//! a tap from cache, every output word written once. Windows that lie next to each other, those of nearly all networks, are
+//! walked as pieces of a row.
 
 use crate::device::PlaneWindows;
 use crate::ring::Word;
@@ -12,6 +13,14 @@ const PARALLEL_MIN: usize = 1 << 15;
 /// none where that is padding.
 fn source(position: usize, tap: usize, stride: usize, dilation: usize, before: usize, size: usize) -> Option<usize> {
     (position * stride + tap * dilation).checked_sub(before).filter(|&at| at < size)
+}
+
+/// Do windows lie next to each other along an axis, without gaps and padding?
+fn beside(windows: &PlaneWindows, axis: usize) -> bool {
+    let window = &windows.window;
+    window.kernel[axis] == window.stride[axis]
+        && (window.dilation[axis] == 1 || window.kernel[axis] == 1)
+        && window.padding[2 * axis..2 * axis + 2] == [0; 2]
 }
 
 fn for_planes<W: Word>(windows: &PlaneWindows, x: &[W], result: &mut [W], body: impl Fn(&[W], &mut [W]) + Sync) {
@@ -41,7 +50,12 @@ pub fn sum<W: Word>(windows: &PlaneWindows, x: &[W], sums: &mut [W]) {
                 };
                 row.iter_mut().zip(&plane[y * width..]).for_each(|(sum, v)| *sum = sum.wrapping_add(v));
             }
-            for (ox, sum) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
+            let sums = &mut result[oy * out[1]..(oy + 1) * out[1]];
+            if beside(windows, 1) {
+                sums_beside(window.kernel[1], &row, sums);
+                continue;
+            }
+            for (ox, sum) in sums.iter_mut().enumerate() {
                 let mut total = W::zero();
                 for kx in 0..window.kernel[1] {
                     let at = source(ox, kx, window.stride[1], window.dilation[1], window.padding[2], width);
@@ -51,6 +65,16 @@ pub fn sum<W: Word>(windows: &PlaneWindows, x: &[W], sums: &mut [W]) {
             }
         }
     })
+}
+
+/// Sums of so many neighbours in a row.
+fn sums_beside<W: Word>(each: usize, row: &[W], sums: &mut [W]) {
+    match each {
+        2 => sums.iter_mut().zip(row.as_chunks().0).for_each(|(sum, [a, b])| *sum = a.wrapping_add(b)),
+        _ => sums.iter_mut().zip(row.chunks_exact(each)).for_each(|(sum, words)| {
+            *sum = words.iter().fold(W::zero(), |sum, word| sum.wrapping_add(word));
+        }),
+    }
 }
 
 /// Tap (ky, kx) of each window of every plane of `x`, `fill` where it is padding.
@@ -81,14 +105,37 @@ pub fn spread<W: Word>(windows: &PlaneWindows, by_tap: bool, g: &[W], inputs: &m
     }
     let pixels = out[0] * out[1];
     let tap_words = if by_tap { inputs.len() / (height * width) * pixels } else { 0 };
+    let one_each = !by_tap && beside(windows, 0) && beside(windows, 1);
     let body = |(plane, inputs): (usize, &mut [W])| {
-        inputs.fill(W::zero());
-        add_taps(windows, tap_words, &g[plane * pixels..], inputs);
+        let g = &g[plane * pixels..];
+        if one_each {
+            spread_beside(windows, &g[..pixels], inputs);
+        } else {
+            inputs.fill(W::zero());
+            add_taps(windows, tap_words, g, inputs);
+        }
     };
     if inputs.len() < PARALLEL_MIN {
         inputs.chunks_exact_mut(height * width).enumerate().for_each(body);
     } else {
         inputs.par_chunks_exact_mut(height * width).enumerate().for_each(body);
+    }
+}
+
+/// The word of its window for every input of one plane, zero for those behind the last window.
+fn spread_beside<W: Word>(windows: &PlaneWindows, g: &[W], plane: &mut [W]) {
+    let PlaneWindows { window, input: [height, width], output: out } = *windows;
+    let [kernel_height, kernel_width] = window.kernel;
+    if [out[0] * kernel_height, out[1] * kernel_width] != [height, width] {
+        plane.fill(W::zero());
+    }
+    for (words, rows) in g.chunks_exact(out[1]).zip(plane.chunks_exact_mut(kernel_height * width)) {
+        let (first, others) = rows.split_at_mut(width);
+        match kernel_width {
+            2 => first.as_chunks_mut().0.iter_mut().zip(words).for_each(|(pair, word)| *pair = [*word; 2]),
+            _ => first.chunks_exact_mut(kernel_width).zip(words).for_each(|(inputs, word)| inputs.fill(*word)),
+        }
+        others.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(first));
     }
 }
 
@@ -184,6 +231,22 @@ mod tests {
         fn spreading_is_the_adjoint((input, window) in window(), seed in any::<u64>()) {
             spreading_is_adjoint::<u64>(input, window, seed);
             spreading_is_adjoint::<u32>(input, window, seed);
+        }
+    }
+
+    /// Windows next to each other, whose last ones need not reach the edge.
+    #[test]
+    fn windows_beside_each_other() {
+        for kernel in [[1, 1], [2, 2], [3, 3], [2, 3], [3, 1]] {
+            for input in [[6, 6], [7, 8], [8, 7], [5, 5]] {
+                for (padding, dilation) in [([0; 4], [1, 1]), ([0, 1, 0, 1], [1, 1]), ([0; 4], [2, 2])] {
+                    let window = PoolGeometry { kernel, stride: kernel, padding, dilation };
+                    sums_are_of_taps::<u64>(input, window, 3);
+                    sums_are_of_taps::<u32>(input, window, 5);
+                    spreading_is_adjoint::<u64>(input, window, 7);
+                    spreading_is_adjoint::<u32>(input, window, 9);
+                }
+            }
         }
     }
 
