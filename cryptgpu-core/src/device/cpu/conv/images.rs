@@ -183,3 +183,40 @@ vectorised! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words<T: Word>(geometry: [usize; 4], step: u64) -> Vec<T> {
+        (1..=geometry.iter().product::<usize>() as u64)
+            .map(|i| T::of_u64(i.wrapping_mul(step).rotate_left(23)))
+            .collect()
+    }
+
+    /// Only processors with AMX take this way, but it is right on all.
+    fn flipped_kernels_give_the_same_words<T: Kernels>(kernel: [usize; 2], padding: [usize; 4]) {
+        let window = PoolGeometry { kernel, stride: [1; 2], padding, dilation: [1; 2] };
+        let geometry = ConvGeometry { batch: 2, in_channels: 3, input: [7, 9], out_channels: 5, window, groups: 1 };
+        let windows = geometry.windows().unwrap();
+        let adjoint = adjoint(&geometry).unwrap().expect("about as many outputs as inputs");
+        let [weight, output] = [geometry.weight_shape(), geometry.output_shape().unwrap()];
+        let [gradients, weights] =
+            [output, weight].map(|shape| [words::<T>(shape, 0x9e37_79b9_7f4a_7c15), words(shape, 77)]);
+        let terms = [0, 1].map(|term| InputGradientTerm { gradient: &gradients[term], weight: &weights[term] });
+        let mut found = words::<T>(geometry.input_shape(), 3);
+        let mut expected = found.clone();
+        let isa = Isa::detect();
+        by_flipped_kernels(isa, &adjoint, &terms, &mut found).unwrap();
+        by_additions(isa, &geometry, &windows, &terms, &mut expected).unwrap();
+        assert_eq!(found, expected, "{kernel:?}, {padding:?}");
+    }
+
+    #[test]
+    fn flipped_kernels_and_additions_agree() {
+        for (kernel, padding) in [([3, 3], [1; 4]), ([1, 3], [0, 0, 1, 1]), ([2, 3], [1, 0, 0, 2]), ([5, 5], [2; 4])] {
+            flipped_kernels_give_the_same_words::<u64>(kernel, padding);
+            flipped_kernels_give_the_same_words::<u32>(kernel, padding);
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! The gradient of the weights is a product with the same columns, transposed (`weights`); that of the images is a
 //! product whose words are added to the images (`images`). Rows and columns of a kernel that only ever see padding are
 //! left out of all three (`trim`). With stride 1 and many channels all three are computed in tiles, in fewer products (`tiles`).
+//! With AMX, where products are cheap, tiles are rare and images' gradients are convolutions with the flipped kernel.
 
 mod depthwise;
 mod images;

@@ -5,9 +5,7 @@
 mod narrow;
 mod wide;
 
-pub(super) use narrow::Narrow;
-pub(super) use wide::Wide;
-
+use super::block::{Kernel, Left};
 use super::pack::{Concat, Lanes, Operand};
 use crate::ring::Word;
 use std::arch::asm;
@@ -19,6 +17,8 @@ const MR: usize = 16;
 const NR: usize = 32;
 /// Depth of a tile.
 const CHUNK: usize = 64;
+/// Deeper panels spread what it takes to make words of sums: 1024 gained about a tenth over 512 modulo 2⁶⁴, 2048 nothing more.
+const DEPTH_BLOCK: usize = 1024;
 
 /// Does the processor have AMX-INT8, and does the kernel let this process use it? Asks once.
 pub(super) fn permitted() -> bool {
@@ -83,16 +83,16 @@ impl Drop for Tiles {
     }
 }
 
-/// 32-bit sums of as many diagonals as a word has limbs: diagonal, tile of columns, row, column.
+/// 32-bit sums: diagonal (as many as a word has limbs), tile of columns, row, column.
 #[repr(C, align(64))]
-struct Sums<const LIMBS: usize>([[[[u32; 16]; MR]; NR / 16]; LIMBS]);
+struct Sums([[[[u32; 16]; MR]; NR / 16]; 8]);
 
 /// Words of a chunk of B, or of a row of A, before they are split into limbs.
 #[repr(C, align(64))]
 struct Words<W>([W; CHUNK * NR]);
 
 /// A word as limbs in tiles.
-trait Limbs: Word {
+pub(super) trait Limbs: Word {
     /// How many limbs it has.
     const LIMBS: usize = size_of::<Self>();
     /// Words that a tile (1 KiB) takes.
@@ -111,6 +111,59 @@ trait Limbs: Word {
     /// # Safety
     /// As [`Limbs::split_row`].
     unsafe fn split_columns(words: &[Self; CHUNK * NR], dst: &mut [Self]);
+
+    /// The product of two panels of as many chunks.
+    ///
+    /// # Safety
+    /// The machine must have AVX-512 F, DQ, VL and BW, and tiles must be configured, as [`Tiles`] are.
+    unsafe fn multiply(a: &[Self], b: &[Self], sums: &mut Sums, out: &mut [[Self; NR]]);
+}
+
+/// A thread with configured tiles, and its buffers.
+pub(super) struct Amx<W> {
+    _tiles: Tiles,
+    sums: Sums,
+    words: Words<W>,
+}
+
+impl<W: Limbs> Amx<W> {
+    /// # Safety
+    /// The machine must have AVX-512 F, DQ, VL, BW and AMX-INT8, with permission for tile data.
+    pub unsafe fn new() -> Self {
+        // SAFETY: the caller's promise.
+        let tiles = unsafe { Tiles::new() };
+        Amx { _tiles: tiles, sums: Sums([[[[0; 16]; MR]; NR / 16]; 8]), words: Words([W::zero(); CHUNK * NR]) }
+    }
+}
+
+impl<W: Limbs> Kernel<MR, NR> for Amx<W> {
+    type Word = W;
+
+    const DEPTH_UNIT: usize = CHUNK;
+    const DEPTH_BLOCK: usize = DEPTH_BLOCK;
+    const ROW_BLOCK: usize = 128;
+    const COLUMN_BLOCK: usize = 512;
+
+    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_, W>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [W]) {
+        // SAFETY: `self` witnesses AVX-512.
+        unsafe { pack_rows(a, depth, rows, &mut self.words, dst) };
+    }
+
+    fn pack_b<B: Operand<Word = W>>(
+        &mut self,
+        b: &Concat<'_, B>,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        dst: &mut [W],
+    ) {
+        // SAFETY: `self` witnesses AVX-512.
+        unsafe { pack_columns(b, depth, columns, &mut self.words, dst) };
+    }
+
+    fn tile(&mut self, a: Left<'_, W>, b: &[W], out: &mut [W]) {
+        // SAFETY: `self` witnesses AVX-512 and configured tiles.
+        unsafe { W::multiply(a.panel, b, &mut self.sums, out.as_chunks_mut().0) };
+    }
 }
 
 /// Splits at most 16 rows of A, each from start to end (the processor prefetches along rows), in the order chunk, limb, then a tile: row,

@@ -6,76 +6,18 @@
 //! a second on one core of Sapphire Rapids (2.8 GHz, 0.4 of the floor: see `wide` for what is lost), 3.5 times as fast as modulo 2⁶⁴
 //! and 2.5 times as fast as `halves`.
 
-use super::super::block::{Kernel, Left};
-use super::super::pack::{Concat, Lanes, Operand};
-use super::{CHUNK, Limbs, MR, NR, Sums, Tiles, Words, both, exchange_bytes, exchange_pairs, pack_columns, pack_rows};
+use super::{CHUNK, Limbs, NR, Sums, both, exchange_bytes, exchange_pairs};
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 const LIMBS: usize = <u32 as Limbs>::LIMBS;
 const TILE: usize = <u32 as Limbs>::TILE;
-/// A thread with configured tiles, and its buffers.
-pub(in super::super) struct Narrow {
-    _tiles: Tiles,
-    sums: Sums<LIMBS>,
-    words: Words<u32>,
-}
-
-impl Narrow {
-    /// # Safety
-    /// The machine must have AVX-512 F, DQ, VL, BW and AMX-INT8, with permission for tile data.
-    pub unsafe fn new() -> Self {
-        // SAFETY: the caller's promise.
-        let tiles = unsafe { Tiles::new() };
-        Narrow { _tiles: tiles, sums: Sums([[[[0; 16]; MR]; NR / 16]; LIMBS]), words: Words([0; CHUNK * NR]) }
-    }
-}
-
-impl Kernel<MR, NR> for Narrow {
-    type Word = u32;
-
-    const DEPTH_UNIT: usize = CHUNK;
-    const DEPTH_BLOCK: usize = 1024;
-    const ROW_BLOCK: usize = 128;
-    const COLUMN_BLOCK: usize = 512;
-
-    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_, u32>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u32]) {
-        // SAFETY: `self` witnesses AVX-512.
-        unsafe { pack_rows(a, depth, rows, &mut self.words, dst) };
-    }
-
-    fn pack_b<B: Operand<Word = u32>>(
-        &mut self,
-        b: &Concat<'_, B>,
-        depth: Range<usize>,
-        columns: Range<usize>,
-        dst: &mut [u32],
-    ) {
-        // SAFETY: `self` witnesses AVX-512.
-        unsafe { pack_columns(b, depth, columns, &mut self.words, dst) };
-    }
-
-    fn tile(&mut self, a: Left<'_, u32>, b: &[u32], out: &mut [u32]) {
-        let chunks = b.len() / (LIMBS * TILE * NR / 16);
-        assert!(chunks > 0 && a.panel.len() >= chunks * LIMBS * TILE, "panels of one depth");
-        let (a, b, sums) = (a.panel.as_ptr(), b.as_ptr(), self.sums.0.as_mut_ptr().cast::<u8>());
-        // SAFETY: `self` witnesses configured tiles; the pointers are to so many chunks of each panel and to the whole
-        // array of sums.
-        unsafe {
-            diagonals_3_2(a, b, sums, chunks);
-            diagonals_1_0(a, b, sums, chunks);
-        }
-        // SAFETY: `self` witnesses AVX-512.
-        unsafe { add(&self.sums, out.as_chunks_mut().0) };
-    }
-}
 
 /// Defines a pass over two diagonals: their sums over all chunks of both panels.
 macro_rules! pass {
     ($name:ident, $d:literal, $lower:literal, [$($i:literal $low:literal),*]) => {
         /// # Safety
-        /// Tiles are configured as in [`Tiles`]; `chunks` (not 0) chunks of both panels and the array of sums can be accessed at
+        /// Tiles are configured as in [`super::Tiles`]; `chunks` (not 0) chunks of both panels and the array of sums can be accessed at
         /// the pointers.
         #[inline]
         unsafe fn $name(a: *const u32, b: *const u32, sums: *mut u8, chunks: usize) {
@@ -120,7 +62,7 @@ pass!(diagonals_1_0, 1, 0, [0 0]);
 
 /// Σ_d 2⁸ᵈ·sum_d: the words of a tile.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn add(sums: &Sums<LIMBS>, out: &mut [[u32; NR]]) {
+fn add(sums: &Sums, out: &mut [[u32; NR]]) {
     for (row, out) in out.iter_mut().enumerate() {
         for (tile, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let [d0, d1, d2, d3] = [&sums.0[0], &sums.0[1], &sums.0[2], &sums.0[3]].map(|sums| &sums[tile][row]);
@@ -147,6 +89,19 @@ impl Limbs for u32 {
                 // SAFETY: the caller's promise.
                 unsafe { split(&words[row * NR + tile * 16..], 16 * NR, dst, TILE * NR / 16) };
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(a: &[u32], b: &[u32], sums: &mut Sums, out: &mut [[u32; NR]]) {
+        let chunks = b.len() / (LIMBS * TILE * NR / 16);
+        assert!(chunks > 0 && a.len() >= chunks * LIMBS * TILE, "panels of one depth");
+        let (a, b, to) = (a.as_ptr(), b.as_ptr(), sums.0.as_mut_ptr().cast::<u8>());
+        // SAFETY: the caller's promise; the pointers are to so many chunks of each panel and to the whole array of sums.
+        unsafe {
+            diagonals_3_2(a, b, to, chunks);
+            diagonals_1_0(a, b, to, chunks);
+            add(sums, out);
         }
     }
 }

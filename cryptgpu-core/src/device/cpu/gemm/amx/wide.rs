@@ -12,90 +12,22 @@
 //! chunk in the first-level cache and words that are all alike, 47 with random ones, which shares are (as much slower as the
 //! processor must be to multiply them), 44 with panels from the second-level cache; 1024³ 32, a ResNet's convolutions 20 to 28,
 //! where packing and carrying come on top. Prefetching the next chunk by instructions made it 6 to 10 % slower.
-//! Deeper panels spread the carry: a depth of 1024 gained about a tenth over 512, 2048 nothing more.
 
-use super::super::block::{Kernel, Left};
-use super::super::pack::{Concat, Lanes, Operand};
-use super::{
-    CHUNK, Limbs, MR, NR, Sums, Tiles, Words, both, exchange_bytes, exchange_halves, exchange_pairs, pack_columns,
-    pack_rows,
-};
+use super::{CHUNK, DEPTH_BLOCK, Limbs, NR, Sums, both, exchange_bytes, exchange_halves, exchange_pairs};
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 const LIMBS: usize = <u64 as Limbs>::LIMBS;
 const TILE: usize = <u64 as Limbs>::TILE;
-const DEPTH_BLOCK: usize = 1024;
 
 const _: () = assert!(DEPTH_BLOCK as u64 * 4 * 255 * 255 < 1 << 32, "a sum of diagonal 3 would overflow");
-
-/// A thread with configured tiles, and its buffers.
-pub(in super::super) struct Wide {
-    _tiles: Tiles,
-    sums: Sums<LIMBS>,
-    words: Words<u64>,
-}
-
-impl Wide {
-    /// # Safety
-    /// The machine must have AVX-512 F, DQ, VL, BW and AMX-INT8, with permission for tile data.
-    pub unsafe fn new() -> Self {
-        // SAFETY: the caller's promise.
-        let tiles = unsafe { Tiles::new() };
-        Wide { _tiles: tiles, sums: Sums([[[[0; 16]; MR]; NR / 16]; LIMBS]), words: Words([0; CHUNK * NR]) }
-    }
-}
-
-impl Kernel<MR, NR> for Wide {
-    type Word = u64;
-
-    const DEPTH_UNIT: usize = CHUNK;
-    const DEPTH_BLOCK: usize = DEPTH_BLOCK;
-    const ROW_BLOCK: usize = 128;
-    const COLUMN_BLOCK: usize = 512;
-
-    fn pack_a(&mut self, a: &Concat<'_, Lanes<'_, u64>>, depth: Range<usize>, rows: Range<usize>, dst: &mut [u64]) {
-        // SAFETY: `self` witnesses AVX-512.
-        unsafe { pack_rows(a, depth, rows, &mut self.words, dst) };
-    }
-
-    fn pack_b<B: Operand<Word = u64>>(
-        &mut self,
-        b: &Concat<'_, B>,
-        depth: Range<usize>,
-        columns: Range<usize>,
-        dst: &mut [u64],
-    ) {
-        // SAFETY: `self` witnesses AVX-512.
-        unsafe { pack_columns(b, depth, columns, &mut self.words, dst) };
-    }
-
-    fn tile(&mut self, a: Left<'_, u64>, b: &[u64], out: &mut [u64]) {
-        let chunks = a.panel.chunks_exact(LIMBS * TILE).zip(b.chunks_exact(LIMBS * TILE * NR / 16));
-        let sums = self.sums.0.as_mut_ptr().cast::<u8>();
-        for (index, (a, b)) in chunks.enumerate() {
-            let (a, b, add) = (a.as_ptr(), b.as_ptr(), index > 0);
-            // SAFETY: `self` witnesses configured tiles; the pointers are to a chunk of each panel
-            // and to the whole array of sums.
-            unsafe {
-                diagonals_7_6(a, b, sums, add);
-                diagonals_5_4(a, b, sums, add);
-                diagonals_3_2(a, b, sums, add);
-                diagonals_1_0(a, b, sums, add);
-            }
-        }
-        // SAFETY: `self` witnesses AVX-512.
-        unsafe { carry(&self.sums, out.as_chunks_mut().0) };
-    }
-}
 
 /// Defines a pass over two diagonals: sums (d, d − 1) += their products in a
 /// chunk; without `add` the sums start from zero.
 macro_rules! pass {
     ($name:ident, $d:literal, $lower:literal, [$($i:literal $low:literal),*]) => {
         /// # Safety
-        /// Tiles are configured as in [`Tiles`]; a chunk of both panels and the array of sums can be
+        /// Tiles are configured as in [`super::Tiles`]; a chunk of both panels and the array of sums can be
         /// accessed at the pointers.
         #[inline]
         unsafe fn $name(a: *const u64, b: *const u64, sums: *mut u8, add: bool) {
@@ -146,7 +78,7 @@ pass!(diagonals_1_0, 1, 0, [0 0]);
 
 /// Σ_d 2⁸ᵈ·sum_d: the words of a tile. Of every two sums next to each other the first is of a column x, the second of x + 8.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn carry(sums: &Sums<LIMBS>, out: &mut [[u64; NR]]) {
+fn carry(sums: &Sums, out: &mut [[u64; NR]]) {
     for (row, out) in out.iter_mut().enumerate() {
         for (tile, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let (first, second) = carry_row(sums, tile, row);
@@ -162,7 +94,7 @@ fn carry(sums: &Sums<LIMBS>, out: &mut [[u64; NR]]) {
 /// The words of columns 0 to 7 and of columns 8 to 15.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn carry_row(sums: &Sums<LIMBS>, tile: usize, row: usize) -> (__m512i, __m512i) {
+fn carry_row(sums: &Sums, tile: usize, row: usize) -> (__m512i, __m512i) {
     macro_rules! sum {
         ($d:literal) => {
             // SAFETY: sixteen sums; the load needs no alignment.
@@ -215,6 +147,24 @@ impl Limbs for u64 {
                 unsafe { split(parts, &words[tile * 16..], &mut dst[tile * TILE + row * Self::ROW..], TILE * NR / 16) };
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(a: &[u64], b: &[u64], sums: &mut Sums, out: &mut [[u64; NR]]) {
+        let chunks = a.chunks_exact(LIMBS * TILE).zip(b.chunks_exact(LIMBS * TILE * NR / 16));
+        let to = sums.0.as_mut_ptr().cast::<u8>();
+        for (index, (a, b)) in chunks.enumerate() {
+            let (a, b, add) = (a.as_ptr(), b.as_ptr(), index > 0);
+            // SAFETY: the caller's promise; the pointers are to a chunk of each panel and to the whole array of sums.
+            unsafe {
+                diagonals_7_6(a, b, to, add);
+                diagonals_5_4(a, b, to, add);
+                diagonals_3_2(a, b, to, add);
+                diagonals_1_0(a, b, to, add);
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { carry(sums, out) };
     }
 }
 
