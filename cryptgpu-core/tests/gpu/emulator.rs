@@ -18,18 +18,11 @@ fn text(name: &[u8]) -> Option<String> {
     let library = unsafe { Library::new(path) }.ok()?;
     // SAFETY: the emulator's functions of these names have this type.
     let function = unsafe { library.get::<Text>(name) }.ok()?;
-    // The text may grow between two calls, as kernels end and threads ask: a buffer that is too short is left as it is.
-    let mut buffer = Vec::<u8>::new();
-    loop {
-        let to = if buffer.is_empty() { std::ptr::null_mut() } else { buffer.as_mut_ptr() };
-        // SAFETY: null asks for the length, with a final zero; another buffer has the length that is said.
-        let needed = unsafe { function(to.cast(), buffer.len()) };
-        if needed <= buffer.len() {
-            buffer.truncate(needed - 1);
-            break;
-        }
-        buffer = vec![0u8; needed];
-    }
+    // SAFETY: a null buffer asks for the length, with its final zero.
+    let mut buffer = vec![0u8; unsafe { function(std::ptr::null_mut(), 0) }];
+    // SAFETY: the buffer has the length that was asked for.
+    unsafe { function(buffer.as_mut_ptr().cast(), buffer.len()) };
+    buffer.pop();
     String::from_utf8(buffer).ok()
 }
 

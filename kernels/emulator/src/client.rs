@@ -78,18 +78,11 @@ impl Emulator {
     fn text(&self, name: &[u8]) -> String {
         // SAFETY: the library's functions of these names have this type. Another library gives an empty text.
         let Ok(function) = (unsafe { self.library.get::<Text>(name) }) else { return String::new() };
-        // The text may grow between two calls, as kernels end and threads ask: a buffer that is too short is left as it is.
-        let mut buffer = Vec::<u8>::new();
-        loop {
-            let to = if buffer.is_empty() { std::ptr::null_mut() } else { buffer.as_mut_ptr() };
-            // SAFETY: null asks for the length, with a final zero; another buffer has the length that is said.
-            let needed = unsafe { function(to.cast(), buffer.len()) };
-            if needed <= buffer.len() {
-                buffer.truncate(needed - 1);
-                break;
-            }
-            buffer = vec![0u8; needed];
-        }
+        // SAFETY: a null buffer asks for the length, with its final zero.
+        let mut buffer = vec![0u8; unsafe { function(std::ptr::null_mut(), 0) }];
+        // SAFETY: the buffer has the length that was asked for.
+        unsafe { function(buffer.as_mut_ptr().cast(), buffer.len()) };
+        buffer.pop();
         String::from_utf8(buffer).unwrap_or_default()
     }
 

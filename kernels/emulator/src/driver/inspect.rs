@@ -1,5 +1,6 @@
 //! Functions that no driver of NVIDIA has: reports and statistics for tests. `client` calls them.
 
+use std::cell::RefCell;
 use std::ffi::c_char;
 
 use super::code::{self, Code};
@@ -42,15 +43,28 @@ pub unsafe extern "C" fn cryptgpuEmulatorTakeReports(to: *mut c_char, capacity: 
     needed
 }
 
-/// The statistics so far as JSON; gives the length they need.
+thread_local! {
+    static STATISTICS: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// The statistics so far as JSON. With a null buffer it gives the length they need and holds them for this thread's next call, as
+/// counts grow meanwhile; so call it twice.
 ///
 /// # Safety
 /// `to` is null or has `capacity` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cryptgpuEmulatorStatistics(to: *mut c_char, capacity: usize) -> usize {
-    let text = serde_json::to_string(&crate::statistics::current()).unwrap_or_default();
-    // SAFETY: as the caller promises.
-    unsafe { copy(&text, to, capacity) }
+    STATISTICS.with_borrow_mut(|held| {
+        if to.is_null() || held.is_empty() {
+            *held = serde_json::to_string(&crate::statistics::current()).unwrap_or_default();
+        }
+        // SAFETY: as the caller promises.
+        let needed = unsafe { copy(held, to, capacity) };
+        if !to.is_null() {
+            held.clear();
+        }
+        needed
+    })
 }
 
 /// Repairs the context of a device that an error broke: the next calls work again. What was queued is lost; memory
@@ -84,4 +98,21 @@ pub extern "C" fn cryptgpuEmulatorForget(pointer: u64, bytes: usize) -> Code {
         return code::SUCCESS;
     }
     code::INVALID_VALUE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_fit_the_length_that_was_given_though_counts_grow() {
+        // SAFETY: a null buffer asks for the length.
+        let mut buffer = vec![0u8; unsafe { cryptgpuEmulatorStatistics(std::ptr::null_mut(), 0) }];
+        crate::statistics::called("a function that was not called before");
+        // SAFETY: the buffer has the length that is said.
+        let needed = unsafe { cryptgpuEmulatorStatistics(buffer.as_mut_ptr().cast(), buffer.len()) };
+        assert_eq!((needed, buffer.pop()), (buffer.len() + 1, Some(0)));
+        let read: serde_json::Value = serde_json::from_slice(&buffer).unwrap();
+        assert!(read["calls"].is_object(), "{read}");
+    }
 }
