@@ -85,7 +85,7 @@ impl Drop for Tiles {
 
 /// 32-bit sums: diagonal (as many as a word has limbs), tile of columns, row, column.
 #[repr(C, align(64))]
-struct Sums([[[[u32; 16]; MR]; NR / 16]; 8]);
+pub(super) struct Sums([[[[u32; 16]; MR]; NR / 16]; 8]);
 
 /// Words of a chunk of B, or of a row of A, before they are split into limbs.
 #[repr(C, align(64))]
