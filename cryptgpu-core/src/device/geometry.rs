@@ -111,6 +111,48 @@ pub struct PlaneWindows {
     pub output: [usize; 2],
 }
 
+/// The rows and columns of a kernel that see an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeenKernel {
+    /// The windows with that part as their kernel, which give as many outputs.
+    pub window: PoolGeometry,
+    /// The part's first row and column.
+    pub first: [usize; 2],
+}
+
+impl PlaneWindows {
+    /// The part of the kernel beyond which it only ever sees padding: of 3 × 3 with padding 1 on a plane of 1 × 1 the middle. None
+    /// where that is the whole kernel, nothing, or a part of which padding cannot say where it begins.
+    ///
+    /// ```
+    /// use cryptgpu_core::device::PoolGeometry;
+    /// let seen = PoolGeometry::square(3, 1, 1).over([1, 1])?.seen().ok_or("not all of it")?;
+    /// assert_eq!((seen.window, seen.first), (PoolGeometry::square(1, 1, 0), [1, 1]));
+    /// assert_eq!(PoolGeometry::square(3, 1, 1).over([2, 2])?.seen(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn seen(&self) -> Option<SeenKernel> {
+        let PlaneWindows { window, input, output } = *self;
+        let (mut first, mut seen) = ([0; 2], window);
+        for axis in 0..2 {
+            let (stride, dilation, before) = (window.stride[axis], window.dilation[axis], window.padding[2 * axis]);
+            // The first window under whose tap an input lies, if any, is the first that begins late enough.
+            let sees = |tap: &usize| {
+                let from = before.saturating_sub(tap * dilation).div_ceil(stride);
+                from < output[axis] && from * stride + tap * dilation < input[axis] + before
+            };
+            let last = (0..window.kernel[axis]).rev().find(sees)?;
+            first[axis] = (0..=last).find(sees).unwrap_or(last).min(before / dilation);
+            seen.kernel[axis] = last + 1 - first[axis];
+            seen.padding[2 * axis] = before - first[axis] * dilation;
+            let reach = (output[axis] - 1) * stride + dilation * (seen.kernel[axis] - 1) + 1;
+            seen.padding[2 * axis + 1] = reach.saturating_sub(input[axis] + seen.padding[2 * axis]);
+        }
+        let pays = seen.kernel != window.kernel && seen.output(input) == Ok(output);
+        pays.then_some(SeenKernel { window: seen, first })
+    }
+}
+
 /// The sizes of two matrix products that are added: xₜ `[m, kₜ]` (stored as `[kₜ, m]` where the left factors are
 /// `transposed`) times yₜ `[kₜ, n]` (stored as `[n, kₜ]` where the right ones are).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -45,7 +45,7 @@ pub use cryptgpu_kernels::{
 };
 pub use draw::{Draw, Masks, Placed, make};
 pub use error::DeviceError;
-pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry};
+pub use geometry::{ConvGeometry, GeometryError, MatmulGeometry, PlaneWindows, PoolGeometry, SeenKernel};
 pub use rearrange::{Part, permuted};
 pub use select::{DeviceChoice, DeviceInUse, Devices};
 pub use spare::Words;

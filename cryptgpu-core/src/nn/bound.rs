@@ -365,7 +365,7 @@ mod tests {
     fn no_value_leaves_its_interval() {
         for net in [zoo::by_name("lenet").unwrap(), zoo::by_name("lenet-maxpool").unwrap(), piecewise()] {
             let name = net.name();
-            let (graph, weights) = fold::fold_batch_norm(&net, &Weights::seeded(&net, 3)).unwrap();
+            let (graph, weights) = fold::fold_weights(&net, &Weights::seeded(&net, 3)).unwrap();
             let plan = lower::lower(&graph, LowerOptions::default(), Ring::Z64).unwrap();
             let input = InputRange::new(-1.0, 2.0).unwrap();
             let all = intervals(&plan, &weights, input, FixedPoint::default()).unwrap();

@@ -1,16 +1,18 @@
-//! Batch normalisation folded into the convolution before it: the owner does this in plaintext before
-//! sharing, so that private inference never sees a batch normalisation.
+//! What the owner of a network does in plaintext before sharing it, so that private inference never sees it: batch
+//! normalisations are folded into the convolutions before them, and kernels lose what only ever sees padding (`seen`).
 
-use super::{Graph, NnError, NodeId, Op, Weights};
+use super::{Graph, NnError, NodeId, Op, Weights, seen};
+use crate::device::Part;
 use crate::ring::Withheld;
 use ndarray::{ArrayD, Axis, IxDyn};
 
-/// The graph without batch normalisations that follow convolutions. Needs no weights, so parties
-/// that do not own them compute the same graph.
+/// The graph without batch normalisations that follow convolutions, and without rows and columns of kernels that only ever see
+/// padding. Needs no weights, so parties that do not own them compute the same graph.
 ///
 /// # Errors
 /// [`NnError::CannotFold`] when a batch normalisation does not alone follow a convolution.
 pub fn fold_graph(graph: &Graph) -> Result<Graph, NnError> {
+    let graph = &*seen::graph(graph)?;
     let pairs = foldable(graph)?;
     let mut folded = Graph::builder(graph.name(), graph.input_shape());
     let mut renamed: Vec<NodeId> = vec![folded.input()];
@@ -30,11 +32,11 @@ pub fn fold_graph(graph: &Graph) -> Result<Graph, NnError> {
 
 /// Folds every batch normalisation into the convolution it follows:
 /// W′ = γ/√(σ² + eps) · W and b′ = (b − μ)·γ/√(σ² + eps) + β by output channel, in f64, rounded to f32. The
-/// convolution keeps its name; the other tensors are copied.
+/// convolution keeps its name, and of its weight what sees an input; the other tensors are copied.
 ///
 /// # Errors
 /// As [`fold_graph`], and as [`Weights::check`] for `weights`.
-pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights), NnError> {
+pub fn fold_weights(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights), NnError> {
     weights.check(graph)?;
     let folded_graph = fold_graph(graph)?;
     let mut folded = Weights::new();
@@ -44,15 +46,21 @@ pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weigh
         let Some(norm) = pair else {
             let copied = parameters.iter().filter(|p| p.node == id && !matches!(node.op, Op::BatchNorm2d { .. }));
             for parameter in copied {
-                folded.insert(&parameter.name, weights.tensor(graph, &parameter.name, &parameter.shape)?.clone());
+                let tensor = weights.tensor(graph, &parameter.name, &parameter.shape)?;
+                let parts = seen::parts(graph, node).filter(|_| parameter.name.ends_with(".weight"));
+                folded.insert(&parameter.name, part_of(tensor, parts));
             }
             continue;
         };
         let (weight, bias) = fold_one(graph, weights, id, norm)?;
-        folded.insert(format!("{}.weight", node.name), weight);
+        folded.insert(format!("{}.weight", node.name), part_of(&weight, seen::parts(graph, node)));
         folded.insert(format!("{}.bias", node.name), bias);
     }
     Ok((folded_graph, folded))
+}
+
+fn part_of(tensor: &ArrayD<f32>, parts: Option<[Part; 2]>) -> ArrayD<f32> {
+    parts.map_or_else(|| tensor.clone(), |parts| seen::view(tensor, &parts).as_standard_layout().into_owned())
 }
 
 /// For each convolution, the batch normalisation to fold into it.

@@ -53,7 +53,7 @@ fn most_carried(ring: Ring) -> u32 {
 pub fn lower(graph: &Graph, options: LowerOptions, ring: Ring) -> Result<Plan, NnError> {
     for node in graph.nodes() {
         if let Op::BatchNorm2d { .. } = node.op {
-            let what = "batch normalisation has no private protocol: fold it first (nn::fold_batch_norm)".into();
+            let what = "batch normalisation has no private protocol: fold it first (nn::fold_weights)".into();
             return Err(NnError::CannotLower { node: node.name.clone(), what });
         }
     }

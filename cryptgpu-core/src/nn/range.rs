@@ -109,7 +109,7 @@ pub fn headroom(
     conditions: &Conditions,
 ) -> Result<Vec<Headroom>, NnError> {
     let Conditions { input, options, settings } = conditions;
-    let (folded, weights) = fold::fold_batch_norm(graph, weights)?;
+    let (folded, weights) = fold::fold_weights(graph, weights)?;
     let plan = lower(&folded, *options, settings.codec.ring())?;
     window::check_plan(&plan, settings)?;
     let intervals = bound::intervals(&plan, &weights, *input, settings.codec)?;

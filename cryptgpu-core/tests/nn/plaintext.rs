@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crate::support::{every_operation, image, max_difference};
+use crate::support::{every_operation, image, max_difference, partly_seen};
 use cryptgpu_core::device::PoolGeometry;
-use cryptgpu_core::nn::{Graph, NnError, Op, Weights, fold_batch_norm, plaintext, zoo};
+use cryptgpu_core::nn::{Graph, NnError, Op, Weights, fold_weights, plaintext, zoo};
 use ndarray::ArrayD;
 use proptest::prelude::*;
 
@@ -92,9 +92,9 @@ proptest! {
 
 #[test]
 fn folding_does_not_change_the_function() {
-    for net in [every_operation().unwrap(), zoo::by_name("resnet18-maxpool").unwrap()] {
+    for net in [every_operation().unwrap(), partly_seen().unwrap(), zoo::by_name("resnet18-maxpool").unwrap()] {
         let weights = Weights::seeded(&net, 3);
-        let (folded, folded_weights) = fold_batch_norm(&net, &weights).unwrap();
+        let (folded, folded_weights) = fold_weights(&net, &weights).unwrap();
         assert!(!folded.nodes().iter().any(|node| matches!(node.op, Op::BatchNorm2d { .. })));
         folded_weights.check(&folded).unwrap();
         let [c, h, w] = net.input_shape();
@@ -105,6 +105,20 @@ fn folding_does_not_change_the_function() {
         assert!(scale > 1e-3, "the network is not constant zero");
         assert!(max_difference(&before, &after) < 1e-5 * scale, "{}: {scale}", net.name());
     }
+}
+
+#[test]
+fn kernels_are_shared_without_what_only_sees_padding() {
+    let net = partly_seen().unwrap();
+    let (_, weights) = fold_weights(&net, &Weights::seeded(&net, 3)).unwrap();
+    let shapes =
+        ["conv1", "conv2", "conv3"].map(|name| weights.get(&format!("{name}.weight")).unwrap().shape().to_vec());
+    assert_eq!(shapes, [[4, 2, 1, 5], [6, 2, 1, 5], [5, 6, 1, 1]]);
+    // Three of AlexNet's convolutions have one pixel to see.
+    let alexnet = zoo::by_name("alexnet-cifar10").unwrap();
+    let folded = cryptgpu_core::nn::fold::fold_graph(&alexnet).unwrap();
+    let elements = |net: &Graph| net.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum::<usize>();
+    assert_eq!(elements(&alexnet) - elements(&folded), 8 * (384 * 256 + 384 * 384 + 256 * 384));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! what its protocols declare.
 #![allow(clippy::unwrap_used)]
 
-use crate::support::{every_operation, image, infer, inference_operations, largest, max_difference, three};
+use crate::support::{
+    every_operation, image, infer, inference_operations, largest, max_difference, partly_seen, three,
+};
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, PiecewiseLinear, Settings, SignWindow, World};
 use cryptgpu_core::net::PartyId;
@@ -119,6 +121,8 @@ fn costs_are_declared_for_every_setting() {
         ),
         (every_operation().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
         (every_operation().unwrap(), Settings { codec: Ring::Z32.into(), ..standard }, 4e-2),
+        (partly_seen().unwrap(), standard, 1e-4),
+        (partly_seen().unwrap(), Settings { codec: Ring::Z32.into(), ..standard }, 4e-2),
         (
             zoo::by_name("lenet-maxpool").unwrap(),
             Settings { codec: Ring::Z32.into(), check_range: CheckRange::Layers, ..standard },

@@ -119,6 +119,21 @@ pub fn inference_operations() -> Result<Graph, NnError> {
     net.finish(both)
 }
 
+/// Convolutions of which some rows of the kernels, and in the last one all columns but one, only ever see padding.
+pub fn partly_seen() -> Result<Graph, NnError> {
+    let wide = PoolGeometry { kernel: [3, 5], stride: [1, 2], padding: [1, 1, 2, 2], dilation: [1; 2] };
+    let mut net = Graph::builder("partly-seen", [2, 1, 6]);
+    let x = net.conv_bn(["conv1", "bn1"], net.input(), 4, wide, 1)?;
+    let x = net.relu("relu1", x)?;
+    let x = net.conv_bn(["conv2", "bn2"], x, 6, PoolGeometry::square(5, 1, 2), 2)?;
+    let x = net.relu("relu2", x)?;
+    let x = net.add("pool", Op::GlobalAvgPool, &[x])?;
+    let x = net.conv("conv3", x, 5, PoolGeometry::square(3, 1, 1))?;
+    let flat = net.flatten("flatten", x)?;
+    let fc = net.linear("fc", flat, 3)?;
+    net.finish(fc)
+}
+
 /// A network that uses every operation of training: residual sum, projection, depthwise and grouped convolution,
 /// asymmetric padding, max-pool with padding, averages that can and cannot be deferred.
 pub fn every_operation() -> Result<Graph, NnError> {

@@ -2,7 +2,7 @@
 //! training and back into it, what it costs, and what it refuses.
 #![allow(clippy::unwrap_used)]
 
-use crate::support::{every_operation, image, max_difference, three};
+use crate::support::{every_operation, image, max_difference, partly_seen, three};
 use cryptgpu_core::device::{PoolGeometry, Tensor};
 use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, Party, Rep, Settings};
 use cryptgpu_core::net::PartyId;
@@ -104,10 +104,12 @@ fn gradients_are_those_of_the_oracle() {
         (tiny(), Loss::MeanSquaredError, &[], long),
         (every_operation().unwrap(), Loss::CrossEntropy, &[], long),
         (every_operation().unwrap(), Loss::MeanSquaredError, &["bn2", "conv3"], long),
+        (partly_seen().unwrap(), Loss::MeanSquaredError, &[], long),
         (tiny(), Loss::CrossEntropy, &[], short()),
         (pooled(3), Loss::MeanSquaredError, &["conv2"], short()),
         (every_operation().unwrap(), Loss::CrossEntropy, &[], short()),
         (every_operation().unwrap(), Loss::MeanSquaredError, &["bn2", "conv3"], short()),
+        (partly_seen().unwrap(), Loss::CrossEntropy, &["conv3"], short()),
     ];
     for (net, loss, frozen, settings) in cases {
         let count = 3;
@@ -381,6 +383,7 @@ fn a_training_is_evaluated_exported_folded_and_continued() {
     ways_out(&every_operation().unwrap(), Settings::default(), 1.0);
     ways_out(&tiny(), short(), 256.0);
     ways_out(&every_operation().unwrap(), short(), 256.0);
+    ways_out(&partly_seen().unwrap(), Settings::default(), 1.0);
 }
 
 /// `coarser`: how much so the numbers are than with 20 fraction bits.
@@ -418,6 +421,13 @@ fn ways_out(net: &Graph, settings: Settings, coarser: f64) {
     }
     let moved = largest_difference(&weights, resumed);
     assert!(moved.0 > 1e-2, "{moved:?}");
+    if let Some(kernel) = resumed.get("conv3.weight").filter(|_| net.name() == "partly-seen") {
+        // Its middle is trained, and the rest as it was.
+        let change = kernel - weights.get("conv3.weight").unwrap();
+        let middle = change.indexed_iter().filter(|(at, _)| at[2] == 1 && at[3] == 1).map(|(_, by)| by.abs());
+        assert!(middle.fold(0.0, f32::max) > 1e-4);
+        assert!(change.indexed_iter().all(|(at, by)| (at[2] == 1 && at[3] == 1) || by.abs() < 1e-5));
+    }
 }
 
 /// From a state and the keys that go with it shares go on bit for bit, what was computed once for frozen layers included.

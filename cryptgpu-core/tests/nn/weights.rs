@@ -131,7 +131,7 @@ fn a_variance_counts_with_eps_added() {
     let with = |value: f32| {
         let mut weights = Weights::seeded(&resnet, 1);
         weights.insert("bn1.running_var", ArrayD::from_elem(IxDyn(&[64]), value));
-        cryptgpu_core::nn::fold_batch_norm(&resnet, &weights)
+        cryptgpu_core::nn::fold_weights(&resnet, &weights)
     };
     let (_, folded) = with(-1e-12).unwrap();
     assert!(folded.get("conv1.weight").unwrap().iter().all(|value| value.is_finite()));

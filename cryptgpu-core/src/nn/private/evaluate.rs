@@ -108,7 +108,7 @@ pub(in crate::nn) fn evaluate(
         }
         PlanOp::MaxPool { window } => p.max_pool(x, window)?,
         PlanOp::BatchNorm2d { .. } => {
-            return Err(wiring("is normalised in training only: fold it first (nn::fold_batch_norm)"));
+            return Err(wiring("is normalised in training only: fold it first (nn::fold_weights)"));
         }
         PlanOp::SumPool { window } => x.sum_pool(window).map_err(local)?,
         PlanOp::Rescale { divisor } => rescale(p, x, *divisor)?,

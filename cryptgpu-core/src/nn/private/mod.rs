@@ -68,7 +68,7 @@ impl SharedModel {
         }
         let (folded, weights) = match weights {
             Some(weights) => {
-                let (graph, weights) = fold::fold_batch_norm(graph, &weights)?;
+                let (graph, weights) = fold::fold_weights(graph, &weights)?;
                 (graph, Some(weights))
             }
             None => (fold::fold_graph(graph)?, None),
@@ -240,7 +240,7 @@ pub fn encode_weights(
     options: LowerOptions,
     codec: FixedPoint,
 ) -> Result<Vec<(String, ArrayD<u64>)>, NnError> {
-    let (folded, mut weights) = fold::fold_batch_norm(graph, weights)?;
+    let (folded, mut weights) = fold::fold_weights(graph, weights)?;
     let plan = lower(&folded, options, codec.ring())?;
     let tensor = |spec: TensorSpec| {
         let words = spec.encode(codec, &mut weights)?;

@@ -3,14 +3,14 @@
 
 use super::model::SharedTraining;
 use super::optimizer::Moments;
-use super::plan::TrainingPlan;
+use super::plan::{TrainingPlan, TrainingTensor};
 use super::settings::{Optimizer, Train};
 use crate::device::DeviceError;
 use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::net::PartyId;
 use crate::nn::lower::lower;
 use crate::nn::plan::PlanOp;
-use crate::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, fold};
+use crate::nn::{Graph, LowerOptions, NnError, SharedModel, Weights, fold, seen};
 use crate::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, IxDyn};
 use std::collections::{BTreeMap, HashMap};
@@ -18,32 +18,47 @@ use std::collections::{BTreeMap, HashMap};
 /// The optimiser's numbers of a tensor are called as the tensor, with one of these behind it.
 const FIRST: &str = ".first_moment";
 const SECOND: &str = ".second_moment";
+/// A weight as it was when training began, of which only a part sees inputs.
+const WHOLE: &str = ".whole";
 /// As γ/√(σ² + eps) of a frozen batch normalisation is called, behind the name of its node.
 const FACTOR: &str = ".running_factor";
 
 impl SharedTraining {
-    /// Gives the network's parameters and running statistics to party `to`, by PyTorch's names; the others get `None`. One
-    /// round, 8 bytes for each.
+    /// Gives the network's parameters and running statistics to party `to`, by PyTorch's names; the others get `None`. What of a
+    /// kernel only ever sees padding is as it was when training began. One round, 8 bytes for each number.
     ///
     /// # Errors
     /// The link's errors.
     pub fn open_to(&self, p: &mut Party, to: PartyId) -> Result<Option<Weights>, NnError> {
         let codec = self.codec;
-        let flat: Result<Vec<Rep>, _> = self.tensors.iter().map(|rep| rep.reshape(&[rep.len()])).collect();
+        let all = self.tensors.iter().chain(self.whole.values());
+        let flat: Result<Vec<Rep>, _> = all.map(|rep| rep.reshape(&[rep.len()])).collect();
         let all = Rep::concat(&flat.map_err(MpcError::from)?).map_err(MpcError::from)?;
         let Some(opened) = p.step("export", |p| p.open_to(to, &all))? else { return Ok(None) };
         let mut words = opened.into_host().map_err(MpcError::from)?.into_iter();
-        let mut weights = Weights::new();
-        for tensor in self.plan.tensors() {
-            let values: Vec<f32> =
-                words.by_ref().take(tensor.elements()).map(|word| codec.decode(word) as f32).collect();
+        let mut array = |tensor: &TrainingTensor, shape: &[usize]| {
+            let elements = shape.iter().product();
+            let values: Vec<f32> = words.by_ref().take(elements).map(|word| codec.decode(word) as f32).collect();
             let found = vec![values.len()];
-            let array = ArrayD::from_shape_vec(IxDyn(&tensor.shape), values).map_err(|_| NnError::TensorShape {
+            ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| NnError::TensorShape {
                 graph: self.graph.name().into(),
                 tensor: tensor.name.clone(),
-                expected: tensor.shape.clone(),
+                expected: shape.to_vec(),
                 found,
-            })?;
+            })
+        };
+        let tensors = self.plan.tensors();
+        let mut arrays = tensors.iter().map(|of| array(of, &of.shape)).collect::<Result<Vec<_>, _>>()?;
+        for (&index, rep) in &self.whole {
+            let (tensor, part) = (&tensors[index], &mut arrays[index]);
+            let mut whole = array(tensor, rep.shape())?;
+            if let Some(parts) = seen::parts_of(&self.graph, &tensor.name) {
+                seen::view_mut(&mut whole, &parts).assign(part);
+            }
+            *part = whole;
+        }
+        let mut weights = Weights::new();
+        for (tensor, array) in tensors.iter().zip(arrays) {
             weights.insert(&tensor.name, array);
         }
         Ok(Some(weights))
@@ -130,8 +145,7 @@ impl SharedTraining {
     /// statistics, the optimiser's moments as `conv1.weight.first_moment`, and what was computed once for frozen batch
     /// normalisations as `bn1.running_factor`. For checkpoints.
     pub fn state(&self) -> Vec<(String, Rep)> {
-        let mut state: Vec<(String, Rep)> =
-            self.parameters().map(|(name, rep)| (name.to_owned(), rep.clone())).collect();
+        let mut state = self.weights();
         for (moments, suffix) in [(&self.moments.first, FIRST), (&self.moments.second, SECOND)] {
             let named = self.plan.tensors().iter().zip(moments);
             state.extend(named.filter_map(|(tensor, rep)| Some((format!("{}{suffix}", tensor.name), rep.clone()?))));
@@ -142,14 +156,22 @@ impl SharedTraining {
         state
     }
 
+    /// Parameters and running statistics, and as `conv1.weight.whole` what training sees a part of.
+    fn weights(&self) -> Vec<(String, Rep)> {
+        let whole = self.whole.iter().filter_map(|(&index, rep)| {
+            let tensor = self.plan.tensors().get(index)?;
+            Some((format!("{}{WHOLE}", tensor.name), rep.clone()))
+        });
+        self.parameters().map(|(name, rep)| (name.to_owned(), rep.clone())).chain(whole).collect()
+    }
+
     /// A new training from the weights and running statistics that this one has: no optimiser's numbers, no iteration behind
     /// it. Local; nothing is opened.
     ///
     /// # Errors
     /// As [`TrainingPlan::new`].
     pub fn anew(&self, train: &Train) -> Result<Self, NnError> {
-        let weights = self.parameters().map(|(name, rep)| (name.to_owned(), rep.clone()));
-        SharedTraining::from_state(&self.graph, train, self.codec, 0, weights)
+        SharedTraining::from_state(&self.graph, train, self.codec, 0, self.weights())
     }
 
     /// This training under settings that differ in what they reveal and in when they end, to go on with. Local.
@@ -203,9 +225,12 @@ impl SharedTraining {
             Optimizer::Sgd(_) => ring,
             Optimizer::Adam(_) => Ring::Z64,
         };
-        let (mut tensors, mut moments) = (vec![], Moments::default());
-        for tensor in plan.tensors() {
+        let (mut tensors, mut whole, mut moments) = (vec![], BTreeMap::new(), Moments::default());
+        for (index, tensor) in plan.tensors().iter().enumerate() {
             tensors.push(take(tensor.name.clone(), &tensor.shape, ring)?);
+            if let Some(shape) = &tensor.whole {
+                whole.insert(index, take(format!("{}{WHOLE}", tensor.name), shape, ring)?);
+            }
             let all = [(with_first, &mut moments.first, FIRST), (with_second, &mut moments.second, SECOND)];
             for (with, moments, suffix) in all {
                 let with = with && tensor.trained;
@@ -220,6 +245,6 @@ impl SharedTraining {
             let tensors = state.into_keys().collect::<Vec<_>>().join(", ");
             return Err(NnError::ExtraTensors { graph: graph.name().into(), tensors });
         }
-        Ok(SharedTraining { graph: graph.clone(), plan, codec, tensors, moments, iteration, frozen })
+        Ok(SharedTraining { graph: graph.clone(), plan, codec, tensors, whole, moments, iteration, frozen })
     }
 }

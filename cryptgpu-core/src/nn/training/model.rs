@@ -7,7 +7,7 @@ use super::forward::{Inputs, Passed};
 use super::initial::initial;
 use super::loss;
 use super::optimizer::{Moments, Update};
-use super::plan::TrainingPlan;
+use super::plan::{TrainingPlan, TrainingTensor};
 use super::settings::{Loss, Train};
 use super::times::{Label, Pass, StepTime, observed};
 use crate::device::Tensor;
@@ -15,7 +15,7 @@ use crate::mpc::{Party, Rep};
 use crate::net::PartyId;
 use crate::nn::plaintext::check_shape;
 use crate::nn::plan::PlanOp;
-use crate::nn::{Graph, NnError, Weights, window};
+use crate::nn::{Graph, NnError, Weights, seen, window};
 use crate::ring::FixedPoint;
 use std::collections::BTreeMap;
 
@@ -60,6 +60,8 @@ pub struct SharedTraining {
     pub(super) codec: FixedPoint,
     /// As the plan names them.
     pub(super) tensors: Vec<Rep>,
+    /// Weights, by position, that training sees a part of, as they were when it began.
+    pub(super) whole: BTreeMap<usize, Rep>,
     pub(super) moments: Moments,
     pub(super) iteration: u64,
     /// γ/√(σ² + eps) of frozen batch normalisations, by step, once they were needed.
@@ -95,21 +97,22 @@ impl SharedTraining {
             weights.check(graph)?;
         }
         let (codec, device) = (p.codec(), p.device());
-        let mut tensors = vec![];
-        for tensor in plan.tensors() {
-            let words = weights.as_ref().and_then(|weights| weights.get(&tensor.name)).map(|values| {
+        let (mut tensors, mut whole) = (vec![], BTreeMap::new());
+        for (index, TrainingTensor { name, shape, whole: all, .. }) in plan.tensors().iter().enumerate() {
+            let words = weights.as_ref().and_then(|weights| weights.get(name)).map(|values| {
                 let encoded = codec.encode_array(values);
-                encoded.map_err(|source| NnError::Encode { tensor: tensor.name.clone(), source })
+                encoded.map_err(|source| NnError::Encode { tensor: name.clone(), source })
             });
             let value = words.transpose()?.map(|words| Tensor::from_array_in(codec.ring(), device, &words));
-            tensors.push(p.step(&tensor.name, |p| p.input(owner, value.as_ref(), &tensor.shape))?);
+            let rep = p.step(name, |p| p.input(owner, value.as_ref(), all.as_ref().unwrap_or(shape)))?;
+            let part = seen::parts_of(graph, name).iter().flatten().try_fold(rep.clone(), |rep, of| rep.along(of));
+            tensors.push(part.map_err(|source| NnError::Local { node: name.clone(), source })?);
+            if all.is_some() {
+                whole.insert(index, rep);
+            }
         }
-        Ok(SharedTraining::begin(graph, plan, codec, tensors))
-    }
-
-    fn begin(graph: &Graph, plan: TrainingPlan, codec: FixedPoint, tensors: Vec<Rep>) -> Self {
-        let (moments, frozen) = (Moments::default(), BTreeMap::new());
-        SharedTraining { graph: graph.clone(), plan, codec, tensors, moments, iteration: 0, frozen }
+        let (graph, moments, frozen) = (graph.clone(), Moments::default(), BTreeMap::new());
+        Ok(SharedTraining { graph, plan, codec, tensors, whole, moments, iteration: 0, frozen })
     }
 
     /// The network.
@@ -243,7 +246,8 @@ impl SharedTraining {
         Ok(steps.into_iter().zip(factors).collect())
     }
 
-    /// The network's parameters and running statistics, by PyTorch's names, in node order.
+    /// The network's parameters and running statistics, by PyTorch's names, in node order; of a convolution's weight the rows and
+    /// columns that see an input.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &Rep)> {
         self.plan.tensors().iter().map(|tensor| tensor.name.as_str()).zip(&self.tensors)
     }
@@ -252,7 +256,7 @@ impl SharedTraining {
     pub fn bytes(&self) -> u64 {
         let moments = self.moments.first.iter().chain(&self.moments.second).flatten();
         let bytes = |rep: &Rep| (2 * 8 * rep.ring().words(rep.len())) as u64;
-        self.tensors.iter().chain(moments).chain(self.frozen.values()).map(bytes).sum()
+        self.tensors.iter().chain(self.whole.values()).chain(moments).chain(self.frozen.values()).map(bytes).sum()
     }
 
     fn check(&self, p: &Party, images: &Rep) -> Result<(), NnError> {

@@ -5,12 +5,12 @@
 use super::settings::{Loss, Optimizer, Train};
 use crate::nn::lower::lower_for_training;
 use crate::nn::plan::{PlanOp, Step, ValueId};
-use crate::nn::{Graph, NnError, Plan};
+use crate::nn::{Graph, NnError, Plan, seen};
 use crate::ring::Ring;
 use std::collections::BTreeMap;
 
 /// The steps of an iteration, in order: forward as in inference, but with batch normalisation in training mode, and
-/// backward.
+/// backward. What of a kernel only ever sees padding has no gradient and is left out, weight decay included.
 ///
 /// ```
 /// use cryptgpu_core::nn::training::{Train, TrainingPlan};
@@ -42,8 +42,10 @@ const SUMMED_32: usize = 16;
 pub struct TrainingTensor {
     /// Name in PyTorch's `state_dict`.
     pub name: String,
-    /// Its shape.
+    /// Its shape: of a convolution's weight that of the rows and columns which see an input.
     pub shape: Vec<usize>,
+    /// The shape of the whole weight, where that is not all of it.
+    pub whole: Option<Vec<usize>>,
     /// Whether the optimiser changes it: it is a parameter, and not frozen.
     pub trained: bool,
 }
@@ -52,6 +54,11 @@ impl TrainingTensor {
     /// How many elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// How many elements a whole weight has, if that is kept beside its part.
+    pub(super) fn whole_elements(&self) -> usize {
+        self.whole.as_ref().map_or(0, |shape| shape.iter().product())
     }
 }
 
@@ -102,13 +109,14 @@ impl TrainingPlan {
         check_settings(train)?;
         check_frozen(graph, train)?;
         graph.check_gradients()?;
+        let (whole, graph) = (graph, &*seen::graph(graph)?);
         let forward = lower_for_training(graph, ring)?;
         if train.loss == Loss::CrossEntropy && forward.shape(forward.output()).len() != 1 {
             let node = graph.node(graph.output()).name.clone();
             let what = "cross-entropy takes a vector of logits for each image: flatten the result first".into();
             return Err(NnError::CannotLower { node, what });
         }
-        let (tensors, layers) = tensors(graph, &forward, train);
+        let (tensors, layers) = tensors(whole, graph, &forward, train);
         if !tensors.iter().any(|tensor| tensor.trained) {
             let what = format!("`{}` has no weight that is not frozen: nothing is left to train", graph.name());
             return Err(NnError::Settings { what });
@@ -244,7 +252,7 @@ fn check_frozen(graph: &Graph, train: &Train) -> Result<(), NnError> {
     Ok(())
 }
 
-fn tensors(graph: &Graph, forward: &Plan, train: &Train) -> (Vec<TrainingTensor>, Vec<LayerTensors>) {
+fn tensors(whole: &Graph, graph: &Graph, forward: &Plan, train: &Train) -> (Vec<TrainingTensor>, Vec<LayerTensors>) {
     let has_tensors =
         |step: &Step| matches!(step.op, PlanOp::Conv2d { .. } | PlanOp::Linear { .. } | PlanOp::BatchNorm2d { .. });
     let by_name: BTreeMap<&str, usize> = forward
@@ -256,7 +264,7 @@ fn tensors(graph: &Graph, forward: &Plan, train: &Train) -> (Vec<TrainingTensor>
         .collect();
     let mut layers = vec![LayerTensors::default(); forward.steps().len()];
     let mut tensors = vec![];
-    for parameter in graph.parameters() {
+    for (parameter, whole) in graph.parameters().into_iter().zip(whole.parameters()) {
         let node = graph.node(parameter.node).name.as_str();
         let role = parameter.name.rsplit('.').next().unwrap_or_default();
         let index = tensors.len();
@@ -273,6 +281,7 @@ fn tensors(graph: &Graph, forward: &Plan, train: &Train) -> (Vec<TrainingTensor>
         let parameter_of_loss = matches!(role, "weight" | "bias");
         tensors.push(TrainingTensor {
             trained: trained && parameter_of_loss,
+            whole: (whole.shape != parameter.shape).then_some(whole.shape),
             name: parameter.name,
             shape: parameter.shape,
         });

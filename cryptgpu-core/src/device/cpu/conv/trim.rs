@@ -3,7 +3,7 @@
 
 use crate::device::cpu::elementwise::reorder;
 use crate::device::spare::Elements;
-use crate::device::{BlockOrder, ConvGeometry, GeometryError, PlaneWindows};
+use crate::device::{BlockOrder, ConvGeometry, GeometryError, SeenKernel};
 use crate::ring::Word;
 
 /// A convolution with the part of its kernel that sees inputs.
@@ -19,27 +19,12 @@ pub(super) struct Trim {
 impl Trim {
     /// None where every row and column of the kernel sees an input, or padding cannot say where the part begins.
     pub fn of(geometry: &ConvGeometry) -> Result<Option<Self>, GeometryError> {
-        let PlaneWindows { window, input, output } = geometry.windows()?;
-        let (mut first, mut trimmed) = ([0; 2], window);
-        for axis in 0..2 {
-            let (stride, dilation, before) = (window.stride[axis], window.dilation[axis], window.padding[2 * axis]);
-            // The first window under whose tap an input lies, if any, is the first that begins late enough.
-            let sees = |tap: &usize| {
-                let from = before.saturating_sub(tap * dilation).div_ceil(stride);
-                from < output[axis] && from * stride + tap * dilation < input[axis] + before
-            };
-            let Some(last) = (0..window.kernel[axis]).rev().find(sees) else { return Ok(None) };
-            let live = (0..=last).find(sees).unwrap_or(last);
-            first[axis] = live.min(before / dilation);
-            trimmed.kernel[axis] = last + 1 - first[axis];
-            trimmed.padding[2 * axis] = before - first[axis] * dilation;
-            let window = dilation * (trimmed.kernel[axis] - 1) + 1;
-            let reach = (output[axis] - 1) * stride + window;
-            trimmed.padding[2 * axis + 1] = reach.saturating_sub(input[axis] + trimmed.padding[2 * axis]);
-        }
-        let live = ConvGeometry { window: trimmed, ..*geometry };
-        let pays = trimmed.kernel != window.kernel && live.output() == Ok(output);
-        Ok(pays.then_some(Trim { geometry: live, kernel: window.kernel, first }))
+        let seen = geometry.windows()?.seen();
+        Ok(seen.map(|SeenKernel { window, first }| Trim {
+            geometry: ConvGeometry { window, ..*geometry },
+            kernel: geometry.window.kernel,
+            first,
+        }))
     }
 
     /// The part of the weights.
