@@ -48,6 +48,18 @@ pub(super) fn parts_of(graph: &Graph, name: &str) -> Option<[Part; 2]> {
     parts(graph, node)
 }
 
+/// What else there is of a weight of this shape: rows before and after these parts, and beside them columns before and after.
+pub(super) fn rest(shape: &[usize], [rows, columns]: &[Part; 2]) -> Vec<[Part; 2]> {
+    let &[_, _, height, width] = shape else { return vec![] };
+    let around = |part: &Part, size: usize| {
+        let end = part.start + part.count;
+        [Part { start: 0, count: part.start, ..*part }, Part { start: end, count: size - end, ..*part }]
+    };
+    let above = around(rows, height).map(|rows| [rows, Part { start: 0, count: width, ..*columns }]);
+    let beside = around(columns, width).map(|columns| [*rows, columns]);
+    above.into_iter().chain(beside).filter(|parts| parts.iter().all(|part| part.count > 0)).collect()
+}
+
 /// These parts of a weight.
 pub(super) fn view<'a>(weight: &'a ArrayD<f32>, parts: &[Part; 2]) -> ArrayViewD<'a, f32> {
     weight.slice_each_axis(|axis| slice(parts, axis.axis))

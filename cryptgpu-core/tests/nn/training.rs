@@ -396,6 +396,10 @@ fn ways_out(net: &Graph, settings: Settings, coarser: f64) {
         let [(x, t), (other, other_targets)] = [0, 1].map(|at| (share(p, &data[at].0), share(p, &data[at].1)));
         let _ = training.step(p, &x, &t, 0.05, |_| {}).unwrap();
         let (state, codec) = (training.state(), training.codec());
+        // Of the weights that training began with nothing is kept but what it does not see: who gets the others gets no more.
+        let unseen = state.iter().filter(|(name, _)| name.ends_with(".unseen")).map(|(_, rep)| rep.len());
+        let expected = if net.name() == "partly-seen" { 4 * 2 * 10 + 6 * 2 * 20 + 5 * 6 * 8 } else { 0 };
+        assert_eq!(unseen.sum::<usize>(), expected);
         let mut again = SharedTraining::from_state(net, &train, codec, training.iteration(), state).unwrap();
         let _ = again.step(p, &other, &other_targets, 0.05, |_| {}).unwrap();
         assert_eq!(again.iteration(), 2);

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, HashMap};
 /// The optimiser's numbers of a tensor are called as the tensor, with one of these behind it.
 const FIRST: &str = ".first_moment";
 const SECOND: &str = ".second_moment";
-/// A weight as it was when training began, of which only a part sees inputs.
-const WHOLE: &str = ".whole";
+/// What of a weight only ever sees padding.
+const UNSEEN: &str = ".unseen";
 /// As γ/√(σ² + eps) of a frozen batch normalisation is called, behind the name of its node.
 const FACTOR: &str = ".running_factor";
 
@@ -31,7 +31,7 @@ impl SharedTraining {
     /// The link's errors.
     pub fn open_to(&self, p: &mut Party, to: PartyId) -> Result<Option<Weights>, NnError> {
         let codec = self.codec;
-        let all = self.tensors.iter().chain(self.whole.values());
+        let all = self.tensors.iter().chain(self.unseen.values());
         let flat: Result<Vec<Rep>, _> = all.map(|rep| rep.reshape(&[rep.len()])).collect();
         let all = Rep::concat(&flat.map_err(MpcError::from)?).map_err(MpcError::from)?;
         let Some(opened) = p.step("export", |p| p.open_to(to, &all))? else { return Ok(None) };
@@ -49,11 +49,16 @@ impl SharedTraining {
         };
         let tensors = self.plan.tensors();
         let mut arrays = tensors.iter().map(|of| array(of, &of.shape)).collect::<Result<Vec<_>, _>>()?;
-        for (&index, rep) in &self.whole {
+        for (&index, rep) in &self.unseen {
             let (tensor, part) = (&tensors[index], &mut arrays[index]);
-            let mut whole = array(tensor, rep.shape())?;
-            if let Some(parts) = seen::parts_of(&self.graph, &tensor.name) {
-                seen::view_mut(&mut whole, &parts).assign(part);
+            let rest = array(tensor, rep.shape())?;
+            let (Some(shape), Some(parts)) = (&tensor.whole, seen::parts_of(&self.graph, &tensor.name)) else {
+                continue;
+            };
+            let (mut whole, mut rest) = (ArrayD::zeros(IxDyn(shape)), rest.iter());
+            seen::view_mut(&mut whole, &parts).assign(part);
+            for parts in seen::rest(shape, &parts) {
+                seen::view_mut(&mut whole, &parts).iter_mut().zip(rest.by_ref()).for_each(|(to, value)| *to = *value);
             }
             *part = whole;
         }
@@ -156,13 +161,13 @@ impl SharedTraining {
         state
     }
 
-    /// Parameters and running statistics, and as `conv1.weight.whole` what training sees a part of.
+    /// Parameters and running statistics, and as `conv1.weight.unseen` what of a weight only ever sees padding.
     fn weights(&self) -> Vec<(String, Rep)> {
-        let whole = self.whole.iter().filter_map(|(&index, rep)| {
+        let unseen = self.unseen.iter().filter_map(|(&index, rep)| {
             let tensor = self.plan.tensors().get(index)?;
-            Some((format!("{}{WHOLE}", tensor.name), rep.clone()))
+            Some((format!("{}{UNSEEN}", tensor.name), rep.clone()))
         });
-        self.parameters().map(|(name, rep)| (name.to_owned(), rep.clone())).chain(whole).collect()
+        self.parameters().map(|(name, rep)| (name.to_owned(), rep.clone())).chain(unseen).collect()
     }
 
     /// A new training from the weights and running statistics that this one has: no optimiser's numbers, no iteration behind
@@ -225,11 +230,12 @@ impl SharedTraining {
             Optimizer::Sgd(_) => ring,
             Optimizer::Adam(_) => Ring::Z64,
         };
-        let (mut tensors, mut whole, mut moments) = (vec![], BTreeMap::new(), Moments::default());
+        let (mut tensors, mut unseen, mut moments) = (vec![], BTreeMap::new(), Moments::default());
         for (index, tensor) in plan.tensors().iter().enumerate() {
             tensors.push(take(tensor.name.clone(), &tensor.shape, ring)?);
-            if let Some(shape) = &tensor.whole {
-                whole.insert(index, take(format!("{}{WHOLE}", tensor.name), shape, ring)?);
+            if tensor.whole.is_some() {
+                let elements = tensor.unseen_elements();
+                unseen.insert(index, take(format!("{}{UNSEEN}", tensor.name), &[elements], ring)?);
             }
             let all = [(with_first, &mut moments.first, FIRST), (with_second, &mut moments.second, SECOND)];
             for (with, moments, suffix) in all {
@@ -245,6 +251,6 @@ impl SharedTraining {
             let tensors = state.into_keys().collect::<Vec<_>>().join(", ");
             return Err(NnError::ExtraTensors { graph: graph.name().into(), tensors });
         }
-        Ok(SharedTraining { graph: graph.clone(), plan, codec, tensors, whole, moments, iteration, frozen })
+        Ok(SharedTraining { graph: graph.clone(), plan, codec, tensors, unseen, moments, iteration, frozen })
     }
 }

@@ -14,7 +14,7 @@ use crate::nn::plan::{PlanOp, Step, ValueId};
 /// a pixel). On a card all but [`TrainingMemory::process`] is the card's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrainingMemory {
-    /// Weights and running statistics: two elements each, whole kernels beside what training sees of them included.
+    /// Weights and running statistics: two elements each, what training does not see of kernels included.
     pub weights: u64,
     /// What the optimiser keeps: two elements for each number.
     pub optimizer: u64,
@@ -103,8 +103,8 @@ impl TrainingPlan {
         let images: usize = forward.input_shape().iter().product();
         let data = elements(&[images]) + elements(forward.shape(forward.output()));
         let passes = Simulation::new(self, batch, check != CheckRange::Off).run();
-        let whole = share * self.tensors().iter().map(|tensor| tensor.whole_elements() as u64).sum::<u64>();
-        let (weights, optimizer, batch) = (of(false) + whole, moments * of(true) / share, share * data);
+        let unseen = share * self.tensors().iter().map(|tensor| tensor.unseen_elements() as u64).sum::<u64>();
+        let (weights, optimizer, batch) = (of(false) + unseen, moments * of(true) / share, share * data);
         let memory = TrainingMemory { weights, optimizer, batch, passes, kept: 0, process: PROCESS };
         TrainingMemory { kept: spare::kept_beside(memory.used()), ..memory }
     }

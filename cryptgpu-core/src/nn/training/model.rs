@@ -10,7 +10,7 @@ use super::optimizer::{Moments, Update};
 use super::plan::{TrainingPlan, TrainingTensor};
 use super::settings::{Loss, Train};
 use super::times::{Label, Pass, StepTime, observed};
-use crate::device::Tensor;
+use crate::device::{DeviceError, Part, Tensor};
 use crate::mpc::{Party, Rep};
 use crate::net::PartyId;
 use crate::nn::plaintext::check_shape;
@@ -60,8 +60,8 @@ pub struct SharedTraining {
     pub(super) codec: FixedPoint,
     /// As the plan names them.
     pub(super) tensors: Vec<Rep>,
-    /// Weights, by position, that training sees a part of, as they were when it began.
-    pub(super) whole: BTreeMap<usize, Rep>,
+    /// Of weights, by position, what only ever sees padding, one part after the other ([`seen::rest`]).
+    pub(super) unseen: BTreeMap<usize, Rep>,
     pub(super) moments: Moments,
     pub(super) iteration: u64,
     /// γ/√(σ² + eps) of frozen batch normalisations, by step, once they were needed.
@@ -97,22 +97,24 @@ impl SharedTraining {
             weights.check(graph)?;
         }
         let (codec, device) = (p.codec(), p.device());
-        let (mut tensors, mut whole) = (vec![], BTreeMap::new());
-        for (index, TrainingTensor { name, shape, whole: all, .. }) in plan.tensors().iter().enumerate() {
+        let (mut tensors, mut unseen) = (vec![], BTreeMap::new());
+        for (index, TrainingTensor { name, shape, whole, .. }) in plan.tensors().iter().enumerate() {
             let words = weights.as_ref().and_then(|weights| weights.get(name)).map(|values| {
                 let encoded = codec.encode_array(values);
                 encoded.map_err(|source| NnError::Encode { tensor: name.clone(), source })
             });
             let value = words.transpose()?.map(|words| Tensor::from_array_in(codec.ring(), device, &words));
-            let rep = p.step(name, |p| p.input(owner, value.as_ref(), all.as_ref().unwrap_or(shape)))?;
-            let part = seen::parts_of(graph, name).iter().flatten().try_fold(rep.clone(), |rep, of| rep.along(of));
-            tensors.push(part.map_err(|source| NnError::Local { node: name.clone(), source })?);
-            if all.is_some() {
-                whole.insert(index, rep);
-            }
+            let rep = p.step(name, |p| p.input(owner, value.as_ref(), whole.as_ref().unwrap_or(shape)))?;
+            let local = |source| NnError::Local { node: name.clone(), source };
+            let (part, rest) = match seen::parts_of(graph, name) {
+                Some(parts) => split(&rep, &parts).map(|(part, rest)| (part, Some(rest))).map_err(local)?,
+                None => (rep, None),
+            };
+            tensors.push(part);
+            unseen.extend(rest.map(|rest| (index, rest)));
         }
         let (graph, moments, frozen) = (graph.clone(), Moments::default(), BTreeMap::new());
-        Ok(SharedTraining { graph, plan, codec, tensors, whole, moments, iteration: 0, frozen })
+        Ok(SharedTraining { graph, plan, codec, tensors, unseen, moments, iteration: 0, frozen })
     }
 
     /// The network.
@@ -256,7 +258,7 @@ impl SharedTraining {
     pub fn bytes(&self) -> u64 {
         let moments = self.moments.first.iter().chain(&self.moments.second).flatten();
         let bytes = |rep: &Rep| (2 * 8 * rep.ring().words(rep.len())) as u64;
-        self.tensors.iter().chain(self.whole.values()).chain(moments).chain(self.frozen.values()).map(bytes).sum()
+        self.tensors.iter().chain(self.unseen.values()).chain(moments).chain(self.frozen.values()).map(bytes).sum()
     }
 
     fn check(&self, p: &Party, images: &Rep) -> Result<(), NnError> {
@@ -282,4 +284,12 @@ impl SharedTraining {
         let one_hot = self.plan.train().loss == Loss::CrossEntropy;
         Err(NnError::Targets { graph: forward.name().into(), expected, found: targets.shape().into(), one_hot })
     }
+}
+
+/// These parts of a weight, and the rest of it in one row.
+fn split(weight: &Rep, parts: &[Part; 2]) -> Result<(Rep, Rep), DeviceError> {
+    let take = |parts: &[Part; 2]| parts.iter().try_fold(weight.clone(), |rep, of| rep.along(of));
+    let flat = |parts: &[Part; 2]| take(parts).and_then(|rep| rep.reshape(&[rep.len()]));
+    let rest: Result<Vec<Rep>, _> = seen::rest(weight.shape(), parts).iter().map(flat).collect();
+    Ok((take(parts)?, Rep::concat(&rest?)?))
 }

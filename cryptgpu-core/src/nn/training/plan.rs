@@ -56,9 +56,9 @@ impl TrainingTensor {
         self.shape.iter().product()
     }
 
-    /// How many elements a whole weight has, if that is kept beside its part.
-    pub(super) fn whole_elements(&self) -> usize {
-        self.whole.as_ref().map_or(0, |shape| shape.iter().product())
+    /// How many elements a whole weight has besides.
+    pub(super) fn unseen_elements(&self) -> usize {
+        self.whole.as_ref().map_or(0, |shape| shape.iter().product::<usize>() - self.elements())
     }
 }
 
