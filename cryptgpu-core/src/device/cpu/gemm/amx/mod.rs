@@ -195,7 +195,8 @@ fn pack_rows<W: Limbs>(
     }
 }
 
-/// Splits at most 32 columns of B, chunk by chunk.
+/// Splits at most 32 columns of B, chunk by chunk. All of them are gathered first, where they are split then: what a gather finds
+/// out about a convolution's pixels serves the whole panel.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
 fn pack_columns<W: Limbs, B: Operand<Word = W>>(
     b: &Concat<'_, B>,
@@ -204,8 +205,9 @@ fn pack_columns<W: Limbs, B: Operand<Word = W>>(
     Words(words): &mut Words<W>,
     dst: &mut [W],
 ) {
-    for (first, chunk) in depth.clone().step_by(CHUNK).zip(dst.chunks_exact_mut(W::LIMBS * W::TILE * NR / 16)) {
-        b.pack::<NR>(first..(first + CHUNK).min(depth.end), columns.clone(), words);
+    b.pack::<NR>(depth, columns, dst);
+    for chunk in dst.as_chunks_mut::<{ CHUNK * NR }>().0 {
+        *words = *chunk;
         // SAFETY: this function has the instructions.
         unsafe { W::split_columns(words, chunk) };
     }
