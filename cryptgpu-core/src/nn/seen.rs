@@ -65,8 +65,18 @@ pub(super) fn view<'a>(weight: &'a ArrayD<f32>, parts: &[Part; 2]) -> ArrayViewD
     weight.slice_each_axis(|axis| slice(parts, axis.axis))
 }
 
+/// The whole weight of this shape of which these parts are `seen`, and all others, one after the other as [`rest`] has them, `unseen`.
+pub(super) fn whole(shape: &[usize], parts: &[Part; 2], seen: &ArrayD<f32>, unseen: &ArrayD<f32>) -> ArrayD<f32> {
+    let (mut whole, mut unseen) = (ArrayD::zeros(shape), unseen.iter());
+    view_mut(&mut whole, parts).assign(seen);
+    for parts in rest(shape, parts) {
+        view_mut(&mut whole, &parts).iter_mut().zip(unseen.by_ref()).for_each(|(to, value)| *to = *value);
+    }
+    whole
+}
+
 /// These parts of a weight, to be written.
-pub(super) fn view_mut<'a>(weight: &'a mut ArrayD<f32>, parts: &[Part; 2]) -> ArrayViewMutD<'a, f32> {
+fn view_mut<'a>(weight: &'a mut ArrayD<f32>, parts: &[Part; 2]) -> ArrayViewMutD<'a, f32> {
     weight.slice_each_axis_mut(|axis| slice(parts, axis.axis))
 }
 

@@ -9,7 +9,7 @@ use cryptgpu_core::experiment::Inference;
 use cryptgpu_core::mpc::{MpcError, Operand, Party, Rep, World};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{Graph, LowerOptions, SharedModel, Weights, private};
-use cryptgpu_core::ring::BLOCK;
+use cryptgpu_core::ring::{BLOCK, Ring};
 use ndarray::{ArrayD, IxDyn};
 use std::fmt::Write;
 use std::sync::Barrier;
@@ -32,11 +32,11 @@ const PROTOCOLS: &[(&str, Protocol)] = &[
         let w = x.reshape(&[ELEMENTS])?.narrow(0..8 * 4 * 9)?.reshape(&[8, 4, 3, 3])?;
         p.conv2d(&x.reshape(&[1, 4, 32, 32])?, &Operand::new(w), &geometry, None).map(drop)
     }),
-    ("truncation of a shared tensor", |p, x| p.truncate(x, 20).map(drop)),
+    ("truncation of a shared tensor", |p, x| p.truncate(x, p.codec().fraction_bits()).map(drop)),
     ("sign bit", |p, x| p.sign(x).map(drop)),
     ("ReLU", |p, x| p.relu(x).map(drop)),
     ("product with truncation, and ReLU behind it", |p, x| {
-        let product = p.begin_truncation(x.local_mul(x)?, 20)?;
+        let product = p.begin_truncation(x.local_mul(x)?, p.codec().fraction_bits())?;
         p.relu_behind(product).map(drop)
     }),
     ("max-pool 2×2", |p, x| p.max_pool(&x.reshape(&[1, 4, 32, 32])?, &PoolGeometry::square(2, 2, 0)).map(drop)),
@@ -66,8 +66,8 @@ fn counted<T, E: std::fmt::Debug>(
     (p.id() == PartyId::P0).then_some((asked, rounds))
 }
 
-fn of_protocol(card: Device, protocol: Protocol) -> (Calls, u64) {
-    let world = World { devices: [card, Device::Cpu, Device::Cpu], ..World::seeded(5) };
+fn of_protocol(card: Device, ring: Ring, protocol: Protocol) -> (Calls, u64) {
+    let world = World { devices: [card, Device::Cpu, Device::Cpu], ..World::seeded(5).in_ring(ring) };
     let values = (0..ELEMENTS as u64).map(|i| i.wrapping_mul(0x9e37) % (1 << 22)).collect();
     let shares = world.deal(&ArrayD::from_shape_vec(IxDyn(&[SIDE, SIDE]), values).unwrap());
     let all = Barrier::new(3);
@@ -75,8 +75,8 @@ fn of_protocol(card: Device, protocol: Protocol) -> (Calls, u64) {
     counted.into_iter().flatten().next().unwrap()
 }
 
-fn of_network(card: Device, net: &Graph, weights: &Weights, images: &ArrayD<f64>) -> (Calls, u64) {
-    let world = World { devices: [card, Device::Cpu, Device::Cpu], ..World::seeded(3) };
+fn of_network(card: Device, ring: Ring, net: &Graph, weights: &Weights, images: &ArrayD<f64>) -> (Calls, u64) {
+    let world = World { devices: [card, Device::Cpu, Device::Cpu], ..World::seeded(3).in_ring(ring) };
     let all = Barrier::new(3);
     let counted = world.run(|p| {
         let [zero, one, _] = PartyId::ALL;
@@ -95,21 +95,27 @@ fn calls(card: Device) {
         return;
     }
     const { assert!(ELEMENTS >= 4 * BLOCK, "every party has every role") };
-    let mut rows: Vec<_> = PROTOCOLS.iter().map(|&(name, protocol)| (name, of_protocol(card, protocol))).collect();
+    let in_both = |of: &dyn Fn(Ring) -> (Calls, u64)| [Ring::Z64, Ring::Z32].map(of);
+    let mut rows: Vec<_> =
+        PROTOCOLS.iter().map(|&(name, protocol)| (name, in_both(&|ring| of_protocol(card, ring, protocol)))).collect();
     let declaration = Inference::of("lenet").unwrap();
     let net = declaration.graph().unwrap();
     let weights = declaration.load_weights(&net).unwrap();
     let digit = declaration.open_images(&net).unwrap().batch(0, 1).unwrap();
-    rows.push(("**LeNet**", of_network(card, &net, &weights, &digit)));
+    rows.push(("**LeNet**", in_both(&|ring| of_network(card, ring, &net, &weights, &digit))));
     let mut table = String::from(
         "| | rounds | launches | copies to the card | from it | within it | points marked |\n|---|---|---|---|---|---|---|\n",
     );
-    for (name, (asked, rounds)) in rows {
-        // Events are used again. How many are in use at a time depends on when copies end, which no table can hold.
-        let (made, marked) = (asked.events(), asked.columns()[4]);
-        assert!(made <= 2 + marked / 8, "{name}: {made} events made for {marked} points in streams");
-        let columns = asked.columns().map(|count| count.to_string()).join(" | ");
-        writeln!(table, "| {name} | {rounds} | {columns} |").unwrap();
+    for (name, both) in rows {
+        let [long, short] = both.map(|(asked, rounds)| {
+            // Events are used again. How many are in use at a time depends on when copies end, which no table can hold.
+            let (made, marked) = (asked.events(), asked.columns()[4]);
+            assert!(made <= 2 + marked / 8, "{name}: {made} events made for {marked} points in streams");
+            std::iter::once(rounds).chain(asked.columns())
+        });
+        let cell = |(long, short)| if long == short { format!("{long}") } else { format!("{long} / {short}") };
+        let columns = long.zip(short).map(cell).collect::<Vec<_>>().join(" | ");
+        writeln!(table, "| {name} | {columns} |").unwrap();
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/gpu.md");
     let file = std::fs::read_to_string(path).unwrap();

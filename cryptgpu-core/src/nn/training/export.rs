@@ -25,7 +25,7 @@ const FACTOR: &str = ".running_factor";
 
 impl SharedTraining {
     /// Gives the network's parameters and running statistics to party `to`, by PyTorch's names; the others get `None`. What of a
-    /// kernel only ever sees padding is as it was when training began. One round, 8 bytes for each number.
+    /// kernel only ever sees padding is as it was when training began. One round, 8 bytes for each number, 4 in the ring of 32 bits.
     ///
     /// # Errors
     /// The link's errors.
@@ -50,17 +50,11 @@ impl SharedTraining {
         let tensors = self.plan.tensors();
         let mut arrays = tensors.iter().map(|of| array(of, &of.shape)).collect::<Result<Vec<_>, _>>()?;
         for (&index, rep) in &self.unseen {
-            let (tensor, part) = (&tensors[index], &mut arrays[index]);
-            let rest = array(tensor, rep.shape())?;
-            let (Some(shape), Some(parts)) = (&tensor.whole, seen::parts_of(&self.graph, &tensor.name)) else {
-                continue;
-            };
-            let (mut whole, mut rest) = (ArrayD::zeros(IxDyn(shape)), rest.iter());
-            seen::view_mut(&mut whole, &parts).assign(part);
-            for parts in seen::rest(shape, &parts) {
-                seen::view_mut(&mut whole, &parts).iter_mut().zip(rest.by_ref()).for_each(|(to, value)| *to = *value);
+            let tensor = &tensors[index];
+            let unseen = array(tensor, rep.shape())?;
+            if let (Some(shape), Some(parts)) = (&tensor.whole, seen::parts_of(&self.graph, &tensor.name)) {
+                arrays[index] = seen::whole(shape, &parts, &arrays[index], &unseen);
             }
-            *part = whole;
         }
         let mut weights = Weights::new();
         for (tensor, array) in tensors.iter().zip(arrays) {
