@@ -67,7 +67,7 @@ pub struct Inference {
     pub fraction_bits: u32,
     /// Bits that comparisons look at.
     pub window: SignWindow,
-    /// Whether the parties find out that a value has left the range.
+    /// Whether the parties find out that a value has left the range; off by default in the ring of 64 bits, and on in that of 32.
     #[serde(default)]
     pub check_range: CheckRange,
     /// Images, from the first on, whose results are compared with plaintext evaluation, which takes
@@ -178,9 +178,26 @@ impl Inference {
             ring: Ring::Z64,
             fraction_bits: crate::ring::DEFAULT_FRACTION_BITS,
             window: SignWindow::default(),
-            check_range: CheckRange::Off,
+            check_range: CheckRange::usual(Ring::Z64),
             compare: if small { usize::MAX } else { 1 },
         })
+    }
+
+    /// The same in another ring, with its usual fraction bits and check of ranges.
+    ///
+    /// ```
+    /// use cryptgpu_core::experiment::Inference;
+    /// use cryptgpu_core::mpc::CheckRange;
+    /// use cryptgpu_core::ring::Ring;
+    ///
+    /// let lenet = Inference::of("lenet")?.in_ring(Ring::Z32);
+    /// assert_eq!((lenet.fraction_bits, lenet.check_range), (12, CheckRange::Run));
+    /// # Ok::<(), cryptgpu_core::experiment::ExperimentError>(())
+    /// ```
+    #[must_use]
+    pub fn in_ring(self, ring: Ring) -> Self {
+        let (fraction_bits, check_range) = (ring.default_fraction_bits(), CheckRange::usual(ring));
+        Inference { ring, fraction_bits, check_range, ..self }
     }
 
     /// The network.

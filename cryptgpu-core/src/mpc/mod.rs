@@ -53,6 +53,7 @@ pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
 pub use error::{MpcError, Origin};
+pub(crate) use functions::EXP_FRACTION_BITS;
 pub use functions::{CrossEntropy, Octaves, RowFunction, SmoothFunction};
 pub use party::{Fidelity, Party, Settings};
 pub use piecewise::PiecewiseLinear;

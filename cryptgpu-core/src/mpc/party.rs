@@ -45,9 +45,25 @@ pub struct Settings {
     /// Bits that comparisons look at; all by default, and where they reach beyond the ring's words. In a network it bounds the network's own values, and each step's
     /// window follows from it (`nn::window`).
     pub window: SignWindow,
-    /// Whether a run finds out that a value has left the range; off by default.
+    /// Whether a run finds out that a value has left the range; off by default, on in settings that are made of the ring of 32 bits.
     #[serde(default)]
     pub check_range: CheckRange,
+}
+
+/// The defaults of a ring: its codec's fraction bits, and the check of ranges that is usual there ([`CheckRange::usual`]).
+///
+/// ```
+/// use cryptgpu_core::mpc::{CheckRange, Settings};
+/// use cryptgpu_core::ring::Ring;
+///
+/// assert_eq!(Settings::from(Ring::Z64), Settings::default());
+/// let short = Settings::from(Ring::Z32);
+/// assert_eq!((short.codec.fraction_bits(), short.check_range), (12, CheckRange::Run));
+/// ```
+impl From<Ring> for Settings {
+    fn from(ring: Ring) -> Self {
+        Settings { codec: ring.into(), check_range: CheckRange::usual(ring), ..Settings::default() }
+    }
 }
 
 /// One of the three parties, in a run. Its methods are the protocols; each is called by all

@@ -32,7 +32,7 @@ use crate::ring::Ring;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckRange {
-    /// Nothing is looked at or opened. The default.
+    /// Nothing is looked at or opened.
     #[default]
     Off,
     /// One bit is opened at the end of an inference and of a run.
@@ -43,6 +43,15 @@ pub enum CheckRange {
 }
 
 impl CheckRange {
+    /// What a run in a ring does unless somebody says otherwise: nothing in that of 64 bits, and [`CheckRange::Run`] in that of 32, where
+    /// products must stay below 64 at 12 fraction bits.
+    pub fn usual(ring: Ring) -> Self {
+        match ring {
+            Ring::Z64 => CheckRange::Off,
+            Ring::Z32 => CheckRange::Run,
+        }
+    }
+
     /// Refuses a window of comparisons that this check cannot go with; the error says why.
     pub(crate) fn check_window(self, ring: Ring, window: SignWindow) -> Result<(), String> {
         let (low, width, all) = (window.low(), window.width(), ring.bits());

@@ -3,11 +3,11 @@
 
 use super::divisor::cut;
 use super::plan::{PlanOp, Step};
-use super::training::TrainingPlan;
 use super::training::batch_norm::short;
+use super::training::{Loss, TrainingPlan};
 use super::{NnError, Plan};
 use crate::mpc::cost::window_in;
-use crate::mpc::{Settings, SignWindow};
+use crate::mpc::{EXP_FRACTION_BITS, Settings, SignWindow};
 use crate::ring::{FixedPoint, Ring};
 
 /// Truncation is exact for products below 2^62, in the ring of 64 bits.
@@ -137,13 +137,19 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
     Ok(())
 }
 
-/// Refuses settings that a network cannot be trained with: those of [`check_plan`], and in the ring of 32 bits fraction bits with
+/// Refuses settings that a network cannot be trained with: those of [`check_plan`], numbers of the optimiser that are 0 in this codec, more
+/// fraction bits than the loss has room for, and in the ring of 32 bits fraction bits with
 /// which the gradients of a batch normalisation that is trained have no room, or too few are left of its elements.
 ///
 /// # Errors
 /// As [`check_plan`]; [`NnError::Settings`] names the layer.
 pub fn check_training(plan: &TrainingPlan, settings: &Settings) -> Result<(), NnError> {
     let (ring, f) = (settings.codec.ring(), settings.codec.fraction_bits());
+    plan.check_rate(plan.train().rate(0), settings.codec)?;
+    if plan.train().loss == Loss::CrossEntropy && f > EXP_FRACTION_BITS {
+        let what = format!("training: cross-entropy with {f} fraction bits: at most {EXP_FRACTION_BITS}");
+        return Err(NnError::Settings { what });
+    }
     if ring == Ring::Z32 {
         let frozen = plan.normalised_by_running(true);
         let trained = plan.normalised_by_running(false).into_iter().find(|index| !frozen.contains(index));

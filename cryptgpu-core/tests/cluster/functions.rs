@@ -5,7 +5,7 @@
 use crate::support::{both, local};
 use cryptgpu_core::cluster::{Cluster, ClusterError, OnlyAt, PerParty, Plain, Result, SelfTest};
 use cryptgpu_core::device::Tensor;
-use cryptgpu_core::mpc::{MpcError, Party, Rep, RepBits, Settings};
+use cryptgpu_core::mpc::{CheckRange, MpcError, Party, Rep, RepBits, Settings};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::WeightSource;
 use cryptgpu_core::ring::Ring;
@@ -57,10 +57,27 @@ fn a_cluster_computes_in_the_ring_of_its_codec() {
     assert_eq!(short.predictions(), long.predictions());
     let error = (&short.scores - &long.scores).iter().fold(0.0, |largest: f64, error| largest.max(error.abs()));
     assert!(error < 0.05, "largest error of a score: {error}");
-    assert!(short.rounds() < long.rounds() && short.bytes() * 100 < long.bytes() * 52, "{} bytes", short.bytes());
+    assert!(short.bytes() * 100 < long.bytes() * 52, "{} bytes of {}", short.bytes(), long.bytes());
     // What would not fit is refused by name.
     let error = cluster.share(&array![3e5]).unwrap_err().to_string();
     assert!(error.contains("12 fraction bits") && error.contains("2^18"), "{error}");
+}
+
+/// In the ring of 32 bits values beyond the range are found unless somebody says otherwise.
+#[test]
+fn a_cluster_of_the_ring_of_32_bits_checks_ranges() {
+    let square = |p: &mut Party, x: Rep| -> Result<Rep> { Ok(p.mul(&x, &x)?) };
+    let builder = || Cluster::in_memory().ring(Ring::Z32);
+    let (checks, trusts) = (builder().start().unwrap(), builder().check_range(CheckRange::Off).start().unwrap());
+    for (value, fits) in [(7.5, true), (9.0, false)] {
+        let values = array![value, 1.0];
+        let [checked, trusted] = [&checks, &trusts].map(|at| at.run(square, at.share(&values).unwrap()));
+        assert!(trusted.is_ok());
+        match checked {
+            Ok(run) => assert!(fits && (run.reveal().unwrap()[0] - 56.25).abs() < 1e-3),
+            Err(error) => assert!(!fits && error.to_string().contains("left the range"), "{error}"),
+        }
+    }
 }
 
 #[test]

@@ -179,25 +179,33 @@ fn matrices_are_multiplied_one_by_one() {
 
 #[test]
 fn nothing_is_shown() {
-    const ONE: f64 = (1 << 20) as f64;
-    let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(21).view_sizes(&[2]);
+    for ring in [Ring::Z64, Ring::Z32] {
+        nothing_is_shown_in(ring);
+    }
+}
+
+fn nothing_is_shown_in(ring: Ring) {
+    let world = World::seeded(2).in_ring(ring);
+    let f = ring.default_fraction_bits();
+    let one = f64::from(1 << f);
+    let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(f + 1).view_sizes(&[2]).world(&world);
     let rows = |n: usize| vec![vec![n.div_ceil(2), 2]];
     for (name, function) in [
         ("layer normalisation", RowFunction::LayerNorm { eps: 1e-1 }),
         ("normalisation without a mean", RowFunction::RmsNorm { eps: 1e-1 }),
     ] {
         let plaintext = move |x: &[ArrayD<u64>]| {
-            let x = x[0].mapv(|x| x as i64 as f64 / ONE);
-            normalised(&x, function).mapv(|y| (y * ONE).round() as i64 as u64)
+            let x = x[0].mapv(|x| ring.signed(x) as f64 / one);
+            normalised(&x, function).mapv(|y| ring.residue((y * one).round() as i64 as u64))
         };
         let report = check(name, 1).errors(-12..=12).shapes(rows);
         report.run(|p, x| p.of_rows(&x[0], function), plaintext).unwrap().require().unwrap();
     }
     let shapes = |n: usize| vec![vec![n.div_ceil(2), 1, 2], vec![n.div_ceil(2), 2, 1]];
-    let products = |x: &[ArrayD<u64>]| {
-        let products = &x[0].view().into_shape_with_order((x[0].len() / 2, 2)).unwrap().mapv(|x| x as i64)
-            * &x[1].view().into_shape_with_order((x[0].len() / 2, 2)).unwrap().mapv(|x| x as i64);
-        let sums = products.sum_axis(Axis(1)).mapv(|sum| (sum as f64 / ONE).floor() as i64 as u64);
+    let products = move |x: &[ArrayD<u64>]| {
+        let products = &x[0].view().into_shape_with_order((x[0].len() / 2, 2)).unwrap().mapv(|x| ring.signed(x))
+            * &x[1].view().into_shape_with_order((x[0].len() / 2, 2)).unwrap().mapv(|x| ring.signed(x));
+        let sums = products.sum_axis(Axis(1)).mapv(|sum| ring.residue((sum as f64 / one).floor() as i64 as u64));
         sums.into_shape_with_order(IxDyn(&[x[0].len() / 2, 1, 1])).unwrap()
     };
     let report = check("batched matrix product", 2).errors(0..=1).shapes(shapes);

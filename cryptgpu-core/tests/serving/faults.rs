@@ -17,7 +17,7 @@ struct Raw {
     stream: TlsStream<TcpStream>,
 }
 
-const HELLO: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 2");
+const HELLO: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 3");
 
 impl Raw {
     fn open(served: &Served, party: usize) -> Self {

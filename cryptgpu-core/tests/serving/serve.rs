@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::support::{Served, digits, far, plaintext_scores};
+use crate::support::{Served, digits, far, local, plaintext_scores};
 use cryptgpu_core::cluster::{Client, Cluster, ClusterError, Service, Serving, ServingError};
-use cryptgpu_core::mpc::{CheckRange, Settings};
 use cryptgpu_core::net::Identity;
+use cryptgpu_core::ring::Ring;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -74,9 +74,31 @@ fn what_cannot_be_served_is_refused_before_anything_starts() {
     refused(&cluster, &Service::default(), "no client is named");
     refused(&cluster, &Service { batch: 0, ..service.clone() }, "batches of 0 images");
     refused(&cluster, &Service { queue: 0, ..service.clone() }, "a queue of 0");
-    let settings = Settings { check_range: CheckRange::Run, ..Settings::default() };
-    let checking = Cluster::in_memory().computing(settings).start().unwrap();
-    refused(&checking, &service, "could end the service");
+}
+
+/// In the ring of 32 bits ranges are checked unless somebody says otherwise. Whoever sends what leaves the range hears of it; those whose
+/// requests were in its batch get their scores.
+#[test]
+fn images_that_leave_the_range_have_no_scores_and_hurt_nobody() {
+    let service = Service { linger: Duration::from_millis(300), ..Service::default() };
+    let served = Served::by(local().ring(Ring::Z32), "ranges", service);
+    let expected = plaintext_scores(&digits(0..4));
+    std::thread::scope(|scope| {
+        let good = scope.spawn(|| served.client().infer(&digits(0..4)).unwrap());
+        let mut client = served.client();
+        for _ in 0..2 {
+            let error = client.infer(&(digits(4..6) * 10_000.0)).unwrap_err();
+            assert!(matches!(error, ServingError::LeftRange { .. }), "{error}");
+        }
+        assert!(far(&good.join().unwrap(), &expected) < 0.05);
+        assert!(far(&client.infer(&digits(0..4)).unwrap(), &expected) < 0.05);
+    });
+    let counts = served.hears(|told| match told {
+        Serving::Served(counts) if counts.requests == 2 => Some(counts),
+        _ => None,
+    });
+    assert_eq!((counts.images, counts.given_up), (8, 2), "{counts}");
+    served.end();
 }
 
 #[test]

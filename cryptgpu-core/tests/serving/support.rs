@@ -80,7 +80,11 @@ pub struct Served {
 impl Served {
     /// Saves it under a name of its own, and serves it.
     pub fn start(name: &'static str, service: Service) -> Self {
-        let cluster = Arc::new(local().start().unwrap());
+        Served::by(local(), name, service)
+    }
+
+    pub fn by(builder: ClusterBuilder, name: &'static str, service: Service) -> Self {
+        let cluster = Arc::new(builder.start().unwrap());
         let range = InputRange::new(-1.0, 4.0).unwrap();
         let model = cluster.load_model(Network::from("lenet").input_range(range), WeightSource::Bundled).unwrap();
         model.save(name).unwrap();

@@ -155,8 +155,8 @@ pub struct Computation {
     pub window: Option<SignWindow>,
     /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and
     /// end the run with an error if so: one bit for each inference or iteration of a training, or with `=layers` one for
-    /// each layer, so that the error names it. About 11 bytes for each truncated element, and some 20 rounds for each bit.
-    /// Off by default, but for training in the ring of 32 bits, where it is `layers`
+    /// each layer, so that the error names it. About 11 bytes for each truncated element, 5 in the ring of 32 bits, and some 20 rounds for
+    /// each bit. Off by default in the ring of 64 bits; in that of 32 `run`, and `layers` in training
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "run")]
     check_range: Option<CheckRangeName>,
 }
@@ -165,6 +165,11 @@ impl Computation {
     /// Whether values beyond the range are looked for, where it is said.
     pub fn check_range(&self) -> Option<CheckRange> {
         self.check_range.map(CheckRange::from)
+    }
+
+    /// Whether they are looked for in an inference: as is usual in the ring, where it is not said.
+    pub fn check_range_in_inference(&self) -> CheckRange {
+        self.check_range().unwrap_or(CheckRange::usual(self.numbers.ring()))
     }
 }
 

@@ -122,7 +122,7 @@ impl Arguments {
         let Computation { fidelity, numbers, .. } = &self.computation;
         let fidelity = Fidelity::from(*fidelity);
         let window = self.computation.window.unwrap_or_default();
-        let check_range = self.computation.check_range().unwrap_or_default();
+        let check_range = self.computation.check_range_in_inference();
         let settings = settings(numbers.ring(), numbers.fraction_bits(), fidelity, window, check_range)?;
         let (low, high) =
             images.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));

@@ -190,7 +190,7 @@ impl InferenceArguments {
             ring: self.computation.numbers.ring(),
             fraction_bits: self.computation.numbers.fraction_bits(),
             window: self.computation.window.unwrap_or_default(),
-            check_range: self.computation.check_range().unwrap_or_default(),
+            check_range: self.computation.check_range_in_inference(),
             compare: self.compare.unwrap_or(default.compare),
             ..default
         };
@@ -240,9 +240,10 @@ mod tests {
         let insecure = declarations("--networks lenet --randomness insecure-philox").unwrap();
         assert_eq!(insecure[0].randomness, Randomness::InsecurePhilox);
         assert_eq!(declarations("--suite full").unwrap().len(), 10);
-        let checks = ["", " --check-range", " --check-range=layers"];
+        let checks = ["", " --check-range", " --check-range=layers", " --ring 32", " --ring 32 --check-range=off"];
         let checks = checks.map(|check| declarations(&format!("--networks lenet{check}")).unwrap()[0].check_range);
-        assert_eq!(checks, [CheckRange::Off, CheckRange::Run, CheckRange::Layers]);
+        let [off, run, layers] = [CheckRange::Off, CheckRange::Run, CheckRange::Layers];
+        assert_eq!(checks, [off, run, layers, run, off]);
         assert_eq!(declarations("--networks lenet --window 0:32").unwrap()[0].window, SignWindow::new(0, 32).unwrap());
     }
 

@@ -7,10 +7,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::Cited;
 use cryptgpu_core::experiment::micro::{Bench, Micro, MicroRecord, MicroRow, Operation, micro_caption, micro_table};
+use cryptgpu_core::mpc::Settings;
 use cryptgpu_core::net::Link;
 use cryptgpu_core::prg::Randomness;
+use cryptgpu_core::ring::FixedPoint;
 
-use super::arguments::{Output, Parties, item};
+use super::arguments::{Numbers, Output, Parties, item};
 use super::{Result, format};
 
 /// Arguments of `cryptgpu run micro`.
@@ -44,13 +46,17 @@ pub struct MicroArguments {
     #[arg(long, default_value_t)]
     randomness: Randomness,
     #[command(flatten)]
+    numbers: Numbers,
+    #[command(flatten)]
     output: Output,
 }
 
 pub fn run(arguments: &MicroArguments) -> Result<ExitCode> {
     let declarations = arguments.declarations()?;
     arguments.output.check()?;
+    let codec = FixedPoint::in_ring(arguments.numbers.ring(), arguments.numbers.fraction_bits())?;
     let builder = arguments.parties.builder()?.device(arguments.device).randomness(arguments.randomness);
+    let builder = builder.computing(Settings { codec, ..Settings::default() });
     let bench = Bench::start(builder, arguments.link)?;
     let mut records = Vec::with_capacity(declarations.len());
     for declaration in &declarations {

@@ -120,7 +120,7 @@ impl Where {
             return Ok(None);
         }
         let Computation { link, device, randomness, numbers, window, .. } = &self.computation;
-        let (window, check) = (window.unwrap_or_default(), self.computation.check_range().unwrap_or_default());
+        let (window, check) = (window.unwrap_or_default(), self.computation.check_range_in_inference());
         let settings = settings(numbers.ring(), numbers.fraction_bits(), self.fidelity(), window, check)?;
         let builder = self.parties.builder()?.link(*link).device(*device).randomness(*randomness);
         Ok(Some(builder.computing(settings).start()?))

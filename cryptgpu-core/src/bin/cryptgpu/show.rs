@@ -109,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let model = Model::open(&arguments.network, arguments.output_name.as_deref(), &arguments.sizes)?;
     let settings = Settings {
         codec: FixedPoint::in_ring(arguments.numbers.ring(), arguments.numbers.fraction_bits())?,
-        ..Settings::default()
+        ..Settings::from(arguments.numbers.ring())
     };
     let folded = fold::fold_graph(&model.graph)?;
     let plan = lower::lower(&folded, LowerOptions::default(), settings.codec.ring())?;

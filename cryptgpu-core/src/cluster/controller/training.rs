@@ -135,6 +135,9 @@ impl Cluster {
         let plan = TrainingPlan::new(&graph, &train, self.settings().codec.ring()).map_err(refused)?;
         window::check_training(&plan, self.settings()).map_err(refused)?;
         let batches = Batches::new(data.len(), &train).map_err(refused)?;
+        // A schedule's factors go one way: that of the last epoch is the farthest.
+        let last = batches.iterations().checked_sub(1).and_then(|last| batches.get(last)).map_or(0, |last| last.epoch);
+        plan.check_rate(train.rate(last), self.settings().codec).map_err(refused)?;
         start.weights.check(&graph, &batches)?;
         let Start { weights, checkpoints, held_out } = start;
         let kept = checkpoints.as_ref().map(|checkpoints| self.kept(checkpoints)).transpose()?;

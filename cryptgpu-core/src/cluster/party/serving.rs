@@ -22,8 +22,8 @@ use crate::cluster::wire::message::HeldId;
 use crate::device::Tensor;
 use crate::mpc::{MessageKind, MpcError, Party, Rep};
 use crate::net::{Fingerprint, Network, PartyId, Tag};
-use crate::nn::SharedModel;
 use crate::nn::range::InputRange;
+use crate::nn::{NnError, SharedModel};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -260,25 +260,53 @@ impl Turns {
         Ok(whole)
     }
 
-    /// Evaluates a batch and answers its requests.
+    /// Evaluates a batch and answers its requests. Where a value has left the range, each request is evaluated alone: who is beside
+    /// one that cannot be answered gets scores.
     fn evaluate(&mut self, p: &mut Party, mut waiting: Vec<Waiting>) -> Result<(), JobError> {
         let begun = Instant::now();
         let x = self.images(p, &mut waiting)?;
-        let y = self.model.infer(p, x)?;
-        // Anew: what the components were made of stays here.
-        let y = p.step("answer", |p| p.reshare(y.to_additive()))?;
-        let mut first = 0;
-        for waiting in waiting {
-            let own = first..first + waiting.images as usize;
+        let together = self.scores(p, x.clone())?;
+        let (alone, mut first) = (waiting.len() == 1, 0);
+        for request in waiting {
+            let own = first..first + request.images as usize;
             first = own.end;
-            let scores = own_scores(p, &y.narrow(own).map_err(MpcError::from)?)?;
-            self.counts.requests += 1;
-            self.counts.images += u64::from(waiting.images);
-            self.counts.waited += waiting.came.elapsed().as_secs_f64();
-            waiting.answer(Outcome::Scores(scores));
+            let y = match &together {
+                Some(y) => Some(y.narrow(own).map_err(MpcError::from)?),
+                None if alone => None,
+                None => self.scores(p, x.narrow(own).map_err(MpcError::from)?)?,
+            };
+            self.answer(p, request, y)?;
         }
         self.counts.batches += 1;
         self.counts.computed += begun.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// The scores of images; none where a value has left the range, which all three parties learn alike.
+    fn scores(&self, p: &mut Party, x: Rep) -> Result<Option<Rep>, JobError> {
+        match self.model.infer(p, x) {
+            // Anew: what the components were made of stays here.
+            Ok(y) => Ok(Some(p.step("answer", |p| p.reshare(y.to_additive()))?)),
+            Err(NnError::Mpc(MpcError::Range { .. })) => {
+                p.forget_range();
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Answers a request with its scores, if there are any.
+    fn answer(&mut self, p: &Party, request: Waiting, y: Option<Rep>) -> Result<(), JobError> {
+        let Some(y) = y else {
+            self.counts.given_up += 1;
+            request.answer(Outcome::LeftRange);
+            return Ok(());
+        };
+        let scores = own_scores(p, &y)?;
+        self.counts.requests += 1;
+        self.counts.images += u64::from(request.images);
+        self.counts.waited += request.came.elapsed().as_secs_f64();
+        request.answer(Outcome::Scores(scores));
         Ok(())
     }
 

@@ -124,6 +124,7 @@ impl Link {
             }
             Answer::Missing { id: of, parties } if of == id => Err(ServingError::Missing { parties }),
             Answer::Inconsistent { id: of } if of == id => Err(ServingError::Inconsistent { party: self.party }),
+            Answer::LeftRange { id: of } if of == id => Err(ServingError::LeftRange { party: self.party }),
             _ => Err(self.unexpected()),
         }
     }
@@ -136,7 +137,7 @@ fn all<T>(
 ) -> Result<[T; 3], ServingError> {
     let rank = |error: &ServingError| match error {
         ServingError::Refused { .. } => 0,
-        ServingError::Missing { .. } | ServingError::Inconsistent { .. } => 1,
+        ServingError::Missing { .. } | ServingError::Inconsistent { .. } | ServingError::LeftRange { .. } => 1,
         ServingError::Closed { .. } | ServingError::Unreachable { .. } => 2,
         ServingError::Deadline { .. } => 3,
         _ => 4,
@@ -206,8 +207,8 @@ impl Client {
     /// Has the parties evaluate the model on `images`, `[batch, channels, height, width]` or what [`is_batch_of`] says. They see
     /// uniform words, and learn how many images there are and when. The scores, `[batch, …]`, are opened here alone.
     ///
-    /// After [`ServingError::Busy`], [`ServingError::Missing`] and [`ServingError::Inconsistent`] the client can be used on; after others
-    /// connect again.
+    /// After [`ServingError::Busy`], [`ServingError::Missing`], [`ServingError::Inconsistent`] and [`ServingError::LeftRange`] the client
+    /// can be used on; after others connect again.
     ///
     /// # Errors
     /// [`ServingError`], by kind, with the party. [`ServingError::Disagree`] where two parties sent different things in place of

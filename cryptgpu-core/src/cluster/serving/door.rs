@@ -197,6 +197,7 @@ async fn answer(
         Outcome::Scores(components) => Answer::Scores { id, components: components.map(Words) },
         Outcome::Missing(parties) => Answer::Missing { id, parties },
         Outcome::Inconsistent => Answer::Inconsistent { id },
+        Outcome::LeftRange => Answer::LeftRange { id },
         Outcome::Ended => Answer::Ended,
     };
     tell(stream, &answer).await

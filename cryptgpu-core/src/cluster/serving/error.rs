@@ -67,6 +67,15 @@ pub enum ServingError {
         /// The party that said so.
         party: PartyId,
     },
+    /// A value of the evaluation left the range of the fixed-point numbers, so that scores would be wrong.
+    #[error(
+        "party {party} says that a value left the range of the fixed-point numbers in the evaluation of these images, so that there are no \
+         scores: send images within the range that the model was saved for, or have it saved with fewer fraction bits or in the ring of 64 bits"
+    )]
+    LeftRange {
+        /// The party that said so.
+        party: PartyId,
+    },
     /// A party said that it refuses what it got.
     #[error("party {party} refused the request: {detail}")]
     Refused {

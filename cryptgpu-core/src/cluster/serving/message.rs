@@ -10,7 +10,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Both must speak the same.
-pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 2");
+pub(in crate::cluster) const VERSION: &str = concat!("cryptgpu ", env!("CARGO_PKG_VERSION"), " serving 3");
 
 /// The longest message but for shares.
 pub(in crate::cluster) const MOST_BYTES: usize = 16 << 10;
@@ -50,6 +50,8 @@ pub(in crate::cluster) enum Answer {
     Ended,
     /// Two parties were sent different words for the component that both hold: nothing was computed of them.
     Inconsistent { id: RequestId },
+    /// A value of its evaluation left the range, and the scores would be wrong.
+    LeftRange { id: RequestId },
 }
 
 /// What a party serves: all that a client needs to know.

@@ -18,6 +18,8 @@ pub(in crate::cluster) enum Outcome {
     Missing(Vec<PartyId>),
     /// Its client dealt parties different words where they hold the same.
     Inconsistent,
+    /// A value left the range: there are no scores.
+    LeftRange,
     /// The service ends.
     Ended,
 }

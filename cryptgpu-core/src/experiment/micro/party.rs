@@ -88,7 +88,7 @@ fn share(p: &mut Party, operation: Operation, index: usize) -> Result<Rep, Exper
         let words = values
             .map_err(|error| refused(index, &error))
             .and_then(|values| p.codec().encode_array(&values).map_err(|error| refused(index, &error)))?;
-        Some(Tensor::from_array(p.device(), &words))
+        Some(Tensor::from_array_in(p.ring(), p.device(), &words))
     } else {
         None
     };

@@ -11,6 +11,7 @@ use crate::experiment::label::{Conditions, Mark, STANDARD_WINDOW};
 use crate::experiment::record::{append_line, lines};
 use crate::experiment::{ExperimentError, Machine, commit, machine, now, window};
 use crate::net::Link;
+use crate::ring::Ring;
 
 /// What such records say their experiment is.
 pub const EXPERIMENT: &str = "micro";
@@ -36,6 +37,9 @@ pub struct MicroRecord {
     /// Which protocols ran: `exact` or `paper`; empty in records that do not say it.
     #[serde(default)]
     pub fidelity: String,
+    /// The ring that the parties computed in; that of 64 bits in records that do not say it.
+    #[serde(default)]
+    pub ring: Ring,
     /// Fraction bits of the fixed-point codec.
     pub fraction_bits: u32,
     /// Bits that comparisons looked at, `lowest:width`; empty in records that do not say it.
@@ -101,7 +105,7 @@ impl MicroRecord {
     /// is left out.
     pub(super) fn marks(&self) -> Vec<Mark> {
         let conditions = Conditions {
-            ring: crate::ring::Ring::Z64,
+            ring: self.ring,
             device: &self.device,
             cards: &self.cards,
             // Older records are all of the standard.
@@ -212,6 +216,7 @@ fn record(
         link: link.to_string(),
         randomness: randomness.to_string(),
         fidelity: settings.fidelity.to_string(),
+        ring: settings.codec.ring(),
         fraction_bits: settings.codec.fraction_bits(),
         window: window::text(settings.window),
         iterations: declaration.iterations,
@@ -251,7 +256,8 @@ fn largest_error(reports: &[MicroReport; 3], clear: &[f64]) -> Result<f64, Exper
     }
     let codec = settings.codec;
     let word = |at: usize| reports.iter().fold(0u64, |sum, report| sum.wrapping_add(report.result.0[at]));
-    let errors = clear.iter().enumerate().map(|(at, clear)| (codec.decode(word(at)) - clear).abs());
+    let value = |at: usize| codec.decode(codec.ring().residue(word(at)));
+    let errors = clear.iter().enumerate().map(|(at, clear)| (value(at) - clear).abs());
     Ok(errors.fold(0.0, f64::max))
 }
 
@@ -259,32 +265,36 @@ fn largest_error(reports: &[MicroReport; 3], clear: &[f64]) -> Result<f64, Exper
 pub(super) mod tests {
     use super::*;
     use crate::cluster::Words;
-    use crate::mpc::cost;
+    use crate::mpc::{Settings, cost};
 
-    fn measured(operations: &[&str]) -> Vec<MicroRecord> {
-        let bench = Bench::start(Cluster::in_memory(), Link::None).unwrap();
+    fn measured(ring: Ring, operations: &[&str]) -> Vec<MicroRecord> {
+        let settings = Settings { codec: ring.into(), ..Settings::default() };
+        let bench = Bench::start(Cluster::in_memory().computing(settings), Link::None).unwrap();
         let one = |text: &&str| Micro { iterations: 2, ..Micro::of(text.parse().unwrap()) };
         operations.iter().map(|text| bench.measure(&one(text)).unwrap()).collect()
     }
 
     #[test]
     fn operations_are_right_and_cost_what_their_protocols_do() {
-        let records = measured(&["matmul 7x9x5", "convolution 12x12 3->4 k3", "relu 1000"]);
-        for record in &records {
-            assert_eq!((record.device.as_str(), record.parties.as_str()), ("cpu", "threads of one process"));
-            assert!(record.max_abs_error > 0.0 && record.max_abs_error < 3e-5, "{record:?}");
-            assert!(0.0 < record.best_seconds && record.best_seconds <= record.seconds);
-            assert_eq!(record.compared as u64, record.outputs);
-            assert_eq!((record.window.as_str(), record.fidelity.as_str()), ("0:64", "exact"));
-            let window = crate::device::SignWindow::default();
-            let cost = match record.operation().unwrap() {
-                Operation::Relu { n } => cost::relu(crate::ring::Ring::Z64, n, window),
-                other => cost::truncate_product(crate::ring::Ring::Z64, other.outputs() as usize, record.fraction_bits),
-            };
-            assert_eq!(record.total_bytes(), cost.bytes, "{}", record.operation);
-            assert!((cost.rounds - 1..=cost.rounds).contains(&record.rounds), "{record:?}");
+        for (ring, most) in [(Ring::Z64, 3e-5), (Ring::Z32, 8e-3)] {
+            let records = measured(ring, &["matmul 7x9x5", "convolution 12x12 3->4 k3", "relu 1000"]);
+            for record in &records {
+                assert_eq!((record.device.as_str(), record.parties.as_str()), ("cpu", "threads of one process"));
+                assert!(record.max_abs_error > 0.0 && record.max_abs_error < most, "{record:?}");
+                assert!(0.0 < record.best_seconds && record.best_seconds <= record.seconds);
+                assert_eq!(record.compared as u64, record.outputs);
+                assert_eq!((record.window.as_str(), record.fidelity.as_str()), ("0:64", "exact"));
+                assert_eq!(record.ring, ring);
+                let window = crate::device::SignWindow::default();
+                let cost = match record.operation().unwrap() {
+                    Operation::Relu { n } => cost::relu(ring, n, window),
+                    other => cost::truncate_product(ring, other.outputs() as usize, record.fraction_bits),
+                };
+                assert_eq!(record.total_bytes(), cost.bytes, "{}", record.operation);
+                assert!((cost.rounds - 1..=cost.rounds).contains(&record.rounds), "{record:?}");
+            }
+            assert_eq!((records[1].macs, records[2].macs), (400 * 27, 0));
         }
-        assert_eq!((records[1].macs, records[2].macs), (400 * 27, 0));
     }
 
     #[test]
@@ -294,7 +304,8 @@ pub(super) mod tests {
         let inference = crate::experiment::record::tests::sample("lenet", 0.02, 1000);
         // Numbers that decimal digits hold exactly.
         let (seconds, best_seconds, max_abs_error) = (0.5, 0.25, 0.0);
-        let micro = &MicroRecord { seconds, best_seconds, max_abs_error, ..measured(&["relu 10"])[0].clone() };
+        let micro =
+            &MicroRecord { seconds, best_seconds, max_abs_error, ..measured(Ring::Z64, &["relu 10"])[0].clone() };
         append(&path, micro).unwrap();
         crate::experiment::append(&path, &inference).unwrap();
         assert_eq!(read(&path).unwrap(), std::slice::from_ref(micro));

@@ -172,6 +172,7 @@ mod tests {
             link: "none".into(),
             randomness: "aes128-ctr".into(),
             fidelity: "exact".into(),
+            ring: Default::default(),
             fraction_bits: 20,
             window: "0:64".into(),
             iterations: 5,

@@ -9,7 +9,6 @@ use crate::device::Devices;
 use crate::experiment::micro::{self, MicroRecord};
 use crate::experiment::training::{self, TrainingRecord};
 use crate::experiment::{ExperimentError, Record};
-use crate::ring::Ring;
 
 /// A record.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +64,7 @@ impl Measured {
                 link: record.link.clone(),
                 settings: settings(
                     &record.fidelity,
-                    Ring::Z64,
+                    record.ring,
                     record.fraction_bits,
                     &record.window,
                     "off",

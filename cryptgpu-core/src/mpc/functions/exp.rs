@@ -7,6 +7,9 @@ use crate::mpc::{MpcError, Party, Rep, SignWindow};
 use crate::ring::Ring;
 use std::f64::consts::LN_2;
 
+/// The most fraction bits of numbers of which there are exponentials: the scale of 2u that the working scale of u makes.
+pub(crate) const EXP_FRACTION_BITS: u32 = WORKING - 1;
+
 /// Octaves in a piece: what the polynomial covers.
 const PIECE: i32 = 4;
 
@@ -98,8 +101,7 @@ impl Party {
 
     /// eˣ of a share with one axis and `from` fraction bits, with `to` of them.
     pub(super) fn exp_scaled(&mut self, x: &Rep, from: u32, to: u32, pieces: Pieces) -> Result<Rep, MpcError> {
-        // The scale of 2u that the working scale of u makes.
-        let whole = WORKING - 1;
+        let whole = EXP_FRACTION_BITS;
         if from.max(to) > whole {
             let detail = format!("{} fraction bits: at most {whole}", from.max(to));
             return Err(MpcError::argument("exp", detail));

@@ -37,6 +37,7 @@ mod sigmoid;
 mod softmax;
 mod tables;
 
+pub(crate) use exp::EXP_FRACTION_BITS;
 pub use octaves::Octaves;
 pub use pieces::SmoothFunction;
 pub use rows::RowFunction;

@@ -345,52 +345,59 @@ fn what_makes_no_sense_is_an_error() {
     });
 }
 
-/// Every function under the protocol checker, on numbers of a few octaves.
+/// Every function under the protocol checker, on numbers of a few octaves, in both rings: from that of 32 bits and back.
 #[test]
 fn nothing_is_shown() {
+    for ring in [Ring::Z64, Ring::Z32] {
+        nothing_is_shown_in(ring);
+    }
+}
+
+fn nothing_is_shown_in(ring: Ring) {
     const RANGE: Octaves = Octaves::new(-1, 2);
-    const ONE: f64 = (1 << 20) as f64;
-    let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(21).errors(-3..=3).view_sizes(&[1]);
-    let real = |x: i64| (x as f64 / ONE).max(0.5);
-    let units = |y: f64| (y * ONE).round() as i64;
-    let whole = |f: fn(f64) -> f64| elementwise(move |x| units(f(real(x[0]))));
+    let codec = FixedPoint::from(ring);
+    let f = codec.fraction_bits();
+    let one = f64::from(1 << f);
+    let world = World::seeded(1).in_ring(ring);
+    let check =
+        |name: &str, inputs: usize| Check::new(name, inputs).bits(f + 1).errors(-3..=3).view_sizes(&[1]).world(&world);
+    let real = move |x: i64| (x as f64 / one).max(0.5);
+    let units = move |y: f64| (y * one).round() as i64;
+    let whole = |of: fn(f64) -> f64| elementwise(move |x| units(of(real(x[0]))));
+    let any = |of: fn(f64) -> f64| elementwise(move |x| units(of(x[0] as f64 / one)));
+    let third = 0.353;
     let passed = [
         check("reciprocal", 1).run(|p, x| p.reciprocal_in(&x[0], RANGE), whole(|x| 1.0 / x)),
         check("1/√", 1).run(|p, x| p.rsqrt_in(&x[0], RANGE), whole(|x| 1.0 / x.sqrt())),
+        check("√", 1).run(|p, x| p.sqrt_in(&x[0], RANGE), whole(f64::sqrt)),
         check("logarithm", 1).run(|p, x| p.log_in(&x[0], RANGE), whole(f64::ln)),
-        check("exponential", 1)
-            .errors(-8..=8)
-            .run(|p, x| p.exp(&x[0]), elementwise(move |x| units((x[0] as f64 / ONE).exp()))),
-        check("sigmoid", 1)
-            .run(|p, x| p.sigmoid(&x[0]), elementwise(move |x| units(1.0 / (1.0 + (-x[0] as f64 / ONE).exp())))),
-        check("smooth function", 1).run(
-            |p, x| p.smooth(&x[0], SmoothFunction::Erf),
-            elementwise(move |x| units(SmoothFunction::Erf.value(x[0] as f64 / ONE))),
-        ),
+        check("exponential", 1).errors(-8..=8).run(|p, x| p.exp(&x[0]), any(f64::exp)),
+        check("sigmoid", 1).run(|p, x| p.sigmoid(&x[0]), any(|x| 1.0 / (1.0 + (-x).exp()))),
+        check("smooth function", 1)
+            .run(|p, x| p.smooth(&x[0], SmoothFunction::Erf), any(|x| SmoothFunction::Erf.value(x))),
         check("quotient", 2)
-            .run(|p, x| p.div_in(&x[0], &x[1], RANGE), elementwise(move |x| units(x[0] as f64 / ONE / real(x[1])))),
+            .run(|p, x| p.div_in(&x[0], &x[1], RANGE), elementwise(move |x| units(x[0] as f64 / one / real(x[1])))),
         // Divisors of either sign, −1024 to 1024, of which few are near zero.
         check("quotient of either sign", 2).errors(-8..=8).run(
-            |p, x| p.quotient(&x[0], &x[1].mul_word(512).add_word(p.id(), 0x5a5a5)),
-            elementwise(move |x| units(x[0] as f64 / (512.0 * x[1] as f64 + f64::from(0x5a5a5)))),
+            |p, x| p.quotient(&x[0], &x[1].mul_word(512).add_word(p.id(), units(third) as u64)),
+            elementwise(move |x| units(x[0] as f64 / (512.0 * x[1] as f64 + units(third) as f64))),
         ),
     ];
     for report in passed {
         report.unwrap().require().unwrap();
     }
-    // From the ring of 32 bits and back.
-    let world = World::seeded(1).in_ring(Ring::Z32);
-    let one = f64::from(1 << 12);
-    let inverse = elementwise(move |x| ((1.0 / (x[0] as f64 / one).max(0.5)) * one).round() as i64);
-    let short = Check::new("reciprocal of 32 bits", 1).bits(13).errors(-2..=2).view_sizes(&[1]).world(&world);
-    short.run(|p, x| p.reciprocal_in(&x[0], RANGE), inverse).unwrap().require().unwrap();
-    // Loss and gradient at once, of rows of two, for any numbers as labels.
+    // Loss and gradient at once, of rows of two, for any numbers as labels; and logarithms of rows.
     let rows = |n: usize| vec![vec![n.div_ceil(2), 2]; 2];
     let gradient = |p: &mut Party, x: &[Rep]| p.cross_entropy(&x[0], &x[1]).map(|entropy| entropy.gradient);
-    let plaintext = |x: &[ArrayD<u64>]| {
-        let mut gradient = log_softmax(&codec(20).decode_array(&x[0])).mapv(|y| units(y.exp()) as u64);
-        gradient.zip_mut_with(&x[1], |y, label| *y = y.wrapping_sub(*label));
+    let softmax = |p: &mut Party, x: &[Rep]| p.log_softmax(&x[0]);
+    let expected = move |x: &[ArrayD<u64>]| log_softmax(&codec.decode_array(&x[0]));
+    let difference = move |x: &[ArrayD<u64>]| {
+        let mut gradient = expected(x).mapv(|y| units(y.exp()) as u64);
+        gradient.zip_mut_with(&x[1], |y, label| *y = ring.residue(y.wrapping_sub(*label)));
         gradient
     };
-    check("cross-entropy", 2).shapes(rows).view_sizes(&[2]).run(gradient, plaintext).unwrap().require().unwrap();
+    let logarithm = move |x: &[ArrayD<u64>]| expected(x).mapv(|y| ring.residue(units(y) as u64));
+    let check = |name| check(name, 2).shapes(rows).view_sizes(&[2]);
+    check("cross-entropy").run(gradient, difference).unwrap().require().unwrap();
+    check("log-softmax").run(softmax, logarithm).unwrap().require().unwrap();
 }

@@ -169,7 +169,7 @@ impl SharedTraining {
     ) -> Result<Option<Rep>, NnError> {
         self.check(p, images)?;
         self.check_targets(images, targets)?;
-        super::optimizer::check_rate(&self.plan, rate, self.codec)?;
+        self.plan.check_rate(rate, self.codec)?;
         let observe: &mut dyn FnMut(StepTime<'_>) = &mut observe;
         if self.frozen.is_empty() {
             self.frozen = self.running_factors(p, true, observe)?;

@@ -417,29 +417,32 @@ fn power(mut base: f64, mut exponent: u64) -> f64 {
     power
 }
 
-/// Refuses numbers that the optimiser cannot use, before anything is sent.
-///
-/// # Errors
-/// [`NnError::Settings`].
-pub(super) fn check_rate(plan: &TrainingPlan, rate: f64, codec: FixedPoint) -> Result<(), NnError> {
-    let settings = |what: String| Err(NnError::Settings { what: format!("training: {what}") });
-    if !(rate.is_finite() && rate > 0.0) {
-        return settings(format!("the rate is {rate}, and must be above 0"));
-    }
-    let (f, summed) = (codec.fraction_bits(), plan.summed());
-    let Optimizer::Sgd(sgd) = plan.train().optimizer else { return Ok(()) };
-    for (value, what) in [(sgd.weight_decay * summed, "weight decay times the batch"), (sgd.momentum, "momentum")] {
-        if value != 0.0 && codec.encode(value).map_err(MpcError::from)? == 0 {
-            return settings(format!(
-                "{what} is {value:e}, which is 0 with {f} fraction bits: take more bits, or none of it"
-            ));
+impl TrainingPlan {
+    /// Refuses numbers that the optimiser cannot use at this rate, before anything is sent.
+    ///
+    /// # Errors
+    /// [`NnError::Settings`].
+    pub(crate) fn check_rate(&self, rate: f64, codec: FixedPoint) -> Result<(), NnError> {
+        let settings = |what: String| Err(NnError::Settings { what: format!("training: {what}") });
+        if !(rate.is_finite() && rate > 0.0) {
+            return settings(format!("the rate is {rate}, and must be above 0"));
         }
+        let (f, summed) = (codec.fraction_bits(), self.summed());
+        let Optimizer::Sgd(sgd) = self.train().optimizer else { return Ok(()) };
+        for (value, what) in [(sgd.weight_decay * summed, "weight decay times the batch"), (sgd.momentum, "momentum")] {
+            if value != 0.0 && codec.encode(value).map_err(MpcError::from)? == 0 {
+                return settings(format!(
+                    "{what} is {value:e}, which is 0 with {f} fraction bits: take more bits, or none of it"
+                ));
+            }
+        }
+        if sgd.momentum != 0.0 {
+            return Ok(());
+        }
+        let once = |bundle: &&Bundle| !cuts_twice(codec, bundle.extra);
+        let mut factors = bundles(self).into_iter().filter(|bundle| once(&bundle));
+        factors.try_for_each(|bundle| plain_factor(rate / summed, codec, bundle.extra).map(drop))
     }
-    if sgd.momentum != 0.0 {
-        return Ok(());
-    }
-    let once = |bundle: &&Bundle| !cuts_twice(codec, bundle.extra);
-    bundles(plan).iter().filter(once).try_for_each(|bundle| plain_factor(rate / summed, codec, bundle.extra).map(drop))
 }
 
 #[cfg(test)]

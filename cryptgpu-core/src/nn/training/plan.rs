@@ -2,7 +2,7 @@
 //! the backward pass with the gradients that each step makes. All of it follows from the graph and the settings, which are
 //! public; no share and no weight enters here.
 
-use super::settings::{Loss, Optimizer, Train};
+use super::settings::{Loss, Optimizer, Schedule, Train};
 use crate::nn::lower::lower_for_training;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 use crate::nn::{Graph, NnError, Plan, seen};
@@ -231,7 +231,12 @@ fn check_settings(train: &Train) -> Result<(), NnError> {
         Optimizer::Adam(adam) if !positive(adam.eps) => {
             Some(format!("Adam's eps is {}, and must be above 0: a fixed-point moment can be 0", adam.eps))
         }
-        _ => None,
+        _ => match train.schedule {
+            Schedule::Steps { factor, .. } | Schedule::Milestones { factor, .. } if !positive(factor) => {
+                Some(format!("the schedule's factor is {factor}, and must be above 0"))
+            }
+            _ => None,
+        },
     };
     wrong.map_or(Ok(()), |what| Err(NnError::Settings { what: format!("training: {what}") }))
 }
