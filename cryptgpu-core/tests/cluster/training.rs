@@ -12,7 +12,7 @@ use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{CheckRange, Settings};
 use cryptgpu_core::net::{Interceptor, Link, PartyId, Verdict};
 use cryptgpu_core::nn::plaintext::{Arithmetic, PlaintextTraining, Rounding};
-use cryptgpu_core::nn::training::{Adam, Optimizer, Reveal, Sgd, Train, TrainingPlan, initial};
+use cryptgpu_core::nn::training::{Adam, Optimizer, Reveal, Schedule, Sgd, Train, TrainingPlan, initial};
 use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext};
 use cryptgpu_core::ring::Ring;
 use cryptgpu_datasets::ImageSet;
@@ -211,6 +211,39 @@ fn a_private_epoch_is_one_in_the_clear_with_the_same_cuts() {
     private_epoch(convolutional(), momentum, short(), 8, 4e-2);
     private_epoch(normalised(), momentum, short(), 8, 4e-2);
     private_epoch(convolutional(), Adam::new(0.005).into(), short(), 8, 4e-2);
+}
+
+/// The schedule's rate is that of each epoch, in private as in the clear.
+#[test]
+fn a_private_run_follows_its_schedule() {
+    let cluster = Cluster::in_memory().start().unwrap();
+    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
+    // Two iterations an epoch; in the third epoch next to nothing moves.
+    let schedule = Schedule::Milestones { epochs: vec![1, 2], factor: 0.05 };
+    let optimizer = Sgd::new(0.1).into();
+    let train = Train { batch: 400, epochs: 3, optimizer, schedule, reveal, ..settings() };
+    let run = cluster.train(convolutional(), &digits(&cluster), train.clone()).unwrap();
+
+    let set = ImageSet::DigitsTrain.open().unwrap();
+    let images = set.batch(0..800).unwrap().mapv(f64::from).into_dyn();
+    let targets = plaintext::one_hot(set.labels(0..800).unwrap().unwrap(), 10).into_dyn();
+    let losses_of = |train: &Train| {
+        let (net, mut losses) = (convolutional(), vec![]);
+        let weights = initial(&net, train.seed, train.initial);
+        let mut clear = PlaintextTraining::new(&net, &weights, train, Rounding::Exact).unwrap();
+        clear.run(&images, &targets, |_, _, loss| losses.push(loss)).unwrap();
+        losses
+    };
+    let apart = |losses: &[f64]| {
+        assert_eq!((run.curve().len(), losses.len()), (6, 6));
+        run.curve().iter().zip(losses).map(|(a, b)| (a.loss - b).abs()).fold(0.0, f64::max)
+    };
+    let (followed, constant) =
+        (apart(&losses_of(&train)), apart(&losses_of(&Train { schedule: Schedule::Constant, ..train.clone() })));
+    assert!(
+        followed < 1e-3 && constant > 0.02,
+        "{followed:.1e} from the schedule, {constant:.1e} from a constant rate"
+    );
 }
 
 fn private_epoch(net: Graph, optimizer: Optimizer, settings: Settings, seed: u64, allowed: f64) {
