@@ -478,8 +478,8 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     let error = other.unwrap_err().to_string();
     assert!(error.contains("other protocol settings"), "{error}");
     drop(cluster);
-    let [killed, lost] = ["killed", "lost"].map(|name| folder.path().join(name));
-    for other in [&killed, &lost] {
+    let [killed, lost, often] = ["killed", "lost", "often"].map(|name| folder.path().join(name));
+    for other in [&killed, &lost, &often] {
         std::fs::create_dir(other).unwrap();
         for file in std::fs::read_dir(&copy).unwrap() {
             std::fs::copy(file.as_ref().unwrap().path(), other.join(file.unwrap().file_name())).unwrap();
@@ -487,6 +487,9 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     }
     let cluster = local().start().unwrap();
     assert!(weights(&cluster, begin(true, &copy), &|number| assert!(number >= 2)) == undisturbed);
+    // No bit depends on which iterations leave a checkpoint.
+    let each = Start { checkpoints: Some(Checkpointing::every(1, &often).resuming()), ..Start::default() };
+    assert!(weights(&cluster, each, &|number| assert!(number >= 2)) == undisturbed);
     // It loses a party at each of two moments, and goes on with new ones by itself. (An iteration takes long enough for that.)
     let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 10.0 };
     let cluster = local().link(link).start().unwrap();

@@ -214,8 +214,8 @@ impl Begun {
                     self.accuracy(p, &training, |p| voice.progress(fraction, &text, &p.current_step()))
                 })?;
             }
-            if let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_due(batch.iteration + 1, all)) {
-                keeper.keep(p, &training)?;
+            if let Some(keeper) = &self.keeper {
+                keeper.ended(p, &training, batch.iteration + 1 == all)?;
             }
             voice.tell(&told)?;
         }
