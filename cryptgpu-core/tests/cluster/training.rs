@@ -159,6 +159,8 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
     refused("lanet", &data, settings(), "lenet");
     refused("vgg16-cifar10", &data, settings(), "[3, 32, 32]");
     refused("lenet", &data, Train { batch: 0, ..settings() }, "batch");
+    let never = Reveal { loss_every: Some(0), ..Reveal::default() };
+    refused("lenet", &data, Train { reveal: never, ..settings() }, "`Reveal::loss_every`");
     let many = cluster.dataset(DataSource::random([1, 28, 28], 11, 30), Images::at(0), Labels::at(2)).unwrap();
     let error = cluster.train("lenet", &many, settings()).unwrap_err();
     assert!(error.party() == Some(PartyId::P2) && error.to_string().contains("not below 10"), "{error}");

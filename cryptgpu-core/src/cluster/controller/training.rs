@@ -129,7 +129,7 @@ impl Cluster {
         let graph = network.graph().map_err(refused)?;
         let owner = network.owner;
         check_fit(&graph, data, ACTION)?;
-        check_held_out(&graph, start.held_out.as_ref(), &train)?;
+        check_reveal(&graph, start.held_out.as_ref(), &train)?;
         // What would end the run at its end is found before it begins.
         fold::fold_graph(&graph).map_err(refused)?;
         let plan = TrainingPlan::new(&graph, &train, self.settings().codec.ring()).map_err(refused)?;
@@ -416,9 +416,15 @@ impl Deref for TrainedModel {
     }
 }
 
-/// Refuses an accuracy that nothing is there to measure on, and held-out examples on which nothing is measured.
-fn check_held_out(graph: &Graph, held_out: Option<&Dataset>, train: &Train) -> Result<(), ClusterError> {
+/// Refuses a loss or an accuracy at every 0th, an accuracy that nothing is there to measure on, and held-out examples on which
+/// nothing is measured.
+fn check_reveal(graph: &Graph, held_out: Option<&Dataset>, train: &Train) -> Result<(), ClusterError> {
     let refuse = |detail: &str| Err(ClusterError::argument(ACTION, &detail));
+    if train.reveal.loss_every == Some(0) {
+        return refuse(
+            "the loss every 0 iterations (`Reveal::loss_every`): take at least 1, or none to reveal no loss",
+        );
+    }
     match (held_out, train.reveal.accuracy_every) {
         (None, None) => Ok(()),
         (Some(data), Some(every)) if every > 0 => check_fit(graph, data, ACTION).map(|_| ()),

@@ -244,6 +244,9 @@ impl Training {
         if let Some(iterations) = self.train.iterations {
             check_count("iterations", iterations, super::inference::MOST_ITERATIONS)?;
         }
+        if let Some(every) = self.train.reveal.loss_every {
+            check_count("iterations between losses", every, super::inference::MOST_ITERATIONS)?;
+        }
         match &self.data {
             Examples::Set(set) if !set.is_there() => {
                 let hint = "its files are not there: get them with scripts/fetch-datasets, or take digits, or random";
