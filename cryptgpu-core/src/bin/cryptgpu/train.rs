@@ -95,13 +95,13 @@ pub struct What {
     #[arg(long, value_delimiter = ',', value_parser = item::<String>)]
     frozen: Vec<String>,
     /// Learning rate
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
     rate: f64,
     /// Momentum of gradient descent
-    #[arg(long, default_value_t = 0.9, conflicts_with = "adam")]
+    #[arg(long, default_value_t = 0.9, conflicts_with = "adam", allow_negative_numbers = true)]
     momentum: f64,
     /// Weight decay of gradient descent
-    #[arg(long, default_value_t = 0.0, conflicts_with = "adam")]
+    #[arg(long, default_value_t = 0.0, conflicts_with = "adam", allow_negative_numbers = true)]
     weight_decay: f64,
     /// Adam in place of gradient descent
     #[arg(long)]
@@ -456,6 +456,10 @@ mod tests {
             ("--networks lenet --epochs 1 --iterations 3", "cannot be used with"),
             ("--networks lenet --dataset imagenet", "digits"),
             ("--networks lenet --dataset digits --batch 0", "batch"),
+            ("--networks lenet --dataset digits --batch 5000", "800 examples"),
+            ("--networks lenet --dataset digits --rate -1", "the rate is -1, and must be above 0"),
+            ("--networks lenet --dataset digits --momentum -0.1", "the momentum is -0.1"),
+            ("--networks lenet --dataset digits --weight-decay -0.1", "the weight decay is -0.1"),
             ("--networks lenet --dataset random --epochs 1", "number of iterations"),
             ("--networks lenet --dataset random --accuracy", "held out"),
             ("--networks lenet --reveal-loss-every 0", "1.."),

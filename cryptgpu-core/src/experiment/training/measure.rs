@@ -62,6 +62,8 @@ fn run(
     let cluster = parties.started(declaration.wanted()?)?;
     let graph = declaration.graph()?;
     let data = cluster.dataset(declaration.source(&graph), Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
+    // Of files nothing was known before.
+    declaration.check_batch(data.len())?;
     let network = Network::from(&graph).owner(WEIGHTS_OWNER);
     let train = declaration.train.clone();
     let checkpoints = declaration.checkpoints.clone();

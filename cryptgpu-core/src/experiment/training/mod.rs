@@ -264,8 +264,27 @@ impl Training {
                 let hint = "bundled weights are those of lenet and resnet8-cifar10; give a safetensors file, or none";
                 declaration("weights", "bundled".to_owned(), hint)
             }
-            _ => Ok(()),
+            Examples::Set(set) => set.size().map_or(Ok(()), |(examples, _)| self.check_batch(examples)),
+            Examples::Random => Ok(()),
         }
+    }
+
+    /// Refuses a minibatch of more examples than there are: none of that size would run, and all that is stated and recorded is
+    /// of one that does.
+    fn check_batch(&self, examples: usize) -> Result<(), ExperimentError> {
+        let batch = self.train.batch;
+        if batch <= examples {
+            return Ok(());
+        }
+        let hint = format!("{} has {examples} examples: take a batch of at most as many", self.data);
+        Err(ExperimentError::Declaration { field: "batch", value: batch.to_string(), hint })
+    }
+
+    /// How it is trained, as a record says it: where iterations end the run, of as many epochs as they take.
+    fn recorded(&self, examples: usize) -> Train {
+        let in_epoch = examples.div_ceil(self.train.batch.max(1)).max(1);
+        let epochs = self.train.iterations.map_or(usize::MAX, |iterations| iterations.div_ceil(in_epoch));
+        Train { epochs: self.train.epochs.min(epochs), ..self.train.clone() }
     }
 
     /// Examples that the run needs, where they are random.
@@ -421,6 +440,8 @@ mod tests {
         for (wrong, hint) in [
             (train(|train| train.batch = 0), "batch"),
             (train(|train| train.epochs = 0), "at least 1"),
+            (train(|train| train.batch = 5000), "digits-train has 800 examples: take a batch of at most as many"),
+            (train(|train| train.reveal.loss_every = Some(0)), "iterations between losses"),
             (train(|train| train.iterations = Some(usize::MAX)), "at most"),
             (Training { fraction_bits: 60, ..lenet() }, "fraction bits"),
             (Training { data: Examples::Random, ..train(|train| train.reveal.accuracy_every = Some(1)) }, "held out"),

@@ -150,6 +150,7 @@ pub fn measure_plaintext<E: PlaintextEngine>(
     let setup_seconds = start.elapsed().as_secs_f64();
     let data = declaration.source(&graph).in_the_clear()?;
     let held_out = declaration.held_out().map(|set| DataSource::from(set).in_the_clear()).transpose()?;
+    declaration.check_batch(data.len())?;
     let batches = Batches::new(data.len(), train)?;
     let every = train.reveal.loss_every.unwrap_or(1).max(1);
     let (mut iterations, mut left, begun) = (vec![], None, Instant::now());
