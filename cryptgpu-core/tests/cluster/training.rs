@@ -176,8 +176,11 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
     let train = Train { optimizer: Sgd::new(1e5).momentum(0.9).into(), epochs: 1000, reveal, ..settings() };
     let error = cluster.train(small(), &digits(&cluster), train).unwrap_err();
-    assert!(matches!(error, ClusterError::LeftRange { iteration: 1.., .. }), "{error}");
-    assert!(error.to_string().contains("Lower the rate") && error.to_string().contains("check_range"), "{error}");
+    let ClusterError::LeftRange { iteration: iteration @ 1.., .. } = error else { panic!("{error}") };
+    let of = format!("the loss of iteration {} was revealed", iteration + 1);
+    for says in [&*of, "Lower the rate", "check_range", "--check-range=layers"] {
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
     let one = Train { iterations: Some(1), ..settings() };
     assert_eq!(cluster.train(small(), &digits(&cluster), one).unwrap().iterations().len(), 1);
 }

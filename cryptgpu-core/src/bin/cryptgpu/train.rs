@@ -257,8 +257,14 @@ pub fn summary(record: &TrainingRecord) -> String {
         format::seconds(record.total_seconds),
     );
     let memory = record.peak_rss_bytes.into_iter().max().unwrap_or(0);
-    let of = if record.is_plaintext() { "" } else { " a party" };
-    text += &format!(", {} of memory{of}", format::memory(memory));
+    // Nothing is known of a run that was stopped.
+    if memory > 0 {
+        let of = if record.is_plaintext() { "" } else { " a party" };
+        text += &format!(", {} of memory{of}", format::memory(memory));
+    }
+    if let Some(from) = record.resumed_from {
+        text += &format!(", resumed after iteration {from}");
+    }
     if let Some(last) = record.restarts.last() {
         text += &format!(", {} (at last after iteration {})", restarted(record.restarts.len()), last.from);
     }
@@ -390,7 +396,7 @@ fn draw(rows: &[TrainingRow]) -> Table {
             format::cited(&row.cryptgpu_bytes_sent, format::bytes),
             format::or_dash(row.bytes_fraction.map(|fraction| format!("{:.1} %", 100.0 * fraction))),
             row.rounds.to_string(),
-            format::memory(row.peak_rss_bytes),
+            format::or_dash((row.peak_rss_bytes > 0).then(|| format::memory(row.peak_rss_bytes))),
             format::or_dash(row.loss.map(|loss| format!("{loss:.3}"))),
             format::or_dash(row.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy))),
         ]);

@@ -462,6 +462,16 @@ mod tests {
     }
 
     #[test]
+    fn a_record_says_as_many_epochs_as_the_iterations_take() {
+        let of = |batch, iterations, epochs| {
+            let train = Train { batch, iterations, epochs, ..Train::default() };
+            Training { train, ..Training::of("lenet").unwrap() }.recorded(800).epochs
+        };
+        assert_eq!((of(100, Some(4), MOST_EPOCHS), of(100, Some(17), MOST_EPOCHS)), (1, 3));
+        assert_eq!((of(100, None, 5), of(100, Some(1000), 5)), (5, 5));
+    }
+
+    #[test]
     fn what_is_revealed_is_listed_line_by_line() {
         let mut declaration = Training { check_range: CheckRange::Run, ..Training::of("lenet").unwrap() };
         declaration.train.reveal.accuracy_every = Some(1);
