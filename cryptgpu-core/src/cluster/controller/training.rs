@@ -94,11 +94,11 @@ impl Cluster {
     /// so that a curve can be drawn while the run goes on.
     ///
     /// A run with checkpoints that loses its parties goes on with new ones by itself
-    /// ([`Checkpointing::restarts`](crate::cluster::Checkpointing::restarts)); `observe` gets the iterations since the last checkpoint again then.
-    /// One that was killed itself goes on after the last checkpoint that all parties have, with the same bits as one
-    /// that was not ([`Checkpointing::resuming`](crate::cluster::Checkpointing::resuming)). It needs the same program, network, data set and settings, but for how many epochs there are and when
-    /// the accuracy is measured; the parties refuse others. One that had ended goes on for the epochs that are asked for
-    /// beyond.
+    /// ([`Checkpointing::restarts`](crate::cluster::Checkpointing::restarts)); `observe` gets the iterations since the last checkpoint
+    /// again then. One that was killed itself goes on after the last checkpoint that all parties have, with the same bits as one that
+    /// was not ([`Checkpointing::resuming`](crate::cluster::Checkpointing::resuming)). It needs the same program, network, data set and
+    /// settings, but for how many epochs there are, when the accuracy is measured, and how many iterations lie between checkpoints;
+    /// the parties refuse others. One that had ended goes on for the epochs that are asked for beyond.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::{Checkpointing, Cluster, Images, Labels, Start};
@@ -114,8 +114,8 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::train`] and [`Cluster::fine_tune`]; [`ClusterError::Argument`] where there is no checkpoint to go on
-    /// from, and where there are some of another run; [`ClusterError::Job`] of a party that refuses its own;
-    /// [`ClusterError::Lost`] when its parties were lost and new ones did not start or could not go on.
+    /// from, where there are some of another run, and where the parties have none in common; [`ClusterError::Job`] of a party that
+    /// refuses its own; [`ClusterError::Lost`] when its parties were lost and new ones did not start or could not go on.
     pub fn train_observed(
         &self,
         network: impl Into<Network>,

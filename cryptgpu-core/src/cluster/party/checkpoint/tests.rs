@@ -76,9 +76,9 @@ fn another_run_party_program_network_or_iteration_is_refused_by_name() {
         assert!(error.to_string().contains(".checkpoint is of "), "{error}");
     }
     let all = checkpoints(folder.path(), origin());
-    // Under the key of its party's, and under another one.
+    // Another party's file, where that party's key is another and where it is not.
     let other = Origin { party: PartyId::P2, ..origin() };
-    let path_of_other = checkpoints(folder.path(), other.clone()).write(7, state(b"shares of another")).unwrap();
+    let path_of_other = checkpoints(folder.path(), other).write(7, state(b"shares of another")).unwrap();
     let own = fs::read(&path).unwrap();
     fs::copy(&path_of_other, &path).unwrap();
     let error = all.read(7).unwrap_err().to_string();
