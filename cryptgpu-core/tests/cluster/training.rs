@@ -176,9 +176,11 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
     // That epoch is not reached.
     assert!(cluster.train(small(), &data, Train { iterations: Some(1), ..shrinking }).is_ok());
     let long = Settings { codec: FixedPoint::new(28).unwrap(), ..Settings::default() };
-    let cluster = Cluster::in_memory().computing(long).start().unwrap();
-    let error = cluster.train(small(), &digits(&cluster), settings()).unwrap_err().to_string();
+    let finest = Cluster::in_memory().computing(long).start().unwrap();
+    let error = finest.train(small(), &digits(&finest), settings()).unwrap_err().to_string();
     assert!(error.contains("at most 27"), "{error}");
+    let never = Reveal { loss_every: Some(0), ..Reveal::default() };
+    refused("lenet", &data, Train { reveal: never, ..settings() }, "`Reveal::loss_every`");
     let many = cluster.dataset(DataSource::random([1, 28, 28], 11, 30), Images::at(0), Labels::at(2)).unwrap();
     let error = cluster.train("lenet", &many, settings()).unwrap_err();
     assert!(error.party() == Some(PartyId::P2) && error.to_string().contains("not below 10"), "{error}");
@@ -194,8 +196,11 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
     let train = Train { optimizer: Sgd::new(1e5).momentum(0.9).into(), epochs: 1000, reveal, ..settings() };
     let error = cluster.train(small(), &digits(&cluster), train).unwrap_err();
-    assert!(matches!(error, ClusterError::LeftRange { iteration: 1.., .. }), "{error}");
-    assert!(error.to_string().contains("Lower the rate") && error.to_string().contains("check_range"), "{error}");
+    let ClusterError::LeftRange { iteration: iteration @ 1.., .. } = error else { panic!("{error}") };
+    let of = format!("the loss of iteration {} was revealed", iteration + 1);
+    for says in [&*of, "Lower the rate", "check_range", "--check-range=layers"] {
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
     let one = Train { iterations: Some(1), ..settings() };
     assert_eq!(cluster.train(small(), &digits(&cluster), one).unwrap().iterations().len(), 1);
 }
@@ -231,6 +236,39 @@ fn a_private_epoch_is_one_in_the_clear_with_the_same_cuts() {
     private_epoch(convolutional(), momentum, short(), 8, 4e-2);
     private_epoch(normalised(), momentum, short(), 8, 4e-2);
     private_epoch(convolutional(), Adam::new(0.005).into(), short(), 8, 4e-2);
+}
+
+/// The schedule's rate is that of each epoch, in private as in the clear.
+#[test]
+fn a_private_run_follows_its_schedule() {
+    let cluster = Cluster::in_memory().start().unwrap();
+    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
+    // Two iterations an epoch; in the third epoch next to nothing moves.
+    let schedule = Schedule::Milestones { epochs: vec![1, 2], factor: 0.05 };
+    let optimizer = Sgd::new(0.1).into();
+    let train = Train { batch: 400, epochs: 3, optimizer, schedule, reveal, ..settings() };
+    let run = cluster.train(convolutional(), &digits(&cluster), train.clone()).unwrap();
+
+    let set = ImageSet::DigitsTrain.open().unwrap();
+    let images = set.batch(0..800).unwrap().mapv(f64::from).into_dyn();
+    let targets = plaintext::one_hot(set.labels(0..800).unwrap().unwrap(), 10).into_dyn();
+    let losses_of = |train: &Train| {
+        let (net, mut losses) = (convolutional(), vec![]);
+        let weights = initial(&net, train.seed, train.initial);
+        let mut clear = PlaintextTraining::new(&net, &weights, train, Rounding::Exact).unwrap();
+        clear.run(&images, &targets, |_, _, loss| losses.push(loss)).unwrap();
+        losses
+    };
+    let apart = |losses: &[f64]| {
+        assert_eq!((run.curve().len(), losses.len()), (6, 6));
+        run.curve().iter().zip(losses).map(|(a, b)| (a.loss - b).abs()).fold(0.0, f64::max)
+    };
+    let (followed, constant) =
+        (apart(&losses_of(&train)), apart(&losses_of(&Train { schedule: Schedule::Constant, ..train.clone() })));
+    assert!(
+        followed < 1e-3 && constant > 0.02,
+        "{followed:.1e} from the schedule, {constant:.1e} from a constant rate"
+    );
 }
 
 fn private_epoch(net: Graph, optimizer: Optimizer, settings: Settings, seed: u64, allowed: f64) {
@@ -465,8 +503,8 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     let error = other.unwrap_err().to_string();
     assert!(error.contains("other protocol settings"), "{error}");
     drop(cluster);
-    let [killed, lost] = ["killed", "lost"].map(|name| folder.path().join(name));
-    for other in [&killed, &lost] {
+    let [killed, lost, often] = ["killed", "lost", "often"].map(|name| folder.path().join(name));
+    for other in [&killed, &lost, &often] {
         std::fs::create_dir(other).unwrap();
         for file in std::fs::read_dir(&copy).unwrap() {
             std::fs::copy(file.as_ref().unwrap().path(), other.join(file.unwrap().file_name())).unwrap();
@@ -474,6 +512,9 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     }
     let cluster = local().start().unwrap();
     assert!(weights(&cluster, begin(true, &copy), &|number| assert!(number >= 2)) == undisturbed);
+    // No bit depends on which iterations leave a checkpoint.
+    let each = Start { checkpoints: Some(Checkpointing::every(1, &often).resuming()), ..Start::default() };
+    assert!(weights(&cluster, each, &|number| assert!(number >= 2)) == undisturbed);
     // It loses a party at each of two moments, and goes on with new ones by itself. (An iteration takes long enough for that.)
     let link = Link::Custom { megabytes_per_second: 1000.0, latency_ms: 10.0 };
     let cluster = local().link(link).start().unwrap();
@@ -508,5 +549,17 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     };
     refused(begin(false, &copy), train.clone(), "another folder");
     refused(begin(true, &folder.path().join("none")), train.clone(), "no checkpoints");
-    refused(begin(true, &copy), Train { seed: 8, ..train.clone() }, "other training settings");
+    let other = "other training settings: seed was 7, and is 8 here";
+    refused(begin(true, &copy), Train { seed: 8, ..train.clone() }, other);
+
+    // As a run leaves it that is killed before all three parties have their first checkpoint.
+    for file in std::fs::read_dir(&copy).unwrap().map(|file| file.unwrap().path()) {
+        if file.to_string_lossy().contains("party1-") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    for resume in [true, false] {
+        refused(begin(resume, &copy), train.clone(), "party 1 has none");
+        refused(begin(resume, &copy), train.clone(), "delete these files or take another folder");
+    }
 }

@@ -443,6 +443,9 @@ fn from_a_state_with_its_keys_a_training_goes_on_bit_for_bit() {
     goes_on(&every_operation().unwrap(), frozen, momentum, short());
     // Adam's moments are of 64 bits in the ring of 32, too.
     goes_on(&tiny(), vec![], Adam::new(0.01).into(), short());
+    // Weights of which some only ever sees padding.
+    goes_on(&partly_seen().unwrap(), vec![], momentum, Settings::default());
+    goes_on(&partly_seen().unwrap(), vec!["bn2".to_owned(), "conv3".to_owned()], Adam::new(0.01).into(), short());
 }
 
 /// A state is that of a training with the same optimiser in the same ring.
@@ -470,6 +473,43 @@ fn a_state_of_another_ring_or_optimiser_is_refused() {
     }
 }
 
+/// A state from before weights were kept without what sees padding, and one without that part, are refused by tensor and shapes.
+#[test]
+fn a_state_with_whole_weights_or_without_what_is_unseen_is_refused() {
+    let net = partly_seen().unwrap();
+    let train = Train { batch: 3, optimizer: Sgd::new(0.05).into(), ..Train::default() };
+    let data = batch(&net, 3, 1);
+    let [errors, ..] = three(Settings::default(), |p| {
+        let mut training = begin(p, &net, &Weights::seeded(&net, 5), &train);
+        let (x, t) = (share(p, &data.0), share(p, &data.1));
+        let _ = training.step(p, &x, &t, 0.05, |_| {}).unwrap();
+        let (state, codec) = (training.state(), p.codec());
+        let whole = share(p, &ArrayD::zeros(vec![5, 6, 3, 3]));
+        let again = |state: Vec<(String, Rep)>| {
+            SharedTraining::from_state(&net, &train, codec, 1, state).unwrap_err().to_string()
+        };
+        let with = |name: &str, of: &Rep| -> Vec<(String, Rep)> {
+            state.iter().map(|(own, rep)| (own.clone(), if own == name { of.clone() } else { rep.clone() })).collect()
+        };
+        let without =
+            |name: &str| -> Vec<(String, Rep)> { state.iter().filter(|(own, _)| own != name).cloned().collect() };
+        let fewer = whole.reshape(&[270]).unwrap().narrow(0..7).unwrap();
+        [
+            again(with("conv3.weight", &whole)),
+            again(with("conv3.weight.unseen", &fewer)),
+            again(without("conv3.weight.unseen")),
+        ]
+    });
+    let says: [&[&str]; 3] = [
+        &["conv3.weight", "[5, 6, 1, 1]", "[5, 6, 3, 3]"],
+        &["conv3.weight.unseen", "[240]", "[7]"],
+        &["conv3.weight.unseen", "[240]"],
+    ];
+    for (error, says) in errors.iter().zip(says) {
+        assert!(says.iter().all(|word| error.contains(word)), "{says:?}: {error}");
+    }
+}
+
 fn goes_on(net: &Graph, frozen: Vec<String>, optimizer: Optimizer, settings: Settings) {
     let with_factors = !frozen.is_empty();
     let train = Train { batch: 3, optimizer, frozen, ..Train::default() };
@@ -488,6 +528,7 @@ fn goes_on(net: &Graph, frozen: Vec<String>, optimizer: Optimizer, settings: Set
             (standing, state, iteration, next(&mut training, p))
         });
         assert_eq!(state.iter().any(|(name, _)| name == "bn2.running_factor"), with_factors);
+        assert_eq!(state.iter().any(|(name, _)| name.ends_with(".unseen")), net.name() == "partly-seen");
         let mut again = SharedTraining::from_state(net, &train, p.codec(), iteration, state).unwrap();
         let other = next(&mut again.clone(), p);
         let again = p.with_own_keys(Some(&standing), |p| next(&mut again, p));

@@ -95,13 +95,13 @@ pub struct What {
     #[arg(long, value_delimiter = ',', value_parser = item::<String>)]
     frozen: Vec<String>,
     /// Learning rate
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
     rate: f64,
     /// Momentum of gradient descent
-    #[arg(long, default_value_t = 0.9, conflicts_with = "adam")]
+    #[arg(long, default_value_t = 0.9, conflicts_with = "adam", allow_negative_numbers = true)]
     momentum: f64,
     /// Weight decay of gradient descent
-    #[arg(long, default_value_t = 0.0, conflicts_with = "adam")]
+    #[arg(long, default_value_t = 0.0, conflicts_with = "adam", allow_negative_numbers = true)]
     weight_decay: f64,
     /// Adam in place of gradient descent
     #[arg(long)]
@@ -257,8 +257,14 @@ pub fn summary(record: &TrainingRecord) -> String {
         format::seconds(record.total_seconds),
     );
     let memory = record.peak_rss_bytes.into_iter().max().unwrap_or(0);
-    let of = if record.is_plaintext() { "" } else { " a party" };
-    text += &format!(", {} of memory{of}", format::memory(memory));
+    // Nothing is known of a run that was stopped.
+    if memory > 0 {
+        let of = if record.is_plaintext() { "" } else { " a party" };
+        text += &format!(", {} of memory{of}", format::memory(memory));
+    }
+    if let Some(from) = record.resumed_from {
+        text += &format!(", resumed after iteration {from}");
+    }
     if let Some(last) = record.restarts.last() {
         text += &format!(", {} (at last after iteration {})", restarted(record.restarts.len()), last.from);
     }
@@ -390,7 +396,7 @@ fn draw(rows: &[TrainingRow]) -> Table {
             format::cited(&row.cryptgpu_bytes_sent, format::bytes),
             format::or_dash(row.bytes_fraction.map(|fraction| format!("{:.1} %", 100.0 * fraction))),
             row.rounds.to_string(),
-            format::memory(row.peak_rss_bytes),
+            format::or_dash((row.peak_rss_bytes > 0).then(|| format::memory(row.peak_rss_bytes))),
             format::or_dash(row.loss.map(|loss| format!("{loss:.3}"))),
             format::or_dash(row.accuracy.map(|accuracy| format!("{:.2} %", 100.0 * accuracy))),
         ]);
@@ -456,6 +462,10 @@ mod tests {
             ("--networks lenet --epochs 1 --iterations 3", "cannot be used with"),
             ("--networks lenet --dataset imagenet", "digits"),
             ("--networks lenet --dataset digits --batch 0", "batch"),
+            ("--networks lenet --dataset digits --batch 5000", "800 examples"),
+            ("--networks lenet --dataset digits --rate -1", "the rate is -1, and must be above 0"),
+            ("--networks lenet --dataset digits --momentum -0.1", "the momentum is -0.1"),
+            ("--networks lenet --dataset digits --weight-decay -0.1", "the weight decay is -0.1"),
             ("--networks lenet --dataset random --epochs 1", "number of iterations"),
             ("--networks lenet --dataset random --accuracy", "held out"),
             ("--networks lenet --reveal-loss-every 0", "1.."),

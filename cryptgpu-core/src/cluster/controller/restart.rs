@@ -104,7 +104,7 @@ impl Course {
         let Some(kept) = &mut self.kept else { return Err("it leaves no checkpoints".to_owned()) };
         // What came behind was told to nobody.
         let told = |iteration: &&u64| **iteration <= reached as u64;
-        if let Found::Run(run, iterations) = &found
+        if let Found::Run { run, iterations, .. } = &found
             && *run == kept.run
             && let Some(&from) = iterations.iter().rfind(told)
         {

@@ -169,24 +169,51 @@ impl Checkpointing {
 pub(super) enum Found {
     /// Nothing.
     Nothing,
-    /// Checkpoints of one run; the iterations that all three have, in ascending order.
-    Run(String, Vec<u64>),
-    /// Of several, or a party has none.
-    Apart,
+    /// Checkpoints of one run: the iterations that all three have, in ascending order, of which there are some.
+    Run { run: String, iterations: Vec<u64>, last: u64 },
+    /// No iteration of one run that all three have: of each party its run and iterations, if it has any.
+    Apart([Option<(String, Vec<u64>)>; 3]),
+}
+
+impl Found {
+    fn of(parties: [Option<(String, Vec<u64>)>; 3]) -> Self {
+        let [Some((run, iterations)), Some((one, of_one)), Some((two, of_two))] = &parties else {
+            return if parties.iter().all(Option::is_none) { Found::Nothing } else { Found::Apart(parties) };
+        };
+        let all = |iteration: &&u64| of_one.contains(iteration) && of_two.contains(iteration);
+        let iterations: Vec<u64> = iterations.iter().filter(all).copied().collect();
+        match iterations.last() {
+            Some(&last) if run == one && run == two => Found::Run { run: run.clone(), iterations, last },
+            _ => Found::Apart(parties),
+        }
+    }
+}
+
+/// What each party has in a folder from which no run can go on, and what to do. (A run never begins anew by itself there: that
+/// a file was lost and that it was never written looks the same, and its first checkpoint would replace the others' files.)
+fn apart(folder: &Path, parties: &[Option<(String, Vec<u64>)>; 3]) -> String {
+    let of = |(party, found): (PartyId, &Option<(String, Vec<u64>)>)| match found {
+        None => format!("party {party} has none"),
+        Some((run, iterations)) => {
+            let iterations: Vec<String> = iterations.iter().map(u64::to_string).collect();
+            format!("party {party} has those after {} iterations of run {run}", iterations.join(" and "))
+        }
+    };
+    let parties: Vec<String> = PartyId::ALL.into_iter().zip(parties).map(of).collect();
+    format!(
+        "no run can go on from the checkpoints in {}, since the parties have none in common: {}. Was it stopped before all \
+         three had written one? Bring back what is missing; or delete these files or take another folder, and begin anew, \
+         without `resuming` (`--resume`)",
+        folder.display(),
+        parties.join(", ")
+    )
 }
 
 impl Cluster {
     /// Asks the parties for their checkpoints.
     pub(super) fn find_checkpoints(&self, folder: &Path) -> Result<Found, ClusterError> {
         let jobs = PartyId::ALL.map(|_| FindCheckpoints { folder: folder.to_owned() });
-        Ok(match self.run_job(jobs)?.outputs {
-            [None, None, None] => Found::Nothing,
-            [Some((run, iterations)), Some((one, of_one)), Some((two, of_two))] if run == one && run == two => {
-                let all = |iteration: &u64| of_one.contains(iteration) && of_two.contains(iteration);
-                Found::Run(run, iterations.into_iter().filter(all).collect())
-            }
-            _ => Found::Apart,
-        })
+        Ok(Found::of(self.run_job(jobs)?.outputs))
     }
 
     /// Which run the checkpoints are of, and from which it goes on.
@@ -201,14 +228,11 @@ impl Cluster {
         match self.find_checkpoints(folder)? {
             Found::Nothing if resume => refuse(format!("there are no checkpoints in {at} to go on from")),
             Found::Nothing => kept(new_name()?, None),
-            _ if !resume => refuse(format!(
+            Found::Apart(parties) => refuse(apart(folder, &parties)),
+            Found::Run { .. } if !resume => refuse(format!(
                 "there are checkpoints of a run in {at}: go on with it (`resuming`, or `--resume`), or take another folder"
             )),
-            Found::Run(run, iterations) => match iterations.last() {
-                Some(&last) => kept(run, Some(last)),
-                None => refuse(format!("the parties' checkpoints in {at} have no iteration in common")),
-            },
-            Found::Apart => refuse(format!("the parties' checkpoints in {at} are not of one run, or a party has none")),
+            Found::Run { run, last, .. } => kept(run, Some(last)),
         }
     }
 }
@@ -218,4 +242,30 @@ pub(super) fn new_name() -> Result<String, ClusterError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| ClusterError::argument(ACTION, &error))?;
     Ok(hex(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_that_the_parties_do_not_have_in_common_are_told_party_by_party() {
+        let of = |run: &str, iterations: &[u64]| Some((run.to_owned(), iterations.to_vec()));
+        assert!(matches!(Found::of([None, None, None]), Found::Nothing));
+        let run = Found::of([of("a1", &[2, 4]), of("a1", &[4]), of("a1", &[2, 4, 6])]);
+        assert!(matches!(run, Found::Run { last: 4, iterations, .. } if iterations == [4]));
+        for (parties, says) in [
+            // Killed before all three had their first.
+            ([of("a1", &[50]), None, of("a1", &[50])], "after 50 iterations of run a1, party 1 has none, party 2"),
+            (
+                [of("a1", &[50, 100]), of("a1", &[150]), of("a1", &[50])],
+                "party 0 has those after 50 and 100 iterations",
+            ),
+            ([of("a1", &[50]), of("b2", &[50]), of("a1", &[50])], "party 1 has those after 50 iterations of run b2"),
+        ] {
+            let Found::Apart(parties) = Found::of(parties) else { panic!("{says}") };
+            let text = apart(Path::new("kept"), &parties);
+            assert!(text.contains(says) && text.contains("delete these files or take another folder"), "{text}");
+        }
+    }
 }

@@ -94,11 +94,11 @@ impl Cluster {
     /// so that a curve can be drawn while the run goes on.
     ///
     /// A run with checkpoints that loses its parties goes on with new ones by itself
-    /// ([`Checkpointing::restarts`](crate::cluster::Checkpointing::restarts)); `observe` gets the iterations since the last checkpoint again then.
-    /// One that was killed itself goes on after the last checkpoint that all parties have, with the same bits as one
-    /// that was not ([`Checkpointing::resuming`](crate::cluster::Checkpointing::resuming)). It needs the same program, network, data set and settings, but for how many epochs there are and when
-    /// the accuracy is measured; the parties refuse others. One that had ended goes on for the epochs that are asked for
-    /// beyond.
+    /// ([`Checkpointing::restarts`](crate::cluster::Checkpointing::restarts)); `observe` gets the iterations since the last checkpoint
+    /// again then. One that was killed itself goes on after the last checkpoint that all parties have, with the same bits as one that
+    /// was not ([`Checkpointing::resuming`](crate::cluster::Checkpointing::resuming)). It needs the same program, network, data set and
+    /// settings, but for how many epochs there are, when the accuracy is measured, and how many iterations lie between checkpoints;
+    /// the parties refuse others. One that had ended goes on for the epochs that are asked for beyond.
     ///
     /// ```no_run
     /// use cryptgpu_core::cluster::{Checkpointing, Cluster, Images, Labels, Start};
@@ -114,8 +114,8 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::train`] and [`Cluster::fine_tune`]; [`ClusterError::Argument`] where there is no checkpoint to go on
-    /// from, and where there are some of another run; [`ClusterError::Job`] of a party that refuses its own;
-    /// [`ClusterError::Lost`] when its parties were lost and new ones did not start or could not go on.
+    /// from, where there are some of another run, and where the parties have none in common; [`ClusterError::Job`] of a party that
+    /// refuses its own; [`ClusterError::Lost`] when its parties were lost and new ones did not start or could not go on.
     pub fn train_observed(
         &self,
         network: impl Into<Network>,
@@ -129,7 +129,7 @@ impl Cluster {
         let graph = network.graph().map_err(refused)?;
         let owner = network.owner;
         check_fit(&graph, data, ACTION)?;
-        check_held_out(&graph, start.held_out.as_ref(), &train)?;
+        check_reveal(&graph, start.held_out.as_ref(), &train)?;
         // What would end the run at its end is found before it begins.
         fold::fold_graph(&graph).map_err(refused)?;
         let plan = TrainingPlan::new(&graph, &train, self.settings().codec.ring()).map_err(refused)?;
@@ -419,9 +419,15 @@ impl Deref for TrainedModel {
     }
 }
 
-/// Refuses an accuracy that nothing is there to measure on, and held-out examples on which nothing is measured.
-fn check_held_out(graph: &Graph, held_out: Option<&Dataset>, train: &Train) -> Result<(), ClusterError> {
+/// Refuses a loss or an accuracy at every 0th, an accuracy that nothing is there to measure on, and held-out examples on which
+/// nothing is measured.
+fn check_reveal(graph: &Graph, held_out: Option<&Dataset>, train: &Train) -> Result<(), ClusterError> {
     let refuse = |detail: &str| Err(ClusterError::argument(ACTION, &detail));
+    if train.reveal.loss_every == Some(0) {
+        return refuse(
+            "the loss every 0 iterations (`Reveal::loss_every`): take at least 1, or none to reveal no loss",
+        );
+    }
     match (held_out, train.reveal.accuracy_every) {
         (None, None) => Ok(()),
         (Some(data), Some(every)) if every > 0 => check_fit(graph, data, ACTION).map(|_| ()),

@@ -7,13 +7,17 @@ use super::dataset::Minibatches;
 use super::gate::Asks;
 use super::job::Job;
 use super::state;
+use crate::cluster::wire::function;
 use crate::cluster::wire::job_error::JobError;
 use crate::cluster::wire::message::VERSION;
+use crate::cluster::wire::object::CodeError;
+use crate::cluster::wire::text::hex;
 use crate::mpc::{Party, Settings};
 use crate::nn::Graph;
 use crate::nn::training::{SharedTraining, Train};
 use crate::prg::Standing;
 use crate::ring::Ring;
+use serde_json::Value;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -54,6 +58,46 @@ fn computed(train: &Train) -> Train {
     train
 }
 
+/// The first of the values in which two settings differ, by the names of its fields, with both values.
+fn first_difference(name: String, there: &Value, here: &Value) -> Option<(String, String, String)> {
+    if there == here {
+        return None;
+    }
+    if let (Value::Object(of_there), Value::Object(of_here)) = (there, here)
+        && of_there.keys().eq(of_here.keys())
+    {
+        let within = |field: &String| if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+        let mut fields = of_there.iter().zip(of_here.values());
+        return fields.find_map(|((field, there), here)| first_difference(within(field), there, here));
+    }
+    let shown = |value: &Value| match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Some((name, shown(there), shown(here)))
+}
+
+/// `: seed was 7, and is 8 here`; nothing where no value says in what they differ.
+fn difference(there: &impl serde::Serialize, here: &impl serde::Serialize) -> String {
+    let values = serde_json::to_value(there).ok().zip(serde_json::to_value(here).ok());
+    let found = values.and_then(|(there, here)| first_difference(String::new(), &there, &here));
+    found.map_or_else(String::new, |(name, there, here)| format!(": {name} was {there}, and is {here} here"))
+}
+
+/// The program as checkpoints name it: version and commit, and where the commit does not say what was built from it, the digest
+/// of the code that runs.
+fn program(commit: &str, digest: impl FnOnce() -> Result<[u8; 32], CodeError>) -> Result<String, JobError> {
+    let named = format!("{VERSION} {commit}");
+    if commit != "unknown" && !commit.ends_with('+') {
+        return Ok(named);
+    }
+    let digest = digest().map_err(|error| {
+        JobError::Other(format!("a checkpoint names its program, which is of no commit, by its code: {error}"))
+    })?;
+    Ok(format!("{named}, SHA-256 {}", hex(digest)))
+}
+
 /// Names, shapes and rings of the tensors whose words stand at the end of a checkpoint.
 type Shapes = Vec<(String, Vec<usize>, Ring)>;
 
@@ -85,26 +129,35 @@ impl Keeper {
             )
         })?;
         let facts = Facts { train: train.clone(), settings: *p.settings(), graph: graph.clone(), examples };
-        let program = format!("{VERSION} {}", env!("CRYPTGPU_BUILT_FROM"));
+        let program = program(env!("CRYPTGPU_BUILT_FROM"), || Ok(function::locate(function::runtime())?.digest()))?;
         let origin = Origin { run, party: p.id(), program, network: graph.name().to_owned() };
         let checkpoints = Checkpoints::new(folder, origin, CheckpointKey::of_party(p.id())?);
         Ok(Keeper { checkpoints, every: every.max(1), from, facts })
     }
 
-    /// Whether a checkpoint is due after so many iterations of so many: also after the last.
-    pub(in crate::cluster) fn is_due(&self, iterations: usize, all: usize) -> bool {
-        (iterations as u64).is_multiple_of(self.every) || iterations == all
+    /// After an iteration: draws the keys of those to come anew, and writes a checkpoint where one is due, which is also after the
+    /// last. (Keys are drawn after every iteration, so that no bit depends on which of them leave a checkpoint.)
+    pub(in crate::cluster) fn ended(
+        &self,
+        p: &mut Party,
+        training: &SharedTraining,
+        is_last: bool,
+    ) -> Result<(), JobError> {
+        let standing = p.renew_keys();
+        match is_last || training.iteration().is_multiple_of(self.every) {
+            true => self.keep(p, training, &standing),
+            false => Ok(()),
+        }
     }
 
     /// Writes a checkpoint.
-    pub(in crate::cluster) fn keep(&self, p: &mut Party, training: &SharedTraining) -> Result<(), JobError> {
-        let iteration = training.iteration();
-        let (standing, tensors) = (p.renew_keys(), training.state());
+    fn keep(&self, p: &Party, training: &SharedTraining, standing: &Standing) -> Result<(), JobError> {
+        let (iteration, tensors) = (training.iteration(), training.state());
         let encode = |error: postcard::Error| JobError::Other(format!("cannot encode a checkpoint: {error}"));
         let shapes: Shapes =
             tensors.iter().map(|(name, rep)| (name.clone(), rep.shape().to_vec(), rep.ring())).collect();
         let facts = postcard::to_stdvec(&(&self.facts, &shapes)).map_err(encode)?;
-        let standing = Zeroizing::new(postcard::to_extend(&standing, Vec::with_capacity(STANDING)).map_err(encode)?);
+        let standing = Zeroizing::new(postcard::to_extend(standing, Vec::with_capacity(STANDING)).map_err(encode)?);
         let words: usize = tensors.iter().map(|(_, rep)| state::bytes_of(rep)).sum();
         // Room for all of it, since what is moved is not wiped where it was.
         let mut bytes = Zeroizing::new(Vec::with_capacity(16 + facts.len() + standing.len() + words));
@@ -126,18 +179,7 @@ impl Keeper {
         let mut rest = &bytes[..];
         let (facts, shapes): (Facts, Shapes) = state::take(&mut rest)?;
         let standing: Standing = state::take(&mut rest)?;
-        let differs = [
-            ("training settings", computed(&facts.train) != computed(&self.facts.train)),
-            ("protocol settings", facts.settings != self.facts.settings),
-            ("network", facts.graph != self.facts.graph),
-            ("examples or owners", facts.examples != self.facts.examples),
-        ];
-        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
-            return Err(JobError::Input(format!(
-                "the checkpoint after {iteration} iterations is of a run with other {what}: go on with the same, or begin a \
-                 new run in another folder"
-            )));
-        }
+        self.check_same(&facts, iteration)?;
         let device = p.device();
         let mut rep = |(name, shape, ring): (String, Vec<usize>, Ring)| {
             Ok::<_, JobError>((name, state::take_rep(&mut rest, ring, &shape, device)?))
@@ -145,6 +187,25 @@ impl Keeper {
         let tensors = shapes.into_iter().map(&mut rep).collect::<Result<Vec<_>, _>>()?;
         let training = SharedTraining::from_state(graph, &self.facts.train, p.codec(), iteration, tensors)?;
         Ok(Some((training, standing)))
+    }
+
+    /// Refuses a checkpoint of a run with other settings, network or examples.
+    fn check_same(&self, there: &Facts, iteration: u64) -> Result<(), JobError> {
+        let here = &self.facts;
+        let (of_there, of_here) = (computed(&there.train), computed(&here.train));
+        let what = match () {
+            () if of_there != of_here => format!("training settings{}", difference(&of_there, &of_here)),
+            () if there.settings != here.settings => {
+                format!("protocol settings{}", difference(&there.settings, &here.settings))
+            }
+            () if there.graph != here.graph => "network".to_owned(),
+            () if there.examples != here.examples => "examples or owners".to_owned(),
+            () => return Ok(()),
+        };
+        Err(JobError::Input(format!(
+            "the checkpoint after {iteration} iterations is of a run with other {what}. Go on with the same, or begin a new run \
+             in another folder"
+        )))
     }
 }
 
@@ -168,5 +229,56 @@ impl Job for FindCheckpoints {
         let origin = Origin { run: run.clone(), party, program: String::new(), network: String::new() };
         let iterations = Checkpoints::new(self.folder, origin, CheckpointKey::of_party(party)?).iterations()?;
         Ok(Some((run, iterations)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mpc::CheckRange;
+    use crate::net::PartyId;
+    use crate::nn::training::{Adam, Schedule, Sgd};
+
+    #[test]
+    fn the_setting_that_differs_is_named_with_both_values() {
+        let train = Train { optimizer: Sgd::new(0.1).momentum(0.9).into(), ..Train::default() };
+        let of = |other: Train| difference(&computed(&train), &computed(&other));
+        assert_eq!(of(Train { seed: 8, ..train.clone() }), ": seed was 0, and is 8 here");
+        let slower = Train { optimizer: Sgd::new(0.01).momentum(0.9).into(), ..train.clone() };
+        assert_eq!(of(slower), ": optimizer.sgd.rate was 0.1, and is 0.01 here");
+        let adam = of(Train { optimizer: Adam::new(0.1).into(), ..train.clone() });
+        assert!(adam.starts_with(": optimizer was {\"sgd\":") && adam.contains("and is {\"adam\":"), "{adam}");
+        let mut telling = train.clone();
+        telling.reveal.loss_every = Some(5);
+        assert_eq!(of(telling), ": reveal.loss_every was none, and is 5 here");
+        let steps = Schedule::Steps { epochs: 1, factor: 0.5 };
+        assert!(of(Train { schedule: steps, ..train.clone() }).starts_with(": schedule was constant, and is {"));
+        assert_eq!(of(Train { epochs: 9, iterations: Some(3), ..train.clone() }), "", "these may differ");
+        let checked = Settings { check_range: CheckRange::Layers, ..Settings::default() };
+        let text = difference(&Settings::default(), &checked);
+        assert!(text.starts_with(": check_range was ") && text.to_lowercase().contains("is layers here"), "{text}");
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_build_of_no_commit_is_refused_and_of_a_commit_no_code_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |commit: &str, digest: u8| {
+            let [run, network] = ["8f3a", "lenet"].map(str::to_owned);
+            let origin =
+                Origin { run, party: PartyId::P1, program: program(commit, || Ok([digest; 32])).unwrap(), network };
+            Checkpoints::new(folder.path().join("run"), origin, CheckpointKey::at(folder.path().join("key")).unwrap())
+        };
+        for commit in ["unknown", "e8786fe12345+"] {
+            of(commit, 1).write(7, Zeroizing::new(b"shares".to_vec())).unwrap();
+            assert_eq!(**of(commit, 1).read(7).unwrap(), *b"shares");
+            let error = of(commit, 2).read(7).unwrap_err();
+            assert!(matches!(error, SealedError::Other { what: "program", .. }), "{error:?}");
+            assert!(error.to_string().contains(&format!("{commit}, SHA-256 0101")), "{error}");
+        }
+        let named = program("e8786fe12345", || Err(CodeError::Nowhere)).unwrap();
+        assert!(named.ends_with(" e8786fe12345"), "{named}");
+        // The code of this very program is found.
+        let digest = || Ok(function::locate(function::runtime())?.digest());
+        assert_eq!(program("unknown", digest).unwrap(), program("unknown", digest).unwrap());
     }
 }

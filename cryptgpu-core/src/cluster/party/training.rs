@@ -15,6 +15,7 @@ use crate::net::{PartyId, Stats};
 use crate::nn::training::{Batch, Batches, SharedTraining, StepTime, Train};
 use crate::nn::{Graph, WeightSource};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -136,10 +137,15 @@ impl Job for TrainModel {
         };
         let asks = kept.iter().fold(asks, |asks, kept| asks.writes(&kept.folder));
         let batches = Batches::new(Minibatches::count(data, context)?, train)?;
-        let losses = train.reveal.loss_every.map_or(0, |every| batches.iterations().div_ceil(every.max(1)));
-        let accuracies = held_out
-            .as_ref()
-            .map_or(0, |_| (0..batches.iterations()).filter(|iteration| batches.accuracy_is_due(*iteration)).count());
+        let from = match (weights, kept.as_ref().and_then(|kept| kept.from)) {
+            (_, Some(from)) => from as usize,
+            (First::GoingOn(id), None) => held_training(context, *id)?.iteration() as usize,
+            (First::Owner { .. } | First::Trained(_), None) => 0,
+        };
+        let rest = from..batches.iterations();
+        let losses = losses_of(&rest, train.reveal.loss_every);
+        let accuracies =
+            held_out.as_ref().map_or(0, |_| rest.filter(|iteration| batches.accuracy_is_due(*iteration)).count());
         let told = [(What::Loss, losses), (What::Accuracy, accuracies)].into_iter().filter(|(_, times)| *times > 0);
         Ok(told.fold(asks, |asks, (what, times)| asks.reveals(what, network.known_as(), To::Caller, times as u64)))
     }
@@ -172,6 +178,12 @@ impl Job for TrainModel {
         report.notices = context.notices(report.notices);
         Ok(report)
     }
+}
+
+/// How many of these iterations reveal their loss, as [`SharedTraining::loss_is_next`] decides: ⌊end/k⌋ − ⌊start/k⌋.
+fn losses_of(iterations: &Range<usize>, every: Option<usize>) -> usize {
+    let Some(every) = every.filter(|every| *every > 0) else { return 0 };
+    (iterations.end / every).saturating_sub(iterations.start / every)
 }
 
 /// A training as it runs at one party.
@@ -214,8 +226,8 @@ impl Begun {
                     self.accuracy(p, &training, |p| voice.progress(fraction, &text, &p.current_step()))
                 })?;
             }
-            if let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_due(batch.iteration + 1, all)) {
-                keeper.keep(p, &training)?;
+            if let Some(keeper) = &self.keeper {
+                keeper.ended(p, &training, batch.iteration + 1 == all)?;
             }
             voice.tell(&told)?;
         }
@@ -319,5 +331,19 @@ impl Job for ExportModel {
             weights.stating(training.graph().name()).save(path)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_losses_are_asked_for_as_are_revealed() {
+        for (every, start, end) in [(1, 0, 5), (2, 0, 5), (3, 2, 7), (3, 3, 6), (7, 0, 5), (2, 5, 5), (2, 6, 5)] {
+            let revealed = (start..end).filter(|iteration| (iteration + 1) % every == 0).count();
+            assert_eq!(losses_of(&(start..end), Some(every)), revealed, "every {every} of {start}..{end}");
+        }
+        assert_eq!([None, Some(0)].map(|every| losses_of(&(0..5), every)), [0, 0]);
     }
 }

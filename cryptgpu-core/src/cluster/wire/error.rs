@@ -219,12 +219,14 @@ pub enum ClusterError {
     /// A revealed loss cannot be one: values of the training have left the range of its numbers, and all that would follow means
     /// nothing. The run was stopped.
     #[error(
-        "training left the range of its numbers: the loss of iteration {iteration} was revealed as {loss:.4}, which no loss can \
+        "training left the range of its numbers: the loss of iteration {} was revealed as {loss:.4}, which no loss can \
          be. The run was stopped, and its weights mean nothing. Lower the rate; or take more fraction bits, or the exact \
-         truncation, where `Fidelity::Paper` was asked for; `check_range(CheckRange::Layers)` names the layer"
+         truncation, where `Fidelity::Paper` (--fidelity paper) was asked for; `check_range(CheckRange::Layers)` \
+         (--check-range=layers) names the layer",
+        .iteration + 1
     )]
     LeftRange {
-        /// The iteration, from 0.
+        /// The iteration, from 0; the message counts from 1, as progress does.
         iteration: usize,
         /// What was revealed: the mean over the minibatch.
         loss: f64,

@@ -12,6 +12,7 @@ use crate::cluster::{
 use crate::device::Devices;
 use crate::experiment::party::{PartyState, state};
 use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit, machine, now};
+use crate::nn::training::Train;
 
 /// How far a training is.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +63,8 @@ fn run(
     let cluster = parties.started(declaration.wanted()?)?;
     let graph = declaration.graph()?;
     let data = cluster.dataset(declaration.source(&graph), Images::at(IMAGES_OWNER), Labels::at(LABELS_OWNER))?;
+    // Of files nothing was known before.
+    declaration.check_batch(data.len())?;
     let network = Network::from(&graph).owner(WEIGHTS_OWNER);
     let train = declaration.train.clone();
     let checkpoints = declaration.checkpoints.clone();
@@ -170,11 +173,8 @@ fn record(
     if others != [randomness; 2] {
         return Err(ExperimentError::Reports("they differ in what masks were drawn from".to_owned()));
     }
-    let median = median(&course.iterations).ok_or_else(|| ExperimentError::Declaration {
-        field: "epochs",
-        value: declaration.train.epochs.to_string(),
-        hint: "the run had ended before, and nothing was left to do: ask for more".to_owned(),
-    })?;
+    let train = declaration.recorded(examples);
+    let median = median(&course.iterations).ok_or_else(|| nothing_left(&train))?;
     let mut seconds_by_pass = BTreeMap::new();
     for step in &course.steps {
         *seconds_by_pass.entry(step.pass.clone()).or_insert(0.0) += step.seconds;
@@ -189,7 +189,7 @@ fn record(
         dataset: declaration.data.to_string(),
         examples,
         batch: declaration.train.batch,
-        train: declaration.train.clone(),
+        train,
         weights: declaration.weights.as_ref().map_or_else(String::new, ToString::to_string),
         device: Devices::from(states.each_ref().map(|state| state.device.device)).to_string(),
         cards: states.each_ref().map(|state| state.device.card.clone()),
@@ -210,6 +210,7 @@ fn record(
         total_bytes_sent: course.bytes_sent,
         restarts: course.restarts,
         left_range: course.left_range,
+        resumed_from: course.iterations.first().map(|first| first.number).filter(|number| *number > 0),
         losses: course.iterations.iter().filter_map(|one| Some((one.number, one.loss?))).collect(),
         accuracy: accuracies.last().map(|(_, accuracy)| *accuracy),
         accuracies,
@@ -227,6 +228,13 @@ fn record(
         commit: commit().to_owned(),
         time: now(),
     })
+}
+
+/// That a run which goes on from a checkpoint had ended there, by what was given as its end.
+fn nothing_left(train: &Train) -> ExperimentError {
+    let (field, value) = train.iterations.map_or(("epochs", train.epochs), |iterations| ("iterations", iterations));
+    let hint = "the run that it goes on with had ended before, and nothing is left to do: ask for more".to_owned();
+    ExperimentError::Declaration { field, value: value.to_string(), hint }
 }
 
 /// The iteration of the median time, among those of a full batch; without the first where there are others.
@@ -251,6 +259,15 @@ mod tests {
     use cryptgpu_datasets::ImageSet;
 
     #[test]
+    fn a_run_that_had_ended_names_the_end_that_was_given() {
+        let lenet = Training::of("lenet").unwrap();
+        let error = nothing_left(&lenet.train).to_string();
+        assert!(error.contains("iterations 4") && error.contains("nothing is left"), "{error}");
+        let error = nothing_left(&Train { epochs: 2, iterations: None, ..lenet.train }).to_string();
+        assert!(error.contains("epochs 2"), "{error}");
+    }
+
+    #[test]
     fn a_curve_that_leaves_its_range_is_a_record_and_a_measurement_that_does_is_an_error() {
         let digits = Examples::Set(ImageSet::DigitsTrain);
         let mut lenet = Training { data: digits, ..Training::of("lenet").unwrap() };
@@ -266,6 +283,7 @@ mod tests {
         assert_eq!((left.of, record.iterations, record.losses.len()), (60, left.iteration, left.iteration));
         assert!(left.to_string().starts_with("left its range at iteration "), "{left}");
         assert!(record.to_line().unwrap().contains("left_range"));
+        assert_eq!((record.train.epochs, record.resumed_from), (1, None));
         assert_eq!(Measured::Training(Box::new(record)).conditions().iterations, 60);
     }
 }

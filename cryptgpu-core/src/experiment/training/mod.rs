@@ -244,6 +244,9 @@ impl Training {
         if let Some(iterations) = self.train.iterations {
             check_count("iterations", iterations, super::inference::MOST_ITERATIONS)?;
         }
+        if let Some(every) = self.train.reveal.loss_every {
+            check_count("iterations between losses", every, super::inference::MOST_ITERATIONS)?;
+        }
         match &self.data {
             Examples::Set(set) if !set.is_there() => {
                 let hint = "its files are not there: get them with scripts/fetch-datasets, or take digits, or random";
@@ -261,8 +264,27 @@ impl Training {
                 let hint = "bundled weights are those of lenet and resnet8-cifar10; give a safetensors file, or none";
                 declaration("weights", "bundled".to_owned(), hint)
             }
-            _ => Ok(()),
+            Examples::Set(set) => set.size().map_or(Ok(()), |(examples, _)| self.check_batch(examples)),
+            Examples::Random => Ok(()),
         }
+    }
+
+    /// Refuses a minibatch of more examples than there are: none of that size would run, and all that is stated and recorded is
+    /// of one that does.
+    fn check_batch(&self, examples: usize) -> Result<(), ExperimentError> {
+        let batch = self.train.batch;
+        if batch <= examples {
+            return Ok(());
+        }
+        let hint = format!("{} has {examples} examples: take a batch of at most as many", self.data);
+        Err(ExperimentError::Declaration { field: "batch", value: batch.to_string(), hint })
+    }
+
+    /// How it is trained, as a record says it: where iterations end the run, of as many epochs as they take.
+    fn recorded(&self, examples: usize) -> Train {
+        let in_epoch = examples.div_ceil(self.train.batch.max(1)).max(1);
+        let epochs = self.train.iterations.map_or(usize::MAX, |iterations| iterations.div_ceil(in_epoch));
+        Train { epochs: self.train.epochs.min(epochs), ..self.train.clone() }
     }
 
     /// Examples that the run needs, where they are random.
@@ -418,6 +440,8 @@ mod tests {
         for (wrong, hint) in [
             (train(|train| train.batch = 0), "batch"),
             (train(|train| train.epochs = 0), "at least 1"),
+            (train(|train| train.batch = 5000), "digits-train has 800 examples: take a batch of at most as many"),
+            (train(|train| train.reveal.loss_every = Some(0)), "iterations between losses"),
             (train(|train| train.iterations = Some(usize::MAX)), "at most"),
             (Training { fraction_bits: 60, ..lenet() }, "fraction bits"),
             (Training { data: Examples::Random, ..train(|train| train.reveal.accuracy_every = Some(1)) }, "held out"),
@@ -435,6 +459,16 @@ mod tests {
         }
         assert!("imagenet".parse::<Examples>().unwrap_err().contains("digits"));
         assert_eq!("mnist".parse(), Ok(Examples::Set(ImageSet::Downloaded(Collection::Mnist, Split::Train))));
+    }
+
+    #[test]
+    fn a_record_says_as_many_epochs_as_the_iterations_take() {
+        let of = |batch, iterations, epochs| {
+            let train = Train { batch, iterations, epochs, ..Train::default() };
+            Training { train, ..Training::of("lenet").unwrap() }.recorded(800).epochs
+        };
+        assert_eq!((of(100, Some(4), MOST_EPOCHS), of(100, Some(17), MOST_EPOCHS)), (1, 3));
+        assert_eq!((of(100, None, 5), of(100, Some(1000), 5)), (5, 5));
     }
 
     #[test]

@@ -150,6 +150,7 @@ pub fn measure_plaintext<E: PlaintextEngine>(
     let setup_seconds = start.elapsed().as_secs_f64();
     let data = declaration.source(&graph).in_the_clear()?;
     let held_out = declaration.held_out().map(|set| DataSource::from(set).in_the_clear()).transpose()?;
+    declaration.check_batch(data.len())?;
     let batches = Batches::new(data.len(), train)?;
     let every = train.reveal.loss_every.unwrap_or(1).max(1);
     let (mut iterations, mut left, begun) = (vec![], None, Instant::now());
@@ -213,7 +214,7 @@ fn record(
         dataset: declaration.data.to_string(),
         examples,
         batch: declaration.train.batch,
-        train: declaration.train.clone(),
+        train: declaration.recorded(examples),
         weights: declaration.weights.as_ref().map_or_else(String::new, ToString::to_string),
         device,
         cards: [card.clone(), card.clone(), card],
@@ -234,6 +235,7 @@ fn record(
         total_bytes_sent: [0; 3],
         restarts: vec![],
         left_range: None,
+        resumed_from: None,
         losses: iterations.iter().filter_map(|one| Some((one.number, one.loss?))).collect(),
         accuracy: accuracies.last().map(|(_, accuracy)| *accuracy),
         accuracies,

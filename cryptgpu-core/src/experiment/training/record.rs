@@ -84,6 +84,10 @@ pub struct TrainingRecord {
     /// iterations before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_range: Option<LeftRange>,
+    /// After how many iterations of an earlier run it went on, from a checkpoint; none where it began. Iterations, times, losses
+    /// and accuracies are of those that came then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<usize>,
     /// Losses that were revealed: iteration, from 0, and mean loss of its minibatch.
     pub losses: Vec<(usize, f64)>,
     /// Accuracy on `tested_on` after the last iteration, from 0 to 1; none where it was not revealed.
@@ -224,6 +228,10 @@ impl TrainingRecord {
             Mark::new(format!("range check {}", self.check_range), self.check_range != "off"),
             Mark::new(weights, true),
             Mark::new(if self.left_range.is_some() { "left its range" } else { "" }, true),
+            Mark::new(
+                self.resumed_from.map_or_else(String::new, |from| format!("resumed after {from} iterations")),
+                true,
+            ),
             Mark::between(self.dataset.clone()),
             Mark::between(optimizer(&self.train.optimizer)),
             Mark::between(format!("seed {}", self.train.seed)),

@@ -201,6 +201,7 @@ mod tests {
             total_bytes_sent: [4 * bytes; 3],
             restarts: vec![],
             left_range: None,
+            resumed_from: None,
             losses: vec![(1, 2.3), (3, 1.5)],
             accuracy: Some(0.5),
             accuracies: vec![(3, 0.5)],
@@ -256,7 +257,13 @@ mod tests {
         append(&path, &second).unwrap();
         assert_eq!(read(&path).unwrap(), [first.clone(), second.clone()]);
         assert_eq!(crate::experiment::read(&path).unwrap(), [inference]);
-        assert_eq!(latest(&read(&path).unwrap()), [second]);
+        assert_eq!(latest(&read(&path).unwrap()), [second.clone()]);
+        // The rest of a run is no whole one, and says so; older records do not know the field.
+        assert!(!second.to_line().unwrap().contains("resumed_from"));
+        let resumed = TrainingRecord { resumed_from: Some(50), ..second.clone() };
+        append(&path, &resumed).unwrap();
+        assert_eq!(latest(&read(&path).unwrap()), [second, resumed.clone()]);
+        assert_eq!(training_table(&[resumed]).unwrap()[0].label(), "lenet (resumed after 50 iterations)");
         let broken = TrainingRecord { losses: vec![(0, f64::NAN)], ..first };
         assert!(matches!(append(&path, &broken), Err(ExperimentError::NotFinite { field: "losses", .. })));
     }

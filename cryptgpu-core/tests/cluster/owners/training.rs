@@ -48,11 +48,14 @@ fn train_telling(
     kept: Option<&Path>,
     told: impl FnMut(&Iteration),
 ) -> Result<TrainingRun, ClusterError> {
-    let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
-    let optimizer = Sgd::new(0.01).into();
-    let settings = Train { batch: 10, iterations: Some(iterations), optimizer, reveal, ..Train::default() };
     let start = Start { checkpoints: kept.map(|kept| Checkpointing::every(1, kept)), ..Start::default() };
-    cluster.train_observed(small(), start, &digits(cluster)?, settings, told)
+    cluster.train_observed(small(), start, &digits(cluster)?, settings(iterations, 1), told)
+}
+
+fn settings(iterations: usize, loss_every: usize) -> Train {
+    let reveal = Reveal { loss_every: Some(loss_every), ..Reveal::default() };
+    let optimizer = Sgd::new(0.01).into();
+    Train { batch: 10, iterations: Some(iterations), optimizer, reveal, ..Train::default() }
 }
 
 /// The process of a party's session, which the party has started.
@@ -177,6 +180,12 @@ fn training_its_checkpoints_and_its_weights_are_what_each_policy_allows() {
     // Each refusal ends the session, and the next run begins another.
     let trained = || train(&cluster, 2, None);
     owned.refused("`per_run = 2`", || train(&cluster, 3, None));
+    // What counts is what is revealed: every second loss of five, and those behind the checkpoint that a run goes on from.
+    let every_second = cluster.train(small(), &digits(&cluster).unwrap(), settings(5, 2)).unwrap();
+    assert_eq!(every_second.curve().len(), 2);
+    let on = Start { checkpoints: Some(Checkpointing::every(1, &kept).resuming()), ..Start::default() };
+    let on = cluster.train_observed(small(), on, &digits(&cluster).unwrap(), settings(4, 1), |_| ()).unwrap();
+    assert_eq!(on.curve().iter().map(|point| point.iteration).collect::<Vec<_>>(), [2, 3]);
     owned.refused("line 10 (`folders`)", || train(&cluster, 2, Some(&owned.of("elsewhere"))));
     owned.refused("`per_day = 1`, and 1 were revealed", || trained()?.model().export_to(1, &exported));
     owned.refused("covers it", || trained()?.model().export_to(0, &exported));

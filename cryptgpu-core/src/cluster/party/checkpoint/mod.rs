@@ -118,18 +118,33 @@ impl Checkpoints {
     /// what was written, or of another run, party, program or network.
     pub fn read(&self, iteration: u64) -> Result<Zeroizing<Vec<u8>>, SealedError> {
         let path = self.path(iteration);
-        let (label, state) = sealed::open::<Label>(&self.key, &path)?;
+        let (label, state) = match sealed::open::<Label>(&self.key, &path) {
+            // Whose file it is says more than that its key is another, which is also true of another party's.
+            Err(error @ SealedError::OtherKey { .. }) => {
+                self.check_own(&sealed::claimed(&path)?, iteration)?;
+                return Err(error);
+            }
+            opened => opened?,
+        };
+        self.check_own(&label, iteration)?;
+        Ok(state)
+    }
+
+    /// Refuses the label of another run, party, program, network or iteration.
+    fn check_own(&self, label: &Label, iteration: u64) -> Result<(), SealedError> {
         let (found, expected) = (&label.origin, &self.origin);
         let pairs = [
-            ("run", found.run.clone(), expected.run.clone()),
             ("party", found.party.to_string(), expected.party.to_string()),
+            ("run", found.run.clone(), expected.run.clone()),
             ("program", found.program.clone(), expected.program.clone()),
             ("network", found.network.clone(), expected.network.clone()),
             ("iteration", label.iteration.to_string(), iteration.to_string()),
         ];
         match pairs.into_iter().find(|(_, found, expected)| found != expected) {
-            Some((what, found, expected)) => Err(SealedError::Other { path, what, found, expected }),
-            None => Ok(state),
+            Some((what, found, expected)) => {
+                Err(SealedError::Other { path: self.path(iteration), what, found, expected })
+            }
+            None => Ok(()),
         }
     }
 

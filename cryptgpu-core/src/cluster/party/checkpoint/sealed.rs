@@ -4,7 +4,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `CGPUSHRS` of a checkpoint, `CGPUSAVD` of what is saved by name |
-//! | 4 | the format, 1 |
+//! | 4 | the format, 2 |
 //! | 4 | h, the length of the label |
 //! | 8 | n, the length of the state |
 //! | 8 | the name of the key |

@@ -18,8 +18,10 @@ fn key(folder: &Path, name: &str) -> CheckpointKey {
     CheckpointKey::at(folder.join(name)).unwrap()
 }
 
+/// Those of a party, which has a key of its own.
 fn checkpoints(folder: &Path, origin: Origin) -> Checkpoints {
-    Checkpoints::new(folder.join("run"), origin, key(folder, "key"))
+    let key = key(folder, &format!("key{}", origin.party));
+    Checkpoints::new(folder.join("run"), origin, key)
 }
 
 fn state(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
@@ -74,6 +76,17 @@ fn another_run_party_program_network_or_iteration_is_refused_by_name() {
         assert!(error.to_string().contains(".checkpoint is of "), "{error}");
     }
     let all = checkpoints(folder.path(), origin());
+    // Another party's file, where that party's key is another and where it is not.
+    let other = Origin { party: PartyId::P2, ..origin() };
+    let path_of_other = checkpoints(folder.path(), other).write(7, state(b"shares of another")).unwrap();
+    let own = fs::read(&path).unwrap();
+    fs::copy(&path_of_other, &path).unwrap();
+    let error = all.read(7).unwrap_err().to_string();
+    assert!(error.contains("is of party 2, and not of party 1: each party has files of its own"), "{error}");
+    let with_its_key = Checkpoints::new(folder.path().join("run"), origin(), key(folder.path(), "key2"));
+    let error = with_its_key.read(7).unwrap_err();
+    assert!(matches!(error, SealedError::Other { what: "party", .. }), "{error:?}");
+    fs::write(&path, own).unwrap();
     fs::copy(&path, all.path(8)).unwrap();
     let error = all.read(8).unwrap_err().to_string();
     assert!(error.contains("is of iteration 7, and not of iteration 8"), "{error}");
