@@ -152,10 +152,31 @@ pub fn window_in(ring: Ring, window: SignWindow) -> SignWindow {
 /// The sign bit of n elements.
 pub fn sign(ring: Ring, n: usize, window: SignWindow) -> Cost {
     let window = window_in(ring, window);
-    if window.low() + window.width() < ring.bits() {
-        note(|checks| checks.narrowed(ring, n));
-    }
+    note(|checks| {
+        if leaves_out(ring, window, checks.extended) {
+            checks.narrowed(ring, n);
+        }
+    });
     sign_alone(n, window)
+}
+
+/// Whether a comparison with this window leaves out upper bits that a value may have: of 64 none above the 32 that an extended one had.
+pub(super) fn leaves_out(ring: Ring, window: SignWindow, extended: bool) -> bool {
+    let top = window.low() + window.width();
+    top < ring.bits() && !(extended && top == Ring::Z32.bits())
+}
+
+/// Evaluates formulas of comparisons that are of values as they were extended, or not.
+pub(super) fn of_extended(extended: bool, formulas: impl FnOnce() -> Cost) -> Cost {
+    let set = |extended: bool| {
+        let mut before = false;
+        note(|checks| before = std::mem::replace(&mut checks.extended, extended));
+        before
+    };
+    let before = set(extended);
+    let cost = formulas();
+    set(before);
+    cost
 }
 
 /// The same, of the check of ranges itself.
@@ -253,6 +274,8 @@ pub struct RangeChecks {
     kept: [usize; 2],
     words: usize,
     cost: Cost,
+    /// What is compared are elements of 32 bits as they were extended.
+    extended: bool,
 }
 
 thread_local! {
