@@ -2,12 +2,13 @@
 //! formulas are exact, padding of packed bits included, and tests hold them against what the
 //! transport counted. n is the number of elements of a ring, W = ⌈n/64⌉ the words of a packed bit.
 
+use super::Division;
 pub use super::functions::cost::{
     cross_entropy, div, exp, layer_norm, log, log_softmax, quotient, reciprocal, rms_norm, rows, rsqrt, sigmoid,
     smooth, softmax, sqrt,
 };
 use crate::device::SignWindow;
-use crate::ring::Ring;
+use crate::ring::{FixedPoint, Ring};
 use std::cell::RefCell;
 use std::ops::{Add, AddAssign};
 
@@ -129,6 +130,20 @@ pub fn truncate_shared(ring: Ring, n: usize, d: u32) -> Cost {
         checks.truncated(ring, n);
     });
     Cost::words(ring.words(n) + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
+}
+
+/// n averages over windows of `area` elements ([`super::Party::avg_pool`]).
+///
+/// ```
+/// use cryptgpu_core::mpc::cost;
+/// use cryptgpu_core::ring::Ring;
+/// // Of four, of nine, and of 49, whose sum is cut by five bits first.
+/// let bytes = [4, 9, 49].map(|area| cost::avg_pool(Ring::Z32.into(), 64, area).bytes / 8);
+/// assert_eq!(bytes, [32 + 3 * 2, 32 + 3 * 12, 2 * 32 + 3 * (5 + 12)]);
+/// ```
+pub fn avg_pool(codec: FixedPoint, n: usize, area: u64) -> Cost {
+    let cuts = Division::by(area, 0, codec).cuts();
+    cuts.fold(Cost::FREE, |sum, d| sum + truncate_shared(codec.ring(), n, d))
 }
 
 /// Truncation of a replicated tensor as the paper's code computes it.
