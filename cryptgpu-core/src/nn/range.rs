@@ -9,7 +9,7 @@ use super::plan::{PlanOp, Step, ValueId};
 use super::window;
 use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
 use crate::mpc::{Octaves, Settings};
-use crate::ring::Withheld;
+use crate::ring::{Ring, Withheld};
 use ndarray::ArrayViewD;
 use std::collections::HashMap;
 
@@ -202,12 +202,16 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
             Some((seen.min(result), [&step.inputs[..], &[step.output]].concat()))
         }
         PlanOp::Smooth(function) => Some((compared(top - 1) - function.farthest(), step.inputs.clone())),
-        // The divisor, and the quotient; it has four bits more before it is truncated.
+        // The divisor, and the quotient: it is computed in 64 bits, where it has four bits more before it is truncated, and must fit
+        // the ring of the run. That ring's arguments are extended, which the numerator must fit too.
         PlanOp::Div => {
             let octaves = Octaves::of(settings.codec);
-            let quotient = 2f64.powi(ring.range_bits() as i32 - 2 * f - 4);
-            let divisor = step.inputs.get(1).copied().unwrap_or(step.output);
-            Some((2f64.powi(octaves.high()).min(quotient), vec![divisor, step.output]))
+            let quotient = (Ring::Z64.range_bits() as i32 - 2 * f - 4).min(ring.range_bits() as i32 - f);
+            let arguments = match ring {
+                Ring::Z64 => step.inputs.get(1..).unwrap_or(&[]),
+                Ring::Z32 => &step.inputs[..],
+            };
+            Some((2f64.powi(octaves.high().min(quotient)), [arguments, &[step.output]].concat()))
         }
         PlanOp::Rows(_) => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
