@@ -2,12 +2,13 @@
 //! formulas are exact, padding of packed bits included, and tests hold them against what the
 //! transport counted. n is the number of elements of a ring, W = ⌈n/64⌉ the words of a packed bit.
 
+use super::Division;
 pub use super::functions::cost::{
     cross_entropy, div, exp, layer_norm, log, log_softmax, quotient, reciprocal, rms_norm, rows, rsqrt, sigmoid,
     smooth, softmax, sqrt,
 };
 use crate::device::SignWindow;
-use crate::ring::Ring;
+use crate::ring::{FixedPoint, Ring};
 use std::cell::RefCell;
 use std::ops::{Add, AddAssign};
 
@@ -131,6 +132,20 @@ pub fn truncate_shared(ring: Ring, n: usize, d: u32) -> Cost {
     Cost::words(ring.words(n) + 3 * d as usize * n.div_ceil(64), if n > 0 { 2 } else { 0 })
 }
 
+/// n averages over windows of `area` elements ([`super::Party::avg_pool`]).
+///
+/// ```
+/// use cryptgpu_core::mpc::cost;
+/// use cryptgpu_core::ring::Ring;
+/// // Of four, of nine, and of 49, whose sum is cut by five bits first.
+/// let bytes = [4, 9, 49].map(|area| cost::avg_pool(Ring::Z32.into(), 64, area).bytes / 8);
+/// assert_eq!(bytes, [32 + 3 * 2, 32 + 3 * 12, 2 * 32 + 3 * (5 + 12)]);
+/// ```
+pub fn avg_pool(codec: FixedPoint, n: usize, area: u64) -> Cost {
+    let cuts = Division::by(area, 0, codec).cuts();
+    cuts.fold(Cost::FREE, |sum, d| sum + truncate_shared(codec.ring(), n, d))
+}
+
 /// Truncation of a replicated tensor as the paper's code computes it.
 pub fn truncate_shared_paper(ring: Ring, n: usize) -> Cost {
     packed(ring.words(n))
@@ -152,10 +167,31 @@ pub fn window_in(ring: Ring, window: SignWindow) -> SignWindow {
 /// The sign bit of n elements.
 pub fn sign(ring: Ring, n: usize, window: SignWindow) -> Cost {
     let window = window_in(ring, window);
-    if window.low() + window.width() < ring.bits() {
-        note(|checks| checks.narrowed(ring, n));
-    }
+    note(|checks| {
+        if leaves_out(ring, window, checks.extended) {
+            checks.narrowed(ring, n);
+        }
+    });
     sign_alone(n, window)
+}
+
+/// Whether a comparison with this window leaves out upper bits that a value may have: of 64 none above the 32 that an extended one had.
+pub(super) fn leaves_out(ring: Ring, window: SignWindow, extended: bool) -> bool {
+    let top = window.low() + window.width();
+    top < ring.bits() && !(extended && top == Ring::Z32.bits())
+}
+
+/// Evaluates formulas of comparisons that are of values as they were extended, or not.
+pub(super) fn of_extended(extended: bool, formulas: impl FnOnce() -> Cost) -> Cost {
+    let set = |extended: bool| {
+        let mut before = false;
+        note(|checks| before = std::mem::replace(&mut checks.extended, extended));
+        before
+    };
+    let before = set(extended);
+    let cost = formulas();
+    set(before);
+    cost
 }
 
 /// The same, of the check of ranges itself.
@@ -253,6 +289,8 @@ pub struct RangeChecks {
     kept: [usize; 2],
     words: usize,
     cost: Cost,
+    /// What is compared are elements of 32 bits as they were extended.
+    extended: bool,
 }
 
 thread_local! {

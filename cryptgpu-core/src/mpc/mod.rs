@@ -16,6 +16,7 @@
 //! | `linear.rs` | products, matrix products, convolutions; the gradients of their inputs |
 //! | `compare.rs` | comparison, ReLU, maximum |
 //! | `piecewise.rs` | [`PiecewiseLinear`]: piecewise linear functions with public slopes |
+//! | `division.rs` | division by a public number |
 //! | `pool.rs` | average and max-pooling, and the gradient of the latter |
 //! | `range.rs` | [`CheckRange`]: the overflow flag |
 //! | `functions/` | reciprocal, quotient, roots, logarithm, exponential, sigmoid, softmax, cross-entropy, activations: nothing is opened |
@@ -32,6 +33,7 @@ pub mod cost;
 mod account;
 mod claim;
 mod compare;
+mod division;
 mod error;
 mod functions;
 mod linear;
@@ -52,6 +54,7 @@ mod world;
 pub use crate::device::SignWindow;
 pub use claim::{CheckedClaim, Claim};
 pub use cost::Cost;
+pub(crate) use division::Division;
 pub use error::{MpcError, Origin};
 pub(crate) use functions::EXP_FRACTION_BITS;
 pub use functions::{CrossEntropy, Octaves, RowFunction, SmoothFunction};

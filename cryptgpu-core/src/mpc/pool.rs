@@ -2,8 +2,9 @@
 //! walks down again.
 
 use super::cost::halvings;
-use super::{MpcError, Party, Rep, RepBits};
+use super::{Division, MpcError, Party, Rep, RepBits};
 use crate::device::{PoolGeometry, Tensor};
+use crate::ring::FixedPoint;
 
 /// Where each maximum of a max-pool came from, in secret: the bits of its tree of pairwise maxima. [`Party::max_pool_kept`]
 /// makes it, and [`Party::max_pool_gradient`] needs it.
@@ -38,21 +39,24 @@ impl KeptMaxima {
 impl Party {
     /// The average over each window, padding counted as zeros: a local sum, times 1/area,
     /// truncated. A power of two needs only the truncation. 8 + 3d/8 bytes an element of the
-    /// result for d bits cut (log₂ area, or f + ⌊log₂ area⌋), 2 rounds.
+    /// result for d bits cut (⌈log₂ area⌉, and f more for what is no power of two), 2 rounds: [`super::cost::avg_pool`].
     ///
-    /// The average is right but for 2^−f of it and one unit ([`Party::mul_scalar`]). In range while averages are below
-    /// 2^(62−f) / area for a power of two, otherwise while sums over a window are below 2^(62−2f): averages up to 85,598
-    /// over 7×7 and up to 64 over 255×255, at 20 fraction bits.
+    /// The average is right but for 2^−f of it and one unit. In range while averages are below
+    /// 2^(62−f) / area for a power of two, otherwise below 2^(62 − 2f − ⌈log₂ area⌉): 65,536
+    /// over 7×7 and 64 over 255×255, at 20 fraction bits.
+    ///
+    /// In the ring of 32 bits averages may be as large as 64 at 12 fraction bits while sums fit, below 2^(30−f). A factor of so few bits
+    /// would be up to 0.5 % wrong where an area is no power of two; where it is by more than 2^−12, the sum is cut first, by ⌈log₂ area⌉ bits
+    /// or fewer: 4 + 3d/8 bytes and 2 rounds for each cut. Averages are right but for 2^−min(f, 12) of them (2^−11 at 14 fraction bits)
+    /// and three units.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the tensor is no image or the window does not fit; the link's errors.
     pub fn avg_pool(&mut self, x: &Rep, window: &PoolGeometry) -> Result<Rep, MpcError> {
         let sums = x.sum_pool(window)?;
         let area = window.kernel[0] * window.kernel[1];
-        if area.is_power_of_two() {
-            return self.truncate(&sums, area.trailing_zeros());
-        }
-        self.mul_scalar(&sums, 1.0 / area as f64)
+        let division = Division::by(area as u64, 0, FixedPoint::in_ring(sums.ring(), self.codec().fraction_bits())?);
+        self.divide(&sums, division)
     }
 
     /// The maximum over each window, padding never winning: ⌈log₂ area⌉ levels of pairwise maxima.

@@ -3,7 +3,7 @@
 //! narrow window. It composes the protocols of other files and sends nothing itself; bounds that are known without a run,
 //! from weights and images in plaintext, are `nn`'s.
 
-use super::cost::RangeChecks;
+use super::cost::{RangeChecks, leaves_out};
 use super::{MpcError, Party, Rep, RepBits, RepXor, SignWindow};
 use crate::device::{Binary, Buffer, Tensor, Unary};
 use crate::ring::Ring;
@@ -28,7 +28,8 @@ use crate::ring::Ring;
 /// 2^−k.
 ///
 /// A comparison with a [`SignWindow`] that leaves out upper bits is compared with one of all bits, of 64: 46 5/8 bytes an
-/// element and 6 rounds more, so that with this check a narrow window costs more than none.
+/// element and 6 rounds more, so that with this check a narrow window costs more than none. What was extended from 32 bits has no
+/// others, and a window that ends there leaves none out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckRange {
@@ -93,6 +94,8 @@ pub(super) struct Watch {
     kept: Vec<(Ring, usize, [Buffer; 2])>,
     /// Packed flags.
     flags: Vec<RepXor>,
+    /// What is compared are elements of 32 bits as they were extended, whose sign no window of these leaves out.
+    extended: bool,
 }
 
 impl Party {
@@ -193,7 +196,7 @@ impl Party {
         let ring = x.ring();
         if self.settings().check_range == CheckRange::Off
             || x.is_empty()
-            || window.low() + window.width() == ring.bits()
+            || !leaves_out(ring, window, self.watch.extended)
         {
             return Ok(());
         }
@@ -202,6 +205,14 @@ impl Party {
         let differ = if negated { right.xor(&bits.not(self.id())) } else { right.xor(bits) };
         self.watch.tally.narrowed(ring, x.len());
         self.keep_flags(&differ)
+    }
+
+    /// Runs `body`, whose comparisons are of values as they were extended, or not.
+    pub(super) fn of_extended<T>(&mut self, extended: bool, body: impl FnOnce(&mut Party) -> T) -> T {
+        let before = std::mem::replace(&mut self.watch.extended, extended);
+        let result = body(self);
+        self.watch.extended = before;
+        result
     }
 
     fn keep_flags(&mut self, flags: &RepBits) -> Result<(), MpcError> {

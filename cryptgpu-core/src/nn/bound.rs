@@ -132,8 +132,7 @@ pub(super) fn intervals(
     input: InputRange,
     codec: FixedPoint,
 ) -> Result<Vec<Vec<Interval>>, NnError> {
-    let unit = 2f64.powi(-(codec.fraction_bits() as i32));
-    let pixel = Interval { low: input.low, high: input.high }.wider(unit + input.slack());
+    let pixel = Interval { low: input.low, high: input.high }.wider(unit(codec) + input.slack());
     let mut values: Vec<Vec<Interval>> = vec![vec![]; plan.shapes().len()];
     if let Some(first) = values.first_mut() {
         *first = vec![pixel; plan.input_shape()[0]];
@@ -141,7 +140,7 @@ pub(super) fn intervals(
     for step in plan.steps() {
         let inputs: Vec<&[Interval]> = step.inputs.iter().map(|input| values[input.index()].as_slice()).collect();
         let shapes = [plan.shape(*step.inputs.first().unwrap_or(&step.output)), plan.shape(step.output)];
-        let result = of_step(step, weights, &inputs, shapes, unit);
+        let result = of_step(step, weights, &inputs, shapes, codec);
         values[step.output.index()] = result.ok_or_else(|| NnError::Wiring {
             node: step.name.clone(),
             what: "its weights or inputs are missing".into(),
@@ -150,14 +149,20 @@ pub(super) fn intervals(
     Ok(values)
 }
 
+/// The last place of a codec's numbers.
+fn unit(codec: FixedPoint) -> f64 {
+    2f64.powi(-(codec.fraction_bits() as i32))
+}
+
 /// The intervals of a step's result; nothing where an input or a weight is missing.
 fn of_step(
     step: &Step,
     weights: &Weights,
     inputs: &[&[Interval]],
     [before, after]: [&[usize]; 2],
-    unit: f64,
+    codec: FixedPoint,
 ) -> Option<Vec<Interval>> {
+    let unit = unit(codec);
     let x = *inputs.first()?;
     let each = |change: fn(Interval) -> Interval| x.iter().map(|&interval| change(interval)).collect();
     let padded = |window: &crate::device::PoolGeometry| window.padding != [0; 4];
@@ -226,8 +231,11 @@ fn of_step(
         PlanOp::MaxPool { .. } | PlanOp::Upsample { .. } => x.to_vec(),
         PlanOp::SumPool { window } if padded(window) => each(Interval::with_zero),
         PlanOp::SumPool { .. } => x.to_vec(),
-        // The reciprocal is rounded, and truncation rounds.
-        PlanOp::Rescale { .. } => x.iter().map(|&x| x.wider((x.largest() + 2.0) * unit)).collect(),
+        // The reciprocal is rounded, and truncations round.
+        PlanOp::Rescale { divisor } => {
+            let error = divisor.division(codec).error(divisor.value());
+            x.iter().map(|&x| x.wider(x.largest() * error + 4.0 * unit)).collect()
+        }
         PlanOp::Add => {
             let sum = |channel: usize| {
                 let terms = || inputs.iter().filter_map(move |input| input.get(channel));

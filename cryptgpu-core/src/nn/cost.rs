@@ -34,9 +34,13 @@ pub fn check_range(plan: &Plan, batch: usize, settings: &Settings) -> Cost {
         }
         let elements = batch * plan.shape(step.output).iter().product::<usize>();
         let f = settings.codec.fraction_bits();
-        let shared = matches!(step.op, PlanOp::Rescale { .. } | PlanOp::PiecewiseLinear(_));
-        let rescaled = if shared { cut(&step.op, settings.codec) } else { 0 };
-        if plan.product_cut(step, f).unwrap_or(rescaled) > 0 {
+        let cuts = match (plan.product_cut(step, f), &step.op) {
+            (Some(cut), _) => vec![cut],
+            (_, PlanOp::Rescale { divisor }) => divisor.division(settings.codec).cuts().collect(),
+            (_, PlanOp::PiecewiseLinear(function)) => vec![function.cut(f)],
+            _ => vec![],
+        };
+        for _ in cuts.into_iter().filter(|&cut| cut > 0) {
             checks.truncated(ring, elements);
         }
         let window = cost::window_in(ring, settings.window);
@@ -84,8 +88,12 @@ pub fn of_step(plan: &Plan, step: &Step, batch: usize, settings: &Settings) -> C
     let cut = cut(&step.op, settings.codec);
     let paper = settings.fidelity == Fidelity::Paper && cut > 0;
     match &step.op {
-        PlanOp::Rescale { .. } if paper => cost::truncate_shared_paper(ring, elements),
-        PlanOp::Rescale { .. } => cost::truncate_shared(ring, elements, cut),
+        PlanOp::Rescale { divisor } => divisor.division(settings.codec).cuts().fold(Cost::FREE, |sum, cut| {
+            sum + match settings.fidelity {
+                Fidelity::Paper => cost::truncate_shared_paper(ring, elements),
+                Fidelity::Exact => cost::truncate_shared(ring, elements, cut),
+            }
+        }),
         PlanOp::Relu => cost::relu(ring, elements, window),
         PlanOp::Relu6 => cost::relu(ring, 2 * elements, window),
         PlanOp::PiecewiseLinear(function) if paper => {

@@ -2,10 +2,8 @@
 //! in `private/`.
 
 use super::plan::PlanOp;
-use crate::ring::{FixedPoint, Ring};
-
-/// Averages in the ring of 32 bits may be as large as 2 to the power of this.
-const AVERAGE_BITS: u32 = 6;
+use crate::mpc::Division;
+use crate::ring::FixedPoint;
 
 /// A public number that a value of a plan still has to be divided by: the area of the averages behind it, but for the bits
 /// that have been cut from their sums, area / 2^cut. In the ring the value stands so many times as large as in the network.
@@ -50,6 +48,11 @@ impl Divisor {
         2f64.powi(self.log2_area() as i32) / self.area as f64
     }
 
+    /// How what stands so many times as large is divided at once.
+    pub(super) fn division(self, codec: FixedPoint) -> Division {
+        Division::by(self.area, self.cut, codec)
+    }
+
     /// As a number.
     pub fn value(self) -> f64 {
         self.area as f64 / 2f64.powi(self.cut as i32)
@@ -60,10 +63,10 @@ impl Divisor {
     }
 }
 
-/// Bits that the truncation of a step takes.
+/// Bits that the truncation of a step takes; of a division, by which what it cuts stands above its result at most.
 pub(super) fn cut(op: &PlanOp, codec: FixedPoint) -> u32 {
     match op {
-        PlanOp::Rescale { divisor } => reciprocal(*divisor, codec).1,
+        PlanOp::Rescale { divisor } => divisor.division(codec).height(),
         PlanOp::PiecewiseLinear(function) => function.cut(codec.fraction_bits()),
         _ => product_cut(op, codec.fraction_bits()),
     }
@@ -78,26 +81,6 @@ pub(super) fn product_cut(op: &PlanOp, fraction_bits: u32) -> u32 {
         PlanOp::Mul | PlanOp::MatMul => fraction_bits,
         _ => 0,
     }
-}
-
-/// A public factor and a truncation that divide by `divisor`: (1, log₂ divisor) for a power of two, otherwise
-/// (round(2^d / divisor), d) with d = f + ⌈log₂ divisor⌉, whose relative error is below 2^−f. In the ring of 32 bits d is smaller
-/// where the average could not be as large as [`AVERAGE_BITS`] says, but at least 4 above ⌈log₂ divisor⌉.
-pub(super) fn reciprocal(divisor: Divisor, codec: FixedPoint) -> (u64, u32) {
-    let (extra, fraction_bits) = (divisor.extra_bits(), codec.fraction_bits());
-    if divisor.area.is_power_of_two() {
-        return (1, extra);
-    }
-    let bits = match codec.ring() {
-        Ring::Z64 => fraction_bits + extra,
-        Ring::Z32 => {
-            let room = codec.ring().range_bits().saturating_sub(fraction_bits + AVERAGE_BITS);
-            (fraction_bits + extra).min(room.max(extra + 4))
-        }
-    };
-    let (area, one) = (u128::from(divisor.area), 1u128.checked_shl(bits + divisor.cut).unwrap_or(u128::MAX));
-    let factor = one.saturating_add(area / 2) / area;
-    (u64::try_from(factor).unwrap_or(u64::MAX), bits)
 }
 
 /// A public factor as c/2^d with at most `bits` significant bits in c, as odd as possible: (c, d). It is the factor but for
@@ -126,22 +109,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_average_of_nine_has_room_in_either_ring() {
-        let nine = Divisor::of(9);
-        let of = |ring, f| reciprocal(nine, FixedPoint::in_ring(ring, f).unwrap());
-        assert_eq!(of(Ring::Z64, 20), (1_864_135, 24));
-        assert_eq!((of(Ring::Z32, 12), of(Ring::Z32, 10)), ((455, 12), (1820, 14)));
-        // Averages of up to 64 at 12 bits; at 14 an average of 1 is all, and 4 bits of the factor stay.
-        assert_eq!(of(Ring::Z32, 14), (114, 10));
-        let short = FixedPoint::in_ring(Ring::Z32, 13).unwrap();
-        assert_eq!((reciprocal(Divisor::of(49), short), reciprocal(Divisor::of(16), short)), ((42, 11), (1, 4)));
-        for (ring, f) in [(Ring::Z64, 20), (Ring::Z32, 12), (Ring::Z32, 8)] {
-            let (factor, bits) = of(ring, f);
-            assert!((factor as f64 * 9.0 / 2f64.powi(bits as i32) - 1.0).abs() < 2f64.powi(-8));
-        }
-    }
-
-    #[test]
     fn what_a_cut_leaves_goes_on() {
         let sum = Divisor::of(49);
         let left = sum.after_cut();
@@ -150,8 +117,10 @@ mod tests {
         assert_eq!((left.times(4).extra_bits(), left.times(4).factor()), (2, 64.0 / 49.0));
         assert_eq!((Divisor::of(16).after_cut(), left.times(1)), (Divisor::ONE, left));
         // Its reciprocal, should it be taken after all.
-        let (factor, bits) = reciprocal(left.times(4), FixedPoint::in_ring(Ring::Z64, 20).unwrap());
-        assert!((factor as f64 * 4.0 * 49.0 / 64.0 / 2f64.powi(bits as i32) - 1.0).abs() < 2f64.powi(-20));
+        for codec in [FixedPoint::default(), crate::ring::Ring::Z32.into()] {
+            let error = left.times(4).division(codec).error(4.0 * 49.0 / 64.0);
+            assert!(error <= 2f64.powi(-(codec.fraction_bits() as i32)), "{error}");
+        }
         assert_eq!((Divisor::of(0), Divisor::of(u64::MAX).times(9).extra_bits()), (Divisor::ONE, 64));
     }
 

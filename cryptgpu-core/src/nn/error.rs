@@ -4,7 +4,7 @@ use crate::device::{DeviceError, GeometryError};
 use crate::mpc::{MpcError, Party};
 use crate::net::PartyId;
 use crate::nn::onnx::OnnxError;
-use crate::ring::{RingError, Withheld};
+use crate::ring::{Ring, RingError, Withheld};
 
 /// An error of the `nn` layer. Each names the node or tensor it is about, and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -280,14 +280,19 @@ pub enum NnError {
     },
     /// A layer whose values leave the ring.
     #[error(
-        "{node}: its values do not fit the ring with {fraction_bits} fraction bits: use fewer fraction bits, a wider \
-         window where a narrow one is set, or scale weights or inputs down (`cryptgpu range` shows the owner of the weights the room of every layer)"
+        "{node}: its values do not fit the ring of {ring} with {fraction_bits} fraction bits: use {}a wider \
+         window where a narrow one is set, or scale weights or inputs down (`cryptgpu range` shows the owner of the weights the room of every layer)",
+        wider(*.most, *.ring).into_iter().map(|remedy| remedy + ", ").collect::<String>()
     )]
     Range {
         /// The node.
         node: String,
         /// The codec's fraction bits.
         fraction_bits: u32,
+        /// The codec's ring.
+        ring: Ring,
+        /// The largest number of fraction bits at which the values of every layer fit; none where they fit at none.
+        most: Option<u32>,
         /// Its room in bits, below 0 or 0: for the owner of the weights, and in no message.
         room: Withheld<f64>,
     },
@@ -308,16 +313,19 @@ pub enum NnError {
     /// A layer before whose truncation not even 1.0 fits.
     #[error(
         "{node}: with {fraction_bits} fraction bits its truncation cuts {cut} bits, and not even 1.0 fits before it: use \
-         {most} fraction bits or fewer, or do not carry averages on (LowerOptions::defer_averages)"
+         {}",
+        wider(Some(*.most), *.ring).join(", or ")
     )]
     NoRoom {
         /// The node.
         node: String,
         /// The codec's fraction bits.
         fraction_bits: u32,
+        /// The codec's ring.
+        ring: Ring,
         /// Bits that the truncation cuts.
         cut: u32,
-        /// The largest number of fraction bits at which it fits.
+        /// The largest number of fraction bits at which it fits before every truncation.
         most: u32,
     },
     /// A comparison whose window would have to move beyond the ring.
@@ -357,6 +365,13 @@ pub enum NnError {
     /// A protocol failed; the error names party, peer and step.
     #[error("{0}")]
     Mpc(#[from] MpcError),
+}
+
+/// What gives values more room: at most so many fraction bits, and the wider ring.
+pub(super) fn wider(most: Option<u32>, ring: Ring) -> Vec<String> {
+    let fewer = most.map(|most| format!("{most} fraction bits or fewer"));
+    let long = (ring == Ring::Z32).then(|| format!("the ring of {}", Ring::Z64));
+    fewer.into_iter().chain(long).collect()
 }
 
 impl NnError {

@@ -4,12 +4,13 @@
 //! magnitude.
 
 use super::divisor::cut;
+use super::error::wider;
 use super::lower::{lower, reordered};
 use super::plan::{PlanOp, Step, ValueId};
 use super::window;
 use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
 use crate::mpc::{Octaves, Settings};
-use crate::ring::Withheld;
+use crate::ring::{FixedPoint, Ring, Withheld};
 use ndarray::ArrayViewD;
 use std::collections::HashMap;
 
@@ -41,6 +42,11 @@ pub struct Headroom {
     pub least: f64,
     /// The largest value on the images that were tried.
     pub seen: Option<f64>,
+    /// The most fraction bits, up to the settings', at which neither an image that was tried nor every image is too large; none where
+    /// there are no such.
+    pub fits_at: Option<u32>,
+    /// The most at which every image of the range fits, by the bound as it is here.
+    pub proved_at: Option<u32>,
 }
 
 /// What is known about a step.
@@ -126,9 +132,21 @@ pub fn headroom(
     for step in plan.steps() {
         nodes[step.output.index()] = &step.name;
     }
+    let coarser = coarser(&plan, settings);
     let mut room = Vec::new();
     for step in plan.steps() {
         let Some((limit, of)) = limit(&plan, step, settings)? else { continue };
+        let measured = |limit: f64, [bound, least]: [f64; 2], seen: Option<f64>| {
+            let (node, kind) = (step.name.clone(), step.op.kind());
+            let at = |fits: &dyn Fn(f64) -> bool| {
+                let mut limits =
+                    coarser.iter().filter_map(|settings| Some((settings, largest(&plan, step, settings)?)));
+                limits.find(|(_, limit)| fits(*limit)).map(|(settings, _)| settings.codec.fraction_bits())
+            };
+            let fits_at = at(&|limit| least < limit && seen.is_none_or(|seen| seen < limit));
+            let proved_at = at(&|limit| bound < limit);
+            Headroom { node, kind, limit, bound, least, seen, fits_at, proved_at }
+        };
         let over = |measure: fn(bound::Interval) -> f64| {
             let channels = of.iter().flat_map(|value| &intervals[value.index()]);
             channels.map(|&interval| measure(interval)).fold(0.0, f64::max)
@@ -138,22 +156,30 @@ pub fn headroom(
             let width = of.first().and_then(|&value| plan.shape(value).last()).copied().unwrap_or(1) as f64;
             let seen = of.first().and_then(|value| norms.get(nodes[value.index()]));
             let seen = seen.map(|[without, with]| if centred { *without } else { *with });
-            let (node, kind, bound) =
-                (step.name.clone(), step.op.kind(), over(bound::Interval::largest) * width.sqrt());
-            room.push(Headroom { node, kind, limit, bound, least: 0.0, seen });
+            room.push(measured(limit, [over(bound::Interval::largest) * width.sqrt(), 0.0], seen));
             continue;
         }
-        let largest = of.iter().filter_map(|value| seen.get(nodes[value.index()])).copied().reduce(f64::max);
-        room.push(Headroom {
-            node: step.name.clone(),
-            kind: step.op.kind(),
-            limit,
-            bound: over(bound::Interval::largest),
-            least: over(bound::Interval::smallest),
-            seen: images.is_some().then_some(largest.unwrap_or(0.0)),
-        });
+        let seen = of.iter().filter_map(|value| seen.get(nodes[value.index()])).copied().reduce(f64::max);
+        let seen = images.is_some().then_some(seen.unwrap_or(0.0));
+        room.push(measured(limit, [over(bound::Interval::largest), over(bound::Interval::smallest)], seen));
     }
     Ok(room)
+}
+
+/// These settings, and the same with fewer fraction bits, as far as the plan can be evaluated with them.
+fn coarser(plan: &Plan, settings: &Settings) -> Vec<Settings> {
+    let codec = |f| FixedPoint::in_ring(settings.codec.ring(), f).ok();
+    let all = (1..=settings.codec.fraction_bits()).rev().filter_map(codec);
+    let all = all.map(|codec| Settings { codec, ..*settings });
+    all.filter(|settings| window::check_plan(plan, settings).is_ok()).collect()
+}
+
+/// What a step's values must stay below under these settings.
+fn largest(plan: &Plan, step: &Step, settings: &Settings) -> Option<f64> {
+    match limit_of_norm(step, settings) {
+        Some((limit, _)) => Some(limit),
+        None => Some(limit(plan, step, settings).ok()??.0),
+    }
 }
 
 /// What the norms of the rows of a normalisation must stay below, and whether their means are left out before.
@@ -202,12 +228,16 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
             Some((seen.min(result), [&step.inputs[..], &[step.output]].concat()))
         }
         PlanOp::Smooth(function) => Some((compared(top - 1) - function.farthest(), step.inputs.clone())),
-        // The divisor, and the quotient; it has four bits more before it is truncated.
+        // The divisor, and the quotient: it is computed in 64 bits, where it has four bits more before it is truncated, and must fit
+        // the ring of the run. That ring's arguments are extended, which the numerator must fit too.
         PlanOp::Div => {
             let octaves = Octaves::of(settings.codec);
-            let quotient = 2f64.powi(ring.range_bits() as i32 - 2 * f - 4);
-            let divisor = step.inputs.get(1).copied().unwrap_or(step.output);
-            Some((2f64.powi(octaves.high()).min(quotient), vec![divisor, step.output]))
+            let quotient = (Ring::Z64.range_bits() as i32 - 2 * f - 4).min(ring.range_bits() as i32 - f);
+            let arguments = match ring {
+                Ring::Z64 => step.inputs.get(1..).unwrap_or(&[]),
+                Ring::Z32 => &step.inputs[..],
+            };
+            Some((2f64.powi(octaves.high().min(quotient)), [arguments, &[step.output]].concat()))
         }
         PlanOp::Rows(_) => Some((compared(top - 2), step.inputs.clone())),
         PlanOp::MaxPool { window } if window.padding == [0; 4] => Some((compared(top - 2), step.inputs.clone())),
@@ -233,17 +263,20 @@ fn limit(plan: &Plan, step: &Step, settings: &Settings) -> Result<Option<(f64, V
 /// Refuses what certainly leaves the ring, and says what may.
 ///
 /// Nothing is said where the bound shows that all images of the range fit. A bound that shows nothing refuses nothing: it
-/// gives a sentence for the owner, with the bits that are missing by the bound, layer by layer.
+/// gives a sentence for the owner, with the bits that are missing by the bound, layer by layer, and the fraction bits at which none are.
 ///
 /// # Errors
 /// [`NnError::Range`] names the layer that has the least room, when an image that was tried, or every image of the range,
 /// leaves the ring.
 pub fn judge(room: &[Headroom], conditions: &Conditions) -> Result<Option<String>, NnError> {
+    let codec = conditions.settings.codec;
     let least = |step: &&Headroom| step.bits_seen().unwrap_or(f64::INFINITY).min(bits(step.limit, step.least));
     let too_large = room.iter().filter(|step| step.verdict() == Verdict::TooLarge);
     if let Some(step) = too_large.min_by(|a, b| least(a).total_cmp(&least(b))) {
-        let fraction_bits = conditions.settings.codec.fraction_bits();
-        return Err(NnError::Range { node: step.node.clone(), fraction_bits, room: Withheld::new(least(&step)) });
+        let (fraction_bits, ring) = (codec.fraction_bits(), codec.ring());
+        let most = room.iter().map(|step| step.fits_at).min().flatten();
+        let (node, room) = (step.node.clone(), Withheld::new(least(&step)));
+        return Err(NnError::Range { node, fraction_bits, ring, most, room });
     }
     let mut open: Vec<&Headroom> = room.iter().filter(|step| step.verdict() == Verdict::Open).collect();
     if open.is_empty() {
@@ -266,7 +299,12 @@ pub fn judge(room: &[Headroom], conditions: &Conditions) -> Result<Option<String
         }
         None => "; images show what is usual (Network::calibrated_on, cryptgpu range)".to_owned(),
     };
-    Ok(Some(text + ". To be sure use fewer fraction bits, or declare a smaller range of inputs"))
+    let remedies = wider(room.iter().map(|step| step.proved_at).min().flatten(), codec.ring());
+    text += ". To be sure ";
+    if !remedies.is_empty() {
+        text += &format!("use {}, or ", remedies.join(", or "));
+    }
+    Ok(Some(text + "declare a smaller range of inputs"))
 }
 
 /// Layers that a warning lists.

@@ -126,12 +126,13 @@ pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
             return Err(NnError::Settings { what });
         }
         let (codec, ring) = (settings.codec, settings.codec.ring());
-        let fits = |codec: &FixedPoint| codec.fraction_bits() + cut(&step.op, *codec) < ring.range_bits();
-        if !fits(&codec) {
-            let fewer = (0..f).rev().filter_map(|f| FixedPoint::in_ring(ring, f).ok()).find(fits);
+        let fits = |step: &Step, codec: FixedPoint| codec.fraction_bits() + cut(&step.op, codec) < ring.range_bits();
+        if !fits(step, codec) {
+            let all = |codec: &FixedPoint| plan.steps().iter().all(|step| fits(step, *codec));
+            let fewer = (0..f).rev().filter_map(|f| FixedPoint::in_ring(ring, f).ok()).find(all);
             let most = fewer.map_or(0, |codec| codec.fraction_bits());
             let (node, cut) = (step.name.clone(), cut(&step.op, codec));
-            return Err(NnError::NoRoom { node, fraction_bits: f, cut, most });
+            return Err(NnError::NoRoom { node, fraction_bits: f, ring, cut, most });
         }
     }
     Ok(())
@@ -224,7 +225,7 @@ mod tests {
         check_plan(&plan("lenet"), &short(12)).unwrap();
         let error = check_plan(&plan("lenet"), &short(14)).unwrap_err();
         assert!(matches!(error, NnError::NoRoom { fraction_bits: 14, .. }), "{error}");
-        assert!(error.to_string().contains("use 13 fraction bits or fewer"), "{error}");
+        assert!(error.to_string().contains("use 13 fraction bits or fewer, or the ring of 64 bits"), "{error}");
         // Training: what has no room there is named.
         let training = |f, network: &str, train: &Train| {
             let plan = TrainingPlan::new(&zoo::by_name(network).unwrap(), train, Ring::Z32).unwrap();
@@ -254,6 +255,7 @@ mod tests {
         // An average of four before a layer: its truncation takes 2 bits more than the codec's 30.
         let error = check_plan(&plan("lenet"), &settings(30, 0, 64)).unwrap_err();
         assert!(error.to_string().contains("conv2: ") && matches!(error, NnError::NoRoom { cut: 32, .. }), "{error}");
+        assert!(error.to_string().ends_with("use 29 fraction bits or fewer"), "{error}");
         check_plan(&plan("lenet"), &settings(29, 0, 64)).unwrap();
         // A window that moves up leaves out lower bits, of which the check of ranges cannot tell what they decide.
         let checked = |low, width| Settings { check_range: CheckRange::Run, ..settings(20, low, width) };

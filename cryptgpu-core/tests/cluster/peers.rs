@@ -19,7 +19,7 @@ const FAILURES: &[(&str, &str, &str)] = &[
     ("names of tensors", "what it brings cannot be read or encoded", "SECRET"),
     ("weight", "what it brings cannot be read or encoded", "NaN"),
     ("path", "what it brings cannot be read or encoded", "SECRET"),
-    ("range", "what it brings cannot be read or encoded", "fewer fraction bits"),
+    ("range", "what it brings cannot be read or encoded", "20 fraction bits"),
     ("device", "its device failed or refused an operation", "[1]"),
     ("error", "its program failed", "SECRET"),
     ("error in a step that is named by it", "its program failed", "SECRET"),

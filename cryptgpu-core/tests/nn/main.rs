@@ -1,5 +1,6 @@
 //! Networks: plaintext against PyTorch's numbers, private against plaintext, gradients against finite differences, weights, faults at every message.
 
+mod averages;
 mod faults;
 mod fetched;
 mod gradients;

@@ -58,6 +58,26 @@ fn files_compute_what_onnxruntime_computes() {
     }
 }
 
+/// A quotient has the room of the ring that it is computed in, and not that of a product: in 32 bits it was refused from 4 on.
+#[test]
+fn quotients_have_the_room_of_64_bits_in_both_rings() {
+    let (model, x, y) =
+        (load("quotients-and-extrema"), array("quotients-and-extrema", "x"), array("quotients-and-extrema", "y"));
+    let images = model.arrange(&x).unwrap();
+    // Dividends and divisors are off by some units of 2^−12, and divisors are as small as 0.4.
+    for (ring, limit, tolerance) in [(Ring::Z64, 2048.0, 1e-3), (Ring::Z32, 262_144.0, 0.1)] {
+        let (options, settings) = (LowerOptions::default(), Settings { codec: ring.into(), ..Settings::default() });
+        let conditions = Conditions { options, settings, ..Default::default() };
+        let room = range::headroom(&model.graph, &model.weights, Some(images.view()), &conditions).unwrap();
+        assert!(room.iter().any(|step| step.kind == "div"));
+        assert!(room.iter().filter(|step| step.kind == "div").all(|step| step.limit == limit), "{ring}: {room:?}");
+        range::judge(&room, &conditions).unwrap();
+        let private = infer(&model.graph, &model.weights, &images, options, settings);
+        let error = max_difference(&model.finish(&private.scores).unwrap(), &y);
+        assert!(error < tolerance, "{ring}: privately {error:.2e} away from onnxruntime");
+    }
+}
+
 /// Factors go into the layers before them, names are PyTorch's, and both exporters give the same network.
 #[test]
 fn a_network_is_as_small_as_the_same_by_hand() {

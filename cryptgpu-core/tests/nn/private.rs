@@ -1,6 +1,6 @@
 //! Private inference by three parties in one process against the plaintext oracle, and its cost against
 //! what its protocols declare.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::support::{
     every_operation, image, infer, inference_operations, largest, max_difference, partly_seen, three,
@@ -134,6 +134,11 @@ fn costs_are_declared_for_every_setting() {
         (inference_operations().unwrap(), Settings { check_range: CheckRange::Run, ..standard }, 1e-4),
         (inference_operations().unwrap(), Settings { check_range: CheckRange::Layers, ..standard }, 1e-4),
         (inference_operations().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
+        (
+            inference_operations().unwrap(),
+            Settings { codec: Ring::Z32.into(), check_range: CheckRange::Layers, ..standard },
+            4e-2,
+        ),
     ];
     for (net, settings, tolerance) in settings {
         let weights = Weights::seeded(&net, 5);
@@ -321,11 +326,44 @@ fn a_network_that_overflows_is_refused_by_name() {
     let fc1 = room.iter().find(|room| room.node == "fc1").unwrap().bits_seen().unwrap();
     let (fits, too_large) = (2f32.powf(fc1 as f32 - 5.0), 2f32.powf(fc1 as f32 + 1.0));
     let error = range::check(&net, &scaled(too_large), Some(images.view()), &conditions).unwrap_err();
-    assert!(matches!(error, NnError::Range { .. }) && error.to_string().contains("fraction bits"), "{error}");
+    assert!(matches!(error, NnError::Range { most: Some(_), .. }), "{error}");
     range::check(&net, &scaled(fits), Some(images.view()), &conditions).unwrap();
     let expected = plaintext::evaluate(&net, &scaled(fits), &images.view()).unwrap();
     let private = infer(&net, &scaled(fits), &images, conditions.options, Settings::default()).scores;
     assert!(max_difference(&private, &expected) < 1e-5 * largest(&expected));
+}
+
+/// The number of fraction bits that a refusal names is the largest that is not refused, and that of a warning the largest that is
+/// proved; in the ring of 32 bits both name the other ring too.
+#[test]
+fn a_refusal_names_the_fraction_bits_that_fit() {
+    let (net, images) = (zoo::by_name("lenet").unwrap(), image(&[2, 1, 28, 28], 3));
+    for (ring, factor) in [(Ring::Z64, 3e7), (Ring::Z32, 100.0)] {
+        let mut weights = Weights::seeded(&net, 5);
+        let tensor = weights.remove("fc1.weight").unwrap();
+        weights.insert("fc1.weight", tensor * factor);
+        let with = |fraction_bits: u32| {
+            let codec = FixedPoint::in_ring(ring, fraction_bits).unwrap();
+            let settings = Settings { codec, ..Settings::default() };
+            let conditions = range::Conditions { settings, ..Default::default() };
+            range::check(&net, &weights, Some(images.view()), &conditions)
+        };
+        let error = with(ring.default_fraction_bits()).unwrap_err();
+        let NnError::Range { most: Some(most), .. } = error else { panic!("{error}") };
+        let text = error.to_string();
+        assert!(text.contains(&format!("use {most} fraction bits or fewer, ")), "{text}");
+        assert_eq!(text.contains("the ring of 64 bits, "), ring == Ring::Z32, "{text}");
+        assert!(with(most + 1).is_err());
+        let warning = with(most).unwrap().unwrap();
+        assert_eq!(warning.contains("the ring of 64 bits"), ring == Ring::Z32, "{warning}");
+        let proved = (1..most).rev().find(|&bits| with(bits).unwrap().is_none());
+        match proved {
+            Some(bits) => {
+                assert!(warning.contains(&format!("To be sure use {bits} fraction bits or fewer, or")), "{warning}")
+            }
+            None => assert!(!warning.contains("fraction bits or fewer"), "{warning}"),
+        }
+    }
 }
 
 /// The parties find it out too, by one bit, and by one a layer where. A run that stays within gives what it gives without.

@@ -5,7 +5,7 @@ use super::exp::Pieces;
 use super::octaves::BitRange;
 use super::softmax::{exponential_scale, sum_octaves};
 use super::{Octaves, RowFunction, SmoothFunction, WORKING, normalise, reciprocal, roots};
-use crate::mpc::cost::{extend, max_pool, reshare, sign_to_ring, truncate_product, truncate_shared};
+use crate::mpc::cost::{extend, max_pool, of_extended, reshare, sign_to_ring, truncate_product, truncate_shared};
 use crate::mpc::{Cost, SignWindow};
 use crate::ring::Ring;
 
@@ -112,35 +112,35 @@ pub fn smooth(ring: Ring, n: usize, f: u32, function: SmoothFunction, window: Si
     let powers = [1, 2, 3].map(|count| truncate_product(RING, count * n, WORKING));
     let powers = powers.into_iter().fold(Cost::FREE, |sum, cost| sum + cost);
     arguments(ring, n)
-        + steps(n, function.comparisons(), window)
+        + of_extended(ring != RING, || steps(n, function.comparisons(), window))
         + reshare(RING, n)
         + powers
         + truncate_product(RING, n, (2 * WORKING).saturating_sub(f))
 }
 
 /// Maxima, exponentials and their sums of `rows` rows of `width` elements.
-fn exponentials(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+fn exponentials(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     let scale = exponential_scale(f);
-    max_pool(RING, rows, width, window)
+    of_extended(ring != RING, || max_pool(RING, rows, width, window))
         + exp_scaled(rows * width, Pieces::up_to_one(scale))
         + split(rows, sum_octaves(width).bits(scale))
 }
 
 /// [`crate::mpc::Party::softmax`] of `rows` rows of `width` elements.
 pub fn softmax(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
-    arguments(ring, rows * width) + softmax_of(rows, width, f, window)
+    arguments(ring, rows * width) + softmax_of(ring, rows, width, f, window)
 }
 
-fn softmax_of(rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
+fn softmax_of(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     let scale = exponential_scale(f);
-    exponentials(rows, width, f, window)
+    exponentials(ring, rows, width, f, window)
         + reciprocal_of(rows, sum_octaves(width).bits(scale), scale, WORKING)
         + truncate_product(RING, rows * width, scale + WORKING - f)
 }
 
 /// [`crate::mpc::Party::log_softmax`] of `rows` rows of `width` elements.
 pub fn log_softmax(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
-    arguments(ring, rows * width) + exponentials(rows, width, f, window) + polynomial(rows, f)
+    arguments(ring, rows * width) + exponentials(ring, rows, width, f, window) + polynomial(rows, f)
 }
 
 /// [`crate::mpc::Party::layer_norm`] of `rows` rows of `width` elements.
@@ -173,7 +173,7 @@ pub fn rows(ring: Ring, rows: usize, width: usize, f: u32, function: RowFunction
 /// [`crate::mpc::Party::cross_entropy`] of `rows` rows of `width` elements.
 pub fn cross_entropy(ring: Ring, rows: usize, width: usize, f: u32, window: SignWindow) -> Cost {
     arguments(ring, 2 * rows * width)
-        + softmax_of(rows, width, f, window)
+        + softmax_of(ring, rows, width, f, window)
         + polynomial(rows, f)
         + truncate_product(RING, rows, f)
 }

@@ -91,7 +91,8 @@ impl Party {
         }
         let codec = FixedPoint::in_ring(Ring::Z64, before.codec.fraction_bits())?;
         let extended = self.extend_all(inputs)?;
-        let result = self.with_settings(Settings { codec, ..settings }, |p| body(p, extended.each_ref()))?;
+        let result = self
+            .with_settings(Settings { codec, ..settings }, |p| p.of_extended(true, |p| body(p, extended.each_ref())))?;
         Ok(result.reduced())
     }
 

@@ -135,7 +135,8 @@ impl Party {
     ) -> Result<Split, MpcError> {
         let bits = octaves.checked(operation, fraction_bits)?;
         let thresholds: Vec<u64> = (bits.low..=bits.high).map(|e| 1 << e).collect();
-        let steps = self.steps(x, &thresholds, bits.window())?;
+        // A number that was computed on the way, or one of a range that its window goes by.
+        let steps = self.of_extended(false, |p| p.steps(x, &thresholds, bits.window()))?;
         // x·2^(top − e), with top the working scale or more; below the range zero, and 1 is added there.
         let top = bits.high.max(WORKING as i32);
         let to_top = self.weigh(&steps, &bits.values(0, |e| 1 << (top - e)))?;

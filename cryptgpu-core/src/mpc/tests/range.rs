@@ -3,7 +3,7 @@
 use super::{array, samples_in};
 use crate::mpc::check::{Check, elementwise};
 use crate::mpc::cost::RangeChecks;
-use crate::mpc::{CheckRange, Cost, MpcError, Party, Rep, SignWindow, World};
+use crate::mpc::{CheckRange, Cost, MpcError, Party, Rep, SignWindow, SmoothFunction, World, cost};
 use crate::ring::Ring;
 
 fn checking(seed: u64) -> World {
@@ -169,4 +169,44 @@ fn it_shows_one_bit() {
         let report = check.view_sizes(&[1, 65]).world(&world).run(protocol, elementwise(|x| x[0] >> 20));
         assert!(report.unwrap().require().unwrap().views.unwrap().untested.is_empty());
     }
+}
+
+/// What was extended has no bits above its 32: a window that ends there leaves out none, costs nothing more, and flags nothing that is
+/// right. An argument of which that is not known is looked at as before.
+#[test]
+fn functions_of_extended_numbers_cost_no_second_sign() {
+    let (n, window) = (1000, SignWindow::new(0, 32).unwrap());
+    // Up to 2^31 units, where numbers of 30 bits have ended.
+    let reals = [0.0, 3f64.ln(), -1000.0, 300_000.0, -300_000.0, 520_000.0];
+    let units = |x: f64| (x * 4096.0) as i64 as u64;
+    let words = (0..n).map(|i| units(reals[i % reals.len()])).collect();
+    let mut world = checking(5).in_ring(Ring::Z32);
+    world.settings.window = window;
+    let x = world.deal(&array(&[n], words));
+    let runs = world.run_counted(|p| {
+        let y = p.smooth(&x[p.id().index()], SmoothFunction::Sigmoid)?;
+        p.check_range()?;
+        Ok::<_, MpcError>((p.declared(), p.open(&y)?.to_array()?))
+    });
+    let (declared, y) = runs[0].0.as_ref().unwrap();
+    for (i, word) in y.iter().enumerate() {
+        let (y, right) = (*word as f64 / 4096.0, 1.0 / (1.0 + (-reals[i % reals.len()]).exp()));
+        assert!((y - right).abs() < 2f64.powi(-11), "{}: {y}", reals[i % reals.len()]);
+    }
+    let stated = |ring, window| {
+        let mut checks = RangeChecks::default();
+        let of = || cost::smooth(ring, n, 12, SmoothFunction::Sigmoid, window);
+        cost::with_range_checks(&mut checks, of) + checks.close()
+    };
+    let short = stated(Ring::Z32, window);
+    let sent: u64 = runs.iter().map(|(_, stats)| stats.payload_bytes()).sum();
+    assert_eq!((*declared, sent), (short, short.bytes + cost::open(Ring::Z32, n).bytes));
+    for long in [window, SignWindow::default()].map(|window| stated(Ring::Z64, window)) {
+        assert!(short.bytes + 100 * (n as u64) < long.bytes, "{short} and {long}");
+    }
+    // A reciprocal's octaves are those of numbers of 30 bits, beyond which it is wrong.
+    let reciprocal = |p: &mut Party, x: &Rep| p.reciprocal(&x.add(x).unwrap());
+    let world = checking(5).in_ring(Ring::Z32);
+    assert!(!flagged(&world, &[1.0, 100_000.0], reciprocal));
+    assert!(flagged(&world, &[200_000.0; 64], reciprocal));
 }

@@ -164,14 +164,12 @@ fn normalizer<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Result<Value
     if maker.is_some_and(|maker| ending::sums_to_one(maker, node)) {
         return Ok(x);
     }
-    let line = |slope: f64| activations::made(PiecewiseLinear::line(slope, 0.0));
     let norm = match node.text("norm").unwrap_or("MAX") {
         "L2" => return normalisation::unit_rows(import, node, &x),
         "L1" => {
             let sizes = activations::of_each(import, node, Op::PiecewiseLinear(PiecewiseLinear::absolute()), &x)?;
             let image = import.shaped(node, &sizes, vec![1, 1, features])?;
-            let mean = import.layer(node, None, Kind::Plain(Op::GlobalAvgPool), &[&image])?;
-            activations::of_each(import, node, line(features as f64)?, &mean)?
+            sequences::sum(import, node, image, features)?
         }
         "MAX" => {
             let image = import.shaped(node, &x, vec![1, 1, features])?;

@@ -449,21 +449,15 @@ pub(super) fn reduce<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     let count: usize = gone.iter().map(|&axis| axes.sizes[axis]).product();
     let rest = moved.dims.iter().product::<usize>() / count.max(1);
     let image = import.shaped(node, &moved, vec![rest, 1, count])?;
-    let op = match node.operator() {
+    let y = match node.operator() {
         "ReduceMax" | "ReduceMin" => {
-            Op::MaxPool { window: PoolGeometry { kernel: [1, count], ..PoolGeometry::square(1, 1, 0) } }
+            let window = PoolGeometry { kernel: [1, count], ..PoolGeometry::square(1, 1, 0) };
+            let largest = import.layer(node, None, Kind::Plain(Op::MaxPool { window }), &[&image])?;
+            if node.operator() == "ReduceMin" { turned(import, &largest)? } else { largest }
         }
-        _ => Op::GlobalAvgPool,
+        "ReduceSum" | "ReduceL1" | "ReduceSumSquare" => sum(import, node, image, count)?,
+        _ => import.layer(node, None, Kind::Plain(Op::GlobalAvgPool), &[&image])?,
     };
-    let mut y = import.layer(node, None, Kind::Plain(op), &[&image])?;
-    match node.operator() {
-        "ReduceSum" | "ReduceL1" | "ReduceSumSquare" => {
-            let all = activations::made(PiecewiseLinear::line(count as f64, 0.0))?;
-            y = activations::of_each(import, node, all, &y)?;
-        }
-        "ReduceMin" => y = turned(import, &y)?,
-        _ => {}
-    }
     let mut small = moved_axes;
     let first = small.sizes.len() - gone.len();
     small.sizes[first..].fill(1);
@@ -476,6 +470,31 @@ pub(super) fn reduce<'a>(import: &mut Import<'a>, node: Attributes<'a>) -> Resul
     let all: Vec<usize> = (first..small.sizes.len()).collect();
     let squeezed = small.squeezed(&all).ok_or_else(|| "it reduces over the batch".to_owned())?;
     Ok(squeezed.value(y.layer))
+}
+
+/// The sum of `count` entries of the last axis, by halves: local, and nothing is divided and multiplied again.
+pub(super) fn sum<'a>(import: &mut Import<'a>, node: Attributes<'a>, x: Value, count: usize) -> Result<Value> {
+    let (mut sum, mut left) = (x, count);
+    // What is over where a number is odd.
+    let mut rest = vec![];
+    let part = |import: &mut Import<'a>, x: &Value, start: usize, count: usize| {
+        let part = Rearrange::Part(Part { axis: 2, start, step: 1, count });
+        import.rearranged(node, x, part)
+    };
+    while left > 1 {
+        let half = left / 2;
+        let halves = [part(import, &sum, 0, half)?, part(import, &sum, half, half)?];
+        if !left.is_multiple_of(2) {
+            rest.push(part(import, &sum, left - 1, 1)?);
+        }
+        sum = import.layer(node, None, Kind::Plain(Op::Add), &[&halves[0], &halves[1]])?;
+        left = half;
+    }
+    if rest.is_empty() {
+        return Ok(sum);
+    }
+    let all: Vec<&Value> = std::iter::once(&sum).chain(&rest).collect();
+    import.layer(node, None, Kind::Plain(Op::Add), &all)
 }
 
 /// A summand for each element, of a constant that fits: position embeddings and the like.

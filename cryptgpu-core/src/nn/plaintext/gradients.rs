@@ -1,6 +1,6 @@
 //! Gradients of a network's loss in f64 by reverse-mode differentiation: the oracle that private gradients are compared
 //! with. It follows the formulas of the private backward pass, and can round wherever that one truncates; it shares no
-//! code with it.
+//! code with it, but for the public numbers that an average is divided by.
 
 use super::rounding::{Arithmetic, Cuts};
 use super::{Tensors, adjoint, check_shape, kernels, loss};
@@ -191,8 +191,10 @@ impl<'a> Pass<'a> {
                     Op::AvgPool { window } => kernels::pool(window, x, 0.0, |sum, value| sum + value)?,
                     _ => x.sum_axis(Axis(3)).sum_axis(Axis(2)).into_shape_with_order(shape).ok()?,
                 };
-                let mut mean = sum / area;
-                let pending = if carries && area.log2().fract() == 0.0 { pending * area } else { 1.0 };
+                if !(carries && area.log2().fract() == 0.0) {
+                    return Some((self.cuts.divided(sum, area), 1.0, None));
+                }
+                let (mut mean, pending) = (sum / area, pending * area);
                 self.cuts.cut(&mut mean, pending.recip());
                 (mean, pending, None)
             }
@@ -333,8 +335,14 @@ impl<'a> Pass<'a> {
             Op::Relu6 => mask(dy, x, |value| value > 0.0 && value <= 6.0),
             Op::MaxPool { window } => adjoint::pool(window, x, dy, true)?,
             Op::AvgPool { .. } | Op::GlobalAvgPool => {
-                let mut dy = dy / area(node, x);
-                self.cuts.cut(&mut dy, self.pending[first]);
+                let (area, pending) = (area(node, x), self.pending[first]);
+                let dy = if pending == 1.0 {
+                    self.cuts.divided(dy.clone(), area)
+                } else {
+                    let mut dy = dy / area;
+                    self.cuts.cut(&mut dy, pending);
+                    dy
+                };
                 match &node.op {
                     Op::AvgPool { window } => adjoint::pool(window, x, &dy, false)?,
                     _ => dy.broadcast(x.raw_dim())?.to_owned(),

@@ -1,8 +1,9 @@
 //! Simulated fixed-point numbers: f64 rounded to multiples of a unit wherever a private run truncates, by any of the ways in
 //! which protocols truncate, and reduced modulo 2^l where a ring is given. No shares live here.
 
+use crate::mpc::Division;
 use crate::prg::philox::Generator;
-use crate::ring::Ring;
+use crate::ring::{FixedPoint, Ring};
 use ndarray::ArrayD;
 
 /// How a plaintext run rounds where a private one cuts f bits off. `docs/precision.md` has the bias of each.
@@ -150,9 +151,14 @@ impl Cuts {
     pub(super) fn cut_behind(&mut self, values: &mut ArrayD<f64>, scale: f64, guard: u32) {
         let Some(fine) = self.unit else { return };
         let unit = fine * scale;
+        self.cut_from(values, unit, unit * fine * (-f64::from(guard)).exp2());
+    }
+
+    /// Rounds to multiples of `unit` what stands in the ring with last places of size `place`.
+    fn cut_from(&mut self, values: &mut ArrayD<f64>, unit: f64, place: f64) {
         self.cut.values += values.len() as u64;
         if let Some(bits) = self.bits {
-            self.reduce(values, unit * fine * (-f64::from(guard)).exp2(), bits);
+            self.reduce(values, place, bits);
         }
         match self.rounding {
             Rounding::Exact => {}
@@ -181,6 +187,23 @@ impl Cuts {
     pub(super) fn rounded(&mut self, mut values: ArrayD<f64>) -> ArrayD<f64> {
         self.cut(&mut values, 1.0);
         values
+    }
+
+    /// Sums over an area divided by it: by a reciprocal that the ring of 32 bits has few bits for, as a private run's there.
+    pub(super) fn divided(&mut self, mut sums: ArrayD<f64>, area: f64) -> ArrayD<f64> {
+        let codec = self.rounding.fraction_bits().and_then(|bits| FixedPoint::in_ring(Ring::Z32, bits).ok());
+        let (Some(codec), Some(unit), true) = (codec, self.unit, self.are_short()) else {
+            return self.rounded(sums / area);
+        };
+        let (first, factor, last) = Division::by(area as u64, 0, codec).parts();
+        let size = |cut: u32| (-f64::from(cut)).exp2();
+        if first > 0 {
+            sums *= size(first);
+            self.cut_from(&mut sums, unit, unit * size(first));
+        }
+        sums *= factor as f64 * size(last);
+        self.cut_from(&mut sums, unit, unit * size(last));
+        sums
     }
 
     /// What a private run of the ring of 32 bits computes in 64, with so many bits more than the fraction bits that are usual there;
@@ -260,5 +283,11 @@ mod tests {
         let mut wide = Cuts::new(Arithmetic::from(rounding).in_ring(Ring::Z64));
         wide.rounded(ArrayD::from_elem(IxDyn(&[1]), 1e6));
         assert_eq!(wide.count(), Cut { values: 1, beyond: 0 });
+        // An average of 49 elements of a half, by a sum that is cut and a reciprocal of twelve bits: 2675/2^17.
+        let mut short = Cuts::new(Arithmetic::from(rounding).in_ring(Ring::Z32));
+        let mean = short.divided(ArrayD::from_elem(IxDyn(&[1]), 24.5), 49.0);
+        assert_eq!((mean[[0]], short.count()), (0.5, Cut { values: 2, beyond: 0 }));
+        short.divided(ArrayD::from_elem(IxDyn(&[1]), 49.0 * 65.0), 49.0);
+        assert_eq!(short.count(), Cut { values: 4, beyond: 1 });
     }
 }

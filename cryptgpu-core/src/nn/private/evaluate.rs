@@ -4,7 +4,6 @@ use super::values::{Computed, Inputs, Products, Values};
 use super::{Layer, LayerTime, SharedModel};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry};
 use crate::mpc::{Additive, CheckRange, MpcError, Operand, Party, Rep, Truncating};
-use crate::nn::divisor::{Divisor, reciprocal};
 use crate::nn::plan::{PlanOp, Step};
 use crate::nn::{NnError, window};
 use std::time::Instant;
@@ -111,7 +110,7 @@ pub(in crate::nn) fn evaluate(
             return Err(wiring("is normalised in training only: fold it first (nn::fold_weights)"));
         }
         PlanOp::SumPool { window } => x.sum_pool(window).map_err(local)?,
-        PlanOp::Rescale { divisor } => rescale(p, x, *divisor)?,
+        PlanOp::Rescale { divisor } => p.divide(x, divisor.division(p.codec()))?,
         PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local)?,
         PlanOp::Concat => concat_channels(&inputs).map_err(local)?,
         PlanOp::Upsample { factors } => {
@@ -194,13 +193,6 @@ pub(in crate::nn) fn convolution(
 ) -> Option<ConvGeometry> {
     let &[batch, in_channels, height, width] = images else { return None };
     Some(ConvGeometry { batch, in_channels, input: [height, width], out_channels, window, groups })
-}
-
-/// x divided by a public number, truncated.
-pub(in crate::nn) fn rescale(p: &mut Party, x: &Rep, divisor: Divisor) -> Result<Rep, MpcError> {
-    let (factor, bits) = reciprocal(divisor, p.codec());
-    let scaled = if factor == 1 { x.clone() } else { x.mul_word(factor) };
-    p.truncate(&scaled, bits)
 }
 
 /// Side by side along axis 1: image by image, because shares are joined along axis 0.

@@ -16,7 +16,7 @@ use crate::mpc::{Additive, MpcError, Party, Rep};
 use crate::nn::NnError;
 use crate::nn::graph::without_gradient;
 use crate::nn::plan::{PlanOp, Step};
-use crate::nn::private::evaluate::{convolution, rescale};
+use crate::nn::private::evaluate::convolution;
 
 /// The gradient of a parameter.
 pub(super) struct Gradient {
@@ -89,7 +89,7 @@ impl Work<'_> {
             (PlanOp::Relu | PlanOp::Relu6, Kept::Bits(bits)) => self.one(p.bit_product(&bits, &dy)?),
             (PlanOp::MaxPool { .. }, Kept::Maxima(maxima)) => self.one(p.max_pool_gradient(&maxima, &dy)?),
             (PlanOp::SumPool { window }, _) => self.one(self.sum_pool(&dy, window)?),
-            (PlanOp::Rescale { divisor }, _) => self.one(rescale(p, &dy, *divisor)?),
+            (PlanOp::Rescale { divisor }, _) => self.one(p.divide(&dy, divisor.division(p.codec()))?),
             (PlanOp::Upsample { factors }, _) => {
                 let window = PoolGeometry { kernel: *factors, stride: *factors, ..PoolGeometry::square(1, 1, 0) };
                 self.one(dy.sum_pool(&window).map_err(MpcError::from)?)

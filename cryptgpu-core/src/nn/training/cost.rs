@@ -11,7 +11,7 @@ use crate::mpc::cost::{RangeChecks, with_range_checks};
 use crate::mpc::{CheckRange, Cost, Fidelity, Octaves, Settings, cost};
 use crate::nn::NnError;
 use crate::nn::cost::of_step;
-use crate::nn::divisor::{cut, reciprocal};
+use crate::nn::divisor::cut;
 use crate::nn::graph::without_gradient;
 use crate::nn::plan::PlanOp;
 use crate::ring::{Ring, RingError};
@@ -206,7 +206,10 @@ impl Account<'_> {
             PlanOp::BatchNorm2d { .. } => self.product(n, f),
             PlanOp::Relu | PlanOp::Relu6 => cost::bit_product(self.ring(), n),
             PlanOp::MaxPool { window } => cost::max_pool_gradient(self.ring(), n, window.kernel[0] * window.kernel[1]),
-            PlanOp::Rescale { divisor } => self.shared(n, reciprocal(*divisor, self.settings.codec).1),
+            PlanOp::Rescale { divisor } => {
+                let cuts = divisor.division(self.settings.codec).cuts();
+                cuts.fold(Cost::FREE, |sum, cut| sum + self.shared(n, cut))
+            }
             // Plans of training have none ([`NnError::NoGradient`]).
             without_gradient!(PlanOp) => Cost::FREE,
             PlanOp::SumPool { .. }
