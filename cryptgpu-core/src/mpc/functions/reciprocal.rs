@@ -55,7 +55,7 @@ impl Party {
     }
 
     /// x/y for y in the range of [`Party::reciprocal`], with the same rules for what is smaller; the quotient stays
-    /// below 2^(58−2f).
+    /// below 2^(58−2f), and in the ring of 32 bits below 2^(30−f), as x and y do.
     ///
     /// x·(1/y), with four bits more in 1/y. The error is at most 2^−f + |x|·2^−(f+4) + |x/y|·2^−25.
     /// 26.75 bytes an element and 3 rounds more than a reciprocal: [`crate::mpc::cost::div`].
@@ -95,7 +95,8 @@ impl Party {
         })
     }
 
-    /// x/y for y of either sign with 2^−f ≤ |y| < 2^(31−f); the quotient stays below 2^(58−2f). A divisor of zero counts as 2^−f.
+    /// x/y for y of either sign with 2^−f ≤ |y| < 2^(31−f); the quotient stays below 2^(58−2f), and in the ring of 32 bits
+    /// below 2^(30−f), as x and y do. A divisor of zero counts as 2^−f.
     ///
     /// Both are multiplied by the sign of y, which is one comparison, and divided as [`Party::div`] does, within the same error. 118.6 bytes an
     /// element and 8 rounds more than that: [`crate::mpc::cost::quotient`]. Nothing is opened.
