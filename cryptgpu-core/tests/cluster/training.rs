@@ -108,7 +108,7 @@ fn what_a_training_takes_in_memory_is_stated() {
     let values = values.finish(fc).unwrap();
     let sgd = Optimizer::from(Sgd::new(0.01).momentum(0.9));
     let adam = Optimizer::from(Adam::new(0.001));
-    let cases = [(values, 64, sgd, 0.65..1.2), (wide(1024), 16, sgd, 0.65..1.2), (wide(256), 16, adam, 0.85..1.15)];
+    let cases = [(values, 64, sgd, 0.65..1.2), (wide(1024), 16, sgd, 0.65..1.2), (wide(256), 16, adam, 0.8..1.25)];
     let rings = [Settings::default(), short()];
     let cases = cases.into_iter().flat_map(|case| rings.map(|settings| (case.clone(), settings)));
     for ((net, batch, optimizer, within), computing) in cases {
@@ -265,10 +265,7 @@ fn a_private_run_follows_its_schedule() {
     };
     let (followed, constant) =
         (apart(&losses_of(&train)), apart(&losses_of(&Train { schedule: Schedule::Constant, ..train.clone() })));
-    assert!(
-        followed < 1e-3 && constant > 0.02,
-        "{followed:.1e} from the schedule, {constant:.1e} from a constant rate"
-    );
+    assert!(followed < 1e-2 && constant > 0.1, "{followed:.1e} from the schedule, {constant:.1e} from a constant rate");
 }
 
 fn private_epoch(net: Graph, optimizer: Optimizer, settings: Settings, seed: u64, allowed: f64) {

@@ -356,12 +356,12 @@ fn a_refusal_names_the_fraction_bits_that_fit() {
         assert!(with(most + 1).is_err());
         let warning = with(most).unwrap().unwrap();
         assert_eq!(warning.contains("the ring of 64 bits"), ring == Ring::Z32, "{warning}");
-        let proved = (1..most).rev().find(|&bits| with(bits).unwrap().is_none());
-        match proved {
-            Some(bits) => {
-                assert!(warning.contains(&format!("To be sure use {bits} fraction bits or fewer, or")), "{warning}")
-            }
-            None => assert!(!warning.contains("fraction bits or fewer"), "{warning}"),
+        // By the bound as it is at these bits: with few a bound has roundings of its own.
+        let named =
+            (1..most).find(|bits| warning.contains(&format!("To be sure use {bits} fraction bits or fewer, or")));
+        assert!(named.is_some(), "{warning}");
+        if ring == Ring::Z64 {
+            assert_eq!(named, (1..most).rev().find(|&bits| with(bits).unwrap().is_none()), "{warning}");
         }
     }
 }

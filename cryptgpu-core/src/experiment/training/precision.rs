@@ -185,8 +185,9 @@ impl Simulation {
         let (training, arithmetic) = (&self.training, &self.arithmetic);
         let weights = training.weights.as_ref().map_or_else(String::new, ToString::to_string);
         record.experiment == PLAINTEXT
-            && (&record.network, &record.dataset, &record.train)
-                == (&training.network, &training.data.to_string(), &training.train)
+            && (&record.network, &record.dataset) == (&training.network, &training.data.to_string())
+            // Older records have the epochs that were asked for, and not those that the iterations took.
+            && [&training.train, &training.recorded(record.examples)].contains(&&record.train)
             && (&record.engine, &record.weights) == (&engine_name(arithmetic), &weights)
             && record.fraction_bits == arithmetic.rounding.fraction_bits().unwrap_or_default()
             && record.ring == arithmetic.ring.unwrap_or_default()

@@ -63,7 +63,7 @@ mod words {
     /// Softmax, for each logit, of 64 bits in either ring.
     pub const SOFTMAX: f64 = 60.0;
     /// A root or a quotient.
-    pub const ROOT: f64 = 260.0;
+    pub const ROOT: f64 = 270.0;
     /// An update: gradients and, with momentum, moments end to end; truncations; what is new.
     pub const UPDATE: [f64; 2] = [5.0, 8.8];
     /// A share, such as a result.
