@@ -5,6 +5,7 @@
 use std::process::{Command, Output, Stdio};
 
 use cryptgpu_core::experiment::{Record, read};
+use cryptgpu_core::ring::Ring;
 use sha2::Digest;
 
 fn cryptgpu(arguments: &str) -> Output {
@@ -379,6 +380,10 @@ fn the_recorded_runs_show_what_they_are_said_to() {
     let mnist = &records("lenet-mnist-10000.jsonl")[0];
     assert_eq!((mnist.images, mnist.compared, mnist.dataset.as_str()), (10_000, 10_000, "mnist-test"));
     assert!(mnist.agreement.unwrap() >= 9_995 && mnist.max_abs_error.unwrap() < 1e-3, "{mnist:?}");
+    let short = &records("lenet-mnist-10000-ring-32.jsonl")[0];
+    assert_eq!((short.ring, short.check_range.as_str()), (Ring::Z32, "run"));
+    assert_eq!((short.images, short.compared, short.dataset.as_str()), (10_000, 10_000, "mnist-test"));
+    assert!(short.agreement.unwrap() >= 9_990 && short.max_abs_error.unwrap() < 0.05, "{short:?}");
     let ten = records("inference-ten-networks.jsonl");
     assert_eq!(ten.len(), 10);
     for row in cryptgpu_core::experiment::inference_table(&ten).unwrap() {
