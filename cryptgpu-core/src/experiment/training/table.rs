@@ -257,7 +257,7 @@ mod tests {
         append(&path, &second).unwrap();
         assert_eq!(read(&path).unwrap(), [first.clone(), second.clone()]);
         assert_eq!(crate::experiment::read(&path).unwrap(), [inference]);
-        assert_eq!(latest(&read(&path).unwrap()), [second.clone()]);
+        assert_eq!(latest(&read(&path).unwrap()), std::slice::from_ref(&second));
         // The rest of a run is no whole one, and says so; older records do not know the field.
         assert!(!second.to_line().unwrap().contains("resumed_from"));
         let resumed = TrainingRecord { resumed_from: Some(50), ..second.clone() };
