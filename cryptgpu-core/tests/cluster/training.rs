@@ -94,9 +94,8 @@ fn wide(outputs: usize) -> Graph {
 }
 
 /// The stated memory is about that of a process: of a network whose values take most, of one whose weights do, and of Adam's roots of as
-/// many numbers as it updates at once. Which of
-/// a party's messages are on their way at once varies, and with it how much freed memory is kept: few iterations of a network of
-/// few layers keep little of the 56 MiB that are stated for the second.
+/// many numbers as it updates at once. Which of a party's messages are on their way at once varies, and with it how much freed memory is
+/// kept: few iterations of a network of few layers keep little of the 56 MiB that are stated for the second.
 #[test]
 fn what_a_training_takes_in_memory_is_stated() {
     let mut values = Graph::builder("values", [3, 24, 24]);

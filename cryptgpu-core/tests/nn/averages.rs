@@ -11,7 +11,7 @@ use ndarray::{ArrayD, Axis, IxDyn};
 /// Height and width of images of 9, 30, 49, 196 and 961 pixels.
 const SIZES: [[usize; 2]; 5] = [[3, 3], [5, 6], [7, 7], [14, 14], [31, 31]];
 
-/// A network of one average, that of a whole channel, whose divisor can go nowhere.
+/// A network that is one average over a whole channel. No layer follows that could take over its division.
 fn average(size: [usize; 2]) -> Graph {
     let mut net = Graph::builder("average", [16, size[0], size[1]]);
     let pool = net.add("pool", Op::GlobalAvgPool, &[net.input()]).unwrap();
