@@ -60,12 +60,13 @@ fn every_operation(card: Device) {
     let net = support::every_operation().unwrap();
     let weights = Weights::seeded(&net, 5);
     let images = support::image(&[1, 3, 22, 18], 9);
-    let expected = infer(Ring::Z64, [Device::Cpu; 3], &net, &weights, &images);
-    for devices in placements(card) {
-        assert!(
-            infer(Ring::Z64, devices, &net, &weights, &images) == expected,
-            "{devices:?}: other components than on the CPU"
-        );
+    // Of 32 bits where all compute on the card, and where one does.
+    for (ring, placements) in [(Ring::Z64, &placements(card)[..]), (Ring::Z32, &placements(card)[..2])] {
+        let expected = infer(ring, [Device::Cpu; 3], &net, &weights, &images);
+        for &devices in placements {
+            let found = infer(ring, devices, &net, &weights, &images);
+            assert!(found == expected, "{devices:?}, {ring}: other components than on the CPU");
+        }
     }
 }
 

@@ -430,6 +430,21 @@ mod tests {
     }
 
     #[test]
+    fn half_the_bits_are_half_the_bytes() {
+        for (network, _) in PAPER {
+            for check_range in [CheckRange::Off, CheckRange::Layers] {
+                let [wide, narrow] = [Ring::Z64, Ring::Z32].map(|ring| {
+                    let declaration = Training::of(network).unwrap().in_ring(ring);
+                    Training { check_range, ..declaration }.stated().unwrap().bytes
+                });
+                let ratio = narrow as f64 / wide as f64;
+                println!("{network}, {check_range:?}: {narrow} of {wide} bytes, {ratio:.4}");
+                assert!(ratio <= 0.52, "{network}, {check_range:?}: {ratio:.4}");
+            }
+        }
+    }
+
+    #[test]
     fn declarations_that_cannot_run_say_what_can() {
         let lenet = || Training { data: Examples::Set(ImageSet::DigitsTrain), ..Training::of("lenet").unwrap() };
         let train = |change: fn(&mut Train)| {

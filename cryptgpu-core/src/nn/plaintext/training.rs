@@ -111,7 +111,8 @@ impl PlaintextTraining {
                 *velocity = cuts.rounded(gradient + &*weight * (weight_decay * whole) + &before * momentum);
                 // gradient + momentum·velocity, where the gradient is the velocity less what it was before.
                 let along = if nesterov { &*velocity * (1.0 + momentum) - before * momentum } else { velocity.clone() };
-                *weight -= &cuts.rounded(along * (rate / whole));
+                let step = if cuts.are_short() { significant(rate / whole, STEP_BITS) } else { rate / whole };
+                *weight -= &cuts.rounded(along * step);
             }
             Optimizer::Adam(Adam { betas, eps, .. }) => {
                 // Moments with the bias taken off, as in a private run: a thousandth of a square has no bits.
@@ -190,8 +191,17 @@ fn adam_divisor(summed: f64, eps: f64, cuts: &Cuts) -> f64 {
 
 /// A public factor: as it is, or with as many significant bits as a private run's range leaves for it.
 fn factor(value: f64, cuts: &Cuts) -> f64 {
-    let Some(unit) = cuts.unit() else { return value };
-    let bits = (48.0 + 2.0 * unit.log2()).max(1.0);
-    let step = (value.abs().log2().floor() + 1.0 - bits).exp2();
+    match cuts.unit() {
+        Some(unit) => significant(value, 48.0 + 2.0 * unit.log2()),
+        None => value,
+    }
+}
+
+/// Significant bits of a rate in the ring of 32 bits.
+const STEP_BITS: f64 = 8.0;
+
+/// The nearest number of so many significant bits, at least one.
+fn significant(value: f64, bits: f64) -> f64 {
+    let step = (value.abs().log2().floor() + 1.0 - bits.max(1.0)).exp2();
     if value == 0.0 { 0.0 } else { (value / step).round() * step }
 }

@@ -293,8 +293,7 @@ impl Account<'_> {
         if sgd.momentum == 0.0 && !optimizer::cuts_twice(self.settings.codec, extra) {
             return Ok(self.product(n, optimizer::plain_factor(rate, self.settings.codec, extra)?.1));
         }
-        let rate = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
-        Ok(self.product(n, f + extra) + self.scalar(n, rate).map_err(crate::mpc::MpcError::from)?)
+        Ok(self.product(n, f + extra) + self.shared(n, optimizer::step_factor(rate, self.settings.codec)?.1))
     }
 
     fn adam(&self, adam: &Adam, n: usize, extra: u32) -> Result<Cost, NnError> {

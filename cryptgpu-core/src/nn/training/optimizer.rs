@@ -87,11 +87,40 @@ pub(super) fn cuts_twice(codec: FixedPoint, extra: u32) -> bool {
 /// [`NnError::Settings`] for a rate below what the truncation can cut.
 pub(super) fn plain_factor(rate: f64, codec: FixedPoint, extra: u32) -> Result<(u64, u32), NnError> {
     let (c, d) = factor(rate, rate_bits(codec, extra).max(1));
-    let fraction_bits = codec.fraction_bits();
-    let cut = fraction_bits + extra + d;
+    cuttable(rate, codec, c, codec.fraction_bits() + extra + d)
+}
+
+/// rate/batch of what is cut already, as c/2^d, and d: as many significant bits as there are fraction bits. In the ring of 32
+/// bits at most [`STEP_BITS`], as each bit of the cut is 3/8 bytes of about 12.
+///
+/// # Errors
+/// As [`plain_factor`].
+pub(super) fn step_factor(rate: f64, codec: FixedPoint) -> Result<(u64, u32), NnError> {
+    let bits = match codec.ring() {
+        Ring::Z64 => codec.fraction_bits(),
+        Ring::Z32 => codec.fraction_bits().min(STEP_BITS),
+    };
+    let (c, d) = factor(rate, bits.max(1));
+    cuttable(rate, codec, c, d)
+}
+
+/// The factor of the last cut of gradient descent.
+fn rate_factor(sgd: &Sgd, rate: f64, codec: FixedPoint, extra: u32) -> Result<(u64, u32), NnError> {
+    match sgd.momentum == 0.0 && !cuts_twice(codec, extra) {
+        true => plain_factor(rate, codec, extra),
+        false => step_factor(rate, codec),
+    }
+}
+
+/// Significant bits of a rate in the ring of 32 bits: right within 0.2 %.
+const STEP_BITS: u32 = 8;
+
+/// A factor whose product is cut by so many bits, with fewer where the ring's truncation takes no more.
+fn cuttable(rate: f64, codec: FixedPoint, c: u64, cut: u32) -> Result<(u64, u32), NnError> {
     let over = cut.saturating_sub(codec.ring().max_cut());
     match c.checked_shr(over).unwrap_or(0) {
         0 => {
+            let fraction_bits = codec.fraction_bits();
             let what = format!(
                 "training: rate/batch is {rate:e}, which changes no weight with {fraction_bits} fraction bits: take a rate \
                  above 0 that is larger"
@@ -207,7 +236,7 @@ impl Update<'_> {
     /// A part of a bundle.
     fn part(&self, p: &mut Party, extra: u32, gradient: Additive, moments: &[Rep]) -> Result<Updated, NnError> {
         match (self.plan.train().optimizer, moments) {
-            (Optimizer::Sgd(sgd), [before]) => Ok(self.momentum(p, &sgd, extra, gradient, before)?),
+            (Optimizer::Sgd(sgd), [before]) => self.momentum(p, &sgd, extra, gradient, before),
             (Optimizer::Sgd(_), _) => self.plain(p, extra, gradient),
             (Optimizer::Adam(adam), [m, v]) => Ok(self.adam(p, &adam, extra, gradient, [m, v])?),
             (Optimizer::Adam(_), _) => {
@@ -250,7 +279,8 @@ impl Update<'_> {
         let (codec, rate) = (p.codec(), self.rate / self.plan.summed());
         let change = if cuts_twice(codec, extra) {
             let gradient = p.truncate_additive(gradient, codec.fraction_bits() + extra)?;
-            p.mul_scalar(&gradient, rate)?
+            let (c, cut) = step_factor(rate, codec)?;
+            p.truncate(&gradient.mul_word(c), cut)?
         } else {
             let (c, cut) = plain_factor(rate, codec, extra)?;
             let scaled = gradient.mul_word(c);
@@ -280,19 +310,17 @@ impl Update<'_> {
         extra: u32,
         gradient: Additive,
         before: &Rep,
-    ) -> Result<Updated, MpcError> {
+    ) -> Result<Updated, NnError> {
         let codec = p.codec();
-        let momentum = codec.encode(sgd.momentum)?;
-        let sum = gradient.add(&before.to_additive().mul_word(momentum << extra))?;
+        let momentum = codec.encode(sgd.momentum).map_err(MpcError::from)?;
+        let sum = gradient.add(&before.to_additive().mul_word(momentum << extra)).map_err(MpcError::from)?;
         drop(gradient);
         let velocity = p.truncate_additive(sum, codec.fraction_bits() + extra)?;
-        let rate = self.rate / self.plan.summed();
-        let step = if sgd.nesterov { rate * (1.0 + sgd.momentum) } else { rate };
-        let (c, d) = codec.encode_constant(step)?;
-        let mut change = velocity.mul_word(c);
+        let (c, d) = step_factor(self.rate / self.plan.summed(), codec)?;
+        let back = if sgd.nesterov { (c as f64 * sgd.momentum).round() as u64 } else { 0 };
+        let mut change = velocity.mul_word(c + back);
         if sgd.nesterov {
-            let back = codec.encode_scaled(rate * sgd.momentum, d - codec.fraction_bits(), 0)?;
-            change = change.sub(&before.mul_word(back))?;
+            change = change.sub(&before.mul_word(back)).map_err(MpcError::from)?;
         }
         let change = p.truncate(&change, d)?;
         Ok(Updated { change, first: Some(velocity), second: None })
@@ -436,12 +464,7 @@ impl TrainingPlan {
                 ));
             }
         }
-        if sgd.momentum != 0.0 {
-            return Ok(());
-        }
-        let once = |bundle: &&Bundle| !cuts_twice(codec, bundle.extra);
-        let mut factors = bundles(self).into_iter().filter(|bundle| once(&bundle));
-        factors.try_for_each(|bundle| plain_factor(rate / summed, codec, bundle.extra).map(drop))
+        bundles(self).iter().try_for_each(|bundle| rate_factor(&sgd, rate / summed, codec, bundle.extra).map(drop))
     }
 }
 
