@@ -23,7 +23,7 @@ pub use crate::cluster::{
 pub use crate::device::{Device, DeviceChoice};
 pub use crate::mpc::{CheckRange, Fidelity, Party, Rep, RepBits, Settings};
 pub use crate::net::{Link, LinkType, PartyId, Trace};
-pub use crate::nn::training::{Adam, Reveal, Sgd, Train};
+pub use crate::nn::training::{Adam, Initial, Loss, Optimizer, Reveal, Schedule, Sgd, Train};
 pub use crate::nn::{Graph, OnnxModel, WeightSource, Weights, plaintext, zoo};
 pub use crate::prg::Randomness;
 pub use crate::show::Show;

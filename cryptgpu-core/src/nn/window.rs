@@ -232,7 +232,7 @@ mod tests {
             check_training(&plan, &short(f)).map_err(|error| error.to_string())
         };
         assert_eq!(training(12, "lenet", &Train::default()), Ok(()));
-        assert_eq!(training(12, "lenet", &Train { optimizer: Adam::new(0.001).into(), ..Train::default() }), Ok(()));
+        assert_eq!(training(12, "lenet", &Train { optimizer: Adam::new(0.001), ..Train::default() }), Ok(()));
         assert_eq!(training(13, "resnet18", &Train::default()), Ok(()));
         let norm = training(14, "resnet8-cifar10", &Train::default()).unwrap_err();
         assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("use 13 fraction bits or fewer"), "{norm}");

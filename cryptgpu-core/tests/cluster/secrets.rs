@@ -66,7 +66,7 @@ fn caller_with_secrets() {
     // Checkpoints are sealed.
     let data = cluster.dataset("digits-train", Images::at(0), Labels::at(2)).unwrap();
     let start = Start { checkpoints: Some(Checkpointing::every(1, "kept")), ..Start::default() };
-    let train = Train { batch: 10, iterations: Some(2), optimizer: Sgd::new(0.01).into(), ..Train::default() };
+    let train = Train { batch: 10, iterations: Some(2), optimizer: Sgd::new(0.01), ..Train::default() };
     let trained = cluster.train_observed(small(), start, &data, train, |iteration| println!("{iteration:?}")).unwrap();
     println!("{trained:?} {data:?}");
     trained.model().export_to(1, shares.with_extension("weights")).unwrap();

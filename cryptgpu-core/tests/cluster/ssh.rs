@@ -119,7 +119,7 @@ fn functions_and_a_training_step_run_on_three_hosts() {
     let flat = net.flatten("flatten", flat).unwrap();
     let fc = net.linear("fc", flat, 10).unwrap();
     let data = cluster.dataset("digits-train", Images::at(0), Labels::at(2)).unwrap();
-    let train = Train { batch: 800, epochs: 1, optimizer: Sgd::new(0.01).into(), ..Train::default() };
+    let train = Train { batch: 800, epochs: 1, optimizer: Sgd::new(0.01), ..Train::default() };
     let net = net.finish(fc).unwrap();
     let trained = cluster.train(net.clone(), &data, train.clone()).unwrap();
     assert_eq!(trained.iterations().len(), 1);

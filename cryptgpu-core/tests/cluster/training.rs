@@ -32,7 +32,7 @@ fn short() -> Settings {
 }
 
 fn settings() -> Train {
-    Train { batch: 100, epochs: 1, optimizer: Sgd::new(0.01).into(), seed: 7, ..Train::default() }
+    Train { batch: 100, epochs: 1, optimizer: Sgd::new(0.01), seed: 7, ..Train::default() }
 }
 
 fn digits(cluster: &Cluster) -> Dataset {
@@ -105,8 +105,8 @@ fn what_a_training_takes_in_memory_is_stated() {
     let flat = values.flatten("flatten", pool).unwrap();
     let fc = values.linear("fc", flat, 10).unwrap();
     let values = values.finish(fc).unwrap();
-    let sgd = Optimizer::from(Sgd::new(0.01).momentum(0.9));
-    let adam = Optimizer::from(Adam::new(0.001));
+    let sgd = Sgd::new(0.01).momentum(0.9);
+    let adam = Adam::new(0.001);
     let cases = [(values, 64, sgd, 0.65..1.2), (wide(1024), 16, sgd, 0.65..1.2), (wide(256), 16, adam, 0.8..1.25)];
     let rings = [Settings::default(), short()];
     let cases = cases.into_iter().flat_map(|case| rings.map(|settings| (case.clone(), settings)));
@@ -165,8 +165,9 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
     refused("lanet", &data, settings(), "lenet");
     refused("vgg16-cifar10", &data, settings(), "[3, 32, 32]");
     refused("lenet", &data, Train { batch: 0, ..settings() }, "batch");
-    let of = |optimizer: Sgd| Train { optimizer: optimizer.into(), ..settings() };
+    let of = |optimizer: Optimizer| Train { optimizer, ..settings() };
     refused("lenet", &data, of(Sgd::new(0.01).weight_decay(1e-9)), "weight decay");
+    refused("lenet", &data, of(Adam::new(0.01).weight_decay(1e-9)), "weight decay");
     refused("lenet", &data, of(Sgd::new(0.01).momentum(1e-9)), "momentum");
     let milestones = |factor: f64| Schedule::Milestones { epochs: vec![1], factor };
     refused("lenet", &data, Train { schedule: milestones(-1.0), ..settings() }, "the schedule's factor is -1");
@@ -186,14 +187,14 @@ fn what_cannot_be_trained_is_refused_before_anything_is_sent() {
 
     // A rate at which weights explode: the run stops, and names the layer.
     let cluster = Cluster::in_memory().check_range(CheckRange::Layers).start().unwrap();
-    let explodes = Train { iterations: Some(4), optimizer: Sgd::new(1e5).momentum(0.9).into(), ..settings() };
+    let explodes = Train { iterations: Some(4), optimizer: Sgd::new(1e5).momentum(0.9), ..settings() };
     let error = cluster.train(small(), &digits(&cluster), explodes).unwrap_err().to_string();
     assert!(error.contains("range of the fixed-point numbers") && error.contains("fc"), "{error}");
 
     // Where ranges are not checked a loss that cannot be one stops it, and the next run is well.
     let cluster = Cluster::in_memory().start().unwrap();
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
-    let train = Train { optimizer: Sgd::new(1e5).momentum(0.9).into(), epochs: 1000, reveal, ..settings() };
+    let train = Train { optimizer: Sgd::new(1e5).momentum(0.9), epochs: 1000, reveal, ..settings() };
     let error = cluster.train(small(), &digits(&cluster), train).unwrap_err();
     let ClusterError::LeftRange { iteration: iteration @ 1.., .. } = error else { panic!("{error}") };
     let of = format!("the loss of iteration {} was revealed", iteration + 1);
@@ -230,11 +231,11 @@ fn normalised() -> Graph {
 /// to as many bits wherever the private one does: minibatch by minibatch, the smaller last one included, and weight by weight.
 #[test]
 fn a_private_epoch_is_one_in_the_clear_with_the_same_cuts() {
-    let momentum: Optimizer = Sgd::new(0.05).momentum(0.9).into();
+    let momentum: Optimizer = Sgd::new(0.05).momentum(0.9);
     private_epoch(convolutional(), momentum, Settings::default(), 7, 5e-4);
     private_epoch(convolutional(), momentum, short(), 8, 4e-2);
     private_epoch(normalised(), momentum, short(), 8, 4e-2);
-    private_epoch(convolutional(), Adam::new(0.005).into(), short(), 8, 4e-2);
+    private_epoch(convolutional(), Adam::new(0.005), short(), 8, 4e-2);
 }
 
 /// The schedule's rate is that of each epoch, in private as in the clear.
@@ -244,7 +245,7 @@ fn a_private_run_follows_its_schedule() {
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
     // Two iterations an epoch; in the third epoch next to nothing moves.
     let schedule = Schedule::Milestones { epochs: vec![1, 2], factor: 0.05 };
-    let optimizer = Sgd::new(0.1).into();
+    let optimizer = Sgd::new(0.1);
     let train = Train { batch: 400, epochs: 3, optimizer, schedule, reveal, ..settings() };
     let run = cluster.train(convolutional(), &digits(&cluster), train.clone()).unwrap();
 
@@ -310,7 +311,7 @@ fn a_trained_network_goes_on_without_being_opened() {
     let cluster = Cluster::in_memory().start().unwrap();
     let data = digits(&cluster);
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
-    let train = Train { iterations: Some(4), optimizer: Sgd::new(0.01).momentum(0.9).into(), reveal, ..settings() };
+    let train = Train { iterations: Some(4), optimizer: Sgd::new(0.01).momentum(0.9), reveal, ..settings() };
     let whole = cluster.train(small(), &data, train.clone()).unwrap().curve();
     let half = cluster.train(small(), &data, Train { iterations: Some(2), ..train.clone() }).unwrap();
     let from = |weights| Start { weights, ..Start::default() };
@@ -322,7 +323,7 @@ fn a_trained_network_goes_on_without_being_opened() {
     let near = |a: &LossPoint, b: &LossPoint| a.iteration == b.iteration && (a.loss - b.loss).abs() < 1e-3;
     assert!(curve.iter().zip(&whole).all(|(a, b)| near(a, b)), "{curve:?}, {whole:?}");
 
-    let other = Train { iterations: Some(1), optimizer: Sgd::new(0.01).into(), ..train.clone() };
+    let other = Train { iterations: Some(1), optimizer: Sgd::new(0.01), ..train.clone() };
     let anew = train_from(FirstWeights::Trained(model.clone()), other.clone()).unwrap().curve();
     assert!(anew[0].iteration == 0 && anew[0].loss < 0.9 * whole[0].loss, "{anew:?}");
 
@@ -450,7 +451,7 @@ fn a_lost_link(kept: &Path) {
 fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     let [kept, copy, keys] = ["kept", "copy", "keys"].map(|name| folder.path().join(name));
-    let train = Train { iterations: Some(5), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..settings() };
+    let train = Train { iterations: Some(5), optimizer: Sgd::new(0.01).momentum(0.9), ..settings() };
     let begin = |resume, at: &std::path::Path| {
         let checkpoints = Checkpointing::every(2, at);
         let checkpoints = Some(if resume { checkpoints.resuming() } else { checkpoints });
@@ -485,7 +486,7 @@ fn a_run_goes_on_from_a_checkpoint_bit_for_bit() {
     let undisturbed = weights(&cluster, begin(false, &kept), &|number| copied(number, &kept, &copy));
     drop(cluster);
     // In the ring of 32 bits, where Adam has moments of 64, and not from there to the ring of 64.
-    let adam = Train { optimizer: Adam::new(0.003).into(), ..train.clone() };
+    let adam = Train { optimizer: Adam::new(0.003), ..train.clone() };
     let [kept_short, copy_short] = ["kept 32", "copy 32"].map(|name| folder.path().join(name));
     let cluster = local().computing(short()).start().unwrap();
     let copies = |number| copied(number, &kept_short, &copy_short);

@@ -80,8 +80,8 @@ fn share(p: &mut Party, value: &ArrayD<f64>) -> Rep {
 /// Two iterations of a network with convolutions, an average, odd numbers of elements, and a fully connected layer, with the
 /// functions of the loss, which extend to 64 bits, and so do a batch normalisation and Adam: every weight is the CPU's.
 fn training_in_32_bits(card: Device) {
-    trained_alike(card, false, Sgd::new(0.05).momentum(0.9).into());
-    trained_alike(card, true, Adam::new(0.01).into());
+    trained_alike(card, false, Sgd::new(0.05).momentum(0.9));
+    trained_alike(card, true, Adam::new(0.01));
 }
 
 fn trained_alike(card: Device, normalised: bool, optimizer: Optimizer) {

@@ -125,7 +125,8 @@ fn pytorch(optimizer: Optimizer, rate: f64, step: i32, g: f64, w: &mut f64, stat
             state[0] = momentum * state[0] + g;
             *w -= rate * if nesterov { g + momentum * state[0] } else { state[0] };
         }
-        Optimizer::Adam(Adam { betas, eps, .. }) => {
+        Optimizer::Adam(Adam { betas, eps, weight_decay, .. }) => {
+            let g = g + weight_decay * *w;
             state[0] = betas[0] * state[0] + (1.0 - betas[0]) * g;
             state[1] = betas[1] * state[1] + (1.0 - betas[1]) * g * g;
             let [first, second] = [0, 1].map(|i| state[i] / (1.0 - betas[i].powi(step)));
@@ -144,13 +145,14 @@ fn optimisers_are_pytorchs() {
     // Seven examples in batches of three: the last batch of an epoch has one.
     let (x, t) = (image(&[7, 1, 1, 1], 5), image(&[7, 1], 6));
     let sgd = Sgd::new(0.3);
-    let optimizers: [Optimizer; 6] = [
-        sgd.into(),
-        sgd.weight_decay(0.1).into(),
-        sgd.momentum(0.9).into(),
-        sgd.momentum(0.9).weight_decay(0.1).into(),
-        sgd.nesterov(0.8).weight_decay(0.1).into(),
-        Adam::new(0.05).into(),
+    let optimizers = [
+        sgd,
+        sgd.weight_decay(0.1),
+        sgd.momentum(0.9),
+        sgd.momentum(0.9).weight_decay(0.1),
+        Sgd::nesterov(0.3, 0.8).weight_decay(0.1),
+        Adam::new(0.05),
+        Adam::new(0.05).momentum(0.7).weight_decay(0.1),
     ];
     for optimizer in optimizers {
         let schedule = Schedule::Milestones { epochs: vec![1, 2], factor: 0.5 };
@@ -194,7 +196,7 @@ fn simulated_cuts_follow_the_exact_run() {
     let train = Train {
         batch: 3,
         epochs: 2,
-        optimizer: Sgd::new(0.05).momentum(0.9).into(),
+        optimizer: Sgd::new(0.05).momentum(0.9),
         frozen: vec!["downsample".into()],
         ..Train::default()
     };
@@ -247,8 +249,7 @@ fn lenet_learns_digits() {
     let targets = plaintext::one_hot(&labels, 10).into_dyn();
     let graph = zoo::by_name("lenet").unwrap();
     let weights = initial(&graph, 7, Initial::Kaiming);
-    let [plain, momentum, slower] =
-        [Sgd::new(0.1), Sgd::new(0.1).momentum(0.9), Sgd::new(0.03).momentum(0.9)].map(Optimizer::from);
+    let [plain, momentum, slower] = [Sgd::new(0.1), Sgd::new(0.1).momentum(0.9), Sgd::new(0.03).momentum(0.9)];
     let cuts = |fraction_bits| Rounding::Stochastic { fraction_bits, seed: 1 };
     for (optimizer, batch, rounding) in [
         (plain, 128, Rounding::Exact),

@@ -114,7 +114,7 @@ fn gradients_are_those_of_the_oracle() {
     for (net, loss, frozen, settings) in cases {
         let count = 3;
         let frozen = frozen.iter().map(|&name| name.to_owned()).collect();
-        let optimizer = Sgd::new(count as f64).into();
+        let optimizer = Sgd::new(count as f64);
         let train = Train { batch: count, loss, optimizer, frozen, ..Train::default() };
         let (weights, data) = (Weights::seeded(&net, 5), batch(&net, count, 1));
         let (after, _) = trained(&net, &weights, &train, settings, std::slice::from_ref(&data)).unwrap();
@@ -140,15 +140,16 @@ fn gradients_are_those_of_the_oracle() {
 fn every_optimiser_does_what_it_does_in_f64() {
     let net = tiny();
     let (long, few) = (Settings::default(), 2f64.powi(-8));
-    let optimizers: [(Optimizer, f64); 6] = [
+    let optimizers = [
         // The rate has few bits without momentum.
-        (Sgd::new(0.1).into(), 1e-3),
-        (Sgd::new(0.1).weight_decay(0.01).into(), 1e-3),
-        (Sgd::new(0.05).momentum(0.9).into(), 1e-4),
-        (Sgd::new(0.05).momentum(0.9).weight_decay(0.01).into(), 1e-4),
-        (Sgd::new(0.05).nesterov(0.9).into(), 1e-4),
+        (Sgd::new(0.1), 1e-3),
+        (Sgd::new(0.1).weight_decay(0.01), 1e-3),
+        (Sgd::new(0.05).momentum(0.9), 1e-4),
+        (Sgd::new(0.05).momentum(0.9).weight_decay(0.01), 1e-4),
+        (Sgd::nesterov(0.05, 0.9), 1e-4),
         // Small second moments have few bits.
-        (Adam::new(0.01).into(), 3e-3),
+        (Adam::new(0.01), 3e-3),
+        (Adam::new(0.01).weight_decay(0.05), 3e-3),
     ];
     // The last batch is smaller.
     let data: Vec<Batch> = [4, 4, 4, 3].into_iter().zip(0..).map(|(count, salt)| batch(&net, count, salt)).collect();
@@ -198,7 +199,7 @@ fn a_product_behind_an_average_has_the_room_of_others() {
     weights.insert("fc.bias", ArrayD::zeros(vec![2]));
     let images = ArrayD::from_elem(vec![2, 1, 2, 2], 6.0);
     let targets = ArrayD::from_shape_fn(vec![2, 2], |at| if at[1] == 0 { 29.9 } else { -30.0 });
-    let train = Train { batch: 2, loss: Loss::MeanSquaredError, optimizer: Sgd::new(0.01).into(), ..Train::default() };
+    let train = Train { batch: 2, loss: Loss::MeanSquaredError, optimizer: Sgd::new(0.01), ..Train::default() };
     let [scores, ..] = three(short(), |p| {
         let mut training = begin(p, &net, &weights, &train);
         let (x, t) = (share(p, &images), share(p, &targets));
@@ -217,7 +218,7 @@ fn a_product_behind_an_average_has_the_room_of_others() {
 #[test]
 fn a_rate_has_enough_bits_behind_a_large_average() {
     let net = averaged();
-    let train = Train { batch: 4, optimizer: Sgd::new(0.77).into(), ..Train::default() };
+    let train = Train { batch: 4, optimizer: Sgd::new(0.77), ..Train::default() };
     let (weights, data) = (Weights::seeded(&net, 5), batch(&net, 4, 1));
     let (after, _) = trained(&net, &weights, &train, Settings::default(), std::slice::from_ref(&data)).unwrap();
     let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
@@ -238,7 +239,7 @@ fn the_loss_falls_with_few_bits_and_with_the_papers_truncation_too() {
     let net = tiny();
     let data: Vec<Batch> = (0..30).map(|index| batch(&net, 8, index % 2)).collect();
     let reveal = Reveal { loss_every: Some(2), ..Reveal::default() };
-    let train = Train { batch: 8, optimizer: Sgd::new(0.05).momentum(0.9).into(), reveal, ..Train::default() };
+    let train = Train { batch: 8, optimizer: Sgd::new(0.05).momentum(0.9), reveal, ..Train::default() };
     let settings = [
         Settings::default(),
         Settings { codec: FixedPoint::new(12).unwrap(), ..Settings::default() },
@@ -266,7 +267,7 @@ fn a_small_resnet_learns_as_in_the_clear() {
 fn resnet_learns(settings: Settings, coarser: f64) {
     let net = zoo::by_name("resnet8-cifar10").unwrap();
     let reveal = Reveal { loss_every: Some(1), ..Reveal::default() };
-    let train = Train { batch: 4, optimizer: Sgd::new(0.02).momentum(0.9).into(), reveal, ..Train::default() };
+    let train = Train { batch: 4, optimizer: Sgd::new(0.02).momentum(0.9), reveal, ..Train::default() };
     let (weights, data) = (initial(&net, 3, Initial::Kaiming), vec![batch(&net, 4, 1); 4]);
     let (after, losses) = trained(&net, &weights, &train, settings, &data).unwrap();
     let mut oracle = PlaintextTraining::new(&net, &weights, &train, Rounding::Exact).unwrap();
@@ -282,44 +283,38 @@ fn resnet_learns(settings: Settings, coarser: f64) {
 /// What the transport counted, the protocols declared and the plan said, step by step.
 #[test]
 fn an_iteration_costs_what_its_plan_says() {
-    let plain: Optimizer = Sgd::new(0.1).into();
+    let plain: Optimizer = Sgd::new(0.1);
     let checked = |check_range| Settings { check_range, ..Settings::default() };
     let frozen = ["bn2", "conv3"].map(str::to_owned).to_vec();
     let cases = [
-        (tiny(), Sgd::new(0.1).nesterov(0.9).into(), Loss::CrossEntropy, 4, Settings::default()),
-        (tiny(), Adam::new(0.01).into(), Loss::MeanSquaredError, 3, checked(CheckRange::Run)),
+        (tiny(), Sgd::nesterov(0.1, 0.9), Loss::CrossEntropy, 4, Settings::default()),
+        (tiny(), Adam::new(0.01), Loss::MeanSquaredError, 3, checked(CheckRange::Run)),
         (every_operation().unwrap(), plain, Loss::CrossEntropy, 4, checked(CheckRange::Layers)),
         (averaged(), plain, Loss::CrossEntropy, 4, Settings::default()),
         (
             every_operation().unwrap(),
-            Sgd::new(0.1).momentum(0.9).into(),
+            Sgd::new(0.1).momentum(0.9),
             Loss::MeanSquaredError,
             3,
             Settings { fidelity: Fidelity::Paper, ..Settings::default() },
         ),
         // In the ring of 32 bits, with softmax in that of 64: an average of nine, the flag by layer, for all, and none.
-        (pooled(3), Sgd::new(0.1).nesterov(0.9).into(), Loss::CrossEntropy, 4, short()),
+        (pooled(3), Sgd::nesterov(0.1, 0.9), Loss::CrossEntropy, 4, short()),
         (tiny(), plain, Loss::CrossEntropy, 3, Settings { check_range: CheckRange::Run, ..short() }),
         (
             tiny(),
-            Sgd::new(0.1).momentum(0.9).into(),
+            Sgd::new(0.1).momentum(0.9),
             Loss::MeanSquaredError,
             3,
             Settings { check_range: CheckRange::Off, ..short() },
         ),
         // Adam and batch normalisation there, which extend to 64 bits: frozen ones too.
-        (
-            tiny(),
-            Adam::new(0.01).into(),
-            Loss::MeanSquaredError,
-            3,
-            Settings { check_range: CheckRange::Run, ..short() },
-        ),
+        (tiny(), Adam::new(0.01), Loss::MeanSquaredError, 3, Settings { check_range: CheckRange::Run, ..short() }),
         (every_operation().unwrap(), plain, Loss::CrossEntropy, 4, short()),
-        (every_operation().unwrap(), Adam::new(0.01).into(), Loss::CrossEntropy, 3, short()),
+        (every_operation().unwrap(), Adam::new(0.01), Loss::CrossEntropy, 3, short()),
         (
             every_operation().unwrap(),
-            Sgd::new(0.1).momentum(0.9).into(),
+            Sgd::new(0.1).momentum(0.9),
             Loss::MeanSquaredError,
             3,
             Settings { fidelity: Fidelity::Paper, check_range: CheckRange::Off, ..short() },
@@ -388,7 +383,7 @@ fn a_training_is_evaluated_exported_folded_and_continued() {
 
 /// `coarser`: how much so the numbers are than with 20 fraction bits.
 fn ways_out(net: &Graph, settings: Settings, coarser: f64) {
-    let train = Train { batch: 3, optimizer: Sgd::new(0.05).momentum(0.9).into(), ..Train::default() };
+    let train = Train { batch: 3, optimizer: Sgd::new(0.05).momentum(0.9), ..Train::default() };
     let weights = Weights::seeded(net, 5);
     let data = [batch(net, 3, 1), batch(net, 3, 2)];
     let runs = three(settings, |p| {
@@ -438,14 +433,14 @@ fn ways_out(net: &Graph, settings: Settings, coarser: f64) {
 #[test]
 fn from_a_state_with_its_keys_a_training_goes_on_bit_for_bit() {
     let frozen = vec!["bn2".to_owned(), "conv3".to_owned()];
-    let momentum: Optimizer = Sgd::new(0.05).momentum(0.9).into();
+    let momentum: Optimizer = Sgd::new(0.05).momentum(0.9);
     goes_on(&every_operation().unwrap(), frozen.clone(), momentum, Settings::default());
     goes_on(&every_operation().unwrap(), frozen, momentum, short());
     // Adam's moments are of 64 bits in the ring of 32, too.
-    goes_on(&tiny(), vec![], Adam::new(0.01).into(), short());
+    goes_on(&tiny(), vec![], Adam::new(0.01), short());
     // Weights of which some only ever sees padding.
     goes_on(&partly_seen().unwrap(), vec![], momentum, Settings::default());
-    goes_on(&partly_seen().unwrap(), vec!["bn2".to_owned(), "conv3".to_owned()], Adam::new(0.01).into(), short());
+    goes_on(&partly_seen().unwrap(), vec!["bn2".to_owned(), "conv3".to_owned()], Adam::new(0.01), short());
 }
 
 /// A state is that of a training with the same optimiser in the same ring.
@@ -453,7 +448,7 @@ fn from_a_state_with_its_keys_a_training_goes_on_bit_for_bit() {
 fn a_state_of_another_ring_or_optimiser_is_refused() {
     let (net, data) = (tiny(), batch(&tiny(), 3, 1));
     let of = |optimizer: Optimizer| Train { batch: 3, optimizer, ..Train::default() };
-    let [adam, momentum] = [of(Adam::new(0.01).into()), of(Sgd::new(0.05).momentum(0.9).into())];
+    let [adam, momentum] = [of(Adam::new(0.01)), of(Sgd::new(0.05).momentum(0.9))];
     let [errors, ..] = three(short(), |p| {
         let mut training = begin(p, &net, &Weights::seeded(&net, 5), &adam);
         let (x, t) = (share(p, &data.0), share(p, &data.1));
@@ -477,7 +472,7 @@ fn a_state_of_another_ring_or_optimiser_is_refused() {
 #[test]
 fn a_state_with_whole_weights_or_without_what_is_unseen_is_refused() {
     let net = partly_seen().unwrap();
-    let train = Train { batch: 3, optimizer: Sgd::new(0.05).into(), ..Train::default() };
+    let train = Train { batch: 3, optimizer: Sgd::new(0.05), ..Train::default() };
     let data = batch(&net, 3, 1);
     let [errors, ..] = three(Settings::default(), |p| {
         let mut training = begin(p, &net, &Weights::seeded(&net, 5), &train);

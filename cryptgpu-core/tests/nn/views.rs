@@ -135,8 +135,8 @@ fn of_training(net: &Graph, train: &Train, ring: Ring) -> Views {
 #[test]
 fn no_message_of_a_training_depends_on_weights_image_or_target() {
     let train = Train { batch: 1, loss: Loss::MeanSquaredError, ..Train::default() };
-    let momentum = Train { optimizer: Sgd::new(0.1).momentum(0.9).into(), ..train.clone() };
-    let adam = Train { optimizer: Adam::new(0.01).into(), loss: Loss::CrossEntropy, ..train };
+    let momentum = Train { optimizer: Sgd::new(0.1).momentum(0.9), ..train.clone() };
+    let adam = Train { optimizer: Adam::new(0.01), loss: Loss::CrossEntropy, ..train };
     for (net, train) in [(all_kinds(), momentum), (normalised(), adam)] {
         for ring in [Ring::Z64, Ring::Z32] {
             let views = of_training(&net, &train, ring);

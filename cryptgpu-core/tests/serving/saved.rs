@@ -140,7 +140,7 @@ fn tensors_trained_networks_and_both_rings_are_saved() {
     }
     let cluster = Cluster::in_memory().start().unwrap();
     let data = cluster.dataset("digits-train", Images::at(0), Labels::at(2)).unwrap();
-    let optimizer = Sgd::new(0.05).momentum(0.9).into();
+    let optimizer = Sgd::new(0.05).momentum(0.9);
     let train = Train { batch: 32, iterations: Some(3), optimizer, ..Train::default() };
     let run = cluster.train("lenet", &data, train).unwrap();
     let before = run.model().infer(&digits(2)).unwrap().scores;

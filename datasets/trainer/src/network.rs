@@ -338,8 +338,8 @@ mod tests {
         let weights = initial(&graph, 2, Initial::Kaiming);
         let images = images(&graph, 6);
         let targets = plaintext::one_hot(&[0, 1, 2, 3, 4, 0], 5).into_dyn();
-        let optimizer = Sgd { rate: 0.05, momentum: 0.9, nesterov: true, weight_decay: 0.01 };
-        let train = Train { batch: 6, optimizer: optimizer.into(), frozen: vec!["conv2".into()], ..Train::default() };
+        let optimizer = Sgd::nesterov(0.05, 0.9).weight_decay(0.01);
+        let train = Train { batch: 6, optimizer, frozen: vec!["conv2".into()], ..Train::default() };
         let mut ours = plaintext::PlaintextTraining::new(&graph, &weights, &train, plaintext::Rounding::Exact).unwrap();
         let mut network = Network::new(&graph, &weights, DType::F64, &Device::Cpu).unwrap();
         for _ in 0..3 {

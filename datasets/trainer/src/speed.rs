@@ -179,7 +179,7 @@ impl TrainOptions {
             batch,
             epochs: self.epochs.unwrap_or(usual.train.epochs),
             iterations,
-            optimizer: Sgd::new(self.rate).momentum(self.momentum).into(),
+            optimizer: Sgd::new(self.rate).momentum(self.momentum),
             seed: self.seed,
             ..usual.train
         };

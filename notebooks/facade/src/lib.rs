@@ -65,7 +65,17 @@ mod tests {
         let text = serde_json::json!({"pixels": image.len(), "bits": settings.codec.fraction_bits()}).to_string();
         assert!(ended.is_ok() && text.starts_with("{\"pixels\":4"), "{text}");
         assert_eq!(Cost { bytes: 8, rounds: 1 }.text(), "1 round, 8 bytes");
-        let train = Train { optimizer: Sgd::new(0.1).momentum(0.9).into(), ..Train::default() };
+        let train = Train {
+            batch: 128,
+            epochs: 2,
+            optimizer: Sgd::new(0.1).momentum(0.9),
+            seed: 7,
+            schedule: Schedule::Steps { epochs: 1, factor: 0.5 },
+            initial: Initial::PyTorch,
+            loss: Loss::CrossEntropy,
+            ..Default::default()
+        };
+        assert!(matches!(train.optimizer, Optimizer::Sgd(Sgd { momentum: 0.9, .. })));
         let owners = (Images::at(0), Labels::rows([(0, 0..9), (2, 9..20)]));
         assert_eq!(PlainTable::new(["rounds"]).row([3u64.into()]).text(), "rounds\n     3");
         assert!(train.reveal == Reveal::default() && format!("{owners:?}").contains("9..20"));

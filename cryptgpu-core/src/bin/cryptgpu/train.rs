@@ -300,8 +300,8 @@ impl What {
         let default = Training::of(network)?;
         let shape = default.graph()?.input_shape();
         let optimizer: Optimizer = match self.adam {
-            true => Adam::new(self.rate).into(),
-            false => Sgd::new(self.rate).momentum(self.momentum).weight_decay(self.weight_decay).into(),
+            true => Adam::new(self.rate),
+            false => Sgd::new(self.rate).momentum(self.momentum).weight_decay(self.weight_decay),
         };
         let mut train = Train {
             batch: self.batch.unwrap_or(default.train.batch),
@@ -436,7 +436,7 @@ mod tests {
         let one = declarations(line).unwrap().remove(0);
         assert_eq!(one.data, Examples::Set(ImageSet::DigitsTrain));
         assert_eq!((one.train.batch, one.train.epochs, one.train.iterations), (100, 2, None));
-        assert_eq!(one.train.optimizer, Sgd::new(0.1).momentum(0.5).into());
+        assert_eq!(one.train.optimizer, Sgd::new(0.1).momentum(0.5));
         assert_eq!((one.train.seed, one.train.frozen.len(), one.train.reveal.loss_every), (7, 2, Some(5)));
         assert_eq!((one.fidelity, one.check_range), (Fidelity::Paper, CheckRange::Layers));
         assert_eq!(one.train.reveal.accuracy_every, Some(1));
@@ -449,10 +449,7 @@ mod tests {
         assert_eq!(of("--ring 32 --fraction-bits 10 --check-range"), (Ring::Z32, 10, CheckRange::Run));
         assert_eq!(of("--ring 32 --check-range=off"), (Ring::Z32, 12, CheckRange::Off));
         let adam = declarations("--networks lenet --dataset digits --adam --rate 0.001 --weights bundled").unwrap();
-        assert_eq!(
-            (adam[0].train.optimizer, &adam[0].weights),
-            (Adam::new(0.001).into(), &Some(WeightSource::Bundled))
-        );
+        assert_eq!((adam[0].train.optimizer, &adam[0].weights), (Adam::new(0.001), &Some(WeightSource::Bundled)));
     }
 
     #[test]

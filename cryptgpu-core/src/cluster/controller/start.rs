@@ -34,7 +34,7 @@ pub struct Start {
 ///
 /// let cluster = Cluster::in_memory().start()?;
 /// let digits = cluster.dataset("digits-train", Images::at(0), Labels::at(2))?;
-/// let train = Train { batch: 16, iterations: Some(1), optimizer: Sgd::new(0.01).momentum(0.9).into(), ..Train::default() };
+/// let train = Train { batch: 16, iterations: Some(1), optimizer: Sgd::new(0.01).momentum(0.9), ..Train::default() };
 /// let run = cluster.train("lenet", &digits, train.clone())?;
 ///
 /// // One iteration more, with the momentum that the first has left.

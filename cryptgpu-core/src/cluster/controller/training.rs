@@ -39,25 +39,18 @@ impl Cluster {
     /// [`cancel`](Cluster::cancel) and an interrupt end like any other.
     ///
     /// ```no_run
-    /// use cryptgpu_core::cluster::{Cluster, Images, Labels};
-    /// use cryptgpu_core::nn::training::{Reveal, Sgd, Train};
+    /// use cryptgpu_core::prelude::*;
     ///
     /// let cluster = Cluster::local().start()?;
-    /// let data = cluster.dataset("mnist-train", Images::at(0), Labels::at(2))?;
-    /// let train = Train {
-    ///     batch: 128,
-    ///     epochs: 2,
-    ///     optimizer: Sgd::new(0.1).momentum(0.9).into(),
-    ///     seed: 7,
-    ///     reveal: Reveal { loss_every: Some(50), ..Reveal::default() },
-    ///     ..Train::default()
-    /// };
-    /// let run = cluster.train("lenet", &data, train)?;
-    /// println!("{:?}", run.curve());
+    /// let lenet = zoo::by_name("lenet")?;
+    /// let train = cluster.dataset("mnist-train", Images::at(0), Labels::at(2))?; // images at party 0, labels at party 2
+    /// let run = cluster.train(&lenet, &train, Train { batch: 128, epochs: 2, optimizer: Sgd::new(0.1).momentum(0.9), seed: 7, ..Default::default() })?;
+    /// run.curve(); // loss: only what was asked to be revealed, and here nothing was
     /// let test = cluster.dataset("mnist-test", Images::at(0), Labels::at(2))?;
-    /// println!("{:?}", cluster.accuracy(run.model(), &test, 500)?);
-    /// run.model().export_to(1, "lenet.safetensors")?;
-    /// # Ok::<(), cryptgpu_core::cluster::ClusterError>(())
+    /// println!("{:?}", cluster.accuracy(run.model(), &test, 500)?); // one number, opened to this program
+    /// run.model().infer(&Array4::<f64>::zeros((1, 1, 28, 28)))?;
+    /// run.model().export_to(1, "lenet.safetensors")?; // to the party that may have it; PyTorch reads it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

@@ -241,12 +241,12 @@ mod tests {
 
     #[test]
     fn the_setting_that_differs_is_named_with_both_values() {
-        let train = Train { optimizer: Sgd::new(0.1).momentum(0.9).into(), ..Train::default() };
+        let train = Train { optimizer: Sgd::new(0.1).momentum(0.9), ..Train::default() };
         let of = |other: Train| difference(&computed(&train), &computed(&other));
         assert_eq!(of(Train { seed: 8, ..train.clone() }), ": seed was 0, and is 8 here");
-        let slower = Train { optimizer: Sgd::new(0.01).momentum(0.9).into(), ..train.clone() };
+        let slower = Train { optimizer: Sgd::new(0.01).momentum(0.9), ..train.clone() };
         assert_eq!(of(slower), ": optimizer.sgd.rate was 0.1, and is 0.01 here");
-        let adam = of(Train { optimizer: Adam::new(0.1).into(), ..train.clone() });
+        let adam = of(Train { optimizer: Adam::new(0.1), ..train.clone() });
         assert!(adam.starts_with(": optimizer was {\"sgd\":") && adam.contains("and is {\"adam\":"), "{adam}");
         let mut telling = train.clone();
         telling.reveal.loss_every = Some(5);

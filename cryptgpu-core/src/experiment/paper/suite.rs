@@ -316,7 +316,7 @@ impl List {
         digits.train.batch = 50;
         digits.train.epochs = if self.full() { 5 } else { 2 };
         digits.train.iterations = None;
-        digits.train.optimizer = Sgd::new(0.02).momentum(0.9).into();
+        digits.train.optimizer = Sgd::new(0.02).momentum(0.9);
         digits.train.reveal.loss_every = Some(1);
         digits.train.reveal.accuracy_every = Some(1);
         let (exact, paper): (&[u32], &[u32]) = match self.size {

@@ -116,7 +116,7 @@ fn settings() -> Train {
     Train {
         batch: 50,
         iterations: Some(TRAIN),
-        optimizer: Sgd::new(0.01).into(),
+        optimizer: Sgd::new(0.01),
         seed: 7,
         reveal: Reveal { loss_every: Some(1), ..Reveal::default() },
         ..Train::default()

@@ -272,7 +272,7 @@ mod tests {
         let digits = Examples::Set(ImageSet::DigitsTrain);
         let mut lenet = Training { data: digits, ..Training::of("lenet").unwrap() };
         // A rate at which weights explode.
-        lenet.train.optimizer = Sgd::new(1e5).momentum(0.9).into();
+        lenet.train.optimizer = Sgd::new(1e5).momentum(0.9);
         (lenet.train.batch, lenet.train.iterations) = (8, Some(60));
         lenet.train.reveal.loss_every = Some(1);
         let mut parties = Parties::new(Cluster::in_memory());

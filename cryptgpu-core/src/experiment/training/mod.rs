@@ -165,7 +165,7 @@ impl Training {
             batch,
             epochs: MOST_EPOCHS,
             iterations: Some(4),
-            optimizer: Sgd::new(0.01).momentum(0.9).into(),
+            optimizer: Sgd::new(0.01).momentum(0.9),
             ..Train::default()
         };
         Ok(Training {

@@ -260,11 +260,16 @@ impl TrainingRecord {
 
 /// `sgd 0.1, momentum 0.9`.
 fn optimizer(optimizer: &Optimizer) -> String {
-    match optimizer {
+    let mut text = match optimizer {
+        Optimizer::Sgd(sgd) if sgd.nesterov => format!("sgd {}, Nesterov's momentum {}", sgd.rate, sgd.momentum),
         Optimizer::Sgd(sgd) if sgd.momentum > 0.0 => format!("sgd {}, momentum {}", sgd.rate, sgd.momentum),
         Optimizer::Sgd(sgd) => format!("sgd {}", sgd.rate),
         Optimizer::Adam(adam) => format!("adam {}", adam.rate),
+    };
+    if optimizer.decay() > 0.0 {
+        text += &format!(", weight decay {}", optimizer.decay());
     }
+    text
 }
 
 /// Appends a record to a file of JSON Lines, as [`append_line`].

@@ -114,11 +114,11 @@ impl PlaintextTraining {
                 let step = if cuts.are_short() { significant(rate / whole, STEP_BITS) } else { rate / whole };
                 *weight -= &cuts.rounded(along * step);
             }
-            Optimizer::Adam(Adam { betas, eps, .. }) => {
+            Optimizer::Adam(Adam { betas, eps, weight_decay, .. }) => {
                 // Moments with the bias taken off, as in a private run: a thousandth of a square has no bits.
                 let [first_gain, second_gain] = betas.map(|beta| (1.0 - beta) / (1.0 - beta.powi(self.steps)));
                 let half = adam_divisor(whole, eps, cuts);
-                let gradient = cuts.wide(gradient / half, 0);
+                let gradient = cuts.wide((gradient + &*weight * (weight_decay * whole)) / half, 0);
                 let first = self.first.entry(name.to_owned()).or_insert_with(zeros);
                 *first += &cuts.wide((&gradient - &*first) * first_gain, 0);
                 let second = self.second.entry(name.to_owned()).or_insert_with(zeros);

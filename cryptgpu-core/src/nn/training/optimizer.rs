@@ -292,10 +292,10 @@ impl Update<'_> {
 
     /// g + decay·batch·w, at the scale of g; the weights are laid end to end for it.
     fn decayed(&self, p: &Party, bundle: &Bundle, gradient: Additive) -> Result<Additive, NnError> {
-        let decay = match self.plan.train().optimizer {
-            Optimizer::Sgd(sgd) if sgd.weight_decay != 0.0 => sgd.weight_decay,
-            _ => return Ok(gradient),
-        };
+        let decay = self.plan.train().optimizer.decay();
+        if decay == 0.0 {
+            return Ok(gradient);
+        }
         let decay = p.codec().encode(decay * self.plan.summed()).map_err(MpcError::from)?;
         let weights = self.flat(p, bundle, |tensor| self.tensors.get(tensor))?.to_additive();
         Ok(gradient.add(&weights.mul_word(decay << bundle.extra)).map_err(MpcError::from)?)
@@ -456,14 +456,20 @@ impl TrainingPlan {
             return settings(format!("the rate is {rate}, and must be above 0"));
         }
         let (f, summed) = (codec.fraction_bits(), self.summed());
-        let Optimizer::Sgd(sgd) = self.train().optimizer else { return Ok(()) };
-        for (value, what) in [(sgd.weight_decay * summed, "weight decay times the batch"), (sgd.momentum, "momentum")] {
+        let optimizer = self.train().optimizer;
+        let momentum = match optimizer {
+            Optimizer::Sgd(sgd) => sgd.momentum,
+            // A factor of its own, in other bits.
+            Optimizer::Adam(_) => 0.0,
+        };
+        for (value, what) in [(optimizer.decay() * summed, "weight decay times the batch"), (momentum, "momentum")] {
             if value != 0.0 && codec.encode(value).map_err(MpcError::from)? == 0 {
                 return settings(format!(
                     "{what} is {value:e}, which is 0 with {f} fraction bits: take more bits, or none of it"
                 ));
             }
         }
+        let Optimizer::Sgd(sgd) = optimizer else { return Ok(()) };
         bundles(self).iter().try_for_each(|bundle| rate_factor(&sgd, rate / summed, codec, bundle.extra).map(drop))
     }
 }
@@ -473,7 +479,7 @@ mod tests {
     use crate::mpc::World;
     use crate::net::PartyId;
     use crate::nn::plaintext::{PlaintextTraining, Rounding};
-    use crate::nn::training::{Adam, Loss, Optimizer, SharedTraining, Train};
+    use crate::nn::training::{Adam, Loss, SharedTraining, Train};
     use crate::nn::{Graph, Weights};
     use crate::ring::Ring;
     use ndarray::{ArrayD, IxDyn};
@@ -489,7 +495,7 @@ mod tests {
         let flat = net.flatten("flatten", net.input()).unwrap();
         let fc = net.linear("fc", flat, 6).unwrap();
         let net = net.finish(fc).unwrap();
-        let optimizer = Optimizer::Adam(Adam::new(0.01));
+        let optimizer = Adam::new(0.01);
         let train = Train { batch: 2, loss: Loss::MeanSquaredError, optimizer, ..Train::default() };
         let plan = super::TrainingPlan::new(&net, &train, ring).unwrap();
         let parts: Vec<usize> = super::bundles(&plan)[0].parts(&optimizer).iter().map(ExactSizeIterator::len).collect();

@@ -216,8 +216,8 @@ fn check_settings(train: &Train) -> Result<(), NnError> {
         Optimizer::Sgd(sgd) if !part(sgd.momentum) => {
             Some(format!("the momentum is {}, and must be at least 0 and below 1", sgd.momentum))
         }
-        Optimizer::Sgd(sgd) if !(sgd.weight_decay.is_finite() && sgd.weight_decay >= 0.0) => {
-            Some(format!("the weight decay is {}, and must be at least 0", sgd.weight_decay))
+        optimizer if !(optimizer.decay().is_finite() && optimizer.decay() >= 0.0) => {
+            Some(format!("the weight decay is {}, and must be at least 0", optimizer.decay()))
         }
         Optimizer::Sgd(sgd) if sgd.nesterov && sgd.momentum == 0.0 => {
             Some("Nesterov's momentum is 0: give one above 0, or plain descent".to_owned())
@@ -373,11 +373,13 @@ mod tests {
         assert!(unknown.contains("conv9") && unknown.contains("lenet"), "{unknown}");
         let lenet = zoo::by_name("lenet").unwrap();
         for (optimizer, word) in [
-            (Sgd::new(f64::NAN).into(), "rate"),
-            (Sgd::new(0.1).momentum(1.5).into(), "momentum"),
-            (Sgd::new(0.1).weight_decay(-1.0).into(), "decay"),
-            (Sgd::new(0.1).nesterov(0.0).into(), "Nesterov"),
-            (Optimizer::Adam(Adam { eps: 0.0, ..Adam::new(0.1) }), "eps"),
+            (Sgd::new(f64::NAN), "rate"),
+            (Sgd::new(0.1).momentum(1.5), "momentum"),
+            (Sgd::new(0.1).weight_decay(-1.0), "decay"),
+            (Sgd::nesterov(0.1, 0.0), "Nesterov"),
+            (Adam::new(0.1).weight_decay(-1.0), "decay"),
+            (Adam::new(0.1).momentum(1.0), "betas"),
+            (Optimizer::Adam(Adam { eps: 0.0, ..Adam::default() }), "eps"),
         ] {
             let error =
                 TrainingPlan::new(&lenet, &Train { optimizer, ..Train::default() }, Ring::Z64).unwrap_err().to_string();

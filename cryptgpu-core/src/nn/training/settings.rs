@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// let train = Train {
 ///     batch: 128,
 ///     epochs: 2,
-///     optimizer: Sgd::new(0.1).momentum(0.9).into(),
+///     optimizer: Sgd::new(0.1).momentum(0.9),
 ///     schedule: Schedule::Steps { epochs: 1, factor: 0.5 },
 ///     reveal: Reveal { loss_every: Some(50), ..Reveal::default() },
 ///     seed: 7,
@@ -50,7 +50,7 @@ impl Default for Train {
             epochs: 1,
             iterations: None,
             loss: Loss::default(),
-            optimizer: Sgd::new(0.1).into(),
+            optimizer: Sgd::new(0.1),
             schedule: Schedule::default(),
             initial: Initial::default(),
             seed: 0,
@@ -101,7 +101,15 @@ impl Loss {
     }
 }
 
-/// What turns gradients into new weights.
+/// What turns gradients into new weights: [`Sgd::new`], [`Sgd::nesterov`] or [`Adam::new`], and what is set behind them.
+///
+/// ```
+/// use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd};
+/// let sgd = Sgd::new(0.1).momentum(0.9).weight_decay(1e-4);
+/// assert_eq!(sgd, Optimizer::Sgd(Sgd { rate: 0.1, momentum: 0.9, nesterov: false, weight_decay: 1e-4 }));
+/// let Optimizer::Adam(adam) = Adam::new(0.001).weight_decay(1e-4) else { unreachable!() };
+/// assert_eq!((adam.betas, adam.weight_decay), ([0.9, 0.999], 1e-4));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
@@ -117,6 +125,32 @@ impl Optimizer {
         match self {
             Optimizer::Sgd(sgd) => sgd.rate,
             Optimizer::Adam(adam) => adam.rate,
+        }
+    }
+
+    /// With this share of what was before: the momentum of gradient descent, or the first of Adam's betas, which is 0.9 already.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
+        match self {
+            Optimizer::Sgd(sgd) => Optimizer::Sgd(Sgd { momentum, ..sgd }),
+            Optimizer::Adam(adam) => Optimizer::Adam(Adam { betas: [momentum, adam.betas[1]], ..adam }),
+        }
+    }
+
+    /// With weight decay, which is added to the gradient as weight_decay·w, as PyTorch's `SGD` and `Adam` do (not `AdamW`).
+    #[must_use]
+    pub fn weight_decay(self, weight_decay: f64) -> Self {
+        match self {
+            Optimizer::Sgd(sgd) => Optimizer::Sgd(Sgd { weight_decay, ..sgd }),
+            Optimizer::Adam(adam) => Optimizer::Adam(Adam { weight_decay, ..adam }),
+        }
+    }
+
+    /// What is added to a gradient, times the weight; 0 for nothing.
+    pub(crate) fn decay(&self) -> f64 {
+        match self {
+            Optimizer::Sgd(sgd) => sgd.weight_decay,
+            Optimizer::Adam(adam) => adam.weight_decay,
         }
     }
 }
@@ -136,33 +170,15 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Plain descent at this rate.
-    pub fn new(rate: f64) -> Self {
-        Sgd { rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 }
-    }
-
-    /// With momentum.
-    #[must_use]
-    pub fn momentum(self, momentum: f64) -> Self {
-        Sgd { momentum, ..self }
+    /// Plain descent at this rate; [`Optimizer::momentum`] and [`Optimizer::weight_decay`] may follow.
+    #[expect(clippy::new_ret_no_self, reason = "what it gives is what `Train` takes")]
+    pub fn new(rate: f64) -> Optimizer {
+        Optimizer::Sgd(Sgd { rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 })
     }
 
     /// With Nesterov's momentum.
-    #[must_use]
-    pub fn nesterov(self, momentum: f64) -> Self {
-        Sgd { momentum, nesterov: true, ..self }
-    }
-
-    /// With weight decay.
-    #[must_use]
-    pub fn weight_decay(self, weight_decay: f64) -> Self {
-        Sgd { weight_decay, ..self }
-    }
-}
-
-impl From<Sgd> for Optimizer {
-    fn from(sgd: Sgd) -> Self {
-        Optimizer::Sgd(sgd)
+    pub fn nesterov(rate: f64, momentum: f64) -> Optimizer {
+        Optimizer::Sgd(Sgd { rate, momentum, nesterov: true, weight_decay: 0.0 })
     }
 }
 
@@ -175,18 +191,22 @@ pub struct Adam {
     pub betas: [f64; 2],
     /// Added to the root of the second moment. PyTorch's 1e-8 is below the resolution of fixed-point numbers: 1e-4 here.
     pub eps: f64,
+    /// Weight decay; 0 for none.
+    #[serde(default)]
+    pub weight_decay: f64,
 }
 
-impl Adam {
-    /// Adam at this rate, all else by default.
-    pub fn new(rate: f64) -> Self {
-        Adam { rate, betas: [0.9, 0.999], eps: 1e-4 }
+impl Default for Adam {
+    fn default() -> Self {
+        Adam { rate: 1e-3, betas: [0.9, 0.999], eps: 1e-4, weight_decay: 0.0 }
     }
 }
 
-impl From<Adam> for Optimizer {
-    fn from(adam: Adam) -> Self {
-        Optimizer::Adam(adam)
+impl Adam {
+    /// Adam at this rate, all else by default; [`Optimizer::weight_decay`] may follow.
+    #[expect(clippy::new_ret_no_self, reason = "what it gives is what `Train` takes")]
+    pub fn new(rate: f64) -> Optimizer {
+        Optimizer::Adam(Adam { rate, ..Adam::default() })
     }
 }
 

@@ -54,7 +54,7 @@ fn train_telling(
 
 fn settings(iterations: usize, loss_every: usize) -> Train {
     let reveal = Reveal { loss_every: Some(loss_every), ..Reveal::default() };
-    let optimizer = Sgd::new(0.01).into();
+    let optimizer = Sgd::new(0.01);
     Train { batch: 10, iterations: Some(iterations), optimizer, reveal, ..Train::default() }
 }
 
