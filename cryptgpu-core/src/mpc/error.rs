@@ -59,7 +59,7 @@ pub enum MpcError {
         detail: String,
     },
     /// A value has left the range of its arithmetic, so that results are wrong ([`CheckRange`]).
-    #[error("{at}{}", range_advice(*.check, *.fraction_bits, *.ring))]
+    #[error("{at}{}", range_advice(*.check, *.fraction_bits, *.ring, *.training))]
     Range {
         /// Where: the layer, when one bit is opened for each.
         at: Origin,
@@ -69,6 +69,8 @@ pub enum MpcError {
         fraction_bits: u32,
         /// Its ring.
         ring: Ring,
+        /// Whether it was in an iteration of a training, where a lower rate keeps values smaller.
+        training: bool,
     },
     /// An error of a protocol's author.
     #[error("{at}{detail}")]
@@ -148,6 +150,15 @@ impl MpcError {
         }
     }
 
+    /// The same, of an iteration of a training.
+    #[must_use]
+    pub(crate) fn in_training(mut self) -> Self {
+        if let MpcError::Range { training, .. } = &mut self {
+            *training = true;
+        }
+        self
+    }
+
     /// The same with party and step, where it does not name them yet.
     #[must_use]
     pub(crate) fn located(mut self, party: PartyId, step: &str) -> Self {
@@ -185,9 +196,10 @@ pub(super) fn locate(error: &mut dyn Any, party: PartyId, step: &str) {
 }
 
 /// What has happened, and what to do.
-fn range_advice(check: CheckRange, fraction_bits: u32, ring: Ring) -> String {
+fn range_advice(check: CheckRange, fraction_bits: u32, ring: Ring, training: bool) -> String {
     let bits = ring.range_bits();
-    let remedy = format!("use fewer fraction bits than {fraction_bits}, or scale weights or inputs down");
+    let rate = if training { "lower the learning rate, " } else { "" };
+    let remedy = format!("{rate}use fewer fraction bits than {fraction_bits}, or scale weights or inputs down");
     match check {
         CheckRange::Layers => format!(
             "a value has left the range of the fixed-point numbers here (products must stay below 2^{bits}), so that results \

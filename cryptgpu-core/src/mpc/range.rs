@@ -116,7 +116,7 @@ impl Party {
         if self.step("range check", Party::open_flag)? {
             let (check, codec) = (self.settings().check_range, self.codec());
             let (fraction_bits, ring) = (codec.fraction_bits(), codec.ring());
-            return Err(MpcError::Range { at: Default::default(), check, fraction_bits, ring });
+            return Err(MpcError::Range { at: Default::default(), check, fraction_bits, ring, training: false });
         }
         Ok(())
     }

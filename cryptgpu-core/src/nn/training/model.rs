@@ -170,7 +170,21 @@ impl SharedTraining {
         self.check(p, images)?;
         self.check_targets(images, targets)?;
         self.plan.check_rate(rate, self.codec)?;
-        let observe: &mut dyn FnMut(StepTime<'_>) = &mut observe;
+        self.iterate(p, images, targets, rate, &mut observe).map_err(|error| match error {
+            NnError::Mpc(error) => NnError::Mpc(error.in_training()),
+            error => error,
+        })
+    }
+
+    /// An iteration on what has been checked.
+    fn iterate(
+        &mut self,
+        p: &mut Party,
+        images: &Rep,
+        targets: &Rep,
+        rate: f64,
+        observe: &mut dyn FnMut(StepTime<'_>),
+    ) -> Result<Option<Rep>, NnError> {
         if self.frozen.is_empty() {
             self.frozen = self.running_factors(p, true, observe)?;
         }
