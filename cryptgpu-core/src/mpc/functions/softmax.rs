@@ -89,6 +89,21 @@ impl Party {
     /// The maximum along the last axis, which goes away: a tree of pairwise maxima, exact as [`Party::max_pool`] is.
     /// 86.8 bytes for each of the C − 1 maxima of a row of C elements, 8 ⌈log₂ C⌉ rounds.
     ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let codec = world.settings.codec;
+    /// let x = world.deal(&codec.encode_array(&array![[0.5, -2.0, 1.25], [-3.0, -0.75, -4.0]])?);
+    /// let [y, ..] = world.run(|p| {
+    ///     let y = p.max_last_axis(&x[p.id().index()])?;
+    ///     p.open(&y)
+    /// });
+    /// assert_eq!(codec.decode_array(&y?.to_array()?), array![1.25, -0.75].into_dyn());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`MpcError::Argument`] when there is no last axis or it is empty; the link's errors.
     pub fn max_last_axis(&mut self, x: &Rep) -> Result<Rep, MpcError> {
@@ -135,6 +150,23 @@ impl Party {
     ///
     /// The error is at most 2·2^−f + 2^−(f+3)·C for rows of C elements. Costs a little less than [`Party::softmax`]:
     /// [`crate::mpc::cost::log_softmax`]. Nothing is opened.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let codec = world.settings.codec;
+    /// let x = world.deal(&codec.encode_array(&array![[0.0, 2f64.ln()], [-100.0, 100.0]])?);
+    /// let [y, ..] = world.run(|p| {
+    ///     let y = p.log_softmax(&x[p.id().index()])?;
+    ///     p.open(&y)
+    /// });
+    /// let y = codec.decode_array(&y?.to_array()?);
+    /// let expected = array![[-(3f64.ln()), (2f64 / 3.0).ln()], [-200.0, 0.0]].into_dyn();
+    /// assert!((y - expected).iter().all(|error| error.abs() < 3e-6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Party::softmax`].
