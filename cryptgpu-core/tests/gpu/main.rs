@@ -24,6 +24,7 @@ mod networks;
 mod operations;
 mod programs;
 mod protocols;
+mod training;
 
 use cryptgpu_core::device::Device;
 use libtest_mimic::{Arguments, Trial};
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("layers", layers::BODIES),
         ("protocols", protocols::BODIES),
         ("networks", networks::BODIES),
+        ("training", training::BODIES),
         ("memory", memory::BODIES),
         ("failures", failures::BODIES),
         ("programs", programs::BODIES),
