@@ -3,6 +3,7 @@
 mod averages;
 mod faults;
 mod fetched;
+mod going_on;
 mod gradients;
 mod mnist;
 mod onnx;
