@@ -1,6 +1,7 @@
 //! Parties as processes and on threads: starting, running functions and models, failing, and the program.
 
 mod aws;
+mod checkpoints;
 mod cli;
 mod dataset;
 mod functions;
@@ -23,3 +24,4 @@ mod support;
 mod top;
 mod trace;
 mod training;
+mod training_in_the_terminal;

@@ -53,7 +53,9 @@ mod words {
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
     /// A ReLU.
-    pub const RELU: f64 = 6.6;
+    pub const RELU: f64 = 7.0;
+    /// A ReLU of what is checked while the ReLU goes on: the upper bits of both components beside it.
+    pub const CHECKED_RELU: f64 = 8.6;
     /// A ReLU6, which is two.
     pub const RELU6: f64 = 18.0;
     /// A bit times a share.
@@ -232,7 +234,7 @@ impl<'a> Simulation<'a> {
                 (n * self.truncation(words::PRODUCT)).max(2.0 * (n + input)) + self.weight_words(step)
             }
             PlanOp::Linear { .. } => n * self.truncation(words::PRODUCT) + self.weight_words(step),
-            PlanOp::Relu => n * words::RELU,
+            PlanOp::Relu => n * if self.checked { words::CHECKED_RELU } else { words::RELU },
             PlanOp::Relu6 => n * words::RELU6,
             PlanOp::MaxPool { window } => {
                 let taps = (window.kernel[0] * window.kernel[1]) as f64;
