@@ -81,6 +81,16 @@ impl ClusterBuilder {
     pub(crate) fn place(&self) -> &'static str {
         place_of(self.places(), self.chosen_links())
     }
+
+    /// Those of its parties that run on this machine, whose memory and files are this one's. Of a job's tasks one is here for certain;
+    /// what hosts and other owners have is for them to say.
+    pub(crate) fn here(&self) -> &'static [PartyId] {
+        match self.places() {
+            Places::Memory | Places::Local => &PartyId::ALL,
+            Places::Rendezvous(_) => &[PartyId::P0],
+            Places::Ssh(_) | Places::Owners(_) => &[],
+        }
+    }
 }
 
 fn place_of(places: &Places, links: LinkType) -> &'static str {

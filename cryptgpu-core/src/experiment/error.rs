@@ -87,8 +87,9 @@ pub enum ExperimentError {
     Keys(#[from] PrgError),
     /// A run needs more memory than there is.
     #[error(
-        "{network} with a batch of {batch} takes about {needed} MiB at each of {here} parties on this machine, and \
-         {available} MiB are free: use a smaller --batch or a smaller network, or one machine for each party"
+        "{network} with a batch of {batch} takes about {needed} MiB at each party, {here} of them {} on this machine, and \
+         {available} MiB are free here: use a smaller --batch or a smaller network, or one machine for each party",
+        if *.here == 1 { "runs" } else { "run" }
     )]
     Memory {
         /// The network.
@@ -98,7 +99,7 @@ pub enum ExperimentError {
         /// MiB for one party.
         needed: u64,
         /// Parties on this machine.
-        here: u64,
+        here: usize,
         /// MiB that are free.
         available: u64,
     },

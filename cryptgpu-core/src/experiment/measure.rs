@@ -33,7 +33,7 @@ pub fn measure(
 ) -> Result<Record, ExperimentError> {
     declaration.validate()?;
     let graph = declaration.graph()?;
-    check_memory(declaration, &graph, 3)?;
+    check_memory(declaration, &graph, parties.here().len())?;
     check_range(declaration, &graph)?;
     observe(Stage::Setup);
     let all = declaration.iterations + 1;
@@ -44,15 +44,24 @@ pub fn measure(
 }
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
-fn check_memory(declaration: &Inference, graph: &Graph, here: u64) -> Result<(), ExperimentError> {
+fn check_memory(declaration: &Inference, graph: &Graph, here: usize) -> Result<(), ExperimentError> {
     let plan = lower::lower(&crate::nn::fold::fold_graph(graph)?, declaration.lowering(), declaration.ring)?;
     let needed = count::memory(&plan, declaration.batch).total();
+    fits(&declaration.network, declaration.batch, std::iter::repeat_n(needed, here))
+}
+
+/// Refuses parties that take so many bytes each where this machine, on which they run, has less.
+pub(super) fn fits(
+    network: &str,
+    batch: usize,
+    parties: impl Iterator<Item = u64> + Clone,
+) -> Result<(), ExperimentError> {
     let available = available_memory_bytes();
-    if available == 0 || needed.saturating_mul(here) <= available {
+    if available == 0 || parties.clone().fold(0, u64::saturating_add) <= available {
         return Ok(());
     }
-    let (network, batch) = (declaration.network.clone(), declaration.batch);
-    Err(ExperimentError::Memory { network, batch, needed: needed >> 20, here, available: available >> 20 })
+    let (here, needed) = (parties.clone().count(), parties.max().unwrap_or(0) >> 20);
+    Err(ExperimentError::Memory { network: network.to_owned(), batch, needed, here, available: available >> 20 })
 }
 
 /// Refuses weights that leave the ring on the first image, in plaintext, so that no private run is made whose result
@@ -62,11 +71,11 @@ fn check_range(declaration: &Inference, graph: &Graph) -> Result<(), ExperimentE
         return Ok(());
     }
     let (weights, images) = (declaration.load_weights(graph)?, declaration.open_images(graph)?);
-    fits(declaration, graph, &weights, &images.batch(0, 1)?)
+    within_range(declaration, graph, &weights, &images.batch(0, 1)?)
 }
 
 /// Whether plaintext evaluation stays within the ring on these images; the error names the layer and its headroom.
-fn fits(
+fn within_range(
     declaration: &Inference,
     graph: &Graph,
     weights: &Weights,
@@ -141,7 +150,7 @@ fn compare(
             let error = result.iter().zip(&expected).fold(0.0, |worst: f64, (a, b)| worst.max((a - b).abs()));
             if error > SUSPICIOUS {
                 // No right run can have this result if the values leave the ring.
-                fits(declaration, graph, weights, &batch)?;
+                within_range(declaration, graph, weights, &batch)?;
             }
             verdict.max_abs_error = Some(verdict.max_abs_error.map_or(error, |worst| worst.max(error)));
             let expected = predictions(&expected);

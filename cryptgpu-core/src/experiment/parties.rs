@@ -9,7 +9,7 @@ use super::{ExperimentError, Inference};
 use crate::cluster::{Cluster, ClusterBuilder, Network, Plain};
 use crate::device::Devices;
 use crate::mpc::Settings;
-use crate::net::Link;
+use crate::net::{Link, PartyId};
 use crate::prg::Randomness;
 
 /// What makes new parties necessary when it changes.
@@ -37,6 +37,11 @@ impl Parties {
     /// deadline, threads and program.
     pub fn new(builder: ClusterBuilder) -> Self {
         Self { builder, cluster: None, place: "not started" }
+    }
+
+    /// Those that run on this machine.
+    pub(super) fn here(&self) -> &'static [PartyId] {
+        self.builder.here()
     }
 
     /// Where they run, as records say it.

@@ -23,6 +23,7 @@ mod range;
 mod run;
 mod saved;
 mod serve;
+mod settings;
 mod show;
 mod soak;
 mod table;

@@ -8,14 +8,16 @@ use std::time::Instant;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::cluster::{Checkpointing, ClusterError, Iteration};
 use cryptgpu_core::experiment::training::{
-    Examples, LeftRange, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure_curve, training_caption,
-    training_table,
+    Examples, Export, LeftRange, PAPER, Training, TrainingRecord, TrainingRow, TrainingStage, measure_curve,
+    training_caption, training_table,
 };
 use cryptgpu_core::experiment::{ExperimentError, Parties, WeightFile, WeightSource};
-use cryptgpu_core::nn::training::{Adam, Optimizer, Sgd, Train};
+use cryptgpu_core::net::PartyId;
+use cryptgpu_core::nn::training::Train;
 
 use super::arguments::{self, Output, item};
 use super::progress::Progress;
+use super::settings::TrainSettings;
 use super::{Result, format};
 
 /// Arguments of `cryptgpu run train`.
@@ -23,7 +25,7 @@ use super::{Result, format};
 #[command(after_help = "\
 Party 0 brings the images, party 2 the labels, party 1 the weights that training begins with; no party sees what
 is another's, and the trained weights stay in shares. Nothing is revealed but what is asked for: the loss, the
-accuracy after each epoch.
+accuracy after each epoch, the trained weights to one party.
 
 Examples:
   cryptgpu run train
@@ -37,6 +39,8 @@ Examples:
   cryptgpu run train --networks lenet --dataset mnist --epochs 2 --checkpoints kept --resume
       goes on with a run that was stopped; without --resume, begins one that leaves checkpoints and, with new parties,
       goes on from them by itself when it loses a party, a host or a connection (--restarts)
+  cryptgpu run train --networks lenet --dataset mnist --epochs 3 --rate-every 1 --rate-factor 0.5 --export lenet.safetensors
+      at half of the rate after each epoch; the weights go to party 1 (--export-to), which writes them for PyTorch to read
   cryptgpu run train --networks lenet --weights bundled --frozen conv1,conv2 --dataset digits --epochs 1
       the last layers only, from trained weights")]
 pub struct TrainArguments {
@@ -58,6 +62,13 @@ pub struct TrainArguments {
     /// checkpoint
     #[arg(long, value_name = "N", default_value_t = Checkpointing::RESTARTS as u32, requires = "checkpoints")]
     restarts: u32,
+    /// Open the trained weights to one party at the end, which writes them to this safetensors file of its machine, with PyTorch's
+    /// names
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+    /// The party that they are opened to
+    #[arg(long, value_name = "PARTY", default_value_t = 1, requires = "export", value_parser = clap::value_parser!(u8).range(..3))]
+    export_to: u8,
     #[command(flatten)]
     computation: arguments::Computation,
     #[command(flatten)]
@@ -91,24 +102,8 @@ pub struct What {
     /// Weights to begin with: bundled (of lenet and resnet8-cifar10), or a safetensors file; else drawn from the seed
     #[arg(long)]
     weights: Option<String>,
-    /// Layers that stay as they are, separated by commas
-    #[arg(long, value_delimiter = ',', value_parser = item::<String>)]
-    frozen: Vec<String>,
-    /// Learning rate
-    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
-    rate: f64,
-    /// Momentum of gradient descent
-    #[arg(long, default_value_t = 0.9, conflicts_with = "adam", allow_negative_numbers = true)]
-    momentum: f64,
-    /// Weight decay of gradient descent
-    #[arg(long, default_value_t = 0.0, conflicts_with = "adam", allow_negative_numbers = true)]
-    weight_decay: f64,
-    /// Adam in place of gradient descent
-    #[arg(long)]
-    adam: bool,
-    /// Seed of the order of the examples, and of the first weights where none are given
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    settings: TrainSettings,
     /// Reveal the mean loss of every so many minibatches to this program; none by default, and all in the clear
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reveal_loss_every: Option<u32>,
@@ -299,19 +294,12 @@ impl What {
     fn declaration(&self, network: &str) -> Result<Training> {
         let default = Training::of(network)?;
         let shape = default.graph()?.input_shape();
-        let optimizer: Optimizer = match self.adam {
-            true => Adam::new(self.rate),
-            false => Sgd::new(self.rate).momentum(self.momentum).weight_decay(self.weight_decay),
-        };
-        let mut train = Train {
+        let mut train = self.settings.of(Train {
             batch: self.batch.unwrap_or(default.train.batch),
             epochs: self.epochs.unwrap_or(default.train.epochs),
             iterations: if self.epochs.is_some() { None } else { self.iterations.or(default.train.iterations) },
-            optimizer,
-            seed: self.seed,
-            frozen: self.frozen.clone(),
             ..default.train
-        };
+        });
         train.reveal.loss_every = self.reveal_loss_every.map(|every| every as usize);
         train.reveal.accuracy_every = self.accuracy.then_some(1);
         let weights = self.weights.as_deref().map(|weights| match weights {
@@ -331,6 +319,9 @@ impl TrainArguments {
         if self.checkpoints.is_some() && declarations.len() != 1 {
             return Err("a folder of checkpoints is for one run: name one network (--networks)".into());
         }
+        if self.export.is_some() && declarations.len() != 1 {
+            return Err("a file of weights is of one network: name one (--networks)".into());
+        }
         declarations.into_iter().map(|declaration| self.private(declaration)).collect()
     }
 
@@ -342,6 +333,7 @@ impl TrainArguments {
                 let checkpoints = checkpoints.restarts(self.restarts as usize);
                 if self.resume { checkpoints.resuming() } else { checkpoints }
             }),
+            export: self.export.clone().zip(PartyId::new(self.export_to.into())).map(|(path, to)| Export { to, path }),
             link: self.computation.link,
             device: self.computation.device,
             fidelity: self.computation.fidelity.into(),
@@ -412,6 +404,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use cryptgpu_core::mpc::{CheckRange, Fidelity};
+    use cryptgpu_core::nn::training::{Adam, Initial, Loss, Schedule, Sgd};
     use cryptgpu_core::ring::Ring;
     use cryptgpu_datasets::ImageSet;
 
@@ -453,6 +446,24 @@ mod tests {
     }
 
     #[test]
+    fn all_that_train_has_can_be_asked_for() {
+        let of = |line: &str| declarations(&format!("--networks lenet --dataset digits {line}")).unwrap().remove(0);
+        let plain = of("").train;
+        assert_eq!((plain.schedule, plain.initial, plain.loss), Default::default());
+        let all =
+            of("--nesterov --rate 0.1 --weight-decay 0.01 --rate-every 2 --initial pytorch --loss mean-squared-error");
+        assert_eq!(all.train.optimizer, Sgd::nesterov(0.1, 0.9).weight_decay(0.01));
+        assert_eq!(all.train.schedule, Schedule::Steps { epochs: 2, factor: 0.1 });
+        assert_eq!((all.train.initial, all.train.loss, all.export), (Initial::PyTorch, Loss::MeanSquaredError, None));
+        let adam = of("--adam --weight-decay 0.01 --rate-after 10,15 --rate-factor 0.5 --export w.safetensors");
+        assert_eq!(adam.train.optimizer, Adam::new(0.01).weight_decay(0.01));
+        assert_eq!(adam.train.schedule, Schedule::Milestones { epochs: vec![10, 15], factor: 0.5 });
+        assert_eq!(adam.revealed(), ["the trained weights at the end, to party 1"]);
+        let export = of("--export w.safetensors --export-to 2").export;
+        assert_eq!(export, Some(Export { to: PartyId::P2, path: "w.safetensors".into() }));
+    }
+
+    #[test]
     fn bad_arguments_say_what_can_be_used() {
         for (line, hint) in [
             ("--networks lanet", "lenet"),
@@ -470,6 +481,19 @@ mod tests {
             ("--networks lenet --dataset digits --resume", "--checkpoints"),
             ("--networks lenet --dataset digits --restarts 2", "--checkpoints"),
             ("--checkpoints kept", "one network"),
+            ("--export w.safetensors", "one network"),
+            ("--networks lenet --dataset digits --export-to 2", "--export"),
+            ("--networks lenet --dataset digits --export w.safetensors --export-to 3", "0..=2"),
+            ("--networks lenet --dataset digits --adam --nesterov", "cannot be used with"),
+            ("--networks lenet --dataset digits --nesterov --momentum 0", "Nesterov"),
+            ("--networks lenet --dataset digits --rate-factor 0.5", "--rate-every"),
+            ("--networks lenet --dataset digits --rate-every 1 --rate-after 2", "cannot be used with"),
+            ("--networks lenet --dataset digits --rate-every 1 --rate-factor -1", "the schedule's factor is -1"),
+            ("--networks lenet --dataset digits --rate-every 0", "1.."),
+            ("--networks lenet --dataset digits --rate-after 0,2", "number of epochs"),
+            ("--networks lenet --dataset digits --initial zeros", "pytorch"),
+            ("--networks lenet --dataset digits --initial pytorch --weights bundled", "cannot be used with"),
+            ("--networks lenet --dataset digits --loss hinge", "cross-entropy"),
             ("--networks lenet --dataset digits --fraction-bits 61", "fraction bits"),
             ("--networks lenet --dataset digits --ring 32 --fraction-bits 15", "at most 14"),
             (

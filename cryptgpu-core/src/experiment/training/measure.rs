@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::record::{EXPERIMENT, LeftRange, StepRecord, TrainingRecord};
-use super::{IMAGES_OWNER, LABELS_OWNER, Stated, Training, WEIGHTS_OWNER};
+use super::{Export, IMAGES_OWNER, LABELS_OWNER, Stated, Training, WEIGHTS_OWNER};
 use crate::cluster::{
     Accuracy, ClusterError, FirstWeights, Images, Iteration, Labels, Network, Restart, Start, StepUsage, TrainingRun,
 };
 use crate::device::Devices;
+use crate::experiment::measure::fits;
 use crate::experiment::party::{PartyState, state};
-use crate::experiment::{ExperimentError, Parties, available_memory_bytes, commit, machine, now};
+use crate::experiment::{ExperimentError, Parties, commit, machine, now};
+use crate::net::PartyId;
 use crate::nn::training::Train;
 
 /// How far a training is.
@@ -58,7 +60,8 @@ fn run(
     observe: &mut dyn FnMut(TrainingStage<'_>),
 ) -> Result<(TrainingRecord, Option<ClusterError>), ExperimentError> {
     declaration.validate()?;
-    check_memory(declaration, &declaration.stated()?)?;
+    check_memory(declaration, &declaration.stated()?, parties.here())?;
+    check_export(declaration, parties.here())?;
     observe(TrainingStage::Setup);
     let cluster = parties.started(declaration.wanted()?)?;
     let graph = declaration.graph()?;
@@ -80,7 +83,12 @@ fn run(
         observe(TrainingStage::Iteration(iteration));
     });
     let (course, states, error) = match run {
-        Ok(run) => (Course::from(&run), cluster.run(state, ())?.outputs, None),
+        Ok(run) => {
+            if let Some(export) = &declaration.export {
+                run.model().export_to(export.to, &export.path)?;
+            }
+            (Course::from(&run), cluster.run(state, ())?.outputs, None)
+        }
         Err(error @ ClusterError::LeftRange { iteration, loss }) => {
             let of = seen.last().map_or(0, |last| last.of);
             seen.retain(|one| one.number < iteration);
@@ -144,15 +152,24 @@ impl Course {
 }
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
-fn check_memory(declaration: &Training, stated: &Stated) -> Result<(), ExperimentError> {
-    let (here, available) = (3, available_memory_bytes());
-    let parties = stated.memory_by_party();
-    if available == 0 || parties.into_iter().fold(0, u64::saturating_add) <= available {
-        return Ok(());
-    }
-    let needed = parties.into_iter().max().unwrap_or(0);
-    let (network, batch) = (declaration.network.clone(), declaration.train.batch);
-    Err(ExperimentError::Memory { network, batch, needed: needed >> 20, here, available: available >> 20 })
+fn check_memory(declaration: &Training, stated: &Stated, here: &[PartyId]) -> Result<(), ExperimentError> {
+    let takes = |party: &PartyId| stated.memory_by_party()[party.index()];
+    fits(&declaration.network, declaration.train.batch, here.iter().map(takes))
+}
+
+/// Refuses a file of weights that could not be written when all is done, as far as that can be seen here.
+fn check_export(declaration: &Training, here: &[PartyId]) -> Result<(), ExperimentError> {
+    let Some(Export { to, path }) = &declaration.export else { return Ok(()) };
+    // A path without a folder is one of the party's own.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let hint = match folder {
+        _ if !here.contains(to) => return Ok(()),
+        _ if path.is_dir() => "it is a folder: name a file in it",
+        Some(folder) if !folder.is_dir() => "there is no such folder: make it, or name a file in another",
+        _ => return Ok(()),
+    };
+    let value = path.display().to_string();
+    Err(ExperimentError::Declaration { field: "the file for weights", value, hint: hint.to_owned() })
 }
 
 impl Training {
@@ -265,6 +282,24 @@ mod tests {
         assert!(error.contains("iterations 4") && error.contains("nothing is left"), "{error}");
         let error = nothing_left(&Train { epochs: 2, iterations: None, ..lenet.train }).to_string();
         assert!(error.contains("epochs 2"), "{error}");
+    }
+
+    #[test]
+    fn memory_and_folders_are_looked_at_where_a_party_runs_here() {
+        let lenet = Training::of("lenet").unwrap();
+        let most = Stated { memory_bytes: u64::MAX >> 8, ..Stated::default() };
+        let error = check_memory(&lenet, &most, &PartyId::ALL).unwrap_err().to_string();
+        assert!(error.contains("3 of them run on this machine"), "{error}");
+        let error = check_memory(&lenet, &most, &[PartyId::P0]).unwrap_err().to_string();
+        assert!(error.contains("1 of them runs on this machine"), "{error}");
+        check_memory(&lenet, &most, &[]).unwrap();
+        let to = |path: &str| Training { export: Some(Export { to: PartyId::P1, path: path.into() }), ..lenet.clone() };
+        for (path, hint) in [("no/such/folder/w.safetensors", "no such folder"), (".", "it is a folder")] {
+            let error = check_export(&to(path), &PartyId::ALL).unwrap_err().to_string();
+            assert!(error.contains(path) && error.contains(hint), "{error}");
+            check_export(&to(path), &[PartyId::P0]).unwrap();
+        }
+        check_export(&to("w.safetensors"), &PartyId::ALL).unwrap();
     }
 
     #[test]

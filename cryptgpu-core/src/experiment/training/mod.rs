@@ -15,6 +15,7 @@ pub use record::{EXPERIMENT, LeftRange, PLAINTEXT, Simulated, StepRecord, Traini
 pub use table::{TrainingRow, latest, training_caption, training_table};
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use cryptgpu_datasets::{Collection, ImageSet, Split, bundled};
@@ -64,6 +65,9 @@ pub struct Training {
     /// Its checkpoints, if it leaves any.
     #[serde(skip)]
     pub checkpoints: Option<Checkpointing>,
+    /// To whom the trained weights are opened at the end, if to anybody.
+    #[serde(skip)]
+    pub export: Option<Export>,
     /// How it is trained. The first iteration is not timed where there are others. The accuracy, where it is revealed, is of
     /// the data set's other part.
     pub train: Train,
@@ -84,6 +88,15 @@ pub struct Training {
     pub window: SignWindow,
     /// Whether the parties find out that a value has left the range.
     pub check_range: CheckRange,
+}
+
+/// The party that trained weights are opened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// Which one.
+    pub to: PartyId,
+    /// The safetensors file that it writes, a path of its machine.
+    pub path: PathBuf,
 }
 
 /// Where the examples of a training come from.
@@ -173,6 +186,7 @@ impl Training {
             data: Examples::usual(&graph),
             weights: None,
             checkpoints: None,
+            export: None,
             train,
             link: Link::None,
             device: Devices::default(),
@@ -356,6 +370,9 @@ impl Training {
         if let (Some(every), Some(set)) = (self.train.reveal.accuracy_every, self.data.held_out()) {
             let epochs = if every == 1 { "every epoch".to_owned() } else { format!("every {every} epochs") };
             lines.push(format!("accuracy on {set} after {epochs} and at the end, to the caller"));
+        }
+        if let Some(Export { to, .. }) = self.export {
+            lines.push(format!("the trained weights at the end, to party {to}"));
         }
         lines
     }
