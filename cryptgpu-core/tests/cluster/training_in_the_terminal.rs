@@ -99,7 +99,7 @@ fn killed_and_resumed(network: &str, iterations: u64) {
 
 #[test]
 fn a_run_that_was_killed_goes_on_in_the_terminal() {
-    killed_and_resumed("--networks lenet --dataset digits --batch 8", 60);
+    killed_and_resumed("--networks lenet --dataset digits --batch 8", 30);
 }
 
 /// Of a ResNet on images so small that its last kernels mostly see padding.

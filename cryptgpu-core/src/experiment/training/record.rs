@@ -12,7 +12,7 @@ use crate::experiment::label::{Conditions, Mark};
 use crate::experiment::record::lines;
 use crate::experiment::{ExperimentError, Machine, append_line};
 use crate::nn::plaintext::Cut;
-use crate::nn::training::{Optimizer, Train};
+use crate::nn::training::{Initial, Loss, Optimizer, Schedule, Train};
 use crate::ring::Ring;
 
 /// What the records of this experiment are called.
@@ -234,6 +234,10 @@ impl TrainingRecord {
             ),
             Mark::between(self.dataset.clone()),
             Mark::between(optimizer(&self.train.optimizer)),
+            Mark::between(schedule(&self.train.schedule)),
+            Mark::between(if self.train.loss == Loss::MeanSquaredError { "mean squared error" } else { "" }),
+            Mark::between(if self.train.initial == Initial::PyTorch { "PyTorch's first weights" } else { "" }),
+            Mark::between(frozen(&self.train.frozen)),
             Mark::between(format!("seed {}", self.train.seed)),
             Mark::between(format!("{} iterations", self.iterations)),
         ]);
@@ -270,6 +274,24 @@ fn optimizer(optimizer: &Optimizer) -> String {
         text += &format!(", weight decay {}", optimizer.decay());
     }
     text
+}
+
+/// `rate × 0.5 every 2 epochs`; nothing where the rate stays.
+fn schedule(schedule: &Schedule) -> String {
+    match schedule {
+        Schedule::Constant => String::new(),
+        Schedule::Steps { epochs: 1, factor } => format!("rate × {factor} every epoch"),
+        Schedule::Steps { epochs, factor } => format!("rate × {factor} every {epochs} epochs"),
+        Schedule::Milestones { epochs, factor } => {
+            let epochs: Vec<String> = epochs.iter().map(ToString::to_string).collect();
+            format!("rate × {factor} after {} epochs", epochs.join(" and "))
+        }
+    }
+}
+
+/// `conv1 and conv2 frozen`; nothing where all layers are trained.
+fn frozen(layers: &[String]) -> String {
+    if layers.is_empty() { String::new() } else { format!("{} frozen", layers.join(" and ")) }
 }
 
 /// Appends a record to a file of JSON Lines, as [`append_line`].

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::experiment::Machine;
     use crate::experiment::training::{EXPERIMENT, PLAINTEXT, Stated, StepRecord, append, read};
-    use crate::nn::training::Train;
+    use crate::nn::training::{Adam, Initial, Loss, Schedule, Sgd, Train};
     use crate::ring::Ring;
 
     fn sample(network: &str, batch: usize, seconds: f64, bytes: u64) -> TrainingRecord {
@@ -235,6 +235,40 @@ mod tests {
         (far.link, far.fraction_bits) = ("wan".into(), 12);
         let far = &training_table(&[far]).unwrap()[0];
         assert_eq!((far.label().as_str(), far.speed_up), ("lenet (12 fraction bits)", None));
+    }
+
+    #[test]
+    fn trainings_with_other_settings_are_told_apart() {
+        let with = |change: &dyn Fn(&mut Train)| {
+            let mut record = sample("lenet", 128, 1.0, 1);
+            change(&mut record.train);
+            record
+        };
+        let records = [
+            with(&|_| ()),
+            with(&|train| train.optimizer = Sgd::nesterov(0.1, 0.9).weight_decay(0.01)),
+            with(&|train| train.optimizer = Adam::new(0.1).weight_decay(0.01)),
+            with(&|train| train.schedule = Schedule::Steps { epochs: 2, factor: 0.5 }),
+            with(&|train| train.schedule = Schedule::Milestones { epochs: vec![3, 5], factor: 0.5 }),
+            with(&|train| train.loss = Loss::MeanSquaredError),
+            with(&|train| train.initial = Initial::PyTorch),
+            with(&|train| train.frozen = vec!["conv1".into(), "conv2".into()]),
+        ];
+        assert_eq!(latest(&records).len(), records.len(), "none takes another's place");
+        let rows = training_table(&records).unwrap();
+        let labels: Vec<String> = rows.iter().map(TrainingRow::label).collect();
+        for (label, says) in labels.iter().zip([
+            "sgd 0.1",
+            "Nesterov's momentum 0.9, weight decay 0.01",
+            "adam 0.1, weight decay 0.01",
+            "rate × 0.5 every 2 epochs",
+            "rate × 0.5 after 3 and 5 epochs",
+            "mean squared error",
+            "PyTorch's first weights",
+            "conv1 and conv2 frozen",
+        ]) {
+            assert!(label.contains(says), "{says}: {labels:?}");
+        }
     }
 
     #[test]

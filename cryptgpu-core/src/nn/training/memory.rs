@@ -23,6 +23,9 @@ pub struct TrainingMemory {
     /// The largest sum, over the steps of all passes, of what they have made and what a protocol works with: values, what is
     /// kept for the backward pass, gradients, workspace.
     pub passes: u64,
+    /// The most that sharing the first weights takes, before any iteration, when nothing else is held: the weights before one, and
+    /// that one with what cuts off what no gradient reaches.
+    pub sharing: u64,
     /// Freed memory that the process keeps for what comes next: half of all above, 64 MiB at most.
     pub kept: u64,
     /// The program, its threads and links.
@@ -30,13 +33,13 @@ pub struct TrainingMemory {
 }
 
 impl TrainingMemory {
-    /// All of them.
+    /// All of them; of sharing and iterations what takes more.
     pub fn total(&self) -> u64 {
         self.used() + self.kept + self.process
     }
 
     fn used(&self) -> u64 {
-        self.weights + self.optimizer + self.batch + self.passes
+        self.sharing.max(self.weights + self.optimizer + self.batch + self.passes)
     }
 }
 
@@ -73,6 +76,10 @@ mod words {
     /// The check of ranges of a truncation, beside its result: the upper bits of both components, packed and as elements, and what
     /// computes their sign.
     pub const CHECK: f64 = 6.0;
+    /// A weight while it is shared: both components, what its owner sends, and what it is of there.
+    pub const SHARED_WEIGHT: f64 = 4.0;
+    /// The same of one that is cut into what is trained and what is not.
+    pub const CUT_WEIGHT: f64 = 5.5;
 }
 
 impl TrainingPlan {
@@ -107,8 +114,24 @@ impl TrainingPlan {
         let passes = Simulation::new(self, batch, check != CheckRange::Off).run();
         let unseen = share * self.tensors().iter().map(|tensor| tensor.unseen_elements() as u64).sum::<u64>();
         let (weights, optimizer, batch) = (of(false) + unseen, moments * of(true) / share, share * data);
-        let memory = TrainingMemory { weights, optimizer, batch, passes, kept: 0, process: PROCESS };
+        let sharing = self.sharing_memory();
+        let memory = TrainingMemory { weights, optimizer, batch, passes, sharing, kept: 0, process: PROCESS };
         TrainingMemory { kept: spare::kept_beside(memory.used()), ..memory }
+    }
+}
+
+impl TrainingPlan {
+    /// [`TrainingMemory::sharing`].
+    fn sharing_memory(&self) -> u64 {
+        let (word, mut before, mut most) = (self.ring().bytes() as u64, 0, 0);
+        for tensor in self.tensors() {
+            let unseen = tensor.unseen_elements() as u64;
+            let elements = tensor.elements() as u64 + unseen;
+            let words = if unseen > 0 { words::CUT_WEIGHT } else { words::SHARED_WEIGHT };
+            most = most.max(before + (words * (word * elements) as f64) as u64);
+            before += 2 * word * elements;
+        }
+        most
     }
 }
 
@@ -242,7 +265,12 @@ impl<'a> Simulation<'a> {
             }
             PlanOp::BatchNorm2d { .. } => {
                 // What is kept is x − μ, or stands beside it in the ring of 32 bits.
-                let centered = if self.word == 8 { words::SHARE } else { 2.0 * words::SHARE };
+                let centered = match (self.word, self.checked) {
+                    (8, _) => words::SHARE,
+                    (_, false) => 2.0 * words::SHARE,
+                    // What the check has looked at of the first cut is there until the second one.
+                    (_, true) => 3.0 * words::SHARE,
+                };
                 input * (centered + self.truncation(words::PRODUCT))
             }
             PlanOp::Rescale { .. } => n * self.truncation(words::SHARED),
