@@ -89,7 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let prepared = arguments.prepare()?;
     prepared.say_first()?;
-    check_writable(&arguments.output)?;
+    npy::check_writable(&arguments.output)?;
     arguments.out.iter().try_for_each(|path| check_writable(path))?;
     let done = prepared.infer(arguments)?;
     let scores = done.scores()?;
