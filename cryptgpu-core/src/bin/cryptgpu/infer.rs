@@ -121,7 +121,7 @@ impl Arguments {
         let images = &input.images;
         let Computation { fidelity, numbers, .. } = &self.computation;
         let fidelity = Fidelity::from(*fidelity);
-        let window = self.computation.window.unwrap_or_default();
+        let window = self.computation.window()?;
         let check_range = self.computation.check_range_in_inference();
         let settings = settings(numbers.ring(), numbers.fraction_bits(), fidelity, window, check_range)?;
         let (low, high) =

@@ -119,8 +119,8 @@ impl Where {
         if self.parties.attend()? {
             return Ok(None);
         }
-        let Computation { link, device, randomness, numbers, window, .. } = &self.computation;
-        let (window, check) = (window.unwrap_or_default(), self.computation.check_range_in_inference());
+        let Computation { link, device, randomness, numbers, .. } = &self.computation;
+        let (window, check) = (self.computation.window()?, self.computation.check_range_in_inference());
         let settings = settings(numbers.ring(), numbers.fraction_bits(), self.fidelity(), window, check)?;
         let builder = self.parties.builder()?.link(*link).device(*device).randomness(*randomness);
         Ok(Some(builder.computing(settings).start()?))
