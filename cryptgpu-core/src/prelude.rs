@@ -26,6 +26,7 @@ pub use crate::net::{Link, LinkType, PartyId, Trace};
 pub use crate::nn::training::{Adam, Initial, Loss, Optimizer, Reveal, Schedule, Sgd, Train};
 pub use crate::nn::{Graph, OnnxModel, WeightSource, Weights, plaintext, zoo};
 pub use crate::prg::Randomness;
+pub use crate::ring::Ring;
 pub use crate::show::Show;
 pub use ndarray;
 pub use ndarray::{Array1, Array2, Array3, Array4, ArrayD, array};
@@ -53,5 +54,5 @@ pub mod protocol {
     pub use crate::mpc::{
         Additive, CheckedClaim, Cost, MpcError, Octaves, Operand, PartyView, RepXor, Side, SignWindow, World,
     };
-    pub use crate::ring::{FixedPoint, Ring};
+    pub use crate::ring::FixedPoint;
 }

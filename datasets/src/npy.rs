@@ -1,8 +1,10 @@
 //! NumPy's `.npy` files of numbers, as `numpy.save` writes them: read as f64, whatever the elements are, and written as f64.
 //! The header is checked against the bytes that are there before anything is allocated.
 
+use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 
@@ -45,14 +47,62 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<ArrayD<f64>> {
     Ok(array.as_standard_layout().into_owned())
 }
 
-/// Writes an array of `float64`, in C's order; a file that is there is replaced.
+/// Writes an array of `float64`, in C's order. A file that is there is replaced at once by the whole new one, or stays as it is.
 ///
 /// # Errors
 /// [`DatasetError::Io`].
 pub fn write(path: impl AsRef<Path>, array: &ArrayD<f64>) -> Result<()> {
     let path = path.as_ref();
     let failed = |source| DatasetError::Io { path: path.into(), action: "write", source };
-    std::fs::File::create(path).and_then(|mut file| file.write_all(&bytes(array))).map_err(failed)
+    let bytes = bytes(array);
+    if is_no_file(path) {
+        return std::fs::write(path, bytes).map_err(failed);
+    }
+    // Where a link leads, so that it stays one.
+    let to = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (mut file, partial) = beside(&to).map_err(failed)?;
+    let written = file.write_all(&bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&partial, &to));
+    if written.is_err() {
+        // The error that is reported is the first one.
+        let _ = std::fs::remove_file(&partial);
+    }
+    written.map_err(failed)
+}
+
+/// Tests that [`write`] can write there, and leaves everything as it is: to be called before anything that takes long.
+///
+/// # Errors
+/// [`DatasetError::Io`].
+pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |source| DatasetError::Io { path: path.into(), action: "write", source };
+    if path.exists() {
+        File::options().write(true).open(path).map_err(failed)?;
+    }
+    if is_no_file(path) {
+        return Ok(());
+    }
+    let (_, partial) = beside(path).map_err(failed)?;
+    std::fs::remove_file(partial).map_err(failed)
+}
+
+/// Whether a device, a pipe or a folder is there, which no file can replace.
+fn is_no_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| !there.is_file())
+}
+
+/// A new file beside another, under a name that nobody has.
+fn beside(path: &Path) -> std::io::Result<(File, PathBuf)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let partial = path.with_file_name(format!(".{name}.{}-{count}.partial", std::process::id()));
+        match File::create_new(&partial) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            created => return Ok((created?, partial)),
+        }
+    }
 }
 
 /// The bytes of a file.
@@ -157,6 +207,38 @@ mod tests {
         let read =
             read_back("{'descr': '<i8', 'fortran_order': False, 'shape': (), }", &(-3i64).to_le_bytes()).unwrap();
         assert_eq!(read, ndarray::arr0(-3.0).into_dyn());
+    }
+
+    #[test]
+    fn a_file_is_written_whole_or_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let names = || {
+            let all = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
+            let mut all: Vec<_> = all.map(|name| name.into_string().unwrap()).collect();
+            all.sort();
+            all
+        };
+        check_writable(at("y.npy")).unwrap();
+        assert!(names().is_empty(), "looking leaves nothing: {:?}", names());
+        let first = ndarray::arr1(&[1.0, 2.0]).into_dyn();
+        write(at("y.npy"), &first).unwrap();
+        check_writable(at("y.npy")).unwrap();
+        assert_eq!(read(at("y.npy")).unwrap(), first, "looking changes nothing");
+        // A link stays one, and what it leads to is replaced.
+        std::os::unix::fs::symlink(at("y.npy"), at("link.npy")).unwrap();
+        let second = ndarray::arr1(&[3.0]).into_dyn();
+        write(at("link.npy"), &second).unwrap();
+        assert!(at("link.npy").is_symlink() && read(at("y.npy")).unwrap() == second);
+        assert_eq!(names(), ["link.npy", "y.npy"]);
+        // A device is written to, and not replaced.
+        check_writable("/dev/null").unwrap();
+        write("/dev/null", &second).unwrap();
+        assert!(!Path::new("/dev/null").is_file());
+        for wrong in [at("no/such/y.npy"), folder.path().to_owned()] {
+            let errors = [check_writable(&wrong).unwrap_err(), write(&wrong, &second).unwrap_err()];
+            assert!(errors.iter().all(|error| matches!(error, DatasetError::Io { .. })), "{errors:?}");
+        }
     }
 
     #[test]

@@ -41,16 +41,16 @@ pub enum KernelError {
         /// Bytes that the kernel reads.
         found: usize,
     },
-    /// A buffer has another length than the operation needs.
-    #[error("{operation}: {argument} has {found} words, {expected} are needed")]
+    /// A buffer has another length than the operation needs: in elements of the ring, or in words where it holds packed bits.
+    #[error("{operation}: {argument} has {found} elements or words of bits, {expected} are needed")]
     Length {
         /// The operation.
         operation: &'static str,
         /// Which argument.
         argument: &'static str,
-        /// Words needed.
+        /// Elements or words needed.
         expected: usize,
-        /// Words given.
+        /// Elements or words given.
         found: usize,
     },
     /// An argument outside of what the operation can do.

@@ -81,7 +81,21 @@ impl Tensor {
 
     /// Words that are all `value`, in the ring of 64 bits.
     pub fn full(device: Device, shape: &[usize], value: u64) -> Self {
-        Tensor::constant(Ring::Z64, device, shape, value)
+        Tensor::full_in(Ring::Z64, device, shape, value)
+    }
+
+    /// Elements of a ring that are all `value`, modulo its size.
+    ///
+    /// ```
+    /// use cryptgpu_core::device::{Device, Tensor};
+    /// use cryptgpu_core::ring::Ring;
+    /// let x = Tensor::full_in(Ring::Z32, Device::Cpu, &[3], u64::MAX);
+    /// assert_eq!((x.ring(), x.view().len()), (Ring::Z32, 2), "three elements in two words");
+    /// assert_eq!(x.to_array()?, ndarray::array![0xffff_ffff, 0xffff_ffff, 0xffff_ffff].into_dyn());
+    /// # Ok::<(), cryptgpu_core::device::DeviceError>(())
+    /// ```
+    pub fn full_in(ring: Ring, device: Device, shape: &[usize], value: u64) -> Self {
+        Tensor::constant(ring, device, shape, value)
     }
 
     /// Elements that are all `value`, in the ring and on the device of this tensor.
@@ -254,7 +268,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`DeviceError::Bits`] for a width outside 1 to 64, [`DeviceError::Shape`] when there are not
+    /// [`DeviceError::Bits`] for a width outside 1 to 64 (in another ring, to its bits), [`DeviceError::Shape`] when there are not
     /// `width`·⌈n/64⌉ words.
     pub fn from_planes(width: u32, planes: View, device: Device, shape: &[usize]) -> Result<Self, DeviceError> {
         Tensor::from_planes_in(Ring::Z64, width, planes, device, shape)

@@ -2,8 +2,9 @@
 //! records, so what was measured once can be shown again, next to what was measured elsewhere.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -216,21 +217,35 @@ pub fn append(path: &Path, record: &Record) -> Result<(), ExperimentError> {
     append_line(path, &record.to_line()?)
 }
 
-/// Tests that records can be appended to a file, which is made if it is not there: to be called before anything that
+/// Tests that records can be appended to a file, and leaves no file that was not there: to be called before anything that
 /// takes long.
 ///
 /// # Errors
 /// [`File`](ExperimentError::File).
 pub fn check_writable(path: &Path) -> Result<(), ExperimentError> {
-    open(path).map(drop)
+    let failed = |action| move |source| ExperimentError::File { path: path.to_path_buf(), action, source };
+    let is_new = !path.exists();
+    let file = open(path)?;
+    // Another program may have added to it meanwhile.
+    if is_new && file.metadata().map_err(failed("look at"))?.len() == 0 {
+        std::fs::remove_file(path).map_err(failed("remove"))?;
+    }
+    Ok(())
 }
 
 /// The file, locked until it is closed.
 fn open(path: &Path) -> Result<File, ExperimentError> {
     let failed = |action| move |source| ExperimentError::File { path: path.to_path_buf(), action, source };
-    let file = File::options().create(true).read(true).append(true).open(path).map_err(failed("open"))?;
-    file.lock().map_err(failed("lock"))?;
-    Ok(file)
+    loop {
+        let file = File::options().create(true).read(true).append(true).open(path).map_err(failed("open"))?;
+        file.lock().map_err(failed("lock"))?;
+        // Whoever held the lock may have removed it.
+        let same = |there: &Metadata, own: &Metadata| (there.dev(), there.ino()) == (own.dev(), own.ino());
+        let own = file.metadata().map_err(failed("look at"))?;
+        if path.metadata().is_ok_and(|there| same(&there, &own)) {
+            return Ok(file);
+        }
+    }
 }
 
 /// As [`append`], of a line with its newline.
@@ -381,6 +396,8 @@ pub(crate) mod tests {
         let path = dir.path().join("results.jsonl");
         let mut record = sample("lenet", 0.02, 1000);
         record.max_abs_error = Some(f64::NAN);
+        check_writable(&path).unwrap();
+        assert!(!path.exists(), "looking whether it can be written leaves nothing");
         let error = append(&path, &record).unwrap_err();
         assert!(matches!(error, ExperimentError::NotFinite { field: "max_abs_error", .. }), "{error}");
         assert!(!path.exists());
@@ -405,6 +422,7 @@ pub(crate) mod tests {
             for writer in 0..4 {
                 let path = &path;
                 scope.spawn(move || {
+                    (0..8).for_each(|_| check_writable(path).unwrap());
                     (0..8).for_each(|i| append(path, &sample(&format!("w{writer}"), f64::from(i), 1)).unwrap());
                 });
             }

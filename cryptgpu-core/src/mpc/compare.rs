@@ -37,7 +37,7 @@ impl Party {
     /// [`Party::relu`] and a bit that says where x > 0. The gradient of a ReLU is this bit times the gradient of its result,
     /// [`Party::bit_product`]: zero at x = 0, as in PyTorch. At the cost of a ReLU.
     ///
-    /// The bit is that of x − 1 ≥ 0, one unit less in the ring. So x = −2^63 alone comes out as it is; with a window on
+    /// The bit is that of x − 1 ≥ 0, one unit less in the ring. So the ring's lowest value, −2^63 or −2^31, alone comes out as it is; with a window on
     /// the sign bit both x and x − 1 must lie within it.
     ///
     /// ```
@@ -72,7 +72,7 @@ impl Party {
     }
 
     /// min(max(x, 0), limit) for a public real limit: ReLU(x) − ReLU(x − limit), both at once.
-    /// Twice the bytes of a ReLU, 8 rounds. Exact while |x| + |limit| < 2^(63 − f); with a window on the sign bit both x and
+    /// Twice the bytes of a ReLU, and its rounds. Exact while |x| + |limit| < 2^(l − 1 − f) in the ring of l bits; with a window on the sign bit both x and
     /// x − limit must lie within it.
     ///
     /// # Errors
@@ -104,8 +104,9 @@ impl Party {
         Ok(Rep::concat(&[flat, beyond])?)
     }
 
-    /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^(63 − f), 2^63 in the ring; with
-    /// a window on the sign bit the difference must lie within it. 86.8 bytes an element, 8 rounds.
+    /// The larger of x and y, element by element: x + ReLU(y − x), exact while |x − y| < 2^(63 − f), 2^63 in the ring (with 31 for 63
+    /// in that of 32 bits); with a window on the sign bit the difference must lie within it. 86.8 bytes an element, 8 rounds; 42.1 and 7 in
+    /// the ring of 32 bits.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the shapes differ; the link's errors.

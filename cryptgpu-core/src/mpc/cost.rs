@@ -156,6 +156,25 @@ pub fn extend(n: usize) -> Cost {
     Cost::words(Ring::Z32.filled(n) + 3 * Ring::Z32.words(n), if n > 0 { 2 } else { 0 })
 }
 
+/// Refuses a window that names bits which the words of a ring do not have; 0:64, the default, is one for all bits of any ring, and not
+/// refused where nobody asked for it.
+///
+/// # Errors
+/// The reason, with a window that the ring has.
+pub fn check_window(ring: Ring, window: SignWindow) -> Result<(), String> {
+    let (low, width, bits) = (window.low(), window.width(), ring.bits());
+    if low + width <= bits {
+        return Ok(());
+    }
+    let half = bits / 2;
+    Err(format!(
+        "it ends at bit {}, and words of the ring of {ring} have {bits}: use one that ends there or below, such as {}:{half}, or none, \
+         for all bits",
+        low + width,
+        low.min(half),
+    ))
+}
+
 /// The bits that comparisons in a ring look at: those of `window`, or all where it reaches beyond the ring's words.
 pub fn window_in(ring: Ring, window: SignWindow) -> SignWindow {
     match window.low() + window.width() <= ring.bits() {

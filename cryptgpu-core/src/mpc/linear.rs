@@ -31,7 +31,7 @@ impl Party {
     }
 
     /// x + c for a public real c, encoded with the fraction bits of the party's codec. Local. Holds while the sum is below
-    /// 2^(63 − f).
+    /// 2^(l − 1 − f) in the ring of l bits.
     ///
     /// # Errors
     /// [`MpcError::Ring`] when the constant cannot be encoded.
@@ -42,8 +42,9 @@ impl Party {
     /// x times a public real c, truncated. c is taken to f significant bits ([`crate::ring::FixedPoint::encode_constant`]),
     /// so that the result is c·x but for 2^−f of it and one unit.
     ///
-    /// In range while |x| < 2^(62−2f) and |c·x| < 2^(62−2f): below 4,194,304 at 20 fraction bits. Local product, then
-    /// 8 + 3d/8 bytes an element, 2 rounds, with d = f for |c| ≥ 1/2 and a bit more for each halving of c.
+    /// In range while |x| and |c·x| are below 2^(62 − 2f), 4,194,304 at 20 fraction bits; in the ring of 32 bits 2^(30 − 2f), 64 at 12.
+    /// Local product, then 8 + 3d/8 bytes an element, 4 + 3d/8 in that ring, 2 rounds, with d = f for |c| ≥ 1/2 and a bit more for each
+    /// halving of c.
     ///
     /// # Errors
     /// [`MpcError::Ring`] when the constant cannot be encoded; the link's errors.
@@ -54,8 +55,8 @@ impl Party {
 
     /// The matrix product x · y of `[m, k]` and `[k, n]`, truncated by the fraction bits.
     ///
-    /// 26.75 bytes an element of the result at 20 fraction bits, 3 rounds. Holds while every element of the result is below
-    /// 2^(62 − 2f); sums on the way may be larger.
+    /// 26.75 bytes an element of the result at 20 fraction bits, 13.75 at 12 in the ring of 32 bits; 3 rounds. Holds while every
+    /// element of the result is below 2^(62 − 2f), 2^(30 − 2f) in that ring; sums on the way may be larger.
     ///
     /// # Errors
     /// [`MpcError::Device`] when the inner dimensions differ; the link's errors.
@@ -70,8 +71,8 @@ impl Party {
     /// The matrix products x · y of `[…, m, k]` and `[…, k, n]`, one for each entry of the leading axes, which are the same in both:
     /// of queries and keys, and of what attention weights and values. Truncated by the fraction bits, all at once.
     ///
-    /// 26.75 bytes an element of the result at 20 fraction bits, 3 rounds. Holds while every element of the result is below
-    /// 2^(62 − 2f); sums on the way may be larger.
+    /// 26.75 bytes an element of the result at 20 fraction bits, 13.75 at 12 in the ring of 32 bits; 3 rounds. Holds while every
+    /// element of the result is below 2^(62 − 2f), 2^(30 − 2f) in that ring; sums on the way may be larger.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;
@@ -103,7 +104,8 @@ impl Party {
     ///
     /// `bias` has shape `[n]` and the scale of the product, 2^(f + cut), so that it is added before the truncation,
     /// which takes `cut` bits: f, or what the weight says ([`Operand::with_cut`]). 24 + (cut + 2)/8 bytes an element
-    /// of the result, 3 rounds. Holds while every element of the result is below 2^(62 − f − cut), the bias included.
+    /// of the result, 12 + (cut + 2)/8 in the ring of 32 bits; 3 rounds. Holds while every element of the result is below 2^(l − 2 − f − cut) in the ring of l
+    /// bits, the bias included.
     ///
     /// # Errors
     /// [`MpcError::Device`] when shapes do not fit; the link's errors.
@@ -129,8 +131,9 @@ impl Party {
     }
 
     /// The gradient of a fully connected layer's inputs: dy · w for the gradient dy `[m, n]` of its outputs and w `[n, k]`,
-    /// cut as its outputs are ([`Operand::with_cut`]). 24 + (cut + 2)/8 bytes an element of the result, 3 rounds; holds
-    /// while every element of it is below 2^(62 − f − cut). [`Rep::linear_input_gradient`] is the same without the
+    /// cut as its outputs are ([`Operand::with_cut`]). 24 + (cut + 2)/8 bytes an element of the result, 12 + (cut + 2)/8 in the
+    /// ring of 32 bits; 3 rounds; holds
+    /// while every element of it is below 2^(l − 2 − f − cut) in the ring of l bits. [`Rep::linear_input_gradient`] is the same without the
     /// truncation, and [`Rep::linear_weight_gradient`] that of the weights, which costs nothing by itself.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ pub enum Fidelity {
     #[default]
     Exact,
     /// What CryptGPU's code does (ABY3, §5.1): a local shift of two shares, which is wrong by
-    /// 2^(64−d) with probability about |x| / 2^64. For comparison only.
+    /// 2^(l−d) with probability about |x| / 2^l in the ring of l bits. For comparison only.
     Paper,
 }
 

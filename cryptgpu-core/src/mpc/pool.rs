@@ -38,7 +38,7 @@ impl KeptMaxima {
 
 impl Party {
     /// The average over each window, padding counted as zeros: a local sum, times 1/area,
-    /// truncated. A power of two needs only the truncation. 8 + 3d/8 bytes an element of the
+    /// truncated. A power of two needs only the truncation. In the ring of 64 bits 8 + 3d/8 bytes an element of the
     /// result for d bits cut (⌈log₂ area⌉, and f more for what is no power of two), 2 rounds: [`super::cost::avg_pool`].
     ///
     /// The average is right but for 2^−f of it and one unit. In range while averages are below
@@ -61,8 +61,8 @@ impl Party {
 
     /// The maximum over each window, padding never winning: ⌈log₂ area⌉ levels of pairwise maxima.
     ///
-    /// 86.8 bytes for each of the area − 1 maxima, 8 ⌈log₂ area⌉ rounds. Exact for |x| < 2^61 in the ring, 2^(61 − f) as
-    /// reals. With a window on the sign bit for |x| < 2^(low + width − 2), because differences are compared, or with padding
+    /// 86.8 bytes for each of the area − 1 maxima, 8 ⌈log₂ area⌉ rounds, 42.1 and 7 in the ring of 32 bits. Exact for |x| < 2^(l − 3)
+    /// in the ring of l bits, 2^(l − 3 − f) as reals. With a window on the sign bit for |x| < 2^(low + width − 2), because differences are compared, or with padding
     /// for |x| < 2^(low + width − 3).
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl Party {
     /// Uniform elements of `width` bits, of the party's ring, that this party and the next one know (key kᵢ₊₁).
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
+    /// [`MpcError::Device`] for a width outside 1 to the ring's bits.
     pub fn with_next(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
         self.draw(&self.prg.with_next(nonce), self.ring(), shape, width)
     }
@@ -98,7 +98,7 @@ impl Party {
     /// Uniform elements of `width` bits that this party and the previous one know (key kᵢ).
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
+    /// [`MpcError::Device`] for a width outside 1 to the ring's bits.
     pub fn with_prev(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
         self.draw(&self.prg.with_prev(nonce), self.ring(), shape, width)
     }
@@ -107,7 +107,7 @@ impl Party {
     /// nothing from a party.
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
+    /// [`MpcError::Device`] for a width outside 1 to the ring's bits.
     pub fn with_all(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
         self.draw(&self.prg.common(nonce), self.ring(), shape, width)
     }
@@ -115,7 +115,7 @@ impl Party {
     /// Uniform elements of `width` bits that nobody else knows.
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
+    /// [`MpcError::Device`] for a width outside 1 to the ring's bits.
     pub fn with_nobody(&self, nonce: Nonce, shape: &[usize], width: u32) -> Result<Tensor, MpcError> {
         self.draw(&self.prg.own(nonce), self.ring(), shape, width)
     }
@@ -179,7 +179,7 @@ impl Party {
     /// This party's summand of zero words of `width` bits: F(kᵢ) ⊕ F(kᵢ₊₁). Local.
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64.
+    /// [`MpcError::Device`] for a width outside 1 to the ring's bits.
     pub fn zero_share_xor(&mut self, shape: &[usize], width: u32) -> Result<Additive<Xor>, MpcError> {
         self.zero_share_xor_in(self.ring(), shape, width)
     }

@@ -185,7 +185,7 @@ impl Party {
         self.sign_in(&all, top)
     }
 
-    /// Flags comparisons that a narrow window has decided otherwise than all 64 bits do: its bits of x < 0, or `negated`.
+    /// Flags comparisons that a narrow window has decided otherwise than all bits of the ring do: its bits of x < 0, or `negated`.
     pub(super) fn watch_sign(
         &mut self,
         x: &Rep,

@@ -5,6 +5,7 @@ use crate::mpc::{MpcError, Party};
 use crate::net::PartyId;
 use crate::nn::onnx::OnnxError;
 use crate::ring::{Ring, RingError, Withheld};
+use std::fmt;
 
 /// An error of the `nn` layer. Each names the node or tensor it is about, and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -278,11 +279,11 @@ pub enum NnError {
         /// What the codec said.
         source: RingError,
     },
-    /// A layer whose values leave the ring.
+    /// A layer whose values leave the ring, or the window of its comparison.
     #[error(
-        "{node}: its values do not fit the ring of {ring} with {fraction_bits} fraction bits: use {}a wider \
-         window where a narrow one is set, or scale weights or inputs down (`cryptgpu range` shows the owner of the weights the room of every layer)",
-        wider(*.most, *.ring).into_iter().map(|remedy| remedy + ", ").collect::<String>()
+        "{node}: its values do not fit the ring of {ring} with {fraction_bits} fraction bits: use {}scale weights or inputs down \
+         (`cryptgpu range` shows the owner of the weights the room of every layer)",
+        .remedies.iter().map(|remedy| format!("{remedy}, ")).chain((!.remedies.is_empty()).then(|| "or ".into())).collect::<String>()
     )]
     Range {
         /// The node.
@@ -291,8 +292,8 @@ pub enum NnError {
         fraction_bits: u32,
         /// The codec's ring.
         ring: Ring,
-        /// The largest number of fraction bits at which the values of every layer fit; none where they fit at none.
-        most: Option<u32>,
+        /// What gives the values of every layer room, each by itself.
+        remedies: Vec<Remedy>,
         /// Its room in bits, below 0 or 0: for the owner of the weights, and in no message.
         room: Withheld<f64>,
     },
@@ -314,7 +315,7 @@ pub enum NnError {
     #[error(
         "{node}: with {fraction_bits} fraction bits its truncation cuts {cut} bits, and not even 1.0 fits before it: use \
          {}",
-        wider(Some(*.most), *.ring).join(", or ")
+        alternatives(.remedies)
     )]
     NoRoom {
         /// The node.
@@ -325,8 +326,8 @@ pub enum NnError {
         ring: Ring,
         /// Bits that the truncation cuts.
         cut: u32,
-        /// The largest number of fraction bits at which it fits before every truncation.
-        most: u32,
+        /// With what it fits before every truncation, each by itself.
+        remedies: Vec<Remedy>,
     },
     /// A comparison whose window would have to move beyond the ring.
     #[error(
@@ -367,11 +368,51 @@ pub enum NnError {
     Mpc(#[from] MpcError),
 }
 
-/// What gives values more room: at most so many fraction bits, and the wider ring.
-pub(super) fn wider(most: Option<u32>, ring: Ring) -> Vec<String> {
-    let fewer = most.map(|most| format!("{most} fraction bits or fewer"));
-    let long = (ring == Ring::Z32).then(|| format!("the ring of {}", Ring::Z64));
-    fewer.into_iter().chain(long).collect()
+/// What gives values more room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// As many fraction bits: all from `least` to `most`.
+    FractionBits {
+        /// The fewest; 1 where nothing else needs more.
+        least: u32,
+        /// The most.
+        most: u32,
+    },
+    /// A wider window of comparisons.
+    Window,
+    /// Another ring.
+    Ring(Ring),
+}
+
+impl Remedy {
+    /// The largest of these numbers of fraction bits, which descend, and those below it up to the first gap; none where there is none.
+    pub(super) fn fraction_bits(fitting: impl IntoIterator<Item = u32>) -> Option<Self> {
+        let mut fitting = fitting.into_iter();
+        let most = fitting.next()?;
+        let least = fitting.zip(1..).take_while(|(bits, below)| bits + below == most).last();
+        Some(Remedy::FractionBits { least: least.map_or(most, |(bits, _)| bits), most })
+    }
+}
+
+/// `13 fraction bits or fewer`, `a wider window`, `the ring of 64 bits`.
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Remedy::FractionBits { least, most } if least == most => write!(f, "{most} fraction bits"),
+            Remedy::FractionBits { least: 1, most } => write!(f, "{most} fraction bits or fewer"),
+            Remedy::FractionBits { least, most } => write!(f, "{least} to {most} fraction bits"),
+            Remedy::Window => f.write_str("a wider window"),
+            Remedy::Ring(ring) => write!(f, "the ring of {ring}"),
+        }
+    }
+}
+
+/// Remedies as alternatives of a sentence.
+pub(super) fn alternatives(remedies: &[Remedy]) -> String {
+    match remedies {
+        [] => "other layers".to_owned(),
+        _ => remedies.iter().map(Remedy::to_string).collect::<Vec<_>>().join(", or "),
+    }
 }
 
 impl NnError {

@@ -57,7 +57,7 @@ pub mod window;
 pub mod zoo;
 
 pub use divisor::Divisor;
-pub use error::NnError;
+pub use error::{NnError, Remedy};
 pub use fit::FittedWeights;
 pub use fold::fold_weights;
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};

@@ -4,12 +4,12 @@
 //! magnitude.
 
 use super::divisor::cut;
-use super::error::wider;
+use super::error::{Remedy, alternatives};
 use super::lower::{lower, reordered};
 use super::plan::{PlanOp, Step, ValueId};
 use super::window;
 use super::{Graph, LowerOptions, NnError, Plan, Weights, bound, fold, plaintext};
-use crate::mpc::{Octaves, Settings};
+use crate::mpc::{Octaves, Settings, SignWindow};
 use crate::ring::{FixedPoint, Ring, Withheld};
 use ndarray::ArrayViewD;
 use std::collections::HashMap;
@@ -42,11 +42,13 @@ pub struct Headroom {
     pub least: f64,
     /// The largest value on the images that were tried.
     pub seen: Option<f64>,
-    /// The most fraction bits, up to the settings', at which neither an image that was tried nor every image is too large; none where
-    /// there are no such.
-    pub fits_at: Option<u32>,
-    /// The most at which every image of the range fits, by the bound as it is here.
-    pub proved_at: Option<u32>,
+    /// The limit with a window of all bits: larger where a narrow one sets it, and not the ring.
+    pub widest: f64,
+    /// The numbers of fraction bits, up to the settings', at which neither an image that was tried nor every image is too large, the
+    /// largest first.
+    pub fits_at: Vec<u32>,
+    /// Those at which every image of the range fits, by the bound as it is here.
+    pub proved_at: Vec<u32>,
 }
 
 /// What is known about a step.
@@ -91,7 +93,7 @@ fn bits(limit: f64, value: f64) -> f64 {
 /// `images` where there are some.
 ///
 /// A result y of a convolution, a linear layer or an average stands in the ring as y · 2^(f + cut) before its truncation,
-/// with cut = f + ⌈log₂ of the pending divisor⌉, and must stay below 2^62; what a ReLU or a max-pool compares stands there
+/// with cut = f + ⌈log₂ of the pending divisor⌉, and must stay below 2^62, or 2^30 in the ring of 32 bits; what a ReLU or a max-pool compares stands there
 /// as divisor · x · 2^f and must stay within the step's window ([`window::of_step`]). The bound of a layer is the sum of |b| and
 /// |w| · bound by output channel, with both ends of each input channel's interval carried on. It is often far above what
 /// occurs in deep networks.
@@ -133,19 +135,20 @@ pub fn headroom(
         nodes[step.output.index()] = &step.name;
     }
     let coarser = coarser(&plan, settings);
+    let wide = Settings { window: SignWindow::default(), ..*settings };
     let mut room = Vec::new();
     for step in plan.steps() {
         let Some((limit, of)) = limit(&plan, step, settings)? else { continue };
+        let widest = largest(&plan, step, &wide).unwrap_or(limit);
         let measured = |limit: f64, [bound, least]: [f64; 2], seen: Option<f64>| {
             let (node, kind) = (step.name.clone(), step.op.kind());
-            let at = |fits: &dyn Fn(f64) -> bool| {
-                let mut limits =
-                    coarser.iter().filter_map(|settings| Some((settings, largest(&plan, step, settings)?)));
-                limits.find(|(_, limit)| fits(*limit)).map(|(settings, _)| settings.codec.fraction_bits())
+            let at = |fits: &dyn Fn(f64) -> bool| -> Vec<u32> {
+                let fitting = coarser.iter().filter(|settings| largest(&plan, step, settings).is_some_and(fits));
+                fitting.map(|settings| settings.codec.fraction_bits()).collect()
             };
             let fits_at = at(&|limit| least < limit && seen.is_none_or(|seen| seen < limit));
             let proved_at = at(&|limit| bound < limit);
-            Headroom { node, kind, limit, bound, least, seen, fits_at, proved_at }
+            Headroom { node, kind, limit, bound, least, seen, widest, fits_at, proved_at }
         };
         let over = |measure: fn(bound::Interval) -> f64| {
             let channels = of.iter().flat_map(|value| &intervals[value.index()]);
@@ -274,9 +277,10 @@ pub fn judge(room: &[Headroom], conditions: &Conditions) -> Result<Option<String
     let too_large = room.iter().filter(|step| step.verdict() == Verdict::TooLarge);
     if let Some(step) = too_large.min_by(|a, b| least(a).total_cmp(&least(b))) {
         let (fraction_bits, ring) = (codec.fraction_bits(), codec.ring());
-        let most = room.iter().map(|step| step.fits_at).min().flatten();
+        let largest = |step: &Headroom| step.least.max(step.seen.unwrap_or(0.0));
+        let remedies = remedies(room, ring, |step| &step.fits_at, largest);
         let (node, room) = (step.node.clone(), Withheld::new(least(&step)));
-        return Err(NnError::Range { node, fraction_bits, ring, most, room });
+        return Err(NnError::Range { node, fraction_bits, ring, remedies, room });
     }
     let mut open: Vec<&Headroom> = room.iter().filter(|step| step.verdict() == Verdict::Open).collect();
     if open.is_empty() {
@@ -299,12 +303,29 @@ pub fn judge(room: &[Headroom], conditions: &Conditions) -> Result<Option<String
         }
         None => "; images show what is usual (Network::calibrated_on, cryptgpu range)".to_owned(),
     };
-    let remedies = wider(room.iter().map(|step| step.proved_at).min().flatten(), codec.ring());
+    let remedies = remedies(room, codec.ring(), |step| &step.proved_at, |step| step.bound);
     text += ". To be sure ";
     if !remedies.is_empty() {
-        text += &format!("use {}, or ", remedies.join(", or "));
+        text += &format!("use {}, or ", alternatives(&remedies));
     }
     Ok(Some(text + "declare a smaller range of inputs"))
+}
+
+/// What gives values as `large` as they are room in every step: numbers of fraction bits at which all fit, by what each step says of
+/// itself, and a wider window or the ring of 64 bits where that is what sets a limit that does not hold.
+fn remedies(
+    room: &[Headroom],
+    ring: Ring,
+    fitting: impl Fn(&Headroom) -> &Vec<u32>,
+    large: impl Fn(&Headroom) -> f64,
+) -> Vec<Remedy> {
+    let candidates = room.first().map_or(&[][..], |step| fitting(step));
+    // One step may fit with more bits only, and another with fewer.
+    let all = candidates.iter().filter(|bits| room.iter().all(|step| fitting(step).contains(bits)));
+    let window = room.iter().any(|step| (step.limit..step.widest).contains(&large(step)));
+    let long = ring == Ring::Z32 && room.iter().any(|step| large(step) >= step.widest);
+    let others = [window.then_some(Remedy::Window), long.then_some(Remedy::Ring(Ring::Z64))];
+    Remedy::fraction_bits(all.copied()).into_iter().chain(others.into_iter().flatten()).collect()
 }
 
 /// Layers that a warning lists.
@@ -326,6 +347,7 @@ pub fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mpc::Fidelity;
     use crate::nn::{Op, WeightSource, zoo};
     use crate::ring::FixedPoint;
     use ndarray::ArrayD;
@@ -364,6 +386,72 @@ mod tests {
         let text = format!("{error} {error:?}");
         assert!(text.contains("conv") || text.contains("fc"), "{text}");
         assert!(!text.contains("e6") && !text.contains("000000"), "no magnitude: {text}");
+    }
+
+    /// Whatever the truncation, the window and the ring: with the largest number that is named, and with the fewest, nothing is refused, or
+    /// all is proved; with one more something is.
+    #[test]
+    fn fraction_bits_that_are_named_fit() {
+        let digit = ArrayD::from_elem(vec![1, 1, 28, 28], 1.0);
+        let networks = ["lenet-maxpool", "lenet-relu-after-pool"];
+        let windows = [(0, 64), (0, 32), (4, 16), (9, 16), (0, 16)];
+        let paper = LowerOptions { defer_averages: false, max_before_relu: false, sum_before_cut: false };
+        let mut named = 0;
+        for (network, (low, width)) in networks.into_iter().flat_map(|name| windows.map(|window| (name, window))) {
+            let net = zoo::by_name(network).unwrap();
+            for (ring, fidelity, factor) in [Ring::Z64, Ring::Z32].into_iter().flat_map(|ring| {
+                let both = [Fidelity::Exact, Fidelity::Paper].into_iter();
+                both.flat_map(move |fidelity| [1.0, 1e4].map(|factor| (ring, fidelity, factor)))
+            }) {
+                let mut weights = Weights::seeded(&net, 1);
+                let tensor = weights.remove("fc1.weight").unwrap() * factor;
+                weights.insert("fc1.weight", tensor);
+                let window = SignWindow::new(low, width).unwrap();
+                let with = |fraction_bits| {
+                    let codec = FixedPoint::in_ring(ring, fraction_bits).unwrap();
+                    let settings = Settings { codec, window, fidelity, ..Settings::default() };
+                    let options = if fidelity == Fidelity::Paper { paper } else { LowerOptions::default() };
+                    check(&net, &weights, Some(digit.view()), &Conditions { options, settings, ..Default::default() })
+                };
+                for bits in [12, 20] {
+                    let (NnError::Range { remedies, .. } | NnError::NoRoom { remedies, .. }) = (match with(bits) {
+                        Err(error) => error,
+                        Ok(_) => continue,
+                    }) else {
+                        continue;
+                    };
+                    let what = format!("{network}, {window:?}, {ring}, {fidelity:?}, {factor}, {bits}: {remedies:?}");
+                    let Some(&Remedy::FractionBits { least, most }) = remedies.first() else {
+                        assert!((1..bits).all(|bits| with(bits).is_err()), "{what}");
+                        continue;
+                    };
+                    named += 1;
+                    assert!((least..=most).all(|bits| with(bits).is_ok()), "{what}");
+                    assert!(most < bits && with(most + 1).is_err(), "{what}");
+                    assert!(least == 1 || with(least - 1).is_err(), "{what}");
+                }
+            }
+        }
+        assert!(named > 10, "{named}");
+    }
+
+    /// Where a narrow window is what values do not fit, another ring is no remedy.
+    #[test]
+    fn a_window_that_is_too_narrow_is_what_is_to_be_changed() {
+        let (net, weights) = lenet(1.0);
+        let digit = ArrayD::from_elem(vec![1, 1, 28, 28], 3.0);
+        let text = |ring, (low, width)| {
+            let window = SignWindow::new(low, width).unwrap();
+            let settings = Settings { codec: FixedPoint::in_ring(ring, 12).unwrap(), window, ..Settings::default() };
+            let conditions = Conditions { settings, ..Conditions::default() };
+            check(&net, &weights, Some(digit.view()), &conditions).unwrap_err().to_string()
+        };
+        for ring in [Ring::Z64, Ring::Z32] {
+            let error = text(ring, (0, 16));
+            assert!(error.contains("a wider window, or scale") && !error.contains("the ring of 64 bits,"), "{error}");
+        }
+        let error = text(Ring::Z32, (16, 32));
+        assert!(error.contains("ends at bit 48") && error.contains("16:16"), "{error}");
     }
 
     #[test]

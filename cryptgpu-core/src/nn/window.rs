@@ -2,13 +2,15 @@
 //! settings no network can be evaluated with. All of it follows from the plan, which is public; no weight enters here.
 
 use super::divisor::cut;
+use super::error::{Remedy, alternatives};
 use super::plan::{PlanOp, Step};
 use super::training::batch_norm::short;
 use super::training::{Loss, TrainingPlan};
 use super::{NnError, Plan};
-use crate::mpc::cost::window_in;
+use crate::mpc::cost::{check_window, window_in};
 use crate::mpc::{EXP_FRACTION_BITS, Settings, SignWindow};
 use crate::ring::{FixedPoint, Ring};
+use std::fmt::Display;
 
 /// Truncation is exact for products below 2^62, in the ring of 64 bits.
 pub(super) const PRODUCT_BITS: u32 = 62;
@@ -70,12 +72,18 @@ fn shifted(settings: &Settings, at: f64) -> u32 {
     ((bound + at) / bound).log2().ceil() as u32
 }
 
-/// Refuses settings that no network can be evaluated with: a window that does not hold 1.0, or takes it for negative.
+/// Refuses settings that no network can be evaluated with: a window that the ring does not have, does not hold 1.0, or takes it for
+/// negative.
 ///
 /// # Errors
 /// [`NnError::Settings`] says what to change.
 pub fn check_settings(settings: &Settings) -> Result<(), NnError> {
-    let (f, window) = (settings.codec.fraction_bits(), window_in(settings.codec.ring(), settings.window));
+    let ring = settings.codec.ring();
+    if settings.window != SignWindow::default() {
+        let of_ring = |why| NnError::Settings { what: format!("the window of comparisons: {why}") };
+        check_window(ring, settings.window).map_err(of_ring)?;
+    }
+    let (f, window) = (settings.codec.fraction_bits(), window_in(ring, settings.window));
     let (low, width) = (window.low(), window.width());
     let wrong = if low > f {
         Some(format!("1.0 stands at bit {f} and would count as negative: begin the window at bit {f} or lower"))
@@ -98,44 +106,38 @@ pub fn check_settings(settings: &Settings) -> Result<(), NnError> {
 /// # Errors
 /// [`NnError::Settings`], [`NnError::Window`] or [`NnError::NoRoom`], which names the layer.
 pub fn check_plan(plan: &Plan, settings: &Settings) -> Result<(), NnError> {
+    let Some((step, cut)) = without_room(plan, settings)? else { return Ok(()) };
+    let (ring, fraction_bits) = (settings.codec.ring(), settings.codec.fraction_bits());
+    let with = |settings: Settings| matches!(without_room(plan, &settings), Ok(None));
+    let coarser = |f| FixedPoint::in_ring(ring, f).is_ok_and(|codec| with(Settings { codec, ..*settings }));
+    let fewer = Remedy::fraction_bits((1..fraction_bits).rev().filter(|&f| coarser(f)));
+    let long = (ring == Ring::Z32).then_some(Remedy::Ring(Ring::Z64));
+    let (node, remedies) = (step.name.clone(), fewer.into_iter().chain(long).collect());
+    Err(NnError::NoRoom { node, fraction_bits, ring, cut, remedies })
+}
+
+/// The first step before whose truncation not even 1.0 fits, and what that cuts; other errors as [`check_plan`].
+fn without_room<'a>(plan: &'a Plan, settings: &Settings) -> Result<Option<(&'a Step, u32)>, NnError> {
     check_settings(settings)?;
-    let f = settings.codec.fraction_bits();
+    let (codec, ring) = (settings.codec, settings.codec.ring());
+    let f = codec.fraction_bits();
     for step in plan.steps() {
+        let wrong = |what: &dyn Display| NnError::Settings { what: format!("{}: {what}", step.name) };
         let window = of_step(plan, step, settings)?;
-        settings
-            .check_range
-            .check_window(settings.codec.ring(), window)
-            .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
-        if let PlanOp::PiecewiseLinear(function) = &step.op {
-            function
-                .check(settings.codec)
-                .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
+        settings.check_range.check_window(ring, window).map_err(|what| wrong(&what))?;
+        match &step.op {
+            PlanOp::PiecewiseLinear(function) => function.check(codec).map_err(|what| wrong(&what))?,
+            PlanOp::Smooth(function) => function.check(codec).map_err(|what| wrong(&what))?,
+            PlanOp::Rows(function) => function.check(codec).map_err(|what| wrong(&what))?,
+            PlanOp::Div if f > 26 => return Err(wrong(&format!("a quotient with {f} fraction bits: at most 26"))),
+            _ => {}
         }
-        if let PlanOp::Smooth(function) = &step.op {
-            function
-                .check(settings.codec)
-                .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
-        }
-        if let PlanOp::Rows(function) = &step.op {
-            function
-                .check(settings.codec)
-                .map_err(|what| NnError::Settings { what: format!("{}: {what}", step.name) })?;
-        }
-        if step.op == PlanOp::Div && f > 26 {
-            let what = format!("{}: a quotient with {f} fraction bits: at most 26", step.name);
-            return Err(NnError::Settings { what });
-        }
-        let (codec, ring) = (settings.codec, settings.codec.ring());
-        let fits = |step: &Step, codec: FixedPoint| codec.fraction_bits() + cut(&step.op, codec) < ring.range_bits();
-        if !fits(step, codec) {
-            let all = |codec: &FixedPoint| plan.steps().iter().all(|step| fits(step, *codec));
-            let fewer = (0..f).rev().filter_map(|f| FixedPoint::in_ring(ring, f).ok()).find(all);
-            let most = fewer.map_or(0, |codec| codec.fraction_bits());
-            let (node, cut) = (step.name.clone(), cut(&step.op, codec));
-            return Err(NnError::NoRoom { node, fraction_bits: f, ring, cut, most });
+        let cut = cut(&step.op, codec);
+        if f + cut >= ring.range_bits() {
+            return Ok(Some((step, cut)));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Refuses settings that a network cannot be trained with: those of [`check_plan`], numbers of the optimiser that are 0 in this codec, more
@@ -157,8 +159,9 @@ pub fn check_training(plan: &TrainingPlan, settings: &Settings) -> Result<(), Nn
         if let Some(step) = trained.and_then(|index| plan.forward().steps().get(index)) {
             let fits = |f: u32| 2 * f + short::GUARD < ring.range_bits();
             let wrong = if !fits(f) {
-                let most = (0..f).rev().find(|&f| fits(f)).unwrap_or(0);
-                Some(format!("not even 1.0 fits before its gradient is cut: use {most} fraction bits or fewer"))
+                let fewer = Remedy::fraction_bits((short::FEWEST..f).rev().filter(|&f| fits(f)));
+                let fewer = alternatives(fewer.as_slice());
+                Some(format!("not even 1.0 fits before its gradient is cut: use {fewer}"))
             } else if f < short::FEWEST {
                 Some(format!("too few are left for its squares: use {} or more", short::FEWEST))
             } else {
@@ -235,7 +238,7 @@ mod tests {
         assert_eq!(training(12, "lenet", &Train { optimizer: Adam::new(0.001), ..Train::default() }), Ok(()));
         assert_eq!(training(13, "resnet18", &Train::default()), Ok(()));
         let norm = training(14, "resnet8-cifar10", &Train::default()).unwrap_err();
-        assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("use 13 fraction bits or fewer"), "{norm}");
+        assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("use 6 to 13 fraction bits"), "{norm}");
         let norm = training(5, "resnet18", &Train::default()).unwrap_err();
         assert!(norm.contains("ring of 32 bits: bn1:") && norm.contains("6 or more"), "{norm}");
         let frozen = zoo::by_name("resnet18").unwrap().parameters().into_iter().filter_map(|parameter| {

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use cryptgpu_datasets::{LabelledImages, bundled, idx};
+use cryptgpu_datasets::{LabelledImages, bundled, idx, npy};
 use ndarray::Axis;
 use serde_json::Value;
 
@@ -81,6 +81,31 @@ fn pictures_by_class_have_an_accuracy() {
     assert!(told.contains(&format!("{count} of {count} pictures are of the class of their folder, 100.0 %")), "{told}");
     std::fs::write(&labels, "zero\none\n").unwrap();
     refused(&infer, "the folder seven has no line");
+}
+
+/// Whatever was in the files for the result and for the record before, and nothing where they were not there.
+#[test]
+fn an_inference_that_fails_leaves_its_files_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let digits = bundled::mnist_test_1000().unwrap().batch(0..2).unwrap().mapv(f64::from).into_dyn();
+    let (x, y, kept, record) = (at("x.npy"), at("y.npy"), at("kept.npy"), at("record.jsonl"));
+    npy::write(&x, &(&digits * 1e3)).unwrap();
+    let names = || std::fs::read_dir(dir.path()).unwrap().count();
+    // A refusal by the owner, before; and one that the parties make, when everything has been looked at.
+    for (model, says) in
+        [("--model lenet --ring 32", "do not fit"), ("--model lenet --parties threads --device cuda:63", "cuda:63")]
+    {
+        let infer = |output: &str| format!("infer {model} --input {x} --output {output} --out {record}");
+        refused(&infer(&y), says);
+        assert_eq!(names(), 1, "{model}");
+    }
+    npy::write(&kept, &digits).unwrap();
+    refused(&format!("infer --model lenet --input {x} --output {kept} --parties threads --device cuda:63"), "cuda:63");
+    assert_eq!(npy::read(&kept).unwrap(), digits);
+    let done = cryptgpu(&format!("infer --model lenet --input {x} --output {kept} --parties threads"));
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!((npy::read(&kept).unwrap().shape(), names()), (&[2, 10][..], 2));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::emulator::{self, NarrowDriver};
 use cryptgpu_core::cluster::Cluster;
 use cryptgpu_core::device::{Device, DeviceChoice};
 use cryptgpu_core::experiment::{Record, try_kernels};
+use cryptgpu_core::ring::Ring;
 use std::process::{Command, Output};
 
 pub const BODIES: &[(&str, Body)] = &[
@@ -91,7 +92,9 @@ fn doctor_names_the_cards(card: Device) {
 
 /// What `cryptgpu bench gpu` would measure on a card runs on whatever there is.
 fn every_operation_that_is_measured_runs(card: Device) {
-    assert_eq!(try_kernels(card).unwrap(), try_kernels(Device::Cpu).unwrap());
+    for ring in [Ring::Z64, Ring::Z32] {
+        assert_eq!(try_kernels(card, ring).unwrap(), try_kernels(Device::Cpu, ring).unwrap());
+    }
 }
 
 /// No GPU time is shown that was not measured on a GPU.

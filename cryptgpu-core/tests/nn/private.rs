@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::support::{
-    every_operation, image, infer, inference_operations, largest, max_difference, partly_seen, three,
+    every_operation, image, infer, inference_operations, largest, max_difference, partly_seen, three, unit,
 };
 use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{CheckRange, Cost, Fidelity, PiecewiseLinear, Settings, SignWindow, World};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::fold::fold_graph;
 use cryptgpu_core::nn::lower::lower;
-use cryptgpu_core::nn::{Graph, LowerOptions, NnError, Op, SharedModel, Weights, cost, plaintext, private, range, zoo};
+use cryptgpu_core::nn::{
+    Graph, LowerOptions, NnError, Op, Remedy, SharedModel, Weights, cost, plaintext, private, range, zoo,
+};
 use cryptgpu_core::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, IxDyn};
 
@@ -105,51 +107,44 @@ fn sharing_the_weights_costs_what_is_declared() {
     }
 }
 
-/// Other settings: the paper's truncation, a narrow sign window, other fraction bits.
+/// Settings of a ring that networks are tried with: as they are usual, a narrow window, each check of ranges, and where they fit
+/// the paper's truncation and a check beside a narrow window.
+fn settings_of(ring: Ring) -> Vec<Settings> {
+    let standard = Settings { codec: ring.into(), ..Settings::default() };
+    let bits = ring.bits() / 2;
+    let narrow = Settings { window: SignWindow::new(0, bits).unwrap(), ..standard };
+    let checked = |check_range| Settings { check_range, ..standard };
+    let mut settings = vec![standard, narrow, checked(CheckRange::Run), checked(CheckRange::Layers)];
+    settings.push(Settings { codec: FixedPoint::in_ring(ring, 11).unwrap(), ..standard });
+    if ring == Ring::Z64 {
+        // In 32 bits the paper's truncation is off by 2^20 units once in 2^8 products of 1.
+        settings.push(Settings { fidelity: Fidelity::Paper, ..standard });
+    }
+    settings
+}
+
+/// Other settings, in both rings: errors are so many units of the codec's last bit, whatever the ring.
 #[test]
 fn costs_are_declared_for_every_setting() {
-    let standard = Settings::default();
-    let settings = [
-        (every_operation().unwrap(), Settings { fidelity: Fidelity::Paper, ..standard }, 1e-3),
-        (every_operation().unwrap(), Settings { window: SignWindow::new(0, 32).unwrap(), ..standard }, 1e-3),
-        (every_operation().unwrap(), Settings { check_range: CheckRange::Run, ..standard }, 1e-3),
-        (every_operation().unwrap(), Settings { check_range: CheckRange::Layers, ..standard }, 1e-3),
-        (
-            zoo::by_name("lenet").unwrap(),
-            Settings { check_range: CheckRange::Run, window: SignWindow::new(0, 32).unwrap(), ..standard },
-            1e-3,
-        ),
-        (every_operation().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
-        (every_operation().unwrap(), Settings { codec: Ring::Z32.into(), ..standard }, 4e-2),
-        (partly_seen().unwrap(), standard, 1e-4),
-        (partly_seen().unwrap(), Settings { codec: Ring::Z32.into(), ..standard }, 4e-2),
-        (
-            zoo::by_name("lenet-maxpool").unwrap(),
-            Settings { codec: Ring::Z32.into(), check_range: CheckRange::Layers, ..standard },
-            1e-2,
-        ),
-        (inference_operations().unwrap(), standard, 1e-4),
-        (inference_operations().unwrap(), Settings { fidelity: Fidelity::Paper, ..standard }, 1e-3),
-        (inference_operations().unwrap(), Settings { window: SignWindow::new(0, 32).unwrap(), ..standard }, 1e-4),
-        (inference_operations().unwrap(), Settings { check_range: CheckRange::Run, ..standard }, 1e-4),
-        (inference_operations().unwrap(), Settings { check_range: CheckRange::Layers, ..standard }, 1e-4),
-        (inference_operations().unwrap(), Settings { codec: FixedPoint::new(13).unwrap(), ..standard }, 2e-2),
-        (
-            inference_operations().unwrap(),
-            Settings { codec: Ring::Z32.into(), check_range: CheckRange::Layers, ..standard },
-            4e-2,
-        ),
-    ];
-    for (net, settings, tolerance) in settings {
+    for (net, units) in [
+        (every_operation().unwrap(), 30.0),
+        (inference_operations().unwrap(), 30.0),
+        (partly_seen().unwrap(), 30.0),
+        (zoo::by_name("lenet-maxpool").unwrap(), 150.0),
+        (zoo::by_name("lenet").unwrap(), 50.0),
+    ] {
         let weights = Weights::seeded(&net, 5);
         let [c, h, w] = net.input_shape();
         let images = image(&[2, c, h, w], 3);
         let expected = plaintext::evaluate(&net, &weights, &images.view()).unwrap();
-        let outcome = infer(&net, &weights, &images, LowerOptions::default(), settings);
-        let plan = lower(&fold_graph(&net).unwrap(), LowerOptions::default(), settings.codec.ring()).unwrap();
-        assert_eq!(outcome.declared, cost::infer(&plan, 2, &settings), "{settings:?}");
-        assert_eq!(outcome.measured.bytes, outcome.declared.bytes, "{settings:?}");
-        assert!(max_difference(&outcome.scores, &expected) < tolerance, "{settings:?}");
+        for settings in [Ring::Z64, Ring::Z32].into_iter().flat_map(settings_of) {
+            let outcome = infer(&net, &weights, &images, LowerOptions::default(), settings);
+            let plan = lower(&fold_graph(&net).unwrap(), LowerOptions::default(), settings.codec.ring()).unwrap();
+            assert_eq!(outcome.declared, cost::infer(&plan, 2, &settings), "{}: {settings:?}", net.name());
+            assert_eq!(outcome.measured.bytes, outcome.declared.bytes, "{}: {settings:?}", net.name());
+            let error = max_difference(&outcome.scores, &expected) / unit(settings.codec);
+            assert!(error < units, "{}: {error} units with {settings:?}", net.name());
+        }
     }
 }
 
@@ -326,7 +321,7 @@ fn a_network_that_overflows_is_refused_by_name() {
     let fc1 = room.iter().find(|room| room.node == "fc1").unwrap().bits_seen().unwrap();
     let (fits, too_large) = (2f32.powf(fc1 as f32 - 5.0), 2f32.powf(fc1 as f32 + 1.0));
     let error = range::check(&net, &scaled(too_large), Some(images.view()), &conditions).unwrap_err();
-    assert!(matches!(error, NnError::Range { most: Some(_), .. }), "{error}");
+    assert!(matches!(error, NnError::Range { .. }) && error.to_string().contains("fraction bits or fewer"), "{error}");
     range::check(&net, &scaled(fits), Some(images.view()), &conditions).unwrap();
     let expected = plaintext::evaluate(&net, &scaled(fits), &images.view()).unwrap();
     let private = infer(&net, &scaled(fits), &images, conditions.options, Settings::default()).scores;
@@ -349,8 +344,9 @@ fn a_refusal_names_the_fraction_bits_that_fit() {
             range::check(&net, &weights, Some(images.view()), &conditions)
         };
         let error = with(ring.default_fraction_bits()).unwrap_err();
-        let NnError::Range { most: Some(most), .. } = error else { panic!("{error}") };
         let text = error.to_string();
+        let NnError::Range { remedies, .. } = error else { panic!("{error}") };
+        let Some(&Remedy::FractionBits { least: 1, most }) = remedies.first() else { panic!("{remedies:?}") };
         assert!(text.contains(&format!("use {most} fraction bits or fewer, ")), "{text}");
         assert_eq!(text.contains("the ring of 64 bits, "), ring == Ring::Z32, "{text}");
         assert!(with(most + 1).is_err());

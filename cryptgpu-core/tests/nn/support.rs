@@ -5,6 +5,7 @@ use cryptgpu_core::device::PoolGeometry;
 use cryptgpu_core::mpc::{Cost, Party, PiecewiseLinear, Settings, SmoothFunction, World};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::{Graph, LowerOptions, NnError, Op, SharedModel, Weights, private};
+use cryptgpu_core::ring::FixedPoint;
 use ndarray::{ArrayD, IxDyn};
 
 /// Runs `body` at three parties in this process, with fixed keys, and returns what each made.
@@ -73,6 +74,11 @@ pub fn image(shape: &[usize], salt: u64) -> ArrayD<f64> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64 / (1u64 << 23) as f64 - 1.0
     })
+}
+
+/// The smallest number of a codec: what tolerances are multiples of, in either ring.
+pub fn unit(codec: FixedPoint) -> f64 {
+    (-f64::from(codec.fraction_bits())).exp2()
 }
 
 pub fn max_difference(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {

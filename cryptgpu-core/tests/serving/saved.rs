@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use crate::support::{self, far, file, local, plaintext_scores};
+use crate::support::{self, RINGS, far, file, local, plaintext_scores, tolerance};
 use cryptgpu_core::cluster::{Cluster, ClusterError, Images, Labels, Network};
 use cryptgpu_core::mpc::Settings;
 use cryptgpu_core::nn::range::InputRange;
@@ -19,40 +19,48 @@ fn digits(count: usize) -> ArrayD<f64> {
 
 #[test]
 fn a_model_is_loaded_by_name_when_its_parties_and_its_weights_are_gone() {
+    RINGS.into_iter().for_each(a_model_is_loaded_by_name);
+}
+
+fn a_model_is_loaded_by_name(ring: Ring) {
+    let bound = tolerance(ring);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lenet.safetensors");
     WeightSource::Bundled.load(&zoo::by_name("lenet").unwrap()).unwrap().save(&path).unwrap();
     let images = digits(4);
     let expected = plaintext_scores(&images);
-    let cluster = local().start().unwrap();
+    let cluster = local().ring(ring).start().unwrap();
     let range = InputRange::new(-1.0, 4.0).unwrap();
     let model = cluster.load_model(Network::from("lenet").input_range(range), WeightSource::File(path.into())).unwrap();
     model.save("kept").unwrap();
-    assert!(far(&cluster.infer(&model, &images).unwrap().scores, &expected) < 1e-3, "saving changes nothing");
+    assert!(far(&cluster.infer(&model, &images).unwrap().scores, &expected) < bound, "saving changes nothing");
     drop(folder);
     cluster.restart().unwrap();
     assert!(matches!(cluster.infer(&model, &images), Err(ClusterError::StaleHandle { .. })));
     let again = cluster.load("kept").unwrap();
     assert_eq!((again.graph().name(), again.input_range()), ("lenet", range));
-    assert!(far(&cluster.infer(&again, &images).unwrap().scores, &expected) < 1e-3);
+    assert!(far(&cluster.infer(&again, &images).unwrap().scores, &expected) < bound);
     drop(cluster);
 
     // On threads of this process too, which are other parties with the same keys.
-    let cluster = Cluster::in_memory().start().unwrap();
-    assert!(far(&cluster.infer(&cluster.load("kept").unwrap(), &images).unwrap().scores, &expected) < 1e-3);
+    let cluster = Cluster::in_memory().ring(ring).start().unwrap();
+    assert!(far(&cluster.infer(&cluster.load("kept").unwrap(), &images).unwrap().scores, &expected) < bound);
     let saved = cluster.saved().unwrap();
     let kept = saved.iter().find(|saved| saved.name == "kept").unwrap();
     assert_eq!(
         (kept.what.as_str(), &kept.problem, kept.codec),
-        ("the model lenet", &None, Some(FixedPoint::default()))
+        ("the model lenet", &None, Some(FixedPoint::from(ring)))
     );
 
     // Nothing of the weights is in the files: neither as numbers nor as words of the ring.
     for party in 0..3 {
         let bytes = fs::read(file("kept", party)).unwrap();
-        let words: Vec<u64> = bytes.windows(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap())).collect();
-        let small = words.iter().filter(|word| (**word as i64).unsigned_abs() < 1 << 40).count();
-        assert!(small < 50, "{small} words of {} are as small as weights", words.len());
+        let small = |bytes: &[u8]| match ring {
+            Ring::Z64 => i64::from_le_bytes(bytes.try_into().unwrap()).unsigned_abs() < 1 << 40,
+            Ring::Z32 => i32::from_le_bytes(bytes.try_into().unwrap()).unsigned_abs() < 1 << 13,
+        };
+        let small = bytes.windows(ring.bits() as usize / 8).filter(|word| small(word)).count();
+        assert!(small < 50, "{small} words of {} bytes are as small as weights", bytes.len());
     }
 
     // A name is taken once, and the parties hold what they held after that refusal.

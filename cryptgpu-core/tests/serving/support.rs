@@ -8,6 +8,7 @@ use cryptgpu_core::cluster::{
 use cryptgpu_core::net::Identity;
 use cryptgpu_core::nn::range::InputRange;
 use cryptgpu_core::nn::{WeightSource, plaintext, zoo};
+use cryptgpu_core::ring::{FixedPoint, Ring};
 use cryptgpu_datasets::bundled;
 use ndarray::ArrayD;
 use std::path::PathBuf;
@@ -56,6 +57,14 @@ pub fn digits(range: std::ops::Range<usize>) -> ArrayD<f64> {
     bundled::mnist_test_1000().unwrap().batch(range).unwrap().mapv(f64::from).into_dyn()
 }
 
+/// Both rings: what is served in the one is in the other.
+pub const RINGS: [Ring; 2] = [Ring::Z64, Ring::Z32];
+
+/// How far LeNet's scores may be from those in plaintext, in a ring with its usual fraction bits.
+pub fn tolerance(ring: Ring) -> f64 {
+    150.0 * (-f64::from(FixedPoint::from(ring).fraction_bits())).exp2()
+}
+
 /// What LeNet says of images, in plaintext.
 pub fn plaintext_scores(images: &ArrayD<f64>) -> ArrayD<f64> {
     let graph = zoo::by_name("lenet").unwrap();
@@ -71,6 +80,7 @@ pub fn far(a: &ArrayD<f64>, b: &ArrayD<f64>) -> f64 {
 /// LeNet as three processes serve it, with a client's key.
 pub struct Served {
     pub cluster: Arc<Cluster>,
+    pub ring: Ring,
     pub file: ServiceFile,
     pub identity: Identity,
     told: Mutex<Receiver<Serving>>,
@@ -78,22 +88,19 @@ pub struct Served {
 }
 
 impl Served {
-    /// Saves it under a name of its own, and serves it.
-    pub fn start(name: &'static str, service: Service) -> Self {
-        Served::by(local(), name, service)
-    }
-
-    pub fn by(builder: ClusterBuilder, name: &'static str, service: Service) -> Self {
-        let cluster = Arc::new(builder.start().unwrap());
+    /// Saves it under a name of its own in this ring, and serves it.
+    pub fn start(name: &str, ring: Ring, service: Service) -> Self {
+        let name = format!("{name}-{}", ring.bits());
+        let cluster = Arc::new(local().ring(ring).start().unwrap());
         let range = InputRange::new(-1.0, 4.0).unwrap();
         let model = cluster.load_model(Network::from("lenet").input_range(range), WeightSource::Bundled).unwrap();
-        model.save(name).unwrap();
+        model.save(&name).unwrap();
         let identity = Identity::generate().unwrap();
         let service = Service { clients: vec![identity.fingerprint()], ..service };
         let (tell, told) = channel();
         let serving = cluster.clone();
-        let ended = std::thread::spawn(move || serving.serve(name, &service, |what| drop(tell.send(what.clone()))));
-        let mut served = Served { cluster, file: none(), identity, told: Mutex::new(told), ended: Some(ended) };
+        let ended = std::thread::spawn(move || serving.serve(&name, &service, |what| drop(tell.send(what.clone()))));
+        let mut served = Served { cluster, ring, file: none(), identity, told: Mutex::new(told), ended: Some(ended) };
         served.file = served.opened();
         served
     }

@@ -60,7 +60,7 @@ mod tests {
     fn crates_and_names_that_cells_use_are_in_the_prelude() {
         use crate::prelude::*;
         let image: ndarray::Array4<f64> = ndarray::Array4::zeros((1, 1, 2, 2));
-        let settings = Settings { fidelity: Fidelity::Exact, ..Settings::default() };
+        let settings = Settings { fidelity: Fidelity::Exact, ..Ring::Z64.into() };
         let ended: std::result::Result<(), ClusterError> = Ok(());
         let text = serde_json::json!({"pixels": image.len(), "bits": settings.codec.fraction_bits()}).to_string();
         assert!(ended.is_ok() && text.starts_with("{\"pixels\":4"), "{text}");

@@ -10,6 +10,7 @@ use cryptgpu_core::cluster::rendezvous::{Attended, attend};
 use cryptgpu_core::cluster::{Cluster, ClusterBuilder, Hosts, Rendezvous};
 use cryptgpu_core::device::Devices;
 use cryptgpu_core::experiment::{Images, WeightFile, WeightSource, append_line, check_writable};
+use cryptgpu_core::mpc::cost::check_window;
 use cryptgpu_core::mpc::{CheckRange, Fidelity, SignWindow};
 use cryptgpu_core::net::{Link, LinkType};
 use cryptgpu_core::nn::zoo;
@@ -152,7 +153,7 @@ pub struct Computation {
     /// Bits that comparisons look at, `lowest:width`, width 8, 16, 32 or 64; fewer send less, and hold while
     /// the network's values stay below 2^(lowest + width − 1 − fraction bits)
     #[arg(long, value_parser = window)]
-    pub window: Option<SignWindow>,
+    window: Option<SignWindow>,
     /// Look for values beyond the range of the fixed-point numbers, open one bit that says whether there are any, and
     /// end the run with an error if so: one bit for each inference or iteration of a training, or with `=layers` one for
     /// each layer, so that the error names it. About 11 bytes for each truncated element, 5 in the ring of 32 bits, and some 20 rounds for
@@ -162,6 +163,14 @@ pub struct Computation {
 }
 
 impl Computation {
+    /// The bits that comparisons look at: all, where it is not said.
+    ///
+    /// # Errors
+    /// For a window that the ring does not have, with one that it has.
+    pub fn window(&self) -> Result<SignWindow> {
+        window_of(self.window, self.numbers.ring())
+    }
+
     /// Whether values beyond the range are looked for, where it is said.
     pub fn check_range(&self) -> Option<CheckRange> {
         self.check_range.map(CheckRange::from)
@@ -265,6 +274,14 @@ fn threads(text: &str) -> std::result::Result<usize, String> {
 /// An item of a list, without the blanks that people put behind commas.
 pub fn item<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> std::result::Result<T, String> {
     text.trim().parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// The window that is asked for, which must be one of the ring, or all bits.
+pub fn window_of(window: Option<SignWindow>, ring: Ring) -> Result<SignWindow> {
+    if let Some(window) = window {
+        check_window(ring, window).map_err(|why| format!("--window {}:{}: {why}", window.low(), window.width()))?;
+    }
+    Ok(window.unwrap_or_default())
 }
 
 /// The window of comparisons, `lowest:width`.

@@ -8,7 +8,7 @@ use comfy_table::{Table, presets};
 use cryptgpu_core::device::Device;
 use cryptgpu_core::experiment::{KernelRecord, measure_kernels};
 
-use super::arguments::Output;
+use super::arguments::{Output, RingName};
 use super::{Result, format};
 
 /// What can be measured.
@@ -24,6 +24,9 @@ pub struct Arguments {
     /// The card
     #[arg(long, default_value = "cuda:0")]
     device: Device,
+    /// Bits of the ring's words: 64 or 32
+    #[arg(long, default_value_t)]
+    ring: RingName,
     #[command(flatten)]
     output: Output,
 }
@@ -31,7 +34,7 @@ pub struct Arguments {
 pub fn run(bench: &Bench) -> Result<ExitCode> {
     let Bench::Gpu(arguments) = bench;
     arguments.output.check()?;
-    let records = measure_kernels(arguments.device)?;
+    let records = measure_kernels(arguments.device, arguments.ring.0)?;
     for record in &records {
         arguments.output.write(&(serde_json::to_string(record)? + "\n"))?;
     }
@@ -46,6 +49,7 @@ fn draw(records: &[KernelRecord]) -> Table {
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
         "operation",
+        "ring",
         "size",
         "time",
         "bytes a second",
@@ -57,6 +61,7 @@ fn draw(records: &[KernelRecord]) -> Table {
         let percent = |part: f64| if part > 0.0 { format!("{:.0} %", 100.0 * part) } else { "–".to_owned() };
         table.add_row([
             record.operation.clone(),
+            record.ring.to_string(),
             record.size.clone(),
             format::seconds(record.seconds),
             format::bytes(record.bytes / record.seconds),

@@ -89,7 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let prepared = arguments.prepare()?;
     prepared.say_first()?;
-    check_writable(&arguments.output)?;
+    npy::check_writable(&arguments.output)?;
     arguments.out.iter().try_for_each(|path| check_writable(path))?;
     let done = prepared.infer(arguments)?;
     let scores = done.scores()?;
@@ -121,7 +121,7 @@ impl Arguments {
         let images = &input.images;
         let Computation { fidelity, numbers, .. } = &self.computation;
         let fidelity = Fidelity::from(*fidelity);
-        let window = self.computation.window.unwrap_or_default();
+        let window = self.computation.window()?;
         let check_range = self.computation.check_range_in_inference();
         let settings = settings(numbers.ring(), numbers.fraction_bits(), fidelity, window, check_range)?;
         let (low, high) =

@@ -189,7 +189,7 @@ impl InferenceArguments {
             randomness: self.computation.randomness,
             ring: self.computation.numbers.ring(),
             fraction_bits: self.computation.numbers.fraction_bits(),
-            window: self.computation.window.unwrap_or_default(),
+            window: self.computation.window()?,
             check_range: self.computation.check_range_in_inference(),
             compare: self.compare.unwrap_or(default.compare),
             ..default
@@ -268,6 +268,8 @@ mod tests {
             ("--networks lenet --dataset random --iterations 18446744073709551615", "at most"),
             ("--networks lenet --fraction-bits 4294967295", "fraction bits"),
             ("--networks lenet --window 4294967280:16", "0:32"),
+            ("--networks lenet --ring 32 --window 0:64", "--window 0:64: it ends at bit 64"),
+            ("--networks lenet --ring 32 --window 16:32", "such as 16:16"),
         ] {
             let error = declarations(line).unwrap_err().to_string();
             assert!(error.contains(hint), "{line}: {error}");

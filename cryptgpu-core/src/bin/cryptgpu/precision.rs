@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::experiment::check_writable;
 use cryptgpu_core::experiment::training::{Cutting, Division, Precision, Simulation, TrainingRecord, read};
+use cryptgpu_core::ring::Ring;
 
 use super::arguments::{Output, RingName, item};
 use super::train::{What, watched};
@@ -31,20 +32,20 @@ Examples:
       the bundled digits: some minutes
   cryptgpu run precision --networks alexnet-cifar10 --dataset cifar10 --rate 0.03 --epochs 2 --fraction-bits 10,12,16,20,22
       AlexNet from scratch: a quarter of an hour for each number of bits and way to cut
-  cryptgpu run precision --networks lenet --dataset digits --ring 32 --fraction-bits 10,11,12,13 --gradients 16 --cuts unbiased
+  cryptgpu run precision --networks lenet --dataset digits --ring 32 --cuts unbiased
       the ring of 32 bits: products that it could not hold are counted")]
 pub struct PrecisionArguments {
     #[command(flatten)]
     what: What,
-    /// Numbers of fraction bits, separated by commas
-    #[arg(long, value_delimiter = ',', value_parser = item::<u32>, default_value = "8,10,12,14,16,18,20,22,24")]
+    /// Numbers of fraction bits, separated by commas; by default 8,10,12,14,16,18,20,22,24, and 8,10,11,12,13,14 in the ring of 32 bits
+    #[arg(long, value_delimiter = ',', value_parser = item::<u32>)]
     fraction_bits: Vec<u32>,
     /// Ways to cut products: unbiased, local, floor
     #[arg(long, value_delimiter = ',', value_parser = item::<Cutting>, default_value = "unbiased,local,floor")]
     cuts: Vec<Cutting>,
     /// Where gradients are divided by the batch: deferred (in the update of weights), early (where they begin), or where they
-    /// begin but for so many examples
-    #[arg(long, value_delimiter = ',', value_parser = item::<Division>, default_value = "deferred,early")]
+    /// begin but for so many examples; by default deferred,early, and 16 in the ring of 32 bits, as a private training there
+    #[arg(long, value_delimiter = ',', value_parser = item::<Division>)]
     gradients: Vec<Division>,
     /// Bits of the ring in which products stand before they are cut: 64 or 32
     #[arg(long, default_value_t)]
@@ -104,10 +105,21 @@ impl PrecisionArguments {
             }
             training.train.reveal.accuracy_every = training.data.held_out().map(|_| 1);
             training.train.reveal.loss_every.get_or_insert(LOSS_EVERY);
-            let (fraction_bits, cuttings) = (self.fraction_bits.clone(), self.cuts.clone());
-            Precision { training, fraction_bits, cuttings, divisions: self.gradients.clone(), ring: self.ring.0 }
+            let (fraction_bits, divisions) = self.bits_and_divisions();
+            Precision { training, fraction_bits, cuttings: self.cuts.clone(), divisions, ring: self.ring.0 }
         };
         Ok(declarations.into_iter().map(study).collect())
+    }
+
+    /// Numbers of fraction bits and where gradients are divided: what is asked for, or what says most of the ring.
+    fn bits_and_divisions(&self) -> (Vec<u32>, Vec<Division>) {
+        let (bits, divisions): (&[u32], _) = match self.ring.0 {
+            Ring::Z64 => (&[8, 10, 12, 14, 16, 18, 20, 22, 24], vec![Division::usual(Ring::Z64), Division::Early]),
+            // Of two fraction bits more, products of 2 are beyond the ring.
+            Ring::Z32 => (&[8, 10, 11, 12, 13, 14], vec![Division::usual(Ring::Z32)]),
+        };
+        let fraction_bits = if self.fraction_bits.is_empty() { bits.to_vec() } else { self.fraction_bits.clone() };
+        (fraction_bits, if self.gradients.is_empty() { divisions } else { self.gradients.clone() })
     }
 }
 
@@ -140,7 +152,6 @@ fn table(runs: &[(&Simulation, &TrainingRecord)]) -> Table {
 mod tests {
     use super::*;
     use clap::Parser;
-    use cryptgpu_core::ring::Ring;
 
     #[derive(Parser)]
     struct Line {
@@ -158,6 +169,8 @@ mod tests {
         assert_eq!(study.training.train.epochs, EPOCHS);
         assert_eq!(study.training.train.reveal.accuracy_every, Some(1));
         assert_eq!(study.runs().unwrap().len(), 1 + 3 * 2 * 9);
+        let study = arguments("--networks lenet --dataset digits --ring 32").studies().unwrap().remove(0);
+        assert_eq!((study.fraction_bits, study.divisions), (vec![8, 10, 11, 12, 13, 14], vec![Division::Summing(16)]));
         let line =
             "--networks lenet --dataset digits --iterations 3 --ring 32 --fraction-bits 12 --gradients 8 --cuts local";
         let study = arguments(line).studies().unwrap().remove(0);

@@ -88,7 +88,7 @@ impl Arguments {
             iterations: 1,
             ring: self.numbers.ring(),
             fraction_bits: self.numbers.fraction_bits(),
-            window: self.window.unwrap_or_default(),
+            window: arguments::window_of(self.window, self.numbers.ring())?,
             compare: count,
             network: default.network,
             link: default.link,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use cryptgpu_core::cluster::{Cluster, Network};
-use cryptgpu_core::experiment::{check_writable, lowering, settings};
+use cryptgpu_core::experiment::{lowering, settings};
 use cryptgpu_core::mpc::Fidelity;
 use cryptgpu_core::nn::range::InputRange;
 use cryptgpu_datasets::npy;
@@ -119,8 +119,8 @@ impl Where {
         if self.parties.attend()? {
             return Ok(None);
         }
-        let Computation { link, device, randomness, numbers, window, .. } = &self.computation;
-        let (window, check) = (window.unwrap_or_default(), self.computation.check_range_in_inference());
+        let Computation { link, device, randomness, numbers, .. } = &self.computation;
+        let (window, check) = (self.computation.window()?, self.computation.check_range_in_inference());
         let settings = settings(numbers.ring(), numbers.fraction_bits(), self.fidelity(), window, check)?;
         let builder = self.parties.builder()?.link(*link).device(*device).randomness(*randomness);
         Ok(Some(builder.computing(settings).start()?))
@@ -162,7 +162,7 @@ impl Add {
 
 impl Infer {
     fn run(&self) -> Result<ExitCode> {
-        check_writable(&self.output)?;
+        npy::check_writable(&self.output)?;
         let labels = self.input.labels()?;
         let Some(cluster) = self.at.start()? else { return Ok(ExitCode::SUCCESS) };
         let saved = cluster.load(&self.name)?;

@@ -136,7 +136,7 @@ pub struct Request {
 
 pub fn request(arguments: &Request) -> Result<ExitCode> {
     let Request { service, key, certificate, input, output, tries } = arguments;
-    check_writable(output)?;
+    npy::check_writable(output)?;
     let labels = input.labels()?;
     let identity = owner::read_identity(certificate, key)?;
     let mut client = Client::connect(&ServiceFile::read(service)?, &identity)?;

@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use cryptgpu_core::experiment::soak::{FaultRecord, Soak, summaries};
 
 use super::Result;
-use super::arguments::Output;
+use super::arguments::{Output, RingName};
 
 /// Arguments of `cryptgpu soak`.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ with 3, if a run hangs.
 
 Examples:
   cryptgpu soak --minutes 10
-  cryptgpu soak --minutes 60 --seed 7 --out soak.jsonl")]
+  cryptgpu soak --minutes 60 --seed 7 --ring 32 --out soak.jsonl")]
 pub struct Arguments {
     /// How long
     #[arg(long, default_value_t = 10.0, value_parser = minutes)]
@@ -36,6 +36,9 @@ pub struct Arguments {
     /// Milliseconds that a party waits for another before the run ends with an error
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..=60_000))]
     deadline_ms: u64,
+    /// Bits of the ring's words: 64 or 32
+    #[arg(long, default_value_t)]
+    ring: RingName,
     #[command(flatten)]
     output: Output,
 }
@@ -58,6 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         time: Duration::from_secs_f64(60.0 * arguments.minutes),
         faults: arguments.faults,
         deadline: Duration::from_millis(arguments.deadline_ms),
+        ring: arguments.ring.0,
         program: std::env::current_exe()?,
         folder: folder.0.clone(),
     };

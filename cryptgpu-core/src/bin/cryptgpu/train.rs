@@ -339,7 +339,7 @@ impl TrainArguments {
             fidelity: self.computation.fidelity.into(),
             randomness: self.computation.randomness,
             fraction_bits: self.computation.numbers.fraction_bits(),
-            window: self.computation.window.unwrap_or_default(),
+            window: self.computation.window()?,
             check_range: self.computation.check_range().unwrap_or(declaration.check_range),
             ..declaration
         };

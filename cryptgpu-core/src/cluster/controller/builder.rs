@@ -134,7 +134,22 @@ impl ClusterBuilder {
 
     /// Computes in this ring, with its usual fraction bits and check of ranges ([`Settings::from`]): that of 32 bits takes half of the bytes and
     /// less than half of the time, for values in a smaller range, which it checks unless [`check_range`](Self::check_range) behind it says
-    /// otherwise.
+    /// otherwise. Nothing else changes: functions, networks and training are the same in both.
+    ///
+    /// ```
+    /// use cryptgpu_core::prelude::*;
+    ///
+    /// fn square(p: &mut Party, x: Rep) -> Result<Rep> {
+    ///     Ok(p.mul(&x, &x)?)
+    /// }
+    ///
+    /// let cluster = Cluster::in_memory().ring(Ring::Z32).start()?;
+    /// let squares = cluster.run(square, &cluster.share(&array![1.5, -7.0])?)?;
+    /// assert_eq!(squares.reveal()?, array![2.25, 49.0].into_dyn());
+    /// // 81 is beyond the 2^(30 − 2·12) = 64 that products have there.
+    /// assert!(cluster.run(square, &cluster.share(&array![9.0])?).is_err());
+    /// # Ok::<(), ClusterError>(())
+    /// ```
     pub fn ring(self, ring: Ring) -> Self {
         self.computing(ring.into())
     }

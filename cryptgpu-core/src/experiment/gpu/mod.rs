@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExperimentError, Machine, commit, machine, now};
 use crate::device::{Device, cuda};
-use work::FAMILIES;
+use crate::ring::Ring;
+use work::{At, FAMILIES};
 
 mod work;
 
@@ -18,19 +19,23 @@ pub struct KernelRecord {
     pub card: String,
     /// Which operation.
     pub operation: String,
-    /// Its size: `16777216 words`, `2048 × 2048 × 2048`.
+    /// The ring of its elements.
+    #[serde(default)]
+    pub ring: Ring,
+    /// Its size: `16777216 elements`, `2048 × 2048 × 2048`.
     pub size: String,
     /// Seconds by the card's clock: the median.
     pub seconds: f64,
     /// Bytes that must go to or from the card's memory.
     pub bytes: f64,
-    /// Multiply-adds modulo 2^64 of a product; 0 for others.
+    /// Multiply-adds in the ring of a product; 0 for others.
     pub multiply_adds: f64,
     /// Bytes a second that the card's memory moves at most.
     pub peak_bytes_per_second: f64,
-    /// 32-bit multiply-adds a second of the card's integer units at most; one modulo 2^64 takes four.
+    /// 32-bit multiply-adds a second of the card's integer units at most; one modulo 2^64 takes four, one modulo 2^32 one.
     pub peak_multiply_adds_per_second: f64,
-    /// 8-bit multiply-adds a second of the card's tensor cores at most, where that is known; one modulo 2^64 takes 36.
+    /// 8-bit multiply-adds a second of the card's tensor cores at most, where that is known; one modulo 2^64 takes 36, one
+    /// modulo 2^32 10.
     pub peak_int8_multiply_adds_per_second: Option<f64>,
     /// The machine.
     pub machine: Machine,
@@ -46,20 +51,25 @@ impl KernelRecord {
         self.bytes / self.seconds / self.peak_bytes_per_second
     }
 
-    /// Multiply-adds modulo 2^64 against what integer units can do at most; above 1 where tensor cores work.
+    /// Multiply-adds in the ring against what integer units can do at most; above 1 where tensor cores work.
     pub fn of_integer_units(&self) -> f64 {
-        self.multiply_adds / self.seconds / (self.peak_multiply_adds_per_second / 4.0)
+        self.multiply_adds / self.seconds / (self.peak_multiply_adds_per_second / limb_products(self.ring, 32))
     }
 
-    /// Multiply-adds modulo 2^64 against what tensor cores can do at most with bytes, where that is known.
+    /// Multiply-adds in the ring against what tensor cores can do at most with bytes, where that is known.
     pub fn of_tensor_cores(&self) -> Option<f64> {
-        let peak = self.peak_int8_multiply_adds_per_second? / BYTE_PRODUCTS;
+        let peak = self.peak_int8_multiply_adds_per_second? / limb_products(self.ring, 8);
         Some(self.multiply_adds / self.seconds / peak)
     }
 }
 
-/// Products of limbs that one product modulo 2^64 takes of bytes.
-const BYTE_PRODUCTS: f64 = 36.0;
+/// Products of limbs of so many bits that one product in a ring takes: q(q + 1)/2 with q limbs a word. The upper half of a product of
+/// 32 bits modulo 2^64 is a multiply-add more.
+fn limb_products(ring: Ring, bits: u32) -> f64 {
+    let limbs = ring.bits() / bits;
+    let upper = if (ring, bits) == (Ring::Z64, 32) { 1 } else { 0 };
+    f64::from(limbs * (limbs + 1) / 2 + upper)
+}
 
 /// Why a device cannot be measured, if it cannot.
 ///
@@ -83,24 +93,24 @@ pub fn check(device: Device) -> Result<u32, ExperimentError> {
     }
 }
 
-/// Words of an element-wise operation: 64 MiB an operand, more than any cache.
-const WORDS: usize = 1 << 23;
+/// Bytes of an operand of an element-wise operation: more than any cache.
+const BYTES: usize = 64 << 20;
 
 /// How often each operation is timed.
 const TIMES: usize = 11;
 
-/// Measures every operation of a card, one record each.
+/// Measures every operation of a card in a ring, one record each.
 ///
 /// # Errors
 /// [`ExperimentError::Declaration`] for a CPU and for an emulator, [`ExperimentError::Device`] without a card or for
 /// whatever the card reports.
-pub fn measure_kernels(device: Device) -> Result<Vec<KernelRecord>, ExperimentError> {
+pub fn measure_kernels(device: Device, ring: Ring) -> Result<Vec<KernelRecord>, ExperimentError> {
     let ordinal = check(device)?;
     let peak = cuda::peak(ordinal)?;
     let card = device.card_name()?.unwrap_or_default();
     let mut records = vec![];
     for family in FAMILIES {
-        for mut work in family(device, WORDS) {
+        for mut work in family(At { device, ring, elements: BYTES / ring.bytes() }) {
             let mut refused = None;
             let seconds = cuda::seconds(ordinal, TIMES, |_| refused = work.body.ask().err())?;
             refused.map_or(Ok(()), Err)?;
@@ -109,6 +119,7 @@ pub fn measure_kernels(device: Device) -> Result<Vec<KernelRecord>, ExperimentEr
                 experiment: "gpu-kernel".to_owned(),
                 card: card.clone(),
                 operation: work.operation.to_owned(),
+                ring,
                 size: work.size,
                 seconds,
                 bytes: work.bytes as f64,
@@ -125,14 +136,14 @@ pub fn measure_kernels(device: Device) -> Result<Vec<KernelRecord>, ExperimentEr
     Ok(records)
 }
 
-/// Asks a device for every operation that [`measure_kernels`] measures, once and on few words, and takes no time: what
+/// Asks a device for every operation that [`measure_kernels`] measures, once and on few elements, and takes no time: what
 /// can be tried of it without a card. The answer is how many operations there are.
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn try_kernels(device: Device) -> Result<usize, ExperimentError> {
+pub fn try_kernels(device: Device, ring: Ring) -> Result<usize, ExperimentError> {
     let mut tried = 0;
-    for mut work in FAMILIES.into_iter().flat_map(|family| family(device, 1 << 16)) {
+    for mut work in FAMILIES.into_iter().flat_map(|family| family(At { device, ring, elements: 1 << 16 })) {
         work.body.ask()?;
         work.body.check()?;
         tried += 1;
@@ -154,16 +165,19 @@ mod tests {
 
     #[test]
     fn every_operation_that_is_measured_runs() {
-        assert_eq!(try_kernels(Device::Cpu).unwrap(), 36);
+        for ring in [Ring::Z64, Ring::Z32] {
+            assert_eq!(try_kernels(Device::Cpu, ring).unwrap(), 36, "{ring}");
+        }
     }
 
     #[test]
     fn achieved_stands_against_the_peak() {
-        let record = KernelRecord {
+        let mut record = KernelRecord {
             experiment: "gpu-kernel".into(),
             card: "a card".into(),
             operation: "add".into(),
-            size: "10 words".into(),
+            ring: Ring::Z64,
+            size: "10 elements".into(),
             seconds: 2.0,
             bytes: 100.0,
             multiply_adds: 40.0,
@@ -176,5 +190,8 @@ mod tests {
         };
         assert_eq!((record.of_bandwidth(), record.of_integer_units()), (0.25, 0.5));
         assert_eq!(record.of_tensor_cores(), Some(0.1));
+        // One product of 32 bits in place of four, and ten of bytes in place of 36.
+        record.ring = Ring::Z32;
+        assert_eq!((record.of_integer_units(), record.of_tensor_cores()), (0.125, Some(10.0 / 360.0)));
     }
 }

@@ -5,6 +5,7 @@ use crate::device::{
     Binary, BitTerm, Buffer, CloseTerms, ConvGeometry, Deal, Device, DeviceError, Draw, MatmulGeometry, OpenTop,
     PlaneWindows, PoolGeometry, Results, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, kernels,
 };
+use crate::mpc::cost::window_in;
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
 use crate::ring::Ring;
 
@@ -15,7 +16,7 @@ pub(super) struct Work {
     pub size: String,
     /// Read and written, at least.
     pub bytes: usize,
-    /// Modulo 2^64.
+    /// In the ring.
     pub multiply_adds: f64,
     pub body: Box<dyn Body>,
 }
@@ -50,17 +51,39 @@ where
     }
 }
 
-/// A family of operations on about `n` elements.
-pub(super) type Family = fn(Device, usize) -> Vec<Work>;
+/// On which device, in which ring and on about how many elements operations are.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    pub device: Device,
+    pub ring: Ring,
+    pub elements: usize,
+}
+
+impl At {
+    /// Words of memory of all elements.
+    fn words(self) -> usize {
+        self.ring.words(self.elements)
+    }
+
+    /// Words of a bit for each element.
+    fn packed(self) -> usize {
+        self.elements.div_ceil(64)
+    }
+
+    /// How many bits are cut off by a truncation that is measured: those of a fixed-point product.
+    fn cut(self) -> u32 {
+        self.ring.default_fraction_bits()
+    }
+}
+
+/// A family of operations.
+pub(super) type Family = fn(At) -> Vec<Work>;
 
 /// All of them.
 pub(super) const FAMILIES: [Family; 7] = [elementwise, streams, sign, bit_product, truncation, pooling, products];
 
-/// How many bits are cut off by a truncation that is measured: those of a fixed-point product.
-const CUT: u32 = 20;
-
 fn work<const R: usize, const W: usize>(
-    device: Device,
+    at: At,
     operation: &'static str,
     inputs: [usize; R],
     outputs: [usize; W],
@@ -70,8 +93,7 @@ fn work<const R: usize, const W: usize>(
         ask(inputs, outputs);
         Ok(())
     };
-    let elements = outputs.first().max(inputs.first()).copied().unwrap_or(0);
-    product(device, operation, format!("{elements} words"), 0.0, (inputs, outputs), ask)
+    product(at.device, operation, format!("{} elements", at.elements), 0.0, (inputs, outputs), ask)
 }
 
 /// As [`work`], of something that may be refused.
@@ -108,31 +130,33 @@ fn zero() -> Zero {
     correlated.zero(nonce)
 }
 
-fn elementwise(d: Device, n: usize) -> Vec<Work> {
-    let planes = CUT as usize * n.div_ceil(64);
+fn elementwise(d: At) -> Vec<Work> {
+    let (ring, n, cut) = (d.ring, d.words(), d.cut());
+    let planes = cut as usize * d.packed();
     vec![
-        work(d, "add", [n, n], [n], |[x, y], [out]| kernels::binary(Ring::Z64, Binary::Add, x, y, out)),
-        work(d, "multiply by a constant", [n], [n], |[x], [out]| kernels::unary(Ring::Z64, Unary::Mul(3), x, out)),
-        work(d, "product share", [n; 4], [n], |[a, b, c, e], [out]| {
-            kernels::product_share(Ring::Z64, [a, b], [c, e], out)
+        work(d, "add", [n, n], [n], move |[x, y], [out]| kernels::binary(ring, Binary::Add, x, y, out)),
+        work(d, "multiply by a constant", [n], [n], move |[x], [out]| kernels::unary(ring, Unary::Mul(3), x, out)),
+        work(d, "product share", [n; 4], [n], move |[a, b, c, e], [out]| {
+            kernels::product_share(ring, [a, b], [c, e], out)
         }),
         work(d, "add a bias", [n, 64], [n], move |[_, bias], [z]| {
-            kernels::add_bias(Ring::Z64, [n / (64 * 4096), 64, 4096], bias, z);
+            kernels::add_bias(ring, [d.elements / (64 * 4096), 64, 4096], bias, z);
         }),
-        work(d, "sum", [n], [1], move |[x], [out]| kernels::sum(Ring::Z64, n, x, out)),
-        work(d, "copy", [n], [n], |[x], [out]| out.copy_from(x)),
-        work(d, "words to planes", [n], [planes], |[x], [out]| kernels::to_planes(Ring::Z64, 0, CUT, x, out)),
-        work(d, "planes to words", [planes], [n], |[x], [out]| kernels::from_planes(Ring::Z64, CUT, x, out)),
+        work(d, "sum", [n], [1], move |[x], [out]| kernels::sum(ring, d.elements, x, out)),
+        work(d, "copy", [n], [n], move |[x], [out]| out.copy_from(x)),
+        work(d, "words to planes", [n], [planes], move |[x], [out]| kernels::to_planes(ring, 0, cut, x, out)),
+        work(d, "planes to words", [planes], [n], move |[x], [out]| kernels::from_planes(ring, cut, x, out)),
     ]
 }
 
-fn streams(d: Device, n: usize) -> Vec<Work> {
+fn streams(d: At) -> Vec<Work> {
+    let (ring, n) = (d.ring, d.words());
     let ([aes], [philox], zero) = (draw(Randomness::Aes128Ctr), draw(Randomness::InsecurePhilox), zero());
     vec![
         work(d, "AES-128-CTR", [], [n], move |[], [out]| kernels::fill(&aes, out)),
         work(d, "Philox", [], [n], move |[], [out]| kernels::fill(&philox, out)),
         // What it adds to is read as well as written.
-        work(d, "zero-share", [n], [n], move |[_], [z]| kernels::add_zero(Ring::Z64, &zero, z)),
+        work(d, "zero-share", [n], [n], move |[_], [z]| kernels::add_zero(ring, &zero, z)),
     ]
 }
 
@@ -141,13 +165,16 @@ fn masks<const K: usize>(words: usize) -> [Draw; K] {
     draw(Randomness::Aes128Ctr).map(|stream| Draw::of(stream, words))
 }
 
-fn sign(d: Device, n: usize) -> Vec<Work> {
-    let (window, packed) = (SignWindow::default(), n.div_ceil(64));
+fn sign(d: At) -> Vec<Work> {
+    let (ring, n, packed) = (d.ring, d.words(), d.packed());
+    let window = window_in(ring, SignWindow::default());
+    let half = window.groups() / 2;
+    let level = (2 * half - 1) * packed;
     let (shared, carries) = (window.shared_planes() * packed, window.carry_planes() * packed);
     let [mask] = masks(shared);
     vec![
         work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |x, [message, top, top_mask]| {
-            kernels::sign_share_bits(Ring::Z64, window, x, &mask, message, [top, top_mask]);
+            kernels::sign_share_bits(ring, window, x, &mask, message, [top, top_mask]);
         }),
         work(
             d,
@@ -155,53 +182,47 @@ fn sign(d: Device, n: usize) -> Vec<Work> {
             [n, shared, carries],
             [carries, packed, packed],
             move |[b, shared, mask], [carry, top, top_a]| {
-                kernels::sign_share_carries(Ring::Z64, window, true, [b, shared], mask, carry, [top, top_a]);
+                kernels::sign_share_carries(ring, window, true, [b, shared], mask, carry, [top, top_a]);
             },
         ),
-        work(
-            d,
-            "sign bit, a level of the tree",
-            [carries, carries, 15 * packed],
-            [15 * packed],
-            move |[a, b, mask], [out]| {
-                let (x, mask) = ([Summed(a, None), Summed(b, None)], Summed(mask, None));
-                kernels::sign_tree(vec![TreeStep { elements: n, half: 8, x, mask, out }]);
-            },
-        ),
+        work(d, "sign bit, a level of the tree", [carries, carries, level], [level], move |[a, b, mask], [out]| {
+            let (x, mask) = ([Summed(a, None), Summed(b, None)], Summed(mask, None));
+            kernels::sign_tree(vec![TreeStep { elements: d.elements, half, x, mask, out }]);
+        }),
     ]
 }
 
-fn bit_product(d: Device, n: usize) -> Vec<Work> {
-    let packed = n.div_ceil(64);
+fn bit_product(d: At) -> Vec<Work> {
+    let (ring, n, packed) = (d.ring, d.words(), d.packed());
     let ([a, b, c, e, f], [g, k, l, m]) = (masks(n), masks(n));
     vec![
         work(d, "bit product, role 0", [packed; 2], [n; 3], move |u, [message, y0, y1]| {
-            kernels::bit_product_role0(Ring::Z64, u, [&a, &b, &c, &e, &f], message, y0, y1);
+            kernels::bit_product_role0(ring, u, [&a, &b, &c, &e, &f], message, y0, y1);
         }),
         work(d, "bit product, opening", [packed, packed, n, n], [n], move |[u, v, x1, x2], [message]| {
             let (bits, x) = ([u, v], Summed(x1, Some(x2)));
-            kernels::bit_product_terms(Ring::Z64, vec![BitTerm { bits, x, opened: None, mask: &g, message }]);
+            kernels::bit_product_terms(ring, vec![BitTerm { bits, x, opened: None, mask: &g, message }]);
         }),
         work(d, "bit product, closing", [packed, packed, n, n, n], [n], move |[u, v, x1, x2, e], [message]| {
             let (bits, x) = ([u, v], Summed(x1, Some(x2)));
-            kernels::bit_product_terms(Ring::Z64, vec![BitTerm { bits, x, opened: Some(e), mask: &k, message }]);
+            kernels::bit_product_terms(ring, vec![BitTerm { bits, x, opened: Some(e), mask: &k, message }]);
         }),
         work(d, "bits to words, role 0", [packed], [n], move |[u], [message]| {
-            kernels::convert_role0(Ring::Z64, u, &m, message)
+            kernels::convert_role0(ring, u, &m, message)
         }),
         work(d, "bits to words, a term", [packed, n], [n], move |[v, share], [message]| {
-            kernels::convert_term(Ring::Z64, v, share, &l, true, message);
+            kernels::convert_term(ring, v, share, &l, true, message);
         }),
     ]
 }
 
-fn truncation(d: Device, n: usize) -> Vec<Work> {
-    let packed = n.div_ceil(64);
-    let planes = CUT as usize * packed;
+fn truncation(d: At) -> Vec<Work> {
+    let (ring, n, packed, cut) = (d.ring, d.words(), d.packed(), d.cut());
+    let planes = cut as usize * packed;
     let ([a, b, c, e], [f, g, h, i, j]) = (masks(n), masks(n));
     let first = move |[z, alpha, beta, own, pad]: [View; 5], [dealt, opened]: [ViewMut; 2]| {
         let deal = Deal { z, halves: [alpha, beta], gamma: &a, message: dealt };
-        kernels::truncation_first(Ring::Z64, CUT, deal, OpenTop { z: own, alpha: pad, message: opened });
+        kernels::truncation_first(ring, cut, deal, OpenTop { z: own, alpha: pad, message: opened });
     };
     vec![
         work(d, "truncation, roles 2 and 0", [n, packed, packed, n, packed], [n + planes, packed], first),
@@ -212,7 +233,7 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
             [n + packed, n, n],
             move |[z, dealt, e, beta], [message, y1, y2]| {
                 let results = Results { message, a: y1, b: y2 };
-                kernels::truncation_role1(Ring::Z64, CUT, [z, dealt], [e, beta], &b, results);
+                kernels::truncation_role1(ring, cut, [z, dealt], [e, beta], &b, results);
             },
         ),
         work(
@@ -222,52 +243,54 @@ fn truncation(d: Device, n: usize) -> Vec<Work> {
             [n, n, n],
             move |[z, received, o, alpha], [message, y0, y1]| {
                 let results = Results { message, a: y0, b: y1 };
-                kernels::truncation_role0(Ring::Z64, CUT, [z, received], [o, alpha], [&c, &e], results);
+                kernels::truncation_role0(ring, cut, [z, received], [o, alpha], [&c, &e], results);
             },
         ),
         work(d, "truncation of a tensor, role 0", [n, n], [n + planes, n, n], move |x, [message, y0, y1]| {
             let results = Results { message, a: y0, b: y1 };
-            kernels::truncation_shared_role0(Ring::Z64, CUT, x, [&g, &h, &i, &j], results);
+            kernels::truncation_shared_role0(ring, cut, x, [&g, &h, &i, &j], results);
         }),
         work(d, "truncation of a tensor, a term", [n, n + planes], [planes, n], move |[v, share], [out, kept]| {
-            kernels::truncation_shared_term(Ring::Z64, CUT, v, TermShare::Received(share), &f, out, kept);
+            kernels::truncation_shared_term(ring, cut, v, TermShare::Received(share), &f, out, kept);
         }),
-        work(d, "truncation of a tensor, last", [n, planes, planes], [n], |[v, first, second], [y2]| {
-            kernels::truncation_shared_close(Ring::Z64, CUT, vec![CloseTerms { v, terms: [first, second], y2 }]);
+        work(d, "truncation of a tensor, last", [n, planes, planes], [n], move |[v, first, second], [y2]| {
+            kernels::truncation_shared_close(ring, cut, vec![CloseTerms { v, terms: [first, second], y2 }]);
         }),
     ]
 }
 
-fn pooling(d: Device, n: usize) -> Vec<Work> {
+fn pooling(d: At) -> Vec<Work> {
+    let ring = d.ring;
     // Images of 32 × 32, as many as there are words for.
     let (window, side) = (PoolGeometry::square(2, 2, 0), 32);
-    let (planes, half) = (n.div_ceil(side * side), side / 2);
-    let whole = planes * side * side;
+    let (planes, half) = (d.elements.div_ceil(side * side), side / 2);
+    let whole = ring.words(planes * side * side);
     let windows = PlaneWindows { window, input: [side; 2], output: [half; 2] };
     vec![
         work(d, "sums of windows", [whole], [whole / 4], move |[x], [out]| {
-            kernels::sum_pool(Ring::Z64, &windows, planes, x, out)
+            kernels::sum_pool(ring, &windows, planes, x, out)
         }),
         work(d, "a tap of windows", [whole], [whole / 4], move |[x], [out]| {
-            kernels::pool_tap(Ring::Z64, &windows, planes, [1, 0], 0, x, out);
+            kernels::pool_tap(ring, &windows, planes, [1, 0], 0, x, out);
         }),
         work(d, "spreading over windows", [whole / 4], [whole], move |[g], [out]| {
-            kernels::spread(Ring::Z64, &windows, planes, false, g, out);
+            kernels::spread(ring, &windows, planes, false, g, out);
         }),
     ]
 }
 
-fn products(d: Device, n: usize) -> Vec<Work> {
+fn products(At { device: d, ring, elements: n }: At) -> Vec<Work> {
     let mut all: Vec<Work> = [64usize, 256, 1024, 2048]
         .into_iter()
         .filter(|side| side * side <= n)
         .map(|side| {
             let size = format!("two products {side} × {side} × {side}");
-            let words = ([side * side; 4], [side * side]);
+            let words = ring.words(side * side);
+            let words = ([words; 4], [words]);
             let multiply_adds = 2.0 * (side as f64).powi(3);
             product(d, "matmul", size, multiply_adds, words, move |[x0, y0, x1, y1], [out]| {
                 let geometry = MatmulGeometry { size: [side; 2], depths: [side; 2], transposed: [false; 2] };
-                kernels::matmul_sum(Ring::Z64, &geometry, [(x0, y0), (x1, y1)], out)
+                kernels::matmul_sum(ring, &geometry, [(x0, y0), (x1, y1)], out)
             })
         })
         .collect();
@@ -280,17 +303,19 @@ fn products(d: Device, n: usize) -> Vec<Work> {
             continue;
         }
         let size = format!("two of {channels} channels {side} × {side}, 3 × 3, {groups} group(s)");
-        let (multiply_adds, words) = (2.0 * (weight * side * side) as f64, ([image, weight, image, weight], [image]));
+        let multiply_adds = 2.0 * (weight * side * side) as f64;
+        let (image, weight) = (ring.words(image), ring.words(weight));
+        let words = ([image, weight, image, weight], [image]);
         all.push(product(d, "convolution", size.clone(), multiply_adds, words, move |[x0, w0, x1, w1], [out]| {
-            kernels::conv2d_sum(Ring::Z64, &geometry, [(x0, w0), (x1, w1)], out)
+            kernels::conv2d_sum(ring, &geometry, [(x0, w0), (x1, w1)], out)
         }));
         let (name, words) = ("gradient of weights", ([image; 4], [weight]));
         all.push(product(d, name, size.clone(), multiply_adds, words, move |[dy0, x0, dy1, x1], [out]| {
-            kernels::conv2d_weight_gradient_sum(Ring::Z64, &geometry, [(dy0, x0), (dy1, x1)], out)
+            kernels::conv2d_weight_gradient_sum(ring, &geometry, [(dy0, x0), (dy1, x1)], out)
         }));
         let (name, words) = ("gradient of images", ([image, weight, image, weight], [image]));
         all.push(product(d, name, size, multiply_adds, words, move |[dy0, w0, dy1, w1], [out]| {
-            kernels::conv2d_input_gradient_sum(Ring::Z64, &geometry, [(dy0, w0), (dy1, w1)], out)
+            kernels::conv2d_input_gradient_sum(ring, &geometry, [(dy0, w0), (dy1, w1)], out)
         }));
     }
     all

@@ -60,12 +60,12 @@ impl<'a> Campaign<'a> {
     /// Starts all clusters, and does every kind of work without a fault.
     pub(super) fn start(soak: &'a Soak) -> Result<Self, ExperimentError> {
         let traps = Traps::default();
-        let threads = Cluster::in_memory().deadline(soak.deadline).intercept(traps.interceptor());
+        let threads = Cluster::in_memory().ring(soak.ring).deadline(soak.deadline).intercept(traps.interceptor());
         let stranger = Stranger::new()
             .map_err(|error| ExperimentError::Reports(format!("cannot stand between the parties: {error}")))?;
         let mut campaign = Campaign {
             soak,
-            expected: Expected::new()?,
+            expected: Expected::new(soak.ring)?,
             processes: soak.cluster().start()?,
             linked: soak.cluster().deadline(soak.deadline_of(Place::Links)).route(stranger.route()).start()?,
             stranger,
@@ -170,6 +170,7 @@ impl<'a> Campaign<'a> {
         FaultRecord {
             experiment: "soak".to_owned(),
             seed: self.soak.seed,
+            ring: self.soak.ring,
             number,
             place: plan.place,
             work: plan.work,

@@ -26,6 +26,7 @@ pub use work::Work;
 
 use super::ExperimentError;
 use crate::cluster::Cluster;
+use crate::ring::Ring;
 use dice::Dice;
 use episode::Campaign;
 use parking_lot::Mutex;
@@ -44,6 +45,8 @@ pub struct Soak {
     pub faults: u64,
     /// How long a party waits for another.
     pub deadline: Duration,
+    /// The ring in which all of it is computed, with its usual fraction bits and check of ranges.
+    pub ring: Ring,
     /// The program that the parties run: this one.
     pub program: PathBuf,
     /// An empty folder, for checkpoints and a small disk.
@@ -91,7 +94,7 @@ impl Soak {
     }
 
     fn cluster(&self) -> crate::cluster::ClusterBuilder {
-        Cluster::local().program(&self.program).threads(1).deadline(self.deadline)
+        Cluster::local().ring(self.ring).program(&self.program).threads(1).deadline(self.deadline)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::faults::{Fault, Place};
 use super::work::Work;
+use crate::ring::Ring;
 use std::collections::BTreeMap;
 
 /// One piece of work with one fault.
@@ -11,6 +12,9 @@ pub struct FaultRecord {
     pub experiment: String,
     /// The campaign's seed.
     pub seed: u64,
+    /// The ring in which everything was computed.
+    #[serde(default)]
+    pub ring: Ring,
     /// From 0.
     pub number: u64,
     /// Where the parties were.

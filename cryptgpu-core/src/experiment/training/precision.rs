@@ -9,6 +9,7 @@ use super::record::{PLAINTEXT, TrainingRecord};
 use super::{InF64, Training, TrainingStage, measure_plaintext};
 use crate::experiment::ExperimentError;
 use crate::nn::plaintext::{Arithmetic, Rounding};
+use crate::nn::training::SUMMED_32;
 use crate::ring::Ring;
 
 /// Seed of the choices of cuts that make some.
@@ -68,6 +69,16 @@ pub enum Division {
     Early,
     /// Where they begin, but for a factor of so many, as ours do in the ring of 32 bits.
     Summing(usize),
+}
+
+impl Division {
+    /// As private trainings do in a ring: deferred, or in that of 32 bits of the sum of 16 examples.
+    pub fn usual(ring: Ring) -> Self {
+        match ring {
+            Ring::Z64 => Division::Deferred,
+            Ring::Z32 => Division::Summing(SUMMED_32),
+        }
+    }
 }
 
 impl fmt::Display for Division {
@@ -147,7 +158,7 @@ impl Precision {
                 runs.extend(self.fraction_bits.iter().map(|&bits| {
                     let arithmetic = Arithmetic::from(cutting.rounding(bits)).in_ring(self.ring);
                     let arithmetic = match *division {
-                        Division::Deferred => arithmetic,
+                        Division::Deferred => arithmetic.summing_batches(),
                         Division::Early => arithmetic.summing(1),
                         Division::Summing(examples) => arithmetic.summing(examples),
                     };
@@ -239,6 +250,28 @@ mod tests {
         // At 20 bits no product of 1 has a place in 32.
         let wide = run("unbiased, deferred, 20 bits").simulated.unwrap();
         assert!(wide.counts.beyond > 0);
+    }
+
+    /// As ADR 0054 has gradients, whatever the batch.
+    #[test]
+    fn a_simulation_divides_gradients_as_a_private_training_of_its_ring() {
+        let summed = |ring, batch| {
+            let mut study =
+                Precision { fraction_bits: vec![12], divisions: vec![Division::usual(ring)], ring, ..study() };
+            study.training.train.batch = batch;
+            let run = study.runs().unwrap().remove(1);
+            (run.arithmetic.summed, run.to_string())
+        };
+        assert_eq!(summed(Ring::Z64, 128), (None, "unbiased, deferred, 12 bits".to_owned()));
+        assert_eq!(summed(Ring::Z32, 128), (Some(16), "unbiased, 16, 12 bits".to_owned()));
+        assert_eq!(Arithmetic::default().in_ring(Ring::Z32).summed, Some(16));
+        // A private run of fewer examples sums those that it has.
+        let last = |summed| {
+            let mut study = Precision { fraction_bits: vec![12], divisions: vec![summed], ..study() };
+            (study.training.train.batch, study.training.train.iterations) = (4, Some(3));
+            study.runs().unwrap()[1].measure(&mut |_| {}).unwrap().losses
+        };
+        assert_eq!(last(Division::Summing(16)), last(Division::Summing(4)));
     }
 
     #[test]

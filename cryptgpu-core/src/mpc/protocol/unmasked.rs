@@ -131,7 +131,7 @@ impl Party {
     /// ```
     ///
     /// # Errors
-    /// [`MpcError::Device`] for a width outside 1 to 64; the link's errors.
+    /// [`MpcError::Device`] for a width outside 1 to the ring's bits; the link's errors.
     pub fn send(&mut self, to: Side, x: &Tensor, width: u32) -> Result<(), MpcError> {
         self.round(|round| round.send(to, x, width))
     }

@@ -1,7 +1,7 @@
 //! Functions of secret numbers against f64, over their whole range and beyond its ends, at several numbers of fraction bits;
 //! costs against what the transport counted; each under the protocol checker.
 
-use super::{array, run_trial};
+use super::{RINGS, array, run_trial};
 use crate::mpc::check::{Check, Protocol, elementwise};
 use crate::mpc::{CheckRange, Cost, Fidelity, MpcError, Octaves, Party, Rep, SignWindow, SmoothFunction, World, cost};
 use crate::prg::Randomness;
@@ -275,13 +275,13 @@ fn cross_entropy_and_its_gradient() {
     }
 }
 
-/// The maximum of rows, exactly, and tensors of several shapes.
+/// The maximum of rows, exactly, of tensors of several shapes.
 #[test]
 fn maxima_of_rows() {
-    let world = world(codec(20));
-    for (shape, rest) in [(vec![7], vec![]), (vec![2, 3, 5], vec![2, 3]), (vec![4, 1], vec![4])] {
-        let n: usize = shape.iter().product();
-        let x = array(&shape, super::samples(n, 3).into_iter().map(|x| (x as i64 >> 3) as u64).collect());
+    let shapes = [(vec![7], vec![]), (vec![2, 3, 5], vec![2, 3]), (vec![4, 1], vec![4])];
+    for (ring, (shape, rest)) in RINGS.into_iter().flat_map(|ring| shapes.clone().map(|shape| (ring, shape))) {
+        let (world, n) = (world(ring.into()), shape.iter().product());
+        let x = array(&shape, super::samples_in(ring, n, 3).into_iter().map(|x| (x as i64 >> 3) as u64).collect());
         let expected = x.map_axis(Axis(shape.len() - 1), |row| row.iter().map(|&x| x as i64).max().unwrap() as u64);
         let trial = run_trial(&world, &[x], &|p: &mut Party, x: &[Rep]| p.max_last_axis(&x[0])).unwrap();
         assert_eq!(trial.value.shape(), rest);

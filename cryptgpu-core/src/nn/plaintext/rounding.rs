@@ -2,6 +2,7 @@
 //! which protocols truncate, and reduced modulo 2^l where a ring is given. No shares live here.
 
 use crate::mpc::Division;
+use crate::nn::training::SUMMED_32;
 use crate::prg::philox::Generator;
 use crate::ring::{FixedPoint, Ring};
 use ndarray::ArrayD;
@@ -51,21 +52,22 @@ impl Rounding {
     }
 }
 
-/// The numbers that a plaintext run computes with. A [`Rounding`] alone is that of our protocols in a ring without end.
+/// The numbers that a plaintext run computes with. A [`Rounding`] alone is that of our protocols in a ring without end; in that of 32
+/// bits, gradients are of the sum of 16 examples, as in a private training there ([`in_ring`](Self::in_ring)).
 ///
 /// ```
 /// use cryptgpu_core::nn::plaintext::{Arithmetic, Rounding};
 /// use cryptgpu_core::ring::Ring;
 /// let ours = Arithmetic::from(Rounding::Stochastic { fraction_bits: 12, seed: 1 }).in_ring(Ring::Z32);
 /// let theirs = Arithmetic::from(Rounding::Local { fraction_bits: 20, seed: 1 }).summing(1);
-/// assert_eq!((ours.summed, theirs.summed), (None, Some(1)));
+/// assert_eq!((ours.summed, theirs.summed), (Some(16), Some(1)));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arithmetic {
     /// How it cuts.
     pub rounding: Rounding,
-    /// Gradients are scaled to the sum of so many examples where they begin: 1 in released codes, which divide them by the batch
-    /// at once. None leaves the sum over the minibatch, and divides in the update of weights.
+    /// Gradients are scaled to the sum of so many examples where they begin, of a batch at most: 1 in released codes, which divide them
+    /// by the batch at once. None leaves the sum over the minibatch, and divides in the update of weights.
     pub summed: Option<usize>,
     /// The ring in which products stand before they are cut; none for one without end.
     pub ring: Option<Ring>,
@@ -84,10 +86,18 @@ impl Arithmetic {
         Arithmetic { summed: Some(examples), ..self }
     }
 
-    /// The same with products modulo 2^l.
+    /// The same with products modulo 2^l, and gradients as a private training has them there unless
+    /// [`summing`](Self::summing) says otherwise: of the sum of the minibatch, or modulo 2^32 of 16 examples.
     #[must_use]
     pub fn in_ring(self, ring: Ring) -> Self {
-        Arithmetic { ring: Some(ring), ..self }
+        let summed = self.summed.or((ring == Ring::Z32).then_some(SUMMED_32));
+        Arithmetic { ring: Some(ring), summed, ..self }
+    }
+
+    /// The same with gradients of the sum of the whole minibatch, in whichever ring.
+    #[must_use]
+    pub fn summing_batches(self) -> Self {
+        Arithmetic { summed: None, ..self }
     }
 }
 

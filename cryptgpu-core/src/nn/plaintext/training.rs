@@ -54,7 +54,7 @@ impl PlaintextTraining {
     ) -> Result<Self, NnError> {
         weights.check(graph)?;
         let arithmetic = arithmetic.into();
-        let (cuts, summed) = (Cuts::new(arithmetic), arithmetic.summed);
+        let (cuts, summed) = (Cuts::new(arithmetic), arithmetic.summed.map(|examples| examples.min(train.batch)));
         let weights: Tensors = tensors(weights).into_iter().map(|(name, value)| (name, cuts.encoded(value))).collect();
         let (first, second) = (Tensors::new(), Tensors::new());
         let (graph, train) = (graph.clone(), train.clone());

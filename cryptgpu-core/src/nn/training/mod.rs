@@ -40,6 +40,7 @@ pub use cost::{Iteration, StepCost};
 pub use initial::{Initial, initial};
 pub use memory::TrainingMemory;
 pub use model::SharedTraining;
+pub(crate) use plan::SUMMED_32;
 pub use plan::{BackwardStep, Keeps, TrainingPlan, TrainingTensor};
 pub use settings::{Adam, Loss, Optimizer, Reveal, Schedule, Sgd, Train};
 pub use times::{Pass, StepTime};

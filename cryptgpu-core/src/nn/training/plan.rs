@@ -34,8 +34,8 @@ pub struct TrainingPlan {
     backward: Vec<BackwardStep>,
 }
 
-/// Examples of which the losses are summed in the ring of 32 bits ([`TrainingPlan::summed`]).
-const SUMMED_32: usize = 16;
+/// Examples of which the losses are summed in the ring of 32 bits ([`TrainingPlan::summed`]), and in a simulation of it.
+pub(crate) const SUMMED_32: usize = 16;
 
 /// A tensor of the network: a parameter, or a running statistic.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -128,9 +128,9 @@ fn wrong_lengths_are_refused_before_anything_is_launched() {
         let (x, y) = (card.up(&words(1, 10)), card.up(&words(2, 11)));
         let mut out = card.up(&[7; 10]);
         let error = card.kernels.binary(&card.stream, Binary::Add, x.words(), y.words(), out.words_mut()).unwrap_err();
-        assert!(error.to_string().contains("y has 11 words, 10 are needed"), "{error}");
+        assert!(error.to_string().contains("y has 11 elements or words of bits, 10 are needed"), "{error}");
         let error = card.kernels.sum(&card.stream, x.words(), out.words_mut()).unwrap_err();
-        assert!(error.to_string().contains("out has 10 words, 1 are needed"), "{error}");
+        assert!(error.to_string().contains("out has 10 elements or words of bits, 1 are needed"), "{error}");
         assert!(x.words().slice(3..11).is_err());
         assert_eq!(card.down(&out), [7; 10]);
     }
