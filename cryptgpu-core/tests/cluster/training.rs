@@ -125,7 +125,8 @@ fn what_a_training_takes_in_memory_is_stated() {
         (maxima, 64, sgd, 0.65..1.2),
         (normalised, 64, sgd, 0.65..1.2),
         (wide(1024), 16, sgd, 0.65..1.2),
-        (unseen(), 16, sgd, 0.65..1.2),
+        // The owner of the weights has them in the clear as well while they are shared, which takes most here.
+        (unseen(), 16, sgd, 0.65..1.35),
         (wide(256), 16, adam, 0.8..1.25),
     ];
     let rings = [Settings::default(), short()];
