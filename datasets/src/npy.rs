@@ -69,7 +69,7 @@ pub fn write(path: impl AsRef<Path>, array: &ArrayD<f64>) -> Result<()> {
     written.map_err(failed)
 }
 
-/// Tests that [`write`] can write there, and leaves everything as it is: to be called before anything that takes long.
+/// Tests that [`write()`] can write there, and leaves everything as it is: to be called before anything that takes long.
 ///
 /// # Errors
 /// [`DatasetError::Io`].
