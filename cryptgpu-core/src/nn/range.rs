@@ -413,7 +413,8 @@ mod tests {
                     let options = if fidelity == Fidelity::Paper { paper } else { LowerOptions::default() };
                     check(&net, &weights, Some(digit.view()), &Conditions { options, settings, ..Default::default() })
                 };
-                for bits in [12, 20] {
+                let many = if ring == Ring::Z64 { 20 } else { 14 };
+                for bits in [12, many] {
                     let error = with(bits).err();
                     // Where not even 1.0 fits, the numbers are those at which it does.
                     let fits = |bits| match (with(bits), &error) {

@@ -543,7 +543,7 @@ fn inference_in_the_ring_of_32_bits_says_so_and_sends_half() {
         ("run inference --networks lenet --ring 16", "of 64 and of 32 bits"),
         (
             "run train --networks resnet8-cifar10 --dataset random --iterations 1 --ring 32 --fraction-bits 14",
-            "use 13 fraction bits",
+            "use 6 to 13 fraction bits",
         ),
     ] {
         let refused = cryptgpu(command);

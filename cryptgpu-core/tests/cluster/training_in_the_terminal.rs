@@ -76,7 +76,7 @@ fn killed_and_resumed(network: &str, iterations: u64) {
 
     let began = read(&folder.join("one.jsonl")).unwrap()[0].resumed_from.unwrap() as u64;
     killed_after("two", began + 3, "--resume --export two.safetensors --out two.jsonl");
-    assert!(!folder.join("two.safetensors").exists() && read(&folder.join("two.jsonl")).unwrap().is_empty());
+    assert!(!folder.join("two.safetensors").exists() && !folder.join("two.jsonl").exists());
 
     done(&mut train(folder, &of("two", iterations, "--resume --export two.safetensors --out two.jsonl")));
     let [one, two] = ["one", "two"].map(|name| std::fs::read(folder.join(name).with_extension("safetensors")).unwrap());

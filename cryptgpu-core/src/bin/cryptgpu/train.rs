@@ -483,7 +483,7 @@ mod tests {
             ("--checkpoints kept", "one network"),
             ("--export w.safetensors", "one network"),
             ("--networks lenet --dataset digits --export-to 2", "--export"),
-            ("--networks lenet --dataset digits --export w.safetensors --export-to 3", "0..=2"),
+            ("--networks lenet --dataset digits --export w.safetensors --export-to 3", "0..3"),
             ("--networks lenet --dataset digits --adam --nesterov", "cannot be used with"),
             ("--networks lenet --dataset digits --nesterov --momentum 0", "Nesterov"),
             ("--networks lenet --dataset digits --rate-factor 0.5", "--rate-every"),
