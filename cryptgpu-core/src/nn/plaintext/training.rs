@@ -4,6 +4,7 @@
 use super::gradients::Pass;
 use super::rounding::{Arithmetic, Cut, Cuts};
 use super::{Tensors, tensors};
+use crate::nn::divisor::STEP_BITS;
 use crate::nn::training::{Adam, Batch, Batches, Optimizer, Sgd, Train};
 use crate::nn::{Graph, NnError, Node, Weights};
 use ndarray::{ArrayD, Axis};
@@ -111,7 +112,7 @@ impl PlaintextTraining {
                 *velocity = cuts.rounded(gradient + &*weight * (weight_decay * whole) + &before * momentum);
                 // gradient + momentum·velocity, where the gradient is the velocity less what it was before.
                 let along = if nesterov { &*velocity * (1.0 + momentum) - before * momentum } else { velocity.clone() };
-                let step = if cuts.are_short() { significant(rate / whole, STEP_BITS) } else { rate / whole };
+                let step = if cuts.are_short() { significant(rate / whole, STEP_BITS.into()) } else { rate / whole };
                 *weight -= &cuts.rounded(along * step);
             }
             Optimizer::Adam(Adam { betas, eps, weight_decay, .. }) => {
@@ -196,9 +197,6 @@ fn factor(value: f64, cuts: &Cuts) -> f64 {
         None => value,
     }
 }
-
-/// Significant bits of a rate in the ring of 32 bits.
-const STEP_BITS: f64 = 8.0;
 
 /// The nearest number of so many significant bits, at least one.
 fn significant(value: f64, bits: f64) -> f64 {

@@ -9,7 +9,7 @@ use super::wide;
 use crate::device::Tensor;
 use crate::mpc::{Additive, MpcError, Octaves, Party, Rep};
 use crate::nn::NnError;
-use crate::nn::divisor::factor;
+use crate::nn::divisor::{STEP_BITS, factor};
 use crate::nn::window::PRODUCT_BITS;
 use crate::ring::{FixedPoint, Ring, RingError};
 
@@ -111,9 +111,6 @@ fn rate_factor(sgd: &Sgd, rate: f64, codec: FixedPoint, extra: u32) -> Result<(u
         false => step_factor(rate, codec),
     }
 }
-
-/// Significant bits of a rate in the ring of 32 bits: right within 0.2 %.
-const STEP_BITS: u32 = 8;
 
 /// A factor whose product is cut by so many bits, with fewer where the ring's truncation takes no more.
 fn cuttable(rate: f64, codec: FixedPoint, c: u64, cut: u32) -> Result<(u64, u32), NnError> {
