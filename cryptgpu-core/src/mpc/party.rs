@@ -50,6 +50,21 @@ pub struct Settings {
     pub check_range: CheckRange,
 }
 
+impl Settings {
+    /// Refuses a [`window`](Settings::window) that was named and that the ring's words do not have, or that the check of ranges cannot go
+    /// with: comparisons would look at other bits than those that were asked for.
+    ///
+    /// # Errors
+    /// The reason, with a window that the ring has.
+    pub fn check_window(&self) -> Result<(), String> {
+        let ring = self.codec.ring();
+        if self.window != SignWindow::default() {
+            cost::check_window(ring, self.window)?;
+        }
+        self.check_range.check_window(ring, self.window)
+    }
+}
+
 /// The defaults of a ring: its codec's fraction bits, and the check of ranges that is usual there ([`CheckRange::usual`]).
 ///
 /// ```

@@ -7,7 +7,7 @@ use super::plan::{PlanOp, Step};
 use super::training::batch_norm::short;
 use super::training::{Loss, TrainingPlan};
 use super::{NnError, Plan};
-use crate::mpc::cost::{check_window, window_in};
+use crate::mpc::cost::window_in;
 use crate::mpc::{EXP_FRACTION_BITS, Settings, SignWindow};
 use crate::ring::{FixedPoint, Ring};
 use std::fmt::Display;
@@ -79,10 +79,7 @@ fn shifted(settings: &Settings, at: f64) -> u32 {
 /// [`NnError::Settings`] says what to change.
 pub fn check_settings(settings: &Settings) -> Result<(), NnError> {
     let ring = settings.codec.ring();
-    if settings.window != SignWindow::default() {
-        let of_ring = |why| NnError::Settings { what: format!("the window of comparisons: {why}") };
-        check_window(ring, settings.window).map_err(of_ring)?;
-    }
+    settings.check_window().map_err(|why| NnError::Settings { what: format!("the window of comparisons: {why}") })?;
     let (f, window) = (settings.codec.fraction_bits(), window_in(ring, settings.window));
     let (low, width) = (window.low(), window.width());
     let wrong = if low > f {

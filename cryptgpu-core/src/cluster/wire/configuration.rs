@@ -107,6 +107,8 @@ impl Configuration {
             );
             return Err(ClusterError::argument("start a cluster", &detail));
         }
+        let refused = |why| ClusterError::argument("start a cluster", &format!("the window of comparisons: {why}"));
+        self.settings.check_window().map_err(refused)?;
         self.check_links()
     }
 
@@ -158,6 +160,8 @@ impl Default for Configuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mpc::{CheckRange, SignWindow};
+    use crate::ring::Ring;
 
     #[test]
     fn links_that_the_places_cannot_have_are_refused_with_a_hint() {
@@ -173,6 +177,24 @@ mod tests {
         assert!(with(LinkType::Shared, Places::Local).is_ok());
         for places in [Places::Memory, Places::Local, hosts(), tasks()] {
             assert!(with(LinkType::Tls, places.clone()).is_ok() && with(LinkType::InsecurePlaintext, places).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_window_that_comparisons_would_not_look_at_is_refused_before_anything_starts() {
+        let with = |ring: Ring, low, width, check_range| {
+            let window = SignWindow::new(low, width).unwrap();
+            let settings = Settings { window, check_range, ..Settings::from(ring) };
+            Configuration { settings, ..Configuration::default() }.check().map_err(|error| error.to_string())
+        };
+        let error = with(Ring::Z32, 20, 16, CheckRange::Off).unwrap_err();
+        assert!(error.contains("it ends at bit 36") && error.contains("have 32") && error.contains("16:16"), "{error}");
+        let error = with(Ring::Z64, 4, 32, CheckRange::Run).unwrap_err();
+        assert!(error.contains("4:32 leaves out bits at both ends"), "{error}");
+        with(Ring::Z64, 20, 16, CheckRange::Off).unwrap();
+        with(Ring::Z32, 8, 16, CheckRange::Off).unwrap();
+        for ring in [Ring::Z64, Ring::Z32] {
+            Configuration { settings: ring.into(), ..Configuration::default() }.check().unwrap();
         }
     }
 

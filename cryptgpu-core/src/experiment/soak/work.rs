@@ -2,7 +2,7 @@
 
 use super::super::ExperimentError;
 use super::dice::Dice;
-use crate::cluster::{self, Checkpointing, Cluster, ClusterError, Images, Labels, Start};
+use crate::cluster::{self, Checkpointing, Cluster, ClusterError, Images, Labels, Network, Start};
 use crate::mpc::{Party, Rep};
 use crate::nn::plaintext::{self, PlaintextTraining, Rounding};
 use crate::nn::training::{self, Reveal, Sgd, Train};
@@ -12,6 +12,7 @@ use cryptgpu_datasets::Split;
 use cryptgpu_datasets::bundled;
 use ndarray::{Array1, ArrayD};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// What runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -61,6 +62,8 @@ pub(super) struct Expected {
     scores: ArrayD<f64>,
     layer: Graph,
     losses: Vec<f64>,
+    /// What a party has said of the model, which is the same each time.
+    known: OnceLock<Vec<String>>,
 }
 
 impl Expected {
@@ -77,7 +80,7 @@ impl Expected {
         let mut losses = Vec::new();
         let mut clear = PlaintextTraining::new(&layer, &first, &train, Rounding::Exact)?;
         clear.run(&examples, &targets, |_, _, loss| losses.push(loss))?;
-        Ok(Expected { ring, images, scores, layer, losses })
+        Ok(Expected { ring, images, scores, layer, losses, known: OnceLock::new() })
     }
 
     /// Does a piece of work and compares its result. Training leaves checkpoints in `kept`, if there is one.
@@ -97,7 +100,9 @@ impl Expected {
                 near("a value", back.iter(), much.iter(), tolerance)
             }
             Work::Inference => {
-                let model = cluster.load_model("lenet", WeightSource::Bundled)?;
+                let lenet = Network::from("lenet").knowing(self.known.get().into_iter().flatten().cloned());
+                let model = cluster.load_model(lenet, WeightSource::Bundled)?;
+                self.known.get_or_init(|| model.notices().to_vec());
                 let scores = cluster.infer(&model, &self.images)?.scores;
                 near("a score", scores.iter(), self.scores.iter(), tolerance)
             }
