@@ -26,7 +26,8 @@ const SOURCES: [&str; 15] = [
 
 fn main() {
     println!("cargo:rerun-if-env-changed=CRYPTGPU_COMMIT");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // As cargo says now: this script may have been compiled for a checkout that stood elsewhere.
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into())).join("..");
     for source in SOURCES {
         println!("cargo:rerun-if-changed={}", root.join(source).display());
     }
