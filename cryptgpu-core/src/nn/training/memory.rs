@@ -26,7 +26,7 @@ pub struct TrainingMemory {
     /// The most that sharing the first weights takes, before any iteration, when nothing else is held: the weights before one, and
     /// that one with what cuts off what no gradient reaches.
     pub sharing: u64,
-    /// Freed memory that the process keeps for what comes next: half of all above, 64 MiB at most.
+    /// Freed memory that the process keeps for what comes next: it may keep half of all above and 64 MiB, and two fifths are usually there.
     pub kept: u64,
     /// The program, its threads and links.
     pub process: u64,
@@ -56,7 +56,7 @@ mod words {
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
     /// A ReLU.
-    pub const RELU: f64 = 7.0;
+    pub const RELU: f64 = 7.6;
     /// A ReLU of what is checked while the ReLU goes on: the upper bits of both components beside it.
     pub const CHECKED_RELU: f64 = 8.6;
     /// A ReLU6, which is two.
@@ -116,7 +116,7 @@ impl TrainingPlan {
         let (weights, optimizer, batch) = (of(false) + unseen, moments * of(true) / share, share * data);
         let sharing = self.sharing_memory();
         let memory = TrainingMemory { weights, optimizer, batch, passes, sharing, kept: 0, process: PROCESS };
-        TrainingMemory { kept: spare::kept_beside(memory.used()), ..memory }
+        TrainingMemory { kept: usually_kept(memory.used()), ..memory }
     }
 }
 
@@ -133,6 +133,11 @@ impl TrainingPlan {
         }
         most
     }
+}
+
+/// Freed memory that is usually kept beside so much in use: networks whose steps are of one size, as ResNets' are, reuse what is freed.
+fn usually_kept(used: u64) -> u64 {
+    spare::kept_beside(used).min(2 * used / 5)
 }
 
 /// Bytes that an optimiser keeps for each number, where a share takes `share`: Adam's are of 64 bits.
