@@ -55,7 +55,7 @@ mod words {
     pub const PRODUCT: f64 = 6.5;
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
-    /// A ReLU.
+    /// A ReLU; fitted to the peaks of whole networks in the ring of 64 bits (docs/performance.md, private training).
     pub const RELU: f64 = 7.6;
     /// A ReLU of what is checked while the ReLU goes on: the upper bits of both components beside it.
     pub const CHECKED_RELU: f64 = 8.6;
