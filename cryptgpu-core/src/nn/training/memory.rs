@@ -48,14 +48,14 @@ impl TrainingMemory {
 const PROCESS: u64 = 24 << 20;
 
 /// Elements that a protocol holds at its peak for each element that it works on, its result's shares, messages on their way and
-/// what freed memory is larger than needed included, and its arguments not. A ReLU and the updates were measured in processes,
-/// the others are scaled like them.
+/// what freed memory is larger than needed included, and its arguments not. The updates were measured in processes, a
+/// ReLU is fitted to the peaks of whole networks, the others are scaled like them.
 mod words {
     /// A truncation of products, from the summand on.
     pub const PRODUCT: f64 = 6.5;
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
-    /// A ReLU; fitted to the peaks of whole networks in the ring of 64 bits (docs/performance.md, private training).
+    /// A ReLU.
     pub const RELU: f64 = 7.6;
     /// A ReLU of what is checked while the ReLU goes on: the upper bits of both components beside it.
     pub const CHECKED_RELU: f64 = 8.6;
