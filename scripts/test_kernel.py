@@ -273,13 +273,13 @@ class Cells(unittest.TestCase):
     def test_a_client_that_leaves_before_its_answers_harms_nobody(self):
         """As JupyterLab's server does, which asks a kernel that starts, again and again, and leaves with the first answer."""
         for _ in range(5):
-            client = self.manager.client()
-            client.start_channels(iopub=False, stdin=False, hb=False)
+            channels = [self.manager.connect_shell(), self.manager.connect_control()]
             for _ in range(100):
-                for channel in (client.shell_channel, client.control_channel):
-                    channel.send(client.session.msg("kernel_info_request"))
-            client.get_shell_msg(timeout=TIMEOUT_S)
-            client.stop_channels()
+                for channel in channels:
+                    self.manager.session.send(channel, "kernel_info_request")
+            self.assertTrue(channels[0].poll(TIMEOUT_S * 1000))
+            for channel in channels:
+                channel.close(linger=0)
         self.run_cell("1 + 1", "2")
         control = self.client.control_channel
         control.send(self.client.session.msg("kernel_info_request"))
@@ -298,6 +298,22 @@ class Cells(unittest.TestCase):
                 channel.close(linger=0)
             self.assertTrue(now[0].poll(LATE_S * 1000), f"the kernel does not answer client {4 * number}")
             before = now
+
+    def test_a_client_that_comes_again_by_its_name_is_answered(self):
+        """As all clients of one session do, whose channels have one identity: the end of the one it left is not its end."""
+        self.client.stop_channels()
+        before = []
+        for number in range(1000):
+            now = [self.manager.connect_shell(identity=name) for name in (b"ann", b"bob", b"eve", b"lab")]
+            for channel in now:
+                self.manager.session.send(channel, "kernel_info_request")
+            for channel in before:
+                channel.close(linger=0)
+            for channel in now:
+                self.assertTrue(channel.poll(LATE_S * 1000), f"the kernel does not answer the {number}th of a name")
+            before = now
+        for channel in before:
+            channel.close(linger=0)
 
     def offered(self, code):
         """The names that may follow, of what completion offers."""
