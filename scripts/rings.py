@@ -1,7 +1,7 @@
 """Processor time of an image and of an iteration of training in both rings, in turn, in one run: two networks and the paper's
 five settings, three processes with TLS and nothing beside what the parties do (no plaintext, no check of ranges).
 
-    scripts/rings.py [--program target/release/cryptgpu] [--out records.jsonl] [NAME...]
+    python3 scripts/rings.py [--program target/release/cryptgpu] [--out records.jsonl] [NAME...]
 
 A command with many images or iterations, less one with few, is what many cost without what comes before them. Each line of the
 output, and of the record, has all of a setting's measurements. A quarter of an hour on two cores; nothing else should run."""
@@ -69,6 +69,8 @@ def main():
     parser.add_argument("--out", type=Path, help="a file to which records are added")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SETTINGS)}; all unless given")
     given = parser.parse_args()
+    if not given.program.is_file():
+        parser.error(f"no program at {given.program}: `cargo build --release` makes it, or name another by --program")
     unknown = [name for name in given.names if name not in SETTINGS]
     if unknown:
         parser.error(f"{unknown[0]!r} is none of {', '.join(SETTINGS)}")
