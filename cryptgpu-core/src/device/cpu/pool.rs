@@ -2,7 +2,7 @@
 //! a tap from cache, every output word written once. Windows that lie next to each other, those of nearly all networks, are
 //! walked as pieces of a row.
 
-use crate::device::PlaneWindows;
+use crate::device::{PlaneWindows, PoolGeometry};
 use crate::ring::Word;
 use rayon::prelude::*;
 
@@ -15,73 +15,111 @@ fn source(position: usize, tap: usize, stride: usize, dilation: usize, before: u
     (position * stride + tap * dilation).checked_sub(before).filter(|&at| at < size)
 }
 
-/// Do windows lie next to each other along an axis, without gaps and padding?
-fn beside(windows: &PlaneWindows, axis: usize) -> bool {
+/// Do windows lie next to each other, without gaps and padding, so that no input is seen by two?
+fn one_each(windows: &PlaneWindows) -> bool {
     let window = &windows.window;
-    window.kernel[axis] == window.stride[axis]
-        && (window.dilation[axis] == 1 || window.kernel[axis] == 1)
-        && window.padding[2 * axis..2 * axis + 2] == [0; 2]
+    let axis = |axis: usize| {
+        window.kernel[axis] == window.stride[axis] && (window.dilation[axis] == 1 || window.kernel[axis] == 1)
+    };
+    window.padding == [0; 4] && axis(0) && axis(1)
 }
 
-fn for_planes<W: Word>(windows: &PlaneWindows, x: &[W], result: &mut [W], body: impl Fn(&[W], &mut [W]) + Sync) {
+/// The words of a row with its padding, as far as its windows see.
+fn padded_width(windows: &PlaneWindows) -> usize {
+    let PlaneWindows { window, input, output } = windows;
+    let seen = output[1].saturating_sub(1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1] + 1;
+    seen.max(window.padding[2] + input[1])
+}
+
+/// `body` for every plane of `x` and of `result`, with zeros of that thread: a row of a plane with its padding.
+fn for_planes<W: Word>(
+    windows: &PlaneWindows,
+    x: &[W],
+    result: &mut [W],
+    body: impl Fn(&mut [W], &[W], &mut [W]) + Sync,
+) {
     let PlaneWindows { input, output, .. } = windows;
     let (from, to) = (input[0] * input[1], output[0] * output[1]);
     if from == 0 || to == 0 {
         return;
     }
+    let mut row = vec![W::zero(); padded_width(windows)];
     if x.len() < PARALLEL_MIN {
-        x.chunks_exact(from).zip(result.chunks_exact_mut(to)).for_each(|(x, y)| body(x, y));
+        x.chunks_exact(from).zip(result.chunks_exact_mut(to)).for_each(|(x, y)| body(&mut row, x, y));
     } else {
-        x.par_chunks_exact(from).zip(result.par_chunks_exact_mut(to)).for_each(|(x, y)| body(x, y));
+        let planes = x.par_chunks_exact(from).zip(result.par_chunks_exact_mut(to));
+        planes.for_each_init(|| row.clone(), |row, (x, y)| body(row, x, y));
     }
 }
 
 /// Sum over each window of every plane of `x`.
 pub fn sum<W: Word>(windows: &PlaneWindows, x: &[W], sums: &mut [W]) {
     let PlaneWindows { window, input: [height, width], output: out } = *windows;
-    for_planes(windows, x, sums, |plane, result| {
+    if one_each(windows) && out == [1, 1] && window.kernel == [height, width] {
+        return sum_planes(height * width, x, sums);
+    }
+    for_planes(windows, x, sums, |row, plane, result| {
         // Rows first, then columns: kh + kw additions an output instead of kh·kw.
-        let mut row = vec![W::zero(); width];
-        for oy in 0..out[0] {
-            row.fill(W::zero());
-            for ky in 0..window.kernel[0] {
-                let Some(y) = source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height) else {
-                    continue;
-                };
-                row.iter_mut().zip(&plane[y * width..]).for_each(|(sum, v)| *sum = sum.wrapping_add(v));
-            }
-            let sums = &mut result[oy * out[1]..(oy + 1) * out[1]];
-            if beside(windows, 1) {
-                sums_beside(window.kernel[1], &row, sums);
-                continue;
-            }
-            for (ox, sum) in sums.iter_mut().enumerate() {
-                let mut total = W::zero();
-                for kx in 0..window.kernel[1] {
-                    let at = source(ox, kx, window.stride[1], window.dilation[1], window.padding[2], width);
-                    total = total.wrapping_add(&at.map_or(W::zero(), |x| row[x]));
+        for (oy, sums) in result.chunks_exact_mut(out[1]).enumerate() {
+            let seen = &mut row[window.padding[2]..][..width];
+            let rows = (0..window.kernel[0])
+                .filter_map(|ky| source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height));
+            let mut rows = rows.map(|y| &plane[y * width..][..width]);
+            match (rows.next(), rows.next()) {
+                (Some(first), Some(second)) => {
+                    seen.iter_mut().zip(first.iter().zip(second)).for_each(|(sum, (x, y))| *sum = x.wrapping_add(y));
                 }
-                *sum = total;
+                (Some(only), None) => seen.copy_from_slice(only),
+                _ => seen.fill(W::zero()),
             }
+            rows.for_each(|words| seen.iter_mut().zip(words).for_each(|(sum, v)| *sum = sum.wrapping_add(v)));
+            sum_columns(&window, row, sums);
         }
     })
 }
 
-/// Sums of so many neighbours in a row.
-fn sums_beside<W: Word>(each: usize, row: &[W], sums: &mut [W]) {
-    match each {
-        2 => sums.iter_mut().zip(row.as_chunks().0).for_each(|(sum, [a, b])| *sum = a.wrapping_add(b)),
-        _ => sums.iter_mut().zip(row.chunks_exact(each)).for_each(|(sum, words)| {
-            *sum = words.iter().fold(W::zero(), |sum, word| sum.wrapping_add(word));
+/// Sums over whole planes of so many words: those of one window each, as at the end of many networks.
+fn sum_planes<W: Word>(words: usize, x: &[W], sums: &mut [W]) {
+    let window = PoolGeometry { kernel: [1, words], stride: [1, words], padding: [0; 4], dilation: [1, 1] };
+    if x.len() < PARALLEL_MIN {
+        return sum_columns(&window, x, sums);
+    }
+    let each = PARALLEL_MIN.div_ceil(words);
+    let planes = x.par_chunks(each * words).zip(sums.par_chunks_mut(each));
+    planes.for_each(|(x, sums)| sum_columns(&window, x, sums));
+}
+
+/// Sums over the windows along a row, which has its padding. The windows of nearly all networks are of constants, from which
+/// come instructions on many words.
+fn sum_columns<W: Word>(window: &PoolGeometry, row: &[W], sums: &mut [W]) {
+    let (kernel, stride, dilation) = (window.kernel[1], window.stride[1], window.dilation[1]);
+    match (kernel, stride, dilation) {
+        (2, 1, 1) => sum_neighbours::<W, 2, 1>(row, sums),
+        (2, 2, 1) => sum_neighbours::<W, 2, 2>(row, sums),
+        (3, 1, 1) => sum_neighbours::<W, 3, 1>(row, sums),
+        (3, 2, 1) => sum_neighbours::<W, 3, 2>(row, sums),
+        (3, 3, 1) => sum_neighbours::<W, 3, 3>(row, sums),
+        (4, 4, 1) => sum_neighbours::<W, 4, 4>(row, sums),
+        _ => sums.iter_mut().enumerate().for_each(|(ox, sum)| {
+            let words = row[ox * stride..].iter().step_by(dilation).take(kernel);
+            *sum = words.fold(W::zero(), |sum, word| sum.wrapping_add(word));
         }),
     }
+}
+
+/// Sums of so many neighbours, every so many words.
+fn sum_neighbours<W: Word, const KERNEL: usize, const STRIDE: usize>(row: &[W], sums: &mut [W]) {
+    let windows = row.array_windows::<KERNEL>().step_by(STRIDE);
+    sums.iter_mut().zip(windows).for_each(|(sum, words)| {
+        *sum = words.iter().fold(W::zero(), |sum, word| sum.wrapping_add(word));
+    });
 }
 
 /// Tap (ky, kx) of each window of every plane of `x`, `fill` where it is padding.
 pub fn tap<W: Word>(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[W], taps: &mut [W]) {
     let fill = W::of_u64(fill);
     let PlaneWindows { window, input: [height, width], output: out } = *windows;
-    for_planes(windows, x, taps, |plane, result| {
+    for_planes(windows, x, taps, |_, plane, result| {
         for oy in 0..out[0] {
             let y = source(oy, tap[0], window.stride[0], window.dilation[0], window.padding[0], height);
             for (ox, value) in result[oy * out[1]..(oy + 1) * out[1]].iter_mut().enumerate() {
@@ -105,20 +143,56 @@ pub fn spread<W: Word>(windows: &PlaneWindows, by_tap: bool, g: &[W], inputs: &m
     }
     let pixels = out[0] * out[1];
     let tap_words = if by_tap { inputs.len() / (height * width) * pixels } else { 0 };
-    let one_each = !by_tap && beside(windows, 0) && beside(windows, 1);
-    let body = |(plane, inputs): (usize, &mut [W])| {
+    let one_each = one_each(windows);
+    let body = |row: &mut [W], (plane, inputs): (usize, &mut [W])| {
         let g = &g[plane * pixels..];
-        if one_each {
-            spread_beside(windows, &g[..pixels], inputs);
-        } else {
+        if by_tap {
             inputs.fill(W::zero());
             add_taps(windows, tap_words, g, inputs);
+        } else if one_each {
+            spread_beside(windows, &g[..pixels], inputs);
+        } else {
+            spread_rows(windows, row, &g[..pixels], inputs);
         }
     };
+    let mut row = vec![W::zero(); padded_width(windows)];
     if inputs.len() < PARALLEL_MIN {
-        inputs.chunks_exact_mut(height * width).enumerate().for_each(body);
+        inputs.chunks_exact_mut(height * width).enumerate().for_each(|inputs| body(&mut row, inputs));
     } else {
-        inputs.par_chunks_exact_mut(height * width).enumerate().for_each(body);
+        inputs
+            .par_chunks_exact_mut(height * width)
+            .enumerate()
+            .for_each_init(|| row.clone(), |row, inputs| body(row, inputs));
+    }
+}
+
+/// For every input of one plane the sum of the words of the windows that see it: along rows first, then down, as windows are
+/// summed. `row` has room for a row with its padding.
+fn spread_rows<W: Word>(windows: &PlaneWindows, row: &mut [W], g: &[W], plane: &mut [W]) {
+    let PlaneWindows { window, input: [height, width], output: out } = *windows;
+    plane.fill(W::zero());
+    for (oy, words) in g.chunks_exact(out[1]).enumerate() {
+        spread_columns(&window, words, row);
+        let seen = &row[window.padding[2]..][..width];
+        for ky in 0..window.kernel[0] {
+            let y = source(oy, ky, window.stride[0], window.dilation[0], window.padding[0], height);
+            let Some(y) = y else { continue };
+            plane[y * width..][..width].iter_mut().zip(seen).for_each(|(sum, v)| *sum = sum.wrapping_add(v));
+        }
+    }
+}
+
+/// The adjoint of [`sum_columns`].
+fn spread_columns<W: Word>(window: &PoolGeometry, words: &[W], row: &mut [W]) {
+    let (kernel, stride, dilation) = (window.kernel[1], window.stride[1], window.dilation[1]);
+    row.fill(W::zero());
+    for kx in 0..kernel {
+        let row = &mut row[kx * dilation..];
+        match stride {
+            1 => row.iter_mut().zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(g)),
+            2 => row.iter_mut().step_by(2).zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(g)),
+            _ => row.iter_mut().step_by(stride).zip(words).for_each(|(sum, g)| *sum = sum.wrapping_add(g)),
+        }
     }
 }
 
@@ -130,12 +204,12 @@ fn spread_beside<W: Word>(windows: &PlaneWindows, g: &[W], plane: &mut [W]) {
         plane.fill(W::zero());
     }
     for (words, rows) in g.chunks_exact(out[1]).zip(plane.chunks_exact_mut(kernel_height * width)) {
-        let (first, others) = rows.split_at_mut(width);
-        match kernel_width {
-            2 => first.as_chunks_mut().0.iter_mut().zip(words).for_each(|(pair, word)| *pair = [*word; 2]),
-            _ => first.chunks_exact_mut(kernel_width).zip(words).for_each(|(inputs, word)| inputs.fill(*word)),
+        for row in rows.chunks_exact_mut(width) {
+            match kernel_width {
+                2 => row.as_chunks_mut().0.iter_mut().zip(words).for_each(|(pair, word)| *pair = [*word; 2]),
+                _ => row.chunks_exact_mut(kernel_width).zip(words).for_each(|(inputs, word)| inputs.fill(*word)),
+            }
         }
-        others.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(first));
     }
 }
 
@@ -170,7 +244,6 @@ pub(super) fn add_taps<W: Word>(windows: &PlaneWindows, tap_words: usize, g: &[W
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::PoolGeometry;
     use proptest::prelude::*;
 
     fn window() -> impl Strategy<Value = ([usize; 2], PoolGeometry)> {
