@@ -18,7 +18,9 @@ pub fn to_planes<W: Word>(low: u32, width: u32, x: &[u64], planes: &mut [u64]) {
 
 row_kernel! {
     fn to_planes_unit<R, W>(low: u32, x: &[W], planes: &mut [u64]) {
-        store_planes(load(x.len(), |t| R::load(x, t).shr(low)), planes);
+        let mut rows = [R::zero(); 64];
+        load(&mut rows, x.len(), |t| R::load(x, t).shr(low));
+        store_planes(&mut rows, planes);
     }
 }
 
@@ -36,8 +38,9 @@ pub fn from_planes<W: Word>(width: u32, planes: &[u64], out: &mut [u64]) {
 
 row_kernel! {
     fn from_planes_unit<R, W>(planes: &[u64], out: &mut [W]) {
-        let rows = load_planes::<R>(planes);
-        for (t, row) in rows.into_iter().take(out.len() / R::LANES).enumerate() {
+        let mut rows = [R::zero(); 64];
+        load_planes(&mut rows, planes);
+        for (t, row) in rows.iter().take(out.len() / R::LANES).enumerate() {
             row.store(out, t);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::rows::Row;
 
-/// 64 rows: row t, lane l is element t·LANES + l of a unit.
+/// 64 rows: row t, lane l is element t·LANES + l of a unit. They are of 4 KiB, so functions work on them where they stand.
 pub(crate) type Rows<R> = [R; 64];
 
 /// Rows that are kept in registers together while they are transposed.
@@ -60,39 +60,35 @@ fn swap<R: Row, const APART: usize, const BITS: u32>(rows: &mut [R; TOGETHER], m
     }
 }
 
-/// The rows of up to 64·LANES elements, each as `f` says by its number; missing ones are zero.
+/// Fills rows that are zero with those of up to 64·LANES elements, each as `f` says by its number.
 #[inline(always)]
-pub(crate) fn load<R: Row>(elements: usize, f: impl Fn(usize) -> R) -> Rows<R> {
-    let mut rows = [R::zero(); 64];
+pub(crate) fn load<R: Row>(rows: &mut Rows<R>, elements: usize, f: impl Fn(usize) -> R) {
     for (t, row) in rows.iter_mut().take(elements / R::LANES).enumerate() {
         *row = f(t);
     }
-    rows
 }
 
-/// The low bits of rows as planes, as many as `planes` has room for.
+/// The low bits of rows, which are of no meaning then, as planes: as many as `planes` has room for.
 #[inline(always)]
-pub(crate) fn store_planes<R: Row>(mut rows: Rows<R>, planes: &mut [u64]) {
+pub(crate) fn store_planes<R: Row>(rows: &mut Rows<R>, planes: &mut [u64]) {
     let count = planes.len() / R::LANES;
-    far_steps(&mut rows);
-    near_steps(&mut rows, count);
-    for (at, row) in rows.into_iter().take(count).enumerate() {
+    far_steps(rows);
+    near_steps(rows, count);
+    for (at, row) in rows.iter().take(count).enumerate() {
         row.store(planes, at);
     }
 }
 
-/// The rows whose low bits are `planes`, other bits zero.
+/// Fills rows that are zero with those whose low bits are `planes`.
 #[inline(always)]
-pub(crate) fn load_planes<R: Row>(planes: &[u64]) -> Rows<R> {
+pub(crate) fn load_planes<R: Row>(rows: &mut Rows<R>, planes: &[u64]) {
     let count = planes.len() / R::LANES;
-    let mut rows = [R::zero(); 64];
     for (at, row) in rows.iter_mut().take(count).enumerate() {
         *row = R::load(planes, at);
     }
     // The steps may come in any order: others than these rows are zero yet.
-    near_steps(&mut rows, count);
-    far_steps(&mut rows);
-    rows
+    near_steps(rows, count);
+    far_steps(rows);
 }
 
 #[cfg(test)]
@@ -104,7 +100,8 @@ mod tests {
 
     row_kernel! {
         fn transpose_unit<R>(words: &mut [u64]) {
-            let mut rows: Rows<R> = load(64 * R::LANES, |t| R::load(words, t));
+            let mut rows = [R::zero(); 64];
+            load(&mut rows, 64 * R::LANES, |t| R::load(words, t));
             transpose(&mut rows);
             rows.into_iter().enumerate().for_each(|(t, row)| row.store(words, t));
         }
@@ -112,8 +109,11 @@ mod tests {
 
     row_kernel! {
         fn planes_unit<R>(words: &[u64], planes: &mut [u64], back: &mut [u64]) {
-            store_planes(load(words.len(), |t| R::load(words, t)), planes);
-            let rows = load_planes::<R>(planes);
+            let mut rows = [R::zero(); 64];
+            load(&mut rows, words.len(), |t| R::load(words, t));
+            store_planes(&mut rows, planes);
+            let mut rows = [R::zero(); 64];
+            load_planes(&mut rows, planes);
             rows.into_iter().enumerate().for_each(|(t, row)| row.store(back, t));
         }
     }
@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn rows_of_any_processor_transpose_alike() {
         let before = words(1, 512);
-        let mut rows: Rows<Plain> = load(512, |t| Plain::load(&before, t));
+        let mut rows = [Plain::zero(); 64];
+        load(&mut rows, 512, |t| Plain::load(&before, t));
         transpose(&mut rows);
         let (mut plain, mut widest) = (before.clone(), before);
         rows.into_iter().enumerate().for_each(|(t, row)| row.store(&mut plain, t));

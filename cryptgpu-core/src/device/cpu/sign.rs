@@ -17,7 +17,7 @@
 //! the levels of the tree read 2·(31 + 15 + 7 + 3)/8. About 40 operations on 512 bits serve four bits of 512 elements.
 
 use super::parallel::{Out, for_units};
-use super::planes::{Rows, load, transpose};
+use super::planes::{load, transpose};
 use super::rows::{Row, row_kernel};
 use crate::device::{SignWindow, Summed, TreeStep};
 use crate::prg::Stream;
@@ -92,7 +92,8 @@ fn masked<R: Row>(bits: R, masks: &[u64], message: &mut [u64], plane: usize) {
 
 row_kernel! {
     fn share_bits_unit<R, W>(window: SignWindow, x0: &[W], x1: &[W], masks: &[u64], message: &mut [u64]) {
-        let mut rows: Rows<R> = load(x0.len(), |t| slots(window, R::load(x0, t).plus(R::load(x1, t))));
+        let mut rows = [R::zero(); 64];
+        load(&mut rows, x0.len(), |t| slots(window, R::load(x0, t).plus(R::load(x1, t))));
         transpose(&mut rows);
         let groups = window.groups();
         for at in 0..groups {
@@ -142,7 +143,8 @@ row_kernel! {
     fn share_carries_unit<R, W>(
         window: SignWindow, constants: bool, b: &[W], shared: &[u64], carry: &mut [u64], top: &mut [u64],
     ) {
-        let mut rows: Rows<R> = load(b.len(), |t| slots(window, R::load(b, t)));
+        let mut rows = [R::zero(); 64];
+        load(&mut rows, b.len(), |t| slots(window, R::load(b, t)));
         transpose(&mut rows);
         rows[0].store(top, 0);
         let groups = window.groups();

@@ -81,7 +81,7 @@ row_kernel! {
             // A mask is minus its bit.
             *share = R::zero().minus(both.mask(t as u32)).minus(R::load(gamma, t));
         }
-        store_planes(share, planes);
+        store_planes(&mut share, planes);
     }
 }
 
@@ -126,10 +126,11 @@ row_kernel! {
     fn product_role1_unit<R, W>(
         d: u32, v: &[W], e: &[u64], f: &[u64], beta: &[u64], gamma: &[u64], y: &[W], message: &mut [W],
     ) {
-        let gamma = load_planes::<R>(gamma);
+        let mut rows = [R::zero(); 64];
+        load_planes(&mut rows, gamma);
         let (e, f, beta) = (R::load(e, 0), R::load(f, 0), R::load(beta, 0));
         let (both, plus, minus) = (e & f, e & beta & !f, e & beta & f);
-        for (t, gamma) in gamma.into_iter().take(v.len() / R::LANES).enumerate() {
+        for (t, gamma) in rows.iter().take(v.len() / R::LANES).enumerate() {
             let at = t as u32;
             // A mask is minus its bit.
             let own = gamma.negated_if((e ^ f).mask(at)).minus(both.mask(at)).minus(plus.mask(at)).plus(minus.mask(at));
@@ -224,7 +225,7 @@ row_kernel! {
             let masks = R::load(mu, t).plus(R::load(nu, t)).shl(W::BITS - d);
             u.shr(d).plus(constant).minus(masks).minus(R::load(y1, t)).store(y0, t);
         }
-        store_planes(a2, planes);
+        store_planes(&mut a2, planes);
     }
 }
 
@@ -265,15 +266,16 @@ pub fn shared_term<W: Word>(
 
 row_kernel! {
     fn shared_term_unit<R, W>(v: &[W], received: &[u64], drawn: &[W], pad: &[W], planes: &mut [u64]) {
-        let (is_drawn, received) = (received.is_empty(), load_planes::<R>(received));
+        let (is_drawn, mut shares) = (received.is_empty(), [R::zero(); 64]);
+        load_planes(&mut shares, received);
         // What was received for elements that are not there is not passed on.
         let mut rows = [R::zero(); 64];
         for (t, row) in rows.iter_mut().take(v.len() / R::LANES).enumerate() {
-            let share = if is_drawn { R::load(drawn, t) } else { received[t] };
+            let share = if is_drawn { R::load(drawn, t) } else { shares[t] };
             let b = (!R::load(v, t)).mask(W::BITS - 1);
             *row = (share & b).plus(R::load(pad, t));
         }
-        store_planes(rows, planes);
+        store_planes(&mut rows, planes);
     }
 }
 
@@ -295,9 +297,12 @@ pub fn shared_close<W: Word>(d: u32, CloseTerms { v, terms, y2 }: CloseTerms<&[u
 
 row_kernel! {
     fn shared_close_unit<R, W>(d: u32, v: &[W], first: &[u64], second: &[u64], y2: &mut [W]) {
-        let (first, second) = (load_planes::<R>(first), load_planes::<R>(second));
-        for t in 0..v.len() / R::LANES {
-            R::load(v, t).shr(d).plus(first[t].plus(second[t]).shl(W::BITS - d)).store(y2, t);
+        let mut rows = [[R::zero(); 64]; 2];
+        load_planes(&mut rows[0], first);
+        load_planes(&mut rows[1], second);
+        let [first, second] = &rows;
+        for (t, (first, second)) in first.iter().zip(second).take(v.len() / R::LANES).enumerate() {
+            R::load(v, t).shr(d).plus(first.plus(*second).shl(W::BITS - d)).store(y2, t);
         }
     }
 }
