@@ -1,5 +1,6 @@
 //! Element-wise ring operations, fused where an intermediate would only travel through memory.
 
+use super::copy::copy_few;
 use super::parallel::{Out, draw, for_units};
 use crate::device::{Binary, BlockOrder, Combine, Combined, Unary};
 use crate::prg::{Stream, Zero};
@@ -228,8 +229,7 @@ pub fn reorder<W: Word>(order: &BlockOrder, x: &[W], out: &mut [W]) {
         for (k, out) in out.chunks_exact_mut(block).enumerate() {
             let source = &x[start + k * strides[2]..][..block];
             match reversed {
-                false if block == 1 => out[0] = source[0],
-                false => out.copy_from_slice(source),
+                false => copy_few(out, source),
                 true => out.iter_mut().zip(source.iter().rev()).for_each(|(to, from)| *to = *from),
             }
         }

@@ -5,6 +5,7 @@
 pub mod bit_product;
 pub mod bits;
 pub mod conv;
+mod copy;
 pub mod elementwise;
 pub mod extension;
 pub mod gemm;

@@ -4,6 +4,7 @@
 //! in the ring is associative, so neither the cut nor the number of threads changes a result.
 
 use super::pack::{Concat, Lanes, Operand, Scratch, prefetch};
+use crate::device::cpu::copy::copy_few;
 use crate::ring::Word;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -142,7 +143,7 @@ impl<'a, T: Word> Output<'a, T> {
                 if add {
                     target.iter_mut().zip(source).for_each(|(t, s)| *t = t.wrapping_add(s));
                 } else {
-                    target.copy_from_slice(source);
+                    copy_few(target, source);
                 }
             }
             column += run;
