@@ -72,6 +72,9 @@ pub(super) struct Images<'a, T> {
     pub data: &'a [T],
 }
 
+/// Lanes that are packed at a time: a row of so many is kept in registers.
+const GROUP: usize = 16;
+
 /// Output pixels of one row of one image, next to each other.
 #[derive(Clone, Copy, Default)]
 struct Segment {
@@ -99,10 +102,11 @@ impl<'a, T: Word> Images<'a, T> {
         Images { shape, data: &input[group * shape.channels * shape.input[0] * shape.input[1]..] }
     }
 
-    /// The segments that make up `lanes`.
-    fn segments<const W: usize>(&self, lanes: Range<usize>) -> ([Segment; W], usize) {
+    /// Finds the segments that make up `lanes`; how many.
+    #[inline(always)]
+    fn segments<const W: usize>(&self, lanes: Range<usize>, segments: &mut [Segment; W]) -> usize {
         let Shape { image, output, .. } = *self.shape;
-        let (mut segments, mut count, mut lane) = ([Segment::default(); W], 0, 0);
+        let (mut count, mut lane) = (0, 0);
         let (row, mut column) = (lanes.start / output[1], lanes.start % output[1]);
         let (mut batch, mut row) = (row / output[0], row % output[0]);
         while lane < lanes.len() {
@@ -113,59 +117,71 @@ impl<'a, T: Word> Images<'a, T> {
                 (batch, row) = (batch + 1, 0);
             }
         }
-        (segments, count)
+        count
     }
 
-    /// The part of a segment that has inputs under tap (row, column) of the kernel.
+    /// [`Images::pack_group`] by the windows' distance.
     #[inline(always)]
-    fn run(&self, tap: [usize; 2], segment: &Segment) -> Option<Run> {
-        let Shape { input, window, .. } = self.shape;
-        let (left, stride) = (window.padding[2], window.stride[1]);
-        let [down, across] = [tap[0] * window.dilation[0], tap[1] * window.dilation[1]];
-        let y = (segment.row * window.stride[0] + down).wrapping_sub(window.padding[0]);
-        // left padding ≤ column·stride + across < input + left padding
-        let divide = |x: usize| if stride == 1 { x } else { x.div_ceil(stride) };
-        let from = divide(left.saturating_sub(across)).max(segment.column);
-        let to = divide((input[1] + left).saturating_sub(across)).min(segment.column + segment.len);
-        (y < input[0] && from < to).then(|| Run {
-            lane: segment.lane + from - segment.column,
-            len: to - from,
-            source: segment.image + y * input[1] + from * stride + across - left,
-        })
-    }
-}
-
-impl<T: Word> Operand for Images<'_, T> {
-    type Word = T;
-
-    fn depth(&self) -> usize {
-        self.shape.depth()
+    fn pack_strided<const W: usize, const G: usize>(
+        &self,
+        depth: Range<usize>,
+        lanes: Range<usize>,
+        at: usize,
+        rows: &mut [[T; W]],
+    ) {
+        match self.shape.window.stride[1] {
+            1 => self.pack_group::<W, G, 1>(depth, lanes, at, rows),
+            2 => self.pack_group::<W, G, 2>(depth, lanes, at, rows),
+            4 => self.pack_group::<W, G, 4>(depth, lanes, at, rows),
+            _ => self.pack_group::<W, G, 0>(depth, lanes, at, rows),
+        }
     }
 
-    /// Tap by tap, so that the runs of pixels are found once for all channels.
+    /// [`Operand::pack`] of at most `G` lanes, lanes `at` and on of rows of `W`, where windows are `S` apart in a row, or 0 for
+    /// any other distance. Tap by tap, so that the runs of pixels are found once for all channels.
     #[inline(always)]
-    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T]) {
-        let (plane, stride) = (self.shape.input[0] * self.shape.input[1], self.shape.window.stride[1]);
-        let [height, width] = self.shape.window.kernel;
-        let (taps, rows) = (height * width, dst.as_chunks_mut::<W>().0);
-        let (segments, count) = self.segments::<W>(lanes);
+    fn pack_group<const W: usize, const G: usize, const S: usize>(
+        &self,
+        depth: Range<usize>,
+        lanes: Range<usize>,
+        at: usize,
+        rows: &mut [[T; W]],
+    ) {
+        let Shape { input, window, .. } = *self.shape;
+        let ([height, width], left) = (window.kernel, window.padding[2]);
+        let stride = if S == 0 { window.stride[1] } else { S };
+        let (plane, taps) = (input[0] * input[1], height * width);
+        let mut segments = [Segment::default(); G];
+        let count = self.segments(lanes, &mut segments);
         let segments = &segments[..count];
+        let (mut runs, mut masks) = ([Run::default(); G], [[T::zero(); G]; G]);
         let (mut channel, mut tap) = (depth.start / taps, depth.start % taps);
         // The first row of each tap in this range; its other channels follow `taps` rows apart.
         for first in 0..taps.min(depth.len()) {
-            let (mut runs, mut count, mut filled) = ([Run::default(); W], 0, 0);
-            for run in segments.iter().filter_map(|segment| self.run([tap / width, tap % width], segment)) {
-                runs[count] = run;
-                (count, filled) = (count + 1, filled + run.len);
+            let [down, across] = [tap / width * window.dilation[0], tap % width * window.dilation[1]];
+            // Windows whose tap lies inside a row: left padding ≤ column·stride + across < input + left padding.
+            let from = left.saturating_sub(across).div_ceil(stride);
+            let to = (input[1] + left).saturating_sub(across).div_ceil(stride);
+            let mut count = 0;
+            for segment in segments {
+                let y = (segment.row * window.stride[0] + down).wrapping_sub(window.padding[0]);
+                let (from, to) = (from.max(segment.column), to.min(segment.column + segment.len));
+                if y < input[0] && from < to {
+                    let source = segment.image + y * input[1] + from * stride + across - left;
+                    let run = Run { lane: segment.lane + from - segment.column, len: to - from, source };
+                    if (runs[count].lane, runs[count].len) != (run.lane, run.len) {
+                        masks[count] = run.mask();
+                    }
+                    runs[count] = run;
+                    count += 1;
+                }
             }
-            let rows = rows[first..depth.len()].iter_mut().step_by(taps);
-            for (offset, row) in rows.enumerate() {
-                if filled < W {
-                    *row = [T::zero(); W];
-                }
-                for run in &runs[..count] {
-                    copy(row, run, &self.data[(channel + offset) * plane + run.source..], stride);
-                }
+            for (offset, row) in rows[first..depth.len()].iter_mut().step_by(taps).enumerate() {
+                let Some(row) = row[at..].first_chunk_mut::<G>() else { continue };
+                *row = match S {
+                    0 => strided(&runs[..count], &self.data[(channel + offset) * plane..], stride),
+                    _ => gather::<T, G, S>(&runs[..count], &masks, self.data, (channel + offset) * plane),
+                };
             }
             tap += 1;
             if tap == taps {
@@ -175,26 +191,131 @@ impl<T: Word> Operand for Images<'_, T> {
     }
 }
 
-/// Copies one run into its lanes.
-#[inline(always)]
-fn copy<T: Word, const W: usize>(row: &mut [T; W], run: &Run, source: &[T], stride: usize) {
-    let target = &mut row[run.lane..][..run.len];
-    if stride == 1 {
-        // A memcpy of so few words is dearer in its call than in its work.
-        let (target, source) = copy_blocks::<T, 16>(target, &source[..run.len]);
-        let (target, source) = copy_blocks::<T, 4>(target, source);
-        copy_blocks::<T, 1>(target, source);
-    } else {
-        target.iter_mut().zip(source.iter().step_by(stride)).for_each(|(d, s)| *d = *s);
+impl Run {
+    /// All bits of its lanes.
+    #[inline(always)]
+    fn mask<T: Word, const G: usize>(&self) -> [T; G] {
+        let lanes = self.lane..self.lane + self.len;
+        std::array::from_fn(|lane| if lanes.contains(&lane) { !T::zero() } else { T::zero() })
     }
 }
 
-/// Copies whole blocks; returns what is left.
+/// The words of runs of a channel in their lanes, zeros in the others. As many words around each run are read as a row has, and
+/// those in its lanes kept: a loop of a length that is not known costs more than copying a few words.
 #[inline(always)]
-fn copy_blocks<'a, 'b, T: Word, const N: usize>(target: &'a mut [T], source: &'b [T]) -> (&'a mut [T], &'b [T]) {
-    let ((targets, target), (sources, source)) = (target.as_chunks_mut::<N>(), source.as_chunks::<N>());
-    for (target, source) in targets.iter_mut().zip(sources) {
-        *target = *source;
+fn gather<T: Word, const G: usize, const S: usize>(
+    runs: &[Run],
+    masks: &[[T; G]; G],
+    data: &[T],
+    channel: usize,
+) -> [T; G] {
+    let mut row = [T::zero(); G];
+    for (run, mask) in runs.iter().zip(masks) {
+        let start = (channel + run.source).wrapping_sub(S * run.lane);
+        let mut words = *mask;
+        match data.get(start..start.wrapping_add(S * G)) {
+            Some(around) => (0..G).for_each(|lane| words[lane] = words[lane] & around[S * lane]),
+            None => words = at_an_end(run, &data[channel..], S),
+        }
+        (0..G).for_each(|lane| row[lane] = row[lane] | words[lane]);
     }
-    (target, source)
+    row
+}
+
+/// Of a run at an end of the images there are not as many words around.
+#[cold]
+#[inline(never)]
+fn at_an_end<T: Word, const G: usize>(run: &Run, channel: &[T], stride: usize) -> [T; G] {
+    strided(std::slice::from_ref(run), channel, stride)
+}
+
+/// The words of runs of a channel in their lanes, zeros in the others, word by word.
+#[inline(always)]
+fn strided<T: Word, const G: usize>(runs: &[Run], channel: &[T], stride: usize) -> [T; G] {
+    let mut row = [T::zero(); G];
+    for run in runs {
+        let words = channel[run.source..].iter().step_by(stride);
+        row[run.lane..][..run.len].iter_mut().zip(words).for_each(|(to, from)| *to = *from);
+    }
+    row
+}
+
+impl<T: Word> Operand for Images<'_, T> {
+    type Word = T;
+
+    fn depth(&self) -> usize {
+        self.shape.depth()
+    }
+
+    #[inline(always)]
+    fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T]) {
+        let rows = dst.as_chunks_mut::<W>().0;
+        if W <= GROUP {
+            return self.pack_strided::<W, W>(depth, lanes, 0, rows);
+        }
+        for at in (0..W).step_by(GROUP) {
+            let lanes = (lanes.start + at).min(lanes.end)..(lanes.start + at + GROUP).min(lanes.end);
+            self.pack_strided::<W, GROUP>(depth.clone(), lanes, at, rows);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn panel<T: Word, const W: usize>(images: &Images<'_, T>, depth: Range<usize>, lanes: Range<usize>) -> Vec<T> {
+        let mut words = vec![T::one(); depth.len() * W];
+        images.pack::<W>(depth, lanes, &mut words);
+        words
+    }
+
+    /// A panel holds what the definition of a convolution says, in every lane, of every width.
+    fn panels_are_of_im2col<T: Word, const W: usize>(geometry: &ConvGeometry, depth: Range<usize>, first: usize) {
+        let shape = Shape::new(geometry).unwrap();
+        let x: Vec<T> = (1..=geometry.input_shape().iter().product::<usize>() as u64).map(T::of_u64).collect();
+        let ([height, width], [kernel, across], window) = (geometry.input, geometry.window.kernel, geometry.window);
+        let output = geometry.output().unwrap();
+        let lanes = first..(first + W).min(geometry.batch * output[0] * output[1]);
+        let found = panel::<T, W>(&Images::new(&shape, &x, 0), depth.clone(), lanes.clone());
+        for (k, row) in depth.zip(found.chunks_exact(W)) {
+            let (channel, ky, kx) = (k / (kernel * across), k / across % kernel, k % across);
+            for (lane, &word) in row.iter().enumerate() {
+                let (image, oy, ox) = {
+                    let at = first + lane;
+                    (at / (output[0] * output[1]), at / output[1] % output[0], at % output[1])
+                };
+                let y = (oy * window.stride[0] + ky * window.dilation[0]).wrapping_sub(window.padding[0]);
+                let x_at = (ox * window.stride[1] + kx * window.dilation[1]).wrapping_sub(window.padding[2]);
+                let inside = first + lane < lanes.end && y < height && x_at < width;
+                let at = ((image * geometry.in_channels + channel) * height).wrapping_add(y) * width;
+                let expected = if inside { x[at + x_at] } else { T::zero() };
+                assert_eq!(word, expected, "depth {k}, lane {lane} of {lanes:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn panels_hold_what_taps_see(
+            channels in 1usize..5, input in [1usize..9, 1usize..40], kernel in [1usize..4, 1usize..6],
+            stride in [1usize..3, 1usize..6], padding in prop::array::uniform4(0usize..7), dilation in [1usize..3, 1usize..3],
+            ends in prop::array::uniform3(0usize..1000),
+        ) {
+            let window = PoolGeometry { kernel, stride, padding, dilation };
+            let geometry = ConvGeometry { batch: 2, in_channels: channels, input, out_channels: 1, window, groups: 1 };
+            prop_assume!(geometry.output().is_ok());
+            let (depth, output) = (channels * kernel[0] * kernel[1], geometry.output().unwrap());
+            let from = ends[0] % depth;
+            let depth = from..(from + 1 + ends[1]).min(depth);
+            let first = ends[2] % (2 * output[0] * output[1]);
+            panels_are_of_im2col::<u64, 4>(&geometry, depth.clone(), first);
+            panels_are_of_im2col::<u64, 16>(&geometry, depth.clone(), first);
+            panels_are_of_im2col::<u32, 16>(&geometry, depth.clone(), first);
+            panels_are_of_im2col::<u32, 32>(&geometry, depth, first);
+        }
+    }
 }

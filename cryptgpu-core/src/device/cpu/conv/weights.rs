@@ -115,6 +115,12 @@ struct Run {
     inside: [usize; 2],
 }
 
+/// Words of a piece of a row at an edge, with its padding, which is copied for each run that sees it: at most.
+const LINE: usize = 512;
+
+/// Words of a run that are copied at a time, at most.
+const MOST_COPIED: usize = 12;
+
 /// Output pixels packed at a time, so that their rows of a panel stay in the first-level cache.
 const PIXELS: usize = 64;
 
@@ -123,11 +129,12 @@ impl<'a, T: Word> Taps<'a, T> {
         Taps { images: Images::new(shape, input, group), depth }
     }
 
-    /// The runs that make up `lanes`.
-    fn runs<const W: usize>(&self, lanes: Range<usize>) -> ([Run; W], usize) {
+    /// Finds the runs that make up `lanes`; how many.
+    #[inline(always)]
+    fn runs<const W: usize>(&self, lanes: Range<usize>, runs: &mut [Run; W]) -> usize {
         let Shape { input, window, .. } = *self.images.shape;
         let ([height, width], left, stride) = (window.kernel, window.padding[2], window.stride[1]);
-        let (mut runs, mut count, mut lane) = ([Run::default(); W], 0, lanes.start);
+        let (mut count, mut lane) = (0, lanes.start);
         while lane < lanes.end {
             let (channel, ky, kx) = (lane / (height * width), lane / width % height, lane % width);
             let len = (width - kx).min(lanes.end - lane);
@@ -143,7 +150,7 @@ impl<'a, T: Word> Taps<'a, T> {
             };
             (lane, count) = (lane + len, count + 1);
         }
-        (runs, count)
+        count
     }
 
     /// What the taps of `run` see of output pixels (`row`, `columns`) of the image at `image`, into its lanes; words
@@ -156,6 +163,7 @@ impl<'a, T: Word> Taps<'a, T> {
         row: usize,
         columns: Range<usize>,
         rows: &mut [[T; W]],
+        padded: &mut [T; LINE],
     ) {
         let Shape { input, window, .. } = *self.images.shape;
         let y = (row * window.stride[0] + run.down).wrapping_sub(window.padding[0]);
@@ -165,38 +173,60 @@ impl<'a, T: Word> Taps<'a, T> {
         let (left, stride, dilation) = (window.padding[2], window.stride[1], window.dilation[1]);
         let line = &self.images.data[image + run.channel + y * input[1]..];
         let [from, to] = run.inside.map(|column| column.clamp(columns.start, columns.end));
-        for column in (columns.start..from).chain(to..columns.end) {
-            for (tap, word) in rows[column - columns.start][run.lane..][..run.len].iter_mut().enumerate() {
-                let x = (column * stride + run.across + tap * dilation).wrapping_sub(left);
-                *word = if x < input[1] { line[x] } else { T::zero() };
+        let copied = match dilation {
+            1 if (from, to) == (columns.start, columns.end) => {
+                let source = &line[from * stride + run.across - left..];
+                copy_run(rows, run.lane..run.lane + run.len, source, stride)
             }
-        }
-        if from == to {
-            return;
-        }
-        let rows = &mut rows[from - columns.start..to - columns.start];
-        let source = &line[from * stride + run.across - left..];
-        let copied = match run.len {
-            _ if dilation > 1 => false,
-            1 => copy_runs::<T, W, 1>(rows, run.lane, source, stride),
-            2..=4 => copy_runs::<T, W, 4>(rows, run.lane, source, stride),
-            5..=8 => copy_runs::<T, W, 8>(rows, run.lane, source, stride),
-            9..=12 => copy_runs::<T, W, 12>(rows, run.lane, source, stride),
+            1 if (columns.len() - 1) * stride + MOST_COPIED <= LINE => {
+                let seen = &mut padded[..(columns.len() - 1) * stride + MOST_COPIED];
+                let first = columns.start * stride + run.across;
+                let start = first.saturating_sub(left).min(input[1]);
+                let (before, behind) = seen.split_at_mut(left.saturating_sub(first).min(seen.len()));
+                let (inside, behind) = behind.split_at_mut(behind.len().min(input[1] - start));
+                before.fill(T::zero());
+                inside.copy_from_slice(&line[start..start + inside.len()]);
+                behind.fill(T::zero());
+                copy_run(rows, run.lane..run.lane + run.len, seen, stride)
+            }
             _ => false,
         };
         if !copied {
-            for (pixel, row) in rows.iter_mut().enumerate() {
-                let words = source[pixel * stride..].iter().step_by(dilation);
-                row[run.lane..][..run.len].iter_mut().zip(words).for_each(|(to, from)| *to = *from);
+            for (column, row) in columns.zip(rows) {
+                for (tap, word) in row[run.lane..][..run.len].iter_mut().enumerate() {
+                    let x = (column * stride + run.across + tap * dilation).wrapping_sub(left);
+                    *word = if x < input[1] { line[x] } else { T::zero() };
+                }
             }
         }
     }
 }
 
-/// Copies `N` words into lanes `lane` and on of each row, `stride` further in the source from row to row; false, and
-/// nothing done, where a row or the source ends before.
+/// Copies words into lanes of each row, `stride` further in the source from row to row, in as few blocks as there is room for; false where
+/// the source ends before.
 #[inline(always)]
-fn copy_runs<T: Word, const W: usize, const N: usize>(
+fn copy_run<T: Word, const W: usize>(rows: &mut [[T; W]], lanes: Range<usize>, source: &[T], stride: usize) -> bool {
+    let mut lane = lanes.start;
+    while lane < lanes.end {
+        let source = &source[(lane - lanes.start).min(source.len())..];
+        let (words, copied) = match (lanes.end - lane, W - lane) {
+            (9.., MOST_COPIED..) => (MOST_COPIED, copy_block::<T, W, MOST_COPIED>(rows, lane, source, stride)),
+            (5.., 8..) => (8, copy_block::<T, W, 8>(rows, lane, source, stride)),
+            (2.., 4..) => (4, copy_block::<T, W, 4>(rows, lane, source, stride)),
+            _ => (1, copy_block::<T, W, 1>(rows, lane, source, stride)),
+        };
+        if !copied {
+            return false;
+        }
+        lane += words;
+    }
+    true
+}
+
+/// Copies `N` words into lanes `lane` and on of each row, `stride` further in the source from row to row; false, and
+/// nothing done, where the source ends before.
+#[inline(always)]
+fn copy_block<T: Word, const W: usize, const N: usize>(
     rows: &mut [[T; W]],
     lane: usize,
     source: &[T],
@@ -227,14 +257,15 @@ impl<T: Word> Operand for Taps<'_, T> {
     fn pack<const W: usize>(&self, depth: Range<usize>, lanes: Range<usize>, dst: &mut [T]) {
         let Shape { image, output, .. } = *self.images.shape;
         let rows = &mut dst.as_chunks_mut::<W>().0[..depth.len()];
-        let (runs, count) = self.runs::<W>(lanes.clone());
+        let (mut runs, mut padded) = ([Run::default(); W], [T::zero(); LINE]);
+        let count = self.runs(lanes.clone(), &mut runs);
         let (line, mut column) = (depth.start / output[1], depth.start % output[1]);
         let (mut start, mut line, mut at) = (line / output[0] * image, line % output[0], 0);
         while at < rows.len() {
             let len = (output[1] - column).min(rows.len() - at).min(PIXELS);
             let rows = &mut rows[at..at + len];
             for run in &runs[..count] {
-                self.pack_run(run, start, line, column..column + len, rows);
+                self.pack_run(run, start, line, column..column + len, rows, &mut padded);
             }
             if lanes.len() < W {
                 rows.iter_mut().for_each(|row| row[lanes.len()..].fill(T::zero()));
