@@ -133,10 +133,7 @@ fn serve_with(jobs: &Jobs, guard: impl FnOnce(&Bootstrap) -> Result<Option<Guard
     own_process::return_large_memory();
     own_process::allow_open_files();
     function::learn();
-    if let Some(threads) = bootstrap.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|error| format!("cannot start {threads} threads: {error}"))?;
-    }
+    start_threads(bootstrap.threads)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -156,6 +153,18 @@ fn serve_with(jobs: &Jobs, guard: impl FnOnce(&Bootstrap) -> Result<Option<Guard
     }
     crate::device::cuda::leave();
     outcome
+}
+
+/// Starts the threads that compute: as many as are given, as `RAYON_NUM_THREADS` says, or as the machine has cores. This one, on
+/// which jobs run, is one of them: it computes its part of a step itself, instead of waking another and waiting for that.
+/// (Not where it is the only one: threads that a job starts would wait for it while it waits for them.)
+fn start_threads(given: Option<usize>) -> Result<(), String> {
+    let named = || std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok();
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = given.or_else(named).filter(|&threads| threads > 0).unwrap_or_else(cores);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    let pool = if threads > 1 { pool.use_current_thread() } else { pool };
+    pool.build_global().map_err(|error| format!("cannot start {threads} threads: {error}"))
 }
 
 /// The bootstrap, and the standard input that it came by.
