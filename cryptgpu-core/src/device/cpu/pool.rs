@@ -1,6 +1,6 @@
 //! Windows over image planes: sums, single taps, and their adjoints. Memory-bound: every input word is read once
-//! a tap from cache, every output word written once. Windows that lie next to each other, those of nearly all networks, are
-//! walked as pieces of a row.
+//! a tap from cache, every output word written once. Sums go down rows first, then along one row with its padding; what spreads
+//! them along a row first, then down.
 
 use crate::device::{PlaneWindows, PoolGeometry};
 use crate::ring::Word;

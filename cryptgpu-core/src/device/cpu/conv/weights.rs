@@ -7,9 +7,10 @@
 //! With one input channel a group there is too little work a word for that: a direct loop.
 //!
 //! Floor: the products of the convolution itself, and a word packed for each of them divided by the output channels of
-//! a group. Packing copies runs of a kernel's row in blocks of four words. Measured on one core of an AMD EPYC (Zen 4,
-//! AVX-512), packing and all: 0.95 to 1.1 times as long as the convolution from 144 columns and 32 rows on; 1.16 times
-//! for LeNet's first layer (25 columns, 20 rows), 1.5 times for VGG's (27 columns, 64 rows).
+//! a group. Packing copies runs of a kernel's row in blocks of up to twelve words, and what they see at an edge of an
+//! image with its padding first. Measured on one core of an AMD EPYC (Zen 4, AVX-512) before edges were copied so,
+//! packing and all: 0.95 to 1.1 times as long as the convolution from 144 columns and 32 rows on; 1.16 times for LeNet's
+//! first layer (25 columns, 20 rows), 1.5 times for VGG's (27 columns, 64 rows).
 
 use super::WeightGradientTerm;
 use super::implicit::{Images, Shape};
