@@ -1,6 +1,6 @@
 //! Windows over image planes: sums, single taps, and their adjoints. Memory-bound: every input word is read once
-//! a tap from cache, every output word written once. Sums go down rows first, then along one row with its padding; what spreads
-//! them along a row first, then down.
+//! a tap from cache, every output word written once. Sums go down rows first, then along one row with its padding; their
+//! adjoint goes along a row first, then down.
 
 use crate::device::{PlaneWindows, PoolGeometry};
 use crate::ring::Word;
@@ -135,7 +135,8 @@ pub fn tap<W: Word>(windows: &PlaneWindows, tap: [usize; 2], fill: u64, x: &[W],
 
 /// The adjoint of [`sum`] and [`tap`]: `inputs` = for every input of every plane the sum over the windows that see it,
 /// of the window's word in `g`, or when `by_tap` of the word in `g` of the tap that sees it (all windows of the first
-/// tap, then all of the second, …). Every window's word is read once a tap, every input is in cache meanwhile.
+/// tap, then all of the second, …). Every window's word is read once, or by tap once a tap, every input is in cache
+/// meanwhile.
 pub fn spread<W: Word>(windows: &PlaneWindows, by_tap: bool, g: &[W], inputs: &mut [W]) {
     let PlaneWindows { input: [height, width], output: out, .. } = *windows;
     if inputs.is_empty() {

@@ -203,8 +203,8 @@ impl<'a, T: Word> Taps<'a, T> {
     }
 }
 
-/// Copies words into lanes of each row, `stride` further in the source from row to row, in as few blocks as there is room for; false where
-/// the source ends before.
+/// Copies words into lanes of each row, `stride` further in the source from row to row, in as few blocks as there is
+/// room for; false where the source ends before. Words of later lanes may be overwritten.
 #[inline(always)]
 fn copy_run<T: Word, const W: usize>(rows: &mut [[T; W]], lanes: Range<usize>, source: &[T], stride: usize) -> bool {
     let mut lane = lanes.start;
