@@ -2,10 +2,11 @@
 //! number, since fresh memory costs more (page faults, zeroing) than what is written to it. Tensors, shapes and messages do
 //! not live here.
 //!
-//! What is kept, with what is in use, is never more than half above the most that was in use at once, and never more than
-//! 64 MiB above it ([`Store::room`]). So the memory of a process is that of its largest step and so much more, and can be
-//! stated before it runs. Memory that fits serves first, then larger one, as long as that makes the most no more, then one to
-//! which pages are added or from which they are taken. Nothing that is used again is zeroed.
+//! What is kept, with what is in use, is never more than half above the most that was asked for at once, and never more than
+//! 64 MiB above it ([`Store::room`]); words in memory that is larger than was asked for are among what is kept. So the memory of a
+//! process is that of its largest step and so much more, and can be stated before it runs. Memory that fits serves first, then
+//! larger one, as long as there is room for what is not used of it, then one to which pages are added or from which they are
+//! taken. Nothing that is used again is zeroed.
 
 use crate::ring::Word;
 use parking_lot::Mutex;
@@ -40,15 +41,17 @@ struct Store {
     free: VecDeque<Vec<u64>>,
     /// In `free`.
     kept: usize,
-    /// In [`Words`].
+    /// In [`Words`], as many as were asked for.
     used: usize,
+    /// Behind those, in the same memory.
+    surplus: usize,
     /// The most that was in use: since the last job ended, and in that job.
     most: [usize; 2],
 }
 
 impl Store {
     const fn new() -> Self {
-        Store { free: VecDeque::new(), kept: 0, used: 0, most: [0; 2] }
+        Store { free: VecDeque::new(), kept: 0, used: 0, surplus: 0, most: [0; 2] }
     }
 
     /// The most that was in use, lately.
@@ -56,17 +59,22 @@ impl Store {
         self.most[0].max(self.most[1])
     }
 
-    /// How many words may be kept while `used` are in use.
+    /// How many words may be kept, surplus included, while `used` are in use.
     fn room(&self, used: usize) -> usize {
         let most = self.most().max(used);
         most + beside(most) - used
     }
 
+    /// How many words more may stand behind those that were asked for.
+    fn room_for_surplus(&self) -> usize {
+        beside(self.most()).saturating_sub(self.surplus)
+    }
+
     /// Freed words for `len`, of which some may have to be added or given back ([`fitted`]): as many and at most an eighth more,
-    /// or the fewest up to twice as many that make the most no more than it is; or, where pages can be moved, twice as many at
-    /// most, or half as many at least. Of equally many those that were freed last: a processor's caches may hold them.
+    /// or the fewest up to twice as many whose surplus has room; or, where pages can be moved, twice as many at most, or half as
+    /// many at least. Of equally many those that were freed last: a processor's caches may hold them.
     fn find(&mut self, len: usize) -> Option<Vec<u64>> {
-        let larger = (2 * len).min(self.most().saturating_sub(self.used));
+        let larger = (2 * len).min(len + self.room_for_surplus());
         let of = |range: RangeInclusive<usize>| {
             let fits = self.free.iter().enumerate().rev().filter(move |(_, words)| range.contains(&words.capacity()));
             fits.map(|(at, words)| (at, words.capacity()))
@@ -80,10 +88,10 @@ impl Store {
         Some(words)
     }
 
-    /// Takes out what there is no room for beside `used` words in use, the longest there first.
-    fn shrink(&mut self, used: usize) -> Vec<Vec<u64>> {
-        let (room, mut out) = (self.room(used), vec![]);
-        while self.kept > room
+    /// Takes out what there is no room for, the longest there first.
+    fn shrink(&mut self) -> Vec<Vec<u64>> {
+        let (room, mut out) = (self.room(self.used), vec![]);
+        while self.kept + self.surplus > room
             && let Some(words) = self.free.pop_front()
         {
             self.kept -= words.capacity();
@@ -96,19 +104,26 @@ impl Store {
     fn keep(&mut self, words: Vec<u64>) -> Vec<Vec<u64>> {
         self.kept += words.capacity();
         self.free.push_back(words);
-        self.shrink(self.used)
+        self.shrink()
     }
 
-    /// So many more words are in use.
-    fn begin(&mut self, words: usize) {
-        self.used += words;
+    /// So many more words are in use, in memory for as many or more.
+    fn begin(&mut self, len: usize, memory: usize) {
+        self.used += len;
+        self.surplus += memory - len;
         self.most[0] = self.most[0].max(self.used);
+    }
+
+    /// As many are in use no more.
+    fn end(&mut self, len: usize, memory: usize) {
+        self.used -= len;
+        self.surplus -= memory - len;
     }
 
     /// A job has ended: what was needed before it counts no more. Gives the words for which there is no room then.
     fn end_job(&mut self) -> Vec<Vec<u64>> {
         self.most = [self.used, self.most[0]];
-        self.shrink(self.used)
+        self.shrink()
     }
 }
 
@@ -118,22 +133,27 @@ const fn beside(most: usize) -> usize {
     if part < KEPT_MOST { part } else { KEPT_MOST }
 }
 
-/// At least `len` words whose content is of no meaning.
+/// At least `len` words whose content is of no meaning, counted as in use from before there is memory for them: new pages take
+/// their time.
 fn take(len: usize) -> Vec<u64> {
-    if len < MIN_WORDS {
-        return vec![0; len];
-    }
     let mut store = STORE.lock();
     let found = store.find(len);
-    let most = store.most().saturating_sub(store.used);
-    let used = store.used + len;
-    let unneeded = if found.is_none() { store.shrink(used) } else { vec![] };
+    let most = len + store.room_for_surplus();
+    let memory = found.as_ref().map_or(len, Vec::capacity).max(len);
+    store.begin(len, memory);
+    let unneeded = store.shrink();
     drop(store);
     drop(unneeded);
-    match found {
+    let words = match found {
         Some(words) => fitted(words, len, most),
         None => fresh(len),
+    };
+    if words.capacity() != memory {
+        let mut store = STORE.lock();
+        store.end(len, memory);
+        store.begin(len, words.capacity());
     }
+    words
 }
 
 /// Freed words as at least `len`, and not many more where that would be more than `most`. The allocator moves pages to do so,
@@ -163,15 +183,6 @@ fn fresh(len: usize) -> Vec<u64> {
     words
 }
 
-/// Keeps words that are needed no more, if there is room.
-fn put(words: Vec<u64>) {
-    if words.capacity() >= MIN_WORDS {
-        // The system takes back what there is no room for, after the lock is free.
-        let unneeded = STORE.lock().keep(words);
-        drop(unneeded);
-    }
-}
-
 /// A job has ended: memory beyond what it needed goes back to the system.
 pub(crate) fn end_job() {
     let unneeded = STORE.lock().end_job();
@@ -193,14 +204,22 @@ pub struct Words {
 
 impl Words {
     /// Words that have come from elsewhere.
-    pub(crate) fn new(words: Vec<u64>) -> Self {
-        let len = words.len();
-        Words::of(words, len)
+    pub(crate) fn new(memory: Vec<u64>) -> Self {
+        let len = memory.len();
+        if memory.capacity() >= MIN_WORDS {
+            let mut store = STORE.lock();
+            store.begin(len, memory.capacity());
+            let unneeded = store.shrink();
+            drop(store);
+            drop(unneeded);
+        }
+        Words { memory, len }
     }
 
     /// `len` words whose content is of no meaning: the caller overwrites all of it.
     pub(crate) fn scratch(len: usize) -> Self {
-        Words::of(take(len), len)
+        let memory = if len < MIN_WORDS { vec![0; len] } else { take(len) };
+        Words { memory, len }
     }
 
     /// A copy of `words`.
@@ -208,13 +227,6 @@ impl Words {
         let mut copy = Words::scratch(words.len());
         copy.copy_from_slice(words);
         copy
-    }
-
-    fn of(memory: Vec<u64>, len: usize) -> Self {
-        if memory.capacity() >= MIN_WORDS {
-            STORE.lock().begin(memory.capacity());
-        }
-        Words { memory, len }
     }
 
     /// The words, for elsewhere.
@@ -230,14 +242,14 @@ impl Words {
             let mut words = self.leave();
             words.truncate(self.len);
             words.shrink_to_fit();
-            *self = Words::of(words, self.len);
+            *self = Words::new(words);
         }
     }
 
     fn leave(&mut self) -> Vec<u64> {
         let words = std::mem::take(&mut self.memory);
         if words.capacity() >= MIN_WORDS {
-            STORE.lock().used -= words.capacity();
+            STORE.lock().end(self.len, words.capacity());
         }
         words
     }
@@ -251,7 +263,16 @@ impl Clone for Words {
 
 impl Drop for Words {
     fn drop(&mut self) {
-        put(self.leave());
+        let words = std::mem::take(&mut self.memory);
+        let memory = words.capacity();
+        if memory >= MIN_WORDS {
+            let mut store = STORE.lock();
+            store.end(self.len, memory);
+            let unneeded = store.keep(words);
+            // The system takes back what there is no room for, after the lock is free.
+            drop(store);
+            drop(unneeded);
+        }
     }
 }
 
@@ -306,7 +327,7 @@ mod tests {
     /// A store that keeps words of these numbers, of which `used` are in use and `most` were.
     fn store(free: &[usize], used: usize, most: usize) -> Store {
         let free: VecDeque<Vec<u64>> = free.iter().map(|&len| Vec::with_capacity(len)).collect();
-        Store { kept: free.iter().map(Vec::capacity).sum(), free, used, most: [most, 0] }
+        Store { kept: free.iter().map(Vec::capacity).sum(), free, used, surplus: 0, most: [most, 0] }
     }
 
     /// What serves for `len` words, by number.
@@ -324,23 +345,26 @@ mod tests {
         let all = [N, 3 * N, 5 * N / 4, N + N / 16, N + N / 8];
         let mut fits = store(&all, 9 * N, 9 * N);
         assert_eq!([(); 3].map(|()| served(&mut fits, N)), [Some(N), Some(N + N / 16), Some(N + N / 8)]);
-        // Larger ones up to twice as many while they make the most no more.
+        // Larger ones up to twice as many while there is room for what is not used of them: half of the most, here.
         assert_eq!(served(&mut store(&[3 * N, 2 * N, 7 * N / 4], 0, 2 * N), N), Some(7 * N / 4));
         assert_eq!(served(&mut store(&[3 * N], 0, 9 * N), N), None);
+        let mut filled = store(&[N, 3 * N / 4], 0, 2 * N);
+        filled.surplus = 3 * N / 4;
+        assert_eq!((filled.room_for_surplus(), served(&mut filled, N / 2)), (N / 4, Some(3 * N / 4)));
         // Beyond that, pages: of the fewest that are enough, else of the most that are half as many at least.
         let moved = [N / 2, 2 * N, N / 2 - 1, 3 * N / 4];
         assert_eq!(served(&mut store(&moved, N, N), N), Some(2 * N));
         assert_eq!(served(&mut store(&[N / 2, N / 2 - 1, 3 * N / 4], N, N), N), Some(3 * N / 4));
         assert_eq!(served(&mut store(&[N / 2 - 1], N, N), N), None);
         // Few words are in no pages of their own.
-        assert_eq!(served(&mut store(&[N, N / 3], N, N), N / 2), None);
+        assert_eq!(served(&mut store(&[N, N / 3], N / 4, N / 4), N / 2), None);
     }
 
     #[test]
     fn of_equally_many_words_those_freed_last_serve() {
         let mut store = store(&[N, N, N], 0, 0);
         let places = [&store.free[0], &store.free[2]].map(|words| words.as_ptr());
-        let (found, gone) = (store.find(N).unwrap(), store.shrink(0));
+        let (found, gone) = (store.find(N).unwrap(), store.shrink());
         assert_eq!([found.as_ptr(), gone[0].as_ptr()], [places[1], places[0]]);
     }
 
@@ -372,17 +396,22 @@ mod tests {
         let gone: Vec<usize> = store.keep(Vec::with_capacity(2 * N)).iter().map(Vec::capacity).collect();
         assert_eq!((gone, store.kept), (vec![N, 2 * N], 3 * N));
         // What comes into use needs room as well; none of it is for what is beyond the most.
-        store.begin(3 * N);
-        assert_eq!((store.most(), store.room(5 * N), store.shrink(5 * N).len()), (5 * N, 5 * N / 2, 1));
+        store.begin(3 * N, 3 * N);
+        assert_eq!((store.most(), store.room(5 * N), store.shrink().len()), (5 * N, 5 * N / 2, 1));
+        // What was not asked for needs room like what is kept, until those words are dropped.
+        store.begin(N, 3 * N);
+        assert_eq!((store.surplus, store.room(6 * N), store.shrink().len(), store.kept), (2 * N, 3 * N, 1, N));
+        store.end(N, 3 * N);
+        assert_eq!((store.used, store.surplus), (5 * N, 0));
     }
 
     #[test]
     fn what_a_job_needed_counts_until_the_next_one_has_ended() {
         let mut store = store(&[N, N], 0, 0);
-        store.begin(4 * N);
+        store.begin(4 * N, 4 * N);
         store.used = N;
         assert!(store.end_job().is_empty() && store.most() == 4 * N && store.room(N) == 5 * N);
-        store.begin(N);
+        store.begin(N, N);
         store.used = N;
         let gone = store.end_job();
         assert_eq!((gone.len(), store.most(), store.room(N), store.kept), (0, 2 * N, 2 * N, 2 * N));
@@ -393,7 +422,7 @@ mod tests {
     #[test]
     fn settled_words_have_no_memory_beside_them() {
         let mut words = Words { memory: vec![3; 2 * N], len: N };
-        STORE.lock().begin(2 * N);
+        STORE.lock().begin(N, 2 * N);
         words.settle();
         assert!(words.memory.capacity() == N && *words == [3; N]);
         let mut few = Words { memory: vec![3; 20], len: 10 };

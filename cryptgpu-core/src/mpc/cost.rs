@@ -287,7 +287,7 @@ pub(super) fn halvings(rows: usize) -> impl Iterator<Item = usize> {
 
 /// Elements after which values that are kept for the check of ranges are looked at, so that they never fill the memory.
 /// Fewer in the unit tests, which reach it so.
-const KEPT: usize = if cfg!(test) { 1 << 15 } else { 1 << 20 };
+pub(crate) const KEPT: usize = if cfg!(test) { 1 << 15 } else { 1 << 20 };
 
 /// What the check of ranges costs ([`super::CheckRange`]), as values come. A party and a formula for a whole network
 /// count with the same.

@@ -12,7 +12,7 @@ use cryptgpu_core::mpc::{CheckRange, Settings};
 use cryptgpu_core::net::PartyId;
 use cryptgpu_core::nn::plaintext::{Arithmetic, PlaintextTraining, Rounding};
 use cryptgpu_core::nn::training::{Adam, Optimizer, Reveal, Schedule, Sgd, Train, TrainingPlan, initial};
-use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext};
+use cryptgpu_core::nn::{Graph, Op, WeightSource, Weights, plaintext, zoo};
 use cryptgpu_core::ring::{FixedPoint, Ring};
 use cryptgpu_datasets::ImageSet;
 use std::time::{Duration, Instant};
@@ -112,8 +112,8 @@ fn unseen() -> Graph {
 }
 
 /// The stated memory is about that of a process: of networks whose values take most, by ReLU, maximum or batch normalisation, of one
-/// whose weights do, all of them or mostly such as no gradient reaches, and of Adam's roots of as many numbers as it updates at once. Which of a party's messages are on their way at once varies, and with it how much freed memory is
-/// kept: few iterations of a network of few layers keep little of the 56 MiB that are stated for the second.
+/// whose weights do, all of them or mostly such as no gradient reaches, and of Adam's roots of as many numbers as it updates at
+/// once. Few iterations of a network of few layers keep little of the freed memory that is stated.
 #[test]
 fn what_a_training_takes_in_memory_is_stated() {
     let (values, normalised) = (with(Op::Relu), with(Op::BatchNorm2d { eps: 1e-5 }));
@@ -121,29 +121,59 @@ fn what_a_training_takes_in_memory_is_stated() {
     let sgd = Sgd::new(0.01).momentum(0.9);
     let adam = Adam::new(0.001);
     let cases = [
-        (values, 64, sgd, 0.65..1.2),
-        (maxima, 64, sgd, 0.65..1.2),
-        (normalised, 64, sgd, 0.65..1.2),
-        (wide(1024), 16, sgd, 0.65..1.2),
+        (values, 64, sgd, 0.8..1.2),
+        (maxima, 64, sgd, 0.8..1.2),
+        (normalised, 64, sgd, 0.8..1.2),
+        (wide(1024), 16, sgd, 0.7..1.15),
         // The owner of the weights has them in the clear as well while they are shared, which takes most here.
-        (unseen(), 16, sgd, 0.65..1.35),
-        (wide(256), 16, adam, 0.8..1.25),
+        (unseen(), 16, sgd, 0.85..1.4),
+        (wide(256), 16, adam, 0.85..1.15),
     ];
     let rings = [Settings::default(), short()];
     let cases = cases.into_iter().flat_map(|case| rings.map(|settings| (case.clone(), settings)));
     for ((net, batch, optimizer, within), computing) in cases {
         let train = Train { batch, iterations: Some(3), optimizer, ..settings() };
-        let plan = TrainingPlan::new(&net, &train, computing.codec.ring()).unwrap();
-        let stated = plan.memory(batch, computing.check_range);
-        let cluster = local().computing(computing).start().unwrap();
-        let random = DataSource::random(net.input_shape(), 10, 3 * batch);
-        let data = cluster.dataset(random, Images::at(0), Labels::at(2)).unwrap();
-        let run = cluster.train(&net, &data, train).unwrap();
-        let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
-        let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
-        println!("{} by {optimizer:?} in {}: {ratio:?} of {stated:?}", net.name(), computing.codec.ring());
-        assert!(ratio.iter().all(|ratio| within.contains(ratio)), "{}: {ratio:?} of {stated:?}", net.name());
+        let ratio = measured_to_stated(&net, train, computing);
+        assert!(ratio.iter().all(|ratio| within.contains(ratio)), "{}: {ratio:?}", net.name());
     }
+}
+
+/// A tenth: of whole networks, checked and not, in both rings. Of the three parties the middle one, as one that lags behind holds
+/// more of the others' messages.
+#[test]
+fn the_stated_memory_of_whole_networks_is_right_within_a_tenth() {
+    let rings = [Ring::Z64, Ring::Z32];
+    let computing = rings.into_iter().flat_map(|ring| {
+        [CheckRange::Off, CheckRange::Layers].map(|check_range| {
+            let codec = ring.into();
+            Settings { codec, check_range, ..Settings::default() }
+        })
+    });
+    for computing in computing {
+        for (name, batch) in [("lenet", 64), ("resnet8-cifar10", 64)] {
+            let net = zoo::by_name(name).unwrap();
+            let train = Train { batch, iterations: Some(5), optimizer: Sgd::new(0.01).momentum(0.9), ..settings() };
+            let mut ratio = measured_to_stated(&net, train, computing);
+            ratio.sort_by(f64::total_cmp);
+            assert!((0.9..1.1).contains(&ratio[1]), "{name} by {computing:?}: {ratio:?}");
+        }
+    }
+}
+
+/// Peaks of the three processes that train with random examples, of what is stated.
+fn measured_to_stated(net: &Graph, train: Train, computing: Settings) -> [f64; 3] {
+    let (batch, check) = (train.batch, computing.check_range);
+    let plan = TrainingPlan::new(net, &train, computing.codec.ring()).unwrap();
+    let stated = plan.memory(batch, check);
+    let cluster = local().computing(computing).start().unwrap();
+    let count = batch * train.iterations.unwrap_or(1);
+    let random = DataSource::random(net.input_shape(), 10, count);
+    let data = cluster.dataset(random, Images::at(0), Labels::at(2)).unwrap();
+    let run = cluster.train(net, &data, train).unwrap();
+    let measured = run.usage().each_ref().map(|usage| usage.peak_rss_bytes);
+    let ratio = measured.map(|measured| measured as f64 / stated.total() as f64);
+    println!("{} in {}, {check}: {ratio:?} of {stated:?}", net.name(), plan.ring());
+    ratio
 }
 
 /// Whoever owns the rows, the run is the same but for the rounding of truncations; and it goes on from given weights.

@@ -6,7 +6,7 @@ use super::optimizer;
 use super::plan::{Keeps, TrainingPlan};
 use super::settings::{Optimizer, Sgd};
 use crate::device::spare;
-use crate::mpc::{CheckRange, KeptMaxima, RepBits};
+use crate::mpc::{CheckRange, KeptMaxima, RepBits, cost};
 use crate::nn::graph::without_gradient;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 
@@ -26,7 +26,7 @@ pub struct TrainingMemory {
     /// The most that sharing the first weights takes, before any iteration, when nothing else is held: the weights before one, and
     /// that one with what cuts off what no gradient reaches.
     pub sharing: u64,
-    /// Freed memory that the process keeps for what comes next: it may keep half of all above and 64 MiB, and two fifths are usually there.
+    /// Freed memory that the process keeps for what comes next: it may keep half of all above and 64 MiB, and 0.35 are usually there.
     pub kept: u64,
     /// The program, its threads and links.
     pub process: u64,
@@ -47,18 +47,19 @@ impl TrainingMemory {
 /// 31 MiB in all, whatever the network.
 const PROCESS: u64 = 24 << 20;
 
-/// Elements that a protocol holds at its peak for each element that it works on, its result's shares, messages on their way and
-/// what freed memory is larger than needed included, and its arguments not. The updates were measured in processes, a
-/// ReLU is fitted to the peaks of whole networks, the others are scaled like them.
+/// Elements that a protocol holds at its peak for each element that it works on, its result's shares and messages on their way included,
+/// its arguments not. Products, ReLUs, checks and updates are fitted to what was counted, step by step, in processes that train LeNet,
+/// AlexNet and ResNet-8 in both rings; a checked product has a message more, as peaks of processes showed. The others are scaled
+/// like them.
 mod words {
     /// A truncation of products, from the summand on.
-    pub const PRODUCT: f64 = 6.5;
+    pub const PRODUCT: f64 = 5.0;
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
     /// A ReLU.
     pub const RELU: f64 = 7.6;
-    /// A ReLU of what is checked while the ReLU goes on: the upper bits of both components beside it.
-    pub const CHECKED_RELU: f64 = 8.6;
+    /// A ReLU of what is checked first, whose truncation has ended.
+    pub const CHECKED_RELU: f64 = 7.0;
     /// A ReLU6, which is two.
     pub const RELU6: f64 = 18.0;
     /// A bit times a share.
@@ -67,15 +68,18 @@ mod words {
     pub const MAX_POOL: f64 = 7.0;
     /// Softmax, for each logit, of 64 bits in either ring.
     pub const SOFTMAX: f64 = 60.0;
-    /// A root or a quotient.
-    pub const ROOT: f64 = 270.0;
+    /// Adam's update: a root and a quotient, of 64 bits in either ring; and the checks of both.
+    pub const ADAM: f64 = 255.0;
+    pub const ADAM_CHECK: f64 = 28.0;
     /// An update: gradients and, with momentum, moments end to end; truncations; what is new.
     pub const UPDATE: [f64; 2] = [5.0, 8.8];
     /// A share, such as a result.
     pub const SHARE: f64 = 2.0;
     /// The check of ranges of a truncation, beside its result: the upper bits of both components, packed and as elements, and what
     /// computes their sign.
-    pub const CHECK: f64 = 6.0;
+    pub const CHECK: f64 = 8.0;
+    /// The checks of an update, at its end; and more where each of its truncations is looked at by itself, in the ring of 64 bits.
+    pub const UPDATE_CHECK: [f64; 2] = [5.1, 8.4];
     /// A weight while it is shared: both components, what its owner sends, and what it is of there.
     pub const SHARED_WEIGHT: f64 = 4.0;
     /// The same of one that is cut into what is trained and what is not.
@@ -137,7 +141,7 @@ impl TrainingPlan {
 
 /// Freed memory that is usually kept beside so much in use: networks whose steps are of one size, as ResNets' are, reuse what is freed.
 fn usually_kept(used: u64) -> u64 {
-    spare::kept_beside(used).min(2 * used / 5)
+    spare::kept_beside(used).min(7 * used / 20)
 }
 
 /// Bytes that an optimiser keeps for each number, where a share takes `share`: Adam's are of 64 bits.
@@ -356,12 +360,16 @@ impl<'a> Simulation<'a> {
             let most = bundle.parts(optimizer).iter().map(ExactSizeIterator::len).max().unwrap_or(0);
             // Where there are several parts, all of the bundle lies end to end beside one of them.
             let beside = if most < bundle.elements { (self.word + new) * n } else { 0 };
-            let workspace = match optimizer {
-                Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
-                Optimizer::Adam(_) => 8.0 / self.word as f64 * (words::ROOT + 14.0),
+            let wide = 8.0 / self.word as f64;
+            let (workspace, check) = match optimizer {
+                Optimizer::Sgd(sgd) => {
+                    let alone = self.word == 8 && most >= cost::KEPT;
+                    (words::UPDATE[usize::from(sgd.momentum != 0.0)], words::UPDATE_CHECK[usize::from(alone)])
+                }
+                Optimizer::Adam(_) => (wide * words::ADAM, wide * words::ADAM_CHECK),
             };
-            // The first truncation is checked while all of this is held.
-            let check = if self.checked { words::CHECK } else { 0.0 };
+            // Truncations are checked while all of this is held.
+            let check = if self.checked { check } else { 0.0 };
             self.reach(beside as f64 / self.word as f64 + most as f64 * (workspace + check));
             self.other += new * n;
             self.other -= (self.word * n).min(self.other);
