@@ -13,6 +13,8 @@ mod own_data;
 mod owners;
 mod peers;
 mod process;
+#[cfg(all(target_arch = "x86_64", not(debug_assertions)))]
+mod program;
 mod randomness;
 mod run;
 mod secrets;

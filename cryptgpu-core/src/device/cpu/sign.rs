@@ -171,15 +171,25 @@ row_kernel! {
 /// A share of the carry out of bits 1 to 3 from shares eₖ of Eₖ: a₃b₃ ⊕ (a₃ ⊕ b₃)(a₂b₂ ⊕ (a₂ ⊕ b₂)a₁b₁).
 #[inline(always)]
 fn generate<R: Row>([_, b1, b2, b3]: [R; 4], e: [R; 8]) -> R {
-    let inner = |a2: R, a21: R, a1: R| (b2 & (a2 ^ (b1 & a1))) ^ (b1 & a21);
-    (b3 & (e[4] ^ inner(e[2], e[3], e[1]))) ^ inner(e[6], e[7], e[5])
+    (b3 & (e[4] ^ carry_of_two([b1, b2], [e[2], e[3], e[1]]))) ^ carry_of_two([b1, b2], [e[6], e[7], e[5]])
+}
+
+/// A share of a₂b₂ ⊕ (a₂ ⊕ b₂)a₁b₁, times whatever all are shares times, from shares of a₂, a₂a₁ and a₁.
+#[inline(always)]
+fn carry_of_two<R: Row>([b1, b2]: [R; 2], [a2, both, a1]: [R; 3]) -> R {
+    (b2 & (a2 ^ (b1 & a1))) ^ (b1 & both)
 }
 
 /// A share of (a₁ ⊕ b₁)(a₂ ⊕ b₂)(a₃ ⊕ b₃), times whatever e₀ is a share of, from shares eₖ of Eₖ times the same.
 #[inline(always)]
 fn propagate<R: Row>([_, b1, b2, b3]: [R; 4], e: [R; 8]) -> R {
-    let inner = |a21: R, a1: R, a2: R, none: R| a21 ^ (b1 & a2) ^ (b2 & (a1 ^ (b1 & none)));
-    inner(e[7], e[5], e[6], e[4]) ^ (b3 & inner(e[3], e[1], e[2], e[0]))
+    lower_two([b1, b2], [e[7], e[5], e[6], e[4]]) ^ (b3 & lower_two([b1, b2], [e[3], e[1], e[2], e[0]]))
+}
+
+/// A share of (a₁ ⊕ b₁)(a₂ ⊕ b₂), times whatever the last is a share of, from shares of a₁a₂, a₁ and a₂ times the same, and that.
+#[inline(always)]
+fn lower_two<R: Row>([b1, b2]: [R; 2], [both, a1, a2, none]: [R; 4]) -> R {
+    both ^ (b1 & a2) ^ (b2 & (a1 ^ (b1 & none)))
 }
 
 /// Levels of the tree, each: [`tree_step`].

@@ -25,6 +25,8 @@ pub(super) trait Kernel<const MR: usize, const NR: usize> {
     const ROW_BLOCK: usize;
     /// Most columns of B packed at once, a multiple of `NR`, where there are several row blocks.
     const COLUMN_BLOCK: usize;
+    /// With at most so many columns, rows of A whose depths lie next to each other are read where they lie, and not packed.
+    const IN_PLACE_COLUMNS: usize = 0;
 
     /// Words of a panel of A of this (padded) depth.
     fn a_words(depth: usize) -> usize {
@@ -36,7 +38,7 @@ pub(super) trait Kernel<const MR: usize, const NR: usize> {
         depth * NR
     }
 
-    /// Packs a panel of at most `MR` rows, unless [`Kernel::tile`] reads such rows where they lie.
+    /// Packs a panel of at most `MR` rows.
     fn pack_a(
         &mut self,
         a: &Concat<'_, Lanes<'_, Self::Word>>,
@@ -64,9 +66,9 @@ pub(super) trait Kernel<const MR: usize, const NR: usize> {
 
 /// The left side of a tile.
 pub(super) struct Left<'a, T> {
-    /// What [`Kernel::pack_a`] has made of it.
+    /// What [`Kernel::pack_a`] has made of it; empty where rows are read where they lie.
     pub panel: &'a [T],
-    /// Where it lies, for a kernel that packs nothing.
+    /// Where it lies.
     pub from: &'a Concat<'a, Lanes<'a, T>>,
     pub depth: Range<usize>,
     /// At most `MR`, at least one.
@@ -233,6 +235,7 @@ unsafe fn block<K: Kernel<MR, NR>, B: Operand<Word = K::Word>, const MR: usize, 
     let (depth, first_row, first_column) = (a.depth(), rows.start, columns.start);
     let depth_step = depth.div_ceil(depth.div_ceil(K::DEPTH_BLOCK)).next_multiple_of(K::DEPTH_UNIT);
     let one_row_block = rows.len() <= K::ROW_BLOCK;
+    let in_place = columns.len() <= K::IN_PLACE_COLUMNS && a.by_rows();
     // A panel of B that no second row block needs is overwritten by the next one, in cache.
     let column_step = if one_row_block { NR } else { K::COLUMN_BLOCK };
     for range in steps(0..depth, depth_step) {
@@ -243,7 +246,7 @@ unsafe fn block<K: Kernel<MR, NR>, B: Operand<Word = K::Word>, const MR: usize, 
             let packed_b = buffers.b.words(b_panel * columns.len().div_ceil(NR));
             for rows in steps(rows.clone(), K::ROW_BLOCK) {
                 let packed_a = buffers.a.words(a_panel * rows.len().div_ceil(MR));
-                if !one_row_block || columns.start == first_column {
+                if !in_place && (!one_row_block || columns.start == first_column) {
                     for (rows, panel) in steps(rows.clone(), MR).zip(packed_a.chunks_exact_mut(a_panel)) {
                         kernel.pack_a(a, range.clone(), rows, panel);
                     }
@@ -255,7 +258,8 @@ unsafe fn block<K: Kernel<MR, NR>, B: Operand<Word = K::Word>, const MR: usize, 
                     for (rows, a_panel) in steps(rows.clone(), MR).zip(packed_a.chunks_exact(a_panel)) {
                         let tile = buffers.tile.words(MR * NR);
                         out.prefetch(rows.clone(), columns.start);
-                        let left = Left { panel: a_panel, from: a, depth: range.clone(), rows: rows.clone() };
+                        let panel = if in_place { &[] } else { a_panel };
+                        let left = Left { panel, from: a, depth: range.clone(), rows: rows.clone() };
                         kernel.tile(left, b_panel, tile);
                         // SAFETY: the caller's promise: the block is ours.
                         unsafe { out.store(tile, NR, rows, columns.clone(), add) };

@@ -4,10 +4,10 @@
 //!
 //! The layers: [`MatRef`] operands are packed into panels (`pack`), blocks of the output become
 //! tasks (`block`), and one micro-kernel per instruction set and ring multiplies panels (`portable`, `avx2`,
-//! `avx512dq`, `avx512` and `amx`, and `narrow` and `halves` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns,
-//! limited by the memory they read, skip the packing (`thin`, with AVX-512 `dots`).
+//! `avx512dq`, `avx512` and `amx`, and `halves` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns,
+//! limited by the memory they read, skip the packing (`thin` and `dots`).
 //!
-//! On AMD's processors with AVX-512 rows of the left operand, weights in the main, are read where they lie (`avx512dq`). Others
+//! With AVX2, and with AVX-512 on AMD's processors, rows of the left operand, weights in the main, are read where they lie (`broadcast`). Others
 //! pack weights at each use and never keep them packed, which would double the memory of a network: packing them is 14 % of
 //! the time of VGG-16's inference of an image of CIFAR-10 with AMX, more where images have fewer pixels. A thread keeps at most 6 MiB of buffers.
 //!
@@ -30,11 +30,11 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512dq;
 #[cfg(target_arch = "x86_64")]
+mod broadcast;
+#[cfg(target_arch = "x86_64")]
 mod dots;
 #[cfg(target_arch = "x86_64")]
 mod halves;
-#[cfg(target_arch = "x86_64")]
-mod narrow;
 #[cfg(test)]
 mod tests;
 
@@ -230,7 +230,7 @@ impl Kernels for u64 {
         match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller has checked that the machine supports the instruction set.
-            Isa::Avx2 => block::multiply(|| unsafe { avx2::Avx2::new() }, size, a, b, out),
+            Isa::Avx2 => block::multiply(|| unsafe { avx2::Wide::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Wide::new() }, size, a, b, out),
@@ -249,7 +249,10 @@ impl Kernels for u64 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller has checked that the machine supports the instruction set.
             Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => unsafe { dots::wide(few, many, first, count, tile) },
-            _ => thin::dot_lanes(isa, few, many, first, count, tile),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { dots::wide_avx2(few, many, first, count, tile) },
+            _ => thin::dot_lanes(few, many, first, count, tile),
         }
     }
 }
@@ -265,7 +268,7 @@ impl Kernels for u32 {
         match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller has checked that the machine supports the instruction set.
-            Isa::Avx2 => block::multiply(|| unsafe { narrow::Avx2::new() }, size, a, b, out),
+            Isa::Avx2 => block::multiply(|| unsafe { avx2::Narrow::new() }, size, a, b, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512Dq => block::multiply(|| unsafe { avx512dq::Narrow::new() }, size, a, b, out),
@@ -290,7 +293,10 @@ impl Kernels for u32 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the caller has checked that the machine supports the instruction set.
             Isa::Avx512Dq | Isa::Avx512 | Isa::Amx => unsafe { dots::narrow(few, many, first, count, tile) },
-            _ => thin::dot_lanes(isa, few, many, first, count, tile),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { dots::narrow_avx2(few, many, first, count, tile) },
+            _ => thin::dot_lanes(few, many, first, count, tile),
         }
     }
 }

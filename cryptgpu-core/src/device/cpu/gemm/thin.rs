@@ -92,17 +92,15 @@ fn stream<T: Kernels>(
     }
 }
 
-vectorised! {
-    /// tile[i][j] += Σₖ few[i][k]·many[k][first + j] for lanes contiguous along the depth.
-    pub(super) fn dot_lanes<T: Word>(few: &[T], many: Lanes<'_, T>, first: usize, count: usize, tile: &mut Tile<T>) {
-        for start in (0..many.depth).step_by(DEPTH) {
-            let len = DEPTH.min(many.depth - start);
-            for j in 0..count {
-                let lane = &many.data[(first + j) * many.lane_stride + start..][..len];
-                for (a, tile) in few.chunks_exact(many.depth).zip(tile.iter_mut()) {
-                    let products = a[start..start + len].iter().zip(lane).map(|(a, b)| a.wrapping_mul(b));
-                    tile[j] = products.fold(tile[j], |sum, product| sum.wrapping_add(&product));
-                }
+/// tile[i][j] += Σₖ few[i][k]·many[k][first + j] for lanes contiguous along the depth, on any machine.
+pub(super) fn dot_lanes<T: Word>(few: &[T], many: Lanes<'_, T>, first: usize, count: usize, tile: &mut Tile<T>) {
+    for start in (0..many.depth).step_by(DEPTH) {
+        let len = DEPTH.min(many.depth - start);
+        for j in 0..count {
+            let lane = &many.data[(first + j) * many.lane_stride + start..][..len];
+            for (a, tile) in few.chunks_exact(many.depth).zip(tile.iter_mut()) {
+                let products = a[start..start + len].iter().zip(lane).map(|(a, b)| a.wrapping_mul(b));
+                tile[j] = products.fold(tile[j], |sum, product| sum.wrapping_add(&product));
             }
         }
     }
