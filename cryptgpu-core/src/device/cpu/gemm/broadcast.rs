@@ -2,9 +2,9 @@
 //! `avx2` and `avx512dq`.
 //!
 //! A broadcast reads a word of a row as well as one of a panel. So A need not be packed: rows whose depths lie
-//! next to each other, as those of weights and of images pixel by pixel do, are read where they lie, where there are few enough columns for
-//! that to pay. Where lanes lie next to
-//! each other, they are packed. With at most half of a tile's rows, half of it is computed.
+//! next to each other, as those of weights and of images pixel by pixel do, are read where they lie, where there are few enough
+//! columns for that to pay. Where lanes lie next to each other, they are packed. Of a tile with at most half of its rows, half is
+//! computed.
 
 /// Defines the micro-kernel of a word, with tiles of so many rows of so many vectors: `vector` is both what a
 /// depth of a panel of B is in registers and what its products add up to, `set` makes a factor of a word of A.
