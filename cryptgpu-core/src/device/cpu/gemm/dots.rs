@@ -3,8 +3,9 @@
 //!
 //! Floor: each word of the many lanes is read from memory once. Sums stay in registers: by AVX-512 four lanes with four at a time, or one or
 //! two with eight, so that as many streams are read as a core's prefetchers follow, and a loaded vector takes part in several
-//! products. AVX2 has half of the registers, and two sums for each product of 64 bits. On one core of an EPYC (Zen 4), of 32-bit words from main memory: 13.5 GB/s with four lanes and 20 with one, where sums of
-//! one lane with one at a time came to 5.6 and 9; adding up the same words is 22.
+//! products. On one core of an EPYC (Zen 4), of 32-bit words from main memory: 13.5 GB/s with four lanes and 20 with one, where sums of
+//! one lane with one at a time came to 5.6 and 9; adding up the same words is 22. AVX2 has half of the registers, and two sums for each product
+//! of 64 bits: fewer lanes at a time, too few streams, so it asks for the lanes that come next as it goes.
 
 use super::avx2::{Pair, add_pairs, multiply_halves, pair, swapped, words};
 use super::pack::Lanes;
@@ -16,7 +17,7 @@ use std::ops::Range;
 const BYTES: usize = 4 << 10;
 
 /// Defines the sums of a word by an instruction set: so many of the many lanes at a time with one, two and four of the few. The first words of a
-/// vector are loaded by a mask: `mask` makes one, and `all` is that of a whole vector.
+/// vector are loaded by a mask: `mask` makes one, and `all` is that of a whole vector. `ahead`: whether the lanes that come next are prefetched.
 macro_rules! dots {
     (
         $name:ident, $features:literal, $word:ident, at_once: [$with_1:literal, $with_2:literal, $with_4:literal], ahead: $ahead:literal,
@@ -61,8 +62,8 @@ macro_rules! dots {
                 }
             }
 
-            /// For each of the lanes with each of the others, sums of products at the same place of a vector. Those that come `next` may be
-            /// asked for meanwhile.
+            /// For each of the lanes with each of the others, sums of products at the same place of a vector. The others that come
+            /// next lie `next` words on.
             ///
             /// # Safety
             /// `len` words lie from each pointer on.

@@ -7,8 +7,8 @@
 //! `avx512dq`, `avx512` and `amx`, and `halves` modulo 2³²; chosen by [`Isa`]). Products with a few rows or columns,
 //! limited by the memory they read, skip the packing (`thin` and `dots`).
 //!
-//! With AVX2, and with AVX-512 on AMD's processors, rows of the left operand, weights in the main, are read where they lie (`broadcast`). Others
-//! pack weights at each use and never keep them packed, which would double the memory of a network: packing them is 14 % of
+//! With AVX-512 on AMD's processors, and with AVX2 where columns are few, rows of the left operand, weights in the main, are read where they
+//! lie (`broadcast`). Others pack weights at each use and never keep them packed, which would double the memory of a network: packing them is 14 % of
 //! the time of VGG-16's inference of an image of CIFAR-10 with AMX, more where images have fewer pixels. A thread keeps at most 6 MiB of buffers.
 //!
 //! `cargo bench -p cryptgpu-core --bench gemm` compares every instruction set with its floor.
