@@ -3,7 +3,7 @@
 //! leaves is the business of the kind of link.
 
 use super::frame::{FrameKind, Header};
-use super::inbox::{Empty, Fault, Inbox, Incoming};
+use super::inbox::{Empty, Fault, Inbox, Incoming, Waiter};
 use super::ledger::Ledger;
 use super::payload::{Payload, Received};
 use super::{GaveUp, NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, after, monotonic_nanos};
@@ -21,6 +21,8 @@ pub struct Endpoint {
     ledger: Mutex<Ledger>,
     /// By the sender's index; a party's own stays empty.
     inboxes: [Arc<Inbox>; 3],
+    /// What this party does while it waits.
+    waiter: Option<Arc<dyn Waiter>>,
 }
 
 /// Where the peers are.
@@ -35,7 +37,7 @@ pub(super) enum Reach {
 impl Endpoint {
     pub(super) fn new(id: PartyId, options: Options, reach: Reach) -> Self {
         let (ledger, inboxes) = (Mutex::new(Ledger::new(id)), std::array::from_fn(|_| Arc::default()));
-        Endpoint { id, options, reach, ledger, inboxes }
+        Endpoint { id, options, reach, ledger, inboxes, waiter: None }
     }
 
     /// The party at this end.
@@ -109,6 +111,11 @@ impl Endpoint {
         self.ledger().forget_error();
     }
 
+    /// What this party does while it waits; nothing but sleep by default.
+    pub(super) fn set_waiter(&mut self, waiter: Option<Arc<dyn Waiter>>) {
+        self.waiter = waiter;
+    }
+
     pub(super) fn options(&self) -> &Options {
         &self.options
     }
@@ -169,6 +176,9 @@ impl Endpoint {
         let popped = self.inbox(from).try_pop().map_or_else(
             || {
                 self.ledger().waits(from, tag, len, begin);
+                if let Some(waiter) = &self.waiter {
+                    waiter.wait(self.inbox(from), deadline);
+                }
                 self.inbox(from).pop(deadline)
             },
             Ok,

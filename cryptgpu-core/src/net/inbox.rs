@@ -6,6 +6,7 @@ use super::{GaveUp, PartyId, Tag};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 /// A message that arrived whole and was checked against its header.
@@ -40,10 +41,18 @@ pub(super) enum Empty {
     Down(Fault),
 }
 
+/// What a receiver does until an inbox stirs, where it does more than sleep.
+pub(super) trait Waiter: std::fmt::Debug + Send + Sync {
+    /// Returns when `inbox` stirs, or at the deadline, or earlier.
+    fn wait(&self, inbox: &Inbox, deadline: Instant);
+}
+
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Incoming>,
     fault: Option<Fault>,
+    /// Whom to wake when something comes: a receiver that does not sleep here.
+    waker: Option<Waker>,
 }
 
 /// The receiving end of one direction of a link.
@@ -62,15 +71,15 @@ impl Inbox {
             return false;
         }
         state.queue.push_back(message);
-        drop(state);
-        self.changed.notify_one();
+        self.stir(state);
         true
     }
 
     /// The link is down after the messages that already came. The first fault is kept.
     pub(super) fn close(&self, fault: Fault) {
-        self.lock().fault.get_or_insert(fault);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.fault.get_or_insert(fault);
+        self.stir(state);
     }
 
     /// The link is down now: messages that wait are dropped. The first fault is kept.
@@ -78,8 +87,25 @@ impl Inbox {
         let mut state = self.lock();
         state.queue.clear();
         state.fault.get_or_insert(fault);
+        self.stir(state);
+    }
+
+    /// Wakes the receiver.
+    fn stir(&self, mut state: MutexGuard<'_, State>) {
+        let waker = state.waker.take();
         drop(state);
         self.changed.notify_all();
+        waker.map(Waker::wake);
+    }
+
+    /// Ready when a message has come or the link is down.
+    pub(super) fn poll_stirs(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.queue.is_empty() || state.fault.is_some() {
+            return Poll::Ready(());
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// Why the link is down, if it is.

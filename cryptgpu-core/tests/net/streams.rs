@@ -63,6 +63,31 @@ fn both_sends_before_either_receive_never_dead_lock() {
     }
 }
 
+/// Receivers run the tasks of the links in turn, so none may keep them from another.
+#[test]
+fn two_threads_of_a_party_wait_at_once_and_a_task_of_another_runtime_too() {
+    for (way, [p0, p1, p2]) in trios(&quick()) {
+        std::thread::scope(|scope| {
+            let [first, second] = [p1.id(), p2.id()].map(|peer| {
+                let p0 = &p0;
+                scope.spawn(move || (0..100).map(|_| p0.recv(peer, TAG, 1).unwrap()[0]).sum::<u64>())
+            });
+            // The one that has everything goes first, whichever of both ran the tasks.
+            (0..100).for_each(|word| p1.send(p0.id(), TAG, vec![word]).unwrap());
+            assert_eq!(first.join().unwrap(), 4950, "{way:?}");
+            (0..100).for_each(|word| p2.send(p0.id(), TAG, vec![word]).unwrap());
+            assert_eq!(second.join().unwrap(), 4950, "{way:?}");
+        });
+        let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        std::thread::scope(|scope| {
+            let task = scope.spawn(|| other.block_on(async { p0.recv(p1.id(), TAG, 100_000).unwrap().len() }));
+            std::thread::sleep(Duration::from_millis(20));
+            p1.send(p0.id(), TAG, vec![1; 100_000]).unwrap();
+            assert_eq!(task.join().unwrap(), 100_000, "{way:?}");
+        });
+    }
+}
+
 #[test]
 fn silence_is_a_deadline() {
     for (way, [p0, p1, _p2]) in trios(&Options { deadline: Duration::from_millis(200), ..quick() }) {

@@ -111,7 +111,7 @@ impl SharedNetwork {
             connections.push((peer, connection));
             (outboxes[peer.index()], letterboxes[peer.index()]) = (outbox, letterbox);
         }
-        let (links, _) = Links::new(end, runtime, KIND, connections, |_| None);
+        let (links, _) = Links::new(end, runtime, KIND, connections, |_| None)?;
         Ok(SharedNetwork { links, outboxes: outboxes.map(Mutex::new), letterboxes })
     }
 

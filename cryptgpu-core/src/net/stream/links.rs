@@ -1,17 +1,18 @@
 //! A party's two links over connections that are there: posting to both, the end of both at once, and the end in good order.
 
+use super::super::Link;
 use super::super::endpoint::Endpoint;
 use super::super::frame::{FrameKind, Header};
 use super::super::{GaveUp, NetError, PartyId, Tag};
 use super::reader::{Notice, Reader};
+use super::watch::{self, Watch};
 use super::writer::Outlet;
 use super::{Connection, Kind, Redial, Way};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-
-/// Threads of the transport at each party.
-const WORKERS: usize = 1;
 
 /// How long the end of the links may wait for peers to take what is still on its way.
 const LINGER: Duration = Duration::from_secs(1);
@@ -24,47 +25,44 @@ pub(in super::super) struct Links {
     end: Endpoint,
     /// By the receiver's index; none to itself.
     outlets: [Option<Outlet>; 3],
-    runtime: Option<Runtime>,
+    watch: Option<Arc<Watch>>,
+    keeper: Option<JoinHandle<()>>,
 }
 
 impl Links {
-    /// The threads of a party's transport.
+    /// What the tasks of a party's transport run on.
     pub(in super::super) fn runtime(id: PartyId) -> Result<Runtime, NetError> {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_name(format!("net-{id}"))
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|error| NetError::Setup {
-                party: id,
-                action: "start the threads of the transport".into(),
-                detail: error.to_string(),
-                hint: "Is the limit on threads (ulimit -u) reached?".into(),
-            })
+        watch::runtime(id)
     }
 
     /// Takes over the connections with both peers. `redial` makes one to a peer anew that breaks, where that can be.
     pub(in super::super) fn new(
-        end: Endpoint,
+        mut end: Endpoint,
         runtime: Runtime,
         kind: Kind,
         connections: Vec<(PartyId, Connection)>,
         redial: impl Fn(PartyId) -> Option<Box<dyn Redial>>,
-    ) -> (Self, Readers) {
+    ) -> Result<(Self, Readers), NetError> {
+        let watch = Watch::new(runtime);
+        let (runtime, duty) = (watch.runtime(), watch.duty());
         let (mut outlets, mut readers) = ([None, None, None], [None, None, None]);
         for (peer, connection) in connections {
             let inbox = end.inbox(peer).clone();
             let (notices, noticed) = unbounded_channel();
             let (options, letters) = (end.options().clone(), connection.letters);
-            let reader = Reader::new(peer, inbox.clone(), options, kind.with_checksum, letters);
+            let reader = Reader::new(peer, inbox.clone(), options, kind.with_checksum, letters, duty.clone());
             runtime.spawn(reader.run(connection.incoming, noticed));
             let (id, options) = (end.id(), end.options().clone());
-            let way = Way { id, peer, kind, options, inbox, reader: notices.clone(), redial: redial(peer) };
-            outlets[peer.index()] = Some(Outlet::new(&runtime, connection.outgoing, way));
+            let (reader, duty, redial) = (notices.clone(), duty.clone(), redial(peer));
+            let way = Way { id, peer, kind, options, inbox, reader, duty, redial };
+            outlets[peer.index()] = Some(Outlet::new(runtime, connection.outgoing, way));
             readers[peer.index()] = Some(notices);
         }
-        (Links { end, outlets, runtime: Some(runtime) }, readers)
+        let keeper = Some(watch.keep(end.id())?);
+        if end.options().link == Link::None {
+            end.set_waiter(Some(watch.clone()));
+        }
+        Ok((Links { end, outlets, watch: Some(watch), keeper }, readers))
     }
 
     pub(in super::super) fn end(&self) -> &Endpoint {
@@ -73,8 +71,8 @@ impl Links {
 
     /// Runs a task for as long as the links live.
     pub(in super::super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn(task);
+        if let Some(watch) = &self.watch {
+            watch.runtime().spawn(task);
         }
     }
 
@@ -113,8 +111,13 @@ impl Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
         self.last_frame(FrameKind::End, &[]);
+        let (Some(watch), Some(keeper)) = (self.watch.take(), self.keeper.take()) else { return };
+        watch.end();
+        // It has nothing to tell.
+        let _ = keeper.join();
+        self.end.set_waiter(None);
+        let Some(runtime) = watch.into_runtime() else { return };
         let writers: Vec<_> = self.outlets.iter_mut().filter_map(|outlet| outlet.take().map(Outlet::finish)).collect();
         if tokio::runtime::Handle::try_current().is_ok() {
             // A task must not wait for another runtime's threads.

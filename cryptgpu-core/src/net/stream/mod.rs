@@ -18,6 +18,7 @@
 //! | `outgoing` | the task at the sending end |
 //! | `reader` | the receiving end: frames checked, queued, acknowledged |
 //! | `pulse` | signs of life, and how long a connection may be silent or broken |
+//! | `watch` | who runs the tasks: a receiver that waits, or a thread of their own |
 
 mod hello;
 mod links;
@@ -26,6 +27,7 @@ mod pulse;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod writer;
 
 use super::inbox::{Fault, Inbox};
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedSender;
+use watch::Duty;
 
 /// A byte stream to or from a peer.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -72,6 +75,8 @@ struct Way {
     inbox: Arc<Inbox>,
     /// The receiving end of the other direction of the link.
     reader: UnboundedSender<Notice>,
+    /// Who runs the tasks.
+    duty: Arc<Duty>,
     /// Makes a broken connection anew. None where one that breaks means that the peer's process is gone.
     redial: Option<Box<dyn Redial>>,
 }

@@ -9,6 +9,7 @@ use super::super::{GaveUp, Options, PartyId};
 use super::Stream;
 use super::hello::{Answer, Hello};
 use super::pulse::{Pulse, Quiet, silent};
+use super::watch::Duty;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,6 +57,7 @@ pub(super) struct Reader {
     with_checksum: bool,
     /// Where the sender may leave messages on a card.
     letters: Option<Arc<dyn Letters>>,
+    duty: Arc<Duty>,
     shaper: Shaper,
     /// The number of the frame that is due: all before it have come.
     expected: u64,
@@ -95,6 +97,7 @@ impl Reader {
         options: Options,
         with_checksum: bool,
         letters: Option<Arc<dyn Letters>>,
+        duty: Arc<Duty>,
     ) -> Self {
         Reader {
             peer,
@@ -104,6 +107,7 @@ impl Reader {
             options,
             with_checksum,
             letters,
+            duty,
             expected: 0,
             part: Part::default(),
             acknowledged: 0,
@@ -219,6 +223,7 @@ impl Reader {
             Content::Message(message) => {
                 self.unacknowledged_bytes += 8 * message.words.len();
                 self.inbox.push(message);
+                self.duty.served();
                 self.unacknowledged_bytes >= ACKNOWLEDGED_BYTES
                     || self.expected - self.acknowledged >= ACKNOWLEDGED_FRAMES
             }

@@ -32,7 +32,7 @@ fn read(bytes: Vec<u8>) -> (Vec<Vec<u64>>, Fault) {
     let inbox = Arc::new(Inbox::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let stream = Box::new(Cursor::new(bytes));
-    let reader = Reader::new(PartyId::P1, inbox.clone(), OPTIONS, true, None);
+    let reader = Reader::new(PartyId::P1, inbox.clone(), OPTIONS, true, None, Arc::default());
     runtime.block_on(reader.run(stream, tokio::sync::mpsc::unbounded_channel().1));
     let mut messages = Vec::new();
     loop {

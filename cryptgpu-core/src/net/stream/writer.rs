@@ -116,8 +116,9 @@ impl Outlet {
         }
         self.shared.queued.fetch_add(1, Ordering::AcqRel);
         if queue.send(frame).is_err() {
-            self.shared.way.inbox.close(Fault::Closed("the transport has ended".into()));
+            return self.shared.way.inbox.close(Fault::Closed("the transport has ended".into()));
         }
+        self.shared.way.duty.given();
     }
 
     /// Messages that have not begun to leave shall not leave.

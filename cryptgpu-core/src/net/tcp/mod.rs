@@ -106,7 +106,7 @@ impl TcpNetwork {
         })?;
         let kind = Kind { with_checksum, direct_words: DIRECT_WORDS };
         let redial = |peer| Some(Box::new(Dialler { config: config.clone(), peer }) as Box<dyn Redial>);
-        let (links, readers) = Links::new(end, runtime, kind, connections, redial);
+        let (links, readers) = Links::new(end, runtime, kind, connections, redial)?;
         links.spawn(door::keep(config, listener, readers));
         Ok(TcpNetwork { links })
     }
