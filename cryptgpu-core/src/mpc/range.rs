@@ -6,6 +6,7 @@
 use super::cost::{RangeChecks, leaves_out};
 use super::{MpcError, Party, Rep, RepBits, RepXor, SignWindow};
 use crate::device::{Binary, Buffer, Tensor, Unary};
+use crate::net::PartyId;
 use crate::ring::Ring;
 
 /// Whether a run finds out that a value has left the range, and what it reveals for that.
@@ -133,10 +134,17 @@ impl Party {
         }
         // Negative where y·2^d is outside −2^62 … 2^62, or 30 in the ring of 32 bits. Each component loses its lower bits, and with
         // them up to two carries: the summand 2^48, or 2^24, halves that error.
-        let (ring, top) = (y.ring(), top(y.ring()));
+        let (ring, top, n) = (y.ring(), top(y.ring()), y.len());
         let offset = (1 << ring.range_bits()) + (1 << top.low());
-        let (n, z) = (y.len(), y.mul_word(1 << d).add_word(self.id(), offset));
-        let planes = [z.a.to_planes(top.low(), top.width())?, z.b.to_planes(top.low(), top.width())?];
+        // One component after the other, of which only these bits stay: large results are looked at below.
+        let upper = |component: &Tensor, is_first: bool| {
+            let mut z = component.unary(Unary::Mul(1 << d));
+            if is_first {
+                z = z.unary(Unary::Add(offset));
+            }
+            z.to_planes(top.low(), top.width())
+        };
+        let planes = [upper(&y.a, self.id() == PartyId::P0)?, upper(&y.b, self.id() == PartyId::P2)?];
         self.watch.kept.push((ring, n, planes));
         if self.watch.tally.truncated(ring, n) {
             self.flag_kept()?;
@@ -176,10 +184,15 @@ impl Party {
             let upper = Tensor::from_planes_in(ring, top.width(), planes.view(), self.device(), &[n])?;
             Ok::<_, MpcError>(upper.unary(Unary::Shl(top.low())))
         };
-        let part = |(_, n, [a, b]): &(Ring, usize, [Buffer; 2])| {
-            Ok::<_, MpcError>(Rep::from_components(word(a, *n)?, word(b, *n)?)?)
+        // One component after the other, and no copy of what lies alone: this is the most that a checked update holds.
+        let component = |index: usize| {
+            let parts = kept.iter().map(|(_, n, planes)| word(&planes[index], *n)).collect::<Result<Vec<_>, _>>()?;
+            if let [part] = &parts[..] {
+                return Ok::<_, MpcError>(part.clone());
+            }
+            Ok(Tensor::concat(&parts.iter().collect::<Vec<_>>())?)
         };
-        let all = Rep::concat(&kept.iter().map(part).collect::<Result<Vec<_>, _>>()?)?;
+        let all = Rep::from_components(component(0)?, component(1)?)?;
         drop(kept);
         // It stands for the upper bits alone, which the window looks at.
         self.sign_in(&all, top)

@@ -150,7 +150,7 @@ fn the_stated_memory_of_whole_networks_is_right_within_a_tenth() {
         })
     });
     for computing in computing {
-        for (name, batch) in [("lenet", 64), ("resnet8-cifar10", 64)] {
+        for (name, batch) in [("lenet", 64), ("resnet8-cifar10", 64), ("alexnet-cifar10", 16)] {
             let net = zoo::by_name(name).unwrap();
             let train = Train { batch, iterations: Some(5), optimizer: Sgd::new(0.01).momentum(0.9), ..settings() };
             let mut ratio = measured_to_stated(&net, train, computing);

@@ -26,7 +26,8 @@ pub struct TrainingMemory {
     /// The most that sharing the first weights takes, before any iteration, when nothing else is held: the weights before one, and
     /// that one with what cuts off what no gradient reaches.
     pub sharing: u64,
-    /// Freed memory that the process keeps for what comes next: it may keep half of all above and 64 MiB, and 0.35 are usually there.
+    /// Freed memory that the process keeps for what comes next: it may keep half of all above and 64 MiB; usually 0.35 are there,
+    /// with a check of ranges 0.45, and less where an update takes most.
     pub kept: u64,
     /// The program, its threads and links.
     pub process: u64,
@@ -48,9 +49,9 @@ impl TrainingMemory {
 const PROCESS: u64 = 24 << 20;
 
 /// Elements that a protocol holds at its peak for each element that it works on, its result's shares and messages on their way included,
-/// its arguments not. Products, ReLUs, checks and updates are fitted to what was counted, step by step, in processes that train LeNet,
-/// AlexNet and ResNet-8 in both rings; a checked product has a message more, as peaks of processes showed. The others are scaled
-/// like them.
+/// its arguments not. Products, ReLUs and updates are fitted to what was counted, step by step, in processes that train LeNet,
+/// AlexNet and ResNet-8 in both rings; what a check holds follows from its code, and was counted as well. The others are scaled like
+/// them.
 mod words {
     /// A truncation of products, from the summand on.
     pub const PRODUCT: f64 = 5.0;
@@ -75,11 +76,14 @@ mod words {
     pub const UPDATE: [f64; 2] = [5.0, 8.8];
     /// A share, such as a result.
     pub const SHARE: f64 = 2.0;
-    /// The check of ranges of a truncation, beside its result: the upper bits of both components, packed and as elements, and what
-    /// computes their sign.
-    pub const CHECK: f64 = 8.0;
-    /// The checks of an update, at its end; and more where each of its truncations is looked at by itself, in the ring of 64 bits.
-    pub const UPDATE_CHECK: [f64; 2] = [5.1, 8.4];
+    /// A look at what the check of ranges has kept, for each element of it: the upper bits of both components, packed; of the first
+    /// as elements, of the second as well and once more while they are shifted or laid end to end. Their sign takes less.
+    pub const LOOK: f64 = 3.5;
+    /// What an update with momentum holds for each weight at such a look, beside the gradient's element: before the first
+    /// truncation moments, after it the new ones; after the second also what was cut, the result, and what is on its way.
+    pub const MOMENTUM_LOOKS: [f64; 2] = [3.0, 7.5];
+    /// The same of plain descent, which has a second truncation in the ring of 32 bits.
+    pub const PLAIN_LOOKS: [f64; 2] = [1.0, 5.0];
     /// A weight while it is shared: both components, what its owner sends, and what it is of there.
     pub const SHARED_WEIGHT: f64 = 4.0;
     /// The same of one that is cut into what is trained and what is not.
@@ -115,12 +119,13 @@ impl TrainingPlan {
         let moments = moments(self.train().optimizer, share);
         let images: usize = forward.input_shape().iter().product();
         let data = elements(&[images]) + elements(forward.shape(forward.output()));
-        let passes = Simulation::new(self, batch, check != CheckRange::Off).run();
+        let Peaks { passes: most, update, sizes } = Simulation::new(self, batch, check != CheckRange::Off).run();
         let unseen = share * self.tensors().iter().map(|tensor| tensor.unseen_elements() as u64).sum::<u64>();
         let (weights, optimizer, batch) = (of(false) + unseen, moments * of(true) / share, share * data);
-        let sharing = self.sharing_memory();
+        let (passes, sharing) = (most.max(update), self.sharing_memory());
         let memory = TrainingMemory { weights, optimizer, batch, passes, sharing, kept: 0, process: PROCESS };
-        TrainingMemory { kept: usually_kept(memory.used()), ..memory }
+        let left = sizes.filter(|_| update > most).map_or(u64::MAX, |work| most + work / KEPT_OF_UPDATE);
+        TrainingMemory { kept: usually_kept(memory.used(), check).min(left), ..memory }
     }
 }
 
@@ -140,9 +145,16 @@ impl TrainingPlan {
 }
 
 /// Freed memory that is usually kept beside so much in use: networks whose steps are of one size, as ResNets' are, reuse what is freed.
-fn usually_kept(used: u64) -> u64 {
-    spare::kept_beside(used).min(7 * used / 20)
+/// A check of ranges has more sizes. Both parts are fitted to peaks of processes, where with the check 0.36 to 0.49 were kept.
+fn usually_kept(used: u64, check: CheckRange) -> u64 {
+    let part = if check == CheckRange::Off { 35 } else { 45 };
+    spare::kept_beside(used).min(part * used / 100)
 }
+
+/// Where an update takes most, no more is kept at its peak than what the passes before it have left, whose sizes are others, and
+/// this part of what the update works with, which has two sizes: of all its weights, and of a third of them. (A check that looks at
+/// several results together has more sizes.) The part is fitted to AlexNet's updates, where it is a sixth to a quarter.
+const KEPT_OF_UPDATE: u64 = 5;
 
 /// Bytes that an optimiser keeps for each number, where a share takes `share`: Adam's are of 64 bits.
 fn moments(optimizer: Optimizer, share: u64) -> u64 {
@@ -151,6 +163,24 @@ fn moments(optimizer: Optimizer, share: u64) -> u64 {
         Optimizer::Sgd(_) => share,
         Optimizer::Adam(_) => 2 * 16,
     }
+}
+
+/// The most that an iteration holds beside weights, moments and batch, in bytes.
+struct Peaks {
+    /// Forward, loss and backward.
+    passes: u64,
+    update: u64,
+    /// Of the update's, what protocols work with, where all of it has two sizes.
+    sizes: Option<u64>,
+}
+
+/// Results of an update's truncations that are still to be looked at. Those of the passes are counted with these, where there is one
+/// check for all of an iteration; here none are left.
+#[derive(Default)]
+struct Watched {
+    elements: usize,
+    /// Whether several were looked at together, and so laid end to end.
+    joined: bool,
 }
 
 /// What is held while an iteration goes on.
@@ -210,7 +240,7 @@ impl<'a> Simulation<'a> {
 
     /// What a truncation works with, and the check of its result.
     fn truncation(&self, words: f64) -> f64 {
-        if self.checked { words.max(words::SHARE + words::CHECK) } else { words }
+        if self.checked { words.max(words::SHARE + words::LOOK) } else { words }
     }
 
     /// So many elements are worked with beside all that is held.
@@ -219,12 +249,13 @@ impl<'a> Simulation<'a> {
         self.peak = self.peak.max(held + (self.word as f64 * workspace) as u64);
     }
 
-    fn run(mut self) -> u64 {
+    fn run(mut self) -> Peaks {
         self.forward();
         self.loss();
         self.backward();
-        self.update();
-        self.peak
+        let passes = std::mem::take(&mut self.peak);
+        let sizes = self.update();
+        Peaks { passes, update: self.peak, sizes }
     }
 
     /// Bytes of what a step keeps, besides its input.
@@ -349,31 +380,63 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// New tensors stand beside the old ones until the update has ended.
-    fn update(&mut self) {
+    /// New tensors stand beside the old ones until the update has ended. Gives [`Peaks::sizes`].
+    fn update(&mut self) -> Option<u64> {
         let plan = self.plan;
         // Bytes of what is new, for each number.
         let new = self.share() + moments(plan.train().optimizer, self.share());
         let optimizer = &plan.train().optimizer;
+        // Words of work, and what the check keeps.
+        let (mut most_work, mut watched) = (0.0f64, Watched::default());
         for bundle in optimizer::bundles(plan) {
             let n = bundle.elements as u64;
-            let most = bundle.parts(optimizer).iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+            let parts: Vec<usize> = bundle.parts(optimizer).iter().map(ExactSizeIterator::len).collect();
+            let most = parts.iter().copied().max().unwrap_or(0);
             // Where there are several parts, all of the bundle lies end to end beside one of them.
-            let beside = if most < bundle.elements { (self.word + new) * n } else { 0 };
-            let wide = 8.0 / self.word as f64;
-            let (workspace, check) = match optimizer {
-                Optimizer::Sgd(sgd) => {
-                    let alone = self.word == 8 && most >= cost::KEPT;
-                    (words::UPDATE[usize::from(sgd.momentum != 0.0)], words::UPDATE_CHECK[usize::from(alone)])
-                }
-                Optimizer::Adam(_) => (wide * words::ADAM, wide * words::ADAM_CHECK),
-            };
-            // Truncations are checked while all of this is held.
-            let check = if self.checked { check } else { 0.0 };
-            self.reach(beside as f64 / self.word as f64 + most as f64 * (workspace + check));
+            let beside = if most < bundle.elements { (self.word + new) * n / self.word } else { 0 } as f64;
+            let mut work = most as f64 * self.update_words(optimizer);
+            if self.checked
+                && let Optimizer::Sgd(sgd) = optimizer
+            {
+                work = work.max(self.looks(sgd, &parts, &mut watched));
+            }
+            self.reach(beside + work);
+            most_work = most_work.max(work);
             self.other += new * n;
             self.other -= (self.word * n).min(self.other);
         }
-        self.reach(0.0);
+        // The rest is looked at when all is new.
+        self.reach(watched.elements as f64 * words::LOOK);
+        (!watched.joined).then_some((self.word as f64 * most_work) as u64)
+    }
+
+    /// Words of an update's protocol for each weight.
+    fn update_words(&self, optimizer: &Optimizer) -> f64 {
+        let wide = 8.0 / self.word as f64;
+        match optimizer {
+            Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
+            Optimizer::Adam(_) if self.checked => wide * (words::ADAM + words::ADAM_CHECK),
+            Optimizer::Adam(_) => wide * words::ADAM,
+        }
+    }
+
+    /// The most words at a look of the check of ranges while these parts are updated: results of truncations are kept until there are
+    /// [`cost::KEPT`] of them, so that it may look at both of a part at once, which are nearly twice as many.
+    fn looks(&self, sgd: &Sgd, parts: &[usize], watched: &mut Watched) -> f64 {
+        let held = match (sgd.momentum != 0.0, self.word) {
+            (true, _) => &words::MOMENTUM_LOOKS[..],
+            (false, 4) => &words::PLAIN_LOOKS,
+            (false, _) => &words::PLAIN_LOOKS[..1],
+        };
+        let mut most = 0.0f64;
+        for (part, held) in parts.iter().flat_map(|part| held.iter().map(move |held| (*part, held))) {
+            watched.elements += part;
+            if watched.elements >= cost::KEPT {
+                most = most.max(part as f64 * held + watched.elements as f64 * words::LOOK);
+                watched.joined |= watched.elements > part;
+                watched.elements = 0;
+            }
+        }
+        most
     }
 }
