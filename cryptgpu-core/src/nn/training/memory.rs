@@ -124,7 +124,9 @@ impl TrainingPlan {
         let (weights, optimizer, batch) = (of(false) + unseen, moments * of(true) / share, share * data);
         let (passes, sharing) = (most.max(update), self.sharing_memory());
         let memory = TrainingMemory { weights, optimizer, batch, passes, sharing, kept: 0, process: PROCESS };
-        let left = sizes.filter(|_| update > most).map_or(u64::MAX, |work| most + work / KEPT_OF_UPDATE);
+        // Sharing the weights may take more than any update.
+        let updates = update > most && memory.used() > sharing;
+        let left = sizes.filter(|_| updates).map_or(u64::MAX, |work| most + work / KEPT_OF_UPDATE);
         TrainingMemory { kept: usually_kept(memory.used(), check).min(left), ..memory }
     }
 }
