@@ -95,7 +95,9 @@ impl Inbox {
         let waker = state.waker.take();
         drop(state);
         self.changed.notify_all();
-        waker.map(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Ready when a message has come or the link is down.

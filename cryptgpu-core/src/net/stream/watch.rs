@@ -132,7 +132,9 @@ impl Duty {
             let waker = waker.take();
             state.keeper = Keeper::Relieved;
             drop(state);
-            waker.map(Waker::wake);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 
@@ -141,8 +143,10 @@ impl Duty {
         let mut state = self.state.lock();
         state.over = true;
         self.changed.notify_one();
-        if let Keeper::OnDuty(waker) = &mut state.keeper {
-            waker.take().map(Waker::wake);
+        if let Keeper::OnDuty(waker) = &mut state.keeper
+            && let Some(waker) = waker.take()
+        {
+            waker.wake();
         }
     }
 
