@@ -4,9 +4,9 @@
 //! from weights and images in plaintext, are `nn`'s.
 
 use super::cost::{RangeChecks, leaves_out};
+use super::share::component_0;
 use super::{MpcError, Party, Rep, RepBits, RepXor, SignWindow};
 use crate::device::{Binary, Buffer, Tensor, Unary};
-use crate::net::PartyId;
 use crate::ring::Ring;
 
 /// Whether a run finds out that a value has left the range, and what it reveals for that.
@@ -137,14 +137,14 @@ impl Party {
         let (ring, top, n) = (y.ring(), top(y.ring()), y.len());
         let offset = (1 << ring.range_bits()) + (1 << top.low());
         // One component after the other, of which only these bits stay: large results are looked at below.
-        let upper = |component: &Tensor, is_first: bool| {
+        let upper = |index: usize, component: &Tensor| {
             let mut z = component.unary(Unary::Mul(1 << d));
-            if is_first {
+            if component_0(self.id()) == Some(index) {
                 z = z.unary(Unary::Add(offset));
             }
             z.to_planes(top.low(), top.width())
         };
-        let planes = [upper(&y.a, self.id() == PartyId::P0)?, upper(&y.b, self.id() == PartyId::P2)?];
+        let planes = [upper(0, &y.a)?, upper(1, &y.b)?];
         self.watch.kept.push((ring, n, planes));
         if self.watch.tally.truncated(ring, n) {
             self.flag_kept()?;

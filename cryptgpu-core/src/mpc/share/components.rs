@@ -18,13 +18,23 @@ pub(super) fn check(a: &Tensor, b: &Tensor) -> Result<(), DeviceError> {
     a.check_alike("replicated share", b)
 }
 
+/// Which of a party's two components, a or b by 0 or 1, is component 0 of a share, at the two parties that hold it. There a
+/// public summand is added.
+pub(in crate::mpc) fn component_0(party: PartyId) -> Option<usize> {
+    match party.index() {
+        0 => Some(0),
+        2 => Some(1),
+        _ => None,
+    }
+}
+
 /// The components that `party` holds of a public tensor: component 0 is the tensor, the others are zero.
 pub(super) fn of_public(party: PartyId, value: &Tensor) -> (Tensor, Tensor) {
     let zero = value.full_like(value.shape(), 0);
-    match party.index() {
-        0 => (value.clone(), zero),
-        2 => (zero, value.clone()),
-        _ => (zero.clone(), zero),
+    match component_0(party) {
+        Some(0) => (value.clone(), zero),
+        Some(_) => (zero, value.clone()),
+        None => (zero.clone(), zero),
     }
 }
 
@@ -109,10 +119,10 @@ macro_rules! two_components {
                 party: PartyId,
                 f: impl FnOnce(&Tensor) -> Result<Tensor, E>,
             ) -> Result<Self, E> {
-                Ok(match party.index() {
-                    0 => self.with(f(&self.a)?, self.b.clone()),
-                    2 => self.with(self.a.clone(), f(&self.b)?),
-                    _ => self.clone(),
+                Ok(match components::component_0(party) {
+                    Some(0) => self.with(f(&self.a)?, self.b.clone()),
+                    Some(_) => self.with(self.a.clone(), f(&self.b)?),
+                    None => self.clone(),
                 })
             }
         }

@@ -45,4 +45,5 @@ mod replicated;
 pub use additive::{Additive, Group, Sum, Xor};
 pub use binary::RepXor;
 pub use bits::RepBits;
+pub(in crate::mpc) use components::component_0;
 pub use replicated::{Operand, Rep};

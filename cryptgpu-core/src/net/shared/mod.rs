@@ -22,7 +22,7 @@ mod ring;
 mod stream;
 
 use super::endpoint::{Endpoint, Reach};
-use super::stream::{Kind, Links};
+use super::stream::{Kind, Links, runtime};
 use super::{GaveUp, NetError, Network, Options, Outgoing, PartyId, Tag, Unsent};
 use crate::device::Device;
 use connect::Linked;
@@ -100,7 +100,7 @@ impl SharedNetwork {
             "warning: party {} sends its shares through shared memory, unencrypted (insecure shared links): whoever reads this machine's memory, as its administrator can, reads every secret",
             config.id
         );
-        let runtime = Links::runtime(config.id)?;
+        let runtime = runtime(config.id)?;
         let options = Options { resume_within: Duration::ZERO, ..config.options.clone() };
         let end = Endpoint::new(config.id, options, Reach::OtherProcesses);
         // What is missing shows where words are brought to the card.

@@ -5,7 +5,7 @@ use super::super::endpoint::Endpoint;
 use super::super::frame::{FrameKind, Header};
 use super::super::{GaveUp, NetError, PartyId, Tag};
 use super::reader::{Notice, Reader};
-use super::watch::{self, Watch};
+use super::watch::Watch;
 use super::writer::Outlet;
 use super::{Connection, Kind, Redial, Way};
 use std::sync::Arc;
@@ -30,11 +30,6 @@ pub(in super::super) struct Links {
 }
 
 impl Links {
-    /// What the tasks of a party's transport run on.
-    pub(in super::super) fn runtime(id: PartyId) -> Result<Runtime, NetError> {
-        watch::runtime(id)
-    }
-
     /// Takes over the connections with both peers. `redial` makes one to a peer anew that breaks, where that can be.
     pub(in super::super) fn new(
         mut end: Endpoint,

@@ -4,8 +4,8 @@
 //! Each direction of each pair of parties is a connection of its own, made by its sender, so
 //! that sending and receiving share no lock. One task per peer reads, checks and queues what
 //! comes, whether or not anyone waits for it; therefore both sends may be posted before either
-//! receive, whatever their size. A short message is written by the thread that sends it; a long one by a task, while
-//! that thread goes on.
+//! receive, whatever their size. A short message is written by the thread that sends it; a long one by a task. Tasks are run
+//! by receivers that wait, or by a thread beside them (`watch`).
 //!
 //! Frames are numbered, the receiver acknowledges them on the same connection's way back, and the sender keeps each until
 //! then. Both ends give signs of life, so that a connection which is dead without an end is noticed.
@@ -43,6 +43,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedSender;
 use watch::Duty;
+pub(super) use watch::runtime;
 
 /// A byte stream to or from a peer.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -24,8 +24,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// To wake the keeper takes time from the parties where the three of them, each with one, have fewer cores than that; where
-    /// they have more, it sends and receives while its party computes.
+    /// Three parties on this machine are six threads, keepers among them. With fewer cores, a keeper that wakes takes its time from a
+    /// party; with as many, it sends and receives while its party computes.
     fn of(cores: usize) -> Self {
         match cores < 6 {
             true => Pace { left_alone: Duration::from_millis(3), at_once: false },
@@ -35,7 +35,7 @@ impl Pace {
 }
 
 /// What a party's tasks run on, whoever runs them.
-pub(super) fn runtime(id: PartyId) -> Result<Runtime, NetError> {
+pub(in super::super) fn runtime(id: PartyId) -> Result<Runtime, NetError> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build();
     runtime.map_err(|error| not_started(id, &error))
 }

@@ -22,7 +22,7 @@ mod reception;
 mod redial;
 
 use super::endpoint::{Endpoint, Reach};
-use super::stream::{Kind, Links, Redial};
+use super::stream::{Kind, Links, Redial, runtime};
 use super::tls::{Fingerprint, Identity};
 use super::{GaveUp, NetError, Network, Options, PartyId, Tag};
 use redial::Dialler;
@@ -96,7 +96,7 @@ impl TcpNetwork {
                 config.id
             );
         }
-        let runtime = Links::runtime(config.id)?;
+        let runtime = runtime(config.id)?;
         let end = Endpoint::new(config.id, config.options.clone(), Reach::OtherProcesses);
         let config = Arc::new(config);
         let (listener, connections) = runtime.block_on(async {
