@@ -13,6 +13,15 @@ fn transport_threads() -> usize {
     names.filter(|name| PartyId::ALL.iter().any(|party| name.trim_end() == format!("net-{party}"))).count()
 }
 
+/// Waits until the number of transport threads is as wanted: a thread gives itself its name, and leaves, after its parent went on.
+fn threads_come_to(wanted: usize) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while transport_threads() != wanted && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(transport_threads(), wanted);
+}
+
 /// In a process of its own, so that only its threads count.
 #[test]
 fn no_thread_is_left_after_good_and_bad_ends() {
@@ -52,16 +61,12 @@ fn no_thread_is_left_in_a_process_without_other_tests() {
             .map(|config| std::thread::spawn(|| TcpNetwork::connect(config).unwrap()))
             .collect();
         let parties: Vec<TcpNetwork> = parties.into_iter().map(|thread| thread.join().unwrap()).collect();
-        assert!(transport_threads() >= 3);
+        threads_come_to(3);
         parties[0].send(parties[1].id(), Tag { position: 0, kind: 0 }, vec![1; 1_000_000]).unwrap();
         if abort {
             parties[0].abort(GaveUp::Ended);
         }
         drop(parties);
-        let until = Instant::now() + Duration::from_secs(5);
-        while transport_threads() > 0 && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        assert_eq!(transport_threads(), 0);
+        threads_come_to(0);
     }
 }
