@@ -1,5 +1,5 @@
 //! One round of three parties (each sends to both others, then receives from both) over memory, shared memory,
-//! TCP and TCP with TLS 1.3, all in one process. The ratio of two rows of one run is what counts.
+//! local sockets and TCP, each plain and with TLS 1.3, all in one process. The ratio of two rows of one run is what counts.
 //!
 //! `cargo bench -p cryptgpu-core --bench net`; `… --bench net -- --processor-time` for the processor time of a round by kind
 //! of link, in turn, beside a plain copy.
@@ -13,6 +13,7 @@ use cryptgpu_core::net::{
 };
 use divan::Bencher;
 use divan::counter::BytesCount;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,30 +32,37 @@ enum Kind {
     Memory,
     MemoryLan,
     Shared,
-    TcpPlaintext,
-    TcpTls,
+    Plaintext,
+    PlaintextOverTcp,
+    Tls,
+    TlsOverTcp,
 }
 
-const KINDS: [Kind; 5] = [Kind::Memory, Kind::MemoryLan, Kind::Shared, Kind::TcpPlaintext, Kind::TcpTls];
+const KINDS: [Kind; 7] =
+    [Kind::Memory, Kind::MemoryLan, Kind::Shared, Kind::Plaintext, Kind::PlaintextOverTcp, Kind::Tls, Kind::TlsOverTcp];
 
 fn parties(kind: Kind) -> Vec<Box<dyn Network>> {
     let options = Options { deadline: Duration::from_secs(60), ..Options::default() };
-    let tcp = |plaintext| tcp_trio(&options, plaintext).map(|net| Box::new(net) as Box<dyn Network>).into();
+    let tcp = |host, plaintext| tcp_trio(host, &options, plaintext).map(|net| Box::new(net) as Box<dyn Network>).into();
     let memory = |link| memory::trio(Options { link, ..options.clone() }).map(|net| Box::new(net) as _).into();
     match kind {
         Kind::Memory => memory(Link::None),
         Kind::MemoryLan => memory(Link::Lan),
         Kind::Shared => shared_trio(&options).map(|net| Box::new(net) as _).into(),
-        Kind::TcpPlaintext => tcp(true),
-        Kind::TcpTls => tcp(false),
+        Kind::Plaintext => tcp(Ipv4Addr::LOCALHOST, true),
+        Kind::PlaintextOverTcp => tcp(Ipv4Addr::UNSPECIFIED, true),
+        Kind::Tls => tcp(Ipv4Addr::LOCALHOST, false),
+        Kind::TlsOverTcp => tcp(Ipv4Addr::UNSPECIFIED, false),
     }
 }
 
-fn tcp_trio(options: &Options, plaintext: bool) -> [TcpNetwork; 3] {
+/// Parties that listen on `host`: on all addresses of this machine, local sockets are not in use.
+fn tcp_trio(host: Ipv4Addr, options: &Options, plaintext: bool) -> [TcpNetwork; 3] {
     let identities = PartyId::ALL.map(|_| Identity::generate().expect("randomness"));
     let peers = identities.each_ref().map(Identity::fingerprint);
-    let listeners = PartyId::ALL.map(|id| tcp::listen(id, ([127, 0, 0, 1], 0).into()).expect("a free port"));
-    let addresses = listeners.each_ref().map(|listener| listener.local_addr().expect("an address").to_string());
+    let listeners = PartyId::ALL.map(|id| tcp::listen(id, (host, 0).into()).expect("a free port"));
+    let ports = listeners.each_ref().map(|listener| listener.local_addr().expect("an address").port());
+    let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
     let mut listeners = listeners.map(Some);
     let configs = PartyId::ALL.map(|id| Config {
         id,
@@ -158,7 +166,7 @@ fn processor_time() {
     const TURNS: usize = 7;
     for words in [1 << 20, 1 << 17, 20_000] {
         let rounds = (40 << 20) / words;
-        let kinds = [Kind::Memory, Kind::Shared, Kind::TcpPlaintext, Kind::TcpTls];
+        let kinds = KINDS.into_iter().filter(|kind| !matches!(kind, Kind::MemoryLan)).collect::<Vec<_>>();
         let mut figures = vec![Vec::new(); kinds.len()];
         let mut copies = Vec::new();
         for _ in 0..TURNS {
@@ -171,10 +179,10 @@ fn processor_time() {
             copies.push((processor_seconds() - start) * 1e9 / (8 * words * rounds) as f64);
         }
         println!("messages of {} KiB: nanoseconds a byte on processors, and passed", words / 128);
-        println!("  copy          {:.3}", median(&mut copies));
+        println!("  copy             {:.3}", median(&mut copies));
         for (kind, figures) in kinds.iter().zip(&figures) {
             let [mut busy, mut passed] = [0, 1].map(|at| figures.iter().map(|turn| turn[at]).collect::<Vec<f64>>());
-            println!("  {:<13} {:.3}  {:.3}", format!("{kind:?}"), median(&mut busy), median(&mut passed));
+            println!("  {:<16} {:.3}  {:.3}", format!("{kind:?}"), median(&mut busy), median(&mut passed));
         }
     }
 }

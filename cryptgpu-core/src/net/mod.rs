@@ -16,6 +16,7 @@ mod inbox;
 mod intercept;
 mod ledger;
 mod link_type;
+mod local;
 pub mod memory;
 mod payload;
 mod recording;

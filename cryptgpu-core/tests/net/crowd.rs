@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::support::configs;
+use crate::support::{configs, over_tcp};
 use cryptgpu_core::net::tcp::Config;
 use cryptgpu_core::net::{Options, TcpNetwork};
 use std::collections::VecDeque;
@@ -47,7 +47,9 @@ fn parties_in_a_crowd() {
     let limit = libc::rlimit { rlim_cur: descriptors, rlim_max: descriptors };
     // SAFETY: setrlimit reads one rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
-    let configs = configs(&Options { deadline: Duration::from_secs(10), ..Options::default() }, false);
+    let mut configs = configs(&Options { deadline: Duration::from_secs(10), ..Options::default() }, false);
+    // The crowd is at the door by which the parties come.
+    over_tcp(&mut configs);
     println!("\naddress {}", configs[0].addresses[0]);
     std::io::stdin().read_line(&mut String::new()).unwrap();
     // The crowd meets party 0 before its peers come.

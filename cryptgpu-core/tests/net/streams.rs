@@ -1,4 +1,4 @@
-//! What links over byte streams carry, by one body for TCP with TLS, TCP without, and shared memory: order, counts,
+//! What links over byte streams carry, by one body for TLS by local sockets and by TCP, no TLS, and shared memory: order, counts,
 //! deadlines, ends.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -8,7 +8,7 @@ use cryptgpu_core::net::{GaveUp, Link, NetError, Options, PartyId, Tag};
 use std::time::{Duration, Instant};
 
 const TAG: Tag = Tag { position: 3, kind: 9 };
-const WAYS: [Way; 3] = [Way::Tls, Way::Plaintext, Way::Shared];
+const WAYS: [Way; 4] = [Way::Tls, Way::TlsOverTcp, Way::Plaintext, Way::Shared];
 
 fn quick() -> Options {
     Options { deadline: Duration::from_secs(5), ..Options::default() }

@@ -16,15 +16,17 @@ pub type Trio = [Arc<dyn Network>; 3];
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Way {
     Tls,
+    /// The same where local sockets are not in use, as between hosts.
+    TlsOverTcp,
     Plaintext,
     Shared,
 }
 
 /// Over every kind of link, with its name.
-pub fn all_kinds(options: &Options) -> [(&'static str, Trio); 3] {
+pub fn all_kinds(options: &Options) -> [(&'static str, Trio); 4] {
     let memory = memory::trio(options.clone()).map(|net| Arc::new(net) as Arc<dyn Network>);
-    let [tls, shared] = [Way::Tls, Way::Shared].map(|way| link_up(way, &[options; 3]));
-    [("memory", memory), ("TCP with TLS", tls), ("shared memory", shared)]
+    let [tls, tcp, shared] = [Way::Tls, Way::TlsOverTcp, Way::Shared].map(|way| link_up(way, &[options; 3]));
+    [("memory", memory), ("TLS", tls), ("TLS over TCP", tcp), ("shared memory", shared)]
 }
 
 /// Three parties, linked up, each with its own options.
@@ -37,6 +39,9 @@ pub fn link_up(way: Way, options: &[&Options; 3]) -> Trio {
             .map(join);
     }
     let mut configs = configs(options[0], way == Way::Plaintext);
+    if way == Way::TlsOverTcp {
+        over_tcp(&mut configs);
+    }
     configs.iter_mut().zip(options).for_each(|(config, options)| config.options = (*options).clone());
     configs.map(|config| std::thread::spawn(|| TcpNetwork::connect(config).map(|net| Arc::new(net) as _))).map(join)
 }
@@ -75,4 +80,14 @@ pub fn configs(options: &Options, plaintext: bool) -> [Config; 3] {
         connect_within: options.deadline.max(Duration::from_secs(5)),
         options: options.clone(),
     })
+}
+
+/// Has the parties listen on all of this machine's addresses, where local sockets are not in use.
+pub fn over_tcp(configs: &mut [Config; 3]) {
+    let listeners = PartyId::ALL.map(|id| tcp::listen(id, "0.0.0.0:0".parse().unwrap()).unwrap());
+    let ports = listeners.each_ref().map(|listener| listener.local_addr().unwrap().port());
+    for (config, listener) in configs.iter_mut().zip(listeners) {
+        config.addresses = ports.map(|port| format!("127.0.0.1:{port}"));
+        config.listener = listener;
+    }
 }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
@@ -348,8 +348,8 @@ fn serve_commands(
 
 /// Where the other parties find this one.
 enum Door {
-    Tls(TcpListener),
-    Plaintext(TcpListener),
+    Tls(tcp::Listener),
+    Plaintext(tcp::Listener),
     /// By the session number.
     Shared,
 }

@@ -1,7 +1,8 @@
 //! Linking up: every party connects to both others by a socket of this machine, and passes the memory of that connection
-//! through it. The sockets' names are in Linux's abstract namespace: they are in no folder, and go when their process goes.
-//! A name is a digest of the session number, which the parties alone know, and whoever connects must be of this account.
+//! through it. A socket's name is a digest of the session number, which the parties alone know, and whoever connects must be of this
+//! account.
 
+use super::super::local::{self, LocalStream};
 use super::super::stream::{Answer, Connection, Hello, Purpose, Stream};
 use super::super::{NetError, PartyId, after};
 use super::Config;
@@ -11,8 +12,8 @@ use super::ring::{WORDS, receiving_ends, sending_ends};
 use super::stream::SharedStream;
 use crate::device::mailbox::Mailbox;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg, sendmsg, socket_with,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use sha2::{Digest, Sha256};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -70,23 +71,15 @@ pub(super) async fn all(config: &Arc<Config>) -> Result<[Linked; 2], NetError> {
     Ok([Linked::new(next, from_next, to_next), Linked::new(prev, from_prev, to_prev)])
 }
 
-/// Where a party of this session listens.
-fn address(session: &[u8; 16], party: PartyId) -> io::Result<SocketAddrUnix> {
+/// The name by which a party of this session listens.
+fn name(session: &[u8; 16], party: PartyId) -> String {
     let digest = Sha256::new().chain_update(b"cryptgpu shared links").chain_update(session).finalize();
     let name: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(SocketAddrUnix::new_abstract_name(format!("cryptgpu-{name}-{party}").as_bytes())?)
-}
-
-fn socket() -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+    format!("cryptgpu-{name}-{party}")
 }
 
 fn listener(config: &Config) -> io::Result<UnixListener> {
-    let socket = socket()?;
-    bind(&socket, &address(&config.session, config.id)?)?;
-    listen(&socket, 64)?;
-    UnixListener::from_std(socket.into())
+    UnixListener::from_std(local::listener(&name(&config.session, config.id))?)
 }
 
 /// Connects to `peer`, which may not listen yet.
@@ -94,7 +87,7 @@ async fn dial(config: &Config, peer: PartyId, mailbox: Option<Mailbox>, until: I
     let action = format!("connect to party {peer} on this machine");
     let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
     loop {
-        let error = match reach(config, peer) {
+        let error = match local::reach(&name(&config.session, peer)) {
             Ok(socket) => {
                 let greeted = tokio::time::timeout_at(until.into(), introduce(config, peer, mailbox, socket)).await;
                 let hint =
@@ -117,29 +110,13 @@ async fn dial(config: &Config, peer: PartyId, mailbox: Option<Mailbox>, until: I
     }
 }
 
-fn reach(config: &Config, peer: PartyId) -> io::Result<UnixStream> {
-    let socket = socket()?;
-    connect(&socket, &address(&config.session, peer)?)?;
-    let socket = UnixStream::from_std(socket.into())?;
-    of_this_account(&socket)?;
-    Ok(socket)
-}
-
-/// An end of another account is no party.
-fn of_this_account(socket: &UnixStream) -> io::Result<()> {
-    match socket.peer_cred()?.uid() == rustix::process::geteuid().as_raw() {
-        true => Ok(()),
-        false => Err(io::Error::other("a process of another account is at the other end")),
-    }
-}
-
 /// Passes memory for this connection, and greets through it.
 async fn introduce(config: &Config, peer: PartyId, mailbox: Option<Mailbox>, socket: UnixStream) -> io::Result<Way> {
     let (memory, file) = Memory::create(WORDS)?;
     let memory = Arc::new(memory);
     socket.writable().await?;
     pass(&socket, &file)?;
-    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, sending_ends(&memory)));
+    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(LocalStream::new(socket)?, sending_ends(&memory)));
     let hello = Hello { from: config.id, to: peer, purpose: Purpose::Begin, session: config.session };
     hello.greet(&mut stream).await?;
     let outbox = Outbox::offer(mailbox, &memory, &mut stream).await?;
@@ -220,9 +197,9 @@ async fn accept(config: &Arc<Config>, listener: &UnixListener, until: Instant) -
 
 /// Maps the memory that whoever has connected passes, and hears its greeting through it.
 async fn hear(config: &Config, socket: UnixStream) -> io::Result<(PartyId, Arrival)> {
-    of_this_account(&socket)?;
+    local::of_this_account(&socket)?;
     let memory = Arc::new(Memory::open(&passed(&socket).await?, WORDS)?);
-    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(socket, receiving_ends(&memory)));
+    let mut stream: Box<dyn Stream> = Box::new(SharedStream::new(LocalStream::new(socket)?, receiving_ends(&memory)));
     let expected = [config.id.next(), config.id.prev()].map(|from| Hello {
         from,
         to: config.id,

@@ -2,6 +2,7 @@
 //! but bells travel: a byte that says "look again" to whoever sleeps. The system closes the socket when a process ends, by
 //! whatever cause, so its end is what the other process hears at once.
 
+use super::super::local::LocalStream;
 use super::ring::{Putter, Taker};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
@@ -9,12 +10,11 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 
 /// A connection. Both ends move whole words: what is written and read has a multiple of eight bytes.
 #[derive(Debug)]
 pub(super) struct SharedStream {
-    bells: UnixStream,
+    bells: LocalStream,
     putter: Putter,
     taker: Taker,
     /// Whether the other end is gone: what it has put in is still there.
@@ -22,7 +22,7 @@ pub(super) struct SharedStream {
 }
 
 impl SharedStream {
-    pub(super) fn new(bells: UnixStream, (putter, taker): (Putter, Taker)) -> Self {
+    pub(super) fn new(bells: LocalStream, (putter, taker): (Putter, Taker)) -> Self {
         SharedStream { bells, putter, taker, ended: false }
     }
 

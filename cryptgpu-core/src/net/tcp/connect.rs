@@ -6,16 +6,17 @@ use super::super::tls::{self, Fingerprint};
 use super::super::{NetError, PartyId, after};
 use super::opener::{Opener, PIECE_BYTES};
 use super::reception::{PAUSE, Reception, is_unheard};
+use super::socket::{Entrance, Listener, Socket};
 use super::{Config, Security};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::BufReader;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Listens on `address`, where port 0 means any free one.
+/// Listens on `address`, where port 0 means any free one. On an address of the loopback interface processes of this account come by
+/// a local socket as well.
 ///
 /// ```
 /// use cryptgpu_core::net::{PartyId, tcp};
@@ -27,7 +28,7 @@ use tokio_rustls::TlsConnector;
 ///
 /// # Errors
 /// [`NetError::Setup`] when the port is taken or the address is not one of this machine.
-pub fn listen(party: PartyId, address: SocketAddr) -> Result<TcpListener, NetError> {
+pub fn listen(party: PartyId, address: SocketAddr) -> Result<Listener, NetError> {
     let setup = |error: io::Error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => "The port is in use: choose another port, or 0 for any free one.",
@@ -37,21 +38,16 @@ pub fn listen(party: PartyId, address: SocketAddr) -> Result<TcpListener, NetErr
         };
         NetError::Setup { party, action: format!("listen on {address}"), detail: error.to_string(), hint: hint.into() }
     };
-    let listener = TcpListener::bind(address).map_err(setup)?;
-    listener.set_nonblocking(true).map_err(setup)?;
-    Ok(listener)
+    Listener::bind(address).map_err(setup)
 }
 
-/// Links up with both peers. `listener` is the one of `config`.
-pub(super) async fn all(
-    config: &Arc<Config>,
-    listener: &tokio::net::TcpListener,
-) -> Result<Vec<(PartyId, Connection)>, NetError> {
+/// Links up with both peers. `entrance` is the one of `config`.
+pub(super) async fn all(config: &Arc<Config>, entrance: &Entrance) -> Result<Vec<(PartyId, Connection)>, NetError> {
     let id = config.id;
     let until = after(Instant::now(), config.connect_within);
     let (next, prev) = (id.next(), id.prev());
     let (to_next, to_prev, incoming) =
-        tokio::try_join!(dial(config, next, until), dial(config, prev, until), accept(config, listener, until))?;
+        tokio::try_join!(dial(config, next, until), dial(config, prev, until), accept(config, entrance, until))?;
     let [mut from_0, mut from_1, mut from_2] = incoming;
     let mut take = |peer: PartyId| [&mut from_0, &mut from_1, &mut from_2][peer.index()].take();
     let mut connections = Vec::with_capacity(2);
@@ -63,12 +59,9 @@ pub(super) async fn all(
 }
 
 /// The listener of `config`, for tasks.
-pub(super) fn listener(config: &Config) -> Result<tokio::net::TcpListener, NetError> {
-    let clone = config.listener.try_clone();
-    clone
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .and_then(tokio::net::TcpListener::from_std)
-        .map_err(|error| setup(config.id, "listen", &error.to_string(), "Pass a listener made by `tcp::listen`."))
+pub(super) fn entrance(config: &Config) -> Result<Entrance, NetError> {
+    let hint = "Is the limit on open files (ulimit -n) reached?";
+    config.listener.entrance().map_err(|error| setup(config.id, "listen", &error.to_string(), hint))
 }
 
 /// Connects to `peer`, which may not listen yet, or not listen to us at once.
@@ -77,10 +70,10 @@ async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn 
     let action = format!("connect to party {peer} at {address}");
     let fail = |detail: &str, hint: &str| setup(config.id, &action, detail, hint);
     loop {
-        let stream = reach(address, until).await.map_err(|error| {
+        let socket = reach(address, until).await.map_err(|error| {
             fail(&error.to_string(), "Is that party running, and does a firewall let this port through?")
         })?;
-        let secured = tokio::time::timeout_at(until.into(), secure_outgoing(config, peer, stream, Purpose::Begin));
+        let secured = tokio::time::timeout_at(until.into(), secure_outgoing(config, peer, socket, Purpose::Begin));
         match secured.await {
             Ok(Ok((stream, _))) => return Ok(stream),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused && Instant::now() + PAUSE < until => {
@@ -97,11 +90,11 @@ async fn dial(config: &Config, peer: PartyId, until: Instant) -> Result<Box<dyn 
     }
 }
 
-async fn reach(address: &str, until: Instant) -> io::Result<TcpStream> {
+async fn reach(address: &str, until: Instant) -> io::Result<Socket> {
     let mut pause = Duration::from_millis(2);
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match tokio::time::timeout(left, TcpStream::connect(address)).await {
+        match tokio::time::timeout(left, Socket::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) if left < pause => return Err(error),
             Ok(Err(_)) => tokio::time::sleep(pause).await,
@@ -115,15 +108,14 @@ async fn reach(address: &str, until: Instant) -> io::Result<TcpStream> {
 pub(super) async fn secure_outgoing(
     config: &Config,
     peer: PartyId,
-    stream: TcpStream,
+    socket: Socket,
     purpose: Purpose,
 ) -> io::Result<(Box<dyn Stream>, Answer)> {
-    stream.set_nodelay(true)?;
     let mut stream: Box<dyn Stream> = match &config.security {
-        Security::InsecurePlaintext => Box::new(stream),
+        Security::InsecurePlaintext => Box::new(socket),
         Security::Tls { identity, peers } => {
             let client = identity.client_config(peers[peer.index()]).map_err(io::Error::other)?;
-            let connected = TlsConnector::from(client).connect(tls::server_name(), stream).await;
+            let connected = TlsConnector::from(client).connect(tls::server_name(), socket).await;
             let mut stream = connected.map_err(|error| match is_unheard(&error) {
                 true => io::Error::new(io::ErrorKind::ConnectionRefused, "the other end closed the connection unheard"),
                 false => error,
@@ -141,19 +133,19 @@ pub(super) async fn secure_outgoing(
 /// Accepts both peers. Whoever else comes is turned away, and named if a peer is missing at last.
 async fn accept(
     config: &Arc<Config>,
-    listener: &tokio::net::TcpListener,
+    entrance: &Entrance,
     until: Instant,
 ) -> Result<[Option<Box<dyn Stream>>; 3], NetError> {
     let mut streams = [None, None, None];
     let mut refused = String::new();
-    let mut reception = Reception::new(listener);
+    let mut reception = Reception::new(entrance);
     let mut missing = 2;
     while missing > 0 {
         let config_of_visit = config.clone();
-        let identify = move |stream| {
+        let identify = move |socket| {
             let config = config_of_visit.clone();
             async move {
-                let (hello, mut stream) = secure_incoming(&config, stream, Purpose::Begin).await?;
+                let (hello, mut stream) = secure_incoming(&config, socket, Purpose::Begin).await?;
                 hello.answer(&mut stream, Answer::Expects(0)).await?;
                 Ok((hello.from, stream))
             }
@@ -185,18 +177,17 @@ async fn accept(
 /// Makes sure who has connected, and hears its greeting, which is still to be answered.
 pub(super) async fn secure_incoming(
     config: &Config,
-    stream: TcpStream,
+    socket: Socket,
     purpose: Purpose,
 ) -> io::Result<(Hello, Box<dyn Stream>)> {
-    stream.set_nodelay(true)?;
     let (mut stream, shown): (Box<dyn Stream>, Option<PartyId>) = match &config.security {
         // Headers are short: a buffer saves system calls.
-        Security::InsecurePlaintext => (Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, stream)), None),
+        Security::InsecurePlaintext => (Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, socket)), None),
         Security::Tls { identity, peers } => {
             let accepted: Vec<Fingerprint> =
                 [config.id.next(), config.id.prev()].map(|peer| peers[peer.index()]).into();
             let server = identity.server_config(&accepted).map_err(io::Error::other)?;
-            let stream = Opener::accept(stream, server).await?;
+            let stream = Opener::accept(socket, server).await?;
             let shown = tls::party_of(stream.peer_certificates(), peers);
             (Box::new(stream), shown)
         }

@@ -4,18 +4,18 @@ use super::super::stream::{Answer, Notice, Purpose};
 use super::Config;
 use super::connect::secure_incoming;
 use super::reception::Reception;
+use super::socket::Entrance;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The task: hands connections to the readers of their links, by the sender's index, for as long as the network lives.
-pub(super) async fn keep(config: Arc<Config>, listener: TcpListener, readers: [Option<UnboundedSender<Notice>>; 3]) {
-    let mut reception = Reception::new(&listener);
+pub(super) async fn keep(config: Arc<Config>, entrance: Entrance, readers: [Option<UnboundedSender<Notice>>; 3]) {
+    let mut reception = Reception::new(&entrance);
     loop {
         let config = config.clone();
-        let identify = move |stream| {
+        let identify = move |socket| {
             let config = config.clone();
-            async move { secure_incoming(&config, stream, Purpose::Resume).await }
+            async move { secure_incoming(&config, socket, Purpose::Resume).await }
         };
         let Ok((hello, stream)) = reception.next(identify).await.1 else { continue };
         let Some(reader) = &readers[hello.from.index()] else { continue };

@@ -13,6 +13,7 @@
 //! | `reception` | a listener that strangers may find |
 //! | `door` | the listener after linking up: connections made anew |
 //! | `redial` | a broken connection made anew by its sender |
+//! | `socket` | TCP's sockets, and local ones between processes of one machine |
 //! | `opener` | TLS at the receiving end: from the socket to the words |
 
 mod connect;
@@ -20,18 +21,19 @@ mod door;
 mod opener;
 mod reception;
 mod redial;
+mod socket;
 
 use super::endpoint::{Endpoint, Reach};
 use super::stream::{Kind, Links, Redial, runtime};
 use super::tls::{Fingerprint, Identity};
 use super::{GaveUp, NetError, Network, Options, PartyId, Tag};
 use redial::Dialler;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::listen;
 pub(crate) use reception::{PAUSE, Reception, is_unheard};
+pub use socket::Listener;
 
 /// How the links are protected.
 #[derive(Clone, Debug)]
@@ -54,7 +56,7 @@ pub struct Config {
     /// The party at this end.
     pub id: PartyId,
     /// Where the others connect to: see [`listen`].
-    pub listener: TcpListener,
+    pub listener: Listener,
     /// Where each party can be reached, by index, as `host:port`; this party's own is not looked at. Names are looked up
     /// by the party that connects.
     pub addresses: [String; 3],
@@ -99,15 +101,15 @@ impl TcpNetwork {
         let runtime = runtime(config.id)?;
         let end = Endpoint::new(config.id, config.options.clone(), Reach::OtherProcesses);
         let config = Arc::new(config);
-        let (listener, connections) = runtime.block_on(async {
-            let listener = connect::listener(&config)?;
-            let connections = connect::all(&config, &listener).await?;
-            Ok((listener, connections))
+        let (entrance, connections) = runtime.block_on(async {
+            let entrance = connect::entrance(&config)?;
+            let connections = connect::all(&config, &entrance).await?;
+            Ok((entrance, connections))
         })?;
         let kind = Kind { with_checksum, direct_words: DIRECT_WORDS };
         let redial = |peer| Some(Box::new(Dialler { config: config.clone(), peer }) as Box<dyn Redial>);
         let (links, readers) = Links::new(end, runtime, kind, connections, redial)?;
-        links.spawn(door::keep(config, listener, readers));
+        links.spawn(door::keep(config, entrance, readers));
         Ok(TcpNetwork { links })
     }
 }

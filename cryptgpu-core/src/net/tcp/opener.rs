@@ -5,6 +5,7 @@
 //! The handshake, its messages, new keys and what is refused are rustls's (its connection without buffers); this file owns
 //! the buffers.
 
+use super::socket::Socket;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
@@ -15,7 +16,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use zeroize::Zeroize;
 
 /// So much is read from the socket at a time. A record of TLS, which is decrypted as a whole, has 16 KiB at most.
@@ -24,7 +24,7 @@ pub(super) const PIECE_BYTES: usize = 256 << 10;
 /// A connection that was accepted, decrypted as it is read. What it has decrypted, keys among it, is wiped before memory that held it is
 /// given back.
 pub(super) struct Opener {
-    socket: TcpStream,
+    socket: Socket,
     tls: UnbufferedServerConnection,
     /// What has come and is still to be decrypted is `piece[start..end]`.
     piece: Box<[u8]>,
@@ -59,7 +59,7 @@ impl Opener {
     ///
     /// # Errors
     /// When the socket fails or ends, and [`io::ErrorKind::InvalidData`] for what TLS refuses.
-    pub(super) async fn accept(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(super) async fn accept(socket: Socket, config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let piece = vec![0; PIECE_BYTES].into_boxed_slice();
         let (rest, out) = (Vec::with_capacity(PIECE_BYTES), Vec::new());
@@ -273,54 +273,65 @@ fn fill(
 #[cfg(test)]
 mod tests {
     use super::super::super::tls::{Identity, server_name};
+    use super::super::reception::Listen;
+    use super::super::socket::Listener;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     /// A reader that takes a little at a time and answers each time: what it has not asked for waits in the socket, and not
     /// in memory beyond a piece.
     #[test]
     fn a_slow_reader_gets_all_bytes_and_holds_no_more_than_a_piece() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let (address, entrance) = (listener.local_addr().unwrap(), listener.entrance().unwrap());
+            let local = Socket::connect(&address.to_string()).await.unwrap();
+            assert!(matches!(local, Socket::Local(_)));
+            drip(local, entrance.accept().await.unwrap().0).await;
+            let tcp = Socket::Tcp(TcpStream::connect(address).await.unwrap());
+            drip(tcp, entrance.accept().await.unwrap().0).await;
+        });
+    }
+
+    /// Bytes from one end of a connection to the other.
+    async fn drip(from: Socket, to: Socket) {
         const BYTES: usize = 1_500_001;
         let byte = |at: usize| (at / 3 + at / 1000) as u8;
         let [here, there] = [(); 2].map(|()| Identity::generate().unwrap());
         let client = here.client_config(there.fingerprint()).unwrap();
         let server = there.server_config(&[here.fingerprint()]).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let sender = tokio::spawn(async move {
-                let socket = TcpStream::connect(address).await.unwrap();
-                let stream = tokio_rustls::TlsConnector::from(client).connect(server_name(), socket).await.unwrap();
-                let (mut answers, mut stream) = tokio::io::split(stream);
-                let heard = tokio::spawn(async move {
-                    let mut heard = vec![];
-                    answers.read_to_end(&mut heard).await.unwrap_or(0);
-                    heard.len()
-                });
-                stream.write_all(&(0..BYTES).map(byte).collect::<Vec<u8>>()).await.unwrap();
-                stream.shutdown().await.unwrap();
-                heard.await.unwrap()
+        let sender = tokio::spawn(async move {
+            let stream = tokio_rustls::TlsConnector::from(client).connect(server_name(), from).await.unwrap();
+            let (mut answers, mut stream) = tokio::io::split(stream);
+            let heard = tokio::spawn(async move {
+                let mut heard = vec![];
+                answers.read_to_end(&mut heard).await.unwrap_or(0);
+                heard.len()
             });
-            let mut opener = Opener::accept(listener.accept().await.unwrap().0, server).await.unwrap();
-            assert_eq!(opener.peer_certificates().map(<[_]>::len), Some(1));
-            let (mut at, mut answered) = (0, 0);
-            for size in [1, 7, 16_384, 16_383, 3000, 100_001, 40, 300_000].into_iter().cycle() {
-                let mut bytes = vec![0; size];
-                let came = opener.read(&mut bytes).await.unwrap();
-                assert!(bytes[..came].iter().enumerate().all(|(k, &got)| got == byte(at + k)), "behind byte {at}");
-                at += came;
-                assert!(opener.rest.len() <= PIECE_BYTES && opener.piece.len() == PIECE_BYTES);
-                if came == 0 {
-                    break;
-                }
-                opener.write_all(&[5; 40]).await.unwrap();
-                opener.flush().await.unwrap();
-                answered += 40;
-            }
-            assert_eq!(at, BYTES);
-            drop(opener);
-            assert_eq!(sender.await.unwrap(), answered);
+            stream.write_all(&(0..BYTES).map(byte).collect::<Vec<u8>>()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            heard.await.unwrap()
         });
+        let mut opener = Opener::accept(to, server).await.unwrap();
+        assert_eq!(opener.peer_certificates().map(<[_]>::len), Some(1));
+        let (mut at, mut answered) = (0, 0);
+        for size in [1, 7, 16_384, 16_383, 3000, 100_001, 40, 300_000].into_iter().cycle() {
+            let mut bytes = vec![0; size];
+            let came = opener.read(&mut bytes).await.unwrap();
+            assert!(bytes[..came].iter().enumerate().all(|(k, &got)| got == byte(at + k)), "behind byte {at}");
+            at += came;
+            assert!(opener.rest.len() <= PIECE_BYTES && opener.piece.len() == PIECE_BYTES);
+            if came == 0 {
+                break;
+            }
+            opener.write_all(&[5; 40]).await.unwrap();
+            opener.flush().await.unwrap();
+            answered += 40;
+        }
+        assert_eq!(at, BYTES);
+        drop(opener);
+        assert_eq!(sender.await.unwrap(), answered);
     }
 }

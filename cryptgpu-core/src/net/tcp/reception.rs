@@ -30,10 +30,33 @@ pub(crate) fn is_unheard(error: &io::Error) -> bool {
     matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
+/// Where visitors come.
+pub(crate) trait Listen: Sync {
+    type Socket: Send + Sync + 'static;
+
+    /// The next visitor, and from where it comes, if from an address. May be dropped and called again.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Socket, Option<SocketAddr>)>> + Send;
+
+    /// Ready when something has come from the visitor, or its end.
+    fn readable(socket: &Self::Socket) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Socket = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        TcpListener::accept(self).await.map(|(stream, from)| (stream, Some(from)))
+    }
+
+    async fn readable(socket: &TcpStream) -> io::Result<()> {
+        socket.readable().await
+    }
+}
+
 /// A listener with those who are saying who they are.
-pub(crate) struct Reception<'a, T> {
-    listener: &'a TcpListener,
-    handshakes: JoinSet<(SocketAddr, io::Result<T>)>,
+pub(crate) struct Reception<'a, T, L = TcpListener> {
+    listener: &'a L,
+    handshakes: JoinSet<(Option<SocketAddr>, io::Result<T>)>,
     /// From the longest there.
     visitors: VecDeque<Visitor>,
 }
@@ -44,16 +67,16 @@ struct Visitor {
     spoke: Arc<AtomicBool>,
 }
 
-impl<'a, T: Send + 'static> Reception<'a, T> {
-    pub(crate) fn new(listener: &'a TcpListener) -> Self {
+impl<'a, T: Send + 'static, L: Listen> Reception<'a, T, L> {
+    pub(crate) fn new(listener: &'a L) -> Self {
         Reception { listener, handshakes: JoinSet::new(), visitors: VecDeque::new() }
     }
 
-    /// The next visitor that has told `identify` who it is, or failed to; or why none could be accepted. May be dropped
-    /// and called again.
+    /// The next visitor that has told `identify` who it is, or failed to, and from where; or why none could be accepted. May
+    /// be dropped and called again.
     pub(crate) async fn next<F>(
         &mut self,
-        identify: impl Fn(TcpStream) -> F + Clone + Send + 'static,
+        identify: impl Fn(L::Socket) -> F + Clone + Send + 'static,
     ) -> (Option<SocketAddr>, io::Result<T>)
     where
         F: Future<Output = io::Result<T>> + Send + 'static,
@@ -61,7 +84,7 @@ impl<'a, T: Send + 'static> Reception<'a, T> {
         loop {
             tokio::select! {
                 connection = self.listener.accept() => match connection {
-                    Ok((stream, from)) => self.admit(stream, from, identify.clone()),
+                    Ok((socket, from)) => self.admit(socket, from, identify.clone()),
                     Err(error) => {
                         // Most likely there is no descriptor left: half of the visitors' are given back.
                         (0..self.visitors.len().div_ceil(2)).for_each(|_| self.turn_away());
@@ -73,15 +96,19 @@ impl<'a, T: Send + 'static> Reception<'a, T> {
                     self.visitors.retain(|visitor| !visitor.task.is_finished());
                     // Those that were turned away have no outcome.
                     if let Ok((from, outcome)) = ended {
-                        return (Some(from), outcome);
+                        return (from, outcome);
                     }
                 }
             }
         }
     }
 
-    fn admit<F>(&mut self, stream: TcpStream, from: SocketAddr, identify: impl Fn(TcpStream) -> F + Send + 'static)
-    where
+    fn admit<F>(
+        &mut self,
+        socket: L::Socket,
+        from: Option<SocketAddr>,
+        identify: impl Fn(L::Socket) -> F + Send + 'static,
+    ) where
         F: Future<Output = io::Result<T>> + Send + 'static,
     {
         if self.visitors.len() >= MAX_VISITORS {
@@ -90,9 +117,9 @@ impl<'a, T: Send + 'static> Reception<'a, T> {
         let spoke = Arc::new(AtomicBool::new(false));
         let speaks = spoke.clone();
         let handshake = async move {
-            stream.readable().await?;
+            L::readable(&socket).await?;
             speaks.store(true, Relaxed);
-            identify(stream).await
+            identify(socket).await
         };
         let task = self.handshakes.spawn(async move {
             let outcome = tokio::time::timeout(HANDSHAKE_WITHIN, handshake).await;

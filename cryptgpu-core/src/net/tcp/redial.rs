@@ -7,10 +7,10 @@ use super::super::stream::{Answer, Needed, Purpose, Redial, Redialling, Stream, 
 use super::Config;
 use super::connect::secure_outgoing;
 use super::reception::PAUSE;
+use super::socket::Socket;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Where a peer listens.
@@ -61,12 +61,12 @@ impl Dialler {
 
     /// Dials once. The inner error is one after which to dial again.
     async fn dial(&self) -> Result<io::Result<(Box<dyn Stream>, u64)>, Unmade> {
-        let stream = match TcpStream::connect(self.config.addresses[self.peer.index()].as_str()).await {
-            Ok(stream) => stream,
+        let socket = match Socket::connect(&self.config.addresses[self.peer.index()]).await {
+            Ok(socket) => socket,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Unmade::Gone),
             Err(error) => return Ok(Err(error)),
         };
-        match secure_outgoing(&self.config, self.peer, stream, Purpose::Resume).await {
+        match secure_outgoing(&self.config, self.peer, socket, Purpose::Resume).await {
             Ok((stream, Answer::Expects(sequence))) => Ok(Ok((stream, sequence))),
             Ok((_, Answer::Ended | Answer::Stranger)) => {
                 Err(Unmade::Fault(Fault::Closed(format!("party {} has ended the link", self.peer))))
