@@ -15,13 +15,13 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum LinkType {
-    /// TCP with TLS 1.3, on one machine or between hosts. Written `tls`.
+    /// TLS 1.3, on one machine, where it passes TCP by, or between hosts. Written `tls`.
     #[default]
     Tls,
     /// Memory that the processes of one machine share. **Nothing is encrypted**: whoever reads the machine's memory, as its
     /// administrator can, reads every secret, as it could from the parties' own memory. Written `shared`.
     Shared,
-    /// TCP without TLS: **anyone on the way reads and changes messages**. For measuring what TLS costs. Written
+    /// The same without TLS: **anyone on the way reads and changes messages**. For measuring what TLS costs. Written
     /// `insecure-plaintext`.
     InsecurePlaintext,
 }

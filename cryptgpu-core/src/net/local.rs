@@ -176,3 +176,79 @@ impl AsyncWrite for LocalStream {
         Poll::Ready(Ok(shutdown(self.socket.get_ref(), Shutdown::Write)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream as Blocking;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Waker;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::runtime::{Builder, Runtime};
+
+    fn pair(runtime: &Runtime) -> (LocalStream, Blocking) {
+        let (here, there) = Blocking::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let _within = runtime.enter();
+        (LocalStream::new(UnixStream::from_std(here).unwrap()).unwrap(), there)
+    }
+
+    #[test]
+    fn a_sender_sleeps_on_when_what_it_sent_is_taken() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let counts = woken.clone();
+        let count = move || {
+            counts.fetch_add(1, Relaxed);
+        };
+        let runtime = Builder::new_current_thread().enable_all().on_thread_unpark(count).build().unwrap();
+        let (mut stream, mut there) = pair(&runtime);
+        let taken = runtime.block_on(async {
+            for message in 0..100 {
+                stream.write_all(&[message]).await.unwrap();
+            }
+            let before = woken.load(Relaxed);
+            let takes = std::thread::spawn(move || {
+                for _ in 0..100 {
+                    std::thread::sleep(Duration::from_millis(1));
+                    there.read_exact(&mut [0]).unwrap();
+                }
+                there
+            });
+            let nothing = tokio::time::timeout(Duration::from_millis(500), stream.read_u8()).await;
+            assert!(nothing.is_err(), "it is the other end's turn to speak");
+            drop(takes.join().unwrap());
+            woken.load(Relaxed) - before
+        });
+        assert!(taken < 20, "{taken} times");
+    }
+
+    #[test]
+    fn who_fills_it_outside_of_the_runtime_goes_on_within() {
+        const BYTES: usize = 3 << 20;
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let (mut stream, mut there) = pair(&runtime);
+        let bytes: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+        let mut sent = 0;
+        while let Poll::Ready(written) =
+            Pin::new(&mut stream).poll_write(&mut Context::from_waker(Waker::noop()), &bytes[sent..])
+        {
+            sent += written.unwrap();
+        }
+        assert!((1..BYTES).contains(&sent));
+        let takes = std::thread::spawn(move || {
+            let mut came = vec![];
+            there.read_to_end(&mut came).map(|_| came).unwrap()
+        });
+        runtime.block_on(async {
+            stream.write_all(&bytes[sent..]).await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+        assert!(takes.join().unwrap() == bytes);
+        // The other end is gone, which is an error and no signal.
+        let error = runtime.block_on(stream.write_all(&[1])).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

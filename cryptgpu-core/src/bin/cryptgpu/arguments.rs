@@ -38,7 +38,7 @@ pub struct Parties {
     #[command(flatten)]
     meeting: Meeting,
     /// What carries messages between parties in processes: tls; shared, memory that processes of one machine share,
-    /// unencrypted; or insecure-plaintext, TCP without TLS
+    /// unencrypted; or insecure-plaintext, as tls without TLS
     #[arg(long, default_value_t)]
     link_type: LinkType,
     /// Threads that each party process computes on; one for each core by default

@@ -1,4 +1,5 @@
-//! Links over TCP with TLS 1.3, between processes on one or several hosts.
+//! Links over TCP with TLS 1.3, between processes on one or several hosts. Those of one machine pass TCP by, over local sockets
+//! (`docs/adr/0069-past-tcp-on-one-machine.md`).
 //!
 //! What travels on a connection, and how it is numbered, acknowledged and watched, is the same as on other byte streams
 //! (`stream`). A message is encrypted where it lies and decrypted to where it is to lie.
@@ -73,7 +74,7 @@ pub struct Config {
 /// A message of at most so many words is encrypted and written by the thread that sends it.
 const DIRECT_WORDS: usize = 4 << 10;
 
-/// A party's links over TCP. Dropping it ends them in good order and ends its threads.
+/// A party's links over TCP or local sockets. Dropping it ends them in good order and ends its threads.
 pub struct TcpNetwork {
     links: Links,
 }
