@@ -111,6 +111,7 @@ pub(super) async fn secure_outgoing(
     socket: Socket,
     purpose: Purpose,
 ) -> io::Result<(Box<dyn Stream>, Answer)> {
+    socket.tune()?;
     let mut stream: Box<dyn Stream> = match &config.security {
         Security::InsecurePlaintext => Box::new(socket),
         Security::Tls { identity, peers } => {
@@ -180,6 +181,7 @@ pub(super) async fn secure_incoming(
     socket: Socket,
     purpose: Purpose,
 ) -> io::Result<(Hello, Box<dyn Stream>)> {
+    socket.tune()?;
     let (mut stream, shown): (Box<dyn Stream>, Option<PartyId>) = match &config.security {
         // Headers are short: a buffer saves system calls.
         Security::InsecurePlaintext => (Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, socket)), None),

@@ -1,15 +1,17 @@
-//! The sockets that links lie on: TCP's, and between processes of one account on one machine a local one, which takes less than half
-//! of the work (`docs/adr/0069-past-tcp-on-one-machine.md`). Who is at the other end is found out above, for both alike.
+//! The sockets that links lie on: TCP's, and between processes of one account on one machine a local one, which takes less
+//! work (`docs/adr/0069-past-tcp-on-one-machine.md`). Who is at the other end is found out above, for both alike.
 
 use super::super::local::{self, LocalStream};
 use super::reception::Listen;
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use std::future::pending;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 
 /// So many bytes may lie in a local socket; the system makes less of it where it allows less. TCP's grow by themselves.
 const LOCAL_BYTES: usize = 512 << 10;
@@ -64,13 +66,15 @@ impl Listen for Entrance {
     type Socket = Socket;
 
     async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        let Some(local) = &self.local else {
-            let (stream, from) = self.tcp.accept().await?;
-            return Ok((Socket::of_tcp(stream)?, Some(from)));
+        let near = async {
+            match &self.local {
+                Some(local) => local.accept().await,
+                None => pending().await,
+            }
         };
         tokio::select! {
-            visitor = local.accept() => Ok((Socket::of_local(visitor?.0)?, None)),
-            visitor = self.tcp.accept() => visitor.and_then(|(stream, from)| Ok((Socket::of_tcp(stream)?, Some(from)))),
+            visitor = near => Ok((Socket::Local(LocalStream::new(visitor?.0)?), None)),
+            visitor = self.tcp.accept() => visitor.map(|(stream, from)| (Socket::Tcp(stream), Some(from))),
         }
     }
 
@@ -95,19 +99,17 @@ impl Socket {
         let addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();
         let mut near = addresses.iter().filter(|address| address.ip().is_loopback());
         match near.find_map(|&address| local::reach(&name(address)).ok()) {
-            Some(socket) => Socket::of_local(socket),
-            None => Socket::of_tcp(TcpStream::connect(&addresses[..]).await?),
+            Some(stream) => LocalStream::new(stream).map(Socket::Local),
+            None => TcpStream::connect(&addresses[..]).await.map(Socket::Tcp),
         }
     }
 
-    fn of_tcp(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        Ok(Socket::Tcp(socket))
-    }
-
-    fn of_local(socket: UnixStream) -> io::Result<Self> {
-        rustix::net::sockopt::set_socket_send_buffer_size(&socket, LOCAL_BYTES)?;
-        Ok(Socket::Local(LocalStream::new(socket)?))
+    /// Has the system send at once, and hold enough.
+    pub(super) fn tune(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.set_nodelay(true),
+            Socket::Local(stream) => Ok(set_socket_send_buffer_size(stream, LOCAL_BYTES)?),
+        }
     }
 }
 
