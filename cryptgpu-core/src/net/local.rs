@@ -59,7 +59,7 @@ fn socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
-/// Has a runtime watch a socket, that of the thread.
+/// Has the runtime of this thread watch a socket.
 fn watch(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is the socket's until that is dropped, which nobody takes out of what is returned.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)

@@ -1,4 +1,4 @@
-//! Links over byte streams, whatever carries the bytes: TCP, or memory that two processes share. What makes two parties'
+//! Links over byte streams, whatever carries the bytes: TCP, a local socket, or memory that two processes share. What makes two parties'
 //! streams and says who is at the other end is the business of the kind of link (`tcp`, `shared`).
 //!
 //! Each direction of each pair of parties is a connection of its own, made by its sender, so
