@@ -13,7 +13,10 @@ use cryptgpu_core::net::{NetError, Network, Options, PartyId, Stats, Tag, TcpNet
 use cryptgpu_core::nn::{SharedModel, Weights, private, zoo};
 use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness};
 use ndarray::ArrayD;
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{Shutdown, SocketAddrUnix, getsockname, shutdown};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -99,6 +102,43 @@ fn connections_cut_anywhere_lose_nothing() {
             assert_eq!(rounds, MESSAGES, "what is sent again is no round");
         }
         drop(proxies);
+    }
+}
+
+/// Cuts the connections to the local socket of `address`, which no proxy can be before; how many.
+fn cut(address: &str) -> usize {
+    let name = format!("cryptgpu-{address}");
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let sockets = numbers.filter_map(|number| {
+        // SAFETY: a number that has been closed meanwhile is an error of `fcntl`. Once it is ours, nobody else closes it.
+        let again = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned().ok()?;
+        let address = SocketAddrUnix::try_from(getsockname(&again).ok()?).ok()?;
+        (address.abstract_name() == Some(name.as_bytes()) && !socket_acceptconn(&again).ok()?).then_some(again)
+    });
+    sockets.filter(|socket| shutdown(socket, Shutdown::Both).is_ok()).count()
+}
+
+#[test]
+fn local_connections_that_are_cut_lose_nothing() {
+    for plaintext in [false, true] {
+        let configs = configs(&options(), plaintext);
+        let address = configs[1].addresses[1].clone();
+        let [p0, p1, _p2] = link_up(configs);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    cut(&address);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            stream(&p0, &p1, 200);
+        });
+        stream(&p0, &p1, 8);
+        let before = p1.endpoint().stats().reconnections;
+        assert!(before > 0 && cut(&address) > 0, "{before} reconnections");
+        stream(&p0, &p1, 8);
+        assert!(p1.endpoint().stats().reconnections > before);
     }
 }
 

@@ -1,8 +1,8 @@
-//! Links over TCP: who is at the other end. What they carry is in `streams`.
+//! Links over TCP and local sockets: who is at the other end. What they carry is in `streams`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::support::configs;
+use crate::support::{configs, over_tcp};
 use cryptgpu_core::net::tcp::{self, Config, Security};
 use cryptgpu_core::net::{Identity, NetError, Options, PartyId, TcpNetwork};
 use std::time::Duration;
@@ -15,47 +15,50 @@ fn link_up(configs: [Config; 3]) -> [Result<TcpNetwork, NetError>; 3] {
     configs.map(|config| std::thread::spawn(|| TcpNetwork::connect(config))).map(|thread| thread.join().unwrap())
 }
 
-/// Links up with something changed; all three must fail to, with an error of set-up.
-fn refused(change: impl FnOnce(&mut [Config; 3])) -> String {
-    let mut configs = configs(&quick(), false);
-    configs.iter_mut().for_each(|config| config.connect_within = Duration::from_millis(700));
-    change(&mut configs);
-    let errors = link_up(configs).map(|outcome| outcome.err());
-    for error in errors.iter().flatten() {
-        assert!(matches!(error, NetError::Setup { .. }), "{error}");
+/// Links up with something changed, by local sockets and by TCP; all three must fail to, with an error of set-up that says `why`.
+fn refused(why: &str, change: impl Fn(&mut [Config; 3])) {
+    for tcp in [false, true] {
+        let mut configs = configs(&quick(), false);
+        if tcp {
+            over_tcp(&mut configs);
+        }
+        configs.iter_mut().for_each(|config| config.connect_within = Duration::from_millis(700));
+        change(&mut configs);
+        let errors = link_up(configs).map(|outcome| outcome.err());
+        for error in errors.iter().flatten() {
+            assert!(matches!(error, NetError::Setup { .. }), "{error}");
+        }
+        assert!(errors.iter().flatten().count() >= 2, "{errors:?}");
+        let said = errors.into_iter().flatten().map(|error| error.to_string()).collect::<Vec<_>>().join("\n");
+        assert!(said.contains(why), "{said}");
     }
-    assert!(errors.iter().flatten().count() >= 2, "{errors:?}");
-    errors.into_iter().flatten().map(|error| error.to_string()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn a_wrong_certificate_is_refused() {
-    let refusal = refused(|configs| {
+    refused("same certificates", |configs| {
         let Security::Tls { identity, .. } = &mut configs[2].security else { panic!("TLS is the default") };
         *identity = Identity::generate().unwrap();
     });
-    assert!(refusal.contains("same certificates"), "{refusal}");
 }
 
 #[test]
 fn another_partys_certificate_is_refused() {
-    let refusal = refused(|configs| {
+    refused("certificate", |configs| {
         let Security::Tls { identity: first, .. } = configs[1].security.clone() else { panic!("TLS is the default") };
         let Security::Tls { identity, .. } = &mut configs[2].security else { panic!("TLS is the default") };
         *identity = first;
     });
-    assert!(refusal.contains("certificate"), "{refusal}");
 }
 
 #[test]
 fn another_session_is_refused() {
-    let refusal = refused(|configs| configs[0].session = [8; 16]);
-    assert!(refusal.contains("session"), "{refusal}");
+    refused("session", |configs| configs[0].session = [8; 16]);
 }
 
 #[test]
 fn plaintext_does_not_talk_to_tls() {
-    refused(|configs| configs[0].security = Security::InsecurePlaintext);
+    refused("", |configs| configs[0].security = Security::InsecurePlaintext);
 }
 
 #[test]

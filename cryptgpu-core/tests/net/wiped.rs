@@ -58,13 +58,13 @@ fn agree(networks: [Arc<dyn Network>; 3]) -> &'static [OnceLock<Keys>; 3] {
 
 #[test]
 fn keys_leave_nothing_in_memory_that_is_given_back() {
-    let [tcp, shared] = [Way::Plaintext, Way::Shared].map(|way| link_up(way, &[&Options::default(); 3]));
+    let [plaintext, shared] = [Way::Plaintext, Way::Shared].map(|way| link_up(way, &[&Options::default(); 3]));
     let memory = memory::trio(Options::default()).map(|network| Arc::new(network) as Arc<dyn Network>);
     // What is given back is seen.
     let canary: [u8; 16] = std::array::from_fn(|i| 0xa5 ^ (i as u8).wrapping_mul(29));
     WATCHES.store(true, Relaxed);
     drop(std::hint::black_box(canary.to_vec()));
-    let agreed = [agree(tcp), agree(shared), agree(memory)];
+    let agreed = [agree(plaintext), agree(shared), agree(memory)];
     WATCHES.store(false, Relaxed);
     let used = NEXT.load(Relaxed);
     assert!(used <= KEPT.len(), "{used} bytes were given back meanwhile: too many to keep");
