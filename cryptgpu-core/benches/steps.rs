@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)] // A bench that cannot run should stop.
 
 use cryptgpu_core::device::cpu::{bit_product, elementwise, sign, truncation};
-use cryptgpu_core::device::{Binary, BitTerm, Deal, OpenTop, Results, SignWindow, Summed, TreeStep};
+use cryptgpu_core::device::{Binary, BitTerm, Deal, OpenTop, Results, SharedBits, SignWindow, Summed, TreeStep};
 use cryptgpu_core::prg::{Correlated, Key, Keys, Randomness, Stream};
 use cryptgpu_core::ring::Word;
 use std::hint::black_box;
@@ -94,11 +94,13 @@ fn sign_bit<W: Word>() -> Vec<(&'static str, f64)> {
     let [mask] = streams();
     let mut message = vec![0; window.shared_planes() * PACKED];
     let (mut top, mut other) = (vec![0; PACKED], vec![0; PACKED]);
-    let bits = time(|| sign::share_bits::<W>(window, [&x, &y], &mask, black_box(&mut message), [&mut top, &mut other]));
+    let bits =
+        time(|| sign::share_bits::<W>(window, [&x, &y], 0, &mask, black_box(&mut message), [&mut top, &mut other]));
     let drawn = drawn(window.carry_planes() * PACKED);
     let mut carry = vec![0; drawn.len()];
     let carries = time(|| {
-        sign::share_carries::<W>(window, true, [&x, &message], &drawn, black_box(&mut carry), [&mut top, &mut other]);
+        let shared = SharedBits::Drawn(&mask);
+        sign::share_carries::<W>(window, &x, shared, &drawn, black_box(&mut carry), [&mut top, &mut other]);
     });
     let mut levels = vec![];
     let mut half = window.groups() / 2;

@@ -41,5 +41,5 @@ pub use launch::{Element, KernelInfo, Kernels, Options, Width, Words, WordsMut};
 pub use pool::Window;
 pub use prg::{RoundKeys, Stream, ZeroShare};
 pub use product::{Conv2d, ConvTerm, Matrix, Method, Plan, Route, Term};
-pub use sign::{SignWindow, Summed, TreeStep};
+pub use sign::{SharedBits, SignWindow, Summed, TreeStep};
 pub use truncation::{CloseTerms, Deal, OpenTop, Results, TermShare};

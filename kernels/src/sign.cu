@@ -1,5 +1,5 @@
-// The sign bit's local steps (`cryptgpu-core/src/device/cpu/sign.rs` has the order of planes): bits of A = x₀ + x₁ and
-// B = x₂ to generate and propagate planes of groups of four bits, and the levels of the prefix tree over them.
+// The sign bit's local steps (`cryptgpu-core/src/device/cpu/sign.rs` has the order of planes): bits of A = x₀ + x₁ + c for a
+// public c and B = x₂ to generate and propagate planes of groups of four bits, and the levels of the prefix tree over them.
 //
 // All are bound by memory. With the full window of 64 bits share_bits moves 16 + 3·233/8 bytes an element, share_carries
 // 8 + 233/8 + 2·31/8, and the tree's levels together 2·(31 + 15 + 7 + 3)/8 + 2·(15 + 7 + 3 + 1)/8.
@@ -49,18 +49,18 @@ static __device__ __forceinline__ void gather(u64 own, u32 part, u64 (&bits)[4])
     }
 }
 
-// message = [a₀: Q][E₁: Q] … [E₇: Q][a₀E₁: Q − 1] … [a₀E₇: Q − 1] ⊕ mask, of A = x₀ + x₁. `top` gets the message's plane 0,
-// `top_mask` the mask's.
+// message = [a₀: Q][E₁: Q] … [E₇: Q][a₀E₁: Q − 1] … [a₀E₇: Q − 1] ⊕ mask, of A = x₀ + x₁ + summand. `top` gets the
+// message's plane 0, `top_mask` the mask's.
 template <int GROUPS>
-static __device__ void share_bits(u32 low, const Word *x0, const Word *x1, const u64 *mask, u64 *message, u64 *top,
-                                  u64 *top_mask, u64 n) {
+static __device__ void share_bits(u32 low, u64 summand, const Word *x0, const Word *x1, const u64 *mask, u64 *message,
+                                  u64 *top, u64 *top_mask, u64 n) {
     const u32 planes = 15 * GROUPS - 7;
     FOR_UNITS(unit, n) {
         u64 rows[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             u64 e = unit.first + unit.element(r);
-            rows[r] = unit.has(r) ? slots<GROUPS>((Word)(x0[e] + x1[e]), low) : 0;
+            rows[r] = unit.has(r) ? slots<GROUPS>((Word)(x0[e] + x1[e] + summand), low) : 0;
         }
         transpose(rows);
         // This thread writes E and a₀E of k = part and k = part + 4.
@@ -147,9 +147,10 @@ static __device__ void share_carries(u32 low, u64 keep, const Word *b, const u64
 
 #define SIGN_KERNELS(width)                                                                                            \
     KERNEL(THREADS)                                                                                                    \
-    share_bits_##width(u32 low, const Word *__restrict__ x0, const Word *__restrict__ x1, const u64 *__restrict__ mask,\
-                       u64 *__restrict__ message, u64 *__restrict__ top, u64 *__restrict__ top_mask, u64 n) {          \
-        share_bits<width / 4>(low, x0, x1, mask, message, top, top_mask, n);                                           \
+    share_bits_##width(u32 low, u64 summand, const Word *__restrict__ x0, const Word *__restrict__ x1,                 \
+                       const u64 *__restrict__ mask, u64 *__restrict__ message, u64 *__restrict__ top,                 \
+                       u64 *__restrict__ top_mask, u64 n) {                                                            \
+        share_bits<width / 4>(low, summand, x0, x1, mask, message, top, top_mask, n);                                  \
     }                                                                                                                  \
     RESIDENT_KERNEL(THREADS, width < 64 ? 2 : 1)                                                                       \
     share_carries_##width(u32 low, u64 keep, const Word *__restrict__ b, const u64 *__restrict__ shared,               \

@@ -6,7 +6,7 @@ use crate::compile::Family;
 use crate::launch::{Element, In, InOut, Job, Jobs, Kernel, KernelInfo, Kernels, Words, WordsMut};
 use cudarc::driver::CudaStream;
 
-type ShareBits = Kernel<(u32, In, In, In, InOut, InOut, InOut, u64)>;
+type ShareBits = Kernel<(u32, u64, In, In, In, InOut, InOut, InOut, u64)>;
 type ShareCarries = Kernel<(u32, u64, In, In, In, InOut, InOut, InOut, u64)>;
 
 const THREADS: u32 = 256;
@@ -54,6 +54,15 @@ impl Job for TreeJob {
 /// Words: a buffer, or the sum of two, which is an XOR where the words are bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Summed<V>(pub V, pub Option<V>);
+
+/// What a role has of role 0's bits. `S` is a stream, or the words drawn from it; `V` is where received words lie.
+#[derive(Clone, Copy, Debug)]
+pub enum SharedBits<S, V> {
+    /// Role 1: role 0's mask, drawn from the stream in common with it.
+    Drawn(S),
+    /// Role 2: role 0's message.
+    Received(V),
+}
 
 /// A level of the sign's tree at one party in one role, on a card and on the CPU: `half` pairs (generate, propagate) from
 /// twice as many. `out` gets the party's share of 2·`half` − 1 planes.
@@ -163,7 +172,7 @@ fn within<W: Element>(operation: &'static str, window: SignWindow) -> Result<(),
 }
 
 impl Kernels {
-    /// Role 0: products of the bits of A = x₀ + x₁ as 15Q − 7 planes, Q = width/4. `message` = products ⊕ `mask`; `top`
+    /// Role 0: products of the bits of A = x₀ + x₁ + `summand` as 15Q − 7 planes, Q = width/4. `message` = products ⊕ `mask`; `top`
     /// gets plane 0 of the message, `top_mask` plane 0 of the mask.
     ///
     /// # Errors
@@ -176,6 +185,7 @@ impl Kernels {
         stream: &CudaStream,
         window: SignWindow,
         x: [Words; 2],
+        summand: u64,
         mask: Words,
         mut message: WordsMut,
         mut top: WordsMut,
@@ -195,13 +205,13 @@ impl Kernels {
             _ => SHARE_BITS_64,
         };
         let ([x0, x1], low) = (x.map(|x| x.device()), window.low);
-        let arguments = (low, x0, x1, mask.device(), message.device(), top.device(), top_mask.device(), n as u64);
+        let (x, tops) = ((x0, x1), (top.device(), top_mask.device()));
+        let arguments = (low, summand, x.0, x.1, mask.device(), message.device(), tops.0, tops.1, n as u64);
         self.launch::<W, _>(stream, &kernel, self.grid_of_units(&kernel, n), arguments)
     }
 
     /// Roles 1 and 2: `carry` = mask ⊕ the XOR share of every generate and propagate, 2Q − 1 planes, from the share of
-    /// role 0's bits and B; `tops` get B's top bits and plane 0 of the shared bits. One role adds the terms in B alone
-    /// (`with_constants`).
+    /// role 0's bits and B; `tops` get B's top bits and plane 0 of the shared bits. Role 1 adds the terms in B alone.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for a window that does not lie in an element, [`KernelError::Length`] unless `b` has n elements, `shared` (15Q − 7)⌈n/64⌉, `mask` and `carry` (2Q − 1)⌈n/64⌉, the
@@ -211,14 +221,17 @@ impl Kernels {
         &self,
         stream: &CudaStream,
         window: SignWindow,
-        with_constants: bool,
         b: Words,
-        shared: Words,
+        shared: SharedBits<Words, Words>,
         mask: Words,
         mut carry: WordsMut,
         [mut top, mut top_a]: [WordsMut; 2],
     ) -> Result<(), KernelError> {
         let b = b.elements::<W>();
+        let (keep, shared) = match shared {
+            SharedBits::Drawn(words) => (u64::MAX, words),
+            SharedBits::Received(words) => (0, words),
+        };
         let (operation, n) = ("sign bit, sharing of carries", b.len());
         within::<W>(operation, window)?;
         packed(operation, [("shared bits", shared.len())], window.shared_planes(), n)?;
@@ -230,7 +243,6 @@ impl Kernels {
             32 => SHARE_CARRIES_32,
             _ => SHARE_CARRIES_64,
         };
-        let keep = if with_constants { u64::MAX } else { 0 };
         let (b, shared, mask, tops) = (b.device(), shared.device(), mask.device(), (top.device(), top_a.device()));
         let arguments = (window.low, keep, b, shared, mask, carry.device(), tops.0, tops.1, n as u64);
         self.launch::<W, _>(stream, &kernel, self.grid_of_units(&kernel, n), arguments)

@@ -11,7 +11,8 @@ use cryptgpu_core::prg::Randomness;
 use cryptgpu_emulator::Check;
 use cryptgpu_kernels::compile::{Family, Format, HEADERS, Target, compile_text};
 use cryptgpu_kernels::{
-    Binary, Deal, KernelError, Matrix, Method, OpenTop, Plan, Route, SignWindow, Summed, Term, TreeStep, Width,
+    Binary, Deal, KernelError, Matrix, Method, OpenTop, Plan, Route, SharedBits, SignWindow, Summed, Term, TreeStep,
+    Width,
 };
 use parking_lot::Mutex;
 use support::card::{Buffer, Card, card};
@@ -113,12 +114,12 @@ fn carries(card: &Card) -> Outcome {
     let (b, shared) = (words(6, n), words(7, window.shared_planes() * 11));
     let mask = words(8, window.carry_planes() * 11);
     let [mut carry, mut top, mut top_a] = [vec![0; mask.len()], vec![0; 11], vec![0; 11]];
-    sign::share_carries::<u64>(window, true, [&b, &shared], &mask, &mut carry, [&mut top, &mut top_a]);
+    sign::share_carries::<u64>(window, &b, SharedBits::Received(&shared), &mask, &mut carry, [&mut top, &mut top_a]);
     let (db, ds, dm) = (card.up(&b), card.up(&shared), card.up(&mask));
     let (mut dc, mut tops) = (card.blank(mask.len()), [card.blank(11), card.blank(11)]);
     let ((b, shared, mask), tops) = ((db.words(), ds.words(), dm.words()), tops.each_mut().map(|top| top.words_mut()));
-    let launched =
-        card.kernels.sign_share_carries::<u64>(&card.stream, window, true, b, shared, mask, dc.words_mut(), tops);
+    let (shared, carry_out) = (SharedBits::Received(shared), dc.words_mut());
+    let launched = card.kernels.sign_share_carries::<u64>(&card.stream, window, b, shared, mask, carry_out, tops);
     outcome(card, launched, &dc, carry)
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     Binary, BitTerm, BlockOrder, CloseTerms, Combine, Combined, ConvGeometry, Deal, Draw, MatmulGeometry, OpenTop,
-    PlaneWindows, Results, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, cuda,
+    PlaneWindows, Results, SharedBits, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, cuda,
 };
 use crate::prg::{Stream, Zero};
 use crate::ring::Word;
@@ -188,6 +188,23 @@ impl<V: Operand> Operand for Summed<V> {
     }
     fn on_card(self) -> Self::Card {
         Summed(self.0.on_card(), self.1.on_card())
+    }
+}
+
+impl<S: Operand, V: Operand> Operand for SharedBits<S, V> {
+    type Host<W: Word> = SharedBits<S::Host<W>, V::Host<W>>;
+    type Card = SharedBits<S::Card, V::Card>;
+    fn on_host<W: Word>(self) -> Self::Host<W> {
+        match self {
+            SharedBits::Drawn(stream) => SharedBits::Drawn(stream.on_host::<W>()),
+            SharedBits::Received(words) => SharedBits::Received(words.on_host::<W>()),
+        }
+    }
+    fn on_card(self) -> Self::Card {
+        match self {
+            SharedBits::Drawn(stream) => SharedBits::Drawn(stream.on_card()),
+            SharedBits::Received(words) => SharedBits::Received(words.on_card()),
+        }
     }
 }
 

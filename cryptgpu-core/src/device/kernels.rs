@@ -21,7 +21,7 @@
 use super::dispatch::{Shaped, on_device};
 use super::{
     Binary, BitTerm, BlockOrder, CloseTerms, Combined, ConvGeometry, Deal, DeviceError, Draw, MatmulGeometry, OpenTop,
-    PlaneWindows, Results, SignWindow, TermShare, TreeStep, Unary, View, ViewMut,
+    PlaneWindows, Results, SharedBits, SignWindow, TermShare, TreeStep, Unary, View, ViewMut,
 };
 use crate::prg::{Stream, Zero};
 use crate::ring::Ring;
@@ -193,24 +193,25 @@ pub fn sign_share_bits(
     ring: Ring,
     window: SignWindow,
     x: [View; 2],
+    summand: u64,
     mask: &Draw,
     message: ViewMut,
     tops: [ViewMut; 2],
 ) {
-    on_device!(words of ring, message, sign::share_bits(window, x, mask, message, tops))
+    on_device!(words of ring, message, sign::share_bits(window, x, summand, mask, message, tops))
 }
 
 /// Roles 1 and 2: [`super::cpu::sign::share_carries`].
 pub fn sign_share_carries(
     ring: Ring,
     window: SignWindow,
-    with_constants: bool,
-    bits: [View; 2],
+    b: View,
+    shared: SharedBits<&Draw, View>,
     mask: View,
     carry: ViewMut,
     tops: [ViewMut; 2],
 ) {
-    on_device!(words of ring, carry, sign::share_carries(window, with_constants, bits, mask, carry, tops))
+    on_device!(words of ring, carry, sign::share_carries(window, b, shared, mask, carry, tops))
 }
 
 /// Levels of the tree that do not read one another's results, on one device: [`super::cpu::sign::tree_step`]. On a card

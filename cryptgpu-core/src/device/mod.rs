@@ -40,8 +40,8 @@ pub mod kernels;
 
 pub use buffer::{Buffer, Device, View, ViewMut};
 pub use cryptgpu_kernels::{
-    Binary, BitTerm, BlockOrder, CloseTerms, Combine, Combined, Deal, OpenTop, Results, SignWindow, Summed, TermShare,
-    TreeStep, Unary,
+    Binary, BitTerm, BlockOrder, CloseTerms, Combine, Combined, Deal, OpenTop, Results, SharedBits, SignWindow, Summed,
+    TermShare, TreeStep, Unary,
 };
 pub use draw::{Draw, Masks, Placed, make};
 pub use error::DeviceError;

@@ -79,7 +79,7 @@ impl Party {
     /// [`MpcError::Ring`] when the limit cannot be encoded; the link's errors.
     pub fn clipped_relu(&mut self, x: &Rep, limit: f64) -> Result<Rep, MpcError> {
         let both = self.both_sides(x, limit)?;
-        let both = self.relu(&both)?;
+        let both = self.relu_behind(both.into())?;
         clipped(&both, x.shape())
     }
 
@@ -91,7 +91,7 @@ impl Party {
     /// As [`Party::clipped_relu`].
     pub fn clipped_relu_kept(&mut self, x: &Rep, limit: f64) -> Result<(Rep, RepBits), MpcError> {
         let both = self.both_sides(x, limit)?;
-        let (both, bits) = self.relu_kept(&both)?;
+        let (both, bits) = self.relu_kept_behind(both.into())?;
         let (n, bits) = (x.len(), bits.to_words());
         let within = bits.narrow(0..n)?.xor(&bits.narrow(n..2 * n)?)?.reshape(x.shape())?;
         Ok((clipped(&both, x.shape())?, within.bit(0)?))

@@ -198,6 +198,11 @@ impl Party {
         self.sign_in(&all, top)
     }
 
+    /// Whether comparisons by this window are looked at: it may decide otherwise than all bits of the ring.
+    pub(super) fn watches_signs(&self, ring: Ring, window: SignWindow) -> bool {
+        self.settings().check_range != CheckRange::Off && leaves_out(ring, window, self.watch.extended)
+    }
+
     /// Flags comparisons that a narrow window has decided otherwise than all bits of the ring do: its bits of x < 0, or `negated`.
     pub(super) fn watch_sign(
         &mut self,
@@ -207,10 +212,7 @@ impl Party {
         negated: bool,
     ) -> Result<(), MpcError> {
         let ring = x.ring();
-        if self.settings().check_range == CheckRange::Off
-            || x.is_empty()
-            || !leaves_out(ring, window, self.watch.extended)
-        {
+        if x.is_empty() || !self.watches_signs(ring, window) {
             return Ok(());
         }
         self.settings().check_range.check_window(ring, window).map_err(|detail| MpcError::argument("sign", detail))?;

@@ -39,6 +39,10 @@ const PROTOCOLS: &[(&str, Protocol)] = &[
         let product = p.begin_truncation(x.local_mul(x)?, p.codec().fraction_bits())?;
         p.relu_behind(product).map(drop)
     }),
+    ("the same, with the bit that a gradient needs", |p, x| {
+        let product = p.begin_truncation(x.local_mul(x)?, p.codec().fraction_bits())?;
+        p.relu_kept_behind(product).map(drop)
+    }),
     ("max-pool 2×2", |p, x| p.max_pool(&x.reshape(&[1, 4, 32, 32])?, &PoolGeometry::square(2, 2, 0)).map(drop)),
 ];
 

@@ -5,7 +5,7 @@ use super::Body;
 use super::data::{GENERATORS, SIZES, planes, streams, words, zero};
 use cryptgpu_core::device::{
     self, Binary, BitTerm, Buffer, CloseTerms, Combined, Deal, Device, Draw, Masks, OpenTop, Placed, PoolGeometry,
-    Results, SignWindow, Summed, Tensor, TermShare, TreeStep, Unary, View, ViewMut, kernels,
+    Results, SharedBits, SignWindow, Summed, Tensor, TermShare, TreeStep, Unary, View, ViewMut, kernels,
 };
 use cryptgpu_core::prg::Randomness;
 use cryptgpu_core::ring::Ring;
@@ -253,7 +253,7 @@ fn sign_bits(ring: Ring, card: Device) {
             let outputs = [Out::New(window.shared_planes() * packed), Out::New(packed), Out::New(packed)];
             let inputs = [words(w, 1), words(w, 2)];
             same(&format!("{window:?} of {n}"), card, inputs, outputs, |x, [message, top, top_mask]| {
-                kernels::sign_share_bits(ring, window, x, &mask, message, [top, top_mask])
+                kernels::sign_share_bits(ring, window, x, !u64::from(window.low()), &mask, message, [top, top_mask])
             });
         }
     }
@@ -262,15 +262,16 @@ fn sign_bits(ring: Ring, card: Device) {
 fn sign_carries(ring: Ring, card: Device) {
     for (n, w) in SIZES.map(|n| (ring.filled(n), ring.words(n))) {
         for window in windows(ring) {
-            for with_constants in [false, true] {
+            for role in [1, 2] {
                 let packed = n.div_ceil(64);
                 let [shared, mask] = [(window.shared_planes(), 3), (window.carry_planes(), 4)]
                     .map(|(count, seed)| planes(n, count, seed));
+                let [draw] = masks(GENERATORS[0], 8, shared.len());
                 let outputs = [Out::New(mask.len()), Out::New(packed), Out::New(packed)];
-                let (what, inputs) =
-                    (format!("{window:?} of {n}, constants {with_constants}"), [words(w, 1), shared, mask]);
+                let (what, inputs) = (format!("{window:?} of {n}, role {role}"), [words(w, 1), shared, mask]);
                 same(&what, card, inputs, outputs, |[b, shared, mask], [carry, top, top_a]| {
-                    kernels::sign_share_carries(ring, window, with_constants, [b, shared], mask, carry, [top, top_a])
+                    let shared = if role == 1 { SharedBits::Drawn(&draw) } else { SharedBits::Received(shared) };
+                    kernels::sign_share_carries(ring, window, b, shared, mask, carry, [top, top_a])
                 });
             }
         }

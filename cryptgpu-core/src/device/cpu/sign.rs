@@ -13,13 +13,14 @@
 //! `[a₀E₁: Q − 1, positions 1..] … [a₀E₇: Q − 1]`. Generate and propagate are `[g: h][p: h − 1, positions 1..]` (the lowest
 //! propagate is never needed, nor a product with the top bit).
 //!
-//! Floor, full window, an element: sharing reads 16 bytes and makes and writes 233/8; the carries read 8 + 233/8 and change 31/8;
+//! Floor, full window, an element: sharing reads 16 bytes and makes and writes 233/8; the carries read 8, make 233/8 (role 1) or read as many
+//! (role 2), and change 31/8;
 //! the levels of the tree read 2·(31 + 15 + 7 + 3)/8. About 40 operations on 512 bits serve four bits of 512 elements.
 
-use super::parallel::{Out, for_units};
+use super::parallel::{Out, Unit, for_units};
 use super::planes::{load, transpose};
 use super::rows::{Row, row_kernel};
-use crate::device::{SignWindow, Summed, TreeStep};
+use crate::device::{SharedBits, SignWindow, Summed, TreeStep};
 use crate::prg::Stream;
 use crate::ring::{Layout, Word};
 use std::ops::Range;
@@ -50,11 +51,22 @@ fn whole_plane(groups: usize, k: usize, at: usize) -> usize {
     8 * groups + (k - 1) * (groups - 1) + at - 1
 }
 
-/// Role 0: shares the bits of A = x₀ + x₁. `message` = bits ⊕ mask; `top` gets the XOR share of
+/// Words of the shared bits of a unit, at most.
+const SHARED_WORDS: usize = 233 * 8;
+
+/// A unit's planes of a stream.
+fn drawn<'a>(stream: &Stream, unit: &Unit, planes: usize, out: &'a mut [u64; SHARED_WORDS]) -> &'a [u64] {
+    let out = &mut out[..planes * unit.lanes()];
+    stream.fill(unit.planes(planes).start, out);
+    out
+}
+
+/// Role 0: shares the bits of A = x₀ + x₁ + `summand`. `message` = bits ⊕ mask; `top` gets the XOR share of
 /// A's top bit that the message carries, `top_mask` the one that the mask carries.
 pub fn share_bits<W: Word>(
     window: SignWindow,
     x: [&[u64]; 2],
+    summand: u64,
     mask: &Stream,
     message: &mut [u64],
     [top, top_mask]: [&mut [u64]; 2],
@@ -64,9 +76,8 @@ pub fn share_bits<W: Word>(
     let planes = window.shared_planes();
     let (message, top, top_mask) = (Out::new(message), Out::new(top), Out::new(top_mask));
     for_units(layout, |unit| {
-        let mut masks = [0u64; 233 * 8];
-        let masks = &mut masks[..planes * unit.lanes()];
-        mask.fill(unit.planes(planes).start, masks);
+        let mut masks = [0; SHARED_WORDS];
+        let masks = drawn(mask, unit, planes, &mut masks);
         // SAFETY: each unit takes its own ranges, once.
         let (message, top, top_mask) = unsafe {
             (message.range(unit.planes(planes)), top.range(unit.words.clone()), top_mask.range(unit.words.clone()))
@@ -76,6 +87,7 @@ pub fn share_bits<W: Word>(
             window,
             &x[0][unit.elements.clone()],
             &x[1][unit.elements.clone()],
+            summand,
             masks,
             message,
         );
@@ -91,9 +103,11 @@ fn masked<R: Row>(bits: R, masks: &[u64], message: &mut [u64], plane: usize) {
 }
 
 row_kernel! {
-    fn share_bits_unit<R, W>(window: SignWindow, x0: &[W], x1: &[W], masks: &[u64], message: &mut [u64]) {
-        let mut rows = [R::zero(); 64];
-        load(&mut rows, x0.len(), |t| slots(window, R::load(x0, t).plus(R::load(x1, t))));
+    fn share_bits_unit<R, W>(
+        window: SignWindow, x0: &[W], x1: &[W], summand: u64, masks: &[u64], message: &mut [u64],
+    ) {
+        let (mut rows, summand) = ([R::zero(); 64], R::splat(summand));
+        load(&mut rows, x0.len(), |t| slots(window, R::load(x0, t).plus(R::load(x1, t)).plus(summand)));
         transpose(&mut rows);
         let groups = window.groups();
         for at in 0..groups {
@@ -115,27 +129,34 @@ row_kernel! {
 }
 
 /// Roles 1 and 2: their XOR share of every generate and propagate, from B and their share of role 0's
-/// bits (`shared`). Role 1 (`with_constants`) adds the terms in B alone. `carry` = mask ⊕ share; `top` gets B's top bit,
+/// bits (`shared`). Role 1 adds the terms in B alone. `carry` = mask ⊕ share; `top` gets B's top bit,
 /// `top_a` the share of A's, plane 0 of the shared bits.
 pub fn share_carries<W: Word>(
     window: SignWindow,
-    with_constants: bool,
-    [b, shared]: [&[u64]; 2],
+    b: &[u64],
+    shared: SharedBits<&Stream, &[u64]>,
     mask: &[u64],
     carry: &mut [u64],
     [top, top_a]: [&mut [u64]; 2],
 ) {
-    let b = W::of(b);
+    let (b, constants) = (W::of(b), matches!(shared, SharedBits::Drawn(_)));
     let (carry, top, top_a) = (Out::new(carry), Out::new(top), Out::new(top_a));
     for_units(Layout::new(b.len()), |unit| {
-        let planes = unit.planes(window.carry_planes());
+        let (planes, shared_planes) = (unit.planes(window.carry_planes()), window.shared_planes());
+        let mut own;
+        let shared = match shared {
+            SharedBits::Drawn(stream) => {
+                own = [0; SHARED_WORDS];
+                drawn(stream, unit, shared_planes, &mut own)
+            }
+            SharedBits::Received(words) => &words[unit.planes(shared_planes)],
+        };
         // SAFETY: each unit takes its own ranges, once.
         let (carry, top, top_a) =
             unsafe { (carry.range(planes.clone()), top.range(unit.words.clone()), top_a.range(unit.words.clone())) };
-        let shared = &shared[unit.planes(window.shared_planes())];
         carry.copy_from_slice(&mask[planes]);
         top_a.copy_from_slice(&shared[..unit.lanes()]);
-        share_carries_unit(unit.lanes(), window, with_constants, &b[unit.elements.clone()], shared, carry, top);
+        share_carries_unit(unit.lanes(), window, constants, &b[unit.elements.clone()], shared, carry, top);
     });
 }
 

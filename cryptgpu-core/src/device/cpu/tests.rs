@@ -2,7 +2,7 @@
 //! words.
 
 use super::{bit_product, bits, sign, truncation};
-use crate::device::{BitTerm, CloseTerms, Deal, OpenTop, Results, SignWindow, Summed, TermShare, TreeStep};
+use crate::device::{BitTerm, CloseTerms, Deal, OpenTop, Results, SharedBits, SignWindow, Summed, TermShare, TreeStep};
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream};
 use crate::ring::{Layout, Word};
 use proptest::prelude::*;
@@ -161,21 +161,20 @@ fn truncates_shared<W: Word>(count: usize, d: u32, seed: u64) {
     assert_eq!((kept1, kept2), (b, a));
 }
 
-/// The sign bits of x₀ + x₁ + x₂ by the steps of a window, the tree on planes that are no longer shared.
-fn sign_bits<W: Word>(window: SignWindow, [x0, x1, x2]: [&[u64]; 3], seed: u64) -> Vec<bool> {
+/// The sign bits of x₀ + x₁ + c + x₂ by the steps of a window, the tree on planes that are no longer shared.
+fn sign_bits<W: Word>(window: SignWindow, [x0, x1, x2]: [&[u64]; 3], c: u64, seed: u64) -> Vec<bool> {
     let layout = Layout::new(W::of(x0).len());
     let planes = |count: usize| vec![0u64; count * layout.words()];
     let [mask] = streams(seed);
     let (mut message, [mut top0, mut top1, mut top_b, mut top_a]) =
         (planes(window.shared_planes()), [(); 4].map(|()| planes(1)));
-    sign::share_bits::<W>(window, [x0, x1], &mask, &mut message, [&mut top0, &mut top1]);
-    let masks = words(&mask, message.len());
+    sign::share_bits::<W>(window, [x0, x1], c, &mask, &mut message, [&mut top0, &mut top1]);
     let none = planes(window.carry_planes());
     let [mut first, mut second] = [(); 2].map(|()| none.clone());
-    sign::share_carries::<W>(window, true, [x2, &message], &none, &mut first, [&mut top_b, &mut top_a]);
-    assert_eq!(top_a, top0);
-    sign::share_carries::<W>(window, false, [x2, &masks], &none, &mut second, [&mut top_b, &mut top_a]);
+    sign::share_carries::<W>(window, x2, SharedBits::Drawn(&mask), &none, &mut first, [&mut top_b, &mut top_a]);
     assert_eq!(top_a, top1);
+    sign::share_carries::<W>(window, x2, SharedBits::Received(&message), &none, &mut second, [&mut top_b, &mut top_a]);
+    assert_eq!(top_a, top0);
     let mut carries: Vec<u64> = first.iter().zip(second).map(|(a, b)| a ^ b).collect();
     let mut half = window.groups() / 2;
     while half > 0 {
@@ -190,16 +189,21 @@ fn sign_bits<W: Word>(window: SignWindow, [x0, x1, x2]: [&[u64]; 3], seed: u64) 
 
 fn signs_are_found<W: Word>(count: usize, seed: u64) {
     let [x0, x1, x2] = streams(seed).map(|stream| words(&stream, count));
-    let exact: Vec<bool> = sum::<W>(&[&x0, &x1, &x2]).into_iter().map(|x| x.signed() < 0).collect();
     let full = SignWindow::new(0, W::BITS).unwrap();
-    assert_eq!(sign_bits::<W>(full, [&x0, &x1, &x2], !seed), exact);
-    // 16 bits from bit 9 on: those of ⌊(x₀ + x₁) / 2⁹⌋ + ⌊x₂ / 2⁹⌋.
+    for c in [W::zero(), W::zero().wrapping_sub(&W::one()), W::of_u64(seed)] {
+        let sums = sum::<W>(&[&x0, &x1, &x2]).into_iter().map(|x| x.wrapping_add(&c));
+        let exact: Vec<bool> = sums.map(|x| x.signed() < 0).collect();
+        assert_eq!(sign_bits::<W>(full, [&x0, &x1, &x2], c.as_(), !seed), exact);
+    }
+    // 16 bits from bit 9 on: those of ⌊(x₀ + x₁ + c) / 2⁹⌋ + ⌊x₂ / 2⁹⌋.
     let small = SignWindow::new(9, 16).unwrap();
     let cut = |x: &[u64]| W::of(x).iter().map(|x| x.as_() >> 9).collect::<Vec<u64>>();
-    let below = |x: &[u64], y: &[u64]| sum::<W>(&[x, y]).into_iter().map(|x| x.as_() >> 9).collect::<Vec<u64>>();
+    let below = |x: &[u64], y: &[u64]| {
+        sum::<W>(&[x, y]).into_iter().map(|x| x.wrapping_add(&W::of_u64(seed)).as_() >> 9).collect::<Vec<u64>>()
+    };
     let expected: Vec<bool> =
         below(&x0, &x1).iter().zip(cut(&x2)).map(|(a, b)| a.wrapping_add(b) >> 15 & 1 == 1).collect();
-    assert_eq!(sign_bits::<W>(small, [&x0, &x1, &x2], !seed), expected);
+    assert_eq!(sign_bits::<W>(small, [&x0, &x1, &x2], seed, !seed), expected);
 }
 
 fn bits_multiply<W: Word>(count: usize, seed: u64) {

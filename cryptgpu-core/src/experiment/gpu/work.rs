@@ -3,7 +3,8 @@
 
 use crate::device::{
     Binary, BitTerm, Buffer, CloseTerms, ConvGeometry, Deal, Device, DeviceError, Draw, MatmulGeometry, OpenTop,
-    PlaneWindows, PoolGeometry, Results, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut, kernels,
+    PlaneWindows, PoolGeometry, Results, SharedBits, SignWindow, Summed, TermShare, TreeStep, Unary, View, ViewMut,
+    kernels,
 };
 use crate::mpc::cost::window_in;
 use crate::prg::{Correlated, Key, Keys, Randomness, Stream, Zero};
@@ -174,7 +175,7 @@ fn sign(d: At) -> Vec<Work> {
     let [mask] = masks(shared);
     vec![
         work(d, "sign bit, role 0", [n, n], [shared, packed, packed], move |x, [message, top, top_mask]| {
-            kernels::sign_share_bits(ring, window, x, &mask, message, [top, top_mask]);
+            kernels::sign_share_bits(ring, window, x, 0, &mask, message, [top, top_mask]);
         }),
         work(
             d,
@@ -182,7 +183,8 @@ fn sign(d: At) -> Vec<Work> {
             [n, shared, carries],
             [carries, packed, packed],
             move |[b, shared, mask], [carry, top, top_a]| {
-                kernels::sign_share_carries(ring, window, true, [b, shared], mask, carry, [top, top_a]);
+                let shared = SharedBits::Received(shared);
+                kernels::sign_share_carries(ring, window, b, shared, mask, carry, [top, top_a]);
             },
         ),
         work(d, "sign bit, a level of the tree", [carries, carries, level], [level], move |[a, b, mask], [out]| {

@@ -115,10 +115,15 @@ impl Party {
     /// # Errors
     /// [`MpcError::Argument`] when the shapes or rings differ; the link's errors.
     pub fn bit_product(&mut self, bits: &RepBits, x: &Rep) -> Result<Rep, MpcError> {
-        self.check_bits_fit("bit product", bits, x)?;
+        self.bit_product_of(bits, x.clone())
+    }
+
+    /// [`Party::bit_product`] of an x whose memory the result may have, if nobody else has it.
+    pub(crate) fn bit_product_of(&mut self, bits: &RepBits, x: Rep) -> Result<Rep, MpcError> {
+        self.check_bits_fit("bit product", bits, &x)?;
         self.check_here("bit product", bits.device())?;
         self.declare_cost(cost::bit_product(x.ring(), x.len()));
-        let mut masks = self.bit_product_masks(x)?;
+        let mut masks = self.bit_product_masks(&x)?;
         device::make(self.device(), Masks::draws(masks.draws()));
         let ProductMasks { u1, pads, parts } = masks;
         let (u1, mut u2) = (u1.into_buffer(self.device()), self.device().alloc(parts.words.len()));
@@ -131,11 +136,11 @@ impl Party {
 
     /// The bit s of x = y + c ≥ 0 for a public c, and s·y: [`Party::sign`] and [`Party::bit_product`], of which role 0's
     /// messages travel with the first of the sign. Where y is still truncated, its last message does, too: all that
-    /// this round sends is computed without role 1's component 1 of y, and it is taken before any other of this round.
+    /// this round sends is computed without role 1's component 1 of y, and it is taken before any other of this round. Only
+    /// role 0 adds c, to x₀ + x₁: of y roles 1 and 2 read component 2 alone.
     pub(in crate::mpc) fn at_least_zero_times(&mut self, y: Truncating, c: u64) -> Result<(Rep, RepBits), MpcError> {
         let (window, device) = (self.window_in(y.so_far().ring()), self.device());
-        let shifted = (c != 0).then(|| y.so_far().add_word(self.id(), c));
-        let x = shifted.as_ref().unwrap_or(y.so_far());
+        let x = y.so_far();
         let mut sign = self.sign_masks(x, window)?;
         self.declare_cost(cost::bit_product_after_sign(x.ring(), x.len()));
         let mut product = self.bit_product_masks(x)?;
@@ -143,16 +148,18 @@ impl Party {
         let ProductMasks { u1, pads, parts } = product;
         let (u1, mut u2) = (u1.into_buffer(device), device.alloc(parts.words.len()));
         let split = Split { mask: Some(u1.view()), out: u2.view_mut() };
-        let sign = self.begin_sign(x, window, true, sign, Some(split))?;
+        let sign = self.begin_sign(x, c, window, true, sign, Some(split))?;
         let product = self.begin_bit_product([u1, u2], pads, parts)?;
         let y = self.take_missing(y)?;
-        // Of x roles 1 and 2 read component 2 alone from here on, which was complete before.
-        let x = shifted.as_ref().unwrap_or(&y);
-        let sign = self.receive_sign(x, sign)?;
+        let sign = self.receive_sign(&y, sign)?;
         let product = self.receive_bit_product(product)?;
         let bits = self.finish_sign(sign)?;
-        let product = self.finish_bit_product(&bits, &y, product)?;
-        self.watch_sign(x, window, &bits, true)?;
+        let watched = self.watches_signs(y.ring(), window).then(|| y.clone());
+        let product = self.finish_bit_product(&bits, y, product)?;
+        if let Some(y) = watched {
+            let x = if c == 0 { y } else { y.add_word(self.id(), c) };
+            self.watch_sign(&x, window, &bits, true)?;
+        }
         Ok((product, bits))
     }
 
@@ -197,8 +204,8 @@ impl Party {
         Ok(ProductReceived { begun, pad, u2 })
     }
 
-    /// Rounds 2 and 3 of a bit product.
-    fn finish_bit_product(&self, bits: &RepBits, x: &Rep, received: ProductReceived) -> Result<Rep, MpcError> {
+    /// Rounds 2 and 3 of a bit product. x is dropped before there is memory for the result.
+    fn finish_bit_product(&self, bits: &RepBits, x: Rep, received: ProductReceived) -> Result<Rep, MpcError> {
         let ProductReceived { begun: ProductBegun { zero, one, two }, pad, u2 } = received;
         let (ring, device) = (x.ring(), self.device());
         let ([u1, alpha, _, _, mu, _], [_, _, beta, f, _, nu]) = (one.nonces, two.nonces);
@@ -242,14 +249,15 @@ impl Party {
         let e = self.take(Side::Next, MessageKind::BITS_ROLE2, one.elements.len())?;
         let mut own = alloc();
         terms([Some(e.view()), Some(d.view())], [&mu, &nu], &mut own);
-        drop((d, e, alpha, beta));
+        let shape = x.shape().to_vec();
+        drop((d, e, alpha, beta, x));
         let [own_one, own_two] = own;
         self.post_copy(Side::Prev, MessageKind::BITS_CLOSE2, own_two.view())?;
         self.post_copy(Side::Next, MessageKind::BITS_CLOSE1, own_one.view())?;
         let other_one = self.take(Side::Prev, MessageKind::BITS_CLOSE1, two.elements.len())?;
         let other_two = self.take(Side::Next, MessageKind::BITS_CLOSE2, one.elements.len())?;
 
-        let [mut a, mut b] = [(); 2].map(|()| device.alloc(ring.words(x.len())));
+        let [mut a, mut b] = [(); 2].map(|()| device.alloc(ring.words(shape.iter().product())));
         let [mu, f] = [mu, f].map(|draw| draw.into_buffer(device));
         let ([a_zero, a_one, a_two], [b_zero, b_one, b_two]) = (self.places(ring, &mut a), self.places(ring, &mut b));
         kernels::combine(
@@ -263,7 +271,7 @@ impl Party {
                 Combined::sum([f.view(), nu.into_buffer(device).view()], b_two),
             ],
         );
-        self.rep(ring, a, b, x.shape())
+        self.rep(ring, a, b, &shape)
     }
 
     /// Bits as ring elements 0 and 1 (an integer: multiply by 2^f for a fixed-point one).
@@ -308,7 +316,7 @@ impl Party {
         device::make(device, Masks::draws(sign.draws().chain(conversion.draws())));
         let mut u = device.alloc(conversion.words.len());
         let split = Split { mask: None, out: u.view_mut() };
-        let sign = self.begin_sign(x, window, negate, sign, Some(split))?;
+        let sign = self.begin_sign(x, 0, window, negate, sign, Some(split))?;
         let conversion = self.begin_conversion(u, conversion)?;
         let sign = self.receive_sign(x, sign)?;
         let conversion = self.receive_conversion(conversion)?;

@@ -4,7 +4,7 @@
 
 use super::message::{MessageKind, Part, Side};
 use super::tree::{ClimbedTree, Components, DealtTree, halves, tree_words};
-use crate::device::{self, Buffer, Combined, Draw, Masks, View, ViewMut, kernels};
+use crate::device::{self, Buffer, Combined, Draw, Masks, SharedBits, View, ViewMut, kernels};
 use crate::mpc::{MpcError, Party, Rep, RepBits, SignWindow, cost};
 use crate::ring::Ring;
 use std::ops::Range;
@@ -112,7 +112,7 @@ impl Party {
     pub(in crate::mpc) fn sign_in(&mut self, x: &Rep, window: SignWindow) -> Result<RepBits, MpcError> {
         let mut masks = self.sign_masks(x, window)?;
         device::make(self.device(), Masks::draws(masks.draws()));
-        let begun = self.begin_sign(x, window, false, masks, None)?;
+        let begun = self.begin_sign(x, 0, window, false, masks, None)?;
         let received = self.receive_sign(x, begun)?;
         self.finish_sign(received)
     }
@@ -147,10 +147,12 @@ impl Party {
     }
 
     /// Round 1, what is sent: all that role 0 ever sends, after which it has both components of its result, and role 1's
-    /// share of G and P. With `negate` the bits are those of x ≥ 0.
+    /// share of G and P. The bits are those of x + `summand`, a public ring element that role 0 adds to what it shares: nobody
+    /// makes a sum. With `negate` they are those of x + `summand` ≥ 0.
     pub(super) fn begin_sign(
         &self,
         x: &Rep,
+        summand: u64,
         window: SignWindow,
         negate: bool,
         masks: SignMasks,
@@ -165,7 +167,8 @@ impl Party {
         let mut message = device.alloc(mask.len());
         let parts = [x.a.view(), x.b.view()].map(|x| x.slice(zero.clone()));
         let mut tops = self.tops(zero_words.len());
-        kernels::sign_share_bits(ring, window, parts, &mask, message.view_mut(), tops.each_mut().map(Buffer::view_mut));
+        let (out, top_outs) = (message.view_mut(), tops.each_mut().map(Buffer::view_mut));
+        kernels::sign_share_bits(ring, window, parts, summand, &mask, out, top_outs);
         self.post(Side::Prev, MessageKind::SIGN_BITS, message)?;
         let carry = self.deal_tree(dealt, [g0, g1].map(|draw| draw.into_buffer(device)))?;
         let u = [tops[0].view(), carry[0].view(), tops[1].view(), carry[1].view()];
@@ -182,11 +185,11 @@ impl Party {
 
         // Role 1: its share of the bits is the mask; component 1 is a stream, which hides its share.
         // Its top components: the mask's plane 0 (role 0's other half), and b₆₃.
-        let [shared, component1] = [bits_one, g1_one].map(|draw| draw.into_buffer(device));
+        let component1 = g1_one.into_buffer(device);
         let (mut own, mut tops_one) = (device.alloc(component1.len()), self.tops(one_words.len()));
         let [top_a, top_b] = tops_one.each_mut().map(Buffer::view_mut);
-        let operands = [x.b.view().slice(one), shared.view()];
-        kernels::sign_share_carries(ring, window, true, operands, component1.view(), own.view_mut(), [top_b, top_a]);
+        let (b, shared) = (x.b.view().slice(one), SharedBits::Drawn(&bits_one));
+        kernels::sign_share_carries(ring, window, b, shared, component1.view(), own.view_mut(), [top_b, top_a]);
         self.post_copy(Side::Next, MessageKind::SIGN_CARRIES1, own.view())?;
         let ([_, _, elements], shape, words) = (elements, x.shape().to_vec(), [one_words, two_words]);
         let own_one = [own, component1];
@@ -206,8 +209,8 @@ impl Party {
         let component0 = begun.two.into_buffer(device);
         let (mut own, mut tops_two) = (device.alloc(component0.len()), self.tops(two.len()));
         let [top_b, top_a] = tops_two.each_mut().map(Buffer::view_mut);
-        let operands = [x.a.view().slice(elements), received.view()];
-        kernels::sign_share_carries(ring, window, false, operands, component0.view(), own.view_mut(), [top_b, top_a]);
+        let (b, shared) = (x.a.view().slice(elements), SharedBits::Received(received.view()));
+        kernels::sign_share_carries(ring, window, b, shared, component0.view(), own.view_mut(), [top_b, top_a]);
         self.post_copy(Side::Prev, MessageKind::SIGN_CARRIES2, own.view())?;
         let other = self.take(Side::Prev, MessageKind::SIGN_CARRIES1, own.len())?;
         let two_carries = Components([(own, Some(other)), (component0, None)]);

@@ -6,7 +6,9 @@ use crate::support::data::{Draws, SIZES, drawn, words};
 use cryptgpu_core::device::cpu::{bit_product, bits, sign, truncation};
 use cryptgpu_core::prg::{Randomness, Stream};
 use cryptgpu_core::ring::Word;
-use cryptgpu_kernels::{BitTerm, CloseTerms, Deal, OpenTop, Results, SignWindow, Summed, TermShare, TreeStep};
+use cryptgpu_kernels::{
+    BitTerm, CloseTerms, Deal, OpenTop, Results, SharedBits, SignWindow, Summed, TermShare, TreeStep,
+};
 
 fn draws(seed: u8) -> Draws {
     Draws::new(Randomness::Aes128Ctr, seed)
@@ -74,12 +76,14 @@ fn sharing_of_bits_agrees<W: Elements>() {
                 let len = window.shared_planes() * plane(n);
                 let ([stream], [mask]) = masks(card, &mut draws, len);
                 let (mut message, mut top, mut top_mask) = (vec![0; len], vec![0; plane(n)], vec![0; plane(n)]);
-                sign::share_bits::<W>(window, [&x[0], &x[1]], &stream, &mut message, [&mut top, &mut top_mask]);
+                let (summand, tops) = (!u64::from(low), [&mut top[..], &mut top_mask[..]]);
+                sign::share_bits::<W>(window, [&x[0], &x[1]], summand, &stream, &mut message, tops);
                 let mut out = [card.blank(len), card.blank(plane(n)), card.blank(plane(n))];
                 let [m, t, tm] = &mut out;
                 let xs = dx.each_ref().map(|x| x.words());
                 let (m, t, tm) = (m.words_mut(), t.words_mut(), tm.words_mut());
-                card.kernels.sign_share_bits::<W>(&card.stream, window, xs, mask.words(), m, t, tm).unwrap();
+                let mask = mask.words();
+                card.kernels.sign_share_bits::<W>(&card.stream, window, xs, summand, mask, m, t, tm).unwrap();
                 let found = out.each_ref().map(|out| card.down(out));
                 assert_eq!(found, [message, top, top_mask], "{window:?}, n = {n}, {}", card.name);
             }
@@ -88,24 +92,30 @@ fn sharing_of_bits_agrees<W: Elements>() {
 }
 
 fn sharing_of_carries_agrees<W: Elements>() {
+    let mut draws = draws(2);
     for card in cards() {
         for (n, w) in sizes::<W>() {
             let b = words(23, w);
             let db = card.up(&b);
             for (low, width) in WINDOWS.into_iter().filter(|(low, width)| low + width <= <W as Word>::BITS) {
-                for constants in [false, true] {
-                    let window = SignWindow::new(low, width).unwrap();
-                    let shared = words(24, window.shared_planes() * plane(n));
+                let window = SignWindow::new(low, width).unwrap();
+                let shared = words(24, window.shared_planes() * plane(n));
+                let ([stream], [drawn]) = masks(card, &mut draws, shared.len());
+                let ds = card.up(&shared);
+                let both = [
+                    (SharedBits::Drawn(&stream), SharedBits::Drawn(drawn.words())),
+                    (SharedBits::Received(&shared[..]), SharedBits::Received(ds.words())),
+                ];
+                for (shared, on_card) in both {
                     let mask = words(25, window.carry_planes() * plane(n));
                     let mut expected = [vec![0; mask.len()], vec![0; plane(n)], vec![0; plane(n)]];
                     let [carry, top, top_a] = &mut expected;
-                    sign::share_carries::<W>(window, constants, [&b, &shared], &mask, carry, [top, top_a]);
-                    let (ds, dm) = (card.up(&shared), card.up(&mask));
+                    sign::share_carries::<W>(window, &b, shared, &mask, carry, [top, top_a]);
+                    let dm = card.up(&mask);
                     let mut out = [mask.len(), plane(n), plane(n)].map(|len| card.blank(len));
                     let [c, top, top_a] = out.each_mut().map(|out| out.words_mut());
-                    let (db, ds, dm) = (db.words(), ds.words(), dm.words());
-                    let (kernels, stream) = (&card.kernels, &card.stream);
-                    kernels.sign_share_carries::<W>(stream, window, constants, db, ds, dm, c, [top, top_a]).unwrap();
+                    let (kernels, db, dm) = (&card.kernels, db.words(), dm.words());
+                    kernels.sign_share_carries::<W>(&card.stream, window, db, on_card, dm, c, [top, top_a]).unwrap();
                     let found = out.each_ref().map(|out| card.down(out));
                     assert_eq!(found, expected, "{window:?}, n = {n}, {}", card.name);
                 }
