@@ -46,7 +46,7 @@ pub(in crate::nn) fn evaluate(
     p: &mut Party,
     step: &Step,
     layer: Option<&Layer>,
-    inputs: Inputs<'_>,
+    inputs: Inputs,
 ) -> Result<Computed, NnError> {
     let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
     let wiring = |what: &str| NnError::Wiring { node: step.name.clone(), what: what.into() };
@@ -56,8 +56,9 @@ pub(in crate::nn) fn evaluate(
     if let Some((sum, cut)) = summed(&inputs.products).map_err(local)? {
         return Ok(Computed::Begun(p.begin_truncation(sum, cut)?));
     }
-    let inputs = inputs.complete;
-    let [x, rest @ ..] = &inputs[..] else { return Err(wiring("has no input")) };
+    let mut inputs = inputs.complete.into_iter();
+    let Some(x) = inputs.next() else { return Err(wiring("has no input")) };
+    let rest = inputs.as_slice();
     let weights = || {
         let weight = layer.and_then(|layer| Some((layer.weight.as_ref()?, layer.bias.as_ref())));
         weight.ok_or_else(|| wiring("has no weights"))
@@ -67,29 +68,35 @@ pub(in crate::nn) fn evaluate(
             let (weight, bias) = weights()?;
             let geometry = convolution(x.shape(), *out_channels, *window, *groups);
             let geometry = geometry.ok_or_else(|| wiring("its input is no image"))?;
-            return cut(p, step, weight, x.local_conv2d(weight, &geometry, bias));
+            let products = x.local_conv2d(weight, &geometry, bias);
+            drop(x);
+            return cut(p, step, weight, products);
         }
         PlanOp::ConvTranspose2d { out_channels, output, window, groups, .. } => {
             let (weight, bias) = weights()?;
             let &[batch, in_channels, ..] = x.shape() else { return Err(wiring("its input is no image")) };
             let geometry = convolution(&[batch, *out_channels, output[0], output[1]], in_channels, *window, *groups);
             let geometry = geometry.ok_or_else(|| wiring("its input is no image"))?;
-            return cut(p, step, weight, x.local_conv_transpose2d(weight, &geometry, bias));
+            let products = x.local_conv_transpose2d(weight, &geometry, bias);
+            drop(x);
+            return cut(p, step, weight, products);
         }
         PlanOp::Linear { .. } => {
             let (weight, bias) = weights()?;
-            return cut(p, step, weight, linear(x, weight, bias));
+            let products = linear(&x, weight, bias);
+            drop(x);
+            return cut(p, step, weight, products);
         }
-        PlanOp::Relu => p.relu(x)?,
-        PlanOp::Relu6 => p.clipped_relu(x, 6.0)?,
-        PlanOp::PiecewiseLinear(function) => p.piecewise_linear(x, function)?,
-        PlanOp::Smooth(function) => p.smooth(x, *function)?,
-        PlanOp::Rows(function) => p.of_rows(x, *function)?,
+        PlanOp::Relu => p.relu_behind(x.into())?,
+        PlanOp::Relu6 => p.clipped_relu(&x, 6.0)?,
+        PlanOp::PiecewiseLinear(function) => p.piecewise_linear(&x, function)?,
+        PlanOp::Smooth(function) => p.smooth(&x, *function)?,
+        PlanOp::Rows(function) => p.of_rows(&x, *function)?,
         PlanOp::Bias => {
             let bias = layer.and_then(|layer| layer.bias.as_ref()).ok_or_else(|| wiring("has no weights"))?;
-            plus_each(x, bias).map_err(local)?
+            plus_each(&x, bias).map_err(local)?
         }
-        PlanOp::Rearrange(rearrange) => rearrange.share(x).map_err(local)?,
+        PlanOp::Rearrange(rearrange) => rearrange.share(&x).map_err(local)?,
         PlanOp::MatMul => {
             let [y] = rest else { return Err(wiring("multiplies two values")) };
             let bits = p.codec().fraction_bits();
@@ -103,16 +110,16 @@ pub(in crate::nn) fn evaluate(
         }
         PlanOp::Div => {
             let [divisor] = rest else { return Err(wiring("divides two values")) };
-            p.quotient(x, divisor)?
+            p.quotient(&x, divisor)?
         }
-        PlanOp::MaxPool { window } => p.max_pool(x, window)?,
+        PlanOp::MaxPool { window } => p.max_pool(&x, window)?,
         PlanOp::BatchNorm2d { .. } => {
             return Err(wiring("is normalised in training only: fold it first (nn::fold_weights)"));
         }
         PlanOp::SumPool { window } => x.sum_pool(window).map_err(local)?,
-        PlanOp::Rescale { divisor } => p.divide(x, divisor.division(p.codec()))?,
-        PlanOp::Add => rest.iter().try_fold((*x).clone(), |sum, term| sum.add(term)).map_err(local)?,
-        PlanOp::Concat => concat_channels(&inputs).map_err(local)?,
+        PlanOp::Rescale { divisor } => p.divide(&x, divisor.division(p.codec()))?,
+        PlanOp::Add => rest.iter().try_fold(x, |sum, term| sum.add(term)).map_err(local)?,
+        PlanOp::Concat => concat_channels(&x, rest).map_err(local)?,
         PlanOp::Upsample { factors } => {
             let &[_, _, height, width] = x.shape() else { return Err(wiring("its input is no image")) };
             // What the sum over windows of this size gives back to their elements.
@@ -150,7 +157,7 @@ fn cut(
 }
 
 /// The result of a step one of whose inputs is still being truncated.
-fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[&Rep]) -> Result<Computed, NnError> {
+fn behind(p: &mut Party, step: &Step, x: Truncating, others: &[Rep]) -> Result<Computed, NnError> {
     let local = |source: DeviceError| NnError::Local { node: step.name.clone(), source };
     let begun = match &step.op {
         PlanOp::Relu => return Ok(Computed::Complete(p.relu_behind(x)?)),
@@ -196,15 +203,15 @@ pub(in crate::nn) fn convolution(
 }
 
 /// Side by side along axis 1: image by image, because shares are joined along axis 0.
-fn concat_channels(inputs: &[&Rep]) -> Result<Rep, DeviceError> {
-    let batch = inputs.first().map_or(0, |x| x.shape()[0]);
-    let mut shape = inputs.first().map_or(vec![], |x| x.shape().to_vec());
+fn concat_channels(first: &Rep, rest: &[Rep]) -> Result<Rep, DeviceError> {
+    let inputs = || std::iter::once(first).chain(rest);
+    let (batch, mut shape) = (first.shape()[0], first.shape().to_vec());
     if let Some(channels) = shape.get_mut(1) {
-        *channels = inputs.iter().map(|x| x.shape()[1]).sum();
+        *channels = inputs().map(|x| x.shape()[1]).sum();
     }
-    let mut parts = Vec::with_capacity(batch * inputs.len());
+    let mut parts = Vec::with_capacity(batch * (1 + rest.len()));
     for image in 0..batch {
-        for x in inputs {
+        for x in inputs() {
             let part = x.narrow(image..image + 1)?;
             parts.push(part.reshape(&[part.len()])?);
         }

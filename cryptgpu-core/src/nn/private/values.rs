@@ -21,15 +21,15 @@ pub(in crate::nn) struct Products {
     pub cut: u32,
 }
 
-/// What a step computes from.
-pub(in crate::nn) struct Inputs<'a> {
+/// What a step computes from: its own, so that it can drop what it needs no more.
+pub(in crate::nn) struct Inputs {
     /// The one whose truncation has only begun: for what lies between a step and the ReLU that alone uses it
     /// ([`Plan::only_a_relu_uses`]).
     pub begun: Option<Truncating>,
     /// Products of layers that are left to this sum.
     pub products: Vec<Products>,
     /// The others, in order.
-    pub complete: Vec<&'a Rep>,
+    pub complete: Vec<Rep>,
 }
 
 /// The result of a step.
@@ -79,27 +79,27 @@ impl Values {
         Values { complete, products: BTreeMap::new(), begun: None }
     }
 
-    /// The inputs of a step. Products and what has only begun are given away, since nobody else uses them.
-    pub fn inputs(&mut self, step: &Step) -> Result<Inputs<'_>, NnError> {
+    /// The inputs of a step. What nobody uses afterwards is given away.
+    pub fn inputs(&mut self, step: &Step) -> Result<Inputs, NnError> {
         let begun = self.begun.take_if(|(value, _)| step.inputs.contains(value));
         let products: Vec<_> = step.inputs.iter().filter_map(|input| self.products.remove(input)).collect();
         let given = products.len() + usize::from(begun.is_some());
-        let complete: Vec<_> = step.inputs.iter().filter_map(|input| self.complete[input.index()].as_ref()).collect();
+        let complete: Vec<_> = step.inputs.iter().filter_map(|input| self.complete[input.index()].clone()).collect();
         if given + complete.len() < step.inputs.len() {
             return Err(released(&step.name));
+        }
+        for value in &step.release {
+            self.complete[value.index()] = None;
         }
         Ok(Inputs { begun: begun.map(|(_, begun)| begun), products, complete })
     }
 
-    /// Keeps the result of a step, and drops what nobody uses any more.
+    /// Keeps the result of a step.
     pub fn put(&mut self, step: &Step, result: Computed) {
         match result {
             Computed::Left(products) => drop(self.products.insert(step.output, products)),
             Computed::Begun(begun) => self.begun = Some((step.output, begun)),
             Computed::Complete(result) => self.complete[step.output.index()] = Some(result),
-        }
-        for value in &step.release {
-            self.complete[value.index()] = None;
         }
     }
 
@@ -111,4 +111,36 @@ impl Values {
 
 fn released(step: &str) -> NnError {
     NnError::Wiring { node: step.into(), what: "an input was already released".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Device, Tensor};
+    use crate::net::PartyId;
+    use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+    use crate::ring::Ring;
+
+    #[test]
+    fn what_nobody_uses_afterwards_is_given_away() {
+        let net = fold::fold_graph(&zoo::by_name("resnet8-cifar10").unwrap()).unwrap();
+        let plan = lower(&net, LowerOptions::default(), Ring::Z64).unwrap();
+        let share = || Rep::public(PartyId::P0, &Tensor::full(Device::Cpu, &[1], 0));
+        let mut values = Values::new(&plan, share());
+        let mut still_used = 0;
+        for step in plan.steps() {
+            let inputs = values.inputs(step).unwrap();
+            assert_eq!(inputs.complete.len(), step.inputs.len());
+            for input in &step.inputs {
+                let given_away = values.complete[input.index()].is_none();
+                assert_eq!(given_away, step.release.contains(input), "{}", step.name);
+                still_used += usize::from(!given_away);
+            }
+            values.put(step, share().into());
+        }
+        assert!(still_used > 0, "a block's input is used twice");
+        assert!(
+            values.complete.iter().filter(|value| value.is_some()).count() == 1 && values.into_output(&plan).is_ok()
+        );
+    }
 }

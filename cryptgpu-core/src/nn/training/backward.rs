@@ -83,10 +83,10 @@ impl Work<'_> {
     fn step(&mut self, p: &mut Party, dy: Rep, kept: Kept) -> Result<Made, NnError> {
         let step = self.step;
         match (&step.op, kept) {
-            (PlanOp::Conv2d { .. } | PlanOp::Linear { .. }, kept) => self.layer(p, &dy, kept),
+            (PlanOp::Conv2d { .. } | PlanOp::Linear { .. }, kept) => self.layer(p, dy, kept),
             (PlanOp::BatchNorm2d { .. }, kept) => self.batch_norm(p, &dy, kept),
             _ if !self.backward.inputs.contains(&true) => Ok(Made::default()),
-            (PlanOp::Relu | PlanOp::Relu6, Kept::Bits(bits)) => self.one(p.bit_product(&bits, &dy)?),
+            (PlanOp::Relu | PlanOp::Relu6, Kept::Bits(bits)) => self.one(p.bit_product_of(&bits, dy)?),
             (PlanOp::MaxPool { .. }, Kept::Maxima(maxima)) => self.one(p.max_pool_gradient(&maxima, &dy)?),
             (PlanOp::SumPool { window }, _) => self.one(self.sum_pool(&dy, window)?),
             (PlanOp::Rescale { divisor }, _) => self.one(p.divide(&dy, divisor.division(p.codec()))?),
@@ -124,11 +124,11 @@ impl Work<'_> {
     }
 
     /// A convolution or a fully connected layer.
-    fn layer(&self, p: &mut Party, dy: &Rep, kept: Kept) -> Result<Made, NnError> {
+    fn layer(&self, p: &mut Party, dy: Rep, kept: Kept) -> Result<Made, NnError> {
         let step = self.step;
         let layer = self.inputs.plan.layers()[self.backward.step];
         let input = self.backward.inputs.contains(&true);
-        let shape = self.input_shape(dy);
+        let shape = self.input_shape(&dy);
         let geometry = match step.op {
             PlanOp::Conv2d { out_channels, window, groups, .. } => {
                 let geometry = convolution(&shape, out_channels, window, groups);
@@ -151,11 +151,13 @@ impl Work<'_> {
         }
         if input {
             let weight = self.inputs.operand(p, step, &layer)?;
-            let gradient = match &geometry {
-                Some(geometry) => p.conv2d_input_gradient(dy, &weight, geometry)?,
-                None => p.linear_input_gradient(dy, &weight)?,
+            let products = match &geometry {
+                Some(geometry) => dy.conv2d_input_gradient(&weight, geometry),
+                None => dy.linear_input_gradient(&weight),
             };
-            made.inputs = vec![Some(gradient)];
+            let (products, cut) = (products.map_err(MpcError::from)?, weight.cut(p.codec().fraction_bits()));
+            drop((dy, weight));
+            made.inputs = vec![Some(p.truncate_additive(products, cut)?)];
         }
         Ok(made)
     }

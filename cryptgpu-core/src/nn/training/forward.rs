@@ -83,17 +83,19 @@ impl Inputs<'_> {
         p: &mut Party,
         index: usize,
         step: &Step,
-        inputs: Operands<'_>,
+        inputs: Operands,
     ) -> Result<(Computed, Kept, Option<BatchStatistics>), NnError> {
         let layer = self.plan.layers()[index];
         let keeps = if self.training { self.plan.keeps()[index] } else { Keeps::Nothing };
         if inputs.begun.is_some() {
             return self.behind(p, step, keeps, inputs);
         }
-        let x = *inputs.complete.first().ok_or_else(|| wiring(&step.name, "has no input"))?;
+        let x = inputs.complete.first().ok_or_else(|| wiring(&step.name, "has no input"))?;
         Ok(match (&step.op, keeps) {
             (PlanOp::Relu, Keeps::Bits) => {
-                let (y, bits) = p.relu_kept(x)?;
+                let x = x.clone();
+                drop(inputs);
+                let (y, bits) = p.relu_kept_behind(x.into())?;
                 (y.into(), Kept::Bits(bits), None)
             }
             (PlanOp::Relu6, Keeps::Bits) => {
@@ -128,7 +130,7 @@ impl Inputs<'_> {
         p: &mut Party,
         step: &Step,
         keeps: Keeps,
-        inputs: Operands<'_>,
+        inputs: Operands,
     ) -> Result<(Computed, Kept, Option<BatchStatistics>), NnError> {
         match (&step.op, keeps, inputs) {
             (PlanOp::Relu, Keeps::Bits, Operands { begun: Some(x), .. }) => {

@@ -57,14 +57,12 @@ mod words {
     pub const PRODUCT: f64 = 5.0;
     /// A truncation of shares.
     pub const SHARED: f64 = 4.5;
-    /// A ReLU.
-    pub const RELU: f64 = 7.6;
-    /// A ReLU of what is checked first, whose truncation has ended.
-    pub const CHECKED_RELU: f64 = 7.0;
-    /// A ReLU6, which is two.
-    pub const RELU6: f64 = 18.0;
-    /// A bit times a share.
-    pub const BIT_PRODUCT: f64 = 6.0;
+    /// A ReLU, beside its argument, which makes room for the result.
+    pub const RELU: f64 = 5.7;
+    /// A ReLU6, which is two, of copies.
+    pub const RELU6: f64 = 2.0 * (SHARE + RELU);
+    /// A bit times a share, beside it, which makes room for the result.
+    pub const BIT_PRODUCT: f64 = 4.1;
     /// A max-pool, for each element of its windows.
     pub const MAX_POOL: f64 = 7.0;
     /// Softmax, for each logit, of 64 bits in either ring.
@@ -73,15 +71,15 @@ mod words {
     pub const ADAM: f64 = 255.0;
     pub const ADAM_CHECK: f64 = 28.0;
     /// An update: gradients and, with momentum, moments end to end; truncations; what is new.
-    pub const UPDATE: [f64; 2] = [5.0, 8.8];
+    pub const UPDATE: [f64; 2] = [5.0, 6.8];
     /// A share, such as a result.
     pub const SHARE: f64 = 2.0;
     /// A look at what the check of ranges has kept, for each element of it: the upper bits of both components, packed; of the first
     /// as elements, of the second as well and once more while they are shifted or laid end to end. Their sign takes less.
     pub const LOOK: f64 = 3.5;
-    /// What an update with momentum holds for each weight at such a look, beside the gradient's element: before the first
-    /// truncation moments, after it the new ones; after the second also what was cut, the result, and what is on its way.
-    pub const MOMENTUM_LOOKS: [f64; 2] = [3.0, 7.5];
+    /// What an update with momentum holds for each weight at such a look: after the first truncation the gradient's element, after
+    /// the second the new moments, what was cut, the result, and what is on its way.
+    pub const MOMENTUM_LOOKS: [f64; 2] = [1.0, 5.5];
     /// The same of plain descent, which has a second truncation in the ring of 32 bits.
     pub const PLAIN_LOOKS: [f64; 2] = [1.0, 5.0];
     /// A weight while it is shared: both components, what its owner sends, and what it is of there.
@@ -165,6 +163,11 @@ fn moments(optimizer: Optimizer, share: u64) -> u64 {
         Optimizer::Sgd(_) => share,
         Optimizer::Adam(_) => 2 * 16,
     }
+}
+
+/// Words of the moments before, which Nesterov's momentum needs up to the end.
+fn earlier(sgd: &Sgd) -> f64 {
+    if sgd.momentum != 0.0 && sgd.nesterov { words::SHARE } else { 0.0 }
 }
 
 /// The most that an iteration holds beside weights, moments and batch, in bytes.
@@ -299,7 +302,7 @@ impl<'a> Simulation<'a> {
                 (n * self.truncation(words::PRODUCT)).max(2.0 * (n + input)) + self.weight_words(step)
             }
             PlanOp::Linear { .. } => n * self.truncation(words::PRODUCT) + self.weight_words(step),
-            PlanOp::Relu => n * if self.checked { words::CHECKED_RELU } else { words::RELU },
+            PlanOp::Relu => n * words::RELU,
             PlanOp::Relu6 => n * words::RELU6,
             PlanOp::MaxPool { window } => {
                 let taps = (window.kernel[0] * window.kernel[1]) as f64;
@@ -365,14 +368,12 @@ impl<'a> Simulation<'a> {
         let n = self.elements(step.output) as f64;
         let input = step.inputs.first().map_or(0, |&input| self.elements(input)) as f64;
         match &step.op {
-            PlanOp::Conv2d { .. } => {
-                (input * self.truncation(words::PRODUCT)).max(2.0 * (n + input)) + self.weight_words(step)
-            }
-            PlanOp::Linear { .. } => input * self.truncation(words::PRODUCT) + self.weight_words(step),
+            PlanOp::Conv2d { .. } => self.input_gradient(n, input).max(2.0 * (n + input)) + self.weight_words(step),
+            PlanOp::Linear { .. } => self.input_gradient(n, input) + self.weight_words(step),
             PlanOp::Relu | PlanOp::Relu6 => n * words::BIT_PRODUCT,
             PlanOp::MaxPool { window } => {
                 let taps = (window.kernel[0] * window.kernel[1]) as f64;
-                n * taps * 2.0 + n * (taps / 2.0).floor() * (words::BIT_PRODUCT + 4.0)
+                n * taps * 2.0 + n * (taps / 2.0).floor() * (words::BIT_PRODUCT + 6.0)
             }
             PlanOp::BatchNorm2d { .. } => n * self.truncation(words::PRODUCT),
             PlanOp::Rescale { .. } => n * self.truncation(words::SHARED),
@@ -380,6 +381,11 @@ impl<'a> Simulation<'a> {
             without_gradient!(PlanOp) => 0.0,
             PlanOp::Add | PlanOp::Reshape { .. } => 0.0,
         }
+    }
+
+    /// Of a layer's images, for so many elements of both: while products are cut the gradient of its outputs is gone.
+    fn input_gradient(&self, outputs: f64, inputs: f64) -> f64 {
+        inputs * self.truncation(words::PRODUCT) - words::SHARE * outputs
     }
 
     /// New tensors stand beside the old ones until the update has ended. Gives [`Peaks::sizes`].
@@ -416,7 +422,7 @@ impl<'a> Simulation<'a> {
     fn update_words(&self, optimizer: &Optimizer) -> f64 {
         let wide = 8.0 / self.word as f64;
         match optimizer {
-            Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
+            Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)] + earlier(sgd),
             Optimizer::Adam(_) if self.checked => wide * (words::ADAM + words::ADAM_CHECK),
             Optimizer::Adam(_) => wide * words::ADAM,
         }
@@ -434,7 +440,7 @@ impl<'a> Simulation<'a> {
         for (part, held) in parts.iter().flat_map(|part| held.iter().map(move |held| (*part, held))) {
             watched.elements += part;
             if watched.elements >= cost::KEPT {
-                most = most.max(part as f64 * held + watched.elements as f64 * words::LOOK);
+                most = most.max(part as f64 * (held + earlier(sgd)) + watched.elements as f64 * words::LOOK);
                 watched.joined |= watched.elements > part;
                 watched.elements = 0;
             }

@@ -219,24 +219,25 @@ impl Update<'_> {
         let moments = moments?;
         let parts = bundle.parts(optimizer);
         if parts.len() == 1 {
-            return self.part(p, bundle.extra, gradient, &moments);
+            return self.part(p, bundle.extra, gradient, moments);
         }
         let mut updated = vec![];
         for part in parts {
             let moments: Result<Vec<Rep>, _> = moments.iter().map(|moment| moment.narrow(part.clone())).collect();
             let gradient = gradient.narrow(part).map_err(MpcError::from)?;
-            updated.push(self.part(p, bundle.extra, gradient, &moments.map_err(MpcError::from)?)?);
+            updated.push(self.part(p, bundle.extra, gradient, moments.map_err(MpcError::from)?)?);
         }
         Updated::joined(updated)
     }
 
     /// A part of a bundle.
-    fn part(&self, p: &mut Party, extra: u32, gradient: Additive, moments: &[Rep]) -> Result<Updated, NnError> {
-        match (self.plan.train().optimizer, moments) {
-            (Optimizer::Sgd(sgd), [before]) => self.momentum(p, &sgd, extra, gradient, before),
-            (Optimizer::Sgd(_), _) => self.plain(p, extra, gradient),
-            (Optimizer::Adam(adam), [m, v]) => Ok(self.adam(p, &adam, extra, gradient, [m, v])?),
-            (Optimizer::Adam(_), _) => {
+    fn part(&self, p: &mut Party, extra: u32, gradient: Additive, moments: Vec<Rep>) -> Result<Updated, NnError> {
+        let mut moments = moments.into_iter();
+        match (self.plan.train().optimizer, moments.next(), moments.next()) {
+            (Optimizer::Sgd(sgd), Some(before), _) => self.momentum(p, &sgd, extra, gradient, before),
+            (Optimizer::Sgd(_), None, _) => self.plain(p, extra, gradient),
+            (Optimizer::Adam(adam), Some(m), Some(v)) => Ok(self.adam(p, &adam, extra, gradient, [&m, &v])?),
+            (Optimizer::Adam(_), ..) => {
                 Err(NnError::Wiring { node: self.plan.forward().name().into(), what: "Adam has no moments".into() })
             }
         }
@@ -306,19 +307,22 @@ impl Update<'_> {
         sgd: &Sgd,
         extra: u32,
         gradient: Additive,
-        before: &Rep,
+        before: Rep,
     ) -> Result<Updated, NnError> {
         let codec = p.codec();
         let momentum = codec.encode(sgd.momentum).map_err(MpcError::from)?;
         let sum = gradient.add(&before.to_additive().mul_word(momentum << extra)).map_err(MpcError::from)?;
+        let before = sgd.nesterov.then_some(before);
         drop(gradient);
         let velocity = p.truncate_additive(sum, codec.fraction_bits() + extra)?;
         let (c, d) = step_factor(self.rate / self.plan.summed(), codec)?;
-        let back = if sgd.nesterov { (c as f64 * sgd.momentum).round() as u64 } else { 0 };
-        let mut change = velocity.mul_word(c + back);
-        if sgd.nesterov {
-            change = change.sub(&before.mul_word(back)).map_err(MpcError::from)?;
-        }
+        let change = match before {
+            None => velocity.mul_word(c),
+            Some(before) => {
+                let back = (c as f64 * sgd.momentum).round() as u64;
+                velocity.mul_word(c + back).sub(&before.mul_word(back)).map_err(MpcError::from)?
+            }
+        };
         let change = p.truncate(&change, d)?;
         Ok(Updated { change, first: Some(velocity), second: None })
     }
