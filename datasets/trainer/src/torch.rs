@@ -223,6 +223,7 @@ mod tests {
     use cryptgpu_core::nn::plaintext::{Rounding, evaluate};
     use cryptgpu_core::nn::zoo;
     use cryptgpu_datasets::ImageSet;
+    use std::path::Path;
 
     /// A Python with PyTorch, which is too large to be installed for tests: `CRYPTGPU_TORCH_PYTHON` names one.
     fn place() -> Option<Place> {
@@ -236,11 +237,17 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("torch/nn")).unwrap();
         std::fs::write(folder.path().join("torch/__init__.py"), torch).unwrap();
         std::fs::write(folder.path().join("torch/nn/__init__.py"), "functional = None").unwrap();
-        let python = folder.path().join("python");
-        std::fs::write(&python, format!("#!/bin/sh\nPYTHONPATH={} exec python3 \"$@\"\n", folder.path().display()))
-            .unwrap();
-        std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let python = finding(folder.path(), Path::new("python3"));
         (folder, Place { python, device: "cuda:7".into() })
+    }
+
+    /// This Python, which looks for modules in this folder first.
+    fn finding(folder: &Path, python: &Path) -> PathBuf {
+        let wrapper = folder.join("python");
+        let script = format!("#!/bin/sh\nPYTHONPATH={} exec {} \"$@\"\n", folder.display(), python.display());
+        std::fs::write(&wrapper, script).unwrap();
+        std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        wrapper
     }
 
     fn begin(place: &Place) -> Result<Torch, ExperimentError> {
@@ -286,6 +293,30 @@ mod tests {
             let theirs = Torch::inference(&place, &graph, &weights).unwrap().scores(&images).unwrap();
             let largest = ours.iter().fold(1.0f64, |largest, value| largest.max(value.abs()));
             assert!((&ours - &theirs).iter().all(|difference| difference.abs() < 1e-4 * largest), "{name}");
+        }
+    }
+
+    /// On the device `meta`, whose tensors have no values and must not meet those of a CPU: as on a card, everything that is
+    /// computed with has to be there, and what is answered has to come back.
+    #[test]
+    fn everything_lies_where_the_engine_computes() {
+        let Some(Place { python, .. }) = place() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let answers = "import torch\n\
+             def item(tensor):\n    assert tensor.is_meta\n    return 0.5\n\
+             def cpu(tensor):\n    assert tensor.is_meta\n    return torch.zeros(tensor.shape)\n\
+             torch.Tensor.item, torch.Tensor.cpu = item, cpu\n";
+        std::fs::write(folder.path().join("sitecustomize.py"), answers).unwrap();
+        let place = Place { python: finding(folder.path(), &python), device: "meta".into() };
+        for name in ["lenet", "resnet8-cifar10", "alexnet-cifar10"] {
+            let graph = zoo::by_name(name).unwrap();
+            let weights = cryptgpu_core::nn::training::initial(&graph, 3, Default::default());
+            let train = Train { optimizer: Sgd::new(0.1).momentum(0.9), ..Default::default() };
+            let mut torch = Torch::training(&place, &graph, &weights, &train).unwrap();
+            let [channels, height, width] = graph.input_shape();
+            let images = Array4::zeros((3, channels, height, width));
+            let losses = [0.1, 0.05].map(|rate| torch.step(&images, &[0, 1, 2], rate).unwrap());
+            assert_eq!((losses, torch.right(&images, &[0, 1, 2]).unwrap()), ([1.5; 2], 3), "{name}");
         }
     }
 
