@@ -72,6 +72,8 @@ mod words {
     pub const ADAM_CHECK: f64 = 28.0;
     /// An update: gradients and, with momentum, moments end to end; truncations; what is new.
     pub const UPDATE: [f64; 2] = [5.0, 6.8];
+    /// The same with Nesterov's momentum, while the change is made of the moments before and the new ones.
+    pub const NESTEROV: f64 = 8.0;
     /// A share, such as a result.
     pub const SHARE: f64 = 2.0;
     /// A look at what the check of ranges has kept, for each element of it: the upper bits of both components, packed; of the first
@@ -80,6 +82,8 @@ mod words {
     /// What an update with momentum holds for each weight at such a look: after the first truncation the gradient's element, after
     /// the second the new moments, what was cut, the result, and what is on its way.
     pub const MOMENTUM_LOOKS: [f64; 2] = [1.0, 5.5];
+    /// The same of Nesterov's, which has the moments before after the first truncation.
+    pub const NESTEROV_LOOKS: [f64; 2] = [3.0, 5.5];
     /// The same of plain descent, which has a second truncation in the ring of 32 bits.
     pub const PLAIN_LOOKS: [f64; 2] = [1.0, 5.0];
     /// A weight while it is shared: both components, what its owner sends, and what it is of there.
@@ -163,11 +167,6 @@ fn moments(optimizer: Optimizer, share: u64) -> u64 {
         Optimizer::Sgd(_) => share,
         Optimizer::Adam(_) => 2 * 16,
     }
-}
-
-/// Words of the moments before, which Nesterov's momentum needs up to the end.
-fn earlier(sgd: &Sgd) -> f64 {
-    if sgd.momentum != 0.0 && sgd.nesterov { words::SHARE } else { 0.0 }
 }
 
 /// The most that an iteration holds beside weights, moments and batch, in bytes.
@@ -422,7 +421,8 @@ impl<'a> Simulation<'a> {
     fn update_words(&self, optimizer: &Optimizer) -> f64 {
         let wide = 8.0 / self.word as f64;
         match optimizer {
-            Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)] + earlier(sgd),
+            Optimizer::Sgd(sgd) if sgd.momentum != 0.0 && sgd.nesterov => words::NESTEROV,
+            Optimizer::Sgd(sgd) => words::UPDATE[usize::from(sgd.momentum != 0.0)],
             Optimizer::Adam(_) if self.checked => wide * (words::ADAM + words::ADAM_CHECK),
             Optimizer::Adam(_) => wide * words::ADAM,
         }
@@ -432,7 +432,8 @@ impl<'a> Simulation<'a> {
     /// [`cost::KEPT`] of them, so that it may look at both of a part at once, which are nearly twice as many.
     fn looks(&self, sgd: &Sgd, parts: &[usize], watched: &mut Watched) -> f64 {
         let held = match (sgd.momentum != 0.0, self.word) {
-            (true, _) => &words::MOMENTUM_LOOKS[..],
+            (true, _) if sgd.nesterov => &words::NESTEROV_LOOKS[..],
+            (true, _) => &words::MOMENTUM_LOOKS,
             (false, 4) => &words::PLAIN_LOOKS,
             (false, _) => &words::PLAIN_LOOKS[..1],
         };
@@ -440,7 +441,7 @@ impl<'a> Simulation<'a> {
         for (part, held) in parts.iter().flat_map(|part| held.iter().map(move |held| (*part, held))) {
             watched.elements += part;
             if watched.elements >= cost::KEPT {
-                most = most.max(part as f64 * (held + earlier(sgd)) + watched.elements as f64 * words::LOOK);
+                most = most.max(part as f64 * held + watched.elements as f64 * words::LOOK);
                 watched.joined |= watched.elements > part;
                 watched.elements = 0;
             }

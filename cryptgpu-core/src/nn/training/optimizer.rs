@@ -320,7 +320,9 @@ impl Update<'_> {
             None => velocity.mul_word(c),
             Some(before) => {
                 let back = (c as f64 * sgd.momentum).round() as u64;
-                velocity.mul_word(c + back).sub(&before.mul_word(back)).map_err(MpcError::from)?
+                let earlier = before.mul_word(back);
+                drop(before);
+                velocity.mul_word(c + back).sub(&earlier).map_err(MpcError::from)?
             }
         };
         let change = p.truncate(&change, d)?;
