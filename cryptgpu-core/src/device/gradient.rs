@@ -2,6 +2,7 @@
 //! what one party computes of a secret product. Both are ring products of the size of the convolution itself.
 //! Truncation and shares live in layers above.
 
+use super::product::{first_of, views};
 use super::{BlockOrder, ConvGeometry, DeviceError, Tensor, kernels};
 
 impl Tensor {
@@ -49,7 +50,7 @@ impl Tensor {
     ) -> Result<Tensor, DeviceError> {
         let operation = "gradient of a convolution's weights";
         let output = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
-        check(operation, terms, [output, geometry.input_shape()])?;
+        check(operation, &terms, [output, geometry.input_shape()])?;
         let (first, shape) = (terms[0].0, geometry.weight_shape());
         if terms[0].0.is_empty() || terms[0].1.is_empty() {
             return Ok(first.full_like(&shape, 0));
@@ -66,26 +67,26 @@ impl Tensor {
     }
 
     /// The gradient of the images of the convolution `geometry`, from the gradients dy of its outputs
-    /// `[N, O, H′, W′]` and its weights w `[O, C/groups, kh, kw]`, summed over the terms (dy, w) in the ring:
+    /// `[N, O, H′, W′]` and its weights w `[O, C/groups, kh, kw]`, summed over the terms (dy, w), one or two, in the ring:
     /// `dx[n, c, y, x]` = Σₜ Σ of `dy[n, o, oy, ox]` · `w[o, c, ky, kx]` over all o of c's group and all output pixels
     /// and taps with oy·s + ky·d − p = y and ox·s + kx·d − p = x. Shape `[N, C, H, W]`.
     ///
     /// # Errors
     /// As [`Tensor::conv2d_weight_gradient_sum`].
     pub fn conv2d_input_gradient_sum(
-        terms: [(&Tensor, &Tensor); 2],
+        terms: &[(&Tensor, &Tensor)],
         geometry: &ConvGeometry,
     ) -> Result<Tensor, DeviceError> {
         let operation = "gradient of a convolution's images";
         let output = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
+        let (first, shape) = (first_of(operation, terms)?, geometry.input_shape());
         check(operation, terms, [output, geometry.weight_shape()])?;
-        let (first, shape) = (terms[0].0, geometry.input_shape());
         if terms[0].0.is_empty() || terms[0].1.is_empty() || geometry.input.contains(&0) {
             return Ok(first.full_like(&shape, 0));
         }
         let (ring, device) = (first.ring(), first.device());
         let mut out = device.alloc(ring.words(shape.iter().product()));
-        kernels::conv2d_input_gradient_sum(ring, geometry, terms.map(|(dy, w)| (dy.view(), w.view())), out.view_mut())?;
+        kernels::conv2d_input_gradient_sum(ring, geometry, views(terms), out.view_mut())?;
         Tensor::new_in(ring, out, &shape)
     }
 }
@@ -93,10 +94,10 @@ impl Tensor {
 /// Are all operands on one device and of these shapes?
 fn check(
     operation: &'static str,
-    terms: [(&Tensor, &Tensor); 2],
+    terms: &[(&Tensor, &Tensor)],
     [left, right]: [[usize; 4]; 2],
 ) -> Result<(), DeviceError> {
-    for (dy, other) in terms {
+    for &(dy, other) in terms {
         terms[0].0.check_alike(operation, dy)?;
         terms[0].0.check_alike(operation, other)?;
         if dy.shape() != left || other.shape() != right {
@@ -159,7 +160,7 @@ mod tests {
         let [[dy0, x0, w0], [dy1, x1, w1]] = [(); 2].map(|()| shapes.map(|shape| tensor(shape, &mut seed)));
         let [first, second] = [definition(geometry, [&dy0, &x0, &w0]), definition(geometry, [&dy1, &x1, &w1])];
         let dw = Tensor::conv2d_weight_gradient_sum([(&dy0, &x0), (&dy1, &x1)], geometry).unwrap();
-        let dx = Tensor::conv2d_input_gradient_sum([(&dy0, &w0), (&dy1, &w1)], geometry).unwrap();
+        let dx = Tensor::conv2d_input_gradient_sum(&[(&dy0, &w0), (&dy1, &w1)], geometry).unwrap();
         assert_eq!((dw.shape(), dx.shape()), (&geometry.weight_shape()[..], &geometry.input_shape()[..]));
         for ((found, first), second) in [dw, dx].into_iter().zip(first).zip(second) {
             let expected: Vec<u64> = first.iter().zip(second).map(|(a, b)| a.wrapping_add(b)).collect();
@@ -213,13 +214,13 @@ mod tests {
             .map(|s| tensor(s, &mut 1));
         let error = Tensor::conv2d_weight_gradient_sum([(&dy, &x), (&dy, &w)], &geometry).unwrap_err();
         assert!(matches!(error, DeviceError::Shape { .. }) && error.to_string().contains("weights"), "{error}");
-        let error = Tensor::conv2d_input_gradient_sum([(&x, &w), (&dy, &w)], &geometry).unwrap_err();
+        let error = Tensor::conv2d_input_gradient_sum(&[(&x, &w), (&dy, &w)], &geometry).unwrap_err();
         assert!(matches!(error, DeviceError::Shape { .. }) && error.to_string().contains("images"), "{error}");
         let none = ConvGeometry { batch: 0, ..geometry };
         let [dy, x] = [none.output_shape().unwrap(), none.input_shape()].map(|s| tensor(s, &mut 1));
         let dw = Tensor::conv2d_weight_gradient_sum([(&dy, &x), (&dy, &x)], &none).unwrap();
         assert_eq!(dw.into_host().unwrap(), vec![0; 54]);
-        assert!(Tensor::conv2d_input_gradient_sum([(&dy, &w), (&dy, &w)], &none).unwrap().is_empty());
+        assert!(Tensor::conv2d_input_gradient_sum(&[(&dy, &w), (&dy, &w)], &none).unwrap().is_empty());
         assert!(Tensor::full(Device::Cpu, &[3], 1).swap_axes01().is_err());
     }
 }

@@ -119,32 +119,32 @@ fn elements_of(windows: &PlaneWindows, planes: usize) -> [usize; 2] {
     [windows.input, windows.output].map(|[height, width]| planes * height * width)
 }
 
-/// `out` = Σₜ xₜ · yₜ: the products `geometry` of matrices in row-major order.
+/// `out` = Σₜ xₜ · yₜ, of one term or two: the products `geometry` of matrices in row-major order.
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
 pub fn matmul_sum(
     ring: Ring,
     geometry: &MatmulGeometry,
-    terms: [(View, View); 2],
+    terms: Vec<(View, View)>,
     out: ViewMut,
 ) -> Result<(), DeviceError> {
     let [m, n] = geometry.size;
     on_device!(elements of ring, out, product::matmul_sum(geometry, terms, Shaped(out, m * n)))
 }
 
-/// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
+/// `out` = Σₜ xₜ ⊛ wₜ, of one term or two: the convolution `geometry` of images with weights.
 ///
 /// # Errors
 /// [`DeviceError::Geometry`], or [`DeviceError::Kernel`] when a CPU's kernel refuses the operands.
 pub fn conv2d_sum(
     ring: Ring,
     geometry: &ConvGeometry,
-    terms: [(View, View); 2],
+    terms: Vec<(View, View)>,
     out: ViewMut,
 ) -> Result<(), DeviceError> {
     let [x, w, y] = convolution("conv2d", geometry)?;
-    let terms = terms.map(|(input, weight)| (Shaped(input, x), Shaped(weight, w)));
+    let terms: Vec<_> = terms.into_iter().map(|(input, weight)| (Shaped(input, x), Shaped(weight, w))).collect();
     on_device!(elements of ring, out, product::conv2d_sum(geometry, terms, Shaped(out, y)))
 }
 
@@ -172,11 +172,11 @@ pub fn conv2d_weight_gradient_sum(
 pub fn conv2d_input_gradient_sum(
     ring: Ring,
     geometry: &ConvGeometry,
-    terms: [(View, View); 2],
+    terms: Vec<(View, View)>,
     out: ViewMut,
 ) -> Result<(), DeviceError> {
     let [x, w, y] = convolution("gradient of a convolution's images", geometry)?;
-    let terms = terms.map(|(gradient, weight)| (Shaped(gradient, y), Shaped(weight, w)));
+    let terms: Vec<_> = terms.into_iter().map(|(gradient, weight)| (Shaped(gradient, y), Shaped(weight, w))).collect();
     on_device!(elements of ring, out, gradient::images(geometry, terms, Shaped(out, x)))
 }
 

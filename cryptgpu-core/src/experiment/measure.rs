@@ -3,12 +3,13 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::inference::ImageSource;
+use super::inference::{ImageSource, WEIGHTS_OWNER};
 use super::party::PartyReport;
 use super::{ExperimentError, Inference, Parties, Record, available_memory_bytes, commit, machine, now};
 use crate::device::Devices;
+use crate::net::PartyId;
 use crate::nn::WeightSource;
-use crate::nn::{Graph, Weights, count, lower, plaintext, predictions, range};
+use crate::nn::{Graph, Weights, lower, plaintext, predictions, range};
 
 /// How far a measurement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub fn measure(
 ) -> Result<Record, ExperimentError> {
     declaration.validate()?;
     let graph = declaration.graph()?;
-    check_memory(declaration, &graph, parties.here().len())?;
+    check_memory(declaration, &graph, parties.here())?;
     check_range(declaration, &graph)?;
     observe(Stage::Setup);
     let all = declaration.iterations + 1;
@@ -44,10 +45,11 @@ pub fn measure(
 }
 
 /// Refuses a run that would not fit, so that nothing is killed on the way.
-fn check_memory(declaration: &Inference, graph: &Graph, here: usize) -> Result<(), ExperimentError> {
+fn check_memory(declaration: &Inference, graph: &Graph, here: &[PartyId]) -> Result<(), ExperimentError> {
     let plan = lower::lower(&crate::nn::fold::fold_graph(graph)?, declaration.lowering(), declaration.ring)?;
-    let needed = count::memory(&plan, declaration.batch).total();
-    fits(&declaration.network, declaration.batch, std::iter::repeat_n(needed, here))
+    let needed =
+        |party: &PartyId| plan.memory(declaration.batch, declaration.check_range, *party == WEIGHTS_OWNER).total();
+    fits(&declaration.network, declaration.batch, here.iter().map(needed))
 }
 
 /// Refuses parties that take so many bytes each where this machine, on which they run, has less.

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::inference::WEIGHTS_OWNER;
-use super::party::{Evaluation, PartyReport, evaluate, state};
+use super::party::{Evaluation, PartyReport, PartyState, evaluate, state};
 use super::{ExperimentError, Inference};
 use crate::cluster::{Cluster, ClusterBuilder, Network, Plain};
 use crate::device::Devices;
@@ -62,24 +62,24 @@ impl Parties {
         let start = Instant::now();
         let model = cluster.load_model(network, declaration.weights.clone())?;
         let setup_seconds = start.elapsed().as_secs_f64();
-        let mut states = cluster.run(state, ())?.outputs;
+        let states = cluster.run(state, ())?.outputs;
         let setup = [0, 1, 2].map(|party| [before[party].stats, states[party].stats]);
         progress(0);
-        let mut iterations = [vec![], vec![], vec![]];
+        let (mut iterations, mut peaks) = ([vec![], vec![], vec![]], [0; 3]);
         for number in 0..=declaration.iterations {
             // The first one is not timed.
             let evaluation = Evaluation { declaration: declaration.clone(), number };
-            let reports = cluster.run(evaluate, (&model, Plain(evaluation)))?.outputs;
+            let run = cluster.run(evaluate, (&model, Plain(evaluation)))?;
+            // A process counts anew in each run.
+            peaks.iter_mut().zip(&run.usage).for_each(|(peak, usage)| *peak = usage.peak_rss_bytes.max(*peak));
             if number > 0 {
-                iterations.iter_mut().zip(reports).for_each(|(iterations, report)| iterations.push(report));
+                iterations.iter_mut().zip(run.outputs).for_each(|(iterations, report)| iterations.push(report));
             }
             progress(number + 1);
         }
-        // The most memory is known at the end.
-        states = cluster.run(state, ())?.outputs;
-        let mut parts = states.into_iter().zip(setup).zip(iterations).map(|((state, setup), iterations)| {
-            let (peak_rss_bytes, threads) = (state.peak_rss_bytes, state.threads);
-            let (randomness, device) = (state.randomness, state.device);
+        let parts = states.into_iter().zip(setup).zip(iterations.into_iter().zip(peaks));
+        let mut parts = parts.map(|((state, setup), (iterations, peak_rss_bytes))| {
+            let PartyState { threads, randomness, device, .. } = state;
             PartyReport { setup_seconds, setup, iterations, peak_rss_bytes, threads, randomness, device }
         });
         match (parts.next(), parts.next(), parts.next()) {

@@ -9,7 +9,7 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use super::inference::{IMAGES_OWNER, ImageSource};
-use super::{ExperimentError, Inference, peak_rss_bytes};
+use super::{ExperimentError, Inference};
 use crate::cluster::{Plain, Words};
 use crate::device::DeviceInUse;
 use crate::mpc::Party;
@@ -27,7 +27,7 @@ pub struct PartyReport {
     pub setup: [Stats; 2],
     /// The timed iterations.
     pub iterations: Vec<IterationReport>,
-    /// The most memory that the process held, in bytes.
+    /// The most memory that the process held during an evaluation, in bytes.
     pub peak_rss_bytes: u64,
     /// Threads that it computed on.
     pub threads: usize,
@@ -101,7 +101,6 @@ pub(super) fn evaluate(
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PartyState {
     pub stats: Stats,
-    pub peak_rss_bytes: u64,
     pub threads: usize,
     pub randomness: Randomness,
     pub device: DeviceInUse,
@@ -111,7 +110,6 @@ pub(super) struct PartyState {
 pub(super) fn state(p: &mut Party, _: ()) -> Result<Plain<PartyState>, ExperimentError> {
     Ok(Plain(PartyState {
         stats: p.stats(),
-        peak_rss_bytes: peak_rss_bytes(),
         threads: rayon::current_num_threads(),
         randomness: p.randomness(),
         device: DeviceInUse::of(p.device())?,

@@ -86,7 +86,7 @@ pub struct Record {
     /// Accuracy of the plaintext predictions; none unless all images were compared and have labels.
     #[serde(default)]
     pub plaintext_accuracy: Option<f64>,
-    /// The most memory that each party's process held, in bytes.
+    /// The most memory that each party's process held while it evaluated, in bytes.
     pub peak_rss_bytes: [u64; 3],
     /// Where the weights came from: `bundled`, a file's name, or `random, seed 1`.
     #[serde(default)]

@@ -61,9 +61,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the inner dimensions differ; the link's errors.
     pub fn matmul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let operand = Operand::new(y.clone());
-        let terms = [(&x.a, &operand.sum), (&x.b, &operand.a)];
-        let z = Tensor::matmul_sum(terms, [false, false])?;
+        let z = Operand::new(y.clone()).products(x, |terms| Tensor::matmul_sum(terms, [false, false]))?;
         let bits = self.codec().fraction_bits();
         self.truncate_additive(Additive::from_summand(z), bits)
     }
@@ -162,7 +160,7 @@ impl Rep {
     /// # Errors
     /// [`DeviceError::Shape`] when shapes do not fit, [`DeviceError::Mixed`].
     pub fn local_linear(&self, w: &Operand, bias: Option<&Rep>) -> Result<Additive, DeviceError> {
-        with_bias(Tensor::matmul_sum([(&self.a, &w.sum), (&self.b, &w.a)], [false, true])?, bias)
+        with_bias(w.products(self, |terms| Tensor::matmul_sum(terms, [false, true]))?, bias)
     }
 
     /// The products of [`Party::batched_matmul`], at the scale of the product: one convolution of pixels, in which each matrix of x is
@@ -194,7 +192,7 @@ impl Rep {
         let weights = |x: &Tensor| x.reshape(&geometry.weight_shape());
         let images = |y: &Tensor| y.reshape(&geometry.input_shape());
         let (first, sum) = (weights(&self.a)?, weights(&self.a.add(&self.b)?)?);
-        let z = Tensor::conv2d_sum([(&images(&y.a)?, &sum), (&images(&y.b)?, &first)], &geometry)?;
+        let z = Tensor::conv2d_sum(&[(&images(&y.a)?, &sum), (&images(&y.b)?, &first)], &geometry)?;
         Ok(Additive::from_summand(z.reshape(&[leading, &[*m, *n]].concat())?))
     }
 
@@ -226,7 +224,7 @@ impl Rep {
         geometry: &ConvGeometry,
         bias: Option<&Rep>,
     ) -> Result<Additive, DeviceError> {
-        with_bias(Tensor::conv2d_sum([(&self.a, &w.sum), (&self.b, &w.a)], geometry)?, bias)
+        with_bias(w.products(self, |terms| Tensor::conv2d_sum(terms, geometry))?, bias)
     }
 }
 

@@ -83,7 +83,7 @@ fn plan(graph: &Graph, options: LowerOptions, deferred: Deferred, ring: Ring) ->
     for id in graph.ids().skip(1) {
         planner.node(graph, id, &divisors);
     }
-    Ok(planner.finish(graph, options))
+    Ok(planner.finish(graph, options, ring))
 }
 
 /// Which averages may be carried on.
@@ -299,7 +299,7 @@ impl Planner {
         }
     }
 
-    fn finish(mut self, graph: &Graph, options: LowerOptions) -> Plan {
+    fn finish(mut self, graph: &Graph, options: LowerOptions, ring: Ring) -> Plan {
         let output = self.values.get(graph.output().index()).copied().unwrap_or(ValueId(0));
         let mut last_use = vec![None; self.shapes.len()];
         for (position, step) in self.steps.iter().enumerate() {
@@ -316,7 +316,7 @@ impl Planner {
             self.leave_products_to_sums(output);
         }
         let (name, input_shape) = (graph.name().into(), graph.input_shape());
-        Plan { name, input_shape, shapes: self.shapes, divisors: self.divisors, steps: self.steps, output }
+        Plan { name, ring, input_shape, shapes: self.shapes, divisors: self.divisors, steps: self.steps, output }
     }
 }
 

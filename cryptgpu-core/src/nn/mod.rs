@@ -15,9 +15,10 @@
 //! | `fold.rs` | batch normalisation folded into the convolution before it |
 //! | `plan.rs` | [`Plan`]: the steps that the parties run, in order |
 //! | `lower.rs` | lowering of a graph to a plan |
-//! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters, memory of a private run |
+//! | `count.rs` | sizes of a network: activations, multiply-accumulates, parameters |
 //! | `divisor.rs` | public divisors that wait for the next truncation |
 //! | `cost.rs` | bytes and rounds of a plan, as the protocols declare them |
+//! | `memory.rs` | what a party's process takes in memory |
 //! | `estimate.rs` | how long an inference may take, guessed from its costs |
 //! | `window.rs` | which bits each comparison looks at, and settings that cannot work |
 //! | `bound.rs` | how large each value can become, by interval arithmetic on the weights |
@@ -40,6 +41,7 @@ pub mod fold;
 pub mod graph;
 mod infer;
 pub mod lower;
+pub mod memory;
 pub mod onnx;
 pub mod plaintext;
 pub mod plan;

@@ -6,6 +6,7 @@ use super::Rearrange;
 use super::divisor::{Divisor, product_cut};
 use crate::device::PoolGeometry;
 use crate::mpc::{PiecewiseLinear, RowFunction, SmoothFunction};
+use crate::ring::Ring;
 
 /// A value of a plan: the input (0), or the result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +164,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub(super) name: String,
+    pub(super) ring: Ring,
     pub(super) input_shape: [usize; 3],
     pub(super) shapes: Vec<Vec<usize>>,
     /// The pending divisor of every value.
@@ -175,6 +177,10 @@ impl Plan {
     /// The network's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+    /// The ring that it is made for: which averages are carried on depends on it.
+    pub fn ring(&self) -> Ring {
+        self.ring
     }
     /// Channels, height and width of an input image.
     pub fn input_shape(&self) -> [usize; 3] {

@@ -1,6 +1,7 @@
 //! How networks, their sizes and the room of their values show themselves. Weights show names and shapes, no values.
 
-use super::count::{Counts, Memory};
+use super::count::Counts;
+use super::memory::InferenceMemory;
 use super::range::{Headroom, Verdict};
 use super::{Graph, Op, Weights, count};
 use crate::show::{Cell, PlainTable, Show, bytes_text, number_text, show_as_table};
@@ -56,7 +57,7 @@ impl Show for Counts {
     }
 }
 
-impl Show for Memory {
+impl Show for InferenceMemory {
     fn text(&self) -> String {
         let (weights, activations) = (bytes_text(self.weights), bytes_text(self.activations));
         format!("{} at each party: {weights} of weights, {activations} at the widest step", bytes_text(self.total()))

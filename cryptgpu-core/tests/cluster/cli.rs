@@ -478,7 +478,7 @@ fn a_network_of_a_file_is_shown_with_its_costs_and_evaluated_on_an_array() {
         assert!(done.status.success(), "{name}: {}", text(&done.stderr));
         let (out, err) = (text(&done.stdout), text(&done.stderr));
         assert!(out.contains("away from plaintext") && out.contains("2 images in"), "{out}");
-        assert!(err.contains("Room in the ring") && err.contains("of memory for tensors"), "{err}");
+        assert!(err.contains("Room in the ring") && err.contains("of memory at the weights' owner"), "{err}");
         let ours = cryptgpu_datasets::npy::read(&scores).unwrap();
         let expected = cryptgpu_datasets::npy::read(onnx(&format!("{name}.y.npy"))).unwrap();
         assert_eq!(ours.shape(), expected.shape());

@@ -7,6 +7,7 @@ mod dataset;
 mod functions;
 mod fuzz;
 mod limits;
+mod memory;
 mod misuse;
 mod model;
 mod own_data;

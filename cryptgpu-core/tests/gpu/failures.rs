@@ -73,7 +73,7 @@ fn operands_on_different_devices(card: Device) {
         here.binary("add", Binary::Add, &there).unwrap_err(),
         there.binary("add", Binary::Add, &here).unwrap_err(),
         Tensor::concat(&[&here, &there]).unwrap_err(),
-        Tensor::matmul_sum([(&here, &here), (&here, &there)], [false; 2]).unwrap_err(),
+        Tensor::matmul_sum(&[(&here, &here), (&here, &there)], [false; 2]).unwrap_err(),
         Rep::from_components(here.clone(), there.clone()).unwrap_err(),
         RepXor::from_components(there.clone(), here.clone(), 20).unwrap_err(),
     ];

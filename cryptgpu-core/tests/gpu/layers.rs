@@ -55,9 +55,13 @@ fn matrix_products(ring: Ring, card: Device) {
                 words(ring.words(k * n), 4),
             ];
             let what = format!("{m} × {k} × {n}, transposed {transposed:?}");
-            same(&what, card, inputs, [Out::New(ring.words(m * n))], |[x0, y0, x1, y1], [out]| {
+            same(&what, card, inputs.clone(), [Out::New(ring.words(m * n))], |[x0, y0, x1, y1], [out]| {
                 let geometry = MatmulGeometry { size: [m, n], depths: [k, k], transposed };
-                kernels::matmul_sum(ring, &geometry, [(x0, y0), (x1, y1)], out).unwrap()
+                kernels::matmul_sum(ring, &geometry, vec![(x0, y0), (x1, y1)], out).unwrap()
+            });
+            same(&format!("{what}, alone"), card, inputs, [Out::New(ring.words(m * n))], |[x, y, ..], [out]| {
+                let geometry = MatmulGeometry { size: [m, n], depths: [k, 0], transposed };
+                kernels::matmul_sum(ring, &geometry, vec![(x, y)], out).unwrap()
             });
         }
     }
@@ -89,8 +93,11 @@ fn convolutions(ring: Ring, card: Device) {
         let shapes = [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()];
         let [x, w, y] = shapes.map(|shape| ring.words(count(shape)));
         let inputs = [words(x, 1), words(w, 2), words(x, 3), words(w, 4)];
-        same(&format!("{geometry:?}"), card, inputs, [Out::New(y)], |[x0, w0, x1, w1], [out]| {
-            kernels::conv2d_sum(ring, &geometry, [(x0, w0), (x1, w1)], out).unwrap()
+        same(&format!("{geometry:?}"), card, inputs.clone(), [Out::New(y)], |[x0, w0, x1, w1], [out]| {
+            kernels::conv2d_sum(ring, &geometry, vec![(x0, w0), (x1, w1)], out).unwrap()
+        });
+        same(&format!("{geometry:?}, alone"), card, inputs, [Out::New(y)], |[x, w, ..], [out]| {
+            kernels::conv2d_sum(ring, &geometry, vec![(x, w)], out).unwrap()
         });
     }
 }
@@ -115,8 +122,9 @@ fn gradients(ring: Ring, card: Device) {
             let [dy, x, w] = [(shapes[0], 1), (shapes[1], 2), (shapes[2], 3)].map(tensor);
             let [other_dy, other_x, other_w] = [(shapes[0], 4), (shapes[1], 5), (shapes[2], 6)].map(tensor);
             let dw = Tensor::conv2d_weight_gradient_sum([(&dy, &x), (&other_dy, &other_x)], &geometry).unwrap();
-            let dx = Tensor::conv2d_input_gradient_sum([(&dy, &w), (&other_dy, &other_w)], &geometry).unwrap();
-            [dw, dx].map(|gradient| gradient.into_host().unwrap())
+            let dx = Tensor::conv2d_input_gradient_sum(&[(&dy, &w), (&other_dy, &other_w)], &geometry).unwrap();
+            let alone = Tensor::conv2d_input_gradient_sum(&[(&dy, &w)], &geometry).unwrap();
+            [dw, dx, alone].map(|gradient| gradient.into_host().unwrap())
         });
         assert!(host == there, "{geometry:?}, {ring}");
     }

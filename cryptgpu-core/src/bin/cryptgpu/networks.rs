@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use cryptgpu_core::nn::count::{Counts, count, memory};
+use cryptgpu_core::mpc::CheckRange;
+use cryptgpu_core::nn::count::{Counts, count};
 use cryptgpu_core::nn::{LowerOptions, fold, lower, zoo};
 use cryptgpu_core::ring::Ring;
 use serde::Serialize;
@@ -54,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["network", "input", "ReLUs", "linear outputs", "MACs", "parameters", "memory per party"]);
+    table.set_header(["network", "input", "ReLUs", "linear outputs", "MACs", "parameters", "memory"]);
     for row in &rows {
         let [channels, height, width] = row.input;
         table.add_row([
@@ -73,7 +74,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     writeln!(out, "{table}")?;
     writeln!(
         out,
-        "For one image; memory is an estimate. Linear outputs are those of convolutions and fully connected layers."
+        "For one image; memory is of the process of the weights' owner, in the ring of 64 bits. Linear outputs are those of \
+         convolutions and fully connected layers."
     )?;
     if !arguments.all {
         writeln!(
@@ -88,7 +90,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn row(network: String) -> Result<Row> {
     let graph = zoo::by_name(&network)?;
     let plan = lower::lower(&fold::fold_graph(&graph)?, LowerOptions::default(), Ring::Z64)?;
-    let memory_bytes_per_party = memory(&plan, 1).total();
+    let memory_bytes_per_party = plan.memory(1, CheckRange::Off, true).total();
     Ok(Row {
         function: zoo::function(&graph),
         input: graph.input_shape(),

@@ -18,9 +18,9 @@ use super::{Result, format};
 /// Arguments of `cryptgpu show`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Bytes are exact. Rounds are what the protocols declare; a run's longest chain of messages is often shorter. Memory is an
-estimate for tensors; times are guesses, within a factor of two on the two cores that they are fitted to
-(docs/performance.md).
+Bytes are exact. Rounds are what the protocols declare; a run's longest chain of messages is often shorter. Memory is that
+of a party's process, within a tenth for the paper's networks; times are guesses, within a factor of two on the two cores
+that they are fitted to (docs/performance.md).
 
 Examples:
   cryptgpu show net.onnx
@@ -66,7 +66,9 @@ pub struct Whole {
     batch: usize,
     pub rounds: u64,
     pub bytes: u64,
+    /// Of the weights' owner, and of the others.
     pub memory_bytes_per_party: u64,
+    pub memory_bytes_of_others: u64,
     seconds_cpu: f64,
     seconds_lan: f64,
     seconds_wan: f64,
@@ -77,13 +79,15 @@ impl Whole {
     pub fn of(model: &Model, folded: &Graph, plan: &Plan, batch: usize, settings: &Settings) -> Self {
         let cost = cost::infer(plan, batch, settings);
         let seconds = |link| estimate::seconds(folded, plan, batch, settings, link);
+        let memory = |owns| plan.memory(batch, settings.check_range, owns).total();
         Whole {
             network: model.graph.name().to_owned(),
             digest: model.onnx.as_ref().map(|onnx| onnx.digest.clone()),
             batch,
             rounds: cost.rounds,
             bytes: cost.bytes,
-            memory_bytes_per_party: count::memory(plan, batch).total(),
+            memory_bytes_per_party: memory(true),
+            memory_bytes_of_others: memory(false),
             seconds_cpu: seconds(Link::None),
             seconds_lan: seconds(Link::Lan),
             seconds_wan: seconds(Link::Wan),
@@ -93,11 +97,12 @@ impl Whole {
     pub fn text(&self) -> String {
         let images = if self.batch == 1 { "One image".to_owned() } else { format!("{} images", self.batch) };
         format!(
-            "{images}: {} rounds, {} sent by all parties, {} of memory for tensors at each. A guess of the time on two cores: {} on one \
-             machine, {} over a LAN, {} over a WAN.",
+            "{images}: {} rounds, {} sent by all parties, {} of memory at the weights' owner, {} at the others. A guess of the time on \
+             two cores: {} on one machine, {} over a LAN, {} over a WAN.",
             self.rounds,
             format::bytes(self.bytes as f64),
             format::memory(self.memory_bytes_per_party),
+            format::memory(self.memory_bytes_of_others),
             format::seconds(self.seconds_cpu),
             format::seconds(self.seconds_lan),
             format::seconds(self.seconds_wan),

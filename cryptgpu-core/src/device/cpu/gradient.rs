@@ -20,7 +20,7 @@ pub fn weights<W: Word>(geometry: &ConvGeometry, terms: [(&[W], &[W]); 2], out: 
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn images<W: Word>(geometry: &ConvGeometry, terms: [(&[W], &[W]); 2], out: &mut [W]) -> Result<(), DeviceError> {
-    let terms = terms.map(|(gradient, weight)| InputGradientTerm { gradient, weight });
+pub fn images<W: Word>(geometry: &ConvGeometry, terms: Vec<(&[W], &[W])>, out: &mut [W]) -> Result<(), DeviceError> {
+    let terms: Vec<_> = terms.into_iter().map(|(gradient, weight)| InputGradientTerm { gradient, weight }).collect();
     conv::input_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's images"))
 }

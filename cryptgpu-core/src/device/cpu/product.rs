@@ -9,19 +9,19 @@ use crate::ring::Word;
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn matmul_sum<W: Word>(
+pub fn matmul_sum<'a, W: Word>(
     geometry: &MatmulGeometry,
-    terms: [(&[W], &[W]); 2],
+    terms: Vec<(&'a [W], &'a [W])>,
     out: &mut [W],
 ) -> Result<(), DeviceError> {
     let MatmulGeometry { size: [m, n], depths, transposed: [left, right] } = *geometry;
-    let term = |t: usize| {
-        let ((x, y), depth) = (terms[t], depths[t]);
+    let term = |((x, y), depth): ((&'a [W], &'a [W]), usize)| {
         let a = if left { MatRef::row_major(x, m).transposed() } else { MatRef::row_major(x, depth) };
         let b = if right { MatRef::row_major(y, depth).transposed() } else { MatRef::row_major(y, n) };
         Term { depth, a, b }
     };
-    gemm::gemm_sum(m, n, &[term(0), term(1)], out, false).map_err(kernel_error("matmul"))
+    let terms: Vec<_> = terms.into_iter().zip(depths).map(term).collect();
+    gemm::gemm_sum(m, n, &terms, out, false).map_err(kernel_error("matmul"))
 }
 
 /// `out` = Σₜ xₜ ⊛ wₜ: the convolution `geometry` of images with weights.
@@ -30,10 +30,10 @@ pub fn matmul_sum<W: Word>(
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
 pub fn conv2d_sum<W: Word>(
     geometry: &ConvGeometry,
-    terms: [(&[W], &[W]); 2],
+    terms: Vec<(&[W], &[W])>,
     out: &mut [W],
 ) -> Result<(), DeviceError> {
-    let terms = terms.map(|(input, weight)| ConvTerm { input, weight });
+    let terms: Vec<_> = terms.into_iter().map(|(input, weight)| ConvTerm { input, weight }).collect();
     conv::conv2d_sum(geometry, &terms, out).map_err(kernel_error("conv2d"))
 }
 

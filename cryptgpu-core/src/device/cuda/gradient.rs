@@ -54,7 +54,7 @@ pub(crate) fn weights<W: Element>(
 /// As a convolution with the flipped weights ([`FlippedConv`]).
 pub(crate) fn images<W: Element>(
     geometry: &ConvGeometry,
-    terms: [(Shaped<View>, Shaped<View>); 2],
+    terms: Vec<(Shaped<View>, Shaped<View>)>,
     out: Shaped<ViewMut>,
 ) -> Result<(), DeviceError> {
     let operation = "gradient of a convolution's images";
@@ -65,21 +65,22 @@ pub(crate) fn images<W: Element>(
         return Ok(());
     };
     let weights = weight_order.words();
-    let [w0, w1] = terms.map(|(_, Shaped(w, _))| reordered::<W>(ordinal, &weight_order, w));
-    let [w0, w1] = [&w0, &w1].map(|w| Shaped(w.view(), weights));
+    let flipped: Vec<_> = terms.iter().map(|(_, Shaped(w, _))| reordered::<W>(ordinal, &weight_order, *w)).collect();
+    let flipped = flipped.iter().map(|w| Shaped(w.view(), weights));
     let Some(windows) = insertion else {
-        let [(dy0, _), (dy1, _)] = terms;
-        return conv2d_sum::<W>(&geometry, [(dy0, w0), (dy1, w1)], out);
+        let terms = terms.iter().zip(flipped).map(|((dy, _), w)| (*dy, w));
+        return conv2d_sum::<W>(&geometry, terms.collect(), out);
     };
     let n = geometry.input_shape().iter().product();
-    let [dy0, dy1] = terms.map(|(dy, _)| {
+    let spread = |(dy, _): &(Shaped<View>, Shaped<View>)| {
         let mut planes = alloc::<W>(ordinal, n);
         let all = 0..planes.len();
-        pool::spread::<W>(&windows, false, dy, Shaped(planes.slice_mut(all), n));
+        pool::spread::<W>(&windows, false, *dy, Shaped(planes.slice_mut(all), n));
         planes
-    });
-    let [dy0, dy1] = [&dy0, &dy1].map(|dy| Shaped(dy.view(), n));
-    conv2d_sum::<W>(&geometry, [(dy0, w0), (dy1, w1)], out)
+    };
+    let spread: Vec<_> = terms.iter().map(spread).collect();
+    let terms = spread.iter().zip(flipped).map(|(dy, w)| (Shaped(dy.view(), n), w));
+    conv2d_sum::<W>(&geometry, terms.collect(), out)
 }
 
 /// Memory for `n` elements.

@@ -2,7 +2,7 @@
 //! chooser to say, unless `CRYPTGPU_CUDA_PRODUCT` names a method ([`METHOD_VARIABLE`]).
 
 use super::pool::window;
-use super::{View, ViewMut, launch};
+use super::{View, ViewMut, launch_all};
 use crate::device::dispatch::Shaped;
 use crate::device::{ConvGeometry, DeviceError, MatmulGeometry};
 use cryptgpu_kernels::{Conv2d, ConvTerm, Element, Matrix, Method, Term, Words};
@@ -30,28 +30,29 @@ pub(super) fn method(operation: &'static str) -> Result<Method, DeviceError> {
 
 pub(crate) fn matmul_sum<W: Element>(
     geometry: &MatmulGeometry,
-    terms: [(View, View); 2],
+    terms: Vec<(View, View)>,
     Shaped(out, n): Shaped<ViewMut>,
 ) -> Result<(), DeviceError> {
     let operation = "matmul";
     let method = method(operation)?;
     let MatmulGeometry { size, depths, transposed: [left, right] } = *geometry;
-    let [(x0, y0), (x1, y1)] = terms;
-    launch(operation, [x0, y0, x1, y1], [out], |k, s, [x0, y0, x1, y1], [out]| {
-        let [x0, y0, x1, y1] = [x0, y0, x1, y1].map(|words| words.elements::<W>());
-        let term = |depth, x, y| {
+    let reads: Vec<View> = terms.iter().flat_map(|&(x, y)| [x, y]).collect();
+    launch_all(operation, &reads, vec![out.allocation], |k, s| {
+        let each = terms.iter().zip(depths).map(|(&(x, y), depth)| {
+            let (x, y) = (x.words().elements::<W>(), y.words().elements::<W>());
             let a = if left { Matrix::row_major(x, size[0]).transposed() } else { Matrix::row_major(x, depth) };
             let b = if right { Matrix::row_major(y, depth).transposed() } else { Matrix::row_major(y, size[1]) };
             Term { depth, a, b }
-        };
-        k.gemm(s, method, size, &[term(depths[0], x0, y0), term(depths[1], x1, y1)], out.first(n))
+        });
+        let terms: Vec<_> = each.collect();
+        k.gemm(s, method, size, &terms, out.words().first(n))
     });
     Ok(())
 }
 
 pub(crate) fn conv2d_sum<W: Element>(
     geometry: &ConvGeometry,
-    terms: [(Shaped<View>, Shaped<View>); 2],
+    terms: Vec<(Shaped<View>, Shaped<View>)>,
     Shaped(out, n): Shaped<ViewMut>,
 ) -> Result<(), DeviceError> {
     let operation = "conv2d";
@@ -59,10 +60,12 @@ pub(crate) fn conv2d_sum<W: Element>(
     let windows = geometry.windows().map_err(|source| DeviceError::Geometry { operation, source })?;
     let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
     let conv = Conv2d { batch, in_channels, out_channels, groups, window: window(&windows) };
-    let [(Shaped(x0, images), Shaped(w0, weights)), (Shaped(x1, _), Shaped(w1, _))] = terms;
-    launch(operation, [x0, w0, x1, w1], [out], |k, s, [x0, w0, x1, w1], [out]| {
-        let terms = [term::<W>([images, weights], x0, w0), term([images, weights], x1, w1)];
-        k.conv2d(s, method, &conv, &terms, out.first(n))
+    let reads: Vec<View> = terms.iter().flat_map(|(Shaped(x, _), Shaped(w, _))| [*x, *w]).collect();
+    launch_all(operation, &reads, vec![out.allocation], |k, s| {
+        let each = terms
+            .iter()
+            .map(|(Shaped(x, images), Shaped(w, weights))| term::<W>([*images, *weights], x.words(), w.words()));
+        k.conv2d(s, method, &conv, &each.collect::<Vec<_>>(), out.words().first(n))
     });
     Ok(())
 }

@@ -173,7 +173,7 @@ proptest! {
         for ring in RINGS {
             let inputs = [&terms[0].0[..], &terms[0].1, &terms[1].0, &terms[1].1];
             expect(ring, inputs, words(m * n, 4), &expected, |[x0, y0, x1, y1], out| {
-                matmul_sum(ring, &geometry, [(x0, y0), (x1, y1)], out).unwrap();
+                matmul_sum(ring, &geometry, vec![(x0, y0), (x1, y1)], out).unwrap();
             });
         }
     }
@@ -199,13 +199,13 @@ proptest! {
         for ring in RINGS {
             let of = |a: usize, b: usize| [&first[a][..], &first[b], &second[a], &second[b]];
             expect(ring, of(1, 2), words(y, 5), &outputs, |[x0, w0, x1, w1], out| {
-                conv2d_sum(ring, &geometry, [(x0, w0), (x1, w1)], out).unwrap();
+                conv2d_sum(ring, &geometry, vec![(x0, w0), (x1, w1)], out).unwrap();
             });
             expect(ring, of(0, 1), words(w, 6), &weights, |[dy0, x0, dy1, x1], out| {
                 conv2d_weight_gradient_sum(ring, &geometry, [(dy0, x0), (dy1, x1)], out).unwrap();
             });
             expect(ring, of(0, 2), words(x, 7), &images, |[dy0, w0, dy1, w1], out| {
-                conv2d_input_gradient_sum(ring, &geometry, [(dy0, w0), (dy1, w1)], out).unwrap();
+                conv2d_input_gradient_sum(ring, &geometry, vec![(dy0, w0), (dy1, w1)], out).unwrap();
             });
         }
     }

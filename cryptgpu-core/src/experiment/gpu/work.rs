@@ -292,7 +292,7 @@ fn products(At { device: d, ring, elements: n }: At) -> Vec<Work> {
             let multiply_adds = 2.0 * (side as f64).powi(3);
             product(d, "matmul", size, multiply_adds, words, move |[x0, y0, x1, y1], [out]| {
                 let geometry = MatmulGeometry { size: [side; 2], depths: [side; 2], transposed: [false; 2] };
-                kernels::matmul_sum(ring, &geometry, [(x0, y0), (x1, y1)], out)
+                kernels::matmul_sum(ring, &geometry, vec![(x0, y0), (x1, y1)], out)
             })
         })
         .collect();
@@ -309,7 +309,7 @@ fn products(At { device: d, ring, elements: n }: At) -> Vec<Work> {
         let (image, weight) = (ring.words(image), ring.words(weight));
         let words = ([image, weight, image, weight], [image]);
         all.push(product(d, "convolution", size.clone(), multiply_adds, words, move |[x0, w0, x1, w1], [out]| {
-            kernels::conv2d_sum(ring, &geometry, [(x0, w0), (x1, w1)], out)
+            kernels::conv2d_sum(ring, &geometry, vec![(x0, w0), (x1, w1)], out)
         }));
         let (name, words) = ("gradient of weights", ([image; 4], [weight]));
         all.push(product(d, name, size.clone(), multiply_adds, words, move |[dy0, x0, dy1, x1], [out]| {
@@ -317,7 +317,7 @@ fn products(At { device: d, ring, elements: n }: At) -> Vec<Work> {
         }));
         let (name, words) = ("gradient of images", ([image, weight, image, weight], [image]));
         all.push(product(d, name, size, multiply_adds, words, move |[dy0, w0, dy1, w1], [out]| {
-            kernels::conv2d_input_gradient_sum(ring, &geometry, [(dy0, w0), (dy1, w1)], out)
+            kernels::conv2d_input_gradient_sum(ring, &geometry, vec![(dy0, w0), (dy1, w1)], out)
         }));
     }
     all

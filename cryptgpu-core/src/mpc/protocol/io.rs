@@ -5,7 +5,7 @@ use super::round::{Pending, Round};
 use super::unmasked::{pack, packed_words, unpack};
 use crate::device::{Binary, DeviceError, Tensor};
 use crate::mpc::share::{Group, Sum, Xor};
-use crate::mpc::{MpcError, Party, Rep, RepBits, RepXor, cost};
+use crate::mpc::{MpcError, Operand, Party, Rep, RepBits, RepXor, cost};
 use crate::net::PartyId;
 use crate::ring::Ring;
 
@@ -71,6 +71,48 @@ impl Party {
         self.input_in::<Sum>(owner, value, shape, self.ring().bits())
     }
 
+    /// As [`Party::input`], of what others are multiplied with: nothing is kept and no product made for the component that is zero, so
+    /// that the owner makes two ring products and the other parties one each, and these keep one element for each in place of two.
+    ///
+    /// ```
+    /// use cryptgpu_core::mpc::World;
+    /// use cryptgpu_core::device::{Device, Tensor};
+    /// use cryptgpu_core::net::PartyId;
+    /// use ndarray::array;
+    ///
+    /// let world = World::seeded(1);
+    /// let codec = world.settings.codec;
+    /// let x = world.deal(&codec.encode_array(&array![[1.0, 2.0]])?);
+    /// let weights = codec.encode_array(&array![[3.0, 0.5], [-1.0, 1.0]])?;
+    /// let [y, ..] = world.run(|p| {
+    ///     let own = (p.id() == PartyId::P1).then(|| Tensor::from_array(Device::Cpu, &weights));
+    ///     let w = p.input_operand(PartyId::P1, own.as_ref(), &[2, 2])?;
+    ///     assert_eq!(w.bytes(), if p.id() == PartyId::P1 { 64 } else { 32 });
+    ///     let y = p.linear(&x[p.id().index()], &w, None)?;
+    ///     p.open(&y)
+    /// });
+    /// let error = codec.decode_array(&y?.to_array()?) - array![[4.0, 1.0]].into_dyn();
+    /// assert!(error.iter().all(|error| error.abs() < 1e-5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Party::input`].
+    pub fn input_operand(
+        &mut self,
+        owner: PartyId,
+        value: Option<&Tensor>,
+        shape: &[usize],
+    ) -> Result<Operand, MpcError> {
+        let width = self.ring().bits();
+        Ok(match self.input_components::<Sum>(owner, value, shape, width)? {
+            [Some(a), Some(b)] => Operand::new(Sum::replicated(a, b, width)?),
+            [Some(a), None] => Operand::first(a),
+            [None, Some(b)] => Operand::second(b),
+            [None, None] => Operand::first(self.zeros(self.ring(), shape)?),
+        })
+    }
+
     /// Shares words below 2^`width` that `owner` holds, by exclusive or; otherwise as
     /// [`Party::input`]. `width`/8 bytes an element, 1 round.
     ///
@@ -93,6 +135,20 @@ impl Party {
         shape: &[usize],
         width: u32,
     ) -> Result<G::Replicated, MpcError> {
+        let ring = self.ring();
+        let [a, b] = self.input_components::<G>(owner, value, shape, width)?;
+        let filled = |part: Option<Tensor>| part.map_or_else(|| self.zeros(ring, shape), Ok);
+        Ok(G::replicated(filled(a)?, filled(b)?, width)?)
+    }
+
+    /// The components of a tensor that `owner` holds; none where it is zero.
+    fn input_components<G: Group>(
+        &mut self,
+        owner: PartyId,
+        value: Option<&Tensor>,
+        shape: &[usize],
+        width: u32,
+    ) -> Result<[Option<Tensor>; 2], MpcError> {
         if value.is_some() != (owner == self.id()) || value.is_some_and(|v| v.shape() != shape) {
             let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
             return Err(MpcError::argument("input", detail));
@@ -106,23 +162,21 @@ impl Party {
         let words = packed_words(ring, shape, width)?;
         self.declare_cost(cost::packed(words));
         let nonce = self.prg.nonce_for(MessageKind::INPUT.on(ring, &[owner.index(), n, width as usize]));
-        let zero = self.zeros(ring, shape)?;
-        let (a, b) = if let Some(value) = value {
+        Ok(if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;
             let second = value.binary("input", G::SUB, &first)?;
             self.post_host(Side::Next, MessageKind::INPUT, pack(&second, width)?)?;
-            (first, second)
+            [Some(first), Some(second)]
         } else if owner.next() == self.id() {
             let first = self.round(|round| {
                 let slot = round.expect(Side::Prev, MessageKind::INPUT, words);
                 let shape = shape.to_vec();
                 Ok(Pending::new(move |arrived| unpack(arrived, slot, ring, &shape, width)))
             })?;
-            (first, zero)
+            [Some(first), None]
         } else {
-            (zero, self.with_next(nonce, shape, width)?)
-        };
-        Ok(G::replicated(a, b, width)?)
+            [None, Some(self.with_next(nonce, shape, width)?)]
+        })
     }
 
     /// Opens a value to all three parties. Every word is exact; it decodes to the real that is meant while |x| < 2^(63 − f)

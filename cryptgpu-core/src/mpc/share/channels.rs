@@ -78,7 +78,7 @@ impl Rep {
         let images = |x: &Tensor| x.reshape(&geometry.input_shape());
         let taps = |a: &Tensor| a.reshape(&geometry.weight_shape());
         let (first, sum) = (taps(&a.a)?, taps(&a.a.add(&a.b)?)?);
-        let z = Tensor::conv2d_sum([(&images(&self.a)?, &sum), (&images(&self.b)?, &first)], &geometry)?;
+        let z = Tensor::conv2d_sum(&[(&images(&self.a)?, &sum), (&images(&self.b)?, &first)], &geometry)?;
         Ok(Additive::from_summand(z.reshape(self.shape())?))
     }
 

@@ -23,11 +23,6 @@ fn summand(
     Ok(Additive::from_summand(z?))
 }
 
-/// dyᵢ(wᵢ + wᵢ₊₁) + dyᵢ₊₁wᵢ, with the sum that an operand keeps.
-fn terms<'a>(dy: &'a Rep, w: &'a Operand) -> Terms<'a> {
-    [(&dy.a, &w.sum), (&dy.b, &w.a)]
-}
-
 impl Rep {
     /// This party's summand of the gradient of a convolution's weights, from the gradient dy of its outputs (`self`,
     /// `[N, O, H′, W′]`) and its images x `[N, C, H, W]`: `dw[o, c, ky, kx]` is the sum over all images and windows of
@@ -48,7 +43,8 @@ impl Rep {
     /// # Errors
     /// As [`Rep::conv2d_weight_gradient`].
     pub fn conv2d_input_gradient(&self, w: &Operand, geometry: &ConvGeometry) -> Result<Additive, DeviceError> {
-        Ok(Additive::from_summand(Tensor::conv2d_input_gradient_sum(terms(self, w), geometry)?))
+        let dx = w.products(self, |terms| Tensor::conv2d_input_gradient_sum(terms, geometry))?;
+        Ok(Additive::from_summand(dx))
     }
 
     /// This party's summand of the gradient of a fully connected layer's weights: dyᵀ · x for the gradient dy of its
@@ -57,7 +53,7 @@ impl Rep {
     /// # Errors
     /// [`DeviceError::Shape`] when these are no matrices with as many rows, [`DeviceError::Mixed`].
     pub fn linear_weight_gradient(&self, x: &Rep) -> Result<Additive, DeviceError> {
-        summand(self, x, |terms| Tensor::matmul_sum(terms, [true, false]))
+        summand(self, x, |terms| Tensor::matmul_sum(&terms, [true, false]))
     }
 
     /// This party's summand of the gradient of a fully connected layer's inputs: dy · w for the gradient dy of its outputs
@@ -67,7 +63,7 @@ impl Rep {
     /// # Errors
     /// [`DeviceError::Shape`] when the inner dimensions differ, [`DeviceError::Mixed`].
     pub fn linear_input_gradient(&self, w: &Operand) -> Result<Additive, DeviceError> {
-        Ok(Additive::from_summand(Tensor::matmul_sum(terms(self, w), [false, false])?))
+        Ok(Additive::from_summand(w.products(self, |terms| Tensor::matmul_sum(terms, [false, false]))?))
     }
 
     /// The gradient of [`Rep::sum_pool`] over images of `input` height and width, from that of its sums (`self`,

@@ -188,20 +188,54 @@ impl Rep {
 }
 
 /// A secret tensor that is multiplied from the right again and again (weights): yᵢ and
-/// yᵢ + yᵢ₊₁, so that a product takes two ring products instead of three.
+/// yᵢ + yᵢ₊₁, so that a product takes two ring products instead of three. Of one that its owner has shared
+/// ([`crate::mpc::Party::input_operand`]) a component is zero, so that two parties keep the other alone and make one product.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Operand {
-    pub(in crate::mpc) a: Tensor,
-    pub(in crate::mpc) sum: Tensor,
+    factors: Factors,
     cut: Option<u32>,
+}
+
+/// What a party multiplies with.
+#[derive(Clone, Debug)]
+enum Factors {
+    /// yᵢ and yᵢ + yᵢ₊₁.
+    Both { a: Tensor, sum: Tensor },
+    /// yᵢ, where yᵢ₊₁ is zero.
+    First(Tensor),
+    /// yᵢ₊₁, where yᵢ is zero.
+    Second(Tensor),
 }
 
 impl Operand {
     /// Keeps what products need of `rep`.
     pub fn new(rep: Rep) -> Self {
         let sum = rep.a.binary_alike(Binary::Add, &rep.b);
-        Operand { a: rep.a, sum, cut: None }
+        Operand { factors: Factors::Both { a: rep.a, sum }, cut: None }
+    }
+
+    /// yᵢ of a share whose component i + 1 is zero.
+    pub(in crate::mpc) fn first(a: Tensor) -> Self {
+        Operand { factors: Factors::First(a), cut: None }
+    }
+
+    /// yᵢ₊₁ of a share whose component i is zero.
+    pub(in crate::mpc) fn second(b: Tensor) -> Self {
+        Operand { factors: Factors::Second(b), cut: None }
+    }
+
+    /// xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ by `multiply`, which adds up one product or two.
+    pub(in crate::mpc) fn products(
+        &self,
+        x: &Rep,
+        multiply: impl FnOnce(&[(&Tensor, &Tensor)]) -> Result<Tensor, DeviceError>,
+    ) -> Result<Tensor, DeviceError> {
+        match &self.factors {
+            Factors::Both { a, sum } => multiply(&[(&x.a, sum), (&x.b, a)]),
+            Factors::First(a) => multiply(&[(&x.a.binary_alike(Binary::Add, &x.b), a)]),
+            Factors::Second(b) => multiply(&[(&x.a, b)]),
+        }
     }
 
     /// The same operand, whose products are truncated by `bits` in place of the codec's fraction bits: for weights at
@@ -215,7 +249,11 @@ impl Operand {
     /// # Errors
     /// What went wrong on the device.
     pub fn rep(&self) -> Result<Rep, DeviceError> {
-        Rep::from_components(self.a.clone(), self.sum.sub(&self.a)?)
+        match &self.factors {
+            Factors::Both { a, sum } => Rep::from_components(a.clone(), sum.sub(a)?),
+            Factors::First(a) => Rep::from_components(a.clone(), a.full_like(a.shape(), 0)),
+            Factors::Second(b) => Rep::from_components(b.full_like(b.shape(), 0), b.clone()),
+        }
     }
 
     /// Bits that the truncation of a product takes, with `fraction_bits` in the codec.
@@ -225,6 +263,15 @@ impl Operand {
 
     /// The shape.
     pub fn shape(&self) -> &[usize] {
-        self.a.shape()
+        let (Factors::Both { a: tensor, .. } | Factors::First(tensor) | Factors::Second(tensor)) = &self.factors;
+        tensor.shape()
+    }
+
+    /// The memory that it takes.
+    pub fn bytes(&self) -> u64 {
+        8 * match &self.factors {
+            Factors::Both { a, sum } => a.view().len() + sum.view().len(),
+            Factors::First(tensor) | Factors::Second(tensor) => tensor.view().len(),
+        } as u64
     }
 }

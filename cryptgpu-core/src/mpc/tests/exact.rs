@@ -2,8 +2,8 @@
 //! edge values; costs are checked on the way.
 
 use super::{RINGS, SIZES, array, evaluate, mix, run_trial, samples_in, small_in};
-use crate::device::{ConvGeometry, PoolGeometry, Tensor};
-use crate::mpc::{MpcError, Operand, Party, PiecewiseLinear, Rep, SignWindow, World, cost};
+use crate::device::{ConvGeometry, DeviceError, PoolGeometry, Tensor};
+use crate::mpc::{Additive, MpcError, Operand, Party, PiecewiseLinear, Rep, SignWindow, World, cost};
 use crate::net::PartyId;
 use crate::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, Axis};
@@ -294,6 +294,41 @@ fn matrix_products_and_layers_with_bias() {
             p.linear(v[0], &w, Some(v[2]))
         });
         assert_truncated(&z, with_bias, f + 1);
+    }
+}
+
+/// Whoever owns weights, their products are those of a share of them, of which they are one too.
+#[test]
+fn weights_multiply_as_the_share_that_their_owner_makes() {
+    let window = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [1, 2] };
+    let geometry = ConvGeometry { batch: 3, in_channels: 4, input: [9, 8], out_channels: 6, window, groups: 2 };
+    let [images, weights, outputs] =
+        [geometry.input_shape(), geometry.weight_shape(), geometry.output_shape().unwrap()];
+    for (ring, owner) in in_rings(PartyId::ALL) {
+        let world = World::seeded(8).in_ring(ring);
+        let of = |shape: &[usize], seed| array(shape, samples_in(ring, shape.iter().product(), seed));
+        let w = of(&weights, 1);
+        let [x, dy] = [(&images, 2), (&outputs, 3)].map(|(shape, seed)| world.deal(&of(shape, seed)));
+        let results = world.run(|p| {
+            let (me, own) = (p.id().index(), (p.id() == owner).then(|| Tensor::from_array_in(ring, p.device(), &w)));
+            let share = p.input(owner, own.as_ref(), &weights)?;
+            let (alone, full) = (p.input_operand(owner, own.as_ref(), &weights)?, Operand::new(share));
+            let components = if p.id() == owner { 2 } else { 1 };
+            assert_eq!((2 * alone.bytes(), alone.shape()), (components * full.bytes(), &weights[..]));
+            assert_eq!(p.open(&alone.rep()?)?.to_array()?, w);
+            let mut same = |product: &dyn Fn(&Operand) -> Result<Additive, DeviceError>| {
+                let [alone, full] = [&alone, &full].map(|weights| {
+                    let z = p.reshare(product(weights)?)?;
+                    Ok::<_, MpcError>(p.open(&z)?.to_array()?)
+                });
+                assert_eq!(alone?, full?, "{ring}, owner {owner}");
+                Ok::<_, MpcError>(())
+            };
+            same(&|w| x[me].local_conv2d(w, &geometry, None))?;
+            same(&|w| dy[me].conv2d_input_gradient(w, &geometry))?;
+            Ok::<_, MpcError>(())
+        });
+        results.into_iter().for_each(|result| result.unwrap());
     }
 }
 

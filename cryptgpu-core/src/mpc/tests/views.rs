@@ -237,6 +237,29 @@ fn brought(p: &mut Party, x: &Rep) -> Result<Rep, MpcError> {
     Ok(a?.add(&b?)?.add(&c?)?)
 }
 
+/// Products with weights of each of the parties, whose components add up to the second factor.
+#[test]
+fn weights_of_owners() {
+    let protocol = |p: &mut Party, x: &[Rep]| {
+        let mine = x[1].components().0.clone();
+        let [a, b, c] = PartyId::ALL.map(|owner| {
+            let weights = p.input_operand(owner, (p.id() == owner).then_some(&mine), x[1].shape())?;
+            Ok::<_, MpcError>(x[0].local_linear(&weights, None)?)
+        });
+        let f = p.codec().fraction_bits();
+        p.truncate_additive(a?.add(&b?)?.add(&c?)?, f)
+    };
+    let plaintext = |ring| {
+        move |x: &[ArrayD<u64>]| {
+            let [a, b] = [&x[0], &x[1]].map(|x| x.view().into_dimensionality::<ndarray::Ix2>().unwrap());
+            a.mapv(|x| x as i64).dot(&b.t().mapv(|x| x as i64)).mapv(|z| (z >> units(ring)) as u64).into_dyn()
+        }
+    };
+    let check =
+        |_| Check::new("weights of owners", 2).bits(9).shapes(|n| vec![vec![n, 64], vec![64, 64]]).view_sizes(&[1, 9]);
+    passes(check, true, protocol, plaintext);
+}
+
 /// Everything that sends but for openings, one after the other.
 #[test]
 fn views_at_odd_sizes() {

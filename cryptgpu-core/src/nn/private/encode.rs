@@ -63,21 +63,24 @@ pub(super) fn specs(plan: &Plan, codec: FixedPoint) -> Vec<TensorSpec> {
     plan.steps().iter().flat_map(|step| of_step(plan, step, codec)).flatten().collect()
 }
 
-/// The layers of `plan`, by step, from whatever `shared` has to give for each of its tensors.
-pub(super) fn layers(
-    plan: &Plan,
-    codec: FixedPoint,
-    mut shared: impl FnMut(&TensorSpec) -> Result<Rep, NnError>,
-) -> Result<Vec<Option<Layer>>, NnError> {
+/// Where the shared tensors of a model come from.
+pub(super) trait Tensors {
+    /// What inputs are multiplied with.
+    fn weight(&mut self, spec: &TensorSpec) -> Result<Operand, NnError>;
+    /// What is added to the products.
+    fn bias(&mut self, spec: &TensorSpec) -> Result<Rep, NnError>;
+}
+
+/// The layers of `plan`, by step, of its shared tensors.
+pub(super) fn layers(plan: &Plan, codec: FixedPoint, mut tensors: impl Tensors) -> Result<Vec<Option<Layer>>, NnError> {
     let layer = |step: &Step| {
         let [weight, bias] = of_step(plan, step, codec);
         if weight.is_none() && bias.is_none() {
             return Ok(None);
         }
-        let weight = weight.as_ref().map(&mut shared).transpose()?;
-        let bias = bias.as_ref().map(&mut shared).transpose()?;
-        let operand = |weight| Operand::new(weight).with_cut(cut(&step.op, codec));
-        Ok(Some(Layer { weight: weight.map(operand), bias }))
+        let weight = weight.map(|spec| tensors.weight(&spec)).transpose()?;
+        let bias = bias.map(|spec| tensors.bias(&spec)).transpose()?;
+        Ok(Some(Layer { weight: weight.map(|weight| weight.with_cut(cut(&step.op, codec))), bias }))
     };
     plan.steps().iter().map(layer).collect()
 }

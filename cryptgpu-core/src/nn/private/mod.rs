@@ -74,17 +74,8 @@ impl SharedModel {
             None => (fold::fold_graph(graph)?, None),
         };
         let plan = lower(&folded, options, p.codec().ring())?;
-        let (codec, device, mut weights) = (p.codec(), p.device(), weights);
-        let layers = encode::layers(&plan, codec, |spec| {
-            let words = weights.as_mut().map(|weights| spec.encode(codec, weights)).transpose()?;
-            let value = words.map(|words| {
-                let ring = codec.ring();
-                Tensor::new_in(ring, device.upload(ring.pack(words.into_iter())), &spec.shape)
-            });
-            let value = value.transpose();
-            let value = value.map_err(|source| NnError::Local { node: spec.name.clone(), source })?;
-            Ok(p.step(&spec.name, |p| p.input(owner, value.as_ref(), &spec.shape))?)
-        })?;
+        let codec = p.codec();
+        let layers = encode::layers(&plan, codec, Owned { p, owner, weights })?;
         Ok(SharedModel { graph: graph.clone(), options, plan, codec, layers })
     }
 
@@ -101,36 +92,20 @@ impl SharedModel {
         tensors: impl IntoIterator<Item = (String, Rep)>,
     ) -> Result<Self, NnError> {
         let plan = lower(&fold::fold_graph(graph)?, options, codec.ring())?;
-        let name = || graph.name().to_owned();
-        let mut tensors: BTreeMap<String, Rep> = tensors.into_iter().collect();
-        let layers = encode::layers(&plan, codec, |spec| {
-            let (tensor, expected) = (spec.name.clone(), spec.shape.clone());
-            let Some(rep) = tensors.remove(&spec.name) else {
-                let hint = "nn::private::encode_weights makes them all".into();
-                return Err(NnError::MissingTensor { graph: name(), tensor, shape: expected, hint });
-            };
-            if rep.shape() != expected {
-                return Err(NnError::TensorShape { graph: name(), tensor, expected, found: rep.shape().into() });
-            }
-            Ok(rep)
-        })?;
-        if !tensors.is_empty() {
-            let names: Vec<String> = tensors.into_keys().collect();
-            return Err(NnError::ExtraTensors { graph: name(), tensors: names.join(", ") });
+        let mut shares = Shares { graph: graph.name(), tensors: tensors.into_iter().collect() };
+        let layers = encode::layers(&plan, codec, &mut shares)?;
+        if !shares.tensors.is_empty() {
+            let names: Vec<String> = shares.tensors.into_keys().collect();
+            return Err(NnError::ExtraTensors { graph: graph.name().to_owned(), tensors: names.join(", ") });
         }
         Ok(SharedModel { graph: graph.clone(), options, plan, codec, layers })
     }
 
     /// The memory that this party's shares of the weights take.
     pub fn bytes(&self) -> u64 {
-        let words = |shape: &[usize]| 2 * shape.iter().product::<usize>() as u64;
+        let bias = |bias: &Rep| 16 * bias.components().0.view().len() as u64;
         let layers = self.layers.iter().flatten();
-        8 * layers
-            .map(|layer| {
-                let weight = layer.weight.as_ref().map_or(0, |weight| words(weight.shape()));
-                weight + layer.bias.as_ref().map_or(0, |bias| words(bias.shape()))
-            })
-            .sum::<u64>()
+        layers.map(|layer| layer.weight.as_ref().map_or(0, Operand::bytes) + layer.bias.as_ref().map_or(0, bias)).sum()
     }
 
     /// The steps that [`SharedModel::infer`] takes.
@@ -226,6 +201,60 @@ impl SharedModel {
         }
         window::check_plan(&self.plan, p.settings())?;
         evaluate::run(self, p, x, observe)
+    }
+}
+
+/// Tensors that one of the parties holds in the clear, which shares them one by one.
+struct Owned<'a> {
+    p: &'a mut Party,
+    owner: PartyId,
+    weights: Option<Weights>,
+}
+
+impl Owned<'_> {
+    /// The tensor as elements of the ring, at its owner.
+    fn encoded(&mut self, spec: &TensorSpec) -> Result<Option<Tensor>, NnError> {
+        let (codec, device) = (self.p.codec(), self.p.device());
+        let Some(weights) = &mut self.weights else { return Ok(None) };
+        let words = codec.ring().pack(spec.encode(codec, weights)?.into_iter());
+        let value = Tensor::new_in(codec.ring(), device.upload(words), &spec.shape);
+        value.map(Some).map_err(|source| NnError::Local { node: spec.name.clone(), source })
+    }
+}
+
+impl encode::Tensors for Owned<'_> {
+    fn weight(&mut self, spec: &TensorSpec) -> Result<Operand, NnError> {
+        let value = self.encoded(spec)?;
+        Ok(self.p.step(&spec.name, |p| p.input_operand(self.owner, value.as_ref(), &spec.shape))?)
+    }
+
+    fn bias(&mut self, spec: &TensorSpec) -> Result<Rep, NnError> {
+        let value = self.encoded(spec)?;
+        Ok(self.p.step(&spec.name, |p| p.input(self.owner, value.as_ref(), &spec.shape))?)
+    }
+}
+
+/// Shares of tensors by name.
+struct Shares<'a> {
+    graph: &'a str,
+    tensors: BTreeMap<String, Rep>,
+}
+
+impl encode::Tensors for &mut Shares<'_> {
+    fn weight(&mut self, spec: &TensorSpec) -> Result<Operand, NnError> {
+        self.bias(spec).map(Operand::new)
+    }
+
+    fn bias(&mut self, spec: &TensorSpec) -> Result<Rep, NnError> {
+        let (graph, tensor, expected) = (self.graph.to_owned(), spec.name.clone(), spec.shape.clone());
+        let Some(rep) = self.tensors.remove(&tensor) else {
+            let hint = "nn::private::encode_weights makes them all".into();
+            return Err(NnError::MissingTensor { graph, tensor, shape: expected, hint });
+        };
+        if rep.shape() != expected {
+            return Err(NnError::TensorShape { graph, tensor, expected, found: rep.shape().into() });
+        }
+        Ok(rep)
     }
 }
 

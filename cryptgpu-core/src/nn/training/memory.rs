@@ -5,9 +5,9 @@
 use super::optimizer;
 use super::plan::{Keeps, TrainingPlan};
 use super::settings::{Optimizer, Sgd};
-use crate::device::spare;
 use crate::mpc::{CheckRange, KeptMaxima, RepBits, cost};
 use crate::nn::graph::without_gradient;
+use crate::nn::memory::usually_kept;
 use crate::nn::plan::{PlanOp, Step, ValueId};
 
 /// Memory of a party's process during an iteration of training on a CPU, in bytes, without the examples that it owns (a byte
@@ -48,23 +48,12 @@ impl TrainingMemory {
 /// 31 MiB in all, whatever the network.
 const PROCESS: u64 = 24 << 20;
 
-/// Elements that a protocol holds at its peak for each element that it works on, its result's shares and messages on their way included,
-/// its arguments not. Products, ReLUs and updates are fitted to what was counted, step by step, in processes that train LeNet,
-/// AlexNet and ResNet-8 in both rings; what a check holds follows from its code, and was counted as well. The others are scaled like
-/// them.
+/// What training adds to what protocols hold at their peak ([`memory::words`](crate::nn::memory)), in elements as well.
 mod words {
-    /// A truncation of products, from the summand on.
-    pub const PRODUCT: f64 = 5.0;
-    /// A truncation of shares.
-    pub const SHARED: f64 = 4.5;
-    /// A ReLU, beside its argument, which makes room for the result.
-    pub const RELU: f64 = 5.7;
-    /// A ReLU6, which is two, of copies.
-    pub const RELU6: f64 = 2.0 * (SHARE + RELU);
+    pub use crate::nn::memory::words::*;
+
     /// A bit times a share, beside it, which makes room for the result.
     pub const BIT_PRODUCT: f64 = 4.1;
-    /// A max-pool, for each element of its windows.
-    pub const MAX_POOL: f64 = 7.0;
     /// Softmax, for each logit, of 64 bits in either ring.
     pub const SOFTMAX: f64 = 60.0;
     /// Adam's update: a root and a quotient, of 64 bits in either ring; and the checks of both.
@@ -74,11 +63,6 @@ mod words {
     pub const UPDATE: [f64; 2] = [5.0, 6.8];
     /// The same with Nesterov's momentum, while the change is made of the moments before and the new ones.
     pub const NESTEROV: f64 = 8.0;
-    /// A share, such as a result.
-    pub const SHARE: f64 = 2.0;
-    /// A look at what the check of ranges has kept, for each element of it: the upper bits of both components, packed; of the first
-    /// as elements, of the second as well and once more while they are shifted or laid end to end. Their sign takes less.
-    pub const LOOK: f64 = 3.5;
     /// What an update with momentum holds for each weight at such a look: after the first truncation the gradient's element, after
     /// the second the new moments, what was cut, the result, and what is on its way.
     pub const MOMENTUM_LOOKS: [f64; 2] = [1.0, 5.5];
@@ -146,13 +130,6 @@ impl TrainingPlan {
         }
         most
     }
-}
-
-/// Freed memory that is usually kept beside so much in use: networks whose steps are of one size, as ResNets' are, reuse what is freed.
-/// A check of ranges has more sizes. Both parts are fitted to peaks of processes, where with the check 0.36 to 0.49 were kept.
-fn usually_kept(used: u64, check: CheckRange) -> u64 {
-    let part = if check == CheckRange::Off { 35 } else { 45 };
-    spare::kept_beside(used).min(part * used / 100)
 }
 
 /// Where an update takes most, no more is kept at its peak than what the passes before it have left, whose sizes are others, and

@@ -26,7 +26,6 @@ use std::collections::BTreeMap;
 pub struct TrainingPlan {
     forward: Plan,
     train: Train,
-    ring: Ring,
     tensors: Vec<TrainingTensor>,
     /// By step of the forward pass.
     layers: Vec<LayerTensors>,
@@ -124,7 +123,7 @@ impl TrainingPlan {
         let needs = needs_gradient(&forward, &layers);
         let keeps = forward.steps().iter().zip(&layers).map(|(step, layer)| keeps(step, layer, &needs)).collect();
         let backward = backward(&forward, &layers, &needs);
-        Ok(TrainingPlan { forward, train: train.clone(), ring, tensors, layers, keeps, backward })
+        Ok(TrainingPlan { forward, train: train.clone(), tensors, layers, keeps, backward })
     }
 
     /// The steps of the forward pass.
@@ -159,7 +158,7 @@ impl TrainingPlan {
 
     /// The ring in which it is trained.
     pub fn ring(&self) -> Ring {
-        self.ring
+        self.forward.ring()
     }
 
     pub(super) fn layers(&self) -> &[LayerTensors] {
@@ -182,7 +181,7 @@ impl TrainingPlan {
     /// 32 bits, where that sum's gradients with respect to weights and their momentum leave the range, 16 at most. Bits that this
     /// takes from gradients come back in their mean, since truncations are unbiased.
     pub(super) fn summed(&self) -> f64 {
-        match self.ring {
+        match self.ring() {
             Ring::Z64 => self.train.batch as f64,
             Ring::Z32 => self.train.batch.min(SUMMED_32) as f64,
         }
