@@ -315,7 +315,7 @@ fn weights_multiply_as_the_share_that_their_owner_makes() {
             let (alone, full) = (p.input_operand(owner, own.as_ref(), &weights)?, Operand::new(share));
             let components = if p.id() == owner { 2 } else { 1 };
             assert_eq!((2 * alone.bytes(), alone.shape()), (components * full.bytes(), &weights[..]));
-            assert_eq!(p.open(&alone.rep()?)?.to_array()?, w);
+            assert_eq!(p.open(&alone.rep()?)?.to_array()?.mapv(|x| ring.signed(x)), w.mapv(|x| ring.signed(x)));
             let mut same = |product: &dyn Fn(&Operand) -> Result<Additive, DeviceError>| {
                 let [alone, full] = [&alone, &full].map(|weights| {
                     let z = p.reshare(product(weights)?)?;
