@@ -74,9 +74,9 @@ pub(super) fn usually_kept(used: u64, check: CheckRange) -> u64 {
 const KEPT_TENTHS: u64 = 16;
 
 impl Plan {
-    /// The memory that inference of so many images takes at one party, whether it `owns` the weights or not. Within a tenth of what a
-    /// process took, for the paper's networks; a step whose function is smooth or of rows is stated from above. Of weights that no
-    /// party has shared, as trained ones, all parties keep as much as an owner.
+    /// The memory that inference of so many images takes at one party, whether it `owns` the weights or not. Of the paper's networks
+    /// processes took 0.90 to 1.11 of it (`docs/performance.md`); a step whose function is smooth or of rows is stated from above.
+    /// Of weights that no party has shared, as trained ones, all parties keep as much as an owner.
     ///
     /// ```
     /// use cryptgpu_core::mpc::CheckRange;

@@ -19,7 +19,7 @@ use super::{Result, format};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Bytes are exact. Rounds are what the protocols declare; a run's longest chain of messages is often shorter. Memory is that
-of a party's process, within a tenth for the paper's networks; times are guesses, within a factor of two on the two cores
+of a party's process, within a ninth for the paper's networks; times are guesses, within a factor of two on the two cores
 that they are fitted to (docs/performance.md).
 
 Examples:
