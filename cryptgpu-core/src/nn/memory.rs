@@ -35,8 +35,8 @@ impl InferenceMemory {
     }
 }
 
-/// The program as far as inference loads it, stacks of threads, buffers of TLS, words too few to be kept. Measured: 18 to 21 MiB where two threads
-/// compute, some 5 less with one.
+/// The program as far as inference loads it, stacks of threads, buffers of TLS, words too few to be kept. Measured: 18 to 21 MiB
+/// where two threads compute, some 5 less with one.
 const PROCESS: u64 = 20 << 20;
 
 /// Elements that a protocol holds at its peak for each element that it works on, its result's shares and messages on their way included,
@@ -211,3 +211,28 @@ const EXPONENTIALS: f64 = 7.0;
 
 /// Comparisons of a divisor: its octaves.
 const OCTAVES: f64 = 31.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{LowerOptions, fold, lower::lower, zoo};
+    use crate::ring::Ring;
+
+    fn of(name: &str, batch: usize) -> [InferenceMemory; 2] {
+        let net = fold::fold_graph(&zoo::by_name(name).unwrap()).unwrap();
+        let plan = lower(&net, LowerOptions::default(), Ring::Z64).unwrap();
+        [false, true].map(|owns| plan.memory(batch, CheckRange::Off, owns))
+    }
+
+    #[test]
+    fn memory_grows_with_the_batch_and_resnet152_fits_two_gibibytes() {
+        let [[_, one], [_, eight]] = [1, 8].map(|batch| of("lenet", batch));
+        assert_eq!((one.weights, eight.weights), (16 * 431_080, 16 * 431_080));
+        // The first ReLU: its input, which becomes its result, and what it works with, for 20 · 24² elements.
+        assert_eq!(one.activations, 8 * ((words::SHARE + words::RELU) * 11_520.0) as u64);
+        assert_eq!(eight.activations, 8 * one.activations);
+        // One of the two components of 60 million weights is at their owner alone.
+        let [other, owner] = of("resnet152", 1).map(|memory| memory.total());
+        assert!((900 << 20..1 << 31).contains(&owner) && (450 << 20..owner - (400 << 20)).contains(&other), "{other}");
+    }
+}

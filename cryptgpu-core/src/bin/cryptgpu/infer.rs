@@ -182,7 +182,7 @@ impl Prepared {
             eprintln!("{count} images are evaluated {} at a time, {} times.", self.batch, count.div_ceil(self.batch));
         }
         let free = available_memory_bytes();
-        if free < whole.memory_bytes_per_party {
+        if free < whole.memory_bytes_of_owner {
             eprintln!("cryptgpu: this machine has less memory free than one party needs: use a smaller --batch");
         }
         Ok(())

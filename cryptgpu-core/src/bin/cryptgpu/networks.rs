@@ -39,7 +39,7 @@ struct Row {
     function: String,
     #[serde(flatten)]
     counts: Counts,
-    memory_bytes_per_party: u64,
+    memory_bytes_of_owner: u64,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             format::count(row.counts.linear_outputs),
             format::large(row.counts.macs),
             format::large(row.counts.parameters),
-            format::memory(row.memory_bytes_per_party),
+            format::memory(row.memory_bytes_of_owner),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {
@@ -90,12 +90,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn row(network: String) -> Result<Row> {
     let graph = zoo::by_name(&network)?;
     let plan = lower::lower(&fold::fold_graph(&graph)?, LowerOptions::default(), Ring::Z64)?;
-    let memory_bytes_per_party = plan.memory(1, CheckRange::Off, true).total();
+    let memory_bytes_of_owner = plan.memory(1, CheckRange::Off, true).total();
     Ok(Row {
         function: zoo::function(&graph),
         input: graph.input_shape(),
         counts: count(&graph),
-        memory_bytes_per_party,
+        memory_bytes_of_owner,
         network,
     })
 }

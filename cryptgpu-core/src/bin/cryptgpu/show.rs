@@ -66,8 +66,9 @@ pub struct Whole {
     batch: usize,
     pub rounds: u64,
     pub bytes: u64,
-    /// Of the weights' owner, and of the others.
-    pub memory_bytes_per_party: u64,
+    /// Of the weights' owner.
+    pub memory_bytes_of_owner: u64,
+    /// Of each other party.
     pub memory_bytes_of_others: u64,
     seconds_cpu: f64,
     seconds_lan: f64,
@@ -86,7 +87,7 @@ impl Whole {
             batch,
             rounds: cost.rounds,
             bytes: cost.bytes,
-            memory_bytes_per_party: memory(true),
+            memory_bytes_of_owner: memory(true),
             memory_bytes_of_others: memory(false),
             seconds_cpu: seconds(Link::None),
             seconds_lan: seconds(Link::Lan),
@@ -101,7 +102,7 @@ impl Whole {
              two cores: {} on one machine, {} over a LAN, {} over a WAN.",
             self.rounds,
             format::bytes(self.bytes as f64),
-            format::memory(self.memory_bytes_per_party),
+            format::memory(self.memory_bytes_of_owner),
             format::memory(self.memory_bytes_of_others),
             format::seconds(self.seconds_cpu),
             format::seconds(self.seconds_lan),

@@ -52,6 +52,16 @@ fn combine(op: Binary, components: [&Tensor; 3]) -> Result<Tensor, DeviceError> 
     components[0].binary("open", op, components[1])?.binary("open", op, components[2])
 }
 
+/// A party's components of an input, but for one that is zero.
+enum Components {
+    /// At its owner.
+    Both(Tensor, Tensor),
+    /// At the party behind the owner.
+    First(Tensor),
+    /// At the party before the owner.
+    Second(Tensor),
+}
+
 impl Party {
     /// A tensor of zeros.
     fn zeros(&self, ring: Ring, shape: &[usize]) -> Result<Tensor, DeviceError> {
@@ -106,10 +116,9 @@ impl Party {
     ) -> Result<Operand, MpcError> {
         let width = self.ring().bits();
         Ok(match self.input_components::<Sum>(owner, value, shape, width)? {
-            [Some(a), Some(b)] => Operand::new(Sum::replicated(a, b, width)?),
-            [Some(a), None] => Operand::first(a),
-            [None, Some(b)] => Operand::second(b),
-            [None, None] => Operand::first(self.zeros(self.ring(), shape)?),
+            Components::Both(a, b) => Operand::new(Sum::replicated(a, b, width)?),
+            Components::First(a) => Operand::first(a),
+            Components::Second(b) => Operand::second(b),
         })
     }
 
@@ -135,20 +144,24 @@ impl Party {
         shape: &[usize],
         width: u32,
     ) -> Result<G::Replicated, MpcError> {
-        let ring = self.ring();
-        let [a, b] = self.input_components::<G>(owner, value, shape, width)?;
-        let filled = |part: Option<Tensor>| part.map_or_else(|| self.zeros(ring, shape), Ok);
-        Ok(G::replicated(filled(a)?, filled(b)?, width)?)
+        let components = self.input_components::<G>(owner, value, shape, width)?;
+        let zero = || self.zeros(self.ring(), shape);
+        let (a, b) = match components {
+            Components::Both(a, b) => (a, b),
+            Components::First(a) => (a, zero()?),
+            Components::Second(b) => (zero()?, b),
+        };
+        Ok(G::replicated(a, b, width)?)
     }
 
-    /// The components of a tensor that `owner` holds; none where it is zero.
+    /// What this party has of a tensor that `owner` holds.
     fn input_components<G: Group>(
         &mut self,
         owner: PartyId,
         value: Option<&Tensor>,
         shape: &[usize],
         width: u32,
-    ) -> Result<[Option<Tensor>; 2], MpcError> {
+    ) -> Result<Components, MpcError> {
         if value.is_some() != (owner == self.id()) || value.is_some_and(|v| v.shape() != shape) {
             let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
             return Err(MpcError::argument("input", detail));
@@ -166,16 +179,16 @@ impl Party {
             let first = self.with_prev(nonce, shape, width)?;
             let second = value.binary("input", G::SUB, &first)?;
             self.post_host(Side::Next, MessageKind::INPUT, pack(&second, width)?)?;
-            [Some(first), Some(second)]
+            Components::Both(first, second)
         } else if owner.next() == self.id() {
             let first = self.round(|round| {
                 let slot = round.expect(Side::Prev, MessageKind::INPUT, words);
                 let shape = shape.to_vec();
                 Ok(Pending::new(move |arrived| unpack(arrived, slot, ring, &shape, width)))
             })?;
-            [Some(first), None]
+            Components::First(first)
         } else {
-            [None, Some(self.with_next(nonce, shape, width)?)]
+            Components::Second(self.with_next(nonce, shape, width)?)
         })
     }
 
