@@ -4,7 +4,7 @@
 use super::Plan;
 use super::plan::{PlanOp, Step};
 use crate::device::spare;
-use crate::mpc::CheckRange;
+use crate::mpc::{CheckRange, INPUT_PIECE};
 
 /// Memory of a party's process that evaluates a network on a CPU, in bytes. On a card all but [`InferenceMemory::process`] is the
 /// card's.
@@ -14,8 +14,8 @@ pub struct InferenceMemory {
     pub weights: u64,
     /// The largest sum, over the steps, of what is live, two elements for each of a value, and what the step's protocol works with.
     pub activations: u64,
-    /// The most that sharing the weights takes, before any image. The owner has them in the clear as well, 4 bytes each, and of the one
-    /// that it shares its elements, both components and their sum, and the message.
+    /// The most that sharing the weights takes, before any image. The owner has them in the clear as well, 4 bytes each, and of the
+    /// piece that it shares its elements, both components, and the message.
     pub sharing: u64,
     /// Freed memory that the process keeps for what comes next, usually.
     pub kept: u64,
@@ -97,15 +97,15 @@ impl Plan {
     /// ```
     pub fn memory(&self, batch: usize, check: CheckRange, owns: bool) -> InferenceMemory {
         let word = self.ring().bytes() as u64;
-        let (mut weights, mut sharing, mut clear) = (0, 0, 4 * self.weight_elements());
+        let (mut weights, mut sharing) = (0, 0);
+        let mut clear = if owns { 4 * self.weight_elements() } else { 0 };
         for step in &self.steps {
             let [weight, bias] =
                 [self.weight_shape(step), self.bias_shape(step)].map(|shape| shape.map_or(0, elements));
             for (elements, components) in [(weight, if owns { 2 } else { 1 }), (bias, 2)] {
-                clear -= 4 * elements;
-                let beside = if owns { clear + OWNED * word * elements } else { components * word * elements };
-                sharing = sharing.max(weights + beside);
                 weights += components * word * elements;
+                sharing = sharing.max(weights + clear + word * beside_shared(elements, owns));
+                clear -= if owns { 4 * elements } else { 0 };
             }
         }
         let activations = Simulation { plan: self, batch, check, live: vec![0; self.shapes().len()] }.run();
@@ -115,8 +115,17 @@ impl Plan {
     }
 }
 
-/// Elements for each of the weight that its owner is sharing.
-const OWNED: u64 = 5;
+/// Elements beside the components of a tensor of so many while it is shared: of a piece, as it is put in its place, at most what is of
+/// it at its owner, who has its values, both components and the message.
+pub(super) fn beside_shared(elements: u64, owns: bool) -> u64 {
+    let (piece, whole) = (elements.min(INPUT_PIECE as u64), elements <= INPUT_PIECE as u64);
+    match (owns, whole) {
+        (true, true) => 3 * piece,
+        (true, false) => 5 * piece,
+        (false, true) => 0,
+        (false, false) => piece,
+    }
+}
 
 fn elements(shape: impl AsRef<[usize]>) -> u64 {
     shape.as_ref().iter().map(|&size| size as u64).product()

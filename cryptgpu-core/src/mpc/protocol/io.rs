@@ -3,11 +3,12 @@
 use super::message::{MessageKind, Side};
 use super::round::{Pending, Round};
 use super::unmasked::{pack, packed_words, unpack};
-use crate::device::{Binary, DeviceError, Tensor};
+use crate::device::{Binary, Buffer, DeviceError, Tensor};
 use crate::mpc::share::{Group, Sum, Xor};
 use crate::mpc::{MpcError, Operand, Party, Rep, RepBits, RepXor, cost};
 use crate::net::PartyId;
 use crate::ring::Ring;
+use std::ops::Range;
 
 impl Round<'_> {
     /// [`Party::open`], as a part of this round.
@@ -52,14 +53,61 @@ fn combine(op: Binary, components: [&Tensor; 3]) -> Result<Tensor, DeviceError> 
     components[0].binary("open", op, components[1])?.binary("open", op, components[2])
 }
 
-/// A party's components of an input, but for one that is zero.
-enum Components {
+/// What a party has of an input, of which one component is zero.
+enum Components<T> {
     /// At its owner.
-    Both(Tensor, Tensor),
+    Both(T, T),
     /// At the party behind the owner.
-    First(Tensor),
+    First(T),
     /// At the party before the owner.
-    Second(Tensor),
+    Second(T),
+}
+
+impl<T> Components<T> {
+    fn map<U>(self, mut of: impl FnMut(T) -> U) -> Components<U> {
+        match self {
+            Components::Both(a, b) => Components::Both(of(a), of(b)),
+            Components::First(a) => Components::First(of(a)),
+            Components::Second(b) => Components::Second(of(b)),
+        }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let (a, b) = match self {
+            Components::Both(a, b) => (Some(a), Some(b)),
+            Components::First(a) => (Some(a), None),
+            Components::Second(b) => (None, Some(b)),
+        };
+        a.into_iter().chain(b)
+    }
+}
+
+/// Elements of an input that are masked and sent at a time: what the owner holds beside both components does not grow with the tensor,
+/// and the other parties wait for a piece, however many there are. A multiple of 64, so that bits are cut between words.
+pub(crate) const INPUT_PIECE: usize = 1 << 19;
+
+/// Elements of an input, in row-major order, as its owner makes them: in order, each once.
+type Source<'a, E> = &'a mut dyn FnMut(Range<usize>) -> Result<Tensor, E>;
+
+fn source<E>(value: &mut Option<impl FnMut(Range<usize>) -> Result<Tensor, E>>) -> Option<Source<'_, E>> {
+    value.as_mut().map(|value| value as Source<'_, E>)
+}
+
+/// A piece of a tensor that is there as a whole.
+fn piece_of(value: &Tensor, range: Range<usize>) -> Result<Tensor, MpcError> {
+    Ok(if range.len() == value.len() { value.clone() } else { value.part(range.start, &[range.len()]) })
+}
+
+/// The tensor of an owner alone, in its shape.
+fn check_value(owner: PartyId, value: Option<&Tensor>, shape: &[usize]) -> Result<(), MpcError> {
+    match value.is_none_or(|value| value.shape() == shape) {
+        true => Ok(()),
+        false => Err(not_the_owners(owner, shape)),
+    }
+}
+
+fn not_the_owners(owner: PartyId, shape: &[usize]) -> MpcError {
+    MpcError::argument("input", format!("party {owner} alone brings the value, with shape {shape:?}"))
 }
 
 impl Party {
@@ -72,13 +120,29 @@ impl Party {
     ///
     /// With o the owner: component o is F(kₒ), component o + 1 is x − F(kₒ), component o + 2 is
     /// zero. The owner sends component o + 1 to party o + 1, who does not know kₒ; party o + 2 has
-    /// everything it needs. 8 bytes an element, 4 in the ring of 32 bits; 1 round.
+    /// everything it needs. 8 bytes an element, 4 in the ring of 32 bits; 1 round. A large tensor goes in several messages, each
+    /// masked by a stream of its own, none of which waits for another.
     ///
     /// # Errors
     /// [`MpcError::Argument`] when the owner brings no value or one of another ring than the run's, another party brings one, or
     /// the shapes differ; the link's errors.
     pub fn input(&mut self, owner: PartyId, value: Option<&Tensor>, shape: &[usize]) -> Result<Rep, MpcError> {
-        self.input_in::<Sum>(owner, value, shape, self.ring().bits())
+        check_value(owner, value, shape)?;
+        self.input_from(owner, value.map(|value| |range| piece_of(value, range)), shape)
+    }
+
+    /// As [`Party::input`], of elements that the owner makes as they are sent: of each range, in row-major order and one after the
+    /// other, `value` gives a tensor of that many. What it gives is in memory a piece at a time.
+    ///
+    /// # Errors
+    /// As [`Party::input`], and those of `value`, after which the peers may have had a part of the tensor.
+    pub(crate) fn input_from<E: From<MpcError>>(
+        &mut self,
+        owner: PartyId,
+        mut value: Option<impl FnMut(Range<usize>) -> Result<Tensor, E>>,
+        shape: &[usize],
+    ) -> Result<Rep, E> {
+        self.input_in::<Sum, E>(owner, source(&mut value), shape, self.ring().bits())
     }
 
     /// As [`Party::input`], of what others are multiplied with: nothing is kept and no product made for the component that is zero, so
@@ -114,9 +178,23 @@ impl Party {
         value: Option<&Tensor>,
         shape: &[usize],
     ) -> Result<Operand, MpcError> {
+        check_value(owner, value, shape)?;
+        self.input_operand_from(owner, value.map(|value| |range| piece_of(value, range)), shape)
+    }
+
+    /// [`Party::input_operand`] of elements that the owner makes as they are sent, as [`Party::input_from`] says.
+    ///
+    /// # Errors
+    /// As [`Party::input_from`].
+    pub(crate) fn input_operand_from<E: From<MpcError>>(
+        &mut self,
+        owner: PartyId,
+        mut value: Option<impl FnMut(Range<usize>) -> Result<Tensor, E>>,
+        shape: &[usize],
+    ) -> Result<Operand, E> {
         let width = self.ring().bits();
-        Ok(match self.input_components::<Sum>(owner, value, shape, width)? {
-            Components::Both(a, b) => Operand::new(Sum::replicated(a, b, width)?),
+        Ok(match self.input_components::<Sum, E>(owner, source(&mut value), shape, width)? {
+            Components::Both(a, b) => Operand::new(Sum::replicated(a, b, width).map_err(MpcError::from)?),
             Components::First(a) => Operand::first(a),
             Components::Second(b) => Operand::second(b),
         })
@@ -134,46 +212,84 @@ impl Party {
         shape: &[usize],
         width: u32,
     ) -> Result<RepXor, MpcError> {
-        self.input_in::<Xor>(owner, value, shape, width)
+        check_value(owner, value, shape)?;
+        let mut value = value.map(|value| |range| piece_of(value, range));
+        self.input_in::<Xor, MpcError>(owner, source(&mut value), shape, width)
     }
 
-    fn input_in<G: Group>(
+    fn input_in<G: Group, E: From<MpcError>>(
         &mut self,
         owner: PartyId,
-        value: Option<&Tensor>,
+        value: Option<Source<'_, E>>,
         shape: &[usize],
         width: u32,
-    ) -> Result<G::Replicated, MpcError> {
-        let components = self.input_components::<G>(owner, value, shape, width)?;
-        let zero = || self.zeros(self.ring(), shape);
+    ) -> Result<G::Replicated, E> {
+        let components = self.input_components::<G, E>(owner, value, shape, width)?;
+        let zero = || self.zeros(self.ring(), shape).map_err(MpcError::from);
         let (a, b) = match components {
             Components::Both(a, b) => (a, b),
             Components::First(a) => (a, zero()?),
             Components::Second(b) => (zero()?, b),
         };
-        Ok(G::replicated(a, b, width)?)
+        Ok(G::replicated(a, b, width).map_err(MpcError::from)?)
     }
 
-    /// What this party has of a tensor that `owner` holds.
-    fn input_components<G: Group>(
+    /// What this party has of a tensor that `owner` holds: put together of pieces, or a single one as it is.
+    fn input_components<G: Group, E: From<MpcError>>(
+        &mut self,
+        owner: PartyId,
+        mut value: Option<Source<'_, E>>,
+        shape: &[usize],
+        width: u32,
+    ) -> Result<Components<Tensor>, E> {
+        if value.is_some() != (owner == self.id()) {
+            return Err(not_the_owners(owner, shape).into());
+        }
+        // The others know of the ring what the run says.
+        let (ring, n) = (self.ring(), shape.iter().product::<usize>());
+        let words = packed_words(ring, shape, width).map_err(MpcError::from)?;
+        self.declare_cost(cost::packed(words));
+        let mut of = |range: Range<usize>| value.as_mut().map(|value| value(range)).transpose();
+        if n <= INPUT_PIECE {
+            let piece = of(0..n)?.map(|piece| piece.reshape(shape)).transpose().map_err(MpcError::from)?;
+            return Ok(self.input_piece::<G>(owner, piece.as_ref(), shape, width)?);
+        }
+        let alloc = |()| self.device().alloc(ring.words(n));
+        let mut whole: Components<Buffer> = if owner == self.id() {
+            Components::Both((), ()).map(alloc)
+        } else if owner.next() == self.id() {
+            Components::First(()).map(alloc)
+        } else {
+            Components::Second(()).map(alloc)
+        };
+        for start in (0..n).step_by(INPUT_PIECE) {
+            let range = start..n.min(start + INPUT_PIECE);
+            let mut piece = self.input_piece::<G>(owner, of(range.clone())?.as_ref(), &[range.len()], width)?;
+            let at = ring.words(range.start)..ring.words(range.end);
+            for (whole, piece) in whole.iter_mut().zip(piece.iter_mut()) {
+                whole.slice_mut(at.clone()).copy_from(piece.view());
+            }
+        }
+        Ok(whole.map(|buffer| Tensor::of_ring(ring, buffer, shape)))
+    }
+
+    /// What this party has of elements that `owner` holds: one message.
+    fn input_piece<G: Group>(
         &mut self,
         owner: PartyId,
         value: Option<&Tensor>,
         shape: &[usize],
         width: u32,
-    ) -> Result<Components, MpcError> {
-        if value.is_some() != (owner == self.id()) || value.is_some_and(|v| v.shape() != shape) {
-            let detail = format!("party {owner} alone brings the value, with shape {shape:?}");
-            return Err(MpcError::argument("input", detail));
-        }
-        // The others know of the ring what the run says.
+    ) -> Result<Components<Tensor>, MpcError> {
         let (ring, n) = (self.ring(), shape.iter().product::<usize>());
         if let Some(value) = value {
             self.check_here("input", value.device())?;
             self.check_ring("input", value.ring())?;
+            if value.len() != n {
+                return Err(not_the_owners(owner, shape));
+            }
         }
         let words = packed_words(ring, shape, width)?;
-        self.declare_cost(cost::packed(words));
         let nonce = self.prg.nonce_for(MessageKind::INPUT.on(ring, &[owner.index(), n, width as usize]));
         Ok(if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;

@@ -13,7 +13,7 @@
 //! | `message.rs` | one message, its kind, and who has which role |
 //! | `round.rs` | several arrays at once: one message to each neighbour |
 //! | `unmasked.rs` | arrays by hand, unmasked |
-//! | `io.rs` | inputs and openings |
+//! | `io.rs` | inputs, large ones in pieces, and openings |
 //! | `reshare.rs` | three additive shares to replicated ones |
 //! | `truncation.rs` | the same, divided by 2^d |
 //! | `truncating.rs` | a truncation whose last message is on its way |
@@ -34,6 +34,7 @@ mod truncating;
 mod truncation;
 mod unmasked;
 
+pub(crate) use io::INPUT_PIECE;
 pub use message::{MessageKind, Side};
 pub use round::{Arrived, Pending, Resolve, Round};
 pub use truncating::Truncating;

@@ -3,7 +3,7 @@
 
 use super::{RINGS, SIZES, array, evaluate, mix, run_trial, samples_in, small_in};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry, Tensor};
-use crate::mpc::{Additive, MpcError, Operand, Party, PiecewiseLinear, Rep, SignWindow, World, cost};
+use crate::mpc::{Additive, INPUT_PIECE, MpcError, Operand, Party, PiecewiseLinear, Rep, SignWindow, World, cost};
 use crate::net::PartyId;
 use crate::ring::{FixedPoint, Ring};
 use ndarray::{ArrayD, Axis};
@@ -218,6 +218,40 @@ fn inputs_and_openings() {
             p.input(owner, (p.id() == owner).then_some(&value), &[7, 3])
         });
         assert_eq!(shared.unwrap().value, x);
+    }
+}
+
+/// A tensor of several messages is shared as one, at the cost of one, and no mask is used twice.
+#[test]
+fn inputs_in_pieces() {
+    let n = INPUT_PIECE + 65;
+    for (ring, owner) in in_rings(PartyId::ALL) {
+        let x = array(&[n], samples_in(ring, n, 8)).mapv(|x| ring.residue(x));
+        let zeros = Tensor::full_in(ring, Default::default(), &[5, n / 5 + 1], 0);
+        let low = Tensor::from_array_in(ring, Default::default(), &x.mapv(|x| x & 7));
+        let value = Tensor::from_array_in(ring, Default::default(), &x);
+        let outs = World::seeded(1).in_ring(ring).run(|p| {
+            fn mine<T>(p: &Party, owner: PartyId, value: T) -> Option<T> {
+                (p.id() == owner).then_some(value)
+            }
+            let operand = p.input_operand(owner, mine(p, owner, &value), &[n])?;
+            let input = p.input(owner, mine(p, owner, &zeros), zeros.shape())?;
+            let (declared, stats) = (p.declared(), p.stats());
+            let bits = p.input_xor(owner, mine(p, owner, &low), &[n], 3)?;
+            let opened = [p.open(&operand.rep()?)?, p.open(&input)?, p.open_xor(&bits)?].map(|x| x.to_array().unwrap());
+            Ok::<_, MpcError>((opened, declared, stats, input.components().0.to_array()?))
+        });
+        let outs = outs.map(|out| out.unwrap());
+        let sent: u64 = outs.iter().map(|out| out.2.payload_bytes()).sum();
+        for ([operand, input, bits], declared, stats, _) in &outs {
+            assert!(*operand == x && *bits == x.mapv(|x| x & 7), "{ring}, {owner}");
+            assert!(input.iter().all(|&x| x == 0), "{ring}, {owner}");
+            assert!(declared.bytes == sent && declared.rounds == 2 && stats.rounds <= 1, "{declared:?}, {stats:?}");
+        }
+        // Of zeros the party behind the owner gets the masks alone.
+        let masks: Vec<u64> = outs[owner.next().index()].3.iter().copied().collect();
+        let (first, second) = (&masks[..65], &masks[INPUT_PIECE..INPUT_PIECE + 65]);
+        assert!(first.iter().zip(second).all(|(a, b)| a != b), "{ring}, {owner}");
     }
 }
 

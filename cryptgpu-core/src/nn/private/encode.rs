@@ -2,12 +2,15 @@
 //! layers of a shared model.
 
 use super::Layer;
+use crate::device::{Device, Tensor};
 use crate::mpc::{Operand, Rep};
 use crate::nn::divisor::{Divisor, cut};
 use crate::nn::plan::{PlanOp, Step};
 use crate::nn::{NnError, Plan, Weights};
 use crate::ring::FixedPoint;
+use ndarray::ArrayD;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A tensor that a plan needs: its name, its shape and its scale.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,20 +26,55 @@ pub struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// Takes this tensor out of the folded `weights` and encodes it, in row-major order.
+    /// Takes this tensor out of the folded `weights`.
+    pub(super) fn encoding(&self, codec: FixedPoint, weights: &mut Weights) -> Encoding {
+        // Folding and checking have put it there; an empty one has the wrong shape and is refused.
+        let tensor = weights.remove(&self.name).unwrap_or_default();
+        Encoding { factor: self.factor, extra: self.extra, ..Encoding::new(&self.name, codec, &tensor) }
+    }
+}
+
+/// A tensor in the clear, whose elements its owner makes as he shares them.
+pub(in crate::nn) struct Encoding {
+    name: String,
+    codec: FixedPoint,
+    /// In row-major order.
+    values: Vec<f32>,
+    factor: f64,
+    extra: u32,
+}
+
+impl Encoding {
+    /// At the codec's scale.
+    pub fn new(name: &str, codec: FixedPoint, tensor: &ArrayD<f32>) -> Self {
+        let values = tensor.iter().copied().collect();
+        Encoding { name: name.to_owned(), codec, values, factor: 1.0, extra: 0 }
+    }
+
+    /// Elements of the ring, all of them.
+    ///
+    /// # Errors
+    /// As [`Encoding::piece`].
+    pub fn all(&self) -> Result<Vec<u64>, NnError> {
+        self.words(0..self.values.len())
+    }
+
+    /// Elements of that range as a tensor.
     ///
     /// # Errors
     /// [`NnError::Encode`] when a value does not fit the ring.
-    pub(super) fn encode(&self, codec: FixedPoint, weights: &mut Weights) -> Result<Vec<u64>, NnError> {
-        // Folding and checking have put it there; an empty one has the wrong shape and is refused.
-        let tensor = weights.remove(&self.name).unwrap_or_default();
-        let values: Vec<f32> = tensor.iter().copied().collect();
-        drop(tensor);
-        let words: Result<Vec<u64>, _> = values
-            .par_iter()
-            .enumerate()
-            .map(|(index, &value)| codec.encode_scaled(f64::from(value) * self.factor, self.extra, index))
-            .collect();
+    pub fn piece(&self, device: Device, range: Range<usize>) -> Result<Tensor, NnError> {
+        let (ring, words) = (self.codec.ring(), self.words(range)?);
+        let n = words.len();
+        Ok(Tensor::of_ring(ring, device.upload(ring.pack(words.into_iter())), &[n]))
+    }
+
+    fn words(&self, range: Range<usize>) -> Result<Vec<u64>, NnError> {
+        let values = self.values.get(range.clone()).unwrap_or_default().par_iter().enumerate();
+        let word = |(index, &value): (usize, &f32)| {
+            self.codec.encode_scaled(f64::from(value) * self.factor, self.extra, range.start + index)
+        };
+        let words: Result<Vec<u64>, _> = values.map(word).collect();
         words.map_err(|source| NnError::Encode { tensor: self.name.clone(), source })
     }
 }
@@ -83,4 +121,27 @@ pub(super) fn layers(plan: &Plan, codec: FixedPoint, mut tensors: impl Tensors) 
         Ok(Some(Layer { weight: weight.map(|weight| weight.with_cut(cut(&step.op, codec))), bias }))
     };
     plan.steps().iter().map(layer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{Ring, RingError};
+    use ndarray::array;
+
+    #[test]
+    fn pieces_are_the_parts_of_the_whole_and_an_error_names_the_place_in_it() {
+        for ring in [Ring::Z64, Ring::Z32] {
+            let codec = FixedPoint::in_ring(ring, 10).unwrap();
+            let encoding = Encoding::new("w", codec, &array![[0.5f32, -1.0, 2.0], [3.0, f32::NAN, 4.0]].into_dyn());
+            let piece = encoding.piece(Device::Cpu, 1..4).unwrap();
+            assert_eq!(codec.decode_array(&piece.to_array().unwrap()), array![-1.0, 2.0, 3.0].into_dyn());
+            for range in [4..5, 2..6] {
+                let NnError::Encode { tensor, source } = encoding.piece(Device::Cpu, range).unwrap_err() else {
+                    panic!("another error")
+                };
+                assert!(tensor == "w" && matches!(source, RingError::NotFinite { index: 4, .. }), "{source}");
+            }
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod times;
 pub(super) mod values;
 
 pub use accuracy::count_wrong;
+pub(in crate::nn) use encode::Encoding;
 pub use encode::TensorSpec;
 pub use times::{LayerTime, TimeByKind, TimedInference};
 
@@ -23,6 +24,7 @@ use crate::net::PartyId;
 use crate::ring::FixedPoint;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Instant;
 
 /// A network with secret-shared weights, as one party holds it: two words for each weight.
@@ -212,25 +214,27 @@ struct Owned<'a> {
 }
 
 impl Owned<'_> {
-    /// The tensor as elements of the ring, at its owner.
-    fn encoded(&mut self, spec: &TensorSpec) -> Result<Option<Tensor>, NnError> {
+    /// The tensor at its owner.
+    fn encoding(&mut self, spec: &TensorSpec) -> Option<impl FnMut(Range<usize>) -> Result<Tensor, NnError> + use<>> {
         let (codec, device) = (self.p.codec(), self.p.device());
-        let Some(weights) = &mut self.weights else { return Ok(None) };
-        let words = codec.ring().pack(spec.encode(codec, weights)?.into_iter());
-        let value = Tensor::new_in(codec.ring(), device.upload(words), &spec.shape);
-        value.map(Some).map_err(|source| NnError::Local { node: spec.name.clone(), source })
+        let encoding = spec.encoding(codec, self.weights.as_mut()?);
+        Some(move |range| encoding.piece(device, range))
     }
 }
 
 impl encode::Tensors for Owned<'_> {
     fn weight(&mut self, spec: &TensorSpec) -> Result<Operand, NnError> {
-        let value = self.encoded(spec)?;
-        Ok(self.p.step(&spec.name, |p| p.input_operand(self.owner, value.as_ref(), &spec.shape))?)
+        let value = self.encoding(spec);
+        self.p.step(&spec.name, |p| {
+            p.input_operand_from(self.owner, value, &spec.shape).map_err(|error: NnError| error.located(p))
+        })
     }
 
     fn bias(&mut self, spec: &TensorSpec) -> Result<Rep, NnError> {
-        let value = self.encoded(spec)?;
-        Ok(self.p.step(&spec.name, |p| p.input(self.owner, value.as_ref(), &spec.shape))?)
+        let value = self.encoding(spec);
+        self.p.step(&spec.name, |p| {
+            p.input_from(self.owner, value, &spec.shape).map_err(|error: NnError| error.located(p))
+        })
     }
 }
 
@@ -272,7 +276,7 @@ pub fn encode_weights(
     let (folded, mut weights) = fold::fold_weights(graph, weights)?;
     let plan = lower(&folded, options, codec.ring())?;
     let tensor = |spec: TensorSpec| {
-        let words = spec.encode(codec, &mut weights)?;
+        let words = spec.encoding(codec, &mut weights).all()?;
         let found = vec![words.len()];
         let TensorSpec { name, shape, .. } = spec;
         match ArrayD::from_shape_vec(IxDyn(&shape), words) {

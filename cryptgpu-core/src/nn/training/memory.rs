@@ -7,7 +7,7 @@ use super::plan::{Keeps, TrainingPlan};
 use super::settings::{Optimizer, Sgd};
 use crate::mpc::{CheckRange, KeptMaxima, RepBits, cost};
 use crate::nn::graph::without_gradient;
-use crate::nn::memory::usually_kept;
+use crate::nn::memory::{beside_shared, usually_kept};
 use crate::nn::plan::{PlanOp, Step, ValueId};
 
 /// Memory of a party's process during an iteration of training on a CPU, in bytes, without the examples that it owns (a byte
@@ -70,10 +70,8 @@ mod words {
     pub const NESTEROV_LOOKS: [f64; 2] = [3.0, 5.5];
     /// The same of plain descent, which has a second truncation in the ring of 32 bits.
     pub const PLAIN_LOOKS: [f64; 2] = [1.0, 5.0];
-    /// A weight while it is shared: both components, what its owner sends, and what it is of there.
-    pub const SHARED_WEIGHT: f64 = 4.0;
-    /// The same of one that is cut into what is trained and what is not.
-    pub const CUT_WEIGHT: f64 = 5.5;
+    /// A weight that is cut into what is trained and what is not: both components, those of its parts, and one that is laid end to end.
+    pub const CUT_WEIGHT: f64 = 4.5;
 }
 
 impl TrainingPlan {
@@ -124,8 +122,10 @@ impl TrainingPlan {
         for tensor in self.tensors() {
             let unseen = tensor.unseen_elements() as u64;
             let elements = tensor.elements() as u64 + unseen;
-            let words = if unseen > 0 { words::CUT_WEIGHT } else { words::SHARED_WEIGHT };
-            most = most.max(before + (words * (word * elements) as f64) as u64);
+            // The owner's: its values are as large as elements of the ring of 32 bits.
+            let shared = 4 * elements + word * (2 * elements + beside_shared(elements, true));
+            let cut = if unseen > 0 { (words::CUT_WEIGHT * (word * elements) as f64) as u64 } else { 0 };
+            most = most.max(before + shared.max(cut));
             before += 2 * word * elements;
         }
         most

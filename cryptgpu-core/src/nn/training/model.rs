@@ -10,11 +10,12 @@ use super::optimizer::{Moments, Update};
 use super::plan::{TrainingPlan, TrainingTensor};
 use super::settings::{Loss, Train};
 use super::times::{Label, Pass, StepTime, observed};
-use crate::device::{DeviceError, Part, Tensor};
+use crate::device::{DeviceError, Part};
 use crate::mpc::{Party, Rep};
 use crate::net::PartyId;
 use crate::nn::plaintext::check_shape;
 use crate::nn::plan::PlanOp;
+use crate::nn::private::Encoding;
 use crate::nn::{Graph, NnError, Weights, seen, window};
 use crate::ring::FixedPoint;
 use std::collections::BTreeMap;
@@ -99,12 +100,13 @@ impl SharedTraining {
         let (codec, device) = (p.codec(), p.device());
         let (mut tensors, mut unseen) = (vec![], BTreeMap::new());
         for (index, TrainingTensor { name, shape, whole, .. }) in plan.tensors().iter().enumerate() {
-            let words = weights.as_ref().and_then(|weights| weights.get(name)).map(|values| {
-                let encoded = codec.encode_array(values);
-                encoded.map_err(|source| NnError::Encode { tensor: name.clone(), source })
+            let values = weights.as_ref().and_then(|weights| weights.get(name));
+            let value = values.map(|values| {
+                let encoding = Encoding::new(name, codec, values);
+                move |range| encoding.piece(device, range)
             });
-            let value = words.transpose()?.map(|words| Tensor::from_array_in(codec.ring(), device, &words));
-            let rep = p.step(name, |p| p.input(owner, value.as_ref(), whole.as_ref().unwrap_or(shape)))?;
+            let shape = whole.as_ref().unwrap_or(shape);
+            let rep = p.step(name, |p| p.input_from(owner, value, shape).map_err(|error: NnError| error.located(p)))?;
             let local = |source| NnError::Local { node: name.clone(), source };
             let (part, rest) = match seen::parts_of(graph, name) {
                 Some(parts) => split(&rep, &parts).map(|(part, rest)| (part, Some(rest))).map_err(local)?,
