@@ -15,6 +15,7 @@ import unittest
 from pathlib import Path
 from queue import Empty
 
+import zmq
 from jupyter_client.manager import KernelManager
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -150,6 +151,8 @@ class Owners:
 class Cells(unittest.TestCase):
     """One kernel for all of them, as a start of it takes half a minute; a test that leaves none makes the next one start it."""
 
+    client = None
+
     @classmethod
     def setUpClass(cls):
         os.environ.pop("CRYPTGPU_HEADLESS", None)
@@ -166,6 +169,10 @@ class Cells(unittest.TestCase):
         return self.manager.kernel_spec.env["CRYPTGPU_CACHE"]
 
     def connect(self):
+        # Clients of one manager have one identity: of two that are open each takes the other's connection away as it comes again, and
+        # what is asked in such a moment is lost.
+        if self.client is not None:
+            self.client.stop_channels()
         self.client = self.manager.client()
         self.client.start_channels()
         self.addCleanup(self.client.stop_channels)
@@ -287,7 +294,7 @@ class Cells(unittest.TestCase):
 
     def test_clients_that_come_as_others_go_find_a_kernel_that_answers(self):
         """As pages of JupyterLab and what its server asks on channels of its own for each of them."""
-        # One that does not read what the kernel tells holds the kernel up.
+        # One that does not read what the kernel tells holds it up, for a while.
         self.client.stop_channels()
         before = []
         for number in range(2000):
@@ -314,6 +321,27 @@ class Cells(unittest.TestCase):
             before = now
         for channel in before:
             channel.close(linger=0)
+
+    def test_a_client_that_stops_reading_does_not_stop_the_kernel(self):
+        """As one whose process is stopped, beside others of the same kernel; it hears what comes once it reads again."""
+        stopped = self.manager.context.socket(zmq.SUB)
+        self.addCleanup(stopped.close, linger=0)
+        stopped.rcvhwm, stopped.rcvbuf = 1, 4096
+        stopped.subscribe(b"")
+        stopped.connect(f"tcp://{self.manager.ip}:{self.manager.iopub_port}")
+        deadline = time.monotonic() + LATE_S
+        while not stopped.poll(100):
+            self.assertLess(time.monotonic(), deadline, "the client hears nothing")
+            self.run_cell("1 + 1", "2")
+        # More than the system's buffers for a connection hold.
+        self.run_cell('for line in 0..20_000 { println!("{line:0200}"); }', f"{19_999:0200}")
+
+        heard, deadline = b"", time.monotonic() + LATE_S
+        while b"again" not in heard:
+            self.assertLess(time.monotonic(), deadline, "the client does not hear of what comes")
+            self.run_cell('println!("again");', "again")
+            while b"again" not in heard and stopped.poll(100):
+                heard = b"".join(stopped.recv_multipart())
 
     def offered(self, code):
         """The names that may follow, of what completion offers."""
