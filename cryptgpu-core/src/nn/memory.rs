@@ -14,8 +14,8 @@ pub struct InferenceMemory {
     pub weights: u64,
     /// The largest sum, over the steps, of what is live, two elements for each of a value, and what the step's protocol works with.
     pub activations: u64,
-    /// The most that sharing the weights takes, before any image. The owner has them in the clear as well, 4 bytes each, and of the
-    /// piece that it shares its elements, both components, and the message.
+    /// The most that sharing the weights takes, before any image. The owner has them in the clear as well, 4 bytes each, and the
+    /// messages of the tensor that it shares.
     pub sharing: u64,
     /// Freed memory that the process keeps for what comes next, usually.
     pub kept: u64,
@@ -116,12 +116,13 @@ impl Plan {
 }
 
 /// Elements beside the components of a tensor of so many while it is shared: of a piece, as it is put in its place, at most what is of
-/// it at its owner, who has its values, both components and the message.
+/// it at its owner, who has its values, both components and the message; and there the messages of the pieces before, which links on
+/// one machine send more slowly than they are made.
 pub(super) fn beside_shared(elements: u64, owns: bool) -> u64 {
     let (piece, whole) = (elements.min(INPUT_PIECE as u64), elements <= INPUT_PIECE as u64);
     match (owns, whole) {
         (true, true) => 3 * piece,
-        (true, false) => 5 * piece,
+        (true, false) => 4 * piece + elements,
         (false, true) => 0,
         (false, false) => piece,
     }

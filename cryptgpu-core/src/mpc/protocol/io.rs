@@ -82,8 +82,9 @@ impl<T> Components<T> {
     }
 }
 
-/// Elements of an input that are masked and sent at a time: what the owner holds beside both components does not grow with the tensor,
-/// and the other parties wait for a piece, however many there are. A multiple of 64, so that bits are cut between words.
+/// Elements of an input that are masked and sent at a time: the owner holds those of a piece beside both components, and the messages that
+/// the link has not sent yet; the other parties wait for a piece, however many there are. A multiple of 64, so that bits are cut
+/// between words.
 pub(crate) const INPUT_PIECE: usize = 1 << 19;
 
 /// Elements of an input, in row-major order, as its owner makes them: in order, each once.

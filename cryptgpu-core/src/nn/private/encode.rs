@@ -2,12 +2,12 @@
 //! layers of a shared model.
 
 use super::Layer;
-use crate::device::{Device, Tensor};
+use crate::device::{Device, Tensor, Words};
 use crate::mpc::{Operand, Rep};
 use crate::nn::divisor::{Divisor, cut};
 use crate::nn::plan::{PlanOp, Step};
 use crate::nn::{NnError, Plan, Weights};
-use crate::ring::FixedPoint;
+use crate::ring::{FixedPoint, Ring, RingError, Word};
 use ndarray::ArrayD;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -28,7 +28,7 @@ pub struct TensorSpec {
 impl TensorSpec {
     /// Takes this tensor out of the folded `weights`.
     pub(super) fn encoding(&self, codec: FixedPoint, weights: &mut Weights) -> Encoding {
-        // Folding and checking have put it there; an empty one has the wrong shape and is refused.
+        // Folding and checking have put it there; of an empty one no element can be encoded.
         let tensor = weights.remove(&self.name).unwrap_or_default();
         Encoding { factor: self.factor, extra: self.extra, ..Encoding::new(&self.name, codec, &tensor) }
     }
@@ -56,7 +56,9 @@ impl Encoding {
     /// # Errors
     /// As [`Encoding::piece`].
     pub fn all(&self) -> Result<Vec<u64>, NnError> {
-        self.words(0..self.values.len())
+        let mut words = vec![0u64; self.values.len()];
+        self.fill(&mut words, 0)?;
+        Ok(words)
     }
 
     /// Elements of that range as a tensor.
@@ -64,18 +66,28 @@ impl Encoding {
     /// # Errors
     /// [`NnError::Encode`] when a value does not fit the ring.
     pub fn piece(&self, device: Device, range: Range<usize>) -> Result<Tensor, NnError> {
-        let (ring, words) = (self.codec.ring(), self.words(range)?);
-        let n = words.len();
-        Ok(Tensor::of_ring(ring, device.upload(ring.pack(words.into_iter())), &[n]))
+        let (ring, n) = (self.codec.ring(), range.len());
+        // Memory that was in use before: a piece follows another.
+        let mut words = Words::scratch(ring.words(n));
+        if let Some(last) = words.last_mut() {
+            *last = 0;
+        }
+        match ring {
+            Ring::Z64 => self.fill(u64::of_mut(&mut words), range.start)?,
+            Ring::Z32 => self.fill(&mut u32::of_mut(&mut words)[..n], range.start)?,
+        }
+        Ok(Tensor::of_ring(ring, device.upload(words.into_vec()), &[n]))
     }
 
-    fn words(&self, range: Range<usize>) -> Result<Vec<u64>, NnError> {
-        let values = self.values.get(range.clone()).unwrap_or_default().par_iter().enumerate();
-        let word = |(index, &value): (usize, &f32)| {
-            self.codec.encode_scaled(f64::from(value) * self.factor, self.extra, range.start + index)
-        };
-        let words: Result<Vec<u64>, _> = values.map(word).collect();
-        words.map_err(|source| NnError::Encode { tensor: self.name.clone(), source })
+    fn fill<T: Word>(&self, elements: &mut [T], first: usize) -> Result<(), NnError> {
+        // A value that is missing is no number.
+        let value = |place: usize| self.values.get(first + place).copied().unwrap_or(f32::NAN);
+        let filled: Result<(), RingError> = elements.par_iter_mut().enumerate().try_for_each(|(place, element)| {
+            let value = f64::from(value(place)) * self.factor;
+            *element = T::of_u64(self.codec.encode_scaled(value, self.extra, first + place)?);
+            Ok(())
+        });
+        filled.map_err(|source| NnError::Encode { tensor: self.name.clone(), source })
     }
 }
 
@@ -126,7 +138,6 @@ pub(super) fn layers(plan: &Plan, codec: FixedPoint, mut tensors: impl Tensors) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{Ring, RingError};
     use ndarray::array;
 
     #[test]
