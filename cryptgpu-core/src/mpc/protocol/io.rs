@@ -3,7 +3,7 @@
 use super::message::{MessageKind, Side};
 use super::round::{Pending, Round};
 use super::unmasked::{pack, packed_words, unpack};
-use crate::device::{Binary, Buffer, DeviceError, Tensor};
+use crate::device::{Binary, DeviceError, Tensor};
 use crate::mpc::share::{Group, Sum, Xor};
 use crate::mpc::{MpcError, Operand, Party, Rep, RepBits, RepXor, cost};
 use crate::net::PartyId;
@@ -64,6 +64,17 @@ enum Components<T> {
 }
 
 impl<T> Components<T> {
+    /// Those of a party.
+    fn at(party: PartyId, owner: PartyId, mut make: impl FnMut() -> T) -> Self {
+        if party == owner {
+            Components::Both(make(), make())
+        } else if party == owner.next() {
+            Components::First(make())
+        } else {
+            Components::Second(make())
+        }
+    }
+
     fn map<U>(self, mut of: impl FnMut(T) -> U) -> Components<U> {
         match self {
             Components::Both(a, b) => Components::Both(of(a), of(b)),
@@ -255,14 +266,7 @@ impl Party {
             let piece = of(0..n)?.map(|piece| piece.reshape(shape)).transpose().map_err(MpcError::from)?;
             return Ok(self.input_piece::<G>(owner, piece.as_ref(), shape, width)?);
         }
-        let alloc = |()| self.device().alloc(ring.words(n));
-        let mut whole: Components<Buffer> = if owner == self.id() {
-            Components::Both((), ()).map(alloc)
-        } else if owner.next() == self.id() {
-            Components::First(()).map(alloc)
-        } else {
-            Components::Second(()).map(alloc)
-        };
+        let mut whole = Components::at(self.id(), owner, || self.device().alloc(ring.words(n)));
         for start in (0..n).step_by(INPUT_PIECE) {
             let range = start..n.min(start + INPUT_PIECE);
             let mut piece = self.input_piece::<G>(owner, of(range.clone())?.as_ref(), &[range.len()], width)?;
