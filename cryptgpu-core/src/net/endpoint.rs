@@ -3,13 +3,15 @@
 //! leaves is the business of the kind of link.
 
 use super::frame::{FrameKind, Header};
-use super::inbox::{Empty, Fault, Inbox, Incoming, Waiter};
+use super::inbox::{Empty, Fault, Inbox, Incoming, Stirs, Waiter};
 use super::ledger::Ledger;
 use super::payload::{Payload, Received};
 use super::{GaveUp, NetError, Options, PartyId, Recording, Stats, Tag, Timeline, WaitState, after, monotonic_nanos};
 use crate::device::DeviceError;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::{Arc, Once};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// One party's end of its two links.
@@ -23,6 +25,15 @@ pub struct Endpoint {
     inboxes: [Arc<Inbox>; 3],
     /// What this party does while it waits.
     waiter: Option<Arc<dyn Waiter>>,
+}
+
+/// Wakes a thread that sleeps.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// Where the peers are.
@@ -177,7 +188,7 @@ impl Endpoint {
             || {
                 self.ledger().waits(from, tag, len, begin);
                 if let Some(waiter) = &self.waiter {
-                    waiter.wait(self.inbox(from), deadline);
+                    waiter.wait(&mut |context| self.inbox(from).poll_stirs(context), deadline);
                 }
                 self.inbox(from).pop(deadline)
             },
@@ -210,6 +221,45 @@ impl Endpoint {
             });
         }
         Ok(message.words)
+    }
+
+    /// Waits for room among what is on its way to `to`, which `makes_room` says when there is, for as long as `progress` changes within
+    /// each deadline and the link is up; a link where nothing gets on is down from then on.
+    pub(super) fn wait_to_send(&self, to: PartyId, makes_room: Stirs<'_>, progress: impl Fn() -> (usize, u64)) {
+        let (begin, inbox) = (monotonic_nanos(), self.inbox(to));
+        let mut stirs = |context: &mut Context<'_>| match makes_room(context) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => inbox.poll_down(context),
+        };
+        let mut before = progress();
+        while !self.sleep_until(&mut stirs, after(Instant::now(), self.options.deadline)) {
+            let now = progress();
+            if now == before {
+                let waited = self.options.deadline;
+                inbox.close(Fault::Closed(format!(
+                    "it took nothing for {waited:?} of {} bytes that were sent to it: is it still running and reachable?",
+                    now.0
+                )));
+            }
+            before = now;
+        }
+        self.ledger().waited_to_send(to, begin);
+    }
+
+    /// Whether `stirs` was ready before the deadline.
+    fn sleep_until(&self, stirs: Stirs<'_>, deadline: Instant) -> bool {
+        if let Some(waiter) = &self.waiter {
+            waiter.wait(stirs, deadline);
+        }
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        while stirs(&mut Context::from_waker(&waker)).is_pending() {
+            let now = Instant::now();
+            if now >= deadline {
+                return false;
+            }
+            std::thread::park_timeout(deadline - now);
+        }
+        true
     }
 
     /// A message of `from` that is there and cannot be fetched.

@@ -2,11 +2,12 @@
 //! empties, with a deadline, and with the fault that ended the link behind the last message.
 
 use super::payload::Received;
+use super::wakers::Wakers;
 use super::{GaveUp, PartyId, Tag};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// A message that arrived whole and was checked against its header.
@@ -41,18 +42,21 @@ pub(super) enum Empty {
     Down(Fault),
 }
 
-/// What a receiver does until an inbox stirs, where it does more than sleep.
+/// What a party does while it waits, where it does more than sleep.
 pub(super) trait Waiter: std::fmt::Debug + Send + Sync {
-    /// Returns when `inbox` stirs, or at the deadline, or earlier.
-    fn wait(&self, inbox: &Inbox, deadline: Instant);
+    /// Returns when `stirs` is ready, or at the deadline, or earlier.
+    fn wait(&self, stirs: Stirs<'_>, deadline: Instant);
 }
+
+/// What is waited for.
+pub(super) type Stirs<'a> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<()>;
 
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Incoming>,
     fault: Option<Fault>,
-    /// Whom to wake when something comes: a receiver that does not sleep here.
-    waker: Option<Waker>,
+    /// Whom to wake when something comes or the link is down: a thread that does not sleep here.
+    wakers: Wakers,
 }
 
 /// The receiving end of one direction of a link.
@@ -92,12 +96,10 @@ impl Inbox {
 
     /// Wakes the receiver.
     fn stir(&self, mut state: MutexGuard<'_, State>) {
-        let waker = state.waker.take();
+        let wakers = state.wakers.take();
         drop(state);
         self.changed.notify_all();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.wake();
     }
 
     /// Ready when a message has come or the link is down.
@@ -106,7 +108,17 @@ impl Inbox {
         if !state.queue.is_empty() || state.fault.is_some() {
             return Poll::Ready(());
         }
-        state.waker = Some(context.waker().clone());
+        state.wakers.add(context);
+        Poll::Pending
+    }
+
+    /// Ready when the link is down.
+    pub(super) fn poll_down(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.fault.is_some() {
+            return Poll::Ready(());
+        }
+        state.wakers.add(context);
         Poll::Pending
     }
 

@@ -17,7 +17,7 @@ pub(super) struct Ledger {
     stats: Stats,
     /// Messages that the program has taken, by sender.
     consumed: [u64; 3],
-    /// Nanoseconds in receives, by the sender that was waited for.
+    /// Nanoseconds of waiting, by the peer that was waited for.
     waited: [u64; 3],
     wait: Option<Wait>,
     tape: Option<Tape>,
@@ -74,11 +74,8 @@ impl Ledger {
     /// A receive that began at `begin_nanos` has returned, with a message of `from` if there was one.
     pub(super) fn returned(&mut self, from: PartyId, begin_nanos: u64, message: Option<&Incoming>) {
         let now = monotonic_nanos();
-        let waited_nanos = now.saturating_sub(begin_nanos);
         self.wait = None;
-        self.stats.wait_nanos += waited_nanos;
-        self.waited[from.index()] += waited_nanos;
-        self.timekeeper.waited(waited_nanos);
+        let waited_nanos = self.add_wait(from, now, begin_nanos);
         let Some(message) = message else { return };
         let sequence = self.consumed[from.index()];
         self.consumed[from.index()] += 1;
@@ -102,6 +99,20 @@ impl Ledger {
         if let (Some(tape), Some(words)) = (&mut self.tape, message.words.on_host()) {
             tape.note(from, self.timekeeper.path(), message.tag, words);
         }
+    }
+
+    /// A send that had to wait from `begin_nanos` on for what was on its way to `to` goes on.
+    pub(super) fn waited_to_send(&mut self, to: PartyId, begin_nanos: u64) {
+        self.add_wait(to, monotonic_nanos(), begin_nanos);
+    }
+
+    /// Counts a wait for `peer`, and how long it was.
+    fn add_wait(&mut self, peer: PartyId, now: u64, begin_nanos: u64) -> u64 {
+        let waited_nanos = now.saturating_sub(begin_nanos);
+        self.stats.wait_nanos += waited_nanos;
+        self.waited[peer.index()] += waited_nanos;
+        self.timekeeper.waited(waited_nanos);
+        waited_nanos
     }
 
     /// A send or receive has returned this error.

@@ -31,6 +31,7 @@ mod timeline;
 pub(crate) mod tls;
 mod trace;
 mod wait;
+mod wakers;
 
 pub(crate) use clock::after;
 pub use clock::{clock_id, monotonic_nanos};
@@ -48,6 +49,7 @@ pub use recording::{ReceivedMessage, Recording};
 pub use shaped::Link;
 pub use shared::SharedNetwork;
 pub use stats::{LinkStats, Stats};
+pub(crate) use stream::ENOUGH_BYTES;
 pub use tcp::TcpNetwork;
 pub use timeline::{
     Direction, MAX_CALLS, MAX_STEPS, MAX_TRANSFERS, MORE_STEPS, NO_STEP, StepCall, StepSums, Timeline, Transfer,

@@ -31,7 +31,7 @@ pub struct Stats {
     /// ends at this party. Every frame carries its sender's count, so this is exact and not an
     /// estimate: on receipt `rounds = max(rounds, sender's rounds when it sent + 1)`.
     pub rounds: u64,
-    /// Time spent waiting in `recv`, in nanoseconds.
+    /// Time spent waiting in `recv`, and in `send` for a link that is slower than its sender, in nanoseconds.
     pub wait_nanos: u64,
     /// Connections with a peer that broke and were made anew without loss. What was sent again is not counted in `to`.
     #[serde(default)]

@@ -138,7 +138,7 @@ impl Timekeeper {
         self.keep(Transfer { direction, peer: to, step, tag, bytes, sequence, at_nanos, waited_nanos: 0, rounds });
     }
 
-    /// A receive has returned, with or without a message.
+    /// A wait is over: of a receive, with or without a message, or of a send for its link.
     pub(super) fn waited(&mut self, nanos: u64) {
         self.current().1.wait_nanos += nanos;
     }

@@ -56,7 +56,7 @@ pub struct StepSums {
     pub rounds: u64,
     /// Wall-clock time.
     pub wall_nanos: u64,
-    /// The part of `wall_nanos` in which the party waited in receives.
+    /// The part of `wall_nanos` in which the party waited for messages and for links.
     pub wait_nanos: u64,
     /// Messages and bytes sent, by receiver.
     pub sent: [LinkStats; 3],

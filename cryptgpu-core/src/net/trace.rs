@@ -50,7 +50,7 @@ pub struct PartyStep {
     pub rounds: u64,
     /// Wall-clock time.
     pub wall_nanos: u64,
-    /// The part of `wall_nanos` in which the party waited in receives.
+    /// The part of `wall_nanos` in which the party waited for messages and for links.
     pub wait_nanos: u64,
     /// Messages and bytes sent, by receiver.
     pub sent: [LinkStats; 3],
@@ -322,7 +322,7 @@ impl StepTrace {
         self.average(PartyStep::compute_nanos)
     }
 
-    /// The part of [`StepTrace::seconds`] in which the parties waited in receives.
+    /// The part of [`StepTrace::seconds`] in which the parties waited for messages and for links.
     pub fn wait_seconds(&self) -> f64 {
         self.average(|party| party.wait_nanos)
     }

@@ -63,6 +63,48 @@ fn both_sends_before_either_receive_never_dead_lock() {
     }
 }
 
+/// A sender waits where much is on its way; what is on its way gets on, although nobody receives.
+#[test]
+fn far_more_than_may_wait_is_sent_before_any_of_it_is_received() {
+    const EACH: u64 = 10;
+    let words = 1 << 19;
+    let shaped = Link::Custom { megabytes_per_second: 1e5, latency_ms: 0.0 };
+    let (usual, imitated) = (quick(), Options { link: shaped, ..quick() });
+    let trios = trios(&usual).chain([(Way::Plaintext, link_up(Way::Plaintext, &[&imitated; 3]))]);
+    for (way, parties) in trios {
+        std::thread::scope(|scope| {
+            for net in &parties {
+                scope.spawn(move || {
+                    let (id, peers) = (net.id(), [net.id().next(), net.id().prev()]);
+                    let send = |numbers: std::ops::Range<u64>, peer| {
+                        numbers.for_each(|number| net.send(peer, TAG, vec![number; words]).unwrap());
+                    };
+                    let all = || peers.into_iter().for_each(|peer| send(0..EACH, peer));
+                    match id.index() {
+                        // In a task of another runtime, which must not run those of the links.
+                        0 => tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async { all() }),
+                        // By two threads to the same peer, who may both have to wait.
+                        1 => std::thread::scope(|scope| {
+                            for (peer, start) in peers.into_iter().flat_map(|peer| [(peer, 0), (peer, EACH / 2)]) {
+                                scope.spawn(move || send(start..start + EACH / 2, peer));
+                            }
+                        }),
+                        _ => all(),
+                    }
+                    for peer in peers {
+                        let first = |_| net.recv(peer, TAG, words).unwrap()[words - 1];
+                        let mut came: Vec<u64> = (0..EACH).map(first).collect();
+                        if peer.index() == 1 {
+                            came.sort_unstable();
+                        }
+                        assert_eq!(came, (0..EACH).collect::<Vec<_>>(), "{way:?}: {peer} to {id}");
+                    }
+                });
+            }
+        });
+    }
+}
+
 /// Receivers run the tasks of the links in turn, so none may keep them from another.
 #[test]
 fn two_threads_of_a_party_wait_at_once_and_a_task_of_another_runtime_too() {

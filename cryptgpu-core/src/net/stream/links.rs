@@ -72,11 +72,22 @@ impl Links {
     }
 
     pub(in super::super) fn send(&self, to: PartyId, tag: Tag, words: Vec<u64>) -> Result<(), NetError> {
+        self.wait_to_send(to);
         self.end.send(to, tag, words.len(), |header| {
             if let Some(outlet) = &self.outlets[to.index()] {
                 outlet.post(header, words);
             }
         })
+    }
+
+    /// Waits while enough is on its way to `to`. Readers wait for nobody, so that what is on its way gets on, whatever else the parties
+    /// wait for. On a link that is down there is nothing to wait for: the send says why.
+    fn wait_to_send(&self, to: PartyId) {
+        if let Some(outlet) = &self.outlets[to.index()]
+            && !outlet.room().is_there()
+        {
+            self.end.wait_to_send(to, &mut |context| outlet.room().poll(context), || outlet.progress());
+        }
     }
 
     /// Sends a message of `len` words that lies at place `start` of a mailbox on a card.

@@ -4,7 +4,7 @@
 //! Each direction of each pair of parties is a connection of its own, made by its sender, so
 //! that sending and receiving share no lock. One task per peer reads, checks and queues what
 //! comes, whether or not anyone waits for it; therefore both sends may be posted before either
-//! receive, whatever their size. A short message is written by the thread that sends it; a long one by a task. Tasks are run
+//! receive, whatever their size. A sender that is faster than its link waits for it. A short message is written by the thread that sends it; a long one by a task. Tasks are run
 //! by receivers that wait, or by a thread beside them (`watch`).
 //!
 //! Frames are numbered, the receiver acknowledges them on the same connection's way back, and the sender keeps each until
@@ -16,6 +16,7 @@
 //! | `links` | a party's two links over connections that are there |
 //! | `writer` | the sending end: frames in order, kept until acknowledged |
 //! | `outgoing` | the task at the sending end |
+//! | `room` | how much of what was sent may wait |
 //! | `reader` | the receiving end: frames checked, queued, acknowledged |
 //! | `pulse` | signs of life, and how long a connection may be silent or broken |
 //! | `watch` | who runs the tasks: a receiver that waits, or a thread of their own |
@@ -25,6 +26,7 @@ mod links;
 mod outgoing;
 mod pulse;
 mod reader;
+mod room;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -36,6 +38,7 @@ use super::{Options, PartyId};
 pub(super) use hello::{Answer, Hello, Purpose};
 pub(super) use links::Links;
 pub(super) use reader::{Notice, refused};
+pub(crate) use room::ENOUGH_BYTES;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

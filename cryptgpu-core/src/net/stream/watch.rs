@@ -2,7 +2,7 @@
 //! and checked by the thread that is woken for it, where another thread would have to wake that one in turn. While the party
 //! computes, tasks are left alone for a while; then a thread of their own runs them, the keeper, until it has served a receiver.
 
-use super::super::inbox::{Inbox, Waiter};
+use super::super::inbox::{Stirs, Waiter};
 use super::super::{NetError, PartyId};
 use parking_lot::{Condvar, Mutex};
 use std::fmt;
@@ -234,15 +234,14 @@ impl Watch {
 }
 
 impl Waiter for Watch {
-    fn wait(&self, inbox: &Inbox, deadline: Instant) {
+    fn wait(&self, stirs: Stirs<'_>, deadline: Instant) {
         if Handle::try_current().is_ok() {
             // A task of another runtime must not run these.
             return self.duty.begin();
         }
         self.duty.enter();
-        let stirs = poll_fn(|context| inbox.poll_stirs(context));
-        // The inbox knows which of both it was.
-        let _ = self.runtime.block_on(async { timeout_at(deadline.into(), stirs).await });
+        // Whoever waits looks which of both it was.
+        let _ = self.runtime.block_on(async { timeout_at(deadline.into(), poll_fn(stirs)).await });
         self.duty.leave();
     }
 }
@@ -256,7 +255,7 @@ impl fmt::Debug for Watch {
 #[cfg(test)]
 mod tests {
     use super::super::super::Tag;
-    use super::super::super::inbox::Incoming;
+    use super::super::super::inbox::{Inbox, Incoming};
     use super::super::super::payload::Payload;
     use super::*;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -293,7 +292,7 @@ mod tests {
 
     fn next(watch: &Watch, inbox: &Inbox) -> u64 {
         let deadline = Instant::now() + SOON;
-        watch.wait(inbox, deadline);
+        watch.wait(&mut |context| inbox.poll_stirs(context), deadline);
         inbox.pop(deadline).unwrap().words.into_host().unwrap()[0]
     }
 
@@ -342,7 +341,7 @@ mod tests {
                     thread::yield_now();
                 }
                 assert_eq!(runners.lock().pop(), Some(keeper.thread().id()), "{cores} cores");
-                watch.wait(&inbox, Instant::now() + Duration::from_millis(1));
+                watch.wait(&mut |context| inbox.poll_stirs(context), Instant::now() + Duration::from_millis(1));
             }
             watch.end();
             keeper.join().unwrap();
@@ -354,7 +353,7 @@ mod tests {
         for cores in PACES {
             let Links { watch, inbox, keeper, .. } = links(Pace::of(cores));
             let begin = Instant::now();
-            watch.wait(&inbox, begin + Duration::from_millis(50));
+            watch.wait(&mut |context| inbox.poll_stirs(context), begin + Duration::from_millis(50));
             assert!(begin.elapsed() >= Duration::from_millis(50) && begin.elapsed() < SOON, "{:?}", begin.elapsed());
             watch.end();
             keeper.join().unwrap();

@@ -6,6 +6,7 @@ use super::super::frame::{FrameKind, HEADER_BYTES, Header, checksum};
 use super::super::inbox::Fault;
 use super::super::payload::Payload;
 use super::outgoing::Task;
+use super::room::{Held, Room};
 use super::{Stream, Way};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     /// Frames that the task has not yet written whole. While it is zero, whoever holds the queue has the sink for itself.
     pub(super) queued: AtomicUsize,
     pub(super) given_up: AtomicBool,
+    /// What all frames take that are not acknowledged.
+    room: Arc<Room>,
     pub(super) way: Way,
 }
 
@@ -45,6 +48,8 @@ pub(super) struct Frame {
     written: usize,
     /// The connection on which that was written.
     connection: u64,
+    /// What it takes while it is here.
+    _held: Option<Held>,
 }
 
 /// The connection and what it has not certainly delivered.
@@ -69,6 +74,8 @@ pub(super) struct Sink {
     /// Whether anything left, and came back, since the last heart-beat.
     pub(super) wrote: bool,
     pub(super) heard: bool,
+    /// Bytes that have left, those sent again among them.
+    written: u64,
 }
 
 impl Outlet {
@@ -88,9 +95,11 @@ impl Outlet {
                 back: ([0; HEADER_BYTES], 0),
                 wrote: false,
                 heard: false,
+                written: 0,
             }),
             queued: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
+            room: Arc::default(),
             way,
         });
         let (queue, orders) = unbounded_channel();
@@ -100,7 +109,8 @@ impl Outlet {
 
     /// Posts a frame: writes it if it is short and nothing is before it, else queues it.
     pub(super) fn post(&self, header: Header, words: Vec<u64>) {
-        let mut frame = Frame::new(header, words);
+        let held = self.shared.room.hold(8 * words.len());
+        let mut frame = Frame { _held: Some(held), ..Frame::new(header, words) };
         let queue = self.queue.lock();
         if frame.words.len() <= self.shared.way.kind.direct_words && self.shared.queued.load(Ordering::Acquire) == 0 {
             let mut sink = self.shared.sink.lock();
@@ -121,6 +131,16 @@ impl Outlet {
         self.shared.way.duty.given();
     }
 
+    /// What is on its way to the peer.
+    pub(super) fn room(&self) -> &Room {
+        &self.shared.room
+    }
+
+    /// What changes whenever a part of what is on its way gets on.
+    pub(super) fn progress(&self) -> (usize, u64) {
+        (self.shared.room.held(), self.shared.sink.lock().written)
+    }
+
     /// Messages that have not begun to leave shall not leave.
     pub(super) fn give_up(&self) {
         self.shared.given_up.store(true, Ordering::Release);
@@ -134,7 +154,7 @@ impl Outlet {
 
 impl Frame {
     pub(super) fn new(header: Header, words: Vec<u64>) -> Self {
-        Frame { header, head: None, words: Payload::new(words), written: 0, connection: 0 }
+        Frame { header, head: None, words: Payload::new(words), written: 0, connection: 0, _held: None }
     }
 
     /// Whether it has a number: then it must leave, or all that follow would be out of order.
@@ -179,7 +199,10 @@ impl Sink {
             };
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => frame.written += bytes,
+                bytes => {
+                    frame.written += bytes;
+                    self.written += bytes as u64;
+                }
             }
             self.wrote = true;
         }
