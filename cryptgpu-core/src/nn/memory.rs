@@ -5,6 +5,7 @@ use super::Plan;
 use super::plan::{PlanOp, Step};
 use crate::device::spare;
 use crate::mpc::{CheckRange, INPUT_PIECE};
+use crate::net::ENOUGH_BYTES;
 
 /// Memory of a party's process that evaluates a network on a CPU, in bytes. On a card all but [`InferenceMemory::process`] is the
 /// card's.
@@ -14,8 +15,8 @@ pub struct InferenceMemory {
     pub weights: u64,
     /// The largest sum, over the steps, of what is live, two elements for each of a value, and what the step's protocol works with.
     pub activations: u64,
-    /// The most that sharing the weights takes, before any image. The owner has them in the clear as well, 4 bytes each, and the
-    /// messages of the tensor that it shares.
+    /// The most that sharing the weights takes, before any image. The owner has them in the clear as well, 4 bytes each, and messages
+    /// that wait for the link.
     pub sharing: u64,
     /// Freed memory that the process keeps for what comes next, usually.
     pub kept: u64,
@@ -104,7 +105,7 @@ impl Plan {
                 [self.weight_shape(step), self.bias_shape(step)].map(|shape| shape.map_or(0, elements));
             for (elements, components) in [(weight, if owns { 2 } else { 1 }), (bias, 2)] {
                 weights += components * word * elements;
-                sharing = sharing.max(weights + clear + word * beside_shared(elements, owns));
+                sharing = sharing.max(weights + clear + beside_shared(elements, word, owns));
                 clear -= if owns { 4 * elements } else { 0 };
             }
         }
@@ -115,14 +116,14 @@ impl Plan {
     }
 }
 
-/// Elements beside the components of a tensor of so many while it is shared: of a piece, as it is put in its place, at most what is of
-/// it at its owner, who has its values, both components and the message; and there the messages of the pieces before, which links on
-/// one machine send more slowly than they are made.
-pub(super) fn beside_shared(elements: u64, owns: bool) -> u64 {
-    let (piece, whole) = (elements.min(INPUT_PIECE as u64), elements <= INPUT_PIECE as u64);
+/// Bytes beside the components of a tensor of so many elements while it is shared: of a piece, as it is put in its place, at most what
+/// is of it at its owner, who has its values, both components and the message; and there the messages of the pieces before, as many as
+/// may wait for the link.
+pub(super) fn beside_shared(elements: u64, word: u64, owns: bool) -> u64 {
+    let (piece, whole) = (word * elements.min(INPUT_PIECE as u64), elements <= INPUT_PIECE as u64);
     match (owns, whole) {
-        (true, true) => 3 * piece,
-        (true, false) => 4 * piece + elements,
+        (true, true) => 2 * piece,
+        (true, false) => 4 * piece + (word * elements).min(ENOUGH_BYTES as u64 + piece),
         (false, true) => 0,
         (false, false) => piece,
     }

@@ -55,7 +55,7 @@ fn combine(op: Binary, components: [&Tensor; 3]) -> Result<Tensor, DeviceError> 
 
 /// What a party has of an input, of which one component is zero.
 enum Components<T> {
-    /// At its owner.
+    /// At its owner: the first component, and what is [`Kept`] beside it.
     Both(T, T),
     /// At the party behind the owner.
     First(T),
@@ -91,6 +91,15 @@ impl<T> Components<T> {
         };
         a.into_iter().chain(b)
     }
+}
+
+/// What the owner of an input keeps beside its first component.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// The second.
+    Second,
+    /// The input, which is the sum of both: products take no other.
+    Sum,
 }
 
 /// Elements of an input that are masked and sent at a time: the owner holds those of a piece beside both components, and the messages that
@@ -205,8 +214,8 @@ impl Party {
         shape: &[usize],
     ) -> Result<Operand, E> {
         let width = self.ring().bits();
-        Ok(match self.input_components::<Sum, E>(owner, source(&mut value), shape, width)? {
-            Components::Both(a, b) => Operand::new(Sum::replicated(a, b, width).map_err(MpcError::from)?),
+        Ok(match self.input_components::<Sum, E>(owner, source(&mut value), shape, width, Kept::Sum)? {
+            Components::Both(a, y) => Operand::owned(a, y),
             Components::First(a) => Operand::first(a),
             Components::Second(b) => Operand::second(b),
         })
@@ -236,7 +245,7 @@ impl Party {
         shape: &[usize],
         width: u32,
     ) -> Result<G::Replicated, E> {
-        let components = self.input_components::<G, E>(owner, value, shape, width)?;
+        let components = self.input_components::<G, E>(owner, value, shape, width, Kept::Second)?;
         let zero = || self.zeros(self.ring(), shape).map_err(MpcError::from);
         let (a, b) = match components {
             Components::Both(a, b) => (a, b),
@@ -253,6 +262,7 @@ impl Party {
         mut value: Option<Source<'_, E>>,
         shape: &[usize],
         width: u32,
+        kept: Kept,
     ) -> Result<Components<Tensor>, E> {
         if value.is_some() != (owner == self.id()) {
             return Err(not_the_owners(owner, shape).into());
@@ -264,12 +274,12 @@ impl Party {
         let mut of = |range: Range<usize>| value.as_mut().map(|value| value(range)).transpose();
         if n <= INPUT_PIECE {
             let piece = of(0..n)?.map(|piece| piece.reshape(shape)).transpose().map_err(MpcError::from)?;
-            return Ok(self.input_piece::<G>(owner, piece.as_ref(), shape, width)?);
+            return Ok(self.input_piece::<G>(owner, piece, shape, width, kept)?);
         }
         let mut whole = Components::at(self.id(), owner, || self.device().alloc(ring.words(n)));
         for start in (0..n).step_by(INPUT_PIECE) {
             let range = start..n.min(start + INPUT_PIECE);
-            let mut piece = self.input_piece::<G>(owner, of(range.clone())?.as_ref(), &[range.len()], width)?;
+            let mut piece = self.input_piece::<G>(owner, of(range.clone())?, &[range.len()], width, kept)?;
             let at = ring.words(range.start)..ring.words(range.end);
             for (whole, piece) in whole.iter_mut().zip(piece.iter_mut()) {
                 whole.slice_mut(at.clone()).copy_from(piece.view());
@@ -282,12 +292,13 @@ impl Party {
     fn input_piece<G: Group>(
         &mut self,
         owner: PartyId,
-        value: Option<&Tensor>,
+        value: Option<Tensor>,
         shape: &[usize],
         width: u32,
+        kept: Kept,
     ) -> Result<Components<Tensor>, MpcError> {
         let (ring, n) = (self.ring(), shape.iter().product::<usize>());
-        if let Some(value) = value {
+        if let Some(value) = &value {
             self.check_here("input", value.device())?;
             self.check_ring("input", value.ring())?;
             if value.len() != n {
@@ -299,8 +310,17 @@ impl Party {
         Ok(if let Some(value) = value {
             let first = self.with_prev(nonce, shape, width)?;
             let second = value.binary("input", G::SUB, &first)?;
-            self.post_host(Side::Next, MessageKind::INPUT, pack(&second, width)?)?;
-            Components::Both(first, second)
+            let kept = match kept {
+                Kept::Second => {
+                    self.post_host(Side::Next, MessageKind::INPUT, pack(&second, width)?)?;
+                    second
+                }
+                Kept::Sum => {
+                    self.post(Side::Next, MessageKind::INPUT, second.into_buffer())?;
+                    value
+                }
+            };
+            Components::Both(first, kept)
         } else if owner.next() == self.id() {
             let first = self.round(|round| {
                 let slot = round.expect(Side::Prev, MessageKind::INPUT, words);

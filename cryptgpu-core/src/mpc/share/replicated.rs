@@ -215,6 +215,11 @@ impl Operand {
         Operand { factors: Factors::Both { a: rep.a, sum }, cut: None }
     }
 
+    /// yᵢ and y at the owner of y, where the component that is neither yᵢ nor yᵢ₊₁ is zero: their sum is y itself.
+    pub(in crate::mpc) fn owned(a: Tensor, y: Tensor) -> Self {
+        Operand { factors: Factors::Both { a, sum: y }, cut: None }
+    }
+
     /// yᵢ of a share whose component i + 1 is zero.
     pub(in crate::mpc) fn first(a: Tensor) -> Self {
         Operand { factors: Factors::First(a), cut: None }

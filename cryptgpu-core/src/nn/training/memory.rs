@@ -123,7 +123,7 @@ impl TrainingPlan {
             let unseen = tensor.unseen_elements() as u64;
             let elements = tensor.elements() as u64 + unseen;
             // The owner's: its values are as large as elements of the ring of 32 bits.
-            let shared = 4 * elements + word * (2 * elements + beside_shared(elements, true));
+            let shared = 4 * elements + 2 * word * elements + beside_shared(elements, word, true);
             let cut = if unseen > 0 { (words::CUT_WEIGHT * (word * elements) as f64) as u64 } else { 0 };
             most = most.max(before + shared.max(cut));
             before += 2 * word * elements;
