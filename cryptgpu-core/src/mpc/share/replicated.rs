@@ -215,6 +215,15 @@ impl Operand {
         Operand { factors: Factors::Both { a: rep.a, sum }, cut: None }
     }
 
+    /// As [`Operand::new`], of a share that its owner may have made: a component that is zero is found and not kept, and the products are
+    /// the same, word for word. Looks at the first words of both components, and at all of one that is zero.
+    pub(crate) fn of_kept(rep: Rep) -> Result<Self, DeviceError> {
+        if is_zero(&rep.b)? {
+            return Ok(Operand::first(rep.a));
+        }
+        Ok(if is_zero(&rep.a)? { Operand::second(rep.b) } else { Operand::new(rep) })
+    }
+
     /// yᵢ and y at the owner of y, where the component that is neither yᵢ nor yᵢ₊₁ is zero: their sum is y itself.
     pub(in crate::mpc) fn owned(a: Tensor, y: Tensor) -> Self {
         Operand { factors: Factors::Both { a, sum: y }, cut: None }
@@ -279,4 +288,19 @@ impl Operand {
             Factors::First(tensor) | Factors::Second(tensor) => tensor.view().len(),
         } as u64
     }
+}
+
+/// Words that are looked at at a time.
+const LOOKED_AT: usize = 1 << 13;
+
+/// Whether all elements are zero, as no component is that masks something, but by a chance of 2⁻⁶⁴ for each, or 2⁻³².
+fn is_zero(x: &Tensor) -> Result<bool, DeviceError> {
+    let view = x.view();
+    for start in (0..view.len()).step_by(LOOKED_AT) {
+        let words = view.slice(start..view.len().min(start + LOOKED_AT)).to_host()?;
+        if words.iter().any(|&word| word != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -346,16 +346,21 @@ fn weights_multiply_as_the_share_that_their_owner_makes() {
         let results = world.run(|p| {
             let (me, own) = (p.id().index(), (p.id() == owner).then(|| Tensor::from_array_in(ring, p.device(), &w)));
             let share = p.input(owner, own.as_ref(), &weights)?;
-            let (alone, full) = (p.input_operand(owner, own.as_ref(), &weights)?, Operand::new(share));
+            let (kept, full) = (Operand::of_kept(share.clone())?, Operand::new(share));
+            let alone = p.input_operand(owner, own.as_ref(), &weights)?;
             let components = if p.id() == owner { 2 } else { 1 };
-            assert_eq!((2 * alone.bytes(), alone.shape()), (components * full.bytes(), &weights[..]));
-            assert_eq!(p.open(&alone.rep()?)?.to_array()?.mapv(|x| ring.signed(x)), w.mapv(|x| ring.signed(x)));
+            for weights_of in [&alone, &kept] {
+                assert_eq!((2 * weights_of.bytes(), weights_of.shape()), (components * full.bytes(), &weights[..]));
+                let opened = p.open(&weights_of.rep()?)?.to_array()?;
+                assert_eq!(opened.mapv(|x| ring.signed(x)), w.mapv(|x| ring.signed(x)));
+            }
             let mut same = |product: &dyn Fn(&Operand) -> Result<Additive, DeviceError>| {
-                let [alone, full] = [&alone, &full].map(|weights| {
+                let [alone, kept, full] = [&alone, &kept, &full].map(|weights| {
                     let z = p.reshare(product(weights)?)?;
                     Ok::<_, MpcError>(p.open(&z)?.to_array()?)
                 });
-                assert_eq!(alone?, full?, "{ring}, owner {owner}");
+                let full = full?;
+                assert!(alone? == full && kept? == full, "{ring}, owner {owner}");
                 Ok::<_, MpcError>(())
             };
             same(&|w| x[me].local_conv2d(w, &geometry, None))?;

@@ -246,7 +246,9 @@ struct Shares<'a> {
 
 impl encode::Tensors for &mut Shares<'_> {
     fn weight(&mut self, spec: &TensorSpec) -> Result<Operand, NnError> {
-        self.bias(spec).map(Operand::new)
+        // What its owner has shared, and was saved, has the component that was zero.
+        let local = |source| NnError::Local { node: spec.name.clone(), source };
+        Operand::of_kept(self.bias(spec)?).map_err(local)
     }
 
     fn bias(&mut self, spec: &TensorSpec) -> Result<Rep, NnError> {

@@ -58,9 +58,10 @@ mod tests {
             let own = (p.id() == PartyId::P1).then(|| weights.clone());
             let first = SharedModel::share(p, &graph, PartyId::P1, own, options)?;
             let again = SharedModel::from_shares(first.graph(), first.options(), first.codec(), first.tensors()?)?;
-            assert_eq!((again.graph(), again.options(), again.bytes()), (&graph, options, 16 * 431_080));
-            // Until then the two who do not own the weights have one component of each, and two of each bias.
-            assert_eq!(first.bytes(), if p.id() == PartyId::P1 { again.bytes() } else { 8 * (431_080 + 580) });
+            assert_eq!((again.graph(), again.options()), (&graph, options));
+            // The two who do not own the weights have one component of each, and two of each bias.
+            let bytes = if p.id() == PartyId::P1 { 16 * 431_080 } else { 8 * (431_080 + 580) };
+            assert_eq!([&first, &again].map(SharedModel::bytes), [bytes; 2]);
             let words = |rep: &Rep| -> Result<Vec<Vec<u64>>, MpcError> {
                 let (a, b) = rep.components();
                 let host = |x: &Tensor| x.clone().into_host().map_err(MpcError::from);
