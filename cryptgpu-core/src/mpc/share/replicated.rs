@@ -215,13 +215,18 @@ impl Operand {
         Operand { factors: Factors::Both { a: rep.a, sum }, cut: None }
     }
 
-    /// As [`Operand::new`], of a share that its owner may have made: a component that is zero is found and not kept, and the products are
-    /// the same, word for word. Looks at the first words of both components, and at all of one that is zero.
+    /// As [`Operand::new`], of a share that its owner may have made: without a component that is zero ([`Operand::of_one`]).
     pub(crate) fn of_kept(rep: Rep) -> Result<Self, DeviceError> {
+        Ok(Operand::of_one(&rep)?.unwrap_or_else(|| Operand::new(rep)))
+    }
+
+    /// What products take of a share of which a component is zero, if one is: the other, which is not copied. They are the same, word
+    /// for word. Looks at the first words of both components, and at all of one that is zero.
+    pub(crate) fn of_one(rep: &Rep) -> Result<Option<Self>, DeviceError> {
         if is_zero(&rep.b)? {
-            return Ok(Operand::first(rep.a));
+            return Ok(Some(Operand::first(rep.a.clone())));
         }
-        Ok(if is_zero(&rep.a)? { Operand::second(rep.b) } else { Operand::new(rep) })
+        Ok(is_zero(&rep.a)?.then(|| Operand::second(rep.b.clone())))
     }
 
     /// yᵢ and y at the owner of y, where the component that is neither yᵢ nor yᵢ₊₁ is zero: their sum is y itself.

@@ -1,7 +1,7 @@
 //! The ways out of a training: to one party, who may have the weights; to a shared model for inference; and all that a
 //! checkpoint needs, tensor by tensor, and back.
 
-use super::model::SharedTraining;
+use super::model::{SharedTraining, still};
 use super::optimizer::Moments;
 use super::plan::{TrainingPlan, TrainingTensor};
 use super::settings::{Optimizer, Train};
@@ -245,6 +245,7 @@ impl SharedTraining {
             let tensors = state.into_keys().collect::<Vec<_>>().join(", ");
             return Err(NnError::ExtraTensors { graph: graph.name().into(), tensors });
         }
-        Ok(SharedTraining { graph: graph.clone(), plan, codec, tensors, unseen, moments, iteration, frozen })
+        let (graph, still) = (graph.clone(), still(&plan, &tensors)?);
+        Ok(SharedTraining { graph, plan, codec, tensors, still, unseen, moments, iteration, frozen })
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Inputs<'a> {
     pub plan: &'a TrainingPlan,
     /// The network's tensors, as [`TrainingPlan::tensors`] names them.
     pub tensors: &'a [Rep],
+    /// What products take of weights that stay as they are, where a component is zero, by the position of the tensor.
+    pub still: &'a BTreeMap<usize, Operand>,
     /// γ/√(σ² + eps) of each batch normalisation that uses its running statistics, by step.
     pub factors: &'a BTreeMap<usize, Rep>,
     /// Whether steps keep anything, and batch normalisations use the batch.
@@ -52,8 +54,11 @@ impl Inputs<'_> {
 
     /// The weight of a convolution or a fully connected layer, as products take it, with the cut of the step.
     pub fn operand(&self, p: &Party, step: &Step, layer: &LayerTensors) -> Result<Operand, NnError> {
-        let weight = self.tensor(step, layer.weight)?.clone();
-        Ok(Operand::new(weight).with_cut(cut(&step.op, p.codec())))
+        let operand = match layer.weight.and_then(|weight| self.still.get(&weight)) {
+            Some(operand) => operand.clone(),
+            None => Operand::new(self.tensor(step, layer.weight)?.clone()),
+        };
+        Ok(operand.with_cut(cut(&step.op, p.codec())))
     }
 
     /// Runs all steps on the images `x`.

@@ -11,7 +11,7 @@ use super::plan::{TrainingPlan, TrainingTensor};
 use super::settings::{Loss, Train};
 use super::times::{Label, Pass, StepTime, observed};
 use crate::device::{DeviceError, Part};
-use crate::mpc::{Party, Rep};
+use crate::mpc::{Operand, Party, Rep};
 use crate::net::PartyId;
 use crate::nn::plaintext::check_shape;
 use crate::nn::plan::PlanOp;
@@ -61,6 +61,8 @@ pub struct SharedTraining {
     pub(super) codec: FixedPoint,
     /// As the plan names them.
     pub(super) tensors: Vec<Rep>,
+    /// Of weights that the optimiser leaves as they are, by position, what products take where a component is zero.
+    pub(super) still: BTreeMap<usize, Operand>,
     /// Of weights, by position, what only ever sees padding, one part after the other ([`seen::rest`]).
     pub(super) unseen: BTreeMap<usize, Rep>,
     pub(super) moments: Moments,
@@ -116,7 +118,8 @@ impl SharedTraining {
             unseen.extend(rest.map(|rest| (index, rest)));
         }
         let (graph, moments, frozen) = (graph.clone(), Moments::default(), BTreeMap::new());
-        Ok(SharedTraining { graph, plan, codec, tensors, unseen, moments, iteration: 0, frozen })
+        let still = still(&plan, &tensors)?;
+        Ok(SharedTraining { graph, plan, codec, tensors, still, unseen, moments, iteration: 0, frozen })
     }
 
     /// The network.
@@ -191,7 +194,8 @@ impl SharedTraining {
             self.frozen = self.running_factors(p, true, observe)?;
         }
         let wanted = self.loss_is_next();
-        let inputs = Inputs { plan: &self.plan, tensors: &self.tensors, factors: &self.frozen, training: true };
+        let (plan, tensors, still) = (&self.plan, &self.tensors, &self.still);
+        let inputs = Inputs { plan, tensors, still, factors: &self.frozen, training: true };
         let Passed { output, kept, statistics } = inputs.run(p, images.clone(), observe)?;
         let label = Label { name: "loss", kind: "loss", pass: Pass::Loss };
         let (gradient, loss) =
@@ -236,7 +240,8 @@ impl SharedTraining {
         self.check(p, images)?;
         let observe: &mut dyn FnMut(StepTime<'_>) = &mut |_| {};
         let factors = &self.running_factors(p, false, observe)?;
-        let inputs = Inputs { plan: &self.plan, tensors: &self.tensors, factors, training: false };
+        let (plan, tensors, still) = (&self.plan, &self.tensors, &self.still);
+        let inputs = Inputs { plan, tensors, still, factors, training: false };
         let output = inputs.run(p, images.clone(), observe)?.output;
         p.check_range()?;
         Ok(output)
@@ -302,10 +307,53 @@ impl SharedTraining {
     }
 }
 
+/// What products take of weights that the optimiser leaves as they are, of those of which a component is zero: two of three parties have
+/// one, of what its owner has shared, and make one product in place of two.
+pub(super) fn still(plan: &TrainingPlan, tensors: &[Rep]) -> Result<BTreeMap<usize, Operand>, NnError> {
+    let mut still = BTreeMap::new();
+    for (step, index) in plan.still_weights() {
+        let local = |source| NnError::Local { node: step.name.clone(), source };
+        let operand = tensors.get(index).map(Operand::of_one).transpose().map_err(local)?;
+        still.extend(operand.flatten().map(|operand| (index, operand)));
+    }
+    Ok(still)
+}
+
 /// These parts of a weight, and the rest of it in one row.
 fn split(weight: &Rep, parts: &[Part; 2]) -> Result<(Rep, Rep), DeviceError> {
     let take = |parts: &[Part; 2]| parts.iter().try_fold(weight.clone(), |rep, of| rep.along(of));
     let flat = |parts: &[Part; 2]| take(parts).and_then(|rep| rep.reshape(&[rep.len()]));
     let rest: Result<Vec<Rep>, _> = seen::rest(weight.shape(), parts).iter().map(flat).collect();
     Ok((take(parts)?, Rep::concat(&rest?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mpc::World;
+    use crate::nn::zoo;
+
+    #[test]
+    fn weights_that_stay_as_they_are_have_no_component_that_is_zero() {
+        let (lenet, owner) = (zoo::by_name("lenet").unwrap(), PartyId::P2);
+        let frozen = ["conv1", "conv2", "fc1"].map(str::to_owned).to_vec();
+        let train = Train { frozen, ..Train::default() };
+        let world = World::seeded(3);
+        let parties = world.run(|p| {
+            let first = SharedTraining::share(p, &lenet, owner, None, &train)?;
+            let again = SharedTraining::from_state(&lenet, &train, first.codec(), 0, first.state())?;
+            Ok::<_, NnError>((p.id(), [first, again]))
+        });
+        for party in parties {
+            let (id, trainings) = party.unwrap();
+            for training in trainings {
+                let held = training
+                    .still
+                    .iter()
+                    .map(|(&index, operand)| (training.plan.tensors()[index].name.as_str(), operand.bytes()));
+                let one = [("conv1.weight", 8 * 500), ("conv2.weight", 8 * 25_000), ("fc1.weight", 8 * 400_000)];
+                assert_eq!(held.collect::<Vec<_>>(), if id == owner { vec![] } else { one.to_vec() });
+            }
+        }
+    }
 }

@@ -187,6 +187,14 @@ impl TrainingPlan {
         }
     }
 
+    /// The weights, by position, of convolutions and fully connected layers that the optimiser leaves as they are, with their steps.
+    pub(super) fn still_weights(&self) -> impl Iterator<Item = (&Step, usize)> {
+        let multiplies = |step: &Step| matches!(step.op, PlanOp::Conv2d { .. } | PlanOp::Linear { .. });
+        let of_steps = self.forward.steps().iter().zip(&self.layers).filter(move |(step, _)| multiplies(step));
+        let weights = of_steps.filter_map(|(step, layer)| Some((step, layer.weight?)));
+        weights.filter(|&(_, index)| self.tensors.get(index).is_some_and(|tensor| !tensor.trained))
+    }
+
     /// The batch normalisations, by step, that use their running statistics: those that are frozen, and in an evaluation
     /// all.
     pub(in crate::nn) fn normalised_by_running(&self, training: bool) -> Vec<usize> {
