@@ -171,7 +171,7 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// A party's links to the other two. Sending never waits for the receiver (post both sends
+/// A party's links to the other two. Sending never waits for the receiver's program (post both sends
 /// before either receive); every receive has a deadline. Links are ordered and reliable.
 ///
 /// A kind of link says how messages leave and how all links end at once. What it counts, records and knows about its
@@ -180,7 +180,8 @@ pub trait Network: Send + Sync {
     /// The party's end of both links: counts, steps, recordings.
     fn endpoint(&self) -> &Endpoint;
 
-    /// Posts `words` to `to`. Returns at once; an error says that the link is already down.
+    /// Posts `words` to `to`. Returns at once, unless 16 MiB or more of what was sent to `to` before have not come there: then it waits for
+    /// the link, while that gets on. An error says that the link is down.
     ///
     /// # Errors
     /// [`NetError::TooLarge`] when the message exceeds the limit, [`NetError::PeerClosed`] when the link is down.

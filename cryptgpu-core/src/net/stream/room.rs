@@ -101,6 +101,11 @@ mod tests {
         Header::bare(FrameKind::Acknowledgement, expected).encode()
     }
 
+    /// A sign of life.
+    fn beat() -> [u8; HEADER_BYTES] {
+        Header::bare(FrameKind::Beat, 0).encode()
+    }
+
     /// Sends messages until one is refused: how many were not, and why it was.
     fn send_on(links: &Links) -> (usize, NetError) {
         let refused = |_: &usize| links.send(PartyId::P1, TAG, vec![7; MESSAGE / 8]).err();
@@ -110,10 +115,14 @@ mod tests {
     #[test]
     fn a_sender_waits_for_a_slow_link_so_that_little_waits() {
         for direct_words in [0, usize::MAX] {
-            let (links, _from_peer, mut to_peer) = links(SOON, direct_words);
-            let taken = Arc::new(AtomicUsize::new(0));
-            let takes = taken.clone();
+            let (links, mut from_peer, mut to_peer) = links(SOON, direct_words);
+            let [begun, taken] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+            let (begins, takes) = (begun.clone(), taken.clone());
             let peer = peer(async move {
+                // Once as much waits as may, the next send has to.
+                while begins.load(Ordering::Acquire) <= ENOUGH_BYTES / MESSAGE {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 let mut frame = vec![0; HEADER_BYTES + MESSAGE];
                 for expected in 1.. {
                     if to_peer.read_exact(&mut frame).await.is_err() {
@@ -122,9 +131,11 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(2)).await;
                     takes.fetch_add(MESSAGE, Ordering::AcqRel);
                     to_peer.write_all(&acknowledgement(expected)).await.unwrap();
+                    from_peer.write_all(&beat()).await.unwrap();
                 }
             });
             for sent in 1..=50 {
+                begun.store(sent, Ordering::Release);
                 links.send(PartyId::P1, TAG, vec![sent as u64; MESSAGE / 8]).unwrap();
                 let waits = sent * MESSAGE - taken.load(Ordering::Acquire);
                 assert!(waits <= ENOUGH_BYTES + MESSAGE, "{waits} bytes after {sent} messages");
@@ -139,11 +150,12 @@ mod tests {
     #[test]
     fn a_peer_that_lives_and_takes_nothing_is_an_error_that_says_so() {
         for direct_words in [0, usize::MAX] {
-            let (links, _from_peer, mut to_peer) = links(Duration::from_millis(500), direct_words);
+            let (links, mut from_peer, mut to_peer) = links(Duration::from_millis(500), direct_words);
             links.end().set_step("input");
             let peer = peer(async move {
                 // Its signs of life come, so that the connection does not count as dead.
-                while to_peer.write_all(&acknowledgement(0)).await.is_ok() {
+                while to_peer.write_all(&acknowledgement(0)).await.is_ok() && from_peer.write_all(&beat()).await.is_ok()
+                {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             });

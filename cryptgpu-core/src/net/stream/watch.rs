@@ -1,6 +1,7 @@
 //! Who runs the tasks of a party's links. A receiver that waits runs them itself: what it waits for is then read, decrypted
 //! and checked by the thread that is woken for it, where another thread would have to wake that one in turn. So does a sender that
-//! waits for its link, and "receiver" means both here. While the party computes, tasks are left alone for a while; then a thread of their own runs them, the keeper, until it has served a receiver.
+//! waits for its link, and "receiver" means both here. While the party computes, tasks are left alone for a while; then a thread of
+//! their own runs them, the keeper, until it has served a receiver.
 
 use super::super::inbox::{Stirs, Waiter};
 use super::super::{NetError, PartyId};
