@@ -69,7 +69,7 @@ fn far_more_than_may_wait_is_sent_before_any_of_it_is_received() {
     const EACH: u64 = 10;
     let words = 1 << 19;
     let shaped = Link::Custom { megabytes_per_second: 1e5, latency_ms: 0.0 };
-    let (usual, imitated) = (quick(), Options { link: shaped, ..quick() });
+    let (usual, imitated) = (Options::default(), Options { link: shaped, ..Options::default() });
     let trios = trios(&usual).chain([(Way::Plaintext, link_up(Way::Plaintext, &[&imitated; 3]))]);
     for (way, parties) in trios {
         std::thread::scope(|scope| {
