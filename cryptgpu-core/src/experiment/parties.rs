@@ -58,12 +58,10 @@ impl Parties {
     ) -> Result<[PartyReport; 3], ExperimentError> {
         let cluster = self.started(declaration.wanted()?)?;
         let network = Network::from(declaration.network.as_str()).owner(WEIGHTS_OWNER).lowering(declaration.lowering());
-        let before = cluster.run(state, ())?.outputs;
         let start = Instant::now();
         let model = cluster.load_model(network, declaration.weights.clone())?;
         let setup_seconds = start.elapsed().as_secs_f64();
         let states = cluster.run(state, ())?.outputs;
-        let setup = [0, 1, 2].map(|party| [before[party].stats, states[party].stats]);
         progress(0);
         let (mut iterations, mut peaks) = ([vec![], vec![], vec![]], [0; 3]);
         for number in 0..=declaration.iterations {
@@ -77,9 +75,9 @@ impl Parties {
             }
             progress(number + 1);
         }
-        let parts = states.into_iter().zip(setup).zip(iterations.into_iter().zip(peaks));
+        let parts = states.into_iter().zip(*model.usage()).zip(iterations.into_iter().zip(peaks));
         let mut parts = parts.map(|((state, setup), (iterations, peak_rss_bytes))| {
-            let PartyState { threads, randomness, device, .. } = state;
+            let PartyState { threads, randomness, device } = state;
             PartyReport { setup_seconds, setup, iterations, peak_rss_bytes, threads, randomness, device }
         });
         match (parts.next(), parts.next(), parts.next()) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inference::{IMAGES_OWNER, ImageSource};
 use super::{ExperimentError, Inference};
-use crate::cluster::{Plain, Words};
+use crate::cluster::{Plain, Usage, Words};
 use crate::device::DeviceInUse;
 use crate::mpc::Party;
 use crate::net::Stats;
@@ -23,8 +23,8 @@ use crate::prg::Randomness;
 pub struct PartyReport {
     /// Seconds to read and share the weights, as the caller waited for it.
     pub setup_seconds: f64,
-    /// What was counted before and after.
-    pub setup: [Stats; 2],
+    /// What sharing the weights took at this party.
+    pub setup: Usage,
     /// The timed iterations.
     pub iterations: Vec<IterationReport>,
     /// The most memory that the process held during an evaluation, in bytes.
@@ -100,7 +100,6 @@ pub(super) fn evaluate(
 /// What a party is and has counted so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PartyState {
-    pub stats: Stats,
     pub threads: usize,
     pub randomness: Randomness,
     pub device: DeviceInUse,
@@ -109,7 +108,6 @@ pub(super) struct PartyState {
 /// Asks a party for its state; nothing is sent to the others.
 pub(super) fn state(p: &mut Party, _: ()) -> Result<Plain<PartyState>, ExperimentError> {
     Ok(Plain(PartyState {
-        stats: p.stats(),
         threads: rayon::current_num_threads(),
         randomness: p.randomness(),
         device: DeviceInUse::of(p.device())?,

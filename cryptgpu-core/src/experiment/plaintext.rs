@@ -140,6 +140,7 @@ fn record(
         weights_sha256: declaration.weights_digest()?,
         setup_seconds,
         setup_bytes_sent: [0; 3],
+        setup_peak_rss_bytes: [0; 3],
         parties: "in the clear".to_owned(),
         threads: [network.threads(); 3],
         randomness: "none".to_owned(),

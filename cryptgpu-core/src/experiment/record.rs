@@ -100,6 +100,9 @@ pub struct Record {
     /// Bytes that each party sent to share the weights.
     #[serde(default)]
     pub setup_bytes_sent: [u64; 3],
+    /// The most memory that each party's process held while the weights were shared, in bytes; zeros in records that do not say it.
+    #[serde(default)]
+    pub setup_peak_rss_bytes: [u64; 3],
     /// Where the parties ran: `local processes`, `threads`, host names.
     #[serde(default)]
     pub parties: String,
@@ -354,6 +357,7 @@ pub(crate) mod tests {
             weights_sha256: String::new(),
             setup_seconds: 0.1,
             setup_bytes_sent: [0, 3_448_640, 0],
+            setup_peak_rss_bytes: [1 << 20; 3],
             parties: "local processes, TLS".into(),
             threads: [2; 3],
             randomness: "aes128-ctr".into(),
@@ -374,7 +378,7 @@ pub(crate) mod tests {
         let newer = records[0].to_line().unwrap().replacen('{', "{\"colour\":{\"of\":[1]},", 1);
         assert_eq!(parse(&path, &newer).unwrap(), records[..1]);
         let mut older: serde_json::Value = serde_json::from_str(&newer).unwrap();
-        for field in ["max_abs_error", "agreement", "accuracy", "setup_seconds", "parties"] {
+        for field in ["max_abs_error", "agreement", "accuracy", "setup_seconds", "setup_peak_rss_bytes", "parties"] {
             older.as_object_mut().unwrap().remove(field);
         }
         let older = parse(&path, &older.to_string()).unwrap();

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cryptgpu_core::cluster::{InferenceResult, Network};
+use cryptgpu_core::cluster::{InferenceResult, Network, Usage};
 use cryptgpu_core::device::DeviceInUse;
 use cryptgpu_core::experiment::{
     Record, append, available_memory_bytes, check_writable, commit, lowering, machine, now, settings,
 };
 use cryptgpu_core::mpc::{Fidelity, Settings};
 use cryptgpu_core::nn::range::{Conditions, InputRange, headroom, judge};
-use cryptgpu_core::nn::{WeightSource, Weights, cost, fold, lower, plaintext, predictions, window};
+use cryptgpu_core::nn::{WeightSource, Weights, fold, lower, plaintext, predictions, window};
 use cryptgpu_datasets::npy;
 use ndarray::{ArrayD, Axis, Slice};
 use sha2::{Digest, Sha256};
@@ -206,7 +206,8 @@ impl Prepared {
             results.push(cluster.infer(&model, &self.input.images.slice_axis(Axis(0), Slice::from(first..last)))?);
         }
         progress.finish(&format!("{count} images"));
-        Ok(Done { results, devices: cluster.devices(), setup_seconds, place: cluster.place() })
+        let (devices, place) = (cluster.devices(), cluster.place());
+        Ok(Done { results, devices, setup_seconds, setup: *model.usage(), place })
     }
 
     /// How far the first scores are from an evaluation in the clear; None where none are to be compared.
@@ -227,11 +228,6 @@ impl Prepared {
     fn record(&self, arguments: &Arguments, done: &Done, compared: Option<&Compared>) -> Result<Record> {
         let Computation { link, fidelity, numbers, randomness, .. } = &arguments.computation;
         let window = self.settings.window;
-        let plan = lower::lower(
-            &fold::fold_graph(&self.model.graph)?,
-            lowering(self.settings.fidelity),
-            self.settings.codec.ring(),
-        )?;
         let by_party = |of: fn(&DeviceInUse) -> String| {
             std::array::from_fn(|party| done.devices.get(party).map_or_else(String::new, of))
         };
@@ -279,7 +275,8 @@ impl Prepared {
             weights: self.source.to_string(),
             weights_sha256,
             setup_seconds: done.setup_seconds,
-            setup_bytes_sent: [0, cost::share_weights(&plan, numbers.ring()).bytes, 0],
+            setup_bytes_sent: done.setup.map(|usage| usage.stats.payload_bytes()),
+            setup_peak_rss_bytes: done.setup.map(|usage| usage.peak_rss_bytes),
             parties: done.place.to_owned(),
             threads: std::array::from_fn(|party| done.devices.get(party).map_or(0, |used| used.threads)),
             randomness: randomness.to_string(),
@@ -301,6 +298,8 @@ struct Done {
     results: Vec<InferenceResult>,
     devices: Vec<DeviceInUse>,
     setup_seconds: f64,
+    /// What sharing the weights took, by party.
+    setup: [Usage; 3],
     place: &'static str,
 }
 

@@ -6,6 +6,7 @@ use super::cluster::Cluster;
 use super::inference::InferenceResult;
 use super::inner::Inner;
 use super::network::Network;
+use super::run::Run;
 use super::share::share;
 use super::turn::Turn;
 use crate::cluster::marshal::handle::{Shared, Token};
@@ -69,12 +70,13 @@ impl Cluster {
         });
         let turn = Turn::begin(&self.inner, LoadModel::NAME)?;
         let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
-        let notices = turn.run_job(jobs, |_| ())?.outputs.concat();
+        let Run { outputs, usage, .. } = turn.run_job(jobs, |_| ())?;
+        let notices = outputs.concat();
         for notice in notices.iter().filter(|notice| !known.contains(notice)) {
             eprintln!("{weights}: {notice}");
         }
         let token = Token::new(self.inner.clone(), generation, id, Label::Model(graph.name().to_owned()));
-        Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input, notices: notices.into() })
+        Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input, notices: notices.into(), usage })
     }
 
     /// As [`load_model`](Self::load_model), of the network of an ONNX file: the caller reads its structure, which all parties

@@ -10,7 +10,7 @@ use crate::cluster::party::checkpoint::{SavedLabel, check_name, describe};
 use crate::cluster::party::job::Job;
 use crate::cluster::party::saved::{DeleteSaved, FindSaved, LoadSaved, Loaded, Save};
 use crate::cluster::wire::error::ClusterError;
-use crate::cluster::wire::message::HeldId;
+use crate::cluster::wire::message::{HeldId, Usage};
 use crate::cluster::wire::text::hex;
 use crate::net::PartyId;
 use crate::nn::range::InputRange;
@@ -32,6 +32,14 @@ pub struct Saved {
     pub at: u64,
     /// What is in the way of loading it: a party that has none of it, or a part of another saving.
     pub problem: Option<String>,
+}
+
+/// What the parties have loaded, and what that took.
+struct Brought {
+    loaded: Loaded,
+    usage: [Usage; 3],
+    generation: u64,
+    id: HeldId,
 }
 
 /// What the parties said of a name, by party.
@@ -110,11 +118,11 @@ impl Cluster {
     /// [`SealedError`](crate::cluster::SealedError).
     pub fn load(&self, name: &str) -> Result<Model, ClusterError> {
         match self.load_saved("load a model", name)? {
-            (Loaded::Model { graph, input }, generation, id) => {
+            Brought { loaded: Loaded::Model { graph, input }, usage, generation, id } => {
                 let token = Token::new(self.inner.clone(), generation, id, Label::Model(graph.name().to_owned()));
-                Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input, notices: Arc::default() })
+                Ok(Model { token: Arc::new(token), graph: Arc::new(graph), input, notices: Arc::default(), usage })
             }
-            (Loaded::Share { shape }, ..) => {
+            Brought { loaded: Loaded::Share { shape }, .. } => {
                 let detail = format!("`{name}` is a share of shape {shape:?}: load it with `load_shared`");
                 Err(ClusterError::argument("load a model", &detail))
             }
@@ -127,18 +135,18 @@ impl Cluster {
     /// As [`Cluster::load`].
     pub fn load_shared(&self, name: &str) -> Result<Shared, ClusterError> {
         match self.load_saved("load a tensor", name)? {
-            (Loaded::Share { shape }, generation, id) => {
+            Brought { loaded: Loaded::Share { shape }, generation, id, .. } => {
                 let token = Token::new(self.inner.clone(), generation, id, Label::Rep(shape));
                 Ok(Shared(Arc::new(token)))
             }
-            (Loaded::Model { graph, .. }, ..) => {
+            Brought { loaded: Loaded::Model { graph, .. }, .. } => {
                 let detail = format!("`{name}` is the model {}: load it with `load`", graph.name());
                 Err(ClusterError::argument("load a tensor", &detail))
             }
         }
     }
 
-    fn load_saved(&self, action: &str, name: &str) -> Result<(Loaded, u64, HeldId), ClusterError> {
+    fn load_saved(&self, action: &str, name: &str) -> Result<Brought, ClusterError> {
         checked(action, name)?;
         let found = find_saved(&self.inner, Some(name))?.remove(name).unwrap_or_default();
         let label = whole(name, &found).map_err(|error| ClusterError::argument(action, &error))?;
@@ -154,8 +162,8 @@ impl Cluster {
         let turn = Turn::begin(&self.inner, LoadSaved::NAME)?;
         let (generation, id) = (turn.generation(), HeldId { run: turn.run, place: 0 });
         let job = |_| LoadSaved { name: name.to_owned(), saving: label.saving.clone(), summary: label.summary.clone() };
-        let loaded = turn.run_job(PartyId::ALL.map(job), |_| ())?.output()?;
-        Ok((loaded, generation, id))
+        let run = turn.run_job(PartyId::ALL.map(job), |_| ())?;
+        Ok(Brought { usage: run.usage, loaded: run.output()?, generation, id })
     }
 
     /// What the parties have saved, by name; also what cannot be loaded, with the reason.

@@ -162,7 +162,8 @@ impl Cluster {
             |place, label| Arc::new(Token::new(self.inner.clone(), generation, HeldId { run: id, place }, label));
         let training = token(0, Label::Training(name.clone()));
         let model = token(1, Label::Model(name));
-        let model = Model { token: model, graph: Arc::new(graph), input: network.input, notices: notices.into() };
+        let (graph, input, usage) = (Arc::new(graph), network.input, run.usage);
+        let model = Model { token: model, graph, input, notices: notices.into(), usage };
         let iterations_behind = batches.iterations().max(first);
         let model = TrainedModel { inner: self.inner.clone(), model, training, iterations: iterations_behind };
         Ok(TrainingRun { model, iterations, train, run, before, restarts })

@@ -6,6 +6,7 @@ use super::store::Held;
 use super::traits::{Argument, PassedAs};
 use crate::cluster::wire::error::ClusterError;
 use crate::cluster::wire::job_error::JobError;
+use crate::cluster::wire::message::Usage;
 use crate::nn::range::InputRange;
 use crate::nn::{Graph, SharedModel};
 use std::fmt;
@@ -21,6 +22,7 @@ pub struct Model {
     /// The range of images that the bounds on its values are for.
     pub(in crate::cluster) input: InputRange,
     pub(in crate::cluster) notices: Arc<[String]>,
+    pub(in crate::cluster) usage: [Usage; 3],
 }
 
 impl Model {
@@ -38,6 +40,11 @@ impl Model {
     /// the ring, a sentence each.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// What the run took that it came from, by party: that shared or loaded its weights, or trained them.
+    pub fn usage(&self) -> &[Usage; 3] {
+        &self.usage
     }
 
     /// Lets the parties free it although handles are still there; using one of those is an error.
