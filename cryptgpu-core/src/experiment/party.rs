@@ -97,7 +97,7 @@ pub(super) fn evaluate(
     Ok(Plain(IterationReport { seconds, seconds_by_kind, stats, result }))
 }
 
-/// What a party is and has counted so far.
+/// What a party computes with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PartyState {
     pub threads: usize,
