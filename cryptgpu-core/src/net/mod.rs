@@ -61,7 +61,8 @@ pub use wait::{Activity, Deadlock, Stuck, Unread, Wait, WaitState, deadlock};
 /// Settings of a party's links, the same for every kind of link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// How long a receive may wait before it is [`NetError::Deadline`]: 30 s by default. [`Duration::MAX`] sets no limit.
+    /// How long a receive may wait before it is [`NetError::Deadline`], and a send for a link on which nothing gets on before that is
+    /// [`NetError::PeerClosed`]: 30 s by default. [`Duration::MAX`] sets no limit.
     pub deadline: Duration,
     /// Bandwidth and latency to imitate: none by default.
     pub link: Link,

@@ -220,8 +220,8 @@ impl Operand {
         Ok(Operand::of_one(&rep)?.unwrap_or_else(|| Operand::new(rep)))
     }
 
-    /// What products take of a share of which a component is zero, if one is: the other, which is not copied. They are the same, word
-    /// for word. Looks at the first words of both components, and at all of one that is zero.
+    /// What products take of a share of which a component is zero, if one is: the other, which is not copied. The products are the same,
+    /// word for word, as of [`Operand::new`]. Looks at the first words of both components, and at all of one that is zero.
     pub(crate) fn of_one(rep: &Rep) -> Result<Option<Self>, DeviceError> {
         if is_zero(&rep.b)? {
             return Ok(Some(Operand::first(rep.a.clone())));

@@ -4,8 +4,8 @@
 //! Each direction of each pair of parties is a connection of its own, made by its sender, so
 //! that sending and receiving share no lock. One task per peer reads, checks and queues what
 //! comes, whether or not anyone waits for it; therefore both sends may be posted before either
-//! receive, whatever their size. A sender that is faster than its link waits for it. A short message is written by the thread that sends it; a long one by a task. Tasks are run
-//! by receivers that wait, or by a thread beside them (`watch`).
+//! receive, whatever their size. A short message is written by the thread that sends it; a long one by a task. A sender
+//! that is faster than its link waits for it (`room`). Tasks are run by parties that wait, or by a thread beside them (`watch`).
 //!
 //! Frames are numbered, the receiver acknowledges them on the same connection's way back, and the sender keeps each until
 //! then. Both ends give signs of life, so that a connection which is dead without an end is noticed.
@@ -19,7 +19,7 @@
 //! | `room` | how much of what was sent may wait |
 //! | `reader` | the receiving end: frames checked, queued, acknowledged |
 //! | `pulse` | signs of life, and how long a connection may be silent or broken |
-//! | `watch` | who runs the tasks: a receiver that waits, or a thread of their own |
+//! | `watch` | who runs the tasks: a party that waits, or a thread of their own |
 
 mod hello;
 mod links;
