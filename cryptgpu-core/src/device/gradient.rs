@@ -38,31 +38,26 @@ impl Tensor {
     }
 
     /// The gradient of the weights of the convolution `geometry`, from the gradients dy of its outputs
-    /// `[N, O, H′, W′]` and its images x `[N, C, H, W]`, summed over the terms (dy, x) in the ring:
+    /// `[N, O, H′, W′]` and its images x `[N, C, H, W]`, summed over the terms (dy, x), one or two, in the ring:
     /// `dw[o, c, ky, kx]` = Σₜ Σ over n, oy, ox of `dy[n, o, oy, ox]` · `x[n, c, oy·s + ky·d − p, ox·s + kx·d − p]` for
     /// stride s, dilation d and padding p, c among the channels of o's group. Shape `[O, C/groups, kh, kw]`.
     ///
     /// # Errors
     /// [`DeviceError::Shape`], [`DeviceError::Geometry`], [`DeviceError::Rings`] or [`DeviceError::Mixed`].
     pub fn conv2d_weight_gradient_sum(
-        terms: [(&Tensor, &Tensor); 2],
+        terms: &[(&Tensor, &Tensor)],
         geometry: &ConvGeometry,
     ) -> Result<Tensor, DeviceError> {
         let operation = "gradient of a convolution's weights";
         let output = geometry.output_shape().map_err(|source| DeviceError::Geometry { operation, source })?;
-        check(operation, &terms, [output, geometry.input_shape()])?;
-        let (first, shape) = (terms[0].0, geometry.weight_shape());
+        let (first, shape) = (first_of(operation, terms)?, geometry.weight_shape());
+        check(operation, terms, [output, geometry.input_shape()])?;
         if terms[0].0.is_empty() || terms[0].1.is_empty() {
             return Ok(first.full_like(&shape, 0));
         }
         let (ring, device) = (first.ring(), first.device());
         let mut out = device.alloc(ring.words(shape.iter().product()));
-        kernels::conv2d_weight_gradient_sum(
-            ring,
-            geometry,
-            terms.map(|(dy, x)| (dy.view(), x.view())),
-            out.view_mut(),
-        )?;
+        kernels::conv2d_weight_gradient_sum(ring, geometry, views(terms), out.view_mut())?;
         Tensor::new_in(ring, out, &shape)
     }
 
@@ -159,7 +154,7 @@ mod tests {
         let shapes = [geometry.output_shape().unwrap(), geometry.input_shape(), geometry.weight_shape()];
         let [[dy0, x0, w0], [dy1, x1, w1]] = [(); 2].map(|()| shapes.map(|shape| tensor(shape, &mut seed)));
         let [first, second] = [definition(geometry, [&dy0, &x0, &w0]), definition(geometry, [&dy1, &x1, &w1])];
-        let dw = Tensor::conv2d_weight_gradient_sum([(&dy0, &x0), (&dy1, &x1)], geometry).unwrap();
+        let dw = Tensor::conv2d_weight_gradient_sum(&[(&dy0, &x0), (&dy1, &x1)], geometry).unwrap();
         let dx = Tensor::conv2d_input_gradient_sum(&[(&dy0, &w0), (&dy1, &w1)], geometry).unwrap();
         assert_eq!((dw.shape(), dx.shape()), (&geometry.weight_shape()[..], &geometry.input_shape()[..]));
         for ((found, first), second) in [dw, dx].into_iter().zip(first).zip(second) {
@@ -212,13 +207,13 @@ mod tests {
         let geometry = ConvGeometry { batch: 1, in_channels: 2, input: [4, 4], out_channels: 3, window, groups: 1 };
         let [dy, x, w] = [geometry.output_shape().unwrap(), geometry.input_shape(), geometry.weight_shape()]
             .map(|s| tensor(s, &mut 1));
-        let error = Tensor::conv2d_weight_gradient_sum([(&dy, &x), (&dy, &w)], &geometry).unwrap_err();
+        let error = Tensor::conv2d_weight_gradient_sum(&[(&dy, &x), (&dy, &w)], &geometry).unwrap_err();
         assert!(matches!(error, DeviceError::Shape { .. }) && error.to_string().contains("weights"), "{error}");
         let error = Tensor::conv2d_input_gradient_sum(&[(&x, &w), (&dy, &w)], &geometry).unwrap_err();
         assert!(matches!(error, DeviceError::Shape { .. }) && error.to_string().contains("images"), "{error}");
         let none = ConvGeometry { batch: 0, ..geometry };
         let [dy, x] = [none.output_shape().unwrap(), none.input_shape()].map(|s| tensor(s, &mut 1));
-        let dw = Tensor::conv2d_weight_gradient_sum([(&dy, &x), (&dy, &x)], &none).unwrap();
+        let dw = Tensor::conv2d_weight_gradient_sum(&[(&dy, &x), (&dy, &x)], &none).unwrap();
         assert_eq!(dw.into_host().unwrap(), vec![0; 54]);
         assert!(Tensor::conv2d_input_gradient_sum(&[(&dy, &w), (&dy, &w)], &none).unwrap().is_empty());
         assert!(Tensor::full(Device::Cpu, &[3], 1).swap_axes01().is_err());

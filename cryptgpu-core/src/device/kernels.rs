@@ -156,11 +156,11 @@ pub fn conv2d_sum(
 pub fn conv2d_weight_gradient_sum(
     ring: Ring,
     geometry: &ConvGeometry,
-    terms: [(View, View); 2],
+    terms: Vec<(View, View)>,
     out: ViewMut,
 ) -> Result<(), DeviceError> {
     let [x, w, y] = convolution("gradient of a convolution's weights", geometry)?;
-    let terms = terms.map(|(gradient, input)| (Shaped(gradient, y), Shaped(input, x)));
+    let terms: Vec<_> = terms.into_iter().map(|(gradient, input)| (Shaped(gradient, y), Shaped(input, x))).collect();
     on_device!(elements of ring, out, gradient::weights(geometry, terms, Shaped(out, w)))
 }
 

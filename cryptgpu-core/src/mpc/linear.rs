@@ -1,9 +1,10 @@
-//! Products: element by element, of matrices, and convolutions. Each party computes
-//! zᵢ = xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ, an additive share of x·y (Araki et al., CCS 2016), two ring
-//! products; the shares then become replicated, divided by the fixed-point scale on the way.
+//! Products: element by element, of matrices, and convolutions. Each party computes an additive share of x·y, by one ring
+//! product or two (`share/bilinear.rs`); the shares then become replicated, divided by the fixed-point scale on the way.
 
+use super::share::summand;
 use super::{Additive, MpcError, Operand, Party, Rep};
 use crate::device::{ConvGeometry, DeviceError, PoolGeometry, Tensor};
+use crate::net::PartyId;
 
 impl Party {
     /// x · y element by element, as fixed-point numbers: truncated by the codec's fraction bits.
@@ -61,9 +62,9 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the inner dimensions differ; the link's errors.
     pub fn matmul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let z = Operand::new(y.clone()).products(x, |terms| Tensor::matmul_sum(terms, [false, false]))?;
+        let z = summand(self.id(), x, y, |terms| Tensor::matmul_sum(terms, [false, false]))?;
         let bits = self.codec().fraction_bits();
-        self.truncate_additive(Additive::from_summand(z), bits)
+        self.truncate_additive(z, bits)
     }
 
     /// The matrix products x · y of `[…, m, k]` and `[…, k, n]`, one for each entry of the leading axes, which are the same in both:
@@ -93,7 +94,7 @@ impl Party {
     /// # Errors
     /// [`MpcError::Device`] when the inner dimensions or the leading axes differ; the link's errors.
     pub fn batched_matmul(&mut self, x: &Rep, y: &Rep) -> Result<Rep, MpcError> {
-        let z = x.local_batched_matmul(y)?;
+        let z = x.local_batched_matmul(self.id(), y)?;
         let bits = self.codec().fraction_bits();
         self.truncate_additive(z, bits)
     }
@@ -163,12 +164,12 @@ impl Rep {
         with_bias(w.products(self, |terms| Tensor::matmul_sum(terms, [false, true]))?, bias)
     }
 
-    /// The products of [`Party::batched_matmul`], at the scale of the product: one convolution of pixels, in which each matrix of x is
+    /// The summand of `party`, which this is, of [`Party::batched_matmul`], at the scale of the product: one convolution of pixels, in which each matrix of x is
     /// the weights of a group of channels, and each of y its image. Local.
     ///
     /// # Errors
     /// As [`Rep::local_linear`].
-    pub fn local_batched_matmul(&self, y: &Rep) -> Result<Additive, DeviceError> {
+    pub fn local_batched_matmul(&self, party: PartyId, y: &Rep) -> Result<Additive, DeviceError> {
         let wrong = || DeviceError::Shape {
             operation: "batched matmul",
             lhs: self.shape().to_vec(),
@@ -189,11 +190,10 @@ impl Rep {
             window,
             groups,
         };
-        let weights = |x: &Tensor| x.reshape(&geometry.weight_shape());
-        let images = |y: &Tensor| y.reshape(&geometry.input_shape());
-        let (first, sum) = (weights(&self.a)?, weights(&self.a.add(&self.b)?)?);
-        let z = Tensor::conv2d_sum(&[(&images(&y.a)?, &sum), (&images(&y.b)?, &first)], &geometry)?;
-        Ok(Additive::from_summand(z.reshape(&[leading, &[*m, *n]].concat())?))
+        let (weights, images) = (self.reshape(&geometry.weight_shape())?, y.reshape(&geometry.input_shape())?);
+        summand(party, &images, &weights, |terms| {
+            Tensor::conv2d_sum(terms, &geometry)?.reshape(&[leading, &[*m, *n]].concat())
+        })
     }
 
     /// This party's summand of a transposed convolution and the bias, at the scale of the product: what its convolution `geometry`

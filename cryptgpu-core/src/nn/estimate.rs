@@ -5,9 +5,9 @@ use super::{Graph, Plan, cost, count};
 use crate::mpc::Settings;
 use crate::net::Link;
 
-/// A multiply-accumulate in the clear, which is four products of the ring, two at the weights' owner and one at each other party. Fitted
-/// when there were six, and taken for three quarters since: that is what convolutions take now.
-const SECONDS_PER_MAC: f64 = 0.11e-9;
+/// A multiply-accumulate in the clear, which is three products of the ring, one at each party. Fitted when there were six, and taken for
+/// four sevenths since: convolutions took three quarters of their time when there were four, and three quarters of that with three.
+const SECONDS_PER_MAC: f64 = 0.085e-9;
 /// Masks, comparisons and truncations, of which a byte that is sent is the measure.
 const SECONDS_PER_BYTE: f64 = 0.9e-9;
 /// A weight is read from memory at every party.
@@ -17,7 +17,7 @@ const SECONDS_PER_ROUND: f64 = 0.1e-3;
 
 /// Seconds that `plan`, the plan of `graph`, takes for `batch` images: processing on two cores, and what the links take.
 ///
-/// seconds = 0.11 ns · MACs + 0.9 ns · bytes + 3 ns · weights + 0.1 ms · rounds, and over links that are not local
+/// seconds = 0.085 ns · MACs + 0.9 ns · bytes + 3 ns · weights + 0.1 ms · rounds, and over links that are not local
 /// rounds · latency + bytes / 3 / bandwidth. Within a factor of two on the machine that it is fitted to; others differ.
 pub fn seconds(graph: &Graph, plan: &Plan, batch: usize, settings: &Settings, link: Link) -> f64 {
     let (cost, counts) = (cost::infer(plan, batch, settings), count::count(graph));

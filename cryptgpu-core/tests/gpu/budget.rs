@@ -25,12 +25,12 @@ const ELEMENTS: usize = SIDE * SIDE;
 const PROTOCOLS: &[(&str, Protocol)] = &[
     ("opening", |p, x| p.open(x).map(drop)),
     ("product with truncation", |p, x| p.mul(x, x).map(drop)),
-    ("matrix product", |p, x| p.linear(x, &Operand::new(x.clone()), None).map(drop)),
+    ("matrix product", |p, x| p.linear(x, &Operand::new(p.id(), x.clone()), None).map(drop)),
     ("convolution", |p, x| {
         let window = PoolGeometry::square(3, 1, 1);
         let geometry = ConvGeometry { batch: 1, in_channels: 4, input: [32, 32], out_channels: 8, window, groups: 1 };
         let w = x.reshape(&[ELEMENTS])?.narrow(0..8 * 4 * 9)?.reshape(&[8, 4, 3, 3])?;
-        p.conv2d(&x.reshape(&[1, 4, 32, 32])?, &Operand::new(w), &geometry, None).map(drop)
+        p.conv2d(&x.reshape(&[1, 4, 32, 32])?, &Operand::new(p.id(), w), &geometry, None).map(drop)
     }),
     ("truncation of a shared tensor", |p, x| p.truncate(x, p.codec().fraction_bits()).map(drop)),
     ("sign bit", |p, x| p.sign(x).map(drop)),

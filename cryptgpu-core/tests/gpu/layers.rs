@@ -121,10 +121,11 @@ fn gradients(ring: Ring, card: Device) {
             };
             let [dy, x, w] = [(shapes[0], 1), (shapes[1], 2), (shapes[2], 3)].map(tensor);
             let [other_dy, other_x, other_w] = [(shapes[0], 4), (shapes[1], 5), (shapes[2], 6)].map(tensor);
-            let dw = Tensor::conv2d_weight_gradient_sum([(&dy, &x), (&other_dy, &other_x)], &geometry).unwrap();
+            let dw = Tensor::conv2d_weight_gradient_sum(&[(&dy, &x), (&other_dy, &other_x)], &geometry).unwrap();
             let dx = Tensor::conv2d_input_gradient_sum(&[(&dy, &w), (&other_dy, &other_w)], &geometry).unwrap();
-            let alone = Tensor::conv2d_input_gradient_sum(&[(&dy, &w)], &geometry).unwrap();
-            [dw, dx, alone].map(|gradient| gradient.into_host().unwrap())
+            let dw_alone = Tensor::conv2d_weight_gradient_sum(&[(&dy, &x)], &geometry).unwrap();
+            let dx_alone = Tensor::conv2d_input_gradient_sum(&[(&dy, &w)], &geometry).unwrap();
+            [dw, dx, dw_alone, dx_alone].map(|gradient| gradient.into_host().unwrap())
         });
         assert!(host == there, "{geometry:?}, {ring}");
     }

@@ -149,7 +149,7 @@ fn layers(card: Device) {
         p.batched_matmul(x, &y).and_then(|y| components(p, &y))
     });
     same_as_cpu("linear", card, World::seeded(2), &[20, 33], false, |p, x| {
-        let w = x.narrow(0..7).map(Operand::new)?;
+        let w = x.narrow(0..7).map(|w| Operand::new(p.id(), w))?;
         let bias = x.reshape(&[660]).and_then(|x| x.narrow(3..10))?;
         p.linear(x, &w, Some(&bias)).and_then(|y| components(p, &y))
     });
@@ -157,7 +157,7 @@ fn layers(card: Device) {
         let window = PoolGeometry::square(3, 2, 1);
         let geometry = ConvGeometry { batch: 2, in_channels: 8, input: [9, 9], out_channels: 12, window, groups: 2 };
         let flat = x.reshape(&[1296])?;
-        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).map(Operand::new)?;
+        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).map(|w| Operand::new(p.id(), w))?;
         let bias = flat.narrow(9..21)?;
         p.conv2d(x, &w.with_cut(23), &geometry, Some(&bias)).and_then(|y| components(p, &y))
     });
@@ -249,12 +249,13 @@ fn gradients(card: Device) {
         let window = PoolGeometry::square(3, 2, 1);
         let geometry = ConvGeometry { batch: 2, in_channels: 8, input: [9, 9], out_channels: 12, window, groups: 2 };
         let flat = x.reshape(&[1296])?;
-        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).map(Operand::new)?;
+        let w = flat.narrow(0..12 * 4 * 9).and_then(|w| w.reshape(&[12, 4, 3, 3])).map(|w| Operand::new(p.id(), w))?;
         let dy = flat.narrow(9..9 + 2 * 12 * 25).and_then(|dy| dy.reshape(&[2, 12, 5, 5]))?;
         let dx = p.conv2d_input_gradient(&dy, &w.with_cut(23), &geometry)?;
-        let (rows, matrix) = (flat.reshape(&[36, 36])?, Operand::new(flat.narrow(0..36 * 20)?.reshape(&[36, 20])?));
+        let (rows, matrix) =
+            (flat.reshape(&[36, 36])?, Operand::new(p.id(), flat.narrow(0..36 * 20)?.reshape(&[36, 20])?));
         let inputs = p.linear_input_gradient(&rows, &matrix)?;
-        let gradients = [dy.conv2d_weight_gradient(x, &geometry)?, rows.linear_weight_gradient(&rows)?];
+        let gradients = [dy.conv2d_weight_gradient(p.id(), x, &geometry)?, rows.linear_weight_gradient(p.id(), &rows)?];
         let [first, second] = gradients.map(|gradient| gradient.reshape(&[gradient.len()]));
         let weights = p.truncate_additive(Additive::concat(&[first?, second?])?, 22)?;
         Ok([components(p, &dx)?, components(p, &inputs)?, components(p, &weights)?].concat())

@@ -34,7 +34,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         ("product with truncation, `Fidelity::Paper`", paper, |p, x| p.mul(x, x).map(drop)),
         ("fully connected layer (per output)", exact, |p, x| {
             let (x, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
-            p.linear(&x, &Operand::new(w), None).map(drop)
+            p.linear(&x, &Operand::new(p.id(), w), None).map(drop)
         }),
         ("truncation of a shared tensor", exact, |p, x| p.truncate(x, p.codec().fraction_bits()).map(drop)),
         ("the same and `CheckRange::Run`", checking, |p, x| {
@@ -70,7 +70,7 @@ fn protocols() -> Vec<(&'static str, Settings, Protocol)> {
         }),
         ("gradient of a layer's input (per input)", exact, |p, x| {
             let (dy, w) = (x.reshape(&[N / 8, 8]).unwrap(), x.narrow(0..64).and_then(|w| w.reshape(&[8, 8])).unwrap());
-            p.linear_input_gradient(&dy, &Operand::new(w)).map(drop)
+            p.linear_input_gradient(&dy, &Operand::new(p.id(), w)).map(drop)
         }),
         ("products of 16×16 matrices", exact, |p, x| {
             let x = x.reshape(&[N / 256, 16, 16]).unwrap();

@@ -34,8 +34,9 @@ fn a_state_of_another_ring_or_optimiser_is_refused() {
         let (x, t) = (share(p, &data.0), share(p, &data.1));
         let _ = training.step(p, &x, &t, 0.01, |_| {}).unwrap();
         let state = training.state();
-        let again =
-            |train, codec, state| SharedTraining::from_state(&net, train, codec, 1, state).unwrap_err().to_string();
+        let again = |train, codec, state| {
+            SharedTraining::from_state(p.id(), &net, train, codec, 1, state).unwrap_err().to_string()
+        };
         let short = state.iter().map(|(name, rep)| (name.clone(), rep.reduce())).collect::<Vec<_>>();
         [
             again(&momentum, p.codec(), state.clone()),
@@ -61,7 +62,7 @@ fn a_state_with_whole_weights_or_without_what_is_unseen_is_refused() {
         let (state, codec) = (training.state(), p.codec());
         let whole = share(p, &ArrayD::zeros(vec![5, 6, 3, 3]));
         let again = |state: Vec<(String, Rep)>| {
-            SharedTraining::from_state(&net, &train, codec, 1, state).unwrap_err().to_string()
+            SharedTraining::from_state(p.id(), &net, &train, codec, 1, state).unwrap_err().to_string()
         };
         let with = |name: &str, of: &Rep| -> Vec<(String, Rep)> {
             state.iter().map(|(own, rep)| (own.clone(), if own == name { of.clone() } else { rep.clone() })).collect()
@@ -115,7 +116,7 @@ fn goes_on(net: &Graph, frozen: Vec<String>, optimizer: Optimizer, settings: Set
         });
         assert_eq!(state.iter().any(|(name, _)| name == "bn2.running_factor"), with_factors);
         assert_eq!(state.iter().any(|(name, _)| name.ends_with(".unseen")), net.name() == "partly-seen");
-        let mut again = SharedTraining::from_state(net, &train, p.codec(), iteration, state).unwrap();
+        let mut again = SharedTraining::from_state(p.id(), net, &train, p.codec(), iteration, state).unwrap();
         let other = next(&mut again.clone(), p);
         let again = p.with_own_keys(Some(&standing), |p| next(&mut again, p));
         let shares = [again.0 == went_on.0, other.0 == went_on.0];

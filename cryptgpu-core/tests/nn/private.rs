@@ -224,12 +224,12 @@ fn a_model_from_shares_computes_the_same() {
     let scores = world.run(|p| {
         let i = p.id().index();
         let mine: Vec<_> = dealt.iter().map(|(name, reps)| (name.clone(), reps[i].clone())).collect();
-        let without = SharedModel::from_shares(&net, options, codec, mine[1..].to_vec()).map(|_| ());
+        let without = SharedModel::from_shares(p.id(), &net, options, codec, mine[1..].to_vec()).map(|_| ());
         assert!(matches!(without, Err(NnError::MissingTensor { .. })), "{without:?}");
         let extra = [mine.clone(), vec![("more".into(), mine[0].1.clone())]].concat();
-        let extra = SharedModel::from_shares(&net, options, codec, extra).map(|_| ());
+        let extra = SharedModel::from_shares(p.id(), &net, options, codec, extra).map(|_| ());
         assert!(matches!(extra, Err(NnError::ExtraTensors { .. })), "{extra:?}");
-        let model = SharedModel::from_shares(&net, options, codec, mine).unwrap();
+        let model = SharedModel::from_shares(p.id(), &net, options, codec, mine).unwrap();
         let y = model.infer(p, x[i].clone()).unwrap();
         codec.decode_array(&p.open(&y).unwrap().to_array().unwrap())
     });

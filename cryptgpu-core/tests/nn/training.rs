@@ -414,7 +414,7 @@ fn ways_out(net: &Graph, settings: Settings, coarser: f64) {
         let unseen = state.iter().filter(|(name, _)| name.ends_with(".unseen")).map(|(_, rep)| rep.len());
         let expected = if net.name() == "partly-seen" { 4 * 2 * 10 + 6 * 2 * 20 + 5 * 6 * 8 } else { 0 };
         assert_eq!(unseen.sum::<usize>(), expected);
-        let mut again = SharedTraining::from_state(net, &train, codec, training.iteration(), state).unwrap();
+        let mut again = SharedTraining::from_state(p.id(), net, &train, codec, training.iteration(), state).unwrap();
         let _ = again.step(p, &other, &other_targets, 0.05, |_| {}).unwrap();
         assert_eq!(again.iteration(), 2);
         let scores = again.evaluate(p, &x).unwrap();
@@ -422,7 +422,7 @@ fn ways_out(net: &Graph, settings: Settings, coarser: f64) {
         let inferred = model.infer(p, x.clone()).unwrap();
         let _ = training.step(p, &other, &other_targets, 0.05, |_| {}).unwrap();
         let missing = training.state().into_iter().skip(1);
-        let refused = SharedTraining::from_state(net, &train, codec, 2, missing).unwrap_err().to_string();
+        let refused = SharedTraining::from_state(p.id(), net, &train, codec, 2, missing).unwrap_err().to_string();
         assert!(refused.contains("conv1.weight"), "{refused}");
         let opened = [&training, &again].map(|training| training.open_to(p, PartyId::P2).unwrap());
         (opened, open(p, &scores), open(p, &inferred))

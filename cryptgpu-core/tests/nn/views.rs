@@ -28,7 +28,7 @@ impl Secret {
     /// The result on the last of the inputs, with the others as the weights.
     fn infer(&self, p: &mut Party, weights: &[Rep], image: Rep) -> Result<Rep, NnError> {
         let weights = self.weights.iter().zip(weights).map(|((name, _), rep)| (name.clone(), rep.clone()));
-        SharedModel::from_shares(&self.net, OPTIONS, p.codec(), weights)?.infer(p, image)
+        SharedModel::from_shares(p.id(), &self.net, OPTIONS, p.codec(), weights)?.infer(p, image)
     }
 
     /// What parties are sent by a protocol on the weights and an image.
@@ -124,7 +124,7 @@ fn of_training(net: &Graph, train: &Train, ring: Ring) -> Views {
     let views = check.view_sizes(&[c * h * w]).views(|p, x| {
         let (tensors, data) = x.split_at(state.len());
         let named = state.iter().zip(tensors).map(|((name, _), rep)| (name.clone(), rep.clone()));
-        let mut training = SharedTraining::from_state(net, train, p.codec(), before, named)?;
+        let mut training = SharedTraining::from_state(p.id(), net, train, p.codec(), before, named)?;
         let _ = training.step(p, &data[0], &data[1], 0.1, |_| {})?;
         let (_, weight) = training.parameters().next().unwrap();
         Ok::<_, NnError>(weight.clone())

@@ -185,7 +185,7 @@ impl Keeper {
             Ok::<_, JobError>((name, state::take_rep(&mut rest, ring, &shape, device)?))
         };
         let tensors = shapes.into_iter().map(&mut rep).collect::<Result<Vec<_>, _>>()?;
-        let training = SharedTraining::from_state(graph, &self.facts.train, p.codec(), iteration, tensors)?;
+        let training = SharedTraining::from_state(p.id(), graph, &self.facts.train, p.codec(), iteration, tensors)?;
         Ok(Some((training, standing)))
     }
 

@@ -226,7 +226,7 @@ impl Job for LoadSaved {
                     Ok::<_, JobError>((name, state::take_rep(&mut rest, ring, &shape, device)?))
                 };
                 let tensors = tensors.into_iter().map(&mut take).collect::<Result<Vec<_>, _>>()?;
-                let model = SharedModel::from_shares(&graph, options, codec, tensors)?;
+                let model = SharedModel::from_shares(context.id(), &graph, options, codec, tensors)?;
                 context.hold(0, Held::Model(Arc::new(model)))?;
                 Ok(Loaded::Model { graph, input })
             }

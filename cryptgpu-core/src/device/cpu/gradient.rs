@@ -10,8 +10,8 @@ use crate::ring::Word;
 ///
 /// # Errors
 /// [`DeviceError::Kernel`] when the kernel refuses the operands.
-pub fn weights<W: Word>(geometry: &ConvGeometry, terms: [(&[W], &[W]); 2], out: &mut [W]) -> Result<(), DeviceError> {
-    let terms = terms.map(|(gradient, input)| WeightGradientTerm { gradient, input });
+pub fn weights<W: Word>(geometry: &ConvGeometry, terms: Vec<(&[W], &[W])>, out: &mut [W]) -> Result<(), DeviceError> {
+    let terms: Vec<_> = terms.into_iter().map(|(gradient, input)| WeightGradientTerm { gradient, input }).collect();
     conv::weight_gradient_sum(geometry, &terms, out).map_err(kernel_error("gradient of a convolution's weights"))
 }
 

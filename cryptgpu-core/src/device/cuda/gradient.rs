@@ -1,8 +1,8 @@
 //! Gradients of convolutions on a card: convolutions of their own, on operands in another order.
 
 use super::pool::window;
-use super::product::{conv2d_sum, method, term};
-use super::{Buffer, View, ViewMut, elementwise, launch, pool};
+use super::product::{conv2d_sum, convolve, term};
+use super::{Buffer, View, ViewMut, elementwise, launch, launch_all, pool};
 use crate::device::dispatch::Shaped;
 use crate::device::{BlockOrder, ConvGeometry, DeviceError, GeometryError, PlaneWindows, PoolGeometry};
 use cryptgpu_kernels::{Conv2d, Element, Window};
@@ -12,20 +12,21 @@ use cryptgpu_kernels::{Conv2d, Element, Window};
 /// a kernel for it.
 pub(crate) fn weights<W: Element>(
     geometry: &ConvGeometry,
-    terms: [(Shaped<View>, Shaped<View>); 2],
+    terms: Vec<(Shaped<View>, Shaped<View>)>,
     Shaped(out, n): Shaped<ViewMut>,
 ) -> Result<(), DeviceError> {
     let operation = "gradient of a convolution's weights";
-    let method = method(operation)?;
     let windows = geometry.windows().map_err(|source| DeviceError::Geometry { operation, source })?;
     let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
-    let [(Shaped(dy0, outputs), Shaped(x0, inputs)), (Shaped(dy1, _), Shaped(x1, _))] = terms;
-    let (seen, sizes) = (window(&windows), [inputs, outputs]);
+    let seen = window(&windows);
     if groups > 1 && in_channels == groups {
         let conv = Conv2d { batch, in_channels, out_channels, groups, window: seen };
-        launch(operation, [dy0, x0, dy1, x1], [out], |k, s, [dy0, x0, dy1, x1], [out]| {
-            let terms = [term::<W>(sizes, x0, dy0), term(sizes, x1, dy1)];
-            k.depthwise_weight_gradient(s, &conv, &terms, out.first(n))
+        let reads: Vec<View> = terms.iter().flat_map(|(Shaped(dy, _), Shaped(x, _))| [*dy, *x]).collect();
+        launch_all(operation, &reads, vec![out.allocation], |k, s| {
+            let each = terms
+                .iter()
+                .map(|(Shaped(dy, outputs), Shaped(x, inputs))| term::<W>([*inputs, *outputs], x.words(), dy.words()));
+            k.depthwise_weight_gradient(s, &conv, &each.collect::<Vec<_>>(), out.words().first(n))
         });
         return Ok(());
     }
@@ -34,17 +35,20 @@ pub(crate) fn weights<W: Element>(
     let images = BlockOrder::mirrored([batch, groups, channels], plane);
     let gradients = BlockOrder::swapped(1, [batch, out_channels], pixels);
     let ordinal = out.ordinal();
-    let [x0, x1] = [x0, x1].map(|x| reordered::<W>(ordinal, &images, x));
-    let [dy0, dy1] = [dy0, dy1].map(|dy| reordered::<W>(ordinal, &gradients, dy));
+    let swapped = |(Shaped(dy, outputs), Shaped(x, inputs)): &(Shaped<View>, Shaped<View>)| {
+        [(&images, *x, *inputs), (&gradients, *dy, *outputs)]
+            .map(|(order, x, n)| (reordered::<W>(ordinal, order, x), n))
+    };
+    let swapped: Vec<_> = terms.iter().map(swapped).collect();
+    let swapped: Vec<_> = swapped
+        .iter()
+        .map(|[(x, inputs), (dy, outputs)]| (Shaped(x.view(), *inputs), Shaped(dy.view(), *outputs)))
+        .collect();
     let window =
         Window { output: seen.kernel, kernel: seen.output, stride: seen.dilation, dilation: seen.stride, ..seen };
     let conv = Conv2d { batch: channels, in_channels: groups * batch, out_channels, groups, window };
     let mut result = Buffer::alloc(ordinal, out.len());
-    let (reads, words) = ([dy0.view(), x0.view(), dy1.view(), x1.view()], result.slice_mut(0..out.len()));
-    launch(operation, reads, [words], |k, s, [dy0, x0, dy1, x1], [out]| {
-        let terms = [term::<W>(sizes, x0, dy0), term(sizes, x1, dy1)];
-        k.conv2d(s, method, &conv, &terms, out.first(n))
-    });
+    convolve::<W>(operation, &conv, &swapped, Shaped(result.slice_mut(0..out.len()), n))?;
     let taps = seen.kernel[0] * seen.kernel[1];
     let order = BlockOrder::swapped(1, [channels, out_channels], taps);
     elementwise::reorder::<W>(&order, result.view(), Shaped(out, n));

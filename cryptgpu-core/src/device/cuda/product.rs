@@ -56,16 +56,30 @@ pub(crate) fn conv2d_sum<W: Element>(
     Shaped(out, n): Shaped<ViewMut>,
 ) -> Result<(), DeviceError> {
     let operation = "conv2d";
-    let method = method(operation)?;
     let windows = geometry.windows().map_err(|source| DeviceError::Geometry { operation, source })?;
     let ConvGeometry { batch, in_channels, out_channels, groups, .. } = *geometry;
-    let conv = Conv2d { batch, in_channels, out_channels, groups, window: window(&windows) };
+    convolve::<W>(
+        operation,
+        &Conv2d { batch, in_channels, out_channels, groups, window: window(&windows) },
+        &terms,
+        Shaped(out, n),
+    )
+}
+
+/// The convolution `conv` of images with weights, summed over the terms.
+pub(super) fn convolve<W: Element>(
+    operation: &'static str,
+    conv: &Conv2d,
+    terms: &[(Shaped<View>, Shaped<View>)],
+    Shaped(out, n): Shaped<ViewMut>,
+) -> Result<(), DeviceError> {
+    let method = method(operation)?;
     let reads: Vec<View> = terms.iter().flat_map(|(Shaped(x, _), Shaped(w, _))| [*x, *w]).collect();
     launch_all(operation, &reads, vec![out.allocation], |k, s| {
         let each = terms
             .iter()
             .map(|(Shaped(x, images), Shaped(w, weights))| term::<W>([*images, *weights], x.words(), w.words()));
-        k.conv2d(s, method, &conv, &each.collect::<Vec<_>>(), out.words().first(n))
+        k.conv2d(s, method, conv, &each.collect::<Vec<_>>(), out.words().first(n))
     });
     Ok(())
 }

@@ -202,7 +202,7 @@ proptest! {
                 conv2d_sum(ring, &geometry, vec![(x0, w0), (x1, w1)], out).unwrap();
             });
             expect(ring, of(0, 1), words(w, 6), &weights, |[dy0, x0, dy1, x1], out| {
-                conv2d_weight_gradient_sum(ring, &geometry, [(dy0, x0), (dy1, x1)], out).unwrap();
+                conv2d_weight_gradient_sum(ring, &geometry, vec![(dy0, x0), (dy1, x1)], out).unwrap();
             });
             expect(ring, of(0, 2), words(x, 7), &images, |[dy0, w0, dy1, w1], out| {
                 conv2d_input_gradient_sum(ring, &geometry, vec![(dy0, w0), (dy1, w1)], out).unwrap();

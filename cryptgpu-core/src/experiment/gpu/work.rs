@@ -313,7 +313,7 @@ fn products(At { device: d, ring, elements: n }: At) -> Vec<Work> {
         }));
         let (name, words) = ("gradient of weights", ([image; 4], [weight]));
         all.push(product(d, name, size.clone(), multiply_adds, words, move |[dy0, x0, dy1, x1], [out]| {
-            kernels::conv2d_weight_gradient_sum(ring, &geometry, [(dy0, x0), (dy1, x1)], out)
+            kernels::conv2d_weight_gradient_sum(ring, &geometry, vec![(dy0, x0), (dy1, x1)], out)
         }));
         let (name, words) = ("gradient of images", ([image, weight, image, weight], [image]));
         all.push(product(d, name, size, multiply_adds, words, move |[dy0, w0, dy1, w1], [out]| {

@@ -89,7 +89,7 @@ impl Operation {
         }
     }
 
-    /// Multiply-accumulates of secrets; none for ReLU. Each party makes two ring products for each.
+    /// Multiply-accumulates of secrets; none for ReLU. The parties make five ring products for each.
     pub fn macs(&self) -> u64 {
         let depth = match *self {
             Operation::Matmul { k, .. } => k,

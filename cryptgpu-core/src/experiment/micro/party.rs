@@ -104,7 +104,7 @@ fn once(p: &mut Party, operation: Operation, x: &Rep, y: &Rep) -> Result<Rep, Mp
     match operation {
         Operation::Matmul { .. } => p.matmul(x, y),
         Operation::Convolution { side, inputs, outputs, kernel } => {
-            p.conv2d(x, &Operand::new(y.clone()), &geometry(side, inputs, outputs, kernel), None)
+            p.conv2d(x, &Operand::new(p.id(), y.clone()), &geometry(side, inputs, outputs, kernel), None)
         }
         Operation::Relu { .. } => p.relu(x),
     }

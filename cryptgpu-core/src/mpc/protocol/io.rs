@@ -98,7 +98,7 @@ impl<T> Components<T> {
 enum Kept {
     /// The second.
     Second,
-    /// The input, which is the sum of both: products take no other.
+    /// The input, which is the sum of both: products take nothing else.
     Sum,
 }
 
@@ -167,7 +167,7 @@ impl Party {
     }
 
     /// As [`Party::input`], of what others are multiplied with: nothing is kept and no product made for the component that is zero, so
-    /// that the owner makes two ring products and the other parties one each, and these keep one element for each in place of two.
+    /// that each party makes one ring product, and all but the owner keep one element for each in place of two.
     ///
     /// ```
     /// use cryptgpu_core::mpc::World;
@@ -216,8 +216,8 @@ impl Party {
         let width = self.ring().bits();
         Ok(match self.input_components::<Sum, E>(owner, source(&mut value), shape, width, Kept::Sum)? {
             Components::Both(a, y) => Operand::owned(a, y),
-            Components::First(a) => Operand::first(a),
-            Components::Second(b) => Operand::second(b),
+            Components::First(a) => Operand::behind_owner(a),
+            Components::Second(b) => Operand::before_owner(b),
         })
     }
 

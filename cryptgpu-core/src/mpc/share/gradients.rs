@@ -3,28 +3,12 @@
 //! summands ([`Additive`]) at twice the scale, so that several can be added before `protocol` makes them one share with one
 //! truncation.
 
-use super::{Additive, Operand, Rep};
-use crate::device::{Binary, ConvGeometry, DeviceError, PoolGeometry, Tensor};
-
-type Terms<'a> = [(&'a Tensor, &'a Tensor); 2];
-
-/// xᵢ(yᵢ + yᵢ₊₁) + xᵢ₊₁yᵢ for a bilinear product; of the two factors the smaller one's components are added.
-fn summand(
-    x: &Rep,
-    y: &Rep,
-    product: impl FnOnce(Terms<'_>) -> Result<Tensor, DeviceError>,
-) -> Result<Additive, DeviceError> {
-    let sum = |x: &Rep| x.a.binary("gradient", Binary::Add, &x.b);
-    let z = if x.len() < y.len() {
-        product([(&sum(x)?, &y.a), (&x.a, &y.b)])
-    } else {
-        product([(&x.a, &sum(y)?), (&x.b, &y.a)])
-    };
-    Ok(Additive::from_summand(z?))
-}
+use super::{Additive, Operand, Rep, summand};
+use crate::device::{ConvGeometry, DeviceError, PoolGeometry, Tensor};
+use crate::net::PartyId;
 
 impl Rep {
-    /// This party's summand of the gradient of a convolution's weights, from the gradient dy of its outputs (`self`,
+    /// The summand of `party`, which this is, of the gradient of a convolution's weights, from the gradient dy of its outputs (`self`,
     /// `[N, O, H′, W′]`) and its images x `[N, C, H, W]`: `dw[o, c, ky, kx]` is the sum over all images and windows of
     /// dy times the element of x at tap (ky, kx). Shape `[O, C/groups, kh, kw]`. Local; the scale of fixed-point
     /// numbers doubles, and the optimiser's truncation takes the rest ([`crate::mpc::Party::truncate_additive`]).
@@ -32,8 +16,13 @@ impl Rep {
     /// # Errors
     /// [`DeviceError::Shape`] or [`DeviceError::Geometry`] when shapes are not those of the geometry,
     /// [`DeviceError::Mixed`].
-    pub fn conv2d_weight_gradient(&self, x: &Rep, geometry: &ConvGeometry) -> Result<Additive, DeviceError> {
-        summand(self, x, |terms| Tensor::conv2d_weight_gradient_sum(terms, geometry))
+    pub fn conv2d_weight_gradient(
+        &self,
+        party: PartyId,
+        x: &Rep,
+        geometry: &ConvGeometry,
+    ) -> Result<Additive, DeviceError> {
+        summand(party, self, x, |terms| Tensor::conv2d_weight_gradient_sum(terms, geometry))
     }
 
     /// This party's summand of the gradient of a convolution's images, from the gradient dy of its outputs (`self`) and its
@@ -47,13 +36,13 @@ impl Rep {
         Ok(Additive::from_summand(dx))
     }
 
-    /// This party's summand of the gradient of a fully connected layer's weights: dyᵀ · x for the gradient dy of its
+    /// The summand of `party`, which this is, of the gradient of a fully connected layer's weights: dyᵀ · x for the gradient dy of its
     /// outputs (`self`, `[N, O]`) and its inputs x `[N, I]`. Shape `[O, I]`. Local; the scale of fixed-point numbers doubles.
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when these are no matrices with as many rows, [`DeviceError::Mixed`].
-    pub fn linear_weight_gradient(&self, x: &Rep) -> Result<Additive, DeviceError> {
-        summand(self, x, |terms| Tensor::matmul_sum(&terms, [true, false]))
+    pub fn linear_weight_gradient(&self, party: PartyId, x: &Rep) -> Result<Additive, DeviceError> {
+        summand(party, self, x, |terms| Tensor::matmul_sum(terms, [true, false]))
     }
 
     /// This party's summand of the gradient of a fully connected layer's inputs: dy · w for the gradient dy of its outputs

@@ -3,7 +3,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `replicated.rs` | [`Rep`]: xᵢ and xᵢ₊₁ of x = x₀ + x₁ + x₂; [`Operand`]: one that is multiplied again and again |
+//! | `replicated.rs` | [`Rep`]: xᵢ and xᵢ₊₁ of x = x₀ + x₁ + x₂ |
+//! | `bilinear.rs` | products of matrices and convolutions; [`Operand`]: a share that is multiplied again and again |
 //! | `bits.rs` | [`RepBits`]: one bit an element, packed |
 //! | `binary.rs` | [`RepXor`]: words, x = x₀ ⊕ x₁ ⊕ x₂ |
 //! | `components.rs` | what [`Rep`] and [`RepXor`] have in common: two tensors of one shape, and what is done to each alike |
@@ -34,6 +35,7 @@
 //! ```
 
 mod additive;
+mod bilinear;
 mod binary;
 mod bits;
 mod channels;
@@ -43,7 +45,9 @@ mod rearrange;
 mod replicated;
 
 pub use additive::{Additive, Group, Sum, Xor};
+pub use bilinear::Operand;
+pub(in crate::mpc) use bilinear::summand;
 pub use binary::RepXor;
 pub use bits::RepBits;
 pub(in crate::mpc) use components::component_0;
-pub use replicated::{Operand, Rep};
+pub use replicated::Rep;

@@ -324,14 +324,14 @@ fn matrix_products_and_layers_with_bias() {
         let bias = array(&[n], (0..n as i64).map(|i| ((i << unit) - (200 << unit)) as u64).collect());
         let with_bias = exact.iter().enumerate().map(|(i, &z)| (z as u64).wrapping_add(bias[[i % n]]));
         let z = evaluate(&world, &[x, w.into_dyn(), bias.clone()], |p, v| {
-            let w = Operand::new(v[1].clone()).with_cut(f + 1);
+            let w = Operand::new(p.id(), v[1].clone()).with_cut(f + 1);
             p.linear(v[0], &w, Some(v[2]))
         });
         assert_truncated(&z, with_bias, f + 1);
     }
 }
 
-/// Whoever owns weights, their products are those of a share of them, of which they are one too.
+/// Whoever owns weights, their products are those of a share of them, of which they are one too, and fewer.
 #[test]
 fn weights_multiply_as_the_share_that_their_owner_makes() {
     let window = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0, 0, 2], dilation: [1, 2] };
@@ -346,7 +346,7 @@ fn weights_multiply_as_the_share_that_their_owner_makes() {
         let results = world.run(|p| {
             let (me, own) = (p.id().index(), (p.id() == owner).then(|| Tensor::from_array_in(ring, p.device(), &w)));
             let share = p.input(owner, own.as_ref(), &weights)?;
-            let (kept, full) = (Operand::of_kept(share.clone())?, Operand::new(share));
+            let (kept, full) = (Operand::of_kept(p.id(), share.clone())?, Operand::new(p.id(), share));
             let alone = p.input_operand(owner, own.as_ref(), &weights)?;
             let components = if p.id() == owner { 2 } else { 1 };
             for weights_of in [&alone, &kept] {
@@ -365,9 +365,20 @@ fn weights_multiply_as_the_share_that_their_owner_makes() {
             };
             same(&|w| x[me].local_conv2d(w, &geometry, None))?;
             same(&|w| dy[me].conv2d_input_gradient(w, &geometry))?;
-            Ok::<_, MpcError>(())
+            let made = [&alone, &kept, &full].map(|weights| {
+                let mut made = 0;
+                let product = weights.products(&x[me], |terms| {
+                    made = terms.len();
+                    Tensor::conv2d_sum(terms, &geometry)
+                });
+                product.map(|_| made).unwrap()
+            });
+            Ok::<_, MpcError>(made)
         });
-        results.into_iter().for_each(|result| result.unwrap());
+        // Ring products of all parties. Who looks at what he has does not know who owns it.
+        let made =
+            results.map(|result| result.unwrap()).into_iter().reduce(|a, b| [a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+        assert_eq!(made, Some([3, if owner == PartyId::P0 { 3 } else { 4 }, 5]), "{ring}, owner {owner}");
     }
 }
 
@@ -397,7 +408,7 @@ fn convolution_with_everything(ring: Ring) {
         }
     }
     let z = evaluate(&world, &[x, w, bias], |p, v| {
-        let w = Operand::new(v[1].clone());
+        let w = Operand::new(p.id(), v[1].clone());
         p.conv2d(v[0], &w, &geometry, Some(v[2]))
     });
     assert_eq!(z.shape(), out);

@@ -185,12 +185,12 @@ fn gradients_of_convolutions_are_products_with_one_truncation() {
         let [dw, dx] = convolution_gradients(&geometry, [&x, &w, &dy]);
         let inputs = [x, w, dy];
         let found = evaluate(&world, &inputs, |p, v| {
-            let dw = v[2].conv2d_weight_gradient(v[0], &geometry)?;
+            let dw = v[2].conv2d_weight_gradient(p.id(), v[0], &geometry)?;
             p.truncate_additive(dw, f)
         });
         assert_truncated(&found, &dw, f, Fidelity::Exact);
         let found = evaluate(&world, &inputs, |p, v| {
-            let w = Operand::new(v[1].clone()).with_cut(f + 3);
+            let w = Operand::new(p.id(), v[1].clone()).with_cut(f + 3);
             p.conv2d_input_gradient(v[2], &w, &geometry)
         });
         assert_truncated(&found, &dx, f + 3, Fidelity::Exact);
@@ -214,11 +214,11 @@ fn gradients_of_fully_connected_layers_are_products_with_one_truncation() {
         let dx = product(matrix(&dy).view(), matrix(&w).view());
         let all = [x, w, dy];
         let found = evaluate(&world, &all, |p, v| {
-            let dw = v[2].linear_weight_gradient(v[0])?;
+            let dw = v[2].linear_weight_gradient(p.id(), v[0])?;
             p.truncate_additive(dw, f)
         });
         assert_truncated(&found, &dw, f, Fidelity::Exact);
-        let found = evaluate(&world, &all, |p, v| p.linear_input_gradient(v[2], &Operand::new(v[1].clone())));
+        let found = evaluate(&world, &all, |p, v| p.linear_input_gradient(v[2], &Operand::new(p.id(), v[1].clone())));
         assert_truncated(&found, &dx, f, Fidelity::Exact);
     }
 }
@@ -300,10 +300,10 @@ fn nothing_is_shown_in(ring: Ring, bits: u32) {
     let f = ring.default_fraction_bits();
     let check = |name: &str, inputs: usize| Check::new(name, inputs).bits(bits).view_sizes(&[1]).world(&world);
     let layer = |p: &mut Party, x: &[Rep]| {
-        let (weights, f) = (Operand::new(x[1].clone()), p.codec().fraction_bits());
+        let (weights, f) = (Operand::new(p.id(), x[1].clone()), p.codec().fraction_bits());
         let (_y, positive) = p.relu_kept(&x[3])?;
         let dy = p.bit_product(&positive, &x[2])?;
-        let (dw, dx) = (dy.linear_weight_gradient(&x[0])?, dy.linear_input_gradient(&weights)?);
+        let (dw, dx) = (dy.linear_weight_gradient(p.id(), &x[0])?, dy.linear_input_gradient(&weights)?);
         let parts = [dw.reshape(&[dw.len()])?, dx.reshape(&[dx.len()])?];
         p.truncate_additive(Additive::concat(&parts)?, f)
     };

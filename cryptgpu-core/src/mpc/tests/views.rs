@@ -105,7 +105,7 @@ fn convolution() {
         Check::new("convolution", 2).bits(10).shapes(shapes).view_sizes(&[1, 9])
     };
     let protocol = move |p: &mut Party, x: &[Rep]| {
-        let weight = Operand::new(x[1].clone()).with_cut(p.codec().fraction_bits());
+        let weight = Operand::new(p.id(), x[1].clone()).with_cut(p.codec().fraction_bits());
         p.conv2d(&x[0], &weight, &geometry(x[0].shape()[0]), None)
     };
     let plaintext = |ring| {

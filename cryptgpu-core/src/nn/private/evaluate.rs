@@ -100,7 +100,7 @@ pub(in crate::nn) fn evaluate(
         PlanOp::MatMul => {
             let [y] = rest else { return Err(wiring("multiplies two values")) };
             let bits = p.codec().fraction_bits();
-            return Ok(Computed::Begun(p.begin_truncation(x.local_batched_matmul(y).map_err(local)?, bits)?));
+            return Ok(Computed::Begun(p.begin_truncation(x.local_batched_matmul(p.id(), y).map_err(local)?, bits)?));
         }
         PlanOp::Mul => {
             let [factor] = rest else { return Err(wiring("multiplies two values")) };

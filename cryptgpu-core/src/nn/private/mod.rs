@@ -81,20 +81,21 @@ impl SharedModel {
         Ok(SharedModel { graph: graph.clone(), options, plan, codec, layers })
     }
 
-    /// A model from shares of the tensors that [`encode_weights`] made outside the three parties, in a notebook
-    /// say. Local.
+    /// A model from the shares that `party` has of the tensors that [`encode_weights`] made outside the three parties, in a
+    /// notebook say. Local.
     ///
     /// # Errors
     /// As [`fold::fold_graph`]; [`NnError::MissingTensor`], [`NnError::TensorShape`] and [`NnError::ExtraTensors`]
     /// when `tensors` are not the network's.
     pub fn from_shares(
+        party: PartyId,
         graph: &Graph,
         options: LowerOptions,
         codec: FixedPoint,
         tensors: impl IntoIterator<Item = (String, Rep)>,
     ) -> Result<Self, NnError> {
         let plan = lower(&fold::fold_graph(graph)?, options, codec.ring())?;
-        let mut shares = Shares { graph: graph.name(), tensors: tensors.into_iter().collect() };
+        let mut shares = Shares { party, graph: graph.name(), tensors: tensors.into_iter().collect() };
         let layers = encode::layers(&plan, codec, &mut shares)?;
         if !shares.tensors.is_empty() {
             let names: Vec<String> = shares.tensors.into_keys().collect();
@@ -240,6 +241,7 @@ impl encode::Tensors for Owned<'_> {
 
 /// Shares of tensors by name.
 struct Shares<'a> {
+    party: PartyId,
     graph: &'a str,
     tensors: BTreeMap<String, Rep>,
 }
@@ -248,7 +250,7 @@ impl encode::Tensors for &mut Shares<'_> {
     fn weight(&mut self, spec: &TensorSpec) -> Result<Operand, NnError> {
         // What its owner has shared, and was saved, has the component that was zero.
         let local = |source| NnError::Local { node: spec.name.clone(), source };
-        Operand::of_kept(self.bias(spec)?).map_err(local)
+        Operand::of_kept(self.party, self.bias(spec)?).map_err(local)
     }
 
     fn bias(&mut self, spec: &TensorSpec) -> Result<Rep, NnError> {

@@ -57,7 +57,8 @@ mod tests {
         let differ = World::seeded(5).run(|p| {
             let own = (p.id() == PartyId::P1).then(|| weights.clone());
             let first = SharedModel::share(p, &graph, PartyId::P1, own, options)?;
-            let again = SharedModel::from_shares(first.graph(), first.options(), first.codec(), first.tensors()?)?;
+            let again =
+                SharedModel::from_shares(p.id(), first.graph(), first.options(), first.codec(), first.tensors()?)?;
             assert_eq!((again.graph(), again.options()), (&graph, options));
             // The two who do not own the weights have one component of each, and two of each bias.
             let bytes = if p.id() == PartyId::P1 { 16 * 431_080 } else { 8 * (431_080 + 580) };

@@ -140,8 +140,8 @@ impl Work<'_> {
         if self.backward.parameters {
             let Kept::Input(x) = kept else { return Err(wiring(&step.name, "kept no input")) };
             let weight = match &geometry {
-                Some(geometry) => dy.conv2d_weight_gradient(&x, geometry),
-                None => dy.linear_weight_gradient(&x),
+                Some(geometry) => dy.conv2d_weight_gradient(p.id(), &x, geometry),
+                None => dy.linear_weight_gradient(p.id(), &x),
             };
             let up = 1 << (p.codec().fraction_bits() + extra_of(&step.op));
             let bias = layer.bias.map(|_| Ok::<_, DeviceError>(dy.channel_sums()?.mul_word(up).to_additive()));

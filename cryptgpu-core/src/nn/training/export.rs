@@ -89,7 +89,7 @@ impl SharedTraining {
                 tensors.push((bias, value.mul_word(1 << (f + divisor.extra_bits()))));
             }
         }
-        SharedModel::from_shares(&self.graph, options, self.codec, tensors)
+        SharedModel::from_shares(p.id(), &self.graph, options, self.codec, tensors)
     }
 
     /// The tensors of the folded network, at the codec's scale.
@@ -170,7 +170,7 @@ impl SharedTraining {
     /// # Errors
     /// As [`TrainingPlan::new`].
     pub fn anew(&self, train: &Train) -> Result<Self, NnError> {
-        SharedTraining::from_state(&self.graph, train, self.codec, 0, self.weights())
+        SharedTraining::from_state(self.party, &self.graph, train, self.codec, 0, self.weights())
     }
 
     /// This training under settings that differ in what they reveal and in when they end, to go on with. Local.
@@ -178,15 +178,16 @@ impl SharedTraining {
     /// # Errors
     /// As [`SharedTraining::from_state`], where the optimiser keeps other numbers or other layers are frozen.
     pub fn going_on(&self, train: &Train) -> Result<Self, NnError> {
-        SharedTraining::from_state(&self.graph, train, self.codec, self.iteration, self.state())
+        SharedTraining::from_state(self.party, &self.graph, train, self.codec, self.iteration, self.state())
     }
 
-    /// The training whose [`SharedTraining::state`] this is, after so many iterations. Local.
+    /// The training of which `party` had this [`SharedTraining::state`], after so many iterations. Local.
     ///
     /// # Errors
     /// As [`TrainingPlan::new`]; [`NnError::MissingTensor`], [`NnError::TensorShape`] and [`NnError::ExtraTensors`] where the
     /// state is of another network or of another optimiser; [`NnError::Mpc`] where it is of another ring.
     pub fn from_state(
+        party: PartyId,
         graph: &Graph,
         train: &Train,
         codec: FixedPoint,
@@ -245,7 +246,7 @@ impl SharedTraining {
             let tensors = state.into_keys().collect::<Vec<_>>().join(", ");
             return Err(NnError::ExtraTensors { graph: graph.name().into(), tensors });
         }
-        let (graph, still) = (graph.clone(), still(&plan, &tensors)?);
-        Ok(SharedTraining { graph, plan, codec, tensors, still, unseen, moments, iteration, frozen })
+        let (graph, still) = (graph.clone(), still(party, &plan, &tensors)?);
+        Ok(SharedTraining { party, graph, plan, codec, tensors, still, unseen, moments, iteration, frozen })
     }
 }

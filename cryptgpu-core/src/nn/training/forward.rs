@@ -56,7 +56,7 @@ impl Inputs<'_> {
     pub fn operand(&self, p: &Party, step: &Step, layer: &LayerTensors) -> Result<Operand, NnError> {
         let operand = match layer.weight.and_then(|weight| self.still.get(&weight)) {
             Some(operand) => operand.clone(),
-            None => Operand::new(self.tensor(step, layer.weight)?.clone()),
+            None => Operand::new(p.id(), self.tensor(step, layer.weight)?.clone()),
         };
         Ok(operand.with_cut(cut(&step.op, p.codec())))
     }

@@ -55,6 +55,8 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug)]
 pub struct SharedTraining {
+    /// Whose shares these are.
+    pub(super) party: PartyId,
     pub(super) graph: Graph,
     pub(super) plan: TrainingPlan,
     /// What all numbers are encoded with.
@@ -118,8 +120,8 @@ impl SharedTraining {
             unseen.extend(rest.map(|rest| (index, rest)));
         }
         let (graph, moments, frozen) = (graph.clone(), Moments::default(), BTreeMap::new());
-        let still = still(&plan, &tensors)?;
-        Ok(SharedTraining { graph, plan, codec, tensors, still, unseen, moments, iteration: 0, frozen })
+        let (party, still) = (p.id(), still(p.id(), &plan, &tensors)?);
+        Ok(SharedTraining { party, graph, plan, codec, tensors, still, unseen, moments, iteration: 0, frozen })
     }
 
     /// The network.
@@ -309,11 +311,11 @@ impl SharedTraining {
 
 /// What products take of weights that the optimiser leaves as they are, of those of which a component is zero: two of three parties have
 /// one, of what its owner has shared, and make one product in place of two.
-pub(super) fn still(plan: &TrainingPlan, tensors: &[Rep]) -> Result<BTreeMap<usize, Operand>, NnError> {
+pub(super) fn still(party: PartyId, plan: &TrainingPlan, tensors: &[Rep]) -> Result<BTreeMap<usize, Operand>, NnError> {
     let mut still = BTreeMap::new();
     for (step, index) in plan.still_weights() {
         let local = |source| NnError::Local { node: step.name.clone(), source };
-        let operand = tensors.get(index).map(Operand::of_one).transpose().map_err(local)?;
+        let operand = tensors.get(index).map(|rep| Operand::of_one(party, rep)).transpose().map_err(local)?;
         still.extend(operand.flatten().map(|operand| (index, operand)));
     }
     Ok(still)
@@ -341,7 +343,7 @@ mod tests {
         let world = World::seeded(3);
         let parties = world.run(|p| {
             let first = SharedTraining::share(p, &lenet, owner, None, &train)?;
-            let again = SharedTraining::from_state(&lenet, &train, first.codec(), 0, first.state())?;
+            let again = SharedTraining::from_state(p.id(), &lenet, &train, first.codec(), 0, first.state())?;
             Ok::<_, NnError>((p.id(), [first, again]))
         });
         for party in parties {
