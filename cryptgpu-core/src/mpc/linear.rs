@@ -164,8 +164,8 @@ impl Rep {
         with_bias(w.products(self, |terms| Tensor::matmul_sum(terms, [false, true]))?, bias)
     }
 
-    /// The summand of `party`, which this is, of [`Party::batched_matmul`], at the scale of the product: one convolution of pixels, in which each matrix of x is
-    /// the weights of a group of channels, and each of y its image. Local.
+    /// The summand of `party`, which this is, of [`Party::batched_matmul`], at the scale of the product: one convolution of pixels, in
+    /// which each matrix of x is the weights of a group of channels, and each of y its image. Local.
     ///
     /// # Errors
     /// As [`Rep::local_linear`].
